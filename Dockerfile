@@ -1,0 +1,88 @@
+# The container images of the three roles: docker build --target function|trainer|agent .
+# Each is two layers over the base: what requirements/ pins, which changes rarely, and our own code, which is small. Nothing
+# writes outside /tmp, so a read-only root file system with an empty /tmp is enough. Any base with python3 >= 3.11 and its venv
+# module will do; all stages must use the same one.
+ARG BASE=python:3.13-slim-trixie
+
+FROM ${BASE} AS tools
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+COPY requirements/build.txt requirements/
+RUN python3 -m venv /tools && /tools/bin/pip install --require-hashes -r requirements/build.txt
+# pip stays in /tools. Byte code is never checked against its source: nothing changes in an image, and a check costs a stat
+# and, with sources unpacked at another time, a recompilation at every cold start.
+RUN printf '%s\n' '#!/bin/sh -eu' \
+    'python3 -m venv --without-pip /opt/eaves' \
+    '/tools/bin/pip --python /opt/eaves/bin/python install --require-hashes -r "requirements/$1.txt"' \
+    'python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/eaves/lib' > /tools/bin/install-lock \
+    && chmod +x /tools/bin/install-lock
+
+FROM tools AS code
+COPY pyproject.toml LICENSE ./
+COPY eaves eaves
+COPY trainer trainer
+COPY converters converters
+COPY functions functions
+COPY knative knative
+RUN /tools/bin/python -m build --no-isolation --wheel --outdir /dist . \
+    && /tools/bin/pip install --no-deps --no-index --target /opt/code /dist/*.whl && rm -rf /opt/code/bin \
+    && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/code
+
+FROM code AS function-code
+RUN cd /opt/code && rm -rf trainer converters knative eaves/cli eaves/local eaves/sources
+
+FROM code AS agent-code
+RUN cd /opt/code && rm -rf trainer converters functions knative eaves/cli eaves/local
+
+FROM tools AS function-environment
+COPY requirements/serve.txt requirements/
+RUN /tools/bin/install-lock serve
+
+FROM tools AS agent-environment
+COPY requirements/agent.txt requirements/
+RUN /tools/bin/install-lock agent
+
+FROM tools AS trainer-environment
+COPY requirements/train.txt requirements/
+RUN /tools/bin/install-lock train
+
+# PYTHONPATH puts our packages before what the lock installs, PYTHONSAFEPATH keeps the working folder out: nobody else's
+# `functions` or `trainer` can take our names.
+FROM ${BASE} AS runtime
+ENV PATH=/opt/eaves/bin:$PATH \
+    PYTHONPATH=/opt/code \
+    PYTHONSAFEPATH=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HOME=/tmp
+WORKDIR /
+USER 65532:65532
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+
+FROM runtime AS trainer
+LABEL org.opencontainers.image.title="eaves-trainer" \
+      org.opencontainers.image.description="Trains an image model from a folder per class and leaves a run"
+COPY --from=trainer-environment /opt/eaves /opt/eaves
+COPY --from=code /opt/code /opt/code
+ENTRYPOINT ["python", "-P", "-m", "trainer"]
+
+FROM runtime AS agent
+LABEL org.opencontainers.image.title="eaves-agent" \
+      org.opencontainers.image.description="Turns images into CloudEvents and delivers them, at least once"
+COPY --from=agent-environment /opt/eaves /opt/eaves
+COPY --from=agent-code /opt/code /opt/code
+ENTRYPOINT ["python", "-P", "-m", "eaves.sources"]
+
+# numpy only copies here: OpenBLAS's pool of threads costs start and memory and never works.
+FROM runtime AS function
+LABEL org.opencontainers.image.title="eaves-function" \
+      org.opencontainers.image.description="Predicts images that arrive as CloudEvents, with one ONNX model"
+ENV OPENBLAS_NUM_THREADS=1
+COPY --from=function-environment /opt/eaves /opt/eaves
+COPY --from=function-code /opt/code /opt/code
+EXPOSE 8080
+ENTRYPOINT ["python", "-P", "-m", "functions"]

@@ -1,0 +1,59 @@
+# Needs git, make, python3 >= 3.11 and python3-venv; the first target that needs the environment makes it.
+PYTHON ?= python3
+OCI ?= docker
+UV ?= uv
+BIN := .venv/bin
+READY := .venv/.ready
+.DEFAULT_GOAL := help
+.PHONY: demo test test-slow lint type wheel bench image lock clean help
+
+demo: $(READY)  ## train, convert, deploy, send events (DATA=folder-per-class ARCH=inception_v3 WEIGHTS=file: your own)
+	$(BIN)/python examples/demo/demo.py $(if $(DATA),--data "$(DATA)") $(if $(ARCH),--arch "$(ARCH)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
+
+test: $(READY)  ## every test that takes seconds
+	$(BIN)/pytest
+
+test-slow: $(READY)  ## the long ones
+	$(BIN)/pytest -m slow
+
+lint: $(READY)  ## style and layers
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+
+type: $(READY)  ## mypy, strict
+	$(BIN)/mypy
+
+wheel: $(READY)  ## build the wheel and test it installed, in a clean environment, from another folder
+	rm -rf build/wheel && mkdir -p build/wheel/elsewhere && cp -r tests pyproject.toml build/wheel/elsewhere
+	$(BIN)/python -m build --no-isolation --wheel --outdir build/wheel .
+	$(PYTHON) -m venv build/wheel/venv && build/wheel/venv/bin/pip install --quiet --require-hashes -r requirements/dev.txt
+	build/wheel/venv/bin/pip install --no-deps --no-index build/wheel/eaves-*.whl
+	cd build/wheel/elsewhere && ../venv/bin/pytest tests/unit tests/contract
+
+bench: $(READY)  ## measure; writes numbers, judges nothing
+	$(BIN)/python -m bench
+
+image:  ## the container images, with OCI=docker, podman or buildah
+	for role in function trainer agent; do $(OCI) build --target $$role --tag eaves-$$role . || exit 1; done
+
+LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --custom-compile-command "make lock" $(UPGRADE)
+EDGE = $(foreach name,rich pygments markdown-it-py mdurl pyyaml,--no-emit-package $(name))
+lock:  ## pin requirements/*.txt from pyproject.toml (the one target that needs uv; UPGRADE=--upgrade)
+	$(LOCK) pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
+	$(LOCK) --group build --output-file requirements/build.txt
+	$(LOCK) pyproject.toml --extra serve $(EDGE) --no-emit-package urllib3 --output-file requirements/serve.txt
+	$(LOCK) pyproject.toml --extra sources $(EDGE) --output-file requirements/agent.txt
+	$(LOCK) pyproject.toml --extra train --extra convert --output-file requirements/train.txt
+
+clean:  ## forget everything that was made
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' $(MAKEFILE_LIST) | while IFS=: read -r t text; do printf '%-10s %s\n' "$$t" "$$text"; done
+
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'error: Eaves needs Python 3.11 or newer'; echo 'try: make PYTHON=python3.12'; exit 1; } >&2
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo 'error: this Python has no venv'; echo 'try: apt install python3-venv'; exit 1; } >&2
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(READY)

@@ -1,0 +1,34 @@
+"""`python -m converters`: convert one run, the command of a conversion Job."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+
+from converters.settings import ConvertSettings
+from eaves import logs
+from eaves.options import build_settings, report_errors, settings_options
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--output", type=click.Path(path_type=Path), required=True, help="The artifact's directory; must not exist."
+)
+@settings_options(ConvertSettings, section="convert.")
+def main(run: Path, output: Path, **options: Any) -> None:
+    """Convert a training run into an artifact, and prove that it answers the same."""
+    from converters.convert import convert
+
+    settings = build_settings(ConvertSettings, options, section="convert.")
+    logs.configure()
+    log = logging.getLogger("converters")
+    artifact = convert(run, output, settings, on_step=log.info)
+    log.info("artifact %s, sha256 %s", output, artifact.digest)
+
+
+if __name__ == "__main__":
+    report_errors(main)

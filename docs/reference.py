@@ -1,0 +1,76 @@
+"""Writes docs/reference.md from the code: `python docs/reference.py > docs/reference.md`. A test keeps it fresh."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import MISSING
+
+import click
+
+from eaves import errors
+from eaves.cli import COMMANDS
+from eaves.cli.project import Project
+from eaves.config import iter_leaves
+from eaves.options import parameter_name
+from eaves.platform import DeliverySettings, SourceSpec, TriggerSpec
+from eaves.sources.settings import AgentSettings
+from functions.settings import FunctionSettings
+
+
+def build_reference() -> str:
+    """The whole page."""
+    parts = [_HEAD, "## Commands\n", *_commands(), "## eaves.yaml\n", _PRECEDENCE, *_settings(Project)]
+    parts += ["### Each of `triggers`\n", *_settings(TriggerSpec, env=False)]
+    parts += ["### `delivery` of a trigger\n", *_settings(DeliverySettings, env=False)]
+    parts += ["### Each of `sources`\n", *_settings(SourceSpec, env=False)]
+    parts += ["## A function's process (`python -P -m functions`)\n", *_settings(FunctionSettings)]
+    parts += ["## An agent's process (`python -P -m eaves.sources`)\n", *_settings(AgentSettings)]
+    parts += ["## Errors and exit codes\n", *_errors()]
+    return "\n".join(parts) + "\n"
+
+
+_HEAD = "# Reference\n\nWritten by `python docs/reference.py` from the code; edit the code.\n"
+_PRECEDENCE = "A flag wins over the environment, the environment over the file, the file over the default.\n"
+
+
+def _commands() -> Iterator[str]:
+    for name, text in COMMANDS.items():
+        command: click.Command = importlib.import_module(f"eaves.cli.{name}").command
+        yield f"### `eaves {name}`\n\n{text}\n"
+        settings = {
+            parameter_name(leaf.path.removeprefix(f"{name}."))
+            for leaf in iter_leaves(Project)
+            if leaf.path.startswith(f"{name}.")
+        }
+        own = [p for p in command.params if isinstance(p, click.Option) and p.name not in settings | {"help"}]
+        for option in own:
+            yield f"- `{', '.join(option.opts)}`: {option.help}"
+        if len(own) < len([p for p in command.params if isinstance(p, click.Option)]):
+            yield f"- and the settings of its section below, as flags (`eaves {name} --help`)"
+        yield ""
+
+
+def _settings(cls: type, *, env: bool = True) -> Iterator[str]:
+    yield f"| setting | {'environment | ' if env else ''}default | what it is |"
+    yield f"|---|{'---|' if env else ''}---|---|"
+    for leaf in iter_leaves(cls):
+        default = "required" if leaf.default is MISSING else f"`{leaf.default!s}`" if str(leaf.default) else ""
+        choices = f" One of {', '.join(f'`{choice}`' for choice in leaf.choices)}." if leaf.choices else ""
+        yield f"| `{leaf.path}` | {f'`{leaf.env}` | ' if env else ''}{default} | {leaf.doc}{choices} |"
+    yield ""
+
+
+def _errors() -> Iterator[str]:
+    yield "| error | exit code | HTTP status | meaning |"
+    yield "|---|---|---|---|"
+    found = [
+        value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, errors.EavesError)
+    ]
+    for error in found:
+        meaning = (error.__doc__ or "").strip().splitlines()[0]
+        yield f"| `{error.__name__}` | {error.exit_code} | {error.http_status} | {meaning} |"
+
+
+if __name__ == "__main__":
+    click.echo(build_reference(), nl=False)

@@ -1,0 +1,150 @@
+"""Artifact directories: opening one with the checks its use calls for, writing one so that it is whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from eaves.artifact.manifest import FileEntry, Manifest, parse_manifest
+from eaves.errors import ArtifactError
+
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+LABELS = "labels.txt"
+MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+_CHUNK_BYTES = 1024 * 1024
+
+Level = Literal["structure", "full"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """An opened artifact.
+
+    Attributes:
+        path: Its directory.
+        manifest: What it says of itself.
+        digest: sha256 of manifest.json as it lies there, hex.
+    """
+
+    path: Path
+    manifest: Manifest
+    digest: str
+
+    @property
+    def model_path(self) -> Path:
+        """The ONNX graph."""
+        return self.path / MODEL
+
+    @property
+    def size_bytes(self) -> int:
+        """All files that the manifest lists, together."""
+        return sum(entry.size_bytes for entry in self.manifest.files.values())
+
+
+def open_artifact(path: Path, *, level: Level = "structure") -> Artifact:
+    """Open an artifact directory.
+
+    Args:
+        path: The directory.
+        level: `structure` checks the manifest and every file's presence, kind and size (what serving needs at each
+            start); `full` recomputes every digest too (before verifying, packaging and deploying).
+
+    Raises:
+        ArtifactError: Naming the first thing wrong and what to do.
+    """
+    content = _read_manifest(path)
+    manifest = parse_manifest(content)
+    for required in (MODEL, LABELS):
+        if required not in manifest.files:
+            raise ArtifactError(f"{path}: manifest.json lists no {required}")
+    for name, entry in manifest.files.items():
+        _check_file(path, name, entry, level)
+    return Artifact(path=path, manifest=manifest, digest=hashlib.sha256(content).hexdigest())
+
+
+def write_artifact(staging: Path, target: Path, manifest: Manifest) -> Artifact:
+    """Turn a staging directory that holds every file into an artifact: manifest last, synced, renamed into place.
+
+    Args:
+        staging: On the same file system as `target`; gone afterwards.
+        target: Must not exist.
+        manifest: Its `files` are taken from the staging directory.
+
+    Raises:
+        ArtifactError: When the target exists.
+    """
+    if target.exists():
+        raise ArtifactError(f"{target} exists already", hint="choose another --output, or remove it")
+    (staging / MANIFEST).write_bytes(manifest.to_json())
+    for path in [*staging.rglob("*"), staging]:
+        sync(path)
+    staging.rename(target)
+    sync(target.parent)
+    return open_artifact(target)
+
+
+def file_entries(root: Path) -> Mapping[str, FileEntry]:
+    """Size and digest of every file below a directory, by relative path, sorted."""
+    paths = sorted(path for path in root.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {
+        path.relative_to(root).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=file_digest(path))
+        for path in paths
+    }
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a directory entry to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def discard(path: Path) -> None:
+    """Remove a staging directory and everything in it."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _read_manifest(path: Path) -> bytes:
+    file = path / MANIFEST
+    try:
+        if file.stat().st_size > MAX_MANIFEST_BYTES:
+            raise ArtifactError(f"{file} is larger than {MAX_MANIFEST_BYTES} bytes")
+        return file.read_bytes()
+    except OSError as error:
+        raise ArtifactError(
+            f"{path} is not an artifact: {MANIFEST} can't be read ({error.strerror})",
+            hint="`eaves convert` makes an artifact from a run",
+        ) from error
+
+
+def _check_file(root: Path, name: str, entry: FileEntry, level: Level) -> None:
+    path = root / name
+    damaged = f"{root}: {name}"
+    hint = "the artifact is damaged: copy it again or convert the run again"
+    try:
+        # Each part on the way, too: a symlinked folder leads outside just as well.
+        if any(part.is_symlink() for part in [path, *path.parents][: len(Path(name).parts)]):
+            raise ArtifactError(f"{damaged} is a symbolic link; an artifact holds plain files only", hint=hint)
+        if not path.is_file():
+            raise ArtifactError(f"{damaged} is missing", hint=hint)
+        size = path.stat().st_size
+        if size != entry.size_bytes:
+            raise ArtifactError(f"{damaged} has {size} bytes, the manifest says {entry.size_bytes}", hint=hint)
+        if level == "full" and file_digest(path) != entry.sha256:
+            raise ArtifactError(f"{damaged} doesn't match its sha256 in the manifest", hint=hint)
+    except OSError as error:
+        raise ArtifactError(f"{damaged} can't be read: {error.strerror}", hint=hint) from error

@@ -1,0 +1,74 @@
+"""The `eaves` command: one module per command; each parses, calls one library function and prints.
+
+Commands are imported when they are called, and heavy libraries within them, so that `eaves --help` costs what Python
+and click cost. Data goes to stdout, talk to stderr; an EavesError becomes `error:` and `try:` lines and its exit
+code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from eaves import __version__
+
+COMMANDS = {
+    "init": "Write a commented eaves.yaml.",
+    "train": "Train a model on labelled images: images > run.",
+    "convert": "Convert a run and prove it equal: run > artifact.",
+    "inspect": "Show what a run or an artifact is.",
+    "deploy": "Want a function: artifact > function.",
+    "up": "Run the local platform, in the foreground.",
+    "send": "Send images to a function and print its predictions.",
+    "status": "Show the functions and how they are.",
+    "events": "Show the events that flowed.",
+    "logs": "Show what a function or a source wrote.",
+    "remove": "Stop wanting a function.",
+}
+"""Every command and its line in the help, in the order of the flow; each is the module of the same name."""
+
+
+class Commands(click.Group):
+    """The commands of `COMMANDS`, imported on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names, in the order of the flow."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import one."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"eaves.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The help's list of commands, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None})
+@click.version_option(__version__, "-V", "--version", prog_name="eaves")
+def cli() -> None:
+    """Image models trained in the cloud, predicting at the edge.
+
+    init, train, convert, deploy, up, send: that is the whole flow, on this machine.
+    """
+
+
+def main() -> None:
+    """The console script."""
+    from eaves.errors import EavesError
+    from eaves.options import print_error
+
+    try:
+        cli(prog_name="eaves")
+    except EavesError as error:
+        print_error(error)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our stdout has gone (`eaves events | head`)
+        sys.exit(0)

@@ -1,0 +1,44 @@
+"""`eaves convert`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from converters.settings import ConvertSettings
+from eaves.cli.output import say
+from eaves.cli.project import file_option, load_workspace, newest
+from eaves.errors import RunError
+from eaves.options import given, settings_options
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--artifact",
+    type=click.Path(path_type=Path),
+    help="The artifact's directory; a new one in artifacts/ when not given.",
+)
+@file_option
+@settings_options(ConvertSettings, section="convert.")
+def command(run: Path | None, artifact: Path | None, file: Path, **options: Any) -> None:
+    """Convert RUN (the newest when not given) and prove it equal. Prints the artifact's directory."""
+    workspace = load_workspace(
+        file, {f"convert.{path}": value for path, value in given(ConvertSettings, options).items()}
+    )
+    chosen = run or newest(workspace.runs, "run.json")
+    if chosen is None:
+        raise RunError(f"there is no run in {workspace.runs}", hint="eaves train")
+    target = artifact or workspace.artifacts / chosen.absolute().name
+
+    from converters.convert import STEPS, convert
+
+    bar: Any = click.progressbar(length=STEPS, label="converting", file=sys.stderr, item_show_func=str)
+    with bar:
+        made = convert(chosen, target, workspace.project.convert, on_step=lambda step: bar.update(1, step))
+    parity = made.manifest.parity
+    say(f"parity: logits differ by at most {parity.max_abs_error:.1e} on {parity.images} images, same labels on all")
+    click.echo(made.path)

@@ -1,0 +1,69 @@
+"""`eaves events`."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eaves.cli.output import output_option, print_rows
+from eaves.cli.project import state_option
+from eaves.events import TYPE_PREFIX
+from eaves.history import FileHistory, Record
+
+COLUMNS = {
+    "time": "TIME",
+    "type": "TYPE",
+    "subject": "SUBJECT",
+    "label": "LABEL",
+    "score": "SCORE",
+    "source": "SOURCE",
+    "id": "EVENT",
+}
+
+
+@click.command()
+@click.option(
+    "-n", "--lines", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, the newest."
+)
+@click.option("--type", "kind", help="Only this type, or those that start so.")
+@output_option
+@state_option
+def command(lines: int, kind: str | None, form: str, state_dir: Path) -> None:
+    """Show the newest events that the local platform accepted, oldest first."""
+    from eaves.local.state import State
+
+    path = State(root=state_dir).history
+    records: list[Record] = []
+    if path.exists():
+        history = FileHistory(path)
+        records = history.read(limit=10_000 if kind else lines)
+        history.close()
+    kept = [record for record in records if not kind or record.type.startswith(kind)][-lines:]
+    print_rows([_row(record) for record in kept], COLUMNS, form)
+
+
+def _row(record: Record) -> dict[str, Any]:
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.at))
+    data = _data(record)
+    scored = data.get("predictions") if isinstance(data, dict) else None
+    best = scored[0] if scored else {}
+    return {
+        **asdict(record),
+        "time": moment,
+        "type": record.type.removeprefix(TYPE_PREFIX),
+        "label": best.get("label"),
+        "score": best.get("score"),
+        "data": data,
+    }
+
+
+def _data(record: Record) -> Any:
+    try:
+        return json.loads(record.text) if record.text else None
+    except ValueError:
+        return None  # cut at the history's limit

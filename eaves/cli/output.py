@@ -1,0 +1,68 @@
+"""What every command prints the same way: one list of rows as a table, JSON or YAML."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def output_option(command: Command) -> Command:
+    """`-o`: how results are printed."""
+    choice = click.Choice(["table", "json", "yaml"])
+    return click.option(
+        "-o", "--output", "form", type=choice, default="table", show_default=True, help="Form of the result."
+    )(command)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], form: str) -> None:
+    """Print rows on stdout.
+
+    Args:
+        rows: Plain data.
+        columns: Key to heading, of those a table shows; JSON and YAML show everything.
+        form: `table`, `json` or `yaml`.
+    """
+    if form == "table":
+        _print_table(rows, columns)
+    else:
+        print_value(list(rows), form)
+
+
+def print_value(value: Any, form: str) -> None:
+    """Print any plain data as JSON or YAML on stdout."""
+    if form == "json":
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        return
+    import yaml
+
+    click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip())
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for key, heading in columns.items():
+        numeric = all(isinstance(row.get(key), (int, float)) for row in rows) and bool(rows)
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row.get(key)) for key in columns))
+    width = None if sys.stdout.isatty() else 200
+    Console(file=sys.stdout, width=width, highlight=False, markup=False).print(table)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def say(text: str) -> None:
+    """Talk, on stderr."""
+    click.echo(text, err=True)

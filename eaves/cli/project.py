@@ -1,0 +1,194 @@
+"""eaves.yaml: the rooms' sections composed into one file, read and written."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import yaml
+
+from converters.settings import ConvertSettings
+from eaves.config import Layer, build, env_layer, flag_layer, iter_leaves, setting
+from eaves.errors import ConfigError, Fault
+from eaves.platform import NAME_PATTERN, ScaleSettings, SourceSpec, TriggerSpec
+from functions.settings import ServeSettings
+from trainer.settings import DataSettings, TrainSettings
+
+FILE = "eaves.yaml"
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """One eaves.yaml: one model, one function, and what feeds it."""
+
+    name: str = setting("images", "Of the model, the function and their directories; a DNS label.")
+    site: str = setting("home", "Name of this place, in every event's source: /eaves/SITE/NAME.")
+    data: DataSettings = setting(DataSettings, "The labelled images.")
+    train: TrainSettings = setting(TrainSettings, "How the model is trained.")
+    convert: ConvertSettings = setting(ConvertSettings, "How a run becomes an artifact.")
+    function: ServeSettings = setting(ServeSettings, "How the function serves.")
+    scale: ScaleSettings = setting(ScaleSettings, "How many replicas the function has.")
+    triggers: tuple[TriggerSpec, ...] = setting(
+        (), "More ways for events to go; captured images reach the function anyway."
+    )
+    sources: tuple[SourceSpec, ...] = setting((), "What turns images into events.")
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields."""
+        for path, value in (("name", self.name), ("site", self.site)):
+            if not NAME_PATTERN.fullmatch(value):
+                yield path, f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {value!r})"
+        for path, names in (("triggers", [t.name for t in self.triggers]), ("sources", [s.name for s in self.sources])):
+            for twice in sorted({name for name in names if names.count(name) > 1}):
+                yield path, f"two of them are named {twice!r}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """A project and the directory it lives in.
+
+    Attributes:
+        root: Directory of eaves.yaml; relative paths in it start here.
+        project: What it says.
+        origin: The file's name for messages.
+        values: Its raw content, for a command that adds flags on top.
+    """
+
+    root: Path
+    project: Project
+    origin: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def path(self, relative: Path) -> Path:
+        """A path of eaves.yaml as seen from here."""
+        return self.root / relative
+
+    @property
+    def runs(self) -> Path:
+        """Where runs go."""
+        return self.root / "runs"
+
+    @property
+    def artifacts(self) -> Path:
+        """Where artifacts go."""
+        return self.root / "artifacts"
+
+
+def load_workspace(file: Path, flags: dict[str, Any] | None = None) -> Workspace:
+    """Read eaves.yaml, then the environment, then flags.
+
+    Args:
+        file: The file.
+        flags: Dotted path to value, `train.epochs`.
+
+    Raises:
+        ConfigError: When it is missing, not YAML, or has faults; all of them together.
+    """
+    values = read_yaml(file)
+    layers = [Layer(origin=file.name, values=values), env_layer(Project, os.environ), flag_layer(flags or {})]
+    project = build(Project, *layers)
+    return Workspace(root=file.absolute().parent, project=project, origin=file.name, values=values)
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ConfigError: When there is none.
+    """
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError([Fault(origin=str(file), path="", message="no such file")], hint="eaves init") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError([Fault(origin=str(file), path="", message=f"can't be read: {error}")]) from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(
+            [Fault(origin=str(file), path="", message="must hold settings, `name: ...`")], hint="eaves init"
+        )
+    return values
+
+
+def write_project(*, name: str, data: str) -> str:
+    """The text of a new eaves.yaml: every setting with its text, those at their defaults commented out."""
+    lines = ["# eaves.yaml: one model, one function, and what feeds it. Lines that start with '#' are the defaults."]
+    lines += ["", "# " + _doc("name"), f"name: {name}", "# " + _doc("site"), "#site: home"]
+    for section in ("data", "train", "convert", "function", "scale"):
+        kind = next(f.type for f in dataclasses.fields(Project) if f.name == section)
+        lines += ["", f"# {_doc(section)}", f"{section}:"]
+        lines += _section_lines(_SECTIONS[str(kind)], {"path": data} if section == "data" else {})
+    lines += ["", _EXAMPLES]
+    return "\n".join(lines)
+
+
+_SECTIONS = {cls.__name__: cls for cls in (DataSettings, TrainSettings, ConvertSettings, ServeSettings, ScaleSettings)}
+_EXAMPLES = """\
+# What turns images into events: every image file that appears in a folder, for instance.
+#sources:
+#  - name: inbox
+#    kind: folder
+#    path: inbox
+
+# More ways for events to go. A filter names event attributes; label, confidence and model are among a prediction's.
+#triggers:
+#  - name: alarm
+#    filter: {type: dev.eaves.image.classified.v1, confidence: high}
+#    url: http://127.0.0.1:9000/
+"""
+
+
+def _doc(name: str) -> str:
+    return str(next(f.metadata["doc"] for f in dataclasses.fields(Project) if f.name == name))
+
+
+def _section_lines(cls: type, given: dict[str, str]) -> list[str]:
+    lines = []
+    for leaf in iter_leaves(cls):
+        choices = f" One of {', '.join(leaf.choices)}." if leaf.choices else ""
+        lines += textwrap.wrap(leaf.doc + choices, 112, initial_indent="  # ", subsequent_indent="  # ")
+        if leaf.path in given:
+            lines.append(f"  {leaf.path}: {yaml.safe_dump(given[leaf.path]).splitlines()[0]}")
+        else:
+            value = leaf.default if isinstance(leaf.default, (int, float)) else str(leaf.default)
+            lines.append(f"  #{leaf.path}: {yaml.safe_dump(value).splitlines()[0]}")
+    return lines
+
+
+def file_option(command: Command) -> Command:
+    """`--file`: which eaves.yaml."""
+    return click.option(
+        "-f",
+        "--file",
+        type=click.Path(path_type=Path),
+        default=Path(FILE),
+        show_default=True,
+        help="The project's settings.",
+    )(command)
+
+
+def state_option(command: Command) -> Command:
+    """`--state`: which state directory."""
+    return click.option(
+        "--state",
+        "state_dir",
+        type=click.Path(path_type=Path),
+        default=Path(".eaves"),
+        show_default=True,
+        envvar="EAVES_STATE",
+        help="The local platform's state directory. [EAVES_STATE]",
+    )(command)
+
+
+def newest(folder: Path, marker: str) -> Path | None:
+    """The directory made last below `folder`, of those that hold the marker file."""
+    found = [path.parent for path in folder.glob(f"*/{marker}")]
+    return max(found, key=lambda path: ((path / marker).stat().st_mtime_ns, path.name), default=None)

@@ -1,0 +1,38 @@
+"""`eaves status`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from eaves.cli.output import output_option, print_rows, say
+from eaves.cli.project import state_option
+
+COLUMNS = {
+    "name": "FUNCTION",
+    "state": "STATE",
+    "replicas": "REPLICAS",
+    "queued": "QUEUED",
+    "delivered": "DELIVERED",
+    "dead": "DEAD",
+    "artifact": "ARTIFACT",
+    "reason": "REASON",
+}
+
+
+@click.command()
+@output_option
+@state_option
+def command(form: str, state_dir: Path) -> None:
+    """Show the functions wanted here and how they are."""
+    from eaves.local.client import LocalPlatform
+
+    platform = LocalPlatform(state_dir)
+    found = platform.status()
+    print_rows([asdict(status) for status in found], COLUMNS, form)
+    if not platform.running():
+        say("`eaves up` is not running here")
+    elif not found:
+        say("nothing is deployed here: `eaves deploy`")

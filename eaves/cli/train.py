@@ -1,0 +1,53 @@
+"""`eaves train`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eaves.cli.output import say
+from eaves.cli.project import file_option, load_workspace
+from eaves.options import given, settings_options
+from trainer.settings import TrainSettings
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), help="Folder with one subfolder of images per class.")
+@click.option(
+    "--run", "output", type=click.Path(path_type=Path), help="The run's directory; a new one in runs/ when not given."
+)
+@file_option
+@settings_options(TrainSettings, section="train.")
+def command(data: Path | None, output: Path | None, file: Path, **options: Any) -> None:
+    """Train a model on labelled images. Prints the run's directory."""
+    flags = {f"train.{path}": value for path, value in given(TrainSettings, options).items()}
+    if data is not None:
+        flags["data.path"] = data.absolute()
+    workspace = load_workspace(file, flags)
+    project = workspace.project
+    target = output or workspace.runs / f"{project.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    settings = _resolve_weights(workspace.root, project.train, from_flag="train.weights" in flags)
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from trainer.progress import build_progress
+    from trainer.settings import DataSettings
+    from trainer.train import train
+
+    images = DataSettings(path=workspace.path(project.data.path))
+    run = train(images, settings, target, name=project.name, progress=build_progress(sys.stderr))
+    say(f"{run.name} {run.version}: accuracy {run.val_accuracy:.3f} on held-out images")
+    click.echo(run.path)
+
+
+def _resolve_weights(root: Path, settings: TrainSettings, *, from_flag: bool) -> TrainSettings:
+    """A relative weights file in eaves.yaml starts at eaves.yaml, one on the command line where the user is."""
+    import dataclasses
+
+    if settings.weights_kind != "file" or from_flag:
+        return settings
+    return dataclasses.replace(settings, weights=str(root / settings.weights))

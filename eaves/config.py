@@ -1,0 +1,302 @@
+"""The configuration engine: layers of values > parse > validate > complete, all faults at once.
+
+Each room owns the dataclass of its section; this module knows none of them. A section is a frozen dataclass whose
+fields are made with `setting`, which carries the text for help, docs and the commented eaves.yaml. Precedence, lowest
+first: default, file, environment, flag. A section may add `faults()` for rules across fields; nothing here reads
+`os.environ`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+from typing import Any, TypeVar, Union
+
+from eaves.errors import ConfigError, Fault
+
+T = TypeVar("T")
+ENV_PREFIX = "EAVES"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """Values from one origin. `values` nests as the dataclasses do; `origins` names single leaves by dotted path."""
+
+    origin: str
+    values: Mapping[str, Any]
+    origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """One setting as the table sees it: dotted path, type, default, text and environment variable."""
+
+    path: str
+    type: Any
+    default: Any
+    doc: str
+    choices: tuple[str, ...]
+    env: str
+
+    @property
+    def flag(self) -> str:
+        """The command-line spelling, `--scale-max`."""
+        return "--" + self.path.replace(".", "-").replace("_", "-")
+
+
+def setting(
+    default: Any,
+    doc: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: Sequence[str] = (),
+    env: str | None = None,
+) -> Any:
+    """Declare one field of a section.
+
+    Args:
+        default: The value when nothing sets it; `MISSING` makes it required; a type makes a fresh section.
+        doc: What it is, with its unit and the reason for its default.
+        minimum: Smallest allowed number.
+        maximum: Largest allowed number.
+        choices: The allowed strings, when they are few.
+        env: Name of the environment variable, when a platform fixes it (`PORT`).
+    """
+    metadata = {"doc": doc, "minimum": minimum, "maximum": maximum, "choices": tuple(choices), "env": env}
+    if isinstance(default, type):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def iter_leaves(cls: type, prefix: str = "") -> Iterator[Leaf]:
+    """The table of settings of a section, depth first. Lists of sections are one leaf."""
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        path = f"{prefix}{field.name}"
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            yield from iter_leaves(typing.cast(type, hint), path + ".")
+            continue
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        env = field.metadata.get("env") or f"{ENV_PREFIX}_{path.replace('.', '_').upper()}"
+        choices = field.metadata.get("choices", ())
+        yield Leaf(path=path, type=hint, default=default, doc=field.metadata["doc"], choices=choices, env=env)
+
+
+def env_layer(cls: type, environ: Mapping[str, str], section: str = "") -> Layer:
+    """The layer that the environment holds for a section.
+
+    Args:
+        cls: The section's dataclass.
+        environ: The process's environment.
+        section: Dotted path the section stands at in eaves.yaml; it becomes part of the variables' names.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for leaf in iter_leaves(cls, section):
+        path = leaf.path.removeprefix(section)
+        if leaf.env in environ and is_scalar(leaf.type):
+            put(values, path, environ[leaf.env])
+            origins[path] = f"environment variable {leaf.env}"
+    return Layer(origin="environment", values=values, origins=origins)
+
+
+def flag_layer(flags: Mapping[str, Any]) -> Layer:
+    """The layer that the command line holds: dotted path to value, only what was given."""
+    values: dict[str, Any] = {}
+    for path, value in flags.items():
+        put(values, path, value)
+    origins = {path: "--" + path.replace(".", "-").replace("_", "-") for path in flags}
+    return Layer(origin="command line", values=values, origins=origins)
+
+
+def put(values: dict[str, Any], path: str, value: Any) -> None:
+    """Set `value` at a dotted path, making the mappings on the way."""
+    *parents, last = path.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+    values[last] = value
+
+
+def build(cls: type[T], *layers: Layer) -> T:
+    """Merge layers (lowest precedence first) into a validated section.
+
+    Raises:
+        ConfigError: With every fault found: unknown keys, wrong types, values out of range, broken rules across fields.
+    """
+    faults: list[Fault] = []
+    result = _build(cls, list(layers), "", faults)
+    if result is not None and not faults:
+        faults.extend(_own_faults(result, layers, ""))
+    if faults or result is None:
+        raise ConfigError(faults)
+    return result
+
+
+def is_scalar(hint: Any) -> bool:
+    """Whether one string can carry the whole value (a flag or an environment variable)."""
+    return hint in (str, int, float, bool, Path) or (
+        typing.get_origin(hint) in (Union, types.UnionType)
+        and all(a in (str, int, float, bool, Path, type(None)) for a in typing.get_args(hint))
+    )
+
+
+def _build(cls: type[T], layers: list[Layer], prefix: str, faults: list[Fault]) -> T | None:
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    before = len(faults)
+    for layer in layers:
+        for key in layer.values:
+            if key not in fields:
+                near = difflib.get_close_matches(str(key), fields, n=1)
+                advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(fields)}"
+                faults.append(Fault(origin=layer.origin, path=f"{prefix}{key}", message=f"unknown setting; {advice}"))
+    chosen: dict[str, Any] = {}
+    for name, field in fields.items():
+        path, hint = f"{prefix}{name}", hints[name]
+        holding = [layer for layer in layers if name in layer.values]
+        if dataclasses.is_dataclass(hint):
+            inner = _inner_layers(holding, name, path, faults)
+            chosen[name] = _build(typing.cast(type, hint), inner, path + ".", faults)
+        elif holding:
+            top = holding[-1]
+            origin = top.origins.get(path, top.origin)
+            chosen[name] = _parse(top.values[name], hint, field.metadata, origin, path, faults)
+        elif field.default is MISSING and field.default_factory is MISSING:
+            faults.append(
+                Fault(origin=layers[0].origin if layers else "configuration", path=path, message="is required")
+            )
+    return cls(**chosen) if len(faults) == before else None
+
+
+def _inner_layers(holding: list[Layer], name: str, path: str, faults: list[Fault]) -> list[Layer]:
+    inner = []
+    for layer in holding:
+        values = layer.values[name]
+        if values is None:
+            continue
+        if not isinstance(values, Mapping):
+            faults.append(Fault(origin=layer.origin, path=path, message=f"must be a mapping (got {values!r})"))
+            continue
+        inner.append(Layer(origin=layer.origin, values=values, origins=layer.origins))
+    return inner
+
+
+def _parse(value: Any, hint: Any, metadata: Mapping[str, Any], origin: str, path: str, faults: list[Fault]) -> Any:
+    def fault(message: str) -> None:
+        faults.append(Fault(origin=origin, path=path, message=f"{message} (got {value!r:.80})"))
+
+    container = typing.get_origin(hint)
+    if container in (Union, types.UnionType):
+        options = [option for option in typing.get_args(hint) if option is not type(None)]
+        if value is None:
+            return None
+        hint, container = options[0], typing.get_origin(options[0])
+    if container is tuple:
+        return _parse_list(value, typing.get_args(hint)[0], metadata, origin, path, faults)
+    if container is dict or container is Mapping:
+        if not isinstance(value, Mapping):
+            return fault("must be a mapping")
+        return {str(key): item if isinstance(item, Mapping) else str(item) for key, item in value.items()}
+    try:
+        parsed = _parse_scalar(value, hint)
+    except ValueError as error:
+        return fault(str(error))
+    low, high, choices = metadata.get("minimum"), metadata.get("maximum"), metadata.get("choices", ())
+    if low is not None and parsed < low:
+        fault(f"must be >= {low:g}")
+    if high is not None and parsed > high:
+        fault(f"must be <= {high:g}")
+    if choices and parsed not in choices:
+        fault(f"must be one of {', '.join(choices)}")
+    return parsed
+
+
+def _parse_list(value: Any, item: Any, metadata: Mapping[str, Any], origin: str, path: str, faults: list[Fault]) -> Any:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, Sequence):
+        faults.append(Fault(origin=origin, path=path, message=f"must be a list (got {value!r})"))
+        return ()
+    parsed = []
+    for index, entry in enumerate(value):
+        where = f"{path}[{index}]"
+        if not dataclasses.is_dataclass(item):
+            parsed.append(_parse(entry, item, metadata, origin, where, faults))
+        elif isinstance(entry, Mapping):
+            made = _build(typing.cast(type, item), [Layer(origin=origin, values=entry)], where + ".", faults)
+            if made is not None:
+                faults.extend(_own_faults(made, [Layer(origin=origin, values={})], where + "."))
+                parsed.append(made)
+        else:
+            faults.append(Fault(origin=origin, path=where, message=f"must be a mapping (got {entry!r})"))
+    return tuple(parsed)
+
+
+_TRUE, _FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
+
+
+def _parse_scalar(value: Any, hint: Any) -> Any:
+    if hint is bool:
+        if isinstance(value, bool):
+            return value
+        text = str(value).lower()
+        if text in _TRUE or text in _FALSE:
+            return text in _TRUE
+        raise ValueError("must be true or false")
+    if hint in (int, float):
+        return _parse_number(value, hint)
+    if hint is Path:
+        if not isinstance(value, (str, Path)) or not str(value):
+            raise ValueError("must be a path")
+        return Path(value)
+    if value is None or isinstance(value, (Mapping, list)):
+        raise ValueError("must be a string")
+    return str(value)
+
+
+def _parse_number(value: Any, hint: Any) -> int | float:
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint is int and isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,100}\s*", value):
+        return int(value)  # not by way of float, which is exact to 53 bits only
+    try:
+        number = float("nan") if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = float("nan")
+    if not math.isfinite(number) or (hint is int and not number.is_integer()):
+        raise ValueError(f"must be a{'n integer' if hint is int else ' number'}")
+    return int(number) if hint is int else number
+
+
+def _own_faults(section: Any, layers: Sequence[Layer], prefix: str) -> Iterator[Fault]:
+    """Faults that the sections themselves report, from the inside out."""
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _own_faults(value, layers, f"{prefix}{field.name}.")
+    own = getattr(section, "faults", None)
+    if own is None:
+        return
+    for path, message in own():
+        full = f"{prefix}{path}"
+        named = [layer.origins.get(full, layer.origin) for layer in layers if _holds(layer.values, full)]
+        yield Fault(
+            origin=named[-1] if named else layers[0].origin if layers else "configuration", path=full, message=message
+        )
+
+
+def _holds(values: Any, path: str) -> bool:
+    for part in path.split("."):
+        if not isinstance(values, Mapping) or part not in values:
+            return False
+        values = values[part]
+    return True

@@ -1,0 +1,175 @@
+"""The HTTP client of a sink."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from eaves.delivery.rules import ACCEPTED, Answer, Verdict, brief, parse_retry_after, verdict
+from eaves.errors import EavesError, EventError
+from eaves.events import Event, decode, encode_binary, is_event
+
+MAX_ANSWER_BYTES = 16 << 20
+MAX_ERROR_BYTES = 64 << 10
+"""How much of a body is read that isn't a success; more is not worth its memory."""
+CONNECT_TIMEOUT_S = 10.0
+_CHUNK_BYTES = 64 << 10
+
+_log = logging.getLogger(__name__)
+
+
+class DeliveryError(EavesError):
+    """No usable HTTP answer: no connection, time ran out, the connection broke, or the answer was too large."""
+
+    exit_code = 69
+    http_status = 503
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpAnswer:
+    """An HTTP response as it came, its body bounded.
+
+    Attributes:
+        status: HTTP status.
+        headers: Its headers, names in lower case.
+        body: All of it after a 2xx, its first 64 KiB otherwise.
+        latency_ms: From sending to the last byte.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    latency_ms: float
+
+
+class SinkClient:
+    """Sends over HTTP on kept connections, from many threads. No redirects, and no retries: the spool does those.
+
+    Args:
+        connections: Connections kept per host.
+        ca_certs_pem: Certificates to trust instead of the system's (Knative's `K_CA_CERTS`).
+        clock: Unix seconds, for Retry-After dates.
+    """
+
+    def __init__(
+        self, *, connections: int = 16, ca_certs_pem: str | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._pool = urllib3.PoolManager(maxsize=connections, ca_cert_data=ca_certs_pem)
+        self._clock = clock
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def post(self, url: str, event: Event, *, prefer_reply: bool, timeout_s: float) -> Answer:
+        """Send one event in binary mode and read the answer.
+
+        Args:
+            url: The sink.
+            event: What to send.
+            prefer_reply: Say that a CloudEvent in the answer is wanted.
+            timeout_s: For the exchange, see `exchange`.
+
+        Raises:
+            EventError: When the event can't be encoded; it never can.
+            DeliveryError: When there is no usable answer.
+        """
+        headers, body = encode_binary(event)
+        if prefer_reply:
+            headers["Prefer"] = "reply"
+        answer = self.exchange("POST", url, headers=headers, body=body, timeout_s=timeout_s)
+        reply = None
+        # "Responses with a 202 response code MUST NOT be processed as reply events" (data plane contract).
+        if verdict(answer.status) is Verdict.DONE and answer.status != ACCEPTED and is_event(answer.headers):
+            try:
+                reply = decode(answer.headers, answer.body)
+            except EventError as error:
+                _log.warning("%s answered event %s with a broken CloudEvent: %s", url, event.id[:64], error)
+        return Answer(
+            status=answer.status,
+            event=reply,
+            body=answer.body if reply is None else b"",
+            retry_after_s=parse_retry_after(answer.headers.get("retry-after"), self._clock()),
+            latency_ms=answer.latency_ms,
+        )
+
+    def exchange(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b"", timeout_s: float
+    ) -> HttpAnswer:
+        """One request as it is, and its answer as it came.
+
+        Args:
+            method: GET or POST.
+            url: Where to.
+            headers: Of the request.
+            body: Of the request.
+            timeout_s: For connecting and then for every wait for bytes; an answer that trickles is cut when it is over.
+
+        Raises:
+            DeliveryError: When there is no usable answer.
+        """
+        started = time.monotonic()
+        timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT_S, timeout_s), total=timeout_s)
+        try:
+            response = self._pool.request(
+                method,
+                url,
+                body=body,
+                headers=dict(headers or {}),
+                timeout=timeout,
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            content = _read(response, started + timeout_s)
+        except (HTTPError, OSError) as error:
+            raise DeliveryError(f"no answer from {url}: {brief(str(error))}", hint="check that it runs") from error
+        return HttpAnswer(
+            status=response.status,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            body=content,
+            latency_ms=(time.monotonic() - started) * 1000,
+        )
+
+
+def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+    """The body, within its limit and its time. A connection that wasn't read to the end is not used again."""
+    success = verdict(response.status) is Verdict.DONE
+    framed = "content-length" in response.headers or "transfer-encoding" in response.headers or response.status == 204
+    limit = MAX_ANSWER_BYTES if success else MAX_ERROR_BYTES
+    content = bytearray()
+    complete = False
+    try:
+        while len(content) <= limit:
+            part = response.read1(_CHUNK_BYTES)
+            if not part:
+                complete = True
+                break
+            content += part
+            if time.monotonic() > deadline:
+                raise TimeoutError("time ran out within the answer")
+        if success and not complete:
+            raise OSError(f"the answer is larger than {limit} bytes")
+        if success and not framed and response.version >= 11:
+            # The standard library takes the end of the connection for the end of the headers: a success that broke
+            # off there looks like an empty one.
+            raise OSError("the answer has no length and can't be told from one that broke off")
+    finally:
+        if complete:
+            response.release_conn()
+        else:
+            response.close()
+    return bytes(content[:limit])

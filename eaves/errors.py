@@ -1,0 +1,183 @@
+"""The one exception tree.
+
+A message says what failed and the value seen; the hint says which command or edit mends it. `exit_code` is what a
+process ends with (sysexits.h numbers), `http_status` what a sender is told, chosen by what it should do next.
+
+    EavesError                     exit 1   HTTP 500
+    ├── ConfigError                exit 78  HTTP 500   every fault of a configuration, together
+    ├── InputError                 exit 65  HTTP 400   what was sent or given can't be used; sending it again won't help
+    │   ├── EventError                      HTTP 400   not a well-formed CloudEvent
+    │   │   └── UnsupportedContentError     HTTP 415   a content type or mode that is not taken
+    │   ├── ImageError                      HTTP 422   not an image, or a broken one
+    │   │   └── ImageTooLargeError          HTTP 413   more bytes or pixels than allowed
+    │   ├── DatasetError                               no usable training data
+    │   └── RunError                                   a directory that is not a complete run
+    ├── ArtifactError              exit 65  HTTP 503   an artifact that is damaged or that this code can't serve
+    │   ├── GoldenError                                a model that doesn't reproduce its recorded outputs
+    │   └── LoadingError                               a model that isn't loaded yet
+    ├── ConversionError            exit 70  HTTP 500   a model that could not be converted
+    │   └── ParityError                                ... or that answers differently once converted
+    ├── SpoolError                 exit 74  HTTP 503   the durable queue can't be read or written
+    │   └── SpoolFullError         exit 75  HTTP 429   it has reached its limit
+    ├── OverloadedError            exit 75  HTTP 429   more work at once than the bounded queue takes
+    └── PlatformError              exit 69  HTTP 503   what runs functions failed
+        ├── NotRunningError                            no platform answers here
+        ├── NotFoundError          exit 66  HTTP 404   no function (source, trigger) of that name
+        └── StartError                                 a function that doesn't become ready
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class EavesError(Exception):
+    """Root of every error Eaves raises on purpose.
+
+    Args:
+        message: What failed, with the value seen.
+        hint: The command or edit that mends it; None when there is nothing to add.
+    """
+
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing wrong with a configuration.
+
+    Attributes:
+        origin: Where the value came from: a file's name, an environment variable, a flag.
+        path: Dotted path of the setting, `scale.max`.
+        message: What is wrong and the value seen.
+    """
+
+    origin: str
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.origin}: {self.path}: {self.message}" if self.path else f"{self.origin}: {self.message}"
+
+
+class ConfigError(EavesError):
+    """A configuration with faults, all of them reported at once."""
+
+    exit_code = 78
+
+    def __init__(self, faults: Sequence[Fault], *, hint: str | None = None) -> None:
+        super().__init__("\n".join(str(fault) for fault in faults), hint=hint)
+        self.faults = tuple(faults)
+
+
+class InputError(EavesError):
+    """What was sent or given can't be used, and sending it again won't help."""
+
+    exit_code = 65
+    http_status = 400
+
+
+class EventError(InputError):
+    """Not a well-formed CloudEvent."""
+
+
+class UnsupportedContentError(EventError):
+    """A content type or content mode that is not taken."""
+
+    http_status = 415
+
+
+class ImageError(InputError):
+    """Bytes that are not an image, or a broken one."""
+
+    http_status = 422
+
+
+class ImageTooLargeError(ImageError):
+    """More bytes or pixels than allowed."""
+
+    http_status = 413
+
+
+class DatasetError(InputError):
+    """No usable training data."""
+
+
+class RunError(InputError):
+    """A directory that is not a complete training run."""
+
+
+class ArtifactError(EavesError):
+    """An artifact that is damaged, or that this code can't serve."""
+
+    exit_code = 65
+    http_status = 503
+
+
+class GoldenError(ArtifactError):
+    """A model that doesn't reproduce its recorded outputs on this machine."""
+
+
+class LoadingError(ArtifactError):
+    """A model that isn't loaded yet; asking again later helps."""
+
+
+class ConversionError(EavesError):
+    """A model that could not be converted."""
+
+    exit_code = 70
+
+
+class ParityError(ConversionError):
+    """A converted model that answers differently from the trained one."""
+
+
+class SpoolError(EavesError):
+    """The durable queue can't be read or written."""
+
+    exit_code = 74
+    http_status = 503
+
+
+class SpoolFullError(SpoolError):
+    """The durable queue has reached its limit; nothing was stored."""
+
+    exit_code = 75
+    http_status = 429
+
+
+class OverloadedError(EavesError):
+    """More work at once than the bounded queue takes; try again later."""
+
+    exit_code = 75
+    http_status = 429
+
+
+class PlatformError(EavesError):
+    """What runs functions failed."""
+
+    exit_code = 69
+    http_status = 503
+
+
+class NotRunningError(PlatformError):
+    """No platform answers here."""
+
+
+class NotFoundError(PlatformError):
+    """No function, source or trigger of that name."""
+
+    exit_code = 66
+    http_status = 404
+
+
+class StartError(PlatformError):
+    """A function that doesn't become ready."""

@@ -1,0 +1,355 @@
+"""CloudEvents: the frozen value, its HTTP encodings, the types we use and how identities are made.
+
+The only importer of `cloudevents`. The SDK invents missing ids, turns UTF-8-valid bytes into str, writes JSON of an unusual
+content type as Python's repr and raises five kinds of exception on bad input. So this module reads messages itself, has the
+SDK validate the attributes and encode headers, and hands data through as bytes.
+
+Source: CloudEvents 1.0.2 (spec.md) and its HTTP protocol binding (bindings/http-protocol-binding.md).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, NoReturn
+from urllib.parse import unquote
+
+from cloudevents.core.bindings.http import to_binary
+from cloudevents.core.exceptions import CloudEventValidationError
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+
+from eaves.errors import EventError, UnsupportedContentError
+
+TYPE_PREFIX = "dev.eaves."
+IMAGE_CAPTURED = "dev.eaves.image.captured.v1"
+IMAGE_CLASSIFIED = "dev.eaves.image.classified.v1"
+IMAGE_REJECTED = "dev.eaves.image.rejected.v1"
+REPLY_TYPES = frozenset({IMAGE_CLASSIFIED, IMAGE_REJECTED})
+"""Types that only we emit: a function answers them with 202 and nothing, so that no reply can loop."""
+
+STRUCTURED = "application/cloudevents"
+BATCH = "application/cloudevents-batch"
+_REQUIRED = ("id", "source", "specversion", "type")
+_OPTIONAL = ("datacontenttype", "dataschema", "subject", "time")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One CloudEvent.
+
+    Attributes:
+        id: Unique per source; the same occurrence always carries the same id.
+        source: URI-reference of the producer, `/eaves/SITE/SOURCE`.
+        type: Reverse-DNS name of what happened.
+        data: The payload as bytes, whatever its content type.
+        datacontenttype: Media type of `data`.
+        subject: What within the source, for us a relative path or a topic.
+        time: When it happened, RFC 3339 text; received ones are kept to the microsecond.
+        dataschema: URI of the payload's schema.
+        extensions: Extension attributes, names lower-case a-z0-9.
+    """
+
+    id: str
+    source: str
+    type: str
+    data: bytes = b""
+    datacontenttype: str | None = None
+    subject: str | None = None
+    time: str | None = None
+    dataschema: str | None = None
+    extensions: Mapping[str, str] = field(default_factory=dict)
+
+    def attributes(self) -> dict[str, str]:
+        """Every attribute that is set, by its CloudEvents name."""
+        own = {
+            "id": self.id,
+            "source": self.source,
+            "type": self.type,
+            "specversion": "1.0",
+            "datacontenttype": self.datacontenttype,
+            "dataschema": self.dataschema,
+            "subject": self.subject,
+            "time": self.time,
+        }
+        return {**{key: value for key, value in own.items() if value is not None}, **self.extensions}
+
+    def with_extensions(self, **extensions: str) -> Event:
+        """A copy with these extension attributes added or replaced."""
+        return replace(self, extensions={**self.extensions, **extensions})
+
+    def json(self) -> Any:
+        """The payload parsed as JSON.
+
+        Raises:
+            EventError: When it isn't JSON.
+        """
+        try:
+            return _parse_json(self.data)
+        except ValueError as error:
+            raise EventError(f"the data of event {self.id[:64]!r} is not JSON: {error}") from error
+
+
+class _BytesFormat(JSONFormat):
+    """The SDK's JSON format, with binary-mode bodies left exactly as they are."""
+
+    def write_data(self, data: Any, datacontenttype: str | None) -> bytes:
+        return data or b""
+
+
+_FORMAT = _BytesFormat()
+
+
+def is_event(headers: Mapping[str, str]) -> bool:
+    """Whether a request claims to be a CloudEvent, in any mode (HTTP binding, section 3)."""
+    return _content_type(headers).startswith(STRUCTURED) or any(name.lower() == "ce-specversion" for name in headers)
+
+
+def decode(headers: Mapping[str, str], body: bytes) -> Event:
+    """Read one event from an HTTP message, binary or structured.
+
+    Raises:
+        UnsupportedContentError: For batches and structured formats other than JSON.
+        EventError: For anything that is not a well-formed CloudEvents 1.0 event; the message names every fault.
+    """
+    content_type = _content_type(headers)
+    if content_type.startswith(BATCH):
+        raise UnsupportedContentError("batched CloudEvents are not taken", hint="send one event per request")
+    if content_type.startswith(STRUCTURED):
+        if content_type.partition(";")[0].strip() != "application/cloudevents+json":
+            raise UnsupportedContentError(
+                f"structured CloudEvents must be application/cloudevents+json, not {content_type[:64]!r}"
+            )
+        return _decode_structured(body)
+    return _decode_binary(headers, body)
+
+
+def encode_binary(event: Event) -> tuple[dict[str, str], bytes]:
+    """Headers and body of an event in binary mode: the body is the data, unchanged.
+
+    Raises:
+        EventError: When no receiver could take it: a bad extension name, text that is not Unicode.
+    """
+    message = to_binary(_validated(event.attributes(), event.data), _FORMAT)
+    return dict(message.headers), message.body
+
+
+def encode_structured(event: Event) -> tuple[dict[str, str], bytes]:
+    """Headers and body of an event in structured JSON mode: JSON data inline, anything else as base64.
+
+    Raises:
+        EventError: As `encode_binary`.
+    """
+    _validated(event.attributes(), event.data)
+    fields = {**event.attributes(), **_data_member(event)}
+    return {"content-type": "application/cloudevents+json"}, json.dumps(fields).encode()
+
+
+def event_id(source: str, position: str) -> str:
+    """The id of what was found at `position` of `source`: the same every time it is found."""
+    return _hash(source, position)
+
+
+def reply_id(cause: Event, artifact_digest: str) -> str:
+    """The id of the answer of one artifact to one event: the same on every retry and every replica."""
+    return _hash(cause.source, cause.id, artifact_digest)
+
+
+def source_uri(site: str, name: str) -> str:
+    """The `source` of what a named source or function at a site emits."""
+    return f"/eaves/{site}/{name}"
+
+
+def _hash(*parts: str) -> str:
+    # surrogatepass: positions hold file names, and Linux's may be any bytes.
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def _content_type(headers: Mapping[str, str]) -> str:
+    return next((value for name, value in headers.items() if name.lower() == "content-type"), "").strip().lower()
+
+
+def _is_json(content_type: str | None) -> bool:
+    media_type = (content_type or "application/json").partition(";")[0].strip().lower()
+    return media_type.endswith(("/json", "+json"))
+
+
+def _decode_binary(headers: Mapping[str, str], body: bytes) -> Event:
+    present = {name.lower()[3:]: value for name, value in headers.items() if name.lower().startswith("ce-")}
+    try:
+        attributes: dict[str, Any] = {name: _header_text(value) for name, value in present.items()}
+    except UnicodeDecodeError as error:
+        raise EventError("a ce- header holds percent-encoding that is not UTF-8") from error
+    content_type = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
+    if content_type:
+        attributes["datacontenttype"] = content_type
+    return _build_event(attributes, body)
+
+
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+
+
+def _header_text(value: str) -> str:
+    """A header's value as text: unquoted, then percent-decoded once (HTTP binding, section 3.1.3.2)."""
+    if _QUOTED.fullmatch(value):
+        value = re.sub(r"\\(.)", r"\1", value[1:-1])
+    return unquote(value, errors="strict")
+
+
+def _decode_structured(body: bytes) -> Event:
+    try:
+        fields = _parse_json(body)
+    except ValueError as error:
+        raise EventError(f"the body is not JSON: {str(error)[:200]}") from error
+    if not isinstance(fields, dict):
+        raise EventError(f"a structured CloudEvent is a JSON object, not a {type(fields).__name__}")
+    fields = {name: value for name, value in fields.items() if value is not None}
+    if "data" in fields and "data_base64" in fields:
+        raise EventError("data and data_base64 are both present; a CloudEvent has at most one")
+    attributes = {name: value for name, value in fields.items() if name not in ("data", "data_base64")}
+    return _build_event(attributes, _structured_data(fields))
+
+
+def _structured_data(fields: Mapping[str, Any]) -> bytes:
+    """The payload's bytes (JSON event format, section 3.1)."""
+    if "data_base64" in fields:
+        try:
+            return base64.b64decode(fields["data_base64"], validate=True)
+        except (binascii.Error, TypeError, ValueError) as error:
+            raise EventError(f"data_base64 is not base64: {error}") from error
+    if "data" not in fields:
+        return b""
+    data, content_type = fields["data"], fields.get("datacontenttype")
+    try:
+        if isinstance(data, str) and not _is_json(content_type if isinstance(content_type, str) else None):
+            return data.encode()
+        return _render_json(data)
+    except UnicodeEncodeError as error:
+        raise EventError("the data holds half a character (a lone surrogate)") from error
+    except ValueError as error:
+        raise EventError(f"the data is not JSON: {error}") from error
+
+
+def _data_member(event: Event) -> dict[str, Any]:
+    """`data` or `data_base64`, whichever brings the payload back."""
+    if not event.data:
+        return {}
+    if _is_json(event.datacontenttype):
+        try:
+            value = _parse_json(event.data)
+            _render_json(value)
+        except ValueError:
+            value = None
+        if value is not None:  # null would be no data at all
+            return {"data": value}
+    return {"data_base64": base64.b64encode(event.data).decode()}
+
+
+def _parse_json(text: bytes) -> Any:
+    """JSON as RFC 8259 has it.
+
+    Raises:
+        ValueError: For anything else, NaN and nesting without end too.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _render_json(value: Any) -> bytes:
+    try:
+        return json.dumps(value, allow_nan=False).encode()
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _build_event(attributes: Mapping[str, Any], data: bytes) -> Event:
+    """The event of attributes as they were received, once they are found to be well-formed."""
+    _check(attributes)
+    texts = {name: _canonical(value) for name, value in attributes.items()}
+    time = _validated(texts, data).get_time()
+    return Event(
+        id=texts["id"],
+        source=texts["source"],
+        type=texts["type"],
+        data=data,
+        datacontenttype=texts.get("datacontenttype"),
+        subject=texts.get("subject"),
+        time=time.isoformat().replace("+00:00", "Z") if time else None,
+        dataschema=texts.get("dataschema"),
+        extensions={name: value for name, value in texts.items() if name not in _REQUIRED + _OPTIONAL},
+    )
+
+
+def _canonical(value: str | int) -> str:
+    """JSON booleans and integers in their canonical string form (spec.md, type system)."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _check(attributes: Mapping[str, Any]) -> None:
+    missing = [name for name in _REQUIRED if not attributes.get(name)]
+    if missing:
+        raise EventError(f"missing required attribute(s): {', '.join(missing)}")
+    if attributes["specversion"] != "1.0":
+        raise EventError(f"specversion must be 1.0 (got {str(attributes['specversion'])[:16]!r})")
+    for name, value in attributes.items():
+        if not (name.isascii() and name.isalnum() and name == name.lower()):
+            raise EventError(f"attribute name {name[:40]!r} must be lower-case a-z0-9")
+        if name in _REQUIRED + _OPTIONAL and not isinstance(value, str):
+            raise EventError(f"attribute {name} must be a string, not {type(value).__name__}")
+        if not isinstance(value, (str, int)):
+            raise EventError(f"attribute {name[:40]} must be a string, integer or boolean, not {type(value).__name__}")
+        if isinstance(value, str) and any(ord(char) < 0x20 or 0x7F <= ord(char) <= 0x9F for char in value):
+            raise EventError(f"attribute {name[:40]} holds a control character")
+    if not attributes.get("datacontenttype", "").isascii():
+        raise EventError(f"datacontenttype must be a media type (got {attributes['datacontenttype'][:40]!r})")
+
+
+def _validated(attributes: Mapping[str, str], data: bytes) -> CloudEvent:
+    """The SDK's event of these attributes.
+
+    Raises:
+        EventError: With every fault the SDK finds.
+    """
+    for name, value in attributes.items():
+        if not _is_unicode(name + value):
+            raise EventError(f"attribute {name[:40]!r} holds half a character (a lone surrogate)")
+    values: dict[str, Any] = dict(attributes)
+    if "time" in values:
+        values["time"] = _parse_time(values["time"])
+    try:
+        sdk = CloudEvent(values, data or None)
+    except CloudEventValidationError as error:
+        raise EventError(_describe(error)) from error
+    if "time" not in attributes:
+        del sdk.get_attributes()["time"]  # the SDK fills in "now", which would differ on every retry
+    return sdk
+
+
+def _is_unicode(text: str) -> bool:
+    return not any(0xD800 <= ord(char) <= 0xDFFF for char in text)
+
+
+def _parse_time(value: str) -> datetime:
+    try:
+        return datetime.fromisoformat(re.sub("[zZ]$", "+00:00", value))
+    except (ValueError, OverflowError) as error:
+        raise EventError(f"time must be an RFC 3339 timestamp (got {value[:40]!r})") from error
+
+
+def _describe(error: CloudEventValidationError) -> str:
+    faults = [str(fault) for found in error.errors.values() for fault in found]
+    return f"not a CloudEvent: {'; '.join(faults)[:400]}"

@@ -1,0 +1,143 @@
+"""The embedded broker.
+
+An event accepted is on disk before it is acknowledged, and stays there for each trigger that wants it until that
+trigger's subscriber has answered or its dead letter is kept. Replies come back in as events.
+
+The same rules as Knative's: attribute filters, retries by the status table, a reply routed once its cause is settled
+(in one transaction here), a time to live against loops.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from eaves.delivery import Answer, Backoff, Deliverer
+from eaves.errors import EventError
+from eaves.events import Event
+from eaves.history import History
+from eaves.local.filters import matches
+from eaves.platform import TriggerSpec
+from eaves.spool import Entry, Spool
+
+TTL = "knativebrokerttl"
+"""Hops an event has left. Source: knative/eventing, pkg/broker/ttl.go; the name is theirs so that loops end across
+both."""
+FIRST_TTL = 255
+
+_log = logging.getLogger(__name__)
+
+Send = Callable[[Event], Answer]
+Puts = Sequence[tuple[Event, tuple[str, ...]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """One trigger made effective.
+
+    Attributes:
+        app: The app it belongs to.
+        trigger: Filter and delivery.
+        send: Delivers one event to its subscriber.
+        parallel: Deliveries at the same time.
+    """
+
+    app: str
+    trigger: TriggerSpec
+    send: Send = field(compare=False)
+    parallel: int
+
+    @property
+    def lane(self) -> str:
+        """Its queue in the spool."""
+        return lane_of(self.app, self.trigger.name)
+
+
+def lane_of(app: str, trigger: str) -> str:
+    """The spool lane of a trigger."""
+    return f"trigger/{app}/{trigger}"
+
+
+class Broker:
+    """Accepts events and delivers them to whoever subscribed."""
+
+    def __init__(self, spool: Spool, history: History) -> None:
+        self._spool = spool
+        self._history = history
+        self._subscriptions: dict[str, Subscription] = {}
+        self._deliverers: dict[str, Deliverer] = {}
+        self.delivered: dict[str, int] = {}
+
+    def accept(self, event: Event) -> None:
+        """Take responsibility for an event: when this returns it is on disk for every trigger that wants it.
+
+        Raises:
+            SpoolFullError: When the spool refuses; nothing was stored.
+            EventError: When it has looped until its time to live ended.
+        """
+        hops = _hops(event)
+        if hops <= 0:
+            raise EventError(
+                f"event {event.id[:64]!r} has gone round until its {TTL} ended; a reply must not match its own trigger"
+            )
+        event = event.with_extensions(**{TTL: str(hops)})
+        lanes = self._lanes(event)
+        if lanes:
+            self._spool.put(event, lanes=lanes)
+        else:
+            _log.info("no trigger wants events of type %s", event.type[:128])
+        self._history.add(event)
+
+    def subscribe(self, subscriptions: Mapping[str, Subscription]) -> None:
+        """Make exactly these effective, by lane; what another lane still holds waits for its next subscription."""
+        for lane in [lane for lane in self._deliverers if subscriptions.get(lane) != self._subscriptions.get(lane)]:
+            self._deliverers.pop(lane).stop()
+        self._subscriptions = dict(subscriptions)
+        for lane, subscription in subscriptions.items():
+            if lane not in self._deliverers:
+                self._deliverers[lane] = self._deliverer(subscription)
+                self._deliverers[lane].start()
+
+    def stop(self) -> None:
+        """Finish deliveries in flight; the rest stays in the spool."""
+        for deliverer in self._deliverers.values():
+            deliverer.stop()
+        self._deliverers.clear()
+
+    def _deliverer(self, subscription: Subscription) -> Deliverer:
+        delivery = subscription.trigger.delivery
+        backoff = Backoff(retry=delivery.retry, backoff_s=delivery.backoff_s, backoff_cap_s=delivery.backoff_cap_s)
+        return Deliverer(
+            self._spool,
+            subscription.lane,
+            lambda event: self._send(subscription, event),
+            backoff=backoff,
+            parallel=subscription.parallel,
+            on_reply=self._route,
+        )
+
+    def _send(self, subscription: Subscription, event: Event) -> Answer:
+        answer = subscription.send(event)
+        if answer.status < 300:
+            self.delivered[subscription.lane] = self.delivered.get(subscription.lane, 0) + 1
+        return answer
+
+    def _route(self, entry: Entry, reply: Event) -> Puts:
+        """Where a reply goes: back in, with one hop less. Stored in the transaction that releases its cause."""
+        hops = _hops(entry.event) - 1
+        if hops <= 0:
+            _log.error("dropped a reply to %s: its time to live ended, it loops", entry.event.id[:64])
+            return []
+        reply = reply.with_extensions(**{TTL: str(hops)})
+        self._history.add(reply)
+        lanes = self._lanes(reply)
+        return [(reply, lanes)] if lanes else []
+
+    def _lanes(self, event: Event) -> tuple[str, ...]:
+        return tuple(lane for lane, wanted in self._subscriptions.items() if matches(wanted.trigger.filter, event))
+
+
+def _hops(event: Event) -> int:
+    value = event.extensions.get(TTL, str(FIRST_TTL))
+    return int(value) if value.isdecimal() and len(value) < 6 else FIRST_TTL

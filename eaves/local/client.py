@@ -1,0 +1,169 @@
+"""The local platform as commands see it: spec files in the state directory, live queries over its Unix socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from eaves import events
+from eaves.delivery import Answer
+from eaves.errors import NotFoundError, NotRunningError, PlatformError, SpoolFullError
+from eaves.events import Event
+from eaves.local.process import tail
+from eaves.local.state import State
+from eaves.platform import AppSpec, FunctionStatus
+
+QUERY_TIMEOUT_S = 10.0
+
+
+class LocalPlatform:
+    """Implements `eaves.platform.Platform` on one state directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._state = State(root=root)
+
+    def deploy(self, app: AppSpec) -> None:
+        """Want this app; a running supervisor has taken it up when this returns."""
+        self._state.write_spec(app)
+        self._knock()
+
+    def remove(self, name: str) -> None:
+        """Stop wanting it; a running supervisor has stopped it when this returns.
+
+        Raises:
+            NotFoundError: When it isn't there.
+        """
+        self._state.remove_spec(name)
+        self._knock()
+
+    def status(self) -> list[FunctionStatus]:
+        """Every function wanted, by name; all `stopped` when no supervisor runs."""
+        try:
+            _, _, body = self._request("GET", "/status")
+        except NotRunningError:
+            apps, faults = self._state.read_specs()
+            stopped = [
+                FunctionStatus(
+                    name=name,
+                    state="stopped",
+                    artifact=str(app.function.artifact),
+                    artifact_digest=app.function.artifact_digest,
+                )
+                for name, app in apps.items()
+            ]
+            return stopped + [
+                FunctionStatus(name=name, state="failed", reason=reason) for name, reason in faults.items()
+            ]
+        return [FunctionStatus(**values) for values in json.loads(body)]
+
+    def running(self) -> bool:
+        """Whether a supervisor answers."""
+        try:
+            self._request("GET", "/status")
+        except NotRunningError:
+            return False
+        return True
+
+    def invoke(self, name: str, event: Event, *, timeout_s: float = 120.0) -> Answer:
+        """Send one event straight to a function.
+
+        Raises:
+            NotRunningError: When no supervisor runs.
+            NotFoundError: When it runs no such function.
+        """
+        headers, body = events.encode_binary(event)
+        start = time.perf_counter()
+        status, answered, content = self._request(
+            "POST", f"/functions/{name}", {**headers, "Prefer": "reply"}, body, timeout_s=timeout_s
+        )
+        latency_ms = (time.perf_counter() - start) * 1000
+        if status < 300 and events.is_event(answered):
+            return Answer(status=status, event=events.decode(answered, content), latency_ms=latency_ms)
+        return Answer(status=status, body=content, latency_ms=latency_ms)
+
+    def publish(self, event: Event) -> None:
+        """Hand one event to the broker.
+
+        Raises:
+            NotRunningError: When no supervisor runs.
+            SpoolFullError: When the broker's spool is full.
+            PlatformError: When it refuses for another reason.
+        """
+        headers, body = events.encode_binary(event)
+        status, _, content = self._request("POST", "/", headers, body)
+        if status == SpoolFullError.http_status:
+            raise SpoolFullError(_detail(content), hint="send again later")
+        if status >= 300:
+            raise PlatformError(f"the broker answered {status}: {_detail(content)}")
+
+    def logs(self, name: str, *, lines: int = 100) -> list[str]:
+        """The last lines a function (or source) wrote.
+
+        Raises:
+            NotFoundError: When it never wrote any.
+        """
+        path = self._state.log(name)
+        if not path.is_file() or path.parent.resolve() != path.resolve().parent:
+            known = ", ".join(sorted(log.stem for log in self._state.logs.glob("*.log"))) or "none"
+            raise NotFoundError(f"no log of {name!r} (there are: {known})", hint="eaves status")
+        return tail(path, lines)
+
+    def _knock(self) -> None:
+        try:
+            self._request("POST", "/reconcile", timeout_s=60.0)
+        except NotRunningError:
+            return  # `eaves up` will read the spec when it starts
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+        body: bytes = b"",
+        *,
+        timeout_s: float = QUERY_TIMEOUT_S,
+    ) -> tuple[int, dict[str, str], bytes]:
+        connection = _UnixConnection(self._state.socket, timeout_s)
+        try:
+            connection.request(method, path, body=body, headers=headers or {})
+            response = connection.getresponse()
+            answer = response.status, {key.lower(): value for key, value in response.getheaders()}, response.read()
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise NotRunningError(
+                f"nothing runs on {self._state.root}", hint="start `eaves up` in another terminal"
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise PlatformError(
+                f"`eaves up` on {self._state.root} doesn't answer: {str(error) or type(error).__name__}"
+            ) from error
+        finally:
+            connection.close()
+        if answer[0] == NotFoundError.http_status and path.startswith("/functions/"):
+            raise NotFoundError(_detail(answer[2]), hint="eaves status")
+        return answer
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket's path."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def _detail(content: bytes) -> str:
+    try:
+        document: Any = json.loads(content)
+        return str(document["detail"])[:500]
+    except (ValueError, KeyError, TypeError):
+        return content[:200].decode(errors="replace")

@@ -1,0 +1,101 @@
+"""One child process of the platform: started as a container would be, watched, stopped in order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+STOP_S = 10.0
+"""Seconds a process has to finish what it accepted before it is killed."""
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+"""What a child sees of our environment: where programs and temporary files are, and which kernels the CPU can run.
+The rest comes from its spec, as in a container."""
+
+
+class Process:
+    """A running child; its output goes to a log file.
+
+    Args:
+        module: Started as `python -P -m MODULE`.
+        environ: Its whole configuration, as a container gets it.
+        log: Appended to.
+        inherit: The environment to take `INHERITED` from.
+        arguments: After the module's name.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        environ: Mapping[str, str],
+        log: Path,
+        *,
+        inherit: Mapping[str, str],
+        arguments: Sequence[str] = (),
+    ) -> None:
+        kept = {name: inherit[name] for name in INHERITED if name in inherit}
+        with log.open("ab") as stream:
+            self._child = subprocess.Popen(
+                [*_die_with_parent(), sys.executable, "-P", "-m", module, *arguments],
+                env={**kept, **environ},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,  # Ctrl-C reaches only the supervisor, which stops its children in order
+            )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._child.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._child.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, negative for a signal; None while running."""
+        return self._child.poll()
+
+    def terminate(self) -> None:
+        """Ask it to finish."""
+        with contextlib.suppress(ProcessLookupError):
+            self._child.terminate()
+
+    def stop(self, *, timeout_s: float = STOP_S) -> None:
+        """Ask it to finish, and kill it when it takes too long."""
+        self.terminate()
+        try:
+            self._child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """The last lines of a text file, oldest first; none when it isn't there."""
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - lines * 2048))
+            return stream.read().decode(errors="replace").splitlines()[-lines:]
+    except FileNotFoundError:
+        return []
+
+
+def _die_with_parent() -> list[str]:
+    """A command prefix that has the kernel end the child with the supervisor, however that dies.
+
+    So no orphan keeps a port or a model in memory. The kernel watches the thread that started the child: that must be
+    one that stays.
+
+    Source: prctl(2), PR_SET_PDEATHSIG; setpriv(1) of util-linux, which every Debian has.
+    """
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    return [setpriv, "--pdeathsig", "TERM"] if setpriv else []

@@ -1,0 +1,123 @@
+"""The state directory: where specs, queues, logs and the control socket of one local platform are."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from eaves.errors import ConfigError, EavesError, Fault, NotFoundError
+from eaves.platform import AppSpec, parse_app
+
+MAX_SOCKET_PATH = 107
+"""Source: sun_path in unix(7), 108 bytes with its final NUL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """One state directory; making this value touches nothing."""
+
+    root: Path
+
+    @property
+    def specs(self) -> Path:
+        """What is wanted, `NAME.json` per app."""
+        return self.root / "specs"
+
+    @property
+    def logs(self) -> Path:
+        """What processes wrote, `NAME.log` each."""
+        return self.root / "logs"
+
+    @property
+    def spool(self) -> Path:
+        """The broker's durable queue."""
+        return self.root / "spool.db"
+
+    @property
+    def history(self) -> Path:
+        """What flowed."""
+        return self.root / "history.db"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the running supervisor."""
+        return self.root / "up.lock"
+
+    @property
+    def socket(self) -> Path:
+        """The control socket."""
+        return self.root / "control.sock"
+
+    def source_spool(self, name: str) -> Path:
+        """The durable queue of one source's agent."""
+        return self.root / "sources" / f"{name}.db"
+
+    def log(self, name: str) -> Path:
+        """The log file of a function or source."""
+        return self.logs / f"{name}.log"
+
+    def prepare(self) -> None:
+        """Make the directories, for this user only.
+
+        Raises:
+            ConfigError: When the path is too long for a Unix socket, or can't be made.
+        """
+        if len(os.fsencode(self.socket.absolute())) > MAX_SOCKET_PATH:
+            raise ConfigError(
+                [
+                    Fault(
+                        origin="state directory",
+                        path="",
+                        message=f"{self.root.absolute()} is too long for a Unix socket",
+                    )
+                ],
+                hint="choose a shorter one with --state",
+            )
+        try:
+            for folder in (self.root, self.specs, self.logs, self.root / "sources"):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            fault = Fault(origin="state directory", path="", message=f"{self.root} can't be made: {error.strerror}")
+            raise ConfigError([fault], hint="choose another with --state") from error
+
+    def write_spec(self, app: AppSpec) -> None:
+        """Want an app: its spec file is replaced in one step."""
+        self.prepare()
+        target = self.specs / f"{app.function.name}.json"
+        staging = target.with_suffix(f".{os.getpid()}.tmp")
+        with staging.open("w") as stream:
+            json.dump(app.to_dict(), stream, indent=2)
+            stream.flush()
+            os.fsync(stream.fileno())
+        staging.rename(target)
+
+    def remove_spec(self, name: str) -> None:
+        """Stop wanting it.
+
+        Raises:
+            NotFoundError: When there is none of that name.
+        """
+        try:
+            (self.specs / f"{name}.json").unlink()
+        except FileNotFoundError as error:
+            known = ", ".join(self.names()) or "none"
+            raise NotFoundError(f"no function {name!r} is deployed here (deployed: {known})") from error
+
+    def names(self) -> list[str]:
+        """The apps wanted, sorted."""
+        return sorted(path.stem for path in self.specs.glob("*.json"))
+
+    def read_specs(self) -> tuple[dict[str, AppSpec], dict[str, str]]:
+        """Every app wanted by name, and by name why a spec file can't be read."""
+        apps, faults = {}, {}
+        for name in self.names():
+            path = self.specs / f"{name}.json"
+            try:
+                apps[name] = parse_app(json.loads(path.read_text()), origin=path.name)
+            except FileNotFoundError:
+                continue  # removed since it was listed
+            except (EavesError, ValueError, OSError) as error:
+                faults[name] = str(error)
+        return apps, faults

@@ -1,0 +1,44 @@
+"""How entry points set up logging: JSON lines where a machine reads them, plain lines on a terminal.
+
+Library code only calls `getLogger(__name__)`; nothing but a process's entry point calls `configure`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line; what a call passes as `extra` becomes fields of it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line of JSON."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        fields = {
+            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **{key: value for key, value in vars(record).items() if key not in _STANDARD},
+        }
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False, default=str)
+
+
+def configure(*, level: int = logging.INFO, as_json: bool | None = None) -> None:
+    """Send every log record to stderr.
+
+    Args:
+        level: Lowest level shown.
+        as_json: JSON lines or plain text; None: JSON unless stderr is a terminal.
+    """
+    plain = sys.stderr.isatty() if as_json is None else not as_json
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s") if plain else JsonFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -1,0 +1,82 @@
+"""Command-line options made from a section's settings: flag, environment variable, help and docs are one table."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from eaves.config import Layer, build, env_layer, flag_layer, is_scalar, iter_leaves
+from eaves.errors import EavesError
+
+T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def settings_options(cls: type, *, section: str = "") -> Callable[[Command], Command]:
+    """Decorate a click command with one option per scalar setting of `cls`.
+
+    The command receives them as keyword arguments named by `parameter_name`; `given` sorts them out again. Defaults
+    stay in the settings: an option that isn't given is None.
+
+    Args:
+        cls: The section's dataclass.
+        section: Dotted path the section stands at in eaves.yaml, with its trailing dot; it names the variables.
+    """
+
+    def decorate(command: Command) -> Command:
+        for leaf in reversed([leaf for leaf in iter_leaves(cls, section) if is_scalar(leaf.type)]):
+            path = leaf.path.removeprefix(section)
+            flag = "--" + path.replace(".", "-").replace("_", "-")
+            names = f"{flag}/--no-{flag[2:]}" if leaf.type is bool else flag
+            kind: Any = click.Choice(leaf.choices) if leaf.choices else None if leaf.type is bool else str
+            text = f"{leaf.doc} [{leaf.env}]"
+            option = click.option(names, parameter_name(path), default=None, type=kind, help=text, metavar=None)
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def parameter_name(path: str) -> str:
+    """The Python name of a setting's option."""
+    return path.replace(".", "__")
+
+
+def given(cls: type, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted path to value, for those settings of `cls` that the command line names."""
+    paths = [leaf.path for leaf in iter_leaves(cls) if is_scalar(leaf.type)]
+    return {
+        path: parameters[parameter_name(path)] for path in paths if parameters.get(parameter_name(path)) is not None
+    }
+
+
+def build_settings(cls: type[T], parameters: Mapping[str, Any], *layers: Layer, section: str = "") -> T:
+    """A section from files (`layers`), this process's environment and the command line, in rising precedence.
+
+    For `__main__` modules and `eaves.cli` only: it reads the environment.
+
+    Raises:
+        ConfigError: With every fault.
+    """
+    return build(cls, *layers, env_layer(cls, os.environ, section), flag_layer(given(cls, parameters)))
+
+
+def report_errors(main: Callable[[], Any]) -> None:
+    """Run a click command as a process's main: an EavesError becomes `error:` and `try:` lines and its exit code."""
+    try:
+        main()
+    except EavesError as error:
+        print_error(error)
+        sys.exit(error.exit_code)
+
+
+def print_error(error: EavesError) -> None:
+    """What failed and what to do, on stderr."""
+    for line in error.message.splitlines() or [""]:
+        click.echo(f"error: {line}", err=True)
+    if error.hint:
+        click.echo(f"try: {error.hint}", err=True)

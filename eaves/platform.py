@@ -1,0 +1,213 @@
+"""What runs functions, seen from above: specs of what is wanted, plain results of what is, and the Protocol between.
+
+Specs are files until they are applied, so they convert to and from plain dictionaries here. Nothing in this module
+knows processes or clusters; `eaves.local` and `knative` implement the Protocol and `tests/contract` runs over both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from eaves.config import Layer, build, setting
+from eaves.delivery import Answer
+from eaves.events import IMAGE_CAPTURED, Event
+
+NAME_PATTERN = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+"""Source: RFC 1035 labels as Kubernetes has them for Services; 40 characters leave room for `-00001-deployment-...`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleSettings:
+    """How many replicas a function has."""
+
+    min: int = setting(0, "Replicas kept running; 0 lets the function stop when idle.", minimum=0, maximum=100)
+    max: int = setting(1, "Most replicas at once; each holds the model in memory.", minimum=1, maximum=100)
+    idle_s: float = setting(
+        60.0,
+        "Seconds without a request before a replica stops; Knative's stable window is 60 too.",
+        minimum=0.5,
+        maximum=3600,
+    )
+    start_timeout_s: float = setting(
+        60.0, "Seconds a new replica may take to become ready, golden check included.", minimum=1, maximum=600
+    )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields."""
+        if self.max < self.min:
+            yield "max", f"must be >= scale.min (got {self.max}, min is {self.min})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSpec:
+    """One function as it is wanted.
+
+    Attributes:
+        name: DNS label; also the last part of its events' source.
+        site: The site's name, in its events' source.
+        artifact: Directory of the artifact.
+        artifact_digest: The digest `deploy` saw; a platform refuses another.
+        scale: How many replicas.
+        concurrency: Requests one replica serves at the same time; 0: one per CPU.
+        env: Settings of the function process by environment variable.
+    """
+
+    name: str
+    site: str
+    artifact: Path
+    artifact_digest: str = ""
+    scale: ScaleSettings = field(default_factory=ScaleSettings)
+    concurrency: int = 0
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverySettings:
+    """How a trigger delivers, the same meaning as a Knative Trigger's `delivery`."""
+
+    retry: int = setting(6, "Attempts after the first before the event becomes a dead letter.", minimum=0, maximum=100)
+    backoff_s: float = setting(0.5, "Seconds before the first retry; doubles each time.", minimum=0, maximum=60)
+    backoff_cap_s: float = setting(30.0, "Longest pause between retries, seconds.", minimum=0, maximum=3600)
+    timeout_s: float = setting(
+        120.0, "Seconds one attempt may take; above cold start plus queue.", minimum=1, maximum=600
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerSpec:
+    """Which events go where.
+
+    Attributes:
+        name: Unique in the app.
+        filter: Attribute to exact value; all must match. Empty: every event.
+        function: Name of the function that receives them, or ""
+        url: ... or the http(s) address that does.
+        delivery: Retries and time limits.
+    """
+
+    name: str = setting("", "Name of the trigger, unique here.")
+    filter: dict[str, str] = setting(dict, "Event attribute to exact value; all must match, none matches every event.")
+    function: str = setting("", "The function that receives the events (this one when neither it nor url is set).")
+    url: str = setting("", "The http(s) address that receives the events instead of a function.")
+    delivery: DeliverySettings = setting(DeliverySettings, "Retries and time limits.")
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields."""
+        if not NAME_PATTERN.fullmatch(self.name):
+            yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
+        if self.function and self.url:
+            yield "url", "can't be set together with function"
+        if self.url and not self.url.startswith(("http://", "https://")):
+            yield "url", f"must start with http:// or https:// (got {self.url!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSpec:
+    """One source of images.
+
+    Attributes:
+        name: Unique in the app; the last part of its events' source.
+        kind: Which source: `folder`.
+        path: The folder to watch.
+        polling: Look at the folder every second instead of asking the kernel.
+    """
+
+    name: str = setting("", "Name of the source, unique here.")
+    kind: str = setting("folder", "What it is.", choices=("folder",))
+    path: Path = setting(Path(), "The folder to watch, with everything below it.")
+    polling: bool = setting(False, "Poll instead of asking the kernel: for NFS and other network folders.")
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields."""
+        if not NAME_PATTERN.fullmatch(self.name):
+            yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppSpec:
+    """What one `eaves deploy` wants: a function, the triggers that feed it, the sources that feed those."""
+
+    function: FunctionSpec
+    triggers: tuple[TriggerSpec, ...] = ()
+    sources: tuple[SourceSpec, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data for a file."""
+        values: dict[str, Any] = _plain(asdict(self))
+        return values
+
+
+def default_trigger(function: str) -> TriggerSpec:
+    """Captured images go to the function. The type filter is what keeps its replies from coming back to it."""
+    return TriggerSpec(name=function, filter={"type": IMAGE_CAPTURED}, function=function)
+
+
+def parse_app(values: Mapping[str, Any], origin: str) -> AppSpec:
+    """Read a spec file's content.
+
+    Raises:
+        ConfigError: With every fault.
+    """
+    return build(AppSpec, Layer(origin=origin, values=values))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionStatus:
+    """One function as it is.
+
+    Attributes:
+        name: Of the function.
+        state: `ready` (can answer at once), `idle` (at zero, starts at the first event), `starting`, `failed`,
+            `stopped` (nothing runs it).
+        replicas: Running now.
+        reason: Why it failed, empty otherwise.
+        artifact: Directory or reference served.
+        artifact_digest: sha256 of its manifest, hex.
+        queued: Events accepted and not yet answered.
+        dead: Events given up on and kept for inspection.
+        delivered: Events answered since the platform started.
+    """
+
+    name: str
+    state: str
+    replicas: int = 0
+    reason: str = ""
+    artifact: str = ""
+    artifact_digest: str = ""
+    queued: int = 0
+    dead: int = 0
+    delivered: int = 0
+
+
+class Platform(Protocol):
+    """What runs functions. Everything raises PlatformError (or a subclass) when the platform itself fails."""
+
+    def deploy(self, app: AppSpec) -> None:
+        """Want this app; replaces one whose function has the same name. Idempotent. Does not wait."""
+
+    def remove(self, name: str) -> None:
+        """Stop wanting it; leaves nothing running. Raises NotFoundError when it isn't there."""
+
+    def status(self) -> list[FunctionStatus]:
+        """Every function wanted, by name."""
+
+    def invoke(self, name: str, event: Event, *, timeout_s: float = 120.0) -> Answer:
+        """Send one event straight to a function, starting it when needed, and return what it answers."""
+
+    def publish(self, event: Event) -> None:
+        """Hand one event to the broker; once this returns it is the broker's to deliver, at least once."""
+
+    def logs(self, name: str, *, lines: int = 100) -> list[str]:
+        """The last lines a function wrote, oldest first."""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,141 @@
+"""The recipe: how an image's bytes become the model's input, as data.
+
+Training, conversion and serving all call `Recipe.tensor`, so what is served is what was trained. A recipe travels in
+the run and in the artifact's manifest, and its digest keys every cache of features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from eaves import images
+from eaves.errors import ArtifactError
+
+Tensor = npt.NDArray[Any]
+VERSION = 1
+_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Decode, resize, scale and layout.
+
+    Attributes:
+        height: Rows of the model's input, pixels.
+        width: Columns of the model's input, pixels.
+        resize: `stretch` both sides; `crop` the centre to the input's shape first; `pad` the rest with grey 128.
+        filter: Resampling, antialiased: `bilinear`, `bicubic` or `lanczos`.
+        dtype: `uint8`: the graph itself multiplies and adds; `float32`: this code does.
+        multiply: Factor on pixels 0..255.
+        add: Added after multiplying.
+        layout: Order of axes; only `NHWC` so far.
+        version: Of this meaning of these fields.
+    """
+
+    height: int
+    width: int
+    resize: Literal["stretch", "crop", "pad"] = "stretch"
+    filter: Literal["bilinear", "bicubic", "lanczos"] = "bilinear"
+    dtype: Literal["uint8", "float32"] = "uint8"
+    multiply: float = 1 / 255
+    add: float = 0.0
+    layout: Literal["NHWC"] = "NHWC"
+    version: int = VERSION
+
+    def tensor(self, data: bytes, *, max_pixels: int = images.MAX_PIXELS) -> Tensor:
+        """Encoded bytes to one example.
+
+        Returns:
+            tensor: (height, width, 3), dtype as the recipe says.
+
+        Raises:
+            ImageError: As `eaves.images.decode`.
+        """
+        return self.apply(images.decode(data, at_least=(self.height, self.width), max_pixels=max_pixels))
+
+    def apply(self, image: images.Pixels) -> Tensor:
+        """Decoded pixels to one example.
+
+        Args:
+            image: (H, W, 3) uint8, RGB.
+
+        Returns:
+            tensor: (height, width, 3), dtype as the recipe says.
+        """
+        pixels = np.asarray(self._resized(Image.fromarray(image)))
+        if self.dtype == "uint8":
+            return pixels
+        return pixels.astype(np.float32) * np.float32(self.multiply) + np.float32(self.add)
+
+    def _resized(self, image: Image.Image) -> Image.Image:
+        size, method = (self.width, self.height), _FILTERS[self.filter]
+        if image.size == size:
+            return image
+        if self.resize == "stretch":
+            return image.resize(size, method)
+        scale = (max if self.resize == "crop" else min)(self.width / image.width, self.height / image.height)
+        if self.resize == "crop":
+            # Rounding may make one of them a hair larger than the image, which Pillow refuses.
+            wide, high = min(self.width / scale, image.width), min(self.height / scale, image.height)
+            left, top = (image.width - wide) / 2, (image.height - high) / 2
+            return image.resize(size, method, box=(left, top, min(left + wide, image.width), min(top + high, image.height)))
+        inner = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), method)
+        canvas = Image.new("RGB", size, (128, 128, 128))
+        canvas.paste(inner, ((self.width - inner.width) // 2, (self.height - inner.height) // 2))
+        return canvas
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data for JSON."""
+        return asdict(self)
+
+    def digest(self) -> str:
+        """sha256 of the canonical JSON, hex."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+
+def parse_recipe(values: Mapping[str, Any]) -> Recipe:
+    """Read a recipe from a manifest.
+
+    Raises:
+        ArtifactError: When it holds what this version doesn't understand: better not served than served differently.
+    """
+    if not isinstance(values, Mapping):
+        raise ArtifactError(f"the recipe is not a mapping but a {type(values).__name__}")
+    known = {field.name for field in fields(Recipe)}
+    unknown = set(values) - known
+    if unknown:
+        raise ArtifactError(
+            f"the recipe has unknown fields: {', '.join(sorted(map(str, unknown)))}", hint="update Eaves"
+        )
+    try:
+        recipe = Recipe(**values)
+        good = (
+            all(type(number) is int for number in (recipe.version, recipe.height, recipe.width))
+            and recipe.version == VERSION
+            and recipe.layout == "NHWC"
+            and recipe.resize in ("stretch", "crop", "pad")
+            and recipe.filter in _FILTERS
+            and recipe.dtype in ("uint8", "float32")
+            and 1 <= recipe.height <= 4096
+            and 1 <= recipe.width <= 4096
+            and math.isfinite(recipe.multiply)
+            and math.isfinite(recipe.add)
+        )
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"the recipe can't be read: {error}") from error
+    if not good:
+        raise ArtifactError(f"the recipe is not one this version understands: {dict(values)!r}", hint="update Eaves")
+    return recipe

@@ -1,0 +1,83 @@
+"""`python -P -m eaves.sources`: one agent process, the command of its container image."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import threading
+from typing import Any
+
+import click
+
+from eaves import logs
+from eaves.delivery import Answer, Backoff, Deliverer, SinkClient
+from eaves.errors import ConfigError, Fault
+from eaves.events import Event
+from eaves.options import build_settings, report_errors, settings_options
+from eaves.sources.folder import FolderSource
+from eaves.sources.settings import AgentSettings
+from eaves.spool import Spool
+
+LANE = "sink"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@settings_options(AgentSettings)
+def main(**options: Any) -> None:
+    """Watch a source of images and deliver each as a CloudEvent, however long the link is down."""
+    settings = build_settings(AgentSettings, options)
+    logs.configure(as_json=settings.log_json)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    overrides = parse_overrides(settings.overrides)
+    client = SinkClient()
+
+    def send(event: Event) -> Answer:
+        return client.post(settings.sink, event, prefer_reply=False, timeout_s=60.0)
+
+    with Spool(settings.spool, max_bytes=settings.spool_max_bytes) as spool:
+        deliverer = Deliverer(
+            spool,
+            LANE,
+            send,
+            backoff=Backoff(retry=None, backoff_s=0.5, backoff_cap_s=30.0),
+            parallel=settings.parallel,
+            lease=spool.lease(LANE),
+        )
+        source = FolderSource(
+            settings,
+            known=spool.seen,
+            emit=lambda event: spool.put(event.with_extensions(**overrides), lanes=(LANE,), once=True),
+        )
+        deliverer.start()
+        logging.getLogger("eaves.sources").info("watching %s", settings.path)
+        try:
+            source.run(stop)
+        finally:
+            deliverer.stop()
+            client.close()
+
+
+def parse_overrides(text: str) -> dict[str, str]:
+    """The extension attributes in `K_CE_OVERRIDES`.
+
+    Source: knative/eventing, SinkBinding: `{"extensions": {"name": "value"}}`.
+
+    Raises:
+        ConfigError: When it is not that.
+    """
+    if not text:
+        return {}
+    try:
+        extensions = json.loads(text).get("extensions") or {}
+        return {str(key): str(value) for key, value in extensions.items()}
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(
+            [Fault(origin="environment variable K_CE_OVERRIDES", path="", message=f"not JSON as expected: {error}")]
+        ) from error
+
+
+if __name__ == "__main__":
+    report_errors(main)

@@ -1,0 +1,50 @@
+"""One image file as an event: what `eaves send` makes by hand and the folder source makes on its own."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+from eaves import images
+from eaves.events import IMAGE_CAPTURED, Event, event_id, source_uri
+
+
+def position(subject: str, *, mtime_ns: int, size_bytes: int) -> str:
+    """What tells one image of a folder from another: path, modification time and size."""
+    return f"{subject}\0{mtime_ns}\0{size_bytes}"
+
+
+def build_capture(*, source: str, identity: str, subject: str, mtime_ns: int, data: bytes, camera: str) -> Event:
+    """The event of one captured image.
+
+    Args:
+        source: `/eaves/SITE/SOURCE`.
+        identity: The event's id.
+        subject: Path of the image, relative to its folder.
+        mtime_ns: When it was captured, nanoseconds since 1970.
+        data: The encoded image.
+        camera: Becomes `partitionkey`.
+    """
+    moment = datetime.fromtimestamp(mtime_ns / 1e9, UTC)
+    return Event(
+        id=identity,
+        source=source,
+        type=IMAGE_CAPTURED,
+        subject=subject,
+        time=moment.isoformat().replace("+00:00", "Z"),
+        datacontenttype=images.sniff(data),
+        data=data,
+        extensions={"partitionkey": camera, "datadigest": f"sha256:{hashlib.sha256(data).hexdigest()}"},
+    )
+
+
+def capture_file(path: Path, *, site: str, name: str = "send") -> Event:
+    """The event of one file on this machine."""
+    status = path.stat()
+    source = source_uri(site, name)
+    identity = event_id(source, position(str(path.absolute()), mtime_ns=status.st_mtime_ns, size_bytes=status.st_size))
+    data = path.read_bytes()
+    return build_capture(
+        source=source, identity=identity, subject=path.name, mtime_ns=status.st_mtime_ns, data=data, camera=name
+    )

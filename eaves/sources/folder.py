@@ -1,0 +1,214 @@
+"""The folder source: every image file that is complete becomes one event.
+
+A file is complete when its writer closes it or moves it here (the kernel tells), or when size and time haven't
+changed for `settle_s` (polling, files found at the start, writers elsewhere on a network folder). Position: path,
+mtime and size, so a changed file is a new image and a file found again is not. Hidden files, links and other suffixes
+are left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+from watchdog.observers.polling import PollingObserver
+
+from eaves import images
+from eaves.errors import ConfigError, Fault, SpoolFullError
+from eaves.events import Event, event_id, source_uri
+from eaves.sources.files import build_capture, position
+from eaves.sources.settings import AgentSettings
+
+TICK_S = 0.2
+RESCAN_S = 60.0
+"""The kernel drops notifications when its queue overflows; looking again finds what it didn't tell."""
+FULL_PAUSE_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A file as it looked.
+
+    Attributes:
+        size_bytes: Its size.
+        mtime_ns: Its modification time.
+        at: When it was first seen so, monotonic seconds; 0 once its writer has closed it.
+    """
+
+    size_bytes: int
+    mtime_ns: int
+    at: float
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """What tells one content of a path from another."""
+        return self.mtime_ns, self.size_bytes
+
+
+class FolderSource:
+    """Watches one folder.
+
+    Args:
+        settings: The agent's.
+        known: Whether an event id of this source was emitted in an earlier life.
+        emit: Takes each event; when it returns the event is safe. May raise SpoolFullError: the file is tried again.
+
+    Raises:
+        ConfigError: When there is no such folder.
+    """
+
+    def __init__(
+        self, settings: AgentSettings, *, known: Callable[[str, str], bool], emit: Callable[[Event], object]
+    ) -> None:
+        if not settings.path.is_dir():
+            fault = Fault(origin="source", path="path", message=f"{settings.path} is not a folder")
+            raise ConfigError([fault], hint=f"mkdir -p {settings.path}")
+        self._settings = settings
+        self._root = settings.path.resolve()
+        self._source = source_uri(settings.site, settings.source)
+        self._known = known
+        self._emit = emit
+        self._candidates: dict[Path, Look] = {}
+        self._done: dict[Path, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+
+    def run(self, stop: threading.Event) -> None:
+        """Watch and emit until told to stop."""
+        observer = self._observe()
+        try:
+            scanned = float("-inf")
+            while not stop.is_set():
+                if time.monotonic() - scanned > RESCAN_S:
+                    scanned = time.monotonic()
+                    self._scan()
+                self._emit_complete(stop)
+                stop.wait(TICK_S)
+        finally:
+            observer.stop()
+            observer.join()
+
+    def notice(self, path: Path, *, closed: bool) -> None:
+        """A file may be new or changed; `closed` when its writer is known to be done with it."""
+        if path.suffix.lower() not in images.SUFFIXES or any(
+            part.startswith(".") for part in path.relative_to(self._root).parts
+        ):
+            return
+        try:
+            if path.is_symlink() or not path.is_file():
+                return
+            status = path.stat()
+        except OSError:
+            return  # gone again
+        look = Look(status.st_size, status.st_mtime_ns, 0.0 if closed else time.monotonic())
+        with self._lock:
+            before = self._candidates.get(path)
+            if self._done.get(path) == look.position or (before and before.position == look.position and not closed):
+                return
+            self._candidates[path] = look
+
+    def _observe(self) -> Any:
+        kinds = [PollingObserver] if self._settings.polling else [Observer, PollingObserver]
+        for kind in kinds:
+            observer = kind(timeout=1.0)
+            observer.schedule(_Handler(self), str(self._root), recursive=True)
+            try:
+                observer.start()
+            except OSError as error:
+                # inotify has a limit of watches per user (fs.inotify.max_user_watches).
+                _log.warning("the kernel can't watch %s (%s); polling every second instead", self._root, error)
+                continue
+            return observer
+        raise ConfigError([Fault(origin="source", path="path", message=f"{self._root} can't be watched")])
+
+    def _scan(self) -> None:
+        for path in sorted(self._root.rglob("*")):
+            self.notice(path, closed=False)
+
+    def _emit_complete(self, stop: threading.Event) -> None:
+        with self._lock:
+            waiting = sorted(self._candidates.items(), key=lambda item: (item[1].mtime_ns, item[0]))
+        for path, look in waiting:
+            if stop.is_set():
+                return
+            if time.monotonic() - look.at < self._settings.settle_s:
+                continue
+            try:
+                self._take(path, look)
+            except SpoolFullError as error:
+                _log.error("waiting: %s", error.message)
+                stop.wait(FULL_PAUSE_S)
+                return
+
+    def _take(self, path: Path, look: Look) -> None:
+        """Emit one file, unless it changed meanwhile or was emitted before."""
+        relative = path.relative_to(self._root)
+        subject = relative.as_posix()
+        identity = event_id(self._source, position(subject, mtime_ns=look.mtime_ns, size_bytes=look.size_bytes))
+        try:
+            if not self._known(self._source, identity) and self._fits(path, look):
+                data = path.read_bytes()
+                status = path.stat()
+                if (status.st_mtime_ns, status.st_size) != look.position:
+                    self._drop(path, look)
+                    return self.notice(path, closed=False)
+                camera = relative.parts[0] if len(relative.parts) > 1 else self._settings.source
+                event = build_capture(
+                    source=self._source,
+                    identity=identity,
+                    subject=subject,
+                    mtime_ns=look.mtime_ns,
+                    data=data,
+                    camera=camera,
+                )
+                self._emit(event)
+                _log.info("captured %s", path.name, extra={"event_id": identity})
+        except FileNotFoundError:
+            pass  # removed before it was read
+        except PermissionError as error:
+            _log.error("can't read %s: %s", path, error.strerror)
+        with self._lock:
+            self._done[path] = look.position
+        self._drop(path, look)
+        return None
+
+    def _fits(self, path: Path, look: Look) -> bool:
+        if look.size_bytes == 0:
+            return False  # just made: it counts once it holds something
+        if look.size_bytes > self._settings.max_bytes:
+            _log.error("skipped %s: %d bytes, more than %d", path, look.size_bytes, self._settings.max_bytes)
+            return False
+        return True
+
+    def _drop(self, path: Path, look: Look) -> None:
+        with self._lock:
+            if self._candidates.get(path) == look:
+                del self._candidates[path]
+
+
+class _Handler(FileSystemEventHandler):
+    def __init__(self, source: FolderSource) -> None:
+        self._source = source
+
+    def on_created(self, event: FileSystemEvent) -> None:
+        self._tell(event.src_path, closed=False)
+
+    def on_modified(self, event: FileSystemEvent) -> None:
+        self._tell(event.src_path, closed=False)
+
+    def on_closed(self, event: FileSystemEvent) -> None:
+        self._tell(event.src_path, closed=True)
+
+    def on_moved(self, event: FileSystemEvent) -> None:
+        self._tell(event.dest_path, closed=True)
+
+    def _tell(self, path: bytes | str, *, closed: bool) -> None:
+        self._source.notice(Path(str(path)), closed=closed)

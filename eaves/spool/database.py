@@ -1,0 +1,201 @@
+"""The file: how it is opened, written with group commit, read and watched.
+
+Calls that several threads make at the same moment share one commit: whoever gets the write lock commits for everybody
+who is waiting for it, and those find their change done when they get it.
+
+Source: SQLite's write-ahead log (sqlite.org/wal.html) and `PRAGMA synchronous` (sqlite.org/pragma.html): WAL with FULL
+syncs the log at every commit, so a commit survives power loss.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
+
+from eaves.errors import SpoolError
+from eaves.spool import schema
+from eaves.spool.faults import spool_error, translated
+from eaves.spool.lease import Lease
+
+T = TypeVar("T")
+Version = tuple[int, int]
+"""A mark of the file's content: while two are equal, nothing has changed in between."""
+
+POLL_S = 0.2
+"""How often a waiting thread looks for what other processes wrote; what this process writes wakes it at once."""
+BUSY_TIMEOUT_S = 30.0
+WAL_LIMIT_BYTES = 64 << 20
+"""What the log shrinks to after a burst."""
+
+
+@dataclass(slots=True)
+class _Change(Generic[T]):
+    """A change that waits for a commit, and what came of it."""
+
+    apply: Callable[[sqlite3.Connection], T]
+    done: bool = False
+    result: T | None = None
+    error: Exception | None = None
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection with explicit transactions, usable from every thread."""
+    return sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+
+
+class Database:
+    """One spool file, one connection to write and one to read. For many threads and processes; not across a fork."""
+
+    def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> None:
+        self.path = path
+        self._pending: list[_Change[Any]] = []
+        self._pending_lock = threading.Lock()
+        self._write_lock = threading.Lock()
+        self._read_lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._wakes = 0
+        self._closed = False
+        with translated(path), contextlib.ExitStack() as opened:
+            _make_directory(path.parent)
+            # One opener at a time: turning a new file into WAL needs it to itself, and SQLite doesn't wait for that.
+            with Lease(path.with_name(f"{path.name}.open.lease")):
+                _make_file(path)
+                self._writer = opened.enter_context(contextlib.closing(connect(path)))
+                self._writer.execute("PRAGMA journal_mode = WAL")
+                self._writer.execute("PRAGMA synchronous = FULL")
+                self._writer.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
+                schema.ensure(self._writer, path)
+                self._reader = opened.enter_context(contextlib.closing(connect(path)))
+                self._reader.execute("PRAGMA query_only = ON")
+            opened.pop_all()
+
+    def close(self) -> None:
+        """Close the file after what is under way; everything later raises SpoolError."""
+        with self._write_lock, self._read_lock:
+            if not self._closed:
+                self._closed = True
+                self._reader.close()
+                self._writer.close()
+
+    def commit(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Apply a change; it is on disk when this returns. Whatever it raises is raised here and leaves no trace.
+
+        Raises:
+            SpoolError: When it, or the commit it shared, can't be written.
+        """
+        waiting = _Change(change)
+        with self._pending_lock:
+            self._pending.append(waiting)
+        with self._write_lock:
+            if not waiting.done:
+                self._commit_pending()
+        if isinstance(waiting.error, sqlite3.Error):
+            raise spool_error(self.path, waiting.error) from waiting.error
+        if waiting.error is not None:
+            raise waiting.error
+        return cast(T, waiting.result)
+
+    def read(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        """The rows of a query.
+
+        Raises:
+            SpoolError: When the file can't be read.
+        """
+        with self._read_lock, translated(self.path):
+            self._check_open()
+            return self._reader.execute(sql, values).fetchall()
+
+    def version(self) -> Version:
+        """The mark of what is in the file now. Source: `PRAGMA data_version` sees the commits of every connection."""
+        return self._wakes, int(self.read("PRAGMA data_version")[0][0])
+
+    def wait(self, version: Version, timeout_s: float) -> bool:
+        """Wait until something changes from `version`; False when time ran out first."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while self.version() == version:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    return False
+                self._changed.wait(min(POLL_S, left_s))
+        return True
+
+    def wake(self) -> None:
+        """End every `wait` in this process."""
+        with self._changed:
+            self._wakes += 1
+            self._changed.notify_all()
+
+    def _commit_pending(self) -> None:
+        """Apply all that waits in one transaction. A commit that fails fails all of it: nothing is acknowledged."""
+        with self._pending_lock:
+            group, self._pending = self._pending, []
+        failure: Exception | None = SpoolError(f"writing {self.path} was interrupted")
+        try:
+            self._check_open()
+            self._writer.execute("BEGIN IMMEDIATE")
+            for change in group:
+                _apply(self._writer, change)
+            self._writer.execute("COMMIT")
+            failure = None
+        except Exception as error:  # noqa: BLE001 - every caller that waits raises it
+            failure = error
+        finally:
+            if failure is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    self._writer.execute("ROLLBACK")
+            for change in group:
+                change.error = failure or change.error
+                change.done = True
+        with self._changed:
+            self._changed.notify_all()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise SpoolError(f"{self.path} is closed")
+
+
+def _apply(db: sqlite3.Connection, change: _Change[Any]) -> None:
+    """Apply one change of a group; its failure is its own unless it ended the transaction of all."""
+    db.execute("SAVEPOINT change")
+    try:
+        change.result = change.apply(db)
+    except Exception as error:
+        if not db.in_transaction:
+            raise
+        db.execute("ROLLBACK TO change")
+        change.error = error
+    db.execute("RELEASE change")
+
+
+def _make_directory(directory: Path) -> None:
+    missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        _sync_directory(folder.parent)
+
+
+def _make_file(path: Path) -> None:
+    """Make an empty file for its owner alone, its name on disk.
+
+    Never opens an existing one: closing it again would drop the locks this process holds on it.
+    Source: sqlite.org/howtocorrupt.html, section 2.2.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,73 @@
+"""What the queue hands out, and how an event is laid out in its table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eaves.events import Event
+
+Puts = Sequence[tuple[Event, tuple[str, ...]]]
+"""Events to store, each with its lanes."""
+EventRow = tuple[str, str, str, bytes, int]
+"""source, id, attributes as JSON, data, size in bytes."""
+
+_REQUIRED = ("id", "source", "type")
+_OPTIONAL = ("datacontenttype", "subject", "time", "dataschema")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One event waiting on one lane.
+
+    Attributes:
+        seq: Its place in the queue, unique for the life of the file.
+        lane: Where it is to be delivered.
+        event: What is to be delivered.
+        attempts: Failed attempts so far.
+        first_put_at: When it was put, Unix seconds.
+    """
+
+    seq: int
+    lane: str
+    event: Event
+    attempts: int
+    first_put_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """An entry that was given up on and is kept for inspection.
+
+    Attributes:
+        entry: What was not delivered.
+        reason: Why, as last recorded.
+        status: HTTP status that decided it, 0 when there was no answer.
+        died_at: When, Unix seconds.
+    """
+
+    entry: Entry
+    reason: str
+    status: int
+    died_at: float
+
+
+def to_row(event: Event) -> EventRow:
+    """An event as its table holds it."""
+    attributes = json.dumps(event.attributes())
+    return event.source, event.id, attributes, event.data, len(attributes) + len(event.data)
+
+
+def to_event(attributes: str, data: bytes) -> Event:
+    """The event a row holds.
+
+    Raises:
+        ValueError: When the attributes are not as `to_row` writes them.
+        KeyError: When one that every event has is missing.
+    """
+    values: dict[str, Any] = json.loads(attributes)
+    own = (*_REQUIRED, *_OPTIONAL, "specversion")
+    known: dict[str, Any] = {name: values[name] for name in _REQUIRED} | {name: values.get(name) for name in _OPTIONAL}
+    return Event(**known, data=data, extensions={name: value for name, value in values.items() if name not in own})

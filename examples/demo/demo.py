@@ -1,0 +1,157 @@
+"""The whole flow on this machine: labelled images > run > artifact > function > events in > predictions out.
+
+`make demo` runs it on scikit-learn's handwritten digits, real scans that come with the package; with `DATA=folder` (and
+`ARCH=`, `WEIGHTS=`) on your own photos, one subfolder per class. It types the same commands that you would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path("build/demo")
+EAVES = str(Path(sys.executable).with_name("eaves"))
+DIGITS_ACCURACY = 0.95
+"""Images it has not seen, that the digits model must get right; 0.99 is usual."""
+
+
+def main() -> int:
+    """Run the flow; 1 when the model is worse than stated, 2 when predictions don't come back."""
+    options = parse_arguments()
+    started = time.monotonic()
+    shutil.rmtree(HERE, ignore_errors=True)
+    (HERE / "inbox").mkdir(parents=True)
+    data = options.data.resolve() if options.data else write_digits(HERE / "digits")
+    eaves("init", ".", "--name", "demo", "--data", str(data))
+    with (HERE / "eaves.yaml").open("a") as file:
+        file.write("sources:\n  - {name: inbox, kind: folder, path: inbox}\n")
+    weights = ["--weights", str(options.weights.resolve())] if options.weights else []
+    run = Path(eaves("train", "--arch", options.arch, *weights))
+    eaves("convert", str(run))
+    eaves("deploy")
+    truth = serve(run)
+    return judge(run, truth, options, time.monotonic() - started)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """What the Makefile passes on."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder with one subfolder of images per class")
+    parser.add_argument("--arch", help="inception_v3, mobilenet_v3_small or small_cnn")
+    parser.add_argument("--weights", type=Path, help="Keras weights of the architecture's backbone")
+    parser.add_argument("--min-accuracy", type=float, help="fail below this")
+    options = parser.parse_args()
+    options.arch = options.arch or ("inception_v3" if options.data else "small_cnn")
+    return options
+
+
+def write_digits(folder: Path) -> Path:
+    """The 1,797 digits of the UCI optical recognition test set, 8x8 grey, as PNG files."""
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        path = folder / str(label) / f"{number:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels * (255 / 16)).astype(np.uint8)).save(path)
+    return folder.resolve()
+
+
+def serve(run: Path) -> dict[str, str]:
+    """Start `eaves up`, drop the run's held-out images into the inbox, wait for as many prediction events, print them.
+
+    Returns:
+        File name to true label.
+    """
+    truth = {
+        Path(name).name: sample["label"] for name, sample in json.loads((run / "samples.json").read_text()).items()
+    }
+    log = (HERE / "up.log").open("w")
+    print("\n$ eaves up &\n$ cp unseen/* inbox/", flush=True)
+    up = subprocess.Popen([EAVES, "up", "--port", "0"], cwd=HERE, stdout=log, stderr=log)
+    try:
+        for path in (run / "samples").iterdir():
+            shutil.copyfile(path, HERE / "inbox" / f".{path.name}")
+            (HERE / "inbox" / f".{path.name}").rename(HERE / "inbox" / path.name)
+        predictions = wait_for_predictions(len(truth))
+        eaves("send", str(next(iter(sorted((run / "samples").iterdir()))).resolve()), show=True)
+        eaves("status", show=True)
+    finally:
+        up.terminate()
+        up.wait(60)
+        log.close()
+    print_predictions(predictions, truth)
+    return {name: truth[name] for name in truth if any(found["subject"] == name for found in predictions)}
+
+
+def wait_for_predictions(count: int) -> list[dict[str, object]]:
+    """Prediction events, once there are `count` of different subjects."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        listing = subprocess.run(
+            [EAVES, "events", "-n", "1000", "-o", "json"], cwd=HERE, capture_output=True, check=True
+        )
+        records = json.loads(listing.stdout)
+        captured = {record["id"]: record["at"] for record in records if record["type"] == "image.captured.v1"}
+        found = {record["subject"]: record for record in records if record["type"] == "image.classified.v1"}
+        if len(found) >= count:
+            for record in found.values():
+                record["flow_ms"] = (record["at"] - captured[record["extensions"]["causeid"]]) * 1000
+            return list(found.values())
+        time.sleep(0.3)
+    sys.exit(f"error: {len(found)} of {count} predictions came back in 120 s; see {HERE}/up.log and {HERE}/.eaves/logs")
+
+
+def print_predictions(predictions: list[dict[str, object]], truth: dict[str, str]) -> None:
+    """A table of prediction events."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("IMAGE", "TRUE", "PREDICTED", "SCORE", "MODEL MS", "IN > OUT MS", "EVENT", box=box.SIMPLE_HEAD)
+    for record in predictions[:12]:
+        timings = record["data"]["timings_ms"]
+        mark = "" if record["label"] == truth[record["subject"]] else " (wrong)"
+        label, score = f"{record['label']}{mark}", f"{record['score']:.3f}"
+        model_ms, flow_ms = f"{sum(timings.values()):.1f}", f"{record['flow_ms']:.0f}"
+        table.add_row(record["subject"], truth[record["subject"]], label, score, model_ms, flow_ms, record["id"][:12])
+    print(f"\n{len(predictions)} predictions came back as CloudEvents (the first {min(12, len(predictions))}):")
+    Console(width=120, highlight=False, markup=False).print(table)
+    right = sum(record["label"] == truth[record["subject"]] for record in predictions)
+    print(f"{right} of {len(predictions)} are right.")
+
+
+def judge(run: Path, served: dict[str, str], options: argparse.Namespace, seconds: float) -> int:
+    """Say how good the model is on images it has not seen, and whether that is enough."""
+    metrics = json.loads((run / "metrics.json").read_text())
+    accuracy, (low, high) = metrics["val_accuracy"], metrics["val_accuracy_interval_95"]
+    classes = len((run / "labels.txt").read_text().splitlines())
+    wanted = options.min_accuracy or (max(0.5, 1.5 / classes) if options.data else DIGITS_ACCURACY)
+    verdict = "good" if accuracy >= wanted else "worse than stated"
+    print(
+        f"accuracy on unseen images: {accuracy:.3f} ({low:.3f} to {high:.3f}), at least {wanted:.2f} wanted: {verdict}"
+    )
+    print(f"the whole flow took {seconds:.0f} s; everything is in {HERE}")
+    return 0 if accuracy >= wanted and served else 1
+
+
+def eaves(*arguments: str, show: bool = False) -> str:
+    """Run one `eaves` command where the demo lives; its last line of output."""
+    print(f"\n$ eaves {' '.join(arguments)}", flush=True)
+    done = subprocess.run([EAVES, *arguments], cwd=HERE, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+    output = done.stdout.rstrip()
+    print(output if show else output.splitlines()[-1] if output else "")
+    return output.splitlines()[-1] if output else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Errors as answers: a status chosen by what the sender should do next, and a small problem document (RFC 9457).
+
+    situation                                    status   a broker then
+    not a CloudEvent, missing attributes         400      keeps a dead letter, never retries
+    a content type or batch that isn't taken     415      the same
+    not an image, corrupt                        422      the same
+    too many bytes or pixels                     413      the same
+    more requests than the queue takes           429      retries, after Retry-After
+    a request that doesn't arrive in time        408      retries
+    model loading, failed or draining            503      retries
+    our own fault                                500      retries; the log has the traceback under the error id
+    done, the result is the reply                200      takes the CloudEvent
+    done, nothing to say (our own reply types)   202      takes it as delivered; the body is empty
+
+Source: knative/specs, specs/eventing/data-plane.md, and eventing's retry table (pkg/kncloudevents/retries.go).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+
+from flask import Response
+from werkzeug.exceptions import HTTPException
+
+from eaves.errors import EavesError, OverloadedError
+
+MAX_BYTES = 700
+"""A broker keeps 1,024 bytes of a failed answer as base64 in `knativeerrordata`; 700 bytes fit."""
+TYPE_PREFIX = "urn:eaves:problem:"
+RETRY_AFTER_S = 1
+
+_log = logging.getLogger(__name__)
+
+
+def answer_error(error: EavesError) -> Response:
+    """The answer to a request that failed for a known reason."""
+    response = _problem(error.http_status, _slug(type(error).__name__), error.message, error.hint)
+    if isinstance(error, OverloadedError):
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+def answer_http(error: HTTPException) -> Response:
+    """The answer to a request that Flask or werkzeug refused (404, 405, 413, ...)."""
+    return _problem(error.code or 500, f"http-{error.code}", error.description or error.name, None)
+
+
+def answer_fault(error: Exception) -> Response:
+    """The answer to our own fault: an id for the sender, the traceback for the log."""
+    error_id = secrets.token_hex(6)
+    _log.error("unexpected error %s", error_id, exc_info=error, extra={"error_id": error_id})
+    return _problem(500, "internal", f"unexpected error {error_id}", "look for the id in the function's log")
+
+
+def _problem(status: int, slug: str, detail: str, hint: str | None) -> Response:
+    document = {"type": TYPE_PREFIX + slug, "title": slug.replace("-", " "), "status": status, "detail": detail}
+    if hint:
+        document["hint"] = hint
+    excess = len(json.dumps(document)) - MAX_BYTES
+    if excess > 0:
+        document["detail"] = detail[: max(0, len(detail) - excess - 3)] + "..."
+    return Response(json.dumps(document), status=status, content_type="application/problem+json")
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name.removesuffix("Error")).lower()

@@ -1,0 +1,44 @@
+"""What every test shares: the folder sets the marker, a cluster only when asked, ../shared when it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+FOLDER_MARKERS = frozenset({"unit", "contract", "integration", "e2e", "browser", "docs"})
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("eaves")
+    group.addoption("--e2e", action="store_true", help="run the tests that need a real cluster")
+    group.addoption("--kubeconfig", type=Path, default=None, help="the cluster for --e2e (default: kubectl's own)")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if TESTS not in item.path.parents:
+            continue
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in FOLDER_MARKERS:
+            item.add_marker(folder)
+        if folder == "e2e" and not config.getoption("--e2e"):
+            item.add_marker(pytest.mark.skip(reason="needs a cluster; run with --e2e [--kubeconfig FILE]"))
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(pytestconfig: pytest.Config) -> Path | None:
+    """The file that --kubeconfig names; None leaves the choice to the client."""
+    path: Path | None = pytestconfig.getoption("--kubeconfig")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of photos, weights and schemas that lies beside the project where it is developed."""
+    path = TESTS.parent.parent / "shared"
+    if not path.is_dir():
+        pytest.skip(f"{path} is not there: photos and weights lie beside the project, not in it")
+    return path

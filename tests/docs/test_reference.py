@@ -1,0 +1,60 @@
+"""docs/reference.md says what the code says: every command, setting and error."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from eaves import errors
+from eaves.cli import COMMANDS
+from eaves.cli.project import Project, write_project
+from eaves.config import iter_leaves
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "docs/reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_is_fresh(reference: ModuleType) -> None:
+    written = (ROOT / "docs/reference.md").read_text()
+    assert written == reference.build_reference(), "run: python docs/reference.py > docs/reference.md"
+
+
+def test_every_command_setting_and_error_is_in_it() -> None:
+    written = (ROOT / "docs/reference.md").read_text()
+    names = [f"`eaves {name}`" for name in COMMANDS]
+    names += [f"| `{leaf.path}` | `{leaf.env}` |" for leaf in iter_leaves(Project)]
+    names += [
+        f"`{name}`" for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)
+    ]
+    assert [name for name in names if name not in written] == []
+
+
+def test_a_new_eaves_yaml_explains_every_setting() -> None:
+    text = write_project(name="x", data="photos")
+    missing = [leaf.path for leaf in iter_leaves(Project) if f"{leaf.path.rpartition('.')[2]}:" not in text]
+    assert missing == []
+
+
+def test_every_page_of_docs_is_reachable_from_a_folder_listing_in_order() -> None:
+    pages = sorted(path.name for path in (ROOT / "docs").glob("0*.md"))
+    assert [page[:2] for page in pages] == [f"{number:02d}" for number in range(1, len(pages) + 1)]
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    import re
+
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -1,0 +1,184 @@
+"""The durable queue across real processes: kill -9 at any moment, concurrent writers, a file that can't grow."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import eaves
+from eaves.events import Event
+from eaves.spool import Spool
+from tests.waiting import wait_until
+
+ROOT = Path(eaves.__file__).parents[1]
+PRELUDE = """
+import sys
+from pathlib import Path
+from eaves.errors import SpoolError
+from eaves.events import Event
+from eaves.spool import Spool
+
+spool = Spool(Path(sys.argv[1]))
+
+def image(event_id, size_bytes=20_000):
+    return Event(id=event_id, source="/eaves/site/camera", type="dev.eaves.image.captured.v1", data=b"x" * size_bytes)
+
+def say(text):
+    sys.stdout.write(text + "\\n")  # one write, so that lines of threads don't mix
+    sys.stdout.flush()
+"""
+PUT_FOR_EVER = """
+import threading
+
+def work(name):
+    number = 0
+    while True:
+        spool.put(image(f"{name}-{number}"), lanes=("a", "b"))
+        say(f"{name}-{number}")
+        number += 1
+
+for name in ("t0", "t1", "t2", "t3"):
+    threading.Thread(target=work, args=(name,)).start()
+"""
+SETTLE_FOR_EVER = """
+for entry in spool.take("in", limit=10_000, now=0):
+    reply = image("reply-" + entry.event.id, 500)
+    spool.settle(entry, puts=[(reply, ("out",))])
+    say(entry.event.id)
+"""
+LIST = """
+for lane in sys.argv[2:]:
+    for entry in spool.take(lane, limit=10**6, now=0):
+        say(lane + " " + entry.event.id)
+"""
+PUT_SOME = """
+for number in range(150):
+    spool.put(image(f"{sys.argv[2]}-{number}"))
+    spool.put(image(f"shared-{number}"), once=True)
+"""
+HOLD_LEASE = """
+import signal
+lease = spool.lease("out")
+say(str(lease.acquire()))
+signal.pause()
+"""
+PUT_UNTIL_FULL = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+number = 0
+try:
+    while True:
+        spool.put(image(str(number)))
+        say(str(number))
+        number += 1
+except SpoolError as error:
+    say(f"error {error.hint}")
+"""
+
+
+@contextmanager
+def running(script: str, *args: object) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs the script; killed at the end."""
+    command = [sys.executable, "-c", PRELUDE + script, *map(str, args)]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def lines_of(script: str, *args: object) -> list[str]:
+    """All that the script prints, run to its end."""
+    with running(script, *args) as process:
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        return output.splitlines()
+
+
+def killed_after(script: str, path: Path, lines: int) -> list[str]:
+    """Whole lines the script got out before SIGKILL, sent after so many of them."""
+    with running(script, path) as process:
+        assert process.stdout is not None
+        seen = [process.stdout.readline() for _ in range(lines)]
+        process.send_signal(signal.SIGKILL)
+        seen += process.stdout.readlines()
+        assert process.wait(timeout=10) == -signal.SIGKILL
+    return [line.rstrip("\n") for line in seen if line.endswith("\n")]
+
+
+@pytest.mark.parametrize("lines", [1, 60])
+def test_every_acknowledged_put_survives_kill_9(tmp_path: Path, lines: int) -> None:
+    path = tmp_path / "spool.db"
+    acknowledged = killed_after(PUT_FOR_EVER, path, lines)
+    found = lines_of(LIST, path, "a", "b")
+    for lane in ("a", "b"):
+        assert {f"{lane} {event_id}" for event_id in acknowledged} <= set(found)
+    assert len({line[2:] for line in found}) * 2 == len(found), "an event is on both of its lanes or on none"
+
+
+def test_kill_9_leaves_an_entry_or_its_reply_never_both_or_neither(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    with Spool(path) as spool:
+        for number in range(300):
+            spool.put(Event(id=str(number), source="/eaves/site/camera", type="t", data=b"x" * 1000), lanes=("in",))
+    settled = killed_after(SETTLE_FOR_EVER, path, 40)
+    with Spool(path) as spool:
+        waiting = {entry.event.id for entry in spool.take("in", limit=999, now=0)}
+        replied = {entry.event.id.removeprefix("reply-") for entry in spool.take("out", limit=999, now=0)}
+        assert waiting | replied == {str(number) for number in range(300)}
+        assert not waiting & replied
+        assert set(settled) <= replied
+        assert spool.counts() == {"in": (len(waiting), 0), "out": (len(replied), 0)}
+
+
+def test_two_processes_write_at_once_and_the_counters_agree(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "spool.db"  # both may be the one that makes it
+    with running(PUT_SOME, path, "one") as first, running(PUT_SOME, path, "two") as second:
+        assert first.wait(timeout=60) == 0
+        assert second.wait(timeout=60) == 0
+    with Spool(path) as spool:
+        found = [entry.event.id for entry in spool.take("out", limit=9999, now=0)]
+        expected = {f"{name}-{number}" for name in ("one", "two", "shared") for number in range(150)}
+        assert sorted(found) == sorted(expected)
+        assert spool.depth() == 450
+        assert 450 * 20_000 < spool.size_bytes() < 450 * 20_500
+
+
+def test_a_put_of_another_process_ends_a_wait(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    with Spool(path) as spool:
+        version = spool.version()
+        with running("spool.put(image('1'))", path) as process:
+            assert spool.wait(version, 30.0)
+            assert process.wait(timeout=10) == 0
+        wait_until(lambda: spool.depth() == 1)
+
+
+def test_a_lease_passes_on_when_its_holder_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    with Spool(path) as spool, running(HOLD_LEASE, path) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "True\n"
+        lease = spool.lease("out")
+        assert not lease.acquire()
+        holder.send_signal(signal.SIGKILL)
+        wait_until(lease.acquire)
+        lease.release()
+
+
+def test_a_file_that_cannot_grow_is_an_error_and_what_was_acknowledged_stays(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    *acknowledged, last = lines_of(PUT_UNTIL_FULL, path)
+    assert last.startswith("error check the disk"), "SQLite tells EFBIG, unlike ENOSPC, as an I/O error"
+    assert len(acknowledged) > 10
+    with Spool(path) as spool:
+        assert [entry.event.id for entry in spool.take("out", limit=999, now=0)] == acknowledged
+        assert spool.put(Event(id="next", source="/eaves/site/camera", type="t"))

@@ -1,0 +1,224 @@
+"""The configuration engine: layers, types, ranges, and every fault at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.config import Layer, build, env_layer, flag_layer, is_scalar, iter_leaves, put, setting
+from eaves.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    min: int = setting(0, "Fewest.", minimum=0)
+    max: int = setting(10, "Most.", minimum=0, maximum=100)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.max < self.min:
+            yield "max", f"must be >= scale.min (got {self.max}, min is {self.min})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    type: str = setting(MISSING, "What it waits for.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    name: str = setting("function", "Its name.", env="FUNCTION_NAME")
+    ratio: float = setting(0.5, "A share.", minimum=0, maximum=1)
+    size: int = setting(1, "A size.")
+    limit: float | None = setting(None, "Seconds.", minimum=0)
+    folder: Path = setting(Path("here"), "A folder.")
+    loud: bool = setting(False, "Say more.")
+    mode: str = setting("first", "Which.", choices=("first", "all"))
+    tags: tuple[str, ...] = setting((), "Words.")
+    triggers: tuple[Trigger, ...] = setting((), "What starts it.")
+    labels: Mapping[str, str] = setting(dict, "Names.")
+    scale: Scale = setting(Scale, "How many.")
+
+
+def file_layer(**values: Any) -> Layer:
+    return Layer(origin="eaves.yaml", values=values)
+
+
+def faults_of(*layers: Layer) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        build(Section, *layers)
+    return [str(fault) for fault in caught.value.faults]
+
+
+def test_defaults_make_a_section() -> None:
+    assert build(Section) == Section()
+    assert build(Section).scale == Scale(min=0, max=10)
+
+
+def test_flag_beats_environment_beats_file_beats_default() -> None:
+    layers = [
+        file_layer(name="file", ratio=0.1, scale={"min": 1, "max": 2}),
+        env_layer(Section, {"FUNCTION_NAME": "env", "EAVES_SCALE_MAX": "3", "EAVES_SIZE": "5"}),
+        flag_layer({"name": "flag"}),
+    ]
+    section = build(Section, *layers)
+    assert (section.name, section.scale, section.ratio, section.size) == ("flag", Scale(min=1, max=3), 0.1, 5)
+
+
+def test_a_fault_names_the_origin_that_won() -> None:
+    environ = {"EAVES_SCALE_MAX": "many"}
+    assert faults_of(file_layer(scale={"max": 1}), env_layer(Section, environ)) == [
+        "environment variable EAVES_SCALE_MAX: scale.max: must be an integer (got 'many')"
+    ]
+    assert faults_of(env_layer(Section, environ), flag_layer({"scale.max": "1000"})) == [
+        "--scale-max: scale.max: must be <= 100 (got '1000')"
+    ]
+
+
+def test_variables_of_a_section_within_the_file_carry_its_path() -> None:
+    layer = env_layer(Section, {"EAVES_TRAIN_SIZE": "7", "EAVES_SIZE": "8"}, "train.")
+    assert build(Section, layer).size == 7
+
+
+def test_lists_and_mappings_are_not_read_from_the_environment() -> None:
+    assert env_layer(Section, {"EAVES_TAGS": "a,b", "EAVES_TRIGGERS": "x", "EAVES_LABELS": "y"}).values == {}
+
+
+def test_all_faults_are_reported_at_once() -> None:
+    found = faults_of(file_layer(nmae="x", ratio=2, scale={"max": -1}, mode="some", triggers=[{}, 3]))
+    assert found == [
+        "eaves.yaml: nmae: unknown setting; did you mean name?",
+        "eaves.yaml: ratio: must be <= 1 (got 2)",
+        "eaves.yaml: mode: must be one of first, all (got 'some')",
+        "eaves.yaml: triggers[0].type: is required",
+        "eaves.yaml: triggers[1]: must be a mapping (got 3)",
+        "eaves.yaml: scale.max: must be >= 0 (got -1)",
+    ]
+
+
+def test_a_rule_across_fields_is_reported_with_its_path_and_origin() -> None:
+    assert faults_of(file_layer(scale={"min": 3}), flag_layer({"scale.max": "2"})) == [
+        "--scale-max: scale.max: must be >= scale.min (got 2, min is 3)"
+    ]
+
+
+def test_an_unknown_setting_that_resembles_nothing_lists_what_is_known() -> None:
+    assert faults_of(file_layer(scale={"zzz": 1})) == ["eaves.yaml: scale.zzz: unknown setting; known here: min, max"]
+
+
+def test_a_required_setting_that_nothing_sets_is_a_fault() -> None:
+    with pytest.raises(ConfigError, match="type: is required"):
+        build(Trigger)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"size": "12"}, 12),
+        ({"size": 12.0}, 12),
+        ({"size": "12.0"}, 12),
+        ({"size": 2**53 + 1}, 2**53 + 1),
+        ({"size": str(2**53 + 1)}, 2**53 + 1),
+        ({"ratio": "0.25"}, 0.25),
+        ({"ratio": 1}, 1.0),
+        ({"limit": None}, None),
+        ({"limit": "2.5"}, 2.5),
+        ({"folder": "a/b"}, Path("a/b")),
+        ({"loud": "YES"}, True),
+        ({"loud": "0"}, False),
+        ({"loud": True}, True),
+        ({"name": 5}, "5"),
+        ({"tags": "a, b,,c"}, ("a", "b", "c")),
+        ({"tags": ["a", 1]}, ("a", "1")),
+        ({"triggers": [{"type": "x"}]}, (Trigger(type="x"),)),
+        ({"labels": {"a": 1, 2: "b"}}, {"a": "1", "2": "b"}),
+        ({"scale": None}, Scale()),
+    ],
+)
+def test_values_are_parsed_by_type(values: dict[str, Any], expected: Any) -> None:
+    value = getattr(build(Section, file_layer(**values)), next(iter(values)))
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"size": "x"}, "must be an integer"),
+        ({"size": 1.5}, "must be an integer"),
+        ({"size": True}, "must be an integer"),
+        ({"size": None}, "must be an integer"),
+        ({"size": "inf"}, "must be an integer"),
+        ({"size": float("inf")}, "must be an integer"),
+        ({"size": "9" * 5000}, "must be an integer"),
+        ({"ratio": "nan"}, "must be a number"),
+        ({"ratio": "1e999"}, "must be a number"),
+        ({"limit": float("inf")}, "must be a number"),
+        ({"ratio": []}, "must be a number"),
+        ({"limit": -1}, "must be >= 0"),
+        ({"loud": "maybe"}, "must be true or false"),
+        ({"folder": ""}, "must be a path"),
+        ({"folder": 3}, "must be a path"),
+        ({"name": None}, "must be a string"),
+        ({"name": ["a"]}, "must be a string"),
+        ({"name": {}}, "must be a string"),
+        ({"tags": 3}, "must be a list"),
+        ({"tags": {"a": 1}}, "must be a list"),
+        ({"tags": [None]}, "must be a string"),
+        ({"labels": ["a"]}, "must be a mapping"),
+        ({"scale": 3}, "must be a mapping"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_a_fault(values: dict[str, Any], message: str) -> None:
+    (found,) = faults_of(file_layer(**values))
+    assert message in found
+    assert next(iter(values)) in found
+    assert len(found) < 300
+
+
+def test_rules_of_sections_in_a_list_are_checked_too() -> None:
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Many:
+        scales: tuple[Scale, ...] = setting((), "Several.")
+
+    # Annotations are text here, so the local class needs its own namespace.
+    Many.__annotations__["scales"] = tuple[Scale, ...]
+    with pytest.raises(ConfigError, match=r"eaves.yaml: scales\[1\].max: must be >= scale.min"):
+        build(Many, file_layer(scales=[{"max": 3}, {"min": 3, "max": 2}]))
+
+
+def test_the_table_lists_every_leaf_with_its_variable_and_flag() -> None:
+    table = {leaf.path: leaf for leaf in iter_leaves(Section)}
+    assert list(table) == [
+        *("name", "ratio", "size", "limit", "folder", "loud", "mode", "tags", "triggers", "labels"),
+        *("scale.min", "scale.max"),
+    ]
+    assert (table["name"].env, table["scale.max"].env) == ("FUNCTION_NAME", "EAVES_SCALE_MAX")
+    assert (table["scale.max"].flag, table["scale.max"].default, table["scale.max"].doc) == ("--scale-max", 10, "Most.")
+    assert table["labels"].default == {}
+
+
+@pytest.mark.parametrize(
+    ("hint", "expected"),
+    [
+        (str, True),
+        (Path, True),
+        (float | None, True),
+        (tuple[str, ...], False),
+        (Mapping[str, str], False),
+        (Scale, False),
+        (list[str] | None, False),
+    ],
+)
+def test_what_one_string_can_carry(hint: Any, expected: bool) -> None:
+    assert is_scalar(hint) is expected
+
+
+def test_dotted_paths_become_nested_mappings() -> None:
+    values: dict[str, Any] = {}
+    put(values, "a.b.c", 1)
+    put(values, "a.d", 2)
+    assert values == {"a": {"b": {"c": 1}, "d": 2}}

@@ -1,0 +1,498 @@
+"""What a deliverer does about every kind of answer, over a real spool and a sink that is a function."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eaves.delivery import (
+    Answer,
+    Attempt,
+    Backoff,
+    Deliverer,
+    DeliveryError,
+    Outcome,
+    Verdict,
+    parse_retry_after,
+    verdict,
+)
+from eaves.delivery.deliverer import OnDead, OnReply
+from eaves.errors import EventError, OverloadedError, SpoolError, StartError
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
+from eaves.spool import Entry, Lease, Puts, Spool
+from tests.waiting import wait_until
+
+NOW = 1_000_000.0
+AT_ONCE = Backoff(retry=3, backoff_s=0.0)
+FOR_EVER = Backoff(retry=None, backoff_s=0.001, backoff_cap_s=0.01)
+
+
+def image(number: int = 0) -> Event:
+    return Event(id=f"id-{number}", source="/eaves/site/camera", type=IMAGE_CAPTURED, data=b"jpeg")
+
+
+def reply_to(event: Event) -> Event:
+    return Event(id=f"reply-{event.id}", source="/eaves/site/function", type=IMAGE_CLASSIFIED, data=b"{}")
+
+
+def forward(entry: Entry, reply: Event) -> Puts:
+    return [(reply, ("replies",))]
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    with Spool(tmp_path / "spool.db", clock=lambda: NOW) as opened:
+        yield opened
+
+
+class Sink:
+    """Answers with each of `script` in turn, the last one for ever; an exception is raised."""
+
+    def __init__(self, *script: Answer | Exception) -> None:
+        self.script = list(script)
+        self.got: list[str] = []
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> Answer:
+        with self._lock:
+            self.got.append(event.id)
+            answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@contextmanager
+def delivering(
+    spool: Spool,
+    send: Callable[[Event], Answer],
+    *,
+    backoff: Backoff = AT_ONCE,
+    parallel: int = 1,
+    on_reply: OnReply | None = None,
+    on_dead: OnDead | None = None,
+    lease: Lease | None = None,
+    clock: Callable[[], float] = lambda: NOW,
+) -> Iterator[list[Attempt]]:
+    """A deliverer of lane "out" at work; yields the attempts it makes, as they come."""
+    attempts: list[Attempt] = []
+    deliverer = Deliverer(
+        spool,
+        "out",
+        send,
+        backoff=backoff,
+        parallel=parallel,
+        on_reply=on_reply,
+        on_dead=on_dead,
+        observe=attempts.append,
+        lease=lease,
+        clock=clock,
+        chance=lambda: 0.0,
+    )
+    deliverer.start()
+    try:
+        yield attempts
+    finally:
+        assert deliverer.stop(10.0)
+
+
+def outcomes(attempts: list[Attempt]) -> list[Outcome]:
+    return [attempt.outcome for attempt in attempts]
+
+
+# Rules
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ((200, 201, 202, 204, 299), Verdict.DONE),
+        ((0, 404, 408, 409, 429, 500, 502, 503, 504, 599), Verdict.RETRY),
+        ((301, 302, 304, 308, 400, 401, 403, 405, 410, 413, 415, 422, 451), Verdict.REFUSED),
+    ],
+)
+def test_the_status_table_is_the_data_plane_contracts(statuses: tuple[int, ...], expected: Verdict) -> None:
+    assert {status: verdict(status) for status in statuses} == dict.fromkeys(statuses, expected)
+
+
+def test_pauses_double_up_to_the_cap() -> None:
+    backoff = Backoff(backoff_s=0.5, backoff_cap_s=3.0)
+    assert [backoff.pause_s(failures, chance=1.0) for failures in range(1, 6)] == [0.5, 1.0, 2.0, 3.0, 3.0]
+    assert [backoff.pause_s(failures, chance=0.0) for failures in range(1, 6)] == [0.25, 0.5, 1.0, 1.5, 1.5]
+
+
+@given(
+    failures=st.integers(1, 10**6),
+    chance=st.floats(0, 1, exclude_max=True),
+    asked_s=st.none() | st.floats(0, 1e9),
+    backoff_s=st.floats(0, 60),
+    cap_s=st.floats(0, 3600),
+)
+def test_a_pause_is_never_shorter_than_asked_nor_longer_than_the_limits(
+    failures: int, chance: float, asked_s: float | None, backoff_s: float, cap_s: float
+) -> None:
+    pause_s = Backoff(backoff_s=backoff_s, backoff_cap_s=cap_s).pause_s(failures, chance=chance, retry_after_s=asked_s)
+    assert min(asked_s or 0.0, 3600.0) <= pause_s <= max(cap_s, 3600.0)
+
+
+def test_retries_end_after_the_number_given_or_never() -> None:
+    assert [Backoff(retry=2).exhausted(failures) for failures in (1, 2, 3)] == [False, False, True]
+    assert Backoff(retry=0).exhausted(1)
+    assert not Backoff(retry=None).exhausted(10**6)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, None),
+        ("", None),
+        ("120", 120.0),
+        (" 0 ", 0.0),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("٣", None),
+        (format_datetime(datetime.fromtimestamp(NOW + 90, UTC), usegmt=True), 90.0),
+        (format_datetime(datetime.fromtimestamp(NOW - 90, UTC), usegmt=True), 0.0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text: str | None, expected: float | None) -> None:
+    assert parse_retry_after(text, NOW) == expected
+
+
+# Delivered
+
+
+def test_events_are_delivered_in_order_and_released(spool: Spool) -> None:
+    sink = Sink(Answer(status=202))
+    for number in range(3):
+        spool.put(image(number))
+    with delivering(spool, sink) as attempts:
+        wait_until(lambda: len(attempts) == 3)
+        spool.put(image(3))  # wakes the deliverer, which is idle now
+        wait_until(lambda: len(attempts) == 4)
+    assert sink.got == ["id-0", "id-1", "id-2", "id-3"]
+    assert outcomes(attempts) == [Outcome.DELIVERED] * 4
+    assert spool.counts() == {}
+
+
+def test_a_reply_is_stored_in_the_commit_that_releases_its_cause(spool: Spool) -> None:
+    spool.put(image())
+    states: set[tuple[int, int]] = set()
+    with delivering(spool, lambda event: Answer(status=200, event=reply_to(event)), on_reply=forward) as attempts:
+
+        def watch() -> bool:
+            counts = spool.counts()
+            states.add((counts.get("out", (0, 0))[0], counts.get("replies", (0, 0))[0]))
+            return bool(attempts)
+
+        wait_until(watch, pause_s=0)
+    assert states <= {(1, 0), (0, 1)}
+    assert [entry.event for entry in spool.take("replies", now=NOW)] == [reply_to(image())]
+    assert attempts[0].answer is not None
+
+
+def test_a_reply_nobody_asked_for_is_ignored(spool: Spool) -> None:
+    spool.put(image(0))
+    spool.put(image(1))
+    sink = Sink(Answer(status=200, event=reply_to(image())), Answer(status=200, body=b"OK"))
+    with delivering(spool, sink) as attempts:
+        wait_until(lambda: len(attempts) == 2)
+    assert outcomes(attempts) == [Outcome.DELIVERED] * 2
+    assert spool.counts() == {}
+
+
+def test_202_is_never_a_reply(spool: Spool) -> None:
+    spool.put(image(0))
+    spool.put(image(1))
+    sink = Sink(Answer(status=202, event=reply_to(image())), Answer(status=202, body=b"queued"))
+    with delivering(spool, sink, on_reply=forward) as attempts:
+        wait_until(lambda: len(attempts) == 2)
+    assert outcomes(attempts) == [Outcome.DELIVERED] * 2
+    assert spool.counts() == {}
+
+
+def test_several_are_in_flight_at_once_and_none_twice(spool: Spool) -> None:
+    for number in range(12):
+        spool.put(image(number))
+    meet = threading.Barrier(4)
+    sink = Sink(Answer(status=202))
+
+    def send(event: Event) -> Answer:
+        meet.wait(timeout=10)
+        return sink(event)
+
+    with delivering(spool, send, parallel=4) as attempts:
+        wait_until(lambda: len(attempts) == 12)
+    assert sorted(sink.got) == sorted(f"id-{number}" for number in range(12))
+
+
+# Retried
+
+
+def test_a_failure_is_retried_until_it_succeeds(spool: Spool) -> None:
+    spool.put(image())
+    sink = Sink(Answer(status=503), DeliveryError("no answer: connection refused"), Answer(status=202))
+    with delivering(spool, sink) as attempts:
+        wait_until(lambda: len(attempts) == 3)
+    assert outcomes(attempts) == [Outcome.RETRIED, Outcome.RETRIED, Outcome.DELIVERED]
+    assert [attempt.entry.attempts for attempt in attempts] == [0, 1, 2]
+    assert [attempt.status for attempt in attempts] == [503, 0, 202]
+    assert spool.counts() == {}
+
+
+@pytest.mark.parametrize(("asked_s", "expected_s"), [(120.0, 120.0), (0.1, 8.0), (1e6, 3600.0), (None, 8.0)])
+def test_retry_after_is_honoured_as_a_lower_bound(spool: Spool, asked_s: float | None, expected_s: float) -> None:
+    spool.put(image())
+    backoff = Backoff(retry=3, backoff_s=16.0)  # half of it, without chance
+    with delivering(spool, Sink(Answer(status=429, retry_after_s=asked_s)), backoff=backoff) as attempts:
+        wait_until(lambda: attempts)
+    assert spool.next_due("out") == NOW + expected_s
+
+
+def test_an_entry_that_waits_for_its_back_off_lets_others_pass(spool: Spool) -> None:
+    spool.put(image(0))
+    spool.put(image(1))
+    sink = Sink(Answer(status=500), Answer(status=202))
+    with delivering(spool, sink, backoff=Backoff(retry=3, backoff_s=60.0, backoff_cap_s=60.0)) as attempts:
+        wait_until(lambda: len(attempts) == 2)
+    assert sink.got == ["id-0", "id-1"]
+    assert spool.counts() == {"out": (1, 0)}
+
+
+def test_a_body_that_is_no_event_counts_as_502_where_a_reply_was_asked_for(spool: Spool) -> None:
+    spool.put(image())
+    sink = Sink(Answer(status=200, body=b"thanks"))
+    with delivering(spool, sink, backoff=Backoff(retry=1, backoff_s=0.0), on_reply=forward) as attempts:
+        wait_until(lambda: len(attempts) == 2)
+    assert outcomes(attempts) == [Outcome.RETRIED, Outcome.DEAD]
+    [letter] = spool.dead("out")
+    assert letter.status == 502
+    assert "answered 200 with 6 bytes that are no CloudEvent" in letter.reason
+
+
+@pytest.mark.parametrize("error", [StartError("not ready"), OverloadedError("busy")])
+def test_our_own_errors_count_by_their_http_status(spool: Spool, error: Exception) -> None:
+    spool.put(image())
+    with delivering(spool, Sink(error, Answer(status=202))) as attempts:
+        wait_until(lambda: len(attempts) == 2)
+    assert outcomes(attempts) == [Outcome.RETRIED, Outcome.DELIVERED]
+
+
+def test_an_unexpected_exception_is_logged_and_retried_and_the_thread_lives(
+    spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool.put(image())
+    with delivering(spool, Sink(ZeroDivisionError("oops"), Answer(status=202))) as attempts:
+        wait_until(lambda: len(attempts) == 2)
+    assert attempts[0].reason == "ZeroDivisionError: oops"
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+def test_a_reply_that_cannot_be_used_is_retried(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(entry: Entry, reply: Event) -> Puts:
+        raise ValueError("no such lane")
+
+    spool.put(image())
+    sink = Sink(Answer(status=200, event=reply_to(image())), Answer(status=204))
+    with delivering(spool, sink, on_reply=broken) as attempts:
+        wait_until(lambda: len(attempts) == 2)
+    assert outcomes(attempts) == [Outcome.RETRIED, Outcome.DELIVERED]
+    assert attempts[0].reason == "its reply could not be used: ValueError: no such lane"
+
+
+# Dead
+
+
+def test_poison_is_refused_once_and_kept(spool: Spool) -> None:
+    spool.put(image(0))
+    spool.put(image(1))
+    sink = Sink(Answer(status=422, body=b'{"title": "not an image"}'), Answer(status=202))
+    with delivering(spool, sink) as attempts:
+        wait_until(lambda: len(attempts) == 2)
+    assert sink.got == ["id-0", "id-1"]
+    [letter] = spool.dead("out")
+    assert (letter.entry.event, letter.status) == (image(0), 422)
+    assert letter.reason == 'answered 422: {"title": "not an image"}'
+
+
+def test_an_event_that_cannot_be_sent_at_all_is_refused_even_where_retries_never_end(spool: Spool) -> None:
+    spool.put(image())
+    with delivering(spool, Sink(EventError("missing attribute")), backoff=FOR_EVER) as attempts:
+        wait_until(lambda: attempts)
+    assert [(letter.status, letter.reason) for letter in spool.dead()] == [(400, "missing attribute")]
+
+
+def test_an_event_is_dead_when_its_retries_are_used_up(spool: Spool) -> None:
+    spool.put(image())
+    with delivering(spool, Sink(Answer(status=500, body=b"boom\n\tat line 1" + b"x" * 900))) as attempts:
+        wait_until(lambda: len(attempts) == 4)
+    assert outcomes(attempts) == [Outcome.RETRIED] * 3 + [Outcome.DEAD]
+    [letter] = spool.dead()
+    assert letter.entry.attempts == 4
+    assert letter.reason.startswith("answered 500: boom at line 1")
+    assert len(letter.reason) < 300
+
+
+def test_a_dead_letter_can_be_an_event_instead(spool: Spool) -> None:
+    def rejected(entry: Entry, status: int, reason: str) -> Puts:
+        return [(entry.event.with_extensions(rejectedstatus=str(status)), ("rejected",))]
+
+    spool.put(image())
+    with delivering(spool, Sink(Answer(status=415)), on_dead=rejected) as attempts:
+        wait_until(lambda: attempts)
+    assert spool.counts() == {"rejected": (1, 0)}
+
+
+def test_a_dead_letter_is_kept_when_what_should_replace_it_fails(
+    spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(entry: Entry, status: int, reason: str) -> Puts:
+        raise ValueError
+
+    spool.put(image())
+    with delivering(spool, Sink(Answer(status=415)), on_dead=broken) as attempts:
+        wait_until(lambda: attempts)
+    assert spool.counts() == {"out": (0, 1)}
+
+
+# For ever
+
+
+def test_retries_without_end_outlast_a_sink_that_is_down(spool: Spool) -> None:
+    spool.put(image())
+    sink = Sink(*[DeliveryError("no answer")] * 20, Answer(status=503), Answer(status=202))
+    with delivering(spool, sink, backoff=FOR_EVER, clock=time.time) as attempts:
+        wait_until(lambda: spool.depth() == 0)
+    assert outcomes(attempts) == [Outcome.RETRIED] * 21 + [Outcome.DELIVERED]
+
+
+def test_a_sink_that_is_down_pauses_the_whole_lane(spool: Spool) -> None:
+    for number in range(50):
+        spool.put(image(number))
+    backoff = Backoff(retry=None, backoff_s=3600.0, backoff_cap_s=3600.0)
+    with delivering(spool, Sink(DeliveryError("no answer")), backoff=backoff, parallel=2) as attempts:
+        wait_until(lambda: attempts)
+        spool.put(image(50))
+    assert len(attempts) <= 2, "those in flight, and no more"
+    assert spool.depth() == 51
+
+
+# When the spool fails
+
+
+class FailingSpool(Spool):
+    """One whose first settle fails."""
+
+    failures = 1
+
+    def settle(self, entry: Entry, *, puts: Puts = ()) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise SpoolError("database or disk is full")
+        super().settle(entry, puts=puts)
+
+
+def test_an_entry_whose_release_fails_is_kept_and_sent_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sink = Sink(Answer(status=202))
+    with FailingSpool(tmp_path / "spool.db", clock=lambda: NOW) as spool:
+        spool.put(image())
+        with delivering(spool, sink) as attempts:
+            wait_until(lambda: attempts)
+        assert spool.counts() == {}
+    assert sink.got == ["id-0"] * 2
+    assert outcomes(attempts) == [Outcome.DELIVERED]
+    assert sum("nothing is released" in record.getMessage() for record in caplog.records) == 1
+
+
+# Stopping and leases
+
+
+def test_stopping_finishes_what_is_in_flight_and_leaves_the_rest(spool: Spool) -> None:
+    for number in range(3):
+        spool.put(image(number))
+    sending, go_on = threading.Event(), threading.Event()
+
+    def send(event: Event) -> Answer:
+        sending.set()
+        assert go_on.wait(10)
+        return Answer(status=202)
+
+    deliverer = Deliverer(spool, "out", send, backoff=AT_ONCE)
+    deliverer.start()
+    assert sending.wait(10)
+    assert not deliverer.stop(0.01), "one is in flight"
+    go_on.set()
+    assert deliverer.stop(10)
+    assert [entry.event.id for entry in spool.take("out", limit=9, now=NOW)] == ["id-1", "id-2"]
+
+
+class StoppedMeanwhile(Spool):
+    """One whose deliverer is told to stop just before it looks."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.stopped: list[bool] = []
+        self.deliverer = Deliverer(self, "out", Sink(Answer(status=202)))
+        self.stopper = threading.Thread(target=lambda: self.stopped.append(self.deliverer.stop(5.0)))
+        self.woken = threading.Event()
+
+    def version(self) -> tuple[int, int]:
+        if not self.stopper.ident:
+            self.stopper.start()
+            assert self.woken.wait(10)
+        return super().version()
+
+    def wake(self) -> None:
+        super().wake()
+        self.woken.set()
+
+
+def test_an_idle_deliverer_never_misses_that_it_is_stopped(tmp_path: Path) -> None:
+    with StoppedMeanwhile(tmp_path / "spool.db") as spool:
+        spool.deliverer.start()
+        wait_until(lambda: spool.stopped)
+        assert spool.stopped == [True]
+
+
+def test_stopping_before_starting_is_harmless(spool: Spool) -> None:
+    assert Deliverer(spool, "out", Sink(Answer(status=202))).stop()
+
+
+def test_without_the_lease_nothing_is_sent_until_its_holder_lets_go(spool: Spool) -> None:
+    other, mine = spool.lease("out"), spool.lease("out")
+    assert other.acquire()
+    spool.put(image())
+    sink = Sink(Answer(status=202))
+    with delivering(spool, sink, lease=mine) as attempts:
+        assert sink.got == []
+        assert not mine.held
+        other.release()
+        wait_until(lambda: attempts)
+        assert not other.acquire()
+    assert other.acquire(), "a deliverer that has stopped gives it back"
+    other.release()
+
+
+def test_an_observer_that_fails_stops_nothing(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(attempt: Attempt) -> None:
+        raise RuntimeError("no disk")
+
+    spool.put(image(0))
+    spool.put(image(1))
+    deliverer = Deliverer(spool, "out", Sink(Answer(status=202)), observe=broken)
+    with caplog.at_level(logging.ERROR):
+        deliverer.start()
+        wait_until(lambda: spool.depth() == 0)
+        assert deliverer.stop(10)
+    assert sum("observer failed" in record.getMessage() for record in caplog.records) == 2

@@ -1,0 +1,83 @@
+"""The statements of the Dockerfile that a container image's safety hangs on."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+DOCKERFILE = Path(__file__).parents[2] / "Dockerfile"
+COMMANDS = {"function": "functions", "trainer": "trainer", "agent": "eaves.sources"}
+
+
+@pytest.fixture(scope="module")
+def stages() -> dict[str, list[str]]:
+    """Name of each stage to its statements, the `FROM` first."""
+    if not DOCKERFILE.exists():
+        pytest.skip(f"{DOCKERFILE} is not there: this is not the source tree")
+    found: dict[str, list[str]] = {"": []}
+    lines = [line for line in DOCKERFILE.read_text().splitlines() if not line.startswith("#")]
+    name = ""
+    for statement in filter(None, map(str.strip, "\n".join(lines).replace("\\\n", " ").splitlines())):
+        if statement.startswith("FROM "):
+            name = statement.rpartition(" AS ")[2]
+            found[name] = []
+        found[name].append(re.sub(r"\s+", " ", statement))
+    return found
+
+
+def inherited(stages: dict[str, list[str]], name: str) -> list[str]:
+    """A stage's statements after those of the stages it is built from."""
+    parent = stages[name][0].split()[1]
+    return (inherited(stages, parent) if parent in stages else []) + stages[name]
+
+
+def test_there_is_a_target_per_role_on_one_base(stages: dict[str, list[str]]) -> None:
+    assert set(COMMANDS) <= set(stages)
+    assert any(line.startswith("ARG BASE=") for line in stages[""])
+    parents = {statements[0].split()[1] for name, statements in stages.items() if name}
+    assert parents <= {"${BASE}", *stages}
+
+
+@pytest.mark.parametrize(("role", "module"), COMMANDS.items())
+def test_a_role_starts_its_module(stages: dict[str, list[str]], role: str, module: str) -> None:
+    entries = [line for line in stages[role] if line.startswith("ENTRYPOINT ")]
+    assert [json.loads(line.removeprefix("ENTRYPOINT ")) for line in entries] == [["python", "-P", "-m", module]]
+
+
+@pytest.mark.parametrize("role", COMMANDS)
+def test_a_role_runs_as_a_numeric_user_that_is_not_root(stages: dict[str, list[str]], role: str) -> None:
+    """Kubernetes can prove runAsNonRoot only of a number."""
+    users = [line for line in inherited(stages, role) if line.startswith("USER ")]
+    assert users
+    assert re.fullmatch(r"USER [1-9][0-9]*:[1-9][0-9]*", users[-1])
+
+
+@pytest.mark.parametrize("role", COMMANDS)
+def test_a_role_neither_writes_byte_code_nor_imports_from_its_folder(stages: dict[str, list[str]], role: str) -> None:
+    environment = " ".join(line for line in inherited(stages, role) if line.startswith("ENV "))
+    assert "PYTHONSAFEPATH=1" in environment
+    assert "PYTHONDONTWRITEBYTECODE=1" in environment
+    assert ("OPENBLAS_NUM_THREADS=1" in environment) == (role == "function")
+
+
+@pytest.mark.parametrize("role", COMMANDS)
+def test_a_final_stage_runs_nothing(stages: dict[str, list[str]], role: str) -> None:
+    """What ships is copied from the builders: no pip, no cache, no package lists."""
+    assert [line for line in inherited(stages, role) if line.startswith(("RUN ", "ADD "))] == []
+
+
+def test_nothing_is_fetched_by_address_and_every_lock_is_checked(stages: dict[str, list[str]]) -> None:
+    statements = [line for lines in stages.values() for line in lines]
+    assert [line for line in statements if line.startswith("ADD ") or "://" in line] == []
+    for line in statements:
+        for command in re.findall(r"pip (?:--python \S+ )?install [^&'>]*", line):
+            assert "--require-hashes" in command or "--no-index --target" in command, command
+
+
+def test_the_first_import_needs_no_compiling(stages: dict[str, list[str]]) -> None:
+    compiling = [line for name in ("tools", "code") for line in stages[name] if "compileall" in line]
+    assert len(compiling) == 2
+    assert all("--invalidation-mode unchecked-hash" in line for line in compiling)

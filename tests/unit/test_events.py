@@ -1,0 +1,369 @@
+"""CloudEvents on the wire: round trips, every kind of bad input, identities."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from eaves.errors import EventError, UnsupportedContentError
+from eaves.events import (
+    Event,
+    decode,
+    encode_binary,
+    encode_structured,
+    event_id,
+    is_event,
+    reply_id,
+    source_uri,
+)
+
+HEADERS = {
+    "Content-Type": "image/jpeg",
+    "ce-specversion": "1.0",
+    "ce-id": "1",
+    "ce-source": "/eaves/here/camera",
+    "ce-type": "dev.eaves.image.captured.v1",
+}
+FIELDS = {"specversion": "1.0", "id": "1", "source": "/eaves/here/camera", "type": "dev.eaves.image.captured.v1"}
+STRUCTURED_JSON = {"content-type": "application/cloudevents+json; charset=utf-8"}
+
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40)
+TIMES = st.datetimes().map(lambda moment: moment.isoformat() + "Z")
+RESERVED = {"id", "source", "type", "specversion", "datacontenttype", "dataschema", "subject", "time", "data"}
+NAMES = st.from_regex(r"[a-z0-9]{1,20}", fullmatch=True).filter(lambda name: name not in RESERVED)
+
+
+def events(data: st.SearchStrategy[bytes], content_type: st.SearchStrategy[str | None]) -> st.SearchStrategy[Event]:
+    return st.builds(
+        Event,
+        id=TEXT,
+        source=TEXT,
+        type=TEXT,
+        data=data,
+        datacontenttype=content_type,
+        subject=st.none() | TEXT,
+        time=st.none() | TIMES,
+        dataschema=st.none() | st.just("https://example.org/schema"),
+        extensions=st.dictionaries(NAMES, TEXT, max_size=4),
+    )
+
+
+def structured(**changes: Any) -> bytes:
+    return json.dumps({**FIELDS, **changes}).encode()
+
+
+@given(events(st.binary(max_size=64), st.sampled_from(["image/jpeg", "application/json", "text/plain"])))
+@example(Event(id='"%20é 😀', source="/a b", type="t", subject="Straße/100 %.jpg", extensions={"label": "grün"}))
+def test_binary_mode_brings_back_what_was_sent(event: Event) -> None:
+    assert decode(*encode_binary(event)) == event
+
+
+@given(events(st.binary(max_size=64), st.sampled_from(["image/jpeg", "application/octet-stream"])))
+def test_structured_mode_brings_back_what_was_sent(event: Event) -> None:
+    assert decode(*encode_structured(event)) == event
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+JSON_TYPES = st.sampled_from(
+    [None, "application/json", "Application/JSON; charset=utf-8", "application/problem+json", "model/gltf+json"]
+)
+
+
+@given(events(JSON_VALUES.map(lambda value: json.dumps(value).encode()), JSON_TYPES))
+def test_structured_mode_keeps_json_data_equal(event: Event) -> None:
+    back = decode(*encode_structured(event))
+    assert back.json() == event.json()
+    assert back.datacontenttype == event.datacontenttype
+
+
+def test_structured_mode_writes_json_data_inline() -> None:
+    headers, body = encode_structured(Event(id="1", source="/s", type="t", data=b'{"a": 1}'))
+    assert headers == {"content-type": "application/cloudevents+json"}
+    assert json.loads(body)["data"] == {"a": 1}
+
+
+@pytest.mark.parametrize("data", [b"\x89PNG", b"{", b"NaN", b"1e999", b'"\\ud800"', b"[" * 10_000])
+def test_structured_mode_carries_data_that_is_not_json_after_all(data: bytes) -> None:
+    """A content type is only a claim; what was accepted in binary mode must be sendable in structured mode."""
+    event = Event(id="1", source="/s", type="t", data=data, datacontenttype="application/json")
+    headers, body = encode_structured(event)
+    json.loads(body, parse_constant=pytest.fail)
+    assert decode(headers, body).data == data
+
+
+def test_binary_mode_hands_data_through_untouched() -> None:
+    for data in (b"", b"text", b'{"a":  1}', b"\xff\xd8\xff\x00"):
+        assert decode(HEADERS, data).data == data
+        assert decode({**HEADERS, "Content-Type": "application/json"}, data).data == data
+
+
+def test_header_names_are_case_insensitive() -> None:
+    assert decode({name.upper(): value for name, value in HEADERS.items()}, b"x") == decode(HEADERS, b"x")
+
+
+def test_a_header_value_in_double_quotes_is_unquoted_before_percent_decoding() -> None:
+    """HTTP binding 1.0.2, section 3.1.3.2."""
+    assert decode({**HEADERS, "ce-subject": r'"a \"b\" 100%25"'}, b"").subject == 'a "b" 100%'
+
+
+def test_percent_encoding_is_undone_once() -> None:
+    assert decode({**HEADERS, "ce-subject": "Euro%20%E2%82%AC%2520"}, b"").subject == "Euro €%20"
+
+
+def test_the_body_of_structured_json_becomes_bytes() -> None:
+    picture = base64.b64encode(b"\xff\xd8").decode()
+    assert decode(STRUCTURED_JSON, structured(data_base64=picture, datacontenttype="image/jpeg")).data == b"\xff\xd8"
+    assert decode(STRUCTURED_JSON, structured(data={"a": [1]})).json() == {"a": [1]}
+    assert decode(STRUCTURED_JSON, structured(data="text")).json() == "text"
+    assert decode(STRUCTURED_JSON, structured(data="grün", datacontenttype="text/plain")).data == "grün".encode()
+    assert decode(STRUCTURED_JSON, structured(data=None)).data == b""
+
+
+def test_integers_and_booleans_become_canonical_text() -> None:
+    event = decode(STRUCTURED_JSON, structured(sequence=7, final=True, unset=None))
+    assert event.extensions == {"sequence": "7", "final": "true"}
+
+
+def test_no_id_and_no_time_is_invented() -> None:
+    with pytest.raises(EventError, match="id"):
+        decode({name: value for name, value in HEADERS.items() if name != "ce-id"}, b"")
+    assert decode(HEADERS, b"").time is None
+    assert "ce-time" not in encode_binary(decode(HEADERS, b""))[0]
+
+
+@pytest.mark.parametrize("name", ["id", "source", "specversion", "type"])
+@pytest.mark.parametrize("mode", ["binary", "structured", "empty"])
+def test_a_missing_required_attribute_is_named(name: str, mode: str) -> None:
+    headers, body = {key: value for key, value in HEADERS.items() if key != f"ce-{name}"}, b""
+    if mode == "structured":
+        headers, body = STRUCTURED_JSON, json.dumps({key: FIELDS[key] for key in FIELDS if key != name}).encode()
+    elif mode == "empty":
+        headers[f"ce-{name}"] = ""
+    with pytest.raises(EventError, match=rf"missing required attribute\(s\): {name}$") as caught:
+        decode(headers, body)
+    assert caught.value.http_status == 400
+
+
+def test_all_missing_attributes_are_named_together() -> None:
+    with pytest.raises(EventError, match="id, source, specversion, type"):
+        decode({"content-type": "image/png"}, b"")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/cloudevents-batch+json", 415),
+        ("application/cloudevents-batch", 415),
+        ("Application/CloudEvents-Batch+JSON; charset=utf-8", 415),
+        ("application/cloudevents+avro", 415),
+        ("application/cloudevents", 415),
+        ("application/cloudevents+json", 400),
+    ],
+)
+def test_content_modes_that_are_not_taken(content_type: str, status: int) -> None:
+    with pytest.raises(EventError) as caught:
+        decode({"content-type": content_type}, b"[]")
+    assert caught.value.http_status == status
+    assert isinstance(caught.value, UnsupportedContentError) == (status == 415)
+
+
+BAD_HEADERS: dict[str, tuple[dict[str, str], str]] = {
+    "old version": ({"ce-specversion": "0.3"}, "specversion must be 1.0"),
+    "new version": ({"ce-specversion": "1.0.2"}, "specversion must be 1.0"),
+    "percent-encoding that is not UTF-8": ({"ce-subject": "%ff"}, "not UTF-8"),
+    "cut percent-encoding": ({"ce-subject": "%E2%82"}, "not UTF-8"),
+    "time that is none": ({"ce-time": "yesterday"}, "time must be an RFC 3339 timestamp"),
+    "time without zone": ({"ce-time": "2026-11-24T12:00:00"}, "timezone aware"),
+    "time after the calendar": ({"ce-time": "9999-12-31T24:00:00Z"}, "time"),
+    "control character": ({"ce-subject": "a%0D%0AX-Injected: 1"}, "control character"),
+    "NUL": ({"ce-id": "a%00"}, "control character"),
+    "C1 control character": ({"ce-id": "a%C2%85"}, "control character"),
+    "name with a dash": ({"ce-my-name": "x"}, "must be lower-case a-z0-9"),
+    "name with an underscore": ({"ce-my_name": "x"}, "must be lower-case a-z0-9"),
+    "name beyond ASCII": ({"ce-größe": "x"}, "must be lower-case a-z0-9"),
+    "no name": ({"ce-": "x"}, "must be lower-case a-z0-9"),
+    "reserved name": ({"ce-data": "x"}, "data"),
+    "empty subject": ({"ce-subject": ""}, "subject"),
+    "content type beyond ASCII": ({"Content-Type": "image/größe"}, "datacontenttype"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_HEADERS)
+def test_a_bad_header_is_refused_and_named(case: str) -> None:
+    changes, message = BAD_HEADERS[case]
+    with pytest.raises(EventError, match=message):
+        decode({**HEADERS, **changes}, b"x")
+
+
+BAD_BODIES: dict[str, tuple[bytes, str]] = {
+    "nothing": (b"", "not JSON"),
+    "not JSON": (b"{", "not JSON"),
+    "not UTF-8": (b'{"id": "\xff"}', "not JSON"),
+    "a picture": (b"\x89PNG\r\n\x1a\n", "not JSON"),
+    "too deep": (b"[" * 100_000, "not JSON"),
+    "a number too long": (b'{"id": ' + b"1" * 5000 + b"}", "not JSON"),
+    "a list": (b"[]", "not a list"),
+    "a string": (b'"x"', "not a str"),
+    "null": (b"null", "not a NoneType"),
+    "data twice": (structured(data=1, data_base64=""), "both present"),
+    "base64 that is none": (structured(data_base64="%%"), "not base64"),
+    "base64 that is a number": (structured(data_base64=1), "not base64"),
+    "base64 beyond ASCII": (structured(data_base64="ä"), "not base64"),
+    "old version": (structured(specversion="0.3"), "specversion"),
+    "version as a number": (structured(specversion=1.0), "specversion"),
+    "upper-case name": (structured(sequenceNumber="1"), "must be lower-case"),
+    "no name": (structured(**{"": "1"}), "must be lower-case"),
+    "an object as attribute": (structured(partitionkey={}), "must be a string, integer or boolean"),
+    "a list as attribute": (structured(subject=["a"]), "subject must be a string"),
+    "a number as id": (structured(id=7), "id must be a string"),
+    "a fraction as attribute": (structured(sequence=1.5), "must be a string, integer or boolean"),
+    "control character": (structured(subject="a\nb"), "control character"),
+    "half a character": (structured(subject="\ud800"), "half a character"),
+    "half a character in the data": (structured(data="\ud800", datacontenttype="text/plain"), "half a character"),
+    "time that is none": (structured(time="yesterday"), "time must be an RFC 3339 timestamp"),
+    "time as a number": (structured(time=1), "time must be a string"),
+    "a number too large": (structured(data=0).replace(b"0}", b"1e999}"), "not JSON"),
+    "NaN": (structured(data=float("nan")), "not JSON"),
+    "time without zone": (structured(time="2026-11-24T12:00:00"), "timezone aware"),
+    "empty subject": (structured(subject=""), "subject"),
+    "line break in the content type": (structured(datacontenttype="image/png\r\nX: 1"), "control character"),
+    "content type beyond ASCII": (structured(datacontenttype="image/größe"), "datacontenttype"),
+    "content type as a number": (structured(datacontenttype=1, data="x"), "datacontenttype must be a string"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_BODIES)
+def test_a_bad_structured_event_is_refused_and_named(case: str) -> None:
+    body, message = BAD_BODIES[case]
+    with pytest.raises(EventError, match=message) as caught:
+        decode(STRUCTURED_JSON, body)
+    assert len(caught.value.message) < 600
+
+
+ATTRIBUTE_TEXT = st.text(max_size=12) | st.sampled_from(["1.0", "", "%", "%ff", '"', '"\\', "9999-12-31T24:00:00Z"])
+ATTRIBUTE_NAMES = st.sampled_from([f"ce-{name}" for name in RESERVED] + ["content-type", "ce-", "ce-x", "CE-ID"])
+
+
+@given(st.dictionaries(ATTRIBUTE_NAMES | st.text(max_size=8), ATTRIBUTE_TEXT, max_size=8), st.binary(max_size=40))
+def test_whatever_the_headers_say_there_is_an_event_or_an_event_error(headers: dict[str, str], body: bytes) -> None:
+    try:
+        event = decode({**HEADERS, **headers}, body)
+    except EventError:
+        return
+    assert decode(*encode_binary(event)) == event
+
+
+WILD_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8) | ATTRIBUTE_TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(RESERVED | {"data_base64", "x"})) | st.text(max_size=5), WILD_JSON))
+def test_whatever_the_json_says_there_is_an_event_or_an_event_error(changes: dict[str, Any]) -> None:
+    try:
+        event = decode(STRUCTURED_JSON, structured(**changes))
+    except EventError:
+        return
+    reply_id(event, "digest")
+    assert decode(*encode_binary(event)) == event
+    assert decode(*encode_structured(event)).attributes() == event.attributes()
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_as_structured_event_are_an_event_error(body: bytes) -> None:
+    with pytest.raises(EventError):
+        decode(STRUCTURED_JSON, body)
+
+
+@pytest.mark.parametrize("name", ["My-Name", "größe", "", "data"])
+def test_an_extension_with_a_bad_name_is_not_sent(name: str) -> None:
+    with pytest.raises(EventError):
+        encode_binary(Event(id="1", source="/s", type="t", extensions={name: "x"}))
+
+
+@pytest.mark.parametrize("encode", [encode_binary, encode_structured])
+def test_what_no_utf8_can_carry_is_not_sent(encode: Any) -> None:
+    """Linux file names may hold any bytes; Python shows those as half characters."""
+    with pytest.raises(EventError, match="half a character"):
+        encode(Event(id="1", source="/s", type="t", subject="\udcff.jpg"))
+
+
+def test_headers_are_plain_ascii_in_one_line() -> None:
+    headers, _ = encode_binary(
+        Event(id="a\r\nb", source="/s", type="t", subject="grün 😀", extensions={"label": 'say "x" 100%'})
+    )
+    for value in headers.values():
+        assert value.isascii()
+        assert value.isprintable()
+    assert headers["ce-label"] == "say%20%22x%22%20100%25"
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (HEADERS, True),
+        ({"CE-SpecVersion": "0.3"}, True),
+        (STRUCTURED_JSON, True),
+        ({"Content-Type": "application/cloudevents-batch+json"}, True),
+        ({"Content-Type": "image/jpeg"}, False),
+        ({}, False),
+    ],
+)
+def test_what_claims_to_be_an_event(headers: dict[str, str], expected: bool) -> None:
+    assert is_event(headers) is expected
+
+
+def test_ids_follow_from_what_they_name() -> None:
+    assert event_id("/eaves/here/inbox", "a.jpg:1:2")[:12] == "92a001fa19bd"
+    assert event_id("/eaves/here/inbox", "a.jpg:1:2") != event_id("/eaves/here/inbox", "a.jpg:1:3")
+    assert event_id("/a", "b") != event_id("/", "ab")
+    assert len(event_id("/eaves/here/inbox", "\udcff.jpg")) == 32
+
+
+def test_a_reply_id_depends_on_cause_and_artifact_alone() -> None:
+    cause = Event(id="1", source="/s", type="t", data=b"x", subject="a", time="2026-11-24T12:00:00Z")
+    again = Event(id="1", source="/s", type="other")
+    assert reply_id(cause, "d") == reply_id(again, "d")
+    assert reply_id(cause, "d") != reply_id(cause, "e")
+    assert reply_id(cause, "d") != reply_id(Event(id="2", source="/s", type="t"), "d")
+    assert reply_id(cause, "d") != reply_id(Event(id="1", source="/r", type="t"), "d")
+
+
+def test_sources_name_site_and_part() -> None:
+    assert source_uri("here", "inbox") == "/eaves/here/inbox"
+
+
+def test_extensions_are_added_to_a_copy() -> None:
+    event = Event(id="1", source="/s", type="t", extensions={"a": "1"})
+    assert event.with_extensions(b="2").extensions == {"a": "1", "b": "2"}
+    assert event.extensions == {"a": "1"}
+
+
+def test_data_that_is_not_json_is_named() -> None:
+    with pytest.raises(EventError, match="not JSON"):
+        Event(id="1", source="/s", type="t", data=b"\xff").json()
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("2026-11-24T12:00:00Z", "2026-11-24T12:00:00Z"),
+        ("2026-11-24t12:00:00z", "2026-11-24T12:00:00Z"),
+        ("2026-11-24T12:00:00.123456789Z", "2026-11-24T12:00:00.123456Z"),
+        ("2026-11-24T13:00:00+01:00", "2026-11-24T13:00:00+01:00"),
+    ],
+)
+def test_times_are_kept_to_the_microsecond_in_both_modes(sent: str, kept: str) -> None:
+    assert decode({**HEADERS, "ce-time": sent}, b"").time == kept
+    assert decode(STRUCTURED_JSON, structured(time=sent)).time == kept

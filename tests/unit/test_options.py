@@ -1,0 +1,123 @@
+"""Options from settings: one table for flags, variables and help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from eaves.config import Layer, setting
+from eaves.errors import ConfigError, EavesError, Fault, OverloadedError
+from eaves.options import build_settings, given, print_error, report_errors, settings_options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inner:
+    max_size: int = setting(3, "Most of it.", minimum=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    name: str = setting("x", "Its name.", env="FUNCTION_NAME")
+    mode: str = setting("first", "Which.", choices=("first", "all"))
+    loud: bool = setting(True, "Say more.")
+    folder: Path | None = setting(None, "Where.")
+    tags: tuple[str, ...] = setting((), "Not for a flag.")
+    inner: Inner = setting(Inner, "Within.")
+
+
+def run(*arguments: str, section: str = "", env: dict[str, str] | None = None, layer: Layer | None = None) -> Any:
+    built: list[Settings] = []
+
+    @click.command()
+    @settings_options(Settings, section=section)
+    def main(**options: Any) -> None:
+        built.append(build_settings(Settings, options, *([layer] if layer else []), section=section))
+
+    result = CliRunner().invoke(main, arguments, env=env, catch_exceptions=True)
+    if built:
+        return built[0]
+    return result
+
+
+def test_without_flags_the_defaults_stand() -> None:
+    assert run() == Settings()
+
+
+def test_flags_beat_variables_beat_files() -> None:
+    layer = Layer(origin="eaves.yaml", values={"name": "file", "mode": "all", "inner": {"max_size": 9}})
+    settings = run("--name", "flag", env={"FUNCTION_NAME": "env", "EAVES_INNER_MAX_SIZE": "8"}, layer=layer)
+    assert (settings.name, settings.mode, settings.inner.max_size) == ("flag", "all", 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "expected"),
+    [
+        (["--no-loud"], "loud", False),
+        (["--loud"], "loud", True),
+        (["--folder", "a"], "folder", Path("a")),
+        (["--inner-max-size", "5"], "inner", Inner(max_size=5)),
+        (["--mode", "all"], "mode", "all"),
+    ],
+)
+def test_a_flag_sets_its_setting(arguments: list[str], field: str, expected: Any) -> None:
+    assert getattr(run(*arguments), field) == expected
+
+
+def test_a_flag_turned_off_beats_a_variable_that_turns_it_on() -> None:
+    assert run("--no-loud", env={"EAVES_LOUD": "true"}).loud is False
+
+
+def test_a_bad_value_is_a_fault_that_names_the_flag() -> None:
+    result = run("--inner-max-size", "0")
+    assert isinstance(result.exception, ConfigError)
+    assert result.exception.message == "--inner-max-size: inner.max_size: must be >= 1 (got '0')"
+
+
+@pytest.mark.parametrize("arguments", [["--mode", "some"], ["--tags", "a"], ["--nmae", "x"]])
+def test_what_is_no_option_or_no_choice_is_a_usage_error(arguments: list[str]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+def test_a_section_names_its_variables_but_not_its_flags() -> None:
+    settings = run("--name", "flag", section="train.", env={"EAVES_TRAIN_MODE": "all", "EAVES_MODE": "none"})
+    assert (settings.name, settings.mode) == ("flag", "all")
+
+
+def test_help_says_what_a_setting_is_and_its_variable() -> None:
+    text = " ".join(run("--help", section="train.").output.split())
+    assert "Most of it. [EAVES_TRAIN_INNER_MAX_SIZE]" in text
+    assert "--loud / --no-loud" in text
+    assert "[first|all]" in text
+    assert "Not for a flag" not in text
+
+
+def test_only_what_the_command_line_names_is_given() -> None:
+    parameters = {"name": None, "mode": "all", "loud": False, "inner__max_size": "4", "other": 1}
+    assert given(Settings, parameters) == {"mode": "all", "loud": False, "inner.max_size": "4"}
+
+
+def raising(error: EavesError) -> Iterator[None]:
+    raise error
+
+
+def test_an_error_becomes_lines_on_stderr_and_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        report_errors(lambda: raising(OverloadedError("too much", hint="send again later")))
+    assert caught.value.code == 75
+    assert capsys.readouterr() == ("", "error: too much\ntry: send again later\n")
+
+
+def test_every_fault_has_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    print_error(ConfigError([Fault(origin="a", path="b", message="c"), Fault(origin="d", path="", message="e")]))
+    assert capsys.readouterr().err == "error: a: b: c\nerror: d: e\n"
+
+
+def test_other_exceptions_are_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        report_errors(lambda: 1 / 0)

@@ -1,0 +1,193 @@
+"""The recipe: pixels to tensor, the same for training and serving."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import fields, replace
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from eaves.errors import ArtifactError, ImageTooLargeError
+from eaves.recipe import Recipe, parse_recipe
+
+Resize = Literal["stretch", "crop", "pad"]
+RESIZES: tuple[Resize, ...] = ("stretch", "crop", "pad")
+
+
+def stripes(height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Left half black, right half white."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:, width // 2 :] = 255
+    return image
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+@pytest.mark.parametrize("size", [(8, 8), (30, 10), (10, 30), (1, 1), (1, 400), (400, 1)])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_every_image_becomes_the_shape_and_type_that_the_recipe_says(
+    resize: Resize, size: tuple[int, int], dtype: Literal["uint8", "float32"]
+) -> None:
+    tensor = Recipe(height=12, width=20, resize=resize, dtype=dtype).apply(np.full((*size, 3), 200, np.uint8))
+    assert tensor.shape == (12, 20, 3)
+    assert tensor.dtype == dtype
+
+
+@given(
+    st.sampled_from(RESIZES),
+    st.tuples(*[st.integers(1, 700)] * 2),
+    st.tuples(*[st.integers(1, 64)] * 2),
+)
+@settings(max_examples=300, deadline=None)
+def test_no_proportions_are_too_odd(resize: Resize, size: tuple[int, int], target: tuple[int, int]) -> None:
+    tensor = Recipe(height=target[0], width=target[1], resize=resize).apply(np.zeros((*size, 3), np.uint8))
+    assert tensor.shape == (*target, 3)
+
+
+def test_an_image_of_the_right_size_is_left_alone() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    for resize in RESIZES:
+        assert np.array_equal(Recipe(height=5, width=7, resize=resize).apply(image), image)
+
+
+def test_stretch_keeps_all_of_the_image() -> None:
+    tensor = Recipe(height=8, width=8).apply(stripes(8, 32))
+    assert tensor[:, :3].max() == 0
+    assert tensor[:, -3:].min() == 255
+
+
+def test_crop_keeps_the_centre_and_its_proportions() -> None:
+    image = np.zeros((10, 30, 3), np.uint8)
+    image[:, :10] = 255
+    assert Recipe(height=10, width=10, resize="crop", filter="bilinear").apply(image)[:, 2:].max() == 0
+    image[:, 10:20] = 77
+    assert np.all(Recipe(height=5, width=5, resize="crop").apply(image)[:, 1:-1] == 77)
+
+
+def test_pad_surrounds_the_whole_image_with_grey() -> None:
+    tensor = Recipe(height=20, width=20, resize="pad").apply(np.full((10, 20, 3), 7, np.uint8))
+    assert np.all(tensor[5:15] == 7)
+    assert np.all(tensor[:5] == 128)
+    assert np.all(tensor[15:] == 128)
+
+
+def test_float_tensors_are_scaled_and_shifted() -> None:
+    recipe = Recipe(height=2, width=2, dtype="float32", multiply=1 / 127.5, add=-1.0)
+    tensor = recipe.apply(np.array([[[0, 255, 51]] * 2] * 2, np.uint8))
+    assert tensor[0, 0].tolist() == pytest.approx([-1.0, 1.0, -0.6], abs=1e-6)
+
+
+def test_uint8_tensors_are_left_to_the_graph() -> None:
+    recipe = Recipe(height=2, width=2, multiply=0.0, add=9.0)
+    assert np.all(recipe.apply(np.full((2, 2, 3), 5, np.uint8)) == 5)
+
+
+def test_a_filter_is_antialiased() -> None:
+    """A one-pixel checkerboard halved without antialiasing would stay black and white."""
+    board = ((np.indices((64, 64)).sum(0) % 2) * 255).astype(np.uint8)[..., np.newaxis].repeat(3, -1)
+    for name in ("bilinear", "bicubic", "lanczos"):
+        tensor = Recipe(height=16, width=16, filter=name).apply(board)  # type: ignore[arg-type]
+        assert abs(int(tensor.min()) - 128) < 20
+        assert abs(int(tensor.max()) - 128) < 20
+
+
+def test_filters_differ() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    results = {
+        Recipe(height=16, width=16, filter=name).apply(image).tobytes()  # type: ignore[arg-type]
+        for name in ("bilinear", "bicubic", "lanczos")
+    }
+    assert len(results) == 3
+
+
+def test_encoded_bytes_go_the_same_way_as_decoded_pixels() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG")
+    recipe = Recipe(height=16, width=16, resize="crop")
+    assert np.array_equal(recipe.tensor(stream.getvalue()), recipe.apply(image))
+    with pytest.raises(ImageTooLargeError):
+        recipe.tensor(stream.getvalue(), max_pixels=2399)
+
+
+CHANGES: dict[str, Any] = {
+    "height": 9,
+    "width": 9,
+    "resize": "pad",
+    "filter": "lanczos",
+    "dtype": "float32",
+    "multiply": 0.5,
+    "add": 0.5,
+    "layout": "NCHW",
+    "version": 2,
+}
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Recipe)])
+def test_the_digest_changes_with_each_field(field: str) -> None:
+    recipe = Recipe(height=8, width=8)
+    assert replace(recipe, **{field: CHANGES[field]}).digest() != recipe.digest()
+
+
+def test_the_digest_is_that_of_the_meaning() -> None:
+    recipe = Recipe(height=8, width=8)
+    assert Recipe(width=8, height=8).digest() == recipe.digest()
+    assert parse_recipe(json.loads(json.dumps(recipe.to_dict()))).digest() == recipe.digest()
+    assert recipe.digest()[:12] == "9827b16f687e"
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+def test_a_recipe_survives_json(resize: Resize) -> None:
+    recipe = Recipe(height=299, width=224, resize=resize, filter="bicubic", dtype="float32", multiply=1 / 3, add=-1.0)
+    assert parse_recipe(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rotate": 90},
+        {"version": 2},
+        {"version": True},
+        {"layout": "NCHW"},
+        {"resize": "fit"},
+        {"resize": ["pad"]},
+        {"filter": "nearest"},
+        {"filter": ["bilinear"]},
+        {"dtype": "float16"},
+        {"height": 0},
+        {"height": -8},
+        {"height": 5000},
+        {"height": "8"},
+        {"height": 8.5},
+        {"height": True},
+        {"height": None},
+        {"width": float("inf")},
+        {"width": float("nan")},
+        {"multiply": "1"},
+        {"multiply": float("nan")},
+        {"multiply": None},
+        {"add": float("inf")},
+        {"add": []},
+    ],
+    ids=str,
+)
+def test_what_this_version_would_serve_differently_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ArtifactError):
+        parse_recipe({**Recipe(height=8, width=8).to_dict(), **changes})
+
+
+@pytest.mark.parametrize("values", [{}, {"height": 8}, None, [], ["height"], "height", 3], ids=str)
+def test_what_is_no_recipe_is_refused(values: Any) -> None:
+    with pytest.raises(ArtifactError):
+        parse_recipe(values)
+
+
+def test_the_refusal_names_unknown_fields_and_what_to_do() -> None:
+    with pytest.raises(ArtifactError, match="unknown fields: rotate, zoom") as caught:
+        parse_recipe({**Recipe(height=8, width=8).to_dict(), "zoom": 1, "rotate": 2})
+    assert caught.value.hint == "update Eaves"

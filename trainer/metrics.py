@@ -1,0 +1,58 @@
+"""What the held-out images say about a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Z_95 = 1.959964
+"""Two-sided 95 % quantile of the normal distribution."""
+
+
+def wilson(successes: int, total: int, z: float = Z_95) -> tuple[float, float]:
+    """Confidence interval of a proportion; unlike the usual one it holds for few images and near 0 and 1.
+
+    Source: Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
+    """
+    if total == 0:
+        return 0.0, 1.0
+    share, spread = successes / total, z * z / total
+    centre = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(share * (1 - share) / total + spread / (4 * total))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def summarise(truth: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], labels: Sequence[str]) -> dict[str, Any]:
+    """Accuracy, confusion matrix, precision and recall per class.
+
+    Args:
+        truth: (N,) label of every image.
+        predicted: (N,) label the model gives it.
+        labels: Class names.
+    """
+    confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    np.add.at(confusion, (truth, predicted), 1)
+    right, total = int(np.trace(confusion)), len(truth)
+    return {
+        "val_accuracy": right / total,
+        "val_accuracy_interval_95": list(wilson(right, total)),
+        "val_images": total,
+        "labels": list(labels),
+        "confusion": confusion.tolist(),  # rows: truth, columns: prediction
+        "per_class": {
+            name: {
+                "images": int(confusion[index].sum()),
+                "precision": _share(int(confusion[index, index]), int(confusion[:, index].sum())),
+                "recall": _share(int(confusion[index, index]), int(confusion[index].sum())),
+            }
+            for index, name in enumerate(labels)
+        },
+    }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

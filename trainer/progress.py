@@ -1,0 +1,84 @@
+"""What a person watches while it trains: a bar on a terminal, log lines elsewhere, nothing in tests."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, TextIO
+
+LOG_EVERY_S = 10.0
+"""Between log lines of one phase: a Job's log stays readable over a night."""
+
+Step = Callable[..., None]
+"""`step(count=1, note="")`: so many more are done; the note (`loss 0.31`) replaces the one before."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Progress(Protocol):
+    """Follows a training through its phases."""
+
+    def phase(self, title: str, total: int) -> AbstractContextManager[Step]:
+        """Enter a phase of `total` steps."""
+        ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    @contextmanager
+    def phase(self, title: str, total: int) -> Iterator[Step]:
+        """Enter a phase of `total` steps."""
+        yield lambda count=1, note="": None
+
+
+class Lines:
+    """Log lines: one at the start, one at the end, one every `LOG_EVERY_S` between."""
+
+    @contextmanager
+    def phase(self, title: str, total: int) -> Iterator[Step]:
+        """Enter a phase of `total` steps."""
+        started = said = time.monotonic()
+        done, last = 0, ""
+        _logger.info("%s: %d to do", title, total)
+
+        def step(count: int = 1, note: str = "") -> None:
+            nonlocal done, last, said
+            done, last = done + count, note
+            if time.monotonic() - said >= LOG_EVERY_S:
+                said = time.monotonic()
+                _logger.info("%s: %d of %d %s", title, done, total, note or "done")
+
+        yield step
+        _logger.info("%s: all %d in %.1f s%s", title, total, time.monotonic() - started, last and f", {last}")
+
+
+class Bars:
+    """A progress bar per phase, with rich."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @contextmanager
+    def phase(self, title: str, total: int) -> Iterator[Step]:
+        """Enter a phase of `total` steps."""
+        from rich import progress
+        from rich.console import Console
+
+        columns = (
+            progress.TextColumn("{task.description:<16}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("{task.fields[note]}"),
+        )
+        with progress.Progress(*columns, console=Console(file=self._stream)) as bars:
+            task = bars.add_task(title, total=total, note="")
+            yield lambda count=1, note="": bars.update(task, advance=count, note=note)
+
+
+def build_progress(stream: TextIO) -> Progress:
+    """Bars when `stream` is a terminal, else log lines."""
+    return Bars(stream) if stream.isatty() else Lines()

@@ -1,0 +1,243 @@
+"""The run: the directory a training leaves, written as a whole or not at all.
+
+    model/          SavedModel (`serving_default`: image uint8 > logits, probabilities)      model.keras   Keras's own file
+    labels.txt      one class a line, in the order of the outputs                             recipe.json   bytes > tensor
+    config.json     every setting as it was                                                   history.json  per epoch
+    metrics.json    what the held-out images said
+    samples/        some held-out images, original bytes                                      samples.json  file > label, sha256
+    run.json        written last: what this is, made from what, and the digest of every file above
+
+A run is written into a hidden sibling directory, synced to disk and renamed into place. A run exists when `run.json` does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from eaves.errors import RunError
+from eaves.recipe import Recipe, parse_recipe
+
+SCHEMA_VERSION = 1
+MANIFEST = "run.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A complete run, as `run.json` tells it.
+
+    Attributes:
+        path: The directory.
+        name: Of the model.
+        version: `YYYYMMDD-HHMMSS-XXXXXXXX` (UTC, content digest): sorts by time and fits into a container image's tag.
+        created: UTC, ISO 8601.
+        arch: Name in the registry.
+        mode: `frozen` or `full`.
+        epochs: Passes over the training images.
+        learning_rate: Its peak.
+        weights: What the backbone started from: `kind`, `file` and `file_sha256`; and `backbone_sha256` as it is now.
+        labels: Class names in the order of the outputs.
+        recipe: How bytes become the model's input.
+        dataset: Digest, split and counts of what it was trained on.
+        data_faults: Files left out, each with its `file` and `reason`.
+        val_accuracy: On the held-out images.
+        versions: Of Python and of the libraries that made it.
+        files: Relative path to `sha256` and `size_bytes`, of everything but run.json.
+        schema_version: Of this meaning of these fields.
+    """
+
+    path: Path
+    name: str
+    version: str
+    created: str
+    arch: str
+    mode: str
+    epochs: int
+    learning_rate: float
+    weights: Mapping[str, str]
+    labels: tuple[str, ...]
+    recipe: Recipe
+    dataset: Mapping[str, Any]
+    data_faults: tuple[Mapping[str, str], ...]
+    val_accuracy: float
+    versions: Mapping[str, str]
+    files: Mapping[str, Mapping[str, Any]]
+    schema_version: int = field(default=SCHEMA_VERSION)
+
+    @property
+    def saved_model(self) -> Path:
+        """The SavedModel's directory."""
+        return self.path / "model"
+
+    def samples(self) -> tuple[Sample, ...]:
+        """The held-out images that travel with the run, those of each class together."""
+        listed = json.loads((self.path / "samples.json").read_text(encoding="utf-8"))
+        return tuple(
+            Sample(path=self.path / name, label=item["label"], sha256=item["sha256"]) for name, item in listed.items()
+        )
+
+    def metrics(self) -> dict[str, Any]:
+        """What the held-out images said."""
+        values: dict[str, Any] = json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
+        return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A held-out image in a run.
+
+    Attributes:
+        path: The file, original bytes.
+        label: Its class.
+        sha256: Of its bytes, hex.
+    """
+
+    path: Path
+    label: str
+    sha256: str
+
+
+def open_run(path: Path) -> Run:
+    """Open a run and check every file in it against its digest (about 0.2 s for Inception V3).
+
+    Raises:
+        RunError: When it is not there, not complete or damaged.
+    """
+    manifest = path / MANIFEST
+    if not manifest.is_file():
+        raise RunError(f"no run in {path}: it has no {MANIFEST}", hint="train one, or name another directory")
+    again = "train it again, or copy it again as a whole"
+    try:
+        values = json.loads(manifest.read_text(encoding="utf-8"))
+        found = values["schema_version"]
+        if found != SCHEMA_VERSION:
+            raise RunError(f"{manifest} has schema version {found!r}, not {SCHEMA_VERSION}", hint="update Eaves")
+        run = _parse_run(path, values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{manifest} can't be read: {error}", hint=again) from error
+    for name, entry in run.files.items():
+        file = path / name
+        if not file.is_file():
+            raise RunError(f"the run in {path} is not complete: {name} is missing", hint=again)
+        if file.stat().st_size != entry["size_bytes"] or _sha256(file) != entry["sha256"]:
+            raise RunError(f"the run in {path} is damaged: {name} is not as it was written", hint=again)
+    return run
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write one of a run's JSON files."""
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    # A file name may hold bytes that are no text: they become JSON escapes.
+    path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+@contextmanager
+def new_run(output: Path) -> Iterator[Path]:
+    """A directory to fill beside `output`; `finish` makes it the run, anything else removes it.
+
+    What a killed process left behind is cleared away.
+
+    Raises:
+        RunError: When `output` holds something, or another process is writing it.
+    """
+    output = output.absolute()
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        what = "a run" if (output / MANIFEST).is_file() else "something else"
+        raise RunError(f"{output} exists and holds {what}", hint="name another output, or remove it")
+    work = output.parent / f".{output.name}.unfinished"
+    work.mkdir(parents=True, exist_ok=True)
+    lock = os.open(work, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"another process is writing {output}", hint="wait for it, or name another output"
+            ) from error
+        _empty(work)
+        try:
+            yield work
+        finally:
+            if work.exists():
+                shutil.rmtree(work)
+    finally:
+        os.close(lock)
+
+
+def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
+    """Write `run.json`, sync everything to disk and move it into place.
+
+    Args:
+        work: As `new_run` gave it, filled.
+        output: Where the run shall be.
+        about: `Run`'s fields without those that follow from the files: path, version, created, files, schema_version.
+    """
+    names = sorted(str(file.relative_to(work)) for file in work.rglob("*") if file.is_file())
+    files = {name: {"sha256": _sha256(work / name), "size_bytes": (work / name).stat().st_size} for name in names}
+    content = hashlib.sha256(
+        "".join(f"{entry['sha256']} {name}\n" for name, entry in files.items()).encode()
+    ).hexdigest()
+    now = datetime.now(UTC)
+    values = {
+        "schema_version": SCHEMA_VERSION,
+        "name": about["name"],
+        "version": f"{now:%Y%m%d-%H%M%S}-{content[:8]}",
+        "created": now.isoformat(timespec="seconds"),
+        **about,
+        "files": files,
+    }
+    _sync(work)
+    write_json(work / MANIFEST, values)
+    _sync_one(work / MANIFEST)
+    _sync_one(work)
+    os.rename(work, output)
+    _sync_one(output.absolute().parent)
+    return _parse_run(output, values)
+
+
+def build_name(text: str) -> str:
+    """A model's name out of any text: lower-case letters, digits and dashes, a letter first, at most 40."""
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower())[:40].strip("-")
+    return name if name[:1].isalpha() else f"model-{name}"[:40].strip("-")
+
+
+def _parse_run(path: Path, values: Mapping[str, Any]) -> Run:
+    known = {item.name: values[item.name] for item in fields(Run) if item.name != "path"}
+    known |= {"labels": tuple(known["labels"]), "data_faults": tuple(known["data_faults"])}
+    return Run(path=path, **{**known, "recipe": parse_recipe(known["recipe"])})
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(folder: Path) -> None:
+    for entry in [*folder.rglob("*"), folder]:
+        _sync_one(entry)
+
+
+def _sync_one(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
