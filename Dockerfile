@@ -18,7 +18,7 @@ RUN printf '%s\n' '#!/bin/sh -eu' \
     && chmod +x /tools/bin/install-lock
 
 FROM tools AS code
-COPY pyproject.toml LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY eaves eaves
 COPY trainer trainer
 COPY converters converters

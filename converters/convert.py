@@ -73,9 +73,9 @@ def _convert(run: Run, staging: Path, output: Path, settings: ConvertSettings, o
     (staging / LABELS).write_text("".join(f"{label}\n" for label in run.labels), encoding="utf-8")
     manifest = _build_manifest(run, staging, graph, parity, settings)
     on_step("write the artifact")
-    artifact = write_artifact(staging, output, manifest)
-    check(artifact, open_session(artifact).logits)
-    return artifact
+    staged = Artifact(path=staging, manifest=manifest, digest=manifest.digest())
+    check(staged, open_session(staged).logits)
+    return write_artifact(staging, output, manifest)
 
 
 def _write_golden(staging: Path, samples: Sequence[Sample], truth: Truth, limit: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import TensorProto
 from onnx.external_data_helper import set_external_data
 
@@ -42,7 +43,10 @@ def write_graph(exported: Path, model: Path, *, split: bool) -> Graph:
     Raises:
         ConversionError: When the graph isn't a classifier's.
     """
-    proto = onnx.load(str(exported))
+    try:
+        proto = onnx.load(str(exported))
+    except (OSError, DecodeError) as error:
+        raise ConversionError(f"what tf2onnx wrote can't be read: {error}") from error
     graph = proto.graph
     graph.name = "eaves"
     proto.doc_string = graph.doc_string = ""

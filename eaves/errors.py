@@ -19,6 +19,7 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
     │   └── ParityError                                ... or that answers differently once converted
     ├── SpoolError                 exit 74  HTTP 503   the durable queue can't be read or written
     │   └── SpoolFullError         exit 75  HTTP 429   it has reached its limit
+    ├── DeliveryError              exit 69  HTTP 503   no usable answer over HTTP
     ├── OverloadedError            exit 75  HTTP 429   more work at once than the bounded queue takes
     └── PlatformError              exit 69  HTTP 503   what runs functions failed
         ├── NotRunningError                            no platform answers here
@@ -152,6 +153,13 @@ class SpoolFullError(SpoolError):
 
     exit_code = 75
     http_status = 429
+
+
+class DeliveryError(EavesError):
+    """No usable HTTP answer: no connection, time ran out, the connection broke, or the answer was too large."""
+
+    exit_code = 69
+    http_status = 503
 
 
 class OverloadedError(EavesError):

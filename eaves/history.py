@@ -6,6 +6,7 @@ A record, never a queue: losing it loses no event. Images are noted by size only
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 import time
@@ -19,6 +20,8 @@ from eaves.events import Event
 KEEP = 10_000
 """Records kept; a record is well under a kilobyte."""
 MAX_TEXT = 2_000
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,13 @@ class History(Protocol):
         """The newest `limit` records with seq above `after`, oldest first."""
 
 
-_COLUMNS = "at, id, type, source, subject, extensions, size_bytes, text"
+_INSERT = (
+    "INSERT INTO records (at, id, type, source, subject, extensions, size_bytes, text) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_SELECT = (
+    "SELECT seq, at, id, type, source, subject, extensions, size_bytes, text FROM records"
+    " WHERE seq > ? ORDER BY seq DESC LIMIT ?"
+)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL, id TEXT, type TEXT, source TEXT, subject TEXT,
@@ -79,23 +88,24 @@ class FileHistory:
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5)
             self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute(
-                "PRAGMA synchronous=OFF"
-            )  # a record may be lost with the power; the event itself is in the spool
+            self._db.execute("PRAGMA synchronous=OFF")  # may be lost with the power; the event itself is in the spool
             self._db.execute(_SCHEMA)
         except sqlite3.Error as error:
             raise PlatformError(f"the history {path} can't be opened: {error}", hint=f"remove {path}") from error
 
     def add(self, event: Event) -> None:
-        """Note one accepted event."""
-        is_json = (event.datacontenttype or "").endswith("json")
+        """Note one accepted event; a record that can't be written is logged and missing, and refuses no event."""
+        is_json = (event.datacontenttype or "").partition(";")[0].strip().lower().endswith(("/json", "+json"))
         text = event.data[:MAX_TEXT].decode(errors="replace") if is_json else ""
         row = (time.time(), event.id, event.type, event.source, event.subject or "", json.dumps(dict(event.extensions)))
+        try:
+            self._insert((*row, len(event.data), text))
+        except sqlite3.Error as error:
+            _log.warning("event %s is not recorded: %s", event.id[:64], error)
+
+    def _insert(self, row: tuple[object, ...]) -> None:
         with self._lock:
-            cursor = self._db.execute(
-                f"INSERT INTO records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*row, len(event.data), text),
-            )
+            cursor = self._db.execute(_INSERT, row)
             if (cursor.lastrowid or 0) % 100 == 0:
                 self._db.execute("DELETE FROM records WHERE seq <= ?", ((cursor.lastrowid or 0) - KEEP,))
 
@@ -103,7 +113,7 @@ class FileHistory:
         """The newest `limit` records with seq above `after`, oldest first."""
         with self._lock:
             rows = self._db.execute(
-                f"SELECT seq, {_COLUMNS} FROM records WHERE seq > ? ORDER BY seq DESC LIMIT ?",
+                _SELECT,
                 (after, limit),
             ).fetchall()
         return [

@@ -22,9 +22,11 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 """What Pillow may open: the formats cameras write. Others (EPS, PDF, ...) would start foreign parsers."""
 MAX_PIXELS = 50_000_000
 """Refused above, from the header: 50 megapixels are 150 MB once decoded."""
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 Pixels = npt.NDArray[np.uint8]
+
+_CORRUPT = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, struct.error)
+"""What Pillow's plugins raise on corrupt files."""
 
 
 def decode(data: bytes, *, at_least: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -63,26 +65,6 @@ def decode(data: bytes, *, at_least: tuple[int, int] | None = None, max_pixels: 
         raise ImageTooLargeError(f"the image is too large: {error}", hint="send a smaller image") from error
     except _CORRUPT as error:
         raise ImageError(f"the image is corrupt: {str(error)[:200]}") from error
-
-
-def sniff(data: bytes) -> str:
-    """Media type by the first bytes, `application/octet-stream` when unknown."""
-    for magic, kind in _MAGIC:
-        if data.startswith(magic):
-            return kind
-    return "image/webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else "application/octet-stream"
-
-
-_CORRUPT = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, struct.error)
-"""What Pillow's plugins raise on corrupt files."""
-_MAGIC = (
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"BM", "image/bmp"),
-    (b"II*\0", "image/tiff"),
-    (b"MM\0*", "image/tiff"),
-    (b"GIF8", "image/gif"),
-)
 
 
 def _draft(image: Image.Image, at_least: tuple[int, int]) -> None:

@@ -20,11 +20,11 @@ class JsonFormatter(logging.Formatter):
         """The record as one line of JSON."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         fields = {
+            **{key: value for key, value in vars(record).items() if key not in _STANDARD},
             "time": f"{moment}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **{key: value for key, value in vars(record).items() if key not in _STANDARD},
         }
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)

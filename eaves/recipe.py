@@ -91,7 +91,9 @@ class Recipe:
             # Rounding may make one of them a hair larger than the image, which Pillow refuses.
             wide, high = min(self.width / scale, image.width), min(self.height / scale, image.height)
             left, top = (image.width - wide) / 2, (image.height - high) / 2
-            return image.resize(size, method, box=(left, top, min(left + wide, image.width), min(top + high, image.height)))
+            return image.resize(
+                size, method, box=(left, top, min(left + wide, image.width), min(top + high, image.height))
+            )
         inner = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), method)
         canvas = Image.new("RGB", size, (128, 128, 128))
         canvas.paste(inner, ((self.width - inner.width) // 2, (self.height - inner.height) // 2))

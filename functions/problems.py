@@ -21,9 +21,10 @@ import json
 import logging
 import re
 import secrets
+from typing import Any
 
 from flask import Response
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from eaves.errors import EavesError, OverloadedError
 
@@ -45,7 +46,15 @@ def answer_error(error: EavesError) -> Response:
 
 def answer_http(error: HTTPException) -> Response:
     """The answer to a request that Flask or werkzeug refused (404, 405, 413, ...)."""
-    return _problem(error.code or 500, f"http-{error.code}", error.description or error.name, None)
+    response = _problem(error.code or 500, f"http-{error.code}", error.description or error.name, None)
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))  # RFC 9110, section 15.5.6
+    return response
+
+
+def answer_refusal(status: int, detail: str) -> Response:
+    """The answer to a request that the HTTP server refused before Flask saw it."""
+    return _problem(status, f"http-{status}", detail, None)
 
 
 def answer_fault(error: Exception) -> Response:
@@ -59,10 +68,18 @@ def _problem(status: int, slug: str, detail: str, hint: str | None) -> Response:
     document = {"type": TYPE_PREFIX + slug, "title": slug.replace("-", " "), "status": status, "detail": detail}
     if hint:
         document["hint"] = hint
-    excess = len(json.dumps(document)) - MAX_BYTES
-    if excess > 0:
-        document["detail"] = detail[: max(0, len(detail) - excess - 3)] + "..."
+    _shorten(document, "detail", keep=20)
+    _shorten(document, "hint", keep=0)
     return Response(json.dumps(document), status=status, content_type="application/problem+json")
+
+
+def _shorten(document: dict[str, Any], key: str, *, keep: int) -> None:
+    """Cut one text of the document from its end until the whole fits, in bytes as sent, or `keep` characters are left."""
+    text = str(document.get(key, ""))
+    while len(text) > keep and (excess := len(json.dumps(document)) - MAX_BYTES) > 0:
+        # One character takes up to 12 bytes: an escaped surrogate pair.
+        text = text[: max(keep, len(text) - max(1, excess // 12))]
+        document[key] = text + "..."
 
 
 def _slug(name: str) -> str:

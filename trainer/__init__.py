@@ -10,6 +10,6 @@ command line, and is what a training Job's container starts.
     metrics     what the held-out images say             run        the run directory: written whole, opened checked
     progress    what a person watches meanwhile          train      all of it, in order
 
-It never writes outside its output directory (and a temporary one), never chooses a model by its held-out images, and never
-prints. tensorflow and keras are imported by `model` and `fit` only, and inside functions of `registry`.
+It never writes outside its output directory (and a temporary one), never chooses a model by its held-out images, and
+never prints. tensorflow and keras are imported by `model` and `fit` only, and inside functions of `registry`.
 """

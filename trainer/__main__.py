@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from eaves import logs
-from eaves.errors import ConfigError
+from eaves.errors import ConfigError, Fault
 from eaves.options import build_settings, report_errors, settings_options
 from trainer.progress import build_progress
 from trainer.settings import DataSettings, TrainSettings
@@ -39,7 +39,7 @@ def main(output: Path, name: str | None, **parameters: Any) -> None:
 
 def _settings(parameters: dict[str, Any]) -> tuple[DataSettings, TrainSettings]:
     """Both sections, or the faults of both together."""
-    faults = []
+    faults: list[Fault] = []
     built: list[Any] = []
     for cls, section in ((DataSettings, "data."), (TrainSettings, "train.")):
         try:

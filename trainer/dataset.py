@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from eaves.errors import DatasetError
-from eaves.images import SUFFIXES
+from eaves.media import SUFFIXES
 from trainer.progress import Progress, Silent
 
 Split = Literal["train", "val"]
@@ -98,7 +98,8 @@ def scan(path: Path, *, val_fraction: float, seed: int = 0, progress: Progress |
         progress: Told about every file read.
 
     Raises:
-        DatasetError: No images, fewer than two classes, an empty class, one image in two classes, nothing to validate on.
+        DatasetError: No images, fewer than two classes, an empty class, one image in two classes, nothing to validate
+            on.
     """
     declared = _is_declared(path)
     found, faults = _find(path, declared)

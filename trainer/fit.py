@@ -1,7 +1,7 @@
 """Trains a built model on decoded pixels: its head on stored features, or all of it.
 
-Epochs are fixed beforehand and the last one's weights are kept. The validation images are looked at after each epoch, for
-the curves, and decide nothing: what they say in the end is honest.
+Epochs are fixed beforehand and the last one's weights are kept. The validation images are looked at after each epoch,
+for the curves, and decide nothing: what they say in the end is honest.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Architecture > Keras model > SavedModel.
 
-The graph, by layer name: `image` uint8 > `scaling` > `backbone` > `head` (a Dense) = `logits` > `probabilities`. Converters
-split weights by those two names: what isn't under `head` is backbone. Scaling is in the graph so that bytes, not floats,
-cross every boundary.
+The graph, by layer name: `image` uint8 > `scaling` > `backbone` > `head` (a Dense) = `logits` > `probabilities`.
+Converters split weights by name: what isn't under `head` is backbone. Scaling is in the graph so that bytes, not
+floats, cross every boundary.
 """
 
 from __future__ import annotations

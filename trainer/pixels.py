@@ -1,4 +1,4 @@
-"""Examples > one uint8 array, through the recipe that will serve; images that can't be decoded are listed, not met later."""
+"""Examples > one uint8 array, through the recipe that will serve; images that can't be decoded are listed."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def decode(dataset: Dataset, recipe: Recipe, progress: Progress) -> Iterator[Dec
 
 
 def _decoded(paths: Sequence[Path], recipe: Recipe) -> Iterator[Pixels | str]:
-    """Pixels, or why not, in order; a few chunks ahead at most, on every CPU (Pillow lets go of the interpreter's lock)."""
+    """Pixels, or why not, in order; on every CPU, as Pillow lets go of the interpreter's lock."""
 
     def one(path: Path) -> Pixels | str:
         try:

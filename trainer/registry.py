@@ -1,7 +1,7 @@
 """The architectures that can be trained, one table.
 
-To add one: write `_build_NAME(weights, size)` that returns a Keras model from (size, size, 3) scaled floats to one vector
-of features, and add its line to `ARCHITECTURES`. Settings, help and documentation follow from the table.
+To add one: write `_build_NAME(weights, size)` that returns a Keras model from (size, size, 3) scaled floats to one
+vector of features, and add its line to `ARCHITECTURES`. Settings, help and documentation follow from the table.
 """
 
 from __future__ import annotations
@@ -58,13 +58,14 @@ def _build_mobilenet_v3_small(weights: str | None, size: int) -> Any:
     """Howard et al. 2019 (arXiv:1905.02244), without its classifier: 576 features."""
     import keras
 
-    shape, scaled = (size, size, 3), False  # our recipe scales, not the network
+    shape = (size, size, 3)
+    # include_preprocessing: our recipe scales, not the network.
     return keras.applications.MobileNetV3Small(
-        include_top=False, pooling="avg", weights=weights, input_shape=shape, include_preprocessing=scaled
+        include_top=False, pooling="avg", weights=weights, input_shape=shape, include_preprocessing=False
     )
 
 
-def _build_small_cnn(weights: str | None, size: int) -> Any:
+def _build_small_cnn(weights: str | None, size: int) -> Any:  # noqa: ARG001 - one signature for all
     """Five convolutions for small pictures, from nothing to useful within seconds on a CPU; no batch normalisation."""
     import keras
     from keras import layers

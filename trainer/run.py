@@ -1,13 +1,17 @@
 """The run: the directory a training leaves, written as a whole or not at all.
 
-    model/          SavedModel (`serving_default`: image uint8 > logits, probabilities)      model.keras   Keras's own file
-    labels.txt      one class a line, in the order of the outputs                             recipe.json   bytes > tensor
-    config.json     every setting as it was                                                   history.json  per epoch
-    metrics.json    what the held-out images said
-    samples/        some held-out images, original bytes                                      samples.json  file > label, sha256
+    model/          SavedModel, one signature `serving_default`: image uint8 > logits, probabilities
+    model.keras     the same as Keras's own file
+    labels.txt      one class a line, in the order of the outputs
+    recipe.json     how bytes become the tensor
+    config.json     every setting as it was
+    history.json    loss and accuracy per epoch
+    metrics.json    what the held-out images said, and seconds per phase
+    samples/        some held-out images, original bytes
+    samples.json    sample > label, sha256
     run.json        written last: what this is, made from what, and the digest of every file above
 
-A run is written into a hidden sibling directory, synced to disk and renamed into place. A run exists when `run.json` does.
+A run is written into a hidden sibling directory, synced to disk and renamed into place. It exists when `run.json` does.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from eaves.errors import RunError
+from eaves.errors import ArtifactError, RunError
 from eaves.recipe import Recipe, parse_recipe
 
 SCHEMA_VERSION = 1
@@ -123,6 +127,8 @@ def open_run(path: Path) -> Run:
         if found != SCHEMA_VERSION:
             raise RunError(f"{manifest} has schema version {found!r}, not {SCHEMA_VERSION}", hint="update Eaves")
         run = _parse_run(path, values)
+    except ArtifactError as error:
+        raise RunError(f"{manifest}: {error.message}", hint=error.hint) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{manifest} can't be read: {error}", hint=again) from error
     for name, entry in run.files.items():
@@ -200,7 +206,7 @@ def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
     write_json(work / MANIFEST, values)
     _sync_one(work / MANIFEST)
     _sync_one(work)
-    os.rename(work, output)
+    work.rename(output)
     _sync_one(output.absolute().parent)
     return _parse_run(output, values)
 

@@ -23,7 +23,7 @@ class DataSettings:
 
     path: Path = setting(
         MISSING,
-        "Folder with one subfolder of images per class, or with `train` and `val`, each such a folder (your own split).",
+        "Folder with one subfolder of images per class, or with `train` and `val`, each such a folder (your split).",
     )
 
     def to_dict(self) -> dict[str, Any]:
@@ -43,8 +43,8 @@ class TrainSettings:
     )
     mode: str = setting(
         "auto",
-        "`frozen` trains only the head, on features computed once: minutes. `full` trains everything: needs thousands of "
-        "images. `auto`: frozen when the backbone has weights.",
+        "`frozen` trains only the head, on features computed once: minutes. `full` trains everything and needs "
+        "thousands of images. `auto`: frozen when the backbone has weights.",
         choices=("auto", "frozen", "full"),
     )
     epochs: int = setting(
@@ -56,8 +56,8 @@ class TrainSettings:
     )
     head_l2: float = setting(
         20.0,
-        "L2 penalty on a frozen backbone's head, divided by the number of training images (a prior weighs less the more is "
-        "seen); 20 was best in cross-validation on 500 photos of flowers, 10 to 50 nearly as good.",
+        "L2 penalty on a frozen backbone's head, divided by the number of training images (a prior weighs less the "
+        "more is seen); 20 was best in cross-validation on 500 photos of flowers, 10 to 50 nearly as good.",
         minimum=0,
     )
     val_fraction: float = setting(
@@ -72,7 +72,8 @@ class TrainSettings:
     )
     resize: str = setting(
         "stretch",
-        "How an image of another shape becomes square: `stretch` keeps all of it, `crop` and `pad` keep its proportions.",
+        "How an image becomes square: `stretch` keeps all of it, `crop` its middle, `pad` all of it and its "
+        "proportions. In cross-validation on flowers 0.695, 0.679 and 0.688.",
         choices=("stretch", "crop", "pad"),
     )
     scale: str = setting(

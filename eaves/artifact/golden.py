@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from eaves.artifact.manifest import check_path
 from eaves.artifact.store import Artifact
-from eaves.errors import ArtifactError, GoldenError
+from eaves.errors import ArtifactError, GoldenError, ImageError
 
 GOLDEN = "golden"
 INDEX = f"{GOLDEN}/golden.json"
@@ -58,20 +58,20 @@ def load_golden(artifact: Artifact) -> tuple[GoldenCase, ...]:
     """Every golden case of an artifact.
 
     Raises:
-        ArtifactError: When the index is missing or malformed.
+        ArtifactError: When the index is missing or malformed, or names what the manifest doesn't list.
     """
     try:
         entries = json.loads((artifact.path / INDEX).read_bytes())
         return tuple(
             GoldenCase(
-                file=check_path(entry["file"]),
+                file=_check_listed(artifact, entry["file"]),
                 label=str(entry["label"]),
                 tensor_sha256=str(entry["tensor_sha256"]),
                 logits=tuple(float(value) for value in entry["logits"]),
             )
             for entry in entries
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(f"{artifact.path}/{INDEX} can't be read: {error}", hint="convert the run again") from error
 
 
@@ -109,7 +109,10 @@ def check(artifact: Artifact, predict: Predict, cases: Sequence[GoldenCase] | No
 
 def _check_case(artifact: Artifact, predict: Predict, case: GoldenCase) -> None:
     manifest = artifact.manifest
-    tensor = manifest.recipe.tensor(_read(artifact.path / case.file))
+    try:
+        tensor = manifest.recipe.tensor(_read(artifact.path / case.file))
+    except ImageError as error:
+        raise GoldenError(f"golden image {case.file}: {error.message}", hint="convert the run again") from error
     if tensor_digest(tensor) != case.tensor_sha256:
         raise GoldenError(
             f"golden image {case.file}: this machine makes another input tensor of it than conversion did",
@@ -117,16 +120,22 @@ def _check_case(artifact: Artifact, predict: Predict, case: GoldenCase) -> None:
         )
     logits = predict(tensor[np.newaxis])[0]
     expected = np.asarray(case.logits, dtype=np.float32)
-    if logits.shape != expected.shape or not np.all(np.isfinite(logits)):
+    if logits.shape != expected.shape:
+        raise GoldenError(f"golden image {case.file}: {logits.size} outputs, {expected.size} expected")
+    if not (np.all(np.isfinite(logits)) and np.all(np.isfinite(expected))):
+        raise GoldenError(f"golden image {case.file}: logits that are not finite, here or as recorded")
+    difference = float(np.max(np.abs(logits - expected), initial=0.0))
+    if difference > manifest.parity.tolerance:
         raise GoldenError(
-            f"golden image {case.file}: {logits.shape[0]} outputs, {expected.shape[0]} expected, or not finite"
-        )
-    error = float(np.max(np.abs(logits - expected)))
-    if error > manifest.parity.tolerance:
-        raise GoldenError(
-            f"golden image {case.file}: logits differ by {error:.2e}, more than {manifest.parity.tolerance:.0e}",
+            f"golden image {case.file}: logits differ by {difference:.2e}, more than {manifest.parity.tolerance:.0e}",
             hint="this CPU or onnxruntime can't reproduce the model: convert with precision fp32",
         )
+
+
+def _check_listed(artifact: Artifact, name: str) -> str:
+    if check_path(name) not in artifact.manifest.files:
+        raise ArtifactError(f"{artifact.path}/{INDEX} names {name!r}, which the manifest doesn't list")
+    return name
 
 
 def _read(path: Path) -> bytes:

@@ -116,7 +116,7 @@ def parse_manifest(content: bytes) -> Manifest:
         return _manifest(values)
     except ConfigError as error:
         raise ArtifactError(error.message) from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ArtifactError(f"manifest.json is incomplete or malformed: {error!r}") from error
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -69,24 +69,29 @@ def open_artifact(path: Path, *, level: Level = "structure") -> Artifact:
 
 
 def write_artifact(staging: Path, target: Path, manifest: Manifest) -> Artifact:
-    """Turn a staging directory that holds every file into an artifact: manifest last, synced, renamed into place.
+    """Turn a staging directory that holds every file into an artifact: manifest last, checked, synced, renamed into place.
 
     Args:
         staging: On the same file system as `target`; gone afterwards.
         target: Must not exist.
-        manifest: Its `files` are taken from the staging directory.
+        manifest: Its `files` are those of the staging directory (`file_entries`).
 
     Raises:
-        ArtifactError: When the target exists.
+        ArtifactError: When the target exists or can't be written, or the manifest doesn't fit the files.
     """
     if target.exists():
         raise ArtifactError(f"{target} exists already", hint="choose another --output, or remove it")
     (staging / MANIFEST).write_bytes(manifest.to_json())
-    for path in [*staging.rglob("*"), staging]:
-        sync(path)
-    staging.rename(target)
-    sync(target.parent)
-    return open_artifact(target)
+    staged = open_artifact(staging)
+    try:
+        staging.chmod(0o777 & ~_umask())  # mkdtemp makes private ones, and a container's user is not the owner
+        for path in [*staging.rglob("*"), staging]:
+            sync(path)
+        staging.rename(target)
+        sync(target.parent)
+    except OSError as error:
+        raise ArtifactError(f"{target} can't be written: {error.strerror}", hint="choose another --output") from error
+    return replace(staged, path=target)
 
 
 def file_entries(root: Path) -> Mapping[str, FileEntry]:
@@ -116,6 +121,12 @@ def sync(path: Path) -> None:
 def discard(path: Path) -> None:
     """Remove a staging directory and everything in it."""
     shutil.rmtree(path, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def _read_manifest(path: Path) -> bytes:

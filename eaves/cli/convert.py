@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from converters.settings import ConvertSettings
+from eaves.cli.arguments import file_option, newest
 from eaves.cli.output import say
-from eaves.cli.project import file_option, load_workspace, newest
+from eaves.cli.project import load_workspace
 from eaves.errors import RunError
 from eaves.options import given, settings_options
 

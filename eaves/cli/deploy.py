@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from eaves.artifact import open_artifact
+from eaves.cli.arguments import file_option, newest, state_option
 from eaves.cli.output import say
-from eaves.cli.project import Workspace, file_option, load_workspace, newest, state_option
+from eaves.cli.project import Workspace, load_workspace
 from eaves.config import iter_leaves
 from eaves.errors import ArtifactError, ConfigError, Fault
 from eaves.platform import AppSpec, FunctionSpec, default_trigger

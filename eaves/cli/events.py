@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
+from eaves.cli.arguments import state_option
 from eaves.cli.output import output_option, print_rows
-from eaves.cli.project import state_option
 from eaves.events import TYPE_PREFIX
 from eaves.history import FileHistory, Record
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from eaves.cli.arguments import FILE
 from eaves.cli.output import say
-from eaves.cli.project import FILE, write_project
+from eaves.cli.project import write_project
 from eaves.errors import ConfigError, Fault
 from eaves.platform import NAME_PATTERN
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from eaves.cli.project import state_option
+from eaves.cli.arguments import state_option
 
 
 @click.command()

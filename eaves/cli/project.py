@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import click
 import yaml
 
 from converters.settings import ConvertSettings
@@ -19,9 +18,6 @@ from eaves.errors import ConfigError, Fault
 from eaves.platform import NAME_PATTERN, ScaleSettings, SourceSpec, TriggerSpec
 from functions.settings import ServeSettings
 from trainer.settings import DataSettings, TrainSettings
-
-FILE = "eaves.yaml"
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,34 +157,3 @@ def _section_lines(cls: type, given: dict[str, str]) -> list[str]:
             value = leaf.default if isinstance(leaf.default, (int, float)) else str(leaf.default)
             lines.append(f"  #{leaf.path}: {yaml.safe_dump(value).splitlines()[0]}")
     return lines
-
-
-def file_option(command: Command) -> Command:
-    """`--file`: which eaves.yaml."""
-    return click.option(
-        "-f",
-        "--file",
-        type=click.Path(path_type=Path),
-        default=Path(FILE),
-        show_default=True,
-        help="The project's settings.",
-    )(command)
-
-
-def state_option(command: Command) -> Command:
-    """`--state`: which state directory."""
-    return click.option(
-        "--state",
-        "state_dir",
-        type=click.Path(path_type=Path),
-        default=Path(".eaves"),
-        show_default=True,
-        envvar="EAVES_STATE",
-        help="The local platform's state directory. [EAVES_STATE]",
-    )(command)
-
-
-def newest(folder: Path, marker: str) -> Path | None:
-    """The directory made last below `folder`, of those that hold the marker file."""
-    found = [path.parent for path in folder.glob(f"*/{marker}")]
-    return max(found, key=lambda path: ((path / marker).stat().st_mtime_ns, path.name), default=None)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from eaves.cli.arguments import state_option
 from eaves.cli.output import say
-from eaves.cli.project import state_option
 
 
 @click.command()

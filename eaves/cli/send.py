@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from eaves.cli.arguments import state_option
 from eaves.cli.output import output_option, print_rows, say
-from eaves.cli.project import state_option
 from eaves.errors import NotFoundError, PlatformError
 
 COLUMNS = {

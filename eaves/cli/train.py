@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
+from eaves.cli.arguments import file_option
 from eaves.cli.output import say
-from eaves.cli.project import file_option, load_workspace
+from eaves.cli.project import load_workspace
 from eaves.options import given, settings_options
 from trainer.settings import TrainSettings
 

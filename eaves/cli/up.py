@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from eaves import logs
+from eaves.cli.arguments import state_option
 from eaves.cli.output import say
-from eaves.cli.project import state_option
 
 PORT = 8480
 

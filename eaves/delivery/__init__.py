@@ -5,7 +5,7 @@ commit sends the event again. Receivers recognise it by source and id. Nothing h
 in the lanes it was put on.
 """
 
-from eaves.delivery.client import DeliveryError, HttpAnswer, SinkClient
+from eaves.delivery.client import HttpAnswer, SinkClient
 from eaves.delivery.deliverer import Attempt, Deliverer, Outcome
 from eaves.delivery.rules import Answer, Backoff, Verdict, parse_retry_after, verdict
 
@@ -14,7 +14,6 @@ __all__ = [
     "Attempt",
     "Backoff",
     "Deliverer",
-    "DeliveryError",
     "HttpAnswer",
     "Outcome",
     "SinkClient",

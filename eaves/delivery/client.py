@@ -12,7 +12,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from eaves.delivery.rules import ACCEPTED, Answer, Verdict, brief, parse_retry_after, verdict
-from eaves.errors import EavesError, EventError
+from eaves.errors import DeliveryError, EventError
 from eaves.events import Event, decode, encode_binary, is_event
 
 MAX_ANSWER_BYTES = 16 << 20
@@ -22,13 +22,6 @@ CONNECT_TIMEOUT_S = 10.0
 _CHUNK_BYTES = 64 << 10
 
 _log = logging.getLogger(__name__)
-
-
-class DeliveryError(EavesError):
-    """No usable HTTP answer: no connection, time ran out, the connection broke, or the answer was too large."""
-
-    exit_code = 69
-    http_status = 503
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from eaves.delivery.client import DeliveryError
 from eaves.delivery.rules import (
     ACCEPTED,
     NO_ANSWER,
@@ -22,7 +21,7 @@ from eaves.delivery.rules import (
     describe,
     verdict,
 )
-from eaves.errors import EavesError, SpoolError
+from eaves.errors import DeliveryError, EavesError, SpoolError
 from eaves.events import Event
 from eaves.spool import Entry, Lease, Puts, Spool
 

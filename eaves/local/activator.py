@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from eaves.delivery import Answer, DeliveryError, HttpAnswer, SinkClient
-from eaves.errors import OverloadedError, StartError
+from eaves.delivery import Answer, HttpAnswer, SinkClient
+from eaves.errors import DeliveryError, OverloadedError, StartError
 from eaves.events import Event
 from eaves.local.process import Process
 from eaves.local.state import State

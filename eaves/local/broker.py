@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from eaves.delivery import Answer, Backoff, Deliverer
+from eaves.delivery import Answer, Attempt, Backoff, Deliverer, Outcome
 from eaves.errors import EventError
 from eaves.events import Event
 from eaves.history import History
@@ -111,17 +111,17 @@ class Broker:
         return Deliverer(
             self._spool,
             subscription.lane,
-            lambda event: self._send(subscription, event),
+            subscription.send,
             backoff=backoff,
             parallel=subscription.parallel,
             on_reply=self._route,
+            observe=self._count,
         )
 
-    def _send(self, subscription: Subscription, event: Event) -> Answer:
-        answer = subscription.send(event)
-        if answer.status < 300:
-            self.delivered[subscription.lane] = self.delivered.get(subscription.lane, 0) + 1
-        return answer
+    def _count(self, attempt: Attempt) -> None:
+        if attempt.outcome is Outcome.DELIVERED:
+            lane = attempt.entry.lane
+            self.delivered[lane] = self.delivered.get(lane, 0) + 1
 
     def _route(self, entry: Entry, reply: Event) -> Puts:
         """Where a reply goes: back in, with one hop less. Stored in the transaction that releases its cause."""

@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
-from eaves import images
+from eaves import media
 from eaves.events import IMAGE_CAPTURED, Event, event_id, source_uri
 
 
@@ -33,7 +33,7 @@ def build_capture(*, source: str, identity: str, subject: str, mtime_ns: int, da
         type=IMAGE_CAPTURED,
         subject=subject,
         time=moment.isoformat().replace("+00:00", "Z"),
-        datacontenttype=images.sniff(data),
+        datacontenttype=media.sniff(data),
         data=data,
         extensions={"partitionkey": camera, "datadigest": f"sha256:{hashlib.sha256(data).hexdigest()}"},
     )

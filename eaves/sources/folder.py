@@ -20,7 +20,7 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.polling import PollingObserver
 
-from eaves import images
+from eaves import media
 from eaves.errors import ConfigError, Fault, SpoolFullError
 from eaves.events import Event, event_id, source_uri
 from eaves.sources.files import build_capture, position
@@ -29,6 +29,9 @@ from eaves.sources.settings import AgentSettings
 TICK_S = 0.2
 RESCAN_S = 60.0
 """The kernel drops notifications when its queue overflows; looking again finds what it didn't tell."""
+OPEN_S = 10.0
+"""How long a file that somebody has opened may rest before it counts as complete without having been closed (a hard
+link is never closed)."""
 FULL_PAUSE_S = 1.0
 
 _log = logging.getLogger(__name__)
@@ -41,12 +44,12 @@ class Look:
     Attributes:
         size_bytes: Its size.
         mtime_ns: Its modification time.
-        at: When it was first seen so, monotonic seconds; 0 once its writer has closed it.
+        due: When it counts as complete unless it changes before, monotonic seconds.
     """
 
     size_bytes: int
     mtime_ns: int
-    at: float
+    due: float
 
     @property
     def position(self) -> tuple[int, int]:
@@ -96,9 +99,9 @@ class FolderSource:
             observer.stop()
             observer.join()
 
-    def notice(self, path: Path, *, closed: bool) -> None:
-        """A file may be new or changed; `closed` when its writer is known to be done with it."""
-        if path.suffix.lower() not in images.SUFFIXES or any(
+    def notice(self, path: Path, *, wait_s: float) -> None:
+        """A file may be new or changed; it counts as complete after `wait_s` without a change, at once when that is 0."""
+        if path.suffix.lower() not in media.SUFFIXES or any(
             part.startswith(".") for part in path.relative_to(self._root).parts
         ):
             return
@@ -108,18 +111,20 @@ class FolderSource:
             status = path.stat()
         except OSError:
             return  # gone again
-        look = Look(status.st_size, status.st_mtime_ns, 0.0 if closed else time.monotonic())
+        look = Look(status.st_size, status.st_mtime_ns, time.monotonic() + wait_s)
         with self._lock:
             before = self._candidates.get(path)
-            if self._done.get(path) == look.position or (before and before.position == look.position and not closed):
+            if before is not None and before.position == look.position and before.due <= look.due:
                 return
-            self._candidates[path] = look
+            if self._done.get(path) != look.position:
+                self._candidates[path] = look
 
     def _observe(self) -> Any:
         kinds = [PollingObserver] if self._settings.polling else [Observer, PollingObserver]
         for kind in kinds:
             observer = kind(timeout=1.0)
-            observer.schedule(_Handler(self), str(self._root), recursive=True)
+            open_s = OPEN_S if kind is Observer else self._settings.settle_s
+            observer.schedule(_Handler(self, open_s=open_s), str(self._root), recursive=True)
             try:
                 observer.start()
             except OSError as error:
@@ -131,7 +136,7 @@ class FolderSource:
 
     def _scan(self) -> None:
         for path in sorted(self._root.rglob("*")):
-            self.notice(path, closed=False)
+            self.notice(path, wait_s=self._settings.settle_s)
 
     def _emit_complete(self, stop: threading.Event) -> None:
         with self._lock:
@@ -139,7 +144,7 @@ class FolderSource:
         for path, look in waiting:
             if stop.is_set():
                 return
-            if time.monotonic() - look.at < self._settings.settle_s:
+            if time.monotonic() < look.due:
                 continue
             try:
                 self._take(path, look)
@@ -159,7 +164,7 @@ class FolderSource:
                 status = path.stat()
                 if (status.st_mtime_ns, status.st_size) != look.position:
                     self._drop(path, look)
-                    return self.notice(path, closed=False)
+                    return self.notice(path, wait_s=self._settings.settle_s)
                 camera = relative.parts[0] if len(relative.parts) > 1 else self._settings.source
                 event = build_capture(
                     source=self._source,
@@ -195,20 +200,21 @@ class FolderSource:
 
 
 class _Handler(FileSystemEventHandler):
-    def __init__(self, source: FolderSource) -> None:
+    def __init__(self, source: FolderSource, *, open_s: float) -> None:
         self._source = source
+        self._open_s = open_s
 
     def on_created(self, event: FileSystemEvent) -> None:
-        self._tell(event.src_path, closed=False)
+        self._tell(event.src_path, wait_s=self._open_s)
 
     def on_modified(self, event: FileSystemEvent) -> None:
-        self._tell(event.src_path, closed=False)
+        self._tell(event.src_path, wait_s=self._open_s)
 
     def on_closed(self, event: FileSystemEvent) -> None:
-        self._tell(event.src_path, closed=True)
+        self._tell(event.src_path, wait_s=0.0)
 
     def on_moved(self, event: FileSystemEvent) -> None:
-        self._tell(event.dest_path, closed=True)
+        self._tell(event.dest_path, wait_s=0.0)
 
-    def _tell(self, path: bytes | str, *, closed: bool) -> None:
-        self._source.notice(Path(str(path)), closed=closed)
+    def _tell(self, path: bytes | str, *, wait_s: float) -> None:
+        self._source.notice(Path(str(path)), wait_s=wait_s)

@@ -1,7 +1,7 @@
 """The file: how it is opened, written with group commit, read and watched.
 
-Calls that several threads make at the same moment share one commit: whoever gets the write lock commits for everybody
-who is waiting for it, and those find their change done when they get it.
+Calls that several threads make at the same moment share one commit: while one thread commits, the changes of the others
+gather, and the first of those threads to wake commits all of them.
 
 Source: SQLite's write-ahead log (sqlite.org/wal.html) and `PRAGMA synchronous` (sqlite.org/pragma.html): WAL with FULL
 syncs the log at every commit, so a commit survives power loss.
@@ -56,8 +56,8 @@ class Database:
     def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> None:
         self.path = path
         self._pending: list[_Change[Any]] = []
-        self._pending_lock = threading.Lock()
-        self._write_lock = threading.Lock()
+        self._committing = False
+        self._turn = threading.Condition()
         self._read_lock = threading.Lock()
         self._changed = threading.Condition()
         self._wakes = 0
@@ -78,8 +78,11 @@ class Database:
 
     def close(self) -> None:
         """Close the file after what is under way; everything later raises SpoolError."""
-        with self._write_lock, self._read_lock:
-            if not self._closed:
+        with self._turn:
+            self._turn.wait_for(lambda: not self._committing)
+            with self._read_lock:
+                if self._closed:
+                    return
                 self._closed = True
                 self._reader.close()
                 self._writer.close()
@@ -91,11 +94,15 @@ class Database:
             SpoolError: When it, or the commit it shared, can't be written.
         """
         waiting = _Change(change)
-        with self._pending_lock:
+        with self._turn:
             self._pending.append(waiting)
-        with self._write_lock:
+            self._turn.wait_for(lambda: waiting.done or not self._committing)
+            group: list[_Change[Any]] = []
             if not waiting.done:
-                self._commit_pending()
+                group, self._pending = self._pending, []
+                self._committing = True
+        if group:
+            self._commit_group(group)
         if isinstance(waiting.error, sqlite3.Error):
             raise spool_error(self.path, waiting.error) from waiting.error
         if waiting.error is not None:
@@ -133,10 +140,8 @@ class Database:
             self._wakes += 1
             self._changed.notify_all()
 
-    def _commit_pending(self) -> None:
-        """Apply all that waits in one transaction. A commit that fails fails all of it: nothing is acknowledged."""
-        with self._pending_lock:
-            group, self._pending = self._pending, []
+    def _commit_group(self, group: list[_Change[Any]]) -> None:
+        """Apply all of it in one transaction. A commit that fails fails all of it: nothing is acknowledged."""
         failure: Exception | None = SpoolError(f"writing {self.path} was interrupted")
         try:
             self._check_open()
@@ -151,9 +156,12 @@ class Database:
             if failure is not None:
                 with contextlib.suppress(sqlite3.Error):
                     self._writer.execute("ROLLBACK")
-            for change in group:
-                change.error = failure or change.error
-                change.done = True
+            with self._turn:
+                for change in group:
+                    change.error = failure or change.error
+                    change.done = True
+                self._committing = False
+                self._turn.notify_all()
         with self._changed:
             self._changed.notify_all()
 

@@ -14,7 +14,8 @@ from flask import Flask, Response, request
 from waitress import wasyncore
 from waitress.server import create_server
 
-from eaves.delivery import Answer, Backoff, Deliverer, DeliveryError, SinkClient
+from eaves.delivery import Answer, Backoff, Deliverer, SinkClient
+from eaves.errors import DeliveryError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, decode, encode_binary, encode_structured
 from eaves.spool import Entry, Puts, Spool
 from tests.waiting import wait_until

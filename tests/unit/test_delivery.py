@@ -20,14 +20,13 @@ from eaves.delivery import (
     Attempt,
     Backoff,
     Deliverer,
-    DeliveryError,
     Outcome,
     Verdict,
     parse_retry_after,
     verdict,
 )
 from eaves.delivery.deliverer import OnDead, OnReply
-from eaves.errors import EventError, OverloadedError, SpoolError, StartError
+from eaves.errors import DeliveryError, EventError, OverloadedError, SpoolError, StartError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.spool import Entry, Lease, Puts, Spool
 from tests.waiting import wait_until

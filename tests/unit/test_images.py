@@ -6,6 +6,7 @@ import io
 import random
 import struct
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 from PIL import Image
 
 from eaves.errors import ImageError, ImageTooLargeError
-from eaves.images import FORMATS, SUFFIXES, decode, sniff
+from eaves.images import FORMATS, Pixels, decode
+from eaves.media import SUFFIXES, sniff
 
 RED = (200, 30, 60)
 
@@ -49,7 +51,8 @@ TOLERANCE = {"JPEG": 8, "GIF": 40}
 @pytest.mark.parametrize("kind", FORMATS)
 def test_each_format_gives_its_pixels(kind: str) -> None:
     pixels = decode(encode(picture(), kind, **SAVE_OPTIONS.get(kind, {})))
-    assert (pixels.shape, pixels.dtype) == ((16, 24, 3), np.uint8)
+    assert pixels.shape == (16, 24, 3)
+    assert pixels.dtype == np.uint8
     difference = np.abs(pixels.astype(int) - np.asarray(picture()))
     assert difference.max() <= TOLERANCE.get(kind, 0)
 
@@ -68,7 +71,7 @@ def test_a_suffix_is_there_for_every_format() -> None:
     assert {Image.registered_extensions()[suffix] for suffix in SUFFIXES} == set(FORMATS)
 
 
-ORIENTATION = {  # EXIF value: what brings the stored pixels upright
+ORIENTATION: dict[int, Callable[[Pixels], Pixels]] = {  # EXIF value: what brings the stored pixels upright
     1: lambda image: image,
     2: np.fliplr,
     3: lambda image: np.rot90(image, 2),
@@ -235,7 +238,8 @@ def test_a_damaged_image_is_an_image_error_or_an_image(kind: str) -> None:
             pixels = decode(bytes(data), at_least=(4, 4), max_pixels=1_000_000)
         except ImageError:
             continue
-        assert (pixels.ndim, pixels.shape[2], pixels.dtype) == (3, 3, np.uint8)
+        assert pixels.ndim == pixels.shape[2] == 3
+        assert pixels.dtype == np.uint8
 
 
 def test_threads_do_not_disturb_each_other() -> None:

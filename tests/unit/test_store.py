@@ -37,14 +37,19 @@ def test_the_same_content_has_the_same_digest_wherever_it_lies(artifact: Artifac
     assert write_colours(tmp_path / "c", change=lambda at: (at / LABELS).write_text("x\n")).digest != artifact.digest
 
 
-def remove(path: Path) -> None:
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
+def remove(path: Path) -> Path:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    return path
 
 
-def link(path: Path, outside: Path) -> None:
+def link(path: Path, outside: Path) -> Path:
     """Put what lies at `path` outside and a symbolic link in its place."""
     path.rename(outside)
     path.symlink_to(outside)
+    return outside
 
 
 def flip(path: Path) -> None:
@@ -55,20 +60,20 @@ def flip(path: Path) -> None:
 
 DAMAGE: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     "no directory": (lambda at, out: remove(at), "is not an artifact"),
-    "a file instead": (lambda at, out: (remove(at), at.write_text("x")), "is not an artifact"),
+    "a file instead": (lambda at, out: remove(at).write_text("x"), "is not an artifact"),
     "no manifest": (lambda at, out: remove(at / MANIFEST), "is not an artifact"),
-    "a manifest that is a directory": (lambda at, out: (remove(at / MANIFEST), (at / MANIFEST).mkdir()), "not an artif"),
+    "a directory as manifest": (lambda at, out: os.mkdir(remove(at / MANIFEST)), "is not an artifact"),  # noqa: PTH102
     "an empty manifest": (lambda at, out: (at / MANIFEST).write_bytes(b""), "not JSON"),
     "a huge manifest": (lambda at, out: os.truncate(at / MANIFEST, MAX_MANIFEST_BYTES + 1), "larger than"),
     "no model": (lambda at, out: remove(at / MODEL), "model.onnx is missing"),
     "no weights": (lambda at, out: remove(at / "weights"), "weights/backbone.bin is missing"),
-    "a directory as labels": (lambda at, out: (remove(at / LABELS), (at / LABELS).mkdir()), "labels.txt is missing"),
+    "a directory as labels": (lambda at, out: os.mkdir(remove(at / LABELS)), "labels.txt is missing"),  # noqa: PTH102
     "a short file": (lambda at, out: os.truncate(at / "weights/backbone.bin", 4999), "has 4999 bytes.* says 5000"),
     "a long file": (lambda at, out: (at / LABELS).write_text("a\n" * 99), "has 198 bytes"),
     "a link as a file": (lambda at, out: link(at / MODEL, out), "model.onnx is a symbolic link"),
-    "a dangling link": (lambda at, out: (link(at / MODEL, out), remove(out)), "model.onnx is a symbolic link"),
+    "a dangling link": (lambda at, out: remove(link(at / MODEL, out)), "model.onnx is a symbolic link"),
     "a link as a folder": (lambda at, out: link(at / "weights", out), "weights/backbone.bin is a symbolic link"),
-    "a file as a folder": (lambda at, out: (remove(at / "golden"), (at / "golden").write_text("")), "golden"),
+    "a file as a folder": (lambda at, out: remove(at / "golden").write_text(""), "golden"),
 }
 
 

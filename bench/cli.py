@@ -1,0 +1,17 @@
+"""What `eaves --help` costs, beside a bare click program."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from bench.timing import paired_ms, print_table
+
+FLOOR = "import click\n@click.group()\ndef main(): pass\nmain(['--help'])"
+
+
+def main() -> None:
+    """Print it."""
+    eaves = str(Path(sys.executable).with_name("eaves"))
+    ours, floor = paired_ms([eaves, "--help"], [sys.executable, "-c", FLOOR], runs=15)
+    print_table("command line, whole process", [("eaves --help (floor: import click, print a help)", ours, floor)])

@@ -1,0 +1,39 @@
+"""Timing whole processes and calls, and a table of medians."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+
+
+def median_ms(action: Callable[[], object], *, runs: int, warmup: int = 1) -> float:
+    """Median duration of a call, ms."""
+    for _ in range(warmup):
+        action()
+    durations = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        action()
+        durations.append((time.perf_counter() - start) * 1000)
+    return statistics.median(durations)
+
+
+def paired_ms(first: Sequence[str], second: Sequence[str], *, runs: int) -> tuple[float, float]:
+    """Median durations of two commands as whole processes, run in turn so that drift of the machine hits both, ms."""
+    pairs = [(_once_ms(first), _once_ms(second)) for _ in range(runs + 1)][1:]
+    return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
+
+
+def print_table(title: str, rows: Sequence[tuple[str, float, float]]) -> None:
+    """Rows of (what, ms, floor in ms) with their ratio."""
+    print(f"\n{title}\n{'':48} {'ms':>9} {'floor ms':>9} {'ratio':>7}")
+    for what, value, floor in rows:
+        print(f"{what:48} {value:9.2f} {floor:9.2f} {value / floor:7.2f}")
+
+
+def _once_ms(command: Sequence[str]) -> float:
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return (time.perf_counter() - start) * 1000

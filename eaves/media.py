@@ -1,0 +1,23 @@
+"""What a file is by its name and its first bytes, without a decoder: all that a source needs to know of an image."""
+
+from __future__ import annotations
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+"""Of the formats that `eaves.images` decodes."""
+UNKNOWN = "application/octet-stream"
+
+_MAGIC = (
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"BM", "image/bmp"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
+    (b"GIF8", "image/gif"),
+)
+
+
+def sniff(data: bytes) -> str:
+    """Media type by the first bytes, `application/octet-stream` when unknown."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for magic, kind in _MAGIC if data.startswith(magic)), UNKNOWN)

@@ -1,0 +1,185 @@
+"""The folder source as a real agent process, and a sink that is a real HTTP server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eaves.events import IMAGE_CAPTURED
+from tests.contract.harness import Sink, open_sink
+from tests.waiting import wait_until
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(50)
+
+
+class Agent:
+    """One agent process on one folder."""
+
+    def __init__(self, folder: Path, sink: Sink, spool: Path, **environ: str) -> None:
+        self.folder = folder
+        self._environ = {
+            "PATH": os.environ["PATH"],
+            "EAVES_SOURCE": "cam",
+            "EAVES_SITE": "test",
+            "EAVES_PATH": str(folder),
+            "EAVES_SPOOL": str(spool),
+            "EAVES_SETTLE_S": "0.3",
+            "K_SINK": sink.url,
+            **environ,
+        }
+        self._log = spool.with_suffix(".log")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        before = self._watching()
+        with self._log.open("ab") as log:
+            command = [sys.executable, "-P", "-m", "eaves.sources"]
+            self._process = subprocess.Popen(command, env=self._environ, stdout=log, stderr=log)
+        wait_until(lambda: self._watching() > before, 20, what="the agent")
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        assert self._process is not None
+        self._process.send_signal(number)
+        code = self._process.wait(20)
+        self._process = None
+        return code
+
+    def _watching(self) -> int:
+        return self._log.read_text().count('"watching') if self._log.exists() else 0
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with open_sink() as opened:
+        yield opened
+
+
+@pytest.fixture
+def agent(tmp_path: Path, sink: Sink, request: pytest.FixtureRequest) -> Iterator[Agent]:
+    (tmp_path / "inbox").mkdir()
+    made = Agent(tmp_path / "inbox", sink, tmp_path / "agent.db", **getattr(request, "param", {}))
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def subjects(sink: Sink) -> list[str]:
+    return sorted(event.subject or "" for event in sink.received)
+
+
+POLLING = pytest.mark.parametrize("agent", [{}, {"EAVES_POLLING": "true"}], ids=["kernel", "polling"], indirect=True)
+
+
+@POLLING
+def test_every_image_becomes_one_event_wherever_it_comes_from(agent: Agent, sink: Sink) -> None:
+    (agent.folder / "before.png").write_bytes(PNG)
+    agent.start()
+    (agent.folder / "north").mkdir()
+    (agent.folder / "north" / "written ü.png").write_bytes(PNG + b"1")
+    (agent.folder / ".hidden.jpg").write_bytes(PNG + b"2")
+    (agent.folder / ".hidden.jpg").rename(agent.folder / "moved.jpg")
+    (agent.folder / "notes.txt").write_text("no image")
+    (agent.folder / "link.png").symlink_to(agent.folder / "before.png")
+    wait_until(lambda: len(sink.received) == 3, 20, what="three events")
+    assert subjects(sink) == ["before.png", "moved.jpg", "north/written ü.png"]
+    written = sink.of("north/written ü.png")[0]
+    assert (written.type, written.source, written.data) == (IMAGE_CAPTURED, "/eaves/test/cam", PNG + b"1")
+    assert written.datacontenttype == "image/png"
+    assert written.extensions["partitionkey"] == "north"
+    assert sink.of("moved.jpg")[0].extensions["partitionkey"] == "cam"
+
+
+def test_a_file_still_being_written_waits_until_it_is_closed(agent: Agent, sink: Sink) -> None:
+    agent.start()
+    with (agent.folder / "slow.png").open("wb", buffering=0) as stream:
+        stream.write(PNG)
+        (agent.folder / "other.png").write_bytes(PNG)
+        wait_until(lambda: sink.of("other.png"), 20, what="the other image")
+        stream.write(b"the rest")
+    wait_until(lambda: sink.of("slow.png"), 20, what="the image")
+    assert [event.data for event in sink.of("slow.png")] == [PNG + b"the rest"]
+
+
+def test_after_a_restart_only_new_images_are_sent_and_a_changed_one_is_new(agent: Agent, sink: Sink) -> None:
+    (agent.folder / "old.png").write_bytes(PNG)
+    (agent.folder / "changed.png").write_bytes(PNG)
+    agent.start()
+    wait_until(lambda: len(sink.received) == 2, 20, what="both images")
+    first = {event.subject: event.id for event in sink.received}
+    assert agent.end() == 0
+    (agent.folder / "changed.png").write_bytes(PNG + b"changed")
+    (agent.folder / "new.png").write_bytes(PNG)
+    agent.start()
+    wait_until(lambda: len(sink.received) == 4, 20, what="the changed and the new one")
+    assert subjects(sink) == ["changed.png", "changed.png", "new.png", "old.png"]
+    assert sink.of("changed.png")[1].id != first["changed.png"]
+
+
+def test_what_was_found_while_the_sink_was_down_arrives_later_even_after_a_kill(agent: Agent, sink: Sink) -> None:
+    up = False
+    sink.answer = lambda event: (202, {}, b"") if up else (503, {}, b"")
+    agent.start()
+    for number in range(5):
+        (agent.folder / f"{number}.png").write_bytes(PNG + bytes([number]))
+    wait_until(lambda: sink.received, 20, what="an attempt")
+    agent.end(signal.SIGKILL)
+    for path in agent.folder.iterdir():
+        if path.name in subjects(sink):
+            path.unlink()  # its bytes must be in the spool already
+    up = True
+    sink.received.clear()
+    agent.start()
+    wait_until(lambda: len(set(subjects(sink))) == 5, 30, what="all five")
+
+
+def test_a_refused_image_is_not_sent_again_and_does_not_hold_up_others(agent: Agent, sink: Sink) -> None:
+    sink.answer = lambda event: (422, {}, b"") if event.subject == "bad.png" else (202, {}, b"")
+    agent.start()
+    (agent.folder / "bad.png").write_bytes(PNG)
+    wait_until(lambda: sink.of("bad.png"), 20, what="the bad image")
+    (agent.folder / "good.png").write_bytes(PNG)
+    wait_until(lambda: sink.of("good.png"), 20, what="the good image")
+    assert agent.end() == 0
+    agent.start()
+    (agent.folder / "last.png").write_bytes(PNG)
+    wait_until(lambda: sink.of("last.png"), 20, what="the last image")
+    assert len(sink.of("bad.png")) == 1
+
+
+@pytest.mark.parametrize(
+    "agent", [{"K_CE_OVERRIDES": '{"extensions": {"rack": "7"}}'}], ids=["overrides"], indirect=True
+)
+def test_extensions_that_a_sink_binding_asks_for_are_on_every_event(agent: Agent, sink: Sink) -> None:
+    agent.start()
+    (agent.folder / "a.png").write_bytes(PNG)
+    wait_until(lambda: sink.received, 20, what="the event")
+    assert sink.received[0].extensions["rack"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"K_SINK": ""}, "sink: must be an http:// or https:// address"),
+        ({"EAVES_PATH": "/nowhere/at/all"}, "/nowhere/at/all is not a folder"),
+        ({"K_CE_OVERRIDES": "[1]"}, "K_CE_OVERRIDES"),
+    ],
+)
+def test_bad_settings_end_the_agent_with_what_to_do(
+    environ: dict[str, str], message: str, tmp_path: Path, sink: Sink
+) -> None:
+    base = {"PATH": os.environ["PATH"], "K_SINK": sink.url, "EAVES_PATH": str(tmp_path), "EAVES_SPOOL": str(tmp_path / "s.db")}
+    command = [sys.executable, "-P", "-m", "eaves.sources"]
+    done = subprocess.run(command, env={**base, **environ}, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 78
+    assert message in done.stderr

@@ -1,0 +1,64 @@
+"""Bounded work: so many inside, so many waiting, the rest refused at once."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from eaves.errors import OverloadedError
+from functions.admission import Admission
+from tests.waiting import wait_until
+
+
+@pytest.mark.parametrize(("concurrency", "queue"), [(1, 0), (1, 2), (2, 3)])
+def test_as_many_as_fit_are_let_in_and_the_next_is_refused(concurrency: int, queue: int) -> None:
+    admission, go = Admission(concurrency=concurrency, queue=queue), threading.Event()
+    lock, inside, most, started = threading.Lock(), 0, 0, 0
+
+    def work() -> None:
+        nonlocal inside, most, started
+        with lock:
+            started += 1
+        with admission.slot():
+            with lock:
+                inside += 1
+                most = max(most, inside)
+            go.wait(10)
+            with lock:
+                inside -= 1
+
+    with ThreadPoolExecutor(concurrency + queue) as pool:
+        running = [pool.submit(work) for _ in range(concurrency + queue)]
+
+        def full() -> bool:
+            if started < concurrency + queue:
+                return False
+            try:
+                with admission.slot():
+                    return False
+            except OverloadedError:
+                return True
+
+        try:
+            wait_until(lambda: inside == concurrency)
+            wait_until(lambda: started == concurrency + queue)
+            if queue == 0:
+                assert full()
+        finally:
+            go.set()
+        for future in running:
+            future.result(10)
+    assert most == concurrency
+
+
+def test_a_full_queue_refuses_and_frees_its_place_after_a_failure() -> None:
+    admission = Admission(concurrency=1, queue=0)
+    with pytest.raises(ZeroDivisionError), admission.slot():  # noqa: PT012
+        with pytest.raises(OverloadedError) as caught, admission.slot():
+            pytest.fail("let in")
+        assert caught.value.http_status == 429
+        raise ZeroDivisionError
+    with admission.slot():
+        pass

@@ -1,0 +1,164 @@
+"""The exported graph made ready, on graphs of three nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from converters.graph import ALIGN_BYTES, BACKBONE, HEAD, is_head, write_graph
+from eaves.artifact import TensorSpec
+from eaves.errors import ConversionError
+
+
+def build_model(
+    *, batch: str = "unk__7", head: str = "model/head_1/MatMul", input_name: str = "image", logits: str = "logits"
+) -> onnx.ModelProto:
+    """image (batch, 4, 4, 3) > flat > backbone > head > logits, probabilities; float data, as raw bytes and as lists."""
+    rng = np.random.default_rng(0)
+    backbone = rng.normal(size=(48, 32)).astype(np.float32)
+    weights = rng.normal(size=(32, 10)).astype(np.float32)
+    nodes = [
+        helper.make_node("Reshape", [input_name, "shape"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "model/conv/kernel"], ["features"]),
+        helper.make_node("MatMul", ["features", head], [logits]),
+        helper.make_node("Softmax", [logits], ["probabilities"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tf2onnx__12",
+        [helper.make_tensor_value_info(input_name, TensorProto.FLOAT, [batch, 4, 4, 3])],
+        [
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, 10]),
+            helper.make_tensor_value_info(logits, TensorProto.FLOAT, [f"{batch}1", 10]),
+        ],
+        [
+            numpy_helper.from_array(np.array([-1, 48], np.int64), "shape"),
+            numpy_helper.from_array(backbone, "model/conv/kernel"),
+            helper.make_tensor(head, TensorProto.FLOAT, weights.shape, weights.flatten().tolist()),
+        ],
+        doc_string="made at noon",
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, doc_string="converted")
+
+
+def export(folder: Path, model: onnx.ModelProto) -> Path:
+    folder.mkdir(parents=True)
+    onnx.save(model, str(folder / "exported.onnx"))
+    return folder / "exported.onnx"
+
+
+def values(path: Path) -> dict[str, list[float]]:
+    model = onnx.load(str(path))
+    return {tensor.name: numpy_helper.to_array(tensor).flatten().tolist() for tensor in model.graph.initializer}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "exported.onnx"
+    }
+
+
+def test_the_interface_is_what_the_manifest_says(tmp_path: Path) -> None:
+    graph = write_graph(export(tmp_path / "a", build_model()), tmp_path / "a/model.onnx", split=True)
+    assert graph.input == TensorSpec(name="image", dtype="float32", shape=(-1, 4, 4, 3))
+    assert graph.outputs == (
+        TensorSpec(name="logits", dtype="float32", shape=(-1, 10)),
+        TensorSpec(name="probabilities", dtype="float32", shape=(-1, 10)),
+    )
+
+
+def test_the_batch_dimension_gets_a_stable_name(tmp_path: Path) -> None:
+    write_graph(export(tmp_path / "a", build_model()), tmp_path / "a/model.onnx", split=True)
+    graph = onnx.load(str(tmp_path / "a/model.onnx"), load_external_data=False).graph
+    names = {value.type.tensor_type.shape.dim[0].dim_param for value in [*graph.input, *graph.output]}
+    assert names == {"batch"}
+    assert (graph.name, graph.doc_string) == ("eaves", "")
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_names_from_counters_do_not_reach_the_bytes(tmp_path: Path, split: bool) -> None:
+    for folder, batch in (("a", "unk__7"), ("b", "unk__4711")):
+        write_graph(export(tmp_path / folder, build_model(batch=batch)), tmp_path / folder / "model.onnx", split=split)
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_weights_are_split_where_training_froze_them(tmp_path: Path) -> None:
+    exported = export(tmp_path / "a", build_model())
+    write_graph(exported, tmp_path / "a/model.onnx", split=True)
+    assert (tmp_path / "a" / BACKBONE).stat().st_size == 48 * 32 * 4
+    assert (tmp_path / "a" / HEAD).stat().st_size == 32 * 10 * 4
+    assert values(tmp_path / "a/model.onnx") == values(exported)
+
+
+def test_another_head_changes_the_head_file_alone(tmp_path: Path) -> None:
+    other = build_model()
+    other.graph.initializer[2].float_data[5] += 1
+    for folder, model in (("a", build_model()), ("b", other)):
+        write_graph(export(tmp_path / folder, model), tmp_path / folder / "model.onnx", split=True)
+    first, second = content(tmp_path / "a"), content(tmp_path / "b")
+    assert [name for name in first if first[name] != second[name]] == [HEAD]
+
+
+def test_without_a_split_all_weights_are_in_one_file(tmp_path: Path) -> None:
+    exported = export(tmp_path / "a", build_model())
+    write_graph(exported, tmp_path / "a/model.onnx", split=False)
+    assert set(content(tmp_path / "a")) == {"model.onnx", BACKBONE}
+    assert values(tmp_path / "a/model.onnx") == values(exported)
+
+
+def test_small_tensors_stay_in_the_graph_and_large_ones_are_aligned(tmp_path: Path) -> None:
+    write_graph(export(tmp_path / "a", build_model()), tmp_path / "a/model.onnx", split=False)
+    graph = onnx.load(str(tmp_path / "a/model.onnx"), load_external_data=False).graph
+    inline = {tensor.name for tensor in graph.initializer if tensor.data_location != TensorProto.EXTERNAL}
+    assert inline == {"shape"}
+    offsets = [
+        int(entry.value) for tensor in graph.initializer for entry in tensor.external_data if entry.key == "offset"
+    ]
+    assert sorted(offset % ALIGN_BYTES for offset in offsets) == [0, 0]
+    assert len(set(offsets)) == 2
+
+
+NO_CLASSIFIER: dict[str, Callable[[], onnx.ModelProto]] = {
+    "another input": lambda: build_model(input_name="picture"),
+    "another output": lambda: build_model(logits="scores"),
+}
+
+
+@pytest.mark.parametrize("case", NO_CLASSIFIER)
+def test_a_graph_that_is_no_classifiers_is_refused(tmp_path: Path, case: str) -> None:
+    with pytest.raises(ConversionError, match="must take `image` and give `logits` and `probabilities`"):
+        write_graph(export(tmp_path / "a", NO_CLASSIFIER[case]()), tmp_path / "a/model.onnx", split=False)
+
+
+def test_a_frozen_run_without_a_head_is_refused(tmp_path: Path) -> None:
+    exported = export(tmp_path / "a", build_model(head="model/dense/MatMul"))
+    with pytest.raises(ConversionError, match="no weights of a layer named head"):
+        write_graph(exported, tmp_path / "a/model.onnx", split=True)
+
+
+def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "exported.onnx").write_bytes(b"\xff\xff not protobuf")
+    with pytest.raises(ConversionError, match="can't be read"):
+        write_graph(tmp_path / "exported.onnx", tmp_path / "model.onnx", split=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("StatefulPartitionedCall/model/head_1/MatMul/ReadVariableOp:0", True),
+        ("model/head/BiasAdd", True),
+        ("head", True),
+        ("model/header/MatMul", False),
+        ("model/attention_head/MatMul", False),
+        ("model/conv2d_3/Conv2D", False),
+    ],
+)
+def test_what_belongs_to_the_head(name: str, expected: bool) -> None:
+    assert is_head(name) is expected

@@ -1,0 +1,44 @@
+"""Log lines: one JSON object each, with what a call passes as extra."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+import pytest
+
+from eaves.logs import JsonFormatter
+
+
+def test_a_record_becomes_one_line_of_json() -> None:
+    record = logging.LogRecord("functions.app", logging.WARNING, "x.py", 1, "grün\n%s", ("line",), None)
+    record.created, record.msecs = 1_795_521_600.25, 250.0
+    record.event_id, record.path = "1", {"not": "plain", "set": {1}}
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    assert json.loads(line) == {
+        "time": "2026-11-24T12:00:00.250Z",
+        "level": "warning",
+        "logger": "functions.app",
+        "message": "grün\nline",
+        "event_id": "1",
+        "path": {"not": "plain", "set": "{1}"},
+    }
+
+
+def test_an_exception_brings_its_traceback() -> None:
+    try:
+        raise ZeroDivisionError("why")
+    except ZeroDivisionError:
+        record = logging.LogRecord("a", logging.ERROR, "x.py", 1, "failed", (), sys.exc_info())
+    assert "ZeroDivisionError: why" in json.loads(JsonFormatter().format(record))["traceback"]
+
+
+@pytest.mark.parametrize("name", ["time", "level", "logger", "traceback"])
+def test_an_extra_field_never_hides_one_of_ours(name: str) -> None:
+    record = logging.LogRecord("a", logging.INFO, "x.py", 1, "m", (), None)
+    expected = json.loads(JsonFormatter().format(record))
+    setattr(record, name, "forged")
+    found = json.loads(JsonFormatter().format(record))
+    assert {key: found[key] for key in expected} == expected
