@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import TensorProto
 from onnx.external_data_helper import set_external_data
 
@@ -45,7 +44,7 @@ def write_graph(exported: Path, model: Path, *, split: bool) -> Graph:
     """
     try:
         proto = onnx.load(str(exported))
-    except (OSError, DecodeError) as error:
+    except Exception as error:  # protobuf raises its own kinds, and the file may be gone
         raise ConversionError(f"what tf2onnx wrote can't be read: {error}") from error
     graph = proto.graph
     graph.name = "eaves"

@@ -23,6 +23,7 @@ from eaves.errors import ConfigError, Fault
 
 T = TypeVar("T")
 ENV_PREFIX = "EAVES"
+ENVIRONMENT, COMMAND_LINE = "environment", "command line"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +107,7 @@ def env_layer(cls: type, environ: Mapping[str, str], section: str = "") -> Layer
         if leaf.env in environ and is_scalar(leaf.type):
             put(values, path, environ[leaf.env])
             origins[path] = f"environment variable {leaf.env}"
-    return Layer(origin="environment", values=values, origins=origins)
+    return Layer(origin=ENVIRONMENT, values=values, origins=origins)
 
 
 def flag_layer(flags: Mapping[str, Any]) -> Layer:
@@ -115,7 +116,7 @@ def flag_layer(flags: Mapping[str, Any]) -> Layer:
     for path, value in flags.items():
         put(values, path, value)
     origins = {path: "--" + path.replace(".", "-").replace("_", "-") for path in flags}
-    return Layer(origin="command line", values=values, origins=origins)
+    return Layer(origin=COMMAND_LINE, values=values, origins=origins)
 
 
 def put(values: dict[str, Any], path: str, value: Any) -> None:
@@ -171,9 +172,8 @@ def _build(cls: type[T], layers: list[Layer], prefix: str, faults: list[Fault]) 
             origin = top.origins.get(path, top.origin)
             chosen[name] = _parse(top.values[name], hint, field.metadata, origin, path, faults)
         elif field.default is MISSING and field.default_factory is MISSING:
-            faults.append(
-                Fault(origin=layers[0].origin if layers else "configuration", path=path, message="is required")
-            )
+            named = [layer.origin for layer in layers if layer.origin not in (ENVIRONMENT, COMMAND_LINE)]
+            faults.append(Fault(origin=named[0] if named else "settings", path=path, message="is required"))
     return cls(**chosen) if len(faults) == before else None
 
 

@@ -1,8 +1,8 @@
 """CloudEvents: the frozen value, its HTTP encodings, the types we use and how identities are made.
 
-The only importer of `cloudevents`. The SDK invents missing ids, turns UTF-8-valid bytes into str, writes JSON of an unusual
-content type as Python's repr and raises five kinds of exception on bad input. So this module reads messages itself, has the
-SDK validate the attributes and encode headers, and hands data through as bytes.
+The only importer of `cloudevents`. The SDK invents missing ids, turns UTF-8-valid bytes into str, writes JSON of an
+unusual content type as Python's repr and raises five kinds of exception on bad input. So this module reads messages
+itself, has the SDK validate the attributes and encode headers, and hands data through as bytes.
 
 Source: CloudEvents 1.0.2 (spec.md) and its HTTP protocol binding (bindings/http-protocol-binding.md).
 """

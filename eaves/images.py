@@ -89,5 +89,5 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _stretch(values: npt.NDArray[Any]) -> Pixels:
-    """32-bit grey (16-bit PNGs open as such in some Pillow versions): 0..65535 onto 0..255, what is no number onto 0."""
+    """32-bit grey (16-bit PNGs open as such in some Pillow versions): 0..65535 onto 0..255, NaN onto 0."""
     return np.nan_to_num(np.clip(values / 257.0, 0, 255)).astype(np.uint8)

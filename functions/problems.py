@@ -74,7 +74,7 @@ def _problem(status: int, slug: str, detail: str, hint: str | None) -> Response:
 
 
 def _shorten(document: dict[str, Any], key: str, *, keep: int) -> None:
-    """Cut one text of the document from its end until the whole fits, in bytes as sent, or `keep` characters are left."""
+    """Cut one text of the document until the whole fits, in bytes as sent, or `keep` characters are left."""
     text = str(document.get(key, ""))
     while len(text) > keep and (excess := len(json.dumps(document)) - MAX_BYTES) > 0:
         # One character takes up to 12 bytes: an escaped surrogate pair.

@@ -1,7 +1,8 @@
 """The sockets: waitress in this process, stopped so that nothing accepted is lost.
 
-waitress reads requests in one asynchronous loop and hands only whole ones to its threads, so a slow sender holds no thread.
-It runs in one process: no fork after the session exists (a forked session loses its thread pool), nothing loaded twice.
+waitress reads requests in one asynchronous loop and hands only whole ones to its threads, so a slow sender holds no
+thread. It runs in one process: no fork after the session exists (a forked session loses its thread pool), nothing
+loaded twice.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from flask import Flask
 from waitress.channel import HTTPChannel
 from waitress.server import create_server
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, WSGITask
 
 from eaves.errors import StartError
 from functions import problems
@@ -25,10 +26,10 @@ SPARE_THREADS = 4
 """For probes and refusals, which must not wait behind inference."""
 DRAIN_S = 25.0
 """Longest wait for answers in flight after SIGTERM; Kubernetes kills 30 s after it by default."""
-PAUSE_S = 1.0
+PAUSE_S = 2.0
 """Longest pause of a sender within a request while draining; one that has stalled must not hold the process."""
 QUIET_ROUNDS = 2
-"""Rounds of the loop without anything in work before the drain ends: one round may end early with bytes still unread."""
+"""Rounds of the loop with nothing in work that end the drain: a single one may end early, with bytes still unread."""
 POLL_S = 0.1
 
 
@@ -90,6 +91,8 @@ class Server:
         while len(self._map) > before:
             before = len(self._map)
             self._server.handle_accept()
+        for channel in list(self._server.active_channels.values()):
+            channel.last = True
         self._server.del_channel()
         self._server.socket.close()
 
@@ -97,13 +100,22 @@ class Server:
         """Answer what has arrived, whole or still arriving; idle connections are not waited for."""
         deadline, quiet = time.monotonic() + DRAIN_S, 0
         while quiet < QUIET_ROUNDS and time.monotonic() < deadline:
-            for channel in list(self._server.active_channels.values()):
-                channel.make_last()
             self._poll()
             quiet = 0 if self._busy() else quiet + 1
 
     def _busy(self) -> bool:
         return any(channel.busy for channel in self._server.active_channels.values())
+
+
+class _Answer(WSGITask):  # type: ignore[misc]
+    """The application's answer."""
+
+    def build_response_header(self) -> bytes:
+        """Once the process stops, close the connection, so that its sender goes elsewhere with the next request."""
+        if self.channel.last:
+            self.request.headers["CONNECTION"] = "close"
+        header: bytes = super().build_response_header()
+        return header
 
 
 class _Refusal(ErrorTask):  # type: ignore[misc]
@@ -122,18 +134,18 @@ class _Refusal(ErrorTask):  # type: ignore[misc]
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]
-    """One connection."""
+    """One connection.
 
+    Attributes:
+        last: Whether its next answer is its last.
+    """
+
+    task_class = _Answer
     error_task_class = _Refusal
+    last = False
 
     @property
     def busy(self) -> bool:
         """Whether a request is being answered or sent, or read from a sender that hasn't stalled."""
         reading = self.request is not None and time.time() - self.last_activity < PAUSE_S
         return bool(self.requests or self.total_outbufs_len or reading)
-
-    def make_last(self) -> None:
-        """Have the answer to what has arrived say `Connection: close`, so that the sender goes elsewhere with the next."""
-        with self.requests_lock:
-            for request in self.requests[-1:]:
-                request.headers["CONNECTION"] = "close"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from eaves import logs
 from eaves.errors import ConfigError, Fault
 from eaves.options import build_settings, report_errors, settings_options
 from trainer.progress import build_progress
+from trainer.quiet import quieten
 from trainer.settings import DataSettings, TrainSettings
 from trainer.train import ENVIRONMENT, train
 
@@ -30,8 +30,7 @@ def main(output: Path, name: str | None, **parameters: Any) -> None:
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     logs.configure()
-    for library in ("tensorflow", "absl"):
-        logging.getLogger(library).setLevel(logging.WARNING)
+    quieten()
     run = train(*_settings(parameters), output, name=name, progress=build_progress(sys.stderr))
     low, high = run.metrics()["val_accuracy_interval_95"]
     click.echo(f"{run.path}: {run.name} {run.version}, val accuracy {run.val_accuracy:.3f} ({low:.3f} to {high:.3f})")

@@ -46,7 +46,7 @@ def fit_head(model: Any, decoded: Decoded, settings: TrainSettings, progress: Pr
     # Centred, and scaled by one number: the optimiser sees unit variance, and no weight of the head grows because its
     # feature is nearly constant (a head with such outliers does not survive quantisation).
     mean = features[train].mean(axis=0)
-    scale = max(float(features[train].std()), 1e-6)
+    scale = float(features[train].std(dtype=np.float64)) or 1.0
     features = (features - mean) / np.float32(scale)
     penalty = keras.regularizers.L2(settings.head_l2 / (2 * len(train)))
     dense = keras.layers.Dense(len(decoded.dataset.labels), kernel_regularizer=penalty)

@@ -17,6 +17,7 @@ import numpy as np
 from trainer import metrics, pixels, samples
 from trainer.dataset import Dataset, scan
 from trainer.progress import Progress, Silent
+from trainer.quiet import native_stderr
 from trainer.run import Run, build_name, finish, new_run, write_json
 from trainer.settings import DataSettings, TrainSettings
 
@@ -56,10 +57,10 @@ def train(
             dataset = scan(data.path, val_fraction=settings.val_fraction, seed=settings.seed, progress=progress)
         with clock.phase("decode"):
             decoded = stack.enter_context(pixels.decode(dataset, recipe, progress))
-        with clock.phase("import_tensorflow"):
+        with clock.phase("import_tensorflow"), native_stderr():
             from trainer import fit
             from trainer import model as models
-        with clock.phase("build"):
+        with clock.phase("build"), native_stderr():
             model = models.build_model(settings, recipe, len(dataset.labels))
         with clock.phase("fit"):
             fitted = (fit.fit_head if settings.frozen else fit.fit_full)(model, decoded, settings, progress)

@@ -69,7 +69,7 @@ def open_artifact(path: Path, *, level: Level = "structure") -> Artifact:
 
 
 def write_artifact(staging: Path, target: Path, manifest: Manifest) -> Artifact:
-    """Turn a staging directory that holds every file into an artifact: manifest last, checked, synced, renamed into place.
+    """Turn a staging directory that holds every file into an artifact: manifest last, checked, synced, renamed.
 
     Args:
         staging: On the same file system as `target`; gone afterwards.

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from eaves import logs
 from eaves.cli.arguments import file_option
 from eaves.cli.output import say
 from eaves.cli.project import load_workspace
@@ -34,11 +35,15 @@ def command(data: Path | None, output: Path | None, file: Path, **options: Any) 
     target = output or workspace.runs / f"{project.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     settings = _resolve_weights(workspace.root, project.train, from_flag="train.weights" in flags)
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from trainer.progress import build_progress
+    from trainer.quiet import quieten
     from trainer.settings import DataSettings
-    from trainer.train import train
+    from trainer.train import ENVIRONMENT, train
 
+    for variable, value in ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
+    logs.configure(as_json=False)
+    quieten()
     images = DataSettings(path=workspace.path(project.data.path))
     run = train(images, settings, target, name=project.name, progress=build_progress(sys.stderr))
     say(f"{run.name} {run.version}: accuracy {run.val_accuracy:.3f} on held-out images")

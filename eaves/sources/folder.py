@@ -29,7 +29,7 @@ from eaves.sources.settings import AgentSettings
 TICK_S = 0.2
 RESCAN_S = 60.0
 """The kernel drops notifications when its queue overflows; looking again finds what it didn't tell."""
-OPEN_S = 10.0
+OPEN_S = 5.0
 """How long a file that somebody has opened may rest before it counts as complete without having been closed (a hard
 link is never closed)."""
 FULL_PAUSE_S = 1.0
@@ -100,7 +100,7 @@ class FolderSource:
             observer.join()
 
     def notice(self, path: Path, *, wait_s: float) -> None:
-        """A file may be new or changed; it counts as complete after `wait_s` without a change, at once when that is 0."""
+        """A file may be new or changed; it counts as complete after `wait_s` seconds without a change."""
         if path.suffix.lower() not in media.SUFFIXES or any(
             part.startswith(".") for part in path.relative_to(self._root).parts
         ):

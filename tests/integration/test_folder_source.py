@@ -178,7 +178,12 @@ def test_extensions_that_a_sink_binding_asks_for_are_on_every_event(agent: Agent
 def test_bad_settings_end_the_agent_with_what_to_do(
     environ: dict[str, str], message: str, tmp_path: Path, sink: Sink
 ) -> None:
-    base = {"PATH": os.environ["PATH"], "K_SINK": sink.url, "EAVES_PATH": str(tmp_path), "EAVES_SPOOL": str(tmp_path / "s.db")}
+    base = {
+        "PATH": os.environ["PATH"],
+        "K_SINK": sink.url,
+        "EAVES_PATH": str(tmp_path),
+        "EAVES_SPOOL": str(tmp_path / "s.db"),
+    }
     command = [sys.executable, "-P", "-m", "eaves.sources"]
     done = subprocess.run(command, env={**base, **environ}, capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 78

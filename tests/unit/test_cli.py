@@ -77,7 +77,9 @@ def test_init_writes_a_file_whose_values_are_the_defaults(project: Path) -> None
 
 def test_every_commented_setting_of_a_new_file_is_valid_once_uncommented(project: Path, tmp_path: Path) -> None:
     lines = project.read_text().splitlines()
-    settings = [line.replace("#", "", 1) if line.lstrip().startswith("#") and _is_setting(line) else line for line in lines]
+    settings = [
+        line.replace("#", "", 1) if line.lstrip().startswith("#") and _is_setting(line) else line for line in lines
+    ]
     project.write_text("\n".join(settings))
     loaded = load_workspace(project)
     assert loaded.project.sources[0].name == "inbox"
@@ -86,7 +88,11 @@ def test_every_commented_setting_of_a_new_file_is_valid_once_uncommented(project
 
 def _is_setting(line: str) -> bool:
     text = line.lstrip()[1:]
-    return bool(text) and not text.startswith(" ") or text.lstrip().startswith(("- name", "kind:", "path:", "filter:", "url:"))
+    return (
+        (bool(text)
+        and not text.startswith(" "))
+        or text.lstrip().startswith(("- name", "kind:", "path:", "filter:", "url:"))
+    )
 
 
 def test_init_replaces_nothing_unless_told_to(project: Path) -> None:

@@ -18,7 +18,7 @@ from eaves.errors import ConversionError
 def build_model(
     *, batch: str = "unk__7", head: str = "model/head_1/MatMul", input_name: str = "image", logits: str = "logits"
 ) -> onnx.ModelProto:
-    """image (batch, 4, 4, 3) > flat > backbone > head > logits, probabilities; float data, as raw bytes and as lists."""
+    """image (batch, 4, 4, 3) > flat > backbone > head > logits, probabilities; weights as raw bytes and as lists."""
     rng = np.random.default_rng(0)
     backbone = rng.normal(size=(48, 32)).astype(np.float32)
     weights = rng.normal(size=(32, 10)).astype(np.float32)

@@ -78,7 +78,11 @@ def test_of_a_long_detail_as_much_as_fits_is_kept(letter: str) -> None:
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(exceptions.NotFound(), 404), (exceptions.MethodNotAllowed(["GET"]), 405), (exceptions.RequestEntityTooLarge(), 413)],
+    [
+        (exceptions.NotFound(), 404),
+        (exceptions.MethodNotAllowed(["GET"]), 405),
+        (exceptions.RequestEntityTooLarge(), 413),
+    ],
 )
 def test_what_flask_refuses_is_a_problem_document_too(error: exceptions.HTTPException, status: int) -> None:
     response = answer_http(error)

@@ -99,10 +99,7 @@ def test_a_filter_is_antialiased() -> None:
 
 def test_filters_differ() -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    results = {
-        Recipe(height=16, width=16, filter=name).apply(image).tobytes()
-        for name in FILTERS
-    }
+    results = {Recipe(height=16, width=16, filter=name).apply(image).tobytes() for name in FILTERS}
     assert len(results) == 3
 
 

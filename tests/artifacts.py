@@ -1,0 +1,67 @@
+"""A real, tiny artifact: digits trained and converted once per session, for every suite that serves something."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eaves.config import Layer, build
+
+CLASSES = 4
+PER_CLASS = 18
+
+
+def build_tiny_dataset(root: Path) -> Path:
+    """Write scikit-learn's digits 0 to 3, 18 of each, as PNGs in a folder per class; returns `root`."""
+    from sklearn.datasets import load_digits
+
+    digits, count = load_digits(), Counter[int]()
+    for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        if label < CLASSES and count[label] < PER_CLASS:
+            count[label] += 1
+            (root / str(label)).mkdir(parents=True, exist_ok=True)
+            Image.fromarray((pixels * 255 / 16).astype(np.uint8)).save(root / str(label) / f"{number:04d}.png")
+    return root
+
+
+def build_run(root: Path) -> Path:
+    """Train a small network for a few epochs; returns the run, `root`/run."""
+    from trainer.settings import DataSettings, TrainSettings
+    from trainer.train import train
+
+    values = {"arch": "small_cnn", "epochs": 12, "image_size": 16, "batch_size": 8}
+    settings = build(TrainSettings, Layer(origin="test", values=values))
+    return train(DataSettings(path=build_tiny_dataset(root / "digits")), settings, root / "run", name="digits").path
+
+
+def build_artifact(root: Path) -> Path:
+    """Train and convert; returns the artifact, `root`/artifact."""
+    from converters.convert import convert
+    from converters.settings import ConvertSettings
+
+    return convert(build_run(root), root / "artifact", ConvertSettings()).path
+
+
+@cache
+def _build_once(base: Path) -> Path:
+    return build_artifact(base / "tiny")
+
+
+# Each suite's conftest imports these, which makes them different fixtures to pytest: the cache makes one artifact.
+
+
+@pytest.fixture(scope="session")
+def tiny_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifact's directory; copy it before changing anything."""
+    return _build_once(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_artifact: Path) -> Path:
+    """The run that the tiny artifact was converted from; copy it before changing anything."""
+    return tiny_artifact.parent / "run"

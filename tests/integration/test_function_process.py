@@ -1,0 +1,321 @@
+"""A function as a platform starts it: a process of its own, spoken to over sockets, stopped by SIGTERM."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import eaves
+from eaves.artifact import open_artifact
+from eaves.events import Event, decode, encode_binary, encode_structured, reply_id
+from tests.waiting import wait_until
+
+MAX_BODY = 100_000
+
+
+class Function:
+    """A running function process, in a folder that holds nothing of the project."""
+
+    def __init__(self, artifact: Path, folder: Path, *arguments: str, **environ: str) -> None:
+        self.log_file = folder / "function.log"
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+        with self.log_file.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "functions", *arguments],
+                cwd=folder,
+                env={
+                    **kept,
+                    "PYTHONPATH": str(Path(eaves.__file__).parents[1]),
+                    "EAVES_ARTIFACT": str(artifact),
+                    "EAVES_FUNCTION": "digits",
+                    "EAVES_SITE": "barn",
+                    "EAVES_HOST": "127.0.0.1",
+                    "EAVES_CONCURRENCY": "1",
+                    "EAVES_MAX_BODY_BYTES": str(MAX_BODY),
+                    "PORT": "0",
+                    **environ,
+                },
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def port(self) -> int:
+        for line in self.log.splitlines():
+            if "listening on" in line:
+                return int(json.loads(line)["message"].rpartition(":")[2])
+        assert self.process.poll() is None, self.log
+        return 0
+
+    def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, dict[str, str], bytes]:
+        connection = HTTPConnection("127.0.0.1", wait_until(self.port, 30), timeout=30)
+        try:
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            response = connection.getresponse()
+            return response.status, dict(response.getheaders()), response.read()
+        finally:
+            connection.close()
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", wait_until(self.port, 30)), timeout=30)
+
+    def wait_ready(self) -> None:
+        wait_until(lambda: self.request("GET", "/health/readiness")[0] == 200, 30, what="readiness")
+
+    def refuses(self) -> bool:
+        try:
+            self.connect().close()
+        except ConnectionError:
+            return True
+        return False
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(15)
+
+
+Start = Callable[..., Function]
+
+
+@pytest.fixture
+def start(tiny_artifact: Path, tmp_path: Path) -> Iterator[Start]:
+    started: list[Function] = []
+
+    def run(*arguments: str, artifact: Path = tiny_artifact, **environ: str) -> Function:
+        started.append(Function(artifact, tmp_path, *arguments, **environ))
+        return started[-1]
+
+    yield run
+    for function in started:
+        function.process.kill()
+        function.process.wait()
+
+
+@pytest.fixture(scope="module")
+def shared_function(tiny_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
+    """One process for all tests that only talk to it."""
+    function = Function(tiny_artifact, tmp_path_factory.mktemp("function"))
+    try:
+        function.wait_ready()
+        yield function
+    finally:
+        function.process.kill()
+        function.process.wait()
+
+
+@pytest.fixture
+def image(tiny_artifact: Path) -> bytes:
+    return (tiny_artifact / "golden/000.png").read_bytes()
+
+
+def raw_request(image: bytes, *, connection: str = "keep-alive") -> bytes:
+    head = f"POST / HTTP/1.1\r\nHost: f\r\nContent-Type: image/png\r\nConnection: {connection}\r\n"
+    return f"{head}Content-Length: {len(image)}\r\n\r\n".encode() + image
+
+
+def read_answer(sender: socket.socket) -> tuple[HTTPResponse, Any]:
+    response = HTTPResponse(sender)
+    response.begin()
+    return response, json.loads(response.read())
+
+
+def test_a_plain_image_gets_plain_json(shared_function: Function, image: bytes, tiny_artifact: Path) -> None:
+    status, headers, body = shared_function.request("POST", "/", image, Content_Type="image/png")
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    document = json.loads(body)
+    assert document["artifact"] == f"sha256:{open_artifact(tiny_artifact).digest}"
+    assert sorted(entry["label"] for entry in document["predictions"]) == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("encode", [encode_binary, encode_structured])
+def test_an_event_gets_an_event(
+    shared_function: Function,
+    image: bytes,
+    tiny_artifact: Path,
+    encode: Callable[[Event], tuple[dict[str, str], bytes]],
+) -> None:
+    cause = Event(
+        id="1",
+        source="/eaves/barn/camera",
+        type="dev.eaves.image.captured.v1",
+        subject="Tür 100%/1.png",
+        time="2026-11-24T12:00:00Z",
+        datacontenttype="image/png",
+        data=image,
+        extensions={"partitionkey": "camera"},
+    )
+    headers, body = encode(cause)
+    status, answered, content = shared_function.request("POST", "/", body, **headers)
+    assert status == 200
+    reply = decode(answered, content)
+    assert reply.id == reply_id(cause, open_artifact(tiny_artifact).digest)
+    assert (reply.source, reply.subject, reply.time) == ("/eaves/barn/digits", cause.subject, cause.time)
+    assert reply.extensions["causeid"] == "1"
+    assert reply.extensions["label"] == reply.json()["predictions"][0]["label"]
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY + 1), 413),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"4000\r\n" + bytes(0x4000) + b"\r\n", 413),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 300_000 + b"\r\n\r\n", 431),
+    ],
+    ids=["declared too large", "chunks without end", "broken chunk", "negative length", "no HTTP", "header too large"],
+)
+def test_what_the_server_itself_refuses_is_a_problem_document_too(
+    shared_function: Function, image: bytes, request_bytes: bytes, status: int
+) -> None:
+    with shared_function.connect() as sender:
+        sender.sendall(request_bytes)
+        if b"4000\r\n" in request_bytes:
+            for _ in range(MAX_BODY // 0x4000):
+                sender.sendall(b"4000\r\n" + bytes(0x4000) + b"\r\n")
+        response, document = read_answer(sender)
+    assert response.status == document["status"] == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert document["type"] == f"urn:eaves:problem:http-{status}"
+    assert shared_function.request("POST", "/", image, Content_Type="image/png")[0] == 200
+
+
+def test_a_body_of_the_largest_size_is_taken(shared_function: Function, image: bytes) -> None:
+    padded = image + bytes(MAX_BODY - len(image))
+    assert shared_function.request("POST", "/", padded, Content_Type="image/png")[0] == 200
+
+
+def test_everything_sent_before_sigterm_is_answered(start: Start, image: bytes) -> None:
+    """The process is held still meanwhile, so that it finds connections not accepted and requests not read."""
+    function = start()
+    function.wait_ready()
+    idle, *senders = [function.connect() for _ in range(5)]  # kept alive; of the idle one nothing more comes
+    for sender in (idle, *senders):
+        sender.sendall(raw_request(image))
+        assert read_answer(sender)[0].status == 200
+    function.process.send_signal(signal.SIGSTOP)
+    senders += [function.connect() for _ in range(4)]
+    for sender in senders:
+        sender.sendall(raw_request(image))
+    function.process.send_signal(signal.SIGTERM)
+    function.process.send_signal(signal.SIGCONT)
+    for sender in senders:
+        assert read_answer(sender)[0].status == 200
+        sender.close()
+    assert function.process.wait(15) == 0, function.log
+    idle.close()
+
+
+def test_a_request_half_sent_at_sigterm_is_answered_and_its_connection_closed(start: Start, image: bytes) -> None:
+    function = start()
+    function.wait_ready()
+    whole = raw_request(image)
+    with function.connect() as sender:
+        sender.sendall(whole[:-20])
+        function.process.send_signal(signal.SIGTERM)
+        wait_until(function.refuses, what="the end of listening")
+        sender.sendall(whole[-20:])
+        response, document = read_answer(sender)
+        assert response.status == 200
+        assert response.headers["Connection"] == "close"
+        assert document["predictions"]
+    assert function.process.wait(15) == 0, function.log
+
+
+def test_a_sender_that_has_stalled_does_not_hold_the_process(start: Start, image: bytes) -> None:
+    function = start()
+    function.wait_ready()
+    with function.connect() as sender:
+        sender.sendall(raw_request(image)[:-20])
+        assert function.stop() == 0
+
+
+def test_sigterm_while_loading_is_no_failure(start: Start) -> None:
+    function = start()
+    wait_until(function.port, 30)
+    assert function.stop() == 0
+
+
+def copy_artifact(source: Path, target: Path) -> Path:
+    shutil.copytree(source, target)
+    return target
+
+
+def flip(path: Path, position: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= 0x40
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "position", "reason"),
+    [("golden/000.png", 60, "golden image golden/000.png"), ("weights/backbone.bin", 3, "logits")],
+)
+def test_an_artifact_that_does_not_reproduce_its_goldens_is_never_ready_and_says_why(
+    start: Start, tiny_artifact: Path, tmp_path: Path, image: bytes, name: str, position: int, reason: str
+) -> None:
+    artifact = copy_artifact(tiny_artifact, tmp_path / "damaged")
+    flip(artifact / name, position)
+    function = start(artifact=artifact)
+
+    def failure() -> Any:
+        status, _, body = function.request("GET", "/health/readiness")
+        assert status == 503
+        document = json.loads(body)
+        return document if document["type"] != "urn:eaves:problem:loading" else None
+
+    document = wait_until(failure, 30)
+    assert document["type"] == "urn:eaves:problem:golden"
+    assert reason in document["detail"]
+    assert function.request("POST", "/", image, Content_Type="image/png")[0] == 503
+    assert function.request("GET", "/health/liveness")[0] == 200
+    assert "never ready" in function.log
+    assert function.stop() == 0
+
+
+def test_a_missing_artifact_is_told_on_readiness(start: Start, tmp_path: Path) -> None:
+    function = start(artifact=tmp_path / "nowhere")
+
+    def failure() -> str:
+        status, _, body = function.request("GET", "/health/readiness")
+        assert status == 503
+        return str(json.loads(body)["detail"]) if b"not an artifact" in body else ""
+
+    assert str(tmp_path / "nowhere") in wait_until(failure, 30)
+
+
+def test_an_unknown_flag_ends_it_at_once(start: Start) -> None:
+    function = start("--artefact", "x")
+    assert function.process.wait(15) == 2
+    assert "No such option" in function.log
+
+
+def test_bad_settings_are_reported_together(start: Start) -> None:
+    function = start("--top-k", "0", EAVES_QUEUE="-1")
+    assert function.process.wait(15) == 78
+    assert "error: environment variable EAVES_QUEUE: queue: must be >= 0" in function.log
+    assert "error: --top-k: top_k: must be >= 1" in function.log
+
+
+def test_a_taken_port_is_an_error_with_a_remedy(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        function = start(PORT=str(taken.getsockname()[1]))
+        assert function.process.wait(15) == 69
+    assert "error: can't listen on 127.0.0.1" in function.log
+    assert "try: choose another" in function.log
