@@ -88,10 +88,8 @@ def test_every_commented_setting_of_a_new_file_is_valid_once_uncommented(project
 
 def _is_setting(line: str) -> bool:
     text = line.lstrip()[1:]
-    return (
-        (bool(text)
-        and not text.startswith(" "))
-        or text.lstrip().startswith(("- name", "kind:", "path:", "filter:", "url:"))
+    return (bool(text) and not text.startswith(" ")) or text.lstrip().startswith(
+        ("- name", "kind:", "path:", "filter:", "url:")
     )
 
 
