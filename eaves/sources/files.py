@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,16 @@ from eaves.events import IMAGE_CAPTURED, Event, event_id, source_uri
 def position(subject: str, *, mtime_ns: int, size_bytes: int) -> str:
     """What tells one image of a folder from another: path, modification time and size."""
     return f"{subject}\0{mtime_ns}\0{size_bytes}"
+
+
+def build_subject(path: Path) -> str:
+    """A path as an event's subject: what CloudEvents allow no attribute to hold becomes U+FFFD.
+
+    Source: CloudEvents 1.0.2, spec.md, type system: no control characters, no lone surrogates. A file's name may hold
+    both: a newline, or bytes that are not UTF-8.
+    """
+    text = os.fsencode(path.as_posix()).decode("utf-8", "replace")
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def build_capture(*, source: str, identity: str, subject: str, mtime_ns: int, data: bytes, camera: str) -> Event:
@@ -46,5 +57,10 @@ def capture_file(path: Path, *, site: str, name: str = "send") -> Event:
     identity = event_id(source, position(str(path.absolute()), mtime_ns=status.st_mtime_ns, size_bytes=status.st_size))
     data = path.read_bytes()
     return build_capture(
-        source=source, identity=identity, subject=path.name, mtime_ns=status.st_mtime_ns, data=data, camera=name
+        source=source,
+        identity=identity,
+        subject=build_subject(Path(path.name)),
+        mtime_ns=status.st_mtime_ns,
+        data=data,
+        camera=name,
     )

@@ -23,7 +23,7 @@ from watchdog.observers.polling import PollingObserver
 from eaves import media
 from eaves.errors import ConfigError, Fault, SpoolFullError
 from eaves.events import Event, event_id, source_uri
-from eaves.sources.files import build_capture, position
+from eaves.sources.files import build_capture, build_subject, position
 from eaves.sources.settings import AgentSettings
 
 TICK_S = 0.2
@@ -156,8 +156,8 @@ class FolderSource:
     def _take(self, path: Path, look: Look) -> None:
         """Emit one file, unless it changed meanwhile or was emitted before."""
         relative = path.relative_to(self._root)
-        subject = relative.as_posix()
-        identity = event_id(self._source, position(subject, mtime_ns=look.mtime_ns, size_bytes=look.size_bytes))
+        where = relative.as_posix()
+        identity = event_id(self._source, position(where, mtime_ns=look.mtime_ns, size_bytes=look.size_bytes))
         try:
             if not self._known(self._source, identity) and self._fits(path, look):
                 data = path.read_bytes()
@@ -165,11 +165,11 @@ class FolderSource:
                 if (status.st_mtime_ns, status.st_size) != look.position:
                     self._drop(path, look)
                     return self.notice(path, wait_s=self._settings.settle_s)
-                camera = relative.parts[0] if len(relative.parts) > 1 else self._settings.source
+                camera = build_subject(Path(relative.parts[0])) if len(relative.parts) > 1 else self._settings.source
                 event = build_capture(
                     source=self._source,
                     identity=identity,
-                    subject=subject,
+                    subject=build_subject(relative),
                     mtime_ns=look.mtime_ns,
                     data=data,
                     camera=camera,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from eaves.errors import NotFoundError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED
@@ -158,6 +159,19 @@ def test_an_idle_function_goes_to_zero_and_comes_back(
     wait_until(lambda: status_of(harness.platform).state == "idle", 30, what="zero replicas")
     assert status_of(harness.platform).replicas == 0
     assert harness.platform.invoke(NAME, make_event("after.png")).status == 200
+
+
+def test_a_burst_starts_more_replicas_up_to_the_most_allowed(
+    harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink, tmp_path: Path
+) -> None:
+    harness.platform.deploy(make_app(predictions_to(sink), scale=ScaleSettings(max=2)))
+    Image.effect_noise((3000, 3000), 50).save(tmp_path / "large.png")
+    large = (tmp_path / "large.png").read_bytes()  # a tenth of a second each, so that they queue
+    for number in range(20):
+        harness.platform.publish(make_event(f"{number}.png", data=large))
+    wait_until(lambda: status_of(harness.platform).replicas == 2, 60, what="the second replica")
+    wait_until(lambda: len(sink.received) == 20, 60, what="every prediction")
+    assert status_of(harness.platform).replicas <= 2
 
 
 def test_accepted_events_survive_the_sudden_end_of_the_platform(

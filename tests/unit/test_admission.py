@@ -15,12 +15,10 @@ from tests.waiting import wait_until
 @pytest.mark.parametrize(("concurrency", "queue"), [(1, 0), (1, 2), (2, 3)])
 def test_as_many_as_fit_are_let_in_and_the_next_is_refused(concurrency: int, queue: int) -> None:
     admission, go = Admission(concurrency=concurrency, queue=queue), threading.Event()
-    lock, inside, most, started = threading.Lock(), 0, 0, 0
+    lock, inside, most = threading.Lock(), 0, 0
 
     def work() -> None:
-        nonlocal inside, most, started
-        with lock:
-            started += 1
+        nonlocal inside, most
         with admission.slot():
             with lock:
                 inside += 1
@@ -29,28 +27,16 @@ def test_as_many_as_fit_are_let_in_and_the_next_is_refused(concurrency: int, que
             with lock:
                 inside -= 1
 
-    with ThreadPoolExecutor(concurrency + queue) as pool:
-        running = [pool.submit(work) for _ in range(concurrency + queue)]
-
-        def full() -> bool:
-            if started < concurrency + queue:
-                return False
-            try:
-                with admission.slot():
-                    return False
-            except OverloadedError:
-                return True
-
+    with ThreadPoolExecutor(concurrency + queue + 1) as pool:
+        futures = [pool.submit(work) for _ in range(concurrency + queue + 1)]
         try:
-            wait_until(lambda: inside == concurrency)
-            wait_until(lambda: started == concurrency + queue)
-            if queue == 0:
-                assert full()
+            wait_until(lambda: inside == concurrency and any(future.done() for future in futures))
+            refused = [future for future in futures if future.done()]
         finally:
             go.set()
-        for future in running:
-            future.result(10)
     assert most == concurrency
+    assert [type(future.exception()) for future in refused] == [OverloadedError]
+    assert [future.exception() for future in futures if future not in refused] == [None] * (concurrency + queue)
 
 
 def test_a_full_queue_refuses_and_frees_its_place_after_a_failure() -> None:

@@ -1,0 +1,54 @@
+"""A file as an event, whatever its name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from eaves.events import decode, encode_binary, encode_structured
+from eaves.sources.files import capture_file, position
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "subject"),
+    [
+        (b"a b.png", "a b.png"),
+        ("ü%20\u2028.png".encode(), "ü%20\ufffd.png"),
+        (b"line\nbreak.png", "line\ufffdbreak.png"),
+        (b"latin\xfc.png", "latin\ufffd.png"),
+    ],
+)
+def test_every_file_name_makes_an_event_that_arrives(name: bytes, subject: str, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(name)
+    path.write_bytes(PNG)
+    event = capture_file(path, site="s")
+    for encode in (encode_binary, encode_structured):
+        assert decode(*encode(event)) == event
+    assert event.subject == subject
+
+
+def test_two_names_that_look_alike_as_subjects_keep_their_own_ids(tmp_path: Path) -> None:
+    events = []
+    for name in (b"\xfc.png", b"\xfd.png"):
+        path = tmp_path / os.fsdecode(name)
+        path.write_bytes(PNG)
+        os.utime(path, ns=(0, 0))
+        events.append(capture_file(path, site="s"))
+    assert events[0].subject == events[1].subject
+    assert events[0].id != events[1].id
+
+
+def test_the_same_file_has_the_same_id_until_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    os.utime(path, ns=(5, 5))
+    first = capture_file(path, site="s")
+    assert capture_file(path, site="s").id == first.id
+    path.write_bytes(PNG + b"x")
+    os.utime(path, ns=(5, 5))
+    assert capture_file(path, site="s").id != first.id
+    assert position("a", mtime_ns=1, size_bytes=2) != position("a", mtime_ns=12, size_bytes=0)
