@@ -18,8 +18,8 @@ LOCKS = {  # lock: what it is made from, and what of that the container image le
     "build.txt": ([], {"rich", "pyyaml", "urllib3", "click", "cloudevents", "numpy", "pillow"}),
     "serve.txt": (["serve"], {"rich", "pyyaml", "urllib3"}),
     "agent.txt": (["sources"], {"rich", "pyyaml"}),
-    "train.txt": (["train", "convert"], set()),
-    "dev.txt": (["serve", "sources", "train", "convert", "cluster", "demo"], set()),
+    "train.txt": (["train", "s3", "convert"], set()),
+    "dev.txt": (["serve", "sources", "train", "s3", "convert", "cluster", "demo"], set()),
 }
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(?: ; [^\\]+)? \\$", re.MULTILINE)
 
