@@ -105,6 +105,7 @@ def _build_manifest(run: Run, staging: Path, graph: Graph, parity: Parity, setti
         outputs=graph.outputs,
         recipe=run.recipe,
         parity=parity,
+        temperature=float(run.metrics().get("temperature", 1.0)),
         opset=settings.opset,
         run_digest=file_digest(run.path / "run.json"),
         toolchain={name: metadata.version(name) for name in TOOLS},

@@ -16,7 +16,7 @@ from eaves.errors import ConversionError
 BACKBONE = "weights/backbone.bin"
 HEAD = "weights/head.bin"
 INLINE_BYTES = 1024
-"""Smaller tensors (shapes, axes, scalars) stay in the graph: optimisers read them."""
+"""Smaller tensors (shapes, axes, scalars) stay in the graph: optimisers read them. A split head's weights never do."""
 ALIGN_BYTES = 4096
 """Offsets on page boundaries let onnxruntime map large tensors instead of copying them.
 
@@ -50,6 +50,7 @@ def write_graph(exported: Path, model: Path, *, split: bool) -> Graph:
     graph.name = "eaves"
     proto.doc_string = graph.doc_string = ""
     _name_batch(graph)
+    _name_weights(graph)
     input_spec, outputs = _interface(graph)
     if split and not any(is_head(tensor.name) for tensor in graph.initializer):
         raise ConversionError("the run's backbone is frozen, but the graph has no weights of a layer named head")
@@ -74,6 +75,27 @@ def _name_batch(graph: onnx.GraphProto) -> None:
                 dim.dim_param = names.setdefault(dim.dim_param, fresh)
 
 
+def _name_weights(graph: onnx.GraphProto) -> None:
+    """Name and order initializers by where they are first used.
+
+    tf2onnx merges equal constants (zeros of two layers, say) and keeps the name of whichever comes first in a set of
+    objects: seen on MobileNet V3, another one at each conversion. Nodes and their order stay.
+    """
+    known = {tensor.name: tensor for tensor in graph.initializer}
+    names: dict[str, str] = {}
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            if name in known:
+                part = "head" if is_head(name) else "backbone"
+                node.input[index] = names.setdefault(name, f"{part}/{len(names):04d}")
+    used = [known[name] for name in names]
+    for tensor in used:
+        tensor.name = names[tensor.name]
+    ordered = [TensorProto.FromString(tensor.SerializeToString()) for tensor in used]
+    del graph.initializer[:]
+    graph.initializer.extend(ordered)
+
+
 def _interface(graph: onnx.GraphProto) -> tuple[TensorSpec, tuple[TensorSpec, ...]]:
     inputs = [_spec(value) for value in graph.input]
     outputs = tuple(sorted((_spec(value) for value in graph.output), key=lambda spec: spec.name))
@@ -91,13 +113,24 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
 
 
 def _move_weights(graph: onnx.GraphProto, folder: Path, *, split: bool) -> None:
-    large = sorted(
-        (tensor for tensor in graph.initializer if tensor.ByteSize() > INLINE_BYTES), key=lambda tensor: tensor.name
+    """Large tensors leave the graph; with a split all weights of the head do, or another head is another graph."""
+    moved = sorted(
+        (tensor for tensor in graph.initializer if _is_large(tensor) or (split and _is_head_weight(tensor))),
+        key=lambda tensor: tensor.name,
     )
     (folder / "weights").mkdir(parents=True)
-    _write_part(large, folder, BACKBONE, lambda name: not (split and is_head(name)))
+    _write_part(moved, folder, BACKBONE, lambda name: not (split and is_head(name)))
     if split:
-        _write_part(large, folder, HEAD, is_head)
+        _write_part(moved, folder, HEAD, is_head)
+
+
+def _is_large(tensor: TensorProto) -> bool:
+    return bool(tensor.ByteSize() > INLINE_BYTES)
+
+
+def _is_head_weight(tensor: TensorProto) -> bool:
+    """Bias and temperature are small; a shape or an axis (integers) is structure and the same for every head."""
+    return is_head(tensor.name) and tensor.data_type == TensorProto.FLOAT
 
 
 def _write_part(tensors: list[TensorProto], folder: Path, location: str, belongs: Callable[[str], bool]) -> None:

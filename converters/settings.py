@@ -19,7 +19,7 @@ class ConvertSettings:
     opset: int = setting(OPSET, "ONNX operator set of the graph; see docs/02-conversion.md.", minimum=13, maximum=18)
     tolerance: float = setting(
         1e-3,
-        "Largest difference of a logit between TensorFlow and onnxruntime; 1e-5 is usual for float32.",
+        "Largest difference of a logit or a probability between TensorFlow and onnxruntime; 1e-5 is usual for float32.",
         minimum=0,
         maximum=1,
     )

@@ -19,6 +19,8 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
     │   └── ParityError                                ... or that answers differently once converted
     ├── SpoolError                 exit 74  HTTP 503   the durable queue can't be read or written
     │   └── SpoolFullError         exit 75  HTTP 429   it has reached its limit
+    ├── StorageError               exit 74  HTTP 503   files, here or at a URI, can't be read or written
+    ├── StoppedError               exit 75  HTTP 503   asked to stop, stopped in good order; starting again goes on from there
     ├── DeliveryError              exit 69  HTTP 503   no usable answer over HTTP
     ├── OverloadedError            exit 75  HTTP 429   more work at once than the bounded queue takes
     └── PlatformError              exit 69  HTTP 503   what runs functions failed
@@ -153,6 +155,20 @@ class SpoolFullError(SpoolError):
 
     exit_code = 75
     http_status = 429
+
+
+class StorageError(EavesError):
+    """Files can't be read or written, on this machine's disk or at a URI."""
+
+    exit_code = 74
+    http_status = 503
+
+
+class StoppedError(EavesError):
+    """Asked to stop and stopped in good order; the same command goes on from there."""
+
+    exit_code = 75
+    http_status = 503
 
 
 class DeliveryError(EavesError):

@@ -31,6 +31,7 @@ TYPE_PREFIX = "dev.eaves."
 IMAGE_CAPTURED = "dev.eaves.image.captured.v1"
 IMAGE_CLASSIFIED = "dev.eaves.image.classified.v1"
 IMAGE_REJECTED = "dev.eaves.image.rejected.v1"
+DATASET_UPDATED = "dev.eaves.dataset.updated.v1"
 REPLY_TYPES = frozenset({IMAGE_CLASSIFIED, IMAGE_REJECTED})
 """Types that only we emit: a function answers them with 202 and nothing, so that no reply can loop."""
 

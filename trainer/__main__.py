@@ -4,45 +4,115 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from eaves import logs
+from eaves.config import Layer
 from eaves.errors import ConfigError, Fault
 from eaves.options import build_settings, report_errors, settings_options
+from trainer.event import TrainingEvent, check_allowed, read_event
+from trainer.lifecycle import stop_on_signals
 from trainer.progress import build_progress
 from trainer.quiet import quieten
+from trainer.run import build_name
 from trainer.settings import DataSettings, TrainSettings
-from trainer.train import ENVIRONMENT, train
+from trainer.share import Share
+from trainer.train import ENVIRONMENT, compute_share, train
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @settings_options(DataSettings, section="data.")
 @settings_options(TrainSettings, section="train.")
 @click.option(
-    "--output", "-o", required=True, type=click.Path(path_type=Path), help="Directory of the run; new or empty."
+    "--output",
+    "-o",
+    required=True,
+    help="Directory or URI of the run; new, empty, unfinished, or holding the run of this same training already.",
 )
 @click.option("--name", help="Name of the model; by default the output's.")
-def main(output: Path, name: str | None, **parameters: Any) -> None:
-    """Train a model on a folder of images per class and leave a run in OUTPUT."""
+@click.option(
+    "--event",
+    "folder",
+    envvar="K_EVENT_PATH",
+    type=click.Path(path_type=Path),
+    help="Folder with a `dataset.updated` event, as JobSink mounts it: it names the data, and the run becomes "
+    "OUTPUT/IDENTITY, the same however often the event comes. [K_EVENT_PATH]",
+)
+@click.option(
+    "--allowed-prefix",
+    "prefixes",
+    multiple=True,
+    envvar="EAVES_DATA_ALLOWED_PREFIXES",
+    help="URI under which an event may name data; repeatable. [EAVES_DATA_ALLOWED_PREFIXES, separated by spaces]",
+)
+@click.option(
+    "--work",
+    envvar="EAVES_WORK",
+    type=click.Path(path_type=Path),
+    help="Local folder for downloads and for building a run that goes to a URI; it may be removed at any time. By "
+    "default .cache beside a local run, ~/.cache/eaves for one at a URI. [EAVES_WORK]",
+)
+def main(
+    output: str, work: Path | None, name: str | None, folder: Path | None, prefixes: tuple[str, ...], **parameters: Any
+) -> None:
+    """Train a model on labelled images and leave a run in OUTPUT."""
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     logs.configure()
     quieten()
-    run = train(*_settings(parameters), output, name=name, progress=build_progress(sys.stderr))
+    event = _event(folder, prefixes, parameters)
+    if event:
+        name, output = name or build_name(Path(output).name), f"{output.rstrip('/')}/{event.identity}"
+    sections, share, progress = _settings(parameters, prefixes), _share(os.environ), build_progress(sys.stderr)
+    with stop_on_signals() as stop:
+        if share is not None and share.index:
+            compute_share(*sections, output, share=share, progress=progress, cache=work, stop=stop)
+            return
+        run = train(*sections, output, name=name, progress=progress, cache=work, stop=stop, share=share)
     low, high = run.metrics()["val_accuracy_interval_95"]
-    click.echo(f"{run.path}: {run.name} {run.version}, val accuracy {run.val_accuracy:.3f} ({low:.3f} to {high:.3f})")
+    click.echo(f"{output}: {run.name} {run.version}, val accuracy {run.val_accuracy:.3f} ({low:.3f} to {high:.3f})")
 
 
-def _settings(parameters: dict[str, Any]) -> tuple[DataSettings, TrainSettings]:
+def _share(environ: Mapping[str, str]) -> Share | None:
+    """Which pod of an Indexed Job this is; None: it is alone.
+
+    Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/#completion-mode. Kubernetes sets
+    JOB_COMPLETION_INDEX; JOB_COMPLETIONS is the Job's own `env`, the same number as its `completions`.
+    """
+    index, count = environ.get("JOB_COMPLETION_INDEX"), environ.get("JOB_COMPLETIONS")
+    if index is None or count == "1":
+        return None
+    if count is None or not count.isdecimal() or not index.isdecimal() or int(index) >= int(count):
+        message = f"must be the Job's completions, above JOB_COMPLETION_INDEX {index} (got {count!r})"
+        raise ConfigError([Fault(origin="environment variable JOB_COMPLETIONS", path="", message=message)])
+    return Share(index=int(index), count=int(count))
+
+
+def _event(folder: Path | None, prefixes: tuple[str, ...], parameters: dict[str, Any]) -> TrainingEvent | None:
+    """The event, if there is one; the data that it names become the path in `parameters`."""
+    if folder is None:
+        return None
+    if parameters["path"] is not None:
+        fault = Fault(origin="--event", path="", message=f"names the data, and so does --path {parameters['path']}")
+        raise ConfigError([fault], hint="leave out one of the two (--event is also set by K_EVENT_PATH)")
+    event = read_event(folder)
+    check_allowed(event.dataset, prefixes)
+    parameters["path"] = event.dataset
+    return event
+
+
+def _settings(parameters: dict[str, Any], prefixes: tuple[str, ...]) -> tuple[DataSettings, TrainSettings]:
     """Both sections, or the faults of both together."""
+    listed = {"data.": [Layer(origin="--allowed-prefix", values={"allowed_prefixes": list(prefixes)})], "train.": []}
     faults: list[Fault] = []
     built: list[Any] = []
     for cls, section in ((DataSettings, "data."), (TrainSettings, "train.")):
         try:
-            built.append(build_settings(cls, parameters, section=section))
+            built.append(build_settings(cls, parameters, *listed[section], section=section))
         except ConfigError as error:
             faults.extend(error.faults)
     if faults:

@@ -1,7 +1,8 @@
-"""A folder per class > labelled examples, split into training and validation.
+"""Labelled images, wherever they are > examples in local files, checked and split into training and validation.
 
 The split is by content: sha256 of the file decides, so an image stays on its side when others come and go, when it is
-renamed, and on every machine. A folder that holds exactly `train` and `val` is a split already and is taken as such.
+renamed, and on every machine. Nearly identical pictures go together, by the smallest digest among them: a held-out twin
+of a training image would measure memory. A split that the data declare is taken as it is, and such twins are reported.
 """
 
 from __future__ import annotations
@@ -9,17 +10,27 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from eaves.errors import DatasetError
-from eaves.media import SUFFIXES
+from eaves.media import UNKNOWN, sniff
+from trainer.data import archive, copies, manifest, remote
+from trainer.data.folder import load_folder
+from trainer.data.listing import DataFault, Entry, Listing, Split, check_labels
+from trainer.data.manifest import load_manifest
 from trainer.progress import Progress, Silent
+from trainer.settings import DataSettings
+from trainer.storage import is_uri
 
-Split = Literal["train", "val"]
-DECLARED = ("train", "val")
+__all__ = ["DataFault", "Dataset", "Example", "Split", "load_dataset", "scan", "side_of"]
+
+IMBALANCED = 1.5
+"""Largest class over smallest, above which `balance: auto` weights: below, weights change less than the seed does."""
+_MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".tif": "image/tiff"}
+_CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,23 +51,17 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DataFault:
-    """A file that is not trained on, and why."""
-
-    file: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """Labelled, split examples.
 
     Attributes:
-        root: The folder they are in.
+        root: The local folder they are in.
         labels: Class names, sorted; an example's label is an index into them.
         examples: In order of class and path.
-        faults: Files left out.
-        declared: Whether the split is the folder's own.
+        faults: What was found wrong: files left out, and some that are `used` all the same.
+        declared: Whether the split is the data's own.
+        groups: Sets of nearly identical pictures.
+        balance: `auto` or `none`: whether `class_weights` makes up for unequal classes.
     """
 
     root: Path
@@ -64,11 +69,30 @@ class Dataset:
     examples: tuple[Example, ...]
     faults: tuple[DataFault, ...]
     declared: bool
+    groups: int = 0
+    balance: str = "auto"
 
     def counts(self, split: Split) -> dict[str, int]:
         """Class name to number of examples on one side."""
         count = Counter(example.label for example in self.examples if example.split == split)
         return {name: count[index] for index, name in enumerate(self.labels)}
+
+    def imbalance(self) -> float:
+        """Training images of the largest class per one of the smallest."""
+        counts = self.counts("train").values()
+        return max(counts) / min(counts)
+
+    def class_weights(self) -> dict[int, float]:
+        """Label to the weight of its training images in the loss; their mean over the training images is 1.
+
+        Every class weighs the same in total when `balance` is `auto` and the classes are unequal; else all are 1.
+
+        Source: King and Zeng, "Logistic Regression in Rare Events Data" (2001), section 4.2; scikit-learn's `balanced`.
+        """
+        counts = list(self.counts("train").values())
+        if self.balance == "none" or self.imbalance() <= IMBALANCED:
+            return dict.fromkeys(range(len(counts)), 1.0)
+        return {label: sum(counts) / (len(counts) * count) for label, count in enumerate(counts)}
 
     def digest(self) -> str:
         """sha256 of what is trained on: contents, labels and sides, but no file names. Hex."""
@@ -83,17 +107,49 @@ class Dataset:
         """
         gone = {fault.file for fault in faults}
         kept = tuple(item for item in self.examples if str(item.path.relative_to(self.root)) not in gone)
-        left = replace(self, examples=kept, faults=(*self.faults, *faults))
+        before = tuple(fault for fault in self.faults if not (fault.used and fault.file in gone))
+        left = replace(self, examples=kept, faults=(*before, *faults))
         _check_sides(left)
         return left
 
 
-def scan(path: Path, *, val_fraction: float, seed: int = 0, progress: Progress | None = None) -> Dataset:
-    """Find, hash, check and split the images under `path`.
+def load_dataset(
+    data: DataSettings, *, val_fraction: float, seed: int, cache: Path, progress: Progress | None = None
+) -> Dataset:
+    """The dataset that the settings name, downloaded and unpacked into `cache` as far as it isn't there already.
 
     Args:
-        path: A folder per class, or `train` and `val`, each a folder per class.
-        val_fraction: Share held out when the folder declares no split.
+        data: Where the images are.
+        val_fraction: Share held out when the data declare no split.
+        seed: Another seed, another split.
+        cache: A local folder, kept between runs; the examples' files may be in it.
+        progress: Told how far it is.
+
+    Raises:
+        DatasetError: As `scan`; nothing at the URI; an archive that isn't safe.
+        StorageError: A URI that can't be reached, a full disk.
+    """
+    progress, place = progress or Silent(), str(data.path)
+    faults: tuple[DataFault, ...] = ()
+    if place.startswith("file://"):
+        place = place.removeprefix("file://")
+    if is_uri(place):
+        found = remote.mirror(place, cache / "remote", progress)
+        path, faults = found.path, found.faults
+    else:
+        path = Path(place)
+    if path.name.lower().endswith(archive.SUFFIXES) and not path.is_dir():
+        path = archive.unpack_once(path, cache / "unpacked", limit_bytes=int(data.unpacked_gb * 1e9))
+    dataset = scan(path, val_fraction=val_fraction, seed=seed, progress=progress)
+    return replace(dataset, faults=(*faults, *dataset.faults), balance=data.balance)
+
+
+def scan(path: Path, *, val_fraction: float, seed: int = 0, progress: Progress | None = None) -> Dataset:
+    """Find, hash, check and split the images of a local folder or manifest.
+
+    Args:
+        path: A folder per class; `train` and `val`, each a folder per class; or a CSV or JSONL manifest.
+        val_fraction: Share held out when the data declare no split.
         seed: Another seed, another split.
         progress: Told about every file read.
 
@@ -101,26 +157,29 @@ def scan(path: Path, *, val_fraction: float, seed: int = 0, progress: Progress |
         DatasetError: No images, fewer than two classes, an empty class, one image in two classes, nothing to validate
             on.
     """
-    declared = _is_declared(path)
-    found, faults = _find(path, declared)
-    labels = _labels(path, found, declared)
-    examples: dict[str, Example] = {}
-    with (progress or Silent()).phase("Hashing images", len(found)) as step:
-        for side, name, file in found:
-            step()
-            relative = str(file.relative_to(path))
-            try:
-                digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            except OSError as error:
-                faults.append(DataFault(file=relative, reason=f"can't be read: {error.strerror}"))
-                continue
-            split = side or side_of(digest, val_fraction, seed)
-            example = Example(path=file, label=labels.index(name), digest=digest, split=split)
-            known = examples.setdefault(digest, example)
-            if known is not example:
-                faults.append(_duplicate(path, labels, known, example))
-    ordered = tuple(sorted(examples.values(), key=lambda item: (item.label, str(item.path))))
-    dataset = Dataset(root=path, labels=labels, examples=ordered, faults=tuple(faults), declared=declared)
+    is_manifest = path.name.lower().endswith(manifest.SUFFIXES) and not path.is_dir()
+    listing = load_manifest(path) if is_manifest else load_folder(path)
+    check_labels(listing)
+    faults = list(listing.faults)
+    seen = _read_all(listing, faults, progress or Silent())
+    first = _first_of_each(listing, seen, faults)
+    groups = copies.find_groups([item.look for item in first])
+    smallest = {position: min(first[member].digest for member in group) for group in groups for position in group}
+    examples = []
+    for position, item in enumerate(first):
+        split = item.entry.split or side_of(smallest.get(position, item.digest), val_fraction, seed)
+        label = listing.labels.index(item.entry.label)
+        examples.append(Example(path=item.entry.path, label=label, digest=item.digest, split=split))
+    for group in groups:
+        faults.extend(_near_faults(listing, [examples[position] for position in group]))
+    dataset = Dataset(
+        root=listing.root,
+        labels=listing.labels,
+        examples=tuple(sorted(examples, key=lambda item: (item.label, str(item.path)))),
+        faults=tuple(faults),
+        declared=listing.declared,
+        groups=len(groups),
+    )
     _check_sides(dataset)
     return dataset
 
@@ -137,80 +196,86 @@ def side_of(digest: str, val_fraction: float, seed: int) -> Split:
     return "val" if number / 2**64 < val_fraction else "train"
 
 
-def _folders(path: Path) -> list[Path]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """An image's file once it has been read."""
+
+    entry: Entry
+    digest: str
+    media_type: str
+    look: copies.Look | None
+
+
+def _read_all(listing: Listing, faults: list[DataFault], progress: Progress) -> Iterator[_Seen]:
+    """Read every file once, in order, on every CPU; Pillow lets go of the interpreter's lock."""
+    with (
+        progress.phase("Hashing images", len(listing.entries)) as step,
+        ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
+    ):
+        for start in range(0, len(listing.entries), _CHUNK):
+            chunk = listing.entries[start : start + _CHUNK]
+            for entry, seen in zip(chunk, pool.map(_read, chunk), strict=True):
+                step()
+                name = _name(listing, entry.path)
+                if isinstance(seen, str):
+                    faults.append(DataFault(file=name, reason=seen))
+                    continue
+                expected = _MEDIA_TYPES.get(entry.path.suffix.lower(), f"image/{entry.path.suffix[1:].lower()}")
+                if seen.media_type not in (UNKNOWN, expected):
+                    reason = f"its bytes are {seen.media_type}, whatever its name ends in"
+                    faults.append(DataFault(file=name, reason=reason, used=True))
+                yield seen
+
+
+def _read(entry: Entry) -> _Seen | str:
+    """A file, or why it can't be used."""
     try:
-        return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        data = entry.path.read_bytes()
     except OSError as error:
-        hint = "name a folder with one subfolder of images per class"
-        raise DatasetError(f"can't read the folder {path}: {error.strerror}", hint=hint) from error
+        return f"can't be read: {error.strerror}"
+    if not data:
+        return "it is empty (0 bytes)"
+    digest = hashlib.sha256(data).hexdigest()
+    return _Seen(entry=entry, digest=digest, media_type=sniff(data), look=copies.look(data))
 
 
-def _is_declared(path: Path) -> bool:
-    names = [folder.name for folder in _folders(path)]
-    if not set(DECLARED) <= set(names) or not any(_folders(path / name) for name in DECLARED):
-        return False
-    others = [name for name in names if name not in DECLARED]
-    if others:
-        message = f"{path} holds train and val, each a folder per class, beside {', '.join(others)}"
-        raise DatasetError(message, hint="leave only train and val, or only one folder per class")
-    return True
+def _first_of_each(listing: Listing, seen: Iterator[_Seen], faults: list[DataFault]) -> list[_Seen]:
+    """One file of each content.
+
+    Raises:
+        DatasetError: The same picture in two classes.
+    """
+    known: dict[str, _Seen] = {}
+    for item in seen:
+        first = known.setdefault(item.digest, item)
+        if first is item:
+            continue
+        names = [_name(listing, each.entry.path) for each in (first, item)]
+        # The same broken bytes in two classes (an error page saved as .jpg) say nothing about the labels.
+        if first.entry.label != item.entry.label and item.media_type != UNKNOWN:
+            raise DatasetError(
+                f"the same image is in two classes: {names[0]} and {names[1]}",
+                hint=f"remove it from {first.entry.label} or from {item.entry.label}",
+            )
+        faults.append(DataFault(file=names[1], reason=f"same bytes as {names[0]}"))
+    return list(known.values())
 
 
-def _find(path: Path, declared: bool) -> tuple[list[tuple[Split | None, str, Path]], list[DataFault]]:
-    """(declared side, class, file) of every image; validation first, so that of a copy on both sides that one stays."""
-    sides: list[tuple[Split | None, Path]] = (
-        [("val", path / "val"), ("train", path / "train")] if declared else [(None, path)]
-    )
-    found: list[tuple[Split | None, str, Path]] = []
-    faults = []
-    for side, folder in sides:
-        for kind in _folders(folder):
-            for file in _files(kind):
-                if file.suffix.lower() in SUFFIXES:
-                    found.append((side, kind.name, file))
-                else:
-                    reason = f"its name does not end in {', '.join(SUFFIXES)}"
-                    faults.append(DataFault(file=str(file.relative_to(path)), reason=reason))
-    return found, faults
+def _near_faults(listing: Listing, group: Sequence[Example]) -> Iterator[DataFault]:
+    """Twins that are on both sides of a declared split, or in two classes: used, but somebody should look."""
+    held = next((item for item in group if item.split == "val"), None)
+    for item in group:
+        if held and item.split == "train":
+            reason = f"nearly the same picture as {_name(listing, held.path)}, which is held out"
+        elif item.label != group[0].label:
+            reason = f"nearly the same picture as {_name(listing, group[0].path)}, which is in another class"
+        else:
+            continue
+        yield DataFault(file=_name(listing, item.path), reason=reason, used=True)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(where, name) for name in sorted(names) if not name.startswith("."))
-
-
-def _labels(path: Path, found: Collection[tuple[Split | None, str, Path]], declared: bool) -> tuple[str, ...]:
-    if not found:
-        raise DatasetError(
-            f"no images under {path}", hint=f"put {'/'.join(SUFFIXES)} files into one subfolder per class"
-        )
-    labels = tuple(folder.name for folder in _folders(path / "train" if declared else path))
-    if len(labels) < 2:
-        raise DatasetError(f"only one class under {path}: {', '.join(labels)}", hint="add a second subfolder of images")
-    strangers = {name for _, name, _ in found} - set(labels)
-    unfit = [name for name in labels if not name.isprintable()]
-    if unfit:
-        raise DatasetError(f"not the name of a class: {unfit[0]!r}", hint="rename the folder, with printable letters")
-    if strangers:
-        raise DatasetError(
-            f"classes in val that are not in train: {', '.join(sorted(strangers))}",
-            hint=f"add them to {path / 'train'}",
-        )
-    for name in labels:
-        if not any(kind == name for _, kind, _ in found):
-            raise DatasetError(f"the class {name} has no images", hint=f"add some to it, or remove the folder {name}")
-    return labels
-
-
-def _duplicate(path: Path, labels: tuple[str, ...], known: Example, example: Example) -> DataFault:
-    first, second = known.path.relative_to(path), example.path.relative_to(path)
-    if known.label != example.label:
-        raise DatasetError(
-            f"the same image is in two classes: {first} and {second}",
-            hint=f"remove it from {labels[known.label]} or from {labels[example.label]}",
-        )
-    return DataFault(file=str(second), reason=f"same bytes as {first}")
+def _name(listing: Listing, path: Path) -> str:
+    return path.relative_to(listing.root).as_posix()
 
 
 def _check_sides(dataset: Dataset) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainer.calibration import calibrate
+
 Z_95 = 1.959964
 """Two-sided 95 % quantile of the normal distribution."""
 
@@ -24,6 +26,17 @@ def wilson(successes: int, total: int, z: float = Z_95) -> tuple[float, float]:
     centre = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * math.sqrt(share * (1 - share) / total + spread / (4 * total))
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def measure(truth: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], labels: Sequence[str]) -> dict[str, Any]:
+    """Everything that metrics.json says about the model: `summarise`, and what calibration did.
+
+    Args:
+        truth: (N,) label of every held-out image.
+        logits: (N, classes) the model's answers to them.
+        labels: Class names.
+    """
+    return summarise(truth, np.argmax(logits, axis=1), labels) | calibrate(logits, truth).to_dict()
 
 
 def summarise(truth: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], labels: Sequence[str]) -> dict[str, Any]:
@@ -44,13 +57,22 @@ def summarise(truth: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], la
         "labels": list(labels),
         "confusion": confusion.tolist(),  # rows: truth, columns: prediction
         "per_class": {
-            name: {
-                "images": int(confusion[index].sum()),
-                "precision": _share(int(confusion[index, index]), int(confusion[:, index].sum())),
-                "recall": _share(int(confusion[index, index]), int(confusion[index].sum())),
-            }
+            name: _class_figures(int(confusion[index, index]), confusion[index], confusion[:, index])
             for index, name in enumerate(labels)
         },
+    }
+
+
+def _class_figures(right: int, row: npt.NDArray[np.int64], column: npt.NDArray[np.int64]) -> dict[str, Any]:
+    images, predicted = int(row.sum()), int(column.sum())
+    return {
+        "images": images,
+        "predicted": predicted,
+        "right": right,
+        "precision": _share(right, predicted),
+        "precision_interval_95": list(wilson(right, predicted)),
+        "recall": _share(right, images),
+        "recall_interval_95": list(wilson(right, images)),
     }
 
 

@@ -1,8 +1,8 @@
 """Architecture > Keras model > SavedModel.
 
-The graph, by layer name: `image` uint8 > `scaling` > `backbone` > `head` (a Dense) = `logits` > `probabilities`.
-Converters split weights by name: what isn't under `head` is backbone. Scaling is in the graph so that bytes, not
-floats, cross every boundary.
+The graph, by layer name: `image` uint8 > `scaling` > `backbone` > `head` (a Dense) = `logits` > `head_temperature` >
+`probabilities`. Converters split weights by name: what isn't under `head` or `head_...` is backbone. Scaling is in the
+graph so that bytes, not floats, cross every boundary.
 """
 
 from __future__ import annotations
@@ -37,8 +37,27 @@ def build_model(settings: TrainSettings, recipe: Recipe, classes: int) -> Any:
     image = keras.Input((recipe.height, recipe.width, 3), dtype="uint8", name="image")
     scaled = keras.layers.Rescaling(recipe.multiply, recipe.add, name="scaling")(image)
     logits = keras.layers.Dense(classes, name="head")(backbone(scaled))
-    probabilities = keras.layers.Softmax(name="probabilities")(logits)
-    return keras.Model(image, {"logits": logits, "probabilities": probabilities}, name=settings.arch)
+    temperature = _build_temperature()
+    probabilities = keras.layers.Softmax(name="probabilities")(temperature(logits))
+    model = keras.Model(image, {"logits": logits, "probabilities": probabilities}, name=settings.arch)
+    set_temperature(model, 1.0)
+    return model
+
+
+def set_temperature(model: Any, temperature: float) -> None:
+    """Make the probabilities softmax(logits / temperature); the logits stay as they are."""
+    layer = model.get_layer("head_temperature")
+    # A division by exactly 1 is optimised away on conversion: the graph would differ from every other head's.
+    exact = np.float32(temperature)
+    divisor = np.nextafter(exact, np.float32(2)) if exact == 1 else exact
+    mean, variance, count = layer.get_weights()
+    layer.set_weights([np.zeros_like(mean), np.full_like(variance, divisor**2), count])
+    layer.finalize_state()
+
+
+def accelerators() -> list[str]:
+    """Names of the devices besides the CPU that TensorFlow sees."""
+    return [device.name for device in tf.config.list_physical_devices() if device.device_type != "CPU"]
 
 
 def backbone_digest(model: Any) -> str:
@@ -66,6 +85,16 @@ def save_saved_model(model: Any, path: Path) -> None:
     spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="image")
     serve = tf.function(lambda image: model(image, training=False), input_signature=[spec])
     tf.saved_model.save(module, str(path), signatures={"serving_default": serve})
+
+
+def _build_temperature() -> Any:
+    """Divides the logits of class i by the square root of weight i, though all are T squared.
+
+    A vector stays a weight of the head through conversion, where a scalar would be folded into the graph, and each new
+    head would change the graph's bytes. Normalization is the layer of Keras's own that divides by weights without an
+    epsilon, so model.keras opens without our code; EinsumDense would too, but tf2onnx names its parts after addresses.
+    """
+    return keras.layers.Normalization(name="head_temperature")
 
 
 def _build_backbone(settings: TrainSettings, size: int) -> Any:

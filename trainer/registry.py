@@ -33,6 +33,7 @@ class Architecture:
         file_scale: (multiply, add) that weights from a file are taken to want.
         epochs: When everything is trained.
         learning_rate: Peak, when everything is trained.
+        cut: Layer above which fine-tuning trains; everything above sees the image only through its output. Empty: none.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Architecture:
     file_scale: tuple[float, float]
     epochs: int
     learning_rate: float
+    cut: str
 
 
 def _build_inception_v3(weights: str | None, size: int) -> Any:
@@ -95,6 +97,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             file_scale=UNIT,
             epochs=20,
             learning_rate=1e-4,
+            cut="mixed7",
         ),
         Architecture(
             name="mobilenet_v3_small",
@@ -106,6 +109,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             file_scale=SYMMETRIC,
             epochs=20,
             learning_rate=1e-4,
+            cut="expanded_conv_7_add",
         ),
         Architecture(
             name="small_cnn",
@@ -117,6 +121,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             file_scale=UNIT,
             epochs=12,
             learning_rate=2e-3,
+            cut="",
         ),
     )
 }

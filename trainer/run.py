@@ -11,7 +11,8 @@
     samples.json    sample > label, sha256
     run.json        written last: what this is, made from what, and the digest of every file above
 
-A run is written into a hidden sibling directory, synced to disk and renamed into place. It exists when `run.json` does.
+A run is written into a hidden sibling directory (`.NAME.unfinished/run`), synced to disk and renamed into place. It
+exists when `run.json` does. Until then its checkpoints lie beside it, in `.NAME.unfinished/checkpoints`.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ from typing import Any
 
 from eaves.errors import ArtifactError, RunError
 from eaves.recipe import Recipe, parse_recipe
+from trainer.storage import sync
 
 SCHEMA_VERSION = 1
 MANIFEST = "run.json"
+WORK, CHECKPOINTS = "run", "checkpoints"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +58,11 @@ class Run:
         dataset: Digest, split and counts of what it was trained on.
         data_faults: Files left out, each with its `file` and `reason`.
         val_accuracy: On the held-out images.
-        versions: Of Python and of the libraries that made it.
+        versions: Of Python and of every distribution that was installed.
         files: Relative path to `sha256` and `size_bytes`, of everything but run.json.
+        fingerprint: sha256 of settings and data: two runs that share it are the same training.
+        code: sha256 over the modules that made it.
+        hardware: What it was made on.
         schema_version: Of this meaning of these fields.
     """
 
@@ -76,6 +82,9 @@ class Run:
     val_accuracy: float
     versions: Mapping[str, str]
     files: Mapping[str, Mapping[str, Any]]
+    fingerprint: str = ""
+    code: str = ""
+    hardware: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = field(default=SCHEMA_VERSION)
 
     @property
@@ -147,22 +156,33 @@ def write_json(path: Path, values: Any) -> None:
     path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
+def check_output(output: Path) -> None:
+    """Before any work: the output is free, or holds a run (perhaps this one).
+
+    Raises:
+        RunError: When it holds something else.
+    """
+    if output.exists() and not (output / MANIFEST).is_file() and (not output.is_dir() or any(output.iterdir())):
+        raise RunError(f"{output} exists and holds something else", hint="name another output, or remove it")
+
+
 @contextmanager
 def new_run(output: Path) -> Iterator[Path]:
     """A directory to fill beside `output`; `finish` makes it the run, anything else removes it.
 
-    What a killed process left behind is cleared away.
+    It is `.NAME.unfinished/run`. Beside it, `checkpoints` stays as long as there is no run; what else a killed process
+    left behind is cleared away.
 
     Raises:
         RunError: When `output` holds something, or another process is writing it.
     """
     output = output.absolute()
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        what = "a run" if (output / MANIFEST).is_file() else "something else"
-        raise RunError(f"{output} exists and holds {what}", hint="name another output, or remove it")
-    work = output.parent / f".{output.name}.unfinished"
-    work.mkdir(parents=True, exist_ok=True)
-    lock = os.open(work, os.O_RDONLY)
+    check_output(output)
+    if (output / MANIFEST).is_file():
+        raise RunError(f"{output} exists and holds a run", hint="name another output, or remove it")
+    place = output.parent / f".{output.name}.unfinished"
+    place.mkdir(parents=True, exist_ok=True)
+    lock = os.open(place, os.O_RDONLY)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -170,14 +190,24 @@ def new_run(output: Path) -> Iterator[Path]:
             raise RunError(
                 f"another process is writing {output}", hint="wait for it, or name another output"
             ) from error
-        _empty(work)
+        _clear(place)
+        work = place / WORK
+        work.mkdir()
         try:
             yield work
         finally:
-            if work.exists():
-                shutil.rmtree(work)
+            _clear(place)
+            if output.exists() and (output / MANIFEST).is_file():
+                shutil.rmtree(place)
+            elif not any(place.iterdir()):
+                place.rmdir()
     finally:
         os.close(lock)
+
+
+def checkpoints_of(work: Path) -> Path:
+    """Where the checkpoints of the run in `work` are, which outlive a killed process."""
+    return work.parent / CHECKPOINTS
 
 
 def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
@@ -204,10 +234,10 @@ def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
     }
     _sync(work)
     write_json(work / MANIFEST, values)
-    _sync_one(work / MANIFEST)
-    _sync_one(work)
+    sync(work / MANIFEST)
+    sync(work)
     work.rename(output)
-    _sync_one(output.absolute().parent)
+    sync(output.absolute().parent)
     return _parse_run(output, values)
 
 
@@ -218,15 +248,19 @@ def build_name(text: str) -> str:
 
 
 def _parse_run(path: Path, values: Mapping[str, Any]) -> Run:
-    known = {item.name: values[item.name] for item in fields(Run) if item.name != "path"}
+    later = ("fingerprint", "code", "hardware")  # runs of before don't have them
+    known = {item.name: values[item.name] for item in fields(Run) if item.name not in ("path", *later)}
+    known |= {name: values[name] for name in later if name in values}
     known |= {"labels": tuple(known["labels"]), "data_faults": tuple(known["data_faults"])}
     return Run(path=path, **{**known, "recipe": parse_recipe(known["recipe"])})
 
 
-def _empty(folder: Path) -> None:
-    for entry in folder.iterdir():
+def _clear(place: Path) -> None:
+    """Remove what an unfinished run left but its checkpoints."""
+    for entry in place.iterdir():
         if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
+            if entry.name != CHECKPOINTS:
+                shutil.rmtree(entry)
         else:
             entry.unlink()
 
@@ -238,12 +272,4 @@ def _sha256(file: Path) -> str:
 
 def _sync(folder: Path) -> None:
     for entry in [*folder.rglob("*"), folder]:
-        _sync_one(entry)
-
-
-def _sync_one(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync(entry)

@@ -2,142 +2,179 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
+import logging
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
-from importlib import metadata
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from trainer import metrics, pixels, samples
-from trainer.dataset import Dataset, scan
+from eaves.errors import ConfigError, Fault
+from trainer import metrics, pixels, records
+from trainer.checkpoint import Checkpoints, Identity
+from trainer.dataset import Dataset, load_dataset
+from trainer.lifecycle import Stoppable
+from trainer.place import Place, build_place
 from trainer.progress import Progress, Silent
 from trainer.quiet import native_stderr
-from trainer.run import Run, build_name, finish, new_run, write_json
+from trainer.run import Run, build_name, finish, new_run
 from trainer.settings import DataSettings, TrainSettings
+from trainer.share import PassDoneError, Share
 
 if TYPE_CHECKING:
-    from trainer.fit import Fitted
+    from trainer.task import Task
 
 ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
 """What the entry point of a process that trains sets before this module's `train` imports TensorFlow."""
-LIBRARIES = ("tensorflow", "keras", "numpy", "pillow")
+
+_logger = logging.getLogger(__name__)
 
 
 def train(
     data: DataSettings,
     settings: TrainSettings,
-    output: Path,
+    output: str | Path,
     *,
     name: str | None = None,
     progress: Progress | None = None,
+    cache: Path | None = None,
+    stop: threading.Event | None = None,
+    share: Share | None = None,
 ) -> Run:
-    """Train a model and leave a run.
+    """Train a model and leave a run; go on from where a killed process of the same training left off.
 
     Args:
         data: Where the images are.
         settings: How to train.
-        output: The run's directory; it must not exist yet, or be empty.
+        output: The run's directory or URI; it must not exist yet, be empty, or hold the run of this same training,
+            which is then returned.
         name: Of the model; None: made from the output's name.
         progress: Told how far it is.
+        cache: Local folder for what may be used again; None: `.cache` beside a local run, else `~/.cache/eaves`.
+        stop: Once it is set, training leaves a checkpoint and stops.
+        share: Which pod of an Indexed Job this is, index 0; None: the only process.
+
+    Returns:
+        run: Of a URI, a local copy.
 
     Raises:
-        DatasetError: No usable images.
+        DatasetError: No usable images, or others than those of the unfinished run there.
         RunError: The output is taken.
-        ConfigError: Weights that can't be loaded.
+        ConfigError: Weights that can't be loaded, or settings that differ from those of the unfinished run there.
+        StorageError: A URI or the disk can't be read or written.
+        StoppedError: `stop` was set.
     """
-    progress, clock, recipe = progress or Silent(), _Clock(), settings.recipe()
-    with new_run(output) as work, ExitStack() as stack:
-        with clock.phase("hash"):
-            dataset = scan(data.path, val_fraction=settings.val_fraction, seed=settings.seed, progress=progress)
-        with clock.phase("decode"):
-            decoded = stack.enter_context(pixels.decode(dataset, recipe, progress))
-        with clock.phase("import_tensorflow"), native_stderr():
-            from trainer import fit
-            from trainer import model as models
-        with clock.phase("build"), native_stderr():
-            model = models.build_model(settings, recipe, len(dataset.labels))
-        with clock.phase("fit"):
-            fitted = (fit.fit_head if settings.frozen else fit.fit_full)(model, decoded, settings, progress)
-        with clock.phase("save"):
-            models.save_saved_model(model, work / "model")
-            models.save_keras(model, work / "model.keras")
-        _write_records(work, data, settings, decoded, fitted, clock)
-        weights = _describe_weights(settings) | {"backbone_sha256": models.backbone_digest(model)}
-        measured = _measure(decoded, fitted)
-        return finish(
-            work, output, _describe(name or build_name(output.name), settings, decoded.dataset, weights, measured)
+    stop, place, clock = stop or threading.Event(), build_place(output, cache), records.Clock()
+    progress = Stoppable(progress or Silent(), stop)
+    with clock.phase("hash"):
+        dataset, identity = _load(data, settings, place, progress)
+    if (done := place.find(identity.fingerprint)) is not None:
+        _logger.info("%s is already trained: the same settings and data", output)
+        return done
+    with new_run(place.local) as work:
+        store = place.checkpoints(work)
+        checkpoints = Checkpoints(store, identity, interval_s=settings.checkpoint_s, stop=stop)
+        with _open_task(dataset, settings, place, progress, clock, share=share, checkpoints=checkpoints) as task:
+            run = _train(task, work, place, data, identity, name or build_name(place.local.name), clock)
+    place.finish(run)
+    return run
+
+
+def compute_share(
+    data: DataSettings,
+    settings: TrainSettings,
+    output: str | Path,
+    *,
+    share: Share,
+    progress: Progress | None = None,
+    cache: Path | None = None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Compute the features of one pod's share of the images, for index 0 to train on; nothing when the run exists.
+
+    Args:
+        data: As index 0's.
+        settings: As index 0's.
+        output: As index 0's, a URI.
+        share: Which pod this is.
+        progress: Told how far it is.
+        cache: Local folder for what may be used again.
+        stop: Once it is set, it stops.
+
+    Raises:
+        EavesError: As `train`.
+    """
+    place = build_place(output, cache)
+    progress = Stoppable(progress or Silent(), stop or threading.Event())
+    dataset, identity = _load(data, settings, place, progress)
+    if place.find(identity.fingerprint) is not None:
+        return
+    with _open_task(dataset, settings, place, progress, records.Clock(), share=share) as task, suppress(PassDoneError):
+        from trainer import fit
+
+        fit.fit(task)
+
+
+def _load(data: DataSettings, settings: TrainSettings, place: Place, progress: Progress) -> tuple[Dataset, Identity]:
+    dataset = load_dataset(
+        data, val_fraction=settings.val_fraction, seed=settings.seed, cache=place.cache, progress=progress
+    )
+    return dataset, records.build_identity(data, settings, dataset)
+
+
+@contextmanager
+def _open_task(
+    dataset: Dataset,
+    settings: TrainSettings,
+    place: Place,
+    progress: Progress,
+    clock: records.Clock,
+    *,
+    share: Share | None,
+    checkpoints: Checkpoints | None = None,
+) -> Iterator[Task]:
+    """Decoded pixels and a built model."""
+    if share is not None and place.uri is None:
+        fault = Fault(origin="training", path="output", message="must be a URI that all pods of an Indexed Job see")
+        raise ConfigError([fault], hint="use --output s3://BUCKET/NAME")
+    recipe = settings.recipe()
+    features = place.features(settings.cache, shared=share is not None)
+    with clock.phase("import_tensorflow"), native_stderr():
+        from trainer import model as models
+        from trainer.task import Task
+    with clock.phase("build"), native_stderr():
+        model = models.build_model(settings, recipe, len(dataset.labels))
+    with pixels.decode(dataset, recipe, progress) as decoded:
+        yield Task(
+            model=model,
+            backbone_sha256=models.backbone_digest(model),
+            decoded=decoded,
+            settings=settings,
+            progress=progress,
+            features=features,
+            checkpoints=checkpoints,
+            share=share,
         )
 
 
-class _Clock:
-    """Seconds per phase."""
+def _train(
+    task: Task, work: Path, place: Place, data: DataSettings, identity: Identity, name: str, clock: records.Clock
+) -> Run:
+    from trainer import fit
+    from trainer import model as models
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        started = monotonic()
-        yield
-        self.seconds[name] = round(monotonic() - started, 2)
-
-
-def _measure(decoded: pixels.Decoded, fitted: Fitted) -> dict[str, Any]:
-    truth = decoded.labels[decoded.rows("val")]
-    return metrics.summarise(truth, np.argmax(fitted.val_logits, axis=1), decoded.dataset.labels)
-
-
-def _write_records(
-    work: Path, data: DataSettings, settings: TrainSettings, decoded: pixels.Decoded, fitted: Fitted, clock: _Clock
-) -> None:
-    """Everything in a run that is neither the model nor run.json."""
-    (work / "labels.txt").write_text("".join(f"{label}\n" for label in decoded.dataset.labels), encoding="utf-8")
-    write_json(work / "recipe.json", settings.recipe().to_dict())
-    write_json(work / "config.json", {"data": data.to_dict(), "train": settings.to_dict()})
-    write_json(work / "history.json", fitted.history)
-    write_json(work / "samples.json", samples.copy(decoded.dataset, work))
-    write_json(work / "metrics.json", _measure(decoded, fitted) | {"seconds": clock.seconds})
-
-
-def _describe_weights(settings: TrainSettings) -> dict[str, str]:
-    kind = settings.weights_kind
-    if kind != "file":
-        return {"kind": kind}
-    path = Path(settings.weights)
-    with path.open("rb") as stream:
-        return {"kind": kind, "file": path.name, "file_sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
-
-
-def _describe(
-    name: str, settings: TrainSettings, dataset: Dataset, weights: dict[str, str], measured: dict[str, Any]
-) -> dict[str, Any]:
-    """What run.json says beside its files."""
-    epochs, rate = settings.schedule()
-    return {
-        "name": name,
-        "arch": settings.arch,
-        "mode": "frozen" if settings.frozen else "full",
-        "epochs": epochs,
-        "learning_rate": rate,
-        "weights": weights,
-        "labels": list(dataset.labels),
-        "recipe": settings.recipe().to_dict(),
-        "dataset": {
-            "sha256": dataset.digest(),
-            "split": "declared" if dataset.declared else "content",
-            "train": dataset.counts("train"),
-            "val": dataset.counts("val"),
-        },
-        "data_faults": [asdict(fault) for fault in dataset.faults],
-        "val_accuracy": measured["val_accuracy"],
-        "versions": {
-            "python": platform.python_version(),
-            **{library: metadata.version(library) for library in LIBRARIES},
-        },
-    }
+    settings, decoded, dataset = task.settings, task.decoded, task.decoded.dataset
+    with clock.phase("fit"):
+        fitted = fit.fit(task)
+    measured = metrics.measure(decoded.labels[decoded.rows("val")], fitted.val_logits, dataset.labels)
+    models.set_temperature(task.model, measured["temperature"])
+    with clock.phase("save"):
+        models.save_saved_model(task.model, work / "model")
+        models.save_keras(task.model, work / "model.keras")
+    weights = records.describe_weights(settings) | {"backbone_sha256": models.backbone_digest(task.model)}
+    accelerators = ", ".join(models.accelerators()) or "none"
+    about = records.describe(
+        name, settings, dataset, identity, weights=weights, measured=measured, accelerators=accelerators
+    )
+    records.write_records(work, about, data, settings, decoded, fitted, measured=measured, seconds=clock.seconds)
+    return finish(work, place.local, about)

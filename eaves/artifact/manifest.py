@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -46,9 +47,10 @@ class Parity:
 
     images: int = setting(0, "How many images were compared.", minimum=0)
     max_abs_error: float = setting(0.0, "Worst absolute difference of a logit.")
+    max_abs_error_probabilities: float = setting(0.0, "Worst absolute difference of a probability.")
     max_rel_error: float = setting(0.0, "Worst difference of a logit relative to the largest logit of its image.")
     top1_agreement: float = setting(0.0, "Share of images on which both name the same label.")
-    tolerance: float = setting(0.0, "The absolute difference allowed.")
+    tolerance: float = setting(0.0, "The absolute difference allowed, of a logit and of a probability.")
     passed: bool = setting(False, "The verdict; an artifact that failed is never written.")
 
 
@@ -65,6 +67,7 @@ class Manifest:
         outputs: The graph's outputs: `logits`, `probabilities`.
         recipe: Bytes to input tensor.
         parity: The conversion's proof.
+        temperature: What logits are divided by before they become probabilities; for people, the graph does it itself.
         opset: ONNX operator set of the graph.
         run_digest: sha256 of the run's run.json.
         toolchain: Versions that made it, by distribution name.
@@ -81,6 +84,7 @@ class Manifest:
     parity: Parity
     files: Mapping[str, FileEntry]
     task: str = "classify"
+    temperature: float = 1.0
     opset: int = 0
     run_digest: str = ""
     toolchain: Mapping[str, str] = field(default_factory=dict)
@@ -131,6 +135,9 @@ def _manifest(values: Mapping[str, Any]) -> Manifest:
     for path, entry in files.items():
         if not _SHA256.fullmatch(entry.sha256):
             raise ArtifactError(f"manifest.json: files: {path}: sha256 is not 64 hex digits")
+    temperature = float(values["temperature"])
+    if not 0 < temperature < math.inf:
+        raise ArtifactError(f"manifest.json: temperature must be > 0 and finite (got {temperature})")
     return Manifest(
         name=str(values["name"]),
         version=str(values["version"]),
@@ -141,6 +148,7 @@ def _manifest(values: Mapping[str, Any]) -> Manifest:
         parity=_section(Parity, values["parity"], "parity"),
         files=files,
         task=str(values["task"]),
+        temperature=temperature,
         opset=int(values["opset"]),
         run_digest=str(values["run_digest"]),
         toolchain={str(key): str(value) for key, value in values["toolchain"].items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from datetime import UTC, datetime
@@ -19,17 +20,17 @@ from trainer.settings import TrainSettings
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), help="Folder with one subfolder of images per class.")
+@click.option("--data", help="Folder with one subfolder of images per class, a manifest or an archive: path or URI.")
 @click.option(
     "--run", "output", type=click.Path(path_type=Path), help="The run's directory; a new one in runs/ when not given."
 )
 @file_option
 @settings_options(TrainSettings, section="train.")
-def command(data: Path | None, output: Path | None, file: Path, **options: Any) -> None:
+def command(data: str | None, output: Path | None, file: Path, **options: Any) -> None:
     """Train a model on labelled images. Prints the run's directory."""
     flags = {f"train.{path}": value for path, value in given(TrainSettings, options).items()}
     if data is not None:
-        flags["data.path"] = data.absolute()
+        flags["data.path"] = data if "://" in data else Path(data).absolute()
     workspace = load_workspace(file, flags)
     project = workspace.project
     target = output or workspace.runs / f"{project.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
@@ -37,23 +38,22 @@ def command(data: Path | None, output: Path | None, file: Path, **options: Any) 
 
     from trainer.progress import build_progress
     from trainer.quiet import quieten
-    from trainer.settings import DataSettings
     from trainer.train import ENVIRONMENT, train
 
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     logs.configure(as_json=False)
     quieten()
-    images = DataSettings(path=workspace.path(project.data.path))
+    place = str(project.data.path)
+    images = dataclasses.replace(project.data, path=place if "://" in place else workspace.path(Path(place)))
     run = train(images, settings, target, name=project.name, progress=build_progress(sys.stderr))
     say(f"{run.name} {run.version}: accuracy {run.val_accuracy:.3f} on held-out images")
+    say(f"report: {run.path / 'report.html'}")
     click.echo(run.path)
 
 
 def _resolve_weights(root: Path, settings: TrainSettings, *, from_flag: bool) -> TrainSettings:
     """A relative weights file in eaves.yaml starts at eaves.yaml, one on the command line where the user is."""
-    import dataclasses
-
     if settings.weights_kind != "file" or from_flag:
         return settings
     return dataclasses.replace(settings, weights=str(root / settings.weights))

@@ -18,6 +18,7 @@ from converters.settings import ConvertSettings
 from eaves.artifact import check, load_golden, open_artifact
 from eaves.errors import ArtifactError, ConversionError, ParityError, RunError
 from functions.session import open_session
+from trainer.calibration import softmax
 from trainer.run import open_run
 
 
@@ -30,6 +31,8 @@ def test_the_artifact_is_whole_proven_and_described(tiny_artifact: Path, tiny_ru
     assert manifest.parity.passed
     assert manifest.parity.images == len(run.samples())
     assert manifest.parity.max_abs_error <= 1e-4
+    assert manifest.parity.max_abs_error_probabilities <= 1e-4
+    assert manifest.temperature == run.metrics()["temperature"]
     assert manifest.parity.top1_agreement == 1.0
     assert (manifest.input.name, manifest.input.dtype, manifest.input.shape) == ("image", "uint8", (-1, 16, 16, 3))
     assert {output.name: output.shape for output in manifest.outputs} == {"logits": (-1, 4), "probabilities": (-1, 4)}
@@ -63,8 +66,10 @@ def test_one_changed_line_of_the_recipe_turns_parity_red(tiny_artifact: Path, ch
     # A golden image is 8x8: seen as a part of a wider one, so that cropping differs from stretching.
     recipe = replace(artifact.manifest.recipe, height=16, width=12)
     paths = [tiny_artifact / case.file for case in cases]
+    logits = np.array([case.logits for case in cases], np.float32)
     truth = Truth(
-        logits=np.array([case.logits for case in cases], np.float32),
+        logits=logits,
+        probabilities=softmax(logits, artifact.manifest.temperature).astype(np.float32),
         tensor_sha256=tuple(case.tensor_sha256 for case in cases),
     )
     assert prove(session, artifact.manifest.recipe, paths, truth, tolerance=1e-3).passed

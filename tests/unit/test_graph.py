@@ -52,9 +52,10 @@ def export(folder: Path, model: onnx.ModelProto) -> Path:
     return folder / "exported.onnx"
 
 
-def values(path: Path) -> dict[str, list[float]]:
+def values(path: Path) -> list[list[float]]:
+    """The initializers in the order of their use, whatever their names."""
     model = onnx.load(str(path))
-    return {tensor.name: numpy_helper.to_array(tensor).flatten().tolist() for tensor in model.graph.initializer}
+    return [numpy_helper.to_array(tensor).flatten().tolist() for tensor in model.graph.initializer]
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -106,6 +107,37 @@ def test_another_head_changes_the_head_file_alone(tmp_path: Path) -> None:
     assert [name for name in first if first[name] != second[name]] == [HEAD]
 
 
+def test_the_name_that_merged_constants_keep_does_not_reach_the_bytes(tmp_path: Path) -> None:
+    """tf2onnx merges equal constants and keeps any one's name: seen on MobileNet V3, in backbone.bin too."""
+    for folder, name, first in (("a", "model/Const_12", 0), ("b", "model/act_4/Const", 1)):
+        model = build_model()
+        model.graph.node[1].input[1] = model.graph.initializer[1].name = name
+        swapped = [model.graph.initializer[index] for index in (first, 1 - first, 2)]
+        tensors = [TensorProto.FromString(tensor.SerializeToString()) for tensor in swapped]
+        del model.graph.initializer[:]
+        model.graph.initializer.extend(tensors)
+        write_graph(export(tmp_path / folder, model), tmp_path / folder / "model.onnx", split=True)
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_a_heads_small_weights_leave_the_graph_too(tmp_path: Path) -> None:
+    """Bias and temperature: 40 bytes each, but inline they would make every head's graph another one."""
+    for folder, value in (("a", 1.0), ("b", 2.0)):
+        model = build_model()
+        temperature = np.full(10, value, np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(temperature, "model/head_temperature/mul"))
+        model.graph.initializer.append(numpy_helper.from_array(np.array([-1, 10], np.int64), "model/head/shape"))
+        model.graph.node[-1].input[0] = "shaped"
+        model.graph.node.insert(3, helper.make_node("Mul", ["logits", "model/head_temperature/mul"], ["scaled"]))
+        model.graph.node.insert(4, helper.make_node("Reshape", ["scaled", "model/head/shape"], ["shaped"]))
+        write_graph(export(tmp_path / folder, model), tmp_path / folder / "model.onnx", split=True)
+    first, second = content(tmp_path / "a"), content(tmp_path / "b")
+    assert [name for name in first if first[name] != second[name]] == [HEAD]
+    graph = onnx.load(str(tmp_path / "a/model.onnx"), load_external_data=False).graph
+    inline = {tensor.name for tensor in graph.initializer if tensor.data_location != TensorProto.EXTERNAL}
+    assert inline == {"backbone/0000", "head/0004"}
+
+
 def test_without_a_split_all_weights_are_in_one_file(tmp_path: Path) -> None:
     exported = export(tmp_path / "a", build_model())
     write_graph(exported, tmp_path / "a/model.onnx", split=False)
@@ -117,7 +149,7 @@ def test_small_tensors_stay_in_the_graph_and_large_ones_are_aligned(tmp_path: Pa
     write_graph(export(tmp_path / "a", build_model()), tmp_path / "a/model.onnx", split=False)
     graph = onnx.load(str(tmp_path / "a/model.onnx"), load_external_data=False).graph
     inline = {tensor.name for tensor in graph.initializer if tensor.data_location != TensorProto.EXTERNAL}
-    assert inline == {"shape"}
+    assert inline == {"backbone/0000"}
     offsets = [
         int(entry.value) for tensor in graph.initializer for entry in tensor.external_data if entry.key == "offset"
     ]
@@ -155,6 +187,7 @@ def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
         ("StatefulPartitionedCall/model/head_1/MatMul/ReadVariableOp:0", True),
         ("model/head/BiasAdd", True),
         ("head", True),
+        ("model/head_temperature/einsum/Einsum/ReadVariableOp:0", True),
         ("model/header/MatMul", False),
         ("model/attention_head/MatMul", False),
         ("model/conv2d_3/Conv2D", False),

@@ -66,6 +66,10 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "opset without end": (lambda it: it.update(opset=float("inf")), "malformed"),
     "toolchain as a list": (lambda it: it.update(toolchain=[]), "malformed"),
     "tolerance that allows all": (lambda it: it["parity"].update(tolerance=1e999), "tolerance"),
+    "temperature of zero": (lambda it: it.update(temperature=0), "temperature must be > 0"),
+    "temperature without end": (lambda it: it.update(temperature=float("inf")), "temperature must be > 0"),
+    "temperature as text": (lambda it: it.update(temperature="hot"), "malformed"),
+    "no temperature": (lambda it: it.pop("temperature"), "temperature"),
     "tolerance as text": (lambda it: it["parity"].update(tolerance="inf"), "tolerance"),
 }
 
@@ -88,7 +92,20 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
     max_leaves=4,
 )
-FIELDS = ["name", "version", "labels", "input", "outputs", "recipe", "parity", "files", "opset", "toolchain", "task"]
+FIELDS = [
+    "name",
+    "version",
+    "labels",
+    "input",
+    "outputs",
+    "recipe",
+    "parity",
+    "files",
+    "opset",
+    "toolchain",
+    "task",
+    "temperature",
+]
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), VALUES, min_size=1, max_size=3))
@@ -104,6 +121,7 @@ def test_whatever_a_field_holds_there_is_a_manifest_or_an_artifact_error(changes
         "parity": {},
         "files": {"model.onnx": {"size_bytes": 1, "sha256": DIGEST}},
         "task": "classify",
+        "temperature": 1.5,
         "opset": 17,
         "run_digest": "",
         "toolchain": {},

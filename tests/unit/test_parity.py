@@ -22,20 +22,26 @@ from tests.fakes.artifact import COLOURS, ColourSession, encode_png
 
 RECIPE = Recipe(height=8, width=8)
 Floats = npt.NDArray[np.float32]
+Change = Callable[[Floats], Any]
 
 
 class Erring(ColourSession):
     """Answers changed on the way out."""
 
-    def __init__(self, change: Callable[[Floats], Any] = lambda logits: logits) -> None:
-        self._change = change
+    def __init__(self, logits: Change, probabilities: Change) -> None:
+        self._logits, self._probabilities = logits, probabilities
 
-    def logits(self, batch: npt.NDArray[Any]) -> Floats:
-        return cast(Floats, self._change(super().logits(batch)))
+    def run(self, batch: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+        logits, probabilities = super().run(batch)
+        return self._logits(logits), self._probabilities(probabilities)
 
 
-def session(change: Callable[[Floats], Any] = lambda logits: logits) -> Session:
-    return cast(Session, Erring(change))
+def same(values: Floats) -> Floats:
+    return values
+
+
+def session(logits: Change = same, *, probabilities: Change = same) -> Session:
+    return cast(Session, Erring(logits, probabilities))
 
 
 @pytest.fixture
@@ -49,8 +55,8 @@ def images(tmp_path: Path) -> list[Path]:
 @pytest.fixture
 def truth(images: list[Path]) -> Truth:
     tensors = [RECIPE.tensor(path.read_bytes()) for path in images]
-    logits = ColourSession().logits(np.asarray(tensors))
-    return Truth(logits=logits, tensor_sha256=tuple(map(tensor_digest, tensors)))
+    logits, probabilities = ColourSession().run(np.asarray(tensors))
+    return Truth(logits=logits, probabilities=probabilities, tensor_sha256=tuple(map(tensor_digest, tensors)))
 
 
 def test_equal_answers_are_proven(images: list[Path], truth: Truth) -> None:
@@ -63,6 +69,15 @@ def test_the_worst_difference_is_recorded(images: list[Path], truth: Truth) -> N
     parity = prove(session(lambda logits: logits + np.float32(5e-4)), RECIPE, images, truth, tolerance=1e-3)
     assert parity.max_abs_error == pytest.approx(5e-4, rel=1e-2)
     assert parity.max_rel_error == pytest.approx(5e-4 / np.abs(truth.logits).max(axis=1).min(), rel=1e-2)
+
+
+def test_probabilities_are_compared_too(images: list[Path], truth: Truth) -> None:
+    """Equal logits, but another temperature on the way to the scores."""
+    parity = prove(session(probabilities=lambda them: them + np.float32(2e-4)), RECIPE, images, truth, tolerance=1e-3)
+    assert parity.max_abs_error_probabilities == pytest.approx(2e-4, rel=1e-2)
+    assert parity.max_abs_error == 0
+    with pytest.raises(ParityError, match=r"probabilities by up to 2\.00e-03"):
+        prove(session(probabilities=lambda them: them + np.float32(2e-3)), RECIPE, images, truth, tolerance=1e-3)
 
 
 def test_one_pixel_more_or_less_is_found(images: list[Path], truth: Truth) -> None:
@@ -79,7 +94,8 @@ def test_another_recipe_is_found(tmp_path: Path, change: dict[str, Any]) -> None
     path = tmp_path / "noise.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(path)
     tensor = RECIPE.tensor(path.read_bytes())
-    truth = Truth(logits=ColourSession().logits(tensor[np.newaxis]), tensor_sha256=(tensor_digest(tensor),))
+    logits, probabilities = ColourSession().run(tensor[np.newaxis])
+    truth = Truth(logits=logits, probabilities=probabilities, tensor_sha256=(tensor_digest(tensor),))
     prove(session(), RECIPE, [path], truth, tolerance=1e-3)
     with pytest.raises(ParityError, match="different input tensors"):
         prove(session(), replace(RECIPE, **change), [path], truth, tolerance=1.0)
@@ -115,6 +131,6 @@ def test_a_truth_that_is_no_number_proves_nothing(images: list[Path], truth: Tru
 
 
 def test_no_images_prove_nothing() -> None:
-    empty = Truth(logits=np.zeros((0, 3), np.float32), tensor_sha256=())
+    empty = Truth(logits=np.zeros((0, 3), np.float32), probabilities=np.zeros((0, 3), np.float32), tensor_sha256=())
     with pytest.raises(ParityError, match="no images"):
         prove(session(), RECIPE, [], empty, tolerance=1e-3)

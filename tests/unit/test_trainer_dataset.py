@@ -74,7 +74,8 @@ def test_copies_inside_a_class_are_used_once(tmp_path: Path) -> None:
 
 def test_one_image_in_two_classes_names_both(tmp_path: Path) -> None:
     fill(tmp_path, "a", "b")
-    (tmp_path / "b" / "copy.png").write_bytes((tmp_path / "a" / "03.png").read_bytes())
+    for file in (tmp_path / "a" / "03.png", tmp_path / "b" / "copy.png"):
+        file.write_bytes(b"\x89PNG\r\n\x1a\n one picture")
     with pytest.raises(DatasetError, match=r"a/03\.png and b/copy\.png"):
         scan(tmp_path, val_fraction=0.2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from eaves.media import SUFFIXES
 from trainer.dataset import scan
-from trainer.metrics import summarise, wilson
+from trainer.metrics import measure, summarise, wilson
 from trainer.progress import Lines
 from trainer.samples import AT_MOST, choose, copy
 
@@ -29,9 +30,20 @@ def test_a_summary_counts_truth_in_rows() -> None:
     summary = summarise(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), ("a", "b", "c"))
     assert summary["val_accuracy"] == 0.75
     assert summary["confusion"] == [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
-    assert summary["per_class"]["a"] == {"images": 3, "precision": 1.0, "recall": pytest.approx(2 / 3)}
+    first, nothing = summary["per_class"]["a"], summary["per_class"]["c"]
+    assert (first["images"], first["predicted"], first["right"]) == (3, 2, 2)
+    assert (first["precision"], first["recall"]) == (1.0, pytest.approx(2 / 3))
+    assert first["recall_interval_95"] == list(wilson(2, 3))
     assert summary["per_class"]["b"]["precision"] == 0.5
-    assert summary["per_class"]["c"] == {"images": 0, "precision": None, "recall": None}
+    assert (nothing["images"], nothing["precision"], nothing["recall"]) == (0, None, None)
+    assert nothing["precision_interval_95"] == nothing["recall_interval_95"] == [0.0, 1.0]
+
+
+def test_what_is_measured_is_accuracy_and_calibration() -> None:
+    measured = measure(np.array([0, 1]), np.array([[2, 1], [2, 1]], np.float32), ("a", "b"))
+    assert measured["val_accuracy"] == 0.5
+    assert measured["nll_after"] < measured["nll_before"]
+    assert json.loads(json.dumps(measured)) == measured
 
 
 @pytest.mark.parametrize("classes", [2, 30])

@@ -1,0 +1,61 @@
+"""Two heads on one frozen backbone: their temperatures travel with the head's weights, and scores obey them."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from converters.convert import convert
+from converters.settings import ConvertSettings
+from eaves.artifact import Artifact
+from eaves.config import Layer, build
+from functions.session import open_session
+from tests.artifacts import build_tiny_dataset
+from trainer.calibration import softmax
+from trainer.run import Run
+from trainer.settings import DataSettings, TrainSettings
+from trainer.train import train
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Run, Artifact]]:
+    """Two runs whose penalties, and so whose heads and temperatures, differ."""
+    root = tmp_path_factory.mktemp("heads")
+    data, made = DataSettings(path=build_tiny_dataset(root / "digits")), []
+    for number, head_l2 in enumerate((20.0, 1.0)):
+        values = {"arch": "mobilenet_v3_small", "weights": "none", "mode": "frozen", "image_size": 32, "epochs": 5}
+        settings = build(TrainSettings, Layer(origin="test", values={**values, "head_l2": head_l2}))
+        run = train(data, settings, root / f"run{number}", name="digits")
+        made.append((run, convert(run.path, root / f"artifact{number}", ConvertSettings())))
+    return made
+
+
+def test_another_head_and_temperature_change_the_heads_file_alone(pair: list[tuple[Run, Artifact]]) -> None:
+    (_, first), (_, second) = pair
+    assert first.manifest.temperature != second.manifest.temperature
+    for name in ("model.onnx", "weights/backbone.bin"):
+        assert (first.path / name).read_bytes() == (second.path / name).read_bytes(), name
+    assert (first.path / "weights/head.bin").read_bytes() != (second.path / "weights/head.bin").read_bytes()
+
+
+def test_scores_are_divided_by_the_temperature_and_logits_are_not(pair: list[tuple[Run, Artifact]]) -> None:
+    for run, artifact in pair:
+        temperature = artifact.manifest.temperature
+        assert temperature == run.metrics()["temperature"] != 1.0
+        batch = np.stack([run.recipe.tensor(sample.path.read_bytes()) for sample in run.samples()])
+        logits, probabilities = open_session(artifact).run(batch)
+        assert np.allclose(probabilities, softmax(logits, temperature), atol=1e-5)
+        serve = tf.saved_model.load(str(run.saved_model)).signatures["serving_default"]
+        assert np.allclose(serve(image=tf.constant(batch))["logits"], logits, atol=1e-4)
+        assert artifact.manifest.parity.max_abs_error_probabilities <= 1e-4
+
+
+def test_keras_opens_its_file_without_our_code(pair: list[tuple[Run, Artifact]]) -> None:
+    run, _ = pair[0]
+    model = keras.models.load_model(run.path / "model.keras")
+    assert {type(layer).__module__.partition(".")[0] for layer in model.layers} == {"keras"}
+    batch = np.stack([run.recipe.tensor(sample.path.read_bytes()) for sample in run.samples()])
+    answer = model.predict_on_batch(batch)
+    assert np.allclose(answer["probabilities"], softmax(answer["logits"], run.metrics()["temperature"]), atol=1e-5)

@@ -1,0 +1,132 @@
+"""The report, read back as a browser would."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainer.metrics import measure
+from trainer.report import FAULTS, MISTAKES, PAIRS, Facts, build_report, write_report
+
+VOID = {"meta", "img", "br"}
+HOSTILE = ["<script>alert(1)</script>", 'a & "b"', "🌻 sun", "x" * 200]
+
+
+class Page(HTMLParser):
+    """Checks that every tag is closed; keeps tags and text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def build_facts(folder: Path, labels: list[str], *, wrong: int = 0, faults: int = 0) -> Facts:
+    """Four images a class, of which the first `wrong` ones in all are taken for the next class."""
+    truth = np.repeat(np.arange(len(labels)), 4)
+    answer = truth.copy()
+    answer[:wrong] = (truth[:wrong] + 1) % len(labels)
+    logits = (np.eye(len(labels))[answer] * 5).astype(np.float32)
+    file = folder / "a & <b>.png"
+    Image.new("RGBA", (300, 200), "red").save(file)
+    counts = dict.fromkeys(labels, 4)
+    about = {
+        "name": "flowers <1>",
+        "arch": "small_cnn",
+        "mode": "full",
+        "epochs": 2,
+        "labels": labels,
+        "dataset": {"train": counts, "val": counts},
+        "data_faults": [{"file": f"<{number}>.png", "reason": "corrupt & small"} for number in range(faults)],
+        "versions": {"python": "3"},
+    }
+    epoch = {"loss": 2.0, "accuracy": 0.5, "val_loss": float("nan"), "val_accuracy": 0.25}
+    return Facts(
+        about=about,
+        measured=measure(truth, logits, labels),
+        history=[epoch, epoch | {"loss": 1.0, "val_loss": 1.5}],
+        truth=truth,
+        logits=logits,
+        files=[file] * len(truth),
+        seconds={"fit": 1.25},
+        hardware={"processor": "A & B"},
+        config={"train": {"arch": "small_cnn", "weights": "</td>"}},
+    )
+
+
+@pytest.mark.parametrize("classes", [2, 20, 200])
+@pytest.mark.parametrize("wrong", [0, 8])
+def test_it_is_whole_and_asks_nothing_of_a_network(tmp_path: Path, classes: int, wrong: int) -> None:
+    html = build_report(build_facts(tmp_path, [f"class {number}" for number in range(classes)], wrong=wrong))
+    page = Page(html)
+    assert not re.search(r"https?://|url\(|@import", html)
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert all((attrs["src"] or "").startswith("data:image/jpeg;base64,") for _, attrs in page.tags if "src" in attrs)
+    assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
+    assert "nan" not in re.sub(r"data:\S+", "", html).lower()
+
+
+def test_names_are_shown_as_they_are_and_run_nothing(tmp_path: Path) -> None:
+    page = Page(build_report(build_facts(tmp_path, HOSTILE, wrong=3, faults=1)))
+    assert "script" not in {tag for tag, _ in page.tags}
+    for name in [*HOSTILE, "flowers <1>", "<0>.png", "corrupt & small", "A & B", "</td>", "a & <b>.png"]:
+        assert name in page.text
+    titles = {attrs.get("title") for _, attrs in page.tags}
+    assert set(HOSTILE) <= titles
+
+
+def test_many_classes_get_the_pairs_most_confused_instead_of_a_matrix(tmp_path: Path) -> None:
+    labels = [f"class {number}" for number in range(200)]
+    many = build_report(build_facts(tmp_path, labels, wrong=200))
+    assert 'class="matrix"' not in many
+    assert f"only the {PAIRS} pairs" in " ".join(many.split())
+    assert "No class was taken for another." in build_report(build_facts(tmp_path, labels))
+    assert 'class="matrix"' in build_report(build_facts(tmp_path, labels[:20]))
+
+
+def test_mistakes_are_few_and_small(tmp_path: Path) -> None:
+    facts = build_facts(tmp_path, ["a", "b", "c", "d", "e"], wrong=20)
+    html = build_report(facts)
+    images: list[Any] = [attrs["src"] for tag, attrs in Page(html).tags if tag == "img"]
+    assert len(images) == MISTAKES
+    assert max(map(len, images)) < 10_000
+    assert "None: every held-out image" in build_report(build_facts(tmp_path, ["a", "b"]))
+    facts.files[0].unlink()
+    assert build_report(facts).count("no longer there") == MISTAKES
+
+
+def test_faults_are_counted_and_the_first_ones_listed(tmp_path: Path) -> None:
+    page = Page(build_report(build_facts(tmp_path, ["a", "b"], faults=FAULTS + 50)))
+    assert f"Faults in the data: {FAULTS + 50}" in page.text
+    assert page.text.count("corrupt & small") == FAULTS
+
+
+def test_a_file_name_that_is_no_text_is_written_all_the_same(tmp_path: Path) -> None:
+    facts = build_facts(tmp_path, ["a", "b"], faults=1)
+    facts.about["data_faults"][0]["file"] = "a\udcff.png"
+    write_report(tmp_path / "report.html", facts)
+    assert "a\\udcff.png" in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -1,0 +1,93 @@
+"""Files by name under a place: whole or absent, here and at a URI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import fsspec
+import pytest
+
+from eaves.errors import StorageError
+from trainer.storage import Store, open_store
+
+
+@pytest.fixture(params=["path", "file", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    places: dict[str, str | Path] = {
+        "path": tmp_path / "a b",
+        "file": f"file://{tmp_path}/c",
+        "memory": f"memory://{uuid4().hex}",
+    }
+    yield open_store(places[request.param])
+    fsspec.filesystem("memory").store.clear()
+
+
+def test_what_is_written_is_read(store: Store) -> None:
+    assert not store.exists("x/1.bin")
+    assert store.list() == []
+    store.write("x/1.bin", b"one")
+    store.write("x/1.bin", b"two")
+    store.write("xy.bin", b"")
+    assert store.read("x/1.bin") == b"two"
+    assert store.list() == ["x/1.bin", "xy.bin"]
+    assert store.list("x/") == ["x/1.bin"]
+    assert store.exists("xy.bin")
+    assert not store.exists("x")
+
+
+def test_a_part_of_it_is_a_store(store: Store) -> None:
+    store.at("x").write("1.bin", b"one")
+    assert store.read("x/1.bin") == b"one"
+    assert store.at("x").list() == ["1.bin"]
+    assert store.at("nowhere").list() == []
+
+
+def test_deleting_twice_is_no_error(store: Store) -> None:
+    store.write("1.bin", b"one")
+    store.delete("1.bin")
+    store.delete("1.bin")
+    assert store.list() == []
+
+
+def test_what_is_not_there_can_not_be_read(store: Store) -> None:
+    with pytest.raises(StorageError, match=r"can't read .*nothing\.bin") as caught:
+        store.read("nothing.bin")
+    assert caught.value.exit_code == 74
+    assert caught.value.hint
+
+
+def test_a_local_place_has_paths(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.write("1.bin", b"one")
+    local = store.local("1.bin")
+    assert local is not None
+    assert local.read_bytes() == b"one"
+    assert open_store("memory://x").local("1.bin") is None
+
+
+def test_an_unfinished_write_is_not_seen(tmp_path: Path) -> None:
+    (tmp_path / ".1.bin.77.writing").write_bytes(b"ha")
+    assert open_store(tmp_path).list() == []
+
+
+def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"")
+    with pytest.raises(StorageError, match="can't write"):
+        open_store(tmp_path).write("x/1.bin", b"one")
+
+
+def test_an_unknown_protocol_is_told() -> None:
+    with pytest.raises(StorageError, match="can't open nope://x"):
+        open_store("nope://x")
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
+    with pytest.raises(StorageError) as caught:
+        open_store("s3://bucket/x")
+    assert caught.value.hint == "pip install s3fs"

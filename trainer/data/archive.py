@@ -1,0 +1,124 @@
+"""An archive > a folder per class, without trusting the archive.
+
+Only plain files and folders below the target are written: no absolute paths, no `..`, no links, no devices, and no more
+bytes than allowed however well they were compressed.
+
+Source: CWE-22, CWE-59 and CWE-409; Python's tarfile documentation, "Extraction filters".
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from lzma import LZMAError
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from eaves.errors import DatasetError, StorageError
+from trainer.data.listing import leaves_root
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+_CHUNK_BYTES = 2**20
+_CORRUPT = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, LZMAError, EOFError, RuntimeError)
+"""RuntimeError: a password is needed; NotImplementedError, one of its kind: a compression Python doesn't know."""
+
+
+def unpack_once(file: Path, cache: Path, *, limit_bytes: int) -> Path:
+    """The folder that an archive holds, unpacked into `cache` unless it is there already.
+
+    Raises:
+        DatasetError: As `unpack`.
+    """
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise DatasetError(f"can't read the archive {file}: {error.strerror}", hint="check the path") from error
+    place = cache / hashlib.sha256(str(file.absolute()).encode()).hexdigest()[:32]
+    target = place / f"{status.st_mtime_ns}-{status.st_size}"
+    if not target.is_dir():
+        shutil.rmtree(place, ignore_errors=True)
+        unpack(file, target, limit_bytes=limit_bytes, name=file.name)
+    return _top(target)
+
+
+def unpack(archive: Path, target: Path, *, limit_bytes: int, name: str) -> None:
+    """Unpack `archive` into `target`, which exists as a whole afterwards or not at all.
+
+    Args:
+        archive: The file.
+        target: A folder that doesn't exist yet; an unfinished one beside it is cleared.
+        limit_bytes: Most bytes that may come out.
+        name: What errors call the archive, and what its suffix is read from.
+
+    Raises:
+        DatasetError: Damaged, too large, or with members that no dataset has.
+    """
+    work = target.with_name(f".{target.name}.unfinished")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    left = limit_bytes
+    try:
+        for member, stream in (_zip if name.lower().endswith(".zip") else _tar)(archive, name):
+            left -= _write(stream, work, member, name, left)
+            if left < 0:
+                message = f"{name} unpacks to more than {limit_bytes / 1e9:.3g} GB"
+                raise DatasetError(message, hint="raise data.unpacked_gb if you trust it")
+    except _CORRUPT as error:
+        raise DatasetError(f"can't unpack {name}: {error}", hint="check the archive, or make it again") from error
+    except OSError as error:
+        raise StorageError(f"can't write what {name} holds: {error}", hint="is there room on the disk?") from error
+    work.rename(target)
+
+
+def _top(folder: Path) -> Path:
+    """Where the classes are: archives often hold one folder that holds everything."""
+    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    if len(entries) != 1 or not entries[0].is_dir() or not any(entry.is_dir() for entry in entries[0].iterdir()):
+        return folder
+    return entries[0]
+
+
+def _zip(archive: Path, name: str) -> Iterator[tuple[str, IO[bytes]]]:
+    with zipfile.ZipFile(archive) as opened:
+        for info in opened.infolist():
+            if (info.external_attr >> 16) & 0o170000 == 0o120000:
+                raise _refuse(name, info.filename, "is a link")
+            if not info.is_dir():
+                with opened.open(info) as stream:
+                    yield info.filename, stream
+
+
+def _tar(archive: Path, name: str) -> Iterator[tuple[str, IO[bytes]]]:
+    with tarfile.open(archive, "r:gz" if name.lower().endswith("gz") else "r:") as opened:
+        for info in opened:
+            if not (info.isfile() or info.isdir()):
+                raise _refuse(name, info.name, "is a link or a device")
+            stream = opened.extractfile(info)
+            if stream is not None:
+                with stream:
+                    yield info.name, stream
+
+
+def _write(stream: IO[bytes], work: Path, member: str, name: str, limit_bytes: int) -> int:
+    """Write one member and return its size; stops once it is past the limit."""
+    if leaves_root(member):
+        raise _refuse(name, member, "is not below the archive's root")
+    parts = PurePosixPath(member).parts
+    if parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts):
+        return 0
+    path = work.joinpath(*parts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = 0
+    with path.open("wb") as file:
+        while size <= limit_bytes and (chunk := stream.read(_CHUNK_BYTES)):
+            size += file.write(chunk)
+    return size
+
+
+def _refuse(name: str, member: str, reason: str) -> DatasetError:
+    return DatasetError(f"{name}: {member[:120]!r} {reason}", hint="archive plain files in one folder per class")

@@ -1,0 +1,62 @@
+"""A folder per class > a listing. A folder that holds exactly `train` and `val` is a split already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from eaves.errors import DatasetError
+from trainer.data.listing import DECLARED, DataFault, Entry, Listing, Split, suffix_fault
+
+
+def load_folder(path: Path) -> Listing:
+    """List the images under `path`.
+
+    Args:
+        path: A folder per class, or `train` and `val`, each a folder per class.
+
+    Raises:
+        DatasetError: A folder that can't be read, or classes beside `train` and `val`.
+    """
+    declared = _is_declared(path)
+    sides: list[tuple[Split | None, Path]] = (
+        [("val", path / "val"), ("train", path / "train")] if declared else [(None, path)]
+    )
+    entries: list[Entry] = []
+    faults: list[DataFault] = []
+    for side, folder in sides:
+        for kind in _folders(folder):
+            for file in _files(kind):
+                fault = suffix_fault(file.relative_to(path).as_posix())
+                if fault:
+                    faults.append(fault)
+                else:
+                    entries.append(Entry(path=file, label=kind.name, split=side))
+    labels = tuple(folder.name for folder in _folders(path / "train" if declared else path))
+    return Listing(root=path, labels=labels, entries=tuple(entries), faults=tuple(faults), declared=declared)
+
+
+def _folders(path: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        hint = "name a folder with one subfolder of images per class, a manifest (.csv, .jsonl) or an archive"
+        raise DatasetError(f"can't read the folder {path}: {error.strerror}", hint=hint) from error
+
+
+def _is_declared(path: Path) -> bool:
+    names = [folder.name for folder in _folders(path)]
+    if not set(DECLARED) <= set(names) or not any(_folders(path / name) for name in DECLARED):
+        return False
+    others = [name for name in names if name not in DECLARED]
+    if others:
+        message = f"{path} holds train and val, each a folder per class, beside {', '.join(others)}"
+        raise DatasetError(message, hint="leave only train and val, or only one folder per class")
+    return True
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for where, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(where, name) for name in sorted(names) if not name.startswith("."))

@@ -1,0 +1,98 @@
+"""What a folder or a manifest says there is, before any image is read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from eaves.errors import DatasetError
+from eaves.media import SUFFIXES
+
+Split = Literal["train", "val"]
+DECLARED = ("train", "val")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFault:
+    """Something wrong with a file, found before training.
+
+    Attributes:
+        file: Its path relative to the dataset's root.
+        reason: What is wrong.
+        used: Whether it is trained on all the same; most are left out.
+    """
+
+    file: str
+    reason: str
+    used: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One image that should be there: its file, its class and the side its owner put it on, if any."""
+
+    path: Path
+    label: str
+    split: Split | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """The images of a dataset by name.
+
+    Attributes:
+        root: The folder they are all below.
+        labels: Class names, sorted.
+        entries: The images; those held out by their owner first, so that of a copy on both sides that one stays.
+        faults: Files left out already.
+        declared: Whether the split is the owner's.
+    """
+
+    root: Path
+    labels: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    faults: tuple[DataFault, ...]
+    declared: bool
+
+
+def suffix_fault(name: str) -> DataFault | None:
+    """The fault of a file whose name doesn't end like an image's."""
+    if PurePosixPath(name).suffix.lower() in SUFFIXES:
+        return None
+    return DataFault(file=name, reason=f"its name does not end in {', '.join(SUFFIXES)}")
+
+
+def leaves_root(name: str) -> bool:
+    """Whether a path from a manifest, an archive or an object store could lead anywhere but below its root."""
+    return not name or "\0" in name or "\\" in name or name.startswith("/") or ".." in PurePosixPath(name).parts
+
+
+def check_labels(listing: Listing) -> None:
+    """Raise the first thing that makes the classes unusable.
+
+    Raises:
+        DatasetError: No images, fewer than two classes, an unprintable name, a class that is empty or only in val.
+    """
+    root, labels = listing.root, listing.labels
+    if not listing.entries:
+        raise DatasetError(f"no images under {root}", hint=f"give each class some {'/'.join(SUFFIXES)} files")
+    if len(labels) < 2:
+        raise DatasetError(f"only one class under {root}: {', '.join(labels)}", hint="add images of a second class")
+    unfit = [name for name in labels if not name.isprintable()]
+    if unfit:
+        raise DatasetError(f"not the name of a class: {unfit[0]!r}", hint="rename it, with printable letters")
+    strangers = _strangers(listing.entries, labels) if listing.declared else ()
+    if strangers:
+        message = f"classes in val that are not in train: {', '.join(strangers)}"
+        raise DatasetError(message, hint="add images of them to train, or take them out of val")
+    count = Counter(entry.label for entry in listing.entries)
+    for name in labels:
+        if not count[name]:
+            raise DatasetError(f"the class {name} has no images", hint=f"add some to it, or remove the class {name}")
+
+
+def _strangers(entries: Collection[Entry], labels: Collection[str]) -> list[str]:
+    return sorted({entry.label for entry in entries} - set(labels))

@@ -1,0 +1,149 @@
+"""A CSV or JSONL manifest > a listing: one row per image with its path, its label and perhaps its side.
+
+Paths are relative to the manifest and stay below its folder, so that a manifest means the same on every machine and one
+from elsewhere can't name a file of this one.
+
+Source: RFC 4180 for CSV; jsonlines.org for JSONL.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+from eaves.errors import DatasetError
+from trainer.data.listing import DECLARED, DataFault, Entry, Listing, Split, leaves_root, suffix_fault
+
+SUFFIXES = (".csv", ".jsonl", ".ndjson")
+COLUMNS = ("path", "label", "split")
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line: the image's path below the manifest's folder, its class, its side if the manifest says."""
+
+    line: int
+    path: str
+    label: str
+    split: Split | None
+
+
+def load_manifest(file: Path) -> Listing:
+    """List the images that a manifest names; those that aren't there become faults.
+
+    Raises:
+        DatasetError: A manifest that can't be read, or with rows that make no sense (the first few are named).
+    """
+    rows, faults = _unique(file, parse_manifest(file))
+    entries = []
+    for row in sorted(rows, key=lambda row: row.split != "val"):
+        path = file.parent / row.path
+        fault = suffix_fault(row.path)
+        if not fault and not path.is_file():
+            fault = DataFault(file=row.path, reason=f"named in line {row.line} of {file.name} but not there")
+        if fault:
+            faults.append(fault)
+        else:
+            entries.append(Entry(path=path, label=row.label, split=row.split))
+    declared = any(row.split for row in rows)
+    labels = tuple(sorted({row.label for row in rows if not declared or row.split == "train"}))
+    return Listing(root=file.parent, labels=labels, entries=tuple(entries), faults=tuple(faults), declared=declared)
+
+
+def parse_manifest(file: Path) -> list[Row]:
+    """The rows of a manifest.
+
+    Raises:
+        DatasetError: As `load_manifest`.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"{file.name} is not UTF-8 (byte {error.start})"
+        raise DatasetError(message, hint=f"iconv -f latin1 -t utf-8 {file.name}") from error
+    except OSError as error:
+        raise DatasetError(f"can't read the manifest {file}: {error.strerror}") from error
+    rows: list[Row] = []
+    wrong: list[str] = []
+    for line, values in _csv(file.name, text) if file.suffix.lower() == ".csv" else _jsonl(text):
+        row = values if isinstance(values, str) else _parse_row(line, values)
+        if isinstance(row, str):
+            wrong.append(f"line {line}: {row}")
+        else:
+            rows.append(row)
+    if len({row.split is None for row in rows}) > 1:
+        wrong.append(f"line {next(row.line for row in rows if row.split is None)}: no split, but other lines have one")
+    if wrong:
+        more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise DatasetError(f"{file.name}: {'; '.join(wrong[:_SHOWN])}{more}", hint="mend these lines of the manifest")
+    return rows
+
+
+def _csv(name: str, text: str) -> Iterator[tuple[int, Any]]:
+    reader = csv.DictReader(text.splitlines(keepends=True), strict=True, skipinitialspace=True)
+    try:
+        missing = [column for column in COLUMNS[:2] if column not in (reader.fieldnames or ())]
+        if missing:
+            first = ", ".join(reader.fieldnames or ())[:80]
+            message = f"{name} has no column {' or '.join(missing)}; its first line is: {first or 'empty'}"
+            raise DatasetError(message, hint="begin it with the line: path,label or path,label,split")
+        for values in reader:
+            yield reader.line_num, values
+    except csv.Error as error:
+        raise DatasetError(f"{name}: line {reader.line_num}: not CSV: {error}") from error
+
+
+def _jsonl(text: str) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            yield number, f"not JSON: {error}"[:120]
+            continue
+        yield number, values if isinstance(values, dict) else "not a JSON object"
+
+
+def _parse_row(line: int, values: dict[str, Any]) -> Row | str:
+    """A row, or what is wrong with it."""
+    found = {}
+    for name in COLUMNS:
+        value = values.get(name)
+        if name == "label" and isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if value is not None and not isinstance(value, str):
+            return f"{name} must be a string (got {value!r:.40})"
+        found[name] = (value or "").strip()
+    path, label, split = found["path"], found["label"], found["split"]
+    if not path:
+        return "no path"
+    if leaves_root(path):
+        return f"the path {path[:80]!r} is not below the manifest's folder"
+    if not label:
+        return f"no label for {path[:80]}"
+    if split and split not in DECLARED:
+        return f"split must be train or val (got {split[:40]!r})"
+    return Row(line=line, path=PurePosixPath(path).as_posix(), label=label, split=cast(Split, split) or None)
+
+
+def _unique(file: Path, rows: list[Row]) -> tuple[list[Row], list[DataFault]]:
+    """Each path once; a path with two labels or on two sides is an error."""
+    first: dict[str, Row] = {}
+    faults = []
+    for row in rows:
+        known = first.setdefault(row.path, row)
+        if known is row:
+            continue
+        if (known.label, known.split) != (row.label, row.split):
+            said = [" ".join(filter(None, (item.label, item.split))) for item in (known, row)]
+            message = f"{file.name}: {row.path} is {said[0]} in line {known.line} and {said[1]} in line {row.line}"
+            raise DatasetError(message, hint="remove one of the two lines")
+        reason = f"line {row.line} of {file.name} repeats line {known.line}; it counts once"
+        faults.append(DataFault(file=row.path, reason=reason, used=True))
+    return list(first.values()), faults

@@ -1,0 +1,245 @@
+"""A URI > local files, through fsspec: what is downloaded once is not downloaded again while it stays the same.
+
+A mirror is a folder `files` and, beside it, `index.jsonl`: a line for every file downloaded, with what its server said
+of its version (ETag, time, size). The line is written after the file, so that a download cut short counts as none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from eaves.errors import DatasetError, EavesError, StorageError
+from trainer.data import archive, manifest
+from trainer.data.listing import DataFault, leaves_root, suffix_fault
+from trainer.progress import Progress
+
+PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "http": "aiohttp", "https": "aiohttp", "file": "fsspec"}
+"""Protocol to the package that speaks it. fsspec knows more, and chains of them (`zip::http://...`): not taken."""
+PARALLEL = 16
+"""Downloads at once: images are small, and waiting for the first byte is most of each."""
+ATTEMPTS = 4
+"""Per file, one, two and four seconds apart: a night's training shouldn't die of one broken connection."""
+_VERSION = ("ETag", "etag", "md5Hash", "Content-MD5", "LastModified", "Last-Modified", "mtime", "updated", "size")
+
+Remote = tuple[str, str]
+"""(name below the mirror, fsspec's path)"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """A local copy: the folder, manifest or archive, and the remote files that were left out."""
+
+    path: Path
+    faults: tuple[DataFault, ...]
+
+
+def public(uri: str) -> str:
+    """A URI without what might be secret: a presigned URL's query, a password."""
+    if not uri.startswith(("http://", "https://")):
+        return uri
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def mirror(uri: str, cache: Path, progress: Progress, *, attempts: int = ATTEMPTS) -> Mirror:
+    """Download what `uri` names into `cache`, as far as it isn't there already.
+
+    Args:
+        uri: Of a folder (not over HTTP, which has no listing), a manifest or an archive.
+        cache: A local folder, kept between runs.
+        progress: Told about every file.
+        attempts: Per file, before giving up.
+
+    Raises:
+        DatasetError: Nothing there, or a URI that can't be used.
+        StorageError: It can't be reached or read.
+    """
+    scheme = uri.partition("://")[0].lower()
+    files, root = _open(uri, scheme)
+    place = _Place(files, cache / hashlib.sha256(uri.encode()).hexdigest()[:32], attempts)
+    name = unquote(PurePosixPath(urlsplit(uri).path if scheme.startswith("http") else root).name)
+    if name.lower().endswith(archive.SUFFIXES):
+        place.fetch([(name, root)], progress)
+        return Mirror(path=place.folder / name, faults=())
+    if name.lower().endswith(manifest.SUFFIXES):
+        return _mirror_manifest(place, name, root, progress)
+    if scheme.startswith("http"):
+        message = f"{public(uri)}: HTTP has no listing of folders"
+        raise DatasetError(message, hint="name a manifest (.csv, .jsonl) or an archive (.zip, .tar, .tar.gz) instead")
+    return _mirror_folder(place, root.rstrip("/"), uri, progress)
+
+
+def _mirror_manifest(place: _Place, name: str, root: str, progress: Progress) -> Mirror:
+    place.fetch([(name, root)], progress)
+    rows = manifest.parse_manifest(place.folder / name)
+    parent = root.partition("?")[0].rpartition("/")[0]
+    wanted = dict.fromkeys(row.path for row in rows if not suffix_fault(row.path))
+    place.fetch([(path, f"{parent}/{path}") for path in wanted], progress, missing_ok=True)
+    return Mirror(path=place.folder / name, faults=())
+
+
+def _mirror_folder(place: _Place, root: str, uri: str, progress: Progress) -> Mirror:
+    with _translated(uri):
+        found: Mapping[str, Mapping[str, Any]] = place.files.find(root, detail=True)
+    wanted: list[Remote] = []
+    faults: list[DataFault] = []
+    for path in sorted(found):
+        name = path.removeprefix(root).removeprefix("/")
+        if name.endswith("/") or any(part.startswith(".") and part != ".." for part in name.split("/")):
+            continue
+        if leaves_root(name) or "//" in name:
+            faults.append(DataFault(file=name, reason="its name is not that of a file below the folder"))
+        elif fault := suffix_fault(name):
+            faults.append(fault)
+        else:
+            wanted.append((name, path))
+    if not wanted:
+        raise DatasetError(
+            f"no images under {uri}", hint="check the URI; a folder holds one folder of images per class"
+        )
+    place.prune({name for name, _ in wanted})
+    place.fetch(wanted, progress, known=found)
+    return Mirror(path=place.folder, faults=tuple(faults))
+
+
+class _Place:
+    """One mirror and the filesystem that it is of."""
+
+    def __init__(self, files: Any, home: Path, attempts: int) -> None:
+        self.files, self.folder, self._attempts = files, home / "files", attempts
+        self._log, self._lock = home / "index.jsonl", threading.Lock()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._index = dict(_read_index(self._log))
+
+    def fetch(
+        self,
+        wanted: list[Remote],
+        progress: Progress,
+        *,
+        known: Mapping[str, Mapping[str, Any]] | None = None,
+        missing_ok: bool = False,
+    ) -> None:
+        """Download those that are new or have changed. `known`: what a listing already said of each path."""
+
+        def one(item: Remote) -> None:
+            name, path = item
+            try:
+                info = known[path] if known else self._retried(path, lambda: self.files.info(path))
+                self._fetch_one(name, path, info)
+            except DatasetError:
+                if not missing_ok:
+                    raise
+                (self.folder / name).unlink(missing_ok=True)
+
+        with progress.phase("Downloading", len(wanted)) as step, ThreadPoolExecutor(PARALLEL) as pool:
+            try:
+                for _ in pool.map(one, wanted):
+                    step()
+            except EavesError:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def prune(self, names: set[str]) -> None:
+        """Remove files that are no longer there remotely."""
+        for file in self.folder.rglob("*"):
+            if file.is_file() and file.relative_to(self.folder).as_posix() not in names:
+                file.unlink()
+
+    def _fetch_one(self, name: str, path: str, info: Mapping[str, Any]) -> None:
+        target, version = self.folder / name, {key: str(info[key]) for key in _VERSION if info.get(key) is not None}
+        if self._index.get(name) == version and target.is_file():
+            return
+        part = self.folder.parent / "parts" / hashlib.sha256(name.encode()).hexdigest()
+        for folder in (part.parent, target.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._retried(path, lambda: self._download(path, part, info.get("size")))
+        part.replace(target)
+        with self._lock, self._log.open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"file": name, "version": version}) + "\n")
+
+    def _retried(self, path: str, action: Callable[[], Any]) -> Any:
+        for pause in range(self._attempts - 1):
+            try:
+                with _translated(path):
+                    return action()
+            except StorageError:
+                time.sleep(2.0**pause)
+        with _translated(path):
+            return action()
+
+    def _download(self, path: str, part: Path, size: int | None) -> None:
+        self.files.get_file(path, str(part))
+        got = part.stat().st_size
+        if size is not None and got != size:
+            raise StorageError(f"{public(path)}: {got} of {size} bytes came", hint="try again")
+
+
+def _open(uri: str, scheme: str) -> tuple[Any, str]:
+    import fsspec
+
+    if scheme not in PACKAGES or "::" in uri:
+        raise DatasetError(
+            f"data can't be read from {public(uri)}", hint=f"use one of {', '.join(PACKAGES)}, or a path"
+        )
+    try:
+        files, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+    except ImportError as error:
+        message = f"{scheme}:// needs the package {PACKAGES[scheme]}, which is not installed"
+        raise DatasetError(message, hint=f"pip install {PACKAGES[scheme]}") from error
+    except ValueError as error:
+        raise DatasetError(f"not a URI that can be read: {public(uri)} ({error})") from error
+    return files, str(root)
+
+
+@contextmanager
+def _translated(path: str) -> Iterator[None]:
+    try:
+        yield
+    except EavesError:
+        raise
+    except FileNotFoundError as error:
+        if not _is_missing(error):
+            raise _unreachable(path, error.__cause__ or error) from error
+        raise DatasetError(f"nothing at {public(path)}", hint="check the URI, and that the bucket is there") from error
+    except PermissionError as error:
+        hint = "check this process's credentials and what they may read"
+        raise DatasetError(f"{public(path)} may not be read: {str(error)[:200]}", hint=hint) from error
+    except Exception as error:
+        # Every protocol's package raises its own (botocore's, aiohttp's, google's), without a common root.
+        raise _unreachable(path, error) from error
+
+
+def _is_missing(error: FileNotFoundError) -> bool:
+    """Whether the server said so.
+
+    Source: fsspec 2026.1, `HTTPFileSystem._info`: every failure, a refused connection too, is a FileNotFoundError.
+    """
+    cause = error.__cause__
+    return not type(cause).__module__.startswith("aiohttp") or getattr(cause, "status", None) in (404, 410)
+
+
+def _unreachable(path: str, error: BaseException) -> StorageError:
+    reason = f"{type(error).__name__}: {str(error)[:200]}"
+    return StorageError(f"can't read {public(path)}: {reason}", hint="is the place reachable? try again")
+
+
+def _read_index(log: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Name to version; later lines win, and a line that was cut short counts as none."""
+    if not log.is_file():
+        return
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+            yield entry["file"], entry["version"]
+        except (ValueError, KeyError, TypeError):
+            continue

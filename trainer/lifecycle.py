@@ -1,0 +1,102 @@
+"""How a training ends: on its own, or in good order when it is asked to; and what each exit code asks of a Job.
+
+A node that is drained sends SIGTERM and kills after `terminationGracePeriodSeconds` (30 by default): time for the step
+at hand and a checkpoint.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from eaves.errors import StoppedError
+from trainer.progress import Progress, Step
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """One exit code of `python -m trainer`.
+
+    Attributes:
+        code: 0 to 255; those above 63 are sysexits.h's.
+        meaning: What happened.
+        action: What a `podFailurePolicy` should do: `FailJob` (never again), `Ignore` (again, at no cost) or `Count`
+            (again, up to `backoffLimit`).
+    """
+
+    code: int
+    meaning: str
+    action: str
+
+
+ENDINGS = (
+    Ending(code=0, meaning="the run exists, made now or before", action=""),
+    Ending(code=1, meaning="a defect of Eaves or a library", action="Count"),
+    Ending(code=2, meaning="a command line that can't be read", action="FailJob"),
+    Ending(code=65, meaning="the images, the event or what is at the output can't be used", action="FailJob"),
+    Ending(code=74, meaning="storage can't be read or written, or other pods delivered nothing", action="Count"),
+    Ending(code=75, meaning="asked to stop; a checkpoint is written", action="Ignore"),
+    Ending(code=78, meaning="settings, among them weights that can't be loaded", action="FailJob"),
+    Ending(code=137, meaning="killed (SIGKILL, out of memory); the last checkpoint stands", action="Count"),
+)
+"""Every exit code, in order; docs/01-training.md shows this table.
+
+Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy (actions).
+"""
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that the first SIGTERM or SIGINT sets; a second one ends the process as if this were not there."""
+    stop = threading.Event()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, before[number])
+
+    before = {int(number): signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        for known, handler in before.items():
+            signal.signal(known, handler)
+
+
+class Stoppable:
+    """A progress whose every step is a place to stop.
+
+    Args:
+        progress: Told everything.
+        stop: Once it is set, the next step raises StoppedError.
+    """
+
+    def __init__(self, progress: Progress, stop: threading.Event) -> None:
+        self._progress, self._stop = progress, stop
+
+    @contextmanager
+    def phase(self, title: str, total: int) -> Iterator[Step]:
+        """Enter a phase of `total` steps.
+
+        Raises:
+            StoppedError: Asked to stop, before it or at one of its steps.
+        """
+        with self._progress.phase(title, total) as inner:
+
+            def step(count: int = 1, note: str = "") -> None:
+                inner(count, note)
+                self._check(title)
+
+            self._check(title)
+            yield step
+
+    def _check(self, title: str) -> None:
+        if self._stop.is_set():
+            raise StoppedError(f"stopped at: {title}", hint="run the same command again; it goes on from there")

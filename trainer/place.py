@@ -1,0 +1,107 @@
+"""Where a training works and leaves its run: beside its output on this machine, or at a URI.
+
+A run for a URI is built in a local folder and uploaded whole, `run.json` last. What must outlive this machine, the
+checkpoints and the features that several pods share, is written to the URI as it is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from eaves.errors import RunError
+from trainer.publish import fetch_run, find_fingerprint, publish
+from trainer.run import CHECKPOINTS, MANIFEST, Run, build_name, check_output, checkpoints_of, open_run
+from trainer.storage import Store, is_uri, open_store
+
+FEATURES = "features"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a run goes.
+
+    Attributes:
+        local: The run's directory on this machine.
+        cache: A folder on this machine that is kept between trainings; it may be removed at any time.
+        uri: Where the run is uploaded to; None: `local` is its place.
+    """
+
+    local: Path
+    cache: Path
+    uri: str | None = None
+
+    def find(self, fingerprint: str) -> Run | None:
+        """The run that is there already, of the same settings and data; None when there is none.
+
+        Raises:
+            RunError: Another run is there, or something else.
+            StorageError: The place can't be read.
+        """
+        check_output(self.local)
+        built = self._built(fingerprint)
+        if self.uri is None:
+            return built
+        store = open_store(self.uri)
+        if not store.exists(MANIFEST):
+            if built is not None:  # killed before or while it was uploaded
+                self.finish(built)
+                return built
+            shutil.rmtree(self.local, ignore_errors=True)
+            return None
+        if find_fingerprint(store.read(MANIFEST)) != fingerprint:
+            raise RunError(f"{self.uri} exists and holds another run", hint="name another output, or remove it")
+        return fetch_run(self.uri, self.local)
+
+    def checkpoints(self, work: Path) -> Store:
+        """Where the checkpoints go of the run that is made in `work`."""
+        return open_store(checkpoints_of(work)) if self.uri is None else open_store(self.uri).at(CHECKPOINTS)
+
+    def features(self, wanted: str, *, shared: bool) -> Store:
+        """Where features are kept.
+
+        Args:
+            wanted: A folder or URI from the settings; empty: the place's own.
+            shared: Whether other machines must see them.
+        """
+        if wanted:
+            return open_store(wanted)
+        return open_store(self.uri).at(FEATURES) if self.uri and shared else open_store(self.cache / FEATURES)
+
+    def finish(self, run: Run) -> None:
+        """Upload the run when its place is a URI; then remove there what only an unfinished one needs."""
+        if self.uri is None:
+            return
+        store = open_store(self.uri)
+        publish(run, store)
+        # Pointers go before what they point to: a kill meanwhile leaves nothing that points into the void.
+        left = [name for folder in (CHECKPOINTS, FEATURES) for name in store.list(f"{folder}/")]
+        for name in sorted(left, key=lambda name: not name.endswith(".json")):
+            store.delete(name)
+
+    def _built(self, fingerprint: str) -> Run | None:
+        manifest = self.local / MANIFEST
+        if not manifest.is_file():
+            return None
+        if find_fingerprint(manifest.read_bytes()) == fingerprint:
+            return open_run(self.local)
+        if self.uri is None:
+            raise RunError(f"{self.local} exists and holds a run", hint="name another output, or remove it")
+        return None
+
+
+def build_place(output: str | Path, cache: Path | None) -> Place:
+    """The place of a run.
+
+    Args:
+        output: A path or a URI.
+        cache: The folder to keep things in; None: `.cache` beside a local run, `~/.cache/eaves` for one at a URI.
+    """
+    if not is_uri(output):
+        local = Path(output).absolute()
+        return Place(local=local, cache=cache or local.parent / ".cache")
+    uri, kept = str(output).rstrip("/"), cache or Path.home() / ".cache" / "eaves"
+    folder = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    return Place(local=kept / "runs" / folder / build_name(uri.rpartition("/")[2]), cache=kept, uri=uri)

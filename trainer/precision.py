@@ -1,0 +1,47 @@
+"""Half precision where the device is made for it: products in float16, weights and everything saved in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+TENSOR_CORES = (7, 0)
+"""Source: docs.nvidia.com/cuda, CUDA C++ Programming Guide, compute capabilities: tensor cores since 7.0."""
+
+
+def has_tensor_cores() -> bool:
+    """Whether every GPU of this process has them, and there is one; never on a CPU, which is slower in float16."""
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    return bool(details) and all(one.get("compute_capability", (0, 0)) >= TENSOR_CORES for one in details)
+
+
+@contextmanager
+def half_precision(model: Any, *, wanted: bool | None = None) -> Iterator[None]:
+    """Train inside; afterwards the model computes in float32 again, so that it is saved as it will be served.
+
+    Args:
+        model: A Keras model, computing in float32.
+        wanted: Whether to at all; None: where the device has tensor cores.
+    """
+    if not (has_tensor_cores() if wanted is None else wanted):
+        yield
+        return
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    _set_policy(model, "mixed_float16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+        _set_policy(model, "float32")
+
+
+def _set_policy(model: Any, policy: str) -> None:
+    for layer in model.layers:
+        layer.dtype_policy = keras.dtype_policies.get(policy)
+        if isinstance(layer, keras.Model):
+            _set_policy(layer, policy)

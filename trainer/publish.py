@@ -1,0 +1,80 @@
+"""Runs at a URI: uploaded with `run.json` last, found again, and fetched. A run exists when its `run.json` does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from eaves.errors import RunError
+from trainer.run import MANIFEST, Run, open_run
+from trainer.storage import Store, open_store
+
+AT_ONCE = 8
+"""Files on their way at the same time."""
+
+
+def publish(run: Run, store: Store) -> None:
+    """Upload a run; whoever looks meanwhile sees none.
+
+    Raises:
+        StorageError: A file can't be read or written.
+    """
+    _each(list(run.files), lambda name: store.write(name, (run.path / name).read_bytes()))
+    store.write(MANIFEST, (run.path / MANIFEST).read_bytes())
+
+
+def fetch_run(uri: str, local: Path) -> Run:
+    """Download a run into a directory, unless it is there already, and open it checked.
+
+    Args:
+        uri: Where it was trained to.
+        local: The directory; what is in it is replaced when it is another run.
+
+    Raises:
+        RunError: No run is there, or it is damaged.
+        StorageError: It can't be read.
+    """
+    store = open_store(uri)
+    if not store.exists(MANIFEST):
+        raise RunError(f"no run in {uri}: it has no {MANIFEST}", hint="train one, or name another URI")
+    manifest = store.read(MANIFEST)
+    if (local / MANIFEST).is_file() and (local / MANIFEST).read_bytes() == manifest:
+        return open_run(local)
+    shutil.rmtree(local, ignore_errors=True)
+
+    def download(name: str) -> None:
+        file = (local / name).resolve()
+        if not file.is_relative_to(local.resolve()):
+            raise RunError(f"{uri}/{MANIFEST} names a file outside the run: {name}", hint="train it again")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(store.read(name))
+
+    local.mkdir(parents=True)
+    _each(list(_manifest_files(uri, manifest)), download)
+    (local / MANIFEST).write_bytes(manifest)
+    return open_run(local)
+
+
+def find_fingerprint(manifest: bytes) -> str | None:
+    """The fingerprint that a `run.json` tells; None when it tells none."""
+    try:
+        values = json.loads(manifest)
+        return str(values["fingerprint"]) or None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _manifest_files(uri: str, manifest: bytes) -> list[str]:
+    try:
+        return [str(name) for name in json.loads(manifest)["files"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{uri}/{MANIFEST} can't be read: {error}", hint="train it again") from error
+
+
+def _each(names: list[str], action: Callable[[str], None]) -> None:
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        for _ in pool.map(action, names):
+            pass

@@ -1,0 +1,194 @@
+"""`report.html`: what a training left, for people. One file without scripts that asks nothing of any network."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from eaves import images
+from eaves.errors import ImageError
+from trainer import charts
+from trainer.calibration import bins, softmax
+
+MATRIX_CLASSES = 20
+"""With more, a matrix can't be read: the pairs most often confused are listed instead."""
+PAIRS = 20
+MISTAKES = 12
+FAULTS = 200
+THUMBNAIL_PIXELS = 96
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the report is made of.
+
+    Attributes:
+        about: As run.json says it: name, arch, mode, epochs, dataset, data_faults, versions ...
+        measured: As metrics.json says it.
+        history: Per epoch: loss, accuracy, val_loss, val_accuracy.
+        truth: (N,) labels of the held-out images.
+        logits: (N, classes) answers to them.
+        files: Their files, in the same order.
+        seconds: Per phase.
+        hardware: What it ran on.
+        config: Section to settings.
+    """
+
+    about: Mapping[str, Any]
+    measured: Mapping[str, Any]
+    history: Sequence[Mapping[str, float]]
+    truth: npt.NDArray[np.int64]
+    logits: npt.NDArray[np.float32]
+    files: Sequence[Path]
+    seconds: Mapping[str, float]
+    hardware: Mapping[str, str]
+    config: Mapping[str, Mapping[str, Any]]
+
+
+def write_report(path: Path, facts: Facts) -> None:
+    """Write the page."""
+    # A file name may hold bytes that are no text: they are shown as escapes.
+    path.write_text(build_report(facts), encoding="utf-8", errors="backslashreplace")
+
+
+def build_report(facts: Facts) -> str:
+    """The page's HTML."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    faults = facts.about["data_faults"]
+    return environment.get_template("report.html.j2").render(
+        about=facts.about,
+        measured=facts.measured,
+        curves=_curves(facts.history),
+        matrix=_matrix(facts.measured) if len(facts.about["labels"]) <= MATRIX_CLASSES else None,
+        pairs=_pairs(facts.measured),
+        classes=_classes(facts.measured),
+        reliability=_reliability(facts),
+        mistakes=_mistakes(facts),
+        balance=_balance(facts.about["dataset"]),
+        faults=faults[:FAULTS],
+        fault_count=len(faults),
+        seconds=facts.seconds,
+        hardware=facts.hardware,
+        config=facts.config,
+    )
+
+
+def _curves(history: Sequence[Mapping[str, float]]) -> list[Any]:
+    def lines(name: str) -> list[charts.Line]:
+        sides = (("train", name), ("val", f"val_{name}"))
+        return [
+            charts.Line(css=css, values=[epoch[key] for epoch in history])
+            for css, key in sides
+            if history and all(key in epoch for epoch in history)
+        ]
+
+    return [
+        charts.draw_curves(lines("loss"), y_label="loss"),
+        charts.draw_curves(lines("accuracy"), y_label="accuracy", y_max=1.0),
+    ]
+
+
+def _matrix(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row per true class: its cells, each a count and a shade (0 to 1 of that class's images)."""
+    return [
+        {
+            "label": label,
+            "cells": [
+                {"count": count, "shade": round(count / max(sum(row), 1), 3), "right": column == number, "label": other}
+                for column, (count, other) in enumerate(zip(row, measured["labels"], strict=True))
+            ],
+        }
+        for number, (label, row) in enumerate(zip(measured["labels"], measured["confusion"], strict=True))
+    ]
+
+
+def _pairs(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+    confusion = np.array(measured["confusion"])
+    np.fill_diagonal(confusion, 0)
+    labels = measured["labels"]
+    order = np.argsort(-confusion, axis=None, kind="stable")[:PAIRS]
+    places = [(int(place) // len(labels), int(place) % len(labels)) for place in order]
+    return [
+        {
+            "truth": labels[row],
+            "predicted": labels[column],
+            "count": int(confusion[row, column]),
+            "images": measured["per_class"][labels[row]]["images"],
+        }
+        for row, column in places
+        if confusion[row, column]
+    ]
+
+
+def _classes(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The figures of every class with their pictures, worst recall first."""
+    rows = [
+        {
+            "label": label,
+            **figures,
+            "recall_chart": charts.draw_interval(figures["recall"], figures["recall_interval_95"]),
+            "precision_chart": charts.draw_interval(figures["precision"], figures["precision_interval_95"]),
+        }
+        for label, figures in measured["per_class"].items()
+    ]
+    return sorted(rows, key=lambda row: 2.0 if row["recall"] is None else row["recall"])
+
+
+def _reliability(facts: Facts) -> Any:
+    before, after = (softmax(facts.logits, T) for T in (1.0, facts.measured["temperature"]))
+    return charts.draw_reliability(bins(before, facts.truth), bins(after, facts.truth))
+
+
+def _mistakes(facts: Facts) -> list[dict[str, Any]]:
+    """The mistakes the model is most sure of."""
+    probabilities = softmax(facts.logits, facts.measured["temperature"])
+    best, scores = np.argmax(facts.logits, axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(best != facts.truth)
+    labels = facts.about["labels"]
+    return [
+        {
+            "file": facts.files[row].name,
+            "truth": labels[facts.truth[row]],
+            "predicted": labels[best[row]],
+            "score": float(scores[row]),
+            "image": _thumbnail(facts.files[row]),
+        }
+        for row in wrong[np.argsort(-scores[wrong], kind="stable")][:MISTAKES]
+    ]
+
+
+def _thumbnail(file: Path) -> str | None:
+    """A JPEG as a data URI; None when the file has gone since it was trained on."""
+    try:
+        pixels = images.decode(file.read_bytes(), at_least=(THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    except (OSError, ImageError):
+        return None
+    picture, stream = Image.fromarray(pixels), io.BytesIO()
+    picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    picture.save(stream, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _balance(dataset: Mapping[str, Any]) -> list[dict[str, Any]]:
+    counts = [(label, train, dataset["val"][label]) for label, train in dataset["train"].items()]
+    most = max(train + val for _, train, val in counts)
+    rows = sorted(counts, key=lambda row: -(row[1] + row[2]))
+    return [
+        {"label": label, "train": train, "val": val, "chart": charts.draw_bar(train, val, most)}
+        for label, train, val in rows
+    ]

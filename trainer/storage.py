@@ -1,0 +1,165 @@
+"""Files by name under one place: a folder on disk, or a URI that fsspec knows (`s3://`, `gs://`, `file://`, ...).
+
+A write is whole or absent. On disk that is a temporary file, fsync, rename and fsync of the folder; on an object store
+it is one PUT (or one completed multipart upload), which readers see whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from eaves.errors import StorageError
+
+_UNFINISHED = ".writing"
+_HINTS = (
+    (PermissionError, "check the credentials of this process and what they may do there"),
+    (FileNotFoundError, "check the name, and that the bucket or folder is there"),
+)
+
+
+class Store:
+    """Files under one place. Names are relative, with `/` between their parts. Safe to use from several threads.
+
+    Args:
+        filesystem: fsspec's, without a cache of listings: others write here too.
+        root: The place, as `filesystem` names it.
+        uri: The place, as people name it.
+        local: Whether the place is a folder on this machine.
+    """
+
+    def __init__(self, filesystem: Any, root: str, uri: str, *, local: bool) -> None:
+        self._files, self._root, self.uri, self.is_local = filesystem, root.rstrip("/"), uri, local
+
+    def __repr__(self) -> str:
+        return f"Store({self.uri!r})"
+
+    def at(self, name: str) -> Store:
+        """The store of what lies under `name`."""
+        return Store(self._files, f"{self._root}/{name}", f"{self.uri.rstrip('/')}/{name}", local=self.is_local)
+
+    def local(self, name: str) -> Path | None:
+        """The file's path when the store is a folder on this machine, whether or not it exists; else None."""
+        return Path(self._root, name) if self.is_local else None
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes.
+
+        Raises:
+            StorageError: It isn't there, or can't be read.
+        """
+        with _translated("read", self.uri, name):
+            data: bytes = self._files.cat_file(f"{self._root}/{name}")
+            return data
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file, whole or not at all; it is durable when this returns, and replaces one of that name.
+
+        Raises:
+            StorageError: It can't be written.
+        """
+        with _translated("write", self.uri, name):
+            if self.is_local:
+                _write_local(Path(self._root, name), data)
+            else:
+                self._files.pipe_file(f"{self._root}/{name}", data)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file of that name.
+
+        Raises:
+            StorageError: The place can't be asked.
+        """
+        with _translated("read", self.uri, name):
+            return bool(self._files.isfile(f"{self._root}/{name}"))
+
+    def list(self, prefix: str = "") -> list[str]:
+        """Names of all files whose name starts with `prefix`, sorted, to any depth.
+
+        Raises:
+            StorageError: The place can't be listed.
+        """
+        folder = prefix.rpartition("/")[0]
+        with _translated("list", self.uri, prefix):
+            where = f"{self._root}/{folder}".rstrip("/")
+            found = [str(path).removeprefix(f"{self._root}/") for path in self._files.find(where)]
+        return sorted(name for name in found if name.startswith(prefix) and not name.endswith(_UNFINISHED))
+
+    def delete(self, name: str) -> None:
+        """Remove a file; one that isn't there is no error.
+
+        Raises:
+            StorageError: It can't be removed.
+        """
+        with _translated("delete", self.uri, name):
+            try:
+                self._files.rm_file(f"{self._root}/{name}")
+            except FileNotFoundError:
+                return
+
+
+def is_uri(place: str | Path) -> bool:
+    """Whether a place is named by a URI and not by a path."""
+    return "://" in str(place)
+
+
+def open_store(place: str | Path) -> Store:
+    """The files under a path or a URI. Nothing is made or checked yet.
+
+    Credentials and endpoints are the protocol's own affair: its package reads them where its users expect it to
+    (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, a pod's service account).
+
+    Raises:
+        StorageError: No such protocol, or the package that speaks it is not installed.
+    """
+    import fsspec
+
+    uri = str(place) if is_uri(place) else Path(place).absolute().as_uri()
+    try:
+        filesystem, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+    except ImportError as error:
+        protocol = uri.partition("://")[0]
+        needed = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}.get(protocol)
+        hint = f"pip install {needed}" if needed else f"install what fsspec needs for {protocol}://"
+        raise StorageError(f"can't open {uri}: {error}", hint=hint) from error
+    except ValueError as error:
+        hint = "use a path, or a URI such as s3://BUCKET/NAME"
+        raise StorageError(f"can't open {uri}: {error}", hint=hint) from error
+    local = "file" in ((filesystem.protocol,) if isinstance(filesystem.protocol, str) else filesystem.protocol)
+    return Store(filesystem, root, str(place), local=local)
+
+
+@contextmanager
+def _translated(verb: str, uri: str, name: str) -> Iterator[None]:
+    try:
+        yield
+    except StorageError:
+        raise
+    except Exception as error:
+        # Every protocol's package raises its own (botocore's, aiohttp's, google's), without a common root.
+        hint = next((text for kind, text in _HINTS if isinstance(error, kind)), "try again; is the place reachable?")
+        where = f"{uri.rstrip('/')}/{name}".rstrip("/")
+        raise StorageError(f"can't {verb} {where}: {str(error)[:300] or type(error).__name__}", hint=hint) from error
+
+
+def _write_local(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Make what a file or a folder holds survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
