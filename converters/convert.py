@@ -44,7 +44,7 @@ def convert(run_path: Path, output: Path, settings: ConvertSettings, *, on_step:
         ArtifactError: When the output exists.
     """
     if output.exists():
-        raise ArtifactError(f"{output} exists already", hint="choose another --output, or remove it")
+        raise ArtifactError(f"{output} exists already", hint="name another directory, or remove it")
     on_step("check the run")
     run = open_run(run_path)
     output.parent.mkdir(parents=True, exist_ok=True)

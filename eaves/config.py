@@ -110,12 +110,18 @@ def env_layer(cls: type, environ: Mapping[str, str], section: str = "") -> Layer
     return Layer(origin=ENVIRONMENT, values=values, origins=origins)
 
 
-def flag_layer(flags: Mapping[str, Any]) -> Layer:
-    """The layer that the command line holds: dotted path to value, only what was given."""
+def flag_layer(flags: Mapping[str, Any], section: str = "") -> Layer:
+    """The layer that the command line holds: dotted path to value, only what was given.
+
+    Args:
+        flags: The values.
+        section: Dotted path whose settings the command's flags name without it.
+    """
     values: dict[str, Any] = {}
     for path, value in flags.items():
         put(values, path, value)
-    origins = {path: "--" + path.replace(".", "-").replace("_", "-") for path in flags}
+    spoken = {path: path.removeprefix(section).replace(".", "-").replace("_", "-") for path in flags}
+    origins = {path: f"--{name}" for path, name in spoken.items()}
     return Layer(origin=COMMAND_LINE, values=values, origins=origins)
 
 

@@ -20,9 +20,11 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
     ├── SpoolError                 exit 74  HTTP 503   the durable queue can't be read or written
     │   └── SpoolFullError         exit 75  HTTP 429   it has reached its limit
     ├── StorageError               exit 74  HTTP 503   files, here or at a URI, can't be read or written
-    ├── StoppedError               exit 75  HTTP 503   asked to stop, stopped in good order; starting again goes on from there
+    ├── StoppedError               exit 75  HTTP 503   asked to stop, stopped in good order; start it again
     ├── DeliveryError              exit 69  HTTP 503   no usable answer over HTTP
+    │   └── UnreachableError                           nothing was sent: no connection
     ├── OverloadedError            exit 75  HTTP 429   more work at once than the bounded queue takes
+    ├── ForbiddenError             exit 77  HTTP 403   a caller that isn't let in
     └── PlatformError              exit 69  HTTP 503   what runs functions failed
         ├── NotRunningError                            no platform answers here
         ├── NotFoundError          exit 66  HTTP 404   no function (source, trigger) of that name
@@ -178,11 +180,22 @@ class DeliveryError(EavesError):
     http_status = 503
 
 
+class UnreachableError(DeliveryError):
+    """Nothing was sent: no connection. The event is not to blame, and waiting costs it no attempt."""
+
+
 class OverloadedError(EavesError):
     """More work at once than the bounded queue takes; try again later."""
 
     exit_code = 75
     http_status = 429
+
+
+class ForbiddenError(EavesError):
+    """A caller that isn't let in."""
+
+    exit_code = 77
+    http_status = 403
 
 
 class PlatformError(EavesError):

@@ -170,6 +170,8 @@ class FunctionStatus:
         queued: Events accepted and not yet answered.
         dead: Events given up on and kept for inspection.
         delivered: Events answered since the platform started.
+        site: In its events' source.
+        sources: Its sources, each with its state.
     """
 
     name: str
@@ -181,6 +183,8 @@ class FunctionStatus:
     queued: int = 0
     dead: int = 0
     delivered: int = 0
+    site: str = ""
+    sources: tuple[str, ...] = ()
 
 
 class Platform(Protocol):

@@ -78,13 +78,13 @@ def _image_of(event: events.Event | None, headers: Mapping[str, str]) -> bytes:
         content_type, data = event.datacontenttype or "", event.data
     else:
         content_type, data = headers.get("Content-Type", ""), request.get_data()
+    if not data:
+        raise ImageError("the image is empty (0 bytes)")
     if not content_type.lower().startswith("image/"):
         raise UnsupportedContentError(
             f"the content type must be image/*, not {content_type[:64]!r}",
             hint="name the image's own type, such as image/jpeg",
         )
-    if not data:
-        raise ImageError("the image is empty (0 bytes)")
     return data
 
 

@@ -73,6 +73,11 @@ class Model:
         from functions.session import open_session
 
         artifact = open_artifact(self._settings.artifact)
+        if self._settings.artifact_digest not in ("", artifact.digest):
+            raise ArtifactError(
+                f"{artifact.path} is {artifact.digest[:12]}, but {self._settings.artifact_digest[:12]} was deployed",
+                hint="deploy it again, or put back what was deployed",
+            )
         session = open_session(artifact)
         if self._settings.self_test != "none":
             cases = load_golden(artifact)

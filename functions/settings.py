@@ -44,6 +44,7 @@ class FunctionSettings(ServeSettings):
     """What a platform tells a function process."""
 
     artifact: Path = setting(Path("/artifact"), "Directory of the artifact; containers carry it at /artifact.")
+    artifact_digest: str = setting("", "The artifact digest that was deployed, sha256 hex; another is refused.")
     name: str = setting("function", "The function's name, last part of its replies' source.", env="EAVES_FUNCTION")
     site: str = setting("local", "The site's name, in its replies' source.")
     host: str = setting("0.0.0.0", "Address to listen on; the local platform says loopback.")  # noqa: S104 - a container

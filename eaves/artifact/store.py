@@ -80,7 +80,7 @@ def write_artifact(staging: Path, target: Path, manifest: Manifest) -> Artifact:
         ArtifactError: When the target exists or can't be written, or the manifest doesn't fit the files.
     """
     if target.exists():
-        raise ArtifactError(f"{target} exists already", hint="choose another --output, or remove it")
+        raise ArtifactError(f"{target} exists already", hint="name another directory, or remove it")
     (staging / MANIFEST).write_bytes(manifest.to_json())
     staged = open_artifact(staging)
     try:

@@ -8,6 +8,7 @@ code.
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 import click
@@ -24,6 +25,7 @@ COMMANDS = {
     "send": "Send images to a function and print its predictions.",
     "status": "Show the functions and how they are.",
     "events": "Show the events that flowed.",
+    "dead": "Show, retry or drop the events that were given up on.",
     "logs": "Show what a function or a source wrote.",
     "remove": "Stop wanting a function.",
 }
@@ -64,6 +66,7 @@ def main() -> None:
     from eaves.errors import EavesError
     from eaves.options import print_error
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that cleaning up happens as on Ctrl-C
     try:
         cli(prog_name="eaves")
     except EavesError as error:

@@ -27,9 +27,8 @@ from eaves.options import given, settings_options
 @settings_options(ConvertSettings, section="convert.")
 def command(run: Path | None, artifact: Path | None, file: Path, **options: Any) -> None:
     """Convert RUN (the newest when not given) and prove it equal. Prints the artifact's directory."""
-    workspace = load_workspace(
-        file, {f"convert.{path}": value for path, value in given(ConvertSettings, options).items()}
-    )
+    flags = {f"convert.{path}": value for path, value in given(ConvertSettings, options).items()}
+    workspace = load_workspace(file, flags, section="convert.")
     chosen = run or newest(workspace.runs, "run.json")
     if chosen is None:
         raise RunError(f"there is no run in {workspace.runs}", hint="eaves train")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,13 +48,14 @@ def build_app(workspace: Workspace, artifact: Path) -> AppSpec:
     project = workspace.project
     opened = open_artifact(artifact.absolute(), level="full")
     sources = tuple(replace(source, path=workspace.path(source.path).absolute()) for source in project.sources)
+    missing = [source.path for source in sources if not source.path.is_dir()]
     faults = [
         Fault(origin=workspace.origin, path=f"sources[{index}].path", message=f"{source.path} is not a folder")
         for index, source in enumerate(sources)
         if not source.path.is_dir()
     ]
     if faults:
-        raise ConfigError(faults, hint=f"mkdir -p {sources[0].path}")
+        raise ConfigError(faults, hint=f"mkdir -p {shlex.quote(str(missing[0]))}")
     function = FunctionSpec(
         name=project.name,
         site=project.site,

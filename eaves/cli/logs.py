@@ -16,7 +16,7 @@ from eaves.cli.arguments import state_option
 )
 @state_option
 def command(name: str, lines: int, state_dir: Path) -> None:
-    """Show what function NAME (or source FUNCTION-SOURCE) wrote, oldest first."""
+    """Show what function NAME (or source FUNCTION.SOURCE) wrote, oldest first."""
     from eaves.local.client import LocalPlatform
 
     for line in LocalPlatform(state_dir).logs(name, lines=lines):

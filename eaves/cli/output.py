@@ -60,6 +60,8 @@ def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) 
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return "\n".join(map(str, value))
     return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
 
 

@@ -41,6 +41,8 @@ class Project:
         for path, value in (("name", self.name), ("site", self.site)):
             if not NAME_PATTERN.fullmatch(value):
                 yield path, f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {value!r})"
+        if self.name in [trigger.name for trigger in self.triggers]:
+            yield "triggers", f"the name {self.name!r} is taken by the trigger that feeds the function"
         for path, names in (("triggers", [t.name for t in self.triggers]), ("sources", [s.name for s in self.sources])):
             for twice in sorted({name for name in names if names.count(name) > 1}):
                 yield path, f"two of them are named {twice!r}"
@@ -77,18 +79,19 @@ class Workspace:
         return self.root / "artifacts"
 
 
-def load_workspace(file: Path, flags: dict[str, Any] | None = None) -> Workspace:
+def load_workspace(file: Path, flags: dict[str, Any] | None = None, *, section: str = "") -> Workspace:
     """Read eaves.yaml, then the environment, then flags.
 
     Args:
         file: The file.
         flags: Dotted path to value, `train.epochs`.
+        section: `train.` when the flags name its settings without it.
 
     Raises:
         ConfigError: When it is missing, not YAML, or has faults; all of them together.
     """
     values = read_yaml(file)
-    layers = [Layer(origin=file.name, values=values), env_layer(Project, os.environ), flag_layer(flags or {})]
+    layers = [Layer(origin=file.name, values=values), env_layer(Project, os.environ), flag_layer(flags or {}, section)]
     project = build(Project, *layers)
     return Workspace(root=file.absolute().parent, project=project, origin=file.name, values=values)
 
@@ -135,6 +138,7 @@ _EXAMPLES = """\
 #    path: inbox
 
 # More ways for events to go. A filter names event attributes; label, confidence and model are among a prediction's.
+# What is at the url must answer 2xx with an empty body (or with a CloudEvent), else it gets the event again.
 #triggers:
 #  - name: alarm
 #    filter: {type: dev.eaves.image.classified.v1, confidence: high}

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from eaves.cli.arguments import state_option
 from eaves.cli.output import output_option, print_rows, say
 from eaves.errors import NotFoundError, PlatformError
+
+if TYPE_CHECKING:
+    from eaves.delivery import Answer
+    from eaves.platform import FunctionStatus
 
 COLUMNS = {
     "image": "IMAGE",
@@ -24,26 +29,25 @@ COLUMNS = {
 @click.command()
 @click.argument("images", type=click.Path(path_type=Path, exists=True, dir_okay=False), nargs=-1, required=True)
 @click.option("--function", "name", help="Which function; not needed when only one is deployed.")
-@click.option("--site", default="home", show_default=True, help="Name of the place, in the events' source.")
 @click.option(
     "--timeout", type=click.FloatRange(1, 600), default=120.0, show_default=True, help="Seconds to wait for each."
 )
 @output_option
 @state_option
-def command(images: tuple[Path, ...], name: str | None, site: str, timeout: float, form: str, state_dir: Path) -> None:
+def command(images: tuple[Path, ...], name: str | None, timeout: float, form: str, state_dir: Path) -> None:
     """Send IMAGES as events to a function and print the prediction events that come back."""
     from eaves.local.client import LocalPlatform
     from eaves.sources.files import capture_file
 
     platform = LocalPlatform(state_dir)
-    function = name or _only(platform.status())
+    function, site = _target(platform.status(), name)
     rows: list[dict[str, Any]] = []
     refused = 0
     for path in images:
         answer = platform.invoke(function, capture_file(path, site=site), timeout_s=timeout)
         if answer.event is None:
             refused += 1
-            say(f"error: {path}: status {answer.status}: {answer.body[:700].decode(errors='replace')}")
+            say(f"error: {path}: {_problem(answer)}")
             continue
         best = answer.event.json()["predictions"][0]
         rows.append(
@@ -57,21 +61,35 @@ def command(images: tuple[Path, ...], name: str | None, site: str, timeout: floa
                 "event": {**answer.event.attributes(), "data": answer.event.json()},
             }
         )
-    print_rows(rows, COLUMNS, form)
+    if rows or form != "table":
+        print_rows(rows, COLUMNS, form)
     if refused:
         raise PlatformError(f"{refused} of {len(images)} images got no prediction", hint=f"eaves logs {function}")
 
 
-def _only(found: list[Any]) -> str:
-    """The one function there is.
+def _target(found: list[FunctionStatus], name: str | None) -> tuple[str, str]:
+    """The function meant, and its site.
 
     Raises:
-        NotFoundError: When there are none or several.
+        NotFoundError: When none is named and there are none or several.
     """
-    names = [status.name for status in found]
-    if len(names) != 1:
+    chosen = [status for status in found if name in (None, status.name)]
+    if name is not None:
+        return name, chosen[0].site if chosen else ""
+    if len(chosen) != 1:
+        names = [status.name for status in found]
         hint = f"--function {names[0]}" if names else "eaves deploy"
         raise NotFoundError(
             f"{len(names)} functions are deployed here{': ' + ', '.join(names) if names else ''}", hint=hint
         )
-    return str(names[0])
+    return chosen[0].name, chosen[0].site
+
+
+def _problem(answer: Answer) -> str:
+    """What an answer that is no prediction says, for people."""
+    try:
+        document = json.loads(answer.body)
+        hint = f" (try: {document['hint']})" if document.get("hint") else ""
+        return f"{document['detail']}{hint}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"answered {answer.status}: {answer.body[:200].decode(errors='replace')}"

@@ -17,6 +17,7 @@ COLUMNS = {
     "queued": "QUEUED",
     "delivered": "DELIVERED",
     "dead": "DEAD",
+    "sources": "SOURCES",
     "artifact": "ARTIFACT",
     "reason": "REASON",
 }
@@ -31,7 +32,10 @@ def command(form: str, state_dir: Path) -> None:
 
     platform = LocalPlatform(state_dir)
     found = platform.status()
-    print_rows([asdict(status) for status in found], COLUMNS, form)
+    rows = [asdict(status) for status in found]
+    print_rows([{**row, "sources": list(row["sources"])} for row in rows], COLUMNS, form)
+    if any(status.dead for status in found):
+        say("dead letters are kept: `eaves dead`")
     if not platform.running():
         say("`eaves up` is not running here")
     elif not found:

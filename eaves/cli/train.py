@@ -31,7 +31,7 @@ def command(data: str | None, output: Path | None, file: Path, **options: Any) -
     flags = {f"train.{path}": value for path, value in given(TrainSettings, options).items()}
     if data is not None:
         flags["data.path"] = data if "://" in data else Path(data).absolute()
-    workspace = load_workspace(file, flags)
+    workspace = load_workspace(file, flags, section="train.")
     project = workspace.project
     target = output or workspace.runs / f"{project.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     settings = _resolve_weights(workspace.root, project.train, from_flag="train.weights" in flags)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Self
 
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 from eaves.delivery.rules import ACCEPTED, Answer, Verdict, brief, parse_retry_after, verdict
-from eaves.errors import DeliveryError, EventError
+from eaves.errors import DeliveryError, EventError, UnreachableError
 from eaves.events import Event, decode, encode_binary, is_event
 
 MAX_ANSWER_BYTES = 16 << 20
@@ -128,6 +128,8 @@ class SinkClient:
                 decode_content=False,
             )
             content = _read(response, started + timeout_s)
+        except (NewConnectionError, ConnectTimeoutError) as error:
+            raise UnreachableError(f"no connection to {url}: {brief(str(error))}", hint="check that it runs") from error
         except (HTTPError, OSError) as error:
             raise DeliveryError(f"no answer from {url}: {brief(str(error))}", hint="check that it runs") from error
         return HttpAnswer(

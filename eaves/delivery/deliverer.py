@@ -21,7 +21,7 @@ from eaves.delivery.rules import (
     describe,
     verdict,
 )
-from eaves.errors import DeliveryError, EavesError, SpoolError
+from eaves.errors import DeliveryError, EavesError, SpoolError, UnreachableError
 from eaves.events import Event
 from eaves.spool import Entry, Lease, Puts, Spool
 
@@ -75,6 +75,7 @@ class _Judged:
     reason: str = ""
     answer: Answer | None = None
     puts: Puts = ()
+    reached: bool = True
 
 
 class Deliverer:
@@ -95,6 +96,8 @@ class Deliverer:
             CloudEvent is a failure; without it nobody asked for a reply and bodies are ignored.
         on_dead: Gives what to store instead of a dead letter; when it gives nothing the dead letter is kept.
         observe: Told of every attempt, after the spool knows of it.
+        wait_out: An event that reached nobody (UnreachableError) costs no attempt: the lane pauses until the sink is
+            back, however long that takes.
         lease: Taken before anything is delivered, and waited for.
         clock: Unix seconds.
         chance: Random numbers in [0, 1).
@@ -111,6 +114,7 @@ class Deliverer:
         on_reply: OnReply | None = None,
         on_dead: OnDead | None = None,
         observe: Callable[[Attempt], None] | None = None,
+        wait_out: bool = False,
         lease: Lease | None = None,
         clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
@@ -122,6 +126,7 @@ class Deliverer:
         self._on_reply = on_reply
         self._on_dead = on_dead
         self._observe = observe
+        self._wait_out = wait_out
         self._lease = lease
         self._clock = clock
         self._chance = chance
@@ -198,6 +203,8 @@ class Deliverer:
         """Send, and decide."""
         try:
             answer = self._send(entry.event)
+        except UnreachableError as error:
+            return _Judged(verdict=Verdict.RETRY, status=NO_ANSWER, reason=error.message, reached=False)
         except DeliveryError as error:
             return _Judged(verdict=Verdict.RETRY, status=NO_ANSWER, reason=error.message)
         except EavesError as error:
@@ -238,6 +245,9 @@ class Deliverer:
         if judged.verdict is Verdict.DONE:
             self._spool.settle(entry, puts=judged.puts)
             outcome = Outcome.DELIVERED
+        elif self._wait_out and not judged.reached:
+            self._hold(None)
+            outcome = Outcome.RETRIED
         elif judged.verdict is Verdict.RETRY and not self._backoff.exhausted(failures):
             self._retry(entry, judged, failures)
             outcome = Outcome.RETRIED

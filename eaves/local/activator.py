@@ -160,6 +160,16 @@ class Activator:
 
     def _keep(self) -> None:
         """The keeper's thread: the only one that starts replicas, so that they live as long as it does."""
+        while not self._stopping:
+            try:
+                self._keep_once()
+            except Exception as error:  # noqa: BLE001 - without its keeper a function would never start again
+                _log.exception("function %s: a defect in its keeper; it goes on", self.spec.name)
+                with self._changed:
+                    self._failed(f"{type(error).__name__}: {error}")
+                    self._changed.wait(KEEP_S)
+
+    def _keep_once(self) -> None:
         while True:
             with self._changed:
                 if self._stopping:
@@ -187,6 +197,7 @@ class Activator:
         port = _free_port()
         environ = {
             "EAVES_ARTIFACT": str(self.spec.artifact),
+            "EAVES_ARTIFACT_DIGEST": self.spec.artifact_digest,
             "EAVES_FUNCTION": self.spec.name,
             "EAVES_SITE": self.spec.site,
             "EAVES_HOST": HOST,

@@ -116,6 +116,7 @@ class Broker:
             parallel=subscription.parallel,
             on_reply=self._route,
             observe=self._count,
+            wait_out=True,
         )
 
     def _count(self, attempt: Attempt) -> None:

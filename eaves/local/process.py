@@ -38,6 +38,7 @@ class Process:
         arguments: Sequence[str] = (),
     ) -> None:
         kept = {name: inherit[name] for name in INHERITED if name in inherit}
+        log.parent.mkdir(mode=0o700, exist_ok=True)
         with log.open("ab") as stream:
             self._child = subprocess.Popen(
                 [*_die_with_parent(), sys.executable, "-P", "-m", module, *arguments],

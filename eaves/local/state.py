@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eaves.errors import ConfigError, EavesError, Fault, NotFoundError
-from eaves.platform import AppSpec, parse_app
+from eaves.platform import NAME_PATTERN, AppSpec, parse_app
 
 MAX_SOCKET_PATH = 107
 """Source: sun_path in unix(7), 108 bytes with its final NUL."""
@@ -64,23 +64,25 @@ class State:
         Raises:
             ConfigError: When the path is too long for a Unix socket, or can't be made.
         """
-        if len(os.fsencode(self.socket.absolute())) > MAX_SOCKET_PATH:
-            raise ConfigError(
-                [
-                    Fault(
-                        origin="state directory",
-                        path="",
-                        message=f"{self.root.absolute()} is too long for a Unix socket",
-                    )
-                ],
-                hint="choose a shorter one with --state",
-            )
+        self.check_length()
         try:
             for folder in (self.root, self.specs, self.logs, self.root / "sources"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.root.chmod(0o700)  # it holds images and predictions
         except OSError as error:
             fault = Fault(origin="state directory", path="", message=f"{self.root} can't be made: {error.strerror}")
             raise ConfigError([fault], hint="choose another with --state") from error
+
+    def check_length(self) -> None:
+        """Refuse a directory whose socket no process could bind or reach.
+
+        Raises:
+            ConfigError: When it is too long.
+        """
+        if len(os.fsencode(self.socket.absolute())) > MAX_SOCKET_PATH:
+            message = f"{self.root.absolute()} is too long for a Unix socket"
+            fault = Fault(origin="state directory", path="", message=message)
+            raise ConfigError([fault], hint="choose a shorter one with --state")
 
     def write_spec(self, app: AppSpec) -> None:
         """Want an app: its spec file is replaced in one step."""
@@ -100,10 +102,14 @@ class State:
             NotFoundError: When there is none of that name.
         """
         try:
+            if not NAME_PATTERN.fullmatch(name):
+                raise FileNotFoundError(name)
             (self.specs / f"{name}.json").unlink()
         except FileNotFoundError as error:
             known = ", ".join(self.names()) or "none"
-            raise NotFoundError(f"no function {name!r} is deployed here (deployed: {known})") from error
+            raise NotFoundError(
+                f"no function {name!r} is deployed here (deployed: {known})", hint="eaves status"
+            ) from error
 
     def names(self) -> list[str]:
         """The apps wanted, sorted."""

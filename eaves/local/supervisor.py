@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
 import os
 import threading
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from eaves.delivery import Answer, HttpAnswer, SinkClient
-from eaves.errors import NotFoundError, PlatformError
-from eaves.events import Event
+from eaves.errors import (
+    EavesError,
+    EventError,
+    NotFoundError,
+    OverloadedError,
+    PlatformError,
+    StartError,
+    UnreachableError,
+)
+from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
 from eaves.local.activator import Activator
 from eaves.local.broker import Broker, Subscription, lane_of
@@ -25,8 +36,36 @@ from eaves.spool import Spool
 RECONCILE_S = 1.0
 """How often spec files are looked at; `deploy` also knocks on the control socket."""
 DIRECT_TIMEOUT_S = 120.0
+MAX_CALLS = 24
+"""Direct calls at the same time; the web's other threads are left to the broker."""
+MAX_RESTART_PAUSE_S = 60.0
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Agent:
+    """One source's process, and when it may be started again after it ended."""
+
+    source: SourceSpec
+    process: Process
+    ends: int = 0
+    not_before: float = 0.0
+
+    def due(self) -> bool:
+        """Whether to start it again; counts each end once."""
+        now = time.monotonic()
+        if not self.not_before:
+            self.ends += 1
+            self.not_before = now + min(MAX_RESTART_PAUSE_S, 2.0**self.ends)
+        if now < self.not_before:
+            return False
+        self.not_before = 0.0
+        return True
+
+    def __str__(self) -> str:
+        code = self.process.exit_code
+        return f"{self.source.name}: {'running' if code is None else f'ended with {code}'}"
 
 
 class Supervisor:
@@ -51,12 +90,14 @@ class Supervisor:
         self._broker = Broker(self._spool, self._history)
         self._client = SinkClient()
         self._activators: dict[str, Activator] = {}
-        self._agents: dict[str, tuple[SourceSpec, Process]] = {}
+        self._agents: dict[str, Agent] = {}
         self._apps: dict[str, AppSpec] = {}
         self._faults: dict[str, str] = {}
         self._turn = threading.Condition()
         self._asked = self._done = 0
         self._stopping = False
+        self._calls = threading.Semaphore(MAX_CALLS)
+        self._take_up_specs()  # before anything is accepted: an event must find the triggers that want it
         try:
             self._ingress = WebServer(create_app(self, control=False), port=port)
         except OSError as error:
@@ -75,17 +116,20 @@ class Supervisor:
         while not self._stopping:
             with self._turn:
                 asked = self._asked
-            self._reconcile()
+            try:
+                self._reconcile()
+            except (EavesError, OSError):
+                _log.exception("the specs can't be taken up; trying again")
             with self._turn:
                 self._done = asked
                 self._turn.notify_all()
                 self._turn.wait_for(lambda: self._stopping or self._asked > self._done, RECONCILE_S)
-        for _, process in self._agents.values():
-            process.terminate()
+        for agent in self._agents.values():
+            agent.process.terminate()
         self._ingress.stop()
         self._broker.stop()
-        for _, process in self._agents.values():
-            process.stop()
+        for agent in self._agents.values():
+            agent.process.stop()
         for activator in self._activators.values():
             activator.stop()
         self._control.stop()
@@ -101,7 +145,16 @@ class Supervisor:
             self._turn.notify_all()
 
     def accept(self, event: Event) -> None:
-        """Hand an event to the broker."""
+        """Hand an event to the broker.
+
+        Raises:
+            PlatformError: While an app's spec can't be read: its triggers might want the event.
+        """
+        unknown = sorted(self._faults.keys() - self._apps.keys())
+        if unknown:
+            raise PlatformError(
+                f"the spec of {unknown[0]} can't be read", hint=f"eaves deploy, or eaves remove {unknown[0]}"
+            )
         self._broker.accept(event)
 
     def forward(self, name: str, headers: dict[str, str], body: bytes) -> HttpAnswer:
@@ -110,7 +163,24 @@ class Supervisor:
         Raises:
             NotFoundError: When there is no such function.
         """
-        return self._activator(name).forward(headers, body, timeout_s=DIRECT_TIMEOUT_S)
+        activator = self._activator(name)
+        if not self._calls.acquire(blocking=False):
+            raise OverloadedError(
+                f"{MAX_CALLS} direct calls are under way", hint="send again later, or publish the event"
+            )
+        try:
+            answer = activator.forward(headers, body, timeout_s=DIRECT_TIMEOUT_S)
+        finally:
+            self._calls.release()
+        self._note(headers, body)
+        self._note(answer.headers, answer.body)
+        return answer
+
+    def _note(self, headers: Mapping[str, str], body: bytes) -> None:
+        """Put an event of a direct call into the history."""
+        if is_event(headers):
+            with contextlib.suppress(EventError):
+                self._history.add(decode(headers, body))
 
     def reconcile(self) -> None:
         """Look at the specs now, and return when what runs agrees with them.
@@ -141,6 +211,8 @@ class Supervisor:
                     artifact_digest=app.function.artifact_digest,
                     queued=sum(counts.get(lane, (0, 0))[0] for lane in lanes),
                     dead=sum(counts.get(lane, (0, 0))[1] for lane in lanes),
+                    site=app.function.site,
+                    sources=tuple(str(agent) for key, agent in self._agents.items() if key.startswith(f"{name}.")),
                     delivered=sum(self._broker.delivered.get(lane, 0) for lane in lanes),
                 )
             )
@@ -158,11 +230,16 @@ class Supervisor:
         return activator
 
     def _reconcile(self) -> None:
+        self._take_up_specs()
+        self._tend_agents()
+
+    def _take_up_specs(self) -> None:
+        """Make functions and triggers agree with the spec files; one that can't be read leaves its app as it was."""
         apps, self._faults = self._state.read_specs()
+        apps |= {name: self._apps[name] for name in self._faults if name in self._apps}
         if apps != self._apps:
             self._change(apps)
         self._apps = apps
-        self._tend_agents()
 
     def _change(self, apps: Mapping[str, AppSpec]) -> None:
         """Start what is new, replace what changed, stop what is gone."""
@@ -193,19 +270,23 @@ class Supervisor:
         timeout_s = trigger.delivery.timeout_s
         if trigger.url:
             return self._client.post(trigger.url, event, prefer_reply=True, timeout_s=timeout_s)
-        return self._activator(trigger.function or app).send(event, timeout_s=timeout_s)
+        try:
+            return self._activator(trigger.function or app).send(event, timeout_s=timeout_s)
+        except StartError as error:  # it never got there: the event waits until the function can start
+            raise UnreachableError(error.message, hint=error.hint) from error
 
     def _tend_agents(self) -> None:
-        """Run exactly the agents wanted; start again those that ended."""
-        wanted = {f"{name}-{source.name}": (app, source) for name, app in self._apps.items() for source in app.sources}
-        for key in [key for key in self._agents if key not in wanted or wanted[key][1] != self._agents[key][0]]:
-            self._agents.pop(key)[1].stop()
+        """Run exactly the agents wanted; start again those that ended, with growing pauses."""
+        wanted = {f"{name}.{source.name}": (app, source) for name, app in self._apps.items() for source in app.sources}
+        for key in [key for key in self._agents if key not in wanted or wanted[key][1] != self._agents[key].source]:
+            self._agents.pop(key).process.stop()
         for key, (app, source) in wanted.items():
-            if key in self._agents and self._agents[key][1].running:
-                continue
-            if key in self._agents:
-                _log.warning("source %s ended with %s; starting it again", key, self._agents[key][1].exit_code)
-            self._agents[key] = (source, self._start_agent(key, app, source))
+            agent = self._agents.get(key)
+            if agent is None:
+                self._agents[key] = Agent(source=source, process=self._start_agent(key, app, source))
+            elif not agent.process.running and agent.due():
+                _log.warning("source %s ended with %s; see its log", key, agent.process.exit_code)
+                agent.process = self._start_agent(key, app, source)
 
     def _start_agent(self, key: str, app: AppSpec, source: SourceSpec) -> Process:
         environ = {

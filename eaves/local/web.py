@@ -9,6 +9,7 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, jsonify, request
 from waitress.server import create_server
@@ -16,10 +17,13 @@ from werkzeug.exceptions import HTTPException
 
 from eaves import events
 from eaves.delivery import HttpAnswer
-from eaves.errors import EavesError
+from eaves.errors import EavesError, ForbiddenError
 from eaves.platform import FunctionStatus
 
 MAX_BODY_BYTES = 32_000_000
+CONNECTIONS = 1000
+IDLE_S = 30
+"""Seconds after which an idle connection is closed, so that forgotten ones don't use up all there are."""
 THREADS = 32
 """Requests at the same time; each holds its image while it waits for a function."""
 
@@ -53,6 +57,13 @@ def create_app(runtime: Runtime, *, control: bool) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.register_error_handler(EavesError, _answer_error)
     app.register_error_handler(Exception, _answer_fault)
+
+    @app.before_request
+    def refuse_browsers() -> None:
+        """A page from elsewhere must not reach this, neither straight (Origin) nor by a name it rebinds (Host)."""
+        origin = request.headers.get("Origin")
+        if not control and not (_is_loopback(f"//{request.host}") and (origin is None or _is_loopback(origin))):
+            raise ForbiddenError("only programs on this machine may call this address", hint="http://127.0.0.1/")
 
     @app.post("/")
     def publish() -> Response:
@@ -95,6 +106,8 @@ class WebServer:
                 app,
                 map=self._map,
                 threads=THREADS,
+                connection_limit=CONNECTIONS,
+                channel_timeout=IDLE_S,
                 max_request_body_size=MAX_BODY_BYTES,
                 inbuf_overflow=MAX_BODY_BYTES + 1,
                 outbuf_overflow=MAX_BODY_BYTES + 1,
@@ -133,6 +146,14 @@ class WebServer:
 _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "host", "content-length", "server", "date"}
 )
+
+
+def _is_loopback(address: str) -> bool:
+    """Whether a Host header (after `//`) or an Origin names this machine's loopback."""
+    try:
+        return urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1")
+    except ValueError:
+        return False
 
 
 def _answer_error(error: EavesError) -> Response:

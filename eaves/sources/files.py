@@ -37,17 +37,24 @@ def build_capture(*, source: str, identity: str, subject: str, mtime_ns: int, da
         data: The encoded image.
         camera: Becomes `partitionkey`.
     """
-    moment = datetime.fromtimestamp(mtime_ns / 1e9, UTC)
     return Event(
         id=identity,
         source=source,
         type=IMAGE_CAPTURED,
         subject=subject,
-        time=moment.isoformat().replace("+00:00", "Z"),
+        time=_moment(mtime_ns),
         datacontenttype=media.sniff(data),
         data=data,
         extensions={"partitionkey": camera, "datadigest": f"sha256:{hashlib.sha256(data).hexdigest()}"},
     )
+
+
+def _moment(mtime_ns: int) -> str | None:
+    """RFC 3339, or nothing when a file's time is none: clocks of cameras are set to anything."""
+    try:
+        return datetime.fromtimestamp(mtime_ns / 1e9, UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def capture_file(path: Path, *, site: str, name: str = "send") -> Event:

@@ -21,7 +21,7 @@ from watchdog.observers import Observer
 from watchdog.observers.polling import PollingObserver
 
 from eaves import media
-from eaves.errors import ConfigError, Fault, SpoolFullError
+from eaves.errors import ConfigError, Fault, SpoolError
 from eaves.events import Event, event_id, source_uri
 from eaves.sources.files import build_capture, build_subject, position
 from eaves.sources.settings import AgentSettings
@@ -33,6 +33,7 @@ OPEN_S = 5.0
 """How long a file that somebody has opened may rest before it counts as complete without having been closed (a hard
 link is never closed)."""
 FULL_PAUSE_S = 1.0
+UNREADABLE_PAUSE_S = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class FolderSource:
     Args:
         settings: The agent's.
         known: Whether an event id of this source was emitted in an earlier life.
-        emit: Takes each event; when it returns the event is safe. May raise SpoolFullError: the file is tried again.
+        emit: Takes each event; when it returns the event is safe. May raise SpoolError: the file is tried again.
 
     Raises:
         ConfigError: When there is no such folder.
@@ -148,8 +149,8 @@ class FolderSource:
                 continue
             try:
                 self._take(path, look)
-            except SpoolFullError as error:
-                _log.error("waiting: %s", error.message)
+            except SpoolError as error:
+                _log.error("waiting, nothing is lost: %s", error.message)
                 stop.wait(FULL_PAUSE_S)
                 return
 
@@ -178,8 +179,10 @@ class FolderSource:
                 _log.info("captured %s", path.name, extra={"event_id": identity})
         except FileNotFoundError:
             pass  # removed before it was read
-        except PermissionError as error:
-            _log.error("can't read %s: %s", path, error.strerror)
+        except OSError as error:
+            _log.error("can't read %s (%s); trying again", path, error.strerror)
+            self._drop(path, look)
+            return self.notice(path, wait_s=UNREADABLE_PAUSE_S)
         with self._lock:
             self._done[path] = look.position
         self._drop(path, look)

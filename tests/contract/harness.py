@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -52,8 +51,8 @@ class LocalHarness:
     def platform(self) -> LocalPlatform:
         return self._platform
 
-    def start(self) -> None:
-        command = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", "0", "--state", str(self.state)]
+    def start(self, port: int = 0) -> None:
+        command = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", str(port), "--state", str(self.state)]
         with self._log.open("ab") as log:
             self._up = subprocess.Popen(command, stdout=log, stderr=log)
         wait_until(self._platform.running, 30, what="eaves up")
@@ -64,11 +63,9 @@ class LocalHarness:
     def stop(self) -> None:
         self._end(signal.SIGTERM)
 
-    def children(self) -> list[int]:
-        """Process ids of what it started and that still runs."""
-        assert self._up is not None
-        listing = Path(f"/proc/{self._up.pid}/task").glob("*/children")
-        return [int(pid) for path in listing for pid in path.read_text().split()]
+    def log(self) -> str:
+        """What `eaves up` has written, stdout and stderr."""
+        return self._log.read_text()
 
     def _end(self, number: int) -> None:
         if self._up is not None:
@@ -122,13 +119,3 @@ def open_sink() -> Iterator[Sink]:
 def label_of(event: Event) -> str:
     """The best label of a prediction event."""
     return str(json.loads(event.data)["predictions"][0]["label"])
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs (zombies don't)."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        os.kill(pid, 0)
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"

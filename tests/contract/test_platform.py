@@ -215,6 +215,36 @@ def test_a_function_that_cannot_start_says_why_and_keeps_its_events(
     wait_until(lambda: status_of(harness.platform).state == "failed", 60, what="the failure")
     assert "onnxruntime can't load" in status_of(harness.platform).reason
     assert status_of(harness.platform).queued == 1
+    assert status_of(harness.platform).dead == 0
+
+
+def test_events_of_a_function_that_can_not_start_wait_and_are_predicted_once_it_can(
+    harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    mended = tmp_path / "artifact"
+    shutil.copytree(tiny_artifact, mended)
+    app = make_app(predictions_to(sink), artifact=mended)
+    quick = TriggerSpec(name=NAME, filter={"type": IMAGE_CAPTURED}, function=NAME, delivery=QUICK)
+    harness.platform.deploy(replace(app, triggers=(quick, app.triggers[1])))
+    model = (mended / "model.onnx").read_bytes()
+    (mended / "model.onnx").write_bytes(b"x" * len(model))
+    harness.platform.publish(make_event("patient.png"))
+    wait_until(lambda: status_of(harness.platform).state == "failed", 60, what="the failure")
+    (mended / "model.onnx").write_bytes(model)
+    wait_until(lambda: sink.of("patient.png"), 60, what="the prediction")
+    assert status_of(harness.platform).dead == 0
+
+
+def test_an_artifact_that_changed_since_it_was_deployed_is_not_served(
+    harness: Harness, make_app: MakeApp, make_event: MakeEvent, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    swapped = tmp_path / "artifact"
+    shutil.copytree(tiny_artifact, swapped)
+    harness.platform.deploy(make_app(artifact=swapped))
+    manifest = json.loads((swapped / "manifest.json").read_text())
+    (swapped / "manifest.json").write_text(json.dumps({**manifest, "version": "other"}))
+    harness.platform.publish(make_event("swapped.png"))
+    wait_until(lambda: "was deployed" in status_of(harness.platform).reason, 60, what="the refusal")
 
 
 def test_logs_show_what_the_function_wrote(harness: Harness, make_app: MakeApp, make_event: MakeEvent) -> None:

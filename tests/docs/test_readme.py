@@ -36,5 +36,6 @@ def test_the_quick_start_ends_with_predictions() -> None:
         )
     assert done.returncode == 0, done.stderr[-4000:]
     assert "parity: logits differ by at most" in done.stderr
-    assert "image.classified" in done.stdout or "daisy" in done.stdout
+    assert "image.captured.v1" in done.stdout
+    assert "image.classified.v1" in done.stdout
     assert "removed flowers" in done.stderr

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from eaves.cli import COMMANDS, cli
 from eaves.cli.project import load_workspace, read_yaml
-from eaves.errors import ConfigError, EavesError
+from eaves.errors import ConfigError, EavesError, NotFoundError
 
 
 def eaves(*arguments: str | Path) -> Result:
@@ -156,6 +156,29 @@ def test_errors_say_what_and_what_to_do(
     assert isinstance(error, EavesError)
     assert message in error.message
     assert hint is None or hint in (error.hint or "")
+
+
+@pytest.mark.parametrize("name", ["../victim", "a/b", "..", ""])
+def test_remove_deletes_nothing_outside(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    victims = [tmp_path / "victim.json", tmp_path / ".eaves/victim.json"]
+    for victim in victims:
+        victim.parent.mkdir(exist_ok=True)
+        victim.touch()
+    assert isinstance(eaves("remove", name).exception, NotFoundError)
+    assert all(victim.exists() for victim in victims)
+
+
+def test_a_trigger_may_not_take_the_place_of_the_one_that_feeds_the_function(project: Path) -> None:
+    project.write_text("name: x\ndata: {path: p}\ntriggers: [{name: x, url: 'http://127.0.0.1/'}]\n")
+    with pytest.raises(ConfigError, match="is taken by the trigger that feeds the function"):
+        load_workspace(project)
+
+
+def test_a_bad_flag_is_named_as_it_was_typed(project: Path) -> None:
+    error = eaves("train", "--file", project, "--epochs", "many").exception
+    assert isinstance(error, ConfigError)
+    assert "--epochs: train.epochs: must be an integer (got 'many')" in error.message
 
 
 def test_convert_and_deploy_without_anything_to_work_on_name_the_step_before(project: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eaves.events import decode, encode_binary, encode_structured
-from eaves.sources.files import capture_file, position
+from eaves.sources.files import build_capture, capture_file, position
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -52,3 +52,9 @@ def test_the_same_file_has_the_same_id_until_it_changes(tmp_path: Path) -> None:
     os.utime(path, ns=(5, 5))
     assert capture_file(path, site="s").id != first.id
     assert position("a", mtime_ns=1, size_bytes=2) != position("a", mtime_ns=12, size_bytes=0)
+
+
+@pytest.mark.parametrize("mtime_ns", [300_000_000_000 * 10**9, -300_000_000_000 * 10**9])
+def test_a_time_that_is_none_is_left_out(mtime_ns: int) -> None:
+    event = build_capture(source="/s", identity="1", subject="a", mtime_ns=mtime_ns, data=PNG, camera="c")
+    assert event.time is None

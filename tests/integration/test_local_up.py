@@ -1,0 +1,200 @@
+"""`eaves up` as a process, where the contract is silent: its start, its files, its doors."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eaves.events import IMAGE_CAPTURED, Event, encode_binary
+from eaves.local.state import State
+from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
+from tests.contract.harness import LocalHarness
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def harness() -> Iterator[LocalHarness]:
+    with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
+        made = LocalHarness(Path(folder) / "s")
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+def app(artifact: Path, *sources: SourceSpec) -> AppSpec:
+    function = FunctionSpec(name="digits", site="test", artifact=artifact)
+    return AppSpec(function=function, triggers=(default_trigger("digits"),), sources=sources)
+
+
+def captured(number: int) -> tuple[dict[str, str], bytes]:
+    event = Event(id=str(number), source="/eaves/test/x", type=IMAGE_CAPTURED, datacontenttype="image/png", data=b"x")
+    return encode_binary(event)
+
+
+def post(url: str, headers: dict[str, str], body: bytes) -> int:
+    host, port = url.removeprefix("http://").rstrip("/").split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=10)
+    try:
+        connection.request("POST", "/", body, headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def url_of(harness: LocalHarness) -> str:
+    return next(line for line in harness.log().splitlines()[::-1] if line.startswith("http://"))
+
+
+def test_every_event_acknowledged_while_up_starts_is_queued(harness: LocalHarness, tmp_path: Path) -> None:
+    harness.state.mkdir(mode=0o700)
+    State(root=harness.state).write_spec(app(tmp_path / "no such artifact"))
+    port = 20000 + hash(str(tmp_path)) % 20000
+    accepted: list[int] = []
+    done = threading.Event()
+
+    def knock() -> None:
+        for number in range(100_000):
+            if done.is_set():
+                return
+            try:
+                if post(f"http://127.0.0.1:{port}/", *captured(number)) == 202:
+                    accepted.append(number)
+            except OSError:
+                continue
+
+    thread = threading.Thread(target=knock)
+    thread.start()
+    try:
+        harness.start(port=port)
+        wait_until(lambda: len(accepted) > 20, 30, what="acknowledgements")
+    finally:
+        done.set()
+        thread.join()
+    (status,) = harness.platform.status()
+    assert (status.queued + status.dead) == len(accepted)
+
+
+def test_a_spec_that_can_not_be_read_leaves_its_app_as_it_was(harness: LocalHarness, tmp_path: Path) -> None:
+    harness.start()
+    harness.platform.deploy(app(tmp_path / "no such artifact"))
+    (harness.state / "specs/digits.json").write_text("{")
+    wait_until(
+        lambda: any(
+            (status.state == "failed" and "JSON" in status.reason) or "Expecting" in status.reason
+            for status in harness.platform.status()
+        ),
+        10,
+        what="the fault in status",
+    )
+    assert post(url_of(harness), *captured(1)) == 202
+    wait_until(lambda: sum(status.queued for status in harness.platform.status()) == 1, 10, what="the queued event")
+
+
+def test_an_app_that_was_never_readable_keeps_the_broker_from_taking_what_it_may_want(harness: LocalHarness) -> None:
+    state = State(root=harness.state)
+    state.prepare()
+    (state.specs / "digits.json").write_text("{")
+    harness.start()
+    assert post(url_of(harness), *captured(1)) == 503
+    harness.platform.remove("digits")
+    assert post(url_of(harness), *captured(1)) == 202
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 202),
+        ({"Host": "localhost:1"}, 202),
+        ({"Host": "evil.example"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://127.0.0.1:3000"}, 202),
+    ],
+)
+def test_web_pages_from_elsewhere_are_refused(headers: dict[str, str], status: int, up: LocalHarness) -> None:
+    event, body = captured(1)
+    assert post(url_of(up), {**event, **headers}, body) == status
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[LocalHarness]:
+    with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
+        made = LocalHarness(Path(folder) / "s")
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+def test_the_state_directory_and_its_socket_are_the_users_own(up: LocalHarness) -> None:
+    assert up.state.stat().st_mode & 0o777 == 0o700
+    assert (up.state / "control.sock").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_up_on_the_same_directory_says_so(up: LocalHarness) -> None:
+    command = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", "0", "--state", str(up.state)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 69
+    assert "another `eaves up` runs" in done.stderr
+
+
+def test_idle_connections_do_not_keep_others_out(up: LocalHarness) -> None:
+    host, port = url_of(up).removeprefix("http://").rstrip("/").split(":")
+    idle = [http.client.HTTPConnection(host, int(port), timeout=10) for _ in range(150)]
+    try:
+        for connection in idle:
+            connection.connect()
+        assert post(url_of(up), *captured(2)) == 202
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+def test_a_source_whose_folder_goes_is_shown_and_started_again_with_pauses(
+    harness: LocalHarness, tmp_path: Path
+) -> None:
+    folder = tmp_path / "inbox"
+    harness.start()
+    harness.platform.deploy(app(tmp_path / "no such artifact", SourceSpec(name="inbox", path=folder)))
+    wait_until(lambda: "inbox: ended with 78" in harness.platform.status()[0].sources, 20, what="the end in status")
+    folder.mkdir()
+    wait_until(lambda: "inbox: running" in harness.platform.status()[0].sources, 30, what="the source")
+
+
+def test_dead_letters_are_listed_retried_and_dropped(harness: LocalHarness, tiny_artifact: Path) -> None:
+    harness.start()
+    harness.platform.deploy(app(tiny_artifact))
+    for number in range(2):
+        assert post(url_of(harness), *captured(number)) == 202
+    wait_until(lambda: harness.platform.status()[0].dead == 2, 60, what="two dead letters")
+    letters = json.loads(dead(harness, "-o", "json").stdout)
+    assert [letter["status"] for letter in letters] == [422, 422]
+    assert "not an image" in letters[0]["reason"]
+    assert dead(harness, "--drop", str(letters[0]["number"])).stderr == "1 deleted\n"
+    assert dead(harness, "--retry", "all").stderr == "1 queued again\n"
+    wait_until(lambda: harness.platform.status()[0].dead == 1, 60, what="the dead letter again")
+
+
+def dead(harness: LocalHarness, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-m", "eaves.cli", "dead", "--state", str(harness.state), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+
+
+def test_removing_the_log_folder_stops_nothing(harness: LocalHarness, tiny_artifact: Path) -> None:
+    harness.start()
+    shutil.rmtree(harness.state / "logs")
+    harness.platform.deploy(app(tiny_artifact))
+    image = (tiny_artifact / "golden/000.png").read_bytes()
+    event = Event(id="1", source="/x", type=IMAGE_CAPTURED, datacontenttype="image/png", data=image)
+    assert harness.platform.invoke("digits", event).status == 200
