@@ -41,7 +41,7 @@ lock:  ## pin requirements/*.txt from pyproject.toml (the one target that needs 
 	$(LOCK) pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
 	$(LOCK) --group build --output-file requirements/build.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra serve $(EDGE) --no-emit-package urllib3 --output-file requirements/serve.txt
-	$(LOCK) pyproject.toml -c requirements/dev.txt --extra sources $(EDGE) --output-file requirements/agent.txt
+	$(LOCK) pyproject.toml -c requirements/dev.txt --extra sources $(EDGE) --no-emit-package numpy --no-emit-package pillow --output-file requirements/agent.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra train --extra s3 --extra convert --output-file requirements/train.txt
 
 clean:  ## forget everything that was made

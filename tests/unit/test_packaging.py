@@ -17,7 +17,7 @@ PACKAGES = ("eaves", "trainer", "converters", "functions", "knative")
 LOCKS = {  # lock: what it is made from, and what of that the container image leaves out on purpose
     "build.txt": ([], {"rich", "pyyaml", "urllib3", "click", "cloudevents", "numpy", "pillow"}),
     "serve.txt": (["serve"], {"rich", "pyyaml", "urllib3"}),
-    "agent.txt": (["sources"], {"rich", "pyyaml"}),
+    "agent.txt": (["sources"], {"rich", "pyyaml", "numpy", "pillow"}),
     "train.txt": (["train", "s3", "convert"], set()),
     "dev.txt": (["serve", "sources", "train", "s3", "convert", "cluster", "demo"], set()),
 }
