@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from eaves import logs
 from eaves.cli.arguments import file_option
 from eaves.cli.output import say
 from eaves.cli.project import load_workspace
+from eaves.errors import StoppedError
 from eaves.options import given, settings_options
 from trainer.settings import TrainSettings
 
@@ -36,6 +38,7 @@ def command(data: str | None, output: Path | None, file: Path, **options: Any) -
     target = output or workspace.runs / f"{project.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     settings = _resolve_weights(workspace.root, project.train, from_flag="train.weights" in flags)
 
+    from trainer.lifecycle import stop_on_signals
     from trainer.progress import build_progress
     from trainer.quiet import quieten
     from trainer.train import ENVIRONMENT, train
@@ -46,7 +49,12 @@ def command(data: str | None, output: Path | None, file: Path, **options: Any) -
     quieten()
     place = str(project.data.path)
     images = dataclasses.replace(project.data, path=place if "://" in place else workspace.path(Path(place)))
-    run = train(images, settings, target, name=project.name, progress=build_progress(sys.stderr))
+    try:
+        with stop_on_signals() as stop:
+            run = train(images, settings, target, name=project.name, progress=build_progress(sys.stderr), stop=stop)
+    except StoppedError as error:
+        hint = f"eaves train --run {shlex.quote(str(target))} goes on from there"
+        raise StoppedError(error.message, hint=hint) from error
     say(f"{run.name} {run.version}: accuracy {run.val_accuracy:.3f} on held-out images")
     say(f"report: {run.path / 'report.html'}")
     click.echo(run.path)

@@ -15,7 +15,7 @@ from waitress import wasyncore
 from waitress.server import create_server
 
 from eaves.delivery import Answer, Backoff, Deliverer, SinkClient
-from eaves.errors import DeliveryError
+from eaves.errors import DeliveryError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, decode, encode_binary, encode_structured
 from eaves.spool import Entry, Puts, Spool
 from tests.waiting import wait_until
@@ -209,8 +209,15 @@ def test_a_sink_that_says_no_more_is_given_up_in_time(client: SinkClient, parts:
         client.post(url, IMAGE, prefer_reply=True, timeout_s=0.2)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://host.invalid/", "nonsense://x", "http://[::1"])
-def test_a_sink_that_is_not_there_is_a_delivery_error(client: SinkClient, url: str) -> None:
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://host.invalid/"])
+def test_a_sink_that_is_not_there_was_sent_nothing(client: SinkClient, url: str) -> None:
+    with pytest.raises(UnreachableError, match="no connection to") as error:
+        client.post(url, IMAGE, prefer_reply=True, timeout_s=10)
+    assert error.value.hint is not None
+
+
+@pytest.mark.parametrize("url", ["nonsense://x", "http://[::1"])
+def test_an_address_that_is_none_is_a_delivery_error(client: SinkClient, url: str) -> None:
     with pytest.raises(DeliveryError, match="no answer from") as error:
         client.post(url, IMAGE, prefer_reply=True, timeout_s=10)
     assert error.value.hint is not None

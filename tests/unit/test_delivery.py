@@ -26,7 +26,7 @@ from eaves.delivery import (
     verdict,
 )
 from eaves.delivery.deliverer import OnDead, OnReply
-from eaves.errors import DeliveryError, EventError, OverloadedError, SpoolError, StartError
+from eaves.errors import DeliveryError, EventError, OverloadedError, SpoolError, StartError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.spool import Entry, Lease, Puts, Spool
 from tests.waiting import wait_until
@@ -80,6 +80,7 @@ def delivering(
     parallel: int = 1,
     on_reply: OnReply | None = None,
     on_dead: OnDead | None = None,
+    wait_out: bool = False,
     lease: Lease | None = None,
     clock: Callable[[], float] = lambda: NOW,
 ) -> Iterator[list[Attempt]]:
@@ -94,6 +95,7 @@ def delivering(
         on_reply=on_reply,
         on_dead=on_dead,
         observe=attempts.append,
+        wait_out=wait_out,
         lease=lease,
         clock=clock,
         chance=lambda: 0.0,
@@ -257,6 +259,25 @@ def test_retry_after_is_honoured_as_a_lower_bound(spool: Spool, asked_s: float |
     with delivering(spool, Sink(Answer(status=429, retry_after_s=asked_s)), backoff=backoff) as attempts:
         wait_until(lambda: attempts)
     assert spool.next_due("out") == NOW + expected_s
+
+
+@pytest.mark.parametrize(
+    ("error", "wait_out", "outcome"),
+    [
+        (UnreachableError("no connection"), True, Outcome.DELIVERED),
+        (UnreachableError("no connection"), False, Outcome.DEAD),
+        (DeliveryError("the connection broke"), True, Outcome.DEAD),
+    ],
+)
+def test_only_what_reached_nobody_costs_no_attempt_and_only_when_asked(
+    spool: Spool, error: DeliveryError, wait_out: bool, outcome: Outcome
+) -> None:
+    spool.put(image())
+    sink = Sink(*[error] * 6, Answer(status=202))
+    backoff = Backoff(retry=2, backoff_s=0.001, backoff_cap_s=0.001)
+    with delivering(spool, sink, backoff=backoff, wait_out=wait_out, clock=time.time) as attempts:
+        wait_until(lambda: attempts and attempts[-1].outcome is not Outcome.RETRIED)
+    assert attempts[-1].outcome is outcome
 
 
 def test_an_entry_that_waits_for_its_back_off_lets_others_pass(spool: Spool) -> None:
