@@ -18,12 +18,12 @@ from trainer.share import Share
 
 
 def test_the_first_signal_sets_the_event_and_the_handlers_come_back() -> None:
-    before = signal.getsignal(signal.SIGTERM)
+    before, interrupt = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with stop_on_signals() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.wait(5)
         assert signal.getsignal(signal.SIGTERM) == before
-    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) == interrupt
 
 
 def test_every_step_is_a_place_to_stop() -> None:
