@@ -12,6 +12,7 @@ from eaves import errors
 from eaves.cli import COMMANDS
 from eaves.cli.project import Project, write_project
 from eaves.config import iter_leaves
+from trainer.lifecycle import ENDINGS
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,3 +59,10 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_training_page_shows_every_exit_code() -> None:
+    page = (ROOT / "docs/01-training.md").read_text()
+    for ending in ENDINGS:
+        action = f"`{ending.action}` " if ending.action else ""
+        assert f"| {ending.code} | {ending.meaning} | {action}|" in page

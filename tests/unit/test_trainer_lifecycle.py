@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -43,13 +42,6 @@ def test_the_table_holds_every_code_that_training_ends_with() -> None:
     assert {error.exit_code for error in (*raised, errors.StoppedError)} <= set(codes)
     assert codes[errors.StoppedError.exit_code].action == "Ignore"
     assert codes[errors.DatasetError.exit_code].action == codes[errors.ConfigError.exit_code].action == "FailJob"
-
-
-def test_the_documentation_shows_the_table() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "01-training.md").read_text(encoding="utf-8")
-    for ending in ENDINGS:
-        action = f"`{ending.action}` " if ending.action else ""
-        assert f"| {ending.code} | {ending.meaning} | {action}|" in page
 
 
 def test_which_pod() -> None:
