@@ -13,7 +13,7 @@ from converters.graph import Graph, write_graph
 from converters.oracle import Truth, ask_tensorflow
 from converters.parity import prove
 from converters.settings import ConvertSettings
-from eaves.artifact import Artifact, GoldenCase, Manifest, Parity, check, write_artifact
+from eaves.artifact import Artifact, GoldenCase, Manifest, Parity, Source, check, write_artifact
 from eaves.artifact.golden import GOLDEN, INDEX, write_index
 from eaves.artifact.store import LABELS, MODEL, discard, file_digest, file_entries
 from eaves.errors import ArtifactError
@@ -74,7 +74,7 @@ def _convert(run: Run, staging: Path, output: Path, settings: ConvertSettings, o
     manifest = _build_manifest(run, staging, graph, parity, settings)
     on_step("write the artifact")
     staged = Artifact(path=staging, manifest=manifest, digest=manifest.digest())
-    check(staged, open_session(staged).logits)
+    check(staged, open_session(staged).run)
     return write_artifact(staging, output, manifest)
 
 
@@ -89,10 +89,15 @@ def _write_golden(staging: Path, samples: Sequence[Sample], truth: Truth, limit:
         sample = samples[chosen[label]]
         name = f"{GOLDEN}/{number:03d}{sample.path.suffix.lower()}"
         shutil.copyfile(sample.path, staging / name)
-        logits = tuple(float(value) for value in truth.logits[chosen[label]])
-        cases.append(
-            GoldenCase(file=name, label=label, tensor_sha256=truth.tensor_sha256[chosen[label]], logits=logits)
+        index = chosen[label]
+        case = GoldenCase(
+            file=name,
+            label=label,
+            tensor_sha256=truth.tensor_sha256[index],
+            logits=tuple(truth.logits[index].tolist()),
+            probabilities=tuple(truth.probabilities[index].tolist()),
         )
+        cases.append(case)
     write_index(staging / INDEX, cases)
 
 
@@ -107,7 +112,8 @@ def _build_manifest(run: Run, staging: Path, graph: Graph, parity: Parity, setti
         parity=parity,
         temperature=float(run.metrics().get("temperature", 1.0)),
         opset=settings.opset,
-        run_digest=file_digest(run.path / "run.json"),
+        source=Source(route="run", digest=file_digest(run.path / "run.json")),
+        golden_tolerance=settings.tolerance,
         toolchain={name: metadata.version(name) for name in TOOLS},
         files=file_entries(staging),
     )

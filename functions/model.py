@@ -81,5 +81,5 @@ class Model:
         session = open_session(artifact)
         if self._settings.self_test != "none":
             cases = load_golden(artifact)
-            check(artifact, session.logits, cases[:1] if self._settings.self_test == "first" else cases)
+            check(artifact, session.run, cases[:1] if self._settings.self_test == "first" else cases)
         return Classifier(artifact, session, top_k=self._settings.top_k)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from eaves.artifact import Artifact
+from eaves.artifact import Artifact, Variant
+from eaves.artifact.targets import TARGETS, Cpu, detect_cpu
 from eaves.errors import ArtifactError
 
 Floats = npt.NDArray[np.float32]
@@ -21,16 +23,22 @@ class Session:
     Args:
         model: The ONNX file.
         threads: Threads within one run. Set explicitly: onnxruntime's default counts the machine's CPUs, not the quota.
+        optimise: Whether onnxruntime optimises the graph on opening; False for one that conversion has optimised.
 
     Raises:
         ArtifactError: When onnxruntime refuses the file.
     """
 
-    def __init__(self, model: Path, *, threads: int = 1) -> None:
+    # Two options are never set. session.use_ort_model_bytes_for_initializers crashed or answered wrong from Python;
+    # session.disable_prepacking doubles int8's time. No library of custom operators is ever registered either: a
+    # graph that needs one is refused, since such a library is foreign code.
+    def __init__(self, model: Path, *, threads: int = 1, optimise: bool = True) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        levels = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
         try:
             self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own kinds, which share no public root
@@ -52,13 +60,14 @@ class Session:
         logits, probabilities = self._session.run(["logits", "probabilities"], {self._input: batch})
         return logits, probabilities
 
-    def logits(self, batch: npt.NDArray[Any]) -> Floats:
-        """Only the logits, (N, labels) float32: what parity and golden checks compare."""
-        return self.run(batch)[0]
 
+def open_session(artifact: Artifact, *, threads: int = 1, cpu: Cpu | None = None) -> Session:
+    """The session of an artifact: of the variant for this CPU where there is one, else of the portable graph.
 
-def open_session(artifact: Artifact, *, threads: int = 1) -> Session:
-    """The session of an artifact, with the outputs checked against its manifest.
+    Args:
+        artifact: Opened artifact.
+        threads: As in `Session`.
+        cpu: This machine's; None: looked up, and only when there are variants to choose from.
 
     Raises:
         ArtifactError: When graph and manifest disagree.
@@ -68,4 +77,16 @@ def open_session(artifact: Artifact, *, threads: int = 1) -> Session:
         raise ArtifactError(
             f"{artifact.path}: a classifier needs the outputs logits and probabilities, it has {sorted(names)}"
         )
-    return Session(artifact.model_path, threads=threads)
+    variant = pick_variant(artifact.manifest.variants, cpu)
+    if variant is not None:
+        return Session(artifact.path / variant.path, threads=threads, optimise=False)
+    return Session(artifact.model_path, threads=threads, optimise=artifact.manifest.optimise_on_open)
+
+
+def pick_variant(variants: Sequence[Variant], cpu: Cpu | None = None) -> Variant | None:
+    """The variant made for this CPU's block layout whose every instruction it has; the most demanding of several."""
+    if not variants:
+        return None
+    here = cpu or detect_cpu()
+    fitting = [one for one in variants if TARGETS[one.target].layout == here.layout and here.runs(one.target)]
+    return max(fitting, key=lambda one: len(TARGETS[one.target].flags), default=None)

@@ -9,20 +9,35 @@
 It never trusts the directory: names, sizes and digests are checked on opening, nothing is unpickled or imported.
 """
 
-from eaves.artifact.golden import GoldenCase, check, load_golden
-from eaves.artifact.manifest import FileEntry, Manifest, Parity, TensorSpec, parse_manifest
+from eaves.artifact.golden import GoldenCase, GoldenResult, Predict, check, load_golden, replay, require
+from eaves.artifact.manifest import FileEntry, Manifest, Source, TensorSpec, Variant, parse_manifest
 from eaves.artifact.store import Artifact, open_artifact, write_artifact
+from eaves.artifact.targets import TARGETS, Cpu, detect_cpu
+from eaves.artifact.verdicts import FP32, INT8, Parity, Quantisation, Trial
 
 __all__ = [
+    "FP32",
+    "INT8",
+    "TARGETS",
     "Artifact",
+    "Cpu",
     "FileEntry",
     "GoldenCase",
+    "GoldenResult",
     "Manifest",
     "Parity",
+    "Predict",
+    "Quantisation",
+    "Source",
     "TensorSpec",
+    "Trial",
+    "Variant",
     "check",
+    "detect_cpu",
     "load_golden",
     "open_artifact",
     "parse_manifest",
+    "replay",
+    "require",
     "write_artifact",
 ]
