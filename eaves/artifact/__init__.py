@@ -5,11 +5,13 @@
     weights/*.bin           its external data
     labels.txt              one label a line, in the order of the outputs
     golden/                 inputs that travel with the model, and the outputs it must reproduce
+    variants/TARGET/        the graph once more, fully optimised for one instruction set
+    handler.py              the user's own way from bytes to the graph's input
 
 It never trusts the directory: names, sizes and digests are checked on opening, nothing is unpickled or imported.
 """
 
-from eaves.artifact.golden import GoldenCase, GoldenResult, Predict, check, load_golden, replay, require
+from eaves.artifact.golden import GoldenCase, GoldenResult, Predict, check, load_golden, replay
 from eaves.artifact.manifest import FileEntry, Manifest, Source, TensorSpec, Variant, parse_manifest
 from eaves.artifact.store import Artifact, open_artifact, write_artifact
 from eaves.artifact.targets import TARGETS, Cpu, detect_cpu
@@ -38,6 +40,5 @@ __all__ = [
     "open_artifact",
     "parse_manifest",
     "replay",
-    "require",
     "write_artifact",
 ]

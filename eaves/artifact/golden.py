@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,23 +69,36 @@ class GoldenResult:
     Attributes:
         file: The case's.
         label: The case's.
-        logits: Worst absolute difference of a logit.
-        probabilities: Worst absolute difference of a probability.
+        logits: Worst absolute difference of a logit; infinite when there is nothing to compare.
+        probabilities: The same of a probability.
         allowed_logits: What is allowed of it.
         allowed_probabilities: What is allowed of it.
+        fault: What differs, in which half (recipe or model), and by how much; empty when nothing does.
+        hint: What mends it.
     """
 
     file: str
     label: str
-    logits: float
-    probabilities: float
+    logits: float = math.inf
+    probabilities: float = math.inf
     allowed_logits: float
     allowed_probabilities: float
+    fault: str = ""
+    hint: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether both are within what is allowed; a difference that is no number is not."""
-        return self.logits <= self.allowed_logits and self.probabilities <= self.allowed_probabilities
+        """Whether the case was reproduced."""
+        return not self.fault
+
+    def require(self) -> None:
+        """Raise when it was not.
+
+        Raises:
+            GoldenError: With the fault.
+        """
+        if self.fault:
+            raise GoldenError(self.fault, hint=self.hint or None)
 
 
 def load_golden(artifact: Artifact) -> tuple[GoldenCase, ...]:
@@ -131,7 +145,7 @@ def check(
     if not chosen:
         raise ArtifactError(f"{artifact.path} has no golden images", hint="convert the run again")
     for case in chosen:
-        require(replay(artifact, predict, case, prepare=prepare), artifact.manifest)
+        replay(artifact, predict, case, prepare=prepare).require()
     return len(chosen)
 
 
@@ -142,50 +156,56 @@ def replay(artifact: Artifact, predict: Predict, case: GoldenCase, *, prepare: P
         artifact: Opened artifact.
         predict: The session under test.
         case: Which one.
-        prepare: Makes the input of the encoded bytes; None: the recipe does, or where a handler would, the stored
-            tensor is taken.
+        prepare: Makes the input of the encoded bytes, as a handler does; None: the stored tensor where there is one,
+            else the recipe.
 
     Raises:
-        GoldenError: When another input tensor comes of it, or outputs of another shape.
+        ArtifactError: When the case's files can't be read.
     """
     manifest = artifact.manifest
-    tensor = _input(artifact, case, prepare)
-    if tensor_digest(tensor) != case.tensor_sha256:
-        raise GoldenError(
-            f"golden image {case.file}: this machine makes another input tensor of it than conversion did",
-            hint="the Pillow here decodes or resizes differently: install the locked requirements",
-        )
-    logits, probabilities = predict(tensor[np.newaxis])
-    return GoldenResult(
+    result = GoldenResult(
         file=case.file,
         label=case.label,
-        logits=_difference(case, "logits", logits[0], case.logits),
-        probabilities=_difference(case, "probabilities", probabilities[0], case.probabilities),
         allowed_logits=manifest.golden_tolerance,
         allowed_probabilities=min(manifest.golden_tolerance, 1.0),
     )
-
-
-def require(result: GoldenResult, manifest: Manifest) -> None:
-    """Raise when a replayed case differs.
-
-    Raises:
-        GoldenError: Naming the case, the output and the difference.
-    """
-    if result.ok:
-        return
-    hint = "this CPU or onnxruntime can't reproduce the model: install the locked requirements or convert the run again"
-    if manifest.precision == INT8:
-        hint = "this CPU can't reproduce the int8 model: convert with precision fp32"
-    what, found, allowed = "logits", result.logits, result.allowed_logits
-    if found <= allowed:
-        what, found, allowed = "probabilities", result.probabilities, result.allowed_probabilities
-    raise GoldenError(
-        f"golden image {result.file}: {what} differ by {found:.2e}, more than {allowed:.0e}"
-        if np.isfinite(found)
-        else f"golden image {result.file}: {what} that are not finite, here or as recorded",
-        hint=hint,
+    try:
+        tensor = _input(artifact, case, prepare)
+    except ImageError as error:
+        return replace(result, fault=f"golden image {case.file}: {error.message}", hint="convert the run again")
+    if tensor_digest(tensor) != case.tensor_sha256:
+        return replace(
+            result,
+            fault=f"golden image {case.file}: this machine makes another input tensor of it than conversion did",
+            hint="the Pillow here decodes or resizes differently: install the locked requirements",
+        )
+    logits, probabilities = predict(tensor[np.newaxis])
+    compared = replace(
+        result,
+        logits=_difference(logits[0], case.logits),
+        probabilities=_difference(probabilities[0], case.probabilities),
     )
+    fault = _fault(compared)
+    return replace(compared, fault=fault, hint=_hint(manifest)) if fault else compared
+
+
+def _fault(result: GoldenResult) -> str:
+    pairs = (
+        ("logits", result.logits, result.allowed_logits),
+        ("probabilities", result.probabilities, result.allowed_probabilities),
+    )
+    for what, found, allowed in pairs:
+        if not math.isfinite(found):
+            return f"golden image {result.file}: {what} of another number, or not finite, here or as recorded"
+        if found > allowed:
+            return f"golden image {result.file}: {what} differ by {found:.2e}, more than {allowed:.0e}"
+    return ""
+
+
+def _hint(manifest: Manifest) -> str:
+    if manifest.precision == INT8:
+        return "this CPU can't reproduce the int8 model: convert with precision fp32"
+    return "this onnxruntime can't reproduce the model: install the locked requirements, or convert the run again"
 
 
 def _parse_case(artifact: Artifact, entry: Any) -> GoldenCase:
@@ -203,10 +223,7 @@ def _parse_case(artifact: Artifact, entry: Any) -> GoldenCase:
 def _input(artifact: Artifact, case: GoldenCase, prepare: Prepare | None) -> Tensor:
     if prepare is None and case.tensor:
         return _load_tensor(artifact.path / case.tensor)
-    try:
-        return (prepare or artifact.manifest.recipe.tensor)(_read(artifact.path / case.file))
-    except ImageError as error:
-        raise GoldenError(f"golden image {case.file}: {error.message}", hint="convert the run again") from error
+    return (prepare or artifact.manifest.recipe.tensor)(_read(artifact.path / case.file))
 
 
 def _load_tensor(path: Path) -> Tensor:
@@ -223,19 +240,17 @@ def _load_tensor(path: Path) -> Tensor:
     return loaded
 
 
-def _difference(case: GoldenCase, what: str, found: Floats, expected: Sequence[float]) -> float:
-    """Worst absolute difference; infinite when either holds what is not finite."""
+def _difference(found: Floats, expected: Sequence[float]) -> float:
+    """Worst absolute difference; infinite when the shapes differ or either holds what is not finite."""
     recorded = np.asarray(expected, dtype=np.float32)
-    if found.shape != recorded.shape:
-        raise GoldenError(f"golden image {case.file}: {found.size} {what}, {recorded.size} expected")
-    if not (np.all(np.isfinite(found)) and np.all(np.isfinite(recorded))):
-        return float("inf")
+    if found.shape != recorded.shape or not (np.all(np.isfinite(found)) and np.all(np.isfinite(recorded))):
+        return math.inf
     return float(np.max(np.abs(found - recorded), initial=0.0))
 
 
 def _check_listed(artifact: Artifact, name: str) -> str:
-    if check_path(name) not in artifact.manifest.files:
-        raise ArtifactError(f"{artifact.path}/{INDEX} names {name!r}, which the manifest doesn't list")
+    if not check_path(name).startswith(f"{GOLDEN}/") or name not in artifact.manifest.files:
+        raise ArtifactError(f"{artifact.path}/{INDEX} names {name!r}, which the manifest doesn't list among them")
     return name
 
 

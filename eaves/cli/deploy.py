@@ -12,6 +12,7 @@ from eaves.artifact import open_artifact
 from eaves.cli.arguments import file_option, newest, state_option
 from eaves.cli.output import say
 from eaves.cli.project import Workspace, load_workspace
+from eaves.cli.verify import replay_visibly
 from eaves.config import iter_leaves
 from eaves.errors import ArtifactError, ConfigError, Fault
 from eaves.platform import AppSpec, FunctionSpec, default_trigger
@@ -23,12 +24,17 @@ from functions.settings import ServeSettings
 @file_option
 @state_option
 def command(artifact: Path | None, file: Path, state_dir: Path) -> None:
-    """Want ARTIFACT (the newest when not given) as a function; `eaves up` runs it. Prints the function's name."""
+    """Want ARTIFACT (the newest when not given) as a function; `eaves up` runs it. Prints the function's name.
+
+    Every digest is checked and every golden image replayed first.
+    """
     workspace = load_workspace(file)
     chosen = artifact or newest(workspace.artifacts, "manifest.json")
     if chosen is None:
         raise ArtifactError(f"there is no artifact in {workspace.artifacts}", hint="eaves convert")
     app = build_app(workspace, chosen)
+    for result in replay_visibly(open_artifact(app.function.artifact)):
+        result.require()
 
     from eaves.local.client import LocalPlatform
 
