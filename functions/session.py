@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,9 @@ class Session:
             self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own kinds, which share no public root
             raise ArtifactError(
-                f"onnxruntime can't load {model}: {str(error)[:300]}", hint="convert the run again"
+                f"onnxruntime can't load {model}: {str(error)[:300]}",
+                hint="convert the run again; a graph may use operators that onnxruntime itself brings, and weights in "
+                "its own folder, nothing else",
             ) from error
         self._input = self._session.get_inputs()[0].name
 
@@ -61,13 +63,13 @@ class Session:
         return logits, probabilities
 
 
-def open_session(artifact: Artifact, *, threads: int = 1, cpu: Cpu | None = None) -> Session:
+def open_session(artifact: Artifact, *, threads: int = 1, detect: Callable[[], Cpu] = detect_cpu) -> Session:
     """The session of an artifact: of the variant for this CPU where there is one, else of the portable graph.
 
     Args:
         artifact: Opened artifact.
         threads: As in `Session`.
-        cpu: This machine's; None: looked up, and only when there are variants to choose from.
+        detect: Tells this machine's CPU; asked only when there are variants to choose from.
 
     Raises:
         ArtifactError: When graph and manifest disagree.
@@ -77,16 +79,16 @@ def open_session(artifact: Artifact, *, threads: int = 1, cpu: Cpu | None = None
         raise ArtifactError(
             f"{artifact.path}: a classifier needs the outputs logits and probabilities, it has {sorted(names)}"
         )
-    variant = pick_variant(artifact.manifest.variants, cpu)
+    variant = pick_variant(artifact.manifest.variants, detect)
     if variant is not None:
         return Session(artifact.path / variant.path, threads=threads, optimise=False)
     return Session(artifact.model_path, threads=threads, optimise=artifact.manifest.optimise_on_open)
 
 
-def pick_variant(variants: Sequence[Variant], cpu: Cpu | None = None) -> Variant | None:
+def pick_variant(variants: Sequence[Variant], detect: Callable[[], Cpu] = detect_cpu) -> Variant | None:
     """The variant made for this CPU's block layout whose every instruction it has; the most demanding of several."""
     if not variants:
         return None
-    here = cpu or detect_cpu()
+    here = detect()
     fitting = [one for one in variants if TARGETS[one.target].layout == here.layout and here.runs(one.target)]
     return max(fitting, key=lambda one: len(TARGETS[one.target].flags), default=None)

@@ -1,0 +1,129 @@
+"""The serving session with real graphs: which file it opens, and what it refuses to open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eaves.artifact import TARGETS, Artifact, Cpu, Variant, check
+from eaves.artifact.store import MODEL
+from eaves.errors import ArtifactError
+from functions.session import Session, open_session, pick_variant
+from tests.fakes.artifact import ColourSession
+from tests.fakes.graph import WEIGHTS, build_graph, save, write_graph_artifact
+
+IMAGE = np.full((1, 8, 8, 3), 200, np.uint8)
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    return write_graph_artifact(tmp_path / "artifact")
+
+
+@pytest.mark.parametrize("optimise", [True, False])
+def test_a_graph_answers_the_same_optimised_or_not(artifact: Artifact, optimise: bool) -> None:
+    logits, probabilities = Session(artifact.model_path, optimise=optimise).run(IMAGE)
+    expected = ColourSession().run(IMAGE)
+    assert np.allclose(logits, expected[0], atol=1e-5)
+    assert np.allclose(probabilities, expected[1], atol=1e-5)
+    assert check(artifact, open_session(artifact).run) == 3
+
+
+# Every variant answers something else, so that the answer says which file was opened.
+SCALES = {name: 10.0 * number for number, name in enumerate(TARGETS, start=1)}
+
+
+def with_variants(target: Path, names: list[str], **manifest: object) -> Artifact:
+    def add(at: Path) -> None:
+        for name in names:
+            save(build_graph(location="", scale=SCALES[name]), at / f"variants/{name}/model.onnx")
+
+    variants = tuple(Variant(path=f"variants/{name}/model.onnx", target=name) for name in names)
+    return write_graph_artifact(target, change=add, targets=tuple(names), variants=variants, **manifest)
+
+
+AVX2 = Cpu(flags=frozenset({"avx2", "fma"}))
+AVX512 = Cpu(flags=TARGETS["x86_64_avx512"].flags)
+VNNI = Cpu(flags=TARGETS["x86_64_avx512_vnni"].flags)
+ARM = Cpu(flags=frozenset({"asimd", "asimddp"}))
+CHOICES = {
+    "an AVX2 file on AVX2": (["x86_64_avx2"], AVX2, "x86_64_avx2"),
+    "an AVX512 file on AVX2": (["x86_64_avx512"], AVX2, None),
+    "an AVX2 file on AVX512": (["x86_64_avx2"], AVX512, None),
+    "an AVX512 file on AVX512": (["x86_64_avx512"], AVX512, "x86_64_avx512"),
+    "an AVX512 file on AVX512 with VNNI": (["x86_64_avx512"], VNNI, "x86_64_avx512"),
+    "a VNNI file without VNNI": (["x86_64_avx512_vnni"], AVX512, None),
+    "the most demanding of two": (["x86_64_avx512", "x86_64_avx512_vnni"], VNNI, "x86_64_avx512_vnni"),
+    "one of all": (list(TARGETS), AVX512, "x86_64_avx512"),
+    "an ARM file on x86": (["arm64"], AVX512, None),
+    "an ARM file on ARM": (list(TARGETS), ARM, "arm64"),
+    "AVX512F without the rest": (list(TARGETS), Cpu(flags=AVX2.flags | {"avx512f"}), None),
+    "an unknown CPU": (list(TARGETS), Cpu(), None),
+}
+
+
+@pytest.mark.parametrize("case", CHOICES)
+def test_the_file_opened_is_the_one_for_this_cpu(tmp_path: Path, case: str) -> None:
+    names, cpu, expected = CHOICES[case]
+    opened = open_session(with_variants(tmp_path / "a", names), detect=lambda: cpu)
+    logits, _ = opened.run(IMAGE)
+    scale = SCALES[expected] if expected else 1.0
+    assert logits[0, 0] == pytest.approx(8.0 * scale, rel=1e-5)
+
+
+def test_nothing_is_asked_of_the_machine_without_variants() -> None:
+    assert pick_variant((), lambda: pytest.fail("read /proc/cpuinfo")) is None
+
+
+def test_an_operator_of_an_unknown_domain_is_refused(tmp_path: Path) -> None:
+    path = save(build_graph(location="", domain="evil.example", op="Steal"), tmp_path / MODEL)
+    with pytest.raises(ArtifactError, match=r"evil\.example.*Steal|Steal.*evil\.example") as caught:
+        Session(path)
+    assert "operators that onnxruntime itself brings" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a graph", b"\x08\x08" * 1000])
+def test_what_is_no_graph_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / MODEL).write_bytes(content)
+    with pytest.raises(ArtifactError, match="can't load"):
+        Session(tmp_path / MODEL)
+
+
+def outside(tmp_path: Path) -> Path:
+    """Weights beside the artifact, which a graph may want."""
+    secret = tmp_path / "secret.bin"
+    secret.write_bytes(WEIGHTS.tobytes())
+    return secret
+
+
+def test_weights_inside_the_models_folder_are_read(tmp_path: Path) -> None:
+    path = save(build_graph(location="weights/w.bin"), tmp_path / "model" / MODEL)
+    outside(tmp_path).rename(tmp_path / "w.bin")
+    (path.parent / "weights").mkdir()
+    (tmp_path / "w.bin").rename(path.parent / "weights/w.bin")
+    assert Session(path).run(IMAGE)[0][0, 0] == pytest.approx(8.0, rel=1e-5)
+
+
+# Our own check of the list in the manifest doesn't see what the graph names: onnxruntime's own refusal is what keeps
+# external data inside, and these tests are what says that it does.
+@pytest.mark.parametrize("way", ["..", "deep ..", "absolute", "symlink", "symlinked folder", "dangling", "short"])
+@pytest.mark.parametrize("optimise", [True, False])
+def test_weights_outside_the_models_folder_are_never_read(tmp_path: Path, way: str, optimise: bool) -> None:
+    secret = outside(tmp_path)
+    folder = tmp_path / "model"
+    (folder / "weights").mkdir(parents=True)
+    location = {"..": "../secret.bin", "deep ..": "weights/../../secret.bin", "absolute": str(secret)}.get(way, "w.bin")
+    if way == "symlink":
+        (folder / "w.bin").symlink_to(secret)
+    elif way == "symlinked folder":
+        location = "linked/secret.bin"
+        (folder / "linked").symlink_to(tmp_path)
+    elif way == "dangling":
+        (folder / "w.bin").symlink_to(tmp_path / "nothing")
+    elif way == "short":
+        (folder / "w.bin").write_bytes(WEIGHTS.tobytes()[:8])
+    path = save(build_graph(location=location), folder / MODEL)
+    with pytest.raises(ArtifactError, match="can't load"):
+        Session(path, optimise=optimise)
