@@ -214,7 +214,7 @@ def test_a_module_of_the_handlers_name_is_not_taken_from_its_folder(tmp_path: Pa
 
 def test_deploy_replays_every_golden(tmp_path: Path) -> None:
     assert eaves("init", tmp_path, "--name", "colours").exit_code == 0
-    options = ["--file", tmp_path / "eaves.yaml", "--state", tmp_path / "state"]
+    options: list[str | Path] = ["--file", tmp_path / "eaves.yaml", "--state", tmp_path / "state"]
     good = write_graph_artifact(tmp_path / "good")
     assert eaves("deploy", good.path, *options).stdout == "colours\n"
     bad = write_graph_artifact(tmp_path / "bad", change=FAULTS["logits"][0])
