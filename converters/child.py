@@ -55,6 +55,7 @@ def run_child(module: str, job: Mapping[str, Any], facts: Path, *, what: str, li
     Raises:
         ConversionError: When it says it can't, exits non-zero, is killed, or takes too long or too much.
     """
+    facts.unlink(missing_ok=True)
     child = subprocess.Popen(
         [sys.executable, "-P", "-m", module, str(facts)],
         stdin=subprocess.PIPE,

@@ -62,6 +62,8 @@ def build_skeleton(function: Any) -> Skeleton:
         inner.op.name: outer
         for outer, inner in zip(function.captured_inputs, function.graph.internal_captures, strict=True)
     }
+    if any(node.op.startswith("Assign") for node in graph.node):
+        raise UnsupportedError("it changes variables while it runs")
     outputs = tuple(tensor.name for tensor in function.outputs)
     made, readers = _replace(graph, captured)
     wanted = [name.split(":")[0] for name in outputs]

@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
@@ -19,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from converters.child import Limits, run_child
 from converters.convert import convert
 from converters.export import export
+from converters.framework import open_model
 from converters.oracle import ask
 from converters.parity import prove
 from converters.settings import ConvertSettings
@@ -137,51 +140,43 @@ def test_a_graph_that_scales_otherwise_turns_parity_red(tiny_run: Path, tmp_path
             prove(Session(tmp_path / "out.onnx"), source.recipe, images, truth, tolerance=1e-3)
 
 
-LAMBDA = """
-import keras, sys
-model = keras.Sequential([
-    keras.Input((16, 16, 3)), keras.layers.Lambda(lambda x: x / 2), keras.layers.Flatten(), keras.layers.Dense(4)
-])
-model.save(sys.argv[1])
-"""
-
-
 def test_a_keras_file_that_holds_code_is_refused(tiny_run: Path, tmp_path: Path) -> None:
-    path = tmp_path / "lambda.keras"
-    subprocess.run([sys.executable, "-c", LAMBDA, str(path)], check=True, capture_output=True)
-    source = open_source(path, declare(tmp_path, tiny_run, output_is="logits"))
+    import keras
+
+    layers = [keras.layers.Lambda(lambda x: x / 2), keras.layers.Flatten(), keras.layers.Dense(4)]
+    keras.Sequential([keras.Input((16, 16, 3)), *layers]).save(tmp_path / "lambda.keras")
+    source = open_source(tmp_path / "lambda.keras", declare(tmp_path, tiny_run, output_is="logits"))
     with pytest.raises(ConversionError, match=r"holds Python code \(a Lambda\)") as caught:
-        export(source, tmp_path / "out.onnx", ConvertSettings())
+        open_model(source.job())
     assert caught.value.hint is not None
     assert "model.export" in caught.value.hint
 
 
-LOOP = """
-import sys, tensorflow as tf
-class Net(tf.Module):
-    def __init__(self):
-        self.kernel = tf.Variable(tf.random.stateless_normal((3, 5000), (1, 2)))
-        self.head = tf.Variable(tf.random.stateless_normal((5000, 4), (3, 4)) / 50)
-    @tf.function(input_signature=[tf.TensorSpec((None, 16, 16, 3), tf.float32, name="picture")])
-    def serve(self, picture):
-        x = tf.gather(self.kernel, [0, 1, 2])
-        y = tf.reduce_mean(picture, axis=[1, 2]) @ x
-        return {"scores": y @ self.head}
-net = Net()
-tf.saved_model.save(net, sys.argv[1], signatures={"score": net.serve})
-"""
+def save_gathering(path: Path) -> Path:
+    """A SavedModel that gathers from a variable, with a signature and names of its own."""
+    import tensorflow as tf
+
+    net = tf.Module()
+    net.kernel = tf.Variable(tf.random.stateless_normal((3, 5000), (1, 2)))
+    net.head = tf.Variable(tf.random.stateless_normal((5000, 4), (3, 4)) / 50)
+
+    def score(picture: Any) -> dict[str, Any]:
+        kernel = tf.gather(net.kernel, [0, 1, 2])
+        return {"scores": tf.reduce_mean(picture, axis=[1, 2]) @ kernel @ net.head}
+
+    spec = tf.TensorSpec((None, 16, 16, 3), tf.float32, name="picture")
+    tf.saved_model.save(net, str(path), signatures={"score": tf.function(score, input_signature=[spec])})
+    return path
 
 
 def test_a_graph_the_low_memory_way_cannot_take_is_frozen_and_says_so(tiny_run: Path, tmp_path: Path) -> None:
-    """It gathers from a variable."""
-    subprocess.run([sys.executable, "-c", LOOP, str(tmp_path / "net")], check=True, capture_output=True)
     declaration = declare(tmp_path, tiny_run, signature="score", output_is="logits", multiply=0.01)
-    source = open_source(tmp_path / "net", declaration)
+    source = open_source(save_gathering(tmp_path / "net"), declaration)
     exported = export(source, tmp_path / "out.onnx", ConvertSettings())
     assert not exported.low_memory
     assert any("weights in the graph" in warning for warning in exported.warnings)
     with pytest.raises(ConversionError, match="no signature serving_default; it has score"):
-        export(replace(source, signature="serving_default"), tmp_path / "other.onnx", ConvertSettings())
+        open_model(replace(source, signature="serving_default").job())
 
 
 def test_a_limit_of_memory_is_an_error_that_says_so(tiny_run: Path, tmp_path: Path) -> None:
@@ -213,6 +208,9 @@ def test_a_childs_end_is_told(module: str, tmp_path: Path) -> None:
         run(module, "os.kill(os.getpid(), 11)", facts)
     with pytest.raises(ConversionError, match=r"it failed with exit code 1; its last words:\n[\s\S]*KeyError"):
         run(module, "{}['x']", facts)
+    with pytest.raises(ConversionError, match="no such layer") as caught:
+        run(module, "from eaves.errors import ConversionError; raise ConversionError('no such layer', hint='H')", facts)
+    assert caught.value.hint == "H"
     with pytest.raises(ConversionError, match="took longer than 1 s"):
         run(module, "time.sleep(60)", facts, Limits(timeout_s=1))
     assert run(module, "pass", facts)["peak_bytes"] > 1e6
@@ -238,3 +236,38 @@ def _runs(pid: int) -> bool:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("arch", ["inception_v3"])
+def test_a_large_model_converts_in_less_memory_than_training_took(tmp_path: Path, arch: str) -> None:
+    """1.0 GB, of which TensorFlow itself is half; 6 GB when its graph was frozen first."""
+    subprocess.run([sys.executable, "-c", FRESH, arch, str(tmp_path / "model")], check=True, capture_output=True)
+    facts = tmp_path / "facts.json"
+    job: dict[str, Any] = {
+        "route": "saved_model",
+        "model": str(tmp_path / "model"),
+        "signature": "serving_default",
+        "layout": "NHWC",
+    }
+    job |= {"height": 299, "width": 299, "opset": 17, "output": str(tmp_path / "out.onnx")}
+    said = run_child("converters.exporter", job, facts, what="tf2onnx", limits=Limits(timeout_s=500))
+    assert said["low_memory"]
+    assert said["warnings"] == []
+    assert said["peak_bytes"] < 1.5e9
+    operators = Counter(node.op_type for node in onnx.load(str(tmp_path / "out.onnx")).graph.node)
+    assert operators["Transpose"] == 1
+    assert operators["BatchNormalization"] == 0
+
+
+FRESH = """
+import sys
+from pathlib import Path
+from eaves.config import Layer, build
+from trainer.model import build_model, save_saved_model
+from trainer.settings import TrainSettings
+from eaves.recipe import Recipe
+settings = build(TrainSettings, Layer(origin="test", values={"arch": sys.argv[1], "weights": "none"}))
+save_saved_model(build_model(settings, Recipe(height=299, width=299), 5), Path(sys.argv[2]))
+"""
