@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,11 +21,13 @@ import onnx
 from onnx import TensorProto, helper
 
 from converters.child import answer
+from converters.foreign import refuse_control_flow
 
 if TYPE_CHECKING:
     from converters.skeleton import Skeleton
 
 Reader = Callable[[], npt.NDArray[Any]]
+COUNTED = re.compile(r"(.*)__[0-9]+((?::[0-9]+)?)")
 FOLDED = (ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError, RuntimeError)
 """What tf2onnx raises when an operator wants a constant and finds an input."""
 
@@ -57,6 +60,7 @@ def _convert(function: Any, names: Mapping[str, str], job: Mapping[str, Any], sa
         del said[before:]  # they are about a graph that isn't used
         said.append(f"converted with its weights in the graph, which takes several times the memory: {error}")
         proto = _freeze(function, names, job)
+        _renumber(proto.graph)
         Path(job["output"]).write_bytes(proto.SerializeToString(deterministic=True))
         return False
     _write(proto, skeleton, Path(job["output"]))
@@ -118,6 +122,8 @@ def _write(proto: onnx.ModelProto, skeleton: Skeleton, output: Path) -> None:
     """The inputs that stand for weights become weights again, their values in a file beside the graph."""
     graph = proto.graph
     readers = _fold_transposes(graph, skeleton.weights)
+    fresh = _renumber(graph)
+    readers = {fresh.get(name, name): read for name, read in readers.items()}
     used = [name for node in graph.node for name in node.input]
     own = [value for value in graph.input if value.name not in skeleton.weights]
     with (output.parent / f"{output.name}.data").open("wb") as stream:
@@ -144,6 +150,29 @@ def _fold_transposes(graph: onnx.GraphProto, weights: Mapping[str, Reader]) -> d
     del graph.node[:]
     graph.node.extend(kept)
     return readers
+
+
+def _renumber(graph: onnx.GraphProto) -> dict[str, str]:
+    """Number by their order what tf2onnx numbered by a counter: it counts attempts, in an order that varies.
+
+    Returns:
+        names: Old to new.
+    """
+    refuse_control_flow(graph)
+    names: dict[str, str] = {}
+    known = {value.name for value in (*graph.input, *graph.output)}
+
+    def fresh(name: str) -> str:
+        counted = None if name in known else COUNTED.fullmatch(name)
+        return names.setdefault(name, f"{counted[1]}__{len(names)}{counted[2]}") if counted else name
+
+    for node in graph.node:
+        node.input[:] = [fresh(name) for name in node.input]
+        node.output[:] = [fresh(name) for name in node.output]
+        node.name = fresh(node.name)
+    for tensor in graph.initializer:
+        tensor.name = fresh(tensor.name)
+    return names
 
 
 def _transposed(read: Reader, axes: list[int]) -> Any:

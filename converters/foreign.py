@@ -130,16 +130,25 @@ def _check_operators(model: onnx.ModelProto) -> None:
             f"the model uses operators that an edge node doesn't have: {', '.join(strange[:5])}",
             hint="export it without custom operators",
         )
-    control = sorted({node.op_type for node in model.graph.node if node.op_type in CONTROL_FLOW})
+    refuse_control_flow(model.graph)
+    used = {node.domain for node in model.graph.node} | {""}
+    kept = [item for item in model.opset_import if (item.domain if item.domain != "ai.onnx" else "") in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+
+
+def refuse_control_flow(graph: onnx.GraphProto) -> None:
+    """Weights and names are handled in the main graph only.
+
+    Raises:
+        ConversionError: When the graph branches or loops.
+    """
+    control = sorted({node.op_type for node in graph.node if node.op_type in CONTROL_FLOW})
     if control:
         raise ConversionError(
             f"the model branches or loops ({', '.join(control)}), which a classifier's graph doesn't need",
             hint="export it by tracing instead of scripting, or simplify it",
         )
-    used = {node.domain for node in model.graph.node} | {""}
-    kept = [item for item in model.opset_import if (item.domain if item.domain != "ai.onnx" else "") in used]
-    del model.opset_import[:]
-    model.opset_import.extend(kept)
 
 
 def opset_of(model: onnx.ModelProto) -> int:
