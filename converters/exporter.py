@@ -83,8 +83,9 @@ def _freeze(function: Any, names: Mapping[str, str], job: Mapping[str, Any]) -> 
     from tf2onnx import tf_loader
 
     if job["route"] == "keras":
-        inputs = [tensor.name for tensor in function.inputs if tensor.dtype.name != "resource"]
-        graph, inputs, outputs = tf_loader.from_function(function, inputs, [t.name for t in function.outputs])
+        outputs = [tensor.name for tensor in function.outputs]
+        inputs = [tensor.name for tensor in function.inputs if tensor.name in names]
+        graph = tf_loader.from_function(function, inputs, outputs)
         return _run_tf2onnx(graph, inputs, outputs, names, job["opset"])
     graph, inputs, outputs, tables, renamed = tf_loader.from_saved_model(
         job["model"],
