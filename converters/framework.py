@@ -87,10 +87,14 @@ def _open_keras(job: Mapping[str, Any]) -> tuple[Any, Any]:
         model = keras.saving.load_model(job["model"], compile=False, safe_mode=True)
     except Exception as error:  # Keras raises ValueError, TypeError and its own, and a broken zip its own again
         raise _refused(str(error)) from error
-    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
-        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in model.inputs)
-        raise ConversionError(f"the model must take one batch of images (batch, height, width, 3); it takes {shapes}")
-    (given,) = model.inputs
+    inputs = getattr(model, "inputs", None) or []  # a subclass of Model needn't know its own
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        found = ", ".join(str(tuple(tensor.shape)) for tensor in inputs) or "what it doesn't say"
+        raise ConversionError(
+            f"the model must take one batch of images (batch, height, width, 3); it takes {found}",
+            hint="build it with `keras.Input`, or save it with `model.export(FOLDER)` and convert that",
+        )
+    (given,) = inputs
     outputs = [name.split("/")[-1] for name in model.output_names]
 
     def serve(image: Any) -> dict[str, Any]:
