@@ -1,4 +1,4 @@
-"""`python -m converters`: convert one run, the command of a conversion Job."""
+"""`python -m converters`: convert one model, the command of a conversion Job."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from eaves.options import build_settings, report_errors, settings_options
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "--output", type=click.Path(path_type=Path), required=True, help="The artifact's directory; must not exist."
 )
+@click.option("--declare", type=click.Path(path_type=Path), help="What describes a model that is no run; model.yaml.")
 @settings_options(ConvertSettings, section="convert.")
-def main(run: Path, output: Path, **options: Any) -> None:
-    """Convert a training run into an artifact, and prove that it answers the same."""
+def main(model: Path, output: Path, declare: Path | None, **options: Any) -> None:
+    """Convert a run, SavedModel, .keras or .onnx file into an artifact, and prove that it answers the same."""
     from converters.convert import convert
 
     settings = build_settings(ConvertSettings, options, section="convert.")
     logs.configure()
     log = logging.getLogger("converters")
-    artifact = convert(run, output, settings, on_step=log.info)
+    artifact = convert(model, output, settings, declaration=declare, on_step=log.info)
     log.info("artifact %s, sha256 %s", output, artifact.digest)
 
 

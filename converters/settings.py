@@ -14,7 +14,7 @@ only."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertSettings:
-    """How a run becomes an artifact."""
+    """How a run, or a model that others made, becomes an artifact."""
 
     opset: int = setting(OPSET, "ONNX operator set of the graph; see docs/02-conversion.md.", minimum=13, maximum=18)
     tolerance: float = setting(
@@ -26,4 +26,7 @@ class ConvertSettings:
     golden: int = setting(
         10, "Golden images that travel with the model: one a class, up to this many.", minimum=1, maximum=100
     )
-    timeout_s: float = setting(900.0, "Seconds that tf2onnx may take.", minimum=10, maximum=86400)
+    timeout_s: float = setting(900.0, "Seconds that a child process may take.", minimum=10, maximum=86400)
+    memory_limit_mb: int = setting(
+        0, "Resident memory a child process may reach, MB; 0 for any. Inception V3 takes about 1,000.", minimum=0
+    )

@@ -8,6 +8,7 @@ from dataclasses import MISSING
 
 import click
 
+from converters.declaration import Declaration
 from eaves import errors
 from eaves.cli import COMMANDS
 from eaves.cli.project import Project
@@ -26,6 +27,7 @@ def build_reference() -> str:
     parts += ["### Each of `sources`\n", *_settings(SourceSpec, env=False)]
     parts += ["## A function's process (`python -P -m functions`)\n", *_settings(FunctionSettings)]
     parts += ["## An agent's process (`python -P -m eaves.sources`)\n", *_settings(AgentSettings)]
+    parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]
     parts += ["## Errors and exit codes\n", *_errors()]
     return "\n".join(parts) + "\n"
 

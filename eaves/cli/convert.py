@@ -17,28 +17,43 @@ from eaves.options import given, settings_options
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.argument("model", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--artifact",
     type=click.Path(path_type=Path),
     help="The artifact's directory; a new one in artifacts/ when not given.",
 )
+@click.option("--declare", type=click.Path(path_type=Path), help="What describes a model that is no run; model.yaml.")
 @file_option
 @settings_options(ConvertSettings, section="convert.")
-def command(run: Path | None, artifact: Path | None, file: Path, **options: Any) -> None:
-    """Convert RUN (the newest when not given) and prove it equal. Prints the artifact's directory."""
+def command(model: Path | None, artifact: Path | None, declare: Path | None, file: Path, **options: Any) -> None:
+    """Convert MODEL and prove it equal. Prints the artifact's directory.
+
+    MODEL is a run (the newest when not given), or with a declaration a SavedModel, a .keras or an .onnx file.
+    """
     flags = {f"convert.{path}": value for path, value in given(ConvertSettings, options).items()}
     workspace = load_workspace(file, flags, section="convert.")
-    chosen = run or newest(workspace.runs, "run.json")
+    chosen = model or newest(workspace.runs, "run.json")
     if chosen is None:
         raise RunError(f"there is no run in {workspace.runs}", hint="eaves train")
-    target = artifact or workspace.artifacts / chosen.absolute().name
+    target = artifact or workspace.artifacts / _name(chosen)
 
     from converters.convert import STEPS, convert
 
     bar: Any = click.progressbar(length=STEPS, label="converting", file=sys.stderr, item_show_func=str)
     with bar:
-        made = convert(chosen, target, workspace.project.convert, on_step=lambda step: bar.update(1, step))
+        made = convert(
+            chosen,
+            target,
+            workspace.project.convert,
+            declaration=declare,
+            on_step=lambda step: bar.update(1, step),
+        )
     parity = made.manifest.parity
     say(f"parity: logits differ by at most {parity.max_abs_error:.1e} on {parity.images} images, same labels on all")
     click.echo(made.path)
+
+
+def _name(model: Path) -> str:
+    """A directory's own name, and a file's without its ending."""
+    return model.absolute().stem if model.is_file() else model.absolute().name
