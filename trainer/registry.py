@@ -67,7 +67,7 @@ def _build_application(weights: str | None, size: int, *, name: str, channels: b
         name: Its function in `keras.applications`.
         channels: Whether its weights want each channel normalised by its own mean and deviation. A recipe has one scale
             for all channels, so this is the first layer of the network, which then takes 0..1.
-        options: Of that function.
+        options: Of that function; `include_preprocessing=False` where it would scale pixels, for our recipe does.
     """
     import keras
 
@@ -96,9 +96,6 @@ def _build_small_cnn(weights: str | None, size: int) -> Any:  # noqa: ARG001 - o
     return keras.Model(image, layers.Dropout(0.2)(x))
 
 
-_UNSCALED = {"include_preprocessing": False}
-"""For networks that would scale pixels themselves: our recipe does."""
-
 ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
     for architecture in (
@@ -122,7 +119,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture(
             name="mobilenet_v3_small",
             paper="1905.02244",
-            build=partial(_build_application, name="MobileNetV3Small", **_UNSCALED),
+            build=partial(_build_application, name="MobileNetV3Small", include_preprocessing=False),
             size=224,
             min_size=32,
             cut="expanded_conv_7_add",
@@ -130,7 +127,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture(
             name="mobilenet_v3_large",
             paper="1905.02244",
-            build=partial(_build_application, name="MobileNetV3Large", **_UNSCALED),
+            build=partial(_build_application, name="MobileNetV3Large", include_preprocessing=False),
             size=224,
             min_size=32,
             cut="expanded_conv_11_add",
@@ -140,7 +137,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             paper="2104.00298",
             # Source: keras/src/applications/efficientnet_v2.py, EfficientNetV2: the B variants normalise each channel,
             # whatever their documentation says of -1..1, which is true of S, M and L.
-            build=partial(_build_application, name="EfficientNetV2B0", channels=True, **_UNSCALED),
+            build=partial(_build_application, name="EfficientNetV2B0", channels=True, include_preprocessing=False),
             size=224,
             min_size=32,
             cut="block5e_add",
