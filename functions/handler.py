@@ -11,6 +11,7 @@ import sys
 import traceback
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,12 @@ class Handler:
     Args:
         preprocess: The user's function, bytes to the graph's input for one example.
         spec: The graph's input.
+        path: Where it was loaded from.
     """
 
-    def __init__(self, preprocess: Callable[[bytes], Tensor], spec: TensorSpec) -> None:
+    def __init__(self, preprocess: Callable[[bytes], Tensor], spec: TensorSpec, path: Path) -> None:
         self._preprocess = preprocess
+        self._path = path
         self._shape = spec.shape[1:]
         self._dtype = spec.dtype
 
@@ -56,7 +59,9 @@ class Handler:
         except InputError:
             raise
         except (Exception, SystemExit) as error:
-            raise HandlerError(f"{HANDLER}: preprocess failed: {_last_line(error)}", hint="mend handler.py") from error
+            raise HandlerError(
+                f"{HANDLER}: preprocess failed: {_last_line(error, self._path)}", hint="mend handler.py"
+            ) from error
         return self._checked(made)
 
     def _checked(self, made: Any) -> Tensor:
@@ -86,7 +91,7 @@ def load_handler(artifact: Artifact) -> Handler | None:
     if entry is None:
         return None
     path = artifact.path / HANDLER
-    source = path.read_bytes()
+    source = _read(path)
     if hashlib.sha256(source).hexdigest() != entry.sha256:
         raise ArtifactError(f"{path} doesn't match its sha256 in the manifest", hint="convert the run again")
     module = types.ModuleType(f"eaves_handler_{artifact.digest[:12]}")
@@ -96,22 +101,24 @@ def load_handler(artifact: Artifact) -> Handler | None:
         # Not by importlib: it would read the file again and write __pycache__ into the artifact.
         exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102 - running it is what a handler is for
     except (Exception, SystemExit) as error:
-        raise HandlerError(f"{HANDLER} can't be loaded: {_last_line(error)}", hint="mend handler.py") from error
+        raise HandlerError(f"{HANDLER} can't be loaded: {_last_line(error, path)}", hint="mend handler.py") from error
     preprocess = getattr(module, "preprocess", None)
     if not callable(preprocess):
         found = ", ".join(name for name in vars(module) if not name.startswith("__")) or "nothing"
         raise HandlerError(f"{HANDLER} defines none of {', '.join(FUNCTIONS)}; found: {found[:200]}")
-    return Handler(preprocess, artifact.manifest.input)
+    return Handler(preprocess, artifact.manifest.input, path)
 
 
-def _last_line(error: BaseException) -> str:
-    """The last line of the traceback with the place in the handler it came from."""
-    place = next(
-        (
-            f" (line {frame.lineno})"
-            for frame in reversed(traceback.extract_tb(error.__traceback__))
-            if frame.filename.endswith(HANDLER)
-        ),
-        "",
-    )
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path} can't be read: {error.strerror}", hint="convert the run again") from error
+
+
+def _last_line(error: BaseException, path: Path) -> str:
+    """The last line of the traceback, and the line of the handler that it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    place = f" (line {lines[-1]})" if lines else ""
     return traceback.format_exception_only(error)[-1].strip()[:256] + place
