@@ -5,32 +5,37 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
+import onnx
+
 from converters.export import export
-from converters.graph import Graph, write_graph
-from converters.oracle import Truth, ask
-from converters.parity import prove
+from converters.goldens import choose_goldens, write_goldens
+from converters.graph import Signature, read_signature, write_graph
+from converters.licences import UNKNOWN, read_licences
+from converters.oracle import ask
+from converters.page import page_path, write_page
+from converters.parity import Demand, answer, prove
+from converters.precision import Choice, Work, choose
+from converters.prepare import fuse, prepare
+from converters.previous import find_previous
 from converters.settings import ConvertSettings
 from converters.source import Source, open_source
-from eaves.artifact import Artifact, GoldenCase, Manifest, Parity, check, write_artifact
+from converters.stopwatch import measure
+from converters.variants import write_variants
+from eaves.artifact import Artifact, Manifest, Parity, Variant, check, write_artifact
 from eaves.artifact import Source as Origin
-from eaves.artifact.golden import GOLDEN, INDEX, write_index
 from eaves.artifact.store import LABELS, MODEL, discard, file_entries
+from eaves.artifact.verdicts import FP32, INT8
 from eaves.errors import ArtifactError
 from functions.session import Session, open_session
-from trainer.run import Sample
+from trainer.progress import Progress, Silent
 
 _log = logging.getLogger(__name__)
-STEPS = 6
-"""How many there are."""
 TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow")
-
-
-Steps = Callable[[str], object]
-"""Hears which step begins, named for people."""
+INT8_TOLERANCE = 0.05
+"""Of a logit, when goldens are replayed: int8's sums are exact everywhere, what is between them is rounded floats."""
 
 
 def convert(
@@ -39,7 +44,8 @@ def convert(
     settings: ConvertSettings,
     *,
     declaration: Path | None = None,
-    on_step: Steps = lambda step: None,
+    progress: Progress | None = None,
+    page: bool = False,
 ) -> Artifact:
     """Convert a model, prove it and write the artifact.
 
@@ -48,86 +54,124 @@ def convert(
         output: The artifact's directory; must not exist. Written beside it and renamed, so it is whole or absent.
         settings: The conversion's.
         declaration: What describes a model that is no run; the `model.yaml` beside it when not given.
-        on_step: Told of each step.
+        progress: Told how far it is.
+        page: Whether to write the verdict for people too, `NAME.html` beside the artifact.
 
     Raises:
         RunError: When the run is incomplete.
         ConfigError: When the declaration has faults.
-        ConversionError: When the model isn't as declared or tf2onnx fails; ParityError when the result answers
-            differently.
-        ArtifactError: When the output exists.
+        ConversionError: When the model isn't as declared, tf2onnx fails, or int8 is asked for and doesn't hold;
+            ParityError when the result answers differently.
+        ArtifactError: When the output exists, or the previous artifact is none.
     """
     if output.exists():
         raise ArtifactError(f"{output} exists already", hint="name another directory, or remove it")
-    on_step("check the model")
-    source = open_source(model, declaration)
+    progress = progress or Silent()
+    with progress.phase("Checking the model", 1) as step:
+        source = open_source(model, declaration)
+        step()
     output.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    staging, folder = (Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent)) for _ in range(2))
     try:
-        return _convert(source, staging, output, settings, on_step)
+        return _convert(source, staging, folder, output, settings, progress, page)
     finally:
         discard(staging)
+        discard(folder)
 
 
-def _convert(source: Source, staging: Path, output: Path, settings: ConvertSettings, on_step: Steps) -> Artifact:
-    on_step("export to ONNX")
-    with tempfile.TemporaryDirectory() as folder:
-        exported = export(source, Path(folder) / "exported.onnx", settings)
-        on_step("split the weights")
-        graph = write_graph(Path(folder) / "exported.onnx", staging / MODEL, split=source.split)
+def _convert(
+    source: Source,
+    staging: Path,
+    folder: Path,
+    output: Path,
+    settings: ConvertSettings,
+    progress: Progress,
+    page: bool,
+) -> Artifact:
+    with progress.phase("Exporting to ONNX", 1) as step:
+        exported = export(source, folder / "exported.onnx", settings)
+        step()
     for warning in exported.warnings:
         _log.warning("%s", warning)
-    on_step("ask the original for the truth")
-    paths = [sample.path for sample in source.samples]
-    truth = ask(source, paths, timeout_s=settings.timeout_s, memory_limit_mb=settings.memory_limit_mb)
-    on_step("prove parity")
-    session = Session(staging / MODEL)
-    parity = prove(session, source.recipe, paths, truth, tolerance=settings.tolerance)
-    _write_golden(staging, source.samples, truth, settings.golden)
+    with progress.phase("Preparing the graph", 1) as step:
+        prepared = prepare(folder / "exported.onnx")
+        onnx.save(prepared, str(folder / "prepared.onnx"))
+        fp32 = folder / FP32 / MODEL
+        fp32.parent.mkdir()
+        write_graph(fuse(folder / "prepared.onnx", folder), fp32, split=source.split)
+        step()
+    previous = find_previous(settings.previous, output, source)
+    goldens = choose_goldens(source, previous, settings.golden)
+    samples = tuple({sample.sha256: sample for sample in (*source.samples, *goldens)}.values())
+    paths = [sample.path for sample in samples]
+    with progress.phase("Proving parity", 1) as step:
+        truth = ask(source, paths, timeout_s=settings.timeout_s, memory_limit_mb=settings.memory_limit_mb)
+        demand = Demand(probabilities=settings.tolerance, logits=settings.tolerance)
+        parity = prove(Session(fp32), source.recipe, paths, truth, demand)
+        step()
+    work = Work(
+        source=source,
+        prepared=prepared,
+        fp32=fp32,
+        samples=tuple(paths),
+        truth=truth,
+        previous=previous,
+        folder=folder,
+        cache=output.absolute().parent / ".cache",
+    )
+    choice = choose(work, settings, progress)
+    shipped = choice.model or fp32
+    variants: tuple[Variant, ...] = ()
+    if choice.model is None and settings.targets:
+        with progress.phase("Laying out for targets", 1) as step:
+            variants = write_variants(
+                folder / "prepared.onnx", staging, settings.targets, split=source.split, folder=folder
+            )
+            step()
+    timings = measure(fp32, shipped, paths[0], source.recipe) if page else None
+    expected = truth if choice.model is None else answer(Session(shipped, optimise=False), source.recipe, paths, truth)
+    for part in shipped.parent.iterdir():
+        shutil.move(part, staging / part.name)
+    write_goldens(staging, goldens, samples, truth, expected)
     (staging / LABELS).write_text("".join(f"{label}\n" for label in source.labels), encoding="utf-8")
-    manifest = _build_manifest(source, staging, graph, parity, exported.opset)
-    on_step("write the artifact")
+    manifest = _build_manifest(source, staging, read_signature(prepared), settings, choice, parity, variants, exported.opset)
     staged = Artifact(path=staging, manifest=manifest, digest=manifest.digest())
     check(staged, open_session(staged).run)
-    return write_artifact(staging, output, manifest)
+    artifact = write_artifact(staging, output, manifest)
+    if timings is not None:
+        write_page(page_path(output), manifest, timings)
+    return artifact
 
 
-def _write_golden(staging: Path, samples: Sequence[Sample], truth: Truth, limit: int) -> None:
-    """Copy one image of each class (the first by digest, so that a later run with the same images picks the same)."""
-    (staging / GOLDEN).mkdir()
-    chosen: dict[str, int] = {}
-    for index in sorted(range(len(samples)), key=lambda index: samples[index].sha256):
-        chosen.setdefault(samples[index].label, index)
-    cases = []
-    for number, label in enumerate(sorted(chosen)[:limit]):
-        sample = samples[chosen[label]]
-        name = f"{GOLDEN}/{number:03d}{sample.path.suffix.lower()}"
-        shutil.copyfile(sample.path, staging / name)
-        index = chosen[label]
-        case = GoldenCase(
-            file=name,
-            label=label,
-            tensor_sha256=truth.tensor_sha256[index],
-            logits=tuple(truth.logits[index].tolist()),
-            probabilities=tuple(truth.probabilities[index].tolist()),
-        )
-        cases.append(case)
-    write_index(staging / INDEX, cases)
-
-
-def _build_manifest(source: Source, staging: Path, graph: Graph, parity: Parity, opset: int) -> Manifest:
+def _build_manifest(
+    source: Source,
+    staging: Path,
+    signature: Signature,
+    settings: ConvertSettings,
+    choice: Choice,
+    parity: Parity,
+    variants: tuple[Variant, ...],
+    opset: int,
+) -> Manifest:
+    int8 = choice.model is not None
     return Manifest(
         name=source.name,
         version=source.version,
         labels=source.labels,
-        input=graph.input,
-        outputs=graph.outputs,
+        input=signature.input,
+        outputs=signature.outputs,
         recipe=source.recipe,
-        parity=parity,
+        parity=choice.parity or parity,
+        golden_tolerance=INT8_TOLERANCE if int8 else settings.tolerance,
+        precision=INT8 if int8 else FP32,
+        quantisation=choice.quantisation,
+        targets=settings.targets,
+        variants=variants,
+        optimise_on_open=not int8,
         temperature=source.temperature,
         opset=opset,
         source=Origin(route=source.route, digest=source.digest),
-        golden_tolerance=1e-3,
+        licences={"model": source.licence or settings.licence or UNKNOWN, **read_licences(TOOLS)},
         toolchain={name: metadata.version(name) for name in TOOLS},
         files=file_entries(staging),
     )
