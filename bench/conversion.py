@@ -62,11 +62,11 @@ def main() -> None:
         made = _convert_all(Path(run).absolute(), Path(folder), target)
         print_models(made, Path(run).absolute(), Path(folder), target)
         print_int8([made[name] for name in made if _precision(name) == INT8 and not name.endswith("again")])
-        print_costs(list(made.values()))
+        print_costs(made)
         print_identity([(made[name], made[f"{name}, again"]) for name in made if f"{name}, again" in made])
         if second:
-            others = _convert(Path(second).absolute(), Path(folder), [(FP32, ""), (INT8, target)], suffix=", head 2")
-            print_update([(made[name.removesuffix(", head 2")], other) for name, other in others.items()])
+            others = _convert_second(Path(second).absolute(), Path(folder), target, made)
+            print_update([(made[name], other) for name, other in others.items()])
         else:
             print("\nupdate of the head: set EAVES_BENCH_RUN2 to a run with another head on the same backbone")
 
@@ -80,25 +80,43 @@ def best_target() -> str:
 
 def _convert_all(run: Path, folder: Path, target: str) -> dict[str, Converted]:
     wanted = [(FP32, ""), (INT8, "")] + ([(FP32, target), (INT8, target)] if target else [])
-    made = _convert(run, folder, wanted)
-    return made | _convert(run, folder, [(FP32, ""), (INT8, target)], suffix=", again")
+    made = {_name(*one): _convert(run, folder, *one) for one in wanted}
+    again = {f"{_name(*one)}, again": _convert(run, folder / "again", *one) for one in _shipped(target)}
+    return made | again
 
 
-def _convert(run: Path, folder: Path, wanted: Sequence[tuple[str, str]], *, suffix: str = "") -> dict[str, Converted]:
-    made = {}
-    for precision, target in wanted:
-        name = f"{precision}, {target or 'no targets'}{suffix}"
-        print(f"converting: {name}", file=sys.stderr)
-        output = folder / name.replace(", ", "-").replace(" ", "-")
-        cost = run_measured(command(run, output, precision, target))
-        made[name] = Converted(what=name, artifact=open_artifact(output), cost=cost)
-    return made
+def _convert_second(run: Path, folder: Path, target: str, made: Mapping[str, Converted]) -> dict[str, Converted]:
+    """The other head, each upon the first one's artifact, as an update is made."""
+    return {
+        _name(*one): _convert(run, folder / "second", *one, previous=made[_name(*one)].artifact.path)
+        for one in _shipped(target)
+    }
 
 
-def command(run: Path, output: Path, precision: str, target: str) -> list[str]:
-    """The conversion of a run as a process."""
-    words = [sys.executable, "-P", "-m", "converters", str(run), "--output", str(output), "--precision", precision]
-    return [*words, "--targets", target] if target else words
+def _shipped(target: str) -> list[tuple[str, str]]:
+    """What is looked at for bytes, (precision, target): the portable fp32 artifact and int8 for this CPU."""
+    return [(FP32, ""), (INT8, target)]
+
+
+def _name(precision: str, target: str) -> str:
+    return f"{precision}, {target or 'no targets'}"
+
+
+def _convert(run: Path, folder: Path, precision: str, target: str, *, previous: Path | None = None) -> Converted:
+    name = _name(precision, target)
+    print(f"converting {run.name}: {name}", file=sys.stderr)
+    # A folder for each: a conversion builds on artifacts that lie beside its own.
+    output = folder / name.replace(", ", "-").replace(" ", "-") / "artifact"
+    cost = run_measured(command(run, output, precision, target, previous))
+    return Converted(what=name, artifact=open_artifact(output), cost=cost)
+
+
+def command(run: Path, output: Path, precision: str, target: str, previous: Path | None) -> list[str]:
+    """The conversion of a run as a process; int8 by `auto`, which leaves its table where int8 doesn't hold too."""
+    words = [sys.executable, "-P", "-m", "converters", str(run), "--output", str(output)]
+    words += ["--precision", "auto" if precision == INT8 else precision]
+    words += ["--targets", target] if target else []
+    return [*words, "--previous", str(previous)] if previous else words
 
 
 def print_models(made: Mapping[str, Converted], run: Path, folder: Path, target: str) -> None:
@@ -173,13 +191,13 @@ def print_int8(made: Sequence[Converted]) -> None:
     print_columns("int8's accuracy on labelled images that no training saw, drop in points", heads, rows)
 
 
-def print_costs(made: Sequence[Converted]) -> None:
+def print_costs(made: Mapping[str, Converted]) -> None:
     """Seconds and memory of every conversion."""
     rows = []
-    for one in made:
+    for name, one in made.items():
         cost, size = one.cost, one.artifact.size_bytes / 1e6
         numbers = [f"{cost.seconds:.1f}", f"{cost.largest_mb:.0f}", str(MEMORY_BAR_MB), f"{cost.together_mb:.0f}"]
-        rows.append([one.what, *numbers, f"{size:.2f}"])
+        rows.append([name, *numbers, f"{size:.2f}"])
     heads = ["", "s", "largest process, MB", "bar", "all processes, MB", "artifact, MB"]
     print_columns("conversions", heads, rows)
 
