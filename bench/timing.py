@@ -35,6 +35,16 @@ def print_table(title: str, rows: Sequence[tuple[str, float, float]]) -> None:
         print(f"{what:48} {value:9.2f} {floor:9.2f} {value / floor:7.2f}")
 
 
+def print_columns(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Any table: what stands in the first column and in one whose head ends with a colon is text, the rest numbers."""
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    print(f"\n{title}")
+    for row in (heads, *rows):
+        cells = zip(row, widths, heads, strict=True)
+        aligned = [cell.ljust(width) if head[-1:] in {"", ":"} else cell.rjust(width) for cell, width, head in cells]
+        print("  ".join(aligned).rstrip(), flush=True)
+
+
 def _once_ms(command: Sequence[str]) -> float:
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
