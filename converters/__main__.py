@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ from eaves.options import build_settings, report_errors, settings_options
 def main(model: Path, output: Path, declare: Path | None, **options: Any) -> None:
     """Convert a run, SavedModel, .keras or .onnx file into an artifact, and prove that it answers the same."""
     from converters.convert import convert
+    from trainer.progress import build_progress
 
     settings = build_settings(ConvertSettings, options, section="convert.")
     logs.configure()
     log = logging.getLogger("converters")
-    artifact = convert(model, output, settings, declaration=declare, on_step=log.info)
+    artifact = convert(model, output, settings, declaration=declare, progress=build_progress(sys.stderr), page=True)
+    log.info("%s", artifact.manifest.quantisation.reason)
     log.info("artifact %s, sha256 %s", output, artifact.digest)
 
 

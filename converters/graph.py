@@ -117,9 +117,10 @@ def _rename(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
             names.setdefault(name, f"{'head/' if head else ''}t{number:04d}{'' if name == node.output[0] else '_' + name}")
         node.output[:] = [names[name] for name in node.output]
         node.name = f"{'head/' if head else ''}{node.op_type.lower()}_{number:03d}"
-        node.doc_string = ""
+        node.ClearField("doc_string")
     for tensor in used:
-        tensor.name, tensor.doc_string = names[tensor.name], ""
+        tensor.name = names[tensor.name]
+        tensor.ClearField("doc_string")
     kept = [TensorProto.FromString(tensor.SerializeToString()) for tensor in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)

@@ -38,19 +38,26 @@ def command(model: Path | None, artifact: Path | None, declare: Path | None, fil
         raise RunError(f"there is no run in {workspace.runs}", hint="eaves train")
     target = artifact or workspace.artifacts / _name(chosen)
 
-    from converters.convert import STEPS, convert
+    from converters.convert import convert
+    from converters.page import page_path
+    from trainer.progress import build_progress
 
-    bar: Any = click.progressbar(length=STEPS, label="converting", file=sys.stderr, item_show_func=str)
-    with bar:
-        made = convert(
-            chosen,
-            target,
-            workspace.project.convert,
-            declaration=declare,
-            on_step=lambda step: bar.update(1, step),
-        )
-    parity = made.manifest.parity
-    say(f"parity: logits differ by at most {parity.max_abs_error:.1e} on {parity.images} images, same labels on all")
+    made = convert(
+        chosen,
+        target,
+        workspace.project.convert,
+        declaration=declare,
+        progress=build_progress(sys.stderr),
+        page=True,
+    )
+    manifest = made.manifest
+    parity = manifest.parity
+    say(
+        f"parity: {manifest.precision} differs from training by at most {parity.max_abs_error_probabilities:.1e} in a "
+        f"probability, the same label on {parity.top1_agreement:.0%} of {parity.images} images"
+    )
+    say(f"{manifest.precision} ships: {manifest.quantisation.reason}")
+    say(f"verdict: {page_path(made.path)}")
     click.echo(made.path)
 
 
