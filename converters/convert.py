@@ -134,7 +134,9 @@ def _convert(
         shutil.move(part, staging / part.name)
     write_goldens(staging, goldens, samples, truth, expected)
     (staging / LABELS).write_text("".join(f"{label}\n" for label in source.labels), encoding="utf-8")
-    manifest = _build_manifest(source, staging, read_signature(prepared), settings, choice, parity, variants, exported.opset)
+    manifest = _build_manifest(
+        source, staging, read_signature(prepared), settings, choice, parity, variants, exported.opset
+    )
     staged = Artifact(path=staging, manifest=manifest, digest=manifest.digest())
     check(staged, open_session(staged).run)
     artifact = write_artifact(staging, output, manifest)

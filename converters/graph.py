@@ -114,7 +114,9 @@ def _rename(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
                 used.append(weights[name])
         node.input[:] = [names.get(name, name) for name in node.input]
         for name in node.output:
-            names.setdefault(name, f"{'head/' if head else ''}t{number:04d}{'' if name == node.output[0] else '_' + name}")
+            names.setdefault(
+                name, f"{'head/' if head else ''}t{number:04d}{'' if name == node.output[0] else '_' + name}"
+            )
         node.output[:] = [names[name] for name in node.output]
         node.name = f"{'head/' if head else ''}{node.op_type.lower()}_{number:03d}"
         node.ClearField("doc_string")

@@ -63,7 +63,8 @@ def load_labelled(source: Source, data: str, *, images: int, cache: Path, progre
         raise ConversionError(f"the labelled images can't be read: {error.message}", hint=hint) from error
     if found.labels != tuple(sorted(source.labels)):
         raise ConversionError(
-            f"{place} has the classes {', '.join(found.labels[:5])}, the model {', '.join(source.labels[:5])}", hint=hint
+            f"{place} has the classes {', '.join(found.labels[:5])}, the model {', '.join(source.labels[:5])}",
+            hint=hint,
         )
     examples = sorted(found.examples, key=lambda example: example.digest)
     return Labelled(

@@ -18,9 +18,14 @@ def read_licences(distributions: Iterable[str]) -> dict[str, str]:
 
 def _licence(about: metadata.PackageMetadata) -> str:
     """Source: packaging.python.org, core metadata: License-Expression replaces License and the classifiers."""
-    stated = (about["License-Expression"] if "License-Expression" in about else "") or ""
-    loose = (about["License"] if "License" in about else "") or ""
+    stated, loose = (_stated(about, field) for field in ("License-Expression", "License"))
     if stated or (loose and len(loose) <= _LONGEST and "\n" not in loose):
         return stated or loose
-    named = [entry.removeprefix(_CLASSIFIER) for entry in about.get_all("Classifier", []) if entry.startswith(_CLASSIFIER)]
+    named = [
+        entry.removeprefix(_CLASSIFIER) for entry in about.get_all("Classifier", []) if entry.startswith(_CLASSIFIER)
+    ]
     return ", ".join(named) or UNKNOWN
+
+
+def _stated(about: metadata.PackageMetadata, field: str) -> str:
+    return str(dict(about.json).get(field.lower().replace("-", "_"), ""))

@@ -172,7 +172,9 @@ def _candidates(
         if rung > len(ranked):
             return
         kept = with_makers(model, ranked[:rung])
-        yield Candidate(model=quantise(model, calibration, work.folder, keep=kept, reduce_range=reduce_range), kept=kept)
+        yield Candidate(
+            model=quantise(model, calibration, work.folder, keep=kept, reduce_range=reduce_range), kept=kept
+        )
 
 
 def _try(

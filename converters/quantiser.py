@@ -23,7 +23,7 @@ OPERATORS = ("Conv", "Relu", "Clip", "MaxPool", "AveragePool", "Concat", "Add", 
 """What has an int8 kernel and lies between convolutions. The rest (global pooling, the head, softmax) costs next to
 nothing and, quantised, takes the most: a head's weights have outliers (a real classifier fell from 0.61 to 0.15)."""
 LIMIT, REDUCED_LIMIT = 127, 64
-"""Largest 8-bit weight, and the largest 7-bit one. Source: onnxruntime, quantization/quant_utils.py, symmetric ranges."""
+"""Largest 8-bit weight, and the largest 7-bit one. Source: onnxruntime, quantization/quant_utils.py, symmetric."""
 
 
 def quantise(
@@ -196,7 +196,9 @@ def fake_quantise(
     source, conv.input[0] = conv.input[0], "fake/rounded"
     pair = [
         helper.make_node("QuantizeLinear", [source, "fake/step", "fake/zero"], ["fake/bytes"], name="fake/quantise"),
-        helper.make_node("DequantizeLinear", ["fake/bytes", "fake/step", "fake/zero"], ["fake/rounded"], name="fake/back"),
+        helper.make_node(
+            "DequantizeLinear", ["fake/bytes", "fake/step", "fake/zero"], ["fake/rounded"], name="fake/back"
+        ),
     ]
     place = list(fresh.graph.node).index(conv)
     replace_nodes(fresh.graph, [*fresh.graph.node[:place], *pair, *fresh.graph.node[place:]])

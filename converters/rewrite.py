@@ -134,7 +134,9 @@ def _read_scale(graph: Graph, steps: list[onnx.NodeProto]) -> tuple[Values, Valu
             channels = _by_channel(values[0], last_axis=last_axis) if len(values) == 1 else None
             if channels is None:
                 return None
-            multiply, add = (multiply * channels, add * channels) if node.op_type == "Mul" else (multiply, add + channels)
+            multiply, add = (
+                (multiply * channels, add * channels) if node.op_type == "Mul" else (multiply, add + channels)
+            )
     return None if last_axis else (multiply, add)
 
 

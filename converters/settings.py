@@ -35,8 +35,8 @@ class ConvertSettings:
     )
     targets: tuple[str, ...] = setting(
         (),
-        "CPUs that it will run on; none: any. When all of them have int8 dot products (the `vnni` ones and arm64), int8 "
-        "weights get 8 bits instead of 7; an fp32 artifact gets a graph laid out for each that this machine is like.",
+        "CPUs that it will run on; none: any. When all of them have int8 dot products (the `vnni` ones and arm64), "
+        "int8 weights get 8 bits instead of 7; an fp32 artifact gets a graph laid out for each that is like this one.",
         choices=tuple(TARGETS),
     )
     previous: str = setting(
