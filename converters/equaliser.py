@@ -123,7 +123,8 @@ def by_group(channels: Scale, shape: tuple[int, ...], groups: int) -> Scale:
     if groups == 1:
         return channels[np.newaxis]
     group = np.arange(shape[0]) // (shape[0] // groups)
-    return channels[group[:, np.newaxis] * shape[1] + np.arange(shape[1])]
+    values: Scale = channels[group[:, np.newaxis] * shape[1] + np.arange(shape[1])]
+    return values
 
 
 def _restore(graph: onnx.GraphProto, pool: onnx.NodeProto, scale: Scale) -> onnx.NodeProto:

@@ -15,7 +15,6 @@ from trainer.metrics import wilson
 from trainer.progress import Progress
 from trainer.run import Sample
 
-
 UNREADABLE = -1
 
 

@@ -122,7 +122,8 @@ def _round(kernel: npt.NDArray[np.float64], limit: int) -> npt.NDArray[np.float6
     """A kernel as int8 holds it: of each output's weights the largest is `limit` steps."""
     step = np.max(np.abs(kernel), axis=tuple(range(1, kernel.ndim)), keepdims=True) / limit
     step[step == 0] = 1
-    return np.round(kernel / step) * step
+    rounded: npt.NDArray[np.float64] = np.round(kernel / step) * step
+    return rounded
 
 
 def _ranges(graph: Graph, calibration: Calibration) -> TensorsData:
@@ -191,7 +192,10 @@ def fake_quantise(
     width = (high - low) / 255 or 1.0
     zero = np.uint8(np.clip(round(-low / width), 0, 255))
     fresh.graph.initializer.extend(
-        [numpy_helper.from_array(np.float32(width), "fake/step"), numpy_helper.from_array(np.array(zero), "fake/zero")]
+        [
+            numpy_helper.from_array(np.array(width, np.float32), "fake/step"),
+            numpy_helper.from_array(np.array(zero), "fake/zero"),
+        ]
     )
     source, conv.input[0] = conv.input[0], "fake/rounded"
     pair = [
