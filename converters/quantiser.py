@@ -191,12 +191,8 @@ def fake_quantise(
     low, high = float(channels.low.min()), float(channels.high.max())
     width = (high - low) / 255 or 1.0
     zero = np.uint8(np.clip(round(-low / width), 0, 255))
-    fresh.graph.initializer.extend(
-        [
-            numpy_helper.from_array(np.array(width, np.float32), "fake/step"),
-            numpy_helper.from_array(np.array(zero), "fake/zero"),
-        ]
-    )
+    for weight, value in (("fake/step", np.array(width, np.float32)), ("fake/zero", np.array(zero))):
+        fresh.graph.initializer.append(numpy_helper.from_array(value, weight))
     source, conv.input[0] = conv.input[0], "fake/rounded"
     pair = [
         helper.make_node("QuantizeLinear", [source, "fake/step", "fake/zero"], ["fake/bytes"], name="fake/quantise"),
