@@ -168,10 +168,8 @@ def _candidates(
     calibration = equalise(model, calibrate(model, tensors()))
     yield Candidate(model=quantise(model, calibration, work.folder, reduce_range=reduce_range))
     ranked = rank(model, calibration, images, progress, reduce_range=reduce_range)
-    for rung in RUNGS:
-        if rung > len(ranked):
-            return
-        kept = with_makers(model, ranked[:rung])
+    keeps = (with_makers(model, ranked[:rung]) for rung in RUNGS if rung <= len(ranked))
+    for kept in dict.fromkeys(keeps):  # one layer's makers may be the next worst layers
         yield Candidate(
             model=quantise(model, calibration, work.folder, keep=kept, reduce_range=reduce_range), kept=kept
         )
@@ -213,6 +211,8 @@ def _try(
         f"int8 lost at least {best.drop * 100:.1f} points of {fp32.accuracy:.3f} on {found.images} held-out images, or "
         f"answered too differently; {settings.max_accuracy_drop:g} allowed, {len(trials)} tried"
     )
+    if found.reduce_range:
+        reason += " with 7-bit weights; CPUs with int8 dot products take 8 bits, if convert.targets names them"
     return Choice(quantisation=replace(found, reason=reason, trials=tuple(trials)))
 
 

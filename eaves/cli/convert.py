@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from converters.settings import ConvertSettings
+from eaves import logs
 from eaves.cli.arguments import file_option, newest
 from eaves.cli.output import say
 from eaves.cli.project import load_workspace
@@ -42,6 +43,7 @@ def command(model: Path | None, artifact: Path | None, declare: Path | None, fil
     from converters.page import page_path
     from trainer.progress import build_progress
 
+    logs.configure(as_json=False)
     made = convert(
         chosen,
         target,
