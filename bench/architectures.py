@@ -83,7 +83,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             images = write_images(Path(folder, "images"))
             run = build_run(arch, images, Path(folder))
-            row = measure(run, convert(run.path, Path(folder, "artifact"), ConvertSettings()))
+            row = measure(run, convert(run.path, Path(folder, "artifact"), ConvertSettings(precision="fp32")))
         print(row.render(), flush=True)
 
 
@@ -129,7 +129,7 @@ def measure(run: Run, artifact: Artifact) -> Row:
         max_abs_error=artifact.manifest.parity.max_abs_error,
         spread=float(np.mean(np.std(logits, axis=0))),
         operators=count_operators(model),
-        image_ms=median_ms(lambda: session.logits(images[:1]), runs=RUNS, warmup=3, clock=time.thread_time),
+        image_ms=median_ms(lambda: session.run(images[:1]), runs=RUNS, warmup=3, clock=time.thread_time),
     )
 
 
