@@ -17,7 +17,7 @@ from converters.calibration import Calibration
 from converters.equaliser import by_group
 from converters.graph import canonicalise, is_head
 from converters.optimiser import optimise
-from converters.rewrite import Graph, attributes, replace_nodes
+from converters.rewrite import Graph, attributes, replace_nodes, unshare
 
 OPERATORS = ("Conv", "Relu", "Clip", "MaxPool", "AveragePool", "Concat", "Add", "Mul")
 """What has an int8 kernel and lies between convolutions. The rest (global pooling, the head, softmax) costs next to
@@ -44,6 +44,7 @@ def quantise(
     """
     fresh = onnx.ModelProto()
     fresh.CopyFrom(model)
+    unshare(fresh)
     graph = Graph(fresh.graph)
     spared = _spared(graph, set(keep), calibration)
     limit = REDUCED_LIMIT if reduce_range else LIMIT
@@ -180,6 +181,7 @@ def fake_quantise(
     """
     fresh = onnx.ModelProto()
     fresh.CopyFrom(model)
+    unshare(fresh)
     graph, limit = Graph(fresh.graph), REDUCED_LIMIT if reduce_range else LIMIT
     (conv,) = (node for node in fresh.graph.node if node.name == name)
     _correct_bias(graph, conv, calibration, limit)

@@ -61,6 +61,20 @@ def pads_nothing(conv: Mapping[str, Any]) -> bool:
     return conv.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID") and not any(conv.get("pads", ()))
 
 
+def unshare(model: onnx.ModelProto) -> None:
+    """Give each convolution weights of its own.
+
+    Exporters merge equal ones, and optimisers small ones; but what is changed for one must not change another.
+    """
+    graph = Graph(model.graph)
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            if node.op_type == "Conv" and place and name in graph.weights and len(graph.users(name)) > 1:
+                own = onnx.TensorProto.FromString(graph.weights[name].SerializeToString())
+                own.name = node.input[place] = f"{name}/{node.output[0]}"
+                model.graph.initializer.append(own)
+
+
 def pool_globally(model: onnx.ModelProto) -> None:
     """Turn a mean over rows and columns (NHWC) into a pooling that optimisers know (NCHW).
 
@@ -91,6 +105,7 @@ def fold_scaling(model: onnx.ModelProto) -> bool:
     Returns:
         folded: Whether there was something to fold and it could be.
     """
+    unshare(model)
     graph = Graph(model.graph)
     steps: list[onnx.NodeProto] = []
     node = graph.only_user("image")
@@ -101,7 +116,7 @@ def fold_scaling(model: onnx.ModelProto) -> bool:
         return False
     kernel = graph.value(node.input[1])
     scale = _read_scale(graph, steps)
-    if kernel is None or scale is None or graph.only_user(node.input[1]) is None:
+    if kernel is None or kernel.dtype != np.float32 or scale is None:
         return False
     multiply, add = scale
     if np.any(add) and not pads_nothing(attributes(node)):
@@ -189,7 +204,7 @@ def _averages_evenly(pool: Mapping[str, Any]) -> bool:
 
 
 def _narrows(graph: Graph, node: onnx.NodeProto) -> bool:
-    if node.op_type != "Conv" or node.input[1] not in graph.weights:
+    if node.op_type != "Conv" or not graph.weights.keys() >= set(node.input[1:]):
         return False
     given, (wide, narrow, *kernel) = attributes(node), _conv_dims(graph.weights[node.input[1]])
     plain = pads_nothing(given) and given.get("group", 1) == 1 and set(given.get("strides", [1])) == {1}

@@ -28,7 +28,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Run, Artifact]]
         values = {"arch": "mobilenet_v3_small", "weights": "none", "mode": "frozen", "image_size": 32, "epochs": 5}
         settings = build(TrainSettings, Layer(origin="test", values={**values, "head_l2": head_l2}))
         run = train(data, settings, root / f"run{number}", name="digits")
-        made.append((run, convert(run.path, root / f"artifact{number}", ConvertSettings())))
+        made.append((run, convert(run.path, root / f"artifact{number}", ConvertSettings(precision="fp32"))))
     return made
 
 
