@@ -92,14 +92,17 @@ def with_makers(model: onnx.ModelProto, names: Collection[str]) -> tuple[str, ..
 
 
 def _spared(graph: Graph, keep: set[str], calibration: Calibration) -> set[str]:
-    """Nodes left alone: the head, what nothing is known of, what was asked for and what is fused with that."""
+    """Nodes left alone: the head, what nothing is known of, what was asked for and what only that leads to."""
     spared = {node.name for node in graph.proto.node if is_head(node.name) or node.name in keep}
     known = {*calibration.channels, *graph.weights, ""}
     spared |= {node.name for node in graph.proto.node if not known.issuperset((*node.input, *node.output))}
+    exact: set[str] = set()
     for node in graph.proto.node:
-        after = graph.only_user(node.output[0]) if node.name in spared and node.op_type == "Conv" else None
-        if after is not None and after.op_type in ("Relu", "Clip"):
-            spared.add(after.name)
+        read = {name for name in node.input if name and name not in graph.weights}
+        if node.op_type != "Conv" and node.op_type in OPERATORS and read <= exact:
+            spared.add(node.name)
+        if node.op_type in OPERATORS and node.name in spared and (node.op_type == "Conv" or read <= exact):
+            exact.update(node.output)
     return spared
 
 
