@@ -29,9 +29,9 @@ class Network:
         self.weights: dict[str, npt.NDArray[Any]] = {}
         self.channels = {"image": 3}
 
-    def weight(self, name: str, value: npt.NDArray[Any]) -> str:
+    def weight(self, name: str, value: npt.NDArray[Any] | np.float32) -> str:
         """Add a weight; returns its name."""
-        self.weights[name] = value
+        self.weights[name] = np.asarray(value)
         return name
 
     def add(self, op: str, *inputs: str, out: str = "", channels: int = 0, **attributes: Any) -> str:
@@ -41,7 +41,7 @@ class Network:
         self.channels[out] = channels or self.channels[inputs[0]]
         return out
 
-    def floats(self, *steps: tuple[str, npt.NDArray[np.float32]]) -> str:
+    def floats(self, *steps: tuple[str, npt.NDArray[np.float32] | np.float32]) -> str:
         """The image as floats in NCHW, after operators with constants."""
         last = self.add("Cast", "image", to=TensorProto.FLOAT)
         for number, (op, value) in enumerate(steps):
@@ -78,7 +78,7 @@ class Network:
         inputs = (flat, self.weight("model/head/kernel", values), self.weight("model/head/bias", bias))
         self.add("Gemm", *inputs, out="logits")
         self.add("Softmax", "logits", out="probabilities", axis=-1)
-        shape = ["batch", self.side, self.side, 3]
+        shape: list[str | int | None] = ["batch", self.side, self.side, 3]
         outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", LABELS]) for name in OUTPUTS]
         graph = helper.make_graph(
             self.nodes,

@@ -162,7 +162,7 @@ def added() -> onnx.ModelProto:
 
 def clipped() -> onnx.ModelProto:
     network, last = start()
-    low, high = network.weight("low", np.float32(0)), network.weight("high", np.float32(6))  # type: ignore[arg-type]
+    low, high = network.weight("low", np.float32(0)), network.weight("high", np.float32(6))
     return network.build(network.conv(network.add("Clip", network.conv(last, 6, 1, out="one"), low, high), 4, 1))
 
 

@@ -108,14 +108,14 @@ def test_whatever_decides_how_it_is_rounded_is_in_the_key(case: str) -> None:
     assert KEYS[case](model) != key(model)
 
 
-def write_int8(model: onnx.ModelProto, target: Path, **quantisation: object) -> Artifact:
+def write_int8(model: onnx.ModelProto, target: Path) -> Artifact:
     """An int8 artifact of a network: graph and weights are real, the rest is the colours'."""
     work = target.parent / f"{target.name}.work"
     work.mkdir()
     int8 = quantise(model, calibrate(model, BATCH), work, reduce_range=True)
     staging = fill(work / "staging")
     write_graph(int8, staging / MODEL, split=True)
-    found = replace(Quantisation(asked="int8", shipped=True, calibration_key=key(model)), **quantisation)
+    found = Quantisation(asked="int8", shipped=True, calibration_key=key(model))
     manifest = build_manifest(staging, precision="int8", quantisation=found, optimise_on_open=False)
     return write_artifact(staging, target, manifest)
 
@@ -232,8 +232,8 @@ def test_what_is_recorded_of_a_golden_image_is_its_own(tmp_path: Path) -> None:
     goldens = choose_goldens(build_source(samples=samples), None, 10)
     rows = np.arange(len(samples) * 3, dtype=np.float32).reshape(-1, 3)
     digests = tuple(f"{number:064d}" for number in range(len(samples)))
-    truth = Truth(logits=rows, probabilities=rows / 100, tensor_sha256=digests)
-    expected = Truth(logits=rows + 1, probabilities=rows / 50, tensor_sha256=())
+    truth = Truth(logits=rows, probabilities=rows / np.float32(100), tensor_sha256=digests)
+    expected = Truth(logits=rows + 1, probabilities=rows / np.float32(50), tensor_sha256=())
     staging = tmp_path / "staging"
     staging.mkdir()
     write_goldens(staging, goldens, samples, truth, expected)
