@@ -34,6 +34,7 @@ from tests.waiting import wait_until
 from trainer.run import open_run
 
 LIMITS = Limits(timeout_s=60)
+FP32 = ConvertSettings(precision="fp32")
 
 
 def declare(folder: Path, run: Path, **changes: Any) -> Path:
@@ -61,7 +62,7 @@ def test_a_runs_models_convert_as_if_others_had_made_them(
     tiny_artifact: Path, tiny_run: Path, tmp_path: Path, name: str
 ) -> None:
     declaration = declare(tmp_path, tiny_run)
-    artifact = convert(tiny_run / name, tmp_path / "artifact", ConvertSettings(), declaration=declaration)
+    artifact = convert(tiny_run / name, tmp_path / "artifact", FP32, declaration=declaration)
     assert np.allclose(logits(artifact), logits(open_artifact(tiny_artifact)), atol=1e-5)
     assert artifact.manifest.parity.max_abs_error < 1e-4
     assert artifact.manifest.version == f"0-{artifact.manifest.source.digest[:8]}"
@@ -79,7 +80,7 @@ def test_an_artifacts_graph_converts_again(tiny_artifact: Path, tiny_run: Path, 
     """Its weights are external data in a folder beside it."""
     declaration = declare(tmp_path, tiny_run, logits="logits")
     path = tiny_artifact / "model.onnx"
-    artifact = convert(path, tmp_path / "artifact", ConvertSettings(), declaration=declaration)
+    artifact = convert(path, tmp_path / "artifact", FP32, declaration=declaration)
     assert np.allclose(logits(artifact), logits(open_artifact(tiny_artifact)), atol=1e-5)
 
 

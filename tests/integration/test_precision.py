@@ -190,7 +190,7 @@ def test_a_cpu_that_answers_otherwise_is_told_to_take_fp32(tiny_int8: Path, tmp_
     (tmp_path / "staging" / INDEX).write_text(json.dumps(entries))
     manifest = replace(open_artifact(tiny_int8).manifest, files=file_entries(tmp_path / "staging"))
     artifact = write_artifact(tmp_path / "staging", tmp_path / "artifact", manifest)
-    with pytest.raises(GoldenError, match="logits differ by 5.0") as caught:
+    with pytest.raises(GoldenError, match=r"logits differ by 5\.0") as caught:
         check(artifact, open_session(artifact).run)
     assert caught.value.hint is not None
     assert "convert with precision fp32" in caught.value.hint

@@ -16,8 +16,8 @@ from converters.interface import Interface
 from converters.judge import UNREADABLE, judge
 from converters.labelled import Labelled, load_labelled
 from converters.licences import UNKNOWN, _licence, read_licences
-from converters.precision import convolutions
 from converters.prepare import prepare
+from converters.quantiser import convolutions
 from converters.source import Source
 from converters.variants import write_variants
 from eaves.artifact import TARGETS, detect_cpu
