@@ -80,11 +80,10 @@ def pool_globally(model: onnx.ModelProto) -> None:
 
     onnxruntime moves no Transpose through ReduceMean without kept axes: it would stay, and with it all before.
     """
-    graph = model.graph
+    graph, weights = model.graph, Graph(model.graph)
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
-        given = attributes(node)
-        if node.op_type != "ReduceMean" or list(given.get("axes", ())) != [1, 2] or given.get("keepdims", 1):
+        if node.op_type != "ReduceMean" or _axes(weights, node) != [1, 2] or attributes(node).get("keepdims", 1):
             nodes.append(node)
             continue
         name, out = node.name or node.output[0], node.output[0]
@@ -94,6 +93,12 @@ def pool_globally(model: onnx.ModelProto) -> None:
             helper.make_node("Flatten", [f"{out}/pooled"], [out], name=name),
         ]
     replace_nodes(graph, nodes)
+
+
+def _axes(graph: Graph, node: onnx.NodeProto) -> list[int]:
+    """Source: ONNX, ReduceMean: an attribute up to operator set 17, an input since."""
+    value = graph.value(node.input[1]) if len(node.input) > 1 else None
+    return list(attributes(node).get("axes", ())) if value is None else [int(axis) for axis in value]
 
 
 def fold_scaling(model: onnx.ModelProto) -> bool:

@@ -61,16 +61,22 @@ class Network:
             inputs.append(self.weight(f"{name}/bias", self.random.normal(size=channels).astype(np.float32)))
         return self.add("Conv", *inputs, out=name, channels=channels, kernel_shape=[kernel, kernel], **attributes)
 
-    def build(self, last: str, *, pool: str = "GlobalAveragePool", more: tuple[str, ...] = ()) -> onnx.ModelProto:
+    def build(
+        self, last: str, *, pool: str = "GlobalAveragePool", more: tuple[str, ...] = (), opset: int = 17
+    ) -> onnx.ModelProto:
         """End in a head of `LABELS` labels.
 
         Args:
             last: (N, C, H, W), or (N, H, W, C) of a ReduceMean.
             pool: What makes features of it.
             more: Names of tensors that are results too.
+            opset: Operator set.
         """
         if pool == "ReduceMean":
-            flat = self.add("ReduceMean", last, axes=[1, 2], keepdims=0)
+            if opset < 18:
+                flat = self.add("ReduceMean", last, axes=[1, 2], keepdims=0)
+            else:
+                flat = self.add("ReduceMean", last, self.weight("axes", np.array([1, 2], np.int64)), keepdims=0)
         else:
             flat = self.add("Flatten", self.add(pool, last))
         values = self.random.normal(size=(self.channels[last], LABELS)).astype(np.float32)
@@ -87,7 +93,7 @@ class Network:
             outputs + [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in more],
             [numpy_helper.from_array(value, name) for name, value in self.weights.items()],
         )
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
 OUTPUTS = ("logits", "probabilities")

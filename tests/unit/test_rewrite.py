@@ -232,15 +232,16 @@ def test_a_convolution_with_a_computed_bias_stays() -> None:
     assert project_before_pooling(model) == 0
 
 
-def averaged() -> onnx.ModelProto:
+def averaged(opset: int) -> onnx.ModelProto:
     """As Keras' models are exported: NHWC between every two operators, and the mean over it."""
     network = Network()
     last = network.add("Relu", network.conv(network.floats(FACTOR), 8, 3))
-    return network.build(network.add("Transpose", last, perm=[0, 2, 3, 1]), pool="ReduceMean")
+    return network.build(network.add("Transpose", last, perm=[0, 2, 3, 1]), pool="ReduceMean", opset=opset)
 
 
-def test_a_mean_over_pixels_becomes_a_pooling_and_its_transposes_go(tmp_path: Path) -> None:
-    before = averaged()
+@pytest.mark.parametrize("opset", [17, 18])
+def test_a_mean_over_pixels_becomes_a_pooling_and_its_transposes_go(tmp_path: Path, opset: int) -> None:
+    before = averaged(opset)
     after = copy(before)
     pool_globally(after)
     assert difference(before, after) < 1e-4
