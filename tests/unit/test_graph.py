@@ -167,6 +167,17 @@ def test_neither_the_order_nor_the_names_of_nodes_and_weights_reach_the_bytes(tm
     assert content(tmp_path / "a") == content(tmp_path / "b")
 
 
+def test_names_of_an_operators_further_outputs_do_not_reach_the_bytes(tmp_path: Path) -> None:
+    for folder, names in (("a", ["left", "right"]), ("b", ["split__17:0", "split__17:1"])):
+        model = build_model()
+        model.graph.node[1].input[0] = "joined"
+        model.graph.node.insert(1, helper.make_node("Split", ["flat"], names, axis=1))
+        model.graph.node.insert(2, helper.make_node("Concat", names[::-1], ["joined"], axis=1))
+        write(tmp_path / folder, model)
+        onnx.checker.check_model(str(tmp_path / folder / "model.onnx"))
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
 def test_what_no_output_needs_is_left_out(tmp_path: Path) -> None:
     more = build_model()
     more.graph.node.append(helper.make_node("MatMul", ["flat", "unread"], ["lost"]))

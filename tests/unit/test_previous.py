@@ -148,7 +148,7 @@ def test_nothing_is_taken_from_what_is_no_int8_artifact_of_this_backbone(tmp_pat
 
 def test_the_newest_artifact_beside_the_output_is_the_previous_one(tmp_path: Path) -> None:
     (tmp_path / "artifacts").mkdir()
-    for name, version in (("a", "1"), ("b", "3"), ("c", "2")):
+    for name, version in (("a", "1"), ("b", "3"), ("c", "2"), (".d.killed", "4")):
         staging = fill(tmp_path / f"{name}.staging")
         write_artifact(staging, tmp_path / "artifacts" / name, build_manifest(staging, version=version))
     (tmp_path / "artifacts/broken").mkdir()
