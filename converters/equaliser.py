@@ -16,7 +16,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from converters.calibration import Calibration
-from converters.rewrite import Graph, attributes, replace_nodes
+from converters.rewrite import Graph, attributes, replace_nodes, unshare
 
 STRENGTH = 0.5
 """Share of the difference (in the logarithm) that is taken out. At 1 activations are equal, and weights so unequal that
@@ -40,6 +40,7 @@ def equalise(model: onnx.ModelProto, calibration: Calibration) -> Calibration:
     Returns:
         calibration: As it would be measured on the rescaled graph.
     """
+    unshare(model)
     graph = Graph(model.graph)
     free = _find_free(graph)
     scales: dict[str, Scale] = {}

@@ -113,10 +113,8 @@ def _rename(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
                 names[name] = f"{'head' if is_head(name) else 'backbone'}/{len(used):04d}"
                 used.append(weights[name])
         node.input[:] = [names.get(name, name) for name in node.input]
-        for name in node.output:
-            names.setdefault(
-                name, f"{'head/' if head else ''}t{number:04d}{'' if name == node.output[0] else '_' + name}"
-            )
+        for place, name in enumerate(node.output):
+            names.setdefault(name, f"{'head/' if head else ''}t{number:04d}{f'_{place}' if place else ''}")
         node.output[:] = [names[name] for name in node.output]
         node.name = f"{'head/' if head else ''}{node.op_type.lower()}_{number:03d}"
         node.ClearField("doc_string")

@@ -16,6 +16,12 @@ LAYOUT_OPTIMISERS = ("NchwcTransformer",)
 
 Source: onnxruntime, core/optimizer/nchwc_transformer.cc."""
 
+REQUANTISERS = ("WeightBiasQuantization",)
+"""What makes int8 of a convolution that was left in fp32 between two of int8, and with weights of 8 bits whatever was
+asked for.
+
+Source: onnxruntime, core/optimizer/qdq_transformer/weight_bias_quantization.cc."""
+
 
 def optimise(model: Path, output: Path, level: Level, *, portable: bool = True) -> onnx.ModelProto:
     """Optimise a graph and read the result.
@@ -45,7 +51,7 @@ def optimise(model: Path, output: Path, level: Level, *, portable: bool = True) 
             str(model),
             options,
             providers=["CPUExecutionProvider"],
-            disabled_optimizers=list(LAYOUT_OPTIMISERS) if portable else [],
+            disabled_optimizers=[*REQUANTISERS, *(LAYOUT_OPTIMISERS if portable else ())],
         )
     except Exception as error:  # onnxruntime raises its own kinds, which share no public root
         raise ConversionError(

@@ -99,6 +99,8 @@ def judge(manifest: Manifest) -> Verdict:
         return _judge_int8(found)
     if found.trials:
         least = min(trial.drop for trial in found.trials)
+        if least <= found.max_accuracy_drop + 1e-9:  # the proof failed, by more than the tolerance of probabilities
+            return Verdict(title="fp32: int8 was tried and didn't hold", text=f"{found.reason}.", loud=True)
         text = (
             f"The best of {len(found.trials)} int8 models lost {points(least)} of accuracy, "
             f"more than the {points(found.max_accuracy_drop)} that may be lost."

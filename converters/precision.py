@@ -186,6 +186,7 @@ def _try(
 ) -> Choice:
     demand = Demand(probabilities=settings.tolerance_int8, agreement=settings.agreement_int8)
     trials: list[Trial] = []
+    different: list[Parity] = []
     for candidate in candidates:
         model = work.folder / f"trial{len(trials)}" / MODEL
         model.parent.mkdir()
@@ -202,18 +203,32 @@ def _try(
             size_bytes=_size(model),
         )
         trials.append(trial)
-        if parity.passed and trial.drop <= found.max_accuracy_drop + 1e-9:
+        if trial.drop > found.max_accuracy_drop + 1e-9:
+            continue
+        if parity.passed:
             reason = f"int8 holds: {trial.accuracy:.3f} against {fp32.accuracy:.3f} on {found.images} held-out images"
             shipped = replace(found, shipped=True, reason=reason, trials=tuple(trials))
             return Choice(quantisation=shipped, model=model, parity=parity)
-    best = min(trials, key=lambda trial: trial.drop)
-    reason = (
-        f"int8 lost at least {best.drop * 100:.1f} points of {fp32.accuracy:.3f} on {found.images} held-out images, or "
-        f"answered too differently; {settings.max_accuracy_drop:g} allowed, {len(trials)} tried"
-    )
+    reason = f"{_refuse(trials, different, fp32, found)}; {len(trials)} tried"
     if found.reduce_range:
         reason += " with 7-bit weights; CPUs with int8 dot products take 8 bits, if convert.targets names them"
     return Choice(quantisation=replace(found, reason=reason, trials=tuple(trials)))
+
+
+def _refuse(trials: list[Trial], different: list[Parity], fp32: Judgement, found: Quantisation) -> str:
+    """Why no trial ships; `different` are the proofs of those that lost little."""
+    if not different:
+        least = min(trial.drop for trial in trials)
+        return (
+            f"int8 lost at least {least * 100:.1f} points of {fp32.accuracy:.3f} on {found.images} held-out images, "
+            f"{found.max_accuracy_drop * 100:g} allowed"
+        )
+    closest = max(different, key=lambda parity: (parity.top1_agreement, -parity.max_abs_error_probabilities))
+    return (
+        f"int8 answered too differently: the same label on {closest.top1_agreement:.1%} of {closest.images} samples "
+        f"({closest.min_agreement:.0%} demanded), a probability off by {closest.max_abs_error_probabilities:.4f} "
+        f"({closest.tolerance:g} allowed)"
+    )
 
 
 def _judge(work: Work, model: Path, labelled: Labelled, progress: Progress, *, what: str) -> Judgement:

@@ -31,7 +31,8 @@ def find_previous(named: str, output: Path, source: Source) -> Artifact | None:
     if named:
         return open_artifact(Path(named), level="full")
     found = []
-    for manifest in sorted(output.absolute().parent.glob("*/manifest.json")):
+    # Hidden folders are those of conversions under way, or killed.
+    for manifest in sorted(output.absolute().parent.glob("[!.]*/manifest.json")):
         try:
             artifact = open_artifact(manifest.parent)
         except ArtifactError:  # of another version, or no artifact: nothing to build on, and no fault of this one

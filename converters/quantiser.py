@@ -17,7 +17,7 @@ from converters.calibration import Calibration
 from converters.equaliser import by_group
 from converters.graph import canonicalise, is_head
 from converters.optimiser import optimise
-from converters.rewrite import Graph, attributes, replace_nodes
+from converters.rewrite import Graph, attributes, replace_nodes, unshare
 
 OPERATORS = ("Conv", "Relu", "Clip", "MaxPool", "AveragePool", "Concat", "Add", "Mul")
 """What has an int8 kernel and lies between convolutions. The rest (global pooling, the head, softmax) costs next to
@@ -44,6 +44,7 @@ def quantise(
     """
     fresh = onnx.ModelProto()
     fresh.CopyFrom(model)
+    unshare(fresh)
     graph = Graph(fresh.graph)
     spared = _spared(graph, set(keep), calibration)
     limit = REDUCED_LIMIT if reduce_range else LIMIT
@@ -91,14 +92,17 @@ def with_makers(model: onnx.ModelProto, names: Collection[str]) -> tuple[str, ..
 
 
 def _spared(graph: Graph, keep: set[str], calibration: Calibration) -> set[str]:
-    """Nodes left alone: the head, what nothing is known of, what was asked for and what is fused with that."""
+    """Nodes left alone: the head, what nothing is known of, what was asked for and what only that leads to."""
     spared = {node.name for node in graph.proto.node if is_head(node.name) or node.name in keep}
     known = {*calibration.channels, *graph.weights, ""}
     spared |= {node.name for node in graph.proto.node if not known.issuperset((*node.input, *node.output))}
+    exact: set[str] = set()
     for node in graph.proto.node:
-        after = graph.only_user(node.output[0]) if node.name in spared and node.op_type == "Conv" else None
-        if after is not None and after.op_type in ("Relu", "Clip"):
-            spared.add(after.name)
+        read = {name for name in node.input if name and name not in graph.weights}
+        if node.op_type != "Conv" and node.op_type in OPERATORS and read <= exact:
+            spared.add(node.name)
+        if node.op_type in OPERATORS and node.name in spared and (node.op_type == "Conv" or read <= exact):
+            exact.update(node.output)
     return spared
 
 
@@ -180,6 +184,7 @@ def fake_quantise(
     """
     fresh = onnx.ModelProto()
     fresh.CopyFrom(model)
+    unshare(fresh)
     graph, limit = Graph(fresh.graph), REDUCED_LIMIT if reduce_range else LIMIT
     (conv,) = (node for node in fresh.graph.node if node.name == name)
     _correct_bias(graph, conv, calibration, limit)

@@ -61,16 +61,29 @@ def pads_nothing(conv: Mapping[str, Any]) -> bool:
     return conv.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID") and not any(conv.get("pads", ()))
 
 
+def unshare(model: onnx.ModelProto) -> None:
+    """Give each convolution weights of its own.
+
+    Exporters merge equal ones, and optimisers small ones; but what is changed for one must not change another.
+    """
+    graph = Graph(model.graph)
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            if node.op_type == "Conv" and place and name in graph.weights and len(graph.users(name)) > 1:
+                own = onnx.TensorProto.FromString(graph.weights[name].SerializeToString())
+                own.name = node.input[place] = f"{name}/{node.output[0]}"
+                model.graph.initializer.append(own)
+
+
 def pool_globally(model: onnx.ModelProto) -> None:
     """Turn a mean over rows and columns (NHWC) into a pooling that optimisers know (NCHW).
 
     onnxruntime moves no Transpose through ReduceMean without kept axes: it would stay, and with it all before.
     """
-    graph = model.graph
+    graph, weights = model.graph, Graph(model.graph)
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
-        given = attributes(node)
-        if node.op_type != "ReduceMean" or list(given.get("axes", ())) != [1, 2] or given.get("keepdims", 1):
+        if node.op_type != "ReduceMean" or _axes(weights, node) != [1, 2] or attributes(node).get("keepdims", 1):
             nodes.append(node)
             continue
         name, out = node.name or node.output[0], node.output[0]
@@ -82,6 +95,12 @@ def pool_globally(model: onnx.ModelProto) -> None:
     replace_nodes(graph, nodes)
 
 
+def _axes(graph: Graph, node: onnx.NodeProto) -> list[int]:
+    """Source: ONNX, ReduceMean: an attribute up to operator set 17, an input since."""
+    value = graph.value(node.input[1]) if len(node.input) > 1 else None
+    return list(attributes(node).get("axes", ())) if value is None else [int(axis) for axis in value]
+
+
 def fold_scaling(model: onnx.ModelProto) -> bool:
     """Scale the first convolution's weights instead of the image.
 
@@ -91,6 +110,7 @@ def fold_scaling(model: onnx.ModelProto) -> bool:
     Returns:
         folded: Whether there was something to fold and it could be.
     """
+    unshare(model)
     graph = Graph(model.graph)
     steps: list[onnx.NodeProto] = []
     node = graph.only_user("image")
@@ -101,7 +121,7 @@ def fold_scaling(model: onnx.ModelProto) -> bool:
         return False
     kernel = graph.value(node.input[1])
     scale = _read_scale(graph, steps)
-    if kernel is None or scale is None or graph.only_user(node.input[1]) is None:
+    if kernel is None or kernel.dtype != np.float32 or scale is None:
         return False
     multiply, add = scale
     if np.any(add) and not pads_nothing(attributes(node)):
@@ -189,7 +209,7 @@ def _averages_evenly(pool: Mapping[str, Any]) -> bool:
 
 
 def _narrows(graph: Graph, node: onnx.NodeProto) -> bool:
-    if node.op_type != "Conv" or node.input[1] not in graph.weights:
+    if node.op_type != "Conv" or not graph.weights.keys() >= set(node.input[1:]):
         return False
     given, (wide, narrow, *kernel) = attributes(node), _conv_dims(graph.weights[node.input[1]])
     plain = pads_nothing(given) and given.get("group", 1) == 1 and set(given.get("strides", [1])) == {1}

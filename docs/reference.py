@@ -57,7 +57,8 @@ def _settings(cls: type, *, env: bool = True) -> Iterator[str]:
     yield f"| setting | {'environment | ' if env else ''}default | what it is |"
     yield f"|---|{'---|' if env else ''}---|---|"
     for leaf in iter_leaves(cls):
-        default = "required" if leaf.default is MISSING else f"`{leaf.default!s}`" if str(leaf.default) else ""
+        given = "" if leaf.default == () else str(leaf.default)
+        default = "required" if leaf.default is MISSING else f"`{given}`" if given else ""
         choices = f" One of {', '.join(f'`{choice}`' for choice in leaf.choices)}." if leaf.choices else ""
         yield f"| `{leaf.path}` | {f'`{leaf.env}` | ' if env else ''}{default} | {leaf.doc}{choices} |"
     yield ""

@@ -24,7 +24,7 @@ from converters.convert import convert
 from converters.export import export
 from converters.framework import open_model
 from converters.oracle import ask
-from converters.parity import prove
+from converters.parity import Demand, prove
 from converters.settings import ConvertSettings
 from converters.source import open_source
 from eaves.artifact import Artifact, open_artifact
@@ -34,6 +34,7 @@ from tests.waiting import wait_until
 from trainer.run import open_run
 
 LIMITS = Limits(timeout_s=60)
+FP32 = ConvertSettings(precision="fp32")
 
 
 def declare(folder: Path, run: Path, **changes: Any) -> Path:
@@ -61,10 +62,10 @@ def test_a_runs_models_convert_as_if_others_had_made_them(
     tiny_artifact: Path, tiny_run: Path, tmp_path: Path, name: str
 ) -> None:
     declaration = declare(tmp_path, tiny_run)
-    artifact = convert(tiny_run / name, tmp_path / "artifact", ConvertSettings(), declaration=declaration)
+    artifact = convert(tiny_run / name, tmp_path / "artifact", FP32, declaration=declaration)
     assert np.allclose(logits(artifact), logits(open_artifact(tiny_artifact)), atol=1e-5)
     assert artifact.manifest.parity.max_abs_error < 1e-4
-    assert artifact.manifest.version == f"0-{artifact.manifest.run_digest[:8]}"
+    assert artifact.manifest.version == f"0-{artifact.manifest.source.digest[:8]}"
 
 
 def test_a_keras_file_converts_with_its_graph_frozen_too(tiny_artifact: Path, tiny_run: Path, tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_an_artifacts_graph_converts_again(tiny_artifact: Path, tiny_run: Path, 
     """Its weights are external data in a folder beside it."""
     declaration = declare(tmp_path, tiny_run, logits="logits")
     path = tiny_artifact / "model.onnx"
-    artifact = convert(path, tmp_path / "artifact", ConvertSettings(), declaration=declaration)
+    artifact = convert(path, tmp_path / "artifact", FP32, declaration=declaration)
     assert np.allclose(logits(artifact), logits(open_artifact(tiny_artifact)), atol=1e-5)
 
 
@@ -150,7 +151,7 @@ def test_a_graph_that_scales_otherwise_turns_parity_red(tiny_run: Path, tmp_path
         changed = replace(source, interface=replace(source.interface, add=add))
         export(changed, tmp_path / "out.onnx", ConvertSettings())
         with nullcontext() if passes else pytest.raises(ParityError, match="differs"):
-            prove(Session(tmp_path / "out.onnx"), source.recipe, images, truth, tolerance=1e-3)
+            prove(Session(tmp_path / "out.onnx"), source.recipe, images, truth, Demand(probabilities=1e-3, logits=1e-3))
 
 
 def test_a_keras_file_that_holds_code_is_refused(tiny_run: Path, tmp_path: Path) -> None:
