@@ -209,6 +209,7 @@ def _try(
             reason = f"int8 holds: {trial.accuracy:.3f} against {fp32.accuracy:.3f} on {found.images} held-out images"
             shipped = replace(found, shipped=True, reason=reason, trials=tuple(trials))
             return Choice(quantisation=shipped, model=model, parity=parity)
+        different.append(parity)
     reason = f"{_refuse(trials, different, fp32, found)}; {len(trials)} tried"
     if found.reduce_range:
         reason += " with 7-bit weights; CPUs with int8 dot products take 8 bits, if convert.targets names them"
