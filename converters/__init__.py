@@ -1,6 +1,6 @@
 """Conversion: a model in, an artifact out, proven equal on the way. `python -m converters MODEL --output ARTIFACT`.
 
-    source        what is converted            export, exporter, skeleton, framework: TensorFlow > ONNX in a child process
+    source        what is converted            export, exporter, skeleton, framework: TensorFlow > ONNX in a child
     declaration   what others' models need     foreign, adapter, interface: an ONNX file > our interface
     prepare       fold, rewrite, name          optimiser, rewrite, graph
     oracle        the original's answers       original, witness: in a child process; parity: held against the session's
