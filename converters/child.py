@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eaves.errors import ConversionError
+from eaves.errors import ConversionError, EavesError
 
 POLL_S = 0.05
 PR_SET_PDEATHSIG = 1
@@ -81,13 +81,13 @@ def answer(work: Callable[[Any], Mapping[str, Any]]) -> None:
     """A child's main: read the job, do it, leave the facts.
 
     Args:
-        work: Job to facts. A ConversionError that it raises is raised by the parent's `run_child`.
+        work: Job to facts. An EavesError that it raises is a ConversionError of the parent's `run_child`.
     """
     facts = Path(sys.argv[1])
     _die_with_parent()
     try:
         said = dict(work(json.load(sys.stdin)))
-    except ConversionError as error:
+    except EavesError as error:
         facts.write_text(json.dumps({"error": error.message, "hint": error.hint}), encoding="utf-8")
         sys.exit(error.exit_code)
     # Source: getrusage(2): kilobytes on Linux.

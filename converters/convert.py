@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from converters.export import export
 from converters.goldens import choose_goldens, write_goldens
 from converters.graph import Signature, read_signature, write_graph
 from converters.licences import UNKNOWN, read_licences
-from converters.oracle import ask
+from converters.oracle import Truth, ask
 from converters.page import page_path, write_page
 from converters.parity import Demand, answer, prove
 from converters.precision import Choice, Work, choose
@@ -24,18 +23,22 @@ from converters.settings import ConvertSettings
 from converters.source import Source, open_source
 from converters.stopwatch import measure
 from converters.variants import write_variants
+from converters.workplace import Workplace, open_workplace
 from eaves.artifact import Artifact, Manifest, Parity, Variant, check, write_artifact
 from eaves.artifact import Source as Origin
-from eaves.artifact.store import LABELS, MODEL, discard, file_entries
+from eaves.artifact.store import LABELS, MODEL, file_entries
 from eaves.artifact.verdicts import FP32, INT8
-from eaves.errors import ArtifactError
+from eaves.errors import StorageError
 from functions.session import Session, open_session
 from trainer.progress import Progress, Silent
+from trainer.run import Sample
 
 _log = logging.getLogger(__name__)
 TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow")
-INT8_TOLERANCE = 0.05
-"""Of a logit, when goldens are replayed: int8's sums are exact everywhere, what is between them is rounded floats."""
+INT8_TOLERANCE, MIXED_TOLERANCE = 0.01, 0.1
+"""Of a logit, when goldens are replayed on another CPU. Seen with Inception V3 on flowers and emulated CPUs: int8 alone
+differs by 5e-6 at most on x86 and ARM, and by 0.12 to 1.0 where its sums overflow. Layers in fp32 between
+those of int8 are rounded differently by other kernels, and tip int8's roundings: up to 0.09."""
 
 
 def convert(
@@ -62,118 +65,165 @@ def convert(
         ConfigError: When the declaration has faults.
         ConversionError: When the model isn't as declared, tf2onnx fails, or int8 is asked for and doesn't hold;
             ParityError when the result answers differently.
-        ArtifactError: When the output exists, or the previous artifact is none.
+        ArtifactError: When the output exists, another process makes it, or the previous artifact is none.
+        StorageError: When the disk is full or can't be written.
     """
-    if output.exists():
-        raise ArtifactError(f"{output} exists already", hint="name another directory, or remove it")
     progress = progress or Silent()
-    with progress.phase("Checking the model", 1) as step:
-        source = open_source(model, declaration)
-        step()
-    output.parent.mkdir(parents=True, exist_ok=True)
-    staging, folder = (Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent)) for _ in range(2))
     try:
-        return _convert(source, staging, folder, output, settings, progress, page)
-    finally:
-        discard(staging)
-        discard(folder)
+        with open_workplace(output) as place:
+            with progress.phase("Checking the model", 1) as step:
+                source = open_source(model, declaration)
+                step()
+            return _Conversion(source, place, output, settings, progress).run(page=page)
+    except OSError as error:
+        where = error.filename or output
+        raise StorageError(
+            f"{where}: {error.strerror or error}", hint="free some space, or choose another place"
+        ) from error
 
 
-def _convert(
-    source: Source,
-    staging: Path,
-    folder: Path,
-    output: Path,
-    settings: ConvertSettings,
-    progress: Progress,
-    page: bool,
-) -> Artifact:
-    with progress.phase("Exporting to ONNX", 1) as step:
-        exported = export(source, folder / "exported.onnx", settings)
-        step()
-    for warning in exported.warnings:
-        _log.warning("%s", warning)
-    with progress.phase("Preparing the graph", 1) as step:
-        prepared = prepare(folder / "exported.onnx")
-        onnx.save(prepared, str(folder / "prepared.onnx"))
-        fp32 = folder / FP32 / MODEL
-        fp32.parent.mkdir()
-        write_graph(fuse(folder / "prepared.onnx", folder), fp32, split=source.split)
-        step()
-    previous = find_previous(settings.previous, output, source)
-    goldens = choose_goldens(source, previous, settings.golden)
-    samples = tuple({sample.sha256: sample for sample in (*source.samples, *goldens)}.values())
-    paths = [sample.path for sample in samples]
-    with progress.phase("Proving parity", 1) as step:
-        truth = ask(source, paths, timeout_s=settings.timeout_s, memory_limit_mb=settings.memory_limit_mb)
-        demand = Demand(probabilities=settings.tolerance, logits=settings.tolerance)
-        parity = prove(Session(fp32), source.recipe, paths, truth, demand)
-        step()
-    work = Work(
-        source=source,
-        prepared=prepared,
-        fp32=fp32,
-        samples=tuple(paths),
-        truth=truth,
-        previous=previous,
-        folder=folder,
-        cache=output.absolute().parent / ".cache",
-    )
-    choice = choose(work, settings, progress)
-    shipped = choice.model or fp32
-    variants: tuple[Variant, ...] = ()
-    if choice.model is None and settings.targets:
-        with progress.phase("Laying out for targets", 1) as step:
-            variants = write_variants(
-                folder / "prepared.onnx", staging, settings.targets, split=source.split, folder=folder
+class _Conversion:
+    """One conversion under way.
+
+    Args:
+        source: The model.
+        place: Where it works.
+        output: The artifact's directory.
+        settings: The conversion's.
+        progress: Told how far it is.
+    """
+
+    def __init__(
+        self, source: Source, place: Workplace, output: Path, settings: ConvertSettings, progress: Progress
+    ) -> None:
+        self.source = source
+        self.staging, self.folder = place.staging, place.folder
+        self.output = output
+        self.settings = settings
+        self.progress = progress
+        self.prepared_file = place.folder / "prepared.onnx"
+        self.fp32 = place.folder / FP32 / MODEL
+
+    def run(self, *, page: bool) -> Artifact:
+        """Every step."""
+        prepared, opset = self._prepare()
+        previous = find_previous(self.settings.previous, self.output)
+        goldens = choose_goldens(self.source, previous, self.settings.golden)
+        samples = tuple({sample.sha256: sample for sample in (*self.source.samples, *goldens)}.values())
+        truth, parity = self._prove(samples)
+        paths = tuple(sample.path for sample in samples)
+        work = Work(
+            source=self.source,
+            prepared=prepared,
+            fp32=self.fp32,
+            samples=paths,
+            truth=truth,
+            previous=previous,
+            folder=self.folder,
+            cache=self._cache(),
+        )
+        choice = choose(work, self.settings, self.progress)
+        variants = self._stage(choice)
+        expected = truth
+        if choice.model is not None:
+            session = Session(self.staging / MODEL, optimise=False)
+            answers = answer(session, self.source.recipe, paths, truth)
+            expected = Truth(
+                logits=answers.logits, probabilities=answers.probabilities, tensor_sha256=truth.tensor_sha256
             )
+        write_goldens(self.staging, goldens, samples, expected)
+        manifest = self._describe(read_signature(prepared), choice, parity, variants, opset)
+        staged = Artifact(path=self.staging, manifest=manifest, digest=manifest.digest())
+        check(staged, open_session(staged).run)
+        timings = measure(self.fp32, staged, paths[0]) if page else None
+        artifact = write_artifact(self.staging, self.output, manifest)
+        if timings is not None:
+            try:
+                write_page(page_path(self.output), manifest, timings)
+            except OSError as error:  # the artifact is there, and whole
+                _log.warning("%s can't be written: %s", page_path(self.output), error.strerror)
+        return artifact
+
+    def _prepare(self) -> tuple[onnx.ModelProto, int]:
+        """The prepared graph and its operator set; the fp32 graph lies beside it."""
+        with self.progress.phase("Exporting to ONNX", 1) as step:
+            exported = export(self.source, self.folder / "exported.onnx", self.settings)
             step()
-    timings = measure(fp32, shipped, paths[0], source.recipe) if page else None
-    expected = truth if choice.model is None else answer(Session(shipped, optimise=False), source.recipe, paths, truth)
-    for part in shipped.parent.iterdir():
-        shutil.move(part, staging / part.name)
-    write_goldens(staging, goldens, samples, truth, expected)
-    (staging / LABELS).write_text("".join(f"{label}\n" for label in source.labels), encoding="utf-8")
-    manifest = _build_manifest(
-        source, staging, read_signature(prepared), settings, choice, parity, variants, exported.opset
-    )
-    staged = Artifact(path=staging, manifest=manifest, digest=manifest.digest())
-    check(staged, open_session(staged).run)
-    artifact = write_artifact(staging, output, manifest)
-    if timings is not None:
-        write_page(page_path(output), manifest, timings)
-    return artifact
+        for warning in exported.warnings:
+            _log.warning("%s", warning)
+        with self.progress.phase("Preparing the graph", 1) as step:
+            prepared = prepare(self.folder / "exported.onnx")
+            onnx.save(prepared, str(self.prepared_file))
+            self.fp32.parent.mkdir()
+            write_graph(fuse(self.prepared_file, self.folder), self.fp32, split=self.source.split)
+            step()
+        return prepared, exported.opset
+
+    def _prove(self, samples: tuple[Sample, ...]) -> tuple[Truth, Parity]:
+        """The original's answers, and fp32's proof."""
+        settings, paths = self.settings, [sample.path for sample in samples]
+        with self.progress.phase("Proving parity", 1) as step:
+            truth = ask(self.source, paths, timeout_s=settings.timeout_s, memory_limit_mb=settings.memory_limit_mb)
+            demand = Demand(probabilities=settings.tolerance, logits=settings.tolerance)
+            parity = prove(Session(self.fp32), self.source.recipe, paths, truth, demand)
+            step()
+        return truth, parity
+
+    def _cache(self) -> Path:
+        """Training's own, so that labelled images aren't downloaded twice."""
+        beside = self.source.model.absolute().parent if self.source.route == "run" else self.output.absolute()
+        return beside.parent / ".cache"
+
+    def _stage(self, choice: Choice) -> tuple[Variant, ...]:
+        """Copy what ships into the artifact: the chosen graph, fp32's variants, labels."""
+        variants: tuple[Variant, ...] = ()
+        if choice.model is None and self.settings.targets:
+            with self.progress.phase("Laying out for targets", 1) as step:
+                variants = write_variants(
+                    self.prepared_file,
+                    self.staging,
+                    self.settings.targets,
+                    split=self.source.split,
+                    folder=self.folder,
+                )
+                step()
+        shutil.copytree((choice.model or self.fp32).parent, self.staging, dirs_exist_ok=True)
+        labels = "".join(f"{label}\n" for label in self.source.labels)
+        (self.staging / LABELS).write_text(labels, encoding="utf-8")
+        return variants
+
+    def _describe(
+        self, signature: Signature, choice: Choice, parity: Parity, variants: tuple[Variant, ...], opset: int
+    ) -> Manifest:
+        source, found = self.source, choice.quantisation
+        int8 = choice.model is not None
+        return Manifest(
+            name=source.name,
+            version=source.version,
+            labels=source.labels,
+            input=signature.input,
+            outputs=signature.outputs,
+            recipe=source.recipe,
+            parity=choice.parity or parity,
+            golden_tolerance=_golden_tolerance(found.trials[-1].kept_fp32) if int8 else self.settings.tolerance,
+            precision=INT8 if int8 else FP32,
+            quantisation=found,
+            targets=self.settings.targets,
+            variants=variants,
+            optimise_on_open=not int8,
+            temperature=source.temperature,
+            opset=opset,
+            source=Origin(route=source.route, digest=source.digest),
+            licences={"model": source.licence or self.settings.licence or UNKNOWN, **read_licences(_installed())},
+            toolchain={name: metadata.version(name) for name in _installed()},
+            files=file_entries(self.staging),
+        )
 
 
-def _build_manifest(
-    source: Source,
-    staging: Path,
-    signature: Signature,
-    settings: ConvertSettings,
-    choice: Choice,
-    parity: Parity,
-    variants: tuple[Variant, ...],
-    opset: int,
-) -> Manifest:
-    int8 = choice.model is not None
-    return Manifest(
-        name=source.name,
-        version=source.version,
-        labels=source.labels,
-        input=signature.input,
-        outputs=signature.outputs,
-        recipe=source.recipe,
-        parity=choice.parity or parity,
-        golden_tolerance=INT8_TOLERANCE if int8 else settings.tolerance,
-        precision=INT8 if int8 else FP32,
-        quantisation=choice.quantisation,
-        targets=settings.targets,
-        variants=variants,
-        optimise_on_open=not int8,
-        temperature=source.temperature,
-        opset=opset,
-        source=Origin(route=source.route, digest=source.digest),
-        licences={"model": source.licence or settings.licence or UNKNOWN, **read_licences(TOOLS)},
-        toolchain={name: metadata.version(name) for name in TOOLS},
-        files=file_entries(staging),
-    )
+def _golden_tolerance(kept: tuple[str, ...]) -> float:
+    return MIXED_TOLERANCE if kept else INT8_TOLERANCE
+
+
+def _installed() -> list[str]:
+    """The tools that are there: an ONNX file is converted without TensorFlow."""
+    return [name for name in TOOLS if any(metadata.distributions(name=name))]

@@ -16,6 +16,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from converters.calibration import Calibration
+from converters.graph import is_head
 from converters.rewrite import Graph, attributes, replace_nodes, unshare
 
 STRENGTH = 0.5
@@ -42,7 +43,7 @@ def equalise(model: onnx.ModelProto, calibration: Calibration) -> Calibration:
     """
     unshare(model)
     graph = Graph(model.graph)
-    free = _find_free(graph)
+    free = _find_free(graph) & set(calibration.channels)
     scales: dict[str, Scale] = {}
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
@@ -79,9 +80,11 @@ def _find_free(graph: Graph) -> set[str]:
 
 def _makes_up(graph: Graph, user: onnx.NodeProto, name: str, free: set[str]) -> bool:
     if user.op_type == "Conv":
-        return user.input[0] == name and user.input[1] in graph.weights
+        kernel = graph.weights.get(user.input[1])
+        return user.input[0] == name and kernel is not None and len(kernel.dims) == 4 and not is_head(user.name)
     if user.op_type == "Concat":
-        return bool(attributes(user).get("axis") == 1 and user.output[0] in free)
+        joined = all(other not in graph.weights for other in user.input)
+        return bool(joined and attributes(user).get("axis") == 1 and user.output[0] in free)
     if user.op_type == "GlobalAveragePool":
         return not any(value.name == user.output[0] for value in graph.proto.output)
     return user.op_type in _TRANSPARENT and user.output[0] in free

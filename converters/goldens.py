@@ -7,27 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from converters.oracle import Truth
-from converters.parity import Answers
+from converters.previous import reopen
 from converters.source import Source
-from eaves.artifact import Artifact, GoldenCase, load_golden
+from eaves.artifact import Artifact, GoldenCase, Manifest, load_golden
 from eaves.artifact.golden import GOLDEN, INDEX, write_index
 from eaves.artifact.store import file_digest
+from eaves.errors import ArtifactError
 from trainer.run import Sample
 
 
-def choose_goldens(source: Source, previous: Artifact | None, limit: int) -> tuple[Sample, ...]:
+def choose_goldens(source: Source, previous: Sequence[Artifact], limit: int) -> tuple[Sample, ...]:
     """One image a label, at most `limit`.
 
-    The previous artifact's when they still cover the labels that this many can cover: an update then ships none. Else
-    of each label the sample that is first by digest, so that the same images are always the same choice.
+    Those of a previous artifact of this model when they still cover the labels that this many can cover: an update then
+    ships none. Else of each label the sample that is first by digest, so that the same images are always the same choice.
     """
     labels = sorted({sample.label for sample in source.samples})[:limit]
-    if previous is not None and previous.manifest.labels == source.labels:
-        old = tuple(
-            Sample(path=previous.path / case.file, label=case.label, sha256=file_digest(previous.path / case.file))
-            for case in load_golden(previous)
-        )
-        if len(old) <= limit and {sample.label for sample in old} >= set(labels):
+    for artifact in previous:
+        old = _read_goldens(artifact) if _is_of(artifact.manifest, source) and reopen(artifact) else ()
+        if 0 < len(old) <= limit and {sample.label for sample in old} >= set(labels):
             return old
     first: dict[str, Sample] = {}
     for sample in sorted(source.samples, key=lambda sample: sample.sha256):
@@ -35,17 +33,29 @@ def choose_goldens(source: Source, previous: Artifact | None, limit: int) -> tup
     return tuple(first[label] for label in labels)
 
 
-def write_goldens(
-    staging: Path, goldens: Sequence[Sample], samples: Sequence[Sample], truth: Truth, expected: Answers | Truth
-) -> None:
+def _is_of(manifest: Manifest, source: Source) -> bool:
+    return (manifest.name, manifest.labels, manifest.recipe) == (source.name, source.labels, source.recipe)
+
+
+def _read_goldens(artifact: Artifact) -> tuple[Sample, ...]:
+    try:
+        cases = load_golden(artifact)
+    except ArtifactError:  # nothing to build on
+        return ()
+    paths = [artifact.path / case.file for case in cases]
+    return tuple(
+        Sample(path=path, label=case.label, sha256=file_digest(path)) for path, case in zip(paths, cases, strict=True)
+    )
+
+
+def write_goldens(staging: Path, goldens: Sequence[Sample], samples: Sequence[Sample], expected: Truth) -> None:
     """Copy the images and record what must come of them.
 
     Args:
         staging: The artifact being made.
         goldens: Chosen of `samples`.
         samples: Every image that the original was asked about.
-        truth: Its answers, for the digests of the input tensors.
-        expected: What to demand: the original's answers of fp32, the shipped graph's own of int8.
+        expected: What to demand of each: the original's answers of fp32, the shipped graph's own of int8.
     """
     (staging / GOLDEN).mkdir()
     place = {sample.sha256: index for index, sample in enumerate(samples)}
@@ -57,7 +67,7 @@ def write_goldens(
         case = GoldenCase(
             file=name,
             label=golden.label,
-            tensor_sha256=truth.tensor_sha256[index],
+            tensor_sha256=expected.tensor_sha256[index],
             logits=tuple(expected.logits[index].tolist()),
             probabilities=tuple(expected.probabilities[index].tolist()),
         )

@@ -33,8 +33,9 @@ class Judgement:
     interval_95: tuple[float, float]
 
     def agreement(self, other: Judgement) -> float:
-        """Share of images on which both name the same label."""
-        return float(np.mean(self.predicted == other.predicted))
+        """Share of the images that can be decoded on which both name the same label."""
+        seen = self.predicted != UNREADABLE
+        return float(np.mean(self.predicted[seen] == other.predicted[seen]))
 
 
 def judge(

@@ -14,11 +14,11 @@ import onnx
 from converters.calibration import calibrate
 from converters.equaliser import equalise
 from converters.graph import write_graph
-from converters.judge import Judgement, judge
+from converters.judge import UNREADABLE, Judgement, judge
 from converters.labelled import Labelled, load_labelled
 from converters.oracle import Truth
 from converters.parity import Demand, answer, compare
-from converters.previous import calibration_key, reuse_backbone
+from converters.previous import calibration_key, find_calibrated, reuse_backbone
 from converters.quantiser import convolutions, quantise, with_makers
 from converters.sensitivity import rank
 from converters.settings import ConvertSettings
@@ -45,7 +45,7 @@ class Work:
         fp32: Its fp32 graph as it would be served.
         samples: Encoded images for the proof.
         truth: The original's answers to them.
-        previous: What the artifact may build on.
+        previous: Artifacts to build on.
         folder: For files in between, and for the graph that is chosen.
         cache: Local folder for labelled images that are downloaded or unpacked.
     """
@@ -55,7 +55,7 @@ class Work:
     fp32: Path
     samples: tuple[Path, ...]
     truth: Truth
-    previous: Artifact | None
+    previous: tuple[Artifact, ...]
     folder: Path
     cache: Path
 
@@ -108,7 +108,7 @@ def choose(work: Work, settings: ConvertSettings, progress: Progress) -> Choice:
     fp32 = _judge(work, work.fp32, labelled, progress, what=FP32)
     asked = replace(
         asked,
-        images=len(labelled.judged),
+        images=int(np.sum(fp32.predicted != UNREADABLE)),
         data_digest=labelled.digest(),
         accuracy_fp32=fp32.accuracy,
         interval_95_fp32=fp32.interval_95,
@@ -119,7 +119,13 @@ def choose(work: Work, settings: ConvertSettings, progress: Progress) -> Choice:
         instruction_set="any" if reduce_range else "vnni",
     )
     candidates = _candidates(work, labelled, key, progress, reduce_range=reduce_range)
-    choice = _try(work, settings, labelled, asked, fp32, candidates, progress)
+    try:
+        choice = _try(work, settings, labelled, asked, fp32, candidates, progress)
+    except ConversionError as error:
+        if settings.precision == INT8:
+            raise
+        reason = f"int8 could not be made: {error.message}"
+        return Choice(quantisation=replace(asked, reason=reason, instruction_set="any"))
     if choice.model is None and settings.precision == INT8:
         raise ConversionError(
             f"int8 doesn't hold: {choice.quantisation.reason}",
@@ -148,9 +154,10 @@ def _candidates(
     work: Work, labelled: Labelled, key: str, progress: Progress, *, reduce_range: bool
 ) -> Iterator[Candidate]:
     """int8 graphs, the fastest first; each is only made when the one before didn't hold."""
-    reused = reuse_backbone(work.previous, key, work.prepared)
-    if reused is not None and work.previous is not None:
-        yield Candidate(model=reused, kept=work.previous.manifest.quantisation.trials[-1].kept_fp32)
+    previous = find_calibrated(work.previous, key)
+    reused = reuse_backbone(previous, work.prepared) if previous is not None else None
+    if previous is not None and reused is not None:
+        yield Candidate(model=reused, kept=previous.manifest.quantisation.trials[-1].kept_fp32)
     images: list[npt.NDArray[np.uint8]] = []
 
     def tensors() -> Iterator[npt.NDArray[np.uint8]]:
@@ -213,7 +220,8 @@ def _try(
     reason = f"{_refuse(trials, different, fp32, found)}; {len(trials)} tried"
     if found.reduce_range:
         reason += " with 7-bit weights; CPUs with int8 dot products take 8 bits, if convert.targets names them"
-    return Choice(quantisation=replace(found, reason=reason, trials=tuple(trials)))
+    refused = replace(found, reason=reason, trials=tuple(trials), instruction_set="any")
+    return Choice(quantisation=refused)
 
 
 def _refuse(trials: list[Trial], different: list[Parity], fp32: Judgement, found: Quantisation) -> str:

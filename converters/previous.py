@@ -1,8 +1,9 @@
-"""The artifact that an update replaces: what of it can stay, so that only what changed is shipped."""
+"""The artifacts that an update builds on: what of them can stay, so that only what changed is shipped."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -17,29 +18,35 @@ QUANTISER_VERSION = 1
 """Raised when the same backbone and images would give another int8 graph."""
 
 
-def find_previous(named: str, output: Path, source: Source) -> Artifact | None:
-    """The newest artifact of the same task: as many labels, the same recipe.
+def find_previous(named: str, output: Path) -> tuple[Artifact, ...]:
+    """Artifacts to build on, those of the highest version first.
 
     Args:
-        named: The one to take; empty: look beside the output.
+        named: The one to take; empty: those beside the output. Only their manifests are read; `reopen` checks the rest
+            of what is taken.
         output: Where the new artifact goes.
-        source: What is converted.
 
     Raises:
         ArtifactError: When the named one is none.
     """
     if named:
-        return open_artifact(Path(named), level="full")
+        return (open_artifact(Path(named), level="full"),)
     found = []
     # Hidden folders are those of conversions under way, or killed.
     for manifest in sorted(output.absolute().parent.glob("[!.]*/manifest.json")):
         try:
-            artifact = open_artifact(manifest.parent)
+            found.append(open_artifact(manifest.parent))
         except ArtifactError:  # of another version, or no artifact: nothing to build on, and no fault of this one
             continue
-        if artifact.manifest.recipe == source.recipe and artifact.manifest.name == source.name:
-            found.append(artifact)
-    return max(found, key=lambda artifact: (artifact.manifest.version, artifact.path.name), default=None)
+    return tuple(sorted(found, key=lambda artifact: (artifact.manifest.version, artifact.path.name), reverse=True))
+
+
+def reopen(artifact: Artifact) -> bool:
+    """Whether an artifact is what its manifest says, every byte: a damaged neighbour is nothing to build on."""
+    try:
+        return open_artifact(artifact.path, level="full").digest == artifact.digest
+    except ArtifactError:
+        return False
 
 
 def calibration_key(model: onnx.ModelProto, source: Source, runtime: str, *, reduce_range: bool) -> str:
@@ -61,16 +68,22 @@ def calibration_key(model: onnx.ModelProto, source: Source, runtime: str, *, red
     return digest.hexdigest()
 
 
-def reuse_backbone(previous: Artifact | None, key: str, model: onnx.ModelProto) -> onnx.ModelProto | None:
-    """The previous artifact's int8 graph with the new head in it; None when it is of another backbone.
+def find_calibrated(previous: Sequence[Artifact], key: str) -> Artifact | None:
+    """The artifact whose int8 backbone was made of the same; whatever its name is, and whatever head it has."""
+    for artifact in previous:
+        found = artifact.manifest.quantisation
+        if artifact.manifest.precision == INT8 and found.calibration_key == key and found.trials and reopen(artifact):
+            return artifact
+    return None
+
+
+def reuse_backbone(previous: Artifact, model: onnx.ModelProto) -> onnx.ModelProto | None:
+    """A previous artifact's int8 graph with a new head in it; None when the heads have other shapes.
 
     Args:
-        previous: The artifact.
-        key: Of the new model's backbone.
+        previous: As `find_calibrated` gives it.
         model: The new model's prepared graph.
     """
-    if previous is None or previous.manifest.precision != INT8 or previous.manifest.quantisation.calibration_key != key:
-        return None
     reused = onnx.load(str(previous.model_path))
     old = [tensor for tensor in reused.graph.initializer if is_head(tensor.name)]
     new = [tensor for tensor in model.graph.initializer if is_head(tensor.name)]

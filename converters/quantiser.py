@@ -75,7 +75,12 @@ def quantise(
 
 def convolutions(model: onnx.ModelProto) -> list[str]:
     """Names of the convolutions that can be quantised, in their order."""
-    return [node.name for node in model.graph.node if node.op_type == "Conv" and not is_head(node.name)]
+    dims = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv" and dims.get(node.input[1]) == 4 and not is_head(node.name)
+    ]
 
 
 def with_makers(model: onnx.ModelProto, names: Collection[str]) -> tuple[str, ...]:

@@ -145,6 +145,8 @@ def _read_scale(graph: Graph, steps: list[onnx.NodeProto]) -> tuple[Values, Valu
     """What the steps before the first convolution do to each channel: multiply, add; None when it is something else."""
     multiply, add, last_axis = np.ones(3), np.zeros(3), True
     for node in steps:
+        if node.op_type == "Cast" and attributes(node).get("to") != onnx.TensorProto.FLOAT:
+            return None  # it may round or cut off
         if node.op_type == "Transpose":
             if attributes(node).get("perm") != [0, 3, 1, 2]:
                 return None

@@ -184,10 +184,12 @@ def _samples(declared: Declaration) -> tuple[Sample, ...]:
     chosen: list[Sample] = []
     for label in declared.labels:
         folder = declared.samples / label
+        if "/" in label or label in (".", ".."):  # it would be another folder
+            continue
         files = sorted(file for file in folder.glob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
         chosen += [Sample(path=file, label=label, sha256=file_digest(file)) for file in files[:per_label]]
     if not chosen:
         named = ", ".join(declared.labels[:5])
         message = f"{declared.samples} has no images in subfolders named after the labels ({named})"
         raise ConfigError([Fault(origin=NAME, path="samples", message=message)])
-    return tuple(chosen)
+    return tuple(chosen[:: -(-len(chosen) // AT_MOST)])

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from converters.interface import Interface, parse_interface
 from eaves.artifact.golden import tensor_digest
+from eaves.errors import ConversionError, ImageError
 from eaves.recipe import Tensor, parse_recipe
 
 Call = Callable[[Tensor], Mapping[str, Tensor]]
@@ -35,7 +36,10 @@ def testify(job: Mapping[str, Any], dtype: Any, call: Call) -> None:
     recipe, interface = parse_recipe(job["recipe"]), parse_interface(job["interface"])
     logits, probabilities, digests = [], [], []
     for path in job["images"]:
-        tensor = recipe.tensor(Path(path).read_bytes())
+        try:
+            tensor = recipe.tensor(Path(path).read_bytes())
+        except ImageError as error:
+            raise ConversionError(f"{path}: {error.message}", hint="remove it from the samples") from error
         one, other = read(call(feed(tensor, interface, dtype)), interface)
         logits.append(one)
         probabilities.append(other)

@@ -35,7 +35,9 @@ def build_page(template: Path, **values: Any) -> str:
 
 def write_page(path: Path, html: str) -> None:
     """Write it; a file name in it may hold bytes that are no text: they are shown as escapes."""
-    path.write_text(html, encoding="utf-8", errors="backslashreplace")
+    half = path.with_name(f".{path.name}.unfinished")
+    half.write_text(html, encoding="utf-8", errors="backslashreplace")
+    half.replace(path)
 
 
 def build_thumbnail(file: Path) -> str | None:

@@ -17,10 +17,10 @@ from converters.goldens import choose_goldens, write_goldens
 from converters.graph import canonicalise, write_graph
 from converters.interface import Interface
 from converters.oracle import Truth
-from converters.previous import calibration_key, find_previous, reuse_backbone
+from converters.previous import calibration_key, find_calibrated, find_previous, reuse_backbone
 from converters.quantiser import quantise
 from converters.source import Source
-from eaves.artifact import Artifact, Quantisation, load_golden, write_artifact
+from eaves.artifact import Artifact, Quantisation, Trial, load_golden, write_artifact
 from eaves.artifact.store import MODEL, file_digest
 from eaves.errors import ArtifactError
 from eaves.recipe import Recipe
@@ -115,7 +115,7 @@ def write_int8(model: onnx.ModelProto, target: Path) -> Artifact:
     int8 = quantise(model, calibrate(model, BATCH), work, reduce_range=True)
     staging = fill(work / "staging")
     write_graph(int8, staging / MODEL, split=True)
-    found = Quantisation(asked="int8", shipped=True, calibration_key=key(model))
+    found = Quantisation(asked="int8", shipped=True, calibration_key=key(model), trials=(Trial(),))
     manifest = build_manifest(staging, precision="int8", quantisation=found, optimise_on_open=False)
     return write_artifact(staging, target, manifest)
 
@@ -124,7 +124,7 @@ def test_a_new_head_goes_into_the_graph_of_the_previous_artifact(tmp_path: Path)
     model = build()
     previous = write_int8(model, tmp_path / "previous")
     updated = change(change(model, "head/"), "head/", 1)
-    reused = reuse_backbone(previous, key(updated), updated)
+    reused = reuse_backbone(previous, updated)
     assert reused is not None
     fresh = quantise(updated, calibrate(updated, BATCH), tmp_path, reduce_range=True)
     assert np.array_equal(run(reused, BATCH)[0], run(fresh, BATCH)[0])
@@ -140,38 +140,46 @@ def test_a_new_head_goes_into_the_graph_of_the_previous_artifact(tmp_path: Path)
 def test_nothing_is_taken_from_what_is_no_int8_artifact_of_this_backbone(tmp_path: Path) -> None:
     model = build()
     previous = write_int8(model, tmp_path / "previous")
-    assert reuse_backbone(None, key(model), model) is None
-    assert reuse_backbone(previous, key(change(model, "backbone/")), model) is None
-    assert reuse_backbone(write_colours(tmp_path / "fp32"), key(model), model) is None
-    assert reuse_backbone(previous, key(model), wider(model)) is None
+    fp32 = write_colours(tmp_path / "fp32")
+    assert find_calibrated((), key(model)) is None
+    assert find_calibrated((previous,), key(change(model, "backbone/"))) is None
+    assert find_calibrated((fp32,), key(model)) is None
+    assert find_calibrated((fp32, previous), key(model)) == previous
+    assert reuse_backbone(previous, wider(model)) is None
 
 
-def test_the_newest_artifact_beside_the_output_is_the_previous_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [MODEL, "weights/backbone.bin", "golden/golden.json", "golden/000.png"])
+def test_a_damaged_artifact_is_nothing_to_build_on(tmp_path: Path, name: str) -> None:
+    model = build()
+    previous = write_int8(model, tmp_path / "previous")
+    content = bytearray((previous.path / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (previous.path / name).write_bytes(content)
+    assert find_calibrated((previous,), key(model)) is None
+    samples = write_samples(tmp_path / "samples")
+    assert all(sample in samples for sample in choose_goldens(build_source(samples=samples), (previous,), 10))
+
+
+def test_artifacts_beside_the_output_are_the_previous_ones_the_highest_version_first(tmp_path: Path) -> None:
     (tmp_path / "artifacts").mkdir()
     for name, version in (("a", "1"), ("b", "3"), ("c", "2"), (".d.killed", "4")):
         staging = fill(tmp_path / f"{name}.staging")
         write_artifact(staging, tmp_path / "artifacts" / name, build_manifest(staging, version=version))
     (tmp_path / "artifacts/broken").mkdir()
     (tmp_path / "artifacts/broken/manifest.json").write_text("{}")
-    found = find_previous("", tmp_path / "artifacts/new", build_source())
-    assert found is not None
-    assert found.path.name == "b"
-    assert find_previous("", tmp_path / "artifacts/new", build_source(name="other")) is None
-    assert find_previous("", tmp_path / "artifacts/new", build_source(recipe=Recipe(height=9, width=8))) is None
-    assert find_previous("", tmp_path / "elsewhere/new", build_source()) is None
+    assert [found.path.name for found in find_previous("", tmp_path / "artifacts/new")] == ["b", "c", "a"]
+    assert find_previous("", tmp_path / "elsewhere/new") == ()
 
 
 def test_a_previous_artifact_that_is_named_must_be_one(tmp_path: Path) -> None:
     made = write_colours(tmp_path / "made")
-    found = find_previous(str(made.path), tmp_path / "elsewhere/new", build_source(name="other"))
-    assert found is not None
-    assert found.digest == made.digest
+    assert [found.digest for found in find_previous(str(made.path), tmp_path / "elsewhere/new")] == [made.digest]
     with pytest.raises(ArtifactError):
-        find_previous(str(tmp_path / "nowhere"), tmp_path / "new", build_source())
+        find_previous(str(tmp_path / "nowhere"), tmp_path / "new")
     (made.path / "weights/backbone.bin").write_bytes(bytes(5001)[1:])
     (made.path / "labels.txt").write_text("red\ngreen\nblue\n")
     with pytest.raises(ArtifactError):
-        find_previous(str(made.path), tmp_path / "new", build_source())
+        find_previous(str(made.path), tmp_path / "new")
 
 
 # Golden images.
@@ -190,7 +198,7 @@ def write_samples(folder: Path, labels: tuple[str, ...] = tuple(COLOURS), count:
 
 def test_one_image_of_each_label_and_the_same_in_whatever_order(tmp_path: Path) -> None:
     samples = write_samples(tmp_path)
-    chosen = choose_goldens(build_source(samples=samples), None, 10)
+    chosen = choose_goldens(build_source(samples=samples), (), 10)
     assert [sample.label for sample in chosen] == ["blue", "green", "red"]
     assert {sample.sha256 for sample in chosen} == {
         min(sample.sha256 for sample in samples if sample.label == label) for label in COLOURS
@@ -198,8 +206,8 @@ def test_one_image_of_each_label_and_the_same_in_whatever_order(tmp_path: Path) 
     for seed in range(5):
         shuffled = list(samples)
         Random(seed).shuffle(shuffled)
-        assert choose_goldens(build_source(samples=tuple(shuffled)), None, 10) == chosen
-    assert choose_goldens(build_source(samples=samples), None, 2) == chosen[:2]
+        assert choose_goldens(build_source(samples=tuple(shuffled)), (), 10) == chosen
+    assert choose_goldens(build_source(samples=samples), (), 2) == chosen[:2]
 
 
 def test_the_previous_images_stay_while_they_cover_the_labels(tmp_path: Path) -> None:
@@ -207,8 +215,8 @@ def test_the_previous_images_stay_while_they_cover_the_labels(tmp_path: Path) ->
     old = [previous.path / case.file for case in load_golden(previous)]
     source = build_source(samples=write_samples(tmp_path / "samples"))
     for limit in (3, 10):
-        assert [sample.path for sample in choose_goldens(source, previous, limit)] == old
-    for sample in choose_goldens(source, previous, 3):
+        assert [sample.path for sample in choose_goldens(source, (previous,), limit)] == old
+    for sample in choose_goldens(source, (previous,), 3):
         assert sample.sha256 == file_digest(sample.path)
 
 
@@ -218,25 +226,26 @@ def test_the_previous_images_go_when_they_are_too_many_or_of_other_labels(tmp_pa
     for source, limit in (
         (build_source(samples=samples), 2),
         (build_source(samples=samples, labels=("blue", "green", "white")), 10),
+        (build_source(samples=samples, name="other"), 10),
+        (build_source(samples=samples, recipe=Recipe(height=9, width=8)), 10),
     ):
-        chosen = choose_goldens(source, previous, limit)
+        chosen = choose_goldens(source, (previous,), limit)
         assert all(sample in samples for sample in chosen)
     staging = fill(tmp_path / "staging")
     (staging / "golden/golden.json").write_text("[]")
     empty = write_artifact(staging, tmp_path / "empty", build_manifest(staging))
-    assert all(sample in samples for sample in choose_goldens(build_source(samples=samples), empty, 10))
+    assert all(sample in samples for sample in choose_goldens(build_source(samples=samples), (empty,), 10))
 
 
 def test_what_is_recorded_of_a_golden_image_is_its_own(tmp_path: Path) -> None:
     samples = write_samples(tmp_path / "samples")
-    goldens = choose_goldens(build_source(samples=samples), None, 10)
+    goldens = choose_goldens(build_source(samples=samples), (), 10)
     rows = np.arange(len(samples) * 3, dtype=np.float32).reshape(-1, 3)
     digests = tuple(f"{number:064d}" for number in range(len(samples)))
-    truth = Truth(logits=rows, probabilities=rows / np.float32(100), tensor_sha256=digests)
-    expected = Truth(logits=rows + 1, probabilities=rows / np.float32(50), tensor_sha256=())
+    expected = Truth(logits=rows + 1, probabilities=rows / np.float32(50), tensor_sha256=digests)
     staging = tmp_path / "staging"
     staging.mkdir()
-    write_goldens(staging, goldens, samples, truth, expected)
+    write_goldens(staging, goldens, samples, expected)
     written = Artifact(path=staging, manifest=build_manifest(staging), digest="")
     for golden, case in zip(goldens, load_golden(written), strict=True):
         index = samples.index(golden)
