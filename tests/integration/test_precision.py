@@ -114,7 +114,7 @@ def test_int8_that_does_not_hold_fails_with_its_numbers_and_leaves_nothing(tiny_
         convert(tiny_graph, tmp_path / "artifact", settings(precision="int8", tolerance_int8=0.0), page=True)
     assert caught.value.message.startswith("int8 doesn't hold: int8 answered too differently: the same label on ")
     assert "(0 allowed); " in caught.value.message
-    assert caught.value.message.endswith(" tried")
+    assert " tried" in caught.value.message
     assert caught.value.hint is not None
     assert "precision fp32" in caught.value.hint
     assert left(tmp_path) == []
