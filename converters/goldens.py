@@ -20,7 +20,7 @@ def choose_goldens(source: Source, previous: Sequence[Artifact], limit: int) -> 
     """One image a label, at most `limit`.
 
     Those of a previous artifact of this model when they still cover the labels that this many can cover: an update then
-    ships none. Else of each label the sample that is first by digest, so that the same images are always the same choice.
+    ships none. Else of each label the sample that is first by digest: the same images are always the same choice.
     """
     labels = sorted({sample.label for sample in source.samples})[:limit]
     for artifact in previous:
