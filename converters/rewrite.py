@@ -78,12 +78,20 @@ def unshare(model: onnx.ModelProto) -> None:
 def pool_globally(model: onnx.ModelProto) -> None:
     """Turn a mean over rows and columns (NHWC) into a pooling that optimisers know (NCHW).
 
-    onnxruntime moves no Transpose through ReduceMean without kept axes: it would stay, and with it all before.
+    onnxruntime may move no Transpose through ReduceMean without kept axes (MobileNetV3's): it would stay, and with it
+    the batch normalisation behind it.
     """
     graph, weights = model.graph, Graph(model.graph)
+    found = {
+        node.output[0]
+        for node in graph.node
+        if node.op_type == "ReduceMean" and _axes(weights, node) == [1, 2] and not attributes(node).get("keepdims", 1)
+    }
+    known = onnx.shape_inference.infer_shapes(model).graph.value_info if found else ()
+    images = {value.name for value in known if len(value.type.tensor_type.shape.dim) == 4}
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
-        if node.op_type != "ReduceMean" or _axes(weights, node) != [1, 2] or attributes(node).get("keepdims", 1):
+        if node.output[0] not in found or node.input[0] not in images:
             nodes.append(node)
             continue
         name, out = node.name or node.output[0], node.output[0]

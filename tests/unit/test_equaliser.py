@@ -178,11 +178,20 @@ def joined_by_rows() -> onnx.ModelProto:
     return network.build(network.conv(network.add("Concat", one, other, axis=2), 4, 1))
 
 
+def a_head_that_begins_with_a_convolution() -> onnx.ModelProto:
+    network, last = start()
+    one = network.conv(last, 6, 1, out="one")
+    model = network.build(network.conv(one, 4, 1, out="two"))
+    next(node for node in model.graph.node if node.output[0] == "two").name = "head/conv"
+    return model
+
+
 STOPS: dict[str, tuple[Callable[[], onnx.ModelProto], tuple[str, ...]]] = {
     "an addition": (added, ("one", "other")),
     "a limit": (clipped, ("one",)),
     "a result of the graph": (a_result, ("one",)),
     "parts that are no channels": (joined_by_rows, ("one", "other")),
+    "the head": (a_head_that_begins_with_a_convolution, ("one",)),
 }
 
 

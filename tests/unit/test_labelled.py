@@ -164,7 +164,7 @@ def test_an_accuracy_is_of_the_images_that_can_be_decoded(tmp_path: Path) -> Non
     assert 0.4 < low < 6 / 7 < high < 1
     other = judged([*samples[:5], samples[0], *samples[6:]])
     assert found.agreement(found) == 1
-    assert found.agreement(other) == 7 / 8
+    assert found.agreement(other) == 6 / 7
 
 
 def test_labels_count_in_the_order_of_the_outputs(tmp_path: Path) -> None:
@@ -259,6 +259,7 @@ def test_a_target_that_this_machine_is_not_gets_none_and_a_warning(
 ) -> None:
     here = detect_cpu()
     others = [name for name in TARGETS if not here.runs(name) or TARGETS[name].layout != here.layout]
+    others = [name for name in others if name != "arm64"]  # it needs none
     (tmp_path / "staging").mkdir()
     assert write_variants(prepared, tmp_path / "staging", others, split=False, folder=tmp_path) == ()
     assert list((tmp_path / "staging").iterdir()) == []

@@ -96,6 +96,14 @@ def half_precision() -> onnx.ModelProto:
     return network.build(network.add("Cast", last, to=TensorProto.FLOAT))
 
 
+def cut_off() -> onnx.ModelProto:
+    network = Network()
+    last = network.add("Cast", "image", to=TensorProto.FLOAT)
+    last = network.add("Mul", last, network.weight("sixteenth", np.float32(1 / 16)))
+    last = network.add("Cast", network.add("Cast", last, to=TensorProto.INT32), to=TensorProto.FLOAT)
+    return network.build(network.conv(network.add("Transpose", last, perm=[0, 3, 1, 2]), 6, 3))
+
+
 LEFT: dict[str, Callable[[], onnx.ModelProto]] = {
     "an offset, with padding": lambda: build(FACTOR, OFFSET, pads=SAME),
     "an offset, with padding by name": lambda: build(FACTOR, OFFSET, auto_pad="SAME_UPPER"),
@@ -104,6 +112,7 @@ LEFT: dict[str, Callable[[], onnx.ModelProto]] = {
     "two readers of the image": two_readers,
     "convolutions in groups": grouped,
     "half precision": half_precision,
+    "a cast that cuts off": cut_off,
 }
 
 
