@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
@@ -22,6 +22,8 @@ QLinearWhere QuantizeLinear QuickGelu SkipLayerNormalization TransposeMatMul
 """
 MICROSOFT = frozenset(_MICROSOFT.split())
 """Source: onnxruntime, docs/ContribOperators.md: what every build of it has for image models on a CPU."""
+MAX_NODES, MAX_DEPTH = 100_000, 50
+"""The largest networks of our registry have 500 nodes."""
 CONTROL_FLOW = ("If", "Loop", "Scan")
 
 
@@ -40,8 +42,11 @@ def load_foreign(path: Path, *, opset: int) -> tuple[onnx.ModelProto, tuple[str,
     try:
         model = onnx.load(str(path))
         if model.functions:
+            _check_functions(model)
             model = inliner.inline_local_functions(model)
         onnx.checker.check_model(model)
+    except ConversionError:
+        raise
     except Exception as error:  # protobuf and onnx raise their own kinds, and there is no root of them
         raise ConversionError(f"{path.name} is no valid ONNX model: {str(error)[:300]}") from error
     _check_operators(model)
@@ -52,6 +57,26 @@ def load_foreign(path: Path, *, opset: int) -> tuple[onnx.ModelProto, tuple[str,
     del model.graph.input[:]
     model.graph.input.extend(own)
     return _raise_opset(model, opset)
+
+
+def _check_functions(model: onnx.ModelProto) -> None:
+    """Functions within functions multiply: a kilobyte may stand for more nodes than there is memory."""
+    bodies = {(function.domain, function.name): function.node for function in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def count(nodes: Iterable[onnx.NodeProto], depth: int) -> int:
+        total = 0
+        for node in nodes:
+            key = (node.domain, node.op_type)
+            if key in bodies and key not in sizes:
+                if depth == MAX_DEPTH:
+                    raise ConversionError(f"the model's functions are nested more than {MAX_DEPTH} deep")
+                sizes[key] = count(bodies[key], depth + 1)
+            total += sizes.get(key, 1)
+        return total
+
+    if (found := count(model.graph.node, 0)) > MAX_NODES:
+        raise ConversionError(f"the model has {found} nodes once its functions are written out; {MAX_NODES} are taken")
 
 
 def external_files(path: Path) -> tuple[Path, ...]:
