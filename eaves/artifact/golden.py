@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from eaves.artifact.manifest import Manifest, check_path
+from eaves.artifact.manifest import Manifest, TensorSpec, check_path
 from eaves.artifact.store import Artifact
 from eaves.artifact.verdicts import INT8
 from eaves.errors import ArtifactError, GoldenError, ImageError
@@ -107,6 +107,8 @@ def load_golden(artifact: Artifact) -> tuple[GoldenCase, ...]:
     Raises:
         ArtifactError: When the index is missing or malformed, or names what the manifest doesn't list.
     """
+    if INDEX not in artifact.manifest.files:  # then nobody has looked at its kind and size: it may be a link or a device
+        raise ArtifactError(f"{artifact.path}: manifest.json lists no {INDEX}", hint="convert the run again")
     try:
         entries = json.loads((artifact.path / INDEX).read_bytes())
         return tuple(_parse_case(artifact, entry) for entry in entries)
@@ -222,15 +224,16 @@ def _parse_case(artifact: Artifact, entry: Any) -> GoldenCase:
 
 def _input(artifact: Artifact, case: GoldenCase, prepare: Prepare | None) -> Tensor:
     if prepare is None and case.tensor:
-        return _load_tensor(artifact.path / case.tensor)
+        return _load_tensor(artifact.path / case.tensor, artifact.manifest.input)
     return (prepare or artifact.manifest.recipe.tensor)(_read(artifact.path / case.file))
 
 
-def _load_tensor(path: Path) -> Tensor:
+def _load_tensor(path: Path, spec: TensorSpec) -> Tensor:
     content = _read(path)
     if len(content) > MAX_TENSOR_BYTES:
         raise ArtifactError(f"{path} has {len(content)} bytes, more than {MAX_TENSOR_BYTES}")
     try:
+        _check_header(content, spec)
         # Never pickled objects, which run code when they are read.
         loaded: Tensor = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     except (ValueError, EOFError, MemoryError, OverflowError, TypeError, SyntaxError) as error:
@@ -238,6 +241,22 @@ def _load_tensor(path: Path) -> Tensor:
             f"{path} is not a plain .npy tensor: {str(error)[:200]}", hint="convert the run again"
         ) from error
     return loaded
+
+
+def _check_header(content: bytes, spec: TensorSpec) -> None:
+    """Before anything is allocated: a header of a hundred bytes may claim a petabyte.
+
+    Source: NumPy, NEP 1, version 1.0, which `numpy.save` writes unless a structured type needs more.
+    """
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    if version != (1, 0):
+        raise ValueError(f"version {version} of the format")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype != np.dtype(spec.dtype) or not spec.fits(shape):
+        raise ValueError(f"it holds {dtype} {shape}, the graph takes {spec.dtype} {spec.shape[1:]}")
+    if math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
+        raise ValueError(f"{dtype} {shape} doesn't take {len(content) - stream.tell()} bytes")
 
 
 def _difference(found: Floats, expected: Sequence[float]) -> float:

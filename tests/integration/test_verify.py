@@ -144,7 +144,7 @@ BAD_HANDLERS = {
         r"can't be loaded: SyntaxError: [^()]*'\(' was never closed[^()]*(\(handler.py, line 1\))?$",
     ),
     "an import": ("import no_such_module\n", r"can't be loaded: ModuleNotFoundError: No module named 'no_such_module'"),
-    "nothing": ("def prepare(data): pass\n", r"defines none of preprocess; found: prepare"),
+    "nothing": ("def prepare(data): pass\n", r"defines no function preprocess; found: prepare"),
     "a failure": ("def preprocess(data):\n    return {}['x']\n", r"preprocess failed: KeyError: 'x' \(line 2\)"),
     "no array": ("def preprocess(data): return [1]\n", r"returned list, not a numpy array"),
     "another shape": ("import numpy\ndef preprocess(data): return numpy.zeros((9, 8, 3), 'uint8')\n", r"\(9, 8, 3\)"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import re
 from collections.abc import Callable
@@ -235,6 +236,70 @@ def test_a_missing_index_is_an_artifact_error(artifact: Artifact) -> None:
     (artifact.path / INDEX).unlink()
     with pytest.raises(ArtifactError, match=r"golden.json can't be read"):
         load_golden(artifact)
+
+
+@pytest.mark.parametrize("there", ["a list", "a link", "a pipe"])
+def test_an_index_that_the_manifest_does_not_list_is_never_read(artifact: Artifact, there: str) -> None:
+    files = {name: entry for name, entry in artifact.manifest.files.items() if name != INDEX}
+    at = artifact.path / INDEX
+    if there != "a list":
+        content = at.read_bytes()
+        at.unlink()
+        (artifact.path.parent / "secret.json").write_bytes(content)
+        os.mkfifo(at) if there == "a pipe" else at.symlink_to(artifact.path.parent / "secret.json")
+    with pytest.raises(ArtifactError, match=r"lists no golden/golden.json"):
+        load_golden(replace(artifact, manifest=replace(artifact.manifest, files=files)))
+
+
+def npy(array: npt.NDArray[Any]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def claiming(shape: str, descr: str = "|u1") -> bytes:
+    """A header that promises more than the file holds."""
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + b"x"
+
+
+MISFITS = {
+    "another rank": (npy(np.zeros(192, np.uint8)), r"holds uint8 \(192,\), the graph takes uint8 \(8, 8, 3\)"),
+    "another size": (npy(np.zeros((9, 8, 3), np.uint8)), r"holds uint8 \(9, 8, 3\)"),
+    "another type": (npy(np.zeros((8, 8, 3), np.int8)), r"holds int8 \(8, 8, 3\)"),
+    "another byte order": (npy(np.zeros((8, 8, 3), ">f4")), r"holds >f4"),
+    "a scalar": (npy(np.uint8(3)), r"holds uint8 \(\)"),
+    "petabytes": (claiming("(1000000000, 100000000)"), r"holds uint8 \(1000000000, 100000000\)"),
+    "too little": (claiming("(8, 8, 3)"), r"doesn't take 1 bytes"),
+    "too much": (npy(np.zeros((8, 8, 3), np.uint8)) + b"x", r"doesn't take 193 bytes"),
+}
+
+
+@pytest.mark.parametrize("case", MISFITS)
+def test_a_stored_tensor_that_the_graph_does_not_take_is_refused(tmp_path: Path, case: str) -> None:
+    content, message = MISFITS[case]
+
+    def exchange(at: Path) -> None:
+        store_tensors(at)
+        (at / "golden/000.npy").write_bytes(content)
+
+    stored = write_colours(tmp_path / "a", change=exchange)
+    with pytest.raises(ArtifactError, match=message):
+        check(stored, lambda batch: pytest.fail("the model ran"))
+
+
+def test_petabytes_are_refused_before_they_are_allocated(tmp_path: Path) -> None:
+    """Where the graph takes any size, the file's own is what a shape must fit."""
+
+    def exchange(at: Path) -> None:
+        store_tensors(at)
+        (at / "golden/000.npy").write_bytes(claiming("(1000000000, 100000000, 3)"))
+
+    stored = write_colours(tmp_path / "a", change=exchange)
+    any_size = replace(stored.manifest.input, shape=(-1, -1, -1, 3))
+    stored = replace(stored, manifest=replace(stored.manifest, input=any_size))
+    with pytest.raises(ArtifactError, match=r"doesn't take 1 bytes"):
+        check(stored, ColourSession().run)
 
 
 def test_the_tensor_digest_is_of_the_values_in_c_order() -> None:
