@@ -184,8 +184,8 @@ def replay(artifact: Artifact, predict: Predict, case: GoldenCase, *, prepare: P
     logits, probabilities = predict(tensor[np.newaxis])
     compared = replace(
         result,
-        logits=_difference(logits[0], case.logits),
-        probabilities=_difference(probabilities[0], case.probabilities),
+        logits=_difference(logits, case.logits),
+        probabilities=_difference(probabilities, case.probabilities),
     )
     fault = _fault(compared)
     return replace(compared, fault=fault, hint=_hint(manifest)) if fault else compared
@@ -260,8 +260,8 @@ def _check_header(content: bytes, spec: TensorSpec) -> None:
 
 
 def _difference(found: Floats, expected: Sequence[float]) -> float:
-    """Worst absolute difference; infinite when the shapes differ or either holds what is not finite."""
-    recorded = np.asarray(expected, dtype=np.float32)
+    """Worst absolute difference of a batch of one; infinite when shapes differ or either holds what is not finite."""
+    recorded = np.asarray([expected], dtype=np.float32)
     if found.shape != recorded.shape or not (np.all(np.isfinite(found)) and np.all(np.isfinite(recorded))):
         return math.inf
     return float(np.max(np.abs(found - recorded), initial=0.0))

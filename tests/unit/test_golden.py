@@ -62,6 +62,8 @@ CHANGES: dict[str, Callable[[Floats], Floats]] = {
     "one output fewer": lambda logits: logits[:, :2],
     "one output": lambda logits: logits[:, :1],
     "no outputs": lambda logits: logits[:, :0],
+    "no batch": lambda logits: logits[:0],
+    "a scalar": lambda logits: logits.max(),
 }
 
 
