@@ -1,8 +1,8 @@
 """The manifest: one frozen value that says everything about an artifact, and its JSON form.
 
 `files` lists every other file with size and sha256, so the sha256 of manifest.json itself names the whole artifact:
-that is the artifact digest in replies and deploys. It holds no time and no place; its floats are those of the machine that
-converted.
+that is the artifact digest in replies and deploys. It holds no time and no place; its floats are those of the
+machine that converted.
 """
 
 from __future__ import annotations

@@ -55,7 +55,10 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "labels as numbers": (lambda it: it.update(labels=[1]), "labels"),
     "too many labels": (lambda it: it.update(labels=["x"] * (MAX_LABELS + 1)), "labels"),
     "an empty label": (lambda it: it["labels"].insert(1, ""), r"labels\[1\]: must be printable and not empty"),
-    "a label that colours the terminal": (lambda it: it.update(labels=["\x1b[31mred"]), r"labels\[0\]: must be printable"),
+    "a label that colours the terminal": (
+        lambda it: it.update(labels=["\x1b[31mred"]),
+        r"labels\[0\]: must be printable",
+    ),
     "a label of two lines": (lambda it: it.update(labels=["a", "b\nc"]), r"labels\[1\]: must be printable"),
     "a label twice": (lambda it: it.update(labels=["a", "b", "a"]), "labels: must differ .'a' is there twice"),
     "no letter as name": (lambda it: it.update(name=""), "name: must be printable and not empty"),
