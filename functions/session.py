@@ -53,7 +53,7 @@ class Session:
         fits = all(name in outputs and _is_table(outputs[name]) for name in OUTPUTS)
         if len(inputs) != 1 or not fits:
             raise ArtifactError(
-                f"{model}: a classifier has one input and the outputs logits and probabilities, both float32 of rank 2; "
+                f"{model}: a classifier has one input and the outputs logits and probabilities, float32 of rank 2; "
                 f"it has the inputs {_told(inputs)} and the outputs {_told(outputs.values())}",
                 hint="convert the run again",
             )
@@ -76,7 +76,7 @@ class Session:
         names = sorted(output.name for output in manifest.outputs)
         if not set(OUTPUTS) <= set(names):
             raise ArtifactError(
-                f"{self._model}: a classifier has the outputs {' and '.join(OUTPUTS)}, the manifest names {names}"[:300],
+                f"{self._model}: a classifier has the outputs logits and probabilities; manifest: {names!s:.200}",
                 hint="convert the run again",
             )
         width = len(manifest.labels)
@@ -154,18 +154,18 @@ def _is_table(value: Any) -> bool:
 
 
 def _dtype(value: Any) -> str:
-    """numpy's name of a graph's type; onnxruntime calls them as C++ does."""
-    return {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}.get(
-        value.type, value.type.removeprefix("tensor(").removesuffix(")")
-    )
+    """The name that numpy has for a graph's type; onnxruntime names them as C++ does."""
+    name = str(value.type).removeprefix("tensor(").removesuffix(")")
+    return {"float": "float32", "double": "float64"}.get(name, name)
 
 
 def _same_shape(found: Sequence[int | str | None], wanted: Sequence[int]) -> bool:
     """Whether sizes agree where both name one; a graph's free axes have a name or none."""
     return len(found) == len(wanted) and all(
-        size == want or want == -1 or not isinstance(size, int) for size, want in zip(found, wanted, strict=True)
+        want in (size, -1) or not isinstance(size, int) for size, want in zip(found, wanted, strict=True)
     )
 
 
 def _told(values: Iterable[Any]) -> str:
-    return ", ".join(f"{value.name!r:.60} {_dtype(value):.20} {value.shape!s:.60}" for value in values)[:300] or "(none)"
+    told = ", ".join(f"{value.name!r:.60} {_dtype(value):.20} {value.shape!s:.60}" for value in values)
+    return told[:300] or "(none)"
