@@ -75,6 +75,7 @@ class GoldenResult:
         allowed_probabilities: What is allowed of it.
         fault: What differs, in which half (recipe or model), and by how much; empty when nothing does.
         hint: What mends it.
+        graph: Path of the graph that was asked, in the artifact, where whoever replays says so.
     """
 
     file: str
@@ -85,6 +86,7 @@ class GoldenResult:
     allowed_probabilities: float
     fault: str = ""
     hint: str = ""
+    graph: str = ""
 
     @property
     def ok(self) -> bool:
@@ -107,7 +109,7 @@ def load_golden(artifact: Artifact) -> tuple[GoldenCase, ...]:
     Raises:
         ArtifactError: When the index is missing or malformed, or names what the manifest doesn't list.
     """
-    if INDEX not in artifact.manifest.files:  # then nobody has looked at its kind and size: it may be a link or a device
+    if INDEX not in artifact.manifest.files:  # then nobody has looked at its kind and size: it may be a device
         raise ArtifactError(f"{artifact.path}: manifest.json lists no {INDEX}", hint="convert the run again")
     try:
         entries = json.loads((artifact.path / INDEX).read_bytes())
@@ -214,12 +216,18 @@ def _parse_case(artifact: Artifact, entry: Any) -> GoldenCase:
     tensor = entry["tensor"]
     return GoldenCase(
         file=_check_listed(artifact, entry["file"]),
-        label=str(entry["label"]),
+        label=_printable(str(entry["label"])),
         tensor_sha256=str(entry["tensor_sha256"]),
         tensor=tensor and _check_listed(artifact, tensor),
         logits=tuple(float(value) for value in entry["logits"]),
         probabilities=tuple(float(value) for value in entry["probabilities"]),
     )
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"the label {text[:80]!r} is not printable")
+    return text
 
 
 def _input(artifact: Artifact, case: GoldenCase, prepare: Prepare | None) -> Tensor:
