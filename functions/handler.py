@@ -22,8 +22,6 @@ from eaves.artifact.tree import HANDLER
 from eaves.errors import ArtifactError, HandlerError, InputError
 
 Tensor = npt.NDArray[Any]
-FUNCTIONS = ("preprocess",)
-"""What a handler may define."""
 
 
 class Handler:
@@ -38,8 +36,7 @@ class Handler:
     def __init__(self, preprocess: Callable[[bytes], Tensor], spec: TensorSpec, path: Path) -> None:
         self._preprocess = preprocess
         self._path = path
-        self._shape = spec.shape[1:]
-        self._dtype = spec.dtype
+        self._spec = spec
 
     def preprocess(self, data: bytes) -> Tensor:
         """The graph's input for one example.
@@ -67,14 +64,11 @@ class Handler:
     def _checked(self, made: Any) -> Tensor:
         if not isinstance(made, np.ndarray):
             raise HandlerError(f"{HANDLER}: preprocess returned {type(made).__name__}, not a numpy array")
-        tensor = made[0] if made.ndim == len(self._shape) + 1 and made.shape[0] == 1 else made
-        fits = len(tensor.shape) == len(self._shape) and all(
-            want in (-1, size) for size, want in zip(tensor.shape, self._shape, strict=True)
-        )
-        if not fits or tensor.dtype != self._dtype:
+        tensor = made[0] if made.ndim == len(self._spec.shape) and made.shape[0] == 1 else made
+        if not self._spec.fits(tensor.shape) or tensor.dtype != self._spec.dtype:
             raise HandlerError(
-                f"{HANDLER}: preprocess returned {tensor.dtype} {tensor.shape}, the graph takes {self._dtype} "
-                f"{self._shape}",
+                f"{HANDLER}: preprocess returned {tensor.dtype} {tensor.shape}, the graph takes "
+                f"{self._spec.dtype} {self._spec.shape[1:]}",
                 hint="return one example as the manifest's `input` says",
             )
         return tensor
@@ -105,7 +99,7 @@ def load_handler(artifact: Artifact) -> Handler | None:
     preprocess = getattr(module, "preprocess", None)
     if not callable(preprocess):
         found = ", ".join(name for name in vars(module) if not name.startswith("__")) or "nothing"
-        raise HandlerError(f"{HANDLER} defines none of {', '.join(FUNCTIONS)}; found: {found[:200]}")
+        raise HandlerError(f"{HANDLER} defines no function preprocess; found: {found[:200]}")
     return Handler(preprocess, artifact.manifest.input, path)
 
 

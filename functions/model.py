@@ -84,5 +84,5 @@ class Model:
         if self._settings.self_test != "none":
             cases = load_golden(artifact)
             chosen = cases[:1] if self._settings.self_test == "first" else cases
-            check(artifact, session.run, chosen, prepare=handler.preprocess if handler else None)
+            check(artifact, session.attempt, chosen, prepare=handler.preprocess if handler else None)
         return Classifier(artifact, session, top_k=self._settings.top_k, handler=handler)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from eaves.artifact.manifest import Manifest, check_path
+from eaves.artifact.manifest import Manifest, TensorSpec, check_path
 from eaves.artifact.store import Artifact
 from eaves.artifact.verdicts import INT8
 from eaves.errors import ArtifactError, GoldenError, ImageError
@@ -75,6 +75,7 @@ class GoldenResult:
         allowed_probabilities: What is allowed of it.
         fault: What differs, in which half (recipe or model), and by how much; empty when nothing does.
         hint: What mends it.
+        graph: Path of the graph that was asked, in the artifact, where whoever replays says so.
     """
 
     file: str
@@ -85,6 +86,7 @@ class GoldenResult:
     allowed_probabilities: float
     fault: str = ""
     hint: str = ""
+    graph: str = ""
 
     @property
     def ok(self) -> bool:
@@ -107,6 +109,8 @@ def load_golden(artifact: Artifact) -> tuple[GoldenCase, ...]:
     Raises:
         ArtifactError: When the index is missing or malformed, or names what the manifest doesn't list.
     """
+    if INDEX not in artifact.manifest.files:  # then nobody has looked at its kind and size: it may be a device
+        raise ArtifactError(f"{artifact.path}: manifest.json lists no {INDEX}", hint="convert the run again")
     try:
         entries = json.loads((artifact.path / INDEX).read_bytes())
         return tuple(_parse_case(artifact, entry) for entry in entries)
@@ -182,8 +186,8 @@ def replay(artifact: Artifact, predict: Predict, case: GoldenCase, *, prepare: P
     logits, probabilities = predict(tensor[np.newaxis])
     compared = replace(
         result,
-        logits=_difference(logits[0], case.logits),
-        probabilities=_difference(probabilities[0], case.probabilities),
+        logits=_difference(logits, case.logits),
+        probabilities=_difference(probabilities, case.probabilities),
     )
     fault = _fault(compared)
     return replace(compared, fault=fault, hint=_hint(manifest)) if fault else compared
@@ -212,7 +216,7 @@ def _parse_case(artifact: Artifact, entry: Any) -> GoldenCase:
     tensor = entry["tensor"]
     return GoldenCase(
         file=_check_listed(artifact, entry["file"]),
-        label=str(entry["label"]),
+        label=_printable(str(entry["label"])),
         tensor_sha256=str(entry["tensor_sha256"]),
         tensor=tensor and _check_listed(artifact, tensor),
         logits=tuple(float(value) for value in entry["logits"]),
@@ -220,17 +224,24 @@ def _parse_case(artifact: Artifact, entry: Any) -> GoldenCase:
     )
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"the label {text[:80]!r} is not printable")
+    return text
+
+
 def _input(artifact: Artifact, case: GoldenCase, prepare: Prepare | None) -> Tensor:
     if prepare is None and case.tensor:
-        return _load_tensor(artifact.path / case.tensor)
+        return _load_tensor(artifact.path / case.tensor, artifact.manifest.input)
     return (prepare or artifact.manifest.recipe.tensor)(_read(artifact.path / case.file))
 
 
-def _load_tensor(path: Path) -> Tensor:
+def _load_tensor(path: Path, spec: TensorSpec) -> Tensor:
     content = _read(path)
     if len(content) > MAX_TENSOR_BYTES:
         raise ArtifactError(f"{path} has {len(content)} bytes, more than {MAX_TENSOR_BYTES}")
     try:
+        _check_header(content, spec)
         # Never pickled objects, which run code when they are read.
         loaded: Tensor = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     except (ValueError, EOFError, MemoryError, OverflowError, TypeError, SyntaxError) as error:
@@ -240,9 +251,25 @@ def _load_tensor(path: Path) -> Tensor:
     return loaded
 
 
+def _check_header(content: bytes, spec: TensorSpec) -> None:
+    """Before anything is allocated: a header of a hundred bytes may claim a petabyte.
+
+    Source: NumPy, NEP 1, version 1.0, which `numpy.save` writes unless a structured type needs more.
+    """
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    if version != (1, 0):
+        raise ValueError(f"version {version} of the format")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype != np.dtype(spec.dtype) or not spec.fits(shape):
+        raise ValueError(f"it holds {dtype} {shape}, the graph takes {spec.dtype} {spec.shape[1:]}")
+    if math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
+        raise ValueError(f"{dtype} {shape} doesn't take {len(content) - stream.tell()} bytes")
+
+
 def _difference(found: Floats, expected: Sequence[float]) -> float:
-    """Worst absolute difference; infinite when the shapes differ or either holds what is not finite."""
-    recorded = np.asarray(expected, dtype=np.float32)
+    """Worst absolute difference of a batch of one; infinite when shapes differ or either holds what is not finite."""
+    recorded = np.asarray([expected], dtype=np.float32)
     if found.shape != recorded.shape or not (np.all(np.isfinite(found)) and np.all(np.isfinite(recorded))):
         return math.inf
     return float(np.max(np.abs(found - recorded), initial=0.0))

@@ -1,7 +1,8 @@
 """The manifest: one frozen value that says everything about an artifact, and its JSON form.
 
 `files` lists every other file with size and sha256, so the sha256 of manifest.json itself names the whole artifact:
-that is the artifact digest in replies and deploys. Nothing in it depends on when or where the conversion ran.
+that is the artifact digest in replies and deploys. It holds no time and no place; its floats are those of the
+machine that converted.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import PurePosixPath
@@ -41,6 +43,13 @@ class TensorSpec:
     name: str = setting("", "As in the graph.")
     dtype: str = setting("float32", "numpy's name of the type.")
     shape: tuple[int, ...] = setting((), "Sizes by axis; -1: any.")
+
+    def fits(self, example: tuple[int, ...]) -> bool:
+        """Whether one example, without the batch dimension, may have this shape."""
+        wanted = self.shape[1:]
+        return len(example) == len(wanted) and all(
+            want in (-1, size) for size, want in zip(example, wanted, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +100,21 @@ class Manifest:
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Rules across fields, as `eaves.config.build` reports them."""
+        for name, text in (("name", self.name), ("version", self.version)):
+            if not _shows(text):
+                yield name, f"must be printable and not empty (got {text[:80]!r})"
+        for index, label in enumerate(self.labels):
+            if not _shows(label):
+                yield f"labels[{index}]", f"must be printable and not empty (got {label[:80]!r})"
+        if len(set(self.labels)) != len(self.labels):
+            twice = next(label for label, count in Counter(self.labels).items() if count > 1)
+            yield "labels", f"must differ ({twice[:80]!r} is there twice)"
         if self.temperature <= 0:
             yield "temperature", f"must be > 0 and finite (got {self.temperature})"
         if self.quantisation.shipped != (self.precision == INT8):
             yield "precision", f"is {self.precision}, but quantisation.shipped is {self.quantisation.shipped}"
+        if self.quantisation.instruction_set != "any" and self.precision != INT8:
+            yield "quantisation.instruction_set", f"must be any where the precision is {self.precision}"
         for index, variant in enumerate(self.variants):
             if variant.path != f"{VARIANTS}/{variant.target}/model.onnx":
                 yield f"variants[{index}].path", f"must be {VARIANTS}/{variant.target}/model.onnx"
@@ -171,6 +191,11 @@ def _manifest(values: Mapping[str, Any]) -> Manifest:
     if unlisted:
         raise ArtifactError(f"manifest.json: files lists no {unlisted[0]}, which variants names")
     return replace(made, files=files, recipe=recipe)
+
+
+def _shows(text: str) -> bool:
+    """Whether a terminal shows it as it is: no escape sequence, no line break, no letter that turns the line round."""
+    return bool(text) and text.isprintable()
 
 
 def _section(cls: type[Any], values: Any, where: str) -> Any:

@@ -22,7 +22,6 @@ MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 LABELS = "labels.txt"
 HANDLER = "handler.py"
-CALIBRATION = "calibration.json"
 
 _MIB = 1024 * 1024
 MAX_FILES = 1000
@@ -58,7 +57,6 @@ PLACES = (
     _place(rf"{_VARIANT}/[^/]+\.bin", _WEIGHT_BYTES),
     _place(re.escape(LABELS), 16 * _MIB),  # 100,000 labels of 160 bytes
     _place(r"golden/[^/]+", 64 * _MIB),  # an image, a tensor of 4096 x 4096 x 3 bytes, or the index
-    _place(re.escape(CALIBRATION), 16 * _MIB),  # two numbers a tensor
     _place(re.escape(HANDLER), _MIB),  # a person wrote it
     _place(r"LICENSE[^/]*", _MIB),
 )
@@ -124,20 +122,27 @@ def check_content(root: Path, manifest: Manifest) -> None:
         ArtifactError: Naming the first fault.
     """
     _check_nothing_else(root, manifest)
-    for name, entry in manifest.files.items():
-        path = root / name
-        try:
-            if path.lstat().st_nlink != 1:
-                raise ArtifactError(
-                    f"{root}: {name} is a hard link: whoever has the other name can change it",
-                    hint=f"cp -r {root} elsewhere, and use that",
-                )
-            if file_digest(path) != entry.sha256:
+    name = MANIFEST
+    try:
+        _check_one_name(root, name)
+        for name, entry in manifest.files.items():
+            _check_one_name(root, name)
+            if file_digest(root / name) != entry.sha256:
                 raise ArtifactError(f"{root}: {name} doesn't match its sha256 in the manifest", hint=_DAMAGED)
-        except OSError as error:
-            raise ArtifactError(f"{root}: {name} can't be read: {error.strerror}", hint=_DAMAGED) from error
-    if (root / LABELS).read_bytes() != "".join(f"{label}\n" for label in manifest.labels).encode():
+        name = LABELS
+        labels = (root / name).read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{root}: {name} can't be read: {error.strerror}", hint=_DAMAGED) from error
+    if labels != "".join(f"{label}\n" for label in manifest.labels).encode():
         raise ArtifactError(f"{root}: {LABELS} and the manifest name different labels", hint="convert the run again")
+
+
+def _check_one_name(root: Path, name: str) -> None:
+    if (root / name).lstat().st_nlink != 1:
+        raise ArtifactError(
+            f"{root}: {name} is a hard link: whoever has the other name can change it",
+            hint=f"cp -r {root} elsewhere, and use that",
+        )
 
 
 def file_digest(path: Path) -> str:

@@ -13,7 +13,7 @@ import click
 from eaves.cli.output import output_option, print_rows, print_value, progress, say
 
 if TYPE_CHECKING:
-    from eaves.artifact import Artifact, GoldenResult
+    from eaves.artifact import Artifact, GoldenCase, GoldenResult
 
 COLUMNS = {
     "case": "CASE",
@@ -22,6 +22,7 @@ COLUMNS = {
     "allowed_logits": "ALLOWED",
     "probabilities": "PROBABILITIES",
     "allowed_probabilities": "ALLOWED",
+    "graph": "GRAPH",
     "ok": "OK",
 }
 
@@ -35,8 +36,11 @@ COLUMNS = {
 )
 @output_option
 def command(path: Path, run_handler: bool, form: str) -> None:
-    """Recompute every digest of ARTIFACT and replay all its golden images through the session that serves."""
-    from eaves.artifact import open_artifact
+    """Recompute every digest of ARTIFACT and replay all its golden images through the session that serves.
+
+    Both graphs are asked where there is one for this CPU: that one, and the portable one that serves elsewhere.
+    """
+    from eaves.artifact import load_golden, open_artifact
     from eaves.artifact.tree import HANDLER
 
     artifact = open_artifact(path, level="full")
@@ -45,25 +49,34 @@ def command(path: Path, run_handler: bool, form: str) -> None:
     handler = ("run" if run_handler else "not run") if has_handler else "none"
     _print(artifact, results, handler, form)
     if handler == "not run":
-        say("handler.py itself was not run: the inputs are the stored ones (try: eaves verify --run-handler)")
+        say(f"handler.py itself was not run: {_inputs(load_golden(artifact))} (try: eaves verify --run-handler)")
     for result in results:
         result.require()
-    say(f"verified: {len(artifact.manifest.files)} digests, {len(results)} golden images reproduced")
+    graphs = sorted({result.graph for result in results})
+    by = f" by each of {' and '.join(graphs)}" if len(graphs) > 1 else ""
+    images = len(results) // len(graphs)
+    say(f"verified: {len(artifact.manifest.files)} digests, {images} golden images reproduced{by}")
 
 
 def replay_visibly(artifact: Artifact, *, run_handler: bool = False) -> Sequence[GoldenResult]:
-    """Replay every golden case with a progress bar.
+    """Replay every golden case in a child process, with a progress bar; in none of the commands' own.
 
     Raises:
         EavesError: As `functions.replay` says.
     """
     from eaves.artifact import load_golden
-    from functions.replay import replay_all, replay_in_child
+    from functions.replay import graphs, replay_in_child
 
-    if run_handler:
-        return replay_in_child(artifact.path)
-    with progress("replaying golden images", len(load_golden(artifact))) as bar:
-        return replay_all(artifact, on_case=lambda result: bar.update(1))
+    with progress("replaying golden images", len(load_golden(artifact)) * len(graphs(artifact))) as bar:
+        return replay_in_child(artifact, run_handler=run_handler, on_case=bar.update)
+
+
+def _inputs(cases: Sequence[GoldenCase]) -> str:
+    """Where the inputs came from, for people."""
+    stored = sum(bool(case.tensor) for case in cases)
+    if stored == len(cases):
+        return "the inputs are the stored ones"
+    return f"{stored} inputs are stored ones, the recipe made the others" if stored else "the recipe made the inputs"
 
 
 def _print(artifact: Artifact, results: Sequence[GoldenResult], handler: str, form: str) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
-from eaves.artifact import TARGETS, Artifact, Cpu, Variant, check
+from eaves.artifact import TARGETS, Artifact, Cpu, TensorSpec, Variant, check
 from eaves.artifact.store import MODEL
 from eaves.errors import ArtifactError
 from functions.session import Session, open_session, pick_variant
@@ -82,6 +87,68 @@ def test_an_operator_of_an_unknown_domain_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"evil\.example.*Steal|Steal.*evil\.example") as caught:
         Session(path)
     assert "operators that onnxruntime itself brings" in (caught.value.hint or "")
+
+
+def constant(*outputs: tuple[str, int, list[int]], inputs: int = 0) -> onnx.ModelProto:
+    """A graph that answers zeros, whatever it is given: outputs as name, type and shape."""
+    make = helper.make_tensor_value_info
+    zeros = [helper.make_tensor(f"{name}_zeros", kind, shape, [0] * math.prod(shape)) for name, kind, shape in outputs]
+    nodes = [helper.make_node("Identity", [f"{name}_zeros"], [name]) for name, *_ in outputs]
+    given = [make(f"image{number}", TensorProto.UINT8, ["batch", 8, 8, 3]) for number in range(inputs)]
+    graph = helper.make_graph(nodes, "zeros", given, [make(*output) for output in outputs], zeros)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+FLOAT, DOUBLE = TensorProto.FLOAT, TensorProto.DOUBLE
+TABLES = (("logits", FLOAT, [1, 3]), ("probabilities", FLOAT, [1, 3]))
+NO_CLASSIFIERS = {
+    "no input": (constant(*TABLES), r"inputs \(none\)"),
+    "two inputs": (constant(*TABLES, inputs=2), "inputs 'image0' uint8 .*, 'image1' uint8"),
+    "other outputs": (constant(("scores", FLOAT, [1, 3]), inputs=1), r"outputs 'scores' float32 \[1, 3\]"),
+    "no probabilities": (constant(TABLES[0], inputs=1), r"outputs 'logits' float32 \[1, 3\]$"),
+    "double": (constant(TABLES[0], ("probabilities", DOUBLE, [1, 3]), inputs=1), "'probabilities' float64"),
+    "scalars": (constant(TABLES[0], ("probabilities", FLOAT, []), inputs=1), r"'probabilities' float32 \[\]"),
+    "a vector": (constant(("logits", FLOAT, [3]), TABLES[1], inputs=1), r"'logits' float32 \[3\]"),
+}
+
+
+@pytest.mark.parametrize("case", NO_CLASSIFIERS)
+def test_a_graph_that_is_no_classifier_of_one_input_is_refused(tmp_path: Path, case: str) -> None:
+    model, message = NO_CLASSIFIERS[case]
+    with pytest.raises(ArtifactError, match=message):
+        Session(save(model, tmp_path / MODEL))
+
+
+IMAGES = TensorSpec(name="image", dtype="uint8", shape=(-1, 8, 8, 3))
+DISAGREEMENTS: dict[str, tuple[dict[str, Any], str]] = {
+    "type": ({"input": replace(IMAGES, dtype="float32")}, r"input is 'image' uint8 .*manifest says float32"),
+    "size": ({"input": replace(IMAGES, shape=(-1, 9, 8, 3))}, r"manifest says uint8 \[-1, 9, 8, 3\]"),
+    "rank": ({"input": replace(IMAGES, shape=(-1, 192))}, r"manifest says uint8 \[-1, 192\]"),
+    "labels": ({"labels": ("blue", "green")}, r"output is 'logits' float32 .*manifest has 2 labels"),
+    "outputs": ({"outputs": (TensorSpec(name="scores"),)}, r"manifest: \['scores'\]"),
+}
+
+
+@pytest.mark.parametrize("case", DISAGREEMENTS)
+def test_a_graph_that_contradicts_the_manifest_is_refused(tmp_path: Path, case: str) -> None:
+    fields, message = DISAGREEMENTS[case]
+    artifact = write_graph_artifact(tmp_path / "a", **fields)
+    with pytest.raises(ArtifactError, match=message):
+        open_session(artifact)
+
+
+def test_a_batch_that_an_unproven_graph_does_not_take_is_the_artifacts_fault(artifact: Artifact) -> None:
+    session = open_session(artifact)
+    for batch in (IMAGE.astype(np.int8), IMAGE[:, :4], IMAGE[0]):
+        with pytest.raises(ArtifactError, match=r"onnxruntime can't run .*model.onnx on u?int8"):
+            session.attempt(batch)
+    assert session.attempt(IMAGE)[0][0, 0] == pytest.approx(8.0, rel=1e-5)
+
+
+def test_the_portable_graph_opens_where_a_variant_fits(tmp_path: Path) -> None:
+    artifact = with_variants(tmp_path / "a", ["x86_64_avx2"])
+    opened = open_session(artifact, detect=lambda: AVX2, portable=True)
+    assert opened.run(IMAGE)[0][0, 0] == pytest.approx(8.0, rel=1e-5)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a graph", b"\x08\x08" * 1000])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import re
 from collections.abc import Callable
@@ -61,6 +62,8 @@ CHANGES: dict[str, Callable[[Floats], Floats]] = {
     "one output fewer": lambda logits: logits[:, :2],
     "one output": lambda logits: logits[:, :1],
     "no outputs": lambda logits: logits[:, :0],
+    "no batch": lambda logits: logits[:0],
+    "a scalar": lambda logits: logits.max(),
 }
 
 
@@ -208,6 +211,7 @@ BAD_INDEX: dict[str, Callable[[list[Any]], object]] = {
     "a file outside": lambda entries: entries[0].update(file="../secret.png"),
     "a file that the manifest doesn't list": lambda entries: entries[0].update(file="golden/other.png"),
     "a file as a number": lambda entries: entries[0].update(file=3),
+    "a label that colours the terminal": lambda entries: entries[0].update(label="\x1b[31mred"),
     "logits as text": lambda entries: entries[0].update(logits=["x"]),
     "probabilities missing": lambda entries: entries[0].pop("probabilities"),
     "a tensor outside": lambda entries: entries[0].update(tensor="/etc/passwd"),
@@ -235,6 +239,70 @@ def test_a_missing_index_is_an_artifact_error(artifact: Artifact) -> None:
     (artifact.path / INDEX).unlink()
     with pytest.raises(ArtifactError, match=r"golden.json can't be read"):
         load_golden(artifact)
+
+
+@pytest.mark.parametrize("there", ["a list", "a link", "a pipe"])
+def test_an_index_that_the_manifest_does_not_list_is_never_read(artifact: Artifact, there: str) -> None:
+    files = {name: entry for name, entry in artifact.manifest.files.items() if name != INDEX}
+    at = artifact.path / INDEX
+    if there != "a list":
+        content = at.read_bytes()
+        at.unlink()
+        (artifact.path.parent / "secret.json").write_bytes(content)
+        os.mkfifo(at) if there == "a pipe" else at.symlink_to(artifact.path.parent / "secret.json")
+    with pytest.raises(ArtifactError, match=r"lists no golden/golden.json"):
+        load_golden(replace(artifact, manifest=replace(artifact.manifest, files=files)))
+
+
+def npy(array: npt.NDArray[Any]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def claiming(shape: str, descr: str = "|u1") -> bytes:
+    """A header that promises more than the file holds."""
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + b"x"
+
+
+MISFITS = {
+    "another rank": (npy(np.zeros(192, np.uint8)), r"holds uint8 \(192,\), the graph takes uint8 \(8, 8, 3\)"),
+    "another size": (npy(np.zeros((9, 8, 3), np.uint8)), r"holds uint8 \(9, 8, 3\)"),
+    "another type": (npy(np.zeros((8, 8, 3), np.int8)), r"holds int8 \(8, 8, 3\)"),
+    "another byte order": (npy(np.zeros((8, 8, 3), ">f4")), r"holds >f4"),
+    "a scalar": (npy(np.array(3, np.uint8)), r"holds uint8 \(\)"),
+    "petabytes": (claiming("(1000000000, 100000000)"), r"holds uint8 \(1000000000, 100000000\)"),
+    "too little": (claiming("(8, 8, 3)"), r"doesn't take 1 bytes"),
+    "too much": (npy(np.zeros((8, 8, 3), np.uint8)) + b"x", r"doesn't take 193 bytes"),
+}
+
+
+@pytest.mark.parametrize("case", MISFITS)
+def test_a_stored_tensor_that_the_graph_does_not_take_is_refused(tmp_path: Path, case: str) -> None:
+    content, message = MISFITS[case]
+
+    def exchange(at: Path) -> None:
+        store_tensors(at)
+        (at / "golden/000.npy").write_bytes(content)
+
+    stored = write_colours(tmp_path / "a", change=exchange)
+    with pytest.raises(ArtifactError, match=message):
+        check(stored, lambda batch: pytest.fail("the model ran"))
+
+
+def test_petabytes_are_refused_before_they_are_allocated(tmp_path: Path) -> None:
+    """Where the graph takes any size, the file's own is what a shape must fit."""
+
+    def exchange(at: Path) -> None:
+        store_tensors(at)
+        (at / "golden/000.npy").write_bytes(claiming("(1000000000, 100000000, 3)"))
+
+    stored = write_colours(tmp_path / "a", change=exchange)
+    any_size = replace(stored.manifest.input, shape=(-1, -1, -1, 3))
+    stored = replace(stored, manifest=replace(stored.manifest, input=any_size))
+    with pytest.raises(ArtifactError, match=r"doesn't take 1 bytes"):
+        check(stored, ColourSession().run)
 
 
 def test_the_tensor_digest_is_of_the_values_in_c_order() -> None:

@@ -54,6 +54,16 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no labels": (lambda it: it.update(labels=[]), "labels"),
     "labels as numbers": (lambda it: it.update(labels=[1]), "labels"),
     "too many labels": (lambda it: it.update(labels=["x"] * (MAX_LABELS + 1)), "labels"),
+    "an empty label": (lambda it: it["labels"].insert(1, ""), r"labels\[1\]: must be printable and not empty"),
+    "a label that colours the terminal": (
+        lambda it: it.update(labels=["\x1b[31mred"]),
+        r"labels\[0\]: must be printable",
+    ),
+    "a label of two lines": (lambda it: it.update(labels=["a", "b\nc"]), r"labels\[1\]: must be printable"),
+    "a label twice": (lambda it: it.update(labels=["a", "b", "a"]), "labels: must differ .'a' is there twice"),
+    "no letter as name": (lambda it: it.update(name=""), "name: must be printable and not empty"),
+    "a name that colours the terminal": (lambda it: it.update(name="\x1b]0;x\x07"), "name: must be printable"),
+    "a version of two lines": (lambda it: it.update(version="1\n2"), "version: must be printable"),
     "outputs as text": (lambda it: it.update(outputs="ab"), "outputs"),
     "outputs as a number": (lambda it: it.update(outputs=3), "outputs: must be a list"),
     "output with an unknown field": (lambda it: it["outputs"][0].update(scale=1), "scale"),
@@ -75,6 +85,10 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "licences as numbers": (lambda it: it.update(licences={"model": 3}), "licences must hold strings"),
     "precision of neither kind": (lambda it: it.update(precision="fp16"), "precision: must be one of fp32, int8"),
     "int8 that never shipped": (lambda it: it.update(precision="int8"), "precision: is int8, but"),
+    "fp32 that only some CPUs reproduce": (
+        lambda it: it["quantisation"].update(instruction_set="vnni"),
+        "quantisation.instruction_set: must be any where the precision is fp32",
+    ),
     "an unknown target": (lambda it: it.update(targets=["sparc"]), "targets.0.: must be one of x86_64_avx2"),
     "a variant elsewhere": (
         lambda it: it.update(variants=[{"path": "model.onnx", "target": "arm64"}]),

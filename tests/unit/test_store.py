@@ -13,7 +13,7 @@ import pytest
 
 from eaves.artifact import Artifact, FileEntry, open_artifact, write_artifact
 from eaves.artifact.store import LABELS, MANIFEST, MAX_MANIFEST_BYTES, MODEL, discard, file_digest, file_entries
-from eaves.artifact.tree import MAX_FILES, MAX_GOLDEN_FILES
+from eaves.artifact.tree import MAX_FILES, MAX_GOLDEN_FILES, check_content
 from eaves.errors import ArtifactError
 from tests.fakes.artifact import build_manifest, fill, write_colours
 
@@ -117,11 +117,20 @@ def test_what_lies_there_unlisted_is_found_at_full(artifact: Artifact, name: str
     assert caught.value.hint == f"rm -r {artifact.path / name}"
 
 
-def test_a_hard_link_is_found_at_full(artifact: Artifact, tmp_path: Path) -> None:
-    os.link(artifact.model_path, tmp_path / "another name")
+@pytest.mark.parametrize("name", [MODEL, LABELS, MANIFEST])
+def test_a_hard_link_is_found_at_full(artifact: Artifact, tmp_path: Path, name: str) -> None:
+    os.link(artifact.path / name, tmp_path / "another name")
     open_artifact(artifact.path)
-    with pytest.raises(ArtifactError, match=r"model.onnx is a hard link"):
+    with pytest.raises(ArtifactError, match=f"{name} is a hard link"):
         open_artifact(artifact.path, level="full")
+
+
+def test_labels_that_can_not_be_read_any_more_are_the_artifacts_fault(artifact: Artifact) -> None:
+    """They went after their list was made, so that checking the listed files doesn't find it."""
+    files = {name: entry for name, entry in artifact.manifest.files.items() if name != LABELS}
+    (artifact.path / LABELS).unlink()
+    with pytest.raises(ArtifactError, match=r"labels.txt can't be read"):
+        check_content(artifact.path, replace(artifact.manifest, files=files))
 
 
 @pytest.mark.parametrize("content", ["blue\nred\ngreen\n", "blue\ngreen\nred", "blue\r\ngreen\r\nred\r\n", ""])
@@ -143,6 +152,7 @@ FOREIGN = [
     ),
     *("MODEL.ONNX", "model.onnx.data", "variants/sparc/model.onnx", "variants/arm64/evil.so", "variants/model.onnx"),
     *("__init__.py", "sitecustomize.py", "handler/__init__.py", "handler.pyc", "manifest.json"),
+    "calibration.json",
 ]
 
 
@@ -161,7 +171,7 @@ def test_a_file_that_is_no_part_of_an_artifact_is_refused_though_listed(artifact
 
 
 KNOWN = [
-    *("handler.py", "calibration.json", "weights/x.bin", "golden/000.npy", "LICENSE", "LICENSE.model.txt"),
+    *("handler.py", "weights/x.bin", "golden/000.npy", "LICENSE", "LICENSE.model.txt"),
     *("variants/x86_64_avx512/model.onnx", "variants/x86_64_avx512/backbone.bin"),
 ]
 
