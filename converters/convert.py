@@ -134,7 +134,7 @@ class _Conversion:
         write_goldens(self.staging, goldens, samples, expected)
         manifest = self._describe(read_signature(prepared), choice, parity, variants, opset)
         staged = Artifact(path=self.staging, manifest=manifest, digest=manifest.digest())
-        check(staged, open_session(staged).run)
+        check(staged, open_session(staged).attempt)
         timings = measure(self.fp32, staged, paths[0]) if page else None
         artifact = write_artifact(self.staging, self.output, manifest)
         if timings is not None:

@@ -123,12 +123,17 @@ def open_session(
     Args:
         artifact: Opened artifact.
         threads: As in `Session`.
-        detect: Tells this machine's CPU; asked only when there are variants to choose from.
+        detect: Tells this machine's CPU; asked only when there are variants to choose from, or demands on it.
         portable: Whether to open the portable graph even so.
 
     Raises:
-        ArtifactError: When graph and manifest disagree.
+        ArtifactError: When graph and manifest disagree, or this CPU would answer otherwise.
     """
+    if artifact.manifest.quantisation.instruction_set == "vnni" and detect().overflows:
+        raise ArtifactError(
+            f"{artifact.path} is int8 for CPUs with int8 dot products; on this one its sums would overflow",
+            hint="use precision fp32 here, or convert without convert.targets",
+        )
     session = _open(artifact, threads, None if portable else pick_variant(artifact.manifest.variants, detect))
     session.check(artifact.manifest)
     return session

@@ -76,6 +76,14 @@ class Cpu:
         """Whether int8 dot products don't saturate here."""
         return any(target.vnni and self.runs(name) for name, target in TARGETS.items())
 
+    @property
+    def overflows(self) -> bool:
+        """Whether sums of 8-bit weights overflow: x86 with AVX2 and no VNNI adds products up in 16 bits.
+
+        Seen with emulated CPUs: older x86 and ARM without dot products are slower, and right.
+        """
+        return "avx2" in self.flags and not self.vnni
+
 
 def detect_cpu(path: Path = CPUINFO) -> Cpu:
     """The first CPU's flags; none when the file can't be read, which only means the portable graph."""

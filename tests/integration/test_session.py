@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from eaves.artifact import TARGETS, Artifact, Cpu, TensorSpec, Variant, check
+from eaves.artifact import TARGETS, Artifact, Cpu, Quantisation, TensorSpec, Variant, check
 from eaves.artifact.store import MODEL
 from eaves.errors import ArtifactError
 from functions.session import Session, open_session, pick_variant
@@ -149,6 +149,20 @@ def test_the_portable_graph_opens_where_a_variant_fits(tmp_path: Path) -> None:
     artifact = with_variants(tmp_path / "a", ["x86_64_avx2"])
     opened = open_session(artifact, detect=lambda: AVX2, portable=True)
     assert opened.run(IMAGE)[0][0, 0] == pytest.approx(8.0, rel=1e-5)
+
+
+ARM = Cpu(flags=frozenset({"asimd"}))
+
+
+@pytest.mark.parametrize("here", [AVX2, AVX512])
+def test_int8_whose_sums_would_overflow_here_is_refused_before_it_answers(tmp_path: Path, here: Cpu) -> None:
+    found = Quantisation(asked="int8", shipped=True, instruction_set="vnni")
+    made = write_graph_artifact(tmp_path / "a", precision="int8", quantisation=found, optimise_on_open=False)
+    with pytest.raises(ArtifactError, match="int8 dot products") as caught:
+        open_session(made, detect=lambda: here)
+    assert "precision fp32" in (caught.value.hint or "")
+    for fine in (VNNI, ARM, Cpu()):
+        assert open_session(made, detect=partial(Cpu, flags=fine.flags)).run(IMAGE)[0].shape == (1, 3)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a graph", b"\x08\x08" * 1000])
