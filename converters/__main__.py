@@ -1,8 +1,9 @@
-"""`python -m converters`: convert one run, the command of a conversion Job."""
+"""`python -m converters`: convert one model, the command of a conversion Job."""
 
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,22 @@ from eaves.options import build_settings, report_errors, settings_options
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "--output", type=click.Path(path_type=Path), required=True, help="The artifact's directory; must not exist."
 )
+@click.option("--declare", type=click.Path(path_type=Path), help="What describes a model that is no run; model.yaml.")
 @settings_options(ConvertSettings, section="convert.")
-def main(run: Path, output: Path, **options: Any) -> None:
-    """Convert a training run into an artifact, and prove that it answers the same."""
+def main(model: Path, output: Path, declare: Path | None, **options: Any) -> None:
+    """Convert a run, SavedModel, .keras or .onnx file into an artifact, and prove that it answers the same."""
     from converters.convert import convert
+    from trainer.progress import build_progress
 
     settings = build_settings(ConvertSettings, options, section="convert.")
     logs.configure()
     log = logging.getLogger("converters")
-    artifact = convert(run, output, settings, on_step=log.info)
+    artifact = convert(model, output, settings, declaration=declare, progress=build_progress(sys.stderr), page=True)
+    log.info("%s", artifact.manifest.quantisation.reason)
     log.info("artifact %s, sha256 %s", output, artifact.digest)
 
 

@@ -1,54 +1,119 @@
-"""SavedModel > ONNX by tf2onnx, in a fresh child process."""
+"""Any source > an ONNX file with the interface of every artifact."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from eaves.errors import ConversionError
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from converters.adapter import adapt
+from converters.child import Limits, run_child
+from converters.foreign import load_foreign, opset_of
+from converters.settings import ConvertSettings
+from eaves.errors import ArtifactError, ConversionError
+
+if TYPE_CHECKING:
+    from converters.source import Source
+    from functions.session import Session
 
 
-def export_saved_model(saved_model: Path, output: Path, *, opset: int, timeout_s: float) -> str:
-    """Convert a SavedModel's `serving_default` signature.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What an export says of itself.
 
-    A child process, because tf2onnx names nodes and dimensions from process-wide counters (a second conversion in one
-    process gives other bytes), because TensorFlow's memory goes with it, and because a crash there must not be one
-    here.
+    Attributes:
+        warnings: Of Python, of tf2onnx and our own, each once.
+        opset: Operator set of the file.
+        peak_bytes: Most memory of the child process that converted; 0 when there was none.
+        low_memory: Whether the weights stayed out of the graph; a warning says why not.
+    """
+
+    warnings: tuple[str, ...]
+    opset: int
+    peak_bytes: int = 0
+    low_memory: bool = True
+
+
+def export(source: Source, output: Path, settings: ConvertSettings) -> Exported:
+    """Write the source as ONNX: `image` uint8 (batch, H, W, 3) RGB > `logits`, `probabilities` (batch, labels) float32.
+
+    TensorFlow runs in a child process: tf2onnx names nodes and dimensions from process-wide counters, so a second
+    conversion in one process gives other bytes; its memory goes with it; and a crash there must not be one here.
 
     Args:
-        saved_model: The SavedModel directory; read by path, never through Keras.
-        output: ONNX file to write.
-        opset: ONNX operator set.
-        timeout_s: Longest run, seconds.
-
-    Returns:
-        What tf2onnx wrote to stderr: its warnings.
+        source: What to convert.
+        output: ONNX file to write; large weights go to `NAME.data` beside it.
+        settings: Operator set and limits.
 
     Raises:
-        ConversionError: When it fails, with its last words.
+        ConversionError: When it fails, or when the model isn't as declared.
     """
-    command = [sys.executable, "-P", "-m", "tf2onnx.convert", "--tag", "serve", "--signature_def", "serving_default"]
-    command += ["--saved-model", str(saved_model), "--output", str(output), "--opset", str(opset)]
-    return run_child(command, what="tf2onnx", timeout_s=timeout_s)
+    if source.route == "onnx":
+        model, warnings = load_foreign(source.model, opset=settings.opset)
+        adapt(model, source.interface, source.recipe, len(source.labels))
+        output.write_bytes(model.SerializeToString(deterministic=True))
+        exported = Exported(warnings=warnings, opset=opset_of(model))
+    else:
+        exported = _export_tensorflow(source, output, settings)
+    if source.route != "run":
+        _try_batch(output, source)
+    return exported
 
 
-def run_child(command: list[str], *, what: str, timeout_s: float) -> str:
-    """Run a child process to its end and return its stderr.
-
-    Raises:
-        ConversionError: When it exits non-zero, is killed or takes too long.
-    """
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise ConversionError(f"{what} took longer than {timeout_s:.0f} s", hint="raise convert.timeout_s") from error
-    if done.returncode == 0:
-        return done.stderr
-    last = "\n".join(line for line in done.stderr.strip().splitlines()[-8:])
-    if done.returncode < 0:
-        raise ConversionError(
-            f"{what} was killed by signal {-done.returncode}; its last words:\n{last}",
-            hint="when it is signal 9, this machine ran out of memory: convert on a larger one",
+def _export_tensorflow(source: Source, output: Path, settings: ConvertSettings) -> Exported:
+    with TemporaryDirectory() as folder:
+        said = run_child(
+            "converters.exporter",
+            {**source.job(), "opset": settings.opset, "output": str(output.absolute())},
+            Path(folder) / "facts.json",
+            what="tf2onnx",
+            limits=Limits(timeout_s=settings.timeout_s, memory_limit_mb=settings.memory_limit_mb),
         )
-    raise ConversionError(f"{what} failed with exit code {done.returncode}; its last words:\n{last}")
+    if source.route != "run":
+        model = onnx.load(str(output), load_external_data=False)
+        adapt(model, source.interface, source.recipe, len(source.labels))
+        output.write_bytes(model.SerializeToString(deterministic=True))
+    return Exported(
+        warnings=tuple(said["warnings"]),
+        opset=settings.opset,
+        peak_bytes=said["peak_bytes"],
+        low_memory=said["low_memory"],
+    )
+
+
+def _try_batch(model: Path, source: Source) -> None:
+    """Two images at once answer as they do alone; a model saved for one image often can't.
+
+    Raises:
+        ConversionError: When they don't.
+    """
+    from functions.session import Session
+
+    shape = (2, source.recipe.height, source.recipe.width, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    try:
+        session = Session(model)
+    except ArtifactError as error:
+        raise ConversionError(error.message) from error
+    alone = _run(session, images[:1], "an image of the declared size", "correct `height`, `width` or `layout`")
+    if alone.shape != (1, len(source.labels)):
+        raise ConversionError(
+            f"the model gives {alone.shape[-1]} numbers for an image; {len(source.labels)} labels are declared",
+            hint="declare as many labels as it has classes",
+        )
+    again = "export it again with a dynamic batch dimension (PyTorch: `dynamic_axes` or `dynamic_shapes`)"
+    both = _run(session, images, "two images at once: its batch size is fixed in the graph", again)
+    if both.shape[0] != 2 or not np.allclose(both[:1], alone, rtol=1e-3, atol=1e-3):
+        raise ConversionError("the model answers two images at once differently from one alone", hint=again)
+
+
+def _run(session: Session, batch: npt.NDArray[np.uint8], given: str, hint: str) -> npt.NDArray[np.float32]:
+    try:
+        return session.run(batch)[0]
+    except Exception as error:  # onnxruntime raises its own kinds, which share no public root
+        raise ConversionError(f"the model can't take {given}: {str(error)[:300]}", hint=hint) from error

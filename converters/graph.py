@@ -1,4 +1,4 @@
-"""The exported graph made ready: stable names, and its weights in files split where training froze them."""
+"""Graphs made ready to be written: names that depend on nothing but the model, weights split where training froze."""
 
 from __future__ import annotations
 
@@ -13,96 +13,141 @@ from onnx.external_data_helper import set_external_data
 from eaves.artifact import TensorSpec
 from eaves.errors import ConversionError
 
-BACKBONE = "weights/backbone.bin"
-HEAD = "weights/head.bin"
+WEIGHTS = "weights"
+BACKBONE, HEAD = "backbone.bin", "head.bin"
 INLINE_BYTES = 1024
 """Smaller tensors (shapes, axes, scalars) stay in the graph: optimisers read them. A split head's weights never do."""
 ALIGN_BYTES = 4096
 """Offsets on page boundaries let onnxruntime map large tensors instead of copying them.
 
 Source: onnx/docs/ExternalData.md."""
+OUTPUTS = ("logits", "probabilities")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Graph:
-    """What the manifest says of a written graph."""
+class Signature:
+    """What the manifest says of a graph."""
 
     input: TensorSpec
     outputs: tuple[TensorSpec, ...]
 
 
-def write_graph(exported: Path, model: Path, *, split: bool) -> Graph:
-    """Rename what a counter named, move the weights out, write the graph.
-
-    Args:
-        exported: What tf2onnx wrote.
-        model: `model.onnx` to write; weights go to `weights/` beside it.
-        split: Two files, frozen backbone and trained head, or all in the backbone's.
+def read_signature(model: onnx.ModelProto) -> Signature:
+    """A graph's input and outputs.
 
     Raises:
-        ConversionError: When the graph isn't a classifier's.
+        ConversionError: When it isn't a classifier's.
     """
-    try:
-        proto = onnx.load(str(exported))
-    except Exception as error:  # protobuf raises its own kinds, and the file may be gone
-        raise ConversionError(f"what tf2onnx wrote can't be read: {error}") from error
-    graph = proto.graph
-    graph.name = "eaves"
-    proto.doc_string = graph.doc_string = ""
-    _name_batch(graph)
-    _name_weights(graph)
-    input_spec, outputs = _interface(graph)
-    if split and not any(is_head(tensor.name) for tensor in graph.initializer):
-        raise ConversionError("the run's backbone is frozen, but the graph has no weights of a layer named head")
-    _move_weights(graph, model.parent, split=split)
-    model.write_bytes(proto.SerializeToString(deterministic=True))
-    onnx.checker.check_model(str(model))
-    return Graph(input=input_spec, outputs=outputs)
+    inputs = [_spec(value) for value in model.graph.input]
+    outputs = tuple(sorted((_spec(value) for value in model.graph.output), key=lambda spec: spec.name))
+    if [spec.name for spec in inputs] != ["image"] or tuple(spec.name for spec in outputs) != OUTPUTS:
+        found = f"inputs {[spec.name for spec in inputs]}, outputs {[spec.name for spec in outputs]}"
+        raise ConversionError(f"the graph must take `image` and give `logits` and `probabilities`; it has {found}")
+    return Signature(input=inputs[0], outputs=outputs)
 
 
 def is_head(name: str) -> bool:
-    """Whether a tensor belongs to the trained head: its name holds the Keras layer's."""
+    """Whether a node or tensor belongs to the trained head: its name holds the Keras layer's."""
     return any(part == "head" or part.startswith("head_") for part in name.split("/"))
+
+
+def canonicalise(model: onnx.ModelProto) -> None:
+    """Order and name everything by what the graph computes, so that equal models are equal bytes.
+
+    Nodes are put in the order in which the outputs need them and called `conv_017` after it, weights `backbone/0017` or
+    `head/0017`: tf2onnx names by counters and merges equal constants under any one name, and neither it nor onnxruntime
+    promises an order.
+    """
+    graph = model.graph
+    graph.name, graph.doc_string, model.doc_string = "eaves", "", ""
+    model.producer_name, model.producer_version = "eaves", ""
+    del graph.value_info[:], model.metadata_props[:]
+    used = {node.domain for node in graph.node}
+    domains = sorted((entry for entry in model.opset_import if entry.domain in used), key=lambda entry: entry.domain)
+    domains = [onnx.OperatorSetIdProto.FromString(entry.SerializeToString()) for entry in domains]
+    del model.opset_import[:]
+    model.opset_import.extend(domains)
+    _name_batch(graph)
+    nodes = _in_order(graph)
+    _rename(graph, nodes)
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _name_batch(graph: onnx.GraphProto) -> None:
     """The batch dimension is called `unk__NNN` after a process-wide counter; give every unnamed one a stable name."""
-    names: dict[str, str] = {}
-    for value in [*graph.input, *graph.output, *graph.value_info]:
+    for value in (*graph.input, *graph.output):
         for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-            if dim.dim_param:
-                fresh = "batch" if axis == 0 else f"dim_{len(names)}"
-                dim.dim_param = names.setdefault(dim.dim_param, fresh)
+            if axis == 0 or dim.dim_param:
+                dim.ClearField("dim_value")
+                dim.dim_param = "batch" if axis == 0 else f"dim_{axis}"
 
 
-def _name_weights(graph: onnx.GraphProto) -> None:
-    """Name and order initializers by where they are first used.
+def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Copies of the nodes that the outputs need, each after those it needs, inputs first to last."""
+    makers = {name: index for index, node in enumerate(graph.node) for name in node.output}
+    ordered: list[int] = []
+    seen: set[int] = set()
+    for output in sorted(value.name for value in graph.output):
+        stack = [(makers[output], False)] if output in makers else []
+        while stack:
+            index, ready = stack.pop()
+            if ready:
+                ordered.append(index)
+            elif index not in seen:
+                seen.add(index)
+                stack.append((index, True))
+                needed = [makers[name] for name in reversed(graph.node[index].input) if name in makers]
+                stack += [(maker, False) for maker in needed]
+    return [onnx.NodeProto.FromString(graph.node[index].SerializeToString()) for index in ordered]
 
-    tf2onnx merges equal constants (zeros of two layers, say) and keeps the name of whichever comes first in a set of
-    objects: seen on MobileNet V3, another one at each conversion. Nodes and their order stay.
-    """
-    known = {tensor.name: tensor for tensor in graph.initializer}
-    names: dict[str, str] = {}
-    for node in graph.node:
-        for index, name in enumerate(node.input):
-            if name in known:
-                part = "head" if is_head(name) else "backbone"
-                node.input[index] = names.setdefault(name, f"{part}/{len(names):04d}")
-    used = [known[name] for name in names]
+
+def _rename(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    names = {value.name: value.name for value in (*graph.input, *graph.output)} | {"": ""}
+    used: list[TensorProto] = []
+    for number, node in enumerate(nodes):
+        head = any(is_head(name) for name in (node.name, *node.input) if name in weights or name == node.name)
+        for name in node.input:
+            if name in weights and name not in names:
+                names[name] = f"{'head' if is_head(name) else 'backbone'}/{len(used):04d}"
+                used.append(weights[name])
+        node.input[:] = [names.get(name, name) for name in node.input]
+        for place, name in enumerate(node.output):
+            names.setdefault(name, f"{'head/' if head else ''}t{number:04d}{f'_{place}' if place else ''}")
+        node.output[:] = [names[name] for name in node.output]
+        node.name = f"{'head/' if head else ''}{node.op_type.lower()}_{number:03d}"
+        node.ClearField("doc_string")
     for tensor in used:
         tensor.name = names[tensor.name]
-    ordered = [TensorProto.FromString(tensor.SerializeToString()) for tensor in used]
+        tensor.ClearField("doc_string")
+    kept = [TensorProto.FromString(tensor.SerializeToString()) for tensor in used]
     del graph.initializer[:]
-    graph.initializer.extend(ordered)
+    graph.initializer.extend(kept)
 
 
-def _interface(graph: onnx.GraphProto) -> tuple[TensorSpec, tuple[TensorSpec, ...]]:
-    inputs = [_spec(value) for value in graph.input]
-    outputs = tuple(sorted((_spec(value) for value in graph.output), key=lambda spec: spec.name))
-    if [spec.name for spec in inputs] != ["image"] or {spec.name for spec in outputs} != {"logits", "probabilities"}:
-        found = f"inputs {[spec.name for spec in inputs]}, outputs {[spec.name for spec in outputs]}"
-        raise ConversionError(f"the graph must take `image` and give `logits` and `probabilities`; it has {found}")
-    return inputs[0], outputs
+def write_graph(model: onnx.ModelProto, path: Path, *, split: bool, folder: str = WEIGHTS) -> None:
+    """Write a graph, its weights in files beside it.
+
+    Args:
+        model: Named by `canonicalise`; its large weights are gone afterwards.
+        path: `model.onnx` to write.
+        split: Two files, frozen backbone and trained head, or all in the backbone's.
+        folder: Where the weights go, from the graph; empty: beside it.
+
+    Raises:
+        ConversionError: When there is no head to split off.
+    """
+    graph = model.graph
+    if split and not any(is_head(tensor.name) for tensor in graph.initializer):
+        raise ConversionError("the run's backbone is frozen, but the graph has no weights of a layer named head")
+    moved = [tensor for tensor in graph.initializer if _is_large(tensor) or (split and _is_head_weight(tensor))]
+    (path.parent / folder).mkdir(parents=True, exist_ok=True)
+    prefix = f"{folder}/" if folder else ""
+    _write_part(moved, path.parent, prefix + BACKBONE, lambda name: not (split and is_head(name)))
+    if split:
+        _write_part(moved, path.parent, prefix + HEAD, is_head)
+    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
@@ -110,18 +155,6 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
     shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in tensor.shape.dim)
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
     return TensorSpec(name=value.name, dtype=dtype, shape=shape)
-
-
-def _move_weights(graph: onnx.GraphProto, folder: Path, *, split: bool) -> None:
-    """Large tensors leave the graph; with a split all weights of the head do, or another head is another graph."""
-    moved = sorted(
-        (tensor for tensor in graph.initializer if _is_large(tensor) or (split and _is_head_weight(tensor))),
-        key=lambda tensor: tensor.name,
-    )
-    (folder / "weights").mkdir(parents=True)
-    _write_part(moved, folder, BACKBONE, lambda name: not (split and is_head(name)))
-    if split:
-        _write_part(moved, folder, HEAD, is_head)
 
 
 def _is_large(tensor: TensorProto) -> bool:

@@ -1,30 +1,30 @@
-"""What TensorFlow answers: `python -P -m converters.oracle SAVED_MODEL RECIPE OUTPUT IMAGE...`.
+"""What the original answers, in a child process: the other half of the parity proof.
 
-A child process of the conversion, the other half of the parity proof. It goes from encoded bytes through the recipe
-and the SavedModel, one image at a time, and writes logits, probabilities and tensor digests to an .npz file.
+From encoded bytes through the recipe and the model as it came, one image at a time. TensorFlow answers for what it
+wrote (`python -P -m converters.oracle FACTS`), onnxruntime without optimisations for an ONNX file (`original`).
 """
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from converters.export import run_child
-from eaves.artifact.golden import tensor_digest
-from eaves.recipe import Recipe, parse_recipe
+from converters.child import Limits, answer, run_child
+
+if TYPE_CHECKING:
+    from converters.source import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """The training framework's answers.
+    """The original's answers.
 
     Attributes:
         logits: (N, labels) float32.
@@ -37,25 +37,21 @@ class Truth:
     tensor_sha256: tuple[str, ...]
 
 
-def ask_tensorflow(saved_model: Path, recipe: Recipe, images: Sequence[Path], *, timeout_s: float) -> Truth:
-    """Run the SavedModel over encoded images in a child process.
+def ask(source: Source, images: Sequence[Path], *, timeout_s: float, memory_limit_mb: int = 0) -> Truth:
+    """Run the original over encoded images.
 
     Raises:
-        ConversionError: When it fails.
+        ConversionError: When it fails, takes too long or too much memory.
     """
+    onnx = source.route == "onnx"
     with TemporaryDirectory() as folder:
         output = Path(folder) / "truth.npz"
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "converters.oracle",
-            str(saved_model),
-            json.dumps(recipe.to_dict()),
-            str(output),
-        ]
         run_child(
-            [*command, *map(str, images)], what="TensorFlow, answering for the parity proof,", timeout_s=timeout_s
+            "converters.original" if onnx else "converters.oracle",
+            {**source.job(), "images": [str(path.absolute()) for path in images], "output": str(output)},
+            Path(folder) / "facts.json",
+            what=f"{'onnxruntime' if onnx else 'TensorFlow'}, answering for the parity proof,",
+            limits=Limits(timeout_s=timeout_s, memory_limit_mb=memory_limit_mb),
         )
         with np.load(output, allow_pickle=False) as stored:
             return Truth(
@@ -65,28 +61,26 @@ def ask_tensorflow(saved_model: Path, recipe: Recipe, images: Sequence[Path], *,
             )
 
 
-def main(saved_model: str, recipe_json: str, output: str, *paths: str) -> None:
-    """The child's work."""
+def work(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The child's work.
+
+    Args:
+        job: As `witness.testify` takes it.
+    """
     import tensorflow as tf
 
-    recipe = parse_recipe(json.loads(recipe_json))
-    signature = tf.saved_model.load(saved_model).signatures["serving_default"]
-    (input_name,) = signature.structured_input_signature[1]
-    logits, probabilities, digests = [], [], []
-    for path in paths:
-        tensor = recipe.tensor(Path(path).read_bytes())
-        answer = signature(**{input_name: tf.constant(tensor[np.newaxis])})
-        logits.append(answer["logits"].numpy()[0])
-        probabilities.append(answer["probabilities"].numpy()[0])
-        digests.append(tensor_digest(tensor))
-    np.savez(
-        output,
-        logits=np.asarray(logits, dtype=np.float32),
-        probabilities=np.asarray(probabilities, dtype=np.float32),
-        tensor_sha256=np.asarray(digests),
-    )
+    from converters.framework import open_model
+    from converters.witness import testify
+
+    # Its answers are in the artifact, which must not depend on how many CPUs there are.
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+    opened = open_model(job)
+    testify(job, opened.dtype, opened.call)
+    return {}
 
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    main(*sys.argv[1:])
+    answer(work)

@@ -1,8 +1,9 @@
-"""The proof: what TensorFlow answered against what the serving session answers, from the same encoded bytes."""
+"""The proof: what the original answered against what the serving session answers, from the same encoded bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,50 +22,42 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 
 
-def prove(session: Session, recipe: Recipe, images: Sequence[Path], truth: Truth, *, tolerance: float) -> Parity:
-    """Compare on every image.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What a precision must hold.
 
-    Args:
-        session: The session that serves.
-        recipe: Bytes to tensor.
-        images: Encoded images.
-        truth: TensorFlow's answers to them.
-        tolerance: Largest absolute difference of a logit, and of a probability.
+    Attributes:
+        probabilities: Largest absolute difference of a probability.
+        logits: Largest absolute difference of a logit; None: any, as int8's are judged by what comes of them.
+        agreement: Smallest share of images with the same label.
+    """
+
+    probabilities: float
+    logits: float | None = None
+    agreement: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What a session gives to images.
+
+    Attributes:
+        logits: (N, labels) float32.
+        probabilities: (N, labels) float32.
+    """
+
+    logits: Floats
+    probabilities: Floats
+
+
+def answer(session: Session, recipe: Recipe, images: Sequence[Path], truth: Truth) -> Answers:
+    """Run a session over the images that the original was asked about.
 
     Raises:
-        ParityError: When tensors differ, or logits or probabilities by more than the tolerance, or a label; or when
-            there are no images.
+        ParityError: When there are none, or an input tensor isn't the original's.
     """
     if not images:
         raise ParityError("there are no images to prove parity on", hint="train with more images held out")
-    logits, probabilities = _answers(session, recipe, images, truth)
-    if logits.shape != truth.logits.shape:
-        raise ParityError(
-            f"the converted model differs from the trained one: {logits.shape[1]} outputs, not {truth.logits.shape[1]}"
-        )
-    scale = np.maximum(np.max(np.abs(truth.logits), axis=1, keepdims=True), 1e-6)
-    agreement = float(np.mean(np.argmax(logits, axis=1) == np.argmax(truth.logits, axis=1)))
-    worst, worst_probability = _worst(logits, truth.logits), _worst(probabilities, truth.probabilities)
-    if max(worst, worst_probability) > tolerance or agreement < 1.0:
-        raise ParityError(
-            f"the converted model differs from the trained one: logits by up to {worst:.2e}, probabilities by up to "
-            f"{worst_probability:.2e} (allowed {tolerance:.0e}), the same label on {agreement:.1%} of {len(images)} "
-            "images",
-            hint="convert with another convert.opset, or report the architecture",
-        )
-    return Parity(
-        images=len(images),
-        max_abs_error=worst,
-        max_abs_error_probabilities=worst_probability,
-        max_rel_error=float(np.max(np.abs(logits - truth.logits) / scale)),
-        top1_agreement=agreement,
-        tolerance=tolerance,
-        passed=True,
-    )
-
-
-def _answers(session: Session, recipe: Recipe, images: Sequence[Path], truth: Truth) -> tuple[Floats, Floats]:
-    """The session's logits and probabilities, once each input tensor is known to be TensorFlow's."""
     answers = []
     for path, expected in zip(images, truth.tensor_sha256, strict=True):
         tensor = recipe.tensor(path.read_bytes())
@@ -72,7 +65,64 @@ def _answers(session: Session, recipe: Recipe, images: Sequence[Path], truth: Tr
             raise ParityError(f"{path.name}: training and serving make different input tensors of the same image")
         logits, probabilities = session.run(tensor[np.newaxis])
         answers.append((logits[0], probabilities[0]))
-    return np.asarray([logits for logits, _ in answers]), np.asarray([probabilities for _, probabilities in answers])
+    return Answers(
+        logits=np.asarray([logits for logits, _ in answers]),
+        probabilities=np.asarray([probabilities for _, probabilities in answers]),
+    )
+
+
+def compare(answers: Answers, truth: Truth, demand: Demand) -> Parity:
+    """Hold a session's answers against the original's.
+
+    Returns:
+        parity: With the verdict.
+
+    Raises:
+        ParityError: When they have different numbers of outputs.
+    """
+    logits = answers.logits
+    if logits.shape != truth.logits.shape:
+        raise ParityError(
+            f"the converted model differs from the trained one: {logits.shape[1]} outputs, not {truth.logits.shape[1]}"
+        )
+    scale = np.maximum(np.max(np.abs(truth.logits), axis=1, keepdims=True), 1e-6)
+    agreement = float(np.mean(np.argmax(logits, axis=1) == np.argmax(truth.logits, axis=1)))
+    worst, worst_probability = _worst(logits, truth.logits), _worst(answers.probabilities, truth.probabilities)
+    close = worst_probability <= demand.probabilities and worst <= (np.inf if demand.logits is None else demand.logits)
+    return Parity(
+        images=len(logits),
+        max_abs_error=worst,
+        max_abs_error_probabilities=worst_probability,
+        max_rel_error=_worst(logits / scale, truth.logits / scale),
+        top1_agreement=agreement,
+        tolerance=demand.probabilities if demand.logits is None else demand.logits,
+        min_agreement=demand.agreement,
+        passed=bool(close and np.isfinite(worst) and agreement >= demand.agreement),
+    )
+
+
+def prove(session: Session, recipe: Recipe, images: Sequence[Path], truth: Truth, demand: Demand) -> Parity:
+    """Compare on every image.
+
+    Args:
+        session: The session that serves.
+        recipe: Bytes to tensor.
+        images: Encoded images.
+        truth: The original's answers to them.
+        demand: What must hold.
+
+    Raises:
+        ParityError: When tensors differ, or what is demanded doesn't hold; or when there are no images.
+    """
+    parity = compare(answer(session, recipe, images, truth), truth, demand)
+    if not parity.passed:
+        raise ParityError(
+            f"the converted model differs from the trained one: logits by up to {parity.max_abs_error:.2e}, "
+            f"probabilities by up to {parity.max_abs_error_probabilities:.2e} (allowed {parity.tolerance:.0e}), the "
+            f"same label on {parity.top1_agreement:.1%} of {parity.images} images",
+            hint="convert with another convert.opset, or report the architecture",
+        )
+    return parity
 
 
 def _worst(found: Floats, expected: Floats) -> float:

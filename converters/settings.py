@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from eaves.artifact.targets import TARGETS
 from eaves.config import setting
 
 OPSET = 17
@@ -14,16 +15,53 @@ only."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertSettings:
-    """How a run becomes an artifact."""
+    """How a run, or a model that others made, becomes an artifact."""
 
+    precision: str = setting(
+        "auto",
+        "`auto`: int8 where it holds, else fp32; `int8`: the same, but fails where it doesn't hold; `fp32`: don't try.",
+        choices=("auto", "fp32", "int8"),
+    )
+    max_accuracy_drop: float = setting(
+        1.0, "Points of accuracy (of 100) that int8 may lose on held-out images.", minimum=0, maximum=100
+    )
+    data: str = setting(
+        "",
+        "Labelled images that int8 is fitted to and judged on, as `data.path`; empty: those that the run was trained "
+        "on, or a declaration's samples.",
+    )
+    calibration_images: int = setting(
+        100, "Training images that int8's ranges are measured on; more cost time and change little.", minimum=1
+    )
+    targets: tuple[str, ...] = setting(
+        (),
+        "CPUs that it will run on; none: any. When all of them have int8 dot products (the `vnni` ones and arm64), "
+        "int8 weights get 8 bits instead of 7; an fp32 artifact gets a graph laid out for each that is like this one.",
+        choices=tuple(TARGETS),
+    )
+    previous: str = setting(
+        "",
+        "Artifact to build on: its golden images are used again while they fit, and the int8 backbone while the "
+        "backbone is the same, so that an update ships only a head; empty: those beside the new one.",
+    )
     opset: int = setting(OPSET, "ONNX operator set of the graph; see docs/02-conversion.md.", minimum=13, maximum=18)
     tolerance: float = setting(
         1e-3,
-        "Largest difference of a logit or a probability between TensorFlow and onnxruntime; 1e-5 is usual for float32.",
+        "Largest difference of a logit or a probability between training and fp32; 1e-5 is usual.",
         minimum=0,
         maximum=1,
+    )
+    tolerance_int8: float = setting(
+        0.3, "Largest difference of a probability between training and int8.", minimum=0, maximum=1
+    )
+    agreement_int8: float = setting(
+        0.85, "Smallest share of the samples on which int8 names training's label.", minimum=0, maximum=1
     )
     golden: int = setting(
         10, "Golden images that travel with the model: one a class, up to this many.", minimum=1, maximum=100
     )
-    timeout_s: float = setting(900.0, "Seconds that tf2onnx may take.", minimum=10, maximum=86400)
+    licence: str = setting("", "SPDX expression of the model's licence, for the manifest.")
+    timeout_s: float = setting(900.0, "Seconds that a child process may take.", minimum=10, maximum=86400)
+    memory_limit_mb: int = setting(
+        0, "Resident memory a child process may reach, MB; 0 for any. Inception V3 takes about 1,000.", minimum=0
+    )

@@ -8,6 +8,7 @@ from dataclasses import MISSING
 
 import click
 
+from converters.declaration import Declaration
 from eaves import errors
 from eaves.cli import COMMANDS
 from eaves.cli.project import Project
@@ -26,6 +27,7 @@ def build_reference() -> str:
     parts += ["### Each of `sources`\n", *_settings(SourceSpec, env=False)]
     parts += ["## A function's process (`python -P -m functions`)\n", *_settings(FunctionSettings)]
     parts += ["## An agent's process (`python -P -m eaves.sources`)\n", *_settings(AgentSettings)]
+    parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]
     parts += ["## Errors and exit codes\n", *_errors()]
     return "\n".join(parts) + "\n"
 
@@ -55,7 +57,8 @@ def _settings(cls: type, *, env: bool = True) -> Iterator[str]:
     yield f"| setting | {'environment | ' if env else ''}default | what it is |"
     yield f"|---|{'---|' if env else ''}---|---|"
     for leaf in iter_leaves(cls):
-        default = "required" if leaf.default is MISSING else f"`{leaf.default!s}`" if str(leaf.default) else ""
+        given = "" if leaf.default == () else str(leaf.default)
+        default = "required" if leaf.default is MISSING else f"`{given}`" if given else ""
         choices = f" One of {', '.join(f'`{choice}`' for choice in leaf.choices)}." if leaf.choices else ""
         yield f"| `{leaf.path}` | {f'`{leaf.env}` | ' if env else ''}{default} | {leaf.doc}{choices} |"
     yield ""

@@ -149,8 +149,8 @@ def build(cls: type[T], *layers: Layer) -> T:
 
 
 def is_scalar(hint: Any) -> bool:
-    """Whether one string can carry the whole value (a flag or an environment variable)."""
-    return hint in (str, int, float, bool, Path) or (
+    """Whether one string can carry the whole value (a flag or an environment variable); a list has commas in it."""
+    return hint in (str, int, float, bool, Path, tuple[str, ...]) or (
         typing.get_origin(hint) in (Union, types.UnionType)
         and all(a in (str, int, float, bool, Path, type(None)) for a in typing.get_args(hint))
     )

@@ -15,6 +15,7 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
     ├── ArtifactError              exit 65  HTTP 503   an artifact that is damaged or that this code can't serve
     │   ├── GoldenError                                a model that doesn't reproduce its recorded outputs
     │   └── LoadingError                               a model that isn't loaded yet
+    ├── HandlerError               exit 70  HTTP 500   an artifact's handler.py that fails
     ├── ConversionError            exit 70  HTTP 500   a model that could not be converted
     │   └── ParityError                                ... or that answers differently once converted
     ├── SpoolError                 exit 74  HTTP 503   the durable queue can't be read or written
@@ -133,6 +134,12 @@ class GoldenError(ArtifactError):
 
 class LoadingError(ArtifactError):
     """A model that isn't loaded yet; asking again later helps."""
+
+
+class HandlerError(EavesError):
+    """An artifact's handler.py that can't be loaded, fails or returns what the graph doesn't take."""
+
+    exit_code = 70
 
 
 class ConversionError(EavesError):

@@ -32,7 +32,8 @@ def settings_options(cls: type, *, section: str = "") -> Callable[[Command], Com
             path = leaf.path.removeprefix(section)
             flag = "--" + path.replace(".", "-").replace("_", "-")
             names = f"{flag}/--no-{flag[2:]}" if leaf.type is bool else flag
-            kind: Any = click.Choice(leaf.choices) if leaf.choices else None if leaf.type is bool else str
+            one_of = leaf.choices and leaf.type is str
+            kind: Any = click.Choice(leaf.choices) if one_of else None if leaf.type is bool else str
             text = f"{leaf.doc} [{leaf.env}]"
             option = click.option(names, parameter_name(path), default=None, type=kind, help=text, metavar=None)
             command = option(command)

@@ -22,6 +22,7 @@ from eaves.errors import ArtifactError
 
 Tensor = npt.NDArray[Any]
 VERSION = 1
+MAX_SIDE = 4096
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -131,8 +132,8 @@ def parse_recipe(values: Mapping[str, Any]) -> Recipe:
             and recipe.resize in ("stretch", "crop", "pad")
             and recipe.filter in _FILTERS
             and recipe.dtype in ("uint8", "float32")
-            and 1 <= recipe.height <= 4096
-            and 1 <= recipe.width <= 4096
+            and 1 <= recipe.height <= MAX_SIDE
+            and 1 <= recipe.width <= MAX_SIDE
             and math.isfinite(recipe.multiply)
             and math.isfinite(recipe.add)
         )

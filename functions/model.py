@@ -70,6 +70,7 @@ class Model:
         # Imported here: numpy and onnxruntime load in this thread while the main one imports Flask.
         from eaves.artifact import check, load_golden, open_artifact
         from functions.classifier import Classifier
+        from functions.handler import load_handler
         from functions.session import open_session
 
         artifact = open_artifact(self._settings.artifact)
@@ -79,7 +80,9 @@ class Model:
                 hint="deploy it again, or put back what was deployed",
             )
         session = open_session(artifact)
+        handler = load_handler(artifact)
         if self._settings.self_test != "none":
             cases = load_golden(artifact)
-            check(artifact, session.logits, cases[:1] if self._settings.self_test == "first" else cases)
-        return Classifier(artifact, session, top_k=self._settings.top_k)
+            chosen = cases[:1] if self._settings.self_test == "first" else cases
+            check(artifact, session.attempt, chosen, prepare=handler.preprocess if handler else None)
+        return Classifier(artifact, session, top_k=self._settings.top_k, handler=handler)

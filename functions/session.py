@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from eaves.artifact import Artifact
+from eaves.artifact import Artifact, Manifest, Variant
+from eaves.artifact.targets import TARGETS, Cpu, detect_cpu
 from eaves.errors import ArtifactError
 
 Floats = npt.NDArray[np.float32]
+OUTPUTS = ("logits", "probabilities")
 
 
 class Session:
@@ -21,23 +24,68 @@ class Session:
     Args:
         model: The ONNX file.
         threads: Threads within one run. Set explicitly: onnxruntime's default counts the machine's CPUs, not the quota.
+        optimise: Whether onnxruntime optimises the graph on opening; False for one that conversion has optimised.
 
     Raises:
-        ArtifactError: When onnxruntime refuses the file.
+        ArtifactError: When onnxruntime refuses the file, or the graph is no classifier of one input.
     """
 
-    def __init__(self, model: Path, *, threads: int = 1) -> None:
+    # Two options are never set. session.use_ort_model_bytes_for_initializers crashed or answered wrong from Python;
+    # session.disable_prepacking doubles int8's time. No library of custom operators is ever registered either: a
+    # graph that needs one is refused, since such a library is foreign code.
+    def __init__(self, model: Path, *, threads: int = 1, optimise: bool = True) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        levels = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
         try:
             self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own kinds, which share no public root
             raise ArtifactError(
-                f"onnxruntime can't load {model}: {str(error)[:300]}", hint="convert the run again"
+                f"onnxruntime can't load {model}: {str(error)[:300]}",
+                hint="convert the run again; a graph may use operators that onnxruntime itself brings, and weights in "
+                "its own folder, nothing else",
             ) from error
-        self._input = self._session.get_inputs()[0].name
+        inputs = self._session.get_inputs()
+        outputs = {value.name: value for value in self._session.get_outputs()}
+        fits = all(name in outputs and _is_table(outputs[name]) for name in OUTPUTS)
+        if len(inputs) != 1 or not fits:
+            raise ArtifactError(
+                f"{model}: a classifier has one input and the outputs logits and probabilities, float32 of rank 2; "
+                f"it has the inputs {_told(inputs)} and the outputs {_told(outputs.values())}",
+                hint="convert the run again",
+            )
+        self._model = model
+        self._input = inputs[0].name
+
+    def check(self, manifest: Manifest) -> None:
+        """Hold the graph against what the manifest says of it.
+
+        Raises:
+            ArtifactError: When they disagree: requests would fail, or be answered with another label.
+        """
+        (given,) = self._session.get_inputs()
+        want = manifest.input
+        if _dtype(given) != want.dtype or not _same_shape(given.shape, want.shape):
+            raise ArtifactError(
+                f"{self._model}: the input is {_told([given])}, the manifest says {want.dtype} {list(want.shape)}",
+                hint="convert the run again",
+            )
+        names = sorted(output.name for output in manifest.outputs)
+        if not set(OUTPUTS) <= set(names):
+            raise ArtifactError(
+                f"{self._model}: a classifier has the outputs logits and probabilities; manifest: {names!s:.200}",
+                hint="convert the run again",
+            )
+        width = len(manifest.labels)
+        for value in self._session.get_outputs():
+            if value.name in OUTPUTS and not _same_shape(value.shape, (-1, width)):
+                raise ArtifactError(
+                    f"{self._model}: the output is {_told([value])}, the manifest has {width} labels",
+                    hint="convert the run again",
+                )
 
     def run(self, batch: npt.NDArray[Any]) -> tuple[Floats, Floats]:
         """Run the model.
@@ -49,23 +97,80 @@ class Session:
             logits: (N, labels) float32.
             probabilities: (N, labels) float32, each row sums to 1.
         """
-        logits, probabilities = self._session.run(["logits", "probabilities"], {self._input: batch})
+        logits, probabilities = self._session.run(OUTPUTS, {self._input: batch})
         return logits, probabilities
 
-    def logits(self, batch: npt.NDArray[Any]) -> Floats:
-        """Only the logits, (N, labels) float32: what parity and golden checks compare."""
-        return self.run(batch)[0]
+    def attempt(self, batch: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+        """As `run`, where the graph isn't proven yet: what fails is the artifact's fault. Of a proven one it is ours.
+
+        Raises:
+            ArtifactError: When onnxruntime can't run the graph on this batch.
+        """
+        try:
+            return self.run(batch)
+        except Exception as error:  # onnxruntime raises its own kinds, which share no public root
+            raise ArtifactError(
+                f"onnxruntime can't run {self._model} on {batch.dtype} {batch.shape}: {str(error)[:300]}",
+                hint="convert the run again",
+            ) from error
 
 
-def open_session(artifact: Artifact, *, threads: int = 1) -> Session:
-    """The session of an artifact, with the outputs checked against its manifest.
+def open_session(
+    artifact: Artifact, *, threads: int = 1, detect: Callable[[], Cpu] = detect_cpu, portable: bool = False
+) -> Session:
+    """The session of an artifact: of the variant for this CPU where there is one, else of the portable graph.
+
+    Args:
+        artifact: Opened artifact.
+        threads: As in `Session`.
+        detect: Tells this machine's CPU; asked only when there are variants to choose from, or demands on it.
+        portable: Whether to open the portable graph even so.
 
     Raises:
-        ArtifactError: When graph and manifest disagree.
+        ArtifactError: When graph and manifest disagree, or this CPU would answer otherwise.
     """
-    names = {output.name for output in artifact.manifest.outputs}
-    if not {"logits", "probabilities"} <= names:
+    if artifact.manifest.quantisation.instruction_set == "vnni" and detect().overflows:
         raise ArtifactError(
-            f"{artifact.path}: a classifier needs the outputs logits and probabilities, it has {sorted(names)}"
+            f"{artifact.path} is int8 for CPUs with int8 dot products; on this one its sums would overflow",
+            hint="use precision fp32 here, or convert without convert.targets",
         )
-    return Session(artifact.model_path, threads=threads)
+    session = _open(artifact, threads, None if portable else pick_variant(artifact.manifest.variants, detect))
+    session.check(artifact.manifest)
+    return session
+
+
+def _open(artifact: Artifact, threads: int, variant: Variant | None) -> Session:
+    if variant is not None:
+        return Session(artifact.path / variant.path, threads=threads, optimise=False)
+    return Session(artifact.model_path, threads=threads, optimise=artifact.manifest.optimise_on_open)
+
+
+def pick_variant(variants: Sequence[Variant], detect: Callable[[], Cpu] = detect_cpu) -> Variant | None:
+    """The variant made for this CPU's block layout whose every instruction it has; the most demanding of several."""
+    if not variants:
+        return None
+    here = detect()
+    fitting = [one for one in variants if TARGETS[one.target].layout == here.layout and here.runs(one.target)]
+    return max(fitting, key=lambda one: len(TARGETS[one.target].flags), default=None)
+
+
+def _is_table(value: Any) -> bool:
+    return _dtype(value) == "float32" and len(value.shape) == 2
+
+
+def _dtype(value: Any) -> str:
+    """The name that numpy has for a graph's type; onnxruntime names them as C++ does."""
+    name = str(value.type).removeprefix("tensor(").removesuffix(")")
+    return {"float": "float32", "double": "float64"}.get(name, name)
+
+
+def _same_shape(found: Sequence[int | str | None], wanted: Sequence[int]) -> bool:
+    """Whether sizes agree where both name one; a graph's free axes have a name or none."""
+    return len(found) == len(wanted) and all(
+        want in (size, -1) or not isinstance(size, int) for size, want in zip(found, wanted, strict=True)
+    )
+
+
+def _told(values: Iterable[Any]) -> str:
+    told = ", ".join(f"{value.name!r:.60} {_dtype(value):.20} {value.shape!s:.60}" for value in values)
+    return told[:300] or "(none)"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from eaves.config import Layer, build
@@ -44,7 +45,30 @@ def build_artifact(root: Path) -> Path:
     from converters.convert import convert
     from converters.settings import ConvertSettings
 
-    return convert(build_run(root), root / "artifact", ConvertSettings()).path
+    return convert(build_run(root), root / "artifact", ConvertSettings(precision="fp32")).path
+
+
+def build_graph(run: Path, root: Path) -> tuple[Path, Path]:
+    """A run's graph as exported, declared as a model that others made: it converts in seconds, without TensorFlow.
+
+    Returns:
+        model: `root`/exported.onnx.
+        declaration: `root`/model.yaml, with the run's held-out images as samples.
+    """
+    from converters.export import export
+    from converters.settings import ConvertSettings
+    from converters.source import open_source
+
+    source = open_source(run)
+    root.mkdir(parents=True)
+    export(source, root / "exported.onnx", ConvertSettings())
+    for path in (run.parent / "digits").glob("*/*.png"):
+        (root / "samples" / path.parent.name).mkdir(parents=True, exist_ok=True)
+        (root / "samples" / path.parent.name / path.name).write_bytes(path.read_bytes())
+    declared = {"name": "digits", "labels": list(source.labels), "samples": "samples", "logits": "logits"}
+    size = {"height": source.recipe.height, "width": source.recipe.width}
+    (root / "model.yaml").write_text(yaml.safe_dump({**declared, **size}), encoding="utf-8")
+    return root / "exported.onnx", root / "model.yaml"
 
 
 @cache
@@ -52,12 +76,25 @@ def _build_once(base: Path) -> Path:
     return build_artifact(base / "tiny")
 
 
+@cache
+def _build_graph_once(base: Path) -> Path:
+    return build_graph(_build_once(base).parent / "run", base / "graph")[0]
+
+
+@cache
+def _build_int8_once(base: Path) -> Path:
+    from converters.convert import convert
+    from converters.settings import ConvertSettings
+
+    return convert(_build_graph_once(base), base / "int8" / "artifact", ConvertSettings(precision="int8")).path
+
+
 # Each suite's conftest imports these, which makes them different fixtures to pytest: the cache makes one artifact.
 
 
 @pytest.fixture(scope="session")
 def tiny_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The artifact's directory; copy it before changing anything."""
+    """The fp32 artifact's directory; copy it before changing anything."""
     return _build_once(tmp_path_factory.getbasetemp())
 
 
@@ -65,3 +102,15 @@ def tiny_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_run(tiny_artifact: Path) -> Path:
     """The run that the tiny artifact was converted from; copy it before changing anything."""
     return tiny_artifact.parent / "run"
+
+
+@pytest.fixture(scope="session")
+def tiny_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run's exported graph, with all labelled images in `samples` and a declaration beside it."""
+    return _build_graph_once(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="session")
+def tiny_int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An int8 artifact of that graph; copy it before changing anything."""
+    return _build_int8_once(tmp_path_factory.getbasetemp())

@@ -14,6 +14,7 @@ command line, and is what a training Job's container starts.
     run         the directory: whole, opened checked     place       where it goes;  publish: to a URI and back
     metrics     what the held-out images say             calibration  so that a score is a probability
     records     what run.json and the other files say    report      the same for people;  provenance: made by what
+    page        the frame of pages for people            charts      their pictures
     progress    what a person watches meanwhile          train       all of it, in order
 
 It never writes outside its output, its cache and temporary folders, never chooses a model by its held-out images, and

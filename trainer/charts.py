@@ -1,4 +1,4 @@
-"""Small charts as inline SVG. Colours are CSS classes of report.html.j2, so that they follow light and dark."""
+"""Small charts as inline SVG. Colours are CSS classes of layout.html.j2, so that they follow light and dark."""
 
 from __future__ import annotations
 
@@ -84,17 +84,37 @@ def draw_reliability(before: Sequence[Bin], after: Sequence[Bin]) -> Markup:
     return _svg(parts, WIDTH, HEIGHT, "reliability diagram")
 
 
-def draw_interval(value: float | None, interval: tuple[float, float]) -> Markup:
-    """A share on a line from 0 to 1 with its interval."""
-    width, middle = 110, 8
-    low, high = (round(4 + end * (width - 8), 1) for end in interval)
-    parts = [
-        f'<line class="rail" x1="4" y1="{middle}" x2="{width - 4}" y2="{middle}"/>',
-        f'<line class="span" x1="{low}" y1="{middle}" x2="{high}" y2="{middle}"/>',
-    ]
+def draw_interval(
+    value: float | None,
+    interval: Sequence[float],
+    *,
+    scale: tuple[float, float] = (0.0, 1.0),
+    reference: float | None = None,
+    width: int = 110,
+) -> Markup:
+    """A share on a line with its interval.
+
+    Args:
+        value: The share; None: nobody knows.
+        interval: Its low and high end.
+        scale: What the line's ends stand for; all that is drawn lies within.
+        reference: A share to compare with, as an upright line.
+        width: Pixels.
+    """
+    middle = 8
+
+    def place(share: float) -> float:
+        return round(4 + (share - scale[0]) / (scale[1] - scale[0]) * (width - 8), 1)
+
+    low, high = interval
+    parts = [f'<line class="rail" x1="4" y1="{middle}" x2="{width - 4}" y2="{middle}"/>']
+    if reference is not None:
+        x = place(reference)
+        parts.append(f'<line class="reference" x1="{x}" y1="0" x2="{x}" y2="16"/>')
+    parts.append(f'<line class="span" x1="{place(low)}" y1="{middle}" x2="{place(high)}" y2="{middle}"/>')
     if value is not None:
-        parts.append(f'<circle class="mark" cx="{4 + value * (width - 8):.1f}" cy="{middle}" r="3.5"/>')
-    return _svg(parts, width, 16, "share with its 95 % interval")
+        parts.append(f'<circle class="mark" cx="{place(value)}" cy="{middle}" r="3.5"/>')
+    return _svg(parts, width, 16, f"95 % interval: {low:.1%} to {high:.1%}")
 
 
 def draw_bar(train: int, val: int, most: int) -> Markup:

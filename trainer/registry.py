@@ -1,13 +1,15 @@
 """The architectures that can be trained, one table.
 
-To add one: write `_build_NAME(weights, size)` that returns a Keras model from (size, size, 3) scaled floats to one
-vector of features, and add its line to `ARCHITECTURES`. Settings, help and documentation follow from the table.
+To add one of Keras's: add its line to `ARCHITECTURES`. To add another: write `_build_NAME(weights, size)` that returns
+a Keras model from (size, size, 3) scaled floats to one vector of features, and name it in its line. Settings, help,
+tests and `python -m bench architectures` follow from the table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 UNIT = (1 / 255, 0.0)
@@ -17,6 +19,12 @@ SYMMETRIC = (1 / 127.5, -1.0)
 
 Source: keras/src/applications/imagenet_utils.py, `_preprocess_numpy_input`, mode "tf".
 """
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Of ImageNet's pixels, 0..1, RGB: with the next, what `keras.applications` calls "torch" preprocessing.
+
+Source: keras/src/applications/imagenet_utils.py, `_preprocess_numpy_input`, mode "torch".
+"""
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,46 +33,50 @@ class Architecture:
 
     Attributes:
         name: What `train.arch` says.
+        paper: Where it was described, arXiv; empty: here.
         build: (weights, size) > backbone. weights: `imagenet`, None or a file's path; size: side of its input, pixels.
         size: Side of its input unless `train.image_size` says otherwise, pixels.
         min_size: Smallest side it works with, pixels.
+        cut: Layer above which fine-tuning trains; everything above sees the image only through its output. Empty: none.
         pretrained: Whether there are weights to start from, so that freezing it makes sense.
         keras_scale: (multiply, add) that Keras's own weights want; also used without weights.
         file_scale: (multiply, add) that weights from a file are taken to want.
         epochs: When everything is trained.
-        learning_rate: Peak, when everything is trained.
-        cut: Layer above which fine-tuning trains; everything above sees the image only through its output. Empty: none.
+        learning_rate: Peak, when everything is trained; small, for it starts from weights where there are any.
     """
 
     name: str
+    paper: str
     build: Callable[[str | None, int], Any]
     size: int
     min_size: int
-    pretrained: bool
-    keras_scale: tuple[float, float]
-    file_scale: tuple[float, float]
-    epochs: int
-    learning_rate: float
     cut: str
+    pretrained: bool = True
+    keras_scale: tuple[float, float] = SYMMETRIC
+    file_scale: tuple[float, float] = SYMMETRIC
+    epochs: int = 20
+    learning_rate: float = 1e-4
 
 
-def _build_inception_v3(weights: str | None, size: int) -> Any:
-    """Szegedy et al. 2015 (arXiv:1512.00567), without its classifier: 2,048 features."""
+def _build_application(weights: str | None, size: int, *, name: str, channels: bool = False, **options: Any) -> Any:
+    """A network of `keras.applications` without its classifier.
+
+    Args:
+        weights: `imagenet`, None or a file's path.
+        size: Side of its input, pixels.
+        name: Its function in `keras.applications`.
+        channels: Whether its weights want each channel normalised by its own mean and deviation. A recipe has one scale
+            for all channels, so this is the first layer of the network, which then takes 0..1.
+        options: Of that function; `include_preprocessing=False` where it would scale pixels, for our recipe does.
+    """
     import keras
 
-    shape = (size, size, 3)
-    return keras.applications.InceptionV3(include_top=False, pooling="avg", weights=weights, input_shape=shape)
-
-
-def _build_mobilenet_v3_small(weights: str | None, size: int) -> Any:
-    """Howard et al. 2019 (arXiv:1905.02244), without its classifier: 576 features."""
-    import keras
-
-    shape = (size, size, 3)
-    # include_preprocessing: our recipe scales, not the network.
-    return keras.applications.MobileNetV3Small(
-        include_top=False, pooling="avg", weights=weights, input_shape=shape, include_preprocessing=False
-    )
+    build, shape = getattr(keras.applications, name), (size, size, 3)
+    if channels:
+        scale = [1 / std for std in IMAGENET_STD]
+        offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+        options["input_tensor"] = keras.layers.Rescaling(scale, offset, name="channels")(keras.Input(shape))
+    return build(include_top=False, pooling="avg", weights=weights, input_shape=shape, **options)
 
 
 def _build_small_cnn(weights: str | None, size: int) -> Any:  # noqa: ARG001 - one signature for all
@@ -89,39 +101,87 @@ ARCHITECTURES: dict[str, Architecture] = {
     for architecture in (
         Architecture(
             name="inception_v3",
-            build=_build_inception_v3,
+            paper="1512.00567",
+            build=partial(_build_application, name="InceptionV3"),
             size=299,
             min_size=75,
-            pretrained=True,
-            keras_scale=SYMMETRIC,
-            file_scale=UNIT,
-            epochs=20,
-            learning_rate=1e-4,
             cut="mixed7",
+            file_scale=UNIT,
+        ),
+        Architecture(
+            name="mobilenet_v2",
+            paper="1801.04381",
+            build=partial(_build_application, name="MobileNetV2"),
+            size=224,
+            min_size=32,
+            cut="block_12_add",
         ),
         Architecture(
             name="mobilenet_v3_small",
-            build=_build_mobilenet_v3_small,
+            paper="1905.02244",
+            build=partial(_build_application, name="MobileNetV3Small", include_preprocessing=False),
             size=224,
             min_size=32,
-            pretrained=True,
-            keras_scale=SYMMETRIC,
-            file_scale=SYMMETRIC,
-            epochs=20,
-            learning_rate=1e-4,
             cut="expanded_conv_7_add",
         ),
         Architecture(
+            name="mobilenet_v3_large",
+            paper="1905.02244",
+            build=partial(_build_application, name="MobileNetV3Large", include_preprocessing=False),
+            size=224,
+            min_size=32,
+            cut="expanded_conv_11_add",
+        ),
+        Architecture(
+            name="efficientnet_v2_b0",
+            paper="2104.00298",
+            # Source: keras/src/applications/efficientnet_v2.py, EfficientNetV2: the B variants normalise each channel,
+            # whatever their documentation says of -1..1, which is true of S, M and L.
+            build=partial(_build_application, name="EfficientNetV2B0", channels=True, include_preprocessing=False),
+            size=224,
+            min_size=32,
+            cut="block5e_add",
+            keras_scale=UNIT,
+            file_scale=UNIT,
+        ),
+        Architecture(
+            name="resnet50_v2",
+            paper="1603.05027",
+            build=partial(_build_application, name="ResNet50V2"),
+            size=224,
+            min_size=32,
+            cut="conv4_block6_out",
+        ),
+        Architecture(
+            name="xception",
+            paper="1610.02357",
+            build=partial(_build_application, name="Xception"),
+            size=299,
+            min_size=71,
+            cut="add_10",  # Keras numbers these; `build_model` makes it count from 0
+        ),
+        Architecture(
+            name="densenet121",
+            paper="1608.06993",
+            build=partial(_build_application, name="DenseNet121", channels=True),
+            size=224,
+            min_size=32,
+            cut="pool4_pool",
+            keras_scale=UNIT,
+            file_scale=UNIT,
+        ),
+        Architecture(
             name="small_cnn",
+            paper="",
             build=_build_small_cnn,
             size=32,
             min_size=16,
+            cut="",
             pretrained=False,
             keras_scale=UNIT,
             file_scale=UNIT,
             epochs=12,
             learning_rate=2e-3,
-            cut="",
         ),
     )
 }

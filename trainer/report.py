@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from eaves import images
-from eaves.errors import ImageError
 from trainer import charts
 from trainer.calibration import bins, softmax
+from trainer.page import build_page, build_thumbnail, write_page
 
 MATRIX_CLASSES = 20
 """With more, a matrix can't be read: the pairs most often confused are listed instead."""
 PAIRS = 20
 MISTAKES = 12
 FAULTS = 200
-THUMBNAIL_PIXELS = 96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,21 +50,14 @@ class Facts:
 
 def write_report(path: Path, facts: Facts) -> None:
     """Write the page."""
-    # A file name may hold bytes that are no text: they are shown as escapes.
-    path.write_text(build_report(facts), encoding="utf-8", errors="backslashreplace")
+    write_page(path, build_report(facts))
 
 
 def build_report(facts: Facts) -> str:
     """The page's HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     faults = facts.about["data_faults"]
-    return environment.get_template("report.html.j2").render(
+    return build_page(
+        Path(__file__).with_name("report.html.j2"),
         about=facts.about,
         measured=facts.measured,
         curves=_curves(facts.history),
@@ -166,22 +153,10 @@ def _mistakes(facts: Facts) -> list[dict[str, Any]]:
             "truth": labels[facts.truth[row]],
             "predicted": labels[best[row]],
             "score": float(scores[row]),
-            "image": _thumbnail(facts.files[row]),
+            "image": build_thumbnail(facts.files[row]),
         }
         for row in wrong[np.argsort(-scores[wrong], kind="stable")][:MISTAKES]
     ]
-
-
-def _thumbnail(file: Path) -> str | None:
-    """A JPEG as a data URI; None when the file has gone since it was trained on."""
-    try:
-        pixels = images.decode(file.read_bytes(), at_least=(THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-    except (OSError, ImageError):
-        return None
-    picture, stream = Image.fromarray(pixels), io.BytesIO()
-    picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-    picture.save(stream, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
 def _balance(dataset: Mapping[str, Any]) -> list[dict[str, Any]]:

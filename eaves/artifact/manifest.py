@@ -1,25 +1,29 @@
 """The manifest: one frozen value that says everything about an artifact, and its JSON form.
 
 `files` lists every other file with size and sha256, so the sha256 of manifest.json itself names the whole artifact:
-that is the artifact digest in replies and deploys. Nothing in it depends on when or where the conversion ran.
+that is the artifact digest in replies and deploys. It holds no time and no place; its floats are those of the
+machine that converted.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from eaves.artifact.targets import TARGETS
+from eaves.artifact.verdicts import FP32, INT8, Parity, Quantisation
 from eaves.config import Layer, build, setting
 from eaves.errors import ArtifactError, ConfigError
 from eaves.recipe import Recipe, parse_recipe
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+VARIANTS = "variants"
 MAX_LABELS = 100_000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -40,55 +44,80 @@ class TensorSpec:
     dtype: str = setting("float32", "numpy's name of the type.")
     shape: tuple[int, ...] = setting((), "Sizes by axis; -1: any.")
 
+    def fits(self, example: tuple[int, ...]) -> bool:
+        """Whether one example, without the batch dimension, may have this shape."""
+        wanted = self.shape[1:]
+        return len(example) == len(wanted) and all(
+            want in (-1, size) for size, want in zip(example, wanted, strict=True)
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parity:
-    """The proof that the converted model answers as the trained one, from encoded bytes to logits, on real images."""
+class Variant:
+    """The graph once more, fully optimised for one instruction set; the session picks it where the CPU fits."""
 
-    images: int = setting(0, "How many images were compared.", minimum=0)
-    max_abs_error: float = setting(0.0, "Worst absolute difference of a logit.")
-    max_abs_error_probabilities: float = setting(0.0, "Worst absolute difference of a probability.")
-    max_rel_error: float = setting(0.0, "Worst difference of a logit relative to the largest logit of its image.")
-    top1_agreement: float = setting(0.0, "Share of images on which both name the same label.")
-    tolerance: float = setting(0.0, "The absolute difference allowed, of a logit and of a probability.")
-    passed: bool = setting(False, "The verdict; an artifact that failed is never written.")
+    path: str = setting(MISSING, "Of its graph: variants/TARGET/model.onnx.")
+    target: str = setting(MISSING, "The instruction set.", choices=tuple(TARGETS))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What was converted."""
+
+    route: str = setting("run", "The kind of it.", choices=("run", "keras", "saved_model", "onnx"))
+    digest: str = setting("", "sha256 hex: of a run's run.json, or of the model's files.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What an artifact is.
+    """What an artifact is."""
 
-    Attributes:
-        name: Of the model.
-        version: Of the model, from the run; sorts by time of training.
-        task: What the outputs mean: `classify`.
-        labels: In the order of the outputs.
-        input: The graph's input.
-        outputs: The graph's outputs: `logits`, `probabilities`.
-        recipe: Bytes to input tensor.
-        parity: The conversion's proof.
-        temperature: What logits are divided by before they become probabilities; for people, the graph does it itself.
-        opset: ONNX operator set of the graph.
-        run_digest: sha256 of the run's run.json.
-        toolchain: Versions that made it, by distribution name.
-        files: Every other file, by relative path.
-        schema_version: Of this document.
-    """
+    name: str = setting(MISSING, "Of the model.")
+    version: str = setting(MISSING, "Of the model, from the run; sorts by time of training.")
+    labels: tuple[str, ...] = setting(MISSING, "In the order of the outputs.")
+    input: TensorSpec = setting(MISSING, "The graph's input.")
+    outputs: tuple[TensorSpec, ...] = setting(MISSING, "The graph's outputs: logits, probabilities.")
+    recipe: Recipe = setting(MISSING, "Encoded bytes to input tensor.")
+    parity: Parity = setting(MISSING, "The conversion's proof.")
+    files: Mapping[str, FileEntry] = setting(MISSING, "Every other file, by relative path.")
+    golden_tolerance: float = setting(
+        MISSING, "Largest absolute difference of a logit when goldens are replayed here.", minimum=0, maximum=1000
+    )
+    precision: str = setting(FP32, "Of the graph's weights and arithmetic.", choices=(FP32, INT8))
+    quantisation: Quantisation = setting(Quantisation, "Whether int8 holds, and how that was measured.")
+    targets: tuple[str, ...] = setting((), "Instruction sets it was converted for.", choices=tuple(TARGETS))
+    variants: tuple[Variant, ...] = setting((), "Graphs for single instruction sets.")
+    optimise_on_open: bool = setting(True, "Whether onnxruntime optimises model.onnx when opening it.")
+    source: Source = setting(Source, "What was converted.")
+    task: str = setting("classify", "What the outputs mean.")
+    temperature: float = setting(
+        1.0, "What logits are divided by before they become probabilities; for people, the graph does it itself."
+    )
+    opset: int = setting(0, "ONNX operator set of the graph.", minimum=0)
+    licences: Mapping[str, str] = setting(dict, "SPDX expression or licence text: of the `model`, of each tool.")
+    toolchain: Mapping[str, str] = setting(dict, "Versions that made it, by distribution name.")
+    schema_version: int = setting(SCHEMA_VERSION, "Of this document.")
 
-    name: str
-    version: str
-    labels: tuple[str, ...]
-    input: TensorSpec
-    outputs: tuple[TensorSpec, ...]
-    recipe: Recipe
-    parity: Parity
-    files: Mapping[str, FileEntry]
-    task: str = "classify"
-    temperature: float = 1.0
-    opset: int = 0
-    run_digest: str = ""
-    toolchain: Mapping[str, str] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields, as `eaves.config.build` reports them."""
+        for name, text in (("name", self.name), ("version", self.version)):
+            if not _shows(text):
+                yield name, f"must be printable and not empty (got {text[:80]!r})"
+        for index, label in enumerate(self.labels):
+            if not _shows(label):
+                yield f"labels[{index}]", f"must be printable and not empty (got {label[:80]!r})"
+        if len(set(self.labels)) != len(self.labels):
+            twice = next(label for label, count in Counter(self.labels).items() if count > 1)
+            yield "labels", f"must differ ({twice[:80]!r} is there twice)"
+        if self.temperature <= 0:
+            yield "temperature", f"must be > 0 and finite (got {self.temperature})"
+        if self.quantisation.shipped != (self.precision == INT8):
+            yield "precision", f"is {self.precision}, but quantisation.shipped is {self.quantisation.shipped}"
+        if self.quantisation.instruction_set != "any" and self.precision != INT8:
+            yield "quantisation.instruction_set", f"must be any where the precision is {self.precision}"
+        for index, variant in enumerate(self.variants):
+            if variant.path != f"{VARIANTS}/{variant.target}/model.onnx":
+                yield f"variants[{index}].path", f"must be {VARIANTS}/{variant.target}/model.onnx"
 
     def to_json(self) -> bytes:
         """The canonical bytes of manifest.json."""
@@ -106,16 +135,15 @@ def parse_manifest(content: bytes) -> Manifest:
         ArtifactError: When it is not a manifest this version understands, or names paths outside the artifact.
     """
     try:
-        values = json.loads(content)
+        values = json.loads(content, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"manifest.json is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise ArtifactError("manifest.json is not a JSON object")
-    if values.get("schema_version") != SCHEMA_VERSION:
-        found = values.get("schema_version")
-        raise ArtifactError(
-            f"manifest.json has schema_version {found!r}, this Eaves reads {SCHEMA_VERSION}", hint="update Eaves"
-        )
+    _check_version(values.get("schema_version"))
+    missing = [field.name for field in fields(Manifest) if field.name not in values]
+    if missing:
+        raise ArtifactError(f"manifest.json lacks {', '.join(missing)}", hint="convert the run again")
     try:
         return _manifest(values)
     except ConfigError as error:
@@ -124,35 +152,50 @@ def parse_manifest(content: bytes) -> Manifest:
         raise ArtifactError(f"manifest.json is incomplete or malformed: {error!r}") from error
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are all different: of two with one name, two readers may take either."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ArtifactError(f"manifest.json names {twice[:80]!r} twice in one object")
+    return made
+
+
+def _check_version(found: Any) -> None:
+    if type(found) is int and found == SCHEMA_VERSION:
+        return
+    older = type(found) is int and found < SCHEMA_VERSION
+    raise ArtifactError(
+        f"manifest.json has schema_version {found!r:.80}, this Eaves reads {SCHEMA_VERSION}",
+        hint="convert the run again" if older else "update Eaves",
+    )
+
+
 def _manifest(values: Mapping[str, Any]) -> Manifest:
     labels = values["labels"]
     if not (
         isinstance(labels, list) and 1 <= len(labels) <= MAX_LABELS and all(isinstance(label, str) for label in labels)
     ):
         raise ArtifactError("manifest.json: labels must be a list of strings")
-    outputs = [_section(TensorSpec, entry, f"outputs[{index}]") for index, entry in enumerate(values["outputs"])]
+    for name in ("licences", "toolchain"):
+        if not all(isinstance(value, str) for value in values[name].values()):
+            raise ArtifactError(f"manifest.json: {name} must hold strings only")
     files = {check_path(path): _section(FileEntry, entry, f"files[{path}]") for path, entry in values["files"].items()}
     for path, entry in files.items():
         if not _SHA256.fullmatch(entry.sha256):
             raise ArtifactError(f"manifest.json: files: {path}: sha256 is not 64 hex digits")
-    temperature = float(values["temperature"])
-    if not 0 < temperature < math.inf:
-        raise ArtifactError(f"manifest.json: temperature must be > 0 and finite (got {temperature})")
-    return Manifest(
-        name=str(values["name"]),
-        version=str(values["version"]),
-        labels=tuple(labels),
-        input=_section(TensorSpec, values["input"], "input"),
-        outputs=tuple(outputs),
-        recipe=parse_recipe(values["recipe"]),
-        parity=_section(Parity, values["parity"], "parity"),
-        files=files,
-        task=str(values["task"]),
-        temperature=temperature,
-        opset=int(values["opset"]),
-        run_digest=str(values["run_digest"]),
-        toolchain={str(key): str(value) for key, value in values["toolchain"].items()},
-    )
+    recipe = parse_recipe(values["recipe"])
+    made = build(Manifest, Layer(origin="manifest.json", values={**values, "files": {}}))
+    unlisted = [variant.path for variant in made.variants if variant.path not in files]
+    if unlisted:
+        raise ArtifactError(f"manifest.json: files lists no {unlisted[0]}, which variants names")
+    return replace(made, files=files, recipe=recipe)
+
+
+def _shows(text: str) -> bool:
+    """Whether a terminal shows it as it is: no escape sequence, no line break, no letter that turns the line round."""
+    return bool(text) and text.isprintable()
 
 
 def _section(cls: type[Any], values: Any, where: str) -> Any:

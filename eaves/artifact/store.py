@@ -5,19 +5,42 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from eaves.artifact.manifest import FileEntry, Manifest, parse_manifest
+from eaves.artifact.tree import (
+    LABELS,
+    MANIFEST,
+    MODEL,
+    check_content,
+    check_file,
+    check_tree,
+    file_digest,
+    kind_of,
+)
 from eaves.errors import ArtifactError
 
-MANIFEST = "manifest.json"
-MODEL = "model.onnx"
-LABELS = "labels.txt"
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
-_CHUNK_BYTES = 1024 * 1024
+"""It names every label and every file: 100,000 labels fit."""
+
+__all__ = [
+    "LABELS",
+    "MANIFEST",
+    "MAX_MANIFEST_BYTES",
+    "MODEL",
+    "Artifact",
+    "Level",
+    "discard",
+    "file_digest",
+    "file_entries",
+    "open_artifact",
+    "sync",
+    "write_artifact",
+]
 
 Level = Literal["structure", "full"]
 
@@ -52,19 +75,20 @@ def open_artifact(path: Path, *, level: Level = "structure") -> Artifact:
 
     Args:
         path: The directory.
-        level: `structure` checks the manifest and every file's presence, kind and size (what serving needs at each
-            start); `full` recomputes every digest too (before verifying, packaging and deploying).
+        level: `structure` checks the manifest and every file's presence, kind, place and size (what serving needs at
+            each start); `full` recomputes every digest too, and demands that nothing else lies there and that
+            labels.txt says what the manifest says (before verifying, packaging and deploying).
 
     Raises:
         ArtifactError: Naming the first thing wrong and what to do.
     """
     content = _read_manifest(path)
     manifest = parse_manifest(content)
-    for required in (MODEL, LABELS):
-        if required not in manifest.files:
-            raise ArtifactError(f"{path}: manifest.json lists no {required}")
+    check_tree(path, manifest)
     for name, entry in manifest.files.items():
-        _check_file(path, name, entry, level)
+        check_file(path, name, entry)
+    if level == "full":
+        check_content(path, manifest)
     return Artifact(path=path, manifest=manifest, digest=hashlib.sha256(content).hexdigest())
 
 
@@ -103,12 +127,6 @@ def file_entries(root: Path) -> Mapping[str, FileEntry]:
     }
 
 
-def file_digest(path: Path) -> str:
-    """sha256 of a file, hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def sync(path: Path) -> None:
     """Flush a file or a directory entry to the disk."""
     handle = os.open(path, os.O_RDONLY)
@@ -131,31 +149,15 @@ def _umask() -> int:
 
 def _read_manifest(path: Path) -> bytes:
     file = path / MANIFEST
+    hint = "`eaves convert` makes an artifact from a run"
     try:
-        if file.stat().st_size > MAX_MANIFEST_BYTES:
+        status = file.lstat()
+        if not stat.S_ISREG(status.st_mode):  # before it is opened: reading a pipe would wait for ever
+            raise ArtifactError(f"{path} is not an artifact: {MANIFEST} is {kind_of(status.st_mode)}", hint=hint)
+        if status.st_size > MAX_MANIFEST_BYTES:
             raise ArtifactError(f"{file} is larger than {MAX_MANIFEST_BYTES} bytes")
         return file.read_bytes()
     except OSError as error:
         raise ArtifactError(
-            f"{path} is not an artifact: {MANIFEST} can't be read ({error.strerror})",
-            hint="`eaves convert` makes an artifact from a run",
+            f"{path} is not an artifact: {MANIFEST} can't be read ({error.strerror})", hint=hint
         ) from error
-
-
-def _check_file(root: Path, name: str, entry: FileEntry, level: Level) -> None:
-    path = root / name
-    damaged = f"{root}: {name}"
-    hint = "the artifact is damaged: copy it again or convert the run again"
-    try:
-        # Each part on the way, too: a symlinked folder leads outside just as well.
-        if any(part.is_symlink() for part in [path, *path.parents][: len(Path(name).parts)]):
-            raise ArtifactError(f"{damaged} is a symbolic link; an artifact holds plain files only", hint=hint)
-        if not path.is_file():
-            raise ArtifactError(f"{damaged} is missing", hint=hint)
-        size = path.stat().st_size
-        if size != entry.size_bytes:
-            raise ArtifactError(f"{damaged} has {size} bytes, the manifest says {entry.size_bytes}", hint=hint)
-        if level == "full" and file_digest(path) != entry.sha256:
-            raise ArtifactError(f"{damaged} doesn't match its sha256 in the manifest", hint=hint)
-    except OSError as error:
-        raise ArtifactError(f"{damaged} can't be read: {error.strerror}", hint=hint) from error

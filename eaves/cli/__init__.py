@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "Train a model on labelled images: images > run.",
     "convert": "Convert a run and prove it equal: run > artifact.",
     "inspect": "Show what a run or an artifact is.",
+    "verify": "Recompute an artifact's digests and replay its golden images.",
     "deploy": "Want a function: artifact > function.",
     "up": "Run the local platform, in the foreground.",
     "send": "Send images to a function and print its predictions.",

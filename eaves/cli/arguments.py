@@ -38,6 +38,9 @@ def state_option(command: Command) -> Command:
 
 
 def newest(folder: Path, marker: str) -> Path | None:
-    """The directory made last below `folder`, of those that hold the marker file."""
-    found = [path.parent for path in folder.glob(f"*/{marker}")]
+    """The directory made last below `folder`, of those that hold the marker file.
+
+    Hidden ones are left out: what a running or killed command builds in lies there.
+    """
+    found = [path.parent for path in folder.glob(f"[!.]*/{marker}")]
     return max(found, key=lambda path: ((path / marker).stat().st_mtime_ns, path.name), default=None)

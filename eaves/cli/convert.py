@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from converters.settings import ConvertSettings
+from eaves import logs
 from eaves.cli.arguments import file_option, newest
 from eaves.cli.output import say
 from eaves.cli.project import load_workspace
@@ -17,28 +18,51 @@ from eaves.options import given, settings_options
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.argument("model", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--artifact",
     type=click.Path(path_type=Path),
     help="The artifact's directory; a new one in artifacts/ when not given.",
 )
+@click.option("--declare", type=click.Path(path_type=Path), help="What describes a model that is no run; model.yaml.")
 @file_option
 @settings_options(ConvertSettings, section="convert.")
-def command(run: Path | None, artifact: Path | None, file: Path, **options: Any) -> None:
-    """Convert RUN (the newest when not given) and prove it equal. Prints the artifact's directory."""
+def command(model: Path | None, artifact: Path | None, declare: Path | None, file: Path, **options: Any) -> None:
+    """Convert MODEL and prove it equal. Prints the artifact's directory.
+
+    MODEL is a run (the newest when not given), or with a declaration a SavedModel, a .keras or an .onnx file.
+    """
     flags = {f"convert.{path}": value for path, value in given(ConvertSettings, options).items()}
     workspace = load_workspace(file, flags, section="convert.")
-    chosen = run or newest(workspace.runs, "run.json")
+    chosen = model or newest(workspace.runs, "run.json")
     if chosen is None:
         raise RunError(f"there is no run in {workspace.runs}", hint="eaves train")
-    target = artifact or workspace.artifacts / chosen.absolute().name
+    target = artifact or workspace.artifacts / _name(chosen)
 
-    from converters.convert import STEPS, convert
+    from converters.convert import convert
+    from converters.page import page_path
+    from trainer.progress import build_progress
 
-    bar: Any = click.progressbar(length=STEPS, label="converting", file=sys.stderr, item_show_func=str)
-    with bar:
-        made = convert(chosen, target, workspace.project.convert, on_step=lambda step: bar.update(1, step))
-    parity = made.manifest.parity
-    say(f"parity: logits differ by at most {parity.max_abs_error:.1e} on {parity.images} images, same labels on all")
+    logs.configure(as_json=False)
+    made = convert(
+        chosen,
+        target,
+        workspace.project.convert,
+        declaration=declare,
+        progress=build_progress(sys.stderr),
+        page=True,
+    )
+    manifest = made.manifest
+    parity = manifest.parity
+    say(
+        f"parity: {manifest.precision} differs from training by at most {parity.max_abs_error_probabilities:.1e} in a "
+        f"probability, the same label on {parity.top1_agreement:.0%} of {parity.images} images"
+    )
+    say(f"{manifest.precision} ships: {manifest.quantisation.reason}")
+    say(f"verdict: {page_path(made.path)}")
     click.echo(made.path)
+
+
+def _name(model: Path) -> str:
+    """A directory's own name, and a file's without its ending."""
+    return model.absolute().stem if model.is_file() else model.absolute().name

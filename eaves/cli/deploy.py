@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
-from eaves.artifact import open_artifact
+from eaves.artifact import Artifact, open_artifact
 from eaves.cli.arguments import file_option, newest, state_option
 from eaves.cli.output import say
 from eaves.cli.project import Workspace, load_workspace
+from eaves.cli.verify import replay_visibly
 from eaves.config import iter_leaves
 from eaves.errors import ArtifactError, ConfigError, Fault
 from eaves.platform import AppSpec, FunctionSpec, default_trigger
@@ -23,12 +24,18 @@ from functions.settings import ServeSettings
 @file_option
 @state_option
 def command(artifact: Path | None, file: Path, state_dir: Path) -> None:
-    """Want ARTIFACT (the newest when not given) as a function; `eaves up` runs it. Prints the function's name."""
+    """Want ARTIFACT (the newest when not given) as a function; `eaves up` runs it. Prints the function's name.
+
+    Every digest is checked and every golden image replayed first.
+    """
     workspace = load_workspace(file)
     chosen = artifact or newest(workspace.artifacts, "manifest.json")
     if chosen is None:
         raise ArtifactError(f"there is no artifact in {workspace.artifacts}", hint="eaves convert")
-    app = build_app(workspace, chosen)
+    opened = open_artifact(chosen.absolute(), level="full")
+    app = build_app(workspace, opened)
+    for result in replay_visibly(opened):
+        result.require()
 
     from eaves.local.client import LocalPlatform
 
@@ -38,15 +45,13 @@ def command(artifact: Path | None, file: Path, state_dir: Path) -> None:
     say("it runs" if platform.running() else "wanted; nothing runs it yet: `eaves up`")
 
 
-def build_app(workspace: Workspace, artifact: Path) -> AppSpec:
+def build_app(workspace: Workspace, artifact: Artifact) -> AppSpec:
     """What eaves.yaml wants, with this artifact.
 
     Raises:
-        ArtifactError: When the artifact is damaged.
         ConfigError: When a source's folder is missing.
     """
     project = workspace.project
-    opened = open_artifact(artifact.absolute(), level="full")
     sources = tuple(replace(source, path=workspace.path(source.path).absolute()) for source in project.sources)
     missing = [source.path for source in sources if not source.path.is_dir()]
     faults = [
@@ -59,8 +64,8 @@ def build_app(workspace: Workspace, artifact: Path) -> AppSpec:
     function = FunctionSpec(
         name=project.name,
         site=project.site,
-        artifact=opened.path,
-        artifact_digest=opened.digest,
+        artifact=artifact.path,
+        artifact_digest=artifact.digest,
         scale=project.scale,
         concurrency=project.function.concurrency,
         env=_serve_env(project.function),

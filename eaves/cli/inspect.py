@@ -9,9 +9,18 @@ from typing import Any
 
 import click
 
-from eaves.artifact import open_artifact
+from eaves.artifact import Artifact, open_artifact
 from eaves.cli.output import output_option, print_rows, print_value
 from eaves.errors import ArtifactError
+
+COLUMNS = {
+    "model": "MODEL",
+    "accuracy": "ACCURACY",
+    "interval": "95 % INTERVAL",
+    "agreement": "SAME LABEL",
+    "drop": "DROP",
+    "size": "SIZE",
+}
 
 
 @click.command()
@@ -20,7 +29,11 @@ from eaves.errors import ArtifactError
 def command(path: Path, form: str) -> None:
     """Show what the run or the artifact in PATH is, every digest checked."""
     if (path / "manifest.json").is_file():
-        about = _artifact(path)
+        artifact = open_artifact(path, level="full")
+        if form == "table":
+            _print_artifact(artifact)
+            return
+        about = _artifact(artifact)
     elif (path / "run.json").is_file():
         about = _run(path)
     else:
@@ -32,8 +45,20 @@ def command(path: Path, form: str) -> None:
         print_value(about, form)
 
 
-def _artifact(path: Path) -> dict[str, Any]:
-    artifact = open_artifact(path, level="full")
+def _print_artifact(artifact: Artifact) -> None:
+    from eaves.cli.about import describe, table
+
+    for heading, lines in describe(artifact):
+        if heading:
+            click.echo(f"\n{heading}")
+        width = max(len(name) for name, _ in lines)
+        for name, value in lines:
+            click.echo(f"  {name:<{width}}  {value}")
+        if heading == "precision" and table(artifact.manifest):
+            print_rows(table(artifact.manifest), COLUMNS, "table")
+
+
+def _artifact(artifact: Artifact) -> dict[str, Any]:
     about = {"kind": "artifact", "digest": f"sha256:{artifact.digest}", "size_bytes": artifact.size_bytes}
     return _plain({**about, **asdict(artifact.manifest)})
 

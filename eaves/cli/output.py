@@ -68,3 +68,8 @@ def _cell(value: Any) -> str:
 def say(text: str) -> None:
     """Talk, on stderr."""
     click.echo(text, err=True)
+
+
+def progress(label: str, length: int) -> Any:
+    """A bar on stderr, hidden where stderr is no terminal; a context manager with `update(steps)`."""
+    return click.progressbar(length=length, label=label, file=sys.stderr)

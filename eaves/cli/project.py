@@ -158,6 +158,12 @@ def _section_lines(cls: type, given: dict[str, str]) -> list[str]:
         if leaf.path in given:
             lines.append(f"  {leaf.path}: {yaml.safe_dump(given[leaf.path]).splitlines()[0]}")
         else:
-            value = leaf.default if isinstance(leaf.default, (int, float)) else str(leaf.default)
-            lines.append(f"  #{leaf.path}: {yaml.safe_dump(value).splitlines()[0]}")
+            lines.append(f"  #{leaf.path}: {yaml.safe_dump(_plain(leaf.default)).splitlines()[0]}")
     return lines
+
+
+def _plain(default: Any) -> Any:
+    """A setting's default as YAML has it."""
+    if isinstance(default, tuple):
+        return list(default)
+    return default if isinstance(default, (int, float)) else str(default)

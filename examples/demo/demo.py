@@ -42,7 +42,7 @@ def parse_arguments() -> argparse.Namespace:
     """What the Makefile passes on."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with one subfolder of images per class")
-    parser.add_argument("--arch", help="inception_v3, mobilenet_v3_small or small_cnn")
+    parser.add_argument("--arch", help="see docs/01-training.md; inception_v3 for your own images, else small_cnn")
     parser.add_argument("--weights", type=Path, help="Keras weights of the architecture's backbone")
     parser.add_argument("--min-accuracy", type=float, help="fail below this")
     options = parser.parse_args()

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from eaves.artifact import Artifact, GoldenCase, Manifest, Parity, TensorSpec, write_artifact
+from eaves.artifact import Artifact, GoldenCase, Manifest, Parity, Source, TensorSpec, write_artifact
 from eaves.artifact.golden import GOLDEN, INDEX, tensor_digest, write_index
 from eaves.artifact.store import LABELS, MODEL, file_entries
 from eaves.recipe import Recipe
@@ -39,10 +39,6 @@ class ColourSession:
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return logits, powers / powers.sum(axis=1, keepdims=True)
 
-    def logits(self, batch: npt.NDArray[Any]) -> Floats:
-        """Only the logits."""
-        return self.run(batch)[0]
-
 
 def build_manifest(staging: Path, **changes: Any) -> Manifest:
     """A manifest of what lies in a staging directory."""
@@ -55,7 +51,9 @@ def build_manifest(staging: Path, **changes: Any) -> Manifest:
         recipe=RECIPE,
         parity=Parity(images=3, top1_agreement=1.0, tolerance=1e-3, passed=True),
         opset=17,
-        run_digest="0" * 64,
+        golden_tolerance=1e-3,
+        source=Source(digest="0" * 64),
+        licences={"model": "Apache-2.0", "numpy": "BSD-3-Clause"},
         toolchain={"numpy": "2.0"},
         files=file_entries(staging),
     )
@@ -74,8 +72,11 @@ def fill(staging: Path) -> Path:
         name = f"{GOLDEN}/{number:03d}.png"
         (staging / name).write_bytes(encode_png(colour))
         tensor = RECIPE.tensor((staging / name).read_bytes())
-        logits = tuple(float(value) for value in ColourSession().logits(tensor[np.newaxis])[0])
-        cases.append(GoldenCase(file=name, label=label, tensor_sha256=tensor_digest(tensor), logits=logits))
+        logits, probabilities = (tuple(output[0].tolist()) for output in ColourSession().run(tensor[np.newaxis]))
+        digest = tensor_digest(tensor)
+        cases.append(
+            GoldenCase(file=name, label=label, tensor_sha256=digest, logits=logits, probabilities=probabilities)
+        )
     write_index(staging / INDEX, cases)
     return staging
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.artifacts import tiny_artifact, tiny_run
+from tests.artifacts import tiny_artifact, tiny_graph, tiny_int8, tiny_run
 
-__all__ = ["tiny_artifact", "tiny_run"]
+__all__ = ["tiny_artifact", "tiny_graph", "tiny_int8", "tiny_run"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import onnx
 import pytest
 import tensorflow as tf
 
 from converters.convert import convert
 from converters.settings import ConvertSettings
-from eaves.artifact import Artifact
+from eaves.artifact import Artifact, check, open_artifact
 from eaves.config import Layer, build
 from functions.session import open_session
 from tests.artifacts import build_tiny_dataset
@@ -28,7 +29,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Run, Artifact]]
         values = {"arch": "mobilenet_v3_small", "weights": "none", "mode": "frozen", "image_size": 32, "epochs": 5}
         settings = build(TrainSettings, Layer(origin="test", values={**values, "head_l2": head_l2}))
         run = train(data, settings, root / f"run{number}", name="digits")
-        made.append((run, convert(run.path, root / f"artifact{number}", ConvertSettings())))
+        made.append((run, convert(run.path, root / f"artifact{number}", ConvertSettings(precision="fp32"))))
     return made
 
 
@@ -38,6 +39,31 @@ def test_another_head_and_temperature_change_the_heads_file_alone(pair: list[tup
     for name in ("model.onnx", "weights/backbone.bin"):
         assert (first.path / name).read_bytes() == (second.path / name).read_bytes(), name
     assert (first.path / "weights/head.bin").read_bytes() != (second.path / "weights/head.bin").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def int8_pair(pair: list[tuple[Run, Artifact]], tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
+    """The same two runs as int8, each on its own: neither sees the other's artifact."""
+    root = tmp_path_factory.mktemp("int8")
+    # A head on a backbone that was never trained: it may lose anything here.
+    settings = ConvertSettings(precision="int8", max_accuracy_drop=100.0, tolerance_int8=1.0, agreement_int8=0.0)
+    return [convert(run.path, root / str(number) / "artifact", settings) for number, (run, _) in enumerate(pair)]
+
+
+def test_so_they_do_in_int8(int8_pair: list[Artifact]) -> None:
+    """How the backbone is rounded depends on nothing of the head, and the head isn't rounded."""
+    first, second = int8_pair
+    operators = [node.op_type for node in onnx.load(str(first.model_path), load_external_data=False).graph.node]
+    assert operators.count("QLinearConv") > 20
+    for name in ("model.onnx", "weights/backbone.bin"):
+        assert (first.path / name).read_bytes() == (second.path / name).read_bytes(), name
+    head = [(artifact.path / "weights/head.bin").read_bytes() for artifact in int8_pair]
+    assert head[0] != head[1]
+    assert len(head[0]) < 20_000
+    keys = [artifact.manifest.quantisation.calibration_key for artifact in int8_pair]
+    assert keys[0] == keys[1]
+    for artifact in int8_pair:
+        assert check(open_artifact(artifact.path, level="full"), open_session(artifact).run) == 4
 
 
 def test_scores_are_divided_by_the_temperature_and_logits_are_not(pair: list[tuple[Run, Artifact]]) -> None:

@@ -14,10 +14,11 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import eaves
-from eaves.artifact import open_artifact
+from eaves.artifact import load_golden, open_artifact
 from eaves.events import Event, decode, encode_binary, encode_structured, reply_id
 from tests.waiting import wait_until
 
@@ -140,6 +141,17 @@ def test_a_plain_image_gets_plain_json(shared_function: Function, image: bytes, 
     document = json.loads(body)
     assert document["artifact"] == f"sha256:{open_artifact(tiny_artifact).digest}"
     assert sorted(entry["label"] for entry in document["predictions"]) == ["0", "1", "2", "3"]
+
+
+def test_an_int8_artifact_is_served_alike(start: Start, tiny_int8: Path) -> None:
+    function = start(artifact=tiny_int8, EAVES_SELF_TEST="all")
+    function.wait_ready()
+    artifact = open_artifact(tiny_int8)
+    for case in load_golden(artifact):
+        status, _, body = function.request("POST", "/", (tiny_int8 / case.file).read_bytes(), Content_Type="image/png")
+        best, *_ = json.loads(body)["predictions"]
+        assert (status, best["label"]) == (200, artifact.manifest.labels[int(np.argmax(case.probabilities))])
+        assert best["score"] == pytest.approx(max(case.probabilities), abs=0.05)
 
 
 @pytest.mark.parametrize("encode", [encode_binary, encode_structured])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from eaves.cli import COMMANDS, cli
+from eaves.cli.arguments import newest
 from eaves.cli.project import load_workspace, read_yaml
 from eaves.errors import ConfigError, EavesError, NotFoundError
 
@@ -188,6 +190,14 @@ def test_convert_and_deploy_without_anything_to_work_on_name_the_step_before(pro
     error = eaves("deploy", "--file", project).exception
     assert isinstance(error, EavesError)
     assert error.hint == "eaves convert"
+
+
+def test_the_newest_is_never_what_is_still_being_made(tmp_path: Path) -> None:
+    for number, name in enumerate(["old", "new", ".new.x1y2z3"]):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text("{}")
+        os.utime(tmp_path / name / "manifest.json", (number, number))
+    assert newest(tmp_path, "manifest.json") == tmp_path / "new"
 
 
 def test_send_without_up_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,8 +83,16 @@ def test_variables_of_a_section_within_the_file_carry_its_path() -> None:
     assert build(Section, layer).size == 7
 
 
-def test_lists_and_mappings_are_not_read_from_the_environment() -> None:
-    assert env_layer(Section, {"EAVES_TAGS": "a,b", "EAVES_TRIGGERS": "x", "EAVES_LABELS": "y"}).values == {}
+def test_lists_of_sections_and_mappings_are_not_read_from_the_environment() -> None:
+    assert env_layer(Section, {"EAVES_TRIGGERS": "x", "EAVES_LABELS": "y"}).values == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("a,b", ("a", "b")), (" a , b,", ("a", "b")), ("a", ("a",)), ("", ()), (",", ())]
+)
+def test_a_list_of_words_is_a_variable_with_commas(text: str, expected: tuple[str, ...]) -> None:
+    assert build(Section, env_layer(Section, {"EAVES_TAGS": text})).tags == expected
+    assert build(Section, flag_layer({"tags": text})).tags == expected
 
 
 def test_all_faults_are_reported_at_once() -> None:
@@ -207,7 +215,9 @@ def test_the_table_lists_every_leaf_with_its_variable_and_flag() -> None:
         (str, True),
         (Path, True),
         (float | None, True),
-        (tuple[str, ...], False),
+        (tuple[str, ...], True),
+        (tuple[Scale, ...], False),
+        (tuple[float, ...], False),
         (Mapping[str, str], False),
         (Scale, False),
         (list[str] | None, False),

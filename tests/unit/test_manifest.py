@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eaves.artifact import Manifest, parse_manifest
+from eaves.artifact import FileEntry, Manifest, Parity, TensorSpec, parse_manifest
 from eaves.artifact.manifest import MAX_LABELS, SCHEMA_VERSION, check_path
 from eaves.errors import ArtifactError
+from eaves.recipe import Recipe
 from tests.fakes.artifact import build_manifest, fill
 
 
@@ -41,7 +43,7 @@ def changed(manifest: Manifest, change: Callable[[dict[str, Any]], object]) -> b
 
 DIGEST = "0" * 64
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "newer schema": (lambda it: it.update(schema_version=SCHEMA_VERSION + 1), "schema_version 2, this Eaves reads 1"),
+    "newer schema": (lambda it: it.update(schema_version=SCHEMA_VERSION + 1), "schema_version 3, this Eaves reads 2"),
     "no schema": (lambda it: it.pop("schema_version"), "schema_version None"),
     "no name": (lambda it: it.pop("name"), "name"),
     "no files": (lambda it: it.pop("files"), "files"),
@@ -52,8 +54,18 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no labels": (lambda it: it.update(labels=[]), "labels"),
     "labels as numbers": (lambda it: it.update(labels=[1]), "labels"),
     "too many labels": (lambda it: it.update(labels=["x"] * (MAX_LABELS + 1)), "labels"),
+    "an empty label": (lambda it: it["labels"].insert(1, ""), r"labels\[1\]: must be printable and not empty"),
+    "a label that colours the terminal": (
+        lambda it: it.update(labels=["\x1b[31mred"]),
+        r"labels\[0\]: must be printable",
+    ),
+    "a label of two lines": (lambda it: it.update(labels=["a", "b\nc"]), r"labels\[1\]: must be printable"),
+    "a label twice": (lambda it: it.update(labels=["a", "b", "a"]), "labels: must differ .'a' is there twice"),
+    "no letter as name": (lambda it: it.update(name=""), "name: must be printable and not empty"),
+    "a name that colours the terminal": (lambda it: it.update(name="\x1b]0;x\x07"), "name: must be printable"),
+    "a version of two lines": (lambda it: it.update(version="1\n2"), "version: must be printable"),
     "outputs as text": (lambda it: it.update(outputs="ab"), "outputs"),
-    "outputs as a number": (lambda it: it.update(outputs=3), "malformed"),
+    "outputs as a number": (lambda it: it.update(outputs=3), "outputs: must be a list"),
     "output with an unknown field": (lambda it: it["outputs"][0].update(scale=1), "scale"),
     "input with a bad shape": (lambda it: it["input"].update(shape=["a"]), "shape"),
     "parity that is none": (lambda it: it.update(parity=[]), "parity"),
@@ -62,13 +74,40 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a negative size": (lambda it: it["files"]["labels.txt"].update(size_bytes=-1), "size_bytes"),
     "a short digest": (lambda it: it["files"]["labels.txt"].update(sha256="abc"), "64 hex digits"),
     "an upper-case digest": (lambda it: it["files"]["labels.txt"].update(sha256="A" * 64), "64 hex digits"),
-    "opset as text": (lambda it: it.update(opset="new"), "malformed"),
-    "opset without end": (lambda it: it.update(opset=float("inf")), "malformed"),
+    "opset as text": (lambda it: it.update(opset="new"), "opset: must be an integer"),
+    "opset without end": (lambda it: it.update(opset=float("inf")), "opset: must be an integer"),
     "toolchain as a list": (lambda it: it.update(toolchain=[]), "malformed"),
     "tolerance that allows all": (lambda it: it["parity"].update(tolerance=1e999), "tolerance"),
-    "temperature of zero": (lambda it: it.update(temperature=0), "temperature must be > 0"),
-    "temperature without end": (lambda it: it.update(temperature=float("inf")), "temperature must be > 0"),
-    "temperature as text": (lambda it: it.update(temperature="hot"), "malformed"),
+    "temperature of zero": (lambda it: it.update(temperature=0), "temperature: must be > 0"),
+    "temperature without end": (lambda it: it.update(temperature=float("inf")), "temperature: must be a number"),
+    "temperature as text": (lambda it: it.update(temperature="hot"), "temperature: must be a number"),
+    "an unknown field": (lambda it: it.update(pickle="x"), "pickle: unknown setting"),
+    "licences as numbers": (lambda it: it.update(licences={"model": 3}), "licences must hold strings"),
+    "precision of neither kind": (lambda it: it.update(precision="fp16"), "precision: must be one of fp32, int8"),
+    "int8 that never shipped": (lambda it: it.update(precision="int8"), "precision: is int8, but"),
+    "fp32 that only some CPUs reproduce": (
+        lambda it: it["quantisation"].update(instruction_set="vnni"),
+        "quantisation.instruction_set: must be any where the precision is fp32",
+    ),
+    "an unknown target": (lambda it: it.update(targets=["sparc"]), "targets.0.: must be one of x86_64_avx2"),
+    "a variant elsewhere": (
+        lambda it: it.update(variants=[{"path": "model.onnx", "target": "arm64"}]),
+        "must be variants/arm64/model.onnx",
+    ),
+    "a variant that isn't listed": (
+        lambda it: it.update(variants=[{"path": "variants/arm64/model.onnx", "target": "arm64"}]),
+        "files lists no variants/arm64/model.onnx",
+    ),
+    "an interval the wrong way round": (
+        lambda it: it["quantisation"].update(interval_95_fp32=[0.9, 0.1]),
+        "must be low and high",
+    ),
+    "a trial with a share above 1": (
+        lambda it: it["quantisation"].update(trials=[{"agreement": 2}]),
+        r"trials.0..agreement: must be <= 1",
+    ),
+    "a tolerance of goldens that allows all": (lambda it: it.update(golden_tolerance=1e999), "golden_tolerance"),
+    "no tolerance of goldens": (lambda it: it.pop("golden_tolerance"), "lacks golden_tolerance"),
     "no temperature": (lambda it: it.pop("temperature"), "temperature"),
     "tolerance as text": (lambda it: it["parity"].update(tolerance="inf"), "tolerance"),
 }
@@ -92,40 +131,24 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
     max_leaves=4,
 )
-FIELDS = [
-    "name",
-    "version",
-    "labels",
-    "input",
-    "outputs",
-    "recipe",
-    "parity",
-    "files",
-    "opset",
-    "toolchain",
-    "task",
-    "temperature",
-]
+FIELDS = [field.name for field in fields(Manifest) if field.name != "schema_version"]
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), VALUES, min_size=1, max_size=3))
 def test_whatever_a_field_holds_there_is_a_manifest_or_an_artifact_error(changes: dict[str, Any]) -> None:
-    template = {
-        "schema_version": 1,
-        "name": "n",
-        "version": "v",
-        "labels": ["a"],
-        "input": {},
-        "outputs": [],
-        "recipe": {"height": 8, "width": 8},
-        "parity": {},
-        "files": {"model.onnx": {"size_bytes": 1, "sha256": DIGEST}},
-        "task": "classify",
-        "temperature": 1.5,
-        "opset": 17,
-        "run_digest": "",
-        "toolchain": {},
-    }
+    template = json.loads(
+        Manifest(
+            name="n",
+            version="v",
+            labels=("a",),
+            input=TensorSpec(),
+            outputs=(),
+            recipe=Recipe(height=8, width=8),
+            parity=Parity(),
+            files={"model.onnx": FileEntry(size_bytes=1, sha256=DIGEST)},
+            golden_tolerance=1e-3,
+        ).to_json()
+    )
     parse_manifest(json.dumps(template).encode())
     try:
         parse_manifest(json.dumps({**template, **changes}).encode())
@@ -136,6 +159,25 @@ def test_whatever_a_field_holds_there_is_a_manifest_or_an_artifact_error(changes
 @pytest.mark.parametrize("path", ["model.onnx", "weights/head.bin", "golden/000.png", "a b/ü.png", "...", "a/..b"])
 def test_plain_relative_paths_are_taken(path: str) -> None:
     assert check_path(path) == path
+
+
+def test_an_artifact_of_the_first_schema_is_converted_again(manifest: Manifest) -> None:
+    with pytest.raises(ArtifactError, match="schema_version 1") as caught:
+        parse_manifest(changed(manifest, lambda it: it.update(schema_version=1)))
+    assert caught.value.hint == "convert the run again"
+
+
+@pytest.mark.parametrize("version", [True, 2.0, "2", None, [2]])
+def test_a_schema_version_is_a_whole_number(manifest: Manifest, version: Any) -> None:
+    with pytest.raises(ArtifactError, match="schema_version"):
+        parse_manifest(changed(manifest, lambda it: it.update(schema_version=version)))
+
+
+@pytest.mark.parametrize("key", ["name", "labels.txt", "sha256"])
+def test_a_key_that_is_there_twice_is_refused(manifest: Manifest, key: str) -> None:
+    text = manifest.to_json().decode().replace(f'"{key}": ', f'"{key}": "x", "{key}": ', 1)
+    with pytest.raises(ArtifactError, match=f"names '{key}' twice"):
+        parse_manifest(text.encode())
 
 
 BAD_PATHS = [

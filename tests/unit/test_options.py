@@ -27,7 +27,8 @@ class Settings:
     mode: str = setting("first", "Which.", choices=("first", "all"))
     loud: bool = setting(True, "Say more.")
     folder: Path | None = setting(None, "Where.")
-    tags: tuple[str, ...] = setting((), "Not for a flag.")
+    tags: tuple[str, ...] = setting((), "Any of them.", choices=("red", "blue"))
+    places: dict[str, str] = setting(dict, "Not for a flag.")
     inner: Inner = setting(Inner, "Within.")
 
 
@@ -63,6 +64,9 @@ def test_flags_beat_variables_beat_files() -> None:
         (["--folder", "a"], "folder", Path("a")),
         (["--inner-max-size", "5"], "inner", Inner(max_size=5)),
         (["--mode", "all"], "mode", "all"),
+        (["--tags", "red"], "tags", ("red",)),
+        (["--tags", "blue, red"], "tags", ("blue", "red")),
+        (["--tags", ""], "tags", ()),
     ],
 )
 def test_a_flag_sets_its_setting(arguments: list[str], field: str, expected: Any) -> None:
@@ -79,9 +83,22 @@ def test_a_bad_value_is_a_fault_that_names_the_flag() -> None:
     assert result.exception.message == "--inner-max-size: inner.max_size: must be >= 1 (got '0')"
 
 
-@pytest.mark.parametrize("arguments", [["--mode", "some"], ["--tags", "a"], ["--nmae", "x"]])
+@pytest.mark.parametrize("arguments", [["--mode", "some"], ["--places", "a"], ["--nmae", "x"]])
 def test_what_is_no_option_or_no_choice_is_a_usage_error(arguments: list[str]) -> None:
     assert run(*arguments).exit_code == 2
+
+
+def test_a_list_is_a_flag_and_a_variable_with_commas() -> None:
+    layer = Layer(origin="eaves.yaml", values={"tags": ["red"]})
+    assert run(env={"EAVES_TAGS": "blue,red"}, layer=layer).tags == ("blue", "red")
+    assert run("--tags", "blue", env={"EAVES_TAGS": "blue,red"}, layer=layer).tags == ("blue",)
+    assert run(layer=layer).tags == ("red",)
+
+
+def test_a_word_that_is_no_choice_is_a_fault_that_names_its_place() -> None:
+    result = run("--tags", "red,green")
+    assert isinstance(result.exception, ConfigError)
+    assert result.exception.message == "--tags: tags[1]: must be one of red, blue (got 'green')"
 
 
 def test_a_section_names_its_variables_but_not_its_flags() -> None:

@@ -1,0 +1,149 @@
+"""Child processes: started with limits, watched, never left behind; what they can't do comes back as an error.
+
+TensorFlow's memory goes with its process, counters of its libraries start from 0 again, and a crash there isn't one
+here. `run_child` is the parent's side; a child's `__main__` calls `answer`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eaves.errors import ConversionError, EavesError
+
+POLL_S = 0.05
+PR_SET_PDEATHSIG = 1
+"""Source: linux/prctl.h."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a child may take.
+
+    Attributes:
+        timeout_s: Longest run, seconds.
+        memory_limit_mb: Largest resident memory, MB (10^6 bytes); 0 for any.
+    """
+
+    timeout_s: float
+    memory_limit_mb: int = 0
+
+
+def run_child(module: str, job: Mapping[str, Any], facts: Path, *, what: str, limits: Limits) -> dict[str, Any]:
+    """Run `python -P -m module` to its end; the job goes in on stdin, as JSON.
+
+    Args:
+        module: Its `__main__` part calls `answer`.
+        job: What to do, plain data.
+        facts: File for what the child has to say.
+        what: The child's name in errors.
+        limits: Of time and memory.
+
+    Returns:
+        What the child said: `peak_bytes`, the most resident memory it had, and what its work returned.
+
+    Raises:
+        ConversionError: When it says it can't, exits non-zero, is killed, or takes too long or too much.
+    """
+    facts.unlink(missing_ok=True)
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-m", module, str(facts)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    with child:
+        try:
+            words = _watch(child, json.dumps(job), what, limits)
+        finally:
+            child.kill()  # whatever interrupted us, Ctrl-C too; nothing when it has ended
+    said: dict[str, Any] = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
+    if "error" in said:
+        raise ConversionError(said["error"], hint=said.get("hint"))
+    if child.returncode:
+        raise _crash(what, child.returncode, words)
+    return said
+
+
+def answer(work: Callable[[Any], Mapping[str, Any]]) -> None:
+    """A child's main: read the job, do it, leave the facts.
+
+    Args:
+        work: Job to facts. An EavesError that it raises is a ConversionError of the parent's `run_child`.
+    """
+    facts = Path(sys.argv[1])
+    _die_with_parent()
+    try:
+        said = dict(work(json.load(sys.stdin)))
+    except EavesError as error:
+        facts.write_text(json.dumps({"error": error.message, "hint": error.hint}), encoding="utf-8")
+        sys.exit(error.exit_code)
+    # Source: getrusage(2): kilobytes on Linux.
+    said["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    facts.write_text(json.dumps(said), encoding="utf-8")
+
+
+def _watch(child: subprocess.Popen[str], job: str, what: str, limits: Limits) -> str:
+    """Wait for the child and return its stderr."""
+    deadline = time.monotonic() + limits.timeout_s
+    given: str | None = job
+    while True:
+        try:
+            return child.communicate(given, timeout=POLL_S)[1]
+        except subprocess.TimeoutExpired:
+            given = None  # communicate keeps what it was given, and what it has read
+        peak_mb = _peak_bytes(child.pid) / 1e6
+        if limits.memory_limit_mb and peak_mb > limits.memory_limit_mb:
+            raise ConversionError(
+                f"{what} was stopped: it reached {peak_mb:.0f} MB of memory, and convert.memory_limit_mb is "
+                f"{limits.memory_limit_mb}",
+                hint="raise convert.memory_limit_mb, or convert on a larger machine",
+            )
+        if time.monotonic() > deadline:
+            raise ConversionError(f"{what} took longer than {limits.timeout_s:.0f} s", hint="raise convert.timeout_s")
+
+
+def _crash(what: str, code: int, words: str) -> ConversionError:
+    last = "\n".join(words.strip().splitlines()[-8:])
+    if code > 0:
+        return ConversionError(f"{what} failed with exit code {code}; its last words:\n{last}")
+    return ConversionError(
+        f"{what} was killed by signal {-code}; its last words:\n{last}",
+        hint="when it is signal 9, this machine ran out of memory: convert on a larger one",
+    )
+
+
+def _peak_bytes(pid: int) -> int:
+    """The most resident memory so far; 0 when the process has just ended.
+
+    A limit by RLIMIT_AS would count address space, of which TensorFlow maps far more than it uses.
+
+    Source: proc_pid_status(5): VmHWM in kB.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+
+
+def _die_with_parent() -> None:
+    """Be killed when the parent is, even by SIGKILL, which leaves it no time to do so."""
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("the conversion that started this process is gone")

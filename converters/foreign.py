@@ -1,0 +1,201 @@
+"""An ONNX file that others made: checked before anything else reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import onnx
+from onnx import inliner, version_converter
+
+from eaves.errors import ConversionError
+
+MAX_BYTES = 2**31 - 1
+"""Source: protobuf.dev, "Proto Limits": a message is smaller than 2 GiB, and a graph is one message on its way here."""
+DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
+_MICROSOFT = """
+Attention BiasGelu BiasSoftmax DequantizeLinear DynamicQuantizeMatMul EmbedLayerNormalization FastGelu FusedConv
+FusedGemm FusedMatMul FusedMatMulActivation Gelu GroupNorm LayerNormalization MatMulIntegerToFloat MaxpoolWithMask
+MultiHeadAttention NhwcConv NhwcFusedConv NhwcMaxPool QAttention QGemm QLinearAdd QLinearAveragePool QLinearConcat
+QLinearConv QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul QLinearReduceMean QLinearSigmoid QLinearSoftmax
+QLinearWhere QuantizeLinear QuickGelu SkipLayerNormalization TransposeMatMul
+"""
+MICROSOFT = frozenset(_MICROSOFT.split())
+"""Source: onnxruntime, docs/ContribOperators.md: what every build of it has for image models on a CPU."""
+MAX_NODES, MAX_DEPTH = 100_000, 50
+"""The largest networks of our registry have 500 nodes."""
+CONTROL_FLOW = ("If", "Loop", "Scan")
+
+
+def load_foreign(path: Path, *, opset: int) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """Load a file with its weights, in an operator set of at least `opset`.
+
+    Returns:
+        model: Without functions of its own.
+        warnings: What people should know.
+
+    Raises:
+        ConversionError: When it is too large, broken, points outside its folder, or needs operators that an
+            onnxruntime of its own doesn't have.
+    """
+    _check_size(path, external_files(path))
+    try:
+        model = onnx.load(str(path))
+        if model.functions:
+            _check_functions(model)
+            model = inliner.inline_local_functions(model)
+        onnx.checker.check_model(model)
+    except ConversionError:
+        raise
+    except Exception as error:  # protobuf and onnx raise their own kinds, and there is no root of them
+        raise ConversionError(f"{path.name} is no valid ONNX model: {str(error)[:300]}") from error
+    _check_operators(model)
+    given = {tensor.name for tensor in model.graph.initializer}
+    own = [
+        value for value in model.graph.input if value.name not in given
+    ]  # before IR version 4 weights are inputs too
+    del model.graph.input[:]
+    model.graph.input.extend(own)
+    return _raise_opset(model, opset)
+
+
+def _check_functions(model: onnx.ModelProto) -> None:
+    """Functions within functions multiply: a kilobyte may stand for more nodes than there is memory."""
+    bodies = {(function.domain, function.name): function.node for function in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def count(nodes: Iterable[onnx.NodeProto], depth: int) -> int:
+        total = 0
+        for node in nodes:
+            key = (node.domain, node.op_type)
+            if key in bodies and key not in sizes:
+                if depth == MAX_DEPTH:
+                    raise ConversionError(f"the model's functions are nested more than {MAX_DEPTH} deep")
+                sizes[key] = count(bodies[key], depth + 1)
+            total += sizes.get(key, 1)
+        return total
+
+    if (found := count(model.graph.node, 0)) > MAX_NODES:
+        raise ConversionError(f"the model has {found} nodes once its functions are written out; {MAX_NODES} are taken")
+
+
+def external_files(path: Path) -> tuple[Path, ...]:
+    """Files beside an ONNX file that hold its weights.
+
+    Raises:
+        ConversionError: When the file can't be read, or when one of them is not in its folder.
+    """
+    if path.stat().st_size > MAX_BYTES:
+        raise _too_large(path, path.stat().st_size)
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf raises its own kinds
+        raise ConversionError(f"{path.name} is no ONNX model: {str(error)[:300]}") from error
+    locations = {
+        entry.value
+        for tensor in _tensors(model)
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    folder = path.parent.resolve()
+    for location in sorted(locations):
+        target = (folder / location).resolve()
+        if not target.is_relative_to(folder):
+            raise ConversionError(
+                f"{path.name} keeps weights outside its own folder ({location})",
+                hint="save it again with `onnx.save(..., save_as_external_data=True)`, or in one file",
+            )
+        if not target.is_file():
+            raise ConversionError(f"{path.name} keeps weights in {location}, which isn't there", hint="copy it too")
+    return tuple(path.parent / location for location in sorted(locations))
+
+
+def _check_size(path: Path, parts: tuple[Path, ...]) -> None:
+    total = sum(file.stat().st_size for file in (path, *parts))
+    if total > MAX_BYTES:
+        raise _too_large(path, total)
+
+
+def _too_large(path: Path, size_bytes: int) -> ConversionError:
+    return ConversionError(
+        f"{path.name} has {size_bytes / 1e9:.1f} GB of weights; at most {MAX_BYTES / 1e9:.1f} GB are taken"
+    )
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor in a model, in constants and in bodies of functions and branches too."""
+    graphs, nodes = [model.graph], [node for function in model.functions for node in function.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+            nodes += graph.node
+        while nodes:
+            for attribute in nodes.pop().attribute:
+                yield from (attribute.t, *attribute.tensors)
+                for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                    yield from (sparse.values, sparse.indices)
+                graphs += [attribute.g] if attribute.HasField("g") else []
+                graphs += attribute.graphs
+
+
+def _check_operators(model: onnx.ModelProto) -> None:
+    strange = sorted(
+        {
+            f"{node.domain}:{node.op_type}"
+            for node in model.graph.node
+            if node.domain not in DOMAINS and not (node.domain == "com.microsoft" and node.op_type in MICROSOFT)
+        }
+    )
+    if strange:
+        raise ConversionError(
+            f"the model uses operators that an edge node doesn't have: {', '.join(strange[:5])}",
+            hint="export it without custom operators",
+        )
+    refuse_control_flow(model.graph)
+    used = {node.domain for node in model.graph.node} | {""}
+    kept = [item for item in model.opset_import if (item.domain if item.domain != "ai.onnx" else "") in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+
+
+def refuse_control_flow(graph: onnx.GraphProto) -> None:
+    """Weights and names are handled in the main graph only.
+
+    Raises:
+        ConversionError: When the graph branches or loops.
+    """
+    control = sorted({node.op_type for node in graph.node if node.op_type in CONTROL_FLOW})
+    if control:
+        raise ConversionError(
+            f"the model branches or loops ({', '.join(control)}), which a classifier's graph doesn't need",
+            hint="export it by tracing instead of scripting, or simplify it",
+        )
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The operator set of ONNX's own operators; 1 in files that don't say."""
+    return max((item.version for item in model.opset_import if item.domain in {"", "ai.onnx"}), default=1)
+
+
+def _raise_opset(model: onnx.ModelProto, opset: int) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    found = opset_of(model)
+    if found == opset:
+        return model, ()
+    if found > opset:
+        said = (
+            f"the file's operator set {found} is newer than convert.opset {opset}: it is kept, old runtimes refuse it"
+        )
+        return model, (said,)
+    try:
+        raised = version_converter.convert_version(model, opset)
+        onnx.checker.check_model(raised)
+    except Exception as error:  # onnx raises its own kinds
+        raise ConversionError(
+            f"operator set {found} can't be converted to {opset}: {str(error)[:300]}",
+            hint=f"export the model again with operator set {opset}, or set convert.opset to {max(found, 13)}",
+        ) from error
+    return raised, (f"converted from operator set {found} to {opset}",)

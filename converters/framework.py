@@ -1,0 +1,124 @@
+"""Opening a model in TensorFlow, in a child process: one concrete function, whatever it was saved as."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from eaves.errors import ConversionError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A model in TensorFlow.
+
+    Attributes:
+        function: A concrete function.
+        input: Name of its input, for people.
+        names: Tensor name > that name, of the input and of every output.
+        dtype: NumPy's, of the input.
+        call: A batch to the outputs by name.
+        keep: What was loaded; variables live as long as it does.
+    """
+
+    function: Any
+    input: str
+    names: Mapping[str, str]
+    dtype: Any
+    call: Callable[[Any], Mapping[str, Any]]
+    keep: Any
+
+
+def open_model(job: Mapping[str, Any]) -> Opened:
+    """Load a SavedModel or a Keras file.
+
+    Args:
+        job: As `Source.job` gives it.
+
+    Raises:
+        ConversionError: When there is no such signature, not one input of images, or a layer that holds code.
+    """
+    import tensorflow as tf
+
+    keras = job["route"] == "keras"
+    function, keep = _open_keras(job) if keras else _open_saved_model(job)
+    captured = {tensor.name for tensor in function.graph.internal_captures}
+    inputs = [tensor for tensor in function.inputs if tensor.name not in captured]
+    specs = tf.nest.flatten(function.structured_input_signature)
+    if len(inputs) != 1:
+        found = ", ".join(spec.name for spec in specs) or "none"
+        raise ConversionError(f"the model must take one input, the images; it has {found}")
+    name = str(specs[0].name)
+    outputs = dict(zip([tensor.name for tensor in function.outputs], sorted(function.structured_outputs), strict=True))
+
+    def call(batch: Any) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = function(tf.constant(batch)) if keras else function(**{name: tf.constant(batch)})
+        return {key: tensor.numpy() for key, tensor in answer.items()}
+
+    return Opened(
+        function=function,
+        input=name,
+        names={inputs[0].name: name, **outputs},
+        dtype=inputs[0].dtype.as_numpy_dtype,
+        call=call,
+        keep=keep,
+    )
+
+
+def _open_saved_model(job: Mapping[str, Any]) -> tuple[Any, Any]:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(job["model"], tags=["serve"])
+    if job["signature"] not in loaded.signatures:
+        found = ", ".join(sorted(loaded.signatures)) or "none"
+        raise ConversionError(
+            f"the SavedModel has no signature {job['signature']}; it has {found}",
+            hint="declare one of them as `signature`, or save it again with one",
+        )
+    return loaded.signatures[job["signature"]], loaded
+
+
+def _open_keras(job: Mapping[str, Any]) -> tuple[Any, Any]:
+    import keras
+    import tensorflow as tf
+
+    try:
+        model = keras.saving.load_model(job["model"], compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises ValueError, TypeError and its own, and a broken zip its own again
+        raise _refused(str(error)) from error
+    inputs = getattr(model, "inputs", None) or []  # a subclass of Model needn't know its own
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        found = ", ".join(str(tuple(tensor.shape)) for tensor in inputs) or "what it doesn't say"
+        raise ConversionError(
+            f"the model must take one batch of images (batch, height, width, 3); it takes {found}",
+            hint="build it with `keras.Input`, or save it with `model.export(FOLDER)` and convert that",
+        )
+    (given,) = inputs
+    outputs = [name.split("/")[-1] for name in model.output_names]
+
+    def serve(image: Any) -> dict[str, Any]:
+        answer = model(image, training=False)
+        if isinstance(answer, dict):
+            return answer
+        flat = answer if isinstance(answer, list | tuple) else [answer]
+        return dict(zip(outputs, flat, strict=True))
+
+    spec = tf.TensorSpec(_shape(given.shape, job), given.dtype, name=given.name)
+    return tf.function(serve).get_concrete_function(spec), model
+
+
+def _refused(reason: str) -> ConversionError:
+    if "lambda" in reason.lower() or "safe_mode" in reason:
+        reason = "a layer of it holds Python code (a Lambda), which is never run here"
+    return ConversionError(
+        f"Keras can't open the file: {reason[:300]}",
+        hint="where its code is at home, `model.export(FOLDER)` writes a SavedModel: convert that",
+    )
+
+
+def _shape(shape: Any, job: Mapping[str, Any]) -> tuple[int | None, ...]:
+    """The declared size where the model takes any."""
+    sizes = (job["height"], job["width"])
+    declared = (3, *sizes) if job["layout"] == "NCHW" else (*sizes, 3)
+    return (None, *(own or other for own, other in zip(shape[1:], declared, strict=True)))

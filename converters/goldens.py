@@ -1,0 +1,75 @@
+"""The golden images of an artifact: which ones travel, and what the shipped graph must answer to them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from converters.oracle import Truth
+from converters.previous import reopen
+from converters.source import Source
+from eaves.artifact import Artifact, GoldenCase, Manifest, load_golden
+from eaves.artifact.golden import GOLDEN, INDEX, write_index
+from eaves.artifact.store import file_digest
+from eaves.errors import ArtifactError
+from trainer.run import Sample
+
+
+def choose_goldens(source: Source, previous: Sequence[Artifact], limit: int) -> tuple[Sample, ...]:
+    """One image a label, at most `limit`.
+
+    Those of a previous artifact of this model when they still cover the labels that this many can cover: an update then
+    ships none. Else of each label the sample that is first by digest: the same images are always the same choice.
+    """
+    labels = sorted({sample.label for sample in source.samples})[:limit]
+    for artifact in previous:
+        old = _read_goldens(artifact) if _is_of(artifact.manifest, source) and reopen(artifact) else ()
+        if 0 < len(old) <= limit and {sample.label for sample in old} >= set(labels):
+            return old
+    first: dict[str, Sample] = {}
+    for sample in sorted(source.samples, key=lambda sample: sample.sha256):
+        first.setdefault(sample.label, sample)
+    return tuple(first[label] for label in labels)
+
+
+def _is_of(manifest: Manifest, source: Source) -> bool:
+    return (manifest.name, manifest.labels, manifest.recipe) == (source.name, source.labels, source.recipe)
+
+
+def _read_goldens(artifact: Artifact) -> tuple[Sample, ...]:
+    try:
+        cases = load_golden(artifact)
+    except ArtifactError:  # nothing to build on
+        return ()
+    paths = [artifact.path / case.file for case in cases]
+    return tuple(
+        Sample(path=path, label=case.label, sha256=file_digest(path)) for path, case in zip(paths, cases, strict=True)
+    )
+
+
+def write_goldens(staging: Path, goldens: Sequence[Sample], samples: Sequence[Sample], expected: Truth) -> None:
+    """Copy the images and record what must come of them.
+
+    Args:
+        staging: The artifact being made.
+        goldens: Chosen of `samples`.
+        samples: Every image that the original was asked about.
+        expected: What to demand of each: the original's answers of fp32, the shipped graph's own of int8.
+    """
+    (staging / GOLDEN).mkdir()
+    place = {sample.sha256: index for index, sample in enumerate(samples)}
+    cases = []
+    for number, golden in enumerate(goldens):
+        index = place[golden.sha256]
+        name = f"{GOLDEN}/{number:03d}{golden.path.suffix.lower()}"
+        shutil.copyfile(golden.path, staging / name)
+        case = GoldenCase(
+            file=name,
+            label=golden.label,
+            tensor_sha256=expected.tensor_sha256[index],
+            logits=tuple(expected.logits[index].tolist()),
+            probabilities=tuple(expected.probabilities[index].tolist()),
+        )
+        cases.append(case)
+    write_index(staging / INDEX, cases)

@@ -1,0 +1,106 @@
+"""How a model is fed and read: what stands between the recipe's bytes and a model that others made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from eaves.errors import ConversionError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interface:
+    """A model's own input and outputs. The defaults are those of our own runs, which need nothing in between.
+
+    Attributes:
+        input: Name of its input; empty for the only one.
+        logits: Name of the output with logits, or empty.
+        probabilities: Name of the output with probabilities, or empty.
+        output_is: What its only output is, when no output is named: `logits` or `probabilities`.
+        multiply: Factor on pixels 0..255, one or one for each channel in the model's own order.
+        add: Added after multiplying, likewise.
+        layout: Axes of its input, `NHWC` or `NCHW`.
+        channels: Their order in its input, `RGB` or `BGR`.
+    """
+
+    input: str = ""
+    logits: str = ""
+    probabilities: str = ""
+    output_is: str = ""
+    multiply: tuple[float, ...] = (1.0,)
+    add: tuple[float, ...] = (0.0,)
+    layout: str = "NHWC"
+    channels: str = "RGB"
+
+    @property
+    def scales(self) -> bool:
+        """Whether numbers change between the recipe's tensor and the model's input."""
+        return set(self.multiply) != {1.0} or set(self.add) != {0.0}
+
+    def pick_input(self, names: Collection[str]) -> str:
+        """The name of the model's input among those it has.
+
+        Raises:
+            ConversionError: When it isn't there, or isn't the only one.
+        """
+        found = ", ".join(sorted(names)) or "none"
+        if len(names) != 1:
+            raise ConversionError(f"the model must take one input, the images; it has {found}")
+        if self.input not in {"", *names}:
+            raise ConversionError(f"the model has no input {self.input}; it has {found}", hint="correct `input`")
+        return next(iter(names))
+
+    def pick_outputs(self, names: Collection[str]) -> tuple[str | None, str | None]:
+        """The names of the outputs that are logits and probabilities; one of them may be None.
+
+        Raises:
+            ConversionError: When those declared aren't there, or when it can't be told what the outputs are.
+        """
+        found = ", ".join(sorted(names)) or "none"
+        missing = [name for name in (self.logits, self.probabilities) if name and name not in names]
+        if missing:
+            raise ConversionError(
+                f"the model has no output {missing[0]}; it has {found}", hint="correct `logits` or `probabilities`"
+            )
+        if self.logits or self.probabilities:
+            return self.logits or None, self.probabilities or None
+        if self.output_is and len(names) == 1:
+            only = next(iter(names))
+            return (only, None) if self.output_is == "logits" else (None, only)
+        ours = [name if name in names else None for name in ("logits", "probabilities")]
+        if any(ours):
+            return ours[0], ours[1]
+        raise ConversionError(
+            f"it isn't declared which output of the model holds logits or probabilities; it has {found}",
+            hint="declare `logits: NAME` or `probabilities: NAME`, or for an only output `output_is: logits`",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data for JSON."""
+        return asdict(self)
+
+
+def parse_interface(values: dict[str, Any]) -> Interface:
+    """The inverse of `to_dict`, after JSON made lists of tuples."""
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return Interface(**fields)
+
+
+def check_input(shape: Sequence[int | None] | None, interface: Interface, height: int, width: int) -> None:
+    """Compare the shape of a model's input with what is declared; None is any size.
+
+    Raises:
+        ConversionError: When images of the recipe don't fit.
+    """
+    sizes = (3, height, width) if interface.layout == "NCHW" else (height, width, 3)
+    fits = shape is None or (
+        len(shape) == 4 and all(own in {None, size} for own, size in zip(shape[1:], sizes, strict=True))
+    )
+    if not fits:
+        own = ", ".join("?" if size is None else str(size) for size in shape or ())
+        wanted = ", ".join(map(str, sizes))
+        raise ConversionError(
+            f"the model's input has the shape ({own}); declared is (batch, {wanted}), {interface.layout}",
+            hint="correct `height`, `width` or `layout` of the declaration",
+        )

@@ -1,0 +1,31 @@
+"""Under which licences the parts of an artifact were made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import metadata
+
+UNKNOWN = "NOASSERTION"
+"""What SPDX calls a licence that nobody stated. Source: SPDX 2.3, section 7.13."""
+_LONGEST = 100
+_CLASSIFIER = "License :: OSI Approved :: "
+
+
+def read_licences(distributions: Iterable[str]) -> dict[str, str]:
+    """Each installed distribution's licence, as its metadata says: an SPDX expression, or a short name."""
+    return {name: _licence(metadata.metadata(name)) for name in distributions}
+
+
+def _licence(about: metadata.PackageMetadata) -> str:
+    """Source: packaging.python.org, core metadata: License-Expression replaces License and the classifiers."""
+    stated, loose = (_stated(about, field) for field in ("License-Expression", "License"))
+    if stated or (loose and len(loose) <= _LONGEST and "\n" not in loose):
+        return stated or loose
+    named = [
+        entry.removeprefix(_CLASSIFIER) for entry in about.get_all("Classifier", []) if entry.startswith(_CLASSIFIER)
+    ]
+    return ", ".join(named) or UNKNOWN
+
+
+def _stated(about: metadata.PackageMetadata, field: str) -> str:
+    return str(dict(about.json).get(field.lower().replace("-", "_"), ""))

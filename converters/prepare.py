@@ -1,0 +1,55 @@
+"""The exported graph made ready for the edge: folded, rewritten, named; still fp32, still any CPU's."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import onnx
+
+from converters.graph import canonicalise, read_signature
+from converters.optimiser import optimise
+from converters.rewrite import fold_scaling, pool_globally, project_before_pooling
+from eaves.errors import ConversionError
+
+
+def prepare(exported: Path) -> onnx.ModelProto:
+    """Fold what is constant, rewrite what onnxruntime doesn't, and name everything.
+
+    Args:
+        exported: What an export wrote.
+
+    Returns:
+        model: Of ONNX's own operators, weights inside: what is fused and what is quantised.
+
+    Raises:
+        ConversionError: When it can't be read, isn't a classifier's, or onnxruntime refuses it.
+    """
+    try:
+        model = onnx.load(str(exported))
+    except Exception as error:  # protobuf raises its own kinds, and the file may be gone
+        raise ConversionError(f"what was exported can't be read: {error}") from error
+    read_signature(model)
+    with tempfile.TemporaryDirectory(dir=exported.parent) as folder:
+        pool_globally(model)
+        model = _again(model, Path(folder))
+        folded = fold_scaling(model)
+        swapped = project_before_pooling(model)
+        if folded or swapped:
+            model = _again(model, Path(folder))
+    canonicalise(model)
+    return model
+
+
+def fuse(prepared: Path, folder: Path) -> onnx.ModelProto:
+    """The portable fp32 graph: operators fused, no layout of any one CPU."""
+    fused = optimise(prepared, folder / "fused.onnx", "extended")
+    canonicalise(fused)
+    return fused
+
+
+def _again(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+    del model.graph.value_info[:]
+    path = folder / "rewritten.onnx"
+    onnx.save(model, str(path))
+    return optimise(path, folder / "folded.onnx", "basic")

@@ -1,0 +1,151 @@
+"""A TensorFlow function without its large weights: the graph to convert, and the weights to write beside it.
+
+Freezing copies every weight into the graph (1.7 GB for Inception V3's 87 MB), the graph's optimiser copies them again
+(2.8 GB) and tf2onnx once more (6 GB). Here a large weight is an input of the graph instead, of known shape, and none
+is ever copied. Only kernels of convolutions and matrix products leave: other weights (batch normalisation, biases,
+depthwise kernels) and captured constants become constants as ever, so that both optimisers fold them.
+
+This is the one module that reaches into TensorFlow's private API: only `convert_to_constants` inlines a function's
+calls without freezing it. TensorFlow is pinned to one minor version, and every conversion is proven by parity; what
+this can't do raises `UnsupportedError`, for the caller to freeze the graph after all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from tensorflow.python.framework import convert_to_constants
+
+LARGE_BYTES = 16384
+"""Above all vectors of the registered architectures, and below the kernels that make up their size."""
+
+
+KERNELS = {("Conv2D", 1), ("MatMul", 1), ("BatchMatMulV2", 1)}
+"""Operators, and which of their inputs may be no constant: tf2onnx adds at most a Transpose."""
+
+
+class UnsupportedError(Exception):
+    """A graph whose weights can't be taken out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skeleton:
+    """A graph with inputs in the place of large weights.
+
+    Attributes:
+        graph: A GraphDef without functions and resources.
+        inputs: Tensor names of the model's own inputs.
+        outputs: Tensor names of its outputs.
+        weights: Tensor name of each further input > reads its value.
+    """
+
+    graph: Any
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    weights: Mapping[str, Callable[[], npt.NDArray[Any]]]
+
+
+def build_skeleton(function: Any) -> Skeleton:
+    """Take the large weights out of a concrete function.
+
+    Raises:
+        UnsupportedError: When it reads variables within loops or branches, gathers from them, changes them, or uses
+            resources that are no variables.
+    """
+    graph = convert_to_constants._run_inline_graph_optimization(function, False, True)  # noqa: SLF001
+    captured = {
+        inner.op.name: outer
+        for outer, inner in zip(function.captured_inputs, function.graph.internal_captures, strict=True)
+    }
+    if any(node.op.startswith("Assign") for node in graph.node):
+        raise UnsupportedError("it changes variables while it runs")
+    outputs = tuple(tensor.name for tensor in function.outputs)
+    made, readers = _replace(graph, captured)
+    wanted = [name.split(":")[0] for name in outputs]
+    made = tf.compat.v1.graph_util.extract_sub_graph(made, wanted)
+    left = {node.name for node in made.node}
+    if made.library.function or not left.isdisjoint(name for name, e in captured.items() if e.dtype == tf.resource):
+        raise UnsupportedError(
+            "it uses a variable within a loop, a branch or a function, or in another way than reading"
+        )
+    return Skeleton(
+        graph=made,
+        inputs=tuple(tensor.name for tensor in function.inputs if tensor.op.name not in captured),
+        outputs=outputs,
+        weights={f"{name}:0": read for name, read in readers.items() if name in left},
+    )
+
+
+def _replace(graph: Any, captured: Mapping[str, Any]) -> tuple[Any, dict[str, Callable[[], npt.NDArray[Any]]]]:
+    """Every captured tensor and every reading of a variable, by its value or by an input."""
+    nodes = {node.name: node for node in graph.node}
+    made = tf.compat.v1.GraphDef()
+    made.versions.CopyFrom(graph.versions)
+    made.library.CopyFrom(graph.library)
+    readers: dict[str, Callable[[], npt.NDArray[Any]]] = {}
+    kernels = _kernels(graph)
+    for node in graph.node:
+        if node.name in captured and captured[node.name].dtype != tf.resource:
+            _add_constant(made, node.name, captured[node.name].numpy())
+        elif node.op == "ReadVariableOp":
+            read, shape = _open_variable(captured, _source(nodes, node.input[0]), node.attr["dtype"].type)
+            size = int(np.prod(shape)) * tf.as_dtype(node.attr["dtype"].type).size
+            if size <= LARGE_BYTES or node.name not in kernels:
+                _add_constant(made, node.name, read())
+                continue
+            readers[node.name] = read
+            added = made.node.add(name=node.name, op="Placeholder")
+            added.attr["dtype"].type = node.attr["dtype"].type
+            added.attr["shape"].shape.CopyFrom(tf.TensorShape(shape).as_proto())
+        elif node.op != "NoOp":
+            added = made.node.add()
+            added.CopyFrom(node)
+            data = [name for name in node.input if not name.startswith("^")]  # not what only orders
+            del added.input[:]
+            added.input.extend(data)
+    return made, readers
+
+
+def _kernels(graph: Any) -> set[str]:
+    """Names of the nodes whose value is only used as a kernel, where `KERNELS` allows it."""
+    uses: dict[str, set[tuple[str, int]]] = {}
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            uses.setdefault(name.split(":")[0], set()).add((node.op, index))
+    return {name for name, used in uses.items() if used <= KERNELS}
+
+
+def _source(nodes: Mapping[str, Any], name: str) -> str:
+    """The node a resource comes from, behind what only passes it on."""
+    node = nodes[name.split(":", maxsplit=1)[0]]
+    while node.op == "Identity":
+        node = nodes[node.input[0].split(":")[0]]
+    return str(node.name)
+
+
+def _open_variable(
+    captured: Mapping[str, Any], name: str, dtype: int
+) -> tuple[Callable[[], npt.NDArray[Any]], list[int]]:
+    """What reads a variable's value, and its shape."""
+    if name not in captured:
+        raise UnsupportedError(f"it makes a variable of its own ({name})")
+    handle = captured[name]
+    kind = tf.as_dtype(dtype)
+
+    def read() -> npt.NDArray[Any]:
+        value: npt.NDArray[Any] = tf.raw_ops.ReadVariableOp(resource=handle, dtype=kind).numpy()
+        return value
+
+    return read, [int(size) for size in tf.raw_ops.VariableShape(input=handle).numpy()]
+
+
+def _add_constant(graph: Any, name: str, value: npt.NDArray[Any]) -> None:
+    added = graph.node.add(name=name, op="Const")
+    tensor = tf.make_tensor_proto(value)
+    added.attr["dtype"].type = tensor.dtype
+    added.attr["value"].tensor.CopyFrom(tensor)

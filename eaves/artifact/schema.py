@@ -1,0 +1,94 @@
+"""The manifest's JSON Schema, made from its types: `docs/manifest.schema.json`, for whoever reads manifests elsewhere.
+
+Source: JSON Schema draft 2020-12, Core and Validation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from eaves.artifact.manifest import MAX_LABELS, SCHEMA_VERSION, FileEntry, Manifest
+from eaves.recipe import MAX_SIDE, Recipe
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+Schema = dict[str, Any]
+
+_SIDE: Schema = {"minimum": 1, "maximum": MAX_SIDE}
+_RULES: Mapping[tuple[type, str], Schema] = {
+    (Manifest, "schema_version"): {"const": SCHEMA_VERSION},
+    (Manifest, "labels"): {"minItems": 1, "maxItems": MAX_LABELS},
+    (Manifest, "temperature"): {"exclusiveMinimum": 0},
+    (Manifest, "files"): {"propertyNames": {"maxLength": 255}, "required": ["labels.txt", "model.onnx"]},
+    (FileEntry, "sha256"): {"pattern": "^[0-9a-f]{64}$"},
+    (Recipe, "height"): _SIDE,
+    (Recipe, "width"): _SIDE,
+}
+"""What the reader checks beyond types and the limits of settings."""
+_SCALARS: Mapping[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number"}
+
+
+def build_schema() -> Schema:
+    """The schema of manifest.json, draft 2020-12."""
+    definitions: dict[str, Schema] = {}
+    body = _object(Manifest, definitions)
+    return {
+        "$schema": DRAFT,
+        "$id": f"urn:eaves:schema:manifest:{SCHEMA_VERSION}",
+        "title": "manifest.json of an Eaves artifact",
+        **body,
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def _object(cls: type, definitions: dict[str, Schema]) -> Schema:
+    hints, attributes = typing.get_type_hints(cls), _attribute_docs(cls)
+    properties, required = {}, []
+    for field in dataclasses.fields(cls):
+        metadata = field.metadata
+        described = {
+            **_type(hints[field.name], metadata, definitions),
+            **_RULES.get((cls, field.name), {}),
+            "description": metadata.get("doc") or attributes[field.name],
+        }
+        properties[field.name] = described
+        # A manifest names every field of its own; a section may leave out what has a default.
+        has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        if cls is Manifest or not has_default:
+            required.append(field.name)
+    return {
+        "type": "object",
+        "description": (cls.__doc__ or "").partition("\n")[0],
+        "properties": properties,
+        "required": sorted(required),
+        "additionalProperties": False,
+    }
+
+
+def _type(hint: Any, metadata: Mapping[str, Any], definitions: dict[str, Schema]) -> Schema:
+    if dataclasses.is_dataclass(hint):
+        name = typing.cast(type, hint).__name__
+        if name not in definitions:
+            definitions[name] = _object(typing.cast(type, hint), definitions)
+        return {"$ref": f"#/$defs/{name}"}
+    container, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if container is Literal:
+        return {"enum": list(arguments)}
+    if container is tuple:
+        return {"type": "array", "items": _type(arguments[0], metadata, definitions)}
+    if container is not None and issubclass(container, Mapping):
+        return {"type": "object", "additionalProperties": _type(arguments[1], types.MappingProxyType({}), definitions)}
+    made: Schema = {"type": _SCALARS[hint]}
+    if metadata.get("choices"):
+        made["enum"] = list(metadata["choices"])
+    made |= {key: metadata[key] for key in ("minimum", "maximum") if metadata.get(key) is not None}
+    return made
+
+
+def _attribute_docs(cls: type) -> Mapping[str, str]:
+    """What the docstring says of each attribute, for classes whose fields are no settings."""
+    return dict(re.findall(r"^\s+(\w+): (.+)$", cls.__doc__ or "", re.MULTILINE))

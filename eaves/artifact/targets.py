@@ -1,0 +1,99 @@
+"""Instruction sets that a model file can be made for, and which of them this CPU has.
+
+The one table of targets: conversion makes a variant for each that is asked for, the session picks one by looking here.
+Only the standard library, and cheap: a function asks at each start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+CPUINFO = Path("/proc/cpuinfo")
+_MAX_BYTES = 16 * 1024  # a machine with many CPUs repeats itself; the first one says it all
+
+Layout = Literal["avx512", "avx2", "arm64", ""]
+"""The block layout a fully optimised graph is made for. Source: onnxruntime, core/mlas: NchwcBlockSize is 16 floats
+with AVX512F and 8 with AVX2, so a file made on one is not for the other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """An instruction set.
+
+    Attributes:
+        flags: What /proc/cpuinfo must name.
+        layout: The block layout of optimised graphs.
+        vnni: Whether int8 dot products keep 32 bits, so that 8-bit weights never saturate.
+    """
+
+    flags: frozenset[str]
+    layout: Layout
+    vnni: bool = False
+
+
+_AVX2 = frozenset({"avx2", "fma"})
+_AVX512 = frozenset({"avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"})
+
+TARGETS: Mapping[str, Target] = {
+    "x86_64_avx2": Target(flags=_AVX2, layout="avx2"),
+    "x86_64_avx_vnni": Target(flags=_AVX2 | {"avx_vnni"}, layout="avx2", vnni=True),
+    "x86_64_avx512": Target(flags=_AVX512, layout="avx512"),
+    "x86_64_avx512_vnni": Target(flags=_AVX512 | {"avx512_vnni"}, layout="avx512", vnni=True),
+    "arm64": Target(flags=frozenset({"asimddp"}), layout="arm64", vnni=True),
+}
+"""Every known target. Source: flag names of the Linux kernel, arch/x86/include/asm/cpufeatures.h and
+Documentation/arch/arm64/elf_hwcaps.rst (asimddp: the dot product instructions)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cpu:
+    """What this machine's CPU can do.
+
+    Attributes:
+        flags: As /proc/cpuinfo names them; empty where there is no such file.
+    """
+
+    flags: frozenset[str] = frozenset()
+
+    def runs(self, target: str) -> bool:
+        """Whether it has every instruction that a target may use."""
+        return target in TARGETS and TARGETS[target].flags <= self.flags
+
+    @property
+    def layout(self) -> Layout:
+        """The block layout that onnxruntime uses here; empty when unknown."""
+        if "avx512f" in self.flags:
+            return "avx512"
+        if "avx2" in self.flags:
+            return "avx2"
+        return "arm64" if "asimd" in self.flags else ""
+
+    @property
+    def vnni(self) -> bool:
+        """Whether int8 dot products don't saturate here."""
+        return any(target.vnni and self.runs(name) for name, target in TARGETS.items())
+
+    @property
+    def overflows(self) -> bool:
+        """Whether sums of 8-bit weights overflow: x86 with AVX2 and no VNNI adds products up in 16 bits.
+
+        Seen with emulated CPUs: older x86 and ARM without dot products are slower, and right.
+        """
+        return "avx2" in self.flags and not self.vnni
+
+
+def detect_cpu(path: Path = CPUINFO) -> Cpu:
+    """The first CPU's flags; none when the file can't be read, which only means the portable graph."""
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(_MAX_BYTES).decode("ascii", "replace")
+    except OSError:
+        return Cpu()
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return Cpu(flags=frozenset(value.split()))
+    return Cpu()

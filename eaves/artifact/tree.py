@@ -1,0 +1,182 @@
+"""What may lie in an artifact directory: names, kinds and sizes of files. Whatever isn't in this table is refused.
+
+An artifact comes from elsewhere and may be hostile. Nothing here opens a file before its kind and size are known, and
+nothing follows a link.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from eaves.artifact.manifest import VARIANTS, FileEntry, Manifest
+from eaves.artifact.targets import TARGETS
+from eaves.errors import ArtifactError
+
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+LABELS = "labels.txt"
+HANDLER = "handler.py"
+
+_MIB = 1024 * 1024
+MAX_FILES = 1000
+"""Of everything that is listed: a model of a few parts, its goldens, its variants."""
+MAX_GOLDEN_FILES = 200
+"""The index, and some hundred cases with or without a stored tensor: replaying more would make every start slow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One kind of file and where it lies.
+
+    Attributes:
+        pattern: Of its path.
+        max_bytes: Its largest size.
+    """
+
+    pattern: re.Pattern[str]
+    max_bytes: int
+
+
+def _place(pattern: str, max_bytes: int) -> Place:
+    return Place(pattern=re.compile(pattern), max_bytes=max_bytes)
+
+
+_GRAPH_BYTES = 256 * _MIB  # a graph without its weights has some 100 KB; protobuf itself ends at 2 GiB
+_WEIGHT_BYTES = 2**31 - 1  # what onnxruntime maps on every platform
+_VARIANT = f"{VARIANTS}/({'|'.join(TARGETS)})"
+PLACES = (
+    _place(re.escape(MODEL), _GRAPH_BYTES),
+    _place(r"weights/[^/]+\.bin", _WEIGHT_BYTES),
+    _place(rf"{_VARIANT}/model\.onnx", _GRAPH_BYTES),
+    _place(rf"{_VARIANT}/[^/]+\.bin", _WEIGHT_BYTES),
+    _place(re.escape(LABELS), 16 * _MIB),  # 100,000 labels of 160 bytes
+    _place(r"golden/[^/]+", 64 * _MIB),  # an image, a tensor of 4096 x 4096 x 3 bytes, or the index
+    _place(re.escape(HANDLER), _MIB),  # a person wrote it
+    _place(r"LICENSE[^/]*", _MIB),
+)
+"""Every kind of file. manifest.json lies beside them and lists them."""
+
+_DAMAGED = "the artifact is damaged: copy it again or convert the run again"
+
+
+def check_tree(root: Path, manifest: Manifest) -> None:
+    """Whether a manifest lists only what an artifact may hold, and what it must.
+
+    Raises:
+        ArtifactError: Naming the first file that doesn't belong, is too large or is missing from the list.
+    """
+    for required in (MODEL, LABELS):
+        if required not in manifest.files:
+            raise ArtifactError(f"{root}: manifest.json lists no {required}")
+    for name, entry in manifest.files.items():
+        place = next((place for place in PLACES if place.pattern.fullmatch(name)), None)
+        if place is None:
+            raise ArtifactError(
+                f"{root}: manifest.json lists {name}, which is no part of an artifact",
+                hint="don't use an artifact that carries foreign files; convert the run again",
+            )
+        if entry.size_bytes > place.max_bytes:
+            raise ArtifactError(f"{root}: {name} has {entry.size_bytes} bytes, more than {place.max_bytes}")
+    golden = sum(name.startswith("golden/") for name in manifest.files)
+    if golden > MAX_GOLDEN_FILES or len(manifest.files) > MAX_FILES:
+        raise ArtifactError(
+            f"{root}: manifest.json lists {len(manifest.files)} files, {golden} of them golden; "
+            f"{MAX_FILES} and {MAX_GOLDEN_FILES} are allowed"
+        )
+
+
+def check_file(root: Path, name: str, entry: FileEntry) -> None:
+    """Whether a listed file is there, plain and as large as the manifest says.
+
+    Raises:
+        ArtifactError: When not.
+    """
+    path = root / name
+    try:
+        # Each part on the way, too: a symlinked folder leads outside just as well.
+        if any(part.is_symlink() for part in [path, *path.parents][: len(Path(name).parts)]):
+            raise ArtifactError(f"{root}: {name} is a symbolic link; an artifact holds plain files only", hint=_DAMAGED)
+        status = path.lstat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ArtifactError(f"{root}: {name} is missing", hint=_DAMAGED) from error
+    except OSError as error:
+        raise ArtifactError(f"{root}: {name} can't be read: {error.strerror}", hint=_DAMAGED) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ArtifactError(f"{root}: {name} is {kind_of(status.st_mode)}, not a plain file", hint=_DAMAGED)
+    if status.st_size != entry.size_bytes:
+        raise ArtifactError(
+            f"{root}: {name} has {status.st_size} bytes, the manifest says {entry.size_bytes}", hint=_DAMAGED
+        )
+
+
+def check_content(root: Path, manifest: Manifest) -> None:
+    """Everything that takes reading the files: digests, what lies there unlisted, shared files, labels.
+
+    Raises:
+        ArtifactError: Naming the first fault.
+    """
+    _check_nothing_else(root, manifest)
+    name = MANIFEST
+    try:
+        _check_one_name(root, name)
+        for name, entry in manifest.files.items():
+            _check_one_name(root, name)
+            if file_digest(root / name) != entry.sha256:
+                raise ArtifactError(f"{root}: {name} doesn't match its sha256 in the manifest", hint=_DAMAGED)
+        name = LABELS
+        labels = (root / name).read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{root}: {name} can't be read: {error.strerror}", hint=_DAMAGED) from error
+    if labels != "".join(f"{label}\n" for label in manifest.labels).encode():
+        raise ArtifactError(f"{root}: {LABELS} and the manifest name different labels", hint="convert the run again")
+
+
+def _check_one_name(root: Path, name: str) -> None:
+    if (root / name).lstat().st_nlink != 1:
+        raise ArtifactError(
+            f"{root}: {name} is a hard link: whoever has the other name can change it",
+            hint=f"cp -r {root} elsewhere, and use that",
+        )
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def kind_of(mode: int) -> str:
+    """What a file that isn't plain is, for people."""
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "not a plain file")
+
+
+def _check_nothing_else(root: Path, manifest: Manifest) -> None:
+    listed = {MANIFEST, *manifest.files}
+    folders = {parent.as_posix() for name in manifest.files for parent in Path(name).parents}
+    for name in _walk(root):
+        if name not in listed and name not in folders:
+            raise ArtifactError(
+                f"{root}: {name} lies there, but the manifest doesn't list it", hint=f"rm -r {root / name}"
+            )
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """Every file and folder below, links unfollowed, sorted."""
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        for name in sorted([*folders, *files]):
+            yield (Path(folder) / name).relative_to(root).as_posix()

@@ -1,0 +1,79 @@
+"""What conversion found out: the parity proof and the int8 table, as sections of the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from eaves.config import setting
+
+INT8, FP32 = "int8", "fp32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """The proof that the converted model answers as the trained one, from encoded bytes to logits, on real images."""
+
+    images: int = setting(0, "How many images were compared.", minimum=0)
+    max_abs_error: float = setting(0.0, "Worst absolute difference of a logit.", minimum=0)
+    max_abs_error_probabilities: float = setting(0.0, "Worst absolute difference of a probability.", minimum=0)
+    max_rel_error: float = setting(
+        0.0, "Worst difference of a logit relative to the largest logit of its image.", minimum=0
+    )
+    top1_agreement: float = setting(0.0, "Share of images on which both name the same label.", minimum=0, maximum=1)
+    tolerance: float = setting(
+        0.0,
+        "The absolute difference allowed: fp32: of a logit and of a probability; int8: of a probability.",
+        minimum=0,
+    )
+    min_agreement: float = setting(1.0, "The share of same labels demanded.", minimum=0, maximum=1)
+    passed: bool = setting(False, "The verdict; an artifact that failed is never written.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One line of the int8 table: a quantised model, measured on labelled images that no training saw."""
+
+    kept_fp32: tuple[str, ...] = setting((), "Layers left in fp32 besides the head.")
+    accuracy: float = setting(0.0, "Share of images it names right.", minimum=0, maximum=1)
+    interval_95: tuple[float, ...] = setting((), "95 % interval of the accuracy, low and high.", minimum=0, maximum=1)
+    agreement: float = setting(0.0, "Share of images on which it names fp32's label.", minimum=0, maximum=1)
+    drop: float = setting(0.0, "fp32's accuracy less this one.", minimum=-1, maximum=1)
+    size_bytes: int = setting(0, "Bytes of its weights and graph.", minimum=0)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields."""
+        yield from _interval_faults("interval_95", self.interval_95)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantisation:
+    """Whether int8 holds, and what was measured to know."""
+
+    asked: str = setting(FP32, "The precision asked for.", choices=("auto", FP32, INT8))
+    shipped: bool = setting(False, "Whether the artifact's graph is the int8 one.")
+    reason: str = setting("", "Why, one sentence for people.")
+    images: int = setting(0, "Labelled images it was judged on.", minimum=0)
+    data_digest: str = setting("", "Digest of those images' list, sha256 hex.")
+    accuracy_fp32: float = setting(0.0, "fp32's accuracy on them.", minimum=0, maximum=1)
+    interval_95_fp32: tuple[float, ...] = setting((), "Its 95 % interval, low and high.", minimum=0, maximum=1)
+    size_bytes_fp32: int = setting(0, "Bytes of fp32's weights and graph.", minimum=0)
+    max_accuracy_drop: float = setting(0.0, "The largest drop that ships.", minimum=0, maximum=1)
+    trials: tuple[Trial, ...] = setting((), "The table, in the order tried; the last one is what shipped, if it did.")
+    reduce_range: bool = setting(False, "7-bit weights, which don't saturate on x86 without VNNI.")
+    calibration_images: int = setting(0, "Images that the ranges were measured on.", minimum=0)
+    calibration_key: str = setting("", "What the calibration is of: it is reused while this stays.")
+    instruction_set: str = setting(
+        "any",
+        "What a CPU needs to give the recorded answers; vnni: AVX512-VNNI, AVX-VNNI or ARM dot products.",
+        choices=("any", "vnni"),
+    )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields."""
+        yield from _interval_faults("interval_95_fp32", self.interval_95_fp32)
+
+
+def _interval_faults(name: str, interval: tuple[float, ...]) -> Iterator[tuple[str, str]]:
+    if interval and (len(interval) != 2 or interval[0] > interval[1]):
+        yield name, f"must be low and high (got {list(interval)})"

@@ -1,0 +1,196 @@
+"""Which precision ships, decided by measuring: on the tiny run's graph, converted as a model that others made."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from converters.convert import convert
+from converters.settings import ConvertSettings
+from eaves.artifact import Artifact, check, load_golden, open_artifact, write_artifact
+from eaves.artifact.golden import INDEX
+from eaves.artifact.store import file_entries
+from eaves.cli import cli
+from eaves.config import Layer, build
+from eaves.errors import ConversionError, GoldenError
+from functions.session import open_session
+from trainer.run import open_run
+
+PARTS = {"model.onnx", "weights/backbone.bin", "labels.txt", "golden/golden.json"}
+
+
+def settings(**values: Any) -> ConvertSettings:
+    return build(ConvertSettings, Layer(origin="test", values=values))
+
+
+def content(artifact: Artifact) -> dict[str, bytes]:
+    root = artifact.path
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def operators(artifact: Artifact) -> Counter[str]:
+    graph = onnx.load(str(artifact.model_path), load_external_data=False).graph
+    return Counter(node.op_type for node in graph.node)
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# A run, with TensorFlow.
+
+
+def test_a_run_ships_int8_when_it_holds_with_a_page_beside_it(tiny_run: Path, tmp_path: Path) -> None:
+    artifact = convert(tiny_run, tmp_path / "artifact", settings(), page=True)
+    manifest, found = artifact.manifest, artifact.manifest.quantisation
+    assert (manifest.precision, found.asked, found.shipped, manifest.optimise_on_open) == ("int8", "auto", True, False)
+    assert found.reason.startswith("int8 holds: ")
+    (*_, shipped) = found.trials
+    assert shipped.drop <= found.max_accuracy_drop == 0.01
+    assert shipped.accuracy == pytest.approx(found.accuracy_fp32 - shipped.drop)
+    assert shipped.interval_95[0] <= shipped.accuracy <= shipped.interval_95[1]
+    assert shipped.size_bytes < found.size_bytes_fp32 / 2
+    run = open_run(tiny_run)
+    assert (found.images, found.calibration_images) == (13, 59)
+    assert found.reduce_range
+    assert manifest.parity.passed
+    assert manifest.parity.images == len(run.samples())
+    assert check(open_artifact(artifact.path, level="full"), open_session(artifact).run) == 4
+    page = (tmp_path / "artifact.html").read_text(encoding="utf-8")
+    assert f"{shipped.accuracy:.3f} against {found.accuracy_fp32:.3f}" in page
+    assert left(tmp_path) == ["artifact", "artifact.html"]
+
+
+# The same graph, without.
+
+
+def test_int8_computes_in_int8_and_answers_nearly_the_same(tiny_int8: Path, tiny_artifact: Path) -> None:
+    int8, fp32 = open_artifact(tiny_int8, level="full"), open_artifact(tiny_artifact)
+    assert operators(int8)["QLinearConv"] >= 3
+    assert not {"FusedConv", "Conv", "Cast"} & set(operators(int8))
+    batch = np.stack(
+        [fp32.manifest.recipe.tensor((tiny_artifact / case.file).read_bytes()) for case in load_golden(fp32)]
+    )
+    (_, scores), (_, exact) = (open_session(artifact).run(batch) for artifact in (int8, fp32))
+    assert scores.argmax(axis=1).tolist() == exact.argmax(axis=1).tolist()
+    assert 0 < np.max(np.abs(scores - exact)) < 0.1
+
+
+def test_verify_and_inspect_take_an_int8_artifact(tiny_int8: Path) -> None:
+    done = CliRunner().invoke(cli, ["verify", str(tiny_int8)])
+    assert done.exit_code == 0, done.output
+    told = CliRunner().invoke(cli, ["inspect", str(tiny_int8)])
+    assert told.exit_code == 0, told.output
+    assert "int8" in told.output
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_converting_again_gives_the_same_bytes(tiny_graph: Path, tmp_path: Path, precision: str) -> None:
+    first, second = (
+        convert(tiny_graph, tmp_path / name / "artifact", settings(precision=precision)) for name in ("a", "b")
+    )
+    assert content(first) == content(second)
+    assert set(content(first)) >= PARTS
+
+
+def test_an_update_of_the_same_model_takes_the_previous_backbone_and_goldens(tiny_graph: Path, tmp_path: Path) -> None:
+    first = convert(tiny_graph, tmp_path / "first", settings(precision="int8"))
+    second = convert(tiny_graph, tmp_path / "second", settings(precision="int8"))
+    assert content(second) == content(first)
+
+
+def test_int8_that_does_not_hold_fails_with_its_numbers_and_leaves_nothing(tiny_graph: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError) as caught:
+        convert(tiny_graph, tmp_path / "artifact", settings(precision="int8", tolerance_int8=0.0), page=True)
+    assert caught.value.message.startswith("int8 doesn't hold: int8 answered too differently: the same label on ")
+    assert "(0 allowed); " in caught.value.message
+    assert " tried" in caught.value.message
+    assert caught.value.hint is not None
+    assert "precision fp32" in caught.value.hint
+    assert left(tmp_path) == []
+
+
+def test_auto_then_ships_fp32_with_the_table_and_the_reason(
+    tiny_graph: Path, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    artifact = convert(tiny_graph, tmp_path / "artifact", settings(tolerance_int8=0.0), page=True)
+    manifest, found = artifact.manifest, artifact.manifest.quantisation
+    assert (manifest.precision, found.asked, found.shipped, manifest.optimise_on_open) == ("fp32", "auto", False, True)
+    assert "answered too differently" in found.reason
+    assert len(found.trials) >= 2
+    assert found.trials[0].kept_fp32 == ()
+    kept = [len(trial.kept_fp32) for trial in found.trials[1:]]
+    assert kept == sorted(kept)
+    assert kept[0] >= 1
+    assert manifest.parity.max_abs_error < 1e-4
+    names = ("model.onnx", "weights/backbone.bin")
+    fp32 = convert(tiny_graph, tmp_path / "fp32" / "artifact", settings(precision="fp32"))
+    assert [content(artifact)[name] for name in names] == [content(fp32)[name] for name in names]
+    page = (tmp_path / "artifact.html").read_text(encoding="utf-8")
+    assert "answered too differently" in page
+
+
+def declare(graph: Path, folder: Path, samples: Path) -> Path:
+    """Another declaration of the graph, with samples elsewhere."""
+    values = yaml.safe_load((graph.parent / "model.yaml").read_text(encoding="utf-8"))
+    folder.mkdir(exist_ok=True)
+    (folder / "model.yaml").write_text(yaml.safe_dump({**values, "samples": str(samples)}), encoding="utf-8")
+    return folder / "model.yaml"
+
+
+def test_data_out_of_reach_ships_fp32_and_says_that_int8_was_not_tried(tiny_graph: Path, tmp_path: Path) -> None:
+    artifact = convert(tiny_graph, tmp_path / "artifact", settings(data=str(tmp_path / "gone")), page=True)
+    found = artifact.manifest.quantisation
+    assert (artifact.manifest.precision, found.asked, found.trials) == ("fp32", "auto", ())
+    assert found.reason.startswith("int8 was not tried: the labelled images can't be read: ")
+    assert "int8 could not be tried" in (tmp_path / "artifact.html").read_text(encoding="utf-8")
+
+
+def test_data_out_of_reach_is_an_error_when_int8_is_asked_for(tiny_graph: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="the labelled images can't be read") as caught:
+        convert(tiny_graph, tmp_path / "artifact", settings(precision="int8", data=str(tmp_path / "gone")))
+    assert caught.value.hint == "give the labelled images: convert.data"
+    assert left(tmp_path) == []
+
+
+def test_data_of_other_classes_is_never_judged_on(tiny_graph: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_graph.parent / "samples", tmp_path / "data")
+    (tmp_path / "data/3").rename(tmp_path / "data/4")
+    artifact = convert(tiny_graph, tmp_path / "artifact", settings(data=str(tmp_path / "data")))
+    assert artifact.manifest.precision == "fp32"
+    assert "the classes 0, 1, 2, 4, the model 0, 1, 2, 3" in artifact.manifest.quantisation.reason
+
+
+def test_a_graph_of_a_fused_model_has_nothing_to_quantise(
+    tiny_artifact: Path, tiny_graph: Path, tmp_path: Path
+) -> None:
+    """The operators of an fp32 artifact are onnxruntime's own; it converts again, as fp32."""
+    declaration = declare(tiny_graph, tmp_path / "declared", tiny_graph.parent / "samples")
+    artifact = convert(tiny_artifact / "model.onnx", tmp_path / "artifact", settings(), declaration=declaration)
+    assert artifact.manifest.precision == "fp32"
+    assert "int8 was not tried: the model has no convolutions" in artifact.manifest.quantisation.reason
+
+
+def test_a_cpu_that_answers_otherwise_is_told_to_take_fp32(tiny_int8: Path, tmp_path: Path) -> None:
+    """As one whose int8 sums saturate: the recorded logits are off."""
+    shutil.copytree(tiny_int8, tmp_path / "staging")
+    (tmp_path / "staging/manifest.json").unlink()
+    entries = json.loads((tmp_path / "staging" / INDEX).read_text())
+    entries[1]["logits"][0] += 0.5
+    (tmp_path / "staging" / INDEX).write_text(json.dumps(entries))
+    manifest = replace(open_artifact(tiny_int8).manifest, files=file_entries(tmp_path / "staging"))
+    artifact = write_artifact(tmp_path / "staging", tmp_path / "artifact", manifest)
+    with pytest.raises(GoldenError, match=r"logits differ by 5\.0") as caught:
+        check(artifact, open_session(artifact).run)
+    assert caught.value.hint is not None
+    assert "convert with precision fp32" in caught.value.hint

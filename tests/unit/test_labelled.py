@@ -1,0 +1,272 @@
+"""The labelled images int8 is fitted to and judged on, how it is judged, and what else a conversion looks up."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import pytest
+
+from converters.interface import Interface
+from converters.judge import UNREADABLE, judge
+from converters.labelled import Labelled, load_labelled
+from converters.licences import UNKNOWN, _licence, read_licences
+from converters.prepare import prepare
+from converters.quantiser import convolutions
+from converters.source import Source
+from converters.variants import write_variants
+from eaves.artifact import TARGETS, detect_cpu
+from eaves.errors import ConversionError
+from functions.session import Session
+from tests.fakes.artifact import COLOURS, RECIPE, ColourSession, encode_png
+from tests.fakes.network import Network, images, run
+from trainer.progress import Silent
+from trainer.run import Sample
+
+LABELS = tuple(COLOURS)
+
+
+def write_data(root: Path, labels: tuple[str, ...] = LABELS, count: int = 10) -> Path:
+    """Images of different sizes in a folder per label."""
+    for label in labels:
+        (root / label).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            colour = COLOURS.get(label, (1, 2, 3))
+            (root / label / f"{number}.png").write_bytes(encode_png(colour, size=(20 + 3 * number, 20)))
+    return root
+
+
+def build_source(tmp_path: Path, data: Path | None, **changes: Any) -> Source:
+    """A run's source: its data and how it was split."""
+    (tmp_path / "run").mkdir(exist_ok=True)
+    (tmp_path / "run/config.json").write_text(json.dumps({"train": {"val_fraction": 0.3, "seed": 1}}))
+    source = Source(
+        route="run",
+        model=tmp_path / "run/model",
+        name="colours",
+        version="1",
+        labels=LABELS,
+        recipe=RECIPE,
+        interface=Interface(),
+        digest="0" * 64,
+        data_path=None if data is None else str(data),
+    )
+    return replace(source, **changes)
+
+
+def load(source: Source, tmp_path: Path, data: str = "", images: int = 100) -> Labelled:
+    return load_labelled(source, data, images=images, cache=tmp_path / "cache", progress=Silent())
+
+
+@pytest.mark.parametrize("route", ["run", "onnx"])
+def test_no_image_is_on_both_sides(tmp_path: Path, route: str) -> None:
+    data = write_data(tmp_path / "data")
+    found = load(build_source(tmp_path, data, route=route), tmp_path)
+    judged = {sample.path for sample in found.judged}
+    assert judged
+    assert found.calibration
+    assert not judged & set(found.calibration)
+    assert len(judged) + len(found.calibration) == 30
+    assert {sample.label for sample in found.judged} == set(LABELS)
+    assert all(sample.path.parent.name == sample.label for sample in found.judged)
+
+
+def test_the_sides_are_those_of_the_training(tmp_path: Path) -> None:
+    from trainer.dataset import load_dataset
+    from trainer.settings import DataSettings
+
+    data = write_data(tmp_path / "data")
+    found = load(build_source(tmp_path, data), tmp_path)
+    trained = load_dataset(DataSettings(path=data), val_fraction=0.3, seed=1, cache=tmp_path / "cache")
+    held_out = {example.path for example in trained.examples if example.split == "val"}
+    assert {sample.path for sample in found.judged} == held_out
+
+
+def test_few_images_calibrate_and_their_choice_is_always_the_same(tmp_path: Path) -> None:
+    source = build_source(tmp_path, write_data(tmp_path / "data"))
+    few, all_of_them = load(source, tmp_path, images=4), load(source, tmp_path)
+    assert few.calibration == all_of_them.calibration[:4]
+    assert few.judged == all_of_them.judged
+    assert few.digest() == all_of_them.digest()
+    copied = build_source(tmp_path, write_data(tmp_path / "copied"))
+    assert load(copied, tmp_path).digest() == few.digest()
+    other = build_source(tmp_path, write_data(tmp_path / "data2", count=20))
+    assert load(other, tmp_path).digest() != few.digest()
+
+
+def test_data_that_is_named_wins(tmp_path: Path) -> None:
+    source = build_source(tmp_path, tmp_path / "gone")
+    assert load(source, tmp_path, data=str(write_data(tmp_path / "data"))).judged
+
+
+def test_no_place_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="nothing says where the labelled images are") as caught:
+        load(build_source(tmp_path, None), tmp_path)
+    assert caught.value.hint == "give the labelled images: convert.data"
+
+
+@pytest.mark.parametrize("place", ["gone", "empty"])
+def test_a_place_without_images_is_an_error(tmp_path: Path, place: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConversionError, match="the labelled images can't be read: ") as caught:
+        load(build_source(tmp_path, tmp_path / place), tmp_path)
+    assert caught.value.hint == "give the labelled images: convert.data"
+
+
+def test_images_of_other_classes_are_an_error(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", ("blue", "green", "white"))
+    with pytest.raises(ConversionError, match="has the classes blue, green, white, the model blue, green, red"):
+        load(build_source(tmp_path, data), tmp_path)
+
+
+def test_labels_may_stand_in_another_order_than_the_data_sorts_them(tmp_path: Path) -> None:
+    """A declared model's outputs have an order of their own."""
+    source = build_source(tmp_path, write_data(tmp_path / "data"), route="onnx", labels=LABELS[::-1])
+    found = load(source, tmp_path)
+    assert all(sample.path.parent.name == sample.label for sample in found.judged)
+
+
+@pytest.mark.parametrize("text", [None, "{", '{"train": {}}', '{"train": {"val_fraction": "x", "seed": 1}}'])
+def test_a_run_that_does_not_say_what_it_held_out_cannot_be_judged(tmp_path: Path, text: str | None) -> None:
+    source = build_source(tmp_path, write_data(tmp_path / "data"))
+    (tmp_path / "run/config.json").unlink()
+    if text is not None:
+        (tmp_path / "run/config.json").write_text(text)
+    with pytest.raises(ConversionError, match="doesn't say which images were held out"):
+        load(source, tmp_path)
+
+
+# Judging.
+
+
+def sample(path: Path, label: str) -> Sample:
+    return Sample(path=path, label=label, sha256="0" * 64)
+
+
+def judged(samples: list[Sample], labels: tuple[str, ...] = LABELS) -> Any:
+    return judge(cast(Session, ColourSession()), RECIPE, samples, labels, Silent(), what="colours")
+
+
+def test_an_accuracy_is_of_the_images_that_can_be_decoded(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", count=2)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    samples = [sample(data / label / f"{number}.png", label) for label in LABELS for number in range(2)]
+    samples += [sample(tmp_path / "broken.png", "red"), sample(data / "red/0.png", "blue")]
+    found = judged(samples)
+    assert found.predicted.tolist() == [0, 0, 1, 1, 2, 2, UNREADABLE, 2]
+    assert found.accuracy == 6 / 7
+    low, high = found.interval_95
+    assert 0.4 < low < 6 / 7 < high < 1
+    other = judged([*samples[:5], samples[0], *samples[6:]])
+    assert found.agreement(found) == 1
+    assert found.agreement(other) == 6 / 7
+
+
+def test_labels_count_in_the_order_of_the_outputs(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", count=1)
+    samples = [sample(data / label / "0.png", label) for label in LABELS]
+    assert judged(samples).accuracy == 1
+    assert judged(samples, ("green", "blue", "red")).accuracy == pytest.approx(1 / 3)
+
+
+def test_images_of_which_none_can_be_decoded_judge_nothing(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"")
+    with pytest.raises(ConversionError, match="none of the held-out images can be decoded"):
+        judged([sample(tmp_path / "broken.png", "red")] * 3)
+
+
+# Licences.
+
+
+def about(*lines: str) -> metadata.PackageMetadata:
+    class Given(metadata.Distribution):
+        def read_text(self, filename: str) -> str | None:
+            return "\n".join(("Metadata-Version: 2.4", "Name: given", *lines)) if filename == "METADATA" else None
+
+        def locate_file(self, path: Any) -> Any:
+            raise AssertionError
+
+    return Given().metadata
+
+
+MIT = "Classifier: License :: OSI Approved :: MIT License"
+APACHE = "Classifier: License :: OSI Approved :: Apache Software License"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (("License-Expression: MIT OR Apache-2.0", "License: another", MIT), "MIT OR Apache-2.0"),
+        (("License: BSD-3-Clause", MIT), "BSD-3-Clause"),
+        ((f"License: {'Permission is granted ' * 20}", MIT), "MIT License"),
+        (("License: BSD\n        and more lines", MIT), "MIT License"),
+        ((MIT, APACHE), "MIT License, Apache Software License"),
+        (("License: ", "Classifier: Topic :: Software Development"), UNKNOWN),
+        ((), UNKNOWN),
+    ],
+)
+def test_a_licence_is_what_the_metadata_states(lines: tuple[str, ...], expected: str) -> None:
+    assert _licence(about(*lines)) == expected
+
+
+def test_every_tool_has_a_licence() -> None:
+    from converters.convert import TOOLS
+
+    found = read_licences(TOOLS)
+    assert set(found) == set(TOOLS)
+    assert UNKNOWN not in found.values()
+    assert all(0 < len(licence) <= 100 for licence in found.values())
+
+
+# Graphs for one instruction set.
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    network = Network(side=16)
+    last = network.add("Relu", network.conv(network.floats(), 32, 3))
+    onnx.save(network.build(network.conv(last, 32, 3)), str(tmp_path / "exported.onnx"))
+    onnx.save(prepare(tmp_path / "exported.onnx"), str(tmp_path / "prepared.onnx"))
+    return tmp_path / "prepared.onnx"
+
+
+def test_each_layout_that_this_machine_has_gets_a_graph(prepared: Path, tmp_path: Path) -> None:
+    here = detect_cpu()
+    fitting = [name for name in TARGETS if here.runs(name) and TARGETS[name].layout == here.layout]
+    if not fitting:
+        pytest.skip(f"no layout of a graph is known for this CPU: {sorted(here.flags)[:8]}")
+    (tmp_path / "staging").mkdir()
+    made = write_variants(prepared, tmp_path / "staging", list(TARGETS), split=False, folder=tmp_path)
+    (variant,) = made
+    assert variant.target == min(fitting, key=lambda name: len(TARGETS[name].flags))
+    path = tmp_path / "staging" / variant.path
+    assert path.parent.name == variant.target
+    batch = images(side=16)
+    exact = run(onnx.load(str(prepared)), batch)[0]
+    assert np.allclose(Session(path, optimise=False).run(batch)[0], exact, rtol=1e-4, atol=1e-4)
+    domains = {node.domain for node in onnx.load(str(path), load_external_data=False).graph.node}
+    if here.layout != "arm64":
+        assert "com.microsoft.nchwc" in domains
+
+
+def test_a_target_that_this_machine_is_not_gets_none_and_a_warning(
+    prepared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = detect_cpu()
+    others = [name for name in TARGETS if not here.runs(name) or TARGETS[name].layout != here.layout]
+    others = [name for name in others if name != "arm64"]  # it needs none
+    (tmp_path / "staging").mkdir()
+    assert write_variants(prepared, tmp_path / "staging", others, split=False, folder=tmp_path) == ()
+    assert list((tmp_path / "staging").iterdir()) == []
+    assert len(caplog.messages) == len(others) > 0
+    assert all("convert on such a machine" in message for message in caplog.messages)
+
+
+def test_only_convolutions_are_quantised(tmp_path: Path) -> None:
+    network = Network()
+    assert convolutions(network.build(network.floats())) == []
