@@ -46,11 +46,13 @@ class Look:
         size_bytes: Its size.
         mtime_ns: Its modification time.
         due: When it counts as complete unless it changes before, monotonic seconds.
+        closed: Whether its writer has closed it or moved it here.
     """
 
     size_bytes: int
     mtime_ns: int
     due: float
+    closed: bool
 
     @property
     def position(self) -> tuple[int, int]:
@@ -101,7 +103,11 @@ class FolderSource:
             observer.join()
 
     def notice(self, path: Path, *, wait_s: float) -> None:
-        """A file may be new or changed; it counts as complete after `wait_s` seconds without a change."""
+        """A file may be new or changed; it counts as complete after `wait_s` seconds without a change.
+
+        Of several waits for one look the longest counts, as who looks into the folder doesn't know what is still open;
+        but none counts once it was closed (0).
+        """
         if path.suffix.lower() not in media.SUFFIXES or any(
             part.startswith(".") for part in path.relative_to(self._root).parts
         ):
@@ -112,10 +118,11 @@ class FolderSource:
             status = path.stat()
         except OSError:
             return  # gone again
-        look = Look(status.st_size, status.st_mtime_ns, time.monotonic() + wait_s)
+        look = Look(status.st_size, status.st_mtime_ns, time.monotonic() + wait_s, wait_s == 0)
         with self._lock:
             before = self._candidates.get(path)
-            if before is not None and before.position == look.position and before.due <= look.due:
+            same = before is not None and before.position == look.position
+            if before is not None and same and (before.closed or (before.due >= look.due and not look.closed)):
                 return
             if self._done.get(path) != look.position:
                 self._candidates[path] = look
