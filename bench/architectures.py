@@ -118,7 +118,7 @@ def measure(run: Run, artifact: Artifact) -> Row:
 
     session = open_session(artifact, threads=1)
     images = np.stack([run.recipe.tensor(sample.path.read_bytes()) for sample in run.samples()])
-    logits = np.concatenate([session.run(image[np.newaxis]) for image in images])[0]
+    logits = np.concatenate([session.run(image[np.newaxis])[0] for image in images])
     network = keras.saving.load_model(run.path / "model.keras", compile=False)
     model = artifact.model_path
     return Row(
