@@ -152,7 +152,7 @@ class _Conversion:
         for warning in exported.warnings:
             _log.warning("%s", warning)
         with self.progress.phase("Preparing the graph", 1) as step:
-            prepared = prepare(self.folder / "exported.onnx")
+            prepared = prepare(self.folder / "exported.onnx", split=self.source.split)
             onnx.save(prepared, str(self.prepared_file))
             self.fp32.parent.mkdir()
             write_graph(fuse(self.prepared_file, self.folder), self.fp32, split=self.source.split)

@@ -51,12 +51,16 @@ def is_head(name: str) -> bool:
     return any(part == "head" or part.startswith("head_") for part in name.split("/"))
 
 
-def canonicalise(model: onnx.ModelProto) -> None:
+def canonicalise(model: onnx.ModelProto, *, heads: bool = True) -> None:
     """Order and name everything by what the graph computes, so that equal models are equal bytes.
 
     Nodes are put in the order in which the outputs need them and called `conv_017` after it, weights `backbone/0017` or
     `head/0017`: tf2onnx names by counters and merges equal constants under any one name, and neither it nor onnxruntime
     promises an order.
+
+    Args:
+        model: Changed in place.
+        heads: Whether parts named `head` are the trained head; a model of others may call anything so.
     """
     graph = model.graph
     graph.name, graph.doc_string, model.doc_string = "eaves", "", ""
@@ -69,7 +73,7 @@ def canonicalise(model: onnx.ModelProto) -> None:
     model.opset_import.extend(domains)
     _name_batch(graph)
     nodes = _in_order(graph)
-    _rename(graph, nodes)
+    _rename(graph, nodes, heads=heads)
     del graph.node[:]
     graph.node.extend(nodes)
 
@@ -102,15 +106,15 @@ def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     return [onnx.NodeProto.FromString(graph.node[index].SerializeToString()) for index in ordered]
 
 
-def _rename(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
+def _rename(graph: onnx.GraphProto, nodes: list[onnx.NodeProto], *, heads: bool) -> None:
     weights = {tensor.name: tensor for tensor in graph.initializer}
     names = {value.name: value.name for value in (*graph.input, *graph.output)} | {"": ""}
     used: list[TensorProto] = []
     for number, node in enumerate(nodes):
-        head = any(is_head(name) for name in (node.name, *node.input) if name in weights or name == node.name)
+        head = heads and any(is_head(name) for name in (node.name, *node.input) if name in weights or name == node.name)
         for name in node.input:
             if name in weights and name not in names:
-                names[name] = f"{'head' if is_head(name) else 'backbone'}/{len(used):04d}"
+                names[name] = f"{'head' if heads and is_head(name) else 'backbone'}/{len(used):04d}"
                 used.append(weights[name])
         node.input[:] = [names.get(name, name) for name in node.input]
         for place, name in enumerate(node.output):

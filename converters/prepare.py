@@ -13,11 +13,12 @@ from converters.rewrite import fold_scaling, pool_globally, project_before_pooli
 from eaves.errors import ConversionError
 
 
-def prepare(exported: Path) -> onnx.ModelProto:
+def prepare(exported: Path, *, split: bool) -> onnx.ModelProto:
     """Fold what is constant, rewrite what onnxruntime doesn't, and name everything.
 
     Args:
         exported: What an export wrote.
+        split: Whether a head was trained on a frozen backbone.
 
     Returns:
         model: Of ONNX's own operators, weights inside: what is fused and what is quantised.
@@ -37,7 +38,7 @@ def prepare(exported: Path) -> onnx.ModelProto:
         swapped = project_before_pooling(model)
         if folded or swapped:
             model = _again(model, Path(folder))
-    canonicalise(model)
+    canonicalise(model, heads=split)
     return model
 
 

@@ -221,7 +221,7 @@ NO_CLASSIFIER: dict[str, Callable[[], onnx.ModelProto]] = {
 def test_a_graph_that_is_no_classifiers_is_refused(tmp_path: Path, case: str) -> None:
     model = NO_CLASSIFIER[case]()
     onnx.save(model, str(tmp_path / "exported.onnx"))
-    for read in (lambda: read_signature(model), lambda: prepare(tmp_path / "exported.onnx")):
+    for read in (lambda: read_signature(model), lambda: prepare(tmp_path / "exported.onnx", split=True)):
         with pytest.raises(ConversionError, match="must take `image` and give `logits` and `probabilities`"):
             read()
 
@@ -234,7 +234,7 @@ def test_a_frozen_run_without_a_head_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
     (tmp_path / "exported.onnx").write_bytes(b"\xff\xff not protobuf")
     with pytest.raises(ConversionError, match="can't be read"):
-        prepare(tmp_path / "exported.onnx")
+        prepare(tmp_path / "exported.onnx", split=True)
 
 
 @pytest.mark.parametrize(
@@ -251,3 +251,10 @@ def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
 )
 def test_what_belongs_to_the_head(name: str, expected: bool) -> None:
     assert is_head(name) is expected
+
+
+def test_what_others_call_head_is_no_trained_head_of_ours() -> None:
+    model = build_model()
+    canonicalise(model, heads=False)
+    names = [node.name for node in model.graph.node] + [tensor.name for tensor in model.graph.initializer]
+    assert not any(is_head(name) for name in names)

@@ -231,7 +231,7 @@ def prepared(tmp_path: Path) -> Path:
     network = Network(side=16)
     last = network.add("Relu", network.conv(network.floats(), 32, 3))
     onnx.save(network.build(network.conv(last, 32, 3)), str(tmp_path / "exported.onnx"))
-    onnx.save(prepare(tmp_path / "exported.onnx"), str(tmp_path / "prepared.onnx"))
+    onnx.save(prepare(tmp_path / "exported.onnx", split=True), str(tmp_path / "prepared.onnx"))
     return tmp_path / "prepared.onnx"
 
 
