@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -90,8 +89,8 @@ def answer(work: Callable[[Any], Mapping[str, Any]]) -> None:
     except EavesError as error:
         facts.write_text(json.dumps({"error": error.message, "hint": error.hint}), encoding="utf-8")
         sys.exit(error.exit_code)
-    # Source: getrusage(2): kilobytes on Linux.
-    said["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Not getrusage's ru_maxrss: Linux keeps it over exec, so it starts at what the parent had.
+    said["peak_bytes"] = _peak_bytes(os.getpid())
     facts.write_text(json.dumps(said), encoding="utf-8")
 
 
