@@ -43,12 +43,12 @@ def create_app(model: Model, settings: FunctionSettings, *, concurrency: int) ->
             return Response(status=202)
         data = _image_of(event, headers)
         with admission.slot():
-            classifier = model.classifier()
-            prediction = classifier.predict(data)
+            predictor = model.predictor()
+            prediction = predictor.predict(data)
         _log_request(event, settings, start)
         if event is None:
-            return jsonify(replies.build_document(prediction, classifier.artifact))
-        reply = replies.build_reply(event, prediction, classifier.artifact, settings)
+            return jsonify(replies.build_document(prediction, predictor.artifact))
+        reply = replies.build_reply(event, prediction, predictor, settings)
         reply_headers, body = events.encode_binary(reply)
         return Response(body, headers=reply_headers)
 

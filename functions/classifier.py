@@ -1,46 +1,46 @@
-"""From an image's bytes to labels with scores, with the time each stage took."""
+"""The task `classify`: from an image's bytes to labels with scores, with the time each stage took."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from eaves import images
-from eaves.artifact import Artifact
+from eaves.artifact import Artifact, TensorSpec
+from eaves.events import IMAGE_CLASSIFIED
 from functions.handler import Handler
-from functions.session import Session
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """What the model says of one image.
-
-    Attributes:
-        labels: Best first.
-        scores: Probability of each, 0..1.
-        timings_ms: Milliseconds by stage: `decode` (unless a handler does it), `preprocess`, `infer`.
-    """
-
-    labels: tuple[str, ...]
-    scores: tuple[float, ...]
-    timings_ms: Mapping[str, float]
+from functions.predictor import Array, Prediction
+from functions.session import OUTPUTS, Session
+from functions.settings import ServeSettings
 
 
 class Classifier:
     """Recipe or handler, session and labels of one artifact; safe to call from many threads."""
 
-    def __init__(self, artifact: Artifact, session: Session, *, top_k: int, handler: Handler | None = None) -> None:
+    reply_type = IMAGE_CLASSIFIED
+    input = TensorSpec(name="image", dtype="uint8", shape=(-1, -1, -1, 3))
+
+    def __init__(
+        self, artifact: Artifact, session: Session, settings: ServeSettings, *, handler: Handler | None = None
+    ) -> None:
         self.artifact = artifact
+        width = len(artifact.manifest.labels)
+        self.outputs = (
+            TensorSpec(name="label", dtype="object", shape=(-1,)),
+            *(TensorSpec(name=name, shape=(-1, width)) for name in reversed(OUTPUTS)),
+        )
         self._session = session
         self._recipe = artifact.manifest.recipe
         self._labels = artifact.manifest.labels
         self._handler = handler
-        self._top_k = min(top_k, len(self._labels))
+        self._top_k = min(settings.top_k, width)
+        self._high_confidence = settings.high_confidence
+
+    def accepts(self, content_type: str) -> bool:
+        """Any picture; which of them can be decoded, the bytes tell."""
+        return content_type.startswith("image/")
 
     def predict(self, data: bytes) -> Prediction:
         """Classify one encoded image.
@@ -51,16 +51,25 @@ class Classifier:
         """
         tensor, timings_ms = self._prepare(data)
         start = time.perf_counter()
-        _, probabilities = self._session.run(tensor[np.newaxis])
+        _, (probabilities,) = self._session.run(tensor[np.newaxis])
         timings_ms["infer"] = _elapsed_ms(start, time.perf_counter())
-        order = np.argsort(-probabilities[0], kind="stable")[: self._top_k]
+        order = np.argsort(-probabilities, kind="stable")[: self._top_k]
+        scored = [(self._labels[index], round(float(probabilities[index]), 6)) for index in order]
+        label, score = scored[0]
         return Prediction(
-            labels=tuple(self._labels[index] for index in order),
-            scores=tuple(float(probabilities[0][index]) for index in order),
+            payload={"predictions": [{"label": label, "score": score} for label, score in scored]},
+            attributes={"label": label, "confidence": "high" if score >= self._high_confidence else "low"},
             timings_ms=timings_ms,
         )
 
-    def _prepare(self, data: bytes) -> tuple[npt.NDArray[Any], dict[str, float]]:
+    def run(self, example: bytes | Array) -> Mapping[str, Array]:
+        """Label, probabilities and logits of one image: encoded, or (H, W, 3) uint8, RGB."""
+        tensor = self._prepare(example)[0] if isinstance(example, bytes) else self._recipe.apply(example)
+        (logits,), (probabilities,) = self._session.run(tensor[np.newaxis])
+        label = self._labels[int(np.argmax(probabilities))]
+        return {"label": np.array(label, object), "logits": logits, "probabilities": probabilities}
+
+    def _prepare(self, data: bytes) -> tuple[Array, dict[str, float]]:
         """One example in the graph's dtype, and what each stage took."""
         start = time.perf_counter()
         if self._handler is not None:  # it decodes too

@@ -11,7 +11,7 @@ from eaves.errors import ArtifactError, EavesError, LoadingError
 from functions.settings import FunctionSettings
 
 if TYPE_CHECKING:
-    from functions.classifier import Classifier
+    from functions.predictor import Predictor
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Model:
 
     def __init__(self, settings: FunctionSettings) -> None:
         self._settings = settings
-        self._classifier: Classifier | None = None
+        self._predictor: Predictor | None = None
         self._done = threading.Event()
         self.failure: EavesError | None = None
 
@@ -36,26 +36,26 @@ class Model:
     @property
     def ready(self) -> bool:
         """Whether it answers."""
-        return self._classifier is not None
+        return self._predictor is not None
 
-    def classifier(self, *, wait_s: float = 60.0) -> Classifier:
-        """The loaded classifier; waits while it loads: a cold start costs the first sender time, not an error.
+    def predictor(self, *, wait_s: float = 60.0) -> Predictor:
+        """What answers; waits while it loads: a cold start costs the first sender time, not an error.
 
         Raises:
             ArtifactError: When it failed.
             LoadingError: When it doesn't come up in time.
         """
         self._done.wait(wait_s)
-        if self._classifier is None:
+        if self._predictor is None:
             raise self.failure or LoadingError("the model is still loading", hint="send again later")
-        return self._classifier
+        return self._predictor
 
     def _load(self) -> None:
         start = time.perf_counter()
         try:
-            self._classifier = self._open()
+            self._predictor = self._open()
             duration_ms = (time.perf_counter() - start) * 1000
-            digest = self._classifier.artifact.digest[:12]
+            digest = self._predictor.artifact.digest[:12]
             _log.info("ready: artifact %s in %.0f ms", digest, duration_ms, extra={"duration_ms": round(duration_ms)})
         except EavesError as error:
             self.failure = error
@@ -66,7 +66,7 @@ class Model:
         finally:
             self._done.set()
 
-    def _open(self) -> Classifier:
+    def _open(self) -> Predictor:
         # Imported here: numpy and onnxruntime load in this thread while the main one imports Flask.
         from eaves.artifact import check, load_golden, open_artifact
         from functions.classifier import Classifier
@@ -85,4 +85,4 @@ class Model:
             cases = load_golden(artifact)
             chosen = cases[:1] if self._settings.self_test == "first" else cases
             check(artifact, session.attempt, chosen, prepare=handler.preprocess if handler else None)
-        return Classifier(artifact, session, top_k=self._settings.top_k, handler=handler)
+        return Classifier(artifact, session, self._settings, handler=handler)

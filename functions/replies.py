@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from eaves.artifact import Artifact
-from eaves.events import IMAGE_CLASSIFIED, Event, reply_id, source_uri
-from functions.classifier import Prediction
+from eaves.events import Event, reply_id, source_uri
+from functions.predictor import Prediction, Predictor
 from functions.settings import FunctionSettings
 
 PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestate")
@@ -17,11 +17,10 @@ PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestat
 
 
 def build_document(prediction: Prediction, artifact: Artifact) -> dict[str, Any]:
-    """The payload of a reply (and the whole answer to a plain image)."""
+    """The payload of a reply (and the whole answer to what came without an event)."""
     manifest = artifact.manifest
-    scored = zip(prediction.labels, prediction.scores, strict=True)
     return {
-        "predictions": [{"label": label, "score": round(score, 6)} for label, score in scored],
+        **prediction.payload,
         "model": manifest.name,
         "version": manifest.version,
         "artifact": f"sha256:{artifact.digest}",
@@ -29,29 +28,27 @@ def build_document(prediction: Prediction, artifact: Artifact) -> dict[str, Any]
     }
 
 
-def build_reply(cause: Event, prediction: Prediction, artifact: Artifact, settings: FunctionSettings) -> Event:
+def build_reply(cause: Event, prediction: Prediction, predictor: Predictor, settings: FunctionSettings) -> Event:
     """The event that answers `cause`: its id and identity are the same on every retry and every replica."""
+    artifact = predictor.artifact
     return Event(
         id=reply_id(cause, artifact.digest),
         source=source_uri(settings.site, settings.name),
-        type=IMAGE_CLASSIFIED,
+        type=predictor.reply_type,
         subject=cause.subject,
         time=cause.time or datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         datacontenttype="application/json",
         data=json.dumps(build_document(prediction, artifact)).encode(),
-        extensions=_extensions(cause, prediction, artifact, settings),
+        extensions=_extensions(cause, prediction, artifact),
     )
 
 
-def _extensions(
-    cause: Event, prediction: Prediction, artifact: Artifact, settings: FunctionSettings
-) -> Mapping[str, str]:
+def _extensions(cause: Event, prediction: Prediction, artifact: Artifact) -> Mapping[str, str]:
     return {
         **{name: cause.extensions[name] for name in PASSED_ON if name in cause.extensions},
         "causeid": cause.id,
         "causesource": cause.source,
-        "label": prediction.labels[0],
-        "confidence": "high" if prediction.scores[0] >= settings.high_confidence else "low",
+        **prediction.attributes,
         "model": artifact.manifest.name,
         "modelversion": artifact.manifest.version,
     }

@@ -8,34 +8,35 @@ import numpy as np
 
 from eaves.artifact import Artifact
 from eaves.errors import EavesError
-from functions.classifier import Classifier, Prediction
+from functions.classifier import Classifier
 from functions.model import Model
+from functions.predictor import Prediction, Predictor
 from functions.session import Session
-from functions.settings import FunctionSettings
+from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.artifact import ColourSession
 
 
 class FakeModel(Model):
-    """Loading when it has neither classifier nor failure.
+    """Loading when it has neither predictor nor failure.
 
     Args:
-        classifier: What answers.
+        predictor: What answers.
         failure: Why it never will.
     """
 
-    def __init__(self, classifier: Classifier | None = None, failure: EavesError | None = None) -> None:
+    def __init__(self, predictor: Predictor | None = None, failure: EavesError | None = None) -> None:
         super().__init__(FunctionSettings())
-        self._classifier = classifier
+        self._predictor = predictor
         self.failure = failure
 
-    def classifier(self, *, wait_s: float = 0.0) -> Classifier:
+    def predictor(self, *, wait_s: float = 0.0) -> Predictor:
         """As the real one, that never waits."""
-        return super().classifier(wait_s=0.0)
+        return super().predictor(wait_s=0.0)
 
 
-def build_classifier(artifact: Artifact, *, top_k: int = 5) -> Classifier:
+def build_classifier(artifact: Artifact, settings: ServeSettings | None = None) -> Classifier:
     """A real classifier over the session that knows colours."""
-    return Classifier(artifact, cast(Session, ColourSession()), top_k=top_k)
+    return Classifier(artifact, cast(Session, ColourSession()), settings or ServeSettings())
 
 
 class BrokenClassifier(Classifier):

@@ -26,6 +26,7 @@ from functions.classifier import Classifier
 from functions.handler import load_handler
 from functions.replay import replay_in_child
 from functions.session import open_session
+from functions.settings import ServeSettings
 from tests.fakes.artifact import COLOURS, RECIPE, encode_png
 from tests.fakes.graph import build_graph, save, write_graph_artifact
 from tests.waiting import wait_until
@@ -338,9 +339,9 @@ def test_a_handler_that_prepares_differently_is_found(tmp_path: Path) -> None:
 def test_what_is_served_is_what_was_verified(tmp_path: Path) -> None:
     source = HANDLER_SOURCE.replace("return np.asarray(image", "return np.asarray(image.transpose(0)")
     artifact = write_graph_artifact(tmp_path / "a", change=with_handler(source))
-    classifier = Classifier(artifact, open_session(artifact), top_k=1, handler=load_handler(artifact))
+    classifier = Classifier(artifact, open_session(artifact), ServeSettings(), handler=load_handler(artifact))
     prediction = classifier.predict(encode_png(COLOURS["green"]))
-    assert prediction.labels == ("green",)
+    assert prediction.attributes["label"] == "green"
     assert set(prediction.timings_ms) == {"preprocess", "infer"}
 
 

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -196,7 +197,7 @@ def test_other_paths_and_methods_are_problem_documents(
 def test_an_unexpected_exception_is_500_with_an_id_and_a_logged_traceback(
     artifact: Artifact, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = serve(FakeModel(BrokenClassifier(artifact, cast(Session, ColourSession()), top_k=1)))
+    client = serve(FakeModel(BrokenClassifier(artifact, cast(Session, ColourSession()), SETTINGS)))
     response = client.post("/", data=RED, headers=BINARY)
     assert response.status_code == 500
     detail = problem(response)["detail"]
@@ -215,7 +216,7 @@ def test_more_than_the_queue_takes_is_429_with_retry_after(artifact: Artifact) -
             return build_classifier(artifact).predict(data)
 
     answers: list[TestResponse] = []
-    client = serve(FakeModel(Nested(artifact, cast(Session, ColourSession()), top_k=1)))
+    client = serve(FakeModel(Nested(artifact, cast(Session, ColourSession()), SETTINGS)))
     assert post(client, RED, Content_Type="image/png").status_code == 200
     (refused,) = answers
     assert refused.status_code == 429
@@ -257,7 +258,7 @@ def test_one_line_is_logged_for_each_prediction_and_no_payload(
 
 @pytest.mark.parametrize(("top_k", "expected"), [(1, 1), (2, 2), (100, 3)])
 def test_as_many_labels_as_asked_for_best_first(artifact: Artifact, top_k: int, expected: int) -> None:
-    client = serve(FakeModel(build_classifier(artifact, top_k=top_k)))
+    client = serve(FakeModel(build_classifier(artifact, replace(SETTINGS, top_k=top_k))))
     scores = [entry["score"] for entry in post(client, RED, Content_Type="image/png").get_json()["predictions"]]
     assert len(scores) == expected
     assert scores == sorted(scores, reverse=True)

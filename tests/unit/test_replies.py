@@ -11,13 +11,18 @@ import pytest
 
 from eaves.artifact import Artifact
 from eaves.events import IMAGE_CLASSIFIED, Event, reply_id
-from functions.classifier import Prediction
+from functions.predictor import Prediction
 from functions.replies import build_document, build_reply
 from functions.settings import FunctionSettings
 from tests.fakes.artifact import write_colours
+from tests.fakes.model import build_classifier
 
-SETTINGS = FunctionSettings(name="colours", site="barn", high_confidence=0.7)
-PREDICTION = Prediction(labels=("red", "blue"), scores=(0.70000001, 0.2), timings_ms={"infer": 1.5})
+SETTINGS = FunctionSettings(name="colours", site="barn")
+PREDICTION = Prediction(
+    payload={"predictions": [{"label": "red", "score": 0.7}, {"label": "blue", "score": 0.2}]},
+    attributes={"label": "red", "confidence": "high"},
+    timings_ms={"infer": 1.5},
+)
 CAUSE = Event(
     id="1",
     source="/eaves/barn/camera",
@@ -38,6 +43,10 @@ CAUSE = Event(
 )
 
 
+def build(artifact: Artifact, cause: Event = CAUSE) -> Event:
+    return build_reply(cause, PREDICTION, build_classifier(artifact), SETTINGS)
+
+
 @pytest.fixture
 def artifact(tmp_path: Path) -> Artifact:
     return write_colours(tmp_path / "artifact")
@@ -54,7 +63,7 @@ def test_the_document_names_predictions_model_and_artifact(artifact: Artifact) -
 
 
 def test_the_reply_is_an_event_of_its_own_that_names_its_cause(artifact: Artifact) -> None:
-    reply = build_reply(CAUSE, PREDICTION, artifact, SETTINGS)
+    reply = build(artifact)
     assert reply.id == reply_id(CAUSE, artifact.digest)
     assert reply.source == "/eaves/barn/colours"
     assert reply.type == IMAGE_CLASSIFIED
@@ -74,16 +83,10 @@ def test_the_reply_is_an_event_of_its_own_that_names_its_cause(artifact: Artifac
 
 def test_every_retry_and_replica_makes_the_same_reply(artifact: Artifact, tmp_path: Path) -> None:
     replica = write_colours(tmp_path / "replica")
-    assert build_reply(CAUSE, PREDICTION, artifact, SETTINGS) == build_reply(CAUSE, PREDICTION, replica, SETTINGS)
-
-
-@pytest.mark.parametrize(("score", "confidence"), [(0.7, "high"), (0.71, "high"), (0.699, "low"), (0.0, "low")])
-def test_confidence_is_high_from_the_threshold_on(artifact: Artifact, score: float, confidence: str) -> None:
-    prediction = replace(PREDICTION, scores=(score, 0.0))
-    assert build_reply(CAUSE, prediction, artifact, SETTINGS).extensions["confidence"] == confidence
+    assert build(artifact) == build(replica)
 
 
 def test_without_a_capture_time_the_time_is_now(artifact: Artifact) -> None:
-    reply = build_reply(replace(CAUSE, time=None, subject=None, extensions={}), PREDICTION, artifact, SETTINGS)
+    reply = build(artifact, replace(CAUSE, time=None, subject=None, extensions={}))
     assert reply.subject is None
     assert datetime.fromisoformat(reply.time or "").tzinfo is not None
