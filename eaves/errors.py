@@ -10,6 +10,8 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
     │   │   └── UnsupportedContentError     HTTP 415   a content type or mode that is not taken
     │   ├── ImageError                      HTTP 422   not an image, or a broken one
     │   │   └── ImageTooLargeError          HTTP 413   more bytes or pixels than allowed
+    │   ├── ClaimError                      HTTP 422   a dataref that may not be fetched, or leads to nothing
+    │   │   └── ClaimTooLargeError          HTTP 413   ... or to more bytes than allowed
     │   ├── DatasetError                               no usable training data
     │   └── RunError                                   a directory that is not a complete run
     ├── ArtifactError              exit 65  HTTP 503   an artifact that is damaged or that this code can't serve
@@ -25,6 +27,7 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
     ├── DeliveryError              exit 69  HTTP 503   no usable answer over HTTP
     │   └── UnreachableError                           nothing was sent: no connection
     ├── OverloadedError            exit 75  HTTP 429   more work at once than the bounded queue takes
+    ├── InWorkError                exit 75  HTTP 409   the same event is in work already
     ├── ForbiddenError             exit 77  HTTP 403   a caller that isn't let in
     └── PlatformError              exit 69  HTTP 503   what runs functions failed
         ├── NotRunningError                            no platform answers here
@@ -113,6 +116,18 @@ class ImageTooLargeError(ImageError):
     http_status = 413
 
 
+class ClaimError(InputError):
+    """A reference to data (`dataref`) that may not be fetched, leads to nothing, or to other data than it says."""
+
+    http_status = 422
+
+
+class ClaimTooLargeError(ClaimError):
+    """A reference to more bytes than allowed."""
+
+    http_status = 413
+
+
 class DatasetError(InputError):
     """No usable training data."""
 
@@ -196,6 +211,13 @@ class OverloadedError(EavesError):
 
     exit_code = 75
     http_status = 429
+
+
+class InWorkError(EavesError):
+    """The same event is in work already and takes long; try again later."""
+
+    exit_code = 75
+    http_status = 409
 
 
 class ForbiddenError(EavesError):

@@ -20,10 +20,12 @@ class Admission:
     def __init__(self, *, concurrency: int, queue: int) -> None:
         self._slots = threading.Semaphore(concurrency)
         self._places = threading.Semaphore(concurrency + queue)
+        self._lock = threading.Lock()
+        self._inside = 0
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Wait for a turn.
+    def place(self) -> Iterator[None]:
+        """Be let in, to wait for a turn or to do what needs none.
 
         Raises:
             OverloadedError: At once, when the queue is full.
@@ -32,8 +34,22 @@ class Admission:
             raise OverloadedError(
                 "as many requests as this function takes are waiting already", hint="send again later"
             )
+        with self._lock:
+            self._inside += 1
         try:
-            with self._slots:
-                yield
+            yield
         finally:
+            with self._lock:
+                self._inside -= 1
             self._places.release()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for a turn; ask for a place first."""
+        with self._slots:
+            yield
+
+    @property
+    def inside(self) -> int:
+        """How many have a place."""
+        return self._inside

@@ -1,19 +1,21 @@
-"""The HTTP contract: which request is answered how."""
+"""The HTTP contract: which request is answered how. `functions.service` does the work."""
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from collections.abc import Mapping
+from typing import Any
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+import eaves
 from eaves import events
-from eaves.errors import EavesError, ImageError, LoadingError, UnsupportedContentError
-from functions import problems, replies
-from functions.admission import Admission
+from eaves.errors import EavesError
+from functions import inference, metrics, problems, process
 from functions.model import Model
+from functions.service import Service
 from functions.settings import FunctionSettings
 
 _log = logging.getLogger(__name__)
@@ -29,67 +31,124 @@ def create_app(model: Model, settings: FunctionSettings, *, concurrency: int) ->
     """
     app = Flask("functions", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    admission = Admission(concurrency=concurrency, queue=settings.queue)
     app.register_error_handler(EavesError, problems.answer_error)
     app.register_error_handler(HTTPException, problems.answer_http)
     app.register_error_handler(Exception, problems.answer_fault)
+    service = Service(model, settings, concurrency=concurrency)
+    _add_prediction(app, service)
+    _add_probes(app, service)
+    inference.add_routes(app, service)
+    _count_requests(app, service.metrics)
+    return app
 
+
+def _add_prediction(app: Flask, service: Service) -> None:
     @app.post("/")
     def predict() -> Response:
         start = time.perf_counter()
         headers = dict(request.headers.items())
-        event = events.decode(headers, request.get_data()) if events.is_event(headers) else None
-        if event is not None and event.type in events.REPLY_TYPES:
-            return Response(status=202)
-        data = _image_of(event, headers)
-        with admission.slot():
-            predictor = model.predictor()
-            prediction = predictor.predict(data)
-        _log_request(event, settings, start)
+        body = request.get_data(cache=False)
+        event = events.decode(headers, body) if events.is_event(headers) else None
         if event is None:
-            return jsonify(replies.build_document(prediction, predictor.artifact))
-        reply = replies.build_reply(event, prediction, predictor, settings)
-        reply_headers, body = events.encode_binary(reply)
-        return Response(body, headers=reply_headers)
+            document = service.answer_data(body, headers.get("Content-Type", ""))
+            response = _json(document)
+        elif event.type in events.REPLY_TYPES:
+            return Response(status=202)
+        else:
+            reply = service.answer_event(event)
+            response = Response(reply.body, headers=dict(reply.headers))
+        duration_s = time.perf_counter() - start
+        service.metrics.observe("request", duration_s)
+        _log_request(event, service.settings, duration_s)
+        return response
 
+    @app.get("/")
+    def index() -> Response:
+        return _json(_describe(service))
+
+
+def _add_probes(app: Flask, service: Service) -> None:
     @app.get("/health/liveness")
     def liveness() -> Response:
-        return jsonify(status="alive")
+        return _json({"status": "alive"})
 
     @app.get("/health/readiness")
     def readiness() -> Response:
-        if model.failure is not None:
-            return problems.answer_error(model.failure)
-        if not model.ready:
-            return problems.answer_error(LoadingError("the model is still loading"))
-        return jsonify(status="ready")
+        service.model.require_ready()
+        return _json({"status": "ready"})
 
-    return app
-
-
-def _image_of(event: events.Event | None, headers: Mapping[str, str]) -> bytes:
-    """The image's bytes in a request.
-
-    Raises:
-        UnsupportedContentError: When the content type says that it is none.
-        ImageError: When there is nothing.
-    """
-    if event is not None:
-        content_type, data = event.datacontenttype or "", event.data
-    else:
-        content_type, data = headers.get("Content-Type", ""), request.get_data()
-    if not data:
-        raise ImageError("the image is empty (0 bytes)")
-    if not content_type.lower().startswith("image/"):
-        raise UnsupportedContentError(
-            f"the content type must be image/*, not {content_type[:64]!r}",
-            hint="name the image's own type, such as image/jpeg",
-        )
-    return data
+    @app.get("/metrics")
+    def show_metrics() -> Response:
+        return Response(service.metrics.render(_gauges(service)), content_type=metrics.CONTENT_TYPE)
 
 
-def _log_request(event: events.Event | None, settings: FunctionSettings, start: float) -> None:
-    duration_ms = round((time.perf_counter() - start) * 1000, 1)
+def _describe(service: Service) -> dict[str, Any]:
+    """What this is, for whoever opens it in a browser."""
+    model, settings = service.model, service.settings
+    about: dict[str, Any] = {
+        "function": settings.name,
+        "site": settings.site,
+        "software": f"Eaves {eaves.__version__}",
+        "state": "failed" if model.failure else "ready" if model.ready else "loading",
+    }
+    if model.failure:
+        about["reason"] = model.failure.message
+    if model.ready:
+        predictor = model.predictor()
+        manifest = predictor.artifact.manifest
+        about |= {
+            "model": manifest.name,
+            "version": manifest.version,
+            "artifact": f"sha256:{predictor.artifact.digest}",
+            "task": manifest.task,
+            "precision": manifest.precision,
+            "takes": list(predictor.content_types),
+            "replies": predictor.reply_type,
+        }
+    return about | {
+        "endpoints": {
+            "POST /": "an image, or a CloudEvent with one (binary or structured)",
+            "GET /health/readiness": "whether predictions are answered",
+            "GET /health/liveness": "whether the process runs",
+            "GET /metrics": "Prometheus",
+            f"POST /v2/models/{settings.name}/infer": "Open Inference Protocol v2",
+        }
+    }
+
+
+def _gauges(service: Service) -> metrics.Gauges:
+    gauges: dict[str, tuple[dict[str, str], float]] = {
+        "eaves_ready": ({}, float(service.model.ready)),
+        "eaves_in_work": ({}, float(service.admission.inside)),
+    }
+    if service.model.ready:
+        artifact = service.model.predictor().artifact
+        manifest = artifact.manifest
+        named = {"model": manifest.name, "version": manifest.version, "artifact": f"sha256:{artifact.digest}"}
+        gauges["eaves_model_info"] = ({**named, "task": manifest.task, "precision": manifest.precision}, 1.0)
+        gauges["eaves_start_seconds"] = ({}, service.model.ready_at - process.started_at())
+    return gauges | {name: ({}, value) for name, value in process.usage().items()}
+
+
+def _count_requests(app: Flask, counted: metrics.Metrics) -> None:
+    kinds = {"predict": "predict", "infer": "tensor"}
+
+    @app.after_request
+    def count(response: Response) -> Response:
+        kind = kinds.get(request.endpoint or "", "other")
+        slug = ""
+        if response.content_type == problems.CONTENT_TYPE:
+            slug = json.loads(response.get_data())["type"].removeprefix(problems.TYPE_PREFIX)
+        counted.count("eaves_requests_total", kind=kind, status=str(response.status_code), problem=slug)
+        return response
+
+
+def _json(document: Any) -> Response:
+    return Response(json.dumps(document), content_type="application/json")
+
+
+def _log_request(event: events.Event | None, settings: FunctionSettings, duration_s: float) -> None:
+    duration_ms = round(duration_s * 1000, 1)
     extra = {"function": settings.name, "duration_ms": duration_ms}
     if event is not None:
         extra |= {"event_id": event.id[:256], "event_type": event.type[:256]}

@@ -20,6 +20,7 @@ class Classifier:
     """Recipe or handler, session and labels of one artifact; safe to call from many threads."""
 
     reply_type = IMAGE_CLASSIFIED
+    content_types: tuple[str, ...] = ("image/*",)
     input = TensorSpec(name="image", dtype="uint8", shape=(-1, -1, -1, 3))
 
     def __init__(

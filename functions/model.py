@@ -21,6 +21,7 @@ class Model:
 
     Attributes:
         failure: Why it will never be ready; None while loading and when ready.
+        ready_at: When it became ready, Unix time; 0 before.
     """
 
     def __init__(self, settings: FunctionSettings) -> None:
@@ -28,6 +29,7 @@ class Model:
         self._predictor: Predictor | None = None
         self._done = threading.Event()
         self.failure: EavesError | None = None
+        self.ready_at = 0.0
 
     def start(self) -> None:
         """Begin to load."""
@@ -37,6 +39,17 @@ class Model:
     def ready(self) -> bool:
         """Whether it answers."""
         return self._predictor is not None
+
+    def require_ready(self) -> None:
+        """Do nothing when it answers.
+
+        Raises:
+            EavesError: Why it doesn't, or not yet.
+        """
+        if self.failure is not None:
+            raise self.failure
+        if not self.ready:
+            raise LoadingError("the model is still loading", hint="ask again in a moment")
 
     def predictor(self, *, wait_s: float = 60.0) -> Predictor:
         """What answers; waits while it loads: a cold start costs the first sender time, not an error.
@@ -54,6 +67,7 @@ class Model:
         start = time.perf_counter()
         try:
             self._predictor = self._open()
+            self.ready_at = time.time()
             duration_ms = (time.perf_counter() - start) * 1000
             digest = self._predictor.artifact.digest[:12]
             _log.info("ready: artifact %s in %.0f ms", digest, duration_ms, extra={"duration_ms": round(duration_ms)})

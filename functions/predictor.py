@@ -34,12 +34,14 @@ class Predictor(Protocol):
     Attributes:
         artifact: What is served.
         reply_type: Event type of a reply.
+        content_types: What `accepts` takes, for people.
         input: One batch of examples as a tensor: `image`, uint8 (n, H, W, 3) of any size, or the graph's own input.
         outputs: What `run` answers, in this order.
     """
 
     artifact: Artifact
     reply_type: str
+    content_types: tuple[str, ...]
     input: TensorSpec
     outputs: tuple[TensorSpec, ...]
 

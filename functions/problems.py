@@ -4,11 +4,14 @@
     not a CloudEvent, missing attributes         400      keeps a dead letter, never retries
     a content type or batch that isn't taken     415      the same
     not an image, corrupt                        422      the same
+    a dataref that may not be fetched            422      the same
     too many bytes or pixels                     413      the same
     more requests than the queue takes           429      retries, after Retry-After
     a request that doesn't arrive in time        408      retries
+    the same event in work, and it takes long    409      retries
+    a dataref that can't be reached just now     503      retries
     model loading, failed or draining            503      retries
-    our own fault                                500      retries; the log has the traceback under the error id
+    our own fault, or the artifact's handler's   500      retries; the log has the traceback under the error id
     done, the result is the reply                200      takes the CloudEvent
     done, nothing to say (our own reply types)   202      takes it as delivered; the body is empty
 
@@ -23,21 +26,25 @@ import re
 import secrets
 from typing import Any
 
-from flask import Response
+from flask import Response, has_request_context, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from eaves.errors import EavesError, OverloadedError
+from eaves.errors import EavesError, HandlerError, OverloadedError
 
 MAX_BYTES = 700
 """A broker keeps 1,024 bytes of a failed answer as base64 in `knativeerrordata`; 700 bytes fit."""
 TYPE_PREFIX = "urn:eaves:problem:"
+CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+_LOOK = "look for the id in the function's log"
 
 _log = logging.getLogger(__name__)
 
 
 def answer_error(error: EavesError) -> Response:
     """The answer to a request that failed for a known reason."""
+    if isinstance(error, HandlerError):
+        return _answer_handler(error)
     response = _problem(error.http_status, _slug(type(error).__name__), error.message, error.hint)
     if isinstance(error, OverloadedError):
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
@@ -59,18 +66,31 @@ def answer_refusal(status: int, detail: str) -> Response:
 
 def answer_fault(error: Exception) -> Response:
     """The answer to our own fault: an id for the sender, the traceback for the log."""
+    return _problem(500, "internal", f"unexpected error {_log_fault('unexpected error', error)}", _LOOK)
+
+
+def _answer_handler(error: HandlerError) -> Response:
+    """The artifact's handler failed. Its words may hold what was sent, so the sender gets an id for the log only."""
+    error_id = _log_fault("the artifact's handler failed", error)
+    return _problem(error.http_status, "handler", f"the artifact's handler failed, error {error_id}", _LOOK)
+
+
+def _log_fault(what: str, error: Exception) -> str:
     error_id = secrets.token_hex(6)
-    _log.error("unexpected error %s", error_id, exc_info=error, extra={"error_id": error_id})
-    return _problem(500, "internal", f"unexpected error {error_id}", "look for the id in the function's log")
+    _log.error("%s, error %s", what, error_id, exc_info=error, extra={"error_id": error_id})
+    return error_id
 
 
 def _problem(status: int, slug: str, detail: str, hint: str | None) -> Response:
-    document = {"type": TYPE_PREFIX + slug, "title": slug.replace("-", " "), "status": status, "detail": detail}
+    document: dict[str, Any] = {"type": TYPE_PREFIX + slug, "title": slug.replace("-", " "), "status": status}
+    document["detail"] = detail
+    if has_request_context() and request.path.startswith("/v2"):
+        document["error"] = detail[:200]  # the one member that the Open Inference Protocol asks for
     if hint:
         document["hint"] = hint
     _shorten(document, "detail", keep=20)
     _shorten(document, "hint", keep=0)
-    return Response(json.dumps(document), status=status, content_type="application/problem+json")
+    return Response(json.dumps(document), status=status, content_type=CONTENT_TYPE)
 
 
 def _shorten(document: dict[str, Any], key: str, *, keep: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,11 +33,46 @@ class ServeSettings:
     high_confidence: float = setting(
         0.7, "Score from which the extension attribute `confidence` is `high`, else `low`.", minimum=0, maximum=1
     )
+    accept_types: tuple[str, ...] = setting(
+        (), "Event types that are predicted, all others get 415; none named: any, but for our own replies."
+    )
+    recent_replies: int = setting(
+        128,
+        "Replies kept in memory for events that come again; 0: none. About 1 KB each.",
+        minimum=0,
+        maximum=10_000,
+    )
+    dataref_hosts: tuple[str, ...] = setting(
+        (),
+        "Hosts whose data is fetched when an event only refers to it (`dataref`): store.example, *.store.example, with "
+        "a port where it isn't the scheme's own; none named: no reference is followed.",
+    )
+    dataref_schemes: tuple[str, ...] = setting(("https",), "Schemes of references: https, http.")
+    dataref_networks: tuple[str, ...] = setting(
+        (), "Networks a reference may lead to though they aren't public, such as 10.0.0.0/8."
+    )
+    dataref_timeout_s: float = setting(10.0, "Seconds for all of one fetch.", minimum=0.1, maximum=300)
     self_test: str = setting(
         "first",
         "Golden images replayed before the replica is ready; the first is its warm-up.",
         choices=("first", "all", "none"),
     )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields."""
+        if not self.dataref_hosts:
+            return
+        from functions.reach import PORTS, is_host, is_network  # only where it is used: a cold start pays for imports
+
+        rules = (
+            ("dataref_hosts", self.dataref_hosts, is_host, "hosts, such as store.example or *.store.example:8443"),
+            ("dataref_schemes", self.dataref_schemes, PORTS.__contains__, "https or http"),
+            ("dataref_networks", self.dataref_networks, is_network, "networks, such as 10.0.0.0/8"),
+        )
+        for name, values, is_good, wanted in rules:
+            for value in values:
+                if not is_good(value):
+                    yield name, f"must be {wanted} (got {value[:80]!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

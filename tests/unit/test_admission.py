@@ -19,7 +19,7 @@ def test_as_many_as_fit_are_let_in_and_the_next_is_refused(concurrency: int, que
 
     def work() -> None:
         nonlocal inside, most
-        with admission.slot():
+        with admission.place(), admission.turn():
             with lock:
                 inside += 1
                 most = max(most, inside)
@@ -41,10 +41,10 @@ def test_as_many_as_fit_are_let_in_and_the_next_is_refused(concurrency: int, que
 
 def test_a_full_queue_refuses_and_frees_its_place_after_a_failure() -> None:
     admission = Admission(concurrency=1, queue=0)
-    with pytest.raises(ZeroDivisionError), admission.slot():  # noqa: PT012
-        with pytest.raises(OverloadedError) as caught, admission.slot():
+    with pytest.raises(ZeroDivisionError), admission.place():  # noqa: PT012
+        with pytest.raises(OverloadedError) as caught, admission.place():
             pytest.fail("let in")
         assert caught.value.http_status == 429
         raise ZeroDivisionError
-    with admission.slot():
+    with admission.place():
         pass

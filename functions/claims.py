@@ -1,0 +1,189 @@
+"""The claim check: data that an event only refers to (`dataref`), fetched so that no event can make us reach elsewhere.
+
+A host's addresses are resolved once and checked, and the connection goes to the checked address itself: a name that
+resolves to another one a moment later gains nothing. Each redirect passes the same checks; bytes and time are bounded.
+
+Source: CloudEvents extension dataref (extensions/dataref.md).
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from urllib.parse import urljoin
+
+from eaves.errors import ClaimError, ClaimTooLargeError, DeliveryError, UnreachableError
+from functions.reach import PORTS, IpAddress, Reach
+
+MAX_REDIRECTS = 3
+CHUNK_BYTES = 1 << 16
+LATER = "send again later"
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_RETRIED = frozenset({408, 409, 425, 429})
+"""Of a store's 4xx: what a moment mends."""
+
+Resolve = Callable[[str, int], Sequence[str]]
+"""Addresses of a host, as text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """What a reference led to."""
+
+    data: bytes
+    content_type: str
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """The host's addresses, as the system tells them."""
+    return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+class ClaimDesk:
+    """Fetches what events refer to; safe to use from many threads.
+
+    Args:
+        reach: What may be fetched.
+        max_bytes: Largest data.
+        timeout_s: Longest time for all of one fetch, its redirects included.
+        resolve: Tells a host's addresses.
+        context: Of TLS; None: the system's trusted authorities.
+    """
+
+    def __init__(
+        self,
+        reach: Reach,
+        *,
+        max_bytes: int,
+        timeout_s: float,
+        resolve: Resolve = resolve,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._reach = reach
+        self._max_bytes = max_bytes
+        self._timeout_s = timeout_s
+        self._resolve = resolve
+        self._context = context
+
+    def fetch(self, reference: str) -> Fetched:
+        """Get what a dataref refers to.
+
+        Raises:
+            ClaimError: When it may not be fetched, or isn't there.
+            ClaimTooLargeError: When it is larger than allowed.
+            UnreachableError: When its host can't be reached.
+            DeliveryError: When it doesn't come in time, or its host fails.
+        """
+        end, url = time.monotonic() + self._timeout_s, reference
+        for _ in range(MAX_REDIRECTS + 1):
+            found = self._get(url, end)
+            if isinstance(found, Fetched):
+                return found
+            url = urljoin(url, found)
+        raise ClaimError(f"the dataref redirects more than {MAX_REDIRECTS} times")
+
+    def _get(self, url: str, end: float) -> Fetched | str:
+        """The data, or where a redirect leads."""
+        parts = self._reach.check_url(url)
+        host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
+        with self._connected(host, port, parts.scheme, end) as sock:
+            connection = http.client.HTTPConnection(host, port if port != PORTS[parts.scheme] else None)
+            connection.sock = sock
+            try:
+                if isinstance(sock, ssl.SSLSocket):
+                    sock.do_handshake()
+                target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+                connection.request("GET", target, headers={"Accept-Encoding": "identity", "User-Agent": "eaves"})
+                with connection.getresponse() as response:
+                    if response.status in _REDIRECTS:
+                        return response.headers.get("Location", "")
+                    found = self._read(response)
+                    left = response.length
+            except (OSError, http.client.HTTPException) as error:
+                self._left_s(end)
+                what = str(error) or type(error).__name__
+                raise DeliveryError(f"the data of a dataref did not come: {what[:200]}", hint=LATER) from error
+        self._left_s(end)  # a connection that was cut looks as if it had ended
+        if left:
+            raise DeliveryError("the data of a dataref ended early", hint=LATER)
+        return found
+
+    def _left_s(self, end: float) -> float:
+        left_s = end - time.monotonic()
+        if left_s <= 0:
+            raise DeliveryError(f"the data of a dataref did not come within {self._timeout_s:g} s", hint=LATER)
+        return left_s
+
+    @contextmanager
+    def _connected(self, host: str, port: int, scheme: str, end: float) -> Iterator[socket.socket]:
+        """A connection that is cut when time is up, however slowly bytes still come."""
+        sock = self._connect(host, self._reach.pick(host, self._look_up(host, port, end)), port, end)
+        if scheme == "https":
+            context = self._context or ssl.create_default_context()
+            sock = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        sock.settimeout(self._left_s(end))
+        timer = threading.Timer(self._left_s(end), _cut, [sock])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield sock
+        finally:
+            timer.cancel()
+            sock.close()
+
+    def _connect(self, host: str, addresses: Sequence[IpAddress], port: int, end: float) -> socket.socket:
+        fault: OSError | None = None
+        for address in addresses:
+            try:
+                return socket.create_connection((str(address), port), timeout=self._left_s(end))
+            except OSError as error:
+                fault = error
+        raise UnreachableError(f"the host {host[:80]!r} of a dataref can't be reached: {fault}", hint=LATER) from fault
+
+    def _look_up(self, host: str, port: int, end: float) -> Sequence[str]:
+        """A look-up that ends in time; the system's own takes as long as it likes."""
+        answer: list[Sequence[str]] = []
+        fault: list[Exception] = []
+
+        def ask() -> None:
+            try:
+                answer.append(self._resolve(host, port))
+            except (OSError, UnicodeError) as error:
+                fault.append(error)
+
+        thread = threading.Thread(target=ask, daemon=True, name="resolve")
+        thread.start()
+        thread.join(self._left_s(end))
+        if answer:
+            return answer[0]
+        why = fault[0] if fault else "no answer in time"
+        raise UnreachableError(f"the host {host[:80]!r} of a dataref can't be resolved: {why}", hint=LATER)
+
+    def _read(self, response: http.client.HTTPResponse) -> Fetched:
+        if response.status >= 500 or response.status in _RETRIED:
+            raise DeliveryError(f"the host of a dataref answered {response.status}", hint=LATER)
+        if response.status != 200:
+            raise ClaimError(f"the host of a dataref answered {response.status}", hint="send the data itself")
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise ClaimError("the data of a dataref came compressed, though it was asked for as it is")
+        too_large = ClaimTooLargeError(f"the data of a dataref has more than {self._max_bytes} bytes")
+        if (response.length or 0) > self._max_bytes:
+            raise too_large
+        parts, size = [], 0
+        while chunk := response.read1(CHUNK_BYTES):
+            parts.append(chunk)
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise too_large
+        return Fetched(data=b"".join(parts), content_type=response.headers.get("Content-Type", ""))
+
+
+def _cut(sock: socket.socket) -> None:
+    with suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not ssl's own, which changes what another thread reads from

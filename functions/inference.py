@@ -1,0 +1,103 @@
+"""The Open Inference Protocol v2's endpoints, so that clients made for KServe and Triton work unchanged.
+
+Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Flask, Response, request
+
+import eaves
+from eaves.errors import InputError, NotFoundError
+from functions import protocol
+from functions.predictor import Predictor
+from functions.service import Service
+
+JSON_BYTES = "Inference-Header-Content-Length"
+PLATFORM = "onnxruntime_onnx"
+
+
+def add_routes(app: Flask, service: Service) -> None:
+    """Add them to an application."""
+    model = "/v2/models/<name>"
+    version = f"{model}/versions/<version>"
+
+    @app.get("/v2")
+    def server() -> Response:
+        return _json({"name": "eaves", "version": eaves.__version__, "extensions": ["binary_tensor_data"]})
+
+    @app.get("/v2/health/live")
+    def live() -> Response:
+        return _json({"live": True})
+
+    @app.get("/v2/health/ready")
+    def ready() -> Response:
+        service.model.require_ready()
+        return _json({"ready": True})
+
+    @app.get(f"{model}/ready")
+    @app.get(f"{version}/ready")
+    def model_ready(name: str, version: str = "") -> Response:
+        service.model.require_ready()
+        _pick(service, name, version)
+        return _json({"name": name, "ready": True})
+
+    @app.get(model)
+    @app.get(version)
+    def model_metadata(name: str, version: str = "") -> Response:
+        service.model.require_ready()
+        predictor = _pick(service, name, version)
+        described = {
+            "name": name,
+            "versions": [predictor.artifact.manifest.version],
+            "platform": PLATFORM,
+            "inputs": [protocol.describe(predictor.input)],
+            "outputs": [protocol.describe(spec) for spec in predictor.outputs],
+        }
+        return _json(described)
+
+    @app.post(f"{model}/infer")
+    @app.post(f"{version}/infer")
+    def infer(name: str, version: str = "") -> Response:
+        body, json_bytes = request.get_data(cache=False), _json_bytes()
+        with service.admission.place():  # before the model is waited for: probes need threads while it loads
+            predictor = _pick(service, name, version)
+            names = [spec.name for spec in predictor.outputs]
+            asked = protocol.parse_request(body, json_bytes, predictor.input, names)
+            results = service.run(predictor, asked.examples)
+        body, json_bytes = protocol.build_response(asked, results, name, predictor.artifact.manifest.version)
+        if json_bytes is None:
+            return Response(body, content_type="application/json")
+        return Response(body, content_type="application/octet-stream", headers={JSON_BYTES: str(json_bytes)})
+
+
+def _pick(service: Service, name: str, version: str) -> Predictor:
+    """What is asked for: by the function's name or the model's.
+
+    Raises:
+        NotFoundError: When it isn't here.
+    """
+    predictor = service.model.predictor()
+    manifest = predictor.artifact.manifest
+    if name not in (service.settings.name, manifest.name) or version not in ("", manifest.version):
+        raise NotFoundError(
+            f"no model {name[:80]!r} of version {version[:80] or 'any'!r} here",
+            hint=f"ask for {service.settings.name} or {manifest.name}, version {manifest.version}",
+        )
+    return predictor
+
+
+def _json_bytes() -> int | None:
+    text = request.headers.get(JSON_BYTES)
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdecimal() or len(text) > 12:
+        raise InputError(f"{JSON_BYTES} must be a number of bytes, not {text[:40]!r}")
+    return int(text)
+
+
+def _json(document: Any) -> Response:
+    return Response(json.dumps(document), content_type="application/json")

@@ -1,0 +1,157 @@
+"""What a function does with a request once it is read: let in, fetched, checked, predicted, and put into a reply."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from eaves import events
+from eaves.errors import ClaimError, InputError, UnsupportedContentError
+from eaves.events import Event
+from functions import replies
+from functions.admission import Admission
+from functions.metrics import Metrics
+from functions.model import Model
+from functions.predictor import Array, Prediction, Predictor
+from functions.recent import Recent, Reply
+from functions.settings import FunctionSettings
+
+if TYPE_CHECKING:
+    from functions.claims import ClaimDesk
+
+DATAREF = "dataref"
+DATADIGEST = "datadigest"
+_SHA256 = re.compile(r"sha256:([0-9a-f]{64})")
+
+
+class Service:
+    """One function, whatever protocol it is asked in; safe to call from many threads.
+
+    Args:
+        model: Loading or loaded.
+        settings: The function's settings.
+        concurrency: Predictions at the same time.
+    """
+
+    def __init__(self, model: Model, settings: FunctionSettings, *, concurrency: int) -> None:
+        self.model = model
+        self.settings = settings
+        self.admission = Admission(concurrency=concurrency, queue=settings.queue)
+        self.metrics = Metrics()
+        self._recent = Recent(settings.recent_replies)
+        self._desk = _open_desk(settings) if settings.dataref_hosts else None
+
+    def answer_event(self, event: Event) -> Reply:
+        """The event that answers an event; of one that comes again, the very same.
+
+        Raises:
+            InputError: What was sent is to blame.
+            EavesError: Anything else that the sender may wait out.
+        """
+        accepted = self.settings.accept_types
+        if accepted and event.type not in accepted:
+            raise UnsupportedContentError(
+                f"events of the type {event.type[:80]!r} are not taken", hint=f"send one of {', '.join(accepted)[:200]}"
+            )
+        digest = hashlib.sha256(event.data).hexdigest()
+        key = (event.source, event.id, event.datacontenttype, event.extensions.get(DATAREF), digest)
+        with self.admission.place():
+            reply, made = self._recent.once(key, lambda: self._reply(event, digest))
+        if not made:
+            self.metrics.count("eaves_repeats_total")
+        return reply
+
+    def answer_data(self, data: bytes, content_type: str) -> dict[str, Any]:
+        """The document that answers data without an event.
+
+        Raises:
+            InputError: As `answer_event`.
+            EavesError: As `answer_event`.
+        """
+        with self.admission.place():
+            prediction, predictor = self._predict(data, content_type)
+        return replies.build_document(prediction, predictor.artifact)
+
+    def run(self, predictor: Predictor, examples: Sequence[bytes | Array]) -> list[Mapping[str, Array]]:
+        """The model's outputs of each example, one turn each; ask for a place first.
+
+        Raises:
+            InputError: What was sent is to blame.
+            HandlerError: The artifact's handler.py is.
+        """
+        results = []
+        for example in examples:
+            with self.admission.turn():
+                start = time.perf_counter()
+                results.append(predictor.run(example))
+            self.metrics.observe("tensor", time.perf_counter() - start)
+        return results
+
+    def _reply(self, event: Event, digest: str) -> Reply:
+        data, content_type = event.data, event.datacontenttype or ""
+        if not data and DATAREF in event.extensions:
+            start = time.perf_counter()
+            fetched = self._fetch(event.extensions[DATAREF])
+            self.metrics.observe("fetch", time.perf_counter() - start)
+            data, content_type = fetched.data, event.datacontenttype or fetched.content_type
+            digest = hashlib.sha256(data).hexdigest()
+        _check_digest(event, digest)
+        # Data of an event that names no type is JSON (CloudEvents, JSON event format, section 3.1.1).
+        prediction, predictor = self._predict(data, content_type or "application/json")
+        headers, body = events.encode_binary(replies.build_reply(event, prediction, predictor, self.settings))
+        return Reply(headers=headers, body=body)
+
+    def _fetch(self, reference: str) -> Any:
+        if self._desk is None:
+            raise ClaimError(
+                "references to data (dataref) are not followed here", hint="set dataref_hosts, or send the data itself"
+            )
+        return self._desk.fetch(reference)
+
+    def _predict(self, data: bytes, content_type: str) -> tuple[Prediction, Predictor]:
+        predictor = self.model.predictor()
+        media_type = content_type.partition(";")[0].strip().lower()
+        if data and not predictor.accepts(media_type):
+            raise UnsupportedContentError(
+                f"the content type {content_type[:64]!r} is not taken",
+                hint=f"send {', '.join(predictor.content_types)}",
+            )
+        start = time.perf_counter()
+        with self.admission.turn():
+            self.metrics.observe("queue", time.perf_counter() - start)
+            prediction = predictor.predict(data)
+        for stage, duration_ms in prediction.timings_ms.items():
+            self.metrics.observe(stage, duration_ms / 1000)
+        self.metrics.count("eaves_predictions_total", label=prediction.attributes.get("label", ""))
+        return prediction, predictor
+
+
+def _check_digest(event: Event, digest: str) -> None:
+    """Hold the data against what the event says of it.
+
+    Raises:
+        ClaimError: When a reference led to other data, or to data of a digest that can't be checked.
+        InputError: When the event's own data isn't what was captured.
+    """
+    said = event.extensions.get(DATADIGEST)
+    if said is None:
+        return
+    found, referred = _SHA256.fullmatch(said), not event.data
+    if found is None:
+        if referred:
+            raise ClaimError(f"the datadigest {said[:80]!r} can't be checked", hint="use sha256: and 64 hex digits")
+        return
+    if found[1] != digest:
+        kind = ClaimError if referred else InputError
+        raise kind(f"the data has the digest sha256:{digest}, not its datadigest", hint="send the event again, whole")
+
+
+def _open_desk(settings: FunctionSettings) -> ClaimDesk:
+    from functions.claims import ClaimDesk  # only where it is used: TLS and HTTP's client cost a cold start
+    from functions.reach import Reach
+
+    reach = Reach(hosts=settings.dataref_hosts, schemes=settings.dataref_schemes, networks=settings.dataref_networks)
+    return ClaimDesk(reach, max_bytes=settings.max_body_bytes, timeout_s=settings.dataref_timeout_s)
