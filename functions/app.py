@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 import eaves
 from eaves import events
-from eaves.errors import EavesError
+from eaves.errors import EavesError, UnsupportedContentError
 from functions import inference, metrics, problems, process
 from functions.model import Model
 from functions.service import Service
@@ -38,6 +38,7 @@ def create_app(model: Model, settings: FunctionSettings, *, concurrency: int) ->
     _add_prediction(app, service)
     _add_probes(app, service)
     inference.add_routes(app, service)
+    app.before_request(_refuse_compression)
     _count_requests(app, service.metrics)
     return app
 
@@ -141,6 +142,15 @@ def _count_requests(app: Flask, counted: metrics.Metrics) -> None:
             slug = json.loads(response.get_data())["type"].removeprefix(problems.TYPE_PREFIX)
         counted.count("eaves_requests_total", kind=kind, status=str(response.status_code), problem=slug)
         return response
+
+
+def _refuse_compression() -> None:
+    """Images are compressed already, and a small body must not become a large one."""
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedContentError(
+            f"the content encoding {encoding[:40]!r} is not taken", hint="send the body as it is"
+        )
 
 
 def _json(document: Any) -> Response:

@@ -85,7 +85,7 @@ def _pick(service: Service, name: str, version: str) -> Predictor:
     if name not in (service.settings.name, manifest.name) or version not in ("", manifest.version):
         raise NotFoundError(
             f"no model {name[:80]!r} of version {version[:80] or 'any'!r} here",
-            hint=f"ask for {service.settings.name} or {manifest.name}, version {manifest.version}",
+            hint=f"ask for {service.settings.name}, version {manifest.version}",
         )
     return predictor
 

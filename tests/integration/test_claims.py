@@ -27,8 +27,6 @@ class Store(ThreadingHTTPServer):
     """A store that does what a test says with each path."""
 
     daemon_threads = True
-    # What a client cuts short is what these tests are about.
-    handle_error = staticmethod(lambda request, address: None)
 
     def __init__(self) -> None:
         self.acts: dict[str, Act] = {}
@@ -46,6 +44,9 @@ class Store(ThreadingHTTPServer):
             def log_message(self, *arguments: object) -> None: ...
 
         super().__init__(("127.0.0.1", 0), Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """What a client cuts short is what these tests are about."""
 
     def url(self, path: str, *, host: str = HOST, scheme: str = "http") -> str:
         return f"{scheme}://{host}:{self.server_port}{path}"

@@ -35,14 +35,14 @@ def as_json(array: np.ndarray[Any, Any], *, flat: bool) -> dict[str, Any]:
 @pytest.mark.parametrize("flat", [True, False])
 def test_pixels_in_json_flat_or_nested(flat: bool) -> None:
     request = parse(as_json(PIXELS, flat=flat), id="7")
-    np.testing.assert_array_equal(np.stack(request.examples), PIXELS)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(np.stack(request.examples), PIXELS)
     assert (request.id, request.outputs, request.binary) == ("7", OUTPUTS, frozenset())
 
 
 def test_pixels_in_binary() -> None:
     tensor = {"datatype": "UINT8", "shape": [2, 3, 4, 3], "parameters": {"binary_data_size": PIXELS.nbytes}}
     request = parse(tensor, PIXELS.tobytes())
-    np.testing.assert_array_equal(np.stack(request.examples), PIXELS)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(np.stack(request.examples), PIXELS)
 
 
 @pytest.mark.parametrize("shape", [[2], [2, 1]])
