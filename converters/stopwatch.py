@@ -24,7 +24,7 @@ def measure(fp32: Path, shipped: Artifact, image: Path) -> Timings:
         shipped: The artifact, opened as a function would here: perhaps a variant.
         image: Any image.
     """
-    batch = shipped.manifest.recipe.tensor(image.read_bytes())[np.newaxis]
+    batch = shipped.manifest.image_recipe.tensor(image.read_bytes())[np.newaxis]
     openings = [(_ms(lambda: Session(fp32)), _ms(lambda: open_session(shipped))) for _ in range(OPENINGS)]
     first, second = Session(fp32), open_session(shipped)
     runs = [(_ms(lambda: first.run(batch)), _ms(lambda: second.run(batch))) for _ in range(RUNS)]

@@ -10,6 +10,7 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
     │   │   └── UnsupportedContentError     HTTP 415   a content type or mode that is not taken
     │   ├── ImageError                      HTTP 422   not an image, or a broken one
     │   │   └── ImageTooLargeError          HTTP 413   more bytes or pixels than allowed
+    │   ├── TensorError                     HTTP 422   not the numbers that a model takes
     │   ├── DatasetError                               no usable training data
     │   └── RunError                                   a directory that is not a complete run
     ├── ArtifactError              exit 65  HTTP 503   an artifact that is damaged or that this code can't serve
@@ -111,6 +112,12 @@ class ImageTooLargeError(ImageError):
     """More bytes or pixels than allowed."""
 
     http_status = 413
+
+
+class TensorError(InputError):
+    """Not the numbers that a model takes: no JSON, another shape, not finite."""
+
+    http_status = 422
 
 
 class DatasetError(InputError):

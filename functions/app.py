@@ -10,10 +10,11 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from eaves import events
-from eaves.errors import EavesError, ImageError, LoadingError, UnsupportedContentError
+from eaves.errors import EavesError, HandlerError, ImageError, LoadingError, UnsupportedContentError
 from functions import problems, replies
 from functions.admission import Admission
 from functions.model import Model
+from functions.predictor import Predictor
 from functions.settings import FunctionSettings
 
 _log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ def create_app(model: Model, settings: FunctionSettings, *, concurrency: int) ->
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     admission = Admission(concurrency=concurrency, queue=settings.queue)
     app.register_error_handler(EavesError, problems.answer_error)
+    app.register_error_handler(HandlerError, problems.answer_fault)
     app.register_error_handler(HTTPException, problems.answer_http)
     app.register_error_handler(Exception, problems.answer_fault)
 
@@ -41,9 +43,9 @@ def create_app(model: Model, settings: FunctionSettings, *, concurrency: int) ->
         event = events.decode(headers, request.get_data()) if events.is_event(headers) else None
         if event is not None and event.type in events.REPLY_TYPES:
             return Response(status=202)
-        data = _image_of(event, headers)
         with admission.slot():
             predictor = model.predictor()
+            data = _example_of(event, headers, predictor)
             prediction = predictor.predict(data)
         _log_request(event, settings, start)
         if event is None:
@@ -67,8 +69,8 @@ def create_app(model: Model, settings: FunctionSettings, *, concurrency: int) ->
     return app
 
 
-def _image_of(event: events.Event | None, headers: Mapping[str, str]) -> bytes:
-    """The image's bytes in a request.
+def _example_of(event: events.Event | None, headers: Mapping[str, str], predictor: Predictor) -> bytes:
+    """The bytes to predict in a request.
 
     Raises:
         UnsupportedContentError: When the content type says that it is none.
@@ -80,7 +82,7 @@ def _image_of(event: events.Event | None, headers: Mapping[str, str]) -> bytes:
         content_type, data = headers.get("Content-Type", ""), request.get_data()
     if not data:
         raise ImageError("the image is empty (0 bytes)")
-    if not content_type.lower().startswith("image/"):
+    if not predictor.accepts(content_type.partition(";")[0].strip().lower()):
         raise UnsupportedContentError(
             f"the content type must be image/*, not {content_type[:64]!r}",
             hint="name the image's own type, such as image/jpeg",

@@ -59,6 +59,9 @@ def _interface(manifest: Manifest) -> Lines:
         shape = " x ".join("any" if side == -1 else str(side) for side in spec.shape)
         yield name, f"{spec.name}: {spec.dtype}, {shape}"
     recipe = manifest.recipe
+    if recipe is None:
+        yield "recipe", "none: the numbers are sent as the model takes them"
+        return
     fit = {"stretch": "stretched", "crop": "centre cropped", "pad": "padded"}[recipe.resize]
     yield (
         "recipe",
