@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -26,9 +27,10 @@ from converters.variants import write_variants
 from converters.workplace import Workplace, open_workplace
 from eaves.artifact import Artifact, Manifest, Parity, Variant, check, write_artifact
 from eaves.artifact import Source as Origin
+from eaves.artifact.manifest import EMBED
 from eaves.artifact.store import LABELS, MODEL, file_entries
 from eaves.artifact.verdicts import FP32, INT8
-from eaves.errors import StorageError
+from eaves.errors import ConversionError, StorageError
 from functions.session import Session, open_session
 from trainer.progress import Progress, Silent
 from trainer.run import Sample
@@ -72,7 +74,7 @@ def convert(
     try:
         with open_workplace(output) as place:
             with progress.phase("Checking the model", 1) as step:
-                source = open_source(model, declaration)
+                source = _as_asked(open_source(model, declaration), settings.task)
                 step()
             return _Conversion(source, place, output, settings, progress).run(page=page)
     except OSError as error:
@@ -131,6 +133,9 @@ class _Conversion:
             expected = Truth(
                 logits=answers.logits, probabilities=answers.probabilities, tensor_sha256=truth.tensor_sha256
             )
+        if self.source.task == EMBED:
+            answers = answer(Session(self.fp32), self.source.recipe, paths, truth)
+            expected = replace(truth, features=answers.features)
         write_goldens(self.staging, goldens, samples, expected)
         manifest = self._describe(read_signature(prepared), choice, parity, variants, opset)
         staged = Artifact(path=self.staging, manifest=manifest, digest=manifest.digest())
@@ -211,6 +216,7 @@ class _Conversion:
             targets=self.settings.targets,
             variants=variants,
             optimise_on_open=not int8,
+            task=source.task,
             temperature=source.temperature,
             opset=opset,
             source=Origin(route=source.route, digest=source.digest),
@@ -218,6 +224,22 @@ class _Conversion:
             toolchain={name: metadata.version(name) for name in _installed()},
             files=file_entries(self.staging),
         )
+
+
+def _as_asked(source: Source, task: str) -> Source:
+    """The source, to be converted for the task that the settings name.
+
+    Raises:
+        ConversionError: When its declaration doesn't say what that needs.
+    """
+    if task in ("", source.task):
+        return source
+    if task == EMBED and source.route != "run":
+        raise ConversionError(
+            f"{source.name}: it isn't declared which output holds the features",
+            hint="declare `task: embed` and `features: NAME`",
+        )
+    return replace(source, task=task, interface=replace(source.interface, features=""))
 
 
 def _golden_tolerance(kept: tuple[str, ...]) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from converters.interface import Interface
+from eaves.artifact.manifest import CLASSIFY, EMBED
 from eaves.config import Layer, build, setting
 from eaves.errors import ConfigError, Fault
 from eaves.recipe import Recipe
@@ -24,6 +25,7 @@ class Declaration:
 
     name: str = setting(MISSING, "Of the model: lower-case letters, digits and dashes.")
     version: str = setting("", "Of the model; `0-` and the first 8 digits of its digest when not given.")
+    task: str = setting(CLASSIFY, "What the artifact does.", choices=(CLASSIFY, EMBED))
     labels: tuple[str, ...] = setting(
         MISSING, "Class names in the order of the outputs, or a file with one a line, relative to this one."
     )
@@ -45,6 +47,7 @@ class Declaration:
     input: str = setting("", "Name of the model's input; needed by none that has only one.")
     logits: str = setting("", "Name of the output that holds logits.")
     probabilities: str = setting("", "Name of the output that holds probabilities.")
+    features: str = setting("", "Name of the output that holds features, for the task `embed`.")
     output_is: str = setting("", "What the only output is, instead of its name.", choices=("logits", "probabilities"))
     samples: Path = setting(
         MISSING, "Folder with a subfolder of images for each label, relative to this file: parity is proven on them."
@@ -63,6 +66,8 @@ class Declaration:
         for path, values in (("multiply", self.multiply), ("add", self.add)):
             if len(values) not in {1, 3}:
                 yield path, f"must be one number, or one for each of three channels (got {len(values)})"
+        if self.task == EMBED and not self.features:
+            yield "features", "must name an output where the task is embed"
         if 0 in self.multiply:
             yield "multiply", "must not be 0"
         if self.output_is and (self.logits or self.probabilities):
@@ -89,6 +94,7 @@ class Declaration:
             logits=self.logits,
             probabilities=self.probabilities,
             output_is=self.output_is,
+            features=self.features if self.task == EMBED else "",
             multiply=self.multiply,
             add=self.add,
             layout=self.layout,

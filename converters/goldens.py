@@ -11,8 +11,10 @@ from converters.previous import reopen
 from converters.source import Source
 from eaves.artifact import Artifact, GoldenCase, Manifest, load_golden
 from eaves.artifact.golden import GOLDEN, INDEX, write_index
+from eaves.artifact.manifest import FEATURES
 from eaves.artifact.store import file_digest
 from eaves.errors import ArtifactError
+from functions.payload import numbers
 from trainer.run import Sample
 
 
@@ -70,6 +72,7 @@ def write_goldens(staging: Path, goldens: Sequence[Sample], samples: Sequence[Sa
             tensor_sha256=expected.tensor_sha256[index],
             logits=tuple(expected.logits[index].tolist()),
             probabilities=tuple(expected.probabilities[index].tolist()),
+            outputs={} if expected.features is None else {FEATURES: tuple(numbers(expected.features[index]))},
         )
         cases.append(case)
     write_index(staging / INDEX, cases)

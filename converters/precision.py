@@ -24,6 +24,7 @@ from converters.sensitivity import rank
 from converters.settings import ConvertSettings
 from converters.source import Source
 from eaves.artifact import TARGETS, Artifact, Parity, Quantisation, Trial, detect_cpu
+from eaves.artifact.manifest import EMBED
 from eaves.artifact.store import MODEL
 from eaves.artifact.verdicts import FP32, INT8
 from eaves.errors import ConversionError, ImageError
@@ -97,6 +98,12 @@ def choose(work: Work, settings: ConvertSettings, progress: Progress) -> Choice:
     asked = Quantisation(asked=settings.precision, max_accuracy_drop=settings.max_accuracy_drop / 100)
     if settings.precision == FP32:
         return Choice(quantisation=replace(asked, reason="fp32 was asked for"))
+    if work.source.task == EMBED:
+        if settings.precision == INT8:
+            raise ConversionError(
+                "int8 is judged by labels, which say nothing of features", hint="embed with precision fp32"
+            )
+        return Choice(quantisation=replace(asked, reason="int8 was not tried: it is judged by labels, not by features"))
     reduce_range = not (settings.targets and all(TARGETS[target].vnni for target in settings.targets))
     try:
         labelled = _find_images(work, settings, progress, reduce_range=reduce_range)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from converters.declaration import NAME, Declaration, load_declaration
 from converters.interface import Interface
+from eaves.artifact.manifest import CLASSIFY
 from eaves.artifact.store import file_digest
 from eaves.errors import ConfigError, ConversionError, Fault
 from eaves.recipe import Recipe
@@ -40,6 +41,7 @@ class Source:
         temperature: What logits are divided by before they become probabilities.
         data_path: The labelled images, folder or URI, for judging what loses accuracy; None when nobody knows.
         licence: SPDX identifier, or empty.
+        task: What the artifact does.
     """
 
     route: Route
@@ -56,6 +58,7 @@ class Source:
     temperature: float = 1.0
     data_path: str | None = None
     licence: str = ""
+    task: str = CLASSIFY
 
     def job(self) -> dict[str, Any]:
         """What child processes need to know, as plain data."""
@@ -101,6 +104,7 @@ def open_source(path: Path, declaration: Path | None = None) -> Source:
         samples=_samples(declared),
         data_path=str(declared.samples),
         licence=declared.licence,
+        task=declared.task,
     )
 
 

@@ -34,13 +34,16 @@ def testify(job: Mapping[str, Any], dtype: Any, call: Call) -> None:
         ConversionError: When the outputs are not as declared.
     """
     recipe, interface = parse_recipe(job["recipe"]), parse_interface(job["interface"])
-    logits, probabilities, digests = [], [], []
+    logits, probabilities, features, digests = [], [], [], []
     for path in job["images"]:
         try:
             tensor = recipe.tensor(Path(path).read_bytes())
         except ImageError as error:
             raise ConversionError(f"{path}: {error.message}", hint="remove it from the samples") from error
-        one, other = read(call(feed(tensor, interface, dtype)), interface)
+        answered = call(feed(tensor, interface, dtype))
+        one, other = read(answered, interface)
+        if interface.features:
+            features.append(answered[interface.features][0].ravel())
         logits.append(one)
         probabilities.append(other)
         digests.append(tensor_digest(tensor))
@@ -48,6 +51,7 @@ def testify(job: Mapping[str, Any], dtype: Any, call: Call) -> None:
         job["output"],
         logits=np.asarray(logits, dtype=np.float32),
         probabilities=np.asarray(probabilities, dtype=np.float32),
+        features=np.asarray(features, dtype=np.float32),
         tensor_sha256=np.asarray(digests),
     )
 
