@@ -13,6 +13,7 @@ import onnx
 from converters.export import export
 from converters.goldens import choose_goldens, write_goldens
 from converters.graph import Signature, read_signature, write_graph
+from converters.handlers import put_handler, try_handler
 from converters.licences import UNKNOWN, read_licences
 from converters.oracle import Truth, ask
 from converters.page import page_path, write_page
@@ -74,7 +75,8 @@ def convert(
     try:
         with open_workplace(output) as place:
             with progress.phase("Checking the model", 1) as step:
-                source = _as_asked(open_source(model, declaration), settings.task)
+                handler = put_handler(settings.handler, place.staging)
+                source = _as_asked(open_source(model, declaration, handler=handler), settings.task)
                 step()
             return _Conversion(source, place, output, settings, progress).run(page=page)
     except OSError as error:
@@ -136,11 +138,13 @@ class _Conversion:
         if self.source.task == EMBED:
             answers = answer(Session(self.fp32), self.source.recipe, paths, truth)
             expected = replace(truth, features=answers.features)
-        write_goldens(self.staging, goldens, samples, expected)
+        write_goldens(self.staging, goldens, samples, replace(expected, tensors=truth.tensors))
         manifest = self._describe(read_signature(prepared), choice, parity, variants, opset)
         staged = Artifact(path=self.staging, manifest=manifest, digest=manifest.digest())
         check(staged, open_session(staged).attempt)
-        timings = measure(self.fp32, staged, paths[0]) if page else None
+        if self.source.handler is not None:
+            try_handler(staged, self.settings.timeout_s)
+        timings = measure(self.fp32, staged) if page else None
         artifact = write_artifact(self.staging, self.output, manifest)
         if timings is not None:
             try:

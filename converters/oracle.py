@@ -31,11 +31,13 @@ class Truth:
         probabilities: (N, labels) float32.
         tensor_sha256: Digest of each input tensor.
         features: (N, any) float32; None where the original doesn't say.
+        tensors: The inputs themselves, (N, ...), where a handler made them; None where the recipe did.
     """
 
     logits: npt.NDArray[np.float32]
     probabilities: npt.NDArray[np.float32]
     features: npt.NDArray[np.float32] | None = None
+    tensors: npt.NDArray[Any] | None = None
     tensor_sha256: tuple[str, ...]
 
 
@@ -60,6 +62,7 @@ def ask(source: Source, images: Sequence[Path], *, timeout_s: float, memory_limi
                 logits=stored["logits"],
                 probabilities=stored["probabilities"],
                 features=stored["features"] if len(stored["features"]) else None,
+                tensors=stored["tensors"] if len(stored["tensors"]) else None,
                 tensor_sha256=tuple(stored["tensor_sha256"].tolist()),
             )
 

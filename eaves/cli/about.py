@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from eaves.artifact import INT8, Artifact, Manifest, Trial
+from eaves.artifact.tree import HANDLER
 
 Lines = Iterator[tuple[str, str]]
 _MANY = 12
@@ -55,6 +56,8 @@ def _model(artifact: Artifact) -> Lines:
 
 
 def _interface(manifest: Manifest) -> Lines:
+    if HANDLER in manifest.files:
+        yield "handler", f"{HANDLER} replaces pre- or post-processing; `eaves verify --run-handler` runs it"
     for name, spec in (("input", manifest.input), *(("output", spec) for spec in manifest.outputs)):
         shape = " x ".join("any" if side == -1 else str(side) for side in spec.shape)
         yield name, f"{spec.name}: {spec.dtype}, {shape}"

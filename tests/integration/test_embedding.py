@@ -49,6 +49,7 @@ def test_features_are_what_the_trained_head_reads(embedding: Artifact, tiny_arti
     tensors = np.asarray([manifest.image_recipe.tensor(path.read_bytes()) for path in paths])
     outputs = open_session(embedding).answer(tensors)
     assert set(outputs) == {"features", "logits", "probabilities"}
+    np.testing.assert_allclose(outputs["features"], features_of(tiny_run, tensors), atol=1e-4)
     expected = open_session(open_artifact(tiny_artifact)).answer(tensors)
     np.testing.assert_allclose(outputs["logits"], expected["logits"], atol=1e-4)
 
