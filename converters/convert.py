@@ -14,7 +14,8 @@ from converters.export import export
 from converters.goldens import choose_goldens, write_goldens
 from converters.graph import Signature, read_signature, write_graph
 from converters.handlers import put_handler, try_handler
-from converters.licences import UNKNOWN, read_licences
+from converters.licences import UNKNOWN, installed, read_licences
+from converters.numeric import TensorSource, open_tensor_source
 from converters.oracle import Truth, ask
 from converters.page import page_path, write_page
 from converters.parity import Demand, answer, prove
@@ -24,6 +25,7 @@ from converters.previous import find_previous
 from converters.settings import ConvertSettings
 from converters.source import Source, open_source
 from converters.stopwatch import measure
+from converters.tensors import convert_tensor
 from converters.variants import write_variants
 from converters.workplace import Workplace, open_workplace
 from eaves.artifact import Artifact, Manifest, Parity, Variant, check, write_artifact
@@ -37,7 +39,6 @@ from trainer.progress import Progress, Silent
 from trainer.run import Sample
 
 _log = logging.getLogger(__name__)
-TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow")
 INT8_TOLERANCE, MIXED_TOLERANCE = 0.01, 0.1
 """Of a logit, when goldens are replayed on another CPU. Seen with Inception V3 on flowers and emulated CPUs: int8 alone
 differs by 5e-6 at most on x86 and ARM, and by 0.12 to 1.0 where its sums overflow. Layers in fp32 between
@@ -76,8 +77,11 @@ def convert(
         with open_workplace(output) as place:
             with progress.phase("Checking the model", 1) as step:
                 handler = put_handler(settings.handler, place.staging)
-                source = _as_asked(open_source(model, declaration, handler=handler), settings.task)
+                numeric = open_tensor_source(model, declaration, handler=handler)
+                source = numeric or _as_asked(open_source(model, declaration, handler=handler), settings.task)
                 step()
+            if isinstance(source, TensorSource):
+                return convert_tensor(source, place, output, settings, progress)
             return _Conversion(source, place, output, settings, progress).run(page=page)
     except OSError as error:
         where = error.filename or output
@@ -224,8 +228,8 @@ class _Conversion:
             temperature=source.temperature,
             opset=opset,
             source=Origin(route=source.route, digest=source.digest),
-            licences={"model": source.licence or self.settings.licence or UNKNOWN, **read_licences(_installed())},
-            toolchain={name: metadata.version(name) for name in _installed()},
+            licences={"model": source.licence or self.settings.licence or UNKNOWN, **read_licences(installed())},
+            toolchain={name: metadata.version(name) for name in installed()},
             files=file_entries(self.staging),
         )
 
@@ -248,8 +252,3 @@ def _as_asked(source: Source, task: str) -> Source:
 
 def _golden_tolerance(kept: tuple[str, ...]) -> float:
     return MIXED_TOLERANCE if kept else INT8_TOLERANCE
-
-
-def _installed() -> list[str]:
-    """The tools that are there: an ONNX file is converted without TensorFlow."""
-    return [name for name in TOOLS if any(metadata.distributions(name=name))]

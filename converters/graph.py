@@ -48,6 +48,19 @@ def read_signature(model: onnx.ModelProto) -> Signature:
     return Signature(input=inputs[0], outputs=outputs)
 
 
+def read_tensors(model: onnx.ModelProto) -> Signature:
+    """The input and outputs of a graph that is not about images.
+
+    Raises:
+        ConversionError: When it doesn't have one input.
+    """
+    inputs = [_spec(value) for value in model.graph.input]
+    if len(inputs) != 1:
+        raise ConversionError(f"the model must take one input; it has {', '.join(i.name for i in inputs) or 'none'}")
+    outputs = sorted((_spec(value) for value in model.graph.output), key=lambda spec: spec.name)
+    return Signature(input=inputs[0], outputs=tuple(outputs))
+
+
 def is_head(name: str) -> bool:
     """Whether a node or tensor belongs to the trained head: its name holds the Keras layer's."""
     return any(part == "head" or part.startswith("head_") for part in name.split("/"))

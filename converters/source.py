@@ -92,9 +92,9 @@ def open_source(path: Path, declaration: Path | None = None, *, handler: Path | 
     """
     if (path / MANIFEST).is_file():
         return replace(_open_run(path), handler=handler)
-    route = _route(path)
-    declared = _load_declaration(path, declaration)
-    digest = _digest(path, route)
+    route = route_of(path)
+    declared = load_declaration(find_declaration(path, declaration))
+    digest = digest_of(path, route)
     return Source(
         route=route,
         model=path,
@@ -136,7 +136,12 @@ def _open_run(path: Path) -> Source:
     )
 
 
-def _route(path: Path) -> Route:
+def route_of(path: Path) -> Route:
+    """What kind of files a model that others made is.
+
+    Raises:
+        ConversionError: When it is none that is known.
+    """
     if (path / "saved_model.pb").is_file():
         return "saved_model"
     if path.is_file() and path.suffix == ".keras":
@@ -156,7 +161,12 @@ def _route(path: Path) -> Route:
     )
 
 
-def _load_declaration(path: Path, declaration: Path | None) -> Declaration:
+def find_declaration(path: Path, declaration: Path | None) -> Path:
+    """What describes a model: the file that is named, or the one beside it.
+
+    Raises:
+        ConversionError: When it isn't there.
+    """
     beside = (path if path.is_dir() else path.parent) / NAME
     if declaration is None and not beside.is_file() and path.is_dir():
         beside = path.absolute().parent / NAME
@@ -166,11 +176,11 @@ def _load_declaration(path: Path, declaration: Path | None) -> Declaration:
             f"{path} needs a declaration, which says what the model doesn't: {chosen} isn't there",
             hint=f"write {NAME} with name, labels, height, width, samples and the scale; see docs/02-conversion.md",
         )
-    return load_declaration(chosen)
+    return chosen
 
 
-def _digest(path: Path, route: Route) -> str:
-    """Names count too: a file that takes another's place is another model."""
+def digest_of(path: Path, route: Route) -> str:
+    """sha256 of a model's files, hex. Names count too: a file that takes another's place is another model."""
     if route == "keras":
         return file_digest(path)
     if route == "onnx":

@@ -191,7 +191,7 @@ def replay(artifact: Artifact, predict: Predict, case: GoldenCase, *, prepare: P
             else "handler.py must make the same of the same bytes, everywhere and each time",
         )
     outputs = predict(tensor[np.newaxis])
-    logits = [_further_difference(outputs.get(name), expected) for name, expected in case.outputs.items()]
+    logits = [difference(outputs.get(name), expected) for name, expected in case.outputs.items()]
     probabilities = 0.0
     if artifact.manifest.task != TENSOR:
         logits.append(_difference(outputs["logits"], case.logits))
@@ -288,8 +288,17 @@ def _difference(found: Floats, expected: Sequence[float]) -> float:
     return float(np.max(np.abs(found - recorded), initial=0.0))
 
 
-def _further_difference(found: Tensor | None, expected: Sequence[float]) -> float:
-    """As `_difference`, of an output of any scale and shape."""
+def difference(found: Tensor | None, expected: Sequence[float] | Tensor) -> float:
+    """How far an output of any scale and shape is off.
+
+    Args:
+        found: (1, ...) numbers.
+        expected: As many, in C order.
+
+    Returns:
+        Worst absolute difference, relative to the largest number expected where that is above 1; infinite when there
+        are others than expected or some are not finite.
+    """
     recorded = np.asarray([expected], dtype=np.float64)
     if found is None or found.shape[:1] != (1,) or found.size != recorded.size:
         return math.inf

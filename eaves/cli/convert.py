@@ -41,6 +41,7 @@ def command(model: Path | None, artifact: Path | None, declare: Path | None, fil
 
     from converters.convert import convert
     from converters.page import page_path
+    from eaves.artifact.manifest import TENSOR
     from trainer.progress import build_progress
 
     logs.configure(as_json=False)
@@ -54,12 +55,16 @@ def command(model: Path | None, artifact: Path | None, declare: Path | None, fil
     )
     manifest = made.manifest
     parity = manifest.parity
-    say(
-        f"parity: {manifest.precision} differs from training by at most {parity.max_abs_error_probabilities:.1e} in a "
-        f"probability, the same label on {parity.top1_agreement:.0%} of {parity.images} images"
-    )
+    if manifest.task == TENSOR:
+        say(f"parity: outputs differ by at most {parity.max_rel_error:.1e} of the largest on {parity.images} samples")
+    else:
+        say(
+            f"parity: {manifest.precision} differs from training by at most "
+            f"{parity.max_abs_error_probabilities:.1e} in a probability, the same label on "
+            f"{parity.top1_agreement:.0%} of {parity.images} images"
+        )
+        say(f"verdict: {page_path(made.path)}")
     say(f"{manifest.precision} ships: {manifest.quantisation.reason}")
-    say(f"verdict: {page_path(made.path)}")
     click.echo(made.path)
 
 

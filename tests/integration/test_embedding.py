@@ -67,7 +67,7 @@ def test_goldens_hold_the_features_too(embedding: Artifact, tmp_path: Path) -> N
 
 
 def test_int8_is_refused_with_the_reason(tiny_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="int8 is judged by labels"):
+    with pytest.raises(ConversionError, match="it is judged by labels, which say nothing of features"):
         convert(tiny_run, tmp_path / "a", replace(EMBED, precision="int8"))
 
 
