@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,12 @@ def command(model: Path | None, artifact: Path | None, declare: Path | None, fil
     MODEL is a run (the newest when not given), or with a declaration a SavedModel, a .keras or an .onnx file.
     """
     flags = {f"convert.{path}": value for path, value in given(ConvertSettings, options).items()}
+    if "convert.handler" in flags:
+        flags["convert.handler"] = str(Path(flags["convert.handler"]).absolute())  # a flag's is relative to here
     workspace = load_workspace(file, flags, section="convert.")
+    settings = workspace.project.convert
+    if settings.handler:
+        settings = replace(settings, handler=str(workspace.path(Path(settings.handler))))
     chosen = model or newest(workspace.runs, "run.json")
     if chosen is None:
         raise RunError(f"there is no run in {workspace.runs}", hint="eaves train")
@@ -48,7 +54,7 @@ def command(model: Path | None, artifact: Path | None, declare: Path | None, fil
     made = convert(
         chosen,
         target,
-        workspace.project.convert,
+        settings,
         declaration=declare,
         progress=build_progress(sys.stderr),
         page=True,

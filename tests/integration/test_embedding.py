@@ -37,7 +37,7 @@ def features_of(run: Path, images: np.ndarray) -> np.ndarray:
     import keras
 
     model = keras.saving.load_model(run / "model.keras", compile=False)
-    return np.asarray(keras.Model(model.inputs, model.get_layer("head").input)(images))
+    return np.asarray(keras.Model(model.inputs[0], model.get_layer("head").input)(images))
 
 
 def test_features_are_what_the_trained_head_reads(embedding: Artifact, tiny_artifact: Path, tiny_run: Path) -> None:
