@@ -300,7 +300,9 @@ def difference(found: Tensor | None, expected: Sequence[float] | Tensor) -> floa
         are others than expected or some are not finite.
     """
     recorded = np.asarray([expected], dtype=np.float64)
-    if found is None or found.shape[:1] != (1,) or found.size != recorded.size:
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiub":
+        return math.inf
+    if found.shape[:1] != (1,) or found.size != recorded.size:
         return math.inf
     flat = found.astype(np.float64).reshape(recorded.shape)
     if not (np.all(np.isfinite(flat)) and np.all(np.isfinite(recorded))):

@@ -10,14 +10,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from eaves.artifact import Artifact, Predict, check, load_golden, replay
-from eaves.artifact.golden import INDEX, tensor_digest
+from eaves.artifact.golden import INDEX, difference, tensor_digest
 from eaves.errors import ArtifactError, GoldenError
 from eaves.recipe import Recipe
 from tests.fakes.artifact import COLOURS, RECIPE, ColourSession, encode_png, write_colours
@@ -309,3 +309,26 @@ def test_the_tensor_digest_is_of_the_values_in_c_order() -> None:
     tensor = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     assert tensor_digest(tensor) == tensor_digest(np.asfortranarray(tensor))
     assert tensor_digest(tensor) != tensor_digest(tensor[::-1])
+
+
+ODD = {
+    "nothing": None,
+    "a list": [1.0, 2.0],
+    "words": np.array([["1", "2"]]),
+    "objects": np.array([[1, None]], object),
+    "no batch": np.ones(2),
+    "another number": np.ones((1, 3)),
+    "not a number": np.array([[1, np.nan]]),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_what_is_no_such_output_is_infinitely_far(case: str) -> None:
+    assert difference(cast(Any, ODD[case]), [1.0, 2.0]) == np.inf
+
+
+def test_further_outputs_are_compared_by_the_largest_of_them() -> None:
+    assert difference(np.array([[[1000.0], [3.0]]], np.float32), [1000, 2]) == pytest.approx(1e-3)
+    assert difference(np.array([[0.25, 0.0]]), [0.0, 0.0]) == 0.25
+    assert difference(np.array([[7]]), [8]) == pytest.approx(1 / 8)
+    assert difference(np.zeros((1, 0)), []) == 0
