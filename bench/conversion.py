@@ -264,7 +264,7 @@ def _export(run: Path, folder: Path) -> Path:
 def _image(artifact: Artifact) -> np.ndarray:
     """The first golden picture as the models take it."""
     picture = next(path for path in sorted((artifact.path / "golden").iterdir()) if path.suffix != ".json")
-    return artifact.manifest.recipe.tensor(picture.read_bytes())
+    return artifact.manifest.image_recipe.tensor(picture.read_bytes())
 
 
 def _ask(*arguments: str) -> dict[str, float]:

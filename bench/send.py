@@ -53,7 +53,7 @@ def _measure(artifact: Artifact, platform: LocalPlatform, state: str) -> None:
         platform.invoke("bench", event)
         platform.remove("bench")
 
-    session, recipe = open_session(artifact), artifact.manifest.recipe
+    session, recipe = open_session(artifact), artifact.manifest.image_recipe
     floor = median_ms(lambda: session.run(recipe.tensor(event.data)[np.newaxis]), runs=30, warmup=3)
     platform.deploy(app)
     warm = median_ms(lambda: platform.invoke("bench", event), runs=30, warmup=3)
@@ -66,4 +66,4 @@ def _measure(artifact: Artifact, platform: LocalPlatform, state: str) -> None:
         ("`eaves send`, warm, the whole command", command, floor),
         ("one event, from zero", zero, floor),
     ]
-    print_table(f"send, {artifact.manifest.name} {artifact.manifest.recipe.width} px", rows)
+    print_table(f"send, {artifact.manifest.name} {artifact.manifest.image_recipe.width} px", rows)

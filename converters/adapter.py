@@ -16,6 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from converters.interface import Interface, check_input
+from eaves.artifact.manifest import FEATURES
 from eaves.errors import ConversionError
 from eaves.recipe import Recipe
 
@@ -47,16 +48,22 @@ def adapt(model: onnx.ModelProto, interface: Interface, recipe: Recipe, classes:
     (value,) = graph.input
     check_input(_shape(value), interface, recipe.height, recipe.width)
     read = {name: _check_output(graph, name, classes) for name in (logits, probabilities) if name}
-    _rename(graph, {name: f"{OWN}{name}" for name in (*OURS, own_input, *read)})
+    features = interface.features
+    _rename(graph, {name: f"{OWN}{name}" for name in (*OURS, FEATURES, own_input, *read, features)})
     before = _before(graph, value, interface)
     behind = _behind(graph, logits and f"{OWN}{logits}", probabilities and f"{OWN}{probabilities}", read)
+    if features:
+        flat: list[Step] = [("Flatten", [], {"axis": 1}), ("Cast", [], {"to": TensorProto.FLOAT})]
+        behind += _chain(flat, f"{OWN}{features}", FEATURES, "behind_features")
     nodes = [*before, *graph.node, *behind]
     del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:]  # shapes may hold another batch size
-    graph.node.extend(_needed(nodes, {"logits", "probabilities"}))
+    graph.node.extend(_needed(nodes, {"logits", "probabilities", *([FEATURES] if features else [])}))
     shape: list[str | int | None] = ["batch", recipe.height, recipe.width, 3]
     graph.input.append(helper.make_tensor_value_info("image", TensorProto.UINT8, shape))
     for name in OURS[1:]:
         graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", classes]))
+    if features:
+        graph.output.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", None]))
 
 
 def _before(graph: onnx.GraphProto, value: onnx.ValueInfoProto, interface: Interface) -> list[onnx.NodeProto]:

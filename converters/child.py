@@ -71,7 +71,7 @@ def run_child(module: str, job: Mapping[str, Any], facts: Path, *, what: str, li
     said: dict[str, Any] = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
     if "error" in said:
         raise ConversionError(said["error"], hint=said.get("hint"))
-    if child.returncode:
+    if child.returncode or not said:  # a handler that it runs may end it
         raise _crash(what, child.returncode, words)
     return said
 
@@ -116,7 +116,7 @@ def _watch(child: subprocess.Popen[str], job: str, what: str, limits: Limits) ->
 
 def _crash(what: str, code: int, words: str) -> ConversionError:
     last = "\n".join(words.strip().splitlines()[-8:])
-    if code > 0:
+    if code >= 0:
         return ConversionError(f"{what} failed with exit code {code}; its last words:\n{last}")
     return ConversionError(
         f"{what} was killed by signal {-code}; its last words:\n{last}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import onnx
 from converters.export import export
 from converters.goldens import choose_goldens, write_goldens
 from converters.graph import Signature, read_signature, write_graph
-from converters.licences import UNKNOWN, read_licences
+from converters.handlers import put_handler, try_handler
+from converters.licences import UNKNOWN, installed, read_licences
+from converters.numeric import TensorSource, open_tensor_source
 from converters.oracle import Truth, ask
 from converters.page import page_path, write_page
 from converters.parity import Demand, answer, prove
@@ -22,19 +25,20 @@ from converters.previous import find_previous
 from converters.settings import ConvertSettings
 from converters.source import Source, open_source
 from converters.stopwatch import measure
+from converters.tensors import convert_tensor
 from converters.variants import write_variants
 from converters.workplace import Workplace, open_workplace
 from eaves.artifact import Artifact, Manifest, Parity, Variant, check, write_artifact
 from eaves.artifact import Source as Origin
+from eaves.artifact.manifest import EMBED
 from eaves.artifact.store import LABELS, MODEL, file_entries
 from eaves.artifact.verdicts import FP32, INT8
-from eaves.errors import StorageError
+from eaves.errors import ConversionError, StorageError
 from functions.session import Session, open_session
 from trainer.progress import Progress, Silent
 from trainer.run import Sample
 
 _log = logging.getLogger(__name__)
-TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow")
 INT8_TOLERANCE, MIXED_TOLERANCE = 0.01, 0.1
 """Of a logit, when goldens are replayed on another CPU. Seen with Inception V3 on flowers and emulated CPUs: int8 alone
 differs by 5e-6 at most on x86 and ARM, and by 0.12 to 1.0 where its sums overflow. Layers in fp32 between
@@ -72,8 +76,12 @@ def convert(
     try:
         with open_workplace(output) as place:
             with progress.phase("Checking the model", 1) as step:
-                source = open_source(model, declaration)
+                handler = put_handler(settings.handler, place.staging)
+                numeric = open_tensor_source(model, declaration, handler=handler)
+                source = numeric or _as_asked(open_source(model, declaration, handler=handler), settings.task)
                 step()
+            if isinstance(source, TensorSource):
+                return convert_tensor(source, place, output, settings, progress)
             return _Conversion(source, place, output, settings, progress).run(page=page)
     except OSError as error:
         where = error.filename or output
@@ -131,11 +139,16 @@ class _Conversion:
             expected = Truth(
                 logits=answers.logits, probabilities=answers.probabilities, tensor_sha256=truth.tensor_sha256
             )
-        write_goldens(self.staging, goldens, samples, expected)
+        if self.source.task == EMBED:
+            answers = answer(Session(self.fp32), self.source.recipe, paths, truth)
+            expected = replace(truth, features=answers.features)
+        write_goldens(self.staging, goldens, samples, replace(expected, tensors=truth.tensors))
         manifest = self._describe(read_signature(prepared), choice, parity, variants, opset)
         staged = Artifact(path=self.staging, manifest=manifest, digest=manifest.digest())
         check(staged, open_session(staged).attempt)
-        timings = measure(self.fp32, staged, paths[0]) if page else None
+        if self.source.handler is not None:
+            try_handler(staged, self.settings.timeout_s)
+        timings = measure(self.fp32, staged) if page else None
         artifact = write_artifact(self.staging, self.output, manifest)
         if timings is not None:
             try:
@@ -211,19 +224,31 @@ class _Conversion:
             targets=self.settings.targets,
             variants=variants,
             optimise_on_open=not int8,
+            task=source.task,
             temperature=source.temperature,
             opset=opset,
             source=Origin(route=source.route, digest=source.digest),
-            licences={"model": source.licence or self.settings.licence or UNKNOWN, **read_licences(_installed())},
-            toolchain={name: metadata.version(name) for name in _installed()},
+            licences={"model": source.licence or self.settings.licence or UNKNOWN, **read_licences(installed())},
+            toolchain={name: metadata.version(name) for name in installed()},
             files=file_entries(self.staging),
         )
 
 
+def _as_asked(source: Source, task: str) -> Source:
+    """The source, to be converted for the task that the settings name.
+
+    Raises:
+        ConversionError: When its declaration doesn't say what that needs.
+    """
+    if task in ("", source.task):
+        return source
+    if task == EMBED and source.route != "run":
+        raise ConversionError(
+            f"{source.name}: it isn't declared which output holds the features",
+            hint="declare `task: embed` and `features: NAME`",
+        )
+    return replace(source, task=task, interface=replace(source.interface, features=""))
+
+
 def _golden_tolerance(kept: tuple[str, ...]) -> float:
     return MIXED_TOLERANCE if kept else INT8_TOLERANCE
-
-
-def _installed() -> list[str]:
-    """The tools that are there: an ONNX file is converted without TensorFlow."""
-    return [name for name in TOOLS if any(metadata.distributions(name=name))]

@@ -14,7 +14,9 @@ import onnx
 from converters.adapter import adapt
 from converters.child import Limits, run_child
 from converters.foreign import load_foreign, opset_of
+from converters.graph import show_features
 from converters.settings import ConvertSettings
+from eaves.artifact.manifest import EMBED, FEATURES
 from eaves.errors import ArtifactError, ConversionError
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ class Exported:
 def export(source: Source, output: Path, settings: ConvertSettings) -> Exported:
     """Write the source as ONNX: `image` uint8 (batch, H, W, 3) RGB > `logits`, `probabilities` (batch, labels) float32.
 
+    Where the task is embed, `features` (batch, any) float32 too.
+
     TensorFlow runs in a child process: tf2onnx names nodes and dimensions from process-wide counters, so a second
     conversion in one process gives other bytes; its memory goes with it; and a crash there must not be one here.
 
@@ -60,6 +64,10 @@ def export(source: Source, output: Path, settings: ConvertSettings) -> Exported:
         exported = Exported(warnings=warnings, opset=opset_of(model))
     else:
         exported = _export_tensorflow(source, output, settings)
+    if source.route == "run" and source.task == EMBED:
+        model = onnx.load(str(output), load_external_data=False)
+        show_features(model)
+        output.write_bytes(model.SerializeToString(deterministic=True))
     if source.route != "run":
         _try_batch(output, source)
     return exported
@@ -92,12 +100,12 @@ def _try_batch(model: Path, source: Source) -> None:
     Raises:
         ConversionError: When they don't.
     """
-    from functions.session import Session
+    from functions.session import OUTPUTS, Session
 
     shape = (2, source.recipe.height, source.recipe.width, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     try:
-        session = Session(model)
+        session = Session(model, tables=OUTPUTS if source.task != EMBED else (*OUTPUTS, FEATURES))
     except ArtifactError as error:
         raise ConversionError(error.message) from error
     alone = _run(session, images[:1], "an image of the declared size", "correct `height`, `width` or `layout`")

@@ -5,14 +5,21 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from converters.oracle import Truth
 from converters.previous import reopen
 from converters.source import Source
 from eaves.artifact import Artifact, GoldenCase, Manifest, load_golden
 from eaves.artifact.golden import GOLDEN, INDEX, write_index
+from eaves.artifact.manifest import FEATURES
 from eaves.artifact.store import file_digest
+from eaves.artifact.tree import HANDLER
 from eaves.errors import ArtifactError
+from functions.payload import numbers
 from trainer.run import Sample
 
 
@@ -34,7 +41,20 @@ def choose_goldens(source: Source, previous: Sequence[Artifact], limit: int) -> 
 
 
 def _is_of(manifest: Manifest, source: Source) -> bool:
-    return (manifest.name, manifest.labels, manifest.recipe) == (source.name, source.labels, source.recipe)
+    handler = manifest.files[HANDLER].sha256 if HANDLER in manifest.files else ""
+    own = file_digest(source.handler) if source.handler else ""
+    return (manifest.name, manifest.labels, manifest.recipe, handler) == (
+        source.name,
+        source.labels,
+        source.recipe,
+        own,
+    )
+
+
+def _write_tensor(staging: Path, number: int, tensor: npt.NDArray[Any]) -> str:
+    name = f"{GOLDEN}/{number:03d}.npy"
+    np.save(staging / name, np.ascontiguousarray(tensor), allow_pickle=False)
+    return name
 
 
 def _read_goldens(artifact: Artifact) -> tuple[Sample, ...]:
@@ -67,9 +87,11 @@ def write_goldens(staging: Path, goldens: Sequence[Sample], samples: Sequence[Sa
         case = GoldenCase(
             file=name,
             label=golden.label,
+            tensor=_write_tensor(staging, number, expected.tensors[index]) if expected.tensors is not None else "",
             tensor_sha256=expected.tensor_sha256[index],
             logits=tuple(expected.logits[index].tolist()),
             probabilities=tuple(expected.probabilities[index].tolist()),
+            outputs={} if expected.features is None else {FEATURES: tuple(numbers(expected.features[index]))},
         )
         cases.append(case)
     write_index(staging / INDEX, cases)

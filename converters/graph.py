@@ -11,6 +11,7 @@ from onnx import TensorProto
 from onnx.external_data_helper import set_external_data
 
 from eaves.artifact import TensorSpec
+from eaves.artifact.manifest import FEATURES
 from eaves.errors import ConversionError
 
 WEIGHTS = "weights"
@@ -40,15 +41,51 @@ def read_signature(model: onnx.ModelProto) -> Signature:
     """
     inputs = [_spec(value) for value in model.graph.input]
     outputs = tuple(sorted((_spec(value) for value in model.graph.output), key=lambda spec: spec.name))
-    if [spec.name for spec in inputs] != ["image"] or tuple(spec.name for spec in outputs) != OUTPUTS:
+    names = tuple(spec.name for spec in outputs)
+    if [spec.name for spec in inputs] != ["image"] or names not in (OUTPUTS, (FEATURES, *OUTPUTS)):
         found = f"inputs {[spec.name for spec in inputs]}, outputs {[spec.name for spec in outputs]}"
         raise ConversionError(f"the graph must take `image` and give `logits` and `probabilities`; it has {found}")
     return Signature(input=inputs[0], outputs=outputs)
 
 
+def read_tensors(model: onnx.ModelProto) -> Signature:
+    """The input and outputs of a graph that is not about images.
+
+    Raises:
+        ConversionError: When it doesn't have one input.
+    """
+    inputs = [_spec(value) for value in model.graph.input]
+    if len(inputs) != 1:
+        raise ConversionError(f"the model must take one input; it has {', '.join(i.name for i in inputs) or 'none'}")
+    outputs = sorted((_spec(value) for value in model.graph.output), key=lambda spec: spec.name)
+    return Signature(input=inputs[0], outputs=tuple(outputs))
+
+
 def is_head(name: str) -> bool:
     """Whether a node or tensor belongs to the trained head: its name holds the Keras layer's."""
     return any(part == "head" or part.startswith("head_") for part in name.split("/"))
+
+
+def show_features(model: onnx.ModelProto) -> None:
+    """Make what a run's head reads an output of its graph.
+
+    Args:
+        model: As exported, changed in place; weights may lie elsewhere.
+
+    Raises:
+        ConversionError: When there is no such layer.
+    """
+    graph = model.graph
+    kernels = {tensor.name: tensor for tensor in graph.initializer if is_head(tensor.name) and len(tensor.dims) == 2}
+    head = next((n for n in graph.node if n.op_type == "MatMul" and n.input[1] in kernels and is_head(n.name)), None)
+    if head is None:
+        raise ConversionError("the graph has no layer named head, so there are no features to show before it")
+    old, size = head.input[0], kernels[head.input[1]].dims[0]
+    for node in graph.node:
+        node.input[:] = [FEATURES if name == old else name for name in node.input]
+        node.output[:] = [FEATURES if name == old else name for name in node.output]
+    del graph.value_info[:]
+    graph.output.append(onnx.helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", size]))
 
 
 def canonicalise(model: onnx.ModelProto, *, heads: bool = True) -> None:

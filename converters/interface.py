@@ -18,6 +18,7 @@ class Interface:
         logits: Name of the output with logits, or empty.
         probabilities: Name of the output with probabilities, or empty.
         output_is: What its only output is, when no output is named: `logits` or `probabilities`.
+        features: Name of the output with features, or empty where they aren't asked for.
         multiply: Factor on pixels 0..255, one or one for each channel in the model's own order.
         add: Added after multiplying, likewise.
         layout: Axes of its input, `NHWC` or `NCHW`.
@@ -28,6 +29,7 @@ class Interface:
     logits: str = ""
     probabilities: str = ""
     output_is: str = ""
+    features: str = ""
     multiply: tuple[float, ...] = (1.0,)
     add: tuple[float, ...] = (0.0,)
     layout: str = "NHWC"
@@ -58,15 +60,17 @@ class Interface:
             ConversionError: When those declared aren't there, or when it can't be told what the outputs are.
         """
         found = ", ".join(sorted(names)) or "none"
-        missing = [name for name in (self.logits, self.probabilities) if name and name not in names]
+        missing = [name for name in (self.logits, self.probabilities, self.features) if name and name not in names]
         if missing:
             raise ConversionError(
-                f"the model has no output {missing[0]}; it has {found}", hint="correct `logits` or `probabilities`"
+                f"the model has no output {missing[0]}; it has {found}",
+                hint="correct `logits`, `probabilities` or `features`",
             )
         if self.logits or self.probabilities:
             return self.logits or None, self.probabilities or None
-        if self.output_is and len(names) == 1:
-            only = next(iter(names))
+        others = [name for name in names if name != self.features]
+        if self.output_is and len(others) == 1:
+            (only,) = others
             return (only, None) if self.output_is == "logits" else (None, only)
         ours = [name if name in names else None for name in ("logits", "probabilities")]
         if any(ours):

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import metadata
 
+TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow")
 UNKNOWN = "NOASSERTION"
 """What SPDX calls a licence that nobody stated. Source: SPDX 2.3, section 7.13."""
 _LONGEST = 100
 _CLASSIFIER = "License :: OSI Approved :: "
+
+
+def installed() -> list[str]:
+    """The tools that are there: an ONNX file is converted without TensorFlow."""
+    return [name for name in TOOLS if any(metadata.distributions(name=name))]
 
 
 def read_licences(distributions: Iterable[str]) -> dict[str, str]:

@@ -30,10 +30,14 @@ class Truth:
         logits: (N, labels) float32.
         probabilities: (N, labels) float32.
         tensor_sha256: Digest of each input tensor.
+        features: (N, any) float32; None where the original doesn't say.
+        tensors: The inputs themselves, (N, ...), where a handler made them; None where the recipe did.
     """
 
     logits: npt.NDArray[np.float32]
     probabilities: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32] | None = None
+    tensors: npt.NDArray[Any] | None = None
     tensor_sha256: tuple[str, ...]
 
 
@@ -57,6 +61,8 @@ def ask(source: Source, images: Sequence[Path], *, timeout_s: float, memory_limi
             return Truth(
                 logits=stored["logits"],
                 probabilities=stored["probabilities"],
+                features=stored["features"] if len(stored["features"]) else None,
+                tensors=stored["tensors"] if len(stored["tensors"]) else None,
                 tensor_sha256=tuple(stored["tensor_sha256"].tolist()),
             )
 

@@ -5,16 +5,23 @@ onnxruntime with every optimisation off: the plainest reading of the file that i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 
 from converters.child import answer
 from converters.witness import testify
-from eaves.errors import ConversionError
+from eaves.artifact import TensorSpec
+from eaves.errors import ConversionError, InputError
+from functions.handler import open_handler
+from functions.tensors import parse_tensor
 
+Tensor = npt.NDArray[Any]
 DTYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -24,10 +31,10 @@ DTYPES = {
 
 
 def work(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Run the file over encoded images.
+    """Run the file over encoded images, or over samples of numbers.
 
     Args:
-        job: As `witness.testify` takes it.
+        job: As `witness.testify` takes it, or with `samples`, `input`, `handler` and `output`.
 
     Raises:
         ConversionError: When onnxruntime refuses the file.
@@ -44,12 +51,36 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
         raise ConversionError(f"onnxruntime can't load the original file: {str(error)[:300]}") from error
     taken = session.get_inputs()[0]  # `adapter` has refused what isn't one input of a known type
     names = [output.name for output in session.get_outputs()]
+    if "samples" in job:
+        _answer_numbers(job, lambda batch: dict(zip(names, session.run(names, {taken.name: batch}), strict=True)))
+        return {}
     testify(
         job,
         DTYPES[taken.type],
         lambda batch: dict(zip(names, session.run(names, {taken.name: batch}), strict=True)),
     )
     return {}
+
+
+def _answer_numbers(job: Mapping[str, Any], call: Callable[[Tensor], Mapping[str, Tensor]]) -> None:
+    """Write each sample as the model takes it, called by its number, and its outputs, `NUMBER/NAME`."""
+    spec = TensorSpec(name=job["input"]["name"], dtype=job["input"]["dtype"], shape=tuple(job["input"]["shape"]))
+    own = Path(job["handler"]) if job["handler"] else None
+    prepare = (own and open_handler(own.read_bytes(), own, spec).preprocess) or partial(parse_tensor, spec=spec)
+    stored: dict[str, Any] = {}
+    for number, path in enumerate(job["samples"]):
+        try:
+            tensor = prepare(Path(path).read_bytes())
+        except InputError as error:
+            raise ConversionError(f"{path}: {error.message}", hint="remove it from the samples") from error
+        try:
+            outputs = call(tensor[np.newaxis])
+        except Exception as error:  # onnxruntime raises its own kinds, which share no public root
+            raise ConversionError(f"{path}: the model can't take it: {str(error)[:300]}") from error
+        stored[str(number)] = tensor
+        stored |= {f"{number}/{name}": output for name, output in outputs.items()}
+    with open(job["output"], "wb") as stream:  # noqa: PTH123 - by name, savez would take names of outputs for its own
+        np.savez(stream, **stored)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from converters.oracle import Truth
 from eaves.artifact import Parity
 from eaves.artifact.golden import tensor_digest
+from eaves.artifact.manifest import FEATURES
 from eaves.errors import ParityError
 from eaves.recipe import Recipe
 
@@ -44,10 +45,12 @@ class Answers:
     Attributes:
         logits: (N, labels) float32.
         probabilities: (N, labels) float32.
+        features: (N, any) float32; None where the graph gives none.
     """
 
     logits: Floats
     probabilities: Floats
+    features: Floats | None = None
 
 
 def answer(session: Session, recipe: Recipe, images: Sequence[Path], truth: Truth) -> Answers:
@@ -59,15 +62,15 @@ def answer(session: Session, recipe: Recipe, images: Sequence[Path], truth: Trut
     if not images:
         raise ParityError("there are no images to prove parity on", hint="train with more images held out")
     answers = []
-    for path, expected in zip(images, truth.tensor_sha256, strict=True):
-        tensor = recipe.tensor(path.read_bytes())
+    for number, (path, expected) in enumerate(zip(images, truth.tensor_sha256, strict=True)):
+        tensor = recipe.tensor(path.read_bytes()) if truth.tensors is None else truth.tensors[number]
         if tensor_digest(tensor) != expected:
             raise ParityError(f"{path.name}: training and serving make different input tensors of the same image")
-        logits, probabilities = session.run(tensor[np.newaxis])
-        answers.append((logits[0], probabilities[0]))
+        answers.append({name: output[0] for name, output in session.answer(tensor[np.newaxis]).items()})
     return Answers(
-        logits=np.asarray([logits for logits, _ in answers]),
-        probabilities=np.asarray([probabilities for _, probabilities in answers]),
+        logits=np.asarray([one["logits"] for one in answers]),
+        probabilities=np.asarray([one["probabilities"] for one in answers]),
+        features=np.asarray([one[FEATURES] for one in answers]) if FEATURES in answers[0] else None,
     )
 
 
@@ -114,7 +117,10 @@ def prove(session: Session, recipe: Recipe, images: Sequence[Path], truth: Truth
     Raises:
         ParityError: When tensors differ, or what is demanded doesn't hold; or when there are no images.
     """
-    parity = compare(answer(session, recipe, images, truth), truth, demand)
+    answers = answer(session, recipe, images, truth)
+    if truth.features is not None and answers.features is not None:
+        _prove_features(answers.features, truth.features, demand.probabilities)
+    parity = compare(answers, truth, demand)
     if not parity.passed:
         raise ParityError(
             f"the converted model differs from the trained one: logits by up to {parity.max_abs_error:.2e}, "
@@ -123,6 +129,14 @@ def prove(session: Session, recipe: Recipe, images: Sequence[Path], truth: Truth
             hint="convert with another convert.opset, or report the architecture",
         )
     return parity
+
+
+def _prove_features(found: Floats, expected: Floats, tolerance: float) -> None:
+    """Relative to each image's largest feature, as they have any scale."""
+    scale = np.maximum(np.max(np.abs(expected), axis=1, keepdims=True), 1.0)
+    worst = _worst(found / scale, expected / scale) if found.shape == expected.shape else float("inf")
+    if worst > tolerance:
+        raise ParityError(f"the converted model's features differ from the original's by {worst:.2e} of the largest")
 
 
 def _worst(found: Floats, expected: Floats) -> float:

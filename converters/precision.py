@@ -24,6 +24,7 @@ from converters.sensitivity import rank
 from converters.settings import ConvertSettings
 from converters.source import Source
 from eaves.artifact import TARGETS, Artifact, Parity, Quantisation, Trial, detect_cpu
+from eaves.artifact.manifest import EMBED
 from eaves.artifact.store import MODEL
 from eaves.artifact.verdicts import FP32, INT8
 from eaves.errors import ConversionError, ImageError
@@ -97,6 +98,10 @@ def choose(work: Work, settings: ConvertSettings, progress: Progress) -> Choice:
     asked = Quantisation(asked=settings.precision, max_accuracy_drop=settings.max_accuracy_drop / 100)
     if settings.precision == FP32:
         return Choice(quantisation=replace(asked, reason="fp32 was asked for"))
+    if why := _untried(work):
+        if settings.precision == INT8:
+            raise ConversionError(f"int8 can't be tried: {why}", hint="convert with precision fp32")
+        return Choice(quantisation=replace(asked, reason=f"int8 was not tried: {why}"))
     reduce_range = not (settings.targets and all(TARGETS[target].vnni for target in settings.targets))
     try:
         labelled = _find_images(work, settings, progress, reduce_range=reduce_range)
@@ -132,6 +137,13 @@ def choose(work: Work, settings: ConvertSettings, progress: Progress) -> Choice:
             hint="convert with precision fp32, or allow more with convert.max_accuracy_drop",
         )
     return choice
+
+
+def _untried(work: Work) -> str:
+    """Why int8 couldn't be judged; empty when it can."""
+    if work.source.task == EMBED:
+        return "it is judged by labels, which say nothing of features"
+    return "it is judged on images, and a handler makes the inputs" if work.truth.tensors is not None else ""
 
 
 def _find_images(work: Work, settings: ConvertSettings, progress: Progress, *, reduce_range: bool) -> Labelled:

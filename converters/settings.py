@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from eaves.artifact.manifest import CLASSIFY, EMBED
 from eaves.artifact.targets import TARGETS
 from eaves.config import setting
 
@@ -17,6 +18,17 @@ only."""
 class ConvertSettings:
     """How a run, or a model that others made, becomes an artifact."""
 
+    task: str = setting(
+        "",
+        "What the artifact does: `classify`; `embed`: answers with the features that the head sees too, fp32 only; "
+        "empty: what a declaration says, else `classify`.",
+        choices=("", CLASSIFY, EMBED),
+    )
+    handler: str = setting(
+        "",
+        "Path of a handler.py that goes into the artifact and replaces pre- or post-processing; see "
+        "docs/04-function.md. The conversion runs it.",
+    )
     precision: str = setting(
         "auto",
         "`auto`: int8 where it holds, else fp32; `int8`: the same, but fails where it doesn't hold; `fp32`: don't try.",

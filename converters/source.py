@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from converters.declaration import NAME, Declaration, load_declaration
 from converters.interface import Interface
+from eaves.artifact.manifest import CLASSIFY
 from eaves.artifact.store import file_digest
 from eaves.errors import ConfigError, ConversionError, Fault
 from eaves.recipe import Recipe
@@ -40,6 +41,8 @@ class Source:
         temperature: What logits are divided by before they become probabilities.
         data_path: The labelled images, folder or URI, for judging what loses accuracy; None when nobody knows.
         licence: SPDX identifier, or empty.
+        task: What the artifact does.
+        handler: The handler.py that goes into the artifact, or None.
     """
 
     route: Route
@@ -56,6 +59,8 @@ class Source:
     temperature: float = 1.0
     data_path: str | None = None
     licence: str = ""
+    task: str = CLASSIFY
+    handler: Path | None = None
 
     def job(self) -> dict[str, Any]:
         """What child processes need to know, as plain data."""
@@ -68,15 +73,17 @@ class Source:
             "width": self.recipe.width,
             "recipe": self.recipe.to_dict(),
             "interface": self.interface.to_dict(),
+            "handler": str(self.handler.absolute()) if self.handler else None,
         }
 
 
-def open_source(path: Path, declaration: Path | None = None) -> Source:
+def open_source(path: Path, declaration: Path | None = None, *, handler: Path | None = None) -> Source:
     """Tell what a path holds, and check it.
 
     Args:
         path: A run, a SavedModel, a `.keras` or an `.onnx` file.
         declaration: `model.yaml`; when not given, the one in the directory or beside the file.
+        handler: The handler.py that goes into the artifact; samples may then be files of any kind.
 
     Raises:
         RunError: When a run is incomplete.
@@ -84,10 +91,10 @@ def open_source(path: Path, declaration: Path | None = None) -> Source:
         ConversionError: When it is none of these, or its declaration is missing.
     """
     if (path / MANIFEST).is_file():
-        return _open_run(path)
-    route = _route(path)
-    declared = _load_declaration(path, declaration)
-    digest = _digest(path, route)
+        return replace(_open_run(path), handler=handler)
+    route = route_of(path)
+    declared = load_declaration(find_declaration(path, declaration))
+    digest = digest_of(path, route)
     return Source(
         route=route,
         model=path,
@@ -98,9 +105,11 @@ def open_source(path: Path, declaration: Path | None = None) -> Source:
         interface=declared.interface,
         digest=digest,
         signature=declared.signature,
-        samples=_samples(declared),
+        samples=_samples(declared, any_kind=handler is not None),
         data_path=str(declared.samples),
         licence=declared.licence,
+        task=declared.task,
+        handler=handler,
     )
 
 
@@ -127,7 +136,12 @@ def _open_run(path: Path) -> Source:
     )
 
 
-def _route(path: Path) -> Route:
+def route_of(path: Path) -> Route:
+    """What kind of files a model that others made is.
+
+    Raises:
+        ConversionError: When it is none that is known.
+    """
     if (path / "saved_model.pb").is_file():
         return "saved_model"
     if path.is_file() and path.suffix == ".keras":
@@ -147,7 +161,12 @@ def _route(path: Path) -> Route:
     )
 
 
-def _load_declaration(path: Path, declaration: Path | None) -> Declaration:
+def find_declaration(path: Path, declaration: Path | None) -> Path:
+    """What describes a model: the file that is named, or the one beside it.
+
+    Raises:
+        ConversionError: When it isn't there.
+    """
     beside = (path if path.is_dir() else path.parent) / NAME
     if declaration is None and not beside.is_file() and path.is_dir():
         beside = path.absolute().parent / NAME
@@ -157,11 +176,11 @@ def _load_declaration(path: Path, declaration: Path | None) -> Declaration:
             f"{path} needs a declaration, which says what the model doesn't: {chosen} isn't there",
             hint=f"write {NAME} with name, labels, height, width, samples and the scale; see docs/02-conversion.md",
         )
-    return load_declaration(chosen)
+    return chosen
 
 
-def _digest(path: Path, route: Route) -> str:
-    """Names count too: a file that takes another's place is another model."""
+def digest_of(path: Path, route: Route) -> str:
+    """sha256 of a model's files, hex. Names count too: a file that takes another's place is another model."""
     if route == "keras":
         return file_digest(path)
     if route == "onnx":
@@ -178,7 +197,7 @@ def _digest(path: Path, route: Route) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _samples(declared: Declaration) -> tuple[Sample, ...]:
+def _samples(declared: Declaration, *, any_kind: bool) -> tuple[Sample, ...]:
     """The first images of each label by name, as many of each."""
     per_label = max(1, min(PER_LABEL, AT_MOST // len(declared.labels)))
     chosen: list[Sample] = []
@@ -186,7 +205,8 @@ def _samples(declared: Declaration) -> tuple[Sample, ...]:
         folder = declared.samples / label
         if "/" in label or label in (".", ".."):  # it would be another folder
             continue
-        files = sorted(file for file in folder.glob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        found = folder.glob("[!.]*") if any_kind else (f for f in folder.glob("*") if f.suffix.lower() in SUFFIXES)
+        files = sorted(file for file in found if file.is_file())
         chosen += [Sample(path=file, label=label, sha256=file_digest(file)) for file in files[:per_label]]
     if not chosen:
         named = ", ".join(declared.labels[:5])

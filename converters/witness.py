@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from converters.interface import Interface, parse_interface
+from eaves.artifact import TensorSpec
 from eaves.artifact.golden import tensor_digest
-from eaves.errors import ConversionError, ImageError
-from eaves.recipe import Tensor, parse_recipe
+from eaves.errors import ConversionError, InputError
+from eaves.recipe import Recipe, Tensor, parse_recipe
+from functions.handler import open_handler
 
 Call = Callable[[Tensor], Mapping[str, Tensor]]
 Floats = npt.NDArray[np.float32]
@@ -34,22 +36,36 @@ def testify(job: Mapping[str, Any], dtype: Any, call: Call) -> None:
         ConversionError: When the outputs are not as declared.
     """
     recipe, interface = parse_recipe(job["recipe"]), parse_interface(job["interface"])
-    logits, probabilities, digests = [], [], []
+    own = _open_preprocess(job["handler"], recipe) if job["handler"] else None
+    logits, probabilities, features, digests, tensors = [], [], [], [], []
     for path in job["images"]:
         try:
-            tensor = recipe.tensor(Path(path).read_bytes())
-        except ImageError as error:
+            tensor = (own or recipe.tensor)(Path(path).read_bytes())
+        except InputError as error:
             raise ConversionError(f"{path}: {error.message}", hint="remove it from the samples") from error
-        one, other = read(call(feed(tensor, interface, dtype)), interface)
+        answered = call(feed(tensor, interface, dtype))
+        one, other = read(answered, interface)
+        if interface.features:
+            features.append(answered[interface.features][0].ravel())
         logits.append(one)
         probabilities.append(other)
         digests.append(tensor_digest(tensor))
+        if own:
+            tensors.append(tensor)
     np.savez(
         job["output"],
         logits=np.asarray(logits, dtype=np.float32),
         probabilities=np.asarray(probabilities, dtype=np.float32),
+        features=np.asarray(features, dtype=np.float32),
         tensor_sha256=np.asarray(digests),
+        tensors=np.asarray(tensors),
     )
+
+
+def _open_preprocess(path: str, recipe: Recipe) -> Callable[[bytes], Tensor] | None:
+    """The user's own way to the input that the converted graph takes; None where its handler has none."""
+    spec = TensorSpec(name="image", dtype="uint8", shape=(-1, recipe.height, recipe.width, 3))
+    return open_handler(Path(path).read_bytes(), Path(path), spec).preprocess
 
 
 def feed(tensor: Tensor, interface: Interface, dtype: Any) -> Tensor:

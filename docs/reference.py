@@ -8,7 +8,7 @@ from dataclasses import MISSING
 
 import click
 
-from converters.declaration import Declaration
+from converters.declaration import Declaration, TensorDeclaration
 from eaves import errors
 from eaves.cli import COMMANDS
 from eaves.cli.project import Project
@@ -28,6 +28,7 @@ def build_reference() -> str:
     parts += ["## A function's process (`python -P -m functions`)\n", *_settings(FunctionSettings)]
     parts += ["## An agent's process (`python -P -m eaves.sources`)\n", *_settings(AgentSettings)]
     parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]
+    parts += ["### ... with `task: tensor`\n", *_settings(TensorDeclaration, env=False)]
     parts += ["## Errors and exit codes\n", *_errors()]
     return "\n".join(parts) + "\n"
 

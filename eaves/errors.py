@@ -12,6 +12,7 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
     │   │   └── ImageTooLargeError          HTTP 413   more bytes or pixels than allowed
     │   ├── ClaimError                      HTTP 422   a dataref that may not be fetched, or leads to nothing
     │   │   └── ClaimTooLargeError          HTTP 413   ... or to more bytes than allowed
+    │   ├── TensorError                     HTTP 422   not the numbers that a model takes
     │   ├── DatasetError                               no usable training data
     │   └── RunError                                   a directory that is not a complete run
     ├── ArtifactError              exit 65  HTTP 503   an artifact that is damaged or that this code can't serve
@@ -126,6 +127,12 @@ class ClaimTooLargeError(ClaimError):
     """A reference to more bytes than allowed."""
 
     http_status = 413
+
+
+class TensorError(InputError):
+    """Not the numbers that a model takes: no JSON, another shape, not finite."""
+
+    http_status = 422
 
 
 class DatasetError(InputError):

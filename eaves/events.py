@@ -30,9 +30,12 @@ from eaves.errors import EventError, UnsupportedContentError
 TYPE_PREFIX = "dev.eaves."
 IMAGE_CAPTURED = "dev.eaves.image.captured.v1"
 IMAGE_CLASSIFIED = "dev.eaves.image.classified.v1"
+IMAGE_EMBEDDED = "dev.eaves.image.embedded.v1"
 IMAGE_REJECTED = "dev.eaves.image.rejected.v1"
+TENSOR_CAPTURED = "dev.eaves.tensor.captured.v1"
+TENSOR_PREDICTED = "dev.eaves.tensor.predicted.v1"
 DATASET_UPDATED = "dev.eaves.dataset.updated.v1"
-REPLY_TYPES = frozenset({IMAGE_CLASSIFIED, IMAGE_REJECTED})
+REPLY_TYPES = frozenset({IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_REJECTED, TENSOR_PREDICTED})
 """Types that only we emit: a function answers them with 202 and nothing, so that no reply can loop."""
 
 STRUCTURED = "application/cloudevents"

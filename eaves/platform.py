@@ -141,9 +141,9 @@ class AppSpec:
         return values
 
 
-def default_trigger(function: str) -> TriggerSpec:
-    """Captured images go to the function. The type filter is what keeps its replies from coming back to it."""
-    return TriggerSpec(name=function, filter={"type": IMAGE_CAPTURED}, function=function)
+def default_trigger(function: str, *, captured: str = IMAGE_CAPTURED) -> TriggerSpec:
+    """What is captured goes to the function. The type filter is what keeps its replies from coming back to it."""
+    return TriggerSpec(name=function, filter={"type": captured}, function=function)
 
 
 def parse_app(values: Mapping[str, Any], origin: str) -> AppSpec:

@@ -83,9 +83,9 @@ class Model:
     def _open(self) -> Predictor:
         # Imported here: numpy and onnxruntime load in this thread while the main one imports Flask.
         from eaves.artifact import check, load_golden, open_artifact
-        from functions.classifier import Classifier
         from functions.handler import load_handler
         from functions.session import open_session
+        from functions.tasks import open_predictor
 
         artifact = open_artifact(self._settings.artifact)
         if self._settings.artifact_digest not in ("", artifact.digest):
@@ -98,5 +98,5 @@ class Model:
         if self._settings.self_test != "none":
             cases = load_golden(artifact)
             chosen = cases[:1] if self._settings.self_test == "first" else cases
-            check(artifact, session.attempt, chosen, prepare=handler.preprocess if handler else None)
-        return Classifier(artifact, session, self._settings, handler=handler)
+            check(artifact, handler.follow(session.attempt), chosen, prepare=handler.preprocess)
+        return open_predictor(artifact, session, self._settings, handler)

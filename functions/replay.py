@@ -24,7 +24,7 @@ from eaves import errors
 from eaves.artifact import Artifact, GoldenResult, load_golden, open_artifact, replay
 from eaves.artifact.tree import MODEL
 from eaves.errors import ArtifactError, EavesError, HandlerError
-from functions.handler import load_handler
+from functions.handler import Handler, load_handler
 from functions.session import open_session, pick_variant
 
 TIMEOUT_S = 600.0
@@ -50,19 +50,20 @@ def replay_all(artifact: Artifact, *, run_handler: bool = False) -> Iterator[Gol
 
     Args:
         artifact: Opened artifact.
-        run_handler: Whether handler.py makes the inputs; else the recipe, or the stored tensors.
+        run_handler: Whether handler.py makes the inputs, and takes the outputs; else the recipe makes them, or they are
+            the stored tensors.
 
     Raises:
         ArtifactError: When there are none, or onnxruntime refuses a graph.
         HandlerError: When the handler fails.
     """
-    handler = load_handler(artifact) if run_handler else None
+    handler = load_handler(artifact) if run_handler else Handler()
     cases = load_golden(artifact)
     chosen = graphs(artifact)
     for graph in chosen:
         session = open_session(artifact, portable=graph == MODEL)
         for case in cases:
-            result = replay(artifact, session.attempt, case, prepare=handler.preprocess if handler else None)
+            result = replay(artifact, handler.follow(session.attempt), case, prepare=handler.preprocess)
             if result.fault and len(chosen) > 1:
                 result = replace(result, fault=f"{graph}: {result.fault}")
             yield replace(result, graph=graph)

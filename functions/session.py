@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import numpy.typing as npt
 import onnxruntime
 
 from eaves.artifact import Artifact, Manifest, Variant
+from eaves.artifact.manifest import TENSOR
 from eaves.artifact.targets import TARGETS, Cpu, detect_cpu
 from eaves.errors import ArtifactError
 
 Floats = npt.NDArray[np.float32]
 OUTPUTS = ("logits", "probabilities")
+"""Of every model that is about images."""
 
 
 class Session:
@@ -25,15 +27,18 @@ class Session:
         model: The ONNX file.
         threads: Threads within one run. Set explicitly: onnxruntime's default counts the machine's CPUs, not the quota.
         optimise: Whether onnxruntime optimises the graph on opening; False for one that conversion has optimised.
+        tables: Outputs that it must have, each float32 (N, any).
 
     Raises:
-        ArtifactError: When onnxruntime refuses the file, or the graph is no classifier of one input.
+        ArtifactError: When onnxruntime refuses the file, or the graph has more than one input or none of these outputs.
     """
 
     # Two options are never set. session.use_ort_model_bytes_for_initializers crashed or answered wrong from Python;
     # session.disable_prepacking doubles int8's time. No library of custom operators is ever registered either: a
     # graph that needs one is refused, since such a library is foreign code.
-    def __init__(self, model: Path, *, threads: int = 1, optimise: bool = True) -> None:
+    def __init__(
+        self, model: Path, *, threads: int = 1, optimise: bool = True, tables: Sequence[str] = OUTPUTS
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -50,15 +55,17 @@ class Session:
             ) from error
         inputs = self._session.get_inputs()
         outputs = {value.name: value for value in self._session.get_outputs()}
-        fits = all(name in outputs and _is_table(outputs[name]) for name in OUTPUTS)
+        fits = all(name in outputs and _is_table(outputs[name]) for name in tables)
         if len(inputs) != 1 or not fits:
+            what = f"the outputs {' and '.join(tables)}, float32 of rank 2" if tables else "no other"
             raise ArtifactError(
-                f"{model}: a classifier has one input and the outputs logits and probabilities, float32 of rank 2; "
+                f"{model}: a {'classifier' if tables else 'model'} has one input and {what}; "
                 f"it has the inputs {_told(inputs)} and the outputs {_told(outputs.values())}",
                 hint="convert the run again",
             )
         self._model = model
         self._input = inputs[0].name
+        self._names = sorted(outputs)
 
     def check(self, manifest: Manifest) -> None:
         """Hold the graph against what the manifest says of it.
@@ -73,12 +80,9 @@ class Session:
                 f"{self._model}: the input is {_told([given])}, the manifest says {want.dtype} {list(want.shape)}",
                 hint="convert the run again",
             )
-        names = sorted(output.name for output in manifest.outputs)
-        if not set(OUTPUTS) <= set(names):
-            raise ArtifactError(
-                f"{self._model}: a classifier has the outputs logits and probabilities; manifest: {names!s:.200}",
-                hint="convert the run again",
-            )
+        self._check_outputs(manifest)
+        if manifest.task == TENSOR:
+            return
         width = len(manifest.labels)
         for value in self._session.get_outputs():
             if value.name in OUTPUTS and not _same_shape(value.shape, (-1, width)):
@@ -87,8 +91,25 @@ class Session:
                     hint="convert the run again",
                 )
 
+    def _check_outputs(self, manifest: Manifest) -> None:
+        names = sorted(output.name for output in manifest.outputs)
+        if manifest.task != TENSOR and not set(OUTPUTS) <= set(names):
+            raise ArtifactError(
+                f"{self._model}: a classifier has the outputs logits and probabilities; manifest: {names!s:.200}",
+                hint="convert the run again",
+            )
+        found = {value.name: value for value in self._session.get_outputs()}
+        for want in manifest.outputs:
+            value = found.get(want.name)
+            if value is None or _dtype(value) != want.dtype or not _same_shape(value.shape, want.shape):
+                raise ArtifactError(
+                    f"{self._model}: the outputs are {_told(found.values())}, the manifest says "
+                    f"{want.name!r} {want.dtype} {list(want.shape)}",
+                    hint="convert the run again",
+                )
+
     def run(self, batch: npt.NDArray[Any]) -> tuple[Floats, Floats]:
-        """Run the model.
+        """Run a model that is about images.
 
         Args:
             batch: (N, H, W, 3), dtype as the recipe says.
@@ -100,14 +121,18 @@ class Session:
         logits, probabilities = self._session.run(OUTPUTS, {self._input: batch})
         return logits, probabilities
 
-    def attempt(self, batch: npt.NDArray[Any]) -> tuple[Floats, Floats]:
-        """As `run`, where the graph isn't proven yet: what fails is the artifact's fault. Of a proven one it is ours.
+    def answer(self, batch: npt.NDArray[Any]) -> Mapping[str, npt.NDArray[Any]]:
+        """Run any model: every output by name, each (N, ...)."""
+        return dict(zip(self._names, self._session.run(self._names, {self._input: batch}), strict=True))
+
+    def attempt(self, batch: npt.NDArray[Any]) -> Mapping[str, npt.NDArray[Any]]:
+        """As `answer`, of a graph not proven yet: what fails is the artifact's fault; of a proven one it is ours.
 
         Raises:
             ArtifactError: When onnxruntime can't run the graph on this batch.
         """
         try:
-            return self.run(batch)
+            return self.answer(batch)
         except Exception as error:  # onnxruntime raises its own kinds, which share no public root
             raise ArtifactError(
                 f"onnxruntime can't run {self._model} on {batch.dtype} {batch.shape}: {str(error)[:300]}",
@@ -140,9 +165,11 @@ def open_session(
 
 
 def _open(artifact: Artifact, threads: int, variant: Variant | None) -> Session:
+    manifest = artifact.manifest
+    tables = () if manifest.task == TENSOR else OUTPUTS
     if variant is not None:
-        return Session(artifact.path / variant.path, threads=threads, optimise=False)
-    return Session(artifact.model_path, threads=threads, optimise=artifact.manifest.optimise_on_open)
+        return Session(artifact.path / variant.path, threads=threads, optimise=False, tables=tables)
+    return Session(artifact.model_path, threads=threads, optimise=manifest.optimise_on_open, tables=tables)
 
 
 def pick_variant(variants: Sequence[Variant], detect: Callable[[], Cpu] = detect_cpu) -> Variant | None:

@@ -30,6 +30,12 @@ class ServeSettings:
     )
     read_timeout_s: float = setting(30.0, "Seconds a sender may pause within a request.", minimum=1, maximum=3600)
     top_k: int = setting(5, "Labels in a reply, best first.", minimum=1, maximum=1000)
+    threshold: float = setting(
+        0.0,
+        "Score from which a label is in a reply; where none has it, the reply names no label.",
+        minimum=0,
+        maximum=1,
+    )
     high_confidence: float = setting(
         0.7, "Score from which the extension attribute `confidence` is `high`, else `low`.", minimum=0, maximum=1
     )

@@ -6,7 +6,7 @@
     labels.txt              one label a line, in the order of the outputs
     golden/                 inputs that travel with the model, and the outputs it must reproduce
     variants/TARGET/        the graph once more, fully optimised for one instruction set
-    handler.py              the user's own way from bytes to the graph's input
+    handler.py              the user's own way from bytes to the graph's input, and from its outputs to the reply
 
 It never trusts the directory: names, sizes and digests are checked on opening, nothing is unpickled or imported.
 """

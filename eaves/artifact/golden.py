@@ -11,18 +11,18 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from eaves.artifact.manifest import Manifest, TensorSpec, check_path
+from eaves.artifact.manifest import TENSOR, Manifest, TensorSpec, check_path
 from eaves.artifact.store import Artifact
 from eaves.artifact.verdicts import INT8
-from eaves.errors import ArtifactError, GoldenError, ImageError
+from eaves.errors import ArtifactError, GoldenError, InputError
 
 GOLDEN = "golden"
 INDEX = f"{GOLDEN}/golden.json"
@@ -31,8 +31,8 @@ MAX_TENSOR_BYTES = 64 * 1024 * 1024
 
 Floats = npt.NDArray[np.float32]
 Tensor = npt.NDArray[Any]
-Predict = Callable[[Tensor], tuple[Floats, Floats]]
-"""Input batch (1, ...) in the graph's dtype to logits and probabilities, each (1, labels) float32."""
+Predict = Callable[[Tensor], Mapping[str, Tensor]]
+"""Input batch (1, ...) in the graph's dtype to the graph's outputs by name, each (1, ...)."""
 Prepare = Callable[[bytes], Tensor]
 """Encoded bytes to one example, without the batch dimension."""
 
@@ -42,24 +42,28 @@ class GoldenCase:
     """One input and what must come of it.
 
     Attributes:
-        file: Path of the encoded image in the artifact.
-        label: The image's true label.
+        file: Path of the encoded image in the artifact; of a tensor model's, of the JSON.
+        label: The image's true label; empty where nobody knows.
         tensor_sha256: Digest of the input tensor's bytes: the recipe's half of the proof.
         tensor: Path of the stored input tensor, .npy, one example; only where a handler makes the input, else empty.
-        logits: What the model must answer.
-        probabilities: What the model must answer.
+        logits: What the model must answer; empty of a tensor model.
+        probabilities: What the model must answer; empty of a tensor model.
+        outputs: Its further outputs by name, or all of a tensor model's; numbers in C order.
     """
 
     file: str
     label: str
     tensor_sha256: str
     tensor: str = ""
-    logits: tuple[float, ...]
-    probabilities: tuple[float, ...]
+    logits: tuple[float, ...] = ()
+    probabilities: tuple[float, ...] = ()
+    outputs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data for golden.json."""
-        return {**asdict(self), "logits": list(self.logits), "probabilities": list(self.probabilities)}
+        """As plain data for golden.json; without `outputs` where there are none."""
+        made = {**asdict(self), "logits": list(self.logits), "probabilities": list(self.probabilities)}
+        further = {name: list(values) for name, values in made.pop("outputs").items()}
+        return {**made, "outputs": further} if further else made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +73,9 @@ class GoldenResult:
     Attributes:
         file: The case's.
         label: The case's.
-        logits: Worst absolute difference of a logit; infinite when there is nothing to compare.
-        probabilities: The same of a probability.
+        logits: Worst absolute difference of a logit, or of a number in further outputs, those relative to the largest
+            of its output where that is above 1; infinite when there is nothing to compare.
+        probabilities: The same of a probability; 0 of a tensor model.
         allowed_logits: What is allowed of it.
         allowed_probabilities: What is allowed of it.
         fault: What differs, in which half (recipe or model), and by how much; empty when nothing does.
@@ -114,7 +119,7 @@ def load_golden(artifact: Artifact) -> tuple[GoldenCase, ...]:
     try:
         entries = json.loads((artifact.path / INDEX).read_bytes())
         return tuple(_parse_case(artifact, entry) for entry in entries)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactError(f"{artifact.path}/{INDEX} can't be read: {error}", hint="convert the run again") from error
 
 
@@ -175,20 +180,23 @@ def replay(artifact: Artifact, predict: Predict, case: GoldenCase, *, prepare: P
     )
     try:
         tensor = _input(artifact, case, prepare)
-    except ImageError as error:
+    except InputError as error:
         return replace(result, fault=f"golden image {case.file}: {error.message}", hint="convert the run again")
     if tensor_digest(tensor) != case.tensor_sha256:
         return replace(
             result,
             fault=f"golden image {case.file}: this machine makes another input tensor of it than conversion did",
-            hint="the Pillow here decodes or resizes differently: install the locked requirements",
+            hint="the Pillow here decodes or resizes differently: install the locked requirements"
+            if prepare is None
+            else "handler.py must make the same of the same bytes, everywhere and each time",
         )
-    logits, probabilities = predict(tensor[np.newaxis])
-    compared = replace(
-        result,
-        logits=_difference(logits, case.logits),
-        probabilities=_difference(probabilities, case.probabilities),
-    )
+    outputs = predict(tensor[np.newaxis])
+    logits = [difference(outputs.get(name), expected) for name, expected in case.outputs.items()]
+    probabilities = 0.0
+    if artifact.manifest.task != TENSOR:
+        logits.append(_difference(outputs["logits"], case.logits))
+        probabilities = _difference(outputs["probabilities"], case.probabilities)
+    compared = replace(result, logits=max(logits, default=math.inf), probabilities=probabilities)
     fault = _fault(compared)
     return replace(compared, fault=fault, hint=_hint(manifest)) if fault else compared
 
@@ -221,6 +229,9 @@ def _parse_case(artifact: Artifact, entry: Any) -> GoldenCase:
         tensor=tensor and _check_listed(artifact, tensor),
         logits=tuple(float(value) for value in entry["logits"]),
         probabilities=tuple(float(value) for value in entry["probabilities"]),
+        outputs={
+            str(name): tuple(float(value) for value in values) for name, values in entry.get("outputs", {}).items()
+        },
     )
 
 
@@ -233,7 +244,9 @@ def _printable(text: str) -> str:
 def _input(artifact: Artifact, case: GoldenCase, prepare: Prepare | None) -> Tensor:
     if prepare is None and case.tensor:
         return _load_tensor(artifact.path / case.tensor, artifact.manifest.input)
-    return (prepare or artifact.manifest.recipe.tensor)(_read(artifact.path / case.file))
+    if prepare is None and artifact.manifest.task == TENSOR:  # a digest and a shape say what a recipe would
+        raise ArtifactError(f"{artifact.path}/{INDEX} names no tensor for {case.file}", hint="convert again")
+    return (prepare or artifact.manifest.image_recipe.tensor)(_read(artifact.path / case.file))
 
 
 def _load_tensor(path: Path, spec: TensorSpec) -> Tensor:
@@ -273,6 +286,28 @@ def _difference(found: Floats, expected: Sequence[float]) -> float:
     if found.shape != recorded.shape or not (np.all(np.isfinite(found)) and np.all(np.isfinite(recorded))):
         return math.inf
     return float(np.max(np.abs(found - recorded), initial=0.0))
+
+
+def difference(found: Tensor | None, expected: Sequence[float] | Tensor) -> float:
+    """How far an output of any scale and shape is off.
+
+    Args:
+        found: (1, ...) numbers.
+        expected: As many, in C order.
+
+    Returns:
+        Worst absolute difference, relative to the largest number expected where that is above 1; infinite when there
+        are others than expected or some are not finite.
+    """
+    recorded = np.asarray([expected], dtype=np.float64)
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiub":
+        return math.inf
+    if found.shape[:1] != (1,) or found.size != recorded.size:
+        return math.inf
+    flat = found.astype(np.float64).reshape(recorded.shape)
+    if not (np.all(np.isfinite(flat)) and np.all(np.isfinite(recorded))):
+        return math.inf
+    return float(np.max(np.abs(flat - recorded), initial=0.0) / max(1.0, np.max(np.abs(recorded), initial=0.0)))
 
 
 def _check_listed(artifact: Artifact, name: str) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -25,6 +25,9 @@ from eaves.recipe import Recipe, parse_recipe
 SCHEMA_VERSION = 2
 VARIANTS = "variants"
 MAX_LABELS = 100_000
+CLASSIFY, EMBED, TENSOR = "classify", "embed", "tensor"
+FEATURES = "features"
+"""The output of `embed`, beside those of `classify`: (N, D) float32, what the head sees of an image."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -74,10 +77,12 @@ class Manifest:
 
     name: str = setting(MISSING, "Of the model.")
     version: str = setting(MISSING, "Of the model, from the run; sorts by time of training.")
-    labels: tuple[str, ...] = setting(MISSING, "In the order of the outputs.")
+    labels: tuple[str, ...] = setting(MISSING, "In the order of the outputs; a tensor model may have none.")
     input: TensorSpec = setting(MISSING, "The graph's input.")
-    outputs: tuple[TensorSpec, ...] = setting(MISSING, "The graph's outputs: logits, probabilities.")
-    recipe: Recipe = setting(MISSING, "Encoded bytes to input tensor.")
+    outputs: tuple[TensorSpec, ...] = setting(
+        MISSING, "The graph's outputs: logits, probabilities, for embed features; a tensor model's own."
+    )
+    recipe: Recipe | None = setting(MISSING, "Encoded bytes to input tensor; null for tensor models.")
     parity: Parity = setting(MISSING, "The conversion's proof.")
     files: Mapping[str, FileEntry] = setting(MISSING, "Every other file, by relative path.")
     golden_tolerance: float = setting(
@@ -89,7 +94,7 @@ class Manifest:
     variants: tuple[Variant, ...] = setting((), "Graphs for single instruction sets.")
     optimise_on_open: bool = setting(True, "Whether onnxruntime optimises model.onnx when opening it.")
     source: Source = setting(Source, "What was converted.")
-    task: str = setting("classify", "What the outputs mean.")
+    task: str = setting(CLASSIFY, "What is sent, and what the outputs mean.", choices=(CLASSIFY, EMBED, TENSOR))
     temperature: float = setting(
         1.0, "What logits are divided by before they become probabilities; for people, the graph does it itself."
     )
@@ -109,6 +114,7 @@ class Manifest:
         if len(set(self.labels)) != len(self.labels):
             twice = next(label for label, count in Counter(self.labels).items() if count > 1)
             yield "labels", f"must differ ({twice[:80]!r} is there twice)"
+        yield from self._task_faults()
         if self.temperature <= 0:
             yield "temperature", f"must be > 0 and finite (got {self.temperature})"
         if self.quantisation.shipped != (self.precision == INT8):
@@ -119,6 +125,25 @@ class Manifest:
             if variant.path != f"{VARIANTS}/{variant.target}/model.onnx":
                 yield f"variants[{index}].path", f"must be {VARIANTS}/{variant.target}/model.onnx"
 
+    def _task_faults(self) -> Iterator[tuple[str, str]]:
+        if not self.labels and self.task != TENSOR:
+            yield "labels", "must be a list of strings, at least one"
+        if self.task == EMBED and FEATURES not in {output.name for output in self.outputs}:
+            yield "outputs", f"must name {FEATURES} where the task is {EMBED}"
+        if self.task == TENSOR and (not self.outputs or self.precision == INT8):
+            yield "task", f"{TENSOR} takes outputs, and precision {FP32}"
+
+    @property
+    def image_recipe(self) -> Recipe:
+        """The recipe, of a model that is about images.
+
+        Raises:
+            ArtifactError: When it isn't.
+        """
+        if self.recipe is None:
+            raise ArtifactError(f"{self.name} is a model for the task {self.task}, and takes no images")
+        return self.recipe
+
     def to_json(self) -> bytes:
         """The canonical bytes of manifest.json."""
         return json.dumps(asdict(self), indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
@@ -126,6 +151,21 @@ class Manifest:
     def digest(self) -> str:
         """sha256 of the canonical bytes, hex: the artifact digest."""
         return hashlib.sha256(self.to_json()).hexdigest()
+
+
+def label_output(labels: Sequence[str], outputs: Sequence[TensorSpec]) -> str:
+    """The output of a tensor model that has a number for each label; empty when there are no labels.
+
+    Raises:
+        ArtifactError: When there are labels and it can't be told which output they are of.
+    """
+    fitting = [output.name for output in outputs if output.shape == (-1, len(labels))]
+    if labels and len(fitting) != 1:
+        raise ArtifactError(
+            f"there are {len(labels)} labels, and {len(fitting)} outputs of as many numbers",
+            hint="give labels only to a model with one output of a number for each",
+        )
+    return fitting[0] if labels else ""
 
 
 def parse_manifest(content: bytes) -> Manifest:
@@ -174,9 +214,7 @@ def _check_version(found: Any) -> None:
 
 def _manifest(values: Mapping[str, Any]) -> Manifest:
     labels = values["labels"]
-    if not (
-        isinstance(labels, list) and 1 <= len(labels) <= MAX_LABELS and all(isinstance(label, str) for label in labels)
-    ):
+    if not (isinstance(labels, list) and len(labels) <= MAX_LABELS and all(isinstance(label, str) for label in labels)):
         raise ArtifactError("manifest.json: labels must be a list of strings")
     for name in ("licences", "toolchain"):
         if not all(isinstance(value, str) for value in values[name].values()):
@@ -185,8 +223,10 @@ def _manifest(values: Mapping[str, Any]) -> Manifest:
     for path, entry in files.items():
         if not _SHA256.fullmatch(entry.sha256):
             raise ArtifactError(f"manifest.json: files: {path}: sha256 is not 64 hex digits")
-    recipe = parse_recipe(values["recipe"])
-    made = build(Manifest, Layer(origin="manifest.json", values={**values, "files": {}}))
+    recipe = None if values["task"] == TENSOR and values["recipe"] is None else parse_recipe(values["recipe"])
+    made = build(Manifest, Layer(origin="manifest.json", values={**values, "files": {}, "recipe": None}))
+    if recipe is not None and made.task == TENSOR:
+        raise ArtifactError(f"manifest.json: recipe must be null where the task is {TENSOR}")
     unlisted = [variant.path for variant in made.variants if variant.path not in files]
     if unlisted:
         raise ArtifactError(f"manifest.json: files lists no {unlisted[0]}, which variants names")

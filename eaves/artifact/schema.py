@@ -12,7 +12,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from eaves.artifact.manifest import MAX_LABELS, SCHEMA_VERSION, FileEntry, Manifest
+from eaves.artifact.manifest import MAX_LABELS, SCHEMA_VERSION, TENSOR, FileEntry, Manifest
 from eaves.recipe import MAX_SIDE, Recipe
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -21,7 +21,7 @@ Schema = dict[str, Any]
 _SIDE: Schema = {"minimum": 1, "maximum": MAX_SIDE}
 _RULES: Mapping[tuple[type, str], Schema] = {
     (Manifest, "schema_version"): {"const": SCHEMA_VERSION},
-    (Manifest, "labels"): {"minItems": 1, "maxItems": MAX_LABELS},
+    (Manifest, "labels"): {"maxItems": MAX_LABELS},
     (Manifest, "temperature"): {"exclusiveMinimum": 0},
     (Manifest, "files"): {"propertyNames": {"maxLength": 255}, "required": ["labels.txt", "model.onnx"]},
     (FileEntry, "sha256"): {"pattern": "^[0-9a-f]{64}$"},
@@ -41,6 +41,9 @@ def build_schema() -> Schema:
         "$id": f"urn:eaves:schema:manifest:{SCHEMA_VERSION}",
         "title": "manifest.json of an Eaves artifact",
         **body,
+        "if": {"properties": {"task": {"const": TENSOR}}},
+        "then": {"properties": {"recipe": {"type": "null"}}},
+        "else": {"properties": {"recipe": {"type": "object"}, "labels": {"minItems": 1}}},
         "$defs": dict(sorted(definitions.items())),
     }
 
@@ -76,6 +79,8 @@ def _type(hint: Any, metadata: Mapping[str, Any], definitions: dict[str, Schema]
             definitions[name] = _object(typing.cast(type, hint), definitions)
         return {"$ref": f"#/$defs/{name}"}
     container, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if container is types.UnionType:  # the one with None
+        return {"anyOf": [_type(arguments[0], metadata, definitions), {"type": "null"}]}
     if container is Literal:
         return {"enum": list(arguments)}
     if container is tuple:

@@ -22,12 +22,14 @@ MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 LABELS = "labels.txt"
 HANDLER = "handler.py"
+MAX_HANDLER_BYTES = 1024 * 1024
+"""A person wrote it."""
 
 _MIB = 1024 * 1024
 MAX_FILES = 1000
 """Of everything that is listed: a model of a few parts, its goldens, its variants."""
-MAX_GOLDEN_FILES = 200
-"""The index, and some hundred cases with or without a stored tensor: replaying more would make every start slow."""
+MAX_GOLDEN_FILES = 201
+"""The index, and a hundred cases with a stored tensor each: replaying more would make every start slow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ PLACES = (
     _place(rf"{_VARIANT}/[^/]+\.bin", _WEIGHT_BYTES),
     _place(re.escape(LABELS), 16 * _MIB),  # 100,000 labels of 160 bytes
     _place(r"golden/[^/]+", 64 * _MIB),  # an image, a tensor of 4096 x 4096 x 3 bytes, or the index
-    _place(re.escape(HANDLER), _MIB),  # a person wrote it
+    _place(re.escape(HANDLER), MAX_HANDLER_BYTES),
     _place(r"LICENSE[^/]*", _MIB),
 )
 """Every kind of file. manifest.json lies beside them and lists them."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from eaves.artifact import INT8, Artifact, Manifest, Trial
+from eaves.artifact.manifest import TENSOR
+from eaves.artifact.tree import HANDLER
 
 Lines = Iterator[tuple[str, str]]
 _MANY = 12
@@ -55,10 +57,15 @@ def _model(artifact: Artifact) -> Lines:
 
 
 def _interface(manifest: Manifest) -> Lines:
+    if HANDLER in manifest.files:
+        yield "handler", f"{HANDLER} replaces pre- or post-processing; `eaves verify --run-handler` runs it"
     for name, spec in (("input", manifest.input), *(("output", spec) for spec in manifest.outputs)):
         shape = " x ".join("any" if side == -1 else str(side) for side in spec.shape)
         yield name, f"{spec.name}: {spec.dtype}, {shape}"
     recipe = manifest.recipe
+    if recipe is None:
+        yield "recipe", "none: the numbers are sent as the model takes them"
+        return
     fit = {"stretch": "stretched", "crop": "centre cropped", "pad": "padded"}[recipe.resize]
     yield (
         "recipe",
@@ -69,6 +76,11 @@ def _interface(manifest: Manifest) -> Lines:
 
 def _proof(manifest: Manifest) -> Lines:
     parity = manifest.parity
+    if manifest.task == TENSOR:
+        yield "parity", f"answers as the original, judged on {parity.images} samples"
+        yield "outputs", f"differ by at most {parity.max_rel_error:.1e} of the largest; allowed: {parity.tolerance:.0e}"
+        yield "golden", f"samples must give the same outputs on every machine, within {manifest.golden_tolerance:.0e}"
+        return
     verdict = "answers as the trained model" if parity.passed else "DIFFERS from the trained model"
     yield "parity", f"{verdict}, judged on {parity.images} images"
     yield "logits", f"differ by at most {parity.max_abs_error:.1e} ({parity.max_rel_error:.1e} of the largest)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,12 @@ def command(model: Path | None, artifact: Path | None, declare: Path | None, fil
     MODEL is a run (the newest when not given), or with a declaration a SavedModel, a .keras or an .onnx file.
     """
     flags = {f"convert.{path}": value for path, value in given(ConvertSettings, options).items()}
+    if "convert.handler" in flags:
+        flags["convert.handler"] = str(Path(flags["convert.handler"]).absolute())  # a flag's is relative to here
     workspace = load_workspace(file, flags, section="convert.")
+    settings = workspace.project.convert
+    if settings.handler:
+        settings = replace(settings, handler=str(workspace.path(Path(settings.handler))))
     chosen = model or newest(workspace.runs, "run.json")
     if chosen is None:
         raise RunError(f"there is no run in {workspace.runs}", hint="eaves train")
@@ -41,25 +47,30 @@ def command(model: Path | None, artifact: Path | None, declare: Path | None, fil
 
     from converters.convert import convert
     from converters.page import page_path
+    from eaves.artifact.manifest import TENSOR
     from trainer.progress import build_progress
 
     logs.configure(as_json=False)
     made = convert(
         chosen,
         target,
-        workspace.project.convert,
+        settings,
         declaration=declare,
         progress=build_progress(sys.stderr),
         page=True,
     )
     manifest = made.manifest
     parity = manifest.parity
-    say(
-        f"parity: {manifest.precision} differs from training by at most {parity.max_abs_error_probabilities:.1e} in a "
-        f"probability, the same label on {parity.top1_agreement:.0%} of {parity.images} images"
-    )
+    if manifest.task == TENSOR:
+        say(f"parity: outputs differ by at most {parity.max_rel_error:.1e} of the largest on {parity.images} samples")
+    else:
+        say(
+            f"parity: {manifest.precision} differs from training by at most "
+            f"{parity.max_abs_error_probabilities:.1e} in a probability, the same label on "
+            f"{parity.top1_agreement:.0%} of {parity.images} images"
+        )
+        say(f"verdict: {page_path(made.path)}")
     say(f"{manifest.precision} ships: {manifest.quantisation.reason}")
-    say(f"verdict: {page_path(made.path)}")
     click.echo(made.path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,16 +51,20 @@ def command(lines: int, kind: str | None, form: str, state_dir: Path) -> None:
 def _row(record: Record) -> dict[str, Any]:
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.at))
     data = _data(record)
-    scored = data.get("predictions") if isinstance(data, dict) else None
-    best = scored[0] if scored else {}
     return {
         **asdict(record),
         "time": moment,
         "type": record.type.removeprefix(TYPE_PREFIX),
-        "label": best.get("label"),
-        "score": best.get("score"),
+        **find_best(data, record.extensions),
         "data": data,
     }
+
+
+def find_best(data: Any, extensions: Mapping[str, str]) -> dict[str, Any]:
+    """What a reply says first, `label` and `score`, each None where it says none: a handler writes what it likes."""
+    scored = data.get("predictions") if isinstance(data, dict) else None
+    best = scored[0] if isinstance(scored, list) and scored and isinstance(scored[0], dict) else {}
+    return {"label": best.get("label", extensions.get("label")), "score": best.get("score")}
 
 
 def _data(record: Record) -> Any:

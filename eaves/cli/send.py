@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eaves.cli.arguments import state_option
+from eaves.cli.events import find_best
 from eaves.cli.output import output_option, print_rows, say
 from eaves.errors import NotFoundError, PlatformError
 
@@ -35,7 +36,10 @@ COLUMNS = {
 @output_option
 @state_option
 def command(images: tuple[Path, ...], name: str | None, timeout: float, form: str, state_dir: Path) -> None:
-    """Send IMAGES as events to a function and print the prediction events that come back."""
+    """Send IMAGES as events to a function and print the prediction events that come back.
+
+    Files that end in .json are sent as numbers, to models for the task tensor.
+    """
     from eaves.local.client import LocalPlatform
     from eaves.sources.files import capture_file
 
@@ -49,12 +53,10 @@ def command(images: tuple[Path, ...], name: str | None, timeout: float, form: st
             refused += 1
             say(f"error: {path}: {_problem(answer)}")
             continue
-        best = answer.event.json()["predictions"][0]
         rows.append(
             {
                 "image": str(path),
-                "label": best["label"],
-                "score": best["score"],
+                **find_best(answer.event.json(), answer.event.extensions),
                 "confidence": answer.event.extensions.get("confidence", ""),
                 "latency_ms": round(answer.latency_ms, 1),
                 "id": answer.event.id,

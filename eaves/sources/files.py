@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from eaves import media
-from eaves.events import IMAGE_CAPTURED, Event, event_id, source_uri
+from eaves.events import IMAGE_CAPTURED, TENSOR_CAPTURED, Event, event_id, source_uri
 
 
 def position(subject: str, *, mtime_ns: int, size_bytes: int) -> str:
@@ -58,12 +59,12 @@ def _moment(mtime_ns: int) -> str | None:
 
 
 def capture_file(path: Path, *, site: str, name: str = "send") -> Event:
-    """The event of one file on this machine."""
+    """The event of one file on this machine: an image, or the numbers in a .json file."""
     status = path.stat()
     source = source_uri(site, name)
     identity = event_id(source, position(str(path.absolute()), mtime_ns=status.st_mtime_ns, size_bytes=status.st_size))
     data = path.read_bytes()
-    return build_capture(
+    event = build_capture(
         source=source,
         identity=identity,
         subject=build_subject(Path(path.name)),
@@ -71,3 +72,6 @@ def capture_file(path: Path, *, site: str, name: str = "send") -> Event:
         data=data,
         camera=name,
     )
+    if path.suffix.lower() == ".json":
+        return replace(event, type=TENSOR_CAPTURED, datacontenttype="application/json")
+    return event

@@ -61,9 +61,16 @@ def test_a_manifest_of_every_section_fits(manifest: Manifest, published: dict[st
     validate(full.to_json(), published)
 
 
+def test_a_manifest_of_numbers_fits(manifest: Manifest, published: dict[str, Any]) -> None:
+    validate(replace(manifest, task="tensor", recipe=None, labels=()).to_json(), published)
+
+
 WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
     "an unknown field": lambda it: it.update(more=1),
     "no labels": lambda it: it.update(labels=[]),
+    "no recipe": lambda it: it.update(recipe=None),
+    "numbers with a recipe": lambda it: it.update(task="tensor"),
+    "another task": lambda it: it.update(task="rank"),
     "no source": lambda it: it.pop("source"),
     "another schema": lambda it: it.update(schema_version=1),
     "another precision": lambda it: it.update(precision="fp16"),

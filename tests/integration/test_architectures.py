@@ -26,5 +26,5 @@ def test_it_converts_answers_the_same_and_leaves_little_to_do(arch: str, tmp_pat
     # Equal answers prove something only where answers differ.
     assert row.spread > 0.1
     assert row.max_abs_error < 1e-3 * row.spread
-    assert check(artifact, open_session(artifact).run) == CLASSES
+    assert check(artifact, open_session(artifact).answer) == CLASSES
     assert row.operators["BatchNormalization"] == 0

@@ -63,7 +63,7 @@ def test_so_they_do_in_int8(int8_pair: list[Artifact]) -> None:
     keys = [artifact.manifest.quantisation.calibration_key for artifact in int8_pair]
     assert keys[0] == keys[1]
     for artifact in int8_pair:
-        assert check(open_artifact(artifact.path, level="full"), open_session(artifact).run) == 4
+        assert check(open_artifact(artifact.path, level="full"), open_session(artifact).answer) == 4
 
 
 def test_scores_are_divided_by_the_temperature_and_logits_are_not(pair: list[tuple[Run, Artifact]]) -> None:

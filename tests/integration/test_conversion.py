@@ -51,7 +51,7 @@ def test_the_artifact_is_whole_proven_and_described(tiny_artifact: Path, tiny_ru
     manifest = artifact.manifest
     assert manifest.labels == run.labels == ("0", "1", "2", "3")
     assert (tiny_artifact / "labels.txt").read_text() == "0\n1\n2\n3\n"
-    assert (manifest.name, manifest.version, manifest.recipe) == (run.name, run.version, run.recipe)
+    assert (manifest.name, manifest.version, manifest.image_recipe) == (run.name, run.version, run.recipe)
     assert manifest.parity.passed
     assert manifest.parity.images == len(run.samples())
     assert manifest.parity.max_abs_error <= 1e-4
@@ -66,7 +66,7 @@ def test_the_artifact_is_whole_proven_and_described(tiny_artifact: Path, tiny_ru
 def test_its_session_takes_batches_and_reproduces_every_golden_image(tiny_artifact: Path) -> None:
     artifact = open_artifact(tiny_artifact)
     session = open_session(artifact)
-    assert check(artifact, session.run) == 4
+    assert check(artifact, session.answer) == 4
     batch = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
     logits, probabilities = session.run(batch)
     assert logits.shape == probabilities.shape == (3, 4)
@@ -89,7 +89,7 @@ def test_one_changed_line_of_the_recipe_turns_parity_red(tiny_artifact: Path, ch
     artifact = open_artifact(tiny_artifact)
     cases, session = load_golden(artifact), open_session(artifact)
     # A golden image is 8x8: seen as a part of a wider one, so that cropping differs from stretching.
-    recipe = replace(artifact.manifest.recipe, height=16, width=12)
+    recipe = replace(artifact.manifest.image_recipe, height=16, width=12)
     paths = [tiny_artifact / case.file for case in cases]
     logits = np.array([case.logits for case in cases], np.float32)
     truth = Truth(
@@ -98,8 +98,8 @@ def test_one_changed_line_of_the_recipe_turns_parity_red(tiny_artifact: Path, ch
         tensor_sha256=tuple(case.tensor_sha256 for case in cases),
     )
     demand = Demand(probabilities=1e-3, logits=1e-3)
-    assert prove(session, artifact.manifest.recipe, paths, truth, demand).passed
-    changed = replace(recipe if "resize" in change else artifact.manifest.recipe, **change)
+    assert prove(session, artifact.manifest.image_recipe, paths, truth, demand).passed
+    changed = replace(recipe if "resize" in change else artifact.manifest.image_recipe, **change)
     with pytest.raises(ParityError, match="different input tensors"):
         prove(session, changed, paths, truth, demand)
 

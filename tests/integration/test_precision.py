@@ -65,7 +65,7 @@ def test_a_run_ships_int8_when_it_holds_with_a_page_beside_it(tiny_run: Path, tm
     assert found.reduce_range
     assert manifest.parity.passed
     assert manifest.parity.images == len(run.samples())
-    assert check(open_artifact(artifact.path, level="full"), open_session(artifact).run) == 4
+    assert check(open_artifact(artifact.path, level="full"), open_session(artifact).answer) == 4
     page = (tmp_path / "artifact.html").read_text(encoding="utf-8")
     assert f"{shipped.accuracy:.3f} against {found.accuracy_fp32:.3f}" in page
     assert left(tmp_path) == ["artifact", "artifact.html"]
@@ -79,7 +79,7 @@ def test_int8_computes_in_int8_and_answers_nearly_the_same(tiny_int8: Path, tiny
     assert operators(int8)["QLinearConv"] >= 3
     assert not {"FusedConv", "Conv", "Cast"} & set(operators(int8))
     batch = np.stack(
-        [fp32.manifest.recipe.tensor((tiny_artifact / case.file).read_bytes()) for case in load_golden(fp32)]
+        [fp32.manifest.image_recipe.tensor((tiny_artifact / case.file).read_bytes()) for case in load_golden(fp32)]
     )
     (_, scores), (_, exact) = (open_session(artifact).run(batch) for artifact in (int8, fp32))
     assert scores.argmax(axis=1).tolist() == exact.argmax(axis=1).tolist()
@@ -191,6 +191,6 @@ def test_a_cpu_that_answers_otherwise_is_told_to_take_fp32(tiny_int8: Path, tmp_
     manifest = replace(open_artifact(tiny_int8).manifest, files=file_entries(tmp_path / "staging"))
     artifact = write_artifact(tmp_path / "staging", tmp_path / "artifact", manifest)
     with pytest.raises(GoldenError, match=r"logits differ by 5\.0") as caught:
-        check(artifact, open_session(artifact).run)
+        check(artifact, open_session(artifact).answer)
     assert caught.value.hint is not None
     assert "convert with precision fp32" in caught.value.hint

@@ -34,7 +34,7 @@ def test_a_graph_answers_the_same_optimised_or_not(artifact: Artifact, optimise:
     expected = ColourSession().run(IMAGE)
     assert np.allclose(logits, expected[0], atol=1e-5)
     assert np.allclose(probabilities, expected[1], atol=1e-5)
-    assert check(artifact, open_session(artifact).run) == 3
+    assert check(artifact, open_session(artifact).answer) == 3
 
 
 # Every variant answers something else, so that the answer says which file was opened.
@@ -143,7 +143,7 @@ def test_a_batch_that_an_unproven_graph_does_not_take_is_the_artifacts_fault(art
     for batch in (IMAGE.astype(np.int8), IMAGE[:, :4], IMAGE[0]):
         with pytest.raises(ArtifactError, match=r"onnxruntime can't run .*model.onnx on u?int8"):
             session.attempt(batch)
-    assert session.attempt(IMAGE)[0][0, 0] == pytest.approx(8.0, rel=1e-5)
+    assert session.attempt(IMAGE)["logits"][0, 0] == pytest.approx(8.0, rel=1e-5)
 
 
 def test_the_portable_graph_opens_where_a_variant_fits(tmp_path: Path) -> None:

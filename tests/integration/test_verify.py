@@ -137,11 +137,12 @@ def test_a_handler_is_not_imported_unless_asked_for(tmp_path: Path) -> None:
 
 def test_a_good_handler_reproduces_the_goldens_from_encoded_bytes(tmp_path: Path) -> None:
     artifact = write_graph_artifact(tmp_path / "a", change=with_handler(HANDLER_SOURCE))
+    before = set(sys.modules)
     result = eaves("verify", artifact.path, "--run-handler", "-o", "json")
     verdict = json.loads(result.stdout)
     assert (verdict["ok"], verdict["handler"], len(verdict["cases"])) == (True, "run", 3)
     open_artifact(artifact.path, level="full")  # no __pycache__ was left behind
-    assert not [name for name in sys.modules if name.startswith("eaves_handler_")]
+    assert not [name for name in set(sys.modules) - before if name.startswith("eaves_handler_")]
 
 
 BAD_HANDLERS = {
@@ -150,7 +151,7 @@ BAD_HANDLERS = {
         r"can't be loaded: SyntaxError: [^()]*'\(' was never closed[^()]*(\(handler.py, line 1\))?$",
     ),
     "an import": ("import no_such_module\n", r"can't be loaded: ModuleNotFoundError: No module named 'no_such_module'"),
-    "nothing": ("def prepare(data): pass\n", r"defines no function preprocess; found: prepare"),
+    "nothing": ("def prepare(data): pass\n", r"defines no function preprocess or postprocess; found: prepare"),
     "a failure": ("def preprocess(data):\n    return {}['x']\n", r"preprocess failed: KeyError: 'x' \(line 2\)"),
     "no array": ("def preprocess(data): return [1]\n", r"returned list, not a numpy array"),
     "another shape": ("import numpy\ndef preprocess(data): return numpy.zeros((9, 8, 3), 'uint8')\n", r"\(9, 8, 3\)"),
@@ -349,7 +350,7 @@ def test_a_handler_may_blame_what_was_sent(tmp_path: Path) -> None:
     source = "from eaves.errors import ImageError\ndef preprocess(data): raise ImageError('not a scan')\n"
     artifact = write_graph_artifact(tmp_path / "a", change=with_handler(source))
     handler = load_handler(artifact)
-    assert handler is not None
+    assert handler.preprocess is not None
     with pytest.raises(ImageError, match="not a scan"):
         handler.preprocess(b"")
 

@@ -7,17 +7,17 @@ import json
 import os
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from eaves.artifact import Artifact, Predict, check, load_golden, replay
-from eaves.artifact.golden import INDEX, tensor_digest
+from eaves.artifact.golden import INDEX, difference, tensor_digest
 from eaves.errors import ArtifactError, GoldenError
 from eaves.recipe import Recipe
 from tests.fakes.artifact import COLOURS, RECIPE, ColourSession, encode_png, write_colours
@@ -35,22 +35,22 @@ def with_recipe(artifact: Artifact, recipe: Recipe) -> Artifact:
 
 
 def test_a_model_that_answers_as_recorded_passes(artifact: Artifact) -> None:
-    assert check(artifact, ColourSession().run) == 3
+    assert check(artifact, ColourSession().answer) == 3
 
 
 def test_only_the_chosen_cases_are_replayed(artifact: Artifact) -> None:
     seen: list[tuple[int, ...]] = []
 
-    def predict(batch: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+    def predict(batch: npt.NDArray[Any]) -> Mapping[str, Floats]:
         seen.append(batch.shape)
-        return ColourSession().run(batch)
+        return ColourSession().answer(batch)
 
     assert check(artifact, predict, load_golden(artifact)[:1]) == 1
     assert seen == [(1, 8, 8, 3)]
 
 
 def test_another_tensor_is_found_before_the_model_runs(artifact: Artifact) -> None:
-    other = with_recipe(artifact, replace(artifact.manifest.recipe, height=9))
+    other = with_recipe(artifact, replace(artifact.manifest.image_recipe, height=9))
     with pytest.raises(GoldenError, match=r"golden/000.png: this machine makes another input tensor"):
         check(other, lambda batch: pytest.fail("the model ran"))
 
@@ -70,9 +70,9 @@ CHANGES: dict[str, Callable[[Floats], Floats]] = {
 def answering(change: Callable[[Floats], Floats], half: str) -> Predict:
     """A model whose logits or probabilities are changed."""
 
-    def predict(batch: npt.NDArray[Any]) -> tuple[Floats, Floats]:
-        logits, probabilities = ColourSession().run(batch)
-        return (change(logits), probabilities) if half == "logits" else (logits, change(probabilities))
+    def predict(batch: npt.NDArray[Any]) -> Mapping[str, Floats]:
+        outputs = ColourSession().answer(batch)
+        return {**outputs, half: change(outputs[half])}
 
     return predict
 
@@ -111,9 +111,9 @@ def test_the_hint_fits_the_precision(artifact: Artifact, precision: str) -> None
 def test_a_stored_tensor_stands_in_for_a_handler(tmp_path: Path) -> None:
     stored = write_colours(tmp_path / "a", change=store_tensors)
     (stored.path / "golden/000.png").write_bytes(b"only the handler reads it")
-    assert check(stored, ColourSession().run) == 3
+    assert check(stored, ColourSession().answer) == 3
     with pytest.raises(GoldenError, match="another input tensor"):
-        check(stored, ColourSession().run, prepare=lambda data: np.zeros((8, 8, 3), np.uint8))
+        check(stored, ColourSession().answer, prepare=lambda data: np.zeros((8, 8, 3), np.uint8))
 
 
 def store_tensors(at: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_tensor_that_is_no_plain_array_is_refused_unread(tmp_path: Path, kind:
 
     damaged = write_colours(tmp_path / "a", change=spring)
     with pytest.raises(ArtifactError, match=r"golden/000.npy is not a plain .npy tensor"):
-        check(damaged, ColourSession().run)
+        check(damaged, ColourSession().answer)
     assert not trap.exists()
 
 
@@ -173,31 +173,31 @@ def test_recorded_logits_that_are_no_numbers_never_pass(tmp_path: Path) -> None:
         change=lambda at: rewrite(at, lambda entries: entries[0].update(logits=[float("nan")] * 3)),
     )
     with pytest.raises((GoldenError, ArtifactError)):
-        check(damaged, ColourSession().run)
+        check(damaged, ColourSession().answer)
 
 
 def test_a_damaged_golden_image_is_the_artifacts_fault_not_the_senders(artifact: Artifact) -> None:
     (artifact.path / "golden/000.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(GoldenError, match=r"golden/000.png") as caught:
-        check(artifact, ColourSession().run)
+        check(artifact, ColourSession().answer)
     assert caught.value.http_status == 503
 
 
 def test_a_golden_image_of_something_else_is_found(artifact: Artifact) -> None:
     (artifact.path / "golden/000.png").write_bytes(encode_png((0, 0, 0)))
     with pytest.raises(GoldenError, match="another input tensor"):
-        check(artifact, ColourSession().run)
+        check(artifact, ColourSession().answer)
 
 
 def test_a_missing_golden_image_is_found(artifact: Artifact) -> None:
     (artifact.path / "golden/000.png").unlink()
     with pytest.raises(ArtifactError, match="can't be read"):
-        check(artifact, ColourSession().run)
+        check(artifact, ColourSession().answer)
 
 
 def test_no_golden_images_are_no_proof(artifact: Artifact) -> None:
     with pytest.raises(ArtifactError, match="no golden images"):
-        check(artifact, ColourSession().run, [])
+        check(artifact, ColourSession().answer, [])
 
 
 def test_the_index_brings_back_what_was_written(artifact: Artifact) -> None:
@@ -302,10 +302,33 @@ def test_petabytes_are_refused_before_they_are_allocated(tmp_path: Path) -> None
     any_size = replace(stored.manifest.input, shape=(-1, -1, -1, 3))
     stored = replace(stored, manifest=replace(stored.manifest, input=any_size))
     with pytest.raises(ArtifactError, match=r"doesn't take 1 bytes"):
-        check(stored, ColourSession().run)
+        check(stored, ColourSession().answer)
 
 
 def test_the_tensor_digest_is_of_the_values_in_c_order() -> None:
     tensor = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     assert tensor_digest(tensor) == tensor_digest(np.asfortranarray(tensor))
     assert tensor_digest(tensor) != tensor_digest(tensor[::-1])
+
+
+ODD = {
+    "nothing": None,
+    "a list": [1.0, 2.0],
+    "words": np.array([["1", "2"]]),
+    "objects": np.array([[1, None]], object),
+    "no batch": np.ones(2),
+    "another number": np.ones((1, 3)),
+    "not a number": np.array([[1, np.nan]]),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_what_is_no_such_output_is_infinitely_far(case: str) -> None:
+    assert difference(cast(Any, ODD[case]), [1.0, 2.0]) == np.inf
+
+
+def test_further_outputs_are_compared_by_the_largest_of_them() -> None:
+    assert difference(np.array([[[1000.0], [3.0]]], np.float32), [1000, 2]) == pytest.approx(1e-3)
+    assert difference(np.array([[0.25, 0.0]]), [0.0, 0.0]) == 0.25
+    assert difference(np.array([[7]]), [8]) == pytest.approx(1 / 8)
+    assert difference(np.zeros((1, 0)), []) == 0

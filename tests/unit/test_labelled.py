@@ -215,7 +215,7 @@ def test_a_licence_is_what_the_metadata_states(lines: tuple[str, ...], expected:
 
 
 def test_every_tool_has_a_licence() -> None:
-    from converters.convert import TOOLS
+    from converters.licences import TOOLS
 
     found = read_licences(TOOLS)
     assert set(found) == set(TOOLS)

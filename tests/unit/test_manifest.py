@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eaves.artifact import FileEntry, Manifest, Parity, TensorSpec, parse_manifest
-from eaves.artifact.manifest import MAX_LABELS, SCHEMA_VERSION, check_path
+from eaves.artifact.manifest import MAX_LABELS, SCHEMA_VERSION, check_path, label_output
 from eaves.errors import ArtifactError
 from eaves.recipe import Recipe
 from tests.fakes.artifact import build_manifest, fill
@@ -109,6 +109,11 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a tolerance of goldens that allows all": (lambda it: it.update(golden_tolerance=1e999), "golden_tolerance"),
     "no tolerance of goldens": (lambda it: it.pop("golden_tolerance"), "lacks golden_tolerance"),
     "no temperature": (lambda it: it.pop("temperature"), "temperature"),
+    "an unknown task": (lambda it: it.update(task="rank"), "task: must be one of classify, embed, tensor"),
+    "no recipe for images": (lambda it: it.update(recipe=None), "the recipe is not a mapping"),
+    "a recipe for numbers": (lambda it: it.update(task="tensor"), "recipe must be null where the task is tensor"),
+    "features that are no output": (lambda it: it.update(task="embed"), "outputs: must name features"),
+    "numbers without outputs": (lambda it: it.update(task="tensor", recipe=None, outputs=[]), "task: tensor takes"),
     "tolerance as text": (lambda it: it["parity"].update(tolerance="inf"), "tolerance"),
 }
 
@@ -118,6 +123,26 @@ def test_what_is_no_manifest_is_refused_and_named(manifest: Manifest, case: str)
     change, message = CHANGES[case]
     with pytest.raises(ArtifactError, match=message):
         parse_manifest(changed(manifest, change))
+
+
+def test_a_model_of_numbers_has_no_recipe_and_perhaps_no_labels(manifest: Manifest) -> None:
+    tensor = replace(manifest, task="tensor", recipe=None, labels=())
+    assert parse_manifest(tensor.to_json()) == tensor
+    with pytest.raises(ArtifactError, match="task tensor, and takes no images"):
+        _ = tensor.image_recipe
+
+
+LABELS = ("a", "b", "c")
+ROWS = TensorSpec(name="rows", shape=(-1, 3))
+
+
+def test_labels_of_numbers_are_of_one_output() -> None:
+    other = TensorSpec(name="other", shape=(-1, 2))
+    assert label_output(LABELS, (other, ROWS)) == "rows"
+    assert label_output((), (ROWS,)) == ""
+    for outputs in ((other,), (ROWS, replace(ROWS, name="again"))):
+        with pytest.raises(ArtifactError, match=r"3 labels, and [02] outputs of as many numbers"):
+            label_output(LABELS, outputs)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b"1" * 5000])

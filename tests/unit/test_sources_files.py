@@ -31,6 +31,12 @@ def test_every_file_name_makes_an_event_that_arrives(name: bytes, subject: str, 
     assert event.subject == subject
 
 
+def test_a_json_file_is_an_event_of_numbers(tmp_path: Path) -> None:
+    (tmp_path / "window.json").write_text("[[1, 2]]")
+    event = capture_file(tmp_path / "window.json", site="s")
+    assert (event.type, event.datacontenttype) == ("dev.eaves.tensor.captured.v1", "application/json")
+
+
 def test_two_names_that_look_alike_as_subjects_keep_their_own_ids(tmp_path: Path) -> None:
     events = []
     for name in (b"\xfc.png", b"\xfd.png"):

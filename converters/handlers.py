@@ -1,0 +1,51 @@
+"""A user's handler.py on its way into an artifact: copied first, then only ever run in child processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eaves.artifact import Artifact
+from eaves.artifact.store import MANIFEST
+from eaves.artifact.tree import HANDLER, MAX_HANDLER_BYTES
+from eaves.errors import ConversionError
+from functions.replay import replay_in_child
+
+
+def put_handler(path: str, staging: Path) -> Path | None:
+    """Copy a handler into the artifact being made: what is run from here on is what will be served.
+
+    Args:
+        path: Of the user's file; empty for none.
+        staging: The artifact being made.
+
+    Raises:
+        ConversionError: When it can't be read or is larger than an artifact may hold.
+    """
+    if not path:
+        return None
+    try:
+        source = Path(path).read_bytes()
+    except OSError as error:
+        raise ConversionError(
+            f"the handler {path} can't be read: {error.strerror}", hint="correct convert.handler"
+        ) from error
+    if len(source) > MAX_HANDLER_BYTES:
+        raise ConversionError(f"the handler {path} has {len(source)} bytes, more than {MAX_HANDLER_BYTES}")
+    (staging / HANDLER).write_bytes(source)
+    return staging / HANDLER
+
+
+def try_handler(staged: Artifact, timeout_s: float) -> None:
+    """Replay every golden through the handler, as `eaves verify --run-handler` does.
+
+    Args:
+        staged: The artifact, whole but for its manifest's file, which is written here.
+        timeout_s: Seconds for all of it.
+
+    Raises:
+        HandlerError: When it fails.
+        GoldenError: When it makes other inputs than before.
+    """
+    (staged.path / MANIFEST).write_bytes(staged.manifest.to_json())
+    for result in replay_in_child(staged, run_handler=True, timeout_s=timeout_s):
+        result.require()
