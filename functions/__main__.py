@@ -24,9 +24,10 @@ def main(**options: Any) -> None:
     model.start()
     # Flask is imported while the model loads in its thread.
     from functions.app import create_app
+    from functions.quota import usable_cpus
     from functions.server import Server
 
-    concurrency = settings.concurrency or len(os.sched_getaffinity(0))
+    concurrency = settings.concurrency or usable_cpus()
     server = Server(create_app(model, settings, concurrency=concurrency), settings, concurrency=concurrency)
     logging.getLogger("functions").info("listening on %s:%d", settings.host, server.port)
     server.run()

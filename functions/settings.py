@@ -13,7 +13,11 @@ class ServeSettings:
     """How a function serves: the section `function` of eaves.yaml."""
 
     concurrency: int = setting(
-        0, "Predictions at the same time, each on one thread; 0: one per CPU of the process.", minimum=0, maximum=256
+        0,
+        "Predictions at the same time, each on one thread; 0: one per CPU of the process, by its affinity and its "
+        "cgroup's quota, rounded up.",
+        minimum=0,
+        maximum=256,
     )
     queue: int = setting(
         16,
