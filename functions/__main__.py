@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import Any
 
@@ -28,9 +27,8 @@ def main(**options: Any) -> None:
     from functions.server import Server
 
     concurrency = settings.concurrency or usable_cpus()
-    server = Server(create_app(model, settings, concurrency=concurrency), settings, concurrency=concurrency)
-    logging.getLogger("functions").info("listening on %s:%d", settings.host, server.port)
-    server.run()
+    app = create_app(model, settings, concurrency=concurrency)
+    Server(app, settings, concurrency=concurrency, on_stop=model.drain).run()
 
 
 if __name__ == "__main__":

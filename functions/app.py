@@ -10,7 +10,7 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from eaves import events
-from eaves.errors import EavesError, ImageError, LoadingError, UnsupportedContentError
+from eaves.errors import EavesError, ImageError, LoadingError, StoppedError, UnsupportedContentError
 from functions import problems, replies
 from functions.admission import Admission
 from functions.model import Model
@@ -58,6 +58,8 @@ def create_app(model: Model, settings: FunctionSettings, *, concurrency: int) ->
 
     @app.get("/health/readiness")
     def readiness() -> Response:
+        if model.draining:
+            return problems.answer_error(StoppedError("the process is ending", hint="send to another replica"))
         if model.failure is not None:
             return problems.answer_error(model.failure)
         if not model.ready:

@@ -21,6 +21,7 @@ class Model:
 
     Attributes:
         failure: Why it will never be ready; None while loading and when ready.
+        draining: Whether the process is ending: it still answers, but should be sent nothing more.
     """
 
     def __init__(self, settings: FunctionSettings) -> None:
@@ -28,10 +29,15 @@ class Model:
         self._classifier: Classifier | None = None
         self._done = threading.Event()
         self.failure: EavesError | None = None
+        self.draining = False
 
     def start(self) -> None:
         """Begin to load."""
         threading.Thread(target=self._load, name="model", daemon=True).start()
+
+    def drain(self) -> None:
+        """Stop being ready."""
+        self.draining = True
 
     @property
     def ready(self) -> bool:

@@ -31,7 +31,21 @@ class ServeSettings:
         minimum=1024,
         maximum=2**31,
     )
-    read_timeout_s: float = setting(30.0, "Seconds a sender may pause within a request.", minimum=1, maximum=3600)
+    max_buffered_bytes: int = setting(
+        64_000_000,
+        "Memory for all bodies that arrive or wait, bytes; 429 beyond it. One of the largest size always fits.",
+        minimum=1024,
+        maximum=2**36,
+    )
+    read_timeout_s: float = setting(
+        30.0, "Seconds a sender may pause within a request; 408 after them.", minimum=1, maximum=3600
+    )
+    min_rate_bytes_s: int = setting(
+        16_000,
+        "Bytes a second that a sender must keep up on average, beyond its first read_timeout_s; 408 when it doesn't.",
+        minimum=1,
+        maximum=2**30,
+    )
     top_k: int = setting(5, "Labels in a reply, best first.", minimum=1, maximum=1000)
     high_confidence: float = setting(
         0.7, "Score from which the extension attribute `confidence` is `high`, else `low`.", minimum=0, maximum=1
