@@ -137,6 +137,7 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]
             host=settings.host,
             port=settings.port,
             recv_bytes=READ_BYTES,
+            clear_untrusted_proxy_headers=False,  # nothing here believes any, and it wraps every request
             max_request_header_size=HEADER_BYTES,
             max_request_body_size=settings.max_body_bytes + 1,  # the first size that waitress refuses
             # In memory: the root file system is read-only, and sizes are bounded.
