@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import click
-
 from eaves.config import Layer, build, env_layer, flag_layer, is_scalar, iter_leaves
 from eaves.errors import EavesError
 
@@ -26,6 +24,7 @@ def settings_options(cls: type, *, section: str = "") -> Callable[[Command], Com
         cls: The section's dataclass.
         section: Dotted path the section stands at in eaves.yaml, with its trailing dot; it names the variables.
     """
+    import click  # a function that is told everything by its environment never pays for it
 
     def decorate(command: Command) -> Command:
         for leaf in reversed([leaf for leaf in iter_leaves(cls, section) if is_scalar(leaf.type)]):
@@ -78,6 +77,6 @@ def report_errors(main: Callable[[], Any]) -> None:
 def print_error(error: EavesError) -> None:
     """What failed and what to do, on stderr."""
     for line in error.message.splitlines() or [""]:
-        click.echo(f"error: {line}", err=True)
+        sys.stderr.write(f"error: {line}\n")
     if error.hint:
-        click.echo(f"try: {error.hint}", err=True)
+        sys.stderr.write(f"try: {error.hint}\n")

@@ -90,12 +90,12 @@ def _describe(service: Service) -> dict[str, Any]:
         "function": settings.name,
         "site": settings.site,
         "software": f"Eaves {eaves.__version__}",
-        "state": "failed" if model.failure else "ready" if model.ready else "loading",
+        "state": "failed" if model.failure else "ending" if model.draining else "ready" if model.ready else "loading",
     }
     if model.failure:
         about["reason"] = model.failure.message
-    if model.ready:
-        predictor = model.predictor()
+    if model.ready and not model.draining:
+        predictor = model.require_ready()
         manifest = predictor.artifact.manifest
         about |= {
             "model": manifest.name,
@@ -122,8 +122,8 @@ def _gauges(service: Service) -> metrics.Gauges:
         "eaves_ready": ({}, float(service.model.ready)),
         "eaves_in_work": ({}, float(service.admission.inside)),
     }
-    if service.model.ready:
-        artifact = service.model.predictor().artifact
+    if service.model.ready and not service.model.draining:
+        artifact = service.model.require_ready().artifact
         manifest = artifact.manifest
         named = {"model": manifest.name, "version": manifest.version, "artifact": f"sha256:{artifact.digest}"}
         gauges["eaves_model_info"] = ({**named, "task": manifest.task, "precision": manifest.precision}, 1.0)

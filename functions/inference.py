@@ -41,15 +41,14 @@ def add_routes(app: Flask, service: Service) -> None:
     @app.get(f"{model}/ready")
     @app.get(f"{version}/ready")
     def model_ready(name: str, version: str = "") -> Response:
-        service.model.require_ready()
-        _pick(service, name, version)
+        _check_name(service, service.model.require_ready(), name, version)
         return _json({"name": name, "ready": True})
 
     @app.get(model)
     @app.get(version)
     def model_metadata(name: str, version: str = "") -> Response:
-        service.model.require_ready()
-        predictor = _pick(service, name, version)
+        predictor = service.model.require_ready()
+        _check_name(service, predictor, name, version)
         described = {
             "name": name,
             "versions": [predictor.artifact.manifest.version],
@@ -63,8 +62,8 @@ def add_routes(app: Flask, service: Service) -> None:
     @app.post(f"{version}/infer")
     def infer(name: str, version: str = "") -> Response:
         body, json_bytes = request.get_data(cache=False), _json_bytes()
-        with service.admission.place():  # before the model is waited for: probes need threads while it loads
-            predictor = _pick(service, name, version)
+        with service.admission.place(), service.model.use() as predictor:
+            _check_name(service, predictor, name, version)
             names = [spec.name for spec in predictor.outputs]
             asked = protocol.parse_request(body, json_bytes, predictor.input, names)
             results = service.run(predictor, asked.examples)
@@ -74,20 +73,18 @@ def add_routes(app: Flask, service: Service) -> None:
         return Response(body, content_type="application/octet-stream", headers={JSON_BYTES: str(json_bytes)})
 
 
-def _pick(service: Service, name: str, version: str) -> Predictor:
-    """What is asked for: by the function's name or the model's.
+def _check_name(service: Service, predictor: Predictor, name: str, version: str) -> None:
+    """Whether it is what is asked for: by the function's name or the model's.
 
     Raises:
-        NotFoundError: When it isn't here.
+        NotFoundError: When it isn't.
     """
-    predictor = service.model.predictor()
     manifest = predictor.artifact.manifest
     if name not in (service.settings.name, manifest.name) or version not in ("", manifest.version):
         raise NotFoundError(
             f"no model {name[:80]!r} of version {version[:80] or 'any'!r} here",
             hint=f"ask for {service.settings.name}, version {manifest.version}",
         )
-    return predictor
 
 
 def _json_bytes() -> int | None:

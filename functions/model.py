@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from eaves.errors import ArtifactError, EavesError, LoadingError
+from eaves.artifact import Artifact, check, load_golden, open_artifact
+from eaves.errors import ArtifactError, EavesError, LoadingError, StoppedError
+from functions.handler import load_handler
+from functions.predictor import Predictor
+from functions.session import open_session
 from functions.settings import FunctionSettings
-
-if TYPE_CHECKING:
-    from functions.predictor import Predictor
+from functions.tasks import open_predictor
+from functions.timing import Timing
 
 _log = logging.getLogger(__name__)
 
@@ -19,57 +23,84 @@ _log = logging.getLogger(__name__)
 class Model:
     """Loads in a thread of its own, so that the server's imports and the weights' pages come in at the same time.
 
+    Args:
+        settings: The function's settings.
+        timing: Of this process's start.
+
     Attributes:
         failure: Why it will never be ready; None while loading and when ready.
+        draining: Whether the process is ending: it still answers, but should be sent nothing more.
         ready_at: When it became ready, Unix time; 0 before.
     """
 
-    def __init__(self, settings: FunctionSettings) -> None:
+    def __init__(self, settings: FunctionSettings, timing: Timing) -> None:
         self._settings = settings
+        self._timing = timing
         self._predictor: Predictor | None = None
+        self._opened = threading.Event()
         self._done = threading.Event()
         self.failure: EavesError | None = None
+        self.draining = False
         self.ready_at = 0.0
 
     def start(self) -> None:
         """Begin to load."""
         threading.Thread(target=self._load, name="model", daemon=True).start()
 
+    def drain(self) -> None:
+        """Stop being ready."""
+        self.draining = True
+
     @property
     def ready(self) -> bool:
-        """Whether it answers."""
-        return self._predictor is not None
+        """Whether it is loaded and proven."""
+        return self._done.is_set() and self.failure is None
 
-    def require_ready(self) -> None:
-        """Do nothing when it answers.
+    def require_ready(self) -> Predictor:
+        """What answers.
 
         Raises:
-            EavesError: Why it doesn't, or not yet.
+            EavesError: Why it doesn't, not yet, or should be sent nothing more.
         """
+        if self.draining:
+            raise StoppedError("the process is ending", hint="send to another replica")
         if self.failure is not None:
             raise self.failure
-        if not self.ready:
+        if self._predictor is None or not self.ready:
             raise LoadingError("the model is still loading", hint="ask again in a moment")
+        return self._predictor
 
-    def predictor(self, *, wait_s: float = 60.0) -> Predictor:
+    @contextmanager
+    def use(self, *, wait_s: float = 60.0) -> Iterator[Predictor]:
         """What answers; waits while it loads: a cold start costs the first sender time, not an error.
+
+        Who comes during the golden check works beside it, and leaves only once it has passed: the check costs the first
+        answer next to nothing, and still nobody is answered by an unproven model.
 
         Raises:
             ArtifactError: When it failed.
             LoadingError: When it doesn't come up in time.
         """
-        self._done.wait(wait_s)
+        deadline = time.monotonic() + wait_s
+        self._opened.wait(wait_s)
         if self._predictor is None:
             raise self.failure or LoadingError("the model is still loading", hint="send again later")
-        return self._predictor
+        try:
+            yield self._predictor
+        finally:  # an error is the sender's or the graph's, and only a proven graph tells which
+            self._done.wait(max(0.0, deadline - time.monotonic()))
+            if not self.ready:
+                raise self.failure or LoadingError("the model is still being checked", hint="send again later")
+            if self._settings.timing:
+                self._timing.tell_once("first prediction")
 
     def _load(self) -> None:
         start = time.perf_counter()
         try:
-            self._predictor = self._open()
+            artifact = self._open()
             self.ready_at = time.time()
             duration_ms = (time.perf_counter() - start) * 1000
-            digest = self._predictor.artifact.digest[:12]
+            digest = artifact.digest[:12]
             _log.info("ready: artifact %s in %.0f ms", digest, duration_ms, extra={"duration_ms": round(duration_ms)})
         except EavesError as error:
             self.failure = error
@@ -79,24 +110,24 @@ class Model:
             _log.exception("never ready")
         finally:
             self._done.set()
+            self._opened.set()
 
-    def _open(self) -> Predictor:
-        # Imported here: numpy and onnxruntime load in this thread while the main one imports Flask.
-        from eaves.artifact import check, load_golden, open_artifact
-        from functions.handler import load_handler
-        from functions.session import open_session
-        from functions.tasks import open_predictor
-
+    def _open(self) -> Artifact:
         artifact = open_artifact(self._settings.artifact)
         if self._settings.artifact_digest not in ("", artifact.digest):
             raise ArtifactError(
                 f"{artifact.path} is {artifact.digest[:12]}, but {self._settings.artifact_digest[:12]} was deployed",
                 hint="deploy it again, or put back what was deployed",
             )
+        self._timing.mark("open artifact")
         session = open_session(artifact)
         handler = load_handler(artifact)
+        self._predictor = open_predictor(artifact, session, self._settings, handler)
+        self._opened.set()
+        self._timing.mark("open session")
         if self._settings.self_test != "none":
             cases = load_golden(artifact)
             chosen = cases[:1] if self._settings.self_test == "first" else cases
             check(artifact, handler.follow(session.attempt), chosen, prepare=handler.preprocess)
-        return open_predictor(artifact, session, self._settings, handler)
+            self._timing.mark("golden check")
+        return artifact

@@ -7,145 +7,196 @@ loaded twice.
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
 from flask import Flask
-from waitress.channel import HTTPChannel
-from waitress.server import create_server
-from waitress.task import ErrorTask, WSGITask
+from waitress.adjustments import Adjustments
+from waitress.server import TcpWSGIServer
 
 from eaves.errors import StartError
-from functions import problems
+from functions.connection import STALLED_S, Connection, TooMuchAtOnce
 from functions.settings import FunctionSettings
+from functions.threads import Threads
 
-SPARE_THREADS = 4
-"""For probes and refusals, which must not wait behind inference."""
+SPARE_THREADS = 2
+"""For work that is refused at once; the rest may all be waiting for their turn."""
+PROBE_THREADS = 2
+"""For GET and for refusals, which must not wait behind work."""
+CONNECTIONS = 256
+"""Most at once; a new one closes the one that has been silent for longest, so that no number of slow senders locks a
+probe out."""
+HEADER_BYTES = 65_536
+"""Largest request header; 431 above."""
+READ_BYTES = 65_536
+"""Read at once: the body of a photo in one or two rounds of the loop."""
 DRAIN_S = 25.0
 """Longest wait for answers in flight after SIGTERM; Kubernetes kills 30 s after it by default."""
-PAUSE_S = 2.0
-"""Longest pause of a sender within a request while draining; one that has stalled must not hold the process."""
 QUIET_ROUNDS = 2
 """Rounds of the loop with nothing in work that end the drain: a single one may end early, with bytes still unread."""
-POLL_S = 0.1
+POLL_S = 1.0
+"""Longest round of the loop, and how often connections are looked through for what takes too long."""
+DRAIN_POLL_S = 0.05
+
+_log = logging.getLogger("functions")
 
 
 class Server:
     """One listening function.
 
+    Args:
+        app: Answers.
+        settings: The function's settings.
+        concurrency: Predictions at the same time.
+        on_stop: Called once the process is asked to end, while it still answers.
+
     Raises:
         StartError: When it can't listen.
     """
 
-    def __init__(self, app: Flask, settings: FunctionSettings, *, concurrency: int) -> None:
+    def __init__(
+        self, app: Flask, settings: FunctionSettings, *, concurrency: int, on_stop: Callable[[], None] = lambda: None
+    ) -> None:
+        self._settings = settings
+        self._on_stop = on_stop
         self._map: dict[int, Any] = {}
         try:
-            self._server = create_server(
-                app,
-                map=self._map,
-                host=settings.host,
-                port=settings.port,
-                threads=concurrency + settings.queue + SPARE_THREADS,
-                max_request_body_size=settings.max_body_bytes + 1,  # the first size that waitress refuses
-                channel_timeout=int(settings.read_timeout_s),
-                # In memory: the root file system is read-only, and the size limit bounds it.
-                inbuf_overflow=settings.max_body_bytes + 1,
-                outbuf_overflow=settings.max_body_bytes + 1,
-                ident=None,
-            )
+            self._listener = _Listener(app, settings, concurrency=concurrency, map=self._map)
         except (OSError, ValueError) as error:
             raise StartError(
                 f"can't listen on {settings.host}:{settings.port}: {error}", hint="choose another --host or --port"
             ) from error
-        self._server.channel_class = _Channel
         self._stopping = threading.Event()
+        self._next_sweep = 0.0
 
     @property
     def port(self) -> int:
         """The TCP port it listens on."""
-        return int(self._server.effective_port)
+        return int(self._listener.effective_port)
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then finish what was accepted."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        _log.info("listening on %s:%d", self._settings.host, self.port)  # from here on a signal finds its handler
         while not self._stopping.is_set():
-            self._poll()
-        self._stop_listening()
-        self._drain()
-        self._server.task_dispatcher.shutdown(cancel_pending=True, timeout=1)
+            self._poll(POLL_S)
+        self._listener.draining = True
+        self._on_stop()
+        deadline = time.monotonic() + DRAIN_S
+        # New connections are still taken meanwhile: a probe is told why this replica isn't ready any more.
+        self._finish(self._listener.connections(), deadline)
+        self._listener.stop_listening()
+        self._finish(None, deadline)
+        self._listener.stop_threads()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping.set()
-        self._server.pull_trigger()
+        self._listener.pull_trigger()
 
-    def _poll(self) -> None:
-        self._server.asyncore.loop(timeout=POLL_S, map=self._map, use_poll=True, count=1)
+    def _poll(self, timeout_s: float) -> None:
+        self._listener.asyncore.loop(timeout=timeout_s, map=self._map, use_poll=True, count=1)
+        now = time.monotonic()
+        if now >= self._next_sweep:
+            self._next_sweep = now + POLL_S
+            for connection in self._listener.connections():
+                connection.expire(
+                    now, timeout_s=self._settings.read_timeout_s, min_rate_bytes_s=self._settings.min_rate_bytes_s
+                )
 
-    def _stop_listening(self) -> None:
+    def _finish(self, connections: Iterable[Connection] | None, deadline: float) -> None:
+        """Answer what has arrived on these (None: on all), whole or still arriving; idle ones aren't waited for."""
+        quiet = 0
+        while quiet < QUIET_ROUNDS and time.monotonic() < deadline:
+            self._poll(DRAIN_POLL_S)
+            waited_for = self._listener.connections() if connections is None else connections
+            quiet = 0 if any(one.busy for one in waited_for) else quiet + 1
+
+
+class _Listener(TcpWSGIServer):  # type: ignore[misc]
+    """The listening socket, its connections, the threads behind them.
+
+    Attributes:
+        draining: Whether every connection's next answer is its last.
+    """
+
+    channel_class = Connection
+    draining = False
+
+    def __init__(self, app: Flask, settings: FunctionSettings, *, concurrency: int, map: dict[int, Any]) -> None:  # noqa: A002
+        self._threads = Threads(concurrency + settings.queue + SPARE_THREADS)
+        self._probe_threads = Threads(PROBE_THREADS)
+        # One body of the largest size always fits.
+        self._room_bytes = max(settings.max_buffered_bytes, settings.max_body_bytes + 2 * READ_BYTES)
+        adjustments = Adjustments(
+            host=settings.host,
+            port=settings.port,
+            recv_bytes=READ_BYTES,
+            clear_untrusted_proxy_headers=False,  # nothing here believes any, and it wraps every request
+            max_request_header_size=HEADER_BYTES,
+            max_request_body_size=settings.max_body_bytes + 1,  # the first size that waitress refuses
+            # In memory: the root file system is read-only, and sizes are bounded.
+            inbuf_overflow=settings.max_body_bytes + 1,
+            outbuf_overflow=settings.max_body_bytes + 1,
+            ident=None,
+        )
+        super().__init__(app, map=map, dispatcher=self._threads, adj=adjustments)
+
+    def connections(self) -> list[Connection]:
+        """Those that are open now."""
+        return list(self.active_channels.values())
+
+    def add_task(self, task: Connection) -> None:
+        """Hand a connection's next request to a thread."""
+        request = task.requests[0]
+        works = request.error is None and request.command not in {"GET", "HEAD"}
+        (self._threads if works else self._probe_threads).add_task(task)
+
+    def readable(self) -> bool:
+        """Whether to accept one more."""
+        return bool(self.accepting and (len(self.active_channels) < CONNECTIONS or self._quietest()))
+
+    def handle_accept(self) -> None:
+        """Accept one, in the place of the one silent for longest if there are too many."""
+        if len(self.active_channels) >= CONNECTIONS and (quietest := self._quietest()):
+            quietest.handle_close()
+        super().handle_accept()
+
+    def has_room(self, asking: Connection) -> bool:
+        """Whether there is memory for what a connection sends; what a stalled sender has sent is let go for it."""
+        while sum(one.held_bytes for one in self.connections()) > self._room_bytes:
+            stalled = self._quietest(silent_s=STALLED_S, holding=True)
+            if stalled is None or stalled is asking:
+                return False
+            stalled.refuse(TooMuchAtOnce("others needed the memory that this request held while it stalled"))
+        return True
+
+    def stop_listening(self) -> None:
         """Take in the connections that the kernel has accepted for us, which closing the socket would reset."""
         before = -1
         while len(self._map) > before:
             before = len(self._map)
-            self._server.handle_accept()
-        for channel in list(self._server.active_channels.values()):
-            channel.last = True
-        self._server.del_channel()
-        self._server.socket.close()
+            self.handle_accept()
+        self.del_channel()
+        self.socket.close()
 
-    def _drain(self) -> None:
-        """Answer what has arrived, whole or still arriving; idle connections are not waited for."""
-        deadline, quiet = time.monotonic() + DRAIN_S, 0
-        while quiet < QUIET_ROUNDS and time.monotonic() < deadline:
-            self._poll()
-            quiet = 0 if self._busy() else quiet + 1
+    def stop_threads(self) -> None:
+        """End those that have nothing to do; others end with the process."""
+        for threads in (self._threads, self._probe_threads):
+            threads.shutdown(cancel_pending=True, timeout=1)
 
-    def _busy(self) -> bool:
-        return any(channel.busy for channel in self._server.active_channels.values())
+    def _quietest(self, *, silent_s: float = 0.0, holding: bool = False) -> Connection | None:
+        """The connection with nothing in work that has been silent for longest."""
+        latest = time.monotonic() - silent_s
+        fitting = [
+            one for one in self.connections() if one.idle and one.heard <= latest and (one.held_bytes or not holding)
+        ]
+        return min(fitting, key=lambda one: one.heard, default=None)
 
-
-class _Answer(WSGITask):  # type: ignore[misc]
-    """The application's answer."""
-
-    def build_response_header(self) -> bytes:
-        """Once the process stops, close the connection, so that its sender goes elsewhere with the next request."""
-        if self.channel.last:
-            self.request.headers["CONNECTION"] = "close"
-        header: bytes = super().build_response_header()
-        return header
-
-
-class _Refusal(ErrorTask):  # type: ignore[misc]
-    """waitress's own refusals (400, 413, 431, 501), as problem documents like all others."""
-
-    def execute(self) -> None:
-        """Answer and close the connection."""
-        error = self.request.error
-        response = problems.answer_refusal(error.code, str(error.body))
-        self.status = f"{error.code} {error.reason}"
-        self.response_headers.append(("Content-Type", response.content_type))
-        self.set_close_on_finish()
-        body = response.get_data()
-        self.content_length = len(body)
-        self.write(body)
-
-
-class _Channel(HTTPChannel):  # type: ignore[misc]
-    """One connection.
-
-    Attributes:
-        last: Whether its next answer is its last.
-    """
-
-    task_class = _Answer
-    error_task_class = _Refusal
-    last = False
-
-    @property
-    def busy(self) -> bool:
-        """Whether a request is being answered or sent, or read from a sender that hasn't stalled."""
-        reading = self.request is not None and time.time() - self.last_activity < PAUSE_S
-        return bool(self.requests or self.total_outbufs_len or reading)
+    def maintenance(self, now: float) -> None:
+        """Nothing: waitress's own time limits know neither rates nor a clock that jumps."""

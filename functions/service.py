@@ -112,17 +112,17 @@ class Service:
         return self._desk.fetch(reference)
 
     def _predict(self, data: bytes, content_type: str) -> tuple[Prediction, Predictor]:
-        predictor = self.model.predictor()
         media_type = content_type.partition(";")[0].strip().lower()
-        if data and not predictor.accepts(media_type):
-            raise UnsupportedContentError(
-                f"the content type {content_type[:64]!r} is not taken",
-                hint=f"send {', '.join(predictor.content_types)}",
-            )
-        start = time.perf_counter()
-        with self.admission.turn():
-            self.metrics.observe("queue", time.perf_counter() - start)
-            prediction = predictor.predict(data)
+        with self.model.use() as predictor:
+            if data and not predictor.accepts(media_type):
+                raise UnsupportedContentError(
+                    f"the content type {content_type[:64]!r} is not taken",
+                    hint=f"send {', '.join(predictor.content_types)}",
+                )
+            start = time.perf_counter()
+            with self.admission.turn():
+                self.metrics.observe("queue", time.perf_counter() - start)
+                prediction = predictor.predict(data)
         for stage, duration_ms in prediction.timings_ms.items():
             self.metrics.observe(stage, duration_ms / 1000)
         self.metrics.count("eaves_predictions_total", label=prediction.attributes.get("label", ""))

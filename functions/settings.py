@@ -14,7 +14,11 @@ class ServeSettings:
     """How a function serves: the section `function` of eaves.yaml."""
 
     concurrency: int = setting(
-        0, "Predictions at the same time, each on one thread; 0: one per CPU of the process.", minimum=0, maximum=256
+        0,
+        "Predictions at the same time, each on one thread; 0: one per CPU of the process, by its affinity and its "
+        "cgroup's quota, rounded up.",
+        minimum=0,
+        maximum=256,
     )
     queue: int = setting(
         16,
@@ -28,7 +32,21 @@ class ServeSettings:
         minimum=1024,
         maximum=2**31,
     )
-    read_timeout_s: float = setting(30.0, "Seconds a sender may pause within a request.", minimum=1, maximum=3600)
+    max_buffered_bytes: int = setting(
+        64_000_000,
+        "Memory for all bodies that arrive or wait, bytes; 429 beyond it. One of the largest size always fits.",
+        minimum=1024,
+        maximum=2**36,
+    )
+    read_timeout_s: float = setting(
+        30.0, "Seconds a sender may pause within a request; 408 after them.", minimum=1, maximum=3600
+    )
+    min_rate_bytes_s: int = setting(
+        16_000,
+        "Bytes a second that a sender must keep up on average, beyond its first read_timeout_s; 408 when it doesn't.",
+        minimum=1,
+        maximum=2**30,
+    )
     top_k: int = setting(5, "Labels in a reply, best first.", minimum=1, maximum=1000)
     threshold: float = setting(
         0.0,
@@ -91,4 +109,5 @@ class FunctionSettings(ServeSettings):
     site: str = setting("local", "The site's name, in its replies' source.")
     host: str = setting("0.0.0.0", "Address to listen on; the local platform says loopback.")  # noqa: S104 - a container
     port: int = setting(8080, "TCP port to listen on; 0 takes a free one.", minimum=0, maximum=65535, env="PORT")
+    timing: bool = setting(False, "Log where the start's time went, once the first prediction is answered.")
     log_json: bool = setting(True, "Log JSON lines instead of plain text.")

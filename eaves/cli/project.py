@@ -156,9 +156,9 @@ def _section_lines(cls: type, given: dict[str, str]) -> list[str]:
         choices = f" One of {', '.join(leaf.choices)}." if leaf.choices else ""
         lines += textwrap.wrap(leaf.doc + choices, 112, initial_indent="  # ", subsequent_indent="  # ")
         if leaf.path in given:
-            lines.append(f"  {leaf.path}: {yaml.safe_dump(given[leaf.path]).splitlines()[0]}")
+            lines.append(f"  {leaf.path}: {_inline(given[leaf.path])}")
         else:
-            lines.append(f"  #{leaf.path}: {yaml.safe_dump(_plain(leaf.default)).splitlines()[0]}")
+            lines.append(f"  #{leaf.path}: {_inline(_plain(leaf.default))}")
     return lines
 
 
@@ -167,3 +167,8 @@ def _plain(default: Any) -> Any:
     if isinstance(default, tuple):
         return list(default)
     return default if isinstance(default, (int, float)) else str(default)
+
+
+def _inline(value: Any) -> str:
+    """A value as YAML on one line."""
+    return str(yaml.safe_dump(value, default_flow_style=True, width=10_000)).splitlines()[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import _GeneratorContextManager
 from typing import cast
 
 import numpy as np
@@ -13,6 +14,7 @@ from functions.model import Model
 from functions.predictor import Prediction, Predictor
 from functions.session import Session
 from functions.settings import FunctionSettings, ServeSettings
+from functions.timing import Timing
 from tests.fakes.artifact import ColourSession
 
 
@@ -22,16 +24,25 @@ class FakeModel(Model):
     Args:
         predictor: What answers.
         failure: Why it never will.
+        checking: Whether the golden check is still under way.
     """
 
-    def __init__(self, predictor: Predictor | None = None, failure: EavesError | None = None) -> None:
-        super().__init__(FunctionSettings())
+    def __init__(
+        self, predictor: Predictor | None = None, failure: EavesError | None = None, *, checking: bool = False
+    ) -> None:
+        super().__init__(FunctionSettings(), Timing())
         self._predictor = predictor
-        self.failure = failure
+        if (predictor or failure) and not checking:
+            self.finish(failure)
 
-    def predictor(self, *, wait_s: float = 0.0) -> Predictor:
+    def finish(self, failure: EavesError | None = None) -> None:
+        """End the golden check."""
+        self.failure = failure
+        self._done.set()
+
+    def use(self, *, wait_s: float = 0.0) -> _GeneratorContextManager[Predictor]:
         """As the real one, that never waits."""
-        return super().predictor(wait_s=0.0)
+        return super().use(wait_s=0.0)
 
 
 def build_classifier(artifact: Artifact, settings: ServeSettings | None = None) -> Classifier:

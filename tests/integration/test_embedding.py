@@ -22,7 +22,7 @@ from eaves.errors import ConversionError, GoldenError
 from eaves.events import Event, decode, encode_binary
 from functions.replay import replay_in_child
 from functions.session import open_session
-from tests.integration.test_function_process import Function
+from tests.function import Function
 
 EMBED = ConvertSettings(task="embed", precision="auto")
 

@@ -14,7 +14,7 @@ from eaves.artifact.tree import HANDLER
 from eaves.events import Event, decode, encode_binary
 from tests.fakes.artifact import COLOURS, encode_png
 from tests.fakes.graph import write_graph_artifact
-from tests.integration.test_function_process import Function
+from tests.function import Function
 from tests.waiting import wait_until
 
 SOURCE = """

@@ -27,7 +27,7 @@ from functions.session import open_session
 from functions.settings import ServeSettings
 from functions.tasks import open_predictor
 from tests.fakes.sensors import LABELS, build_sensor_graph, write_sensors
-from tests.integration.test_function_process import Function
+from tests.function import Function
 
 SETTINGS = ConvertSettings()
 

@@ -1,0 +1,82 @@
+"""A load generator that costs little: one thread, kept connections, requests made beforehand."""
+
+from __future__ import annotations
+
+import re
+import selectors
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import cycle, islice
+
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What came of a load.
+
+    Attributes:
+        latencies_ms: Of each answer, from the first byte sent to the last received.
+        seconds: From the first request to the last answer.
+        cpu_ms: What sending and receiving took, per request.
+    """
+
+    latencies_ms: Sequence[float]
+    seconds: float
+    cpu_ms: float
+
+
+def build_requests(images: Sequence[bytes]) -> list[bytes]:
+    """What is sent: each image as itself."""
+    head = b"POST / HTTP/1.1\r\nHost: f\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+    return [head % len(image) + image for image in images]
+
+
+def send_all(port: int, requests: Sequence[bytes], *, connections: int, count: int) -> Load:
+    """Send `count` requests, each connection its next as soon as its last is answered."""
+    following, latencies = islice(cycle(requests), count), []
+    with ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
+        start, cpu = time.perf_counter(), time.process_time()
+        for request in islice(following, connections):
+            peer = _Peer(stack.enter_context(socket.create_connection(("127.0.0.1", port))))
+            selector.register(peer.socket, selectors.EVENT_READ, peer)
+            peer.send(request)
+        while len(latencies) < count:
+            for key, _ in selector.select():
+                if key.data.receive():
+                    latencies.append(key.data.elapsed_ms())
+                    for request in islice(following, 1):
+                        key.data.send(request)
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    return Load(latencies_ms=latencies, seconds=seconds, cpu_ms=cpu * 1000 / count)
+
+
+class _Peer:
+    """One connection."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = connected
+        self._start, self._answer = 0.0, b""
+
+    def send(self, request: bytes) -> None:
+        self._start, self._answer = time.perf_counter(), b""
+        self.socket.sendall(request)
+
+    def receive(self) -> bool:
+        """Take what has come; whether the answer is whole."""
+        more = self.socket.recv(65536)
+        self._answer += more
+        if not more or not self._answer.startswith(b"HTTP/1.1 200"):
+            sys.exit(f"error: the function answered {self._answer[:500]!r}")
+        head, separator, body = self._answer.partition(b"\r\n\r\n")
+        length = LENGTH.search(head)
+        return bool(separator and length and len(body) >= int(length[1]))
+
+    def elapsed_ms(self) -> float:
+        return (time.perf_counter() - self._start) * 1000

@@ -1,0 +1,55 @@
+"""Where a start's time went: moments since exec, of both threads that start. Always noted, told with `--timing`."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import threading
+import time
+from collections.abc import Mapping
+
+_log = logging.getLogger(__name__)
+
+
+class Timing:
+    """The moments of one start; made first of all."""
+
+    def __init__(self) -> None:
+        # The kernel remembers a process's start to 10 ms only. Until here one thread worked and waited for nothing, so
+        # its processor time is the time since exec.
+        self._origin = time.perf_counter() - time.process_time()
+        self._moments: list[tuple[str, str, float]] = []
+        self._told = False
+        self.mark("interpreter")
+
+    def mark(self, stage: str) -> None:
+        """Note that a stage of this thread has ended."""
+        self._moments.append((stage, threading.current_thread().name, time.perf_counter()))
+
+    def import_modules(self, *names: str) -> None:
+        """Import modules one by one, each a stage."""
+        for name in names:
+            importlib.import_module(name)
+            self.mark(f"import {name}")
+
+    def moments_ms(self) -> Mapping[str, float]:
+        """When each stage ended, ms since exec."""
+        return {stage: round((moment - self._origin) * 1000, 1) for stage, _, moment in self._moments}
+
+    def render(self) -> str:
+        """As a table: when each stage ended, what it took of its thread's time, which thread, which stage."""
+        lines = [f"{'at ms':>8} {'took ms':>8}  thread      stage"]
+        last: dict[str, float] = {}
+        previous = self._origin
+        for stage, thread, moment in self._moments:
+            took = moment - last.get(thread, previous)  # a thread begins when another's stage ends
+            lines.append(f"{(moment - self._origin) * 1000:8.1f} {took * 1000:8.1f}  {thread:10}  {stage}")
+            last[thread] = previous = moment
+        return "\n".join(lines)
+
+    def tell_once(self, stage: str) -> None:
+        """Note the last stage, and log the table; later calls do nothing."""
+        if not self._told:
+            self._told = True
+            self.mark(stage)
+            _log.info("where the start's time went:\n%s", self.render(), extra={"start_ms": self.moments_ms()})
