@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from eaves.artifact import Artifact, check, load_golden, open_artifact
-from eaves.errors import ArtifactError, EavesError, LoadingError, StoppedError
+from eaves.errors import ArtifactError, EavesError, HandlerError, LoadingError, StoppedError
 from functions.handler import load_handler
 from functions.predictor import Predictor
 from functions.session import open_session
@@ -103,7 +103,9 @@ class Model:
             digest = artifact.digest[:12]
             _log.info("ready: artifact %s in %.0f ms", digest, duration_ms, extra={"duration_ms": round(duration_ms)})
         except EavesError as error:
-            self.failure = error
+            # A handler that can't be loaded or fails on a golden makes an artifact that can't be served: 503, not 500.
+            broken = isinstance(error, HandlerError)
+            self.failure = ArtifactError(error.message, hint=error.hint) if broken else error
             _log.error("never ready: %s%s", error.message, f" (try: {error.hint})" if error.hint else "")
         except Exception as error:  # noqa: BLE001 - a thread that dies silently would leave the probe at "loading"
             self.failure = ArtifactError(f"the model can't be loaded: {type(error).__name__}")
