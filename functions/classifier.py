@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,13 +35,23 @@ class Prediction:
 class Classifier:
     """Recipe or handler, session and labels of one artifact; safe to call from many threads."""
 
-    def __init__(self, artifact: Artifact, session: Session, *, top_k: int, handler: Handler | None = None) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        session: Session,
+        *,
+        top_k: int,
+        handler: Handler | None = None,
+        max_pixels: int = images.MAX_PIXELS,
+    ) -> None:
         self.artifact = artifact
         self._session = session
         self._recipe = artifact.manifest.recipe
         self._labels = artifact.manifest.labels
         self._handler = handler
         self._top_k = min(top_k, len(self._labels))
+        self._max_pixels = max_pixels
+        self._large = threading.Lock()  # large frames take turns: in memory there is one, whatever the concurrency
 
     def predict(self, data: bytes) -> Prediction:
         """Classify one encoded image.
@@ -66,9 +77,14 @@ class Classifier:
         if self._handler is not None:  # it decodes too
             tensor = self._handler.preprocess(data)
             return tensor, {"preprocess": _elapsed_ms(start, time.perf_counter())}
-        pixels = images.decode(data, at_least=(self._recipe.height, self._recipe.width))
+        image = images.load(
+            data,
+            at_least=(self._recipe.height, self._recipe.width),
+            max_pixels=self._max_pixels,
+            large=self._large,
+        )
         decoded = time.perf_counter()
-        tensor = self._recipe.apply(pixels)
+        tensor = self._recipe.prepare(image)
         prepared = time.perf_counter()
         return tensor, {"decode": _elapsed_ms(start, decoded), "preprocess": _elapsed_ms(decoded, prepared)}
 

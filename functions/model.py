@@ -85,4 +85,6 @@ class Model:
             cases = load_golden(artifact)
             chosen = cases[:1] if self._settings.self_test == "first" else cases
             check(artifact, session.attempt, chosen, prepare=handler.preprocess if handler else None)
-        return Classifier(artifact, session, top_k=self._settings.top_k, handler=handler)
+        return Classifier(
+            artifact, session, top_k=self._settings.top_k, handler=handler, max_pixels=self._settings.max_pixels
+        )

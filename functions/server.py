@@ -20,6 +20,7 @@ from waitress.task import ErrorTask, WSGITask
 
 from eaves.errors import StartError
 from functions import problems
+from functions.parser import Parser
 from functions.settings import FunctionSettings
 
 SPARE_THREADS = 4
@@ -140,6 +141,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         last: Whether its next answer is its last.
     """
 
+    parser_class = Parser
     task_class = _Answer
     error_task_class = _Refusal
     last = False

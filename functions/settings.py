@@ -27,6 +27,13 @@ class ServeSettings:
         minimum=1024,
         maximum=2**31,
     )
+    max_pixels: int = setting(
+        50_000_000,
+        "Most pixels of an image, judged by its header; 413 above. Decoded, each takes 4 bytes (WebP 16), twice "
+        "that where the image is turned; large JPEGs are decoded at a fraction. Large images take turns.",
+        minimum=1,
+        maximum=2**30,
+    )
     read_timeout_s: float = setting(30.0, "Seconds a sender may pause within a request.", minimum=1, maximum=3600)
     top_k: int = setting(5, "Labels in a reply, best first.", minimum=1, maximum=1000)
     high_confidence: float = setting(
