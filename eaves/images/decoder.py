@@ -27,6 +27,8 @@ MAX_PIXELS = 50_000_000
 """Refused above, from the header: 50 megapixels are 200 MB once decoded."""
 MAX_SIDE = 65_535
 """Pixels; JPEG's own limit. Pillow keeps a pointer for each row, which of a 1x50000000 PNG are 400 MB."""
+WEBP_FACTOR = 3
+"""By which fewer pixels a WebP may have: libwebp's decoder of animations, Pillow's only one, needs 16 bytes for each."""
 LARGE_PIXELS = 8_000_000
 """Decoded ones; above, `large` is asked for."""
 
@@ -89,7 +91,7 @@ def load(
         data: The encoded file.
         at_least: Smallest (height, width) the caller needs; a JPEG may come back scaled down by 2, 4 or 8 as long as
             neither side falls below it. None: full size.
-        max_pixels: Refuse images with more, judged from the header before anything is decoded.
+        max_pixels: Refuse images with more (WebP: a third), judged from the header before anything is decoded.
         large: Entered while more than `LARGE_PIXELS` are decoded; a lock makes large images take turns.
 
     Returns:
@@ -102,6 +104,8 @@ def load(
     if not data:
         raise ImageError("the image is empty (0 bytes)")
     envelope = open_envelope(data)
+    if envelope.format == "WEBP":
+        max_pixels //= WEBP_FACTOR
     _check_size(envelope.size, max_pixels)
     try:
         image = _open(envelope)
@@ -109,8 +113,8 @@ def load(
         if at_least is not None and envelope.format == "JPEG":
             # The smallest scale whose sides, either way round, still cover what is needed.
             image.draft(None, (max(at_least), max(at_least)))
-        gate = large if large is not None and image.width * image.height > LARGE_PIXELS else nullcontext()
-        with gate:
+        width, height = envelope.size if envelope.buffered and envelope.size else image.size
+        with large if large is not None and width * height > LARGE_PIXELS else nullcontext():
             return _upright(_to_rgb(image), envelope.orientation)
     except _CORRUPT as error:
         raise ImageError(f"the image is corrupt: {str(error)[:200]}") from error

@@ -17,8 +17,8 @@ from eaves.media import sniff
 
 MAX_PARTS = 50_000
 """Segments, chunks or blocks in one file; a 20 MB PNG written in pieces of 8 KB has 2,500."""
-MAX_SCANS = 64
-"""Of one JPEG: each costs a pass over the whole picture. Progressive files have about 10.
+MAX_SCANS = 24
+"""Of one JPEG: each costs a pass over the whole picture, 0.6 ms a megapixel. Progressive files have about 10.
 
 Source: libjpeg-turbo, "Two issues with the JPEG standard" (2016), issue 2.
 """
@@ -35,12 +35,14 @@ class Envelope:
         data: What the decoder gets.
         size: (width, height) in pixels as stored; None when the header doesn't say: then the decoder refuses it.
         orientation: EXIF's, 1 to 8, which the decoder is to apply.
+        buffered: Whether decoding holds all of it in memory, however few pixels are asked for.
     """
 
     format: str
     data: bytes
     size: tuple[int, int] | None
     orientation: int = 1
+    buffered: bool = True
 
 
 def open_envelope(data: bytes) -> Envelope:
@@ -94,20 +96,22 @@ def _orientation(exif: bytes, xmp: bytes) -> int:
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")  # of several 0xff the last; `\xff+` would be quadratic
 _SCAN_END = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_BARE = frozenset((0x01, *range(0xD0, 0xD9)))
+_SEQUENTIAL = frozenset((0xC0, 0xC1, 0xC9))
+_JPEG_BARE = frozenset((0x01, *range(0xD0, 0xDA)))
 _APP0, _APP1, _APP14, _APP15, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xEE, 0xEF, 0xFE, 0xDA, 0xD9
 
 
 def _open_jpeg(data: bytes) -> Envelope:
-    """Without application segments but JFIF's and Adobe's, which say what the colours are; and up to its end only.
+    """Without application segments but JFIF's and Adobe's, which say what the colours are.
 
     So a phone's MPO, which is a JPEG with others behind it, is a JPEG. Source: ITU-T T.81, annex B.
     """
-    kept, exif, xmp, size, scans = [b"\xff\xd8"], b"", b"", None, 0
+    view, exif, xmp, size, scans = memoryview(data), b"", b"", None, 0
+    kept, sequential = [view[:2]], False
     for start, kind, end in _jpeg_segments(data):
-        content = data[start + 4 : end]
+        content = data[start + 4 : end] if kind != _SCAN else b""
         if kind in _FRAMES and size is None and len(content) >= 5:
-            size = struct.unpack_from(">HH", content, 1)[::-1]
+            size, sequential = struct.unpack_from(">HH", content, 1)[::-1], kind in _SEQUENTIAL
         scans += kind == _SCAN
         if scans > MAX_SCANS:
             raise ImageError(f"the image is corrupt: a JPEG of more than {MAX_SCANS} scans")
@@ -117,23 +121,32 @@ def _open_jpeg(data: bytes) -> Envelope:
             xmp = content
         colours = (kind == _APP0 and content.startswith(b"JFIF")) or (kind == _APP14 and content.startswith(b"Adobe"))
         if colours or not (_APP0 <= kind <= _APP15 or kind == _COMMENT):
-            kept.append(data[start:end])
-    return Envelope(format="JPEG", data=b"".join(kept), size=size, orientation=_orientation(exif, xmp))
+            kept.append(view[start:end])
+    return Envelope(
+        format="JPEG",
+        data=b"".join(kept),
+        size=size,
+        orientation=_orientation(exif, xmp),
+        buffered=not sequential or scans > 1,
+    )
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Start, marker and end of each; a scan's coded data belongs to it."""
-    position, scanned = 2, False
+    position, single, scanned = 2, b"", False
     for _ in range(MAX_PARTS):
         match = _JPEG_MARKER.search(data, position)
         if match is None:
             return
         start, kind, end = match.start(), match[1][0], match.end()
-        if kind not in _JPEG_BARE and kind != _END:
-            end = match.end() + max(2, int.from_bytes(data[end : end + 2], "big"))
+        if kind not in _JPEG_BARE:
+            end += max(2, int.from_bytes(data[end : end + 2], "big"))
+        if kind in _SEQUENTIAL:
+            single = data[start + 9 : start + 10]
         if kind == _SCAN:
-            after, scanned = _SCAN_END.search(data, end), True
-            end = after.start() if after else len(data)
+            # A sequential picture whose first scan has all its components has no other: libjpeg refuses one.
+            after = None if single == data[start + 4 : start + 5] else _SCAN_END.search(data, end)
+            end, scanned = after.start() if after else len(data), True
         yield start, kind, min(end, len(data))
         if kind == _END and scanned:
             return
