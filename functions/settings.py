@@ -30,7 +30,7 @@ class ServeSettings:
     max_pixels: int = setting(
         50_000_000,
         "Most pixels of an image, judged by its header; 413 above. Decoded, each takes 4 bytes, 8 where the image is "
-        "turned or transparent; of WebP a third is allowed, at 16 bytes. JPEGs need a fraction. Large images take turns.",
+        "turned or transparent; of WebP a third is allowed, at 16 bytes. JPEGs need less. Large images take turns.",
         minimum=1,
         maximum=2**30,
     )

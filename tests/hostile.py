@@ -120,15 +120,16 @@ def tiff(tags: Iterable[Tag], *, behind: bytes = b"", following: int = 0) -> byt
     )
 
 
-def grey_tiff(width: int, height: int, *more: Tag, behind: bytes = bytes(64), following: int = 0) -> bytes:
-    """An uncompressed one of 8-bit grey; what `more` says counts."""
-    tags: dict[int, Tag] = {tag[0]: tag for tag in ((256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8))}
-    tags |= {tag[0]: tag for tag in ((259, 3, 1, 1), (262, 3, 1, 1), (277, 3, 1, 1), (278, 4, 1, height))}
-    tags |= {tag[0]: tag for tag in ((279, 4, 1, width * height), *more)}
-    where = 8 + 2 + 12 * (len(tags) + (273 not in tags)) + 4
-    return tiff(
-        [(273, 4, 1, where), *tags.values()] if 273 not in tags else tags.values(), behind=behind, following=following
-    )
+def grey_tiff(
+    width: int, height: int, *more: Tag, behind: bytes = bytes(64), following: int = 0, striped: bool = True
+) -> bytes:
+    """An uncompressed one of 8-bit grey, its pixels behind the directory; what `more` says counts."""
+    tags = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 277: 1}
+    tags |= {273: 0, 278: height, 279: width * height} if striped else {}
+    listed = {tag: (tag, 4, 1, value) for tag, value in tags.items()} | {tag[0]: tag for tag in more}
+    if listed.get(273) == (273, 4, 1, 0):
+        listed[273] = (273, 4, 1, 8 + 2 + 12 * len(listed) + 4)
+    return tiff(listed.values(), behind=behind, following=following)
 
 
 def tiff_of_directories(count: int) -> bytes:

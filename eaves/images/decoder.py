@@ -28,7 +28,7 @@ MAX_PIXELS = 50_000_000
 MAX_SIDE = 65_535
 """Pixels; JPEG's own limit. Pillow keeps a pointer for each row, which of a 1x50000000 PNG are 400 MB."""
 WEBP_FACTOR = 3
-"""By which fewer pixels a WebP may have: libwebp's decoder of animations, Pillow's only one, needs 16 bytes for each."""
+"""By which fewer pixels a WebP may have: libwebp's animation decoder, Pillow's only one, needs 16 bytes for each."""
 LARGE_PIXELS = 8_000_000
 """Decoded ones; above, `large` is asked for."""
 
