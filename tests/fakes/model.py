@@ -8,6 +8,7 @@ import numpy as np
 
 from eaves.artifact import Artifact
 from eaves.errors import EavesError
+from eaves.images import MAX_PIXELS
 from functions.classifier import Classifier, Prediction
 from functions.model import Model
 from functions.session import Session
@@ -33,9 +34,9 @@ class FakeModel(Model):
         return super().classifier(wait_s=0.0)
 
 
-def build_classifier(artifact: Artifact, *, top_k: int = 5) -> Classifier:
+def build_classifier(artifact: Artifact, *, top_k: int = 5, max_pixels: int = MAX_PIXELS) -> Classifier:
     """A real classifier over the session that knows colours."""
-    return Classifier(artifact, cast(Session, ColourSession()), top_k=top_k)
+    return Classifier(artifact, cast(Session, ColourSession()), top_k=top_k, max_pixels=max_pixels)
 
 
 class BrokenClassifier(Classifier):
