@@ -72,15 +72,16 @@ def read_orientation(exif: bytes) -> int | None:
     """
     exif = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    if order is None or len(exif) < 8:
+    if order is None or len(exif) < 8 or exif[2:4] not in {b"*\0", b"\0*"}:
         return None
     (start,) = struct.unpack_from(f"{order}I", exif, 4)
     if start + 2 > len(exif):
         return None
     (count,) = struct.unpack_from(f"{order}H", exif, start)
     for position in range(start + 2, min(start + 2 + count * 12, len(exif) - 11), 12):
-        tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, position)
-        if tag == tiff.ORIENTATION and kind == 3:
+        tag, kind, values = struct.unpack_from(f"{order}HHI", exif, position)
+        if tag == tiff.ORIENTATION and kind in {3, 4} and values == 1:
+            (value,) = struct.unpack_from(order + ("H" if kind == 3 else "I"), exif, position + 8)
             return value if 1 <= value <= 8 else None
     return None
 
@@ -228,13 +229,13 @@ def _open_webp(data: bytes) -> Envelope:
     elif kind == b"VP8L" and len(data) >= 25:
         bits = int.from_bytes(data[21:25], "little")
         size = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    exif, xmp, position = b"", b"", 12
+    exif, xmp, position, flags = b"", b"", 12, data[20] if kind == b"VP8X" and size else 0
     for _ in range(MAX_PARTS):
         if position + 8 > len(data):
             return Envelope(format="WEBP", data=data, size=size, orientation=_orientation(exif, xmp))
         length = int.from_bytes(data[position + 4 : position + 8], "little")
         name = data[position : position + 4]
-        if name in {b"EXIF", b"XMP "}:
+        if flags & {b"EXIF": 8, b"XMP ": 4}.get(name, 0):
             content = data[position + 8 : position + 8 + min(length, _MAX_TEXT)]
             exif, xmp = (content, xmp) if name == b"EXIF" else (exif, content)
         position += 8 + length + length % 2
