@@ -5,7 +5,7 @@ UV ?= uv
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: demo test test-slow lint type wheel bench image lock clean help
+.PHONY: demo test test-slow fuzz lint type wheel bench image lock clean help
 
 demo: $(READY)  ## train, convert, deploy, send events (DATA=folder-per-class ARCH=inception_v3 WEIGHTS=file: your own)
 	$(BIN)/python examples/demo/demo.py $(if $(DATA),--data "$(DATA)") $(if $(ARCH),--arch "$(ARCH)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
@@ -15,6 +15,9 @@ test: $(READY)  ## every test that takes seconds
 
 test-slow: $(READY)  ## the long ones
 	$(BIN)/pytest -m slow
+
+fuzz: $(READY)  ## damaged files, events and requests (N=1000000, SEED=0); what is wrong lies in build/fuzz
+	$(BIN)/python -m tests.fuzz $(or $(N),100000) $(or $(SEED),0)
 
 lint: $(READY)  ## style and layers
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports

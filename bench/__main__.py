@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("cli", "spool", "send", "training", "architectures", "conversion", "function_warm")
+NAMES = ("cli", "spool", "send", "training", "architectures", "conversion", "function_warm", "function_frames")
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or NAMES:

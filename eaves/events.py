@@ -40,6 +40,14 @@ REPLY_TYPES = frozenset({IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_REJECTED, TENSO
 
 STRUCTURED = "application/cloudevents"
 BATCH = "application/cloudevents-batch"
+MAX_ATTRIBUTES = 100
+MAX_ATTRIBUTE_BYTES = 4096
+"""Of one attribute's value in UTF-8: the longest path that Linux has. Percent-encoded in a header it may take three
+times as much, of which HTTP clients accept 64 KB a line; a reply carries several (`causeid`, `subject`, ...)."""
+MAX_NAME = 64
+"""Of an attribute's name; the specification recommends 20."""
+MAX_JSON_VALUES = 250_000
+"""In one JSON text. 20 MB of `[],[],[]` would take 400 MB once parsed; base64 of any size is one value."""
 _REQUIRED = ("id", "source", "specversion", "type")
 _OPTIONAL = ("datacontenttype", "dataschema", "subject", "time")
 
@@ -95,7 +103,7 @@ class Event:
             EventError: When it isn't JSON.
         """
         try:
-            return _parse_json(self.data)
+            return parse_json(self.data)
         except ValueError as error:
             raise EventError(f"the data of event {self.id[:64]!r} is not JSON: {error}") from error
 
@@ -200,7 +208,14 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def _header_text(value: str) -> str:
-    """A header's value as text: unquoted, then percent-decoded once (HTTP binding, section 3.1.3.2)."""
+    """A header's value as text: unquoted, then percent-decoded once (HTTP binding, section 3.1.3.2).
+
+    Raises:
+        EventError: For bytes beyond ASCII, which say nothing about their encoding.
+        UnicodeDecodeError: When what was encoded isn't UTF-8.
+    """
+    if not value.isascii():
+        raise EventError("a ce- header holds bytes beyond ASCII", hint="percent-encode them as UTF-8")
     if _QUOTED.fullmatch(value):
         value = re.sub(r"\\(.)", r"\1", value[1:-1])
     return unquote(value, errors="strict")
@@ -208,7 +223,7 @@ def _header_text(value: str) -> str:
 
 def _decode_structured(body: bytes) -> Event:
     try:
-        fields = _parse_json(body)
+        fields = parse_json(body)
     except ValueError as error:
         raise EventError(f"the body is not JSON: {str(error)[:200]}") from error
     if not isinstance(fields, dict):
@@ -246,7 +261,7 @@ def _data_member(event: Event) -> dict[str, Any]:
         return {}
     if _is_json(event.datacontenttype):
         try:
-            value = _parse_json(event.data)
+            value = parse_json(event.data)
             _render_json(value)
         except ValueError:
             value = None
@@ -255,12 +270,14 @@ def _data_member(event: Event) -> dict[str, Any]:
     return {"data_base64": base64.b64encode(event.data).decode()}
 
 
-def _parse_json(text: bytes) -> Any:
+def parse_json(text: bytes) -> Any:
     """JSON as RFC 8259 has it.
 
     Raises:
-        ValueError: For anything else, NaN and nesting without end too.
+        ValueError: For anything else, NaN, nesting without end and more than `MAX_JSON_VALUES` too.
     """
+    if sum(text.count(mark) for mark in (b",", b"[", b"{")) > MAX_JSON_VALUES:
+        raise ValueError(f"more than {MAX_JSON_VALUES} values")
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:
@@ -304,6 +321,8 @@ def _canonical(value: str | int) -> str:
 
 
 def _check(attributes: Mapping[str, Any]) -> None:
+    if len(attributes) > MAX_ATTRIBUTES:
+        raise EventError(f"more than {MAX_ATTRIBUTES} attributes ({len(attributes)})")
     missing = [name for name in _REQUIRED if not attributes.get(name)]
     if missing:
         raise EventError(f"missing required attribute(s): {', '.join(missing)}")
@@ -312,12 +331,16 @@ def _check(attributes: Mapping[str, Any]) -> None:
     for name, value in attributes.items():
         if not (name.isascii() and name.isalnum() and name == name.lower()):
             raise EventError(f"attribute name {name[:40]!r} must be lower-case a-z0-9")
+        if len(name) > MAX_NAME:
+            raise EventError(f"attribute name {name[:40]!r}... has more than {MAX_NAME} characters")
         if name in _REQUIRED + _OPTIONAL and not isinstance(value, str):
             raise EventError(f"attribute {name} must be a string, not {type(value).__name__}")
         if not isinstance(value, (str, int)):
             raise EventError(f"attribute {name[:40]} must be a string, integer or boolean, not {type(value).__name__}")
         if isinstance(value, str) and any(ord(char) < 0x20 or 0x7F <= ord(char) <= 0x9F for char in value):
             raise EventError(f"attribute {name[:40]} holds a control character")
+        if isinstance(value, str) and len(value.encode(errors="surrogatepass")) > MAX_ATTRIBUTE_BYTES:
+            raise EventError(f"attribute {name[:40]} has more than {MAX_ATTRIBUTE_BYTES} bytes")
     if not attributes.get("datacontenttype", "").isascii():
         raise EventError(f"datacontenttype must be a media type (got {attributes['datacontenttype'][:40]!r})")
 

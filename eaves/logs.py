@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 import time
+import warnings
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -42,3 +43,5 @@ def configure(*, level: int = logging.INFO, as_json: bool | None = None) -> None
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s") if plain else JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # Python remembers each warning it has shown, and a sender can have Pillow make a new one with every image.
+    warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -65,7 +65,7 @@ class Recipe:
         Raises:
             ImageError: As `eaves.images.decode`.
         """
-        return self.apply(images.decode(data, at_least=(self.height, self.width), max_pixels=max_pixels))
+        return self.prepare(images.load(data, at_least=(self.height, self.width), max_pixels=max_pixels))
 
     def apply(self, image: images.Pixels) -> Tensor:
         """Decoded pixels to one example.
@@ -76,7 +76,11 @@ class Recipe:
         Returns:
             tensor: (height, width, 3), dtype as the recipe says.
         """
-        pixels = np.asarray(self._resized(Image.fromarray(image)))
+        return self.prepare(Image.fromarray(image))
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        """As `apply`, of an image as `eaves.images.load` gives it, without copying it into an array and back."""
+        pixels = np.asarray(self._resized(image))
         if self.dtype == "uint8":
             return pixels
         return pixels.astype(np.float32) * np.float32(self.multiply) + np.float32(self.add)

@@ -24,7 +24,7 @@ class Classifier(ImagePipeline):
     def __init__(
         self, artifact: Artifact, session: Session, settings: ServeSettings, *, handler: Handler | None = None
     ) -> None:
-        super().__init__(artifact, session, handler)
+        super().__init__(artifact, session, settings, handler=handler)
         self._labels = artifact.manifest.labels
         width = len(self._labels)
         self.outputs = (

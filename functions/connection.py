@@ -14,6 +14,7 @@ from waitress.utilities import BadRequest, Error
 
 from eaves.errors import OverloadedError
 from functions import problems
+from functions.parser import Parser
 
 IDLE_S = 120.0
 """An idle connection is closed after it. Go's clients (Knative's proxies) close theirs after 90 s: the side that knows
@@ -80,6 +81,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         refused: Whether it closes with bytes of its sender perhaps still under way.
     """
 
+    parser_class = Parser
     task_class = Answer
     error_task_class = Refusal
     request: Any = None

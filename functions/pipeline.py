@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from functions import handler as handlers
 from functions.handler import Handler
 from functions.predictor import Array, Prediction
 from functions.session import Session
+from functions.settings import ServeSettings
 
 
 class Pipeline(ABC):
@@ -110,8 +112,12 @@ class ImagePipeline(Pipeline):
 
     content_types: tuple[str, ...] = ("image/*",)
 
-    def __init__(self, artifact: Artifact, session: Session, handler: Handler | None = None) -> None:
+    def __init__(
+        self, artifact: Artifact, session: Session, settings: ServeSettings, *, handler: Handler | None = None
+    ) -> None:
         super().__init__(artifact, session, handler)
+        self._max_pixels = settings.max_pixels
+        self._large = threading.Lock()  # large frames take turns: in memory there is one, whatever the concurrency
         self._recipe = artifact.manifest.image_recipe
         if self._handler.preprocess is None:
             self.input = TensorSpec(name="image", dtype="uint8", shape=(-1, -1, -1, 3))
@@ -122,9 +128,14 @@ class ImagePipeline(Pipeline):
 
     def _prepare(self, data: bytes, timings_ms: dict[str, float]) -> Array:
         start = time.perf_counter()
-        pixels = images.decode(data, at_least=(self._recipe.height, self._recipe.width))
+        image = images.load(
+            data,
+            at_least=(self._recipe.height, self._recipe.width),
+            max_pixels=self._max_pixels,
+            large=self._large,
+        )
         decoded = time.perf_counter()
-        tensor = self._recipe.apply(pixels)
+        tensor = self._recipe.prepare(image)
         timings_ms["decode"] = elapsed_ms(start, decoded)
         timings_ms["preprocess"] = elapsed_ms(decoded, time.perf_counter())
         return tensor

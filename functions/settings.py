@@ -47,6 +47,13 @@ class ServeSettings:
         minimum=1,
         maximum=2**30,
     )
+    max_pixels: int = setting(
+        50_000_000,
+        "Most pixels of an image, judged by its header; 413 above. Decoded, each takes 4 bytes, 8 where the image is "
+        "turned or transparent; of WebP a third is allowed, at 16 bytes. JPEGs need less. Large images take turns.",
+        minimum=1,
+        maximum=2**30,
+    )
     top_k: int = setting(5, "Labels in a reply, best first.", minimum=1, maximum=1000)
     threshold: float = setting(
         0.0,

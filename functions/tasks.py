@@ -23,7 +23,7 @@ def open_predictor(artifact: Artifact, session: Session, settings: ServeSettings
     if artifact.manifest.task == EMBED:
         from functions.embedder import Embedder
 
-        return Embedder(artifact, session, handler)
+        return Embedder(artifact, session, settings, handler=handler)
     from functions.classifier import Classifier
 
     return Classifier(artifact, session, settings, handler=handler)

@@ -4,57 +4,18 @@ from __future__ import annotations
 
 import io
 import random
-import struct
-import zlib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from eaves.errors import ImageError, ImageTooLargeError
-from eaves.images import FORMATS, Pixels, decode
+from eaves.images import FORMATS, decode, load
 from eaves.media import SUFFIXES, sniff
-
-RED = (200, 30, 60)
-
-
-def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, kind, **options)
-    return stream.getvalue()
-
-
-def picture(width: int = 24, height: int = 16) -> Image.Image:
-    """Smooth, and different at each corner."""
-    rows, columns = np.mgrid[0:height, 0:width]
-    red, green = rows * 255 // max(1, height - 1), columns * 255 // max(1, width - 1)
-    return Image.fromarray(np.stack([red, green, np.full_like(red, 90)], -1).astype(np.uint8))
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that promises so many pixels and holds none."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-
-
-SAVE_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
-TOLERANCE = {"JPEG": 8, "GIF": 40}
-
-
-@pytest.mark.parametrize("kind", FORMATS)
-def test_each_format_gives_its_pixels(kind: str) -> None:
-    pixels = decode(encode(picture(), kind, **SAVE_OPTIONS.get(kind, {})))
-    assert pixels.shape == (16, 24, 3)
-    assert pixels.dtype == np.uint8
-    difference = np.abs(pixels.astype(int) - np.asarray(picture()))
-    assert difference.max() <= TOLERANCE.get(kind, 0)
+from tests import hostile
+from tests.hostile import encode
+from tests.pictures import picture
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -69,96 +30,6 @@ def test_other_bytes_are_no_known_kind(data: bytes) -> None:
 
 def test_a_suffix_is_there_for_every_format() -> None:
     assert {Image.registered_extensions()[suffix] for suffix in SUFFIXES} == set(FORMATS)
-
-
-ORIENTATION: dict[int, Callable[[Pixels], Pixels]] = {  # EXIF value: what brings the stored pixels upright
-    1: lambda image: image,
-    2: np.fliplr,
-    3: lambda image: np.rot90(image, 2),
-    4: np.flipud,
-    5: lambda image: image.transpose(1, 0, 2),
-    6: lambda image: np.rot90(image, -1),
-    7: lambda image: np.rot90(image, 2).transpose(1, 0, 2),
-    8: np.rot90,
-}
-
-
-@pytest.mark.parametrize("orientation", ORIENTATION)
-@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
-def test_exif_orientation_is_applied(orientation: int, kind: str) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    pixels = decode(encode(picture(), kind, exif=exif, **SAVE_OPTIONS.get(kind, {})))
-    assert np.array_equal(pixels, ORIENTATION[orientation](np.asarray(picture())))
-
-
-def test_grey_becomes_three_equal_channels() -> None:
-    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    assert np.array_equal(decode(encode(Image.fromarray(grey), "PNG")), np.stack([grey] * 3, -1))
-
-
-def test_black_and_white_becomes_0_and_255() -> None:
-    pixels = decode(encode(Image.fromarray(np.eye(8, dtype=bool)), "PNG"))
-    assert np.array_equal(pixels[..., 0], np.eye(8, dtype=np.uint8) * 255)
-
-
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_16_bit_grey_is_scaled_not_clipped(kind: str) -> None:
-    deep = np.array([[0, 257, 32768, 65535]], np.uint16)
-    assert decode(encode(Image.fromarray(deep), kind))[0, :, 0].tolist() == [0, 1, 127, 255]
-
-
-def test_16_bit_grey_of_the_other_byte_order_is_the_same() -> None:
-    deep = np.array([[0, 257, 32768, 65535]], np.uint16)
-    little, big = encode(Image.fromarray(deep), "TIFF"), encode(Image.fromarray(deep.astype(">u2")), "TIFF")
-    assert little[:2] != big[:2]
-    assert np.array_equal(decode(little), decode(big))
-
-
-def test_32_bit_grey_is_taken_as_16_bit_and_clipped() -> None:
-    values = np.array([[-5, 0, 25700, 70000]], np.int32)
-    assert decode(encode(Image.fromarray(values), "TIFF"))[0, :, 0].tolist() == [0, 0, 100, 255]
-
-
-def test_floats_that_are_no_numbers_become_black() -> None:
-    values = np.array([[np.nan, np.inf, -np.inf, 25700.0]], np.float32)
-    assert decode(encode(Image.fromarray(values), "TIFF"))[0, :, 0].tolist() == [0, 255, 0, 100]
-
-
-def test_cmyk_becomes_rgb() -> None:
-    pixels = decode(encode(picture().convert("CMYK"), "JPEG", quality=95))
-    assert np.abs(pixels.astype(int) - np.asarray(picture().convert("CMYK").convert("RGB"))).max() <= 12
-
-
-def test_alpha_is_laid_over_white() -> None:
-    image = Image.new("RGBA", (3, 1), (*RED, 255))
-    image.putpixel((1, 0), (*RED, 0))
-    image.putpixel((2, 0), (0, 0, 0, 128))
-    for kind in ("PNG", "TIFF"):
-        assert decode(encode(image, kind))[0].tolist() == [list(RED), [255, 255, 255], [127, 127, 127]]
-
-
-def test_grey_with_alpha_is_laid_over_white() -> None:
-    image = Image.new("LA", (2, 1), (10, 255))
-    image.putpixel((1, 0), (10, 0))
-    assert decode(encode(image, "PNG"))[0].tolist() == [[10] * 3, [255] * 3]
-
-
-@pytest.mark.parametrize("kind", ["PNG", "GIF"])
-def test_a_transparent_palette_colour_becomes_white(kind: str) -> None:
-    image = Image.new("P", (2, 1), 1)
-    image.putpalette([0, 0, 0, *RED])
-    image.putpixel((0, 0), 0)
-    assert decode(encode(image, kind, transparency=0))[0].tolist() == [[255] * 3, list(RED)]
-
-
-@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
-def test_the_first_frame_of_an_animation_counts(kind: str) -> None:
-    frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, (0, 0, 255), (0, 255, 0))]
-    data = encode(frames[0], kind, save_all=True, append_images=frames[1:], **SAVE_OPTIONS.get(kind, {}))
-    with Image.open(io.BytesIO(data)) as opened:
-        assert getattr(opened, "n_frames", 1) == 3
-    assert np.all(decode(data) == RED)
 
 
 def test_an_empty_image_is_refused() -> None:
@@ -184,7 +55,7 @@ def test_a_truncated_image_is_refused(kind: str) -> None:
 @pytest.mark.parametrize("size", [(64_000, 64_000), (13_000, 13_000), (8_000, 6_251), (2**31 - 1, 1)])
 def test_an_image_that_claims_too_many_pixels_is_refused_from_its_header(size: tuple[int, int]) -> None:
     with pytest.raises(ImageTooLargeError) as caught:
-        decode(png_header(*size))
+        decode(hostile.png(*size))
     assert caught.value.http_status == 413
 
 
@@ -243,7 +114,7 @@ def test_a_damaged_image_is_an_image_error_or_an_image(kind: str) -> None:
 
 
 def test_threads_do_not_disturb_each_other() -> None:
-    large, small = png_header(10_000, 10_000), encode(picture(), "PNG")
+    large, small = hostile.png(10_000, 10_000), encode(picture(), "PNG")
 
     def attempt(number: int) -> str:
         try:
@@ -253,3 +124,45 @@ def test_threads_do_not_disturb_each_other() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(attempt, range(200))) == ["too large", "(16, 24, 3)"] * 100
+
+
+def test_large_frames_take_turns() -> None:
+    """A lock given as `large` is held while more than 8 megapixels are decoded, whatever the draft asks for."""
+    held: list[bool] = []
+
+    class Gate:
+        def __enter__(self) -> None:
+            held.append(True)
+
+        def __exit__(self, *error: object) -> None:
+            held.append(False)
+
+    for size, options, times in (
+        ((3000, 2700), {"format": "PNG"}, 1),
+        ((3000, 2600), {"format": "PNG"}, 0),
+        ((3000, 2700), {"format": "JPEG"}, 0),
+        ((3000, 2700), {"format": "JPEG", "progressive": True}, 1),
+    ):
+        held.clear()
+        stream = io.BytesIO()
+        Image.new("L", size).save(stream, **options)
+        load(stream.getvalue(), at_least=(299, 299), large=Gate())
+        assert held == [True, False] * times
+
+
+def test_a_webp_may_have_a_third_of_the_pixels() -> None:
+    data = encode(picture(30, 10), "WEBP")
+    assert decode(data, max_pixels=900).shape == (10, 30, 3)
+    with pytest.raises(ImageTooLargeError):
+        decode(data, max_pixels=899)
+
+
+@pytest.mark.parametrize("size", [(65_536, 1), (1, 65_536)])
+def test_a_side_has_a_limit_too(size: tuple[int, int]) -> None:
+    with pytest.raises(ImageTooLargeError, match="65535 on a side"):
+        decode(hostile.png(*size))
+
+
+def test_a_phones_mpo_is_decoded_at_a_fraction_too() -> None:
+    data = encode(picture(1600, 1200), "MPO", save_all=True, append_images=[picture(1600, 1200)])
+    assert decode(data, at_least=(150, 150)).shape == (150, 200, 3)

@@ -1,0 +1,270 @@
+"""What a file is, how large its picture is and which way up, and the bytes that decoding the picture needs.
+
+Every walk is bounded, whatever the file says; what can't be walked is left for the decoder to refuse.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from eaves.errors import ImageError
+from eaves.images import tiff
+from eaves.media import sniff
+
+MAX_PARTS = 50_000
+"""Segments, chunks or blocks in one file; a 20 MB PNG written in pieces of 8 KB has 2,500."""
+MAX_SCANS = 24
+"""Of one JPEG: each costs a pass over the whole picture, 0.6 ms a megapixel. Progressive files have about 10.
+
+Source: libjpeg-turbo, "Two issues with the JPEG standard" (2016), issue 2.
+"""
+_MAX_TEXT = 2**20
+"""Bytes of text that is unpacked in search of an orientation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """A file, opened as far as its structure.
+
+    Attributes:
+        format: Pillow's name of it.
+        data: What the decoder gets.
+        size: (width, height) in pixels as stored; None when the header doesn't say: then the decoder refuses it.
+        orientation: EXIF's, 1 to 8, which the decoder is to apply.
+        buffered: Whether decoding holds all of it in memory, however few pixels are asked for.
+    """
+
+    format: str
+    data: bytes
+    size: tuple[int, int] | None
+    orientation: int = 1
+    buffered: bool = True
+
+
+def open_envelope(data: bytes) -> Envelope:
+    """Read a file's structure.
+
+    Raises:
+        ImageError: Not one of the formats, or built to cost more than its picture.
+    """
+    opener = _OPENERS.get(sniff(data))
+    if opener is not None:
+        return opener(data)
+    if data[4:8] == b"ftyp" and data[8:12] in {b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis"}:
+        raise ImageError(
+            "HEIC and AVIF are not taken",
+            hint="send JPEG; on an iPhone: Settings, Camera, Formats, Most Compatible",
+        )
+    raise ImageError(
+        f"not an image that is known by its first bytes ({len(data)} bytes)",
+        hint="send JPEG, PNG, WebP, BMP, TIFF or GIF",
+    )
+
+
+def read_orientation(exif: bytes) -> int | None:
+    """The orientation in a block of EXIF, 1 to 8; None without one. Only the first directory's own entries are read.
+
+    Source: Exif 2.32, section 4.6.2 (a TIFF structure); tag 0x0112.
+    """
+    exif = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None or len(exif) < 8 or exif[2:4] not in {b"*\0", b"\0*"}:
+        return None
+    (start,) = struct.unpack_from(f"{order}I", exif, 4)
+    if start + 2 > len(exif):
+        return None
+    (count,) = struct.unpack_from(f"{order}H", exif, start)
+    for position in range(start + 2, min(start + 2 + count * 12, len(exif) - 11), 12):
+        tag, kind, values = struct.unpack_from(f"{order}HHI", exif, position)
+        if tag == tiff.ORIENTATION and kind in {3, 4} and values == 1:
+            (value,) = struct.unpack_from(order + ("H" if kind == 3 else "I"), exif, position + 8)
+            return value if 1 <= value <= 8 else None
+    return None
+
+
+def _orientation(exif: bytes, xmp: bytes) -> int:
+    """EXIF's; else XMP's."""
+    found = read_orientation(exif)
+    if found is None and (match := re.search(rb"tiff:Orientation(?:=\"|>)([1-8])", xmp)):
+        found = int(match[1])
+    return found or 1
+
+
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")  # of several 0xff the last; `\xff+` would be quadratic
+_SCAN_END = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL = frozenset((0xC0, 0xC1, 0xC9))
+_JPEG_BARE = frozenset((0x01, *range(0xD0, 0xDA)))
+_APP0, _APP1, _APP14, _APP15, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xEE, 0xEF, 0xFE, 0xDA, 0xD9
+
+
+def _open_jpeg(data: bytes) -> Envelope:
+    """Without application segments but JFIF's and Adobe's, which say what the colours are.
+
+    So a phone's MPO, which is a JPEG with others behind it, is a JPEG. Source: ITU-T T.81, annex B.
+    """
+    view, exif, xmp, size, scans = memoryview(data), b"", b"", None, 0
+    kept, sequential = [view[:2]], False
+    for start, kind, end in _jpeg_segments(data):
+        content = data[start + 4 : end] if kind != _SCAN else b""
+        if kind in _FRAMES and size is None and len(content) >= 5:
+            size, sequential = struct.unpack_from(">HH", content, 1)[::-1], kind in _SEQUENTIAL
+        scans += kind == _SCAN
+        if scans > MAX_SCANS:
+            raise ImageError(f"the image is corrupt: a JPEG of more than {MAX_SCANS} scans")
+        if kind == _APP1 and content.startswith(b"Exif\0\0"):
+            exif = exif or content
+        elif kind == _APP1 and content.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
+            xmp = content
+        colours = (kind == _APP0 and content.startswith(b"JFIF")) or (kind == _APP14 and content.startswith(b"Adobe"))
+        if colours or not (_APP0 <= kind <= _APP15 or kind == _COMMENT):
+            kept.append(view[start:end])
+    return Envelope(
+        format="JPEG",
+        data=b"".join(kept),
+        size=size,
+        orientation=_orientation(exif, xmp),
+        buffered=not sequential or scans > 1,
+    )
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Start, marker and end of each; a scan's coded data belongs to it."""
+    position, single, scanned = 2, b"", False
+    for _ in range(MAX_PARTS):
+        match = _JPEG_MARKER.search(data, position)
+        if match is None:
+            return
+        start, kind, end = match.start(), match[1][0], match.end()
+        if kind not in _JPEG_BARE:
+            end += max(2, int.from_bytes(data[end : end + 2], "big"))
+        if kind in _SEQUENTIAL:
+            single = data[start + 9 : start + 10]
+        if kind == _SCAN:
+            # A sequential picture whose first scan has all its components has no other: libjpeg refuses one.
+            after = None if single == data[start + 4 : start + 5] else _SCAN_END.search(data, end)
+            end, scanned = after.start() if after else len(data), True
+        yield start, kind, min(end, len(data))
+        if kind == _END and scanned:
+            return
+        position = end
+    raise ImageError(f"the image is corrupt: a JPEG of more than {MAX_PARTS} segments")
+
+
+_PNG_PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
+
+
+def _open_png(data: bytes) -> Envelope:
+    """Without text, profiles and further frames. Source: PNG, third edition, section 5."""
+    kept, exif, xmp, size, position = [data[:8]], b"", b"", None, 8
+    for _ in range(MAX_PARTS):
+        kind, end = data[position + 4 : position + 8], position + 12 + int.from_bytes(data[position : position + 4])
+        content = data[position + 8 : min(end - 4, position + 8 + _MAX_TEXT)] if kind not in _PNG_PIXELS else b""
+        if kind == b"IHDR" and size is None and position + 16 <= len(data):
+            size = struct.unpack_from(">II", data, position + 8)
+        elif kind == b"eXIf":
+            exif = content
+        elif kind in {b"tEXt", b"zTXt"} and content.startswith(b"Raw profile type exif\0"):
+            exif = exif or _raw_profile(content[22:], packed=kind == b"zTXt")
+        elif kind == b"iTXt" and content.startswith(b"XML:com.adobe.xmp\0"):
+            xmp = content
+        if kind in _PNG_PIXELS:
+            kept.append(data[position:end])
+        position = end
+        if kind == b"IEND" or position >= len(data):
+            return Envelope(format="PNG", data=b"".join(kept), size=size, orientation=_orientation(exif, xmp))
+    raise ImageError(f"the image is corrupt: a PNG of more than {MAX_PARTS} chunks")
+
+
+def _raw_profile(content: bytes, *, packed: bool) -> bytes:
+    """EXIF as ImageMagick writes it into a PNG's text: a head of three lines, then hexadecimal digits."""
+    try:
+        text = zlib.decompressobj().decompress(content[1:], _MAX_TEXT) if packed else content
+        return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))
+    except (zlib.error, ValueError):
+        return b""
+
+
+def _open_gif(data: bytes) -> Envelope:
+    """Up to its first picture, without comments. Source: GIF89a, sections 18 to 23."""
+    if len(data) < 13:
+        return Envelope(format="GIF", data=data, size=None)
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    position = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    kept, control = data[:position], b""
+    for _ in range(MAX_PARTS):
+        kind = data[position : position + 1]
+        if kind == b"," and position + 9 <= len(data):
+            left, top, wide, high = struct.unpack_from("<HHHH", data, position + 1)
+            size = max(width, left + wide), max(height, top + high)
+            return Envelope(format="GIF", data=kept + control + data[position:], size=size)
+        if kind != b"!":
+            if kind in {b"", b";", b","}:
+                break
+            position += 1
+            continue
+        label, start = data[position + 1 : position + 2], position
+        position += 2
+        for _ in range(MAX_PARTS):
+            length = data[position] if position < len(data) else 0
+            position += 1 + length
+            if length == 0:
+                break
+        if label == b"\xf9":
+            control = data[start:position]
+    raise ImageError("the image is corrupt: a GIF without a picture")
+
+
+def _open_webp(data: bytes) -> Envelope:
+    """As it is: of an animation, Pillow decodes no frame that isn't asked for. Source: RFC 9649, section 2."""
+    kind, size = data[12:16], None
+    if kind == b"VP8X" and len(data) >= 30:
+        size = int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    elif kind == b"VP8 " and len(data) >= 30:
+        size = int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+    elif kind == b"VP8L" and len(data) >= 25:
+        bits = int.from_bytes(data[21:25], "little")
+        size = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    exif, xmp, position, flags = b"", b"", 12, data[20] if kind == b"VP8X" and size else 0
+    for _ in range(MAX_PARTS):
+        if position + 8 > len(data):
+            return Envelope(format="WEBP", data=data, size=size, orientation=_orientation(exif, xmp))
+        length = int.from_bytes(data[position + 4 : position + 8], "little")
+        name = data[position : position + 4]
+        if flags & {b"EXIF": 8, b"XMP ": 4}.get(name, 0):
+            content = data[position + 8 : position + 8 + min(length, _MAX_TEXT)]
+            exif, xmp = (content, xmp) if name == b"EXIF" else (exif, content)
+        position += 8 + length + length % 2
+    raise ImageError(f"the image is corrupt: a WebP of more than {MAX_PARTS} chunks")
+
+
+def _open_bmp(data: bytes) -> Envelope:
+    """As it is. Pillow undoes run-length encoding in Python, some 10 s for 20 MB. Source: MS-WMF, section 2.2.2.3."""
+    if len(data) < 34:
+        return Envelope(format="BMP", data=data, size=None)
+    if struct.unpack_from("<I", data, 14) == (12,):
+        return Envelope(format="BMP", data=data, size=struct.unpack_from("<HH", data, 18))
+    width, height, compression = struct.unpack_from("<ii4xI", data, 18)
+    if compression in {1, 2}:
+        raise ImageError("run-length encoded BMP is not taken", hint="save it uncompressed, or as PNG")
+    return Envelope(format="BMP", data=data, size=(abs(width), abs(height)))
+
+
+def _open_tiff(data: bytes) -> Envelope:
+    # Pillow itself turns a TIFF upright.
+    size, picture = tiff.keep_picture(data)
+    return Envelope(format="TIFF", data=picture, size=size)
+
+
+_OPENERS: dict[str, Callable[[bytes], Envelope]] = {
+    "image/jpeg": _open_jpeg,
+    "image/png": _open_png,
+    "image/webp": _open_webp,
+    "image/bmp": _open_bmp,
+    "image/tiff": _open_tiff,
+    "image/gif": _open_gif,
+}

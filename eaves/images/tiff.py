@@ -1,0 +1,86 @@
+"""A TIFF's first picture: its directory written anew with the tags that decoding needs.
+
+Pillow and libtiff keep every tag's value in memory, and follow directories to further pictures, EXIF and GPS. Tags may
+overlap, so 20 MB can hold 65,535 tags of 20 MB each.
+
+Source: TIFF 6.0, sections 2 and 8; Adobe Photoshop TIFF Technical Notes (Deflate, 8).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from eaves.errors import ImageError
+
+ORIENTATION = 274
+WIDTH, HEIGHT, COMPRESSION, SAMPLES, TILE_WIDTH, TILE_HEIGHT = 256, 257, 259, 277, 322, 323
+MAX_SAMPLES = 6
+"""Pillow's own limit; it would log each file above."""
+MAX_TILE_PIXELS = 2**24
+"""libtiff has memory for one tile, whatever the picture's own size."""
+MAX_VALUES = 100_000
+"""Of one tag: 50 megapixels in tiles of 64 by 64 have 12,000 offsets; Python needs 40 bytes for each."""
+
+_NEEDED = frozenset((WIDTH, HEIGHT, COMPRESSION, SAMPLES, ORIENTATION, TILE_WIDTH, TILE_HEIGHT))
+_NEEDED |= {258, 262, 266, 273, 278, 279, 284, 292, 293, 317, 320, 324, 325, 338, 339, 347, 529, 530, 531, 532}
+_COMPRESSIONS = {1: "none", 2: "CCITT", 3: "CCITT", 4: "CCITT", 5: "LZW", 7: "JPEG", 8: "Deflate"}
+_COMPRESSIONS |= {32773: "PackBits", 32946: "Deflate"}
+_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+
+
+class _Entry(NamedTuple):
+    tag: int
+    kind: int
+    values: int
+    value: bytes  # of four bytes: the value itself, or where it is
+
+
+def keep_picture(data: bytes) -> tuple[tuple[int, int], bytes]:
+    """The first picture's (width, height) as stored, and a TIFF of nothing else.
+
+    Raises:
+        ImageError: A directory that can't be read or is built to cost more than its picture.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    try:
+        (start,) = struct.unpack_from(f"{order}I", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, start)
+        raw = [struct.unpack_from(f"{order}HHI4s", data, start + 2 + 12 * number) for number in range(count)]
+    except struct.error as error:
+        raise ImageError("the image is corrupt: a TIFF whose directory is cut off") from error
+    entries = {entry.tag: entry for entry in map(_Entry._make, raw) if entry.tag in _NEEDED}
+    for entry in entries.values():
+        if entry.values > MAX_VALUES:
+            raise ImageError(f"the image is corrupt: a TIFF whose tag {entry.tag} has {entry.values} values")
+        if entry.values * _BYTES.get(entry.kind, 1) > len(data):
+            raise ImageError(f"the image is corrupt: a TIFF whose tag {entry.tag} is larger than the file")
+    width, height = (_number(order, entries.get(tag), 0) for tag in (WIDTH, HEIGHT))
+    if _number(order, entries.get(SAMPLES), 1) > MAX_SAMPLES:
+        raise ImageError(f"the image is corrupt: a TIFF of more than {MAX_SAMPLES} samples a pixel")
+    compression = _number(order, entries.get(COMPRESSION), 1)
+    if compression not in _COMPRESSIONS:
+        taken = ", ".join(dict.fromkeys(_COMPRESSIONS.values()))
+        raise ImageError(f"TIFF compression {compression} is not taken", hint=f"save it with one of: {taken}")
+    tile = _number(order, entries.get(TILE_WIDTH), 1) * _number(order, entries.get(TILE_HEIGHT), 1)
+    if tile > MAX_TILE_PIXELS:
+        raise ImageError(f"the image is corrupt: a TIFF with tiles of {tile} pixels")
+    return (width, height), _with_directory(data, order, sorted(entries.values()))
+
+
+def _number(order: str, entry: _Entry | None, default: int) -> int:
+    """The first value of a tag of whole numbers that stands in the directory itself."""
+    if entry is None:
+        return default
+    form = {1: "B", 3: "H", 4: "I"}.get(entry.kind)
+    if form is None or entry.values != 1:
+        raise ImageError(f"the image is corrupt: a TIFF whose tag {entry.tag} is no number")
+    return int(struct.unpack_from(order + form, entry.value)[0])
+
+
+def _with_directory(data: bytes, order: str, entries: list[_Entry]) -> bytes:
+    """The file with a directory of these entries, and no further one, at its end."""
+    padding = bytes(len(data) % 2)
+    head = data[:4] + struct.pack(f"{order}I", len(data) + len(padding))
+    listed = b"".join(struct.pack(f"{order}HHI4s", *entry) for entry in entries)
+    return b"".join((head, data[8:], padding, struct.pack(f"{order}H", len(entries)), listed, bytes(4)))

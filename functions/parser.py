@@ -1,0 +1,57 @@
+"""What waitress takes for an HTTP request, less what two readers could understand differently.
+
+waitress joins repeated headers with a comma, of `Content-Length` and `Transfer-Encoding` it silently prefers one, and
+some malformed ones end its loop's callback with a ValueError: the sender gets no answer, the log a traceback.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.utilities import BadRequest
+
+MAX_CHUNK_LINE = 4096
+"""Bytes of a chunk's size and extensions, or of a trailer; waitress copies what it has of it with every packet."""
+_ONCE = frozenset((b"content-type", b"content-length", b"transfer-encoding", b"host"))
+
+
+class Parser(HTTPRequestParser):  # type: ignore[misc]
+    """One request as it arrives.
+
+    Source: RFC 9112, sections 5.2, 6.1 and 6.3; CloudEvents HTTP binding 1.0.2, section 3.1.3.
+    """
+
+    error: Any = None
+
+    def received(self, data: bytes) -> int:
+        """As waitress's own, with chunk headers bounded."""
+        consumed: int = super().received(data)
+        held = max(len(getattr(self.body_rcv, name, b"")) for name in ("control_line", "trailer"))
+        if held > MAX_CHUNK_LINE and not self.error:
+            self.error = BadRequest("the head of a chunk is too long")
+            self.completed = True
+        return consumed
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """As waitress's own, more strictly.
+
+        Raises:
+            ParsingError: When the head can't be read, or in more than one way.
+        """
+        lines = header_plus.split(b"\r\n")[1:]
+        names = Counter(line.partition(b":")[0].rstrip(b" \t").lower() for line in lines)
+        for name, times in names.items():
+            if times > 1 and (name in _ONCE or name.startswith(b"ce-")):
+                raise ParsingError(f"the header {name[:40].decode('latin-1')} is there {times} times")
+        if names[b"content-length"] and names[b"transfer-encoding"]:
+            raise ParsingError("Content-Length and Transfer-Encoding exclude each other")
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:  # a URI's brackets, a length of 5,000 digits
+            raise ParsingError("the head of the request is malformed") from error
+        if self.version not in {"1.0", "1.1"}:
+            raise ParsingError("the request is not HTTP/1.1 or 1.0")
+        if self.version == "1.0" and names[b"transfer-encoding"]:
+            raise ParsingError("HTTP/1.0 has no Transfer-Encoding")

@@ -1,0 +1,50 @@
+"""What a CloudEvent may not hold, however well-formed: what no receiver of the reply could take."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from eaves.errors import EventError
+from eaves.events import MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES, MAX_JSON_VALUES, decode, parse_json
+
+HEADERS = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
+STRUCTURED_JSON = {"content-type": "application/cloudevents+json"}
+
+
+def structured(**changes: Any) -> bytes:
+    return json.dumps({"specversion": "1.0", "id": "1", "source": "/s", "type": "t", **changes}).encode()
+
+
+def test_attributes_have_limits() -> None:
+    """What comes back in a reply's header must fit into one that HTTP clients take."""
+    longest = "€" * (MAX_ATTRIBUTE_BYTES // 3)
+    assert decode({**HEADERS, "ce-id": quote(longest)}, b"").id == longest
+    assert decode(STRUCTURED_JSON, structured(id=longest)).id == longest
+    many = {f"x{number}": "1" for number in range(MAX_ATTRIBUTES)}
+    for changes, message in (
+        ({"id": longest + "€"}, "attribute id has more than 4096 bytes"),
+        (many, "100 attributes"),
+    ):
+        with pytest.raises(EventError, match=message):
+            decode(STRUCTURED_JSON, structured(**changes))
+    with pytest.raises(EventError, match="more than 64 characters"):
+        decode({**HEADERS, "ce-" + "x" * 65: "1"}, b"")
+
+
+def test_json_of_too_many_values_is_not_parsed() -> None:
+    assert parse_json(b"[" + b"1," * (MAX_JSON_VALUES - 1) + b"1]")[-1] == 1
+    assert parse_json(b'"' + b"x" * 1_000_000 + b'"')
+    with pytest.raises(ValueError, match="more than 250000 values"):
+        parse_json(b"[" + b"[]," * MAX_JSON_VALUES + b"[]]")
+
+
+@pytest.mark.parametrize("value", ["grün", "\xc3\xbc", "\xff\xfe"])
+def test_bytes_beyond_ascii_in_a_header_are_refused(value: str) -> None:
+    """HTTP libraries hand them over as Latin-1, senders mean UTF-8, and the binding wants percent-encoding."""
+    with pytest.raises(EventError, match="beyond ASCII") as caught:
+        decode({**HEADERS, "ce-subject": value}, b"")
+    assert caught.value.hint == "percent-encode them as UTF-8"

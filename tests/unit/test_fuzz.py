@@ -1,0 +1,51 @@
+"""The fuzzer finds what is wrong, and a few thousand inputs of it find nothing."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.run import Fuzzer
+from tests.fuzz.targets import Attempt, build_makers, damaged_file
+
+COUNT = 4_000
+
+
+def test_a_few_thousand_inputs_find_nothing(tmp_path: Path) -> None:
+    fuzzer = Fuzzer(2, tmp_path / "findings", build_makers(tmp_path))
+    assert [finding for finding in map(fuzzer.attempt, range(COUNT)) if finding] == []
+
+
+def test_an_input_follows_from_its_number() -> None:
+    assert damaged_file(random.Random("0 7")) == damaged_file(random.Random("0 7"))
+    assert len({damaged_file(random.Random(f"0 {number}")) for number in range(50)}) > 40
+
+
+def fail() -> None:
+    raise ZeroDivisionError("oh")
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def spend() -> None:
+    assert b"x" * 150_000_000
+
+
+@pytest.mark.parametrize(
+    ("run", "reason", "kept"),
+    [(fail, "ZeroDivisionError: oh", True), (die, "ended the process with -9", False), (spend, " MB", False)],
+)
+def test_what_is_wrong_is_found(run: Callable[[], object], reason: str, kept: bool, tmp_path: Path) -> None:
+    fuzzer = Fuzzer(0, tmp_path, [lambda chance: Attempt(b"input", run)])
+    (finding,) = fuzzer.batch(5, 1)
+    assert reason in finding.reason
+    assert finding.number == 5
+    if kept:
+        assert (tmp_path / finding.file).read_bytes() == b"input"

@@ -1,0 +1,96 @@
+"""What each kind of picture becomes (the table of docs/04-function.md), in training as in serving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from eaves.errors import ImageError
+from eaves.images import Pixels, decode
+from eaves.media import sniff
+from functions.classifier import Classifier
+from functions.session import Session
+from tests import hostile
+from tests.fakes.artifact import RECIPE, ColourSession, write_colours
+from tests.pictures import CASES, picture
+from trainer import pixels
+from trainer.dataset import Dataset, Example
+from trainer.progress import Silent
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_picture_becomes_its_pixels(name: str) -> None:
+    case = CASES[name]()
+    seen = decode(case.data)
+    assert seen.shape == np.shape(case.pixels)
+    assert seen.dtype == np.uint8
+    assert np.abs(seen.astype(int) - np.asarray(case.pixels, int)).max() <= case.tolerance
+
+
+class Recording(ColourSession):
+    """Keeps what the function hands to the model."""
+
+    def __init__(self) -> None:
+        self.batches: list[npt.NDArray[Any]] = []
+
+    def run(self, batch: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        self.batches.append(batch)
+        return super().run(batch)
+
+
+def test_the_trainer_and_the_function_see_the_same_bit_for_bit(tmp_path: Path) -> None:
+    files = []
+    for number, (name, make) in enumerate(CASES.items()):
+        data = make().data
+        files.append(tmp_path / f"{number:03d}.{sniff(data).removeprefix('image/')}")
+        files[-1].write_bytes(data)
+        assert len(data) > 20, name
+    session = Recording()
+    classifier = Classifier(write_colours(tmp_path / "artifact"), cast(Session, session), top_k=1)
+    for file in files:
+        classifier.predict(file.read_bytes())
+    served = np.concatenate(session.batches)
+    assert np.array_equal(train_on(files), served)
+
+
+def train_on(files: list[Path]) -> Pixels:
+    """The rows that a training reads."""
+    examples = tuple(
+        Example(path=file, label=number % 2, split="val" if number % 4 < 2 else "train", digest=f"{number}")
+        for number, file in enumerate(files)
+    )
+    dataset = Dataset(root=files[0].parent, labels=("a", "b"), examples=examples, faults=(), declared=True)
+    with pixels.decode(dataset, RECIPE, Silent()) as decoded:
+        assert not decoded.dataset.faults
+        return np.array(decoded.pixels)
+
+
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        (hostile.CORRUPT["HEIC"](), "send JPEG"),
+        (hostile.CORRUPT["AVIF"](), "send JPEG"),
+        (hostile.CORRUPT["a run-length encoded BMP"](), "uncompressed"),
+        (hostile.CORRUPT["a TIFF packed with LZMA"](), "LZW"),
+        (hostile.encode(picture(), "TIFF", big_tiff=True), "TIFF"),
+        (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "JPEG, PNG, WebP"),
+    ],
+    ids=["HEIC", "AVIF", "run-length encoded BMP", "TIFF with LZMA", "BigTIFF", "JPEG 2000"],
+)
+def test_what_is_not_taken_says_what_is(data: bytes, hint: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode(data)
+    assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("name", hostile.HARMLESS)
+def test_what_lies_beside_a_picture_changes_no_pixel(name: str) -> None:
+    kind = name.split()[1]
+    seen = decode(hostile.HARMLESS[name]())
+    if kind in ("PNG", "JPEG"):
+        assert np.array_equal(seen, decode(hostile.good(kind)))
+    assert seen.size
