@@ -57,7 +57,9 @@ class Service:
                 f"events of the type {event.type[:80]!r} are not taken", hint=f"send one of {', '.join(accepted)[:200]}"
             )
         digest = hashlib.sha256(event.data).hexdigest()
-        key = (event.source, event.id, event.datacontenttype, event.extensions.get(DATAREF), digest)
+        # Beside its identity all that a reply tells of it: of two events with one id, neither gets the other's reply.
+        told = (event.subject, event.time, event.datacontenttype, event.extensions.get(DATAREF))
+        key = (event.source, event.id, *told, digest)
         with self.admission.place():
             reply, made = self._recent.once(key, lambda: self._reply(event, digest))
         if not made:

@@ -14,6 +14,7 @@ from eaves.images import Pixels, decode
 from eaves.media import sniff
 from functions.classifier import Classifier
 from functions.session import Session
+from functions.settings import ServeSettings
 from tests import hostile
 from tests.fakes.artifact import RECIPE, ColourSession, write_colours
 from tests.pictures import CASES, picture
@@ -50,7 +51,7 @@ def test_the_trainer_and_the_function_see_the_same_bit_for_bit(tmp_path: Path) -
         files[-1].write_bytes(data)
         assert len(data) > 20, name
     session = Recording()
-    classifier = Classifier(write_colours(tmp_path / "artifact"), cast(Session, session), top_k=1)
+    classifier = Classifier(write_colours(tmp_path / "artifact"), cast(Session, session), ServeSettings())
     for file in files:
         classifier.predict(file.read_bytes())
     served = np.concatenate(session.batches)

@@ -118,8 +118,14 @@ def test_an_event_that_comes_while_it_is_in_work_waits_for_the_first(client: Fla
 
 @pytest.mark.parametrize(
     "changes",
-    [{"id": "2"}, {"source": "/eaves/barn/other"}, {"data": encode_png(COLOURS["green"])}],
-    ids=["id", "source", "data"],
+    [
+        {"id": "2"},
+        {"source": "/eaves/barn/other"},
+        {"subject": "b.png"},
+        {"time": "2026-11-24T12:00:01Z"},
+        {"data": encode_png(COLOURS["green"])},
+    ],
+    ids=["id", "source", "subject", "time", "data"],
 )
 def test_another_event_is_predicted_for_itself(client: FlaskClient, classifier: Counting, changes: Any) -> None:
     """An id used twice for other data is its sender's mistake: better a second prediction than a wrong one."""
