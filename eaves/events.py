@@ -239,7 +239,8 @@ def _structured_data(fields: Mapping[str, Any]) -> bytes:
     """The payload's bytes (JSON event format, section 3.1)."""
     if "data_base64" in fields:
         try:
-            return base64.b64decode(fields["data_base64"], validate=True)
+            # base64.b64decode does the same with a copy of the text.
+            return binascii.a2b_base64(fields["data_base64"], strict_mode=True)
         except (binascii.Error, TypeError, ValueError) as error:
             raise EventError(f"data_base64 is not base64: {error}") from error
     if "data" not in fields:

@@ -14,6 +14,8 @@ from waitress.utilities import BadRequest
 
 MAX_CHUNK_LINE = 4096
 """Bytes of a chunk's size and extensions, or of a trailer; waitress copies what it has of it with every packet."""
+FREE_BYTES, MIN_PAYLOAD = 65_536, 0.9
+"""Of a body in chunks, from so many bytes on such a share is payload: 20 MB of single bytes hold the loop for 5 s."""
 _ONCE = frozenset((b"content-type", b"content-length", b"transfer-encoding", b"host"))
 
 
@@ -26,13 +28,19 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     error: Any = None
 
     def received(self, data: bytes) -> int:
-        """As waitress's own, with chunk headers bounded."""
+        """As waitress's own, with what chunks cost bounded."""
         consumed: int = super().received(data)
         held = max(len(getattr(self.body_rcv, name, b"")) for name in ("control_line", "trailer"))
-        if held > MAX_CHUNK_LINE and not self.error:
-            self.error = BadRequest("the head of a chunk is too long")
-            self.completed = True
+        sent = self.body_bytes_received if self.chunked else 0
+        if held > MAX_CHUNK_LINE:
+            self._refuse("the head of a chunk is too long")
+        elif sent > FREE_BYTES and len(self.body_rcv) < MIN_PAYLOAD * sent:
+            self._refuse("the chunks are too small")
         return consumed
+
+    def _refuse(self, reason: str) -> None:
+        self.error = self.error or BadRequest(reason)
+        self.completed = True
 
     def parse_header(self, header_plus: bytes) -> None:
         """As waitress's own, more strictly.

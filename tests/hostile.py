@@ -208,6 +208,9 @@ CORRUPT: dict[str, Callable[[], bytes]] = {
     "a TIFF with tiles of 2^20 x 2^20": lambda: grey_tiff(
         64, 64, (259, 3, 1, 8), (322, 4, 1, 2**20), (323, 4, 1, 2**20), (324, 4, 1, 200), (325, 4, 1, 64)
     ),
+    "a TIFF with tiles of 6 million columns and no height": lambda: grey_tiff(
+        64, 64, (259, 3, 1, 8), (322, 4, 1, 6_000_000), (324, 4, 1, 200), (325, 4, 1, 64)
+    ),
     "a TIFF packed with LZMA": lambda: grey_tiff(64, 64, (259, 3, 1, 34925)),
     "a TIFF whose directory is itself": lambda: b"II*\0\x00\0\0\0" + bytes(100),
     "a TIFF with 65535 samples a pixel": lambda: grey_tiff(64, 64, (277, 3, 1, 65_535)),

@@ -112,7 +112,8 @@ def load(
         _check_size(image.size, max_pixels)  # a header may say it twice
         if at_least is not None and envelope.format == "JPEG":
             # The smallest scale whose sides, either way round, still cover what is needed.
-            image.draft(None, (max(at_least), max(at_least)))
+            side = max(at_least)
+            image.draft(None, (side, side))
         width, height = envelope.size if envelope.buffered and envelope.size else image.size
         with large if large is not None and width * height > LARGE_PIXELS else nullcontext():
             return _upright(_to_rgb(image), envelope.orientation)

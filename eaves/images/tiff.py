@@ -17,8 +17,8 @@ ORIENTATION = 274
 WIDTH, HEIGHT, COMPRESSION, SAMPLES, TILE_WIDTH, TILE_HEIGHT = 256, 257, 259, 277, 322, 323
 MAX_SAMPLES = 6
 """Pillow's own limit; it would log each file above."""
-MAX_TILE_PIXELS = 2**24
-"""libtiff has memory for one tile, whatever the picture's own size."""
+TILE_PIXELS = 2**20
+"""A tile may have as many, or as many as the picture: libtiff has memory for one, whatever the picture's own size."""
 MAX_VALUES = 100_000
 """Of one tag: 50 megapixels in tiles of 64 by 64 have 12,000 offsets; Python needs 40 bytes for each."""
 
@@ -62,8 +62,8 @@ def keep_picture(data: bytes) -> tuple[tuple[int, int], bytes]:
     if compression not in _COMPRESSIONS:
         taken = ", ".join(dict.fromkeys(_COMPRESSIONS.values()))
         raise ImageError(f"TIFF compression {compression} is not taken", hint=f"save it with one of: {taken}")
-    tile = _number(order, entries.get(TILE_WIDTH), 1) * _number(order, entries.get(TILE_HEIGHT), 1)
-    if tile > MAX_TILE_PIXELS:
+    tile = _number(order, entries.get(TILE_WIDTH), width) * _number(order, entries.get(TILE_HEIGHT), height)
+    if tile > max(TILE_PIXELS, (width + 16) * (height + 16)):  # a tile's sides are multiples of 16
         raise ImageError(f"the image is corrupt: a TIFF with tiles of {tile} pixels")
     return (width, height), _with_directory(data, order, sorted(entries.values()))
 

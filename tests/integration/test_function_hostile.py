@@ -237,6 +237,7 @@ EVENTS: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "structured: base64 that is none": (lambda: structured(data_base64="%%%"), 400, "event"),
     "structured: a lone surrogate as data": (lambda: structured(data_base64="\ud800"), 400, "event"),
     "structured: data twice": (lambda: structured(data="x"), 400, "event"),
+    "structured: 9 MB that are no picture": (lambda: structured(data_base64="A" * 12_000_000), 422, "image"),
     "structured: text in place of a picture": (lambda: structured(data_base64="aGVsbG8="), 422, "image"),
     "a batch": (
         lambda: request(b"[]", {"Content-Type": "application/cloudevents-batch+json"}),
@@ -292,6 +293,11 @@ HTTP: dict[str, tuple[Callable[[], bytes], int, str]] = {
     ),
     "a chunk's header without end": (
         lambda: raw(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", body=b"1;" + b"x" * 2_000_000),
+        400,
+        "http-400",
+    ),
+    "chunks of one byte": (
+        lambda: raw(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", body=b"1\r\nx\r\n" * 1_000_000),
         400,
         "http-400",
     ),

@@ -71,7 +71,7 @@ MUTATIONS = {
         changed="return image.transform(size, Image.Transform.EXTENT, (0, 0, *image.size), method)",
     ),
     "a JPEG decoded at another scale": Mutation(
-        file="eaves/images.py",
+        file="eaves/images/decoder.py",
         line="side = max(at_least)",
         changed="side = 2 * max(at_least)",
     ),

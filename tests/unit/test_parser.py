@@ -14,7 +14,7 @@ CHUNKED = [b"POST / HTTP/1.1", b"Host: f", b"Transfer-Encoding: chunked"]
 def parse(*lines: bytes, body: bytes = b"") -> Parser:
     parser, data = Parser(Adjustments()), b"\r\n".join([*lines, b"", b""]) + body
     while data and not parser.completed:
-        data = data[parser.received(data) :]
+        data = data[parser.received(data[:8192]) :]
     return parser
 
 
@@ -65,3 +65,14 @@ def test_the_head_of_a_chunk_has_an_end(body: bytes) -> None:
     parser = parse(*CHUNKED, body=body)
     assert parser.error is not None
     assert parser.error.code == 400
+
+
+@pytest.mark.parametrize(("size", "taken"), [(1, False), (20, False), (100, True), (65_536, True)])
+def test_chunks_are_mostly_payload(size: int, taken: bool) -> None:
+    body = (b"%x\r\n" % size + b"x" * size + b"\r\n") * (200_000 // size) + b"0\r\n\r\n"
+    parser = parse(*CHUNKED, body=body)
+    assert (parser.error is None) == taken
+
+
+def test_a_few_small_chunks_are_taken() -> None:
+    assert parse(*CHUNKED, body=b"1\r\nx\r\n" * 10_000 + b"0\r\n\r\n").error is None
