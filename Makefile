@@ -5,7 +5,7 @@ UV ?= uv
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: demo test test-slow fuzz lint type wheel bench image lock clean help
+.PHONY: demo test test-slow fuzz lint type wheel bench bench-function image lock clean help
 
 demo: $(READY)  ## train, convert, deploy, send events (DATA=folder-per-class ARCH=inception_v3 WEIGHTS=file: your own)
 	$(BIN)/python examples/demo/demo.py $(if $(DATA),--data "$(DATA)") $(if $(ARCH),--arch "$(ARCH)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
@@ -35,6 +35,9 @@ wheel: $(READY)  ## build the wheel and test it installed, in a clean environmen
 bench: $(READY)  ## measure; writes numbers, judges nothing
 	$(BIN)/python -m bench
 
+bench-function: $(READY)  ## measure a function beside its peers, into docs/function-benchmark.md (EAVES_BENCH_RUN=a run)
+	$(BIN)/python -m bench function
+
 image:  ## the container images, with OCI=docker, podman or buildah
 	for role in function trainer agent; do $(OCI) build --target $$role --tag eaves-$$role . || exit 1; done
 
@@ -51,7 +54,7 @@ clean:  ## forget everything that was made
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' $(MAKEFILE_LIST) | while IFS=: read -r t text; do printf '%-10s %s\n' "$$t" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' $(MAKEFILE_LIST) | while IFS=: read -r t text; do printf '%-14s %s\n' "$$t" "$$text"; done
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'error: Eaves needs Python 3.11 or newer'; echo 'try: make PYTHON=python3.12'; exit 1; } >&2

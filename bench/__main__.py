@@ -5,10 +5,15 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("cli", "spool", "send", "training", "architectures", "conversion", "function_warm", "function_frames")
+NAMES = (
+    *("cli", "spool", "send", "training", "architectures", "conversion"),
+    *("function_start", "function_warm", "function_frames"),
+)
+ON_REQUEST = ("function_peers", "function")
+"""These install other people's servers, or write a page."""
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or NAMES:
-        if name not in NAMES:
-            sys.exit(f"error: no benchmark {name!r}\ntry: one of {', '.join(NAMES)}")
+        if name not in NAMES + ON_REQUEST:
+            sys.exit(f"error: no benchmark {name!r}\ntry: one of {', '.join(NAMES + ON_REQUEST)}")
         importlib.import_module(f"bench.{name}").main()

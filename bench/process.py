@@ -61,7 +61,13 @@ def run_measured(command: Sequence[str]) -> Cost:
 
 def private_bytes() -> int:
     """Memory that this process shares with no other."""
-    return sum(_rollup("self", name) for name in ("Private_Clean", "Private_Dirty"))
+    return sum(memory_bytes("self", name) for name in ("Private_Clean", "Private_Dirty"))
+
+
+def memory_bytes(pid: int | str, name: str) -> int:
+    """Bytes of one line of /proc/PID/smaps_rollup; 0 of a process that is gone. Source: proc_pid_smaps(5)."""
+    words = _words(Path(f"/proc/{pid}/smaps_rollup"))
+    return int(words[words.index(f"{name}:") + 1]) * 1024 if f"{name}:" in words else 0
 
 
 def _drain(process: subprocess.Popen[bytes], said: bytearray) -> None:
@@ -73,10 +79,10 @@ def _drain(process: subprocess.Popen[bytes], said: bytearray) -> None:
 
 def _watch(pid: int, seen: list[float], done: threading.Event) -> None:
     while not done.wait(POLL_S):
-        seen.append(sum(_rollup(str(one), "Pss") for one in _tree(pid)))
+        seen.append(sum(memory_bytes(one, "Pss") for one in tree(pid)))
 
 
-def _tree(pid: int) -> Iterator[int]:
+def tree(pid: int) -> Iterator[int]:
     """A process and everything below it."""
     yield pid
     try:
@@ -84,7 +90,7 @@ def _tree(pid: int) -> Iterator[int]:
     except OSError:  # gone between two looks
         return
     for child in children:
-        yield from _tree(child)
+        yield from tree(child)
 
 
 def _words(path: Path) -> list[str]:
@@ -92,9 +98,3 @@ def _words(path: Path) -> list[str]:
         return path.read_text().split()
     except OSError:
         return []
-
-
-def _rollup(pid: str, name: str) -> int:
-    """Bytes of one line of /proc/PID/smaps_rollup; 0 of a process that is gone. Source: proc_pid_smaps(5)."""
-    words = _words(Path(f"/proc/{pid}/smaps_rollup"))
-    return int(words[words.index(f"{name}:") + 1]) * 1024 if f"{name}:" in words else 0

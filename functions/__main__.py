@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import sys
+import threading
 from typing import Any
 
 from eaves import logs
@@ -51,7 +53,7 @@ def serve(settings: FunctionSettings, timing: Timing) -> None:
 
     model = Model(settings, timing)
     model.start()
-    timing.import_modules("flask", "eaves.events", "functions.app", "functions.server")
+    timing.import_modules("flask", "functions.app", "functions.server")
     from functions.app import create_app
     from functions.quota import usable_cpus
     from functions.server import Server
@@ -60,6 +62,8 @@ def serve(settings: FunctionSettings, timing: Timing) -> None:
     app = create_app(model, settings, concurrency=concurrency)
     server = Server(app, settings, concurrency=concurrency, on_stop=model.drain)
     timing.mark("listening")
+    # For the first event. A first image needn't wait for it, and an event's sender waits beside the golden check.
+    threading.Thread(target=importlib.import_module, args=["eaves.sdk"], name="sdk", daemon=True).start()
     gc.freeze()
     gc.enable()
     server.run()

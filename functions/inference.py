@@ -12,7 +12,6 @@ from flask import Flask, Response, request
 
 import eaves
 from eaves.errors import InputError, NotFoundError
-from functions import protocol
 from functions.predictor import Predictor
 from functions.service import Service
 
@@ -47,6 +46,8 @@ def add_routes(app: Flask, service: Service) -> None:
     @app.get(model)
     @app.get(version)
     def model_metadata(name: str, version: str = "") -> Response:
+        from functions import protocol  # with the first request that needs it: a start pays for imports
+
         predictor = service.model.require_ready()
         _check_name(service, predictor, name, version)
         described = {
@@ -61,6 +62,8 @@ def add_routes(app: Flask, service: Service) -> None:
     @app.post(f"{model}/infer")
     @app.post(f"{version}/infer")
     def infer(name: str, version: str = "") -> Response:
+        from functions import protocol
+
         body, json_bytes = request.get_data(cache=False), _json_bytes()
         with service.admission.place(), service.model.use() as predictor:
             _check_name(service, predictor, name, version)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Callable
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,25 @@ def test_a_sender_that_has_stalled_does_not_hold_the_process(start: Start, image
     with function.connect() as sender:
         sender.sendall(raw_request(image)[:-20])
         assert function.stop() == 0
+
+
+def test_timing_tells_where_the_start_went(start: Start, image: bytes) -> None:
+    function = start(EAVES_TIMING="true")
+    assert function.request("POST", "/", image, Content_Type="image/png")[0] == 200
+    (told,) = (record for record in map(json.loads, function.log.splitlines()) if "start_ms" in record)
+    stages = told["start_ms"]
+    assert set(stages) > {"interpreter", "import numpy", "import onnxruntime", "open session", "golden check"}
+    assert list(stages)[-1] == "first prediction" in told["message"]
+
+
+def test_flags_say_what_variables_say(start: Start, image: bytes) -> None:
+    function = start("--top-k", "1", "--no-log-json", EAVES_LOG_JSON="true", EAVES_TOP_K="3")
+    wait_until(lambda: "listening on" in function.log, 30)
+    port = int(function.log.partition("listening on 127.0.0.1:")[2].split()[0])
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("POST", "/", image, {"Content-Type": "image/png"})
+    assert len(json.loads(connection.getresponse().read())["predictions"]) == 1
+    connection.close()
 
 
 def test_sigterm_while_loading_is_no_failure(start: Start) -> None:

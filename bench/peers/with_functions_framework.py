@@ -1,0 +1,11 @@
+"""functions-framework: `functions-framework --target predict --source FILE`."""
+
+import functions_framework
+from model import Model
+
+model = Model()
+
+
+@functions_framework.http
+def predict(request):
+    return model.predict(request.get_data())
