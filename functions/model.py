@@ -106,7 +106,8 @@ class Model:
             # A handler that can't be loaded or fails on a golden makes an artifact that can't be served: 503, not 500.
             broken = isinstance(error, HandlerError)
             self.failure = ArtifactError(error.message, hint=error.hint) if broken else error
-            _log.error("never ready: %s%s", error.message, f" (try: {error.hint})" if error.hint else "")
+            hint = f" (try: {error.hint})" if error.hint else ""
+            _log.error("never ready: %s%s", error.message, hint, exc_info=error if broken else None)
         except Exception as error:  # noqa: BLE001 - a thread that dies silently would leave the probe at "loading"
             self.failure = ArtifactError(f"the model can't be loaded: {type(error).__name__}")
             _log.exception("never ready")

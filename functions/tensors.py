@@ -26,11 +26,13 @@ from functions.pipeline import Pipeline, elapsed_ms
 from functions.predictor import Array
 from functions.session import Session
 
-MAX_FREE_VALUES = 65_536
+MAX_FREE_VALUES = 32_768
 """Numbers of one example whose shape the model leaves open."""
 BYTES_A_VALUE, BYTES_BESIDE = 40, 16_384
-"""What JSON may take: a float64 has up to 24 characters, indented a few more; and a message's other members. Parsed, a
-byte of it takes up to twenty, so what is larger is refused before that."""
+"""What JSON may take: a float64 has up to 24 characters, indented a few more; and a message's other members."""
+MARKS_BESIDE = 1000
+"""Brackets and quotes beside those that the shape needs. Parsed, a number takes eight times its bytes, but a list or a
+string of three bytes twenty times: so what has too many of these is refused before it is parsed."""
 
 
 class TensorPredictor(Pipeline):
@@ -75,9 +77,11 @@ def parse_tensor(data: bytes, spec: TensorSpec) -> Array:
         TensorError: When it is no JSON of such numbers; the message names the shape that is taken.
     """
     wanted = f'{spec.dtype} values of the shape {_told(spec.shape[1:])}, as nested lists or {{"values": ...}}'
-    limit = _limit(spec.shape[1:])
-    if len(data) > limit:
-        raise TensorError(f"{len(data)} bytes are more than this model takes ({limit}); it takes {wanted}")
+    max_bytes, max_marks = _limits(spec.shape[1:])
+    if len(data) > max_bytes:
+        raise TensorError(f"{len(data)} bytes are more than the {max_bytes} of this model, which takes {wanted}")
+    if data.count(b"[") + data.count(b"{") + data.count(b'"') > max_marks:
+        raise TensorError(f"there are too many lists, objects or strings; the model takes {wanted}")
     try:
         sent = json.loads(data, parse_constant=_refuse_constant)
         values = sent.get("values") if isinstance(sent, dict) else sent
@@ -93,9 +97,13 @@ def parse_tensor(data: bytes, spec: TensorSpec) -> Array:
         raise TensorError(f"{str(error)[:160]}; the model takes {wanted}") from error
 
 
-def _limit(shape: tuple[int, ...]) -> int:
-    count = MAX_FREE_VALUES if -1 in shape else math.prod(shape)
-    return BYTES_A_VALUE * count + BYTES_BESIDE
+def _limits(shape: tuple[int, ...]) -> tuple[int, int]:
+    """How many bytes, and how many brackets and quotes, one example may have."""
+    if -1 in shape:
+        values = lists = MAX_FREE_VALUES
+    else:
+        values, lists = math.prod(shape), sum(math.prod(shape[:axis]) for axis in range(len(shape)))
+    return BYTES_A_VALUE * values + BYTES_BESIDE, lists + MARKS_BESIDE
 
 
 def _refuse_constant(name: str) -> NoReturn:

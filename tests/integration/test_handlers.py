@@ -139,9 +139,11 @@ def test_one_that_can_not_work_is_never_ready_and_says_why(start: Start, source:
 
     def failure() -> Any:
         status, _, body = function.request("GET", "/health/readiness")
-        assert status != 200
+        assert status == 503
         return json.loads(body) if b":loading" not in body else None
 
     assert reason in wait_until(failure, 30)["detail"]
     assert function.request("GET", "/health/liveness")[0] == 200
-    assert function.request("POST", "/", encode_png(COLOURS["red"]), Content_Type="image/png")[0] >= 500
+    assert function.request("POST", "/", encode_png(COLOURS["red"]), Content_Type="image/png")[0] == 503
+    (never,) = [json.loads(line) for line in function.log.splitlines() if "never ready" in line]
+    assert "handler.py" in never["traceback"]

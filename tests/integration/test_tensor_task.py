@@ -237,3 +237,17 @@ def test_bad_numbers_are_the_senders(function: Function, data: bytes, content_ty
     if status == 422:
         assert json.loads(body)["type"] == "urn:eaves:problem:tensor"
         assert "4 x 3" in json.loads(body)["detail"]
+
+
+def test_tensors_by_the_open_inference_protocol(function: Function, artifact: Artifact) -> None:
+    data, expected = example(artifact)
+    window = json.loads(data)["values"]
+    asked = {"name": "window", "datatype": "FP32", "shape": [2, 4, 3], "data": [window, window]}
+    headers = {"Content_Type": "application/json"}
+    status, _, body = function.request(
+        "POST", "/v2/models/digits/infer", json.dumps({"inputs": [asked]}).encode(), **headers
+    )
+    assert status == 200, body
+    outputs = {output["name"]: output for output in json.loads(body)["outputs"]}
+    assert (outputs["index"]["datatype"], outputs["index"]["shape"]) == ("INT64", [2])
+    np.testing.assert_allclose(outputs["level"]["data"][3:], expected["level"], rtol=1e-4)
