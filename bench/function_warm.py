@@ -49,6 +49,49 @@ class Looped:
     cpu_ms: float
 
 
+HEADS = (
+    "loop ms",
+    "1 connection",
+    "ratio",
+    "loop 1/s",
+    "8 connections",
+    "ratio",
+    "loop CPU ms",
+    "function",
+    "ratio",
+    "sender",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What one round took.
+
+    Attributes:
+        loop_ms: Of each image, one after the other.
+        one_ms: Of each image over one connection.
+        loop_per_second: Images, with the best number of threads.
+        eight_per_second: Images over eight connections.
+        loop_cpu_ms: Processor time per image of that loop.
+        function_cpu_ms: Of the function, at eight connections.
+        sender_cpu_ms: Of the load generator, which shares the CPUs.
+    """
+
+    loop_ms: Sequence[float]
+    one_ms: Sequence[float]
+    loop_per_second: float
+    eight_per_second: float
+    loop_cpu_ms: float
+    function_cpu_ms: float
+    sender_cpu_ms: float
+
+    def row(self) -> list[float]:
+        loop, one = statistics.median(self.loop_ms), statistics.median(self.one_ms)
+        rates = [self.loop_per_second, self.eight_per_second, self.eight_per_second / self.loop_per_second]
+        cpu = [self.loop_cpu_ms, self.function_cpu_ms, self.function_cpu_ms / self.loop_cpu_ms]
+        return [loop, one, one / loop, *rates, *cpu, self.sender_cpu_ms]
+
+
 def main() -> None:
     """Print it."""
     made = sorted(Path("build/demo/artifacts").glob("*/manifest.json"))
@@ -64,49 +107,51 @@ def _measure(path: Path) -> None:
     images = find_images(path)
     requests = build_requests([image.read_bytes() for image in images])
     cpus = len(os.sched_getaffinity(0))
-    rows: list[list[float]] = []
     with _loop(path, images) as loop, _function(path) as (port, pid):
-        send_all(port, requests, connections=cpus, count=10)
-        for _ in range(ROUNDS):
-            alone, one = _compare_latency(loop, port, requests)
-            best = max((_ask(loop, threads, IMAGES) for threads in range(1, cpus + 2)), key=lambda one: one.per_second)
-            before = _cpu_s(pid)
-            eight = send_all(port, requests, connections=CONNECTIONS, count=IMAGES)
-            cpu_ms = (_cpu_s(pid) - before) * 1000 / IMAGES
-            rate = IMAGES / eight.seconds
-            ratios = (one / alone, rate / best.per_second, cpu_ms / best.cpu_ms)
-            rows.append(
-                [alone, one, ratios[0], best.per_second, rate, ratios[1], best.cpu_ms, cpu_ms, ratios[2], eight.cpu_ms]
-            )
-    _print(path, rows)
-
-
-def _compare_latency(loop: subprocess.Popen[str], port: int, requests: Sequence[bytes]) -> tuple[float, float]:
-    """Medians of one image at a time, in the loop and over one connection, ms; a few of each in turn."""
-    alone, one = [], []
-    for start in range(0, IMAGES, TURN):
-        alone += _ask(loop, 1, TURN, start=start).durations_ms
-        one += send_all(port, requests[start:], connections=1, count=TURN).latencies_ms
-    return statistics.median(alone), statistics.median(one)
-
-
-def _print(path: Path, rows: Sequence[Sequence[float]]) -> None:
-    heads = [
-        "loop p50 ms",
-        "1 connection",
-        "ratio",
-        "loop, best 1/s",
-        "8 connections",
-        "ratio",
-        "loop CPU ms",
-        "function",
-        "ratio",
-        "sender",
-    ]
+        send_all(port, requests, connections=CONNECTIONS, count=2 * CONNECTIONS)
+        rounds = [_measure_round(loop, port, pid, requests, cpus) for _ in range(ROUNDS)]
+    rows = [one.row() for one in rounds]
     medians = [statistics.median(column) for column in zip(*rows, strict=True)]
-    names = [*(f"round {number}" for number in range(1, len(rows) + 1)), "median"]
-    told = [[name, *(f"{value:.3f}" for value in row)] for name, row in zip(names, [*rows, medians], strict=True)]
-    print_columns(f"function, warm: {path}", ["", *heads], told)
+    names = [*(f"round {number}" for number in range(1, len(rows) + 1)), "median", "least disturbed"]
+    told = [
+        [name, *(f"{value:.3f}" for value in row)]
+        for name, row in zip(names, [*rows, medians, _least_disturbed(rounds).row()], strict=True)
+    ]
+    print_columns(f"function, warm: {path}", ["", *HEADS], told)
+
+
+def _measure_round(loop: subprocess.Popen[str], port: int, pid: int, requests: Sequence[bytes], cpus: int) -> Round:
+    alone, one = [], []
+    for start in range(0, len(requests), TURN):
+        count = min(TURN, len(requests) - start)
+        alone += _ask(loop, 1, count, start=start).durations_ms
+        one += send_all(port, requests[start:], connections=1, count=count).latencies_ms
+    count = 2 * IMAGES
+    best = max((_ask(loop, threads, count) for threads in (cpus, cpus + 1)), key=lambda one: one.per_second)
+    before = _cpu_s(pid)
+    eight = send_all(port, requests, connections=CONNECTIONS, count=count)
+    return Round(
+        loop_ms=alone,
+        one_ms=one,
+        loop_per_second=best.per_second,
+        eight_per_second=count / eight.seconds,
+        loop_cpu_ms=best.cpu_ms,
+        function_cpu_ms=(_cpu_s(pid) - before) * 1000 / count,
+        sender_cpu_ms=eight.cpu_ms,
+    )
+
+
+def _least_disturbed(rounds: Sequence[Round]) -> Round:
+    """Of each image its fastest round, of each rate the best: what the machine does when nothing else runs."""
+    return Round(
+        loop_ms=[min(times) for times in zip(*(one.loop_ms for one in rounds), strict=True)],
+        one_ms=[min(times) for times in zip(*(one.one_ms for one in rounds), strict=True)],
+        loop_per_second=max(one.loop_per_second for one in rounds),
+        eight_per_second=max(one.eight_per_second for one in rounds),
+        loop_cpu_ms=min(one.loop_cpu_ms for one in rounds),
+        function_cpu_ms=min(one.function_cpu_ms for one in rounds),
+        sender_cpu_ms=min(one.sender_cpu_ms for one in rounds),
+    )
 
 
 def find_images(artifact: Path) -> list[Path]:

@@ -154,7 +154,7 @@ def _refuse_compression() -> None:
 
 
 def _json(document: Any) -> Response:
-    return Response(json.dumps(document), content_type="application/json")
+    return Response(json.dumps(document, allow_nan=False), content_type="application/json")
 
 
 def _log_request(event: events.Event | None, settings: FunctionSettings, duration_s: float) -> None:

@@ -38,7 +38,7 @@ def build_reply(cause: Event, prediction: Prediction, predictor: Predictor, sett
         subject=cause.subject,
         time=cause.time or datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         datacontenttype="application/json",
-        data=json.dumps(build_document(prediction, artifact)).encode(),
+        data=json.dumps(build_document(prediction, artifact), allow_nan=False).encode(),
         extensions=_extensions(cause, prediction, artifact),
     )
 
