@@ -263,12 +263,13 @@ def parse_json(text: bytes) -> Any:
     """JSON as RFC 8259 has it.
 
     Raises:
-        ValueError: For anything else, NaN, nesting without end and more than `MAX_JSON_VALUES` too.
+        ValueError: For anything else, NaN, nesting without end, a name twice in one object and more than
+            `MAX_JSON_VALUES` too.
     """
     if sum(text.count(mark) for mark in (b",", b"[", b"{")) > MAX_JSON_VALUES:
         raise ValueError(f"more than {MAX_JSON_VALUES} values")
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_build_object)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -278,6 +279,14 @@ def _render_json(value: Any) -> bytes:
         return json.dumps(value, allow_nan=False).encode()
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def _build_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names are unique; of others, receivers take the first or the last (RFC 8259, section 4)."""
+    values = dict(members)
+    if len(values) < len(members):
+        raise ValueError("a name is there twice in one object")
+    return values
 
 
 def _refuse_constant(name: str) -> NoReturn:

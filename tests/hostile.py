@@ -191,6 +191,8 @@ CORRUPT: dict[str, Callable[[], bytes]] = {
     "random bytes": lambda: random.Random(0).randbytes(100_000),
     "a PNG without pixels": lambda: png(0, 0, png_chunk(b"IDAT", zlib.compress(b""))),
     "a PNG of 7000x7000 that is cut off": lambda: huge_png(7_000)[:3_000],
+    "a PNG of 15 MB of noise": lambda: png(3_000, 3_000, png_chunk(b"IDAT", random.Random(0).randbytes(15_000_000))),
+    "a JPEG with 15 MB of noise": lambda: good("JPEG")[:-600] + random.Random(0).randbytes(15_000_000),
     "a PNG of a million chunks": lambda: png_with(png_chunk(b"tIME", b"") * 1_000_000),
     "a PNG whose chunk is 2 GB long": lambda: png_with(b"\x7f\xff\xff\xffIDAT"),
     "a JPEG of a million segments": lambda: jpeg_with(jpeg_segment(0xE5, b"") * 1_000_000),

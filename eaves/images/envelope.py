@@ -160,7 +160,8 @@ _PNG_PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
 
 def _open_png(data: bytes) -> Envelope:
     """Without text, profiles and further frames. Source: PNG, third edition, section 5."""
-    kept, exif, xmp, size, position = [data[:8]], b"", b"", None, 8
+    view, exif, xmp, size, position = memoryview(data), b"", b"", None, 8
+    kept = [view[:8]]
     for _ in range(MAX_PARTS):
         kind, end = data[position + 4 : position + 8], position + 12 + int.from_bytes(data[position : position + 4])
         content = data[position + 8 : min(end - 4, position + 8 + _MAX_TEXT)] if kind not in _PNG_PIXELS else b""
@@ -173,7 +174,7 @@ def _open_png(data: bytes) -> Envelope:
         elif kind == b"iTXt" and content.startswith(b"XML:com.adobe.xmp\0"):
             xmp = content
         if kind in _PNG_PIXELS:
-            kept.append(data[position:end])
+            kept.append(view[position:end])
         position = end
         if kind == b"IEND" or position >= len(data):
             return Envelope(format="PNG", data=b"".join(kept), size=size, orientation=_orientation(exif, xmp))
@@ -201,7 +202,7 @@ def _open_gif(data: bytes) -> Envelope:
         if kind == b"," and position + 9 <= len(data):
             left, top, wide, high = struct.unpack_from("<HHHH", data, position + 1)
             size = max(width, left + wide), max(height, top + high)
-            return Envelope(format="GIF", data=kept + control + data[position:], size=size)
+            return Envelope(format="GIF", data=b"".join((kept, control, memoryview(data)[position:])), size=size)
         if kind != b"!":
             if kind in {b"", b";", b","}:
                 break

@@ -83,4 +83,4 @@ def _with_directory(data: bytes, order: str, entries: list[_Entry]) -> bytes:
     padding = bytes(len(data) % 2)
     head = data[:4] + struct.pack(f"{order}I", len(data) + len(padding))
     listed = b"".join(struct.pack(f"{order}HHI4s", *entry) for entry in entries)
-    return b"".join((head, data[8:], padding, struct.pack(f"{order}H", len(entries)), listed, bytes(4)))
+    return b"".join((head, memoryview(data)[8:], padding, struct.pack(f"{order}H", len(entries)), listed, bytes(4)))

@@ -212,6 +212,7 @@ EVENTS: dict[str, tuple[Callable[[], bytes], int, str]] = {
         "event",
     ),
     "structured: NUL bytes": (lambda: structured(bytes(1000)), 400, "event"),
+    "structured: an id twice": (lambda: structured(b'{"id": "1", ' + json.dumps(FIELDS).encode()[1:]), 400, "event"),
     "structured: UTF-16": (lambda: structured('{"id": "\ud83d"}'.encode("utf-16", "surrogatepass")), 400, "event"),
     "structured: a list": (lambda: structured(b"[]"), 400, "event"),
     "structured: 10 MB of brackets": (lambda: structured(b"[" * 10_000_000), 400, "event"),

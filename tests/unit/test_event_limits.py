@@ -48,3 +48,9 @@ def test_bytes_beyond_ascii_in_a_header_are_refused(value: str) -> None:
     with pytest.raises(EventError, match="beyond ASCII") as caught:
         decode({**HEADERS, "ce-subject": value}, b"")
     assert caught.value.hint == "percent-encode them as UTF-8"
+
+
+@pytest.mark.parametrize("text", [b'{"id": 1, "id": 2}', b'[{"a": {"b": 1, "b": 1}}]'])
+def test_a_name_twice_in_one_object_is_no_json(text: bytes) -> None:
+    with pytest.raises(ValueError, match="a name is there twice"):
+        parse_json(text)
