@@ -4,6 +4,6 @@ This package and what it imports is all the code in the edge container image. It
 chosen by what the sender should do next (`functions.problems`), keeps its promises while starting and stopping, and
 imports neither TensorFlow nor a cluster's client, ever.
 
-Flow of one request: `server`, `connection` (sockets) > `app` (HTTP contract) > `service` > `admission` (bounded work) > the task's
-`pipeline` (recipe or `handler`, then `session`, the only importer of onnxruntime) > `replies`.
+Flow of one request: `server`, `connection` (sockets) > `app` (HTTP contract) > `service` > `admission` (bounded work) >
+the task's `pipeline` (recipe or `handler`, then `session`, the only importer of onnxruntime) > `replies`.
 """
