@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from functools import partial
 from typing import Any
 
 from flask import Flask, Response, request
@@ -14,6 +15,7 @@ import eaves
 from eaves import events
 from eaves.errors import EavesError, UnsupportedContentError
 from functions import inference, metrics, problems, process
+from functions.body import read_body
 from functions.model import Model
 from functions.service import Service
 from functions.settings import FunctionSettings
@@ -30,7 +32,6 @@ def create_app(model: Model, settings: FunctionSettings, *, concurrency: int) ->
         concurrency: Predictions at the same time.
     """
     app = Flask("functions", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.register_error_handler(EavesError, problems.answer_error)
     app.register_error_handler(HTTPException, problems.answer_http)
     app.register_error_handler(Exception, problems.answer_fault)
@@ -48,7 +49,7 @@ def _add_prediction(app: Flask, service: Service) -> None:
     def predict() -> Response:
         start = time.perf_counter()
         headers = dict(request.headers.items())
-        body = request.get_data(cache=False)
+        body = read_body(service.settings.max_body_bytes)
         event = events.decode(headers, body) if events.is_event(headers) else None
         if event is None:
             document = service.answer_data(body, headers.get("Content-Type", ""))
@@ -58,9 +59,7 @@ def _add_prediction(app: Flask, service: Service) -> None:
         else:
             reply = service.answer_event(event)
             response = Response(reply.body, headers=dict(reply.headers))
-        duration_s = time.perf_counter() - start
-        service.metrics.observe("request", duration_s)
-        _log_request(event, service.settings, duration_s)
+        response.call_on_close(partial(_tell, service, event, time.perf_counter() - start))
         return response
 
     @app.get("/")
@@ -157,9 +156,11 @@ def _json(document: Any) -> Response:
     return Response(json.dumps(document, allow_nan=False), content_type="application/json")
 
 
-def _log_request(event: events.Event | None, settings: FunctionSettings, duration_s: float) -> None:
+def _tell(service: Service, event: events.Event | None, duration_s: float) -> None:
+    """Count and log an answer; once it is written, so that nobody waits for it."""
+    service.metrics.observe("request", duration_s)
     duration_ms = round(duration_s * 1000, 1)
-    extra = {"function": settings.name, "duration_ms": duration_ms}
+    extra = {"function": service.settings.name, "duration_ms": duration_ms}
     if event is not None:
         extra |= {"event_id": event.id[:256], "event_type": event.type[:256]}
     _log.info("predicted in %.1f ms", duration_ms, extra=extra)

@@ -12,6 +12,7 @@ from flask import Flask, Response, request
 
 import eaves
 from eaves.errors import InputError, NotFoundError
+from functions.body import read_body
 from functions.predictor import Predictor
 from functions.service import Service
 
@@ -64,7 +65,7 @@ def add_routes(app: Flask, service: Service) -> None:
     def infer(name: str, version: str = "") -> Response:
         from functions import protocol
 
-        body, json_bytes = request.get_data(cache=False), _json_bytes()
+        body, json_bytes = read_body(service.settings.max_body_bytes), _json_bytes()
         with service.admission.place(), service.model.use() as predictor:
             _check_name(service, predictor, name, version)
             names = [spec.name for spec in predictor.outputs]

@@ -249,7 +249,7 @@ def test_one_line_is_logged_for_each_prediction_and_no_payload(
     client: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "functions"):
-        client.post("/", data=RED, headers={**BINARY, "ce-id": "x" * 4000})
+        client.post("/", data=RED, headers={**BINARY, "ce-id": "x" * 4000}).close()
     (record,) = caplog.records
     fields = vars(record)
     assert (fields["event_id"], fields["event_type"], fields["function"]) == ("x" * 256, EVENT.type, "colours")
