@@ -43,6 +43,8 @@ POLL_S = 1.0
 """Longest round of the loop, and how often connections are looked through for what takes too long."""
 DRAIN_POLL_S = 0.05
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 _log = logging.getLogger("functions")
 
 
@@ -81,8 +83,9 @@ class Server:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then finish what was accepted."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, self._stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # those that came while the server was made
         _log.info("listening on %s:%d", self._settings.host, self.port)  # from here on a signal finds its handler
         while not self._stopping.is_set():
             self._poll(POLL_S)
