@@ -41,7 +41,7 @@ from pathlib import Path
 from eaves.artifact import check, open_artifact
 from functions.session import open_session
 artifact = open_artifact(Path(sys.argv[1]), level="full")
-print(check(artifact, open_session(artifact).run))
+print(check(artifact, open_session(artifact).answer))
 """
 
 
