@@ -1,0 +1,135 @@
+"""Artifact + base > a container image of the function: the same bytes for the same inputs, on any machine, any day."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import eaves
+from eaves.artifact import Artifact
+from eaves.artifact.tree import HANDLER
+from eaves.errors import OciError
+from eaves.oci.contents import artifact_parts, part_files
+from eaves.oci.copy import Overlay
+from eaves.oci.descriptor import Descriptor, Platform
+from eaves.oci.image import Image, Start, build_image, build_index, pick_image
+from eaves.oci.layer import write_layer
+from eaves.oci.layout import Layout
+from eaves.oci.place import Source
+from eaves.oci.runtime import ENVIRONMENT, Runtime, build_layers
+
+USER = "65532:65532"
+PORT = 8080
+ENTRYPOINT = ("python", "-P", "-m", "functions")
+HANDLER_LABEL = "dev.eaves.handler"
+_PYTHON = re.compile(r"PYTHON_VERSION=(\d+\.\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What everything is put on.
+
+    Attributes:
+        source: Where it is.
+        descriptor: Of its manifest or index there.
+        name: As it was asked for, for labels.
+        python: Version of its Python, `3.13`; empty: what it says of itself.
+    """
+
+    source: Source
+    descriptor: Descriptor
+    name: str
+    python: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packaged:
+    """A container image that was built.
+
+    Attributes:
+        descriptor: Of its manifest, or of the index over several platforms.
+        source: Has all of its content.
+    """
+
+    descriptor: Descriptor
+    source: Source
+
+
+def package(
+    artifact: Artifact,
+    base: Base,
+    layout: Layout,
+    cache: Layout,
+    *,
+    platforms: Sequence[Platform],
+    allow_handler: bool = False,
+    say: Callable[[str], object] = lambda text: None,
+) -> Packaged:
+    """Build the container image of a function.
+
+    Args:
+        artifact: Opened; the caller has replayed its golden images.
+        base: A plain Python.
+        layout: Gets the artifact's layers, configs and manifests.
+        cache: Keeps the runtime's layers from one time to the next.
+        platforms: What it must run on; several make one index.
+        allow_handler: Whether an artifact's handler.py may come along.
+        say: Told what is being done.
+
+    Raises:
+        OciError: When the base doesn't fit, wheels can't be had, or the disk is full.
+    """
+    parts = artifact_parts(artifact, allow_handler=allow_handler)
+    images = [pick_image(base.source, base.descriptor, platform) for platform in platforms]
+    runtimes = [Runtime(platform=_plain(image.platform), python=_python_of(image, base)) for image in images]
+    below = [build_layers(runtime, cache, say) for runtime in runtimes]
+    above = [write_layer(layout, part_files(artifact, part), part.title) for part in parts]
+    start = Start(
+        entrypoint=ENTRYPOINT,
+        environment={**ENVIRONMENT, "EAVES_ARTIFACT_DIGEST": artifact.digest},
+        user=USER,
+        port=PORT,
+        labels=build_labels(artifact, base),
+    )
+    made = [build_image(layout, image, [*runtime, *above], start) for image, runtime in zip(images, below, strict=True)]
+    descriptor = replace(made[0], platform=None) if len(made) == 1 else build_index(layout, made, start.labels)
+    return Packaged(descriptor=descriptor, source=Overlay([layout, cache], base.source))
+
+
+def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:
+    """What a container image says of itself. Source: OCI image-spec, annotations.md."""
+    manifest = artifact.manifest
+    labels = {
+        "org.opencontainers.image.title": manifest.name,
+        "org.opencontainers.image.version": manifest.version,
+        "org.opencontainers.image.description": f"Predicts with {manifest.name}, {manifest.precision}",
+        "org.opencontainers.image.base.name": base.name,
+        "org.opencontainers.image.base.digest": base.descriptor.digest,
+        "dev.eaves.version": eaves.__version__,
+        "dev.eaves.artifact": f"sha256:{artifact.digest}",
+    }
+    licence = manifest.licences.get("model", "")
+    if licence and len(licence) <= 80:
+        labels["org.opencontainers.image.licenses"] = licence
+    if HANDLER in manifest.files:
+        labels[HANDLER_LABEL] = f"sha256:{manifest.files[HANDLER].sha256}"
+    return labels
+
+
+def _python_of(image: Image, base: Base) -> str:
+    """The version of a base's Python: byte code and wheels are made for it."""
+    if base.python:
+        return base.python
+    found = _PYTHON.search("\n".join(image.values.get("config", {}).get("Env") or []))
+    if found is None:
+        raise OciError(
+            f"the base {base.name} doesn't say which Python it has (PYTHON_VERSION)",
+            hint="say it with --python, such as --python 3.13",
+        )
+    return found[1]
+
+
+def _plain(platform: Platform) -> Platform:
+    """Without the variant: there are no other wheels for it."""
+    return replace(platform, variant="")
