@@ -15,7 +15,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from eaves.errors import OciError
 from eaves.oci.descriptor import LAYER, LAYER_GZIP, Descriptor, describe
@@ -120,7 +120,7 @@ def _check(files: list[LayerFile]) -> None:
         seen.add(file.path)
 
 
-def _write_tar(stream: _Writable, files: list[LayerFile]) -> None:
+def _write_tar(stream: Any, files: list[LayerFile]) -> None:
     # dereferencing, owners, times: all of it is written here and nothing is taken from the disk.
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 16) as tar:
         for folder in _folders(files):
@@ -154,10 +154,6 @@ def _add(tar: tarfile.TarFile, file: LayerFile) -> None:
             tar.addfile(info, stream)
     except OSError as error:
         raise OciError(f"{file.content} can't be read or packed: {error.strerror or error}") from error
-
-
-class _Writable(Protocol):
-    def write(self, data: bytes, /) -> object: ...
 
 
 class _Hashing:

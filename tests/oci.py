@@ -1,0 +1,92 @@
+"""A base for container images, made of the Python that runs the tests: no registry is asked for one."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+from eaves.oci.descriptor import CONFIG, MANIFEST, Platform, describe, render_document
+from eaves.oci.layer import LayerFile, write_layer
+from eaves.oci.layout import Layout, create_layout
+
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+EXTRA = ("libstdc++.so.6", "libgcc_s.so.1", "librt.so.1", "libdl.so.2", "libpthread.so.0")
+"""What wheels need of a base."""
+
+
+def build_base(folder: Path, *, architecture: str = "amd64", plain: bool = False) -> Layout:
+    """A layout with one container image, `base`.
+
+    Args:
+        folder: The layout's.
+        architecture: What it says it is for.
+        plain: Whether it holds Python for real, about 40 MB; else one small file.
+    """
+    layout = create_layout(folder)
+    files = list(_python_files()) if plain else [LayerFile(path="etc/os-release", content=b"ID=test\n")]
+    layer = write_layer(layout, files, "base", compress=True)
+    values = {
+        "architecture": architecture,
+        "os": "linux",
+        "created": "2026-01-01T00:00:00Z",
+        "config": {"Env": ["PATH=/usr/local/bin:/usr/bin:/bin", f"PYTHON_VERSION={VERSION}.1"], "Cmd": ["python3"]},
+        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
+        "history": [{"created_by": "the tests"}],
+    }
+    content = render_document(values)
+    config = describe(content, CONFIG)
+    layout.write_bytes(content, config)
+    document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config.to_dict()}
+    manifest = render_document({**document, "layers": [layer.descriptor.to_dict()]})
+    layout.write_manifest(describe(manifest, MANIFEST), manifest, "base")
+    return layout
+
+
+def this_platform() -> Platform:
+    """The machine's that runs the tests."""
+    machine = sysconfig.get_platform().rpartition("-")[2]
+    return Platform(architecture={"x86_64": "amd64", "aarch64": "arm64"}[machine])
+
+
+def _python_files() -> Iterator[LayerFile]:
+    """The interpreter, its standard library and the shared libraries of both, at their own places."""
+    program = Path(sys.base_prefix) / "bin" / f"python{VERSION}"
+    stdlib = Path(sysconfig.get_path("stdlib", vars={"installed_base": sys.base_prefix}))
+    shared = [program.resolve()]
+    found: dict[str, Path] = {}
+    for path in sorted(stdlib.rglob("*")):
+        parts = path.relative_to(stdlib).parts
+        if path.is_file() and not {"site-packages", "test", "tests", "__pycache__", "idlelib", "ensurepip"} & {*parts}:
+            found[_inside(path)] = path
+            if path.suffix == ".so":
+                shared.append(path)
+    for library in _libraries(shared):
+        found[_inside(library)] = library.resolve()
+    for name in ("python", "python3", f"python{VERSION}"):
+        found[f"usr/local/bin/{name}"] = program.resolve()
+    for place, source in found.items():
+        yield LayerFile(path=place, content=source, executable="/bin/" in place or ".so" in place)
+
+
+def _inside(path: Path) -> str:
+    return str(path.absolute()).removeprefix("/")
+
+
+def _libraries(files: list[Path]) -> set[Path]:
+    """Shared libraries that these need, as ldd finds them, the loader too."""
+    said = subprocess.run(["ldd", *map(str, files)], capture_output=True, text=True, check=False).stdout
+    found = {Path(path) for path in re.findall(r"(/\S+\.so\S*) \(0x", said)}
+    known = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
+    for name in EXTRA:
+        match = re.search(
+            rf"^\s*{re.escape(name)} .*x86-64.* => (\S+)$|^\s*{re.escape(name)} .*AArch64.* => (\S+)$",
+            known,
+            re.MULTILINE,
+        )
+        if match:
+            found.add(Path(match[1] or match[2]))
+    return found
