@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
@@ -27,6 +28,7 @@ NAME = "org.opencontainers.image.ref.name"
 _BLOBS = "blobs/sha256"
 _INDEX = "index.json"
 _LAYOUT = "oci-layout"
+_TEMPORARY = ".new-"
 
 
 class Layout:
@@ -133,9 +135,18 @@ class Layout:
         self.write_bytes(content, descriptor)
         if name is None:
             return
-        kept = [entry for entry in self.entries() if entry.annotations.get(NAME) != name]
-        named = {**descriptor.to_dict(), "annotations": {**descriptor.annotations, NAME: name}}
-        self._write_index([*(entry.to_dict() for entry in kept), named])
+        with self._alone():
+            kept = [entry for entry in self.entries() if entry.annotations.get(NAME) != name]
+            named = {**descriptor.to_dict(), "annotations": {**descriptor.annotations, NAME: name}}
+            self.write_file(_INDEX, _render_index([*(entry.to_dict() for entry in kept), named]))
+
+    def write_file(self, name: str, content: bytes) -> None:
+        """Write one of the files beside the content, whole or not at all.
+
+        Raises:
+            OciError: When the disk is full.
+        """
+        self._place(self.path / name, lambda target: target.write(content))
 
     def adopt(self, path: Path, descriptor: Descriptor) -> None:
         """Take in a file of this layout's `new_file` under its digest."""
@@ -145,7 +156,7 @@ class Layout:
     def new_file(self) -> Path:
         """A new empty file on the layout's own file system; `adopt` it or remove it."""
         folder = self.path / _BLOBS
-        handle, name = tempfile.mkstemp(prefix=".new-", dir=folder)
+        handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
         os.close(handle)
         return Path(name)
 
@@ -153,7 +164,7 @@ class Layout:
         """Write a file whole or not at all."""
 
         def write() -> None:
-            handle, name = tempfile.mkstemp(prefix=".new-", dir=target.parent)
+            handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=target.parent)
             try:
                 with os.fdopen(handle, "wb") as stream:
                     fill(stream)
@@ -166,10 +177,15 @@ class Layout:
 
         _guarded(target, write)
 
-    def _write_index(self, entries: list[dict[str, Any]]) -> None:
-        ordered = sorted(entries, key=lambda entry: entry.get("annotations", {}).get(NAME, entry["digest"]))
-        content = render_document({"schemaVersion": 2, "mediaType": INDEX, "manifests": ordered})
-        self._place(self.path / _INDEX, lambda target: target.write(content))
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process changes the names meanwhile."""
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
 
 def create_layout(path: Path) -> Layout:
@@ -178,17 +194,23 @@ def create_layout(path: Path) -> Layout:
     Raises:
         OciError: When something else is there, or it can't be written.
     """
-    if path.is_dir() and any(path.iterdir()):
-        return open_layout(path)
+    if not path.exists():
+        _guarded(path, lambda: path.mkdir(parents=True, exist_ok=True))
     layout = Layout(path)
+    if path.is_dir():
+        with layout._alone():  # noqa: SLF001 - another process may be making the same one
+            there = {entry.name for entry in path.iterdir() if not entry.name.startswith(_TEMPORARY)}
+            if there <= {"blobs", _INDEX}:  # empty, or what a killed process left
+                _guarded(path, lambda: (path / _BLOBS).mkdir(parents=True, exist_ok=True))
+                if _INDEX not in there:
+                    layout.write_file(_INDEX, _render_index([]))
+                layout.write_file(_LAYOUT, json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
+    return open_layout(path)
 
-    def write() -> None:
-        (path / _BLOBS).mkdir(parents=True, exist_ok=True)
-        (path / _LAYOUT).write_text(json.dumps({"imageLayoutVersion": "1.0.0"}))
 
-    _guarded(path, write)
-    layout._write_index([])  # noqa: SLF001
-    return layout
+def _render_index(entries: list[dict[str, Any]]) -> bytes:
+    ordered = sorted(entries, key=lambda entry: entry.get("annotations", {}).get(NAME, entry["digest"]))
+    return render_document({"schemaVersion": 2, "mediaType": INDEX, "manifests": ordered})
 
 
 def open_layout(path: Path) -> Layout:

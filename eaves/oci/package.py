@@ -17,13 +17,13 @@ from eaves.oci.image import Image, Start, build_image, build_index, pick_image
 from eaves.oci.layer import write_layer
 from eaves.oci.layout import Layout
 from eaves.oci.place import Source
-from eaves.oci.runtime import ENVIRONMENT, Runtime, build_layers
+from eaves.oci.runtime import ENVIRONMENT, OLDEST, Runtime, build_layers
 
 USER = "65532:65532"
 PORT = 8080
 ENTRYPOINT = ("python", "-P", "-m", "functions")
 HANDLER_LABEL = "dev.eaves.handler"
-_PYTHON = re.compile(r"PYTHON_VERSION=(\d+\.\d+)")
+_VERSION = r"(?P<python>(\d+)\.(\d+))(?:\.\d+)?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ def package(
     """
     parts = artifact_parts(artifact, allow_handler=allow_handler)
     images = [pick_image(base.source, base.descriptor, platform) for platform in platforms]
-    runtimes = [Runtime(platform=_plain(image.platform), python=_python_of(image, base)) for image in images]
+    runtimes = [_runtime_of(image, base) for image in images]
     below = [build_layers(runtime, cache, say) for runtime in runtimes]
     above = [write_layer(layout, part_files(artifact, part), part.title) for part in parts]
     start = Start(
@@ -117,19 +117,29 @@ def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:
     return labels
 
 
-def _python_of(image: Image, base: Base) -> str:
-    """The version of a base's Python: byte code and wheels are made for it."""
-    if base.python:
-        return base.python
-    found = _PYTHON.search("\n".join(image.values.get("config", {}).get("Env") or []))
+def _runtime_of(image: Image, base: Base) -> Runtime:
+    """What a base needs: wheels and byte code are made for its Python, and there are none for a platform's variant.
+
+    Raises:
+        OciError: When it doesn't say which Python it has, or has one that is too old.
+    """
+    said = base.python or _variable(image, "PYTHON_VERSION")
+    found = re.fullmatch(_VERSION, said)
     if found is None:
         raise OciError(
-            f"the base {base.name} doesn't say which Python it has (PYTHON_VERSION)",
+            f"the base {base.name} says that it has Python {said[:40]!r}"
+            if said
+            else f"the base {base.name} doesn't say which Python it has (PYTHON_VERSION)",
             hint="say it with --python, such as --python 3.13",
         )
-    return found[1]
+    if (int(found[2]), int(found[3])) < OLDEST:
+        raise OciError(
+            f"the base {base.name} has Python {said}; a function needs 3.11 or newer", hint="choose another base"
+        )
+    return Runtime(platform=replace(image.platform, variant=""), python=found["python"], release=said)
 
 
-def _plain(platform: Platform) -> Platform:
-    """Without the variant: there are no other wheels for it."""
-    return replace(platform, variant="")
+def _variable(image: Image, name: str) -> str:
+    """Of a base's environment; empty when it sets none."""
+    entries = image.values.get("config", {}).get("Env") or []
+    return next((str(entry).partition("=")[2] for entry in entries if str(entry).startswith(f"{name}=")), "")

@@ -1,7 +1,6 @@
 """What a function needs besides its artifact, as two layers: locked wheels, which change rarely, and our own code.
 
-Both are compiled to byte code that is never checked against its source: nothing changes in a container image, and a
-check costs a cold start. The Dockerfile makes the same root.
+The Dockerfile makes the same root.
 """
 
 from __future__ import annotations
@@ -9,21 +8,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import eaves
 from eaves.errors import OciError
-from eaves.oci import wheels
+from eaves.oci import bytecode, layer, wheels
+from eaves.oci.bytecode import Compiler, compile_folder, find_compiler
 from eaves.oci.descriptor import Platform, parse_descriptor
 from eaves.oci.layer import Layer, LayerFile, write_layer
 from eaves.oci.layout import Layout
+from eaves.oci.place import verified
 
 PACKAGES = "opt/eaves"
 CODE = "opt/code"
@@ -31,8 +31,8 @@ LOCK = "serve.txt"
 UNUSED = ("eaves/cli", "eaves/local", "eaves/sources", "eaves/oci")
 """Of our code: what a function never imports."""
 ROOMS = ("eaves", "functions")
-FORMAT = 1
-"""Raise when what goes into the layers changes, so that cached ones are made again."""
+OLDEST = (3, 11)
+"""Of the Pythons that our code runs on."""
 ENVIRONMENT = {
     "PYTHONPATH": f"/{CODE}:/{PACKAGES}",
     "PYTHONSAFEPATH": "1",
@@ -41,14 +41,6 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "HOME": "/tmp",  # noqa: S108 - in the container, where nothing else can be written
 }
-_COMPILE = """
-import compileall, py_compile, sys
-good = compileall.compile_dir(
-    sys.argv[1], stripdir=sys.argv[1], prependdir="/", quiet=2, workers=1, maxlevels=50,
-    invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-)
-sys.exit(0 if good else 1)
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +50,12 @@ class Runtime:
     Attributes:
         platform: Of the container.
         python: Its Python, `3.13`.
+        release: The same, as far as it is known, `3.13.5`.
     """
 
     platform: Platform
     python: str
+    release: str = ""
 
 
 def build_layers(runtime: Runtime, cache: Layout, say: Callable[[str], object] = lambda text: None) -> list[Layer]:
@@ -75,32 +69,33 @@ def build_layers(runtime: Runtime, cache: Layout, say: Callable[[str], object] =
     Raises:
         OciError: When wheels can't be had, or nothing here compiles for that Python.
     """
-    lock = find_lock()
-    code = list(code_files())
+    compiler, lock, code = find_compiler(runtime.python), find_lock(), list(code_files())
+    if runtime.release.count(".") == 2 and compiler.version != runtime.release:
+        say(f"Python {compiler.version} compiles for the base's {runtime.release}: another release, another digest")
+    rules = [Path(str(module.__file__)).read_bytes() for module in (bytecode, layer, wheels)]
+    made_by: tuple[str | bytes, ...] = (compiler.version, metadata.version("deflate"), *rules)
     keys = {
-        "packages": _key(str(runtime.platform), runtime.python, lock.read_bytes()),
-        f"eaves {eaves.__version__}": _key(
-            runtime.python, *(part for file in code for part in (file.path.encode(), _bytes_of(file)))
-        ),
+        "packages": _key(str(runtime.platform), lock.read_bytes(), *made_by),
+        f"eaves {eaves.__version__}": _key(*(part for file in code for part in (file.path, _bytes_of(file))), *made_by),
     }
     layers = []
     for title, key in keys.items():
-        layer = _cached(cache, key)
-        if layer is None:
+        found = _cached(cache, key)
+        if found is None:
             say(f"making the layer {title} for {runtime.platform}, Python {runtime.python}")
             with tempfile.TemporaryDirectory(prefix="eaves-layer-") as folder:
                 root = Path(folder)
-                unpack(package_files(runtime, lock) if title == "packages" else code, runtime.python, root)
-                layer = _keep(cache, key, write_layer(cache, _files_of(root), title, compress=True))
-        layers.append(layer)
+                unpack(package_files(runtime, lock) if title == "packages" else code, compiler, root)
+                found = _keep(cache, key, write_layer(cache, _files_of(root), title, compress=True))
+        layers.append(found)
     return layers
 
 
-def unpack(files: Iterable[LayerFile], python: str, root: Path) -> None:
+def unpack(files: Iterable[LayerFile], compiler: Compiler, root: Path) -> None:
     """Write files below a root and compile what is Python.
 
     Raises:
-        OciError: When the disk is full, or nothing here compiles for that Python.
+        OciError: When the disk is full, or a file doesn't compile.
     """
     try:
         for file in files:
@@ -108,8 +103,10 @@ def unpack(files: Iterable[LayerFile], python: str, root: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(_bytes_of(file))
     except OSError as error:
-        raise OciError(f"{error.filename} can't be written: {error.strerror}", hint="free some space") from error
-    _compile(python, root)
+        raise OciError(
+            f"{error.filename or root} can't be written: {error.strerror}", hint="free some space, or set TMPDIR"
+        ) from error
+    compile_folder(compiler, root)
 
 
 def package_files(runtime: Runtime, lock: Path) -> Iterator[LayerFile]:
@@ -136,42 +133,8 @@ def find_lock() -> Path:
     raise OciError(f"{LOCK}, the lock of a function's packages, isn't there", hint="install Eaves again")
 
 
-def _files_of(root: Path) -> Iterator[LayerFile]:
-    for path in root.rglob("*"):
-        if path.is_file():
-            yield LayerFile(path=path.relative_to(root).as_posix(), content=path)
-
-
-def _compile(python: str, root: Path) -> None:
-    """Byte code by the very version that will run it; hashes are fixed, since sets are written in their order."""
-    command = [find_python(python), "-I", "-c", _COMPILE, str(root)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"}
-    )
-    if done.returncode:
-        raise OciError(f"Python {python} could not compile the packages: {(done.stdout + done.stderr)[-300:]}")
-
-
-def find_python(version: str) -> str:
-    """An interpreter of that version on this machine.
-
-    Raises:
-        OciError: When there is none: byte code can be made by no other.
-    """
-    if f"{sys.version_info.major}.{sys.version_info.minor}" == version:
-        return sys.executable
-    found = shutil.which(f"python{version}")
-    if found is None:
-        here = f"{sys.version_info.major}.{sys.version_info.minor}"
-        raise OciError(
-            f"the base has Python {version}, and none here can compile for it",
-            hint=f"install python{version}, or choose a base with Python {here}",
-        )
-    return found
-
-
 def code_files() -> Iterator[LayerFile]:
-    """Our own code, as far as a function imports it, and the package's licence."""
+    """Our own code, as far as a function imports it."""
     root = Path(eaves.__file__).parents[1]
     for room in ROOMS:
         for path in sorted((root / room).rglob("*.py")):
@@ -180,12 +143,18 @@ def code_files() -> Iterator[LayerFile]:
                 yield LayerFile(path=f"{CODE}/{relative}", content=path)
 
 
+def _files_of(root: Path) -> Iterator[LayerFile]:
+    for path in root.rglob("*"):
+        if path.is_file():
+            yield LayerFile(path=path.relative_to(root).as_posix(), content=path)
+
+
 def _bytes_of(file: LayerFile) -> bytes:
     return file.content if isinstance(file.content, bytes) else file.content.read_bytes()
 
 
 def _key(*parts: str | bytes) -> str:
-    seen = hashlib.sha256(f"{FORMAT} {metadata.version('deflate')}".encode())
+    seen = hashlib.sha256()
     for part in parts:
         content = part.encode() if isinstance(part, str) else part
         seen.update(len(content).to_bytes(8, "big") + content)
@@ -193,25 +162,26 @@ def _key(*parts: str | bytes) -> str:
 
 
 def _cached(cache: Layout, key: str) -> Layer | None:
+    """A layer that was made before; one that was damaged since counts as none."""
     path = cache.path / f"{key}.json"
-    try:
+    with suppress(OSError, ValueError, KeyError, TypeError, OciError):
         values = json.loads(path.read_bytes())
-        layer = Layer(
+        found = Layer(
             descriptor=parse_descriptor(values["descriptor"]),
             diff_id=str(values["diff_id"]),
             title=str(values["title"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, OciError):
-        return None
-    return layer if cache.has(layer.descriptor) else None
+        with cache.open(found.descriptor) as stream:
+            for _ in verified(stream, found.descriptor):
+                pass
+        return found
+    return None
 
 
-def _keep(cache: Layout, key: str, layer: Layer) -> Layer:
-    values = {"descriptor": layer.descriptor.to_dict(), "diff_id": layer.diff_id, "title": layer.title}
-    temporary = cache.new_file()
-    temporary.write_text(json.dumps(values))
-    temporary.replace(cache.path / f"{key}.json")
-    return layer
+def _keep(cache: Layout, key: str, made: Layer) -> Layer:
+    values = {"descriptor": made.descriptor.to_dict(), "diff_id": made.diff_id, "title": made.title}
+    cache.write_file(f"{key}.json", json.dumps(values).encode())
+    return made
 
 
 def main(root: str) -> None:
@@ -220,8 +190,9 @@ def main(root: str) -> None:
     names = {python_name: name for name, python_name in wheels.MACHINES.items()}
     platform = Platform(architecture=names.get(machine, machine))
     runtime = Runtime(platform=platform, python=f"{sys.version_info.major}.{sys.version_info.minor}")
-    unpack(package_files(runtime, find_lock()), runtime.python, Path(root))
-    unpack(code_files(), runtime.python, Path(root))
+    compiler = find_compiler(runtime.python)
+    unpack(package_files(runtime, find_lock()), compiler, Path(root) / "packages")
+    unpack(code_files(), compiler, Path(root) / "code")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -13,7 +14,10 @@ from eaves.oci.descriptor import Platform
 from eaves.oci.layer import LayerFile
 
 GLIBC = range(17, 41)
-"""Versions 2.17 to 2.40: which of them a base has, its wheels can't tell; Debian 12 has 2.36."""
+"""Versions 2.17 to 2.40, the oldest first: which of them a base has nobody says here; Debian 12 has 2.36.
+
+pip takes the first that a wheel fits, among those that the lock's digests allow: the same wheel everywhere.
+"""
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 """Python's name of each architecture that the lock has wheels for."""
 LEGACY = {"x86_64": ("manylinux1", "manylinux2010", "manylinux2014"), "aarch64": ("manylinux2014",)}
@@ -22,10 +26,15 @@ _SOURCES = frozenset({".c", ".cpp", ".h", ".hpp", ".pyx", ".pxd", ".pyi", ".a", 
 _UNUSED = (
     "onnxruntime/capi/libonnxruntime.so",  # 35 MB: the runtime once more, for programs in C
     *(f"onnxruntime/{name}/" for name in ("backend", "datasets", "quantization", "tools", "transformers")),  # 9 MB
-    "numpy/f2py/",
+    *(f"numpy/{name}" for name in ("f2py/", "testing/", "conftest.py")),
 )
 """Beginnings of paths that a function never reads; what it does read, starting one shows."""
 _RECORDS = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
+_PIP = frozenset({
+    "INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "NO_INDEX", "CONFIG_FILE", "CACHE_DIR", "NO_CACHE_DIR",
+    "CERT", "CLIENT_CERT", "TRUSTED_HOST", "PROXY", "KEYRING_PROVIDER", "DEFAULT_TIMEOUT", "TIMEOUT", "RETRIES",
+})  # fmt: skip
+"""Settings of pip's that say where wheels are; others, such as its target, would change what is got."""
 TIMEOUT_S = 600.0
 
 
@@ -55,7 +64,9 @@ def download(lock: Path, platform: Platform, python: str, folder: Path) -> list[
     words += [word for tag in tags for word in ("--platform", f"{tag}_{machine}")]
     command = [sys.executable, "-P", "-m", "pip", *words, "-r", str(lock), "-d", str(folder)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S, env=_environment()
+        )
     except subprocess.TimeoutExpired as error:
         raise OciError(
             f"the wheels did not come within {TIMEOUT_S:g} s", hint="check the network, then try again"
@@ -63,9 +74,18 @@ def download(lock: Path, platform: Platform, python: str, folder: Path) -> list[
     if done.returncode:
         said = "\n".join(done.stderr.strip().splitlines()[-3:])[:500]
         absent = "No module named pip" in done.stderr
-        hint = "install pip into this environment" if absent else "check the network and pip's index, then try again"
+        hint = (
+            "install Eaves with its extra, eaves[oci]"
+            if absent
+            else "check the network and pip's index, then try again"
+        )
         raise OciError(f"pip could not get the wheels for {platform}, Python {python}: {said}", hint=hint)
     return sorted(folder.glob("*.whl"))
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name.removeprefix("PIP_") in {name, *_PIP}}
+    return {**kept, "PIP_REQUIRE_VIRTUALENV": "0"}  # a download installs nothing
 
 
 def wheel_files(wheel: Path, root: str) -> Iterator[LayerFile]:
@@ -93,7 +113,7 @@ def _place(path: PurePosixPath, wheel: Path) -> PurePosixPath | None:
     if path.is_absolute() or ".." in path.parts:
         raise OciError(f"{wheel.name} holds the path {str(path)[:80]!r}")
     if path.parts[0].endswith(".data"):
-        if path.parts[1] not in ("purelib", "platlib"):
+        if path.parts[1:2] not in (("purelib",), ("platlib",)):
             return None
         path = PurePosixPath(*path.parts[2:])
     in_info = path.parts[0].endswith(".dist-info")
