@@ -50,8 +50,7 @@ RUN /tools/bin/install-lock train
 # PYTHONPATH puts our packages before what the lock installs, PYTHONSAFEPATH keeps the working folder out: nobody else's
 # `functions` or `trainer` can take our names.
 FROM ${BASE} AS runtime
-ENV PATH=/opt/eaves/bin:$PATH \
-    PYTHONPATH=/opt/code \
+ENV PYTHONPATH=/opt/code \
     PYTHONSAFEPATH=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -67,6 +66,7 @@ LABEL org.opencontainers.image.licenses="Apache-2.0" \
 FROM runtime AS trainer
 LABEL org.opencontainers.image.title="eaves-trainer" \
       org.opencontainers.image.description="Trains an image model from a folder per class and leaves a run"
+ENV PATH=/opt/eaves/bin:$PATH
 COPY --from=trainer-environment /opt/eaves /opt/eaves
 COPY --from=code /opt/code /opt/code
 ENTRYPOINT ["python", "-P", "-m", "trainer"]
@@ -74,6 +74,7 @@ ENTRYPOINT ["python", "-P", "-m", "trainer"]
 FROM runtime AS agent
 LABEL org.opencontainers.image.title="eaves-agent" \
       org.opencontainers.image.description="Turns images into CloudEvents and delivers them, at least once"
+ENV PATH=/opt/eaves/bin:$PATH
 COPY --from=agent-environment /opt/eaves /opt/eaves
 COPY --from=agent-code /opt/code /opt/code
 ENTRYPOINT ["python", "-P", "-m", "eaves.sources"]

@@ -1,17 +1,25 @@
-"""A base for container images, made of the Python that runs the tests: no registry is asked for one."""
+"""A base for container images, made of the Python that runs the tests, and a real registry: no network is needed."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from eaves.oci.descriptor import CONFIG, MANIFEST, Platform, describe, render_document
 from eaves.oci.layer import LayerFile, write_layer
 from eaves.oci.layout import Layout, create_layout
+from tests.waiting import wait_until
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 EXTRA = ("libstdc++.so.6", "libgcc_s.so.1", "librt.so.1", "libdl.so.2", "libpthread.so.0")
@@ -44,6 +52,68 @@ def build_base(folder: Path, *, architecture: str = "amd64", plain: bool = False
     manifest = render_document({**document, "layers": [layer.descriptor.to_dict()]})
     layout.write_manifest(describe(manifest, MANIFEST), manifest, "base")
     return layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealRegistry:
+    """Debian's docker-registry, on a port of its own.
+
+    Attributes:
+        host: With its port.
+        storage: Where it keeps content.
+        log: What it wrote, a line a request.
+    """
+
+    host: str
+    storage: Path
+    log: Path
+
+    def blobs(self) -> dict[str, int]:
+        """Digest and size of all content."""
+        files = self.storage.glob("docker/registry/v2/blobs/sha256/*/*/data")
+        return {f"sha256:{path.parent.name}": path.stat().st_size for path in files}
+
+
+@contextmanager
+def serve_registry(folder: Path) -> Iterator[RealRegistry]:
+    """A registry over plain HTTP; skips where Debian's docker-registry isn't installed."""
+    program = need("docker-registry")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{probe.getsockname()[1]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    storage = folder / "storage"
+    settings = folder / "registry.yml"
+    settings.write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {storage}}}, delete: {{enabled: true}}}}\n"
+        f"http: {{addr: {host}}}\nlog: {{accesslog: {{disabled: false}}}}\n"
+    )
+    log = folder / "registry.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen([program, "serve", str(settings)], stdout=stream, stderr=stream)
+    try:
+        wait_until(lambda: _answers(host), what="the registry")
+        yield RealRegistry(host=host, storage=storage, log=log)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def need(command: str) -> str:
+    """Path of a command; the test is skipped where it isn't installed."""
+    found = shutil.which(command, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if found is None:
+        pytest.skip(f"{command} is not installed")
+    return found
+
+
+def _answers(host: str) -> bool:
+    name, _, port = host.partition(":")
+    try:
+        socket.create_connection((name, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def this_platform() -> Platform:

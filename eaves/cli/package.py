@@ -14,14 +14,14 @@ import click
 from eaves.cli.output import output_option, print_value, say
 from eaves.cli.registries import access_options, build_access, cache_folder, default_platform
 from eaves.cli.verify import replay_visibly
+from eaves.errors import OciError
 
 if TYPE_CHECKING:
     from eaves.oci.copy import Copied
     from eaves.oci.descriptor import Descriptor
     from eaves.oci.package import Packaged
+    from eaves.oci.places import Place
     from eaves.oci.registry import Access
-
-ARCHIVE = ".tar"
 
 
 @click.command()
@@ -57,14 +57,17 @@ def command(
     from eaves.oci.package import Base, package
     from eaves.oci.places import open_place
 
-    wanted = [parse_platform(text) for text in platforms or (default_platform(),)]
+    wanted = [parse_platform(text) for text in dict.fromkeys(platforms or (default_platform(),))]
     access = build_access(plain_http=plain_http, registry_ca=registry_ca)
     artifact = open_artifact(path, level="full")
     below = open_place(base, access)
+    known_as = str(below.reference) if below.reference else ""
+    ground = Base(source=below.store, descriptor=below.resolve(), name=known_as, python=python)
+    goal = _open_target(target, access)
     with tempfile.TemporaryDirectory(prefix="eaves-package-") as folder:
         made = package(
             artifact,
-            Base(source=below.store, descriptor=below.resolve(), name=base, python=python),
+            ground,
             create_layout(Path(folder) / "layout"),
             create_layout(cache_folder()),
             platforms=wanted,
@@ -73,30 +76,60 @@ def command(
         )
         for result in replay_visibly(artifact, run_handler=allow_handler and HANDLER in artifact.manifest.files):
             result.require()
-        mounts = [below.reference.repository] if below.reference else []
-        copied, name = _put(made, target, access, mounts, Path(folder))
+        copied, name = _put(made, target, goal, _mounts(goal, below), Path(folder))
     _print(copied, name, made.descriptor, form)
 
 
-def _put(made: Packaged, target: str, access: Access, mounts: list[str], folder: Path) -> tuple[Copied, str]:
+def _open_target(target: str, access: Access) -> Place | None:
+    """Where it goes, looked at before any work; None: a tar.
+
+    Raises:
+        OciError: When nothing can go there.
+    """
+    from eaves.oci.places import ARCHIVE, open_place
+
+    if target.endswith(ARCHIVE):
+        if not Path(target).absolute().parent.is_dir():
+            raise OciError(f"{target} can't be written: there is no such folder", hint="make it first")
+        return None
+    place = open_place(target, access, create=True)
+    if place.name.startswith("sha256:"):
+        raise OciError(f"{target}: content decides its digest, it can't be chosen", hint="give a tag instead")
+    return place
+
+
+def _mounts(goal: Place | None, below: Place) -> list[str]:
+    """The base's repository where a registry has both: it can take layers over without moving them."""
+    if goal is None or goal.reference is None or below.reference is None:
+        return []
+    together = goal.reference.host == below.reference.host and goal.reference.repository != below.reference.repository
+    return [below.reference.repository] if together else []
+
+
+def _put(made: Packaged, target: str, goal: Place | None, mounts: list[str], folder: Path) -> tuple[Copied, str]:
     """Copy it to where it is wanted; its name there."""
     from eaves.oci.archive import write_archive
     from eaves.oci.copy import copy_image
     from eaves.oci.layout import create_layout
-    from eaves.oci.places import open_place
+    from eaves.oci.reference import DEFAULT_TAG
 
     digest = made.descriptor.digest
     with _bars() as progress:
-        if target.endswith(ARCHIVE):
+        if goal is None:
             layout = create_layout(folder / "archive")
-            copied = copy_image(made.source, layout, made.descriptor, name="latest", progress=progress)
+            copied = copy_image(made.source, layout, made.descriptor, name=DEFAULT_TAG, progress=progress)
             write_archive(layout, Path(target))
             return copied, target
-        place = open_place(target, access, create=True)
         copied = copy_image(
-            made.source, place.store, made.descriptor, name=place.name or "latest", mounts=mounts, progress=progress
+            made.source, goal.store, made.descriptor, name=goal.name or DEFAULT_TAG, mounts=mounts, progress=progress
         )
-    return copied, f"{place.reference.pinned(digest)}" if place.reference else f"{target}@{digest}"
+    return copied, f"{goal.reference.pinned(digest)}" if goal.reference else f"{_folder(target)}@{digest}"
+
+
+def _folder(target: str) -> str:
+    """`oci:DIR` of `oci:DIR:NAME`."""
+    head, colon, name = target.rpartition(":")
+    return head if colon and "/" not in name and head != "oci" else target
 
 
 @contextmanager

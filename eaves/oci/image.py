@@ -30,6 +30,8 @@ from eaves.oci.layout import Layout
 from eaves.oci.place import Source
 
 EPOCH = "1970-01-01T00:00:00Z"
+_OF_THE_BASE = ("Cmd", "Healthcheck", "OnBuild", "StopSignal", "Volumes")
+"""What a base says of its own program, in a config."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,16 +92,21 @@ def load_images(source: Source, descriptor: Descriptor) -> Iterator[Image]:
     Raises:
         OciError: When a document is missing or malformed.
     """
-    if descriptor.media_type in INDEXES:
-        entries = parse_document(source.read(descriptor)).get("manifests")
-        if not isinstance(entries, list):
-            raise OciError(f"the index {descriptor.digest} lists no manifests")
-        for entry in entries:
-            found = parse_descriptor(entry)
-            if found.media_type in MANIFESTS and _is_runnable(found):
-                yield load_image(source, found)
+    return (load_image(source, entry) for entry in _entries(source, descriptor))
+
+
+def _entries(source: Source, descriptor: Descriptor) -> Iterator[Descriptor]:
+    """Manifests of container images under a manifest or index, without what a builder attests of them."""
+    if descriptor.media_type not in INDEXES:
+        yield descriptor
         return
-    yield load_image(source, descriptor)
+    entries = parse_document(source.read(descriptor)).get("manifests")
+    if not isinstance(entries, list):
+        raise OciError(f"the index {descriptor.digest} lists no manifests")
+    for entry in map(parse_descriptor, entries):
+        unknown = entry.platform is not None and entry.platform.os in ("", "unknown")
+        if entry.media_type in MANIFESTS and not unknown:
+            yield entry
 
 
 def load_image(source: Source, descriptor: Descriptor) -> Image:
@@ -113,6 +120,8 @@ def load_image(source: Source, descriptor: Descriptor) -> Image:
     manifest = parse_document(source.read(descriptor))
     try:
         config = parse_descriptor(manifest["config"])
+        if OF_DOCKER.get(config.media_type, config.media_type) != CONFIG:
+            raise OciError(f"{descriptor.digest} holds a {config.media_type[:80]}, not a container image")
         layers = tuple(parse_descriptor(entry) for entry in manifest["layers"])
         values = parse_document(source.read(config))
         diff_ids = values["rootfs"]["diff_ids"]
@@ -132,18 +141,23 @@ def load_image(source: Source, descriptor: Descriptor) -> Image:
 
 
 def pick_image(source: Source, descriptor: Descriptor, platform: Platform) -> Image:
-    """The one for a platform.
+    """The one for a platform; of the others not more is read than an index says.
 
     Raises:
         OciError: When there is none.
     """
-    images = list(load_images(source, descriptor))
-    for image in images:
-        if image.platform.runs(platform):
-            return image
-    there = ", ".join(sorted(str(image.platform) for image in images)) or "none"
+    there = set()
+    for entry in _entries(source, descriptor):
+        if entry.platform is None or entry.platform.runs(platform):
+            image = load_image(source, entry)
+            if image.platform.runs(platform):
+                return image
+            there.add(str(image.platform))
+        else:
+            there.add(str(entry.platform))
     raise OciError(
-        f"there is no container image for {platform}; there are: {there}", hint="choose another base or platform"
+        f"there is no container image for {platform}; there are: {', '.join(sorted(there)) or 'none'}",
+        hint="choose another base or platform",
     )
 
 
@@ -197,11 +211,8 @@ def build_index(layout: Layout, manifests: Sequence[Descriptor], annotations: Ma
 def _build_config(base: Image, layers: Sequence[Layer], start: Start) -> dict[str, Any]:
     values = copy.deepcopy(dict(base.values))
     run = values.get("config") or {}
-    run = {key: value for key, value in run.items() if key not in ("Cmd", "Healthcheck", "OnBuild", "Volumes")}
-    before = dict(entry.partition("=")[::2] for entry in run.get("Env") or [])
-    environment = before | {
-        name: value.replace("$PATH", before.get("PATH", "")) for name, value in start.environment.items()
-    }
+    run = {key: value for key, value in run.items() if key not in _OF_THE_BASE}
+    environment = dict(entry.partition("=")[::2] for entry in run.get("Env") or []) | {**start.environment}
     values["config"] = run | {
         "Entrypoint": list(start.entrypoint),
         "Env": [f"{name}={value}" for name, value in environment.items()],
@@ -220,8 +231,3 @@ def _build_config(base: Image, layers: Sequence[Layer], start: Start) -> dict[st
     for dead in ("container", "container_config", "docker_version", "id", "parent"):
         values.pop(dead, None)
     return values
-
-
-def _is_runnable(descriptor: Descriptor) -> bool:
-    """Whether an index's entry is a container image and not what a builder attests of one."""
-    return descriptor.platform is None or descriptor.platform.os not in ("", "unknown")

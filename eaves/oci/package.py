@@ -33,7 +33,7 @@ class Base:
     Attributes:
         source: Where it is.
         descriptor: Of its manifest or index there.
-        name: As it was asked for, for labels.
+        name: Of it for everybody, for labels; empty where it has none, as in a layout on somebody's disk.
         python: Version of its Python, `3.13`; empty: what it says of itself.
     """
 
@@ -104,11 +104,12 @@ def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:
         "org.opencontainers.image.title": manifest.name,
         "org.opencontainers.image.version": manifest.version,
         "org.opencontainers.image.description": f"Predicts with {manifest.name}, {manifest.precision}",
-        "org.opencontainers.image.base.name": base.name,
         "org.opencontainers.image.base.digest": base.descriptor.digest,
         "dev.eaves.version": eaves.__version__,
         "dev.eaves.artifact": f"sha256:{artifact.digest}",
     }
+    if base.name:
+        labels["org.opencontainers.image.base.name"] = base.name
     licence = manifest.licences.get("model", "")
     if licence and len(licence) <= 80:
         labels["org.opencontainers.image.licenses"] = licence
@@ -127,15 +128,13 @@ def _runtime_of(image: Image, base: Base) -> Runtime:
     found = re.fullmatch(_VERSION, said)
     if found is None:
         raise OciError(
-            f"the base {base.name} says that it has Python {said[:40]!r}"
+            f"the base says that it has Python {said[:40]!r}"
             if said
-            else f"the base {base.name} doesn't say which Python it has (PYTHON_VERSION)",
+            else "the base doesn't say which Python it has (PYTHON_VERSION)",
             hint="say it with --python, such as --python 3.13",
         )
     if (int(found[2]), int(found[3])) < OLDEST:
-        raise OciError(
-            f"the base {base.name} has Python {said}; a function needs 3.11 or newer", hint="choose another base"
-        )
+        raise OciError(f"the base has Python {said}; a function needs 3.11 or newer", hint="choose another base")
     return Runtime(platform=replace(image.platform, variant=""), python=found["python"], release=said)
 
 

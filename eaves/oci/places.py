@@ -12,6 +12,7 @@ from eaves.oci.reference import Reference, parse_reference
 from eaves.oci.registry import Access, Registry
 
 LAYOUT = "oci:"
+ARCHIVE = ".tar"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,8 @@ def open_place(text: str, access: Access, *, create: bool = False) -> Place:
         if not folder:
             raise OciError(f"{text!r} names no folder", hint="such as oci:build/flowers:v1")
         return Place(store=(create_layout if create else open_layout)(Path(folder)), name=name)
+    if text.endswith(ARCHIVE):
+        raise OciError(f"{text!r} is a tar, which is only written", hint=f"skopeo copy oci-archive:{text} oci:DIR:NAME")
     reference = parse_reference(text)
     return Place(store=Registry(reference, access), name=reference.name, reference=reference)
 
