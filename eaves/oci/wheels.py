@@ -26,7 +26,7 @@ _SOURCES = frozenset({".c", ".cpp", ".h", ".hpp", ".pyx", ".pxd", ".pyi", ".a", 
 _UNUSED = (
     "onnxruntime/capi/libonnxruntime.so",  # 35 MB: the runtime once more, for programs in C
     *(f"onnxruntime/{name}/" for name in ("backend", "datasets", "quantization", "tools", "transformers")),  # 9 MB
-    *(f"numpy/{name}" for name in ("f2py/", "testing/", "conftest.py")),
+    *(f"numpy/{name}" for name in ("f2py/", "testing/", "conftest.py", "_core/include/", "_core/lib/")),
 )
 """Beginnings of paths that a function never reads; what it does read, starting one shows."""
 _RECORDS = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})

@@ -1,0 +1,106 @@
+"""The bytes of a layer hang on names, modes and contents, and on nothing else."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eaves.errors import OciError
+from eaves.oci.layer import LayerFile, write_layer
+from eaves.oci.layout import Layout, create_layout
+
+FILES = (
+    LayerFile(path="opt/code/a.py", content=b"a = 1\n"),
+    LayerFile(path="opt/code.d/b", content=b"", executable=True),
+    LayerFile(path=f"opt/{'long' * 40}/grün.txt", content=b"x" * 70_000),
+)
+PLAIN = "sha256:b7c4c6360301fd60624845caf7bdfe78a28d96711b474dd47e55576bd078b6e0"
+GZIP = "sha256:3d9f1464db8f1b068fcca319352f891c8ea1b8989252f30e70c0f4a5d9d2c860"
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return create_layout(tmp_path / "layout")
+
+
+def read(layout: Layout, digest: str) -> dict[str, tuple[int, int, float, bytes]]:
+    """Name to mode, owner, time and content."""
+    content = layout.blob_path(digest).read_bytes()
+    plain = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
+        found = {}
+        for entry in tar:
+            stream = tar.extractfile(entry)
+            found[entry.name] = (entry.mode, entry.uid + entry.gid, entry.mtime, stream.read() if stream else b"")
+        return found
+
+
+def test_a_layers_digest_is_the_same_everywhere(layout: Layout) -> None:
+    """Pinned: a Python or a libdeflate that writes other bytes would change the digest of every container image."""
+    assert write_layer(layout, FILES, "x").descriptor.digest == PLAIN
+    packed = write_layer(layout, FILES, "x", compress=True)
+    assert (packed.diff_id, packed.descriptor.digest) == (PLAIN, GZIP)
+
+
+def test_a_layer_holds_files_and_their_folders_without_times_and_owners(layout: Layout) -> None:
+    for compress in (False, True):
+        found = read(layout, write_layer(layout, FILES, "x", compress=compress).descriptor.digest)
+        assert {name: content for name, (*_, content) in found.items() if content or name.endswith("b")} == {
+            file.path: file.content for file in FILES
+        }
+        assert found["opt"][0] == found["opt/code"][0] == found["opt/code.d/b"][0] == 0o755
+        assert found["opt/code/a.py"][0] == 0o644
+        assert {(owner, time) for _, owner, time, _ in found.values()} == {(0, 0)}
+
+
+def test_neither_order_nor_the_disk_show(layout: Layout, tmp_path: Path) -> None:
+    first = write_layer(layout, FILES, "x")
+    files = []
+    for number, file in enumerate(reversed(FILES)):
+        path = tmp_path / str(number)
+        assert isinstance(file.content, bytes)
+        path.write_bytes(file.content)
+        path.chmod(0o600)
+        os.utime(path, (number, number))
+        files.append(LayerFile(path=file.path, content=path, executable=file.executable))
+    before = os.umask(0o077)
+    try:
+        second = write_layer(layout, files, "x")
+    finally:
+        os.umask(before)
+    assert first.descriptor == second.descriptor
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/etc/passwd", "../x", "a/../b", "a//b", "./a", "a/", "opt/.wh.x", ".wh..wh..opq"]
+)
+def test_paths_that_lead_elsewhere_are_refused(layout: Layout, path: str) -> None:
+    with pytest.raises(OciError, match="can't hold"):
+        write_layer(layout, [LayerFile(path=path, content=b"")], "x")
+
+
+def test_two_files_at_one_place_are_refused(layout: Layout) -> None:
+    with pytest.raises(OciError, match="twice"):
+        write_layer(layout, [LayerFile(path="a", content=b"1"), LayerFile(path="a", content=b"2")], "x")
+
+
+def test_a_file_that_is_gone_is_an_error_and_leaves_nothing(layout: Layout, tmp_path: Path) -> None:
+    with pytest.raises(OciError, match="can't be read"):
+        write_layer(layout, [LayerFile(path="a", content=tmp_path / "gone")], "x")
+    assert [path for path in (layout.path / "blobs").rglob("*") if path.is_file()] == []
+
+
+@given(st.dictionaries(st.from_regex(r"\A[a-zé ]{1,9}(/[a-z]{1,120}){0,2}\Z"), st.binary(max_size=2000), max_size=5))
+def test_what_goes_in_comes_out(tmp_path_factory: pytest.TempPathFactory, contents: dict[str, bytes]) -> None:
+    folders = {str(parent) for name in contents for parent in Path(name).parents}
+    files = [LayerFile(path=name, content=content) for name, content in contents.items() if name not in folders]
+    layout = create_layout(tmp_path_factory.mktemp("layout"))
+    found = read(layout, write_layer(layout, files, "x", compress=True).descriptor.digest)
+    assert {file.path: found[file.path][3] for file in files} == {file.path: file.content for file in files}
