@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from platform import python_version
 
 import pytest
 
+import eaves
 from eaves.oci.descriptor import CONFIG, MANIFEST, Platform, describe, render_document
 from eaves.oci.layer import LayerFile, write_layer
 from eaves.oci.layout import Layout, create_layout
@@ -26,22 +28,24 @@ EXTRA = ("libstdc++.so.6", "libgcc_s.so.1", "librt.so.1", "libdl.so.2", "libpthr
 """What wheels need of a base."""
 
 
-def build_base(folder: Path, *, architecture: str = "amd64", plain: bool = False) -> Layout:
+def build_base(folder: Path, *, architecture: str = "", plain: bool = False, says_python: bool = True) -> Layout:
     """A layout with one container image, `base`.
 
     Args:
         folder: The layout's.
-        architecture: What it says it is for.
+        architecture: What it says it is for; this machine's.
         plain: Whether it holds Python for real, about 40 MB; else one small file.
+        says_python: Whether it says which.
     """
     layout = create_layout(folder)
     files = list(_python_files()) if plain else [LayerFile(path="etc/os-release", content=b"ID=test\n")]
     layer = write_layer(layout, files, "base", compress=True)
+    environment = ["PATH=/usr/local/bin:/usr/bin:/bin", *([f"PYTHON_VERSION={python_version()}"] * says_python)]
     values = {
-        "architecture": architecture,
+        "architecture": architecture or this_platform().architecture,
         "os": "linux",
         "created": "2026-01-01T00:00:00Z",
-        "config": {"Env": ["PATH=/usr/local/bin:/usr/bin:/bin", f"PYTHON_VERSION={VERSION}.1"], "Cmd": ["python3"]},
+        "config": {"Env": environment, "Cmd": ["python3"]},
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
         "history": [{"created_by": "the tests"}],
     }
@@ -97,6 +101,30 @@ def serve_registry(folder: Path) -> Iterator[RealRegistry]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+def run_package(
+    cache: Path, *words: str | Path, cwd: Path | None = None, ok: bool = True, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """`eaves package` as a process, with a cache of the tests' own and no logins."""
+    done = subprocess.run(
+        package_command(*words), env=package_environment(cache, **environ), cwd=cwd, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode == 0) == ok, done.stderr[-3000:]
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def package_command(*words: str | Path) -> list[str]:
+    """The words of `eaves package`."""
+    return [sys.executable, "-P", "-m", "eaves.cli", "package", *map(str, words)]
+
+
+def package_environment(cache: Path, **environ: str) -> dict[str, str]:
+    """What such a process gets."""
+    ours = {"PYTHONPATH": str(Path(eaves.__file__).parents[1]), "XDG_CACHE_HOME": str(cache)}
+    return {**os.environ, **ours, "DOCKER_CONFIG": str(cache / "no-logins"), **environ}
 
 
 def need(command: str) -> str:

@@ -4,41 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-import eaves
 from eaves.artifact import load_golden, open_artifact
 from eaves.oci.layout import open_layout
 from tests.container import Container, run, unpack
-from tests.oci import RealRegistry, build_base, need, serve_registry, this_platform
+from tests.oci import RealRegistry, build_base, need, run_package, serve_registry, this_platform
 
 FORMATS = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "tiff": "TIFF", "gif": "GIF", "bmp": "BMP"}
-
-
-def package(cache: Path, *words: str | Path, ok: bool = True, **environ: str) -> subprocess.CompletedProcess[str]:
-    """`eaves package` as a process."""
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "eaves.cli", "package", *map(str, words)],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(Path(eaves.__file__).parents[1]),
-            "XDG_CACHE_HOME": str(cache),
-            "DOCKER_CONFIG": str(cache / "no-logins"),
-            **environ,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode == 0) == ok, done.stderr[-3000:]
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +36,7 @@ def pushed(registry: RealRegistry, tiny_artifact: Path, base: str, oci_cache: Pa
     """A function at the registry, by digest; its base is in another repository there."""
     run(need("skopeo"), "copy", "--dest-tls-verify=false", base, f"docker://{registry.host}/bases/python:3")
     below = f"{registry.host}/bases/python:3"
-    done = package(
+    done = run_package(
         oci_cache, tiny_artifact, "-t", f"{registry.host}/barn/digits:v1", "--base", below, "--plain-http", "-o", "json"
     )
     name: str = json.loads(done.stdout)["name"]
@@ -110,7 +87,7 @@ def test_what_arrived_is_not_sent_again(
 ) -> None:
     before = registry.blobs()
     words = ("-t", f"{registry.host}/barn/digits:v1", "--base", f"{registry.host}/bases/python:3", "--plain-http")
-    again = json.loads(package(oci_cache, tiny_artifact, *words, "-o", "json").stdout)
+    again = json.loads(run_package(oci_cache, tiny_artifact, *words, "-o", "json").stdout)
     assert (again["name"], again["moved_bytes"]) == (pushed, 0)
     assert registry.blobs() == before
 
@@ -119,12 +96,12 @@ def test_a_tar_and_a_layout_hold_the_same_as_a_registry(
     pushed: str, registry: RealRegistry, tiny_artifact: Path, oci_cache: Path, tmp_path: Path
 ) -> None:
     words = (tiny_artifact, "--base", f"{registry.host}/bases/python:3", "--plain-http")
-    package(oci_cache, *words, "-t", tmp_path / "f.tar")
-    package(oci_cache, *words, "-t", f"oci:{tmp_path}/layout:v1")
+    run_package(oci_cache, *words, "-t", tmp_path / "f.tar")
+    run_package(oci_cache, *words, "-t", f"oci:{tmp_path}/layout:v1")
     digest = pushed.rpartition("@")[2]
     for place in (f"oci-archive:{tmp_path}/f.tar", f"oci:{tmp_path}/layout:v1"):
         assert json.loads(run(need("skopeo"), "inspect", place))["Digest"] == digest
-        run(need("skopeo"), "copy", place, f"oci:{tmp_path}/copied:v1")
+        run(need("skopeo"), "copy", "--preserve-digests", place, f"oci:{tmp_path}/copied:v1")
         assert open_layout(tmp_path / "copied").resolve("v1").digest == digest
 
 
@@ -135,7 +112,7 @@ def test_a_base_as_docker_writes_it_will_do(
     run(need("skopeo"), "copy", "--format", "v2s2", "--dest-tls-verify=false", base, f"docker://{docker}:3")
     seen = run(need("skopeo"), "inspect", "--raw", "--tls-verify=false", f"docker://{docker}:3")
     assert "vnd.docker.distribution.manifest.v2" in seen
-    package(oci_cache, tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", f"{docker}:3", "--plain-http")
+    run_package(oci_cache, tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", f"{docker}:3", "--plain-http")
     assert "vnd.docker" not in run(need("skopeo"), "inspect", "--raw", f"oci:{tmp_path}/out:v1")
 
 
