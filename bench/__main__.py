@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("cli", "spool", "send", "training", "architectures", "conversion")
+NAMES = ("cli", "spool", "send", "training", "architectures", "conversion", "package")
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or NAMES:
