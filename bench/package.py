@@ -1,7 +1,7 @@
 """What a container image weighs, and what an update of the head moves and takes, at a real registry.
 
-EAVES_BENCH_ARTIFACT and EAVES_BENCH_ARTIFACT2 are two heads on one backbone; the same with _INT8. A proxy before the registry
-counts bytes: what a node on a bad link would fetch, `eaves diff` says.
+EAVES_BENCH_ARTIFACT and EAVES_BENCH_ARTIFACT2 are two heads on one backbone; the same with _INT8. A proxy before the
+registry counts bytes: what a node on a bad link would fetch, `eaves diff` says.
 """
 
 from __future__ import annotations

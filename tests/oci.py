@@ -39,7 +39,7 @@ def build_base(folder: Path, *, architecture: str = "", plain: bool = False, say
     """
     layout = create_layout(folder)
     files = list(_python_files()) if plain else [LayerFile(path="etc/os-release", content=b"ID=test\n")]
-    layer = write_layer(layout, files, "base", compress=True)
+    layer = write_layer(layout, files, "base")
     environment = ["PATH=/usr/local/bin:/usr/bin:/bin", *([f"PYTHON_VERSION={python_version()}"] * says_python)]
     values = {
         "architecture": architecture or this_platform().architecture,

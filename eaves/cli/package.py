@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,10 @@ def command(
     known_as = str(below.reference) if below.reference else ""
     ground = Base(source=below.store, descriptor=below.resolve(), name=known_as, python=python)
     goal = _open_target(target, access)
-    with tempfile.TemporaryDirectory(prefix="eaves-package-") as folder:
+    with tempfile.TemporaryDirectory(prefix="eaves-package-") as folder, ThreadPoolExecutor(1) as beside:
+        replayed = beside.submit(
+            replay_visibly, artifact, run_handler=allow_handler and HANDLER in artifact.manifest.files
+        )
         made = package(
             artifact,
             ground,
@@ -74,7 +78,7 @@ def command(
             allow_handler=allow_handler,
             say=say,
         )
-        for result in replay_visibly(artifact, run_handler=allow_handler and HANDLER in artifact.manifest.files):
+        for result in replayed.result():
             result.require()
         copied, name = _put(made, target, goal, _mounts(goal, below), Path(folder))
     _print(copied, name, made.descriptor, form)

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 import eaves
 from eaves.artifact import Artifact
-from eaves.artifact.tree import HANDLER
+from eaves.artifact.tree import HANDLER, MANIFEST, file_digest
 from eaves.errors import OciError
-from eaves.oci.contents import artifact_parts, part_files
+from eaves.oci.cache import kept_layer
+from eaves.oci.contents import Part, artifact_parts, part_files
 from eaves.oci.copy import Overlay
 from eaves.oci.descriptor import Descriptor, Platform
 from eaves.oci.image import Image, Start, build_image, build_index, pick_image
-from eaves.oci.layer import write_layer
+from eaves.oci.layer import Layer, write_layer
 from eaves.oci.layout import Layout
 from eaves.oci.place import Source
 from eaves.oci.runtime import ENVIRONMENT, OLDEST, Runtime, build_layers
@@ -23,6 +24,8 @@ USER = "65532:65532"
 PORT = 8080
 ENTRYPOINT = ("python", "-P", "-m", "functions")
 HANDLER_LABEL = "dev.eaves.handler"
+KEPT_BYTES = 1 << 20
+"""Of a part that is worth keeping."""
 _VERSION = r"(?P<python>(\d+)\.(\d+))(?:\.\d+)?"
 
 
@@ -72,7 +75,7 @@ def package(
         artifact: Opened; the caller has replayed its golden images.
         base: A plain Python.
         layout: Gets the artifact's layers, configs and manifests.
-        cache: Keeps the runtime's layers from one time to the next.
+        cache: Keeps the runtime's layers and backbones from one time to the next.
         platforms: What it must run on; several make one index.
         allow_handler: Whether an artifact's handler.py may come along.
         say: Told what is being done.
@@ -84,7 +87,7 @@ def package(
     images = [pick_image(base.source, base.descriptor, platform) for platform in platforms]
     runtimes = [_runtime_of(image, base) for image in images]
     below = [build_layers(runtime, cache, say) for runtime in runtimes]
-    above = [write_layer(layout, part_files(artifact, part), part.title) for part in parts]
+    above = [_write_part(artifact, part, layout, cache) for part in parts]
     start = Start(
         entrypoint=ENTRYPOINT,
         environment={**ENVIRONMENT, "EAVES_ARTIFACT_DIGEST": artifact.digest},
@@ -116,6 +119,26 @@ def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:
     if HANDLER in manifest.files:
         labels[HANDLER_LABEL] = f"sha256:{manifest.files[HANDLER].sha256}"
     return labels
+
+
+def _write_part(artifact: Artifact, part: Part, layout: Layout, cache: Layout) -> Layer:
+    """A part's layer. A backbone goes into the cache: with the next head it isn't compressed again.
+
+    Raises:
+        OciError: When a file is no longer what the artifact's manifest says: the cache would hand it on.
+    """
+    entries = [artifact.manifest.files[path] for path in part.paths if path != MANIFEST]
+    if sum(entry.size_bytes for entry in entries) < KEPT_BYTES or len(entries) != len(part.paths):
+        return write_layer(layout, part_files(artifact, part), part.title)
+
+    def make() -> Layer:
+        made = write_layer(cache, part_files(artifact, part), part.title)
+        for path, entry in zip(part.paths, entries, strict=True):
+            if file_digest(artifact.path / path) != entry.sha256:
+                raise OciError(f"{artifact.path / path} was changed while it was packaged", hint="package it again")
+        return made
+
+    return kept_layer(cache, (*part.paths, *(entry.sha256 for entry in entries)), make)
 
 
 def _runtime_of(image: Image, base: Base) -> Runtime:

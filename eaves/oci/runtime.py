@@ -5,25 +5,21 @@ The Dockerfile makes the same root.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import eaves
 from eaves.errors import OciError
-from eaves.oci import bytecode, layer, wheels
+from eaves.oci import bytecode, wheels
 from eaves.oci.bytecode import Compiler, compile_folder, find_compiler
-from eaves.oci.descriptor import Platform, parse_descriptor
-from eaves.oci.layer import Layer, LayerFile, write_layer
+from eaves.oci.cache import kept_layer
+from eaves.oci.descriptor import Platform
+from eaves.oci.layer import SMALL, Layer, LayerFile, write_layer
 from eaves.oci.layout import Layout
-from eaves.oci.place import verified
 
 PACKAGES = "opt/eaves"
 CODE = "opt/code"
@@ -72,23 +68,22 @@ def build_layers(runtime: Runtime, cache: Layout, say: Callable[[str], object] =
     compiler, lock, code = find_compiler(runtime.python), find_lock(), list(code_files())
     if runtime.release.count(".") == 2 and compiler.version != runtime.release:
         say(f"Python {compiler.version} compiles for the base's {runtime.release}: another release, another digest")
-    rules = [Path(str(module.__file__)).read_bytes() for module in (bytecode, layer, wheels)]
-    made_by: tuple[str | bytes, ...] = (compiler.version, metadata.version("deflate"), *rules)
-    keys = {
-        "packages": _key(str(runtime.platform), lock.read_bytes(), *made_by),
-        f"eaves {eaves.__version__}": _key(*(part for file in code for part in (file.path, _bytes_of(file))), *made_by),
-    }
-    layers = []
-    for title, key in keys.items():
-        found = _cached(cache, key)
-        if found is None:
-            say(f"making the layer {title} for {runtime.platform}, Python {runtime.python}")
-            with tempfile.TemporaryDirectory(prefix="eaves-layer-") as folder:
-                root = Path(folder)
-                unpack(package_files(runtime, lock) if title == "packages" else code, compiler, root)
-                found = _keep(cache, key, write_layer(cache, _files_of(root), title, compress=True))
-        layers.append(found)
-    return layers
+    packing = Path(str(wheels.__file__)).read_bytes()
+    compiling = (compiler.version, Path(str(bytecode.__file__)).read_bytes())
+    sources = [part for file in code for part in (file.path, _bytes_of(file))]
+
+    def make(title: str, files: Iterable[LayerFile]) -> Layer:
+        say(f"making the layer {title} for {runtime.platform}, Python {runtime.python}")
+        with tempfile.TemporaryDirectory(prefix="eaves-layer-") as folder:
+            unpack(files, compiler, Path(folder))
+            return write_layer(cache, _files_of(Path(folder)), title, level=SMALL)
+
+    ours = f"eaves {eaves.__version__}"
+    needed = (str(runtime.platform), lock.read_bytes(), packing)
+    return [
+        kept_layer(cache, (*compiling, *needed), lambda: make("packages", package_files(runtime, lock))),
+        kept_layer(cache, (*compiling, *sources), lambda: make(ours, code)),
+    ]
 
 
 def unpack(files: Iterable[LayerFile], compiler: Compiler, root: Path) -> None:
@@ -151,37 +146,6 @@ def _files_of(root: Path) -> Iterator[LayerFile]:
 
 def _bytes_of(file: LayerFile) -> bytes:
     return file.content if isinstance(file.content, bytes) else file.content.read_bytes()
-
-
-def _key(*parts: str | bytes) -> str:
-    seen = hashlib.sha256()
-    for part in parts:
-        content = part.encode() if isinstance(part, str) else part
-        seen.update(len(content).to_bytes(8, "big") + content)
-    return seen.hexdigest()
-
-
-def _cached(cache: Layout, key: str) -> Layer | None:
-    """A layer that was made before; one that was damaged since counts as none."""
-    path = cache.path / f"{key}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError, OciError):
-        values = json.loads(path.read_bytes())
-        found = Layer(
-            descriptor=parse_descriptor(values["descriptor"]),
-            diff_id=str(values["diff_id"]),
-            title=str(values["title"]),
-        )
-        with cache.open(found.descriptor) as stream:
-            for _ in verified(stream, found.descriptor):
-                pass
-        return found
-    return None
-
-
-def _keep(cache: Layout, key: str, made: Layer) -> Layer:
-    values = {"descriptor": made.descriptor.to_dict(), "diff_id": made.diff_id, "title": made.title}
-    cache.write_file(f"{key}.json", json.dumps(values).encode())
-    return made
 
 
 def main(root: str) -> None:

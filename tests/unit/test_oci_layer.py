@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eaves.errors import OciError
-from eaves.oci.layer import LayerFile, write_layer
+from eaves.oci.layer import FAST, MAX_COMPRESSED_BYTES, SMALL, LayerFile, write_layer
 from eaves.oci.layout import Layout, create_layout
 
 FILES = (
@@ -22,7 +22,8 @@ FILES = (
     LayerFile(path=f"opt/{'long' * 40}/grün.txt", content=b"x" * 70_000),
 )
 PLAIN = "sha256:b7c4c6360301fd60624845caf7bdfe78a28d96711b474dd47e55576bd078b6e0"
-GZIP = "sha256:3d9f1464db8f1b068fcca319352f891c8ea1b8989252f30e70c0f4a5d9d2c860"
+GZIP_FAST = "sha256:4b70e2f7cfb1a8f0409607a8e9602fe2329469c69387a0a3f91012c9149ab833"
+GZIP_SMALL = "sha256:3d9f1464db8f1b068fcca319352f891c8ea1b8989252f30e70c0f4a5d9d2c860"
 
 
 @pytest.fixture
@@ -44,14 +45,14 @@ def read(layout: Layout, digest: str) -> dict[str, tuple[int, int, float, bytes]
 
 def test_a_layers_digest_is_the_same_everywhere(layout: Layout) -> None:
     """Pinned: a Python or a libdeflate that writes other bytes would change the digest of every container image."""
-    assert write_layer(layout, FILES, "x").descriptor.digest == PLAIN
-    packed = write_layer(layout, FILES, "x", compress=True)
-    assert (packed.diff_id, packed.descriptor.digest) == (PLAIN, GZIP)
+    packed = [write_layer(layout, FILES, "x", level=level) for level in (FAST, SMALL)]
+    assert {one.diff_id for one in packed} == {PLAIN}
+    assert [one.descriptor.digest for one in packed] == [GZIP_FAST, GZIP_SMALL]
 
 
 def test_a_layer_holds_files_and_their_folders_without_times_and_owners(layout: Layout) -> None:
-    for compress in (False, True):
-        found = read(layout, write_layer(layout, FILES, "x", compress=compress).descriptor.digest)
+    for level in (FAST, SMALL):
+        found = read(layout, write_layer(layout, FILES, "x", level=level).descriptor.digest)
         assert {name: content for name, (*_, content) in found.items() if content or name.endswith("b")} == {
             file.path: file.content for file in FILES
         }
@@ -102,5 +103,14 @@ def test_what_goes_in_comes_out(tmp_path_factory: pytest.TempPathFactory, conten
     folders = {str(parent) for name in contents for parent in Path(name).parents}
     files = [LayerFile(path=name, content=content) for name, content in contents.items() if name not in folders]
     layout = create_layout(tmp_path_factory.mktemp("layout"))
-    found = read(layout, write_layer(layout, files, "x", compress=True).descriptor.digest)
+    found = read(layout, write_layer(layout, files, "x").descriptor.digest)
     assert {file.path: found[file.path][3] for file in files} == {file.path: file.content for file in files}
+
+
+def test_a_layer_too_large_for_memory_is_a_plain_tar(layout: Layout, tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as stream:
+        stream.truncate(MAX_COMPRESSED_BYTES + 1)  # a hole: nothing is written
+    layer = write_layer(layout, [LayerFile(path="a", content=tmp_path / "large")], "x")
+    assert layer.descriptor.media_type.endswith("tar")
+    assert layer.descriptor.digest == layer.diff_id
+    assert layer.descriptor.size > MAX_COMPRESSED_BYTES
