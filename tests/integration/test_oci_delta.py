@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from eaves.oci.registry import Access, Registry
 from tests.fakes.artifact import write_colours
 from tests.oci import RealRegistry, build_base, serve_registry, this_platform
 
-BACKBONE = bytes(range(256)) * 8_000  # 2 MB
+BACKBONE = random.Random(1).randbytes(2_000_000)
 ACCESS = Access(plain_http=True, config=Path("/nonexistent"))
 
 
@@ -133,6 +134,17 @@ def test_a_handler_comes_along_only_when_allowed_and_is_labelled(shop: Shop, tmp
     digest = artifact.manifest.files["handler.py"].sha256
     assert manifest["annotations"]["dev.eaves.handler"] == f"sha256:{digest}"
     assert manifest["layers"][-1]["annotations"] == {"org.opencontainers.image.title": "handler.py"}
+
+
+def test_an_artifact_that_changes_meanwhile_is_not_kept(shop: Shop, tmp_path: Path) -> None:
+    """The cache would hand its bytes on to whoever packages the real one."""
+    artifact = build(tmp_path / "a", b"a", backbone=BACKBONE + b"x")
+    path = artifact.path / "weights/backbone.bin"
+    path.chmod(0o644)
+    path.write_bytes(BACKBONE + b"y")
+    for _ in range(2):
+        with pytest.raises(OciError, match="was changed while it was packaged"):
+            shop.package(artifact)
 
 
 WHERE: dict[str, tuple[Callable[[Path], list[str]], str]] = {
