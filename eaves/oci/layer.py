@@ -22,7 +22,7 @@ from eaves.oci.descriptor import LAYER, LAYER_GZIP, Descriptor, describe
 from eaves.oci.layout import Layout
 
 FAST, SMALL = 1, 9
-"""Levels: weights shrink no further after the first (fp32 by 7 %, int8 by 20 %), code does."""
+"""Levels: weights hardly shrink further after the first (int8 ones by 20 %), code does."""
 MAX_COMPRESSED_BYTES = 2**29
 """Of the files of a layer that is compressed, which is done in memory; one with more is a plain tar."""
 
