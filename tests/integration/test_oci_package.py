@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -104,7 +105,7 @@ def test_several_platforms_make_one_index(tiny_artifact: Path, oci_cache: Path, 
     images = list(load_images(out, out.resolve("v1")))
     assert [str(image.platform) for image in images] == ["linux/amd64", "linux/arm64"]
     shared = {layer.digest for layer in images[0].layers} & {layer.digest for layer in images[1].layers}
-    assert len(shared) == len(images[0].layers) - 2  # the base's own and the packages
+    assert len(shared) == len(images[0].layers) - 1  # the packages
     for name in ("amd64", "arm64"):
         said = run(need("skopeo"), "inspect", "--override-arch", name, f"oci:{tmp_path}/out:v1")
         assert json.loads(said)["Architecture"] == name
@@ -218,6 +219,26 @@ def test_what_cannot_be_packaged_is_told_before_any_work(
         assert "error: " in said
     assert not (tmp_path / "nowhere").exists()
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.jpg"]
+
+
+def test_a_model_that_answers_otherwise_goes_nowhere(
+    tiny_artifact: Path, base: str, oci_cache: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_artifact, tmp_path / "a")
+    index, manifest = tmp_path / "a/golden/golden.json", tmp_path / "a/manifest.json"
+    for path in (index, manifest, index.parent, manifest.parent):
+        path.chmod(0o755)
+    cases = json.loads(index.read_bytes())
+    cases[0]["logits"][0] += 1
+    index.write_text(json.dumps(cases))
+    values = json.loads(manifest.read_bytes())
+    values["files"]["golden/golden.json"] = {
+        "sha256": hashlib.sha256(index.read_bytes()).hexdigest(),
+        "size_bytes": index.stat().st_size,
+    }
+    manifest.write_text(json.dumps(values))
+    assert "golden" in refused(oci_cache, tmp_path / "a", f"oci:{tmp_path}/out:v1", base)
+    assert open_layout(tmp_path / "out").entries() == []
 
 
 def test_a_base_that_does_not_say_its_python_needs_to_be_told(
