@@ -1,7 +1,7 @@
 # The container images of the three roles: docker build --target function|trainer|agent .
 # Each is two layers over the base: what requirements/ pins, which changes rarely, and our own code, which is small. Nothing
-# writes outside /tmp, so a read-only root file system with an empty /tmp is enough. Any base with python3 >= 3.11 and its venv
-# module will do; all stages must use the same one.
+# writes outside /tmp, so a read-only root file system with an empty /tmp is enough. Any base with Python >= 3.11, as `python` and
+# `python3`, and its venv module will do; all stages must use the same one.
 ARG BASE=python:3.13-slim-trixie
 
 FROM ${BASE} AS tools
@@ -19,6 +19,7 @@ RUN printf '%s\n' '#!/bin/sh -eu' \
 
 FROM tools AS code
 COPY pyproject.toml README.md LICENSE ./
+COPY requirements/serve.txt requirements/
 COPY eaves eaves
 COPY trainer trainer
 COPY converters converters
@@ -28,15 +29,15 @@ RUN /tools/bin/python -m build --no-isolation --wheel --outdir /dist . \
     && /tools/bin/pip install --no-deps --no-index --target /opt/code /dist/*.whl && rm -rf /opt/code/bin \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/code
 
-FROM code AS function-code
-RUN cd /opt/code && rm -rf trainer converters knative eaves/cli eaves/local eaves/sources
+# The runtime that `eaves package` puts on a base, made by the same code.
+FROM tools AS function-runtime
+COPY requirements/serve.txt requirements/
+COPY eaves eaves
+COPY functions functions
+RUN PYTHONPATH=/src /tools/bin/python -P -m eaves.oci.runtime /out
 
 FROM code AS agent-code
-RUN cd /opt/code && rm -rf trainer converters functions knative eaves/cli eaves/local
-
-FROM tools AS function-environment
-COPY requirements/serve.txt requirements/
-RUN /tools/bin/install-lock serve
+RUN cd /opt/code && rm -rf trainer converters functions knative eaves/cli eaves/local eaves/oci
 
 FROM tools AS agent-environment
 COPY requirements/agent.txt requirements/
@@ -49,8 +50,7 @@ RUN /tools/bin/install-lock train
 # PYTHONPATH puts our packages before what the lock installs, PYTHONSAFEPATH keeps the working folder out: nobody else's
 # `functions` or `trainer` can take our names.
 FROM ${BASE} AS runtime
-ENV PATH=/opt/eaves/bin:$PATH \
-    PYTHONPATH=/opt/code \
+ENV PYTHONPATH=/opt/code \
     PYTHONSAFEPATH=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -66,6 +66,7 @@ LABEL org.opencontainers.image.licenses="Apache-2.0" \
 FROM runtime AS trainer
 LABEL org.opencontainers.image.title="eaves-trainer" \
       org.opencontainers.image.description="Trains an image model from a folder per class and leaves a run"
+ENV PATH=/opt/eaves/bin:$PATH
 COPY --from=trainer-environment /opt/eaves /opt/eaves
 COPY --from=code /opt/code /opt/code
 ENTRYPOINT ["python", "-P", "-m", "trainer"]
@@ -73,6 +74,7 @@ ENTRYPOINT ["python", "-P", "-m", "trainer"]
 FROM runtime AS agent
 LABEL org.opencontainers.image.title="eaves-agent" \
       org.opencontainers.image.description="Turns images into CloudEvents and delivers them, at least once"
+ENV PATH=/opt/eaves/bin:$PATH
 COPY --from=agent-environment /opt/eaves /opt/eaves
 COPY --from=agent-code /opt/code /opt/code
 ENTRYPOINT ["python", "-P", "-m", "eaves.sources"]
@@ -81,8 +83,9 @@ ENTRYPOINT ["python", "-P", "-m", "eaves.sources"]
 FROM runtime AS function
 LABEL org.opencontainers.image.title="eaves-function" \
       org.opencontainers.image.description="Predicts images that arrive as CloudEvents, with one ONNX model"
-ENV OPENBLAS_NUM_THREADS=1
-COPY --from=function-environment /opt/eaves /opt/eaves
-COPY --from=function-code /opt/code /opt/code
+ENV PYTHONPATH=/opt/code:/opt/eaves \
+    OPENBLAS_NUM_THREADS=1
+COPY --from=function-runtime /out/packages/opt/eaves /opt/eaves
+COPY --from=function-runtime /out/code/opt/code /opt/code
 EXPOSE 8080
 ENTRYPOINT ["python", "-P", "-m", "functions"]

@@ -5,7 +5,7 @@ UV ?= uv
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: demo test test-slow fuzz lint type wheel bench bench-function image lock clean help
+.PHONY: demo test test-slow fuzz lint type wheel bench bench-function image image-test lock clean help
 
 demo: $(READY)  ## train, convert, deploy, send events (DATA=folder-per-class ARCH=inception_v3 WEIGHTS=file: your own)
 	$(BIN)/python examples/demo/demo.py $(if $(DATA),--data "$(DATA)") $(if $(ARCH),--arch "$(ARCH)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
@@ -40,6 +40,9 @@ bench-function: $(READY)  ## measure a function beside its peers, into docs/func
 
 image:  ## the container images, with OCI=docker, podman or buildah
 	for role in function trainer agent; do $(OCI) build --target $$role --tag eaves-$$role . || exit 1; done
+
+image-test: $(READY)  ## build the function's container image without a daemon and compare it with what `eaves package` makes (root; slow)
+	$(BIN)/pytest -m slow tests/integration/test_oci_dockerfile.py
 
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --custom-compile-command "make lock" $(UPGRADE)
 EDGE = $(foreach name,rich pygments markdown-it-py mdurl pyyaml,--no-emit-package $(name))

@@ -30,6 +30,11 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
     ├── OverloadedError            exit 75  HTTP 429   more work at once than the bounded queue takes
     ├── InWorkError                exit 75  HTTP 409   the same event is in work already
     ├── ForbiddenError             exit 77  HTTP 403   a caller that isn't let in
+    ├── OciError                   exit 65             a container image that can't be built, read or written
+    │   ├── OciNotFoundError       exit 66             ... that isn't there
+    │   ├── RegistryError          exit 69             a registry that doesn't answer, or not as it should
+    │   │   └── AccessError        exit 77             ... or that doesn't let in
+    │   └── SignatureError         exit 77             a container image that isn't signed by this key
     └── PlatformError              exit 69  HTTP 503   what runs functions failed
         ├── NotRunningError                            no platform answers here
         ├── NotFoundError          exit 66  HTTP 404   no function (source, trigger) of that name
@@ -232,6 +237,36 @@ class ForbiddenError(EavesError):
 
     exit_code = 77
     http_status = 403
+
+
+class OciError(EavesError):
+    """A container image that can't be built, read or written."""
+
+    exit_code = 65
+
+
+class OciNotFoundError(OciError):
+    """A container image, or a part of one, that isn't there."""
+
+    exit_code = 66
+
+
+class RegistryError(OciError):
+    """A registry that can't be reached, fails, or doesn't answer as it should."""
+
+    exit_code = 69
+
+
+class AccessError(RegistryError):
+    """A registry that doesn't let us in, or not to this."""
+
+    exit_code = 77
+
+
+class SignatureError(OciError):
+    """A container image that isn't signed by this key, or was altered since."""
+
+    exit_code = 77
 
 
 class PlatformError(EavesError):

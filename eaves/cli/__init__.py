@@ -21,6 +21,8 @@ COMMANDS = {
     "convert": "Convert a run and prove it equal: run > artifact.",
     "inspect": "Show what a run or an artifact is.",
     "verify": "Recompute an artifact's digests and replay its golden images.",
+    "package": "Build a function's container image: artifact + base > registry, layout or tar.",
+    "diff": "Show what a node that has one container image fetches for another.",
     "deploy": "Want a function: artifact > function.",
     "up": "Run the local platform, in the foreground.",
     "send": "Send images to a function and print its predictions.",

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from eaves.oci.package import ENTRYPOINT, PORT, USER
+from eaves.oci.runtime import CODE, ENVIRONMENT, PACKAGES
+
 DOCKERFILE = Path(__file__).parents[2] / "Dockerfile"
 COMMANDS = {"function": "functions", "trainer": "trainer", "agent": "eaves.sources"}
 
@@ -75,6 +78,23 @@ def test_nothing_is_fetched_by_address_and_every_lock_is_checked(stages: dict[st
     for line in statements:
         for command in re.findall(r"pip (?:--python \S+ )?install [^&'>]*", line):
             assert "--require-hashes" in command or "--no-index --target" in command, command
+
+
+def test_the_functions_runtime_is_what_eaves_package_makes(stages: dict[str, list[str]]) -> None:
+    made = [line for line in stages["function-runtime"] if line.startswith("RUN ")]
+    assert [line.partition("/tools/")[2] for line in made] == ["bin/python -P -m eaves.oci.runtime /out"]
+    copies = [line for line in stages["function"] if line.startswith("COPY ")]
+    assert all("--from=function-runtime" in line for line in copies)
+    assert [line.split()[-1] for line in copies] == [f"/{PACKAGES}", f"/{CODE}"]
+
+
+def test_a_function_starts_as_one_that_eaves_package_made(stages: dict[str, list[str]]) -> None:
+    statements = inherited(stages, "function")
+    words = [word for line in statements if line.startswith("ENV ") for word in line.split()[1:]]
+    assert dict(word.split("=", 1) for word in words) == ENVIRONMENT
+    assert f"USER {USER}" in statements
+    assert f"EXPOSE {PORT}" in statements
+    assert f"ENTRYPOINT {json.dumps(ENTRYPOINT)}" in statements
 
 
 def test_the_first_import_needs_no_compiling(stages: dict[str, list[str]]) -> None:

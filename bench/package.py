@@ -1,0 +1,142 @@
+"""What a container image weighs, and what an update of the head moves and takes, at a real registry.
+
+EAVES_BENCH_ARTIFACT and EAVES_BENCH_ARTIFACT2 are two heads on one backbone; the same with _INT8. A proxy before the
+registry counts bytes: what a node on a bad link would fetch, `eaves diff` says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.timing import print_columns
+from bench.wire import count_wire
+from eaves.artifact import open_artifact
+from eaves.oci import wheels
+from eaves.oci.bytecode import find_compiler
+from eaves.oci.image import pick_image
+from eaves.oci.layout import open_layout
+from eaves.oci.runtime import PACKAGES, find_lock, unpack
+from tests.oci import VERSION, build_base, run_package, serve_registry, this_platform
+
+ROUNDS = 3
+SHARE_BAR = {"fp32": 500, "int8": 200}
+SECONDS_BAR = 2.0
+RUNTIME_BAR_MB = 150
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """One update of a head, as it was pushed.
+
+    Attributes:
+        seconds: Of `eaves package`, the whole process.
+        floor_s: Of `eaves verify` of the same artifact: digests and golden images, which packaging includes.
+        up_bytes: What the registry was sent.
+        stored_bytes: What it has more than before.
+        backbone_bytes: Of those, of backbones.
+        digests: Of the container image: pushed, and built once more.
+    """
+
+    seconds: float
+    floor_s: float
+    up_bytes: int
+    stored_bytes: int
+    backbone_bytes: int
+    digests: tuple[str, str]
+
+
+def main() -> None:
+    """Print it."""
+    with tempfile.TemporaryDirectory() as folder:
+        print_runtime(Path(folder))
+        if not shutil.which("docker-registry"):
+            print("\nupdate of the head: docker-registry is not installed")
+            return
+        for precision, suffix in (("fp32", ""), ("int8", "_INT8")):
+            old, new = (os.environ.get(f"EAVES_BENCH_ARTIFACT{number}{suffix}", "") for number in ("", "2"))
+            if old and new:
+                updates = [measure(Path(old), Path(new), Path(folder) / f"{precision}{n}") for n in range(ROUNDS)]
+                print_update(precision, Path(new), updates)
+            else:
+                print(f"\nupdate, {precision}: set EAVES_BENCH_ARTIFACT{suffix} and EAVES_BENCH_ARTIFACT2{suffix}")
+
+
+def print_runtime(folder: Path) -> None:
+    """The runtime by distribution, unpacked."""
+    platform, sizes = this_platform(), {}
+    compiler = find_compiler(VERSION)
+    (folder / "wheels").mkdir()
+    for wheel in wheels.download(find_lock(), platform, VERSION, folder / "wheels"):
+        root = folder / "roots" / wheel.name
+        unpack(wheels.wheel_files(wheel, PACKAGES), compiler, root)
+        sizes[wheel.name.split("-")[0]] = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+    total = sum(sizes.values())
+    rows = [[name, f"{size / 1e6:.1f}"] for name, size in sorted(sizes.items(), key=lambda item: -item[1])]
+    title = f"the runtime's packages, {platform}, Python {VERSION}, with byte code"
+    print_columns(title, ["", "MB"], [*rows, ["in all", f"{total / 1e6:.1f}"], ["bar", f"{RUNTIME_BAR_MB}"]])
+
+
+def measure(old: Path, new: Path, folder: Path) -> Update:
+    """Push one, then the other as its update."""
+    layout = build_base(folder / "base")
+    cache = folder.parent / "cache"
+    with serve_registry(folder / "registry") as registry, count_wire(registry.host) as wire:
+        words = ("--base", f"oci:{layout.path}", "--plain-http", "-o", "json")
+        run_package(cache, old, "-t", f"{wire.host}/bench/f:old", *words)
+        before = registry.blobs()
+        wire.bytes.clear()
+        start = time.perf_counter()
+        done = run_package(cache, new, "-t", f"{wire.host}/bench/f:new", *words)
+        seconds = time.perf_counter() - start
+        up = wire.bytes["up"]
+        arrived = {digest: size for digest, size in registry.blobs().items() if digest not in before}
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-P", "-m", "eaves.cli", "verify", str(new)], check=True, capture_output=True)
+    floor = time.perf_counter() - start
+    again = run_package(cache, new, "-t", f"oci:{folder}/again:v1", *words[:2])
+    image = pick_image(open_layout(folder / "again"), open_layout(folder / "again").resolve("v1"), this_platform())
+    backbones = {
+        layer.digest
+        for layer in image.layers
+        if layer.annotations.get("org.opencontainers.image.title", "").endswith("backbone.bin")
+    }
+    return Update(
+        seconds=seconds,
+        floor_s=floor,
+        up_bytes=up,
+        stored_bytes=sum(arrived.values()),
+        backbone_bytes=sum(size for digest, size in arrived.items() if digest in backbones),
+        digests=(json.loads(done.stdout)["digest"], again.stdout.strip().rpartition("@")[2]),
+    )
+
+
+def print_update(precision: str, new: Path, updates: list[Update]) -> None:
+    """Each number beside its bar."""
+    total = sum(path.stat().st_size for path in new.rglob("*") if path.is_file())
+    last = updates[-1]
+    seconds, floor = (statistics.median(getattr(one, name) for one in updates) for name in ("seconds", "floor_s"))
+    rows = [
+        ["artifact, bytes", f"{total}", ""],
+        ["sent to the registry, bytes", f"{last.up_bytes}", ""],
+        ["... of the artifact", f"1/{total / last.up_bytes:.0f}", f"1/{SHARE_BAR[precision]}"],
+        ["stored by the registry, bytes", f"{last.stored_bytes}", ""],
+        ["... of backbones", f"{max(one.backbone_bytes for one in updates)}", "0"],
+        ["eaves package, s", f"{seconds:.2f}", f"{SECONDS_BAR}"],
+        ["... beside eaves verify", f"{seconds / floor:.2f}", ""],
+        ["different digests of one input", f"{len({d for one in updates for d in one.digests}) - 1}", "0"],
+    ]
+    title = f"update of the head, {open_artifact(new).manifest.name}, {precision}, {ROUNDS} rounds"
+    print_columns(title, ["", "", "bar"], rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+"""Container images without a daemon: built from files in plain Python, pushed to a registry, compared, signed.
+
+    descriptor   what content is: media type, digest, size            place    what layouts and registries share
+    layer        files > a layer, the same bytes everywhere           layout   an OCI layout: content and names
+    image        base + layers > config, manifest, index              archive  a layout as one tar
+    contents     artifact > the layers that an update follows         runtime  locked wheels > the runtime's layers
+    wheels       what a lock names, for another machine               bytecode compiled for another Python
+    cache        layers that take long to make
+    registry     the same content at a registry                       copy     from place to place, what is missing
+    delta        what a node that has A fetches for B                 signature  cosign's format
+
+Source: OCI image-spec 1.1 and distribution-spec 1.1.
+"""

@@ -1,0 +1,114 @@
+"""A container image from one place to another: what is missing there, and the name last.
+
+Whatever stops a copy, the name still stands for what it stood for before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from eaves.oci.descriptor import INDEXES, Descriptor, parse_descriptor, parse_document
+from eaves.oci.image import Image, load_images
+from eaves.oci.layout import Layout
+from eaves.oci.place import Progress, Source, Target
+
+PARALLEL = 3
+"""Pieces of content at a time; more only share the same link."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copied:
+    """What a copy moved, by descriptor; manifests aside.
+
+    Attributes:
+        moved: Content that went over the wire.
+        mounted: Content that the target took from another of its repositories.
+        present: Content that was there.
+    """
+
+    moved: tuple[Descriptor, ...]
+    mounted: tuple[Descriptor, ...]
+    present: tuple[Descriptor, ...]
+
+
+class Overlay:
+    """Layouts over a base: content is read from the first layout that has it, else from the base."""
+
+    def __init__(self, layouts: Sequence[Layout], base: Source) -> None:
+        self._layouts = layouts
+        self._base = base
+
+    def resolve(self, name: str) -> Descriptor:
+        """As the first layout."""
+        return self._layouts[0].resolve(name)
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        """A document, verified."""
+        return self._having(descriptor).read(descriptor)
+
+    def open(self, descriptor: Descriptor) -> AbstractContextManager[BinaryIO]:
+        """Content as a stream."""
+        return self._having(descriptor).open(descriptor)
+
+    def _having(self, descriptor: Descriptor) -> Source:
+        return next((layout for layout in self._layouts if layout.has(descriptor)), self._base)
+
+
+def copy_image(
+    source: Source,
+    target: Target,
+    descriptor: Descriptor,
+    *,
+    name: str | None = None,
+    mounts: Sequence[str] = (),
+    progress: Callable[[Descriptor], Progress] = lambda descriptor: lambda size: None,
+) -> Copied:
+    """Copy a manifest or index with all it refers to.
+
+    Args:
+        source: Has it.
+        target: Gets it.
+        descriptor: Of the manifest or index.
+        name: Tag that it gets at the target; None: none.
+        mounts: Other repositories of the target that may have some of the content.
+        progress: Called with each piece that moves, for something to tell how much of it has moved.
+
+    Raises:
+        OciError: When content is missing or altered, or the target refuses it. What has arrived stays there, unnamed.
+    """
+    images = list(load_images(source, descriptor))
+    blobs = {blob.digest: blob for image in images for blob in (*image.layers, image.config)}
+
+    def bring(blob: Descriptor) -> str:
+        if target.has(blob):
+            return "present"
+        if any(target.mount(blob, other) for other in mounts):
+            return "mounted"
+        target.write(blob, source, progress(blob))
+        return "moved"
+
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        how = dict(zip(blobs, pool.map(bring, blobs.values()), strict=True))
+    for image in images:
+        if image.descriptor.digest != descriptor.digest:
+            target.write_manifest(image.descriptor, source.read(image.descriptor))
+    target.write_manifest(descriptor, source.read(descriptor), name)
+    kinds = {kind: tuple(blobs[digest] for digest, found in how.items() if found == kind) for kind in set(how.values())}
+    return Copied(moved=kinds.get("moved", ()), mounted=kinds.get("mounted", ()), present=kinds.get("present", ()))
+
+
+def documents(source: Source, descriptor: Descriptor) -> Iterator[Descriptor]:
+    """A manifest, or an index and its manifests."""
+    yield descriptor
+    if descriptor.media_type in INDEXES:
+        for entry in parse_document(source.read(descriptor)).get("manifests", []):
+            yield parse_descriptor(entry)
+
+
+def content_of(image: Image) -> tuple[Descriptor, ...]:
+    """Everything a node fetches to run it: manifest, config, layers."""
+    return (image.descriptor, image.config, *image.layers)

@@ -1,0 +1,120 @@
+"""Who we are at a registry: Docker's config and its credential helpers.
+
+Source: docker/cli, cli/config/configfile; docker-credential-helpers' protocol.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eaves.errors import OciError
+from eaves.oci.reference import DEFAULT_HOST
+
+TIMEOUT_S = 30.0
+_OLD_KEY = "https://index.docker.io/v1/"
+"""Under which Docker keeps what it knows of its own registry."""
+_TOKEN_USER = "<token>"  # noqa: S105 - what helpers answer in place of a name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """A name and a password, or a token that stands for both."""
+
+    user: str = ""
+    password: str = ""
+    refresh_token: str = ""
+
+    def __repr__(self) -> str:
+        """Without secrets."""
+        return f"Credentials(user={self.user!r})"
+
+
+def load_credentials(host: str, config: Path) -> Credentials | None:
+    """What Docker's config has for a host; None when it has nothing.
+
+    Args:
+        host: Of the registry.
+        config: The file, `~/.docker/config.json`.
+
+    Raises:
+        OciError: When the file can't be read, or a helper fails.
+    """
+    values = _load(config)
+    keys = [host, f"https://{host}", f"http://{host}", f"https://{host}/v1/", f"https://{host}/v2/"]
+    if host == DEFAULT_HOST:
+        keys.append(_OLD_KEY)
+    helpers = _mapping(values, "credHelpers")
+    for key in keys:
+        helper = helpers.get(key) or values.get("credsStore")
+        if isinstance(helper, str) and (found := _ask(helper, key)):
+            return found
+    auths = _mapping(values, "auths")
+    for key in keys:
+        if isinstance(auths.get(key), dict) and (found := _parse(auths[key], config)):
+            return found
+    return None
+
+
+def _load(config: Path) -> Mapping[str, Any]:
+    try:
+        values = json.loads(config.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise OciError(
+            f"{config} can't be read: {error}", hint="mend it, or log in again with your container tool"
+        ) from error
+    return values if isinstance(values, dict) else {}
+
+
+def _mapping(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _parse(entry: Mapping[str, Any], config: Path) -> Credentials | None:
+    if entry.get("identitytoken"):
+        return Credentials(refresh_token=str(entry["identitytoken"]))
+    if entry.get("auth"):
+        try:
+            user, _, password = base64.b64decode(str(entry["auth"]), validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError) as error:
+            raise OciError(
+                f"{config}: an `auth` is not base64", hint="log in again with your container tool"
+            ) from error
+        return Credentials(user=user, password=password.rstrip("\0"))
+    if entry.get("username"):
+        return Credentials(user=str(entry["username"]), password=str(entry.get("password", "")))
+    return None
+
+
+def _ask(helper: str, key: str) -> Credentials | None:
+    """What a helper has; None when it has nothing."""
+    command = f"docker-credential-{helper}"
+    if "/" in helper:
+        raise OciError(f"{command!r} is no name of a credential helper")
+    try:
+        done = subprocess.run(
+            [command, "get"], input=key, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise OciError(
+            f"the credential helper {command} can't be run: {error}", hint="install it, or log in again"
+        ) from error
+    if done.returncode:
+        if "not found" in (done.stdout + done.stderr).lower():
+            return None
+        raise OciError(f"the credential helper {command} failed: {(done.stdout + done.stderr).strip()[:200]}")
+    try:
+        answer = json.loads(done.stdout)
+        user, secret = str(answer["Username"]), str(answer["Secret"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise OciError(f"the credential helper {command} answered what is no JSON of Username and Secret") from error
+    return Credentials(refresh_token=secret) if user == _TOKEN_USER else Credentials(user=user, password=secret)

@@ -1,0 +1,159 @@
+"""Descriptors: what a piece of content is, and the digest that names it. Source: OCI image-spec, descriptor.md."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from eaves.errors import OciError
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+INDEXES = frozenset({INDEX, DOCKER_LIST})
+MANIFESTS = frozenset({MANIFEST, DOCKER_MANIFEST})
+OF_DOCKER = {
+    DOCKER_LIST: INDEX,
+    DOCKER_MANIFEST: MANIFEST,
+    "application/vnd.docker.container.image.v1+json": CONFIG,
+    "application/vnd.docker.image.rootfs.diff.tar": LAYER,
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": LAYER_GZIP,
+}
+"""OCI's name of each of Docker's media types; the content is the same."""
+MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
+"""Of a manifest, an index or a config; registries take no larger ones."""
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """What a container image runs on, as Go names it.
+
+    Attributes:
+        architecture: `amd64`, `arm64`, ...
+        os: `linux`.
+        variant: Of the architecture, `v8`; empty: none said.
+    """
+
+    architecture: str
+    os: str = "linux"
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+    def runs(self, wanted: Platform) -> bool:
+        """Whether it is what is wanted; a variant counts only where both name one."""
+        same = (self.os, self.architecture) == (wanted.os, wanted.architecture)
+        return same and (not self.variant or not wanted.variant or self.variant == wanted.variant)
+
+    def to_dict(self) -> dict[str, str]:
+        """As plain data for JSON."""
+        return {
+            "architecture": self.architecture,
+            "os": self.os,
+            **({"variant": self.variant} if self.variant else {}),
+        }
+
+
+def parse_platform(text: str) -> Platform:
+    """Read `linux/arm64` or `linux/arm/v7`.
+
+    Raises:
+        OciError: When it is neither.
+    """
+    parts = text.split("/")
+    if len(parts) not in (2, 3) or not all(re.fullmatch(r"[a-z0-9_.-]+", part) for part in parts):
+        raise OciError(f"a platform is OS/ARCHITECTURE, not {text[:40]!r}", hint="such as linux/amd64 or linux/arm64")
+    return Platform(os=parts[0], architecture=parts[1], variant=parts[2] if len(parts) == 3 else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptor:
+    """One piece of content.
+
+    Attributes:
+        media_type: What it is.
+        digest: `sha256:` and 64 hex digits.
+        size: Bytes.
+        annotations: For people and tools.
+        platform: Of a manifest in an index.
+    """
+
+    media_type: str
+    digest: str
+    size: int
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    platform: Platform | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data for JSON."""
+        return {
+            "mediaType": self.media_type,
+            "digest": self.digest,
+            "size": self.size,
+            **({"annotations": dict(self.annotations)} if self.annotations else {}),
+            **({"platform": self.platform.to_dict()} if self.platform else {}),
+        }
+
+
+def parse_descriptor(values: Any) -> Descriptor:
+    """Read a descriptor, which may come from anybody.
+
+    Raises:
+        OciError: When it is malformed.
+    """
+    try:
+        digest, size, media_type = values["digest"], values["size"], values["mediaType"]
+        annotations, found = values.get("annotations") or {}, values.get("platform")
+        platform = found and Platform(
+            architecture=str(found["architecture"]), os=str(found["os"]), variant=str(found.get("variant", ""))
+        )
+        texts = [media_type, *annotations, *annotations.values()]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise OciError(f"a descriptor is malformed: {error!r}"[:200]) from error
+    if not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
+        raise OciError(f"a descriptor's digest must be sha256 in hex, not {str(digest)[:80]!r}")
+    if type(size) is not int or size < 0 or not all(isinstance(text, str) for text in texts):
+        raise OciError(f"the descriptor of {digest} is malformed")
+    return Descriptor(
+        media_type=media_type, digest=digest, size=size, annotations=annotations, platform=platform or None
+    )
+
+
+def describe(content: bytes, media_type: str, **annotations: str) -> Descriptor:
+    """The descriptor of content in memory."""
+    return Descriptor(media_type=media_type, digest=digest_of(content), size=len(content), annotations=annotations)
+
+
+def digest_of(content: bytes) -> str:
+    """sha256, as the specification writes it."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def render_document(values: Mapping[str, Any]) -> bytes:
+    """The bytes of a manifest, an index or a config: the same for the same values."""
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def parse_document(content: bytes) -> dict[str, Any]:
+    """Read a manifest, an index or a config.
+
+    Raises:
+        OciError: When it is no JSON object.
+    """
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise OciError(f"a manifest is not JSON: {error}"[:200]) from error
+    if not isinstance(values, dict):
+        raise OciError("a manifest must be a JSON object")
+    return values

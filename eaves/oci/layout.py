@@ -1,0 +1,245 @@
+"""An OCI layout: content by digest in a directory, and names. Source: OCI image-spec, image-layout.md."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from eaves.errors import OciError, OciNotFoundError
+from eaves.oci.descriptor import (
+    INDEX,
+    INDEXES,
+    MANIFESTS,
+    MAX_DOCUMENT_BYTES,
+    Descriptor,
+    parse_descriptor,
+    parse_document,
+    render_document,
+)
+from eaves.oci.place import Progress, Source, verified
+
+NAME = "org.opencontainers.image.ref.name"
+_BLOBS = "blobs/sha256"
+_INDEX = "index.json"
+_LAYOUT = "oci-layout"
+_TEMPORARY = ".new-"
+
+
+class Layout:
+    """One layout directory.
+
+    Args:
+        path: The directory; see `open_layout` and `create_layout`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def blob_path(self, digest: str) -> Path:
+        """Where content of this digest lies."""
+        return self.path / _BLOBS / digest.removeprefix("sha256:")
+
+    def entries(self) -> list[Descriptor]:
+        """What is named here.
+
+        Raises:
+            OciError: When index.json can't be read.
+        """
+        values = parse_document(_read(self.path / _INDEX, MAX_DOCUMENT_BYTES))
+        found = values.get("manifests", [])
+        if not isinstance(found, list):
+            raise OciError(f"{self.path / _INDEX}: manifests must be a list")
+        return [parse_descriptor(entry) for entry in found]
+
+    def resolve(self, name: str) -> Descriptor:
+        """The entry of a tag, a digest, or of the only one when the name is empty.
+
+        Raises:
+            OciNotFoundError: When there is none, or more than one.
+        """
+        entries = self.entries()
+        found = [entry for entry in entries if not name or name in (entry.digest, entry.annotations.get(NAME))]
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(sorted(entry.annotations.get(NAME, entry.digest) for entry in entries)) or "nothing"
+        raise OciNotFoundError(f"{self.path} has no {name or 'single entry'}; there: {names[:300]}")
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Whether content of this digest and size is here."""
+        with suppress(OSError):
+            return self.blob_path(descriptor.digest).stat().st_size == descriptor.size
+        return False
+
+    def mount(self, descriptor: Descriptor, other: str) -> bool:
+        """Whether it is here: a layout has no repositories."""
+        return self.has(descriptor)
+
+    @contextmanager
+    def open(self, descriptor: Descriptor) -> Iterator[BinaryIO]:
+        """Content as a stream.
+
+        Raises:
+            OciNotFoundError: When it isn't here.
+        """
+        try:
+            stream = self.blob_path(descriptor.digest).open("rb")
+        except OSError as error:
+            raise OciNotFoundError(f"{self.path} lacks {descriptor.digest}: {error.strerror}") from error
+        with stream:
+            yield stream
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        """A document, verified.
+
+        Raises:
+            OciError: When it isn't here or isn't what the descriptor says.
+        """
+        if descriptor.size > MAX_DOCUMENT_BYTES:
+            raise OciError(f"the document {descriptor.digest} has {descriptor.size} bytes, too many")
+        with self.open(descriptor) as stream:
+            return b"".join(verified(stream, descriptor))
+
+    def write(self, descriptor: Descriptor, source: Source, progress: Progress = lambda size: None) -> None:
+        """Take content in from elsewhere, verified before it gets its name.
+
+        Raises:
+            OciError: When it isn't what the descriptor says, or the disk is full.
+        """
+        with source.open(descriptor) as stream:
+
+            def fill(target: BinaryIO) -> None:
+                for piece in verified(stream, descriptor):
+                    target.write(piece)
+                    progress(len(piece))
+
+            self._place(self.blob_path(descriptor.digest), fill)
+
+    def write_bytes(self, content: bytes, descriptor: Descriptor) -> None:
+        """Take in content that is in memory."""
+        self._place(self.blob_path(descriptor.digest), lambda target: target.write(content))
+
+    def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
+        """Take in a manifest or index; with a name it takes the place of what had that name.
+
+        Raises:
+            OciError: When the disk is full.
+        """
+        if descriptor.media_type not in INDEXES | MANIFESTS:
+            raise OciError(f"{descriptor.media_type} is neither a manifest nor an index")
+        self.write_bytes(content, descriptor)
+        if name is None:
+            return
+        with self._alone():
+            kept = [entry for entry in self.entries() if entry.annotations.get(NAME) != name]
+            named = {**descriptor.to_dict(), "annotations": {**descriptor.annotations, NAME: name}}
+            self.write_file(_INDEX, _render_index([*(entry.to_dict() for entry in kept), named]))
+
+    def write_file(self, name: str, content: bytes) -> None:
+        """Write one of the files beside the content, whole or not at all.
+
+        Raises:
+            OciError: When the disk is full.
+        """
+        self._place(self.path / name, lambda target: target.write(content))
+
+    def adopt(self, path: Path, descriptor: Descriptor) -> None:
+        """Take in a file of this layout's `new_file` under its digest."""
+        target = self.blob_path(descriptor.digest)
+        _guarded(target, lambda: path.replace(target))
+
+    def new_file(self) -> Path:
+        """A new empty file on the layout's own file system; `adopt` it or remove it."""
+        folder = self.path / _BLOBS
+        handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
+        os.close(handle)
+        return Path(name)
+
+    def _place(self, target: Path, fill: Callable[[BinaryIO], object]) -> None:
+        """Write a file whole or not at all."""
+
+        def write() -> None:
+            handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=target.parent)
+            try:
+                with os.fdopen(handle, "wb") as stream:
+                    fill(stream)
+                os.chmod(name, 0o644)  # noqa: PTH101
+                os.replace(name, target)  # noqa: PTH105
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(name)  # noqa: PTH108
+                raise
+
+        _guarded(target, write)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process changes the names meanwhile."""
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def create_layout(path: Path) -> Layout:
+    """A layout at `path`: the one that is there, or a new one.
+
+    Raises:
+        OciError: When something else is there, or it can't be written.
+    """
+    if not path.exists():
+        _guarded(path, lambda: path.mkdir(parents=True, exist_ok=True))
+    layout = Layout(path)
+    if path.is_dir():
+        with layout._alone():  # noqa: SLF001 - another process may be making the same one
+            there = {entry.name for entry in path.iterdir() if not entry.name.startswith(_TEMPORARY)}
+            if there <= {"blobs", _INDEX}:  # empty, or what a killed process left
+                _guarded(path, lambda: (path / _BLOBS).mkdir(parents=True, exist_ok=True))
+                if _INDEX not in there:
+                    layout.write_file(_INDEX, _render_index([]))
+                layout.write_file(_LAYOUT, json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
+    return open_layout(path)
+
+
+def _render_index(entries: list[dict[str, Any]]) -> bytes:
+    ordered = sorted(entries, key=lambda entry: entry.get("annotations", {}).get(NAME, entry["digest"]))
+    return render_document({"schemaVersion": 2, "mediaType": INDEX, "manifests": ordered})
+
+
+def open_layout(path: Path) -> Layout:
+    """The layout at `path`.
+
+    Raises:
+        OciError: When there is none.
+    """
+    version = parse_document(_read(path / _LAYOUT, 1024)).get("imageLayoutVersion")
+    if version != "1.0.0":
+        raise OciError(f"{path} has the layout version {version!r:.40}, this Eaves reads 1.0.0")
+    return Layout(path)
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(max_bytes + 1)
+    except OSError as error:
+        raise OciNotFoundError(f"{path.parent} is not an OCI layout: {path.name}: {error.strerror}") from error
+    if len(content) > max_bytes:
+        raise OciError(f"{path} has more than {max_bytes} bytes")
+    return content
+
+
+def _guarded(path: Path, act: Callable[[], object]) -> None:
+    try:
+        act()
+    except OSError as error:
+        raise OciError(
+            f"{path} can't be written: {error.strerror}", hint="free some space, or choose another place"
+        ) from error

@@ -1,0 +1,167 @@
+"""Artifact + base > a container image of the function: the same bytes for the same inputs, on any machine, any day."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import eaves
+from eaves.artifact import Artifact
+from eaves.artifact.tree import HANDLER, MANIFEST, file_digest
+from eaves.errors import OciError
+from eaves.oci.cache import kept_layer
+from eaves.oci.contents import Part, artifact_parts, part_files
+from eaves.oci.copy import Overlay
+from eaves.oci.descriptor import Descriptor, Platform
+from eaves.oci.image import Image, Start, build_image, build_index, pick_image
+from eaves.oci.layer import Layer, write_layer
+from eaves.oci.layout import Layout
+from eaves.oci.place import Source
+from eaves.oci.runtime import ENVIRONMENT, OLDEST, Runtime, build_layers
+
+USER = "65532:65532"
+PORT = 8080
+ENTRYPOINT = ("python", "-P", "-m", "functions")
+HANDLER_LABEL = "dev.eaves.handler"
+KEPT_BYTES = 1 << 20
+"""Of a part that is worth keeping."""
+_VERSION = r"(?P<python>(\d+)\.(\d+))(?:\.\d+)?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What everything is put on.
+
+    Attributes:
+        source: Where it is.
+        descriptor: Of its manifest or index there.
+        name: Of it for everybody, for labels; empty where it has none, as in a layout on somebody's disk.
+        python: Version of its Python, `3.13`; empty: what it says of itself.
+    """
+
+    source: Source
+    descriptor: Descriptor
+    name: str
+    python: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packaged:
+    """A container image that was built.
+
+    Attributes:
+        descriptor: Of its manifest, or of the index over several platforms.
+        source: Has all of its content.
+    """
+
+    descriptor: Descriptor
+    source: Source
+
+
+def package(
+    artifact: Artifact,
+    base: Base,
+    layout: Layout,
+    cache: Layout,
+    *,
+    platforms: Sequence[Platform],
+    allow_handler: bool = False,
+    say: Callable[[str], object] = lambda text: None,
+) -> Packaged:
+    """Build the container image of a function.
+
+    Args:
+        artifact: Opened; the caller has replayed its golden images.
+        base: A plain Python.
+        layout: Gets the artifact's layers, configs and manifests.
+        cache: Keeps the runtime's layers and backbones from one time to the next.
+        platforms: What it must run on; several make one index.
+        allow_handler: Whether an artifact's handler.py may come along.
+        say: Told what is being done.
+
+    Raises:
+        OciError: When the base doesn't fit, wheels can't be had, or the disk is full.
+    """
+    parts = artifact_parts(artifact, allow_handler=allow_handler)
+    images = [pick_image(base.source, base.descriptor, platform) for platform in platforms]
+    runtimes = [_runtime_of(image, base) for image in images]
+    below = [build_layers(runtime, cache, say) for runtime in runtimes]
+    above = [_write_part(artifact, part, layout, cache) for part in parts]
+    start = Start(
+        entrypoint=ENTRYPOINT,
+        environment={**ENVIRONMENT, "EAVES_ARTIFACT_DIGEST": artifact.digest},
+        user=USER,
+        port=PORT,
+        labels=build_labels(artifact, base),
+    )
+    made = [build_image(layout, image, [*runtime, *above], start) for image, runtime in zip(images, below, strict=True)]
+    descriptor = replace(made[0], platform=None) if len(made) == 1 else build_index(layout, made, start.labels)
+    return Packaged(descriptor=descriptor, source=Overlay([layout, cache], base.source))
+
+
+def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:
+    """What a container image says of itself. Source: OCI image-spec, annotations.md."""
+    manifest = artifact.manifest
+    labels = {
+        "org.opencontainers.image.title": manifest.name,
+        "org.opencontainers.image.version": manifest.version,
+        "org.opencontainers.image.description": f"Predicts with {manifest.name}, {manifest.precision}",
+        "org.opencontainers.image.base.digest": base.descriptor.digest,
+        "dev.eaves.version": eaves.__version__,
+        "dev.eaves.artifact": f"sha256:{artifact.digest}",
+    }
+    if base.name:
+        labels["org.opencontainers.image.base.name"] = base.name
+    licence = manifest.licences.get("model", "")
+    if licence and len(licence) <= 80:
+        labels["org.opencontainers.image.licenses"] = licence
+    if HANDLER in manifest.files:
+        labels[HANDLER_LABEL] = f"sha256:{manifest.files[HANDLER].sha256}"
+    return labels
+
+
+def _write_part(artifact: Artifact, part: Part, layout: Layout, cache: Layout) -> Layer:
+    """A part's layer. A backbone goes into the cache: with the next head it isn't compressed again.
+
+    Raises:
+        OciError: When a file is no longer what the artifact's manifest says: the cache would hand it on.
+    """
+    entries = [artifact.manifest.files[path] for path in part.paths if path != MANIFEST]
+    if sum(entry.size_bytes for entry in entries) < KEPT_BYTES or len(entries) != len(part.paths):
+        return write_layer(layout, part_files(artifact, part), part.title)
+
+    def make() -> Layer:
+        made = write_layer(cache, part_files(artifact, part), part.title)
+        for path, entry in zip(part.paths, entries, strict=True):
+            if file_digest(artifact.path / path) != entry.sha256:
+                raise OciError(f"{artifact.path / path} was changed while it was packaged", hint="package it again")
+        return made
+
+    return kept_layer(cache, (*part.paths, *(entry.sha256 for entry in entries)), make)
+
+
+def _runtime_of(image: Image, base: Base) -> Runtime:
+    """What a base needs: wheels and byte code are made for its Python, and there are none for a platform's variant.
+
+    Raises:
+        OciError: When it doesn't say which Python it has, or has one that is too old.
+    """
+    said = base.python or _variable(image, "PYTHON_VERSION")
+    found = re.fullmatch(_VERSION, said)
+    if found is None:
+        raise OciError(
+            f"the base says that it has Python {said[:40]!r}"
+            if said
+            else "the base doesn't say which Python it has (PYTHON_VERSION)",
+            hint="say it with --python, such as --python 3.13",
+        )
+    if (int(found[2]), int(found[3])) < OLDEST:
+        raise OciError(f"the base has Python {said}; a function needs 3.11 or newer", hint="choose another base")
+    return Runtime(platform=replace(image.platform, variant=""), python=found["python"], release=said)
+
+
+def _variable(image: Image, name: str) -> str:
+    """Of a base's environment; empty when it sets none."""
+    entries = image.values.get("config", {}).get("Env") or []
+    return next((str(entry).partition("=")[2] for entry in entries if str(entry).startswith(f"{name}=")), "")

@@ -1,0 +1,163 @@
+"""What a function needs besides its artifact, as two layers: locked wheels, which change rarely, and our own code.
+
+The Dockerfile makes the same root.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import eaves
+from eaves.errors import OciError
+from eaves.oci import bytecode, wheels
+from eaves.oci.bytecode import Compiler, compile_folder, find_compiler
+from eaves.oci.cache import kept_layer
+from eaves.oci.descriptor import Platform
+from eaves.oci.layer import SMALL, Layer, LayerFile, write_layer
+from eaves.oci.layout import Layout
+
+PACKAGES = "opt/eaves"
+CODE = "opt/code"
+LOCK = "serve.txt"
+UNUSED = ("eaves/cli", "eaves/local", "eaves/sources", "eaves/oci")
+"""Of our code: what a function never imports."""
+ROOMS = ("eaves", "functions")
+OLDEST = (3, 11)
+"""Of the Pythons that our code runs on."""
+ENVIRONMENT = {
+    "PYTHONPATH": f"/{CODE}:/{PACKAGES}",
+    "PYTHONSAFEPATH": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUNBUFFERED": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "HOME": "/tmp",  # noqa: S108 - in the container, where nothing else can be written
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """What to build layers for.
+
+    Attributes:
+        platform: Of the container.
+        python: Its Python, `3.13`.
+        release: The same, as far as it is known, `3.13.5`.
+    """
+
+    platform: Platform
+    python: str
+    release: str = ""
+
+
+def build_layers(runtime: Runtime, cache: Layout, say: Callable[[str], object] = lambda text: None) -> list[Layer]:
+    """The runtime's layers, from the cache where they are in it.
+
+    Args:
+        runtime: For what.
+        cache: Has those made before, and gets these.
+        say: Told what is being done, since it takes a while.
+
+    Raises:
+        OciError: When wheels can't be had, or nothing here compiles for that Python.
+    """
+    compiler, lock, code = find_compiler(runtime.python), find_lock(), list(code_files())
+    if runtime.release.count(".") == 2 and compiler.version != runtime.release:
+        say(f"Python {compiler.version} compiles for the base's {runtime.release}: another release, another digest")
+    packing = Path(str(wheels.__file__)).read_bytes()
+    compiling = (compiler.version, Path(str(bytecode.__file__)).read_bytes())
+    sources = [part for file in code for part in (file.path, _bytes_of(file))]
+
+    def make(title: str, files: Iterable[LayerFile]) -> Layer:
+        say(f"making the layer {title} for {runtime.platform}, Python {runtime.python}")
+        with tempfile.TemporaryDirectory(prefix="eaves-layer-") as folder:
+            unpack(files, compiler, Path(folder))
+            return write_layer(cache, _files_of(Path(folder)), title, level=SMALL)
+
+    ours = f"eaves {eaves.__version__}"
+    needed = (str(runtime.platform), lock.read_bytes(), packing)
+    return [
+        kept_layer(cache, (*compiling, *needed), lambda: make("packages", package_files(runtime, lock))),
+        kept_layer(cache, (*compiling, *sources), lambda: make(ours, code)),
+    ]
+
+
+def unpack(files: Iterable[LayerFile], compiler: Compiler, root: Path) -> None:
+    """Write files below a root and compile what is Python.
+
+    Raises:
+        OciError: When the disk is full, or a file doesn't compile.
+    """
+    try:
+        for file in files:
+            target = root / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(_bytes_of(file))
+    except OSError as error:
+        raise OciError(
+            f"{error.filename or root} can't be written: {error.strerror}", hint="free some space, or set TMPDIR"
+        ) from error
+    compile_folder(compiler, root)
+
+
+def package_files(runtime: Runtime, lock: Path) -> Iterator[LayerFile]:
+    """Every file of the locked wheels that a function may need.
+
+    Raises:
+        OciError: When wheels can't be had.
+    """
+    with tempfile.TemporaryDirectory(prefix="eaves-wheels-") as folder:
+        for wheel in wheels.download(lock, runtime.platform, runtime.python, Path(folder)):
+            yield from wheels.wheel_files(wheel, PACKAGES)
+
+
+def find_lock() -> Path:
+    """The lock of the edge's packages: beside this file in a wheel, in requirements/ in the source tree.
+
+    Raises:
+        OciError: When it is in neither.
+    """
+    here = Path(__file__)
+    for path in (here.with_name(LOCK), here.parents[2] / "requirements" / LOCK):
+        if path.is_file():
+            return path
+    raise OciError(f"{LOCK}, the lock of a function's packages, isn't there", hint="install Eaves again")
+
+
+def code_files() -> Iterator[LayerFile]:
+    """Our own code, as far as a function imports it."""
+    root = Path(eaves.__file__).parents[1]
+    for room in ROOMS:
+        for path in sorted((root / room).rglob("*.py")):
+            relative = path.relative_to(root).as_posix()
+            if not relative.startswith(tuple(f"{unused}/" for unused in UNUSED)):
+                yield LayerFile(path=f"{CODE}/{relative}", content=path)
+
+
+def _files_of(root: Path) -> Iterator[LayerFile]:
+    for path in root.rglob("*"):
+        if path.is_file():
+            yield LayerFile(path=path.relative_to(root).as_posix(), content=path)
+
+
+def _bytes_of(file: LayerFile) -> bytes:
+    return file.content if isinstance(file.content, bytes) else file.content.read_bytes()
+
+
+def main(root: str) -> None:
+    """`python -m eaves.oci.runtime ROOT`: the runtime for this very machine and Python, as the Dockerfile takes it."""
+    machine = os.uname().machine
+    names = {python_name: name for name, python_name in wheels.MACHINES.items()}
+    platform = Platform(architecture=names.get(machine, machine))
+    runtime = Runtime(platform=platform, python=f"{sys.version_info.major}.{sys.version_info.minor}")
+    compiler = find_compiler(runtime.python)
+    unpack(package_files(runtime, find_lock()), compiler, Path(root) / "packages")
+    unpack(code_files(), compiler, Path(root) / "code")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
