@@ -143,10 +143,10 @@ def _together(
                 done.put((blob.digest, error))
 
     threads = [Thread(target=work, daemon=True) for _ in range(min(PARALLEL, len(blobs)))]
-    for thread in threads:
-        thread.start()
     how: dict[str, str] = {}
     try:
+        for thread in threads:
+            thread.start()
         while len(how) < len(blobs):
             digest, result = done.get()
             if isinstance(result, BaseException):
@@ -155,7 +155,7 @@ def _together(
     finally:
         stop.set()
         deadline = time.monotonic() + GRACE_S
-        for thread in threads:
+        for thread in (one for one in threads if one.ident is not None):
             thread.join(max(0.0, deadline - time.monotonic()))
     return how
 

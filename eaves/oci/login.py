@@ -19,6 +19,8 @@ from eaves.errors import AccessError, RegistryError
 from eaves.oci.answer import Answer, read_answer
 from eaves.oci.credentials import Credentials
 
+_ANY = ""
+"""Where a name and a password are asked for, they are for everything."""
 _TOKEN = re.compile(r"[!-~]+")
 
 
@@ -41,7 +43,7 @@ class Login:
     def header(self, scope: str) -> Mapping[str, str]:
         """What to send along, as far as it is known."""
         with self._lock:
-            found = self._headers.get(scope)
+            found = self._headers.get(scope) or self._headers.get(_ANY)
         return {"Authorization": found} if found else {}
 
     def answer(self, challenge: str, scope: str) -> None:
@@ -54,7 +56,7 @@ class Login:
         """
         kind, _, rest = challenge.strip().partition(" ")
         if kind.lower() == "basic":
-            made = self._basic()
+            scope, made = _ANY, self._basic()
         elif kind.lower() == "bearer":
             made = f"Bearer {self._token(_parameters(rest), scope)}"
         else:

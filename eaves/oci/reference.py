@@ -71,7 +71,7 @@ def parse_reference(text: str) -> Reference:
     first, slash, others = rest.partition("/")
     named = bool(slash) and ("." in first or ":" in first or first == "localhost")
     host, path = (first, others) if named else (DEFAULT_HOST, rest)
-    if host == _OLD_HOST:
+    if host in (DEFAULT_HOST, _OLD_HOST):
         host, named = DEFAULT_HOST, False
     path, colon, tag = path.partition(":")
     if not named and "/" not in path:

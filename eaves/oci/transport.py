@@ -187,12 +187,13 @@ class Transport:
 
     def _let_in(self, method: str, url: str, scope: str, **options: Any) -> urllib3.BaseHTTPResponse:
         """A request, and once more when the registry asks who we are."""
-        if urlsplit(url).scheme != "https" and not self._plain:
+        origin = _origin(url)
+        if origin[0] != "https" and not self._plain:
             raise RegistryError(
                 f"{self._host} sends on to {url[:120]!r}, which is not https",
                 hint="its proxy must tell it that it is reached by https (X-Forwarded-Proto)",
             )
-        ours = _origin(url) == _origin(self.root)
+        ours = origin == _origin(self.root)
         response = self._send(method, url, self._login.header(scope) if ours else {}, **options)
         challenge = response.headers.get("WWW-Authenticate")
         if response.status != 401 or not challenge or not ours:
@@ -265,8 +266,11 @@ def _is_passing(error: RegistryError) -> bool:
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+    except ValueError as error:
+        raise _LastingError(f"{url[:120]!r} is no address: {error}", hint="check the registry's name") from error
 
 
 def _trust(authorities: Path | None) -> ssl.SSLContext:
