@@ -120,6 +120,18 @@ class Registry:
         Raises:
             OciError: When the source's content isn't what its descriptor says, or the registry refuses it.
         """
+        for last, _ in self._transport.pauses():
+            counted = _Counted(progress)
+            try:
+                self._upload(descriptor, source, counted)
+            except _ForgottenError:  # docker-registry up to 2.8 forgets an upload whose chunk broke off
+                if last:
+                    raise
+                progress(-counted.bytes)
+            else:
+                return
+
+    def _upload(self, descriptor: Descriptor, source: Source, progress: Progress) -> None:
         place, chunk_bytes = self._begin()
         with source.open(descriptor) as stream:
             sent = 0
@@ -177,7 +189,7 @@ class Registry:
 
     def _send(self, place: str, chunk: bytes, start: int, descriptor: Descriptor, progress: Progress) -> str:
         """One chunk; where the next goes."""
-        done, fault = 0, "the registry lost its place"
+        done, fault = 0, ""
         for _, pause_s in self._transport.pauses():
             counted = _Counted(progress)
             try:
@@ -197,8 +209,9 @@ class Registry:
             time.sleep(wait_s)
             place, got = self._received(place, start)
             if not start <= got <= start + len(chunk):
-                fault = f"the registry has {got} bytes of it" if got >= 0 else "the registry forgot it"
-                break
+                raise _ForgottenError(
+                    f"the registry forgot what it had of {descriptor.digest} ({fault})"[:400], hint="push again"
+                )
             kept, done = got - start - done, got - start
             progress(kept - counted.bytes)
             if done == len(chunk):
@@ -243,6 +256,10 @@ class Registry:
         self, method: str, url: str, rights: str, *, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> Answer:
         return self._transport.ask(method, url, self._scope(rights), body=body, headers=headers)
+
+
+class _ForgottenError(RegistryError):
+    """An upload that is to begin anew."""
 
 
 class _Counted:

@@ -110,17 +110,25 @@ def test_the_last_answer_is_lost(fake: FakeRegistry, tmp_path: Path) -> None:
     assert len(fake.asked("PUT uploads")) == 2
 
 
-def test_an_upload_that_the_registry_forgot(fake: FakeRegistry, tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [1, 100])
+def test_an_upload_that_the_registry_forgot_begins_anew(fake: FakeRegistry, tmp_path: Path, times: int) -> None:
     def forget(request: Request) -> Reply | None:
-        if request.what == "PATCH uploads" and len(fake.asked("PATCH uploads")) == 2:
+        later = request.what == "PATCH uploads" and not request.headers["Content-Range"].startswith("0-")
+        if later and len(fake.asked("POST uploads")) <= times:
             fake.content.uploads.clear()
             return Reply()
         return None
 
     fake.fault = forget
+    content = random.Random(4).randbytes(UPLOAD_CHUNK_BYTES + 9)
+    if times == 1:
+        _, descriptor, told = push(fake, tmp_path, content)
+        assert told == descriptor.size
+        return
     with pytest.raises(RegistryError, match="forgot") as caught:
-        push(fake, tmp_path, random.Random(4).randbytes(UPLOAD_CHUNK_BYTES + 9))
+        push(fake, tmp_path, content)
     assert "push again" in str(caught.value.hint)
+    assert len(fake.asked("POST uploads")) == QUICK.attempts
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
