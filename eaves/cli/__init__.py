@@ -20,7 +20,7 @@ COMMANDS = {
     "train": "Train a model on labelled images: images > run.",
     "convert": "Convert a run and prove it equal: run > artifact.",
     "inspect": "Show what a run or an artifact is.",
-    "verify": "Prove an artifact by its golden images, or a container image by its signature.",
+    "verify": "Prove an artifact, or that a container image is signed.",
     "package": "Build a function's container image: artifact + base > registry, layout or tar.",
     "sign": "Sign a container image, or make the key for it.",
     "diff": "Show what a node that has one container image fetches for another.",

@@ -184,10 +184,13 @@ def _decrypted(path: Path, text: bytes, password: bytes) -> bytes:
             raise ValueError("it is encrypted in another way than cosign's")
         n, r, p = (values["kdf"]["params"][name] for name in ("N", "r", "p"))
         salt, nonce, secret = (
-            base64.b64decode(one) for one in (values["kdf"]["salt"], values["cipher"]["nonce"], values["ciphertext"])
+            base64.b64decode(one, validate=True)
+            for one in (values["kdf"]["salt"], values["cipher"]["nonce"], values["ciphertext"])
         )
         if not all(type(one) is int and one > 0 for one in (n, r, p)) or 128 * r * (n + p) > _MAX_SCRYPT_BYTES:
             raise ValueError("its scrypt parameters are out of bounds")
+        if len(nonce) != SecretBox.NONCE_SIZE:
+            raise ValueError("its nonce has another size")
         box = SecretBox(_derived(password, salt, n, r, p))
     except (KeyError, TypeError, AttributeError, binascii.Error, RecursionError) as error:
         raise ValueError(f"it is malformed: {error!r}") from error

@@ -66,6 +66,7 @@ class FakeRegistry:
     Attributes:
         fault: Asked first, with every request; what it returns is answered.
         keep: For each PATCH to come, how many bytes of it arrive before the connection breaks; None: all.
+        pace: Called with each small piece that arrives; it may take its time.
         auth: `basic` or `bearer` to ask who calls.
         tokens: That are valid.
         uploads_at: Another server's URL, where uploads go.
@@ -80,6 +81,7 @@ class FakeRegistry:
         self.log: list[Request] = []
         self.fault: Callable[[Request], Reply | None] = lambda request: None
         self.keep: list[int | None] = []
+        self.pace: Callable[[int], object] = lambda size: None
         self.auth = ""
         self.tokens: set[str] = set()
         self.uploads_at = self.blobs_at = ""
@@ -208,7 +210,12 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_any(self) -> None:
         registry, length = self.registry, int(self.headers.get("Content-Length") or 0)
         keep = registry.keep.pop(0) if self.command == "PATCH" and registry.keep else None
-        body = self.rfile.read(length if keep is None else keep)
+        wanted, pieces = length if keep is None else keep, []
+        while wanted and (piece := self.rfile.read(min(wanted, 1 << 16))):
+            pieces.append(piece)
+            wanted -= len(piece)
+            registry.pace(len(piece))
+        body = b"".join(pieces)
         parts = urlsplit(self.path)
         request = Request(
             number=len(registry.log) + 1,
