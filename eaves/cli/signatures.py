@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,7 +91,8 @@ def _check_visibly(place: Place, descriptor: Descriptor) -> Checked:
 def _print(
     name: str, descriptor: Descriptor, checked: Checked, signed: Signed | None, key: str | None, form: str
 ) -> None:
-    labels = dict(checked.images[0].labels)
+    said = checked.images[0].labels
+    labels = {str(name): str(value) for name, value in said.items()} if isinstance(said, Mapping) else {}
     platforms = [str(image.platform) for image in checked.images]
     verdict = {
         "name": name,
@@ -110,6 +111,6 @@ def _print(
     else:
         click.echo(name)
         for label, value in labels.items():
-            say(f"  {label}: {value}")
+            say(f"  {label}: {value}" if f"{label}{value}".isprintable() else f"  {label!r}: {value!r}")
     by = f"signed by {key}" if key else "not signed: only its content was checked"
     say(f"verified: {', '.join(platforms)}; {len(checked.layers)} layers, {checked.size} bytes; {by}")

@@ -6,10 +6,11 @@ Source: distribution, docs/spec/auth/token.md and auth/oauth.md; RFC 9110, secti
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlencode, urlsplit
 from urllib.request import parse_http_list, parse_keqv_list
 
@@ -29,13 +30,15 @@ class Login:
 
     Args:
         http: Connections.
-        credentials: Who we are; None: nobody.
+        credentials: Says who we are, None: nobody; asked once, and only by a registry that wants to know.
         plain: Whether secrets may go over plain HTTP, which whoever allowed plain HTTP has allowed.
     """
 
-    def __init__(self, http: urllib3.PoolManager, credentials: Credentials | None, *, plain: bool) -> None:
+    def __init__(
+        self, http: urllib3.PoolManager, credentials: Callable[[], Credentials | None], *, plain: bool
+    ) -> None:
         self._http = http
-        self._credentials = credentials
+        self._credentials = functools.cache(credentials)
         self._plain = plain
         self._lock = threading.Lock()
         self._headers: dict[str, str] = {}
@@ -65,9 +68,10 @@ class Login:
             self._headers[scope] = made
 
     def _basic(self) -> str:
-        if self._credentials is None or not self._credentials.user:
+        known = self._credentials()
+        if known is None or not known.user:
             raise AccessError("the registry asks for a name and a password", hint="log in with your container tool")
-        pair = f"{self._credentials.user}:{self._credentials.password}"
+        pair = f"{known.user}:{known.password}"
         return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
     def _token(self, asked: Mapping[str, str], scope: str) -> str:
@@ -93,7 +97,7 @@ class Login:
         return token
 
     def _fetch(self, realm: str, service: str, scope: str) -> Answer:
-        known = self._credentials
+        known = self._credentials()
         if known is not None and known.refresh_token:
             fields = {
                 "grant_type": "refresh_token",

@@ -36,7 +36,7 @@ class Registry:
         access: How it is reached.
 
     Raises:
-        OciError: When Docker's config or the certificate authorities can't be read.
+        OciError: When the certificate authorities can't be read.
     """
 
     def __init__(self, reference: Reference, access: Access) -> None:

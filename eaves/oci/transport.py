@@ -66,7 +66,7 @@ class Transport:
         access: How registries are reached.
 
     Raises:
-        OciError: When Docker's config or the certificate authorities can't be read.
+        OciError: When the certificate authorities can't be read.
     """
 
     def __init__(self, reference: Reference, access: Access) -> None:
@@ -82,8 +82,9 @@ class Transport:
             ssl_context=None if self._plain else _trust(access.authorities),
             headers={"User-Agent": f"eaves/{eaves.__version__}"},
         )
-        credentials = load_credentials(reference.host, access.config.expanduser())
-        self._login = Login(self._http, credentials, plain=self._plain)
+        self._login = Login(
+            self._http, lambda: load_credentials(reference.host, access.config.expanduser()), plain=self._plain
+        )
 
     def ask(self, method: str, url: str, scope: str, **options: Any) -> Answer:
         """A request, tried again when that may help; the answer may have any status that isn't worth another attempt.

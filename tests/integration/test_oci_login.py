@@ -212,6 +212,14 @@ def test_a_config_that_knows_nothing(tmp_path: Path, config: object) -> None:
     assert load_credentials("reg.example", tmp_path / "none.json") is None
 
 
+def test_who_is_not_asked_needs_no_helper(fake: FakeRegistry, tmp_path: Path) -> None:
+    config = write_config(tmp_path, {"credsStore": "that-is-not-there"})
+    push(fake, tmp_path, config)
+    fake.auth = "basic"
+    with pytest.raises(OciError, match="can't be run"):
+        reach(fake, config).resolve("v1")
+
+
 def test_dockers_own_registry_goes_by_its_old_name(tmp_path: Path) -> None:
     config = write_config(tmp_path, {"auths": {"https://index.docker.io/v1/": {"username": "me", "password": "pw"}}})
     assert load_credentials("docker.io", config) == Credentials(user="me", password="pw")
