@@ -184,13 +184,13 @@ class Transport:
             except urllib3.exceptions.HTTPError as error:
                 raise self._translated(error) from error
             url = urljoin(url, place)
-        raise RegistryError(f"{self._host} redirects more than {MAX_REDIRECTS} times")
+        raise _LastingError(f"{self._host} redirects more than {MAX_REDIRECTS} times")
 
     def _let_in(self, method: str, url: str, scope: str, **options: Any) -> urllib3.BaseHTTPResponse:
         """A request, and once more when the registry asks who we are."""
         origin = _origin(url)
         if origin[0] != "https" and not self._plain:
-            raise RegistryError(
+            raise _LastingError(
                 f"{self._host} sends on to {url[:120]!r}, which is not https",
                 hint="its proxy must tell it that it is reached by https (X-Forwarded-Proto)",
             )

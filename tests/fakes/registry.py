@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 
@@ -253,13 +255,17 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve_fake(content: Content | None = None) -> Iterator[FakeRegistry]:
-    """One registry on loopback."""
+def serve_fake(content: Content | None = None, certificate: tuple[Path, Path] | None = None) -> Iterator[FakeRegistry]:
+    """One registry on loopback, with TLS when it gets a certificate and its key."""
     registry = FakeRegistry(content)
     handler = type("Handler", (_Handler,), {"registry": registry})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     registry.host = f"127.0.0.1:{server.server_port}"
-    registry.url = f"http://{registry.host}"
+    registry.url = f"http{'s' if certificate else ''}://{registry.host}"
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

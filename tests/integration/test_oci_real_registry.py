@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import datetime
-import ipaddress
 import json
 import select
 import socket
@@ -14,9 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from eaves.errors import AccessError, OciError, RegistryError
 from eaves.oci.copy import copy_image
@@ -24,7 +19,7 @@ from eaves.oci.integrity import check_content
 from eaves.oci.reference import Reference, parse_reference
 from eaves.oci.registry import Registry
 from eaves.oci.transport import Access
-from tests.registries import PASSWORD, USER, LocalRegistry, serve_registry, small_index
+from tests.registries import PASSWORD, USER, LocalRegistry, make_authority, serve_registry, small_index
 
 NOBODY = Path("/nowhere/config.json")
 PLAIN = Access(plain_http=True, config=NOBODY, pause_s=0.01)
@@ -59,28 +54,6 @@ def test_with_a_login(tmp_path: Path) -> None:
         assert known.resolve("v1").digest == index.digest
         with pytest.raises(AccessError):
             reach(registry, "real/a").resolve("v1")
-
-
-def make_authority(folder: Path) -> tuple[Path, Path]:
-    """A certificate of 127.0.0.1 that is its own authority, and its key."""
-    folder.mkdir()
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tests")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / "certificate.pem", folder / "key.pem"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return paths
 
 
 def test_with_a_private_authority(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from eaves.oci.reference import Reference
 from eaves.oci.registry import UPLOAD_CHUNK_BYTES, Registry
 from eaves.oci.transport import Access
 from tests.fakes.registry import FakeRegistry, Reply, Request, serve_fake
-from tests.registries import small_index
+from tests.registries import make_authority, small_index
 
 QUICK = Access(plain_http=True, config=Path("/nowhere/config.json"), pause_s=0.001, read_s=10)
 NO_UPLOAD = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}'
@@ -53,6 +53,11 @@ def push(fake: FakeRegistry, folder: Path, content: bytes, access: Access = QUIC
     registry.write(descriptor, layout, told.append)
     assert fake.content.blobs[descriptor.digest] == content
     return registry, descriptor, sum(told)
+
+
+def push_to(registry: Registry, descriptor: Descriptor, layout: Layout) -> bytes:
+    registry.write(descriptor, layout, lambda size: None)
+    return b""
 
 
 def once(what: str, reply: Reply) -> Callable[[Request], Reply | None]:
@@ -277,6 +282,52 @@ def test_uploads_and_blobs_elsewhere_get_no_secret(tmp_path: Path, relative: boo
             [] if relative else ["PATCH uploads", "PUT uploads", "GET blobs"]
         )
         assert not any("Authorization" in request.headers for request in elsewhere.log)
+
+
+@pytest.mark.parametrize("what", ["POST uploads", "GET blobs", "PATCH uploads"])
+def test_no_way_leads_from_tls_to_plain_http(tmp_path: Path, what: str) -> None:
+    certificate = make_authority(tmp_path / "tls")
+    with serve_fake(certificate=certificate) as fake, serve_fake(fake.content) as plain:
+        access = Access(authorities=certificate[0], config=QUICK.config, pause_s=0.001)
+        _, descriptor, _ = push(fake, tmp_path, b"content", access)
+        status = {"POST uploads": 202, "GET blobs": 307, "PATCH uploads": 202}[what]
+        place = f"{plain.url}/v2/site/x/blobs/uploads/upload-1"
+        fake.fault = once(what, Reply(status=status, headers={"Location": place}))
+        layout, other = write_blob(tmp_path, b"other content")
+        registry = reach(fake, access)
+
+        def act() -> bytes:
+            return registry.read(descriptor) if what == "GET blobs" else push_to(registry, other, layout)
+
+        with pytest.raises(RegistryError, match="not https") as caught:
+            act()
+        assert "X-Forwarded-Proto" in str(caught.value.hint)
+        assert plain.log == []
+
+
+def test_what_no_other_attempt_mends_is_tried_once(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.auth = "basic"
+    with pytest.raises(AccessError):
+        reach(fake).resolve("v1")
+    assert len(fake.log) == 1
+    certificate = make_authority(tmp_path / "tls")
+    with serve_fake(certificate=certificate) as other:
+        before = time.monotonic()
+        with pytest.raises(RegistryError, match="can't be trusted"):
+            reach(other, Access(config=QUICK.config, pause_s=5)).resolve("v1")
+        assert time.monotonic() - before < 5
+
+
+def test_a_blob_that_goes_on_elsewhere_than_asked(fake: FakeRegistry, tmp_path: Path) -> None:
+    content = random.Random(7).randbytes(3_000_000)
+    registry, descriptor, _ = push(fake, tmp_path, content)
+    replies = [
+        Reply(status=200, headers={"Content-Length": "3000000"}, body=content, sent=2_000_000),
+        Reply(status=206, headers={"Content-Range": "bytes 7-2999999/3000000"}, body=content[7:]),
+    ]
+    fake.fault = lambda request: replies.pop(0)
+    with pytest.raises(RegistryError, match="another byte"), registry.open(descriptor) as stream:
+        b"".join(verified(stream, descriptor))
 
 
 def test_redirects_in_a_circle_end(fake: FakeRegistry, tmp_path: Path) -> None:
