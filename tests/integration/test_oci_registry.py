@@ -330,6 +330,27 @@ def test_a_blob_that_goes_on_elsewhere_than_asked(fake: FakeRegistry, tmp_path: 
         b"".join(verified(stream, descriptor))
 
 
+@pytest.mark.parametrize(
+    "place", ["http://[::1", "http://x:port/", "http://", "//", "\\\\", "ftp://x/", "http://a b/", "http://\x7f/"]
+)
+@pytest.mark.parametrize("what", ["POST uploads", "GET blobs"])
+def test_a_location_that_is_none(fake: FakeRegistry, tmp_path: Path, place: str, what: str) -> None:
+    registry, descriptor, _ = push(fake, tmp_path, b"content")
+    status = 202 if what == "POST uploads" else 307
+    fake.fault = lambda request: Reply(status=status, headers={"Location": place}) if request.what == what else None
+    layout, other = write_blob(tmp_path, b"other content")
+    with pytest.raises(OciError):
+        registry.read(descriptor) if status == 307 else push_to(registry, other, layout)
+
+
+def test_what_is_refused_is_not_asked_for_again(fake: FakeRegistry, tmp_path: Path) -> None:
+    registry, descriptor, _ = push(fake, tmp_path, b"content")
+    fake.fault = lambda request: Reply(status=400)
+    with pytest.raises(RegistryError, match="answered 400"):
+        registry.read(descriptor)
+    assert len(fake.asked("GET blobs")) == 1
+
+
 def test_redirects_in_a_circle_end(fake: FakeRegistry, tmp_path: Path) -> None:
     registry, descriptor, _ = push(fake, tmp_path, b"content")
     fake.fault = lambda request: Reply(status=307, headers={"Location": request.path})
