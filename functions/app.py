@@ -49,7 +49,8 @@ def _add_prediction(app: Flask, service: Service) -> None:
         start = time.perf_counter()
         headers = dict(request.headers.items())
         body = request.get_data(cache=False)
-        event = events.decode(headers, body) if events.is_event(headers) else None
+        with service.reading:
+            event = events.decode(headers, body) if events.is_event(headers) else None
         if event is None:
             document = service.answer_data(body, headers.get("Content-Type", ""))
             response = _json(document)

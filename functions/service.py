@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,9 @@ class Service:
         model: Loading or loaded.
         settings: The function's settings.
         concurrency: Predictions at the same time.
+
+    Attributes:
+        reading: Held by who reads a message that may be JSON.
     """
 
     def __init__(self, model: Model, settings: FunctionSettings, *, concurrency: int) -> None:
@@ -41,6 +45,7 @@ class Service:
         self.settings = settings
         self.admission = Admission(concurrency=concurrency, queue=settings.queue)
         self.metrics = Metrics()
+        self.reading = threading.Lock()  # JSON takes tens of MB while it is parsed, and holds the interpreter meanwhile
         self._recent = Recent(settings.recent_replies)
         self._desk = _open_desk(settings) if settings.dataref_hosts else None
 
