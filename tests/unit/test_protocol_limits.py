@@ -20,7 +20,9 @@ OUTPUTS = ("label", "probabilities")
 
 
 def parse(tensor: dict[str, Any], spec: TensorSpec = IMAGE, **fields: Any) -> InferRequest:
-    return parse_request(json.dumps({"inputs": [{"name": spec.name, **tensor}], **fields}).encode(), None, spec, OUTPUTS)
+    return parse_request(
+        json.dumps({"inputs": [{"name": spec.name, **tensor}], **fields}).encode(), None, spec, OUTPUTS
+    )
 
 
 def pixel(*data: Any, shape: tuple[int, ...] = (1, 1, 1, 3)) -> dict[str, Any]:
