@@ -31,6 +31,7 @@ def create_app(model: Model, settings: FunctionSettings, *, concurrency: int) ->
     """
     app = Flask("functions", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.url_map.merge_slashes = False  # it would redirect, and senders of events don't follow
     app.register_error_handler(EavesError, problems.answer_error)
     app.register_error_handler(HTTPException, problems.answer_http)
     app.register_error_handler(Exception, problems.answer_fault)
@@ -39,6 +40,7 @@ def create_app(model: Model, settings: FunctionSettings, *, concurrency: int) ->
     _add_probes(app, service)
     inference.add_routes(app, service)
     app.before_request(_refuse_compression)
+    app.extensions[metrics.EXTENSION] = service.metrics
     _count_requests(app, service.metrics)
     return app
 
@@ -138,10 +140,8 @@ def _count_requests(app: Flask, counted: metrics.Metrics) -> None:
     @app.after_request
     def count(response: Response) -> Response:
         kind = kinds.get(request.endpoint or "", "other")
-        slug = ""
-        if response.content_type == problems.CONTENT_TYPE:
-            slug = json.loads(response.get_data())["type"].removeprefix(problems.TYPE_PREFIX)
-        counted.count("eaves_requests_total", kind=kind, status=str(response.status_code), problem=slug)
+        problem = problems.told_kind(response)
+        counted.count("eaves_requests_total", kind=kind, status=str(response.status_code), problem=problem)
         return response
 
 

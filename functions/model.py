@@ -108,11 +108,14 @@ class Model:
             digest = artifact.digest[:12]
             _log.info("ready: artifact %s in %.0f ms", digest, duration_ms, extra={"duration_ms": round(duration_ms)})
         except EavesError as error:
-            # A handler that can't be loaded or fails on a golden makes an artifact that can't be served: 503, not 500.
-            broken = isinstance(error, HandlerError)
-            self.failure = ArtifactError(error.message, hint=error.hint) if broken else copy.copy(error)
+            # A handler that can't be loaded, or a golden that can't be read, makes an artifact that can't be served:
+            # 503, not the 500 or 4xx of a request, which a broker would take for the end of every image.
+            served = isinstance(error, ArtifactError)
+            self.failure = copy.copy(error) if served else ArtifactError(error.message, hint=error.hint)
             hint = f" (try: {error.hint})" if error.hint else ""
-            _log.error("never ready: %s%s", error.message, hint, exc_info=error if broken else None)
+            _log.error(
+                "never ready: %s%s", error.message, hint, exc_info=error if isinstance(error, HandlerError) else None
+            )
         except Exception as error:  # noqa: BLE001 - a thread that dies silently would leave the probe at "loading"
             self.failure = ArtifactError(f"the model can't be loaded: {type(error).__name__}")
             _log.exception("never ready")
