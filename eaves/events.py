@@ -43,6 +43,8 @@ MAX_NAME = 64
 """Of an attribute's name; the specification recommends 20."""
 MAX_JSON_VALUES = 250_000
 """In one JSON text. 20 MB of `[],[],[]` would take 400 MB once parsed; base64 of any size is one value."""
+WIDE_FROM, MAX_WIDE = 1_000_000, 1_000_000
+"""Bytes of JSON from which, and so many bytes beyond ASCII up to which, it is made ASCII before it is parsed."""
 _REQUIRED = ("id", "source", "specversion", "type")
 _OPTIONAL = ("datacontenttype", "dataschema", "subject", "time")
 
@@ -273,9 +275,30 @@ def parse_json(text: bytes) -> Any:
     if sum(text.count(mark) for mark in (b",", b"[", b"{")) > MAX_JSON_VALUES:
         raise ValueError(f"more than {MAX_JSON_VALUES} values")
     try:
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_build_object)
+        return json.loads(narrow(text), parse_constant=_refuse_constant, object_pairs_hook=_build_object)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]+")
+_ESCAPED = re.compile(rb"(?<!\\)(?:\\\\)*\\[\x80-\xff]")
+
+
+def narrow(text: bytes) -> bytes:
+    """JSON with escapes for what is beyond ASCII, where it is large.
+
+    A Python text takes as much for each letter as for the widest: one emoji beside 20 MB of base64 made them 80 MB.
+
+    Raises:
+        ValueError: When most of it isn't ASCII, which is better sent as `data_base64`; when it is not UTF-8.
+    """
+    if len(text) < WIDE_FROM or text.isascii():
+        return text
+    if len(text) - len(text.translate(None, bytes(range(0x80, 0x100)))) > MAX_WIDE:
+        raise ValueError(f"more than {MAX_WIDE} bytes beyond ASCII")
+    if _ESCAPED.search(text):
+        raise ValueError("a backslash before a letter that needs none")  # which an escape would make a good one
+    return _BEYOND_ASCII.sub(lambda found: json.dumps(found[0].decode())[1:-1].encode(), text)
 
 
 def _render_json(value: Any) -> bytes:

@@ -31,7 +31,7 @@ def create_app(model: Model, settings: FunctionSettings, *, concurrency: int) ->
     """
     app = Flask("functions", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    app.url_map.merge_slashes = False  # it would redirect, and senders of events don't follow
+    app.url_map.merge_slashes = app.url_map.strict_slashes = False  # redirects, which senders of events don't follow
     app.register_error_handler(EavesError, problems.answer_error)
     app.register_error_handler(HTTPException, problems.answer_http)
     app.register_error_handler(Exception, problems.answer_fault)

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from eaves.artifact import TensorSpec
 from eaves.errors import InputError, TensorError
+from eaves.events import narrow
 
 Array = npt.NDArray[Any]
 
@@ -150,7 +151,7 @@ def _parse_json(text: bytes) -> dict[str, Any]:
     if text.count(b",") > MAX_VALUES or sum(map(text.count, (b"[", b"{", b'"'))) > MAX_MARKS:
         raise InputError(f"more than {MAX_VALUES} values or {MAX_MARKS} lists in JSON", hint=_BINARY)
     try:
-        fields = json.loads(text, parse_constant=_refuse_constant)
+        fields = json.loads(narrow(text), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InputError(f"the request is not JSON: {str(error)[:100]}") from error
     if not isinstance(fields, dict):
