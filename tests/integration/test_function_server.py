@@ -64,6 +64,15 @@ def start_gated(tmp_path: Path) -> Iterator[StartGated]:
         function.process.wait()
 
 
+def test_what_is_refused_before_the_application_is_counted_and_told_in_its_protocol(start_gated: StartGated) -> None:
+    gated = start_gated()
+    status, _, body = gated.function.request("POST", "/v2/models/digits/infer", bytes(MAX_BODY + 1))
+    assert (status, json.loads(body)["type"]) == (413, "urn:eaves:problem:http-413")
+    assert json.loads(body)["error"]
+    _, _, metrics = gated.function.request("GET", "/metrics")
+    assert b'eaves_requests_total{kind="refused",status="413",problem="http-413"} 1' in metrics
+
+
 def has_answer(sender: socket.socket, timeout_s: float = 0.0) -> bool:
     return bool(select.select([sender], [], [], timeout_s)[0])
 
