@@ -96,8 +96,7 @@ def _describe(service: Service) -> dict[str, Any]:
     }
     if model.failure:
         about["reason"] = model.failure.message
-    if model.ready and not model.draining:
-        predictor = model.require_ready()
+    if (predictor := model.proven) is not None:
         manifest = predictor.artifact.manifest
         about |= {
             "model": manifest.name,
@@ -124,8 +123,8 @@ def _gauges(service: Service) -> metrics.Gauges:
         "eaves_ready": ({}, float(service.model.ready)),
         "eaves_in_work": ({}, float(service.admission.inside)),
     }
-    if service.model.ready and not service.model.draining:
-        artifact = service.model.require_ready().artifact
+    if (predictor := service.model.proven) is not None:
+        artifact = predictor.artifact
         manifest = artifact.manifest
         named = {"model": manifest.name, "version": manifest.version, "artifact": f"sha256:{artifact.digest}"}
         gauges["eaves_model_info"] = ({**named, "task": manifest.task, "precision": manifest.precision}, 1.0)

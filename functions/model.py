@@ -57,6 +57,11 @@ class Model:
         """Whether it is loaded and proven."""
         return self._done.is_set() and self.failure is None
 
+    @property
+    def proven(self) -> Predictor | None:
+        """What answers, also while the process ends; None before, and when it failed."""
+        return self._predictor if self.ready else None
+
     def require_ready(self) -> Predictor:
         """What answers.
 
@@ -65,9 +70,9 @@ class Model:
         """
         if self.draining:
             raise StoppedError("the process is ending", hint="send to another replica")
-        if self._predictor is None or not self.ready:
+        if (predictor := self.proven) is None:
             raise self._why_not("loading")
-        return self._predictor
+        return predictor
 
     @contextmanager
     def use(self, *, wait_s: float = 60.0) -> Iterator[Predictor]:
