@@ -43,6 +43,8 @@ MAX_NAME = 64
 """Of an attribute's name; the specification recommends 20."""
 MAX_JSON_VALUES = 250_000
 """In one JSON text. 20 MB of `[],[],[]` would take 400 MB once parsed; base64 of any size is one value."""
+WIDE_FROM, MAX_WIDE = 1_000_000, 1_000_000
+"""Bytes of JSON from which, and so many bytes beyond ASCII up to which, it is made ASCII before it is parsed."""
 _REQUIRED = ("id", "source", "specversion", "type")
 _OPTIONAL = ("datacontenttype", "dataschema", "subject", "time")
 
@@ -175,7 +177,11 @@ def _content_type(headers: Mapping[str, str]) -> str:
     return next((value for name, value in headers.items() if name.lower() == "content-type"), "").strip().lower()
 
 
-def _is_json(content_type: str | None) -> bool:
+def is_json(content_type: str | None) -> bool:
+    """Whether data of this type is JSON; of none too (JSON event format, section 3.1.1).
+
+    In structured mode it has no bytes of its own: whoever passes it on may write it anew.
+    """
     media_type = (content_type or "application/json").partition(";")[0].strip().lower()
     return media_type.endswith(("/json", "+json"))
 
@@ -235,7 +241,7 @@ def _structured_data(fields: Mapping[str, Any]) -> bytes:
         return b""
     data, content_type = fields["data"], fields.get("datacontenttype")
     try:
-        if isinstance(data, str) and not _is_json(content_type if isinstance(content_type, str) else None):
+        if isinstance(data, str) and not is_json(content_type if isinstance(content_type, str) else None):
             return data.encode()
         return _render_json(data)
     except UnicodeEncodeError as error:
@@ -248,7 +254,7 @@ def _data_member(event: Event) -> dict[str, Any]:
     """`data` or `data_base64`, whichever brings the payload back."""
     if not event.data:
         return {}
-    if _is_json(event.datacontenttype):
+    if is_json(event.datacontenttype):
         try:
             value = parse_json(event.data)
             _render_json(value)
@@ -269,9 +275,30 @@ def parse_json(text: bytes) -> Any:
     if sum(text.count(mark) for mark in (b",", b"[", b"{")) > MAX_JSON_VALUES:
         raise ValueError(f"more than {MAX_JSON_VALUES} values")
     try:
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_build_object)
+        return json.loads(narrow(text), parse_constant=_refuse_constant, object_pairs_hook=_build_object)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]+")
+_ESCAPED = re.compile(rb"(?<!\\)(?:\\\\)*\\[\x80-\xff]")
+
+
+def narrow(text: bytes) -> bytes:
+    """JSON with escapes for what is beyond ASCII, where it is large.
+
+    A Python text takes as much for each letter as for the widest: one emoji beside 20 MB of base64 made them 80 MB.
+
+    Raises:
+        ValueError: When most of it isn't ASCII, which is better sent as `data_base64`; when it is not UTF-8.
+    """
+    if len(text) < WIDE_FROM or text.isascii():
+        return text
+    if len(text) - len(text.translate(None, bytes(range(0x80, 0x100)))) > MAX_WIDE:
+        raise ValueError(f"more than {MAX_WIDE} bytes beyond ASCII")
+    if _ESCAPED.search(text):
+        raise ValueError("a backslash before a letter that needs none")  # which an escape would make a good one
+    return _BEYOND_ASCII.sub(lambda found: json.dumps(found[0].decode())[1:-1].encode(), text)
 
 
 def _render_json(value: Any) -> bytes:

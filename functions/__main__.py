@@ -53,7 +53,9 @@ def serve(settings: FunctionSettings, timing: Timing) -> None:
     # the model's own thread does then, opening the session and a first run, needs no lock.
     timing.import_modules("numpy", "onnxruntime", "PIL.Image", "functions.model")
     from functions.model import Model
+    from functions.process import give_memory_back
 
+    give_memory_back()  # before there are threads, which keep the arena that they begin with
     model = Model(settings, timing)
     model.start()
     timing.import_modules("flask", "functions.app", "functions.server")

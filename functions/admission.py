@@ -1,9 +1,9 @@
-"""Bounded work: so many predictions at once, so many waiting, and a clear no to the rest."""
+"""Bounded work: so many predictions at once, so many waiting, so many bytes, and a clear no to the rest."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from eaves.errors import OverloadedError
@@ -53,3 +53,38 @@ class Admission:
     def inside(self) -> int:
         """How many have a place."""
         return self._inside
+
+
+class Room:
+    """Memory for what is fetched, shared by all who fetch: nobody knows how much it is before it is there.
+
+    Args:
+        size_bytes: Of all together.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        self._lock = threading.Lock()
+        self._left = size_bytes
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """What takes a number of bytes more, until the end.
+
+        Raises:
+            OverloadedError: From what is yielded, when there are no more.
+        """
+        taken = 0
+
+        def take(size_bytes: int) -> None:
+            nonlocal taken
+            with self._lock:
+                if size_bytes > self._left:
+                    raise OverloadedError("what is being fetched takes all the memory for it", hint="send again later")
+                self._left -= size_bytes
+                taken += size_bytes
+
+        try:
+            yield take
+        finally:
+            with self._lock:
+                self._left += taken

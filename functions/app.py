@@ -32,6 +32,7 @@ def create_app(model: Model, settings: FunctionSettings, *, concurrency: int) ->
         concurrency: Predictions at the same time.
     """
     app = Flask("functions", static_folder=None)
+    app.url_map.merge_slashes = app.url_map.strict_slashes = False  # redirects, which senders of events don't follow
     app.register_error_handler(EavesError, problems.answer_error)
     app.register_error_handler(HTTPException, problems.answer_http)
     app.register_error_handler(Exception, problems.answer_fault)
@@ -40,6 +41,7 @@ def create_app(model: Model, settings: FunctionSettings, *, concurrency: int) ->
     _add_probes(app, service)
     inference.add_routes(app, service)
     app.before_request(_refuse_compression)
+    app.extensions[metrics.EXTENSION] = service.metrics
     _count_requests(app, service.metrics)
     return app
 
@@ -50,7 +52,8 @@ def _add_prediction(app: Flask, service: Service) -> None:
         start = time.perf_counter()
         headers = dict(request.headers.items())
         body = read_body(service.settings.max_body_bytes)
-        event = events.decode(headers, body) if events.is_event(headers) else None
+        with service.reading:
+            event = events.decode(headers, body) if events.is_event(headers) else None
         if event is None:
             document = service.answer_data(body, headers.get("Content-Type", ""))
             response = _json(document)
@@ -93,8 +96,7 @@ def _describe(service: Service) -> dict[str, Any]:
     }
     if model.failure:
         about["reason"] = model.failure.message
-    if model.ready and not model.draining:
-        predictor = model.require_ready()
+    if (predictor := model.proven) is not None:
         manifest = predictor.artifact.manifest
         about |= {
             "model": manifest.name,
@@ -121,8 +123,8 @@ def _gauges(service: Service) -> metrics.Gauges:
         "eaves_ready": ({}, float(service.model.ready)),
         "eaves_in_work": ({}, float(service.admission.inside)),
     }
-    if service.model.ready and not service.model.draining:
-        artifact = service.model.require_ready().artifact
+    if (predictor := service.model.proven) is not None:
+        artifact = predictor.artifact
         manifest = artifact.manifest
         named = {"model": manifest.name, "version": manifest.version, "artifact": f"sha256:{artifact.digest}"}
         gauges["eaves_model_info"] = ({**named, "task": manifest.task, "precision": manifest.precision}, 1.0)
@@ -136,10 +138,8 @@ def _count_requests(app: Flask, counted: metrics.Metrics) -> None:
     @app.after_request
     def count(response: Response) -> Response:
         kind = kinds.get(request.endpoint or "", "other")
-        slug = ""
-        if response.content_type == problems.CONTENT_TYPE:
-            slug = json.loads(response.get_data())["type"].removeprefix(problems.TYPE_PREFIX)
-        counted.count("eaves_requests_total", kind=kind, status=str(response.status_code), problem=slug)
+        problem = problems.told_kind(response)
+        counted.count("eaves_requests_total", kind=kind, status=str(response.status_code), problem=problem)
         return response
 
 

@@ -9,6 +9,7 @@ Source: CloudEvents extension dataref (extensions/dataref.md).
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import ssl
 import threading
@@ -30,6 +31,8 @@ _RETRIED = frozenset({408, 409, 425, 429})
 
 Resolve = Callable[[str, int], Sequence[str]]
 """Addresses of a host, as text."""
+Take = Callable[[int], None]
+"""Asks for memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +74,12 @@ class ClaimDesk:
         self._resolve = resolve
         self._context = context
 
-    def fetch(self, reference: str) -> Fetched:
+    def fetch(self, reference: str, take: Take = lambda size_bytes: None) -> Fetched:
         """Get what a dataref refers to.
+
+        Args:
+            reference: The URL.
+            take: Called with each number of bytes before they are kept; what it raises ends the fetch.
 
         Raises:
             ClaimError: When it may not be fetched, or isn't there.
@@ -82,19 +89,20 @@ class ClaimDesk:
         """
         end, url = time.monotonic() + self._timeout_s, reference
         for _ in range(MAX_REDIRECTS + 1):
-            found = self._get(url, end)
+            found = self._get(url, end, take)
             if isinstance(found, Fetched):
                 return found
-            url = urljoin(url, found)
+            url = _follow(url, found)
         raise ClaimError(f"the dataref redirects more than {MAX_REDIRECTS} times")
 
-    def _get(self, url: str, end: float) -> Fetched | str:
+    def _get(self, url: str, end: float, take: Take) -> Fetched | str:
         """The data, or where a redirect leads."""
         parts = self._reach.check_url(url)
         host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
         with self._connected(host, port, parts.scheme, end) as sock:
             connection = http.client.HTTPConnection(host, port if port != PORTS[parts.scheme] else None)
             connection.sock = sock
+            connection.auto_open = 0  # it would connect by the name, to an address that nobody checked
             try:
                 if isinstance(sock, ssl.SSLSocket):
                     sock.do_handshake()
@@ -103,7 +111,7 @@ class ClaimDesk:
                 with connection.getresponse() as response:
                     if response.status in _REDIRECTS:
                         return response.headers.get("Location", "")
-                    found = self._read(response)
+                    found = self._read(response, take)
                     left = response.length
             except (OSError, http.client.HTTPException) as error:
                 self._left_s(end)
@@ -124,18 +132,26 @@ class ClaimDesk:
     def _connected(self, host: str, port: int, scheme: str, end: float) -> Iterator[socket.socket]:
         """A connection that is cut when time is up, however slowly bytes still come."""
         sock = self._connect(host, self._reach.pick(host, self._look_up(host, port, end)), port, end)
-        if scheme == "https":
-            context = self._context or ssl.create_default_context()
-            sock = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-        sock.settimeout(self._left_s(end))
-        timer = threading.Timer(self._left_s(end), _cut, [sock])
+        timer = threading.Timer(max(0.0, end - time.monotonic()), lambda: _cut(sock))
         timer.daemon = True
-        timer.start()
         try:
+            if scheme == "https":
+                sock = self._secure(sock, host)
+            sock.settimeout(self._left_s(end))
+            timer.start()
             yield sock
         finally:
             timer.cancel()
             sock.close()
+
+    def _secure(self, sock: socket.socket, host: str) -> ssl.SSLSocket:
+        """TLS, whose handshake is still to come."""
+        if self._context is None:
+            self._context = ssl.create_default_context()  # once: it reads every authority's certificate
+        try:
+            return self._context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        except OSError as error:
+            raise DeliveryError(f"the host {host[:80]!r} of a dataref hung up: {error}", hint=LATER) from error
 
     def _connect(self, host: str, addresses: Sequence[IpAddress], port: int, end: float) -> socket.socket:
         fault: OSError | None = None
@@ -165,7 +181,7 @@ class ClaimDesk:
         why = fault[0] if fault else "no answer in time"
         raise UnreachableError(f"the host {host[:80]!r} of a dataref can't be resolved: {why}", hint=LATER)
 
-    def _read(self, response: http.client.HTTPResponse) -> Fetched:
+    def _read(self, response: http.client.HTTPResponse, take: Take) -> Fetched:
         if response.status >= 500 or response.status in _RETRIED:
             raise DeliveryError(f"the host of a dataref answered {response.status}", hint=LATER)
         if response.status != 200:
@@ -175,13 +191,20 @@ class ClaimDesk:
         too_large = ClaimTooLargeError(f"the data of a dataref has more than {self._max_bytes} bytes")
         if (response.length or 0) > self._max_bytes:
             raise too_large
-        parts, size = [], 0
+        whole = io.BytesIO()  # whose value is no second copy
         while chunk := response.read1(CHUNK_BYTES):
-            parts.append(chunk)
-            size += len(chunk)
-            if size > self._max_bytes:
+            if whole.tell() + len(chunk) > self._max_bytes:
                 raise too_large
-        return Fetched(data=b"".join(parts), content_type=response.headers.get("Content-Type", ""))
+            take(len(chunk))
+            whole.write(chunk)
+        return Fetched(data=whole.getvalue(), content_type=response.headers.get("Content-Type", ""))
+
+
+def _follow(url: str, place: str) -> str:
+    try:
+        return urljoin(url, place)
+    except ValueError as error:
+        raise ClaimError("the dataref redirects to what is no URL") from error
 
 
 def _cut(sock: socket.socket) -> None:

@@ -54,15 +54,16 @@ class Answer(WSGITask):  # type: ignore[misc]
 
 
 class Refusal(ErrorTask):  # type: ignore[misc]
-    """A request refused before the application sees it (400, 408, 413, 429, 431, 501), as a problem document."""
+    """A request refused before the application sees it (400, 408, 413, 429, 431), as a problem document."""
 
     def execute(self) -> None:
         """Answer and close the connection."""
-        error = self.request.error
+        error, path = self.request.error, getattr(self.request, "path", "")  # there is none of a head without an end
         if isinstance(error, TooMuchAtOnce):
-            response = problems.answer_error(OverloadedError(error.body, hint="send again later"))
+            response = problems.answer_error(OverloadedError(error.body, hint="send again later"), path=path)
         else:
-            response = problems.answer_refusal(error.code, str(error.body))
+            response = problems.answer_refusal(error.code, str(error.body), path=path)
+        self.channel.server.refused(error.code, problems.told_kind(response))
         self.status = f"{error.code} {error.reason}"
         self.response_headers += [item for item in response.headers.items() if item[0] != "Content-Length"]
         self.set_close_on_finish()

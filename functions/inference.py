@@ -69,7 +69,8 @@ def add_routes(app: Flask, service: Service) -> None:
         with service.admission.place(), service.model.use() as predictor:
             _check_name(service, predictor, name, version)
             names = [spec.name for spec in predictor.outputs]
-            asked = protocol.parse_request(body, json_bytes, predictor.input, names)
+            with service.reading:
+                asked = protocol.parse_request(body, json_bytes, predictor.input, names)
             results = service.run(predictor, asked.examples)
         body, json_bytes = protocol.build_response(asked, results, name, predictor.artifact.manifest.version)
         if json_bytes is None:

@@ -16,6 +16,8 @@ from itertools import accumulate
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+EXTENSION = "eaves_metrics"
+"""Where a Flask application has its metrics, for what the server refuses before it."""
 MAX_LABELS = 500
 """Different values of one metric; what comes after counts as `other`, since each is a time series for ever."""
 

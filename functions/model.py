@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 import time
@@ -56,6 +57,11 @@ class Model:
         """Whether it is loaded and proven."""
         return self._done.is_set() and self.failure is None
 
+    @property
+    def proven(self) -> Predictor | None:
+        """What answers, also while the process ends; None before, and when it failed."""
+        return self._predictor if self.ready else None
+
     def require_ready(self) -> Predictor:
         """What answers.
 
@@ -64,11 +70,9 @@ class Model:
         """
         if self.draining:
             raise StoppedError("the process is ending", hint="send to another replica")
-        if self.failure is not None:
-            raise self.failure
-        if self._predictor is None or not self.ready:
-            raise LoadingError("the model is still loading", hint="ask again in a moment")
-        return self._predictor
+        if (predictor := self.proven) is None:
+            raise self._why_not("loading")
+        return predictor
 
     @contextmanager
     def use(self, *, wait_s: float = 60.0) -> Iterator[Predictor]:
@@ -84,15 +88,21 @@ class Model:
         deadline = time.monotonic() + wait_s
         self._opened.wait(wait_s)
         if self._predictor is None:
-            raise self.failure or LoadingError("the model is still loading", hint="send again later")
+            raise self._why_not("loading")
         try:
             yield self._predictor
         finally:  # an error is the sender's or the graph's, and only a proven graph tells which
             self._done.wait(max(0.0, deadline - time.monotonic()))
             if not self.ready:
-                raise self.failure or LoadingError("the model is still being checked", hint="send again later")
+                raise self._why_not("being checked")
             if self._settings.timing:
                 self._timing.tell_once("first prediction")
+
+    def _why_not(self, state: str) -> EavesError:
+        """An error of its own for each who asks: one raised again would keep every request that it ever met."""
+        if self.failure is not None:
+            return copy.copy(self.failure)
+        return LoadingError(f"the model is still {state}", hint="send again in a moment")
 
     def _load(self) -> None:
         start = time.perf_counter()
@@ -103,11 +113,14 @@ class Model:
             digest = artifact.digest[:12]
             _log.info("ready: artifact %s in %.0f ms", digest, duration_ms, extra={"duration_ms": round(duration_ms)})
         except EavesError as error:
-            # A handler that can't be loaded or fails on a golden makes an artifact that can't be served: 503, not 500.
-            broken = isinstance(error, HandlerError)
-            self.failure = ArtifactError(error.message, hint=error.hint) if broken else error
+            # A handler that can't be loaded, or a golden that can't be read, makes an artifact that can't be served:
+            # 503, not the 500 or 4xx of a request, which a broker would take for the end of every image.
+            served = isinstance(error, ArtifactError)
+            self.failure = copy.copy(error) if served else ArtifactError(error.message, hint=error.hint)
             hint = f" (try: {error.hint})" if error.hint else ""
-            _log.error("never ready: %s%s", error.message, hint, exc_info=error if broken else None)
+            _log.error(
+                "never ready: %s%s", error.message, hint, exc_info=error if isinstance(error, HandlerError) else None
+            )
         except Exception as error:  # noqa: BLE001 - a thread that dies silently would leave the probe at "loading"
             self.failure = ArtifactError(f"the model can't be loaded: {type(error).__name__}")
             _log.exception("never ready")

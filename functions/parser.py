@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNotImplemented
 from waitress.utilities import BadRequest
 
 MAX_CHUNK_LINE = 4096
@@ -59,6 +59,8 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             super().parse_header(header_plus)
         except ValueError as error:  # a URI's brackets, a length of 5,000 digits
             raise ParsingError("the head of the request is malformed") from error
+        except TransferEncodingNotImplemented as error:  # not its 501, after which a sender tries again
+            raise ParsingError("of all transfer encodings only chunked is taken") from error
         if self.version not in {"1.0", "1.1"}:
             raise ParsingError("the request is not HTTP/1.1 or 1.0")
         if self.version == "1.0" and names[b"transfer-encoding"]:

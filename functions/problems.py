@@ -41,11 +41,11 @@ _LOOK = "look for the id in the function's log"
 _log = logging.getLogger(__name__)
 
 
-def answer_error(error: EavesError) -> Response:
+def answer_error(error: EavesError, *, path: str = "") -> Response:
     """The answer to a request that failed for a known reason."""
     if isinstance(error, HandlerError):
         return _answer_handler(error)
-    response = _problem(error.http_status, _slug(type(error).__name__), error.message, error.hint)
+    response = _problem(error.http_status, kind_of(type(error)), error.message, error.hint, path=path)
     if isinstance(error, OverloadedError):
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
@@ -59,9 +59,22 @@ def answer_http(error: HTTPException) -> Response:
     return response
 
 
-def answer_refusal(status: int, detail: str) -> Response:
+def answer_refusal(status: int, detail: str, *, path: str = "") -> Response:
     """The answer to a request that the HTTP server refused before Flask saw it."""
-    return _problem(status, f"http-{status}", detail, None)
+    return _problem(status, f"http-{status}", detail, None, path=path)
+
+
+def kind_of(cls: type[EavesError]) -> str:
+    """The last part of a problem's `type`; a class that a handler.py derives has that of ours."""
+    name = next(one.__name__ for one in cls.__mro__ if one.__module__ == EavesError.__module__)
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name.removesuffix("Error")).lower()
+
+
+def told_kind(response: Response) -> str:
+    """That part of an answer; empty when it is no problem."""
+    if response.content_type != CONTENT_TYPE:
+        return ""
+    return str(json.loads(response.get_data())["type"]).removeprefix(TYPE_PREFIX)
 
 
 def answer_fault(error: Exception) -> Response:
@@ -81,15 +94,16 @@ def _log_fault(what: str, error: Exception) -> str:
     return error_id
 
 
-def _problem(status: int, slug: str, detail: str, hint: str | None) -> Response:
-    document: dict[str, Any] = {"type": TYPE_PREFIX + slug, "title": slug.replace("-", " "), "status": status}
-    document["detail"] = detail
-    if has_request_context() and request.path.startswith("/v2"):
+def _problem(status: int, kind: str, detail: str, hint: str | None, *, path: str = "") -> Response:
+    document: dict[str, Any] = {"type": TYPE_PREFIX + kind, "title": kind.replace("-", " "), "status": status}
+    document["detail"] = detail = detail[:MAX_BYTES]  # by far the longest that may fit: a message may hold a whole body
+    if ((has_request_context() and request.path) or path).startswith("/v2"):
         document["error"] = detail[:200]  # the one member that the Open Inference Protocol asks for
     if hint:
-        document["hint"] = hint
+        document["hint"] = hint[:MAX_BYTES]
     _shorten(document, "detail", keep=20)
     _shorten(document, "hint", keep=0)
+    _shorten(document, "error", keep=20)
     return Response(json.dumps(document), status=status, content_type=CONTENT_TYPE)
 
 
@@ -100,7 +114,3 @@ def _shorten(document: dict[str, Any], key: str, *, keep: int) -> None:
         # One character takes up to 12 bytes: an escaped surrogate pair.
         text = text[: max(keep, len(text) - max(1, excess // 12))]
         document[key] = text + "..."
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name.removesuffix("Error")).lower()

@@ -15,13 +15,15 @@ import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from eaves.artifact import TensorSpec
-from eaves.errors import InputError
+from eaves.errors import InputError, TensorError
+from eaves.events import narrow
 
 Array = npt.NDArray[Any]
 
@@ -43,8 +45,16 @@ DATATYPES = {
 """The protocol's name of each of numpy's types."""
 MAX_EXAMPLES = 64
 """Of one request: each takes a turn's time, and the request keeps its place meanwhile."""
-MAX_VALUES = 1_000_000
+MAX_VALUES, MAX_MARKS = 600_000, 250_000
+"""Of one JSON text: commas; brackets and quotes. Parsed, a number takes ten times its bytes, a list of two bytes forty
+times. Two images of Inception V3's size, nested, stay below; a binary tensor knows no such limit."""
+MAX_ID = 256
+MAX_SIZE = 2**31 - 1
+"""Of one axis. JSON holds numbers of so many digits that Python refuses to print their product."""
 _HEADER_BYTES = 4
+_BINARY = "use the binary extension"
+_KINDS: Mapping[str, set[type]] = {"b": {bool}}
+"""What JSON's values may be, by numpy's kind, where they aren't numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +95,9 @@ def parse_request(body: bytes, json_bytes: int | None, spec: TensorSpec, outputs
     (tensor,) = tensors
     if tensor.get("name") != spec.name:
         raise InputError(f"the input's name must be {spec.name!r}, not {str(tensor.get('name'))[:40]!r}")
-    rest = b"" if json_bytes is None else body[json_bytes:]
+    rest = memoryview(body)[len(body) if json_bytes is None else json_bytes :]
     chosen, binary = _outputs(fields, outputs)
-    return InferRequest(
-        id=str(fields.get("id", ""))[:256], examples=_examples(tensor, rest, spec), outputs=chosen, binary=binary
-    )
+    return InferRequest(id=_id(fields), examples=_examples(tensor, rest, spec), outputs=chosen, binary=binary)
 
 
 def build_response(
@@ -106,15 +114,20 @@ def build_response(
     Returns:
         body: JSON, then the bytes of binary outputs.
         json_bytes: How much of it is JSON; None: all.
+
+    Raises:
+        TensorError: When the model's answers can't be told in the form that was asked for.
     """
     described, parts = [], []
     for name in request.outputs:
-        array = np.stack([result[name] for result in results])
+        array = _stack(name, [result[name] for result in results])
         output: dict[str, Any] = {"name": name, "datatype": DATATYPES[array.dtype.name], "shape": list(array.shape)}
         if name in request.binary:
             content = _to_bytes(array)
             output["parameters"] = {"binary_data_size": len(content)}
             parts.append(content)
+        elif array.dtype.kind == "f" and not np.all(np.isfinite(array)):
+            raise TensorError(f"not all numbers of {name!r:.60} are finite, and JSON has no others", hint=_BINARY)
         else:
             output["data"] = [_number(value) for value in array.ravel().tolist()]
         described.append(output)
@@ -128,11 +141,17 @@ def describe(spec: TensorSpec) -> dict[str, Any]:
     return {"name": spec.name, "datatype": DATATYPES[spec.dtype], "shape": list(spec.shape)}
 
 
+def _stack(name: str, arrays: Sequence[Array]) -> Array:
+    if len({array.shape for array in arrays}) > 1:
+        raise TensorError(f"the output {name!r:.60} has another shape for each example", hint="send one in a request")
+    return np.stack(arrays)
+
+
 def _parse_json(text: bytes) -> dict[str, Any]:
-    if text.count(b",") > MAX_VALUES:  # a number in a list takes ten times the memory that it takes in the text
-        raise InputError(f"more than {MAX_VALUES} values in JSON", hint="send the tensor in binary")
+    if text.count(b",") > MAX_VALUES or sum(map(text.count, (b"[", b"{", b'"'))) > MAX_MARKS:
+        raise InputError(f"more than {MAX_VALUES} values or {MAX_MARKS} lists in JSON", hint=_BINARY)
     try:
-        fields = json.loads(text, parse_constant=_refuse_constant)
+        fields = json.loads(narrow(text), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InputError(f"the request is not JSON: {str(error)[:100]}") from error
     if not isinstance(fields, dict):
@@ -142,6 +161,14 @@ def _parse_json(text: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number in JSON")
+
+
+def _id(fields: Mapping[str, Any]) -> str:
+    found = fields.get("id")
+    text = "" if found is None else str(found) if type(found) is int else found
+    if not isinstance(text, str) or len(text) > MAX_ID:
+        raise InputError(f"the request's id must be a string of at most {MAX_ID} characters")
+    return text
 
 
 def _outputs(fields: Mapping[str, Any], known: Sequence[str]) -> tuple[tuple[str, ...], frozenset[str]]:
@@ -164,13 +191,13 @@ def _parameters(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _examples(tensor: Mapping[str, Any], rest: bytes, spec: TensorSpec) -> Sequence[bytes | Array]:
+def _examples(tensor: Mapping[str, Any], rest: memoryview, spec: TensorSpec) -> Sequence[bytes | Array]:
     datatype, shape = tensor.get("datatype"), tensor.get("shape")
     wanted = DATATYPES[spec.dtype]
     if datatype not in ("BYTES", wanted):
         raise InputError(f"the input's datatype must be BYTES or {wanted}, not {str(datatype)[:20]!r}")
-    if not isinstance(shape, list) or not all(type(size) is int and size > 0 for size in shape):
-        raise InputError("the input's shape must be a list of positive integers")
+    if not isinstance(shape, list) or not all(type(size) is int and 0 < size <= MAX_SIZE for size in shape):
+        raise InputError(f"the input's shape must be a list of integers from 1 to {MAX_SIZE}")
     if (datatype == "BYTES" and len(shape) not in (1, 2)) or (shape[1:] not in ([], [1]) and datatype == "BYTES"):
         raise InputError(f"the shape of BYTES must be [n], not {shape}")
     if datatype != "BYTES" and not (len(shape) == len(spec.shape) and spec.fits(tuple(shape[1:]))):
@@ -200,20 +227,34 @@ def _from_base64(values: Sequence[Any], shape: Sequence[int]) -> list[bytes]:
 
 
 def _from_values(values: Sequence[Any], shape: Sequence[int], spec: TensorSpec) -> Array:
-    """Nested or flat numbers as an array of the spec's type; nothing is rounded or wrapped round in between."""
-    try:
-        array = np.array(values)
-    except (ValueError, OverflowError, RecursionError, MemoryError) as error:
-        raise InputError("the data must be numbers, nested as the shape says or flat") from error
-    if array.dtype.kind not in "iuf" or array.size != math.prod(shape):
-        raise InputError(f"the data must be {math.prod(shape)} numbers, as the shape says")
-    made = array.astype(spec.dtype)
-    if np.dtype(spec.dtype).kind in "iu" and not np.array_equal(made, array):
+    """Nested or flat numbers as an array of the spec's type; nothing is rounded or wrapped round in between.
+
+    Looked through before numpy sees them: it would give every element the room of the longest string among them.
+    """
+    numbers, dtype = _flatten(values, shape), np.dtype(spec.dtype)
+    if len(numbers) != math.prod(shape) or not set(map(type, numbers)) <= _KINDS.get(dtype.kind, {int, float}):
+        raise InputError(f"the data must be {math.prod(shape)} numbers, as the shape says, nested like it or flat")
+    with np.errstate(all="ignore"):
+        array = np.array(numbers)
+        made = array.astype(dtype) if array.dtype.kind in "iufb" else None  # integers of any length are objects
+    exact = made is not None and (np.all(np.isfinite(made)) if dtype.kind == "f" else np.array_equal(made, array))
+    if made is None or not exact:
         raise InputError(f"the data holds numbers that are not {DATATYPES[spec.dtype]}")
     return made.reshape(shape)
 
 
-def _from_elements(content: bytes, count: int) -> Iterator[bytes]:
+def _flatten(values: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:
+    """Lists within lists as the shape says, as one; anything else as it is."""
+    if not (values and isinstance(values[0], list)) or len(values) != shape[0]:
+        return values
+    for size in shape[1:]:
+        if not all(isinstance(one, list) and len(one) == size for one in values):
+            return ()
+        values = list(chain.from_iterable(values))
+    return values
+
+
+def _from_elements(content: memoryview, count: int) -> Iterator[bytes]:
     """BYTES in binary: each element's length, 4 bytes little-endian, and the element."""
     position = 0
     for _ in range(count):
@@ -223,12 +264,12 @@ def _from_elements(content: bytes, count: int) -> Iterator[bytes]:
         position += _HEADER_BYTES + size
         if position > len(content):
             raise InputError("an element of the binary data is longer than what is left")
-        yield content[position - size : position]
+        yield bytes(content[position - size : position])
     if position != len(content):
         raise InputError(f"{len(content) - position} bytes follow the last element of the binary data")
 
 
-def _from_buffer(content: bytes, shape: Sequence[int], spec: TensorSpec) -> Array:
+def _from_buffer(content: memoryview, shape: Sequence[int], spec: TensorSpec) -> Array:
     dtype = np.dtype(spec.dtype).newbyteorder("<")
     if len(content) != math.prod(shape) * dtype.itemsize:
         raise InputError(f"a tensor of {list(shape)} has {math.prod(shape) * dtype.itemsize} bytes, not {len(content)}")

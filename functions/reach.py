@@ -6,6 +6,7 @@ Source: OWASP Server-Side Request Forgery Prevention; RFC 6890 (special-purpose 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import SplitResult, urlsplit
 
@@ -13,7 +14,13 @@ from eaves.errors import ClaimError
 
 PORTS = {"http": 80, "https": 443}
 MAX_URL = 2048
+MAX_HOST = 253
+_HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+"""A name as DNS has it; others make the resolver fail in its own ways. Source: RFC 1035, section 2.3.4."""
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that is given out; Python calls the rest global too. Source: IANA, IPv6 address space."""
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -47,12 +54,13 @@ class Reach:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port
         except ValueError as error:
-            raise ClaimError(f"the dataref is not a URL: {error}") from error
+            raise ClaimError("the dataref is not a URL") from error  # its words quote what may be a password
         if parts.scheme not in self._schemes:
             raise ClaimError(f"datarefs of the scheme {parts.scheme[:16]!r} are not taken", hint=hint)
         if "@" in parts.netloc:
             raise ClaimError("the dataref holds a user name or password", hint="use a URL signed in its query")
-        if not any(_matches(pattern, host, port or PORTS[parts.scheme], parts.scheme) for pattern in self._hosts):
+        port = port or PORTS[parts.scheme]
+        if not _is_name(host) or not any(_matches(one, host, port, parts.scheme) for one in self._hosts):
             raise ClaimError(f"datarefs to the host {parts.netloc[:80]!r} are not taken", hint=hint)
         return parts
 
@@ -76,17 +84,15 @@ class Reach:
         real = _embedded(address) or address
         if any(real in network for network in self._networks):
             return True
-        return real.is_global and not real.is_multicast
+        given_out = isinstance(real, ipaddress.IPv4Address) or real in _UNICAST
+        return given_out and real.is_global and not real.is_multicast
 
 
 def is_host(pattern: str) -> bool:
     """Whether a text can stand in `hosts`."""
     name, colon, port = pattern.partition(":")
     good_port = not colon or (port.isdecimal() and 0 < int(port) < 65536)
-    letters = name.removeprefix("*.")
-    return (
-        good_port and letters.isascii() and bool(letters) and all(char.isalnum() or char in "-._" for char in letters)
-    )
+    return good_port and _is_name(name.removeprefix("*.").lower())
 
 
 def is_network(text: str) -> bool:
@@ -98,6 +104,10 @@ def is_network(text: str) -> bool:
     return True
 
 
+def _is_name(host: str) -> bool:
+    return len(host) <= MAX_HOST and _HOST.fullmatch(host) is not None
+
+
 def _matches(pattern: str, host: str, port: int, scheme: str) -> bool:
     name, _, own_port = pattern.partition(":")
     named = host.endswith(name[1:]) if name.startswith("*.") else host == name
@@ -105,9 +115,9 @@ def _matches(pattern: str, host: str, port: int, scheme: str) -> bool:
 
 
 def _embedded(address: IpAddress) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 one stands for: mapped, 6to4, or NAT64."""
+    """The IPv4 address that an IPv6 one stands for: mapped, compatible, 6to4, or NAT64."""
     if isinstance(address, ipaddress.IPv4Address):
         return None
-    if address in _NAT64:
+    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour

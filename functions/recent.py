@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
 from eaves.errors import InWorkError
@@ -65,24 +65,35 @@ class Recent:
             mine: Future[Reply] | None = None
             if work is None:
                 mine = self._in_work[key] = Future()
-        if mine is None:
-            return self._wait(work), False
+        try:
+            if work is not None:
+                return self._wait(work), False
+            assert mine is not None  # noqa: S101 - this call is the first
+            return self._make(key, make, mine), True
+        finally:
+            # An error knows this frame, and the work knows the error: without this the image would stay in memory
+            # until the garbage collector finds the circle.
+            work = mine = None
+
+    def _make(self, key: Hashable, make: Callable[[], Reply], mine: Future[Reply]) -> Reply:
         try:
             reply = make()
         except BaseException as error:
             self._finish(key, None)
             mine.set_exception(error)
+            del mine  # as in `once`
             raise
         self._finish(key, reply)
         mine.set_result(reply)
-        return reply, True
+        return reply
 
-    def _wait(self, work: Future[Reply] | None) -> Reply:
-        assert work is not None  # noqa: S101 - only its absence makes this call the first
+    def _wait(self, work: Future[Reply]) -> Reply:
         try:
-            return work.result(self._wait_s)
-        except TimeoutError as error:
-            raise InWorkError("the same event is still in work", hint="send it again later") from error
+            if not wait([work], self._wait_s).done:
+                raise InWorkError("the same event is still in work", hint="send it again later")
+            return work.result()
+        finally:
+            del work  # as in `once`
 
     def _finish(self, key: Hashable, reply: Reply | None) -> None:
         with self._lock:

@@ -21,6 +21,7 @@ from waitress.server import TcpWSGIServer
 
 from eaves.errors import StartError
 from functions.connection import STALLED_S, Connection, TooMuchAtOnce
+from functions.metrics import EXTENSION
 from functions.settings import FunctionSettings
 from functions.threads import Threads
 
@@ -149,6 +150,12 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]
             ident=None,
         )
         super().__init__(app, map=map, dispatcher=self._threads, adj=adjustments)
+
+    def refused(self, status: int, kind: str) -> None:
+        """Count an answer that the application didn't make."""
+        counted = self.application.extensions.get(EXTENSION)
+        if counted is not None:
+            counted.count("eaves_requests_total", kind="refused", status=str(status), problem=kind)
 
     def connections(self) -> list[Connection]:
         """Those that are open now."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eaves import events
 from eaves.errors import ClaimError, InputError, UnsupportedContentError
 from eaves.events import Event
 from functions import replies
-from functions.admission import Admission
+from functions.admission import Admission, Room
 from functions.metrics import Metrics
 from functions.model import Model
 from functions.predictor import Array, Prediction, Predictor
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 DATAREF = "dataref"
 DATADIGEST = "datadigest"
-_SHA256 = re.compile(r"sha256:([0-9a-f]{64})")
+_SHA256 = re.compile(r"sha256:([0-9a-f]{64})", re.IGNORECASE)
+_ALGORITHM = "sha256:"
 
 
 class Service:
@@ -34,6 +36,9 @@ class Service:
         model: Loading or loaded.
         settings: The function's settings.
         concurrency: Predictions at the same time.
+
+    Attributes:
+        reading: Held by who reads a message that may be JSON.
     """
 
     def __init__(self, model: Model, settings: FunctionSettings, *, concurrency: int) -> None:
@@ -41,8 +46,10 @@ class Service:
         self.settings = settings
         self.admission = Admission(concurrency=concurrency, queue=settings.queue)
         self.metrics = Metrics()
+        self.reading = threading.Lock()  # JSON takes tens of MB while it is parsed, and holds the interpreter meanwhile
         self._recent = Recent(settings.recent_replies)
         self._desk = _open_desk(settings) if settings.dataref_hosts else None
+        self._room = Room(max(settings.max_buffered_bytes, settings.max_body_bytes))
 
     def answer_event(self, event: Event) -> Reply:
         """The event that answers an event; of one that comes again, the very same.
@@ -58,7 +65,7 @@ class Service:
             )
         digest = hashlib.sha256(event.data).hexdigest()
         # Beside its identity all that a reply tells of it: of two events with one id, neither gets the other's reply.
-        told = (event.subject, event.time, event.datacontenttype, event.extensions.get(DATAREF))
+        told = (event.subject, event.time, event.datacontenttype, *map(event.extensions.get, (DATAREF, DATADIGEST)))
         key = (event.source, event.id, *told, digest)
         with self.admission.place():
             reply, made = self._recent.once(key, lambda: self._reply(event, digest))
@@ -93,25 +100,26 @@ class Service:
         return results
 
     def _reply(self, event: Event, digest: str) -> Reply:
-        data, content_type = event.data, event.datacontenttype or ""
-        if not data and DATAREF in event.extensions:
-            start = time.perf_counter()
-            fetched = self._fetch(event.extensions[DATAREF])
-            self.metrics.observe("fetch", time.perf_counter() - start)
-            data, content_type = fetched.data, event.datacontenttype or fetched.content_type
-            digest = hashlib.sha256(data).hexdigest()
-        _check_digest(event, digest)
-        # Data of an event that names no type is JSON (CloudEvents, JSON event format, section 3.1.1).
-        prediction, predictor = self._predict(data, content_type or "application/json")
+        with self._room.share() as take:
+            data, content_type = event.data, event.datacontenttype or ""
+            if not data and DATAREF in event.extensions:
+                start = time.perf_counter()
+                fetched = self._fetch(event.extensions[DATAREF], take)
+                self.metrics.observe("fetch", time.perf_counter() - start)
+                data, content_type = fetched.data, event.datacontenttype or fetched.content_type
+                digest = hashlib.sha256(data).hexdigest()
+            _check_digest(event, digest)
+            # Data of an event that names no type is JSON (CloudEvents, JSON event format, section 3.1.1).
+            prediction, predictor = self._predict(data, content_type or "application/json")
         headers, body = events.encode_binary(replies.build_reply(event, prediction, predictor, self.settings))
         return Reply(headers=headers, body=body)
 
-    def _fetch(self, reference: str) -> Any:
+    def _fetch(self, reference: str, take: Callable[[int], None]) -> Any:
         if self._desk is None:
             raise ClaimError(
                 "references to data (dataref) are not followed here", hint="set dataref_hosts, or send the data itself"
             )
-        return self._desk.fetch(reference)
+        return self._desk.fetch(reference, take)
 
     def _predict(self, data: bytes, content_type: str) -> tuple[Prediction, Predictor]:
         media_type = content_type.partition(";")[0].strip().lower()
@@ -142,12 +150,13 @@ def _check_digest(event: Event, digest: str) -> None:
     if said is None:
         return
     found, referred = _SHA256.fullmatch(said), not event.data
-    if found is None:
-        if referred:
-            raise ClaimError(f"the datadigest {said[:80]!r} can't be checked", hint="use sha256: and 64 hex digits")
+    rewritten = events.is_json(event.datacontenttype)  # perhaps, on its way here
+    if not referred and (rewritten or not said.lower().startswith(_ALGORITHM)):
         return
-    if found[1] != digest:
-        kind = ClaimError if referred else InputError
+    kind = ClaimError if referred else InputError
+    if found is None:
+        raise kind(f"the datadigest {said[:80]!r} can't be checked", hint="use sha256: and 64 hex digits")
+    if found[1].lower() != digest:
         raise kind(f"the data has the digest sha256:{digest}, not its datadigest", hint="send the event again, whole")
 
 

@@ -34,7 +34,8 @@ class ServeSettings:
     )
     max_buffered_bytes: int = setting(
         64_000_000,
-        "Memory for all bodies that arrive or wait, bytes; 429 beyond it. One of the largest size always fits.",
+        "Memory for all bodies that arrive or wait, bytes, and as much again for all data that is fetched; 429 beyond "
+        "it. One of the largest size always fits.",
         minimum=1024,
         maximum=2**36,
     )

@@ -25,6 +25,8 @@ from eaves.recipe import Recipe, parse_recipe
 SCHEMA_VERSION = 2
 VARIANTS = "variants"
 MAX_LABELS = 100_000
+MAX_TEXT = 256
+"""Characters of a label, the name and the version: each is an attribute of every reply, and that a header's line."""
 CLASSIFY, EMBED, TENSOR = "classify", "embed", "tensor"
 FEATURES = "features"
 """The output of `embed`, beside those of `classify`: (N, D) float32, what the head sees of an image."""
@@ -107,10 +109,10 @@ class Manifest:
         """Rules across fields, as `eaves.config.build` reports them."""
         for name, text in (("name", self.name), ("version", self.version)):
             if not _shows(text):
-                yield name, f"must be printable and not empty (got {text[:80]!r})"
+                yield name, f"must be printable, 1 to {MAX_TEXT} characters (got {text[:80]!r})"
         for index, label in enumerate(self.labels):
             if not _shows(label):
-                yield f"labels[{index}]", f"must be printable and not empty (got {label[:80]!r})"
+                yield f"labels[{index}]", f"must be printable, 1 to {MAX_TEXT} characters (got {label[:80]!r})"
         if len(set(self.labels)) != len(self.labels):
             twice = next(label for label, count in Counter(self.labels).items() if count > 1)
             yield "labels", f"must differ ({twice[:80]!r} is there twice)"
@@ -235,7 +237,7 @@ def _manifest(values: Mapping[str, Any]) -> Manifest:
 
 def _shows(text: str) -> bool:
     """Whether a terminal shows it as it is: no escape sequence, no line break, no letter that turns the line round."""
-    return bool(text) and text.isprintable()
+    return 0 < len(text) <= MAX_TEXT and text.isprintable()
 
 
 def _section(cls: type[Any], values: Any, where: str) -> Any:

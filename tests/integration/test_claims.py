@@ -109,7 +109,14 @@ def test_chunked_data_and_data_that_ends_with_the_connection(store: Store) -> No
 def test_a_redirect_passes_the_same_checks(store: Store) -> None:
     store.acts.update({"/a": answer(b"", 302, Location="/b"), "/b": answer(b"data")})
     assert desk(store).fetch(store.url("/a")).data == b"data"
-    for place in ("http://169.254.169.254/latest", store.url("/b", host="localhost"), "file:///etc/passwd", ""):
+    for place in (
+        "http://169.254.169.254/latest",
+        store.url("/b", host="localhost"),
+        "file:///etc/passwd",
+        "//[x",
+        "https://x:y/",
+        "",
+    ):
         store.acts["/a"] = answer(b"", 307, Location=place)
         with pytest.raises(ClaimError):
             desk(store).fetch(store.url("/a"))

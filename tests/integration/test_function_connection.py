@@ -23,6 +23,7 @@ class Listener:
     def __init__(self) -> None:
         self.active_channels: dict[int, Connection] = {}
         self.tasks: list[Connection] = []
+        self.refusals: list[tuple[int, str]] = []
         self.adj = Adjustments(host="127.0.0.1", port=0, ident=None)
 
     def add_task(self, task: Connection) -> None:
@@ -30,6 +31,9 @@ class Listener:
 
     def has_room(self, asking: Connection) -> bool:
         return True
+
+    def refused(self, status: int, kind: str) -> None:
+        self.refusals.append((status, kind))
 
     def pull_trigger(self) -> None:
         pass
@@ -47,7 +51,8 @@ def ends() -> Iterator[tuple[Connection, socket.socket]]:
 
 def after(connection: Connection, seconds: float) -> Any:
     """The connection's server, that long after its sender's last sign."""
-    connection.expire(connection.heard + seconds, timeout_s=TIMEOUT_S, min_rate_bytes_s=RATE)
+    moment = connection.heard + seconds - 1e-6  # a little less, since sums of floats are not exact
+    connection.expire(moment, timeout_s=TIMEOUT_S, min_rate_bytes_s=RATE)
     return connection.server
 
 
@@ -94,6 +99,7 @@ def test_a_refused_sender_may_go_on_for_a_while(ends: tuple[Connection, socket.s
     connection.service()
     connection.handle_write()
     assert theirs.recv(12) == b"HTTP/1.0 400"
+    assert connection.server.refusals == [(400, "http-400")]
     began = connection.heard
     connection.received(bytes(1000))
     assert not connection.held_bytes

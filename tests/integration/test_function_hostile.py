@@ -302,7 +302,7 @@ HTTP: dict[str, tuple[Callable[[], bytes], int, str]] = {
         400,
         "http-400",
     ),
-    "an encoding unheard of": (lambda: raw(b"POST / HTTP/1.1", b"Transfer-Encoding: gzip, chunked"), 501, "http-501"),
+    "an encoding unheard of": (lambda: raw(b"POST / HTTP/1.1", b"Transfer-Encoding: gzip, chunked"), 400, "http-400"),
     "HTTP/0.9": (lambda: b"GET /\r\n\r\n", 400, "http-400"),
     "HTTP/2": (lambda: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "http-400"),
     "TLS": (lambda: b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\r\n\r\n", 400, "http-400"),

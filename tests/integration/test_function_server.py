@@ -64,6 +64,15 @@ def start_gated(tmp_path: Path) -> Iterator[StartGated]:
         function.process.wait()
 
 
+def test_what_is_refused_before_the_application_is_counted_and_told_in_its_protocol(start_gated: StartGated) -> None:
+    gated = start_gated()
+    status, _, body = gated.function.request("POST", "/v2/models/digits/infer", bytes(MAX_BODY + 1))
+    assert (status, json.loads(body)["type"]) == (413, "urn:eaves:problem:http-413")
+    assert json.loads(body)["error"]
+    _, _, metrics = gated.function.request("GET", "/metrics")
+    assert b'eaves_requests_total{kind="refused",status="413",problem="http-413"} 1' in metrics
+
+
 def has_answer(sender: socket.socket, timeout_s: float = 0.0) -> bool:
     return bool(select.select([sender], [], [], timeout_s)[0])
 
@@ -257,3 +266,21 @@ def test_while_it_ends_it_says_so_and_finishes_what_it_has(start_gated: StartGat
     assert {answer.headers["Connection"] for answer in answers} == {"close"}
     assert gated.function.process.wait(15) == 0, gated.function.log
     assert "Traceback" not in gated.function.log
+
+
+def test_events_that_wait_for_their_first_are_answered_before_it_ends(start_gated: StartGated) -> None:
+    """With every thread but the first's waiting for it."""
+    gated, copies = start_gated(opened=False, EAVES_QUEUE="4"), 5
+    named = {"Content_Type": "image/png", "ce_specversion": "1.0", "ce_id": "1", "ce_source": "/s", "ce_type": "t"}
+    with ThreadPoolExecutor(copies) as pool:
+        pending = [pool.submit(gated.function.request, "POST", "/", RED, **named) for _ in range(copies)]
+        all_in = f"eaves_in_work {copies}".encode()
+        wait_until(lambda: all_in in gated.function.request("GET", "/metrics")[2], what="all of them")
+        assert gated.post() == 429
+        gated.function.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: gated.readiness()[0] == 503, what="the end of readiness")
+        gated.gate.touch()
+        answers = [one.result(20) for one in pending]
+    assert {status for status, _, _ in answers} == {200}
+    assert len({body for _, _, body in answers}) == 1
+    assert gated.function.process.wait(15) == 0, gated.function.log

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from eaves.errors import OverloadedError
-from functions.admission import Admission
+from functions.admission import Admission, Room
 from tests.waiting import wait_until
 
 
@@ -48,3 +48,14 @@ def test_a_full_queue_refuses_and_frees_its_place_after_a_failure() -> None:
         raise ZeroDivisionError
     with admission.place():
         pass
+
+
+def test_room_is_shared_and_given_back() -> None:
+    room = Room(10)
+    with room.share() as first, room.share() as second:
+        first(6)
+        second(4)
+        with pytest.raises(OverloadedError):
+            first(1)
+    with room.share() as again:
+        again(10)

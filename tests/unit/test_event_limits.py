@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from eaves.errors import EventError
-from eaves.events import MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES, MAX_JSON_VALUES, decode, parse_json
+from eaves.events import MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES, MAX_JSON_VALUES, WIDE_FROM, decode, parse_json
 
 HEADERS = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
 STRUCTURED_JSON = {"content-type": "application/cloudevents+json"}
@@ -54,3 +55,37 @@ def test_bytes_beyond_ascii_in_a_header_are_refused(value: str) -> None:
 def test_a_name_twice_in_one_object_is_no_json(text: bytes) -> None:
     with pytest.raises(ValueError, match="a name is there twice"):
         parse_json(text)
+
+
+LARGE = " " * WIDE_FROM
+
+
+@pytest.mark.parametrize("text", ["é", "\\\\é", "日本", "😀", '\\"é\\u00e9', "\x7f\x80"])
+def test_large_json_is_read_as_small_one(text: str) -> None:
+    small = f'{{"{text}": ["{text}", "a{text}b"]}}'.encode()
+    assert parse_json(small + LARGE.encode()) == parse_json(small)
+
+
+REFUSED = {
+    "an escape of a letter": '"\\é"'.encode(),
+    "one after others": '"\\\\\\é"'.encode(),
+    "half a letter": b'"\xc3"',
+    "half a pair": b'"\xed\xa0\x80"',
+    "a letter outside": "é".encode(),
+    "more letters than escapes are worth": ('"' + "é" * 600_000 + '"').encode(),
+}
+
+
+@pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED)
+def test_large_json_is_refused_as_small_one(text: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(text + LARGE.encode())
+
+
+def test_one_wide_letter_does_not_widen_all_others() -> None:
+    text = json.dumps({"a": "x" * 10_000_000, "b": "😀"}, ensure_ascii=False).encode()
+    tracemalloc.start()
+    assert parse_json(text)["b"] == "😀"
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 35_000_000

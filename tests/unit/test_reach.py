@@ -6,7 +6,7 @@ import pytest
 
 from eaves.config import Layer, build
 from eaves.errors import ClaimError, ConfigError
-from functions.reach import Reach
+from functions.reach import Reach, is_host
 from functions.settings import FunctionSettings
 
 REACH = Reach(hosts=["store.example", "*.cdn.example", "minio.example:9000"])
@@ -52,6 +52,19 @@ def test_allowed_urls(url: str) -> None:
         "https://store.example/a b.jpg",
         "https://store.example/a\r\nHost: evil",
         "https://störe.example/",
+        "https://store.example./",
+        "https://.cdn.example/",
+        "https://a..cdn.example/",
+        "https://a%2ecdn.example/",
+        "https://127.0.0.1%00.cdn.example/",
+        "https://[::1].cdn.example/",
+        "https://127.0.0.1,a.cdn.example/",
+        f"https://{'a' * 64}.cdn.example/",
+        f"https://{'a.' * 130}cdn.example/",
+        "https://store.example:443:443/",
+        "https:store.example/",
+        "https:/store.example/",
+        "HTTPS:\\\\store.example/",
         "https://127.0.0.1/",
         "https://[::1]/",
         "https://2130706433/",
@@ -90,6 +103,14 @@ PRIVATE = [
     "::ffff:10.0.0.1",
     "64:ff9b::7f00:1",
     "64:ff9b::a9fe:a9fe",
+    "::127.0.0.1",
+    "::a9fe:a9fe",
+    "fec0::1",
+    "64:ff9b:1::7f00:1",
+    "::ffff:0:127.0.0.1",
+    "2001:0:7f00:1::",
+    "4000::1",
+    "5f00::1",
     "2002:7f00:1::",
     "2002:a00:1::",
 ]
@@ -116,6 +137,19 @@ def test_a_network_can_be_allowed(address: str, allowed: bool) -> None:
     else:
         with pytest.raises(ClaimError):
             reach.pick("store.example", [address])
+
+
+def test_a_password_where_a_port_belongs_is_not_told() -> None:
+    with pytest.raises(ClaimError) as caught:
+        REACH.check_url("https://store.example:hunter2/")
+    assert "hunter2" not in f"{caught.value.message} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    "host", ["store.example.", ".example", "a..b", "*.", "*.*.b", "[::1]", "::1", "a:0", "a:b", "ü"]
+)
+def test_hosts_that_no_url_could_name_are_no_setting(host: str) -> None:
+    assert not is_host(host)
 
 
 def test_settings_name_every_bad_value() -> None:

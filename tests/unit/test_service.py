@@ -158,7 +158,9 @@ def test_only_accepted_types_are_predicted(classifier: Counting) -> None:
     ("said", "status", "kind"),
     [
         (SHA256, 200, ""),
+        (SHA256.upper(), 200, ""),
         ("md5:whatever", 200, ""),
+        ("sha256:abc", 400, "input"),
         ("sha256:" + "0" * 64, 400, "input"),
     ],
 )
@@ -167,6 +169,12 @@ def test_data_must_have_the_digest_that_its_event_says(client: FlaskClient, said
     assert response.status_code == status
     if kind:
         assert problem(response) == kind
+
+
+def test_json_that_was_written_anew_on_its_way_needs_no_digest(client: FlaskClient) -> None:
+    """A broker passes on in structured mode what came in binary mode, with other blanks."""
+    event = replace(EVENT, datacontenttype="application/json", data=b"[1,2]").with_extensions(datadigest=SHA256)
+    assert (send(client, event).status_code, problem(send(client, event))) == (415, "unsupported-content")
 
 
 def test_a_reference_is_not_followed_unless_hosts_are_allowed(client: FlaskClient, classifier: Counting) -> None:

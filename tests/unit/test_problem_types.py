@@ -1,0 +1,84 @@
+"""The `type` of a problem is a contract: docs/04-function.md lists every one that the code can make, and no other."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+from waitress import utilities
+from werkzeug import exceptions
+
+import eaves
+import functions
+from eaves import errors
+from eaves.errors import EavesError
+from functions import connection
+from functions.problems import TYPE_PREFIX, answer_error, answer_fault, kind_of
+
+ROOT = Path(eaves.__file__).parents[1]
+PAGE = ROOT / "docs/04-function.md"
+SOURCES = [
+    *Path(functions.__file__).parent.glob("*.py"),
+    *(ROOT / "eaves").glob("images*.py"),
+    *(ROOT / "eaves").glob("images/*.py"),
+    *(ROOT / name for name in ("eaves/events.py", "eaves/sdk.py", "eaves/recipe.py", "eaves/artifact/golden.py")),
+]
+NEVER_ANSWERED = {errors.StartError, errors.ConfigError, errors.RunError, errors.DatasetError, EavesError}
+FLASK = (exceptions.BadRequest, exceptions.NotFound, exceptions.MethodNotAllowed, exceptions.RequestEntityTooLarge)
+
+
+def named() -> Iterator[type[EavesError]]:
+    """Errors that the function, and what it calls with a request in hand, name."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            found = getattr(errors, node.id, None) if isinstance(node, ast.Name) else None
+            if isinstance(found, type) and issubclass(found, EavesError):
+                yield found
+
+
+def http_codes() -> set[int]:
+    """What waitress, our own of it, and Flask refuse with; transfer encodings unheard of are our 400."""
+    theirs = [one for one in vars(utilities).values() if isinstance(one, type) and issubclass(one, utilities.Error)]
+    codes = {int(one.code) for one in (connection.RequestTimeout, *theirs) if hasattr(one, "code")}
+    return (codes | {one.code or 0 for one in FLASK}) - {HTTPStatus.NOT_IMPLEMENTED}
+
+
+def rows() -> Iterator[list[str]]:
+    table = PAGE.read_text().partition("| situation | status |")[2].partition("\n\n")[0]
+    for line in table.splitlines()[2:]:
+        yield [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def documented() -> dict[str, str]:
+    """Type to the text of its status."""
+    return {kind: row[1] for row in rows() for kind in re.findall(r"`([a-z0-9-]+)`", row[2])}
+
+
+def test_the_page_lists_every_type_and_no_other() -> None:
+    made = {kind_of(cls) for cls in named() if cls not in NEVER_ANSWERED} | {"internal"}
+    assert set(documented()) == made | {f"http-{code}" for code in http_codes()}
+
+
+@pytest.mark.parametrize("cls", sorted({*named()} - NEVER_ANSWERED, key=str))
+def test_each_has_the_status_that_the_page_says(cls: type[EavesError]) -> None:
+    assert str(answer_error(cls("x")).status_code) in documented()[kind_of(cls)]
+
+
+def test_those_of_http_have_their_own_number() -> None:
+    for kind, status in documented().items():
+        if kind.startswith("http-"):
+            number = kind.removeprefix("http-")
+            assert HTTPStatus(int(number))
+            assert number in status
+    assert answer_fault(ValueError()).get_json(force=True)["type"] == f"{TYPE_PREFIX}internal"
+
+
+def test_a_class_of_a_handlers_own_has_the_type_of_ours() -> None:
+    class NoSuchScanError(errors.ImageError): ...
+
+    assert kind_of(NoSuchScanError) == "image"
+    assert kind_of(type("X" * 1000, (NoSuchScanError,), {})) == "image"
