@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eaves.cli.output import output_option, print_rows, print_value, progress, say
+from eaves.cli.registries import access_options, build_access
+from eaves.cli.signatures import is_container_image, verify_container_image
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact, GoldenCase, GoldenResult
@@ -28,18 +30,47 @@ COLUMNS = {
 
 
 @click.command()
-@click.argument("path", metavar="ARTIFACT", type=click.Path(path_type=Path))
+@click.argument("what", metavar="ARTIFACT|IMAGE")
 @click.option(
     "--run-handler",
     is_flag=True,
     help="Replay through the artifact's handler.py, in a child process: this runs its author's code.",
 )
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path),
+    help="Of a container image at a registry: the public key by which it must be signed.",
+)
+@click.option("--signed-as", metavar="REPOSITORY", help="What a mirror mirrors: the name that was signed.")
+@access_options
 @output_option
-def command(path: Path, run_handler: bool, form: str) -> None:
-    """Recompute every digest of ARTIFACT and replay all its golden images through the session that serves.
+def command(
+    what: str, run_handler: bool, key: Path | None, signed_as: str | None,
+    plain_http: bool, registry_ca: Path | None, form: str,
+) -> None:  # fmt: skip
+    """Prove that ARTIFACT is what its author measured, or that IMAGE is what the owner of a key signed.
 
-    Both graphs are asked where there is one for this CPU: that one, and the portable one that serves elsewhere.
+    An artifact's digests are recomputed and all its golden images replayed through the session that serves. Both graphs
+    are asked where there is one for this CPU: that one, and the portable one that serves elsewhere.
+
+    Of a container image (HOST/REPOSITORY[:TAG|@DIGEST], or oci:DIR[:NAME], which has no signatures) the signature is
+    checked, then every byte of every platform's manifest, config and layers. Nothing of it is run.
     """
+    if key is None and not is_container_image(what):
+        _verify_artifact(Path(what), run_handler=run_handler, form=form)
+        return
+    if run_handler or Path(what).exists():
+        raise click.UsageError("--run-handler is for an artifact, --key for a container image at a registry.")
+    verify_container_image(
+        what,
+        key=key,
+        signed_as=signed_as,
+        access=build_access(plain_http=plain_http, registry_ca=registry_ca),
+        form=form,
+    )
+
+
+def _verify_artifact(path: Path, *, run_handler: bool, form: str) -> None:
     from eaves.artifact import load_golden, open_artifact
     from eaves.artifact.tree import HANDLER
 

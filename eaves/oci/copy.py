@@ -5,19 +5,25 @@ Whatever stops a copy, the name still stands for what it stood for before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import BinaryIO
 
-from eaves.oci.descriptor import INDEXES, Descriptor, parse_descriptor, parse_document
+from eaves.errors import StoppedError
+from eaves.oci.descriptor import Descriptor
 from eaves.oci.image import Image, load_images
 from eaves.oci.layout import Layout
 from eaves.oci.place import Progress, Source, Target
 
 PARALLEL = 3
 """Pieces of content at a time; more only share the same link."""
+GRACE_S = 2.0
+"""For the others to end in good order once one has failed, or somebody has given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,16 +89,17 @@ def copy_image(
     images = list(load_images(source, descriptor))
     blobs = {blob.digest: blob for image in images for blob in (*image.layers, image.config)}
 
+    stop = threading.Event()
+
     def bring(blob: Descriptor) -> str:
         if target.has(blob):
             return "present"
         if any(target.mount(blob, other) for other in mounts):
             return "mounted"
-        target.write(blob, source, progress(blob))
+        target.write(blob, source, _stopping(progress(blob), stop))
         return "moved"
 
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        how = dict(zip(blobs, pool.map(bring, blobs.values()), strict=True))
+    how = _together(bring, blobs, stop)
     for image in images:
         if image.descriptor.digest != descriptor.digest:
             target.write_manifest(image.descriptor, source.read(image.descriptor))
@@ -101,12 +108,56 @@ def copy_image(
     return Copied(moved=kinds.get("moved", ()), mounted=kinds.get("mounted", ()), present=kinds.get("present", ()))
 
 
-def documents(source: Source, descriptor: Descriptor) -> Iterator[Descriptor]:
-    """A manifest, or an index and its manifests."""
-    yield descriptor
-    if descriptor.media_type in INDEXES:
-        for entry in parse_document(source.read(descriptor)).get("manifests", []):
-            yield parse_descriptor(entry)
+def _stopping(progress: Progress, stop: threading.Event) -> Progress:
+    """Progress that ends what it is told of once that is to stop."""
+
+    def tell(size: int) -> None:
+        if stop.is_set():
+            raise StoppedError("the copy was stopped", hint="run it again; what has arrived whole isn't sent again")
+        progress(size)
+
+    return tell
+
+
+def _together(
+    bring: Callable[[Descriptor], str], blobs: Mapping[str, Descriptor], stop: threading.Event
+) -> dict[str, str]:
+    """Bring some at a time; what became of each, by digest.
+
+    Threads that nobody waits for, not a pool's: one that hangs on a dead link must not hold up whoever gives up.
+    """
+    todo: SimpleQueue[Descriptor] = SimpleQueue()
+    done: SimpleQueue[tuple[str, str | BaseException]] = SimpleQueue()
+    for blob in blobs.values():
+        todo.put(blob)
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                blob = todo.get_nowait()
+            except Empty:
+                return
+            try:
+                done.put((blob.digest, bring(blob)))
+            except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+                done.put((blob.digest, error))
+
+    threads = [Thread(target=work, daemon=True) for _ in range(min(PARALLEL, len(blobs)))]
+    how: dict[str, str] = {}
+    try:
+        for thread in threads:
+            thread.start()
+        while len(how) < len(blobs):
+            digest, result = done.get()
+            if isinstance(result, BaseException):
+                raise result
+            how[digest] = result
+    finally:
+        stop.set()
+        deadline = time.monotonic() + GRACE_S
+        for thread in (one for one in threads if one.ident is not None):
+            thread.join(max(0.0, deadline - time.monotonic()))
+    return how
 
 
 def content_of(image: Image) -> tuple[Descriptor, ...]:

@@ -49,7 +49,7 @@ def load_credentials(host: str, config: Path) -> Credentials | None:
     values = _load(config)
     keys = [host, f"https://{host}", f"http://{host}", f"https://{host}/v1/", f"https://{host}/v2/"]
     if host == DEFAULT_HOST:
-        keys.append(_OLD_KEY)
+        keys.insert(0, _OLD_KEY)
     helpers = _mapping(values, "credHelpers")
     for key in keys:
         helper = helpers.get(key) or values.get("credsStore")

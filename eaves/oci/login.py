@@ -6,20 +6,23 @@ Source: distribution, docs/spec/auth/token.md and auth/oauth.md; RFC 9110, secti
 from __future__ import annotations
 
 import base64
+import functools
 import json
+import re
 import threading
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 from urllib.parse import urlencode, urlsplit
 from urllib.request import parse_http_list, parse_keqv_list
 
+import urllib3
+
 from eaves.errors import AccessError, RegistryError
+from eaves.oci.answer import Answer, read_answer
 from eaves.oci.credentials import Credentials
 
-if TYPE_CHECKING:
-    import urllib3
-
-MAX_ANSWER_BYTES = 1 << 20
+_ANY = ""
+"""Where a name and a password are asked for, they are for everything."""
+_TOKEN = re.compile(r"[!-~]+")
 
 
 class Login:
@@ -27,13 +30,15 @@ class Login:
 
     Args:
         http: Connections.
-        credentials: Who we are; None: nobody.
+        credentials: Says who we are, None: nobody; asked once, and only by a registry that wants to know.
         plain: Whether secrets may go over plain HTTP, which whoever allowed plain HTTP has allowed.
     """
 
-    def __init__(self, http: urllib3.PoolManager, credentials: Credentials | None, *, plain: bool) -> None:
+    def __init__(
+        self, http: urllib3.PoolManager, credentials: Callable[[], Credentials | None], *, plain: bool
+    ) -> None:
         self._http = http
-        self._credentials = credentials
+        self._credentials = functools.cache(credentials)
         self._plain = plain
         self._lock = threading.Lock()
         self._headers: dict[str, str] = {}
@@ -41,32 +46,32 @@ class Login:
     def header(self, scope: str) -> Mapping[str, str]:
         """What to send along, as far as it is known."""
         with self._lock:
-            found = self._headers.get(scope)
+            found = self._headers.get(scope) or self._headers.get(_ANY)
         return {"Authorization": found} if found else {}
 
-    def answer(self, challenge: str, scope: str) -> bool:
-        """Answer a challenge for a scope; False when there is nothing new to say.
+    def answer(self, challenge: str, scope: str) -> None:
+        """Answer a challenge for a scope; `header` has it from then on.
 
         Raises:
             AccessError: When we aren't let in.
             RegistryError: When the challenge can't be answered.
+            urllib3.exceptions.HTTPError: When whoever gives tokens can't be reached.
         """
         kind, _, rest = challenge.strip().partition(" ")
         if kind.lower() == "basic":
-            made = self._basic()
+            scope, made = _ANY, self._basic()
         elif kind.lower() == "bearer":
-            made = f"Bearer {self._token(parse_keqv_list(parse_http_list(rest)), scope)}"
+            made = f"Bearer {self._token(_parameters(rest), scope)}"
         else:
             raise RegistryError(f"the registry asks for {kind[:40]!r}, which is not known here")
         with self._lock:
-            new = self._headers.get(scope) != made
             self._headers[scope] = made
-        return new
 
     def _basic(self) -> str:
-        if self._credentials is None or not self._credentials.user:
+        known = self._credentials()
+        if known is None or not known.user:
             raise AccessError("the registry asks for a name and a password", hint="log in with your container tool")
-        pair = f"{self._credentials.user}:{self._credentials.password}"
+        pair = f"{known.user}:{known.password}"
         return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
     def _token(self, asked: Mapping[str, str], scope: str) -> str:
@@ -83,14 +88,16 @@ class Login:
         if answer.status != 200:
             raise RegistryError(f"the registry's token service answered {answer.status}", hint="try again later")
         try:
-            values = json.loads(answer.data)
-            token = values.get("token") or values["access_token"]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            values = json.loads(answer.content)
+            token = str(values.get("token") or values["access_token"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RegistryError("the registry's token service answered without a token") from error
-        return str(token)
+        if not _TOKEN.fullmatch(token):
+            raise RegistryError("the registry's token service answered with what is no token")
+        return token
 
-    def _fetch(self, realm: str, service: str, scope: str) -> urllib3.BaseHTTPResponse:
-        known = self._credentials
+    def _fetch(self, realm: str, service: str, scope: str) -> Answer:
+        known = self._credentials()
         if known is not None and known.refresh_token:
             fields = {
                 "grant_type": "refresh_token",
@@ -100,8 +107,18 @@ class Login:
                 "client_id": "eaves",
             }
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            return self._http.request("POST", realm, body=urlencode(fields), headers=headers)
+            return self._request("POST", realm, headers, urlencode(fields))
         query = urlencode([("service", service), *(("scope", one) for one in scope.split(" "))])
         headers = {"Authorization": self._basic()} if known is not None else {}
         mark = "&" if "?" in realm else "?"
-        return self._http.request("GET", f"{realm}{mark}{query}", headers=headers, redirect=False)
+        return self._request("GET", f"{realm}{mark}{query}", headers)
+
+    def _request(self, method: str, url: str, headers: Mapping[str, str], body: str | None = None) -> Answer:
+        # no redirects: a secret goes only where the registry sends it
+        response = self._http.request(method, url, body=body, headers=headers, redirect=False, preload_content=False)
+        return read_answer(response)
+
+
+def _parameters(text: str) -> dict[str, str]:
+    """Of a challenge, which may be followed by others."""
+    return parse_keqv_list([one for one in parse_http_list(text) if "=" in one])

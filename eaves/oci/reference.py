@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from eaves.errors import OciError
 
 DEFAULT_HOST = "docker.io"
+_OLD_HOST = "index.docker.io"
 DEFAULT_API_HOST = "registry-1.docker.io"
 DEFAULT_TAG = "latest"
 _PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
@@ -70,6 +71,8 @@ def parse_reference(text: str) -> Reference:
     first, slash, others = rest.partition("/")
     named = bool(slash) and ("." in first or ":" in first or first == "localhost")
     host, path = (first, others) if named else (DEFAULT_HOST, rest)
+    if host in (DEFAULT_HOST, _OLD_HOST):
+        host, named = DEFAULT_HOST, False
     path, colon, tag = path.partition(":")
     if not named and "/" not in path:
         path = f"library/{path}"

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.artifacts import tiny_artifact, tiny_graph, tiny_int8, tiny_run
+from tests.registries import LocalRegistry, serve_registry
 
 __all__ = ["tiny_artifact", "tiny_graph", "tiny_int8", "tiny_run"]
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRegistry]:
+    """A registry that lets everybody in, without TLS; tests use repositories of their own."""
+    with serve_registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

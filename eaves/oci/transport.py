@@ -1,0 +1,286 @@
+"""Requests to one registry: logins, redirects, time limits, attempts. Knows nothing of container images.
+
+A secret goes to the registry that it is for and to nowhere else: not to where a redirect or an upload's Location
+leads, and not over plain HTTP unless that was allowed.
+"""
+
+from __future__ import annotations
+
+import io
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+
+import eaves
+from eaves.errors import AccessError, OciError, RegistryError
+from eaves.oci.answer import Answer, read_answer, require
+from eaves.oci.credentials import load_credentials
+from eaves.oci.login import Login
+from eaves.oci.place import Progress
+from eaves.oci.reference import DEFAULT_HOST, Reference
+
+ATTEMPTS = 5
+"""Of one chunk or small request; pauses double from `PAUSE_S`, unless the registry says how long."""
+PAUSE_S = 0.5
+MAX_PAUSE_S = 60.0
+MAX_REDIRECTS = 5
+AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How registries are reached.
+
+    Attributes:
+        plain_http: Whether without TLS, and secrets too; Docker's own registry is reached by TLS all the same.
+        authorities: PEM file of certificate authorities to trust, beside the system's.
+        config: Docker's config, with logins.
+        attempts: Of each request.
+        pause_s: Before the second; it doubles.
+        connect_s: Seconds to connect in, and for each small piece that is sent.
+        read_s: Seconds without a byte after which an answer counts as broken off.
+    """
+
+    plain_http: bool = False
+    authorities: Path | None = None
+    config: Path = Path("~/.docker/config.json")
+    attempts: int = ATTEMPTS
+    pause_s: float = PAUSE_S
+    connect_s: float = 15.0
+    read_s: float = 120.0
+
+
+class Transport:
+    """The way to one registry; safe to use from many threads.
+
+    Args:
+        reference: Names its host.
+        access: How registries are reached.
+
+    Raises:
+        OciError: When the certificate authorities can't be read.
+    """
+
+    def __init__(self, reference: Reference, access: Access) -> None:
+        self.attempts = access.attempts
+        self._access = access
+        self._host = reference.host
+        self._plain = access.plain_http and reference.host != DEFAULT_HOST
+        self.root = f"{'http' if self._plain else 'https'}://{reference.api_host}/v2/"
+        self._http = urllib3.PoolManager(
+            maxsize=8,
+            timeout=urllib3.Timeout(connect=access.connect_s, read=access.read_s),
+            retries=False,
+            ssl_context=None if self._plain else _trust(access.authorities),
+            headers={"User-Agent": f"eaves/{eaves.__version__}"},
+        )
+        self._login = Login(
+            self._http, lambda: load_credentials(reference.host, access.config.expanduser()), plain=self._plain
+        )
+
+    def ask(self, method: str, url: str, scope: str, **options: Any) -> Answer:
+        """A request, tried again when that may help; the answer may have any status that isn't worth another attempt.
+
+        Args:
+            method: HTTP's.
+            url: Where to.
+            scope: What a token must allow.
+            options: As `once`.
+
+        Raises:
+            AccessError: When the registry doesn't let in.
+            RegistryError: When it can't be reached.
+        """
+        for last, pause_s in self.pauses():
+            try:
+                answer = self.once(method, url, scope, **options)
+            except RegistryError as error:
+                if last or not _is_passing(error):
+                    raise
+                time.sleep(pause_s)
+            else:
+                wait_s = answer.wait_s(pause_s)
+                if answer.status not in AGAIN or last or wait_s > MAX_PAUSE_S:
+                    return answer
+                time.sleep(wait_s)
+        raise AssertionError  # the last attempt returns or raises
+
+    def once(
+        self,
+        method: str,
+        url: str,
+        scope: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> Answer:
+        """A request, once.
+
+        Args:
+            method: HTTP's.
+            url: Where to.
+            scope: What a token must allow.
+            body: To send.
+            headers: To send.
+            progress: Told of each piece of the body that was sent; what it raises ends the request.
+
+        Raises:
+            AccessError: When the registry doesn't let in.
+            RegistryError: When it can't be reached, or breaks off.
+        """
+        response = self._open(method, url, scope, body=body, headers=headers or {}, progress=progress)
+        try:
+            return read_answer(response)
+        except urllib3.exceptions.HTTPError as error:
+            raise self._translated(error) from error
+
+    def stream(self, url: str, scope: str, headers: Mapping[str, str], what: str) -> urllib3.BaseHTTPResponse:
+        """An answer of 200 or 206 whose content is still to be read; whoever reads it closes it.
+
+        Raises:
+            RegistryError: When the registry doesn't answer so.
+        """
+        for last, pause_s in self.pauses():
+            try:
+                response = self._open("GET", url, scope, headers=headers)
+                if response.status in (200, 206):
+                    return response
+                answer = read_answer(response)
+                wait_s = answer.wait_s(pause_s)
+                if answer.status not in AGAIN or last or wait_s > MAX_PAUSE_S:
+                    require(answer, (200, 206), what)
+            except urllib3.exceptions.HTTPError as error:
+                raise self._translated(error) from error
+            except RegistryError as error:
+                if last or not _is_passing(error):
+                    raise
+                wait_s = pause_s
+            time.sleep(wait_s)
+        raise AssertionError  # the last attempt returns or raises
+
+    def pauses(self) -> Iterator[tuple[bool, float]]:
+        """For each attempt whether it is the last, and the pause after it in seconds."""
+        for attempt in range(self.attempts):
+            yield attempt + 1 == self.attempts, self._access.pause_s * 2**attempt
+
+    def _open(self, method: str, url: str, scope: str, **options: Any) -> urllib3.BaseHTTPResponse:
+        """A request that follows redirects where that is safe to repeat; its answer isn't read yet."""
+        for _ in range(MAX_REDIRECTS + 1):
+            response = self._let_in(method, url, scope, **options)
+            place = response.headers.get("Location")
+            if response.status not in _REDIRECTS or not place or method not in ("GET", "HEAD"):
+                return response
+            try:
+                read_answer(response)
+            except urllib3.exceptions.HTTPError as error:
+                raise self._translated(error) from error
+            url = urljoin(url, place)
+        raise _LastingError(f"{self._host} redirects more than {MAX_REDIRECTS} times")
+
+    def _let_in(self, method: str, url: str, scope: str, **options: Any) -> urllib3.BaseHTTPResponse:
+        """A request, and once more when the registry asks who we are."""
+        origin = _origin(url)
+        if origin[0] != "https" and not self._plain:
+            raise _LastingError(
+                f"{self._host} sends on to {url[:120]!r}, which is not https",
+                hint="its proxy must tell it that it is reached by https (X-Forwarded-Proto)",
+            )
+        ours = origin == _origin(self.root)
+        response = self._send(method, url, self._login.header(scope) if ours else {}, **options)
+        challenge = response.headers.get("WWW-Authenticate")
+        if response.status != 401 or not challenge or not ours:
+            return response
+        try:
+            read_answer(response)
+            self._login.answer(challenge, scope)
+        except urllib3.exceptions.HTTPError as error:
+            raise self._translated(error) from error
+        return self._send(method, url, self._login.header(scope), **options)
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        login: Mapping[str, str],
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        progress: Progress | None = None,
+    ) -> urllib3.BaseHTTPResponse:
+        length = {} if body is None else {"Content-Length": str(len(body))}
+        try:
+            return self._http.request(
+                method,
+                url,
+                body=None if body is None else _Body(body, progress),
+                headers={**self._http.headers, **headers, **length, **login},
+                preload_content=False,
+                redirect=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: Exception) -> RegistryError:
+        text = str(error)
+        if "CERTIFICATE_VERIFY_FAILED" in text:
+            return _LastingError(
+                f"{self._host} can't be trusted: {text}"[:300], hint="name its certificate authority with --registry-ca"
+            )
+        if "WRONG_VERSION_NUMBER" in text or "record layer" in text:
+            return _LastingError(f"{self._host} doesn't speak TLS", hint="allow plain HTTP with --plain-http")
+        if isinstance(error, urllib3.exceptions.LocationValueError):
+            return _LastingError(f"{self._host} can't be reached: {text}"[:300], hint="check its name")
+        return RegistryError(
+            f"{self._host} can't be reached: {text}"[:300], hint="check the name and the network, then try again"
+        )
+
+
+class _LastingError(RegistryError):
+    """One that no other attempt mends."""
+
+
+class _Body(io.BytesIO):
+    """Content to send, which goes out in small pieces: a time limit is for each of them and not for all together."""
+
+    def __init__(self, content: bytes, progress: Progress | None) -> None:
+        super().__init__(content)
+        self._progress = progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        piece = super().read(size)
+        if self._progress is not None and piece:
+            self._progress(len(piece))
+        return piece
+
+
+def _is_passing(error: RegistryError) -> bool:
+    return not isinstance(error, (AccessError, _LastingError))
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+    except ValueError as error:
+        raise _LastingError(f"{url[:120]!r} is no address: {error}", hint="check the registry's name") from error
+
+
+def _trust(authorities: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if authorities is not None:
+        try:
+            context.load_verify_locations(authorities)
+        except (OSError, ssl.SSLError) as error:
+            raise OciError(
+                f"{authorities} has no certificates that can be read: {error}"[:300], hint="give a PEM file"
+            ) from error
+    return context

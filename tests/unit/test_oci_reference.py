@@ -1,0 +1,61 @@
+"""Names of container images, read as everybody reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from eaves.errors import OciError
+from eaves.oci.reference import parse_reference
+
+DIGEST = f"sha256:{'a' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("text", "full", "api_host", "name"),
+    [
+        ("python:3.13-slim", "docker.io/library/python:3.13-slim", "registry-1.docker.io", "3.13-slim"),
+        ("site/flowers", "docker.io/site/flowers", "registry-1.docker.io", "latest"),
+        ("docker.io/python", "docker.io/library/python", "registry-1.docker.io", "latest"),
+        ("index.docker.io/library/python", "docker.io/library/python", "registry-1.docker.io", "latest"),
+        ("localhost/x", "localhost/x", "localhost", "latest"),
+        ("127.0.0.1:5000/site/x:a", "127.0.0.1:5000/site/x:a", "127.0.0.1:5000", "a"),
+        ("[::1]:5000/x:a", "[::1]:5000/x:a", "[::1]:5000", "a"),
+        (f"reg.example/x:a@{DIGEST}", f"reg.example/x:a@{DIGEST}", "reg.example", DIGEST),
+        ("reg.example/a__b/c-d/e.f", "reg.example/a__b/c-d/e.f", "reg.example", "latest"),
+    ],
+)
+def test_names(text: str, full: str, api_host: str, name: str) -> None:
+    reference = parse_reference(text)
+    assert (str(reference), reference.api_host, reference.name) == (full, api_host, name)
+    assert parse_reference(str(reference)) == reference
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "repository"),
+        ("/x", "repository"),
+        ("reg.example/", "repository"),
+        ("reg.example/X", "lower-case"),
+        ("reg.example/a//b", "repository"),
+        ("reg.example/../x", "repository"),
+        ("reg.example/x\n", "repository"),
+        ("reg.example/" + "a" * 256, "repository"),
+        ("reg.example/x:", "tag"),
+        ("reg.example/x:-a", "tag"),
+        ("reg.example/x:" + "a" * 129, "tag"),
+        ("reg.example/x@sha256:abc", "digest"),
+        ("reg.example/x@md5:" + "a" * 32, "digest"),
+        ("user:password@reg.example/x", "digest"),
+        ("reg.example:99999999/x", "host"),
+        ("reg_example.com/x", "host"),
+        ("https://reg.example/x", "host"),
+    ],
+)
+def test_what_is_no_name(text: str, words: str) -> None:
+    with pytest.raises(OciError, match=words):
+        parse_reference(text)
+
+
+def test_by_digest() -> None:
+    assert str(parse_reference("reg.example/x:a").pinned(DIGEST)) == f"reg.example/x:a@{DIGEST}"
