@@ -18,11 +18,15 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 def access_options(command: Command) -> Command:
     """`--plain-http` and `--registry-ca`; `build_access` takes what they say."""
-    plain = click.option("--plain-http", is_flag=True, help="Reach registries without TLS; logins go unprotected too.")
+    plain = click.option(
+        "--plain-http",
+        is_flag=True,
+        help="Reach registries, Docker's own excepted, without TLS; logins go unprotected too.",
+    )
     authority = click.option(
         "--registry-ca",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="PEM file of the certificate authorities that registries are trusted by.",
+        help="PEM file of certificate authorities that registries are trusted by, beside the system's.",
     )
     return plain(authority(command))
 

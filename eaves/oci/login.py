@@ -11,7 +11,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Mapping
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 from urllib.request import parse_http_list, parse_keqv_list
 
 import urllib3
@@ -63,7 +63,7 @@ class Login:
         elif kind.lower() == "bearer":
             made = f"Bearer {self._token(_parameters(rest), scope)}"
         else:
-            raise RegistryError(f"the registry asks for {kind[:40]!r}, which is not known here")
+            raise AccessError(f"the registry asks for {kind[:40]!r}, which is not known here")
         with self._lock:
             self._headers[scope] = made
 
@@ -76,9 +76,8 @@ class Login:
 
     def _token(self, asked: Mapping[str, str], scope: str) -> str:
         realm = asked.get("realm", "")
-        scheme = urlsplit(realm).scheme
-        if scheme != "https" and not (scheme == "http" and self._plain):
-            raise RegistryError(f"the registry sends for a token to {realm[:80]!r}, which is not https")
+        if not realm.startswith("https://") and not (realm.startswith("http://") and self._plain):
+            raise AccessError(f"the registry sends for a token to {realm[:80]!r}, which is not https")
         service = asked.get("service", "")
         answer = self._fetch(realm, service, scope)
         if answer.status in (400, 401, 403):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import BinaryIO, cast
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode
 
 from eaves.errors import AccessError, OciError, OciNotFoundError, RegistryError
 from eaves.oci.answer import Answer, require
@@ -20,7 +20,7 @@ from eaves.oci.descriptor import INDEXES, MANIFESTS, MAX_DOCUMENT_BYTES, Descrip
 from eaves.oci.download import Download
 from eaves.oci.place import Progress, Source, verified
 from eaves.oci.reference import Reference
-from eaves.oci.transport import AGAIN, MAX_PAUSE_S, Access, Transport
+from eaves.oci.transport import AGAIN, MAX_PAUSE_S, Access, Transport, follow
 
 __all__ = ["Access", "Registry"]
 UPLOAD_CHUNK_BYTES = 8 * 1024 * 1024
@@ -234,7 +234,7 @@ class Registry:
         """Where an upload goes on, and at which byte; -1 when it is gone."""
         answer = self._ask("GET", place, _PUSH)
         last = answer.headers.get("Range", "0-0").rpartition("-")[2]
-        known = answer.status == 204 and last.isascii() and last.isdecimal()
+        known = answer.status == 204 and last.isascii() and last.isdecimal() and len(last) < 20
         if start == 0 and (not known or last == "0"):  # `0-0` is said of one byte and of none: nothing is lost anew
             return self._begin()[0], 0
         if not known:
@@ -243,7 +243,7 @@ class Registry:
 
     def _place(self, answer: Answer, url: str) -> str:
         """Where an upload goes on: without a word of it, where it was."""
-        return urljoin(url, answer.headers.get("Location", ""))
+        return follow(url, answer.headers.get("Location", ""))
 
     def _scope(self, rights: str) -> str:
         return f"repository:{self._reference.repository}:{rights}"

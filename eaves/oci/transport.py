@@ -137,11 +137,7 @@ class Transport:
             AccessError: When the registry doesn't let in.
             RegistryError: When it can't be reached, or breaks off.
         """
-        response = self._open(method, url, scope, body=body, headers=headers or {}, progress=progress)
-        try:
-            return read_answer(response)
-        except urllib3.exceptions.HTTPError as error:
-            raise self._translated(error) from error
+        return self._read(self._open(method, url, scope, body=body, headers=headers or {}, progress=progress))
 
     def stream(self, url: str, scope: str, headers: Mapping[str, str], what: str) -> urllib3.BaseHTTPResponse:
         """An answer of 200 or 206 whose content is still to be read; whoever reads it closes it.
@@ -154,17 +150,16 @@ class Transport:
                 response = self._open("GET", url, scope, headers=headers)
                 if response.status in (200, 206):
                     return response
-                answer = read_answer(response)
-                wait_s = answer.wait_s(pause_s)
-                if answer.status not in AGAIN or last or wait_s > MAX_PAUSE_S:
-                    require(answer, (200, 206), what)
-            except urllib3.exceptions.HTTPError as error:
-                raise self._translated(error) from error
+                answer = self._read(response)
             except RegistryError as error:
                 if last or not _is_passing(error):
                     raise
-                wait_s = pause_s
-            time.sleep(wait_s)
+                time.sleep(pause_s)
+            else:
+                wait_s = answer.wait_s(pause_s)
+                if answer.status not in AGAIN or last or wait_s > MAX_PAUSE_S:
+                    require(answer, (200, 206), what)
+                time.sleep(wait_s)
         raise AssertionError  # the last attempt returns or raises
 
     def pauses(self) -> Iterator[tuple[bool, float]]:
@@ -179,11 +174,8 @@ class Transport:
             place = response.headers.get("Location")
             if response.status not in _REDIRECTS or not place or method not in ("GET", "HEAD"):
                 return response
-            try:
-                read_answer(response)
-            except urllib3.exceptions.HTTPError as error:
-                raise self._translated(error) from error
-            url = urljoin(url, place)
+            self._read(response)
+            url = follow(url, place)
         raise _LastingError(f"{self._host} redirects more than {MAX_REDIRECTS} times")
 
     def _let_in(self, method: str, url: str, scope: str, **options: Any) -> urllib3.BaseHTTPResponse:
@@ -199,8 +191,8 @@ class Transport:
         challenge = response.headers.get("WWW-Authenticate")
         if response.status != 401 or not challenge or not ours:
             return response
+        self._read(response)
         try:
-            read_answer(response)
             self._login.answer(challenge, scope)
         except urllib3.exceptions.HTTPError as error:
             raise self._translated(error) from error
@@ -226,6 +218,12 @@ class Transport:
                 preload_content=False,
                 redirect=False,
             )
+        except urllib3.exceptions.HTTPError as error:
+            raise self._translated(error) from error
+
+    def _read(self, response: urllib3.BaseHTTPResponse) -> Answer:
+        try:
+            return read_answer(response)
         except urllib3.exceptions.HTTPError as error:
             raise self._translated(error) from error
 
@@ -260,6 +258,18 @@ class _Body(io.BytesIO):
         if self._progress is not None and piece:
             self._progress(len(piece))
         return piece
+
+
+def follow(url: str, place: str) -> str:
+    """Where a Location leads from a URL.
+
+    Raises:
+        RegistryError: When it is none.
+    """
+    try:
+        return urljoin(url, place)
+    except ValueError as error:
+        raise _LastingError(f"{place[:120]!r} is no address: {error}", hint="try another registry") from error
 
 
 def _is_passing(error: RegistryError) -> bool:

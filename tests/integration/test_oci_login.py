@@ -125,6 +125,8 @@ def test_a_token_service_that_fails(
         ("Bearer", "not https"),
         ('Bearer realm="ftp://x/token", Negotiate', "not https"),
         ('Bearer realm="file:///etc/passwd"', "not https"),
+        ('Bearer realm="http://[::1"', "reached"),
+        ('Bearer realm="http://127.0.0.1:1/"', "reached"),
     ],
 )
 def test_a_challenge_that_cannot_be_answered(fake: FakeRegistry, tmp_path: Path, challenge: str, words: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import hashlib
 import random
 import threading
@@ -169,13 +168,12 @@ def test_what_lasts_is_said(fake: FakeRegistry, tmp_path: Path, status: int, err
     assert caught.value.hint
 
 
-def test_retry_after_is_waited_for_as_seconds_or_as_a_date(fake: FakeRegistry) -> None:
-    for said in ("1", email.utils.formatdate(time.time() + 4, usegmt=True)):
-        fake.fault = once("GET manifests", Reply(status=429, headers={"Retry-After": said}))
-        before = time.monotonic()
-        with pytest.raises(OciNotFoundError):
-            reach(fake).resolve("v1")
-        assert time.monotonic() - before > 0.9
+def test_retry_after_is_waited_for(fake: FakeRegistry) -> None:
+    fake.fault = once("GET manifests", Reply(status=429, headers={"Retry-After": "1"}))
+    before = time.monotonic()
+    with pytest.raises(OciNotFoundError):
+        reach(fake).resolve("v1")
+    assert time.monotonic() - before > 0.9
 
 
 def test_who_says_to_wait_for_an_hour_is_not_asked_again(fake: FakeRegistry) -> None:
@@ -312,10 +310,9 @@ def test_what_no_other_attempt_mends_is_tried_once(fake: FakeRegistry, tmp_path:
     assert len(fake.log) == 1
     certificate = make_authority(tmp_path / "tls")
     with serve_fake(certificate=certificate) as other:
-        before = time.monotonic()
+        patient = Access(config=QUICK.config, pause_s=300)  # a second attempt would outlast the test
         with pytest.raises(RegistryError, match="can't be trusted"):
-            reach(other, Access(config=QUICK.config, pause_s=5)).resolve("v1")
-        assert time.monotonic() - before < 5
+            reach(other, patient).resolve("v1")
 
 
 def test_a_blob_that_goes_on_elsewhere_than_asked(fake: FakeRegistry, tmp_path: Path) -> None:
@@ -328,6 +325,27 @@ def test_a_blob_that_goes_on_elsewhere_than_asked(fake: FakeRegistry, tmp_path: 
     fake.fault = lambda request: replies.pop(0)
     with pytest.raises(RegistryError, match="another byte"), registry.open(descriptor) as stream:
         b"".join(verified(stream, descriptor))
+
+
+@pytest.mark.parametrize(
+    "place", ["http://[::1", "http://x:port/", "http://", "//", "\\\\", "ftp://x/", "http://a b/", "http://\x7f/"]
+)
+@pytest.mark.parametrize("what", ["POST uploads", "GET blobs"])
+def test_a_location_that_is_none(fake: FakeRegistry, tmp_path: Path, place: str, what: str) -> None:
+    registry, descriptor, _ = push(fake, tmp_path, b"content")
+    status = 202 if what == "POST uploads" else 307
+    fake.fault = lambda request: Reply(status=status, headers={"Location": place}) if request.what == what else None
+    layout, other = write_blob(tmp_path, b"other content")
+    with pytest.raises(OciError):
+        registry.read(descriptor) if status == 307 else push_to(registry, other, layout)
+
+
+def test_what_is_refused_is_not_asked_for_again(fake: FakeRegistry, tmp_path: Path) -> None:
+    registry, descriptor, _ = push(fake, tmp_path, b"content")
+    fake.fault = lambda request: Reply(status=400)
+    with pytest.raises(RegistryError, match="answered 400"):
+        registry.read(descriptor)
+    assert len(fake.asked("GET blobs")) == 1
 
 
 def test_redirects_in_a_circle_end(fake: FakeRegistry, tmp_path: Path) -> None:
@@ -357,7 +375,7 @@ def test_tls_spoken_to_a_plain_registry(fake: FakeRegistry) -> None:
 def test_a_slow_link_is_no_dead_one(fake: FakeRegistry, tmp_path: Path) -> None:
     layout, descriptor = write_blob(tmp_path, random.Random(6).randbytes(UPLOAD_CHUNK_BYTES))
     fake.pace = lambda size: threading.Event().wait(0.02)  # 2.6 s for all of it, on a link of 3 MB/s
-    access = Access(plain_http=True, config=QUICK.config, connect_s=0.5, attempts=1)
+    access = Access(plain_http=True, config=QUICK.config, connect_s=0.8, attempts=1)
     reach(fake, access).write(descriptor, layout, lambda size: None)
     assert descriptor.digest in fake.content.blobs
 
