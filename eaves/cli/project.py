@@ -156,9 +156,11 @@ def _section_lines(cls: type, given: dict[str, str]) -> list[str]:
         choices = f" One of {', '.join(leaf.choices)}." if leaf.choices else ""
         lines += textwrap.wrap(leaf.doc + choices, 112, initial_indent="  # ", subsequent_indent="  # ")
         if leaf.path in given:
-            lines.append(f"  {leaf.path}: {yaml.safe_dump(given[leaf.path]).splitlines()[0]}")
+            lines.append(f"  {leaf.path}: {yaml.safe_dump(given[leaf.path], default_flow_style=True).splitlines()[0]}")
         else:
-            lines.append(f"  #{leaf.path}: {yaml.safe_dump(_plain(leaf.default)).splitlines()[0]}")
+            lines.append(
+                f"  #{leaf.path}: {yaml.safe_dump(_plain(leaf.default), default_flow_style=True).splitlines()[0]}"
+            )
     return lines
 
 
