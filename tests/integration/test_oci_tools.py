@@ -109,6 +109,17 @@ def test_a_base_as_docker_writes_it_will_do(
     assert "vnd.docker" not in run(need("skopeo"), "inspect", "--raw", f"oci:{tmp_path}/out:v1")
 
 
+def test_a_base_by_digest_is_that_one_for_ever(
+    registry: LocalRegistry, pushed: str, base: str, tiny_artifact: Path, oci_cache: Path, tmp_path: Path
+) -> None:
+    digest = open_layout(Path(base.split(":")[1])).resolve("base").digest
+    below = f"{registry.host}/bases/python@{digest}"
+    run_package(oci_cache, tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", below, "--plain-http")
+    labels = json.loads(run(need("skopeo"), "inspect", f"oci:{tmp_path}/out:v1"))["Labels"]
+    assert labels["org.opencontainers.image.base.digest"] == digest
+    assert labels["org.opencontainers.image.base.name"] == below
+
+
 def test_the_root_starts_read_only_as_nobody_and_predicts(pulled: Path, tiny_artifact: Path, tmp_path: Path) -> None:
     root, config = unpack(pulled, "digits", tmp_path / "bundle")
     assert config["User"] == "65532:65532"
