@@ -25,7 +25,8 @@ from eaves.oci.bytecode import find_compiler
 from eaves.oci.image import pick_image
 from eaves.oci.layout import open_layout
 from eaves.oci.runtime import PACKAGES, find_lock, unpack
-from tests.oci import VERSION, build_base, run_package, serve_registry, this_platform
+from tests.oci import VERSION, build_base, run_package, this_platform
+from tests.registries import serve_registry
 
 ROUNDS = 3
 SHARE_BAR = {"fp32": 500, "int8": 200}

@@ -1,17 +1,14 @@
-"""A base for container images, made of the Python that runs the tests, and a real registry: no network is needed."""
+"""A base for container images, made of the Python that runs the tests: no registry is asked for one."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from platform import python_version
 
@@ -21,7 +18,6 @@ import eaves
 from eaves.oci.descriptor import CONFIG, MANIFEST, Platform, describe, render_document
 from eaves.oci.layer import LayerFile, write_layer
 from eaves.oci.layout import Layout, create_layout
-from tests.waiting import wait_until
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 EXTRA = ("libstdc++.so.6", "libgcc_s.so.1", "librt.so.1", "libdl.so.2", "libpthread.so.0")
@@ -58,51 +54,6 @@ def build_base(folder: Path, *, architecture: str = "", plain: bool = False, say
     return layout
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RealRegistry:
-    """Debian's docker-registry, on a port of its own.
-
-    Attributes:
-        host: With its port.
-        storage: Where it keeps content.
-        log: What it wrote, a line a request.
-    """
-
-    host: str
-    storage: Path
-    log: Path
-
-    def blobs(self) -> dict[str, int]:
-        """Digest and size of all content."""
-        files = self.storage.glob("docker/registry/v2/blobs/sha256/*/*/data")
-        return {f"sha256:{path.parent.name}": path.stat().st_size for path in files}
-
-
-@contextmanager
-def serve_registry(folder: Path) -> Iterator[RealRegistry]:
-    """A registry over plain HTTP; skips where Debian's docker-registry isn't installed."""
-    program = need("docker-registry")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{probe.getsockname()[1]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    storage = folder / "storage"
-    settings = folder / "registry.yml"
-    settings.write_text(
-        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {storage}}}, delete: {{enabled: true}}}}\n"
-        f"http: {{addr: {host}}}\nlog: {{accesslog: {{disabled: false}}}}\n"
-    )
-    log = folder / "registry.log"
-    with log.open("wb") as stream:
-        process = subprocess.Popen([program, "serve", str(settings)], stdout=stream, stderr=stream)
-    try:
-        wait_until(lambda: _answers(host), what="the registry")
-        yield RealRegistry(host=host, storage=storage, log=log)
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
 def run_package(
     cache: Path, *words: str | Path, cwd: Path | None = None, ok: bool = True, **environ: str
 ) -> subprocess.CompletedProcess[str]:
@@ -127,21 +78,14 @@ def package_environment(cache: Path, **environ: str) -> dict[str, str]:
     return {**os.environ, **ours, "DOCKER_CONFIG": str(cache / "no-logins"), **environ}
 
 
-def need(command: str) -> str:
-    """Path of a command; the test is skipped where it isn't installed."""
-    found = shutil.which(command, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if found is None:
-        pytest.skip(f"{command} is not installed")
-    return found
-
-
-def _answers(host: str) -> bool:
-    name, _, port = host.partition(":")
-    try:
-        socket.create_connection((name, int(port)), timeout=1).close()
-    except OSError:
-        return False
-    return True
+def need(*commands: str) -> str:
+    """Path of the first of these commands; the test is skipped, visibly, where one isn't installed."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    found = [shutil.which(command, path=path) for command in commands]
+    for command, program in zip(commands, found, strict=True):
+        if program is None:
+            pytest.skip(f"{command} is not installed")
+    return str(found[0])
 
 
 def this_platform() -> Platform:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -22,7 +20,7 @@ from eaves.oci.descriptor import Descriptor
 from eaves.oci.image import Start, build_image, build_index, load_image
 from eaves.oci.layer import LayerFile, write_layer
 from eaves.oci.layout import Layout, create_layout
-from tests.oci import build_base
+from tests.oci import build_base, need
 from tests.waiting import wait_until
 
 COMMAND = "docker-registry"
@@ -37,10 +35,17 @@ class LocalRegistry:
     Attributes:
         host: With its port.
         root: Where it keeps what it has.
+        log: What it wrote, a line for each request.
     """
 
     host: str
     root: Path
+    log: Path
+
+    def blobs(self) -> dict[str, int]:
+        """Digest and size of all that it has."""
+        files = self.root.glob("docker/registry/v2/blobs/sha256/*/*/data")
+        return {f"sha256:{path.parent.name}": path.stat().st_size for path in files}
 
     def blob_path(self, digest: str) -> Path:
         """The file that holds a blob or manifest, to alter behind its back."""
@@ -51,13 +56,6 @@ class LocalRegistry:
         """Every tag of a repository."""
         folder = self.root / "docker/registry/v2/repositories" / repository / "_manifests/tags"
         return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-
-
-def need(*commands: str) -> None:
-    """Skip, visibly, where a command is missing."""
-    for command in commands:
-        if shutil.which(command) is None:
-            pytest.skip(f"{command} is not installed")
 
 
 @contextmanager
@@ -79,7 +77,7 @@ def serve_registry(
     http = {"addr": f"127.0.0.1:{port}"}
     settings = {
         "version": 0.1,
-        "log": {"level": "warn", "accesslog": {"disabled": True}},
+        "log": {"level": "warn", "accesslog": {"disabled": False}},
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
         "http": http
         | ({"tls": dict(zip(("certificate", "key"), map(str, certificate), strict=True))} if certificate else {}),
@@ -92,7 +90,7 @@ def serve_registry(
         process = subprocess.Popen([COMMAND, "serve", str(folder / "registry.yml")], stdout=log, stderr=log)
         try:
             wait_until(lambda: _answers(process, port, folder / "log"), what="the registry")
-            yield LocalRegistry(host=f"127.0.0.1:{port}", root=folder / "data")
+            yield LocalRegistry(host=f"127.0.0.1:{port}", root=folder / "data", log=folder / "log")
         finally:
             process.terminate()
             process.wait(10)

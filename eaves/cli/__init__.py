@@ -21,7 +21,7 @@ COMMANDS = {
     "convert": "Convert a run and prove it equal: run > artifact.",
     "inspect": "Show what a run or an artifact is.",
     "verify": "Prove an artifact, or that a container image is signed.",
-    "package": "Build a function's container image: artifact + base > registry, layout or tar.",
+    "package": "Build a function's container image, without a daemon.",
     "sign": "Sign a container image, or make the key for it.",
     "diff": "Show what a node that has one container image fetches for another.",
     "deploy": "Want a function: artifact > function.",

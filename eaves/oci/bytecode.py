@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eaves.errors import OciError
+from eaves.oci.child import run_child
 
 _TIMEOUT_S = 600.0
 _COMPILE = """
@@ -75,7 +76,6 @@ def compile_folder(compiler: Compiler, root: Path) -> None:
 def _run(command: list[str]) -> tuple[int, str]:
     """Status and what was said; without the settings of whoever starts this."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=_FIXED, timeout=_TIMEOUT_S)
+        return run_child(command, _FIXED, _TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
         return 1, str(error)
-    return done.returncode, done.stdout + done.stderr

@@ -6,13 +6,12 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 
 from eaves.errors import OciError
 from eaves.oci import layer as rules
 from eaves.oci.descriptor import parse_descriptor
-from eaves.oci.layer import Layer
+from eaves.oci.layer import Layer, compressor
 from eaves.oci.layout import Layout
 from eaves.oci.place import verified
 
@@ -24,8 +23,11 @@ def kept_layer(cache: Layout, parts: tuple[str | bytes, ...], make: Callable[[],
         cache: A layout, with a file for each key beside its content.
         parts: All that the layer is made from; how a tar is written and compressed comes to it.
         make: Makes the layer in the cache.
+
+    Raises:
+        OciError: When it can't be made.
     """
-    key = _key(metadata.version("deflate"), Path(str(rules.__file__)).read_bytes(), *parts)
+    key = _key(compressor(), Path(str(rules.__file__)).read_bytes(), *parts)
     found = _find(cache, key)
     if found is not None:
         return found

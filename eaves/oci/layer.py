@@ -14,6 +14,7 @@ import io
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -92,6 +93,7 @@ def _plain(layout: Layout, files: list[LayerFile], title: str) -> Layer:
 
 
 def _compressed(layout: Layout, files: list[LayerFile], title: str, level: int) -> Layer:
+    compressor()
     import deflate
 
     buffer = io.BytesIO()
@@ -101,6 +103,20 @@ def _compressed(layout: Layout, files: list[LayerFile], title: str, level: int) 
     descriptor = describe(content, LAYER_GZIP, **_titled(title))
     layout.write_bytes(content, descriptor)
     return Layer(descriptor=descriptor, diff_id=f"sha256:{hashlib.sha256(plain).hexdigest()}", title=title)
+
+
+def compressor() -> str:
+    """Version of the package that compresses: the bytes of a layer hang on it.
+
+    Raises:
+        OciError: When it isn't installed.
+    """
+    try:
+        import deflate
+
+        return metadata.version(deflate.__name__)
+    except ImportError as error:  # what a package without metadata raises too
+        raise OciError("nothing here can compress layers: deflate is missing", hint="install eaves[oci]") from error
 
 
 def _size(file: LayerFile) -> int:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,7 @@ _BLOBS = "blobs/sha256"
 _INDEX = "index.json"
 _LAYOUT = "oci-layout"
 _TEMPORARY = ".new-"
+_SWEEP_S = 24 * 3600
 
 
 class Layout:
@@ -205,7 +207,16 @@ def create_layout(path: Path) -> Layout:
                 if _INDEX not in there:
                     layout.write_file(_INDEX, _render_index([]))
                 layout.write_file(_LAYOUT, json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
+            _sweep(path)
     return open_layout(path)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers that were killed have left; one that is at work is younger."""
+    for left in (*path.glob(f"{_TEMPORARY}*"), *(path / "blobs").rglob(f"{_TEMPORARY}*")):
+        with suppress(OSError):
+            if left.stat().st_mtime < time.time() - _SWEEP_S:
+                left.unlink()
 
 
 def _render_index(entries: list[dict[str, Any]]) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from eaves.errors import OciError
+from eaves.oci.child import run_child
 from eaves.oci.descriptor import Platform
 from eaves.oci.layer import LayerFile
 
@@ -64,16 +65,14 @@ def download(lock: Path, platform: Platform, python: str, folder: Path) -> list[
     words += [word for tag in tags for word in ("--platform", f"{tag}_{machine}")]
     command = [sys.executable, "-P", "-m", "pip", *words, "-r", str(lock), "-d", str(folder)]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S, env=_environment()
-        )
+        status, told = run_child(command, _environment(), TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise OciError(
             f"the wheels did not come within {TIMEOUT_S:g} s", hint="check the network, then try again"
         ) from error
-    if done.returncode:
-        said = "\n".join(done.stderr.strip().splitlines()[-3:])[:500]
-        absent = "No module named pip" in done.stderr
+    if status:
+        said = "\n".join(told.strip().splitlines()[-3:])[:500]
+        absent = "No module named pip" in told
         hint = (
             "install Eaves with its extra, eaves[oci]"
             if absent

@@ -21,7 +21,8 @@ from eaves.oci.package import Base, Packaged, package
 from eaves.oci.reference import parse_reference
 from eaves.oci.registry import Access, Registry
 from tests.fakes.artifact import write_colours
-from tests.oci import RealRegistry, build_base, serve_registry, this_platform
+from tests.oci import build_base, this_platform
+from tests.registries import LocalRegistry, serve_registry
 
 BACKBONE = random.Random(1).randbytes(2_000_000)
 ACCESS = Access(plain_http=True, config=Path("/nonexistent"))
@@ -43,7 +44,7 @@ def build(folder: Path, head: bytes, *, backbone: bytes = BACKBONE, handler: str
 class Shop:
     """Packages artifacts and puts them at a registry."""
 
-    def __init__(self, folder: Path, cache: Path, registry: RealRegistry) -> None:
+    def __init__(self, folder: Path, cache: Path, registry: LocalRegistry) -> None:
         self._folder, self._cache, self.registry = folder, create_layout(cache / "eaves/oci"), registry
         layout = build_base(folder / "base")
         self._base = Base(source=layout, descriptor=layout.resolve("base"), name="")

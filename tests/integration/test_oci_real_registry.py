@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import select
 import socket
 import threading
@@ -23,7 +24,7 @@ from tests.registries import PASSWORD, USER, LocalRegistry, make_authority, serv
 
 NOBODY = Path("/nowhere/config.json")
 PLAIN = Access(plain_http=True, config=NOBODY, pause_s=0.01)
-BIG = bytes(range(256)) * 80_000  # more than two chunks
+BIG = random.Random(1).randbytes(20_480_000)  # what doesn't shrink, more than two chunks
 
 
 def reach(registry: LocalRegistry, repository: str, access: Access = PLAIN) -> Registry:

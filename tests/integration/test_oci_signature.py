@@ -24,7 +24,8 @@ from eaves.oci.reference import Reference, parse_reference
 from eaves.oci.registry import Registry
 from eaves.oci.signature import ANNOTATION, sign, signature_tag
 from eaves.oci.transport import Access
-from tests.registries import LocalRegistry, need, small_index
+from tests.oci import need
+from tests.registries import LocalRegistry, small_index
 
 PLAIN = Access(plain_http=True, config=Path("/nowhere/config.json"), pause_s=0.01)
 PASSWORD = b"a word"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,15 +12,10 @@ from PIL import Image
 from eaves.artifact import load_golden, open_artifact
 from eaves.oci.layout import open_layout
 from tests.container import Container, run, unpack
-from tests.oci import RealRegistry, build_base, need, run_package, serve_registry, this_platform
+from tests.oci import build_base, need, run_package, this_platform
+from tests.registries import LocalRegistry
 
 FORMATS = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "tiff": "TIFF", "gif": "GIF", "bmp": "BMP"}
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
-    with serve_registry(tmp_path_factory.mktemp("registry")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +26,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def pushed(registry: RealRegistry, tiny_artifact: Path, base: str, oci_cache: Path) -> str:
+def pushed(registry: LocalRegistry, tiny_artifact: Path, base: str, oci_cache: Path) -> str:
     """A function at the registry, by digest; its base is in another repository there."""
     run(need("skopeo"), "copy", "--dest-tls-verify=false", base, f"docker://{registry.host}/bases/python:3")
     below = f"{registry.host}/bases/python:3"
@@ -72,7 +66,7 @@ def test_skopeo_reads_what_a_registry_got(pushed: str, tiny_artifact: Path) -> N
     assert "dev.eaves.handler" not in labels
 
 
-def test_the_bases_layers_are_taken_over_without_moving(registry: RealRegistry, pushed: str, base: str) -> None:
+def test_the_bases_layers_are_taken_over_without_moving(registry: LocalRegistry, pushed: str, base: str) -> None:
     layout = open_layout(Path(base.split(":")[1]))
     manifest = json.loads(layout.read(layout.resolve("base")))
     (digest,) = (layer["digest"] for layer in manifest["layers"])
@@ -82,7 +76,7 @@ def test_the_bases_layers_are_taken_over_without_moving(registry: RealRegistry, 
 
 
 def test_what_arrived_is_not_sent_again(
-    registry: RealRegistry, pushed: str, tiny_artifact: Path, base: str, oci_cache: Path
+    registry: LocalRegistry, pushed: str, tiny_artifact: Path, base: str, oci_cache: Path
 ) -> None:
     before = registry.blobs()
     words = ("-t", f"{registry.host}/barn/digits:v1", "--base", f"{registry.host}/bases/python:3", "--plain-http")
@@ -92,7 +86,7 @@ def test_what_arrived_is_not_sent_again(
 
 
 def test_a_tar_and_a_layout_hold_the_same_as_a_registry(
-    pushed: str, registry: RealRegistry, tiny_artifact: Path, oci_cache: Path, tmp_path: Path
+    pushed: str, registry: LocalRegistry, tiny_artifact: Path, oci_cache: Path, tmp_path: Path
 ) -> None:
     words = (tiny_artifact, "--base", f"{registry.host}/bases/python:3", "--plain-http")
     run_package(oci_cache, *words, "-t", tmp_path / "f.tar")
@@ -105,7 +99,7 @@ def test_a_tar_and_a_layout_hold_the_same_as_a_registry(
 
 
 def test_a_base_as_docker_writes_it_will_do(
-    registry: RealRegistry, base: str, tiny_artifact: Path, oci_cache: Path, tmp_path: Path
+    registry: LocalRegistry, base: str, tiny_artifact: Path, oci_cache: Path, tmp_path: Path
 ) -> None:
     docker = f"{registry.host}/bases/docker"
     run(need("skopeo"), "copy", "--format", "v2s2", "--dest-tls-verify=false", base, f"docker://{docker}:3")
@@ -113,6 +107,17 @@ def test_a_base_as_docker_writes_it_will_do(
     assert "vnd.docker.distribution.manifest.v2" in seen
     run_package(oci_cache, tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", f"{docker}:3", "--plain-http")
     assert "vnd.docker" not in run(need("skopeo"), "inspect", "--raw", f"oci:{tmp_path}/out:v1")
+
+
+def test_a_base_by_digest_is_that_one_for_ever(
+    registry: LocalRegistry, pushed: str, base: str, tiny_artifact: Path, oci_cache: Path, tmp_path: Path
+) -> None:
+    digest = open_layout(Path(base.split(":")[1])).resolve("base").digest
+    below = f"{registry.host}/bases/python@{digest}"
+    run_package(oci_cache, tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", below, "--plain-http")
+    labels = json.loads(run(need("skopeo"), "inspect", f"oci:{tmp_path}/out:v1"))["Labels"]
+    assert labels["org.opencontainers.image.base.digest"] == digest
+    assert labels["org.opencontainers.image.base.name"] == below
 
 
 def test_the_root_starts_read_only_as_nobody_and_predicts(pulled: Path, tiny_artifact: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import sys
 import tarfile
 from pathlib import Path
 
@@ -114,3 +115,10 @@ def test_a_layer_too_large_for_memory_is_a_plain_tar(layout: Layout, tmp_path: P
     assert layer.descriptor.media_type.endswith("tar")
     assert layer.descriptor.digest == layer.diff_id
     assert layer.descriptor.size > MAX_COMPRESSED_BYTES
+
+
+def test_without_its_extra_eaves_says_what_to_install(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "deflate", None)
+    with pytest.raises(OciError, match="deflate is missing") as caught:
+        write_layer(layout, FILES, "x")
+    assert caught.value.hint == "install eaves[oci]"
