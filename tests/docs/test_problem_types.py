@@ -12,14 +12,13 @@ import pytest
 from waitress import utilities
 from werkzeug import exceptions
 
-import eaves
 import functions
 from eaves import errors
 from eaves.errors import EavesError
 from functions import connection
 from functions.problems import TYPE_PREFIX, answer_error, answer_fault, kind_of
 
-ROOT = Path(eaves.__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/04-function.md"
 SOURCES = [
     *Path(functions.__file__).parent.glob("*.py"),
