@@ -17,6 +17,7 @@ from eaves.options import parameter_name
 from eaves.platform import DeliverySettings, SourceSpec, TriggerSpec
 from eaves.sources.settings import AgentSettings
 from functions.settings import FunctionSettings
+from knative.settings import SiteSettings
 
 
 def build_reference() -> str:
@@ -25,6 +26,7 @@ def build_reference() -> str:
     parts += ["### Each of `triggers`\n", *_settings(TriggerSpec, env=False)]
     parts += ["### `delivery` of a trigger\n", *_settings(DeliverySettings, env=False)]
     parts += ["### Each of `sources`\n", *_settings(SourceSpec, env=False)]
+    parts += ["### Each of `sites`\n", *_settings(SiteSettings, env=False)]
     parts += ["## A function's process (`python -P -m functions`)\n", *_settings(FunctionSettings)]
     parts += ["## An agent's process (`python -P -m eaves.sources`)\n", *_settings(AgentSettings)]
     parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]

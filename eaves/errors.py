@@ -38,7 +38,12 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
     └── PlatformError              exit 69  HTTP 503   what runs functions failed
         ├── NotRunningError                            no platform answers here
         ├── NotFoundError          exit 66  HTTP 404   no function (source, trigger) of that name
-        └── StartError                                 a function that doesn't become ready
+        ├── StartError                                 a function that doesn't become ready
+        └── ClusterError                               a cluster's API server refuses or fails
+            ├── UnreachableClusterError                no answer: link down, server down, time ran out
+            ├── DeniedError        exit 77             not logged in, or not allowed
+            ├── InvalidError       exit 65             what was sent is not a valid object
+            └── ConflictError      exit 75             another field manager, or a newer version, stands in the way
 """
 
 from __future__ import annotations
@@ -289,3 +294,39 @@ class NotFoundError(PlatformError):
 
 class StartError(PlatformError):
     """A function that doesn't become ready."""
+
+
+class ClusterError(PlatformError):
+    """A cluster's API server refuses, or fails."""
+
+
+class UnreachableClusterError(ClusterError):
+    """A cluster's API server that gives no answer: the link is down, the server is, or time ran out."""
+
+
+class DeniedError(ClusterError):
+    """A cluster where we are not logged in, or not allowed to do this."""
+
+    exit_code = 77
+
+
+class InvalidError(ClusterError):
+    """An object that a cluster's API server or one of its webhooks refuses; sending it again won't help."""
+
+    exit_code = 65
+
+
+class ConflictError(ClusterError):
+    """Fields that another manager owns, or an object that changed since it was read.
+
+    Args:
+        message: What stands in the way.
+        hint: What to do about it.
+        causes: (manager, field) of each, when that is what it is about.
+    """
+
+    exit_code = 75
+
+    def __init__(self, message: str, *, hint: str | None = None, causes: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.causes = tuple(causes)

@@ -20,6 +20,10 @@ NAME_PATTERN = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 """Source: RFC 1035 labels as Kubernetes has them for Services; 40 characters leave room for `-00001-deployment-...`."""
 
 
+QUANTITY_PATTERN = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
+"""Source: Kubernetes, apimachinery/pkg/api/resource, Quantity; without exponents and the sizes nobody needs here."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleSettings:
     """How many replicas a function has."""
@@ -51,6 +55,8 @@ class FunctionSpec:
         site: The site's name, in its events' source.
         artifact: Directory of the artifact.
         artifact_digest: The digest `deploy` saw; a platform refuses another.
+        image: The container image that holds the artifact, `REPOSITORY@sha256:...`; what a cluster runs. Empty where
+            functions are processes.
         scale: How many replicas.
         concurrency: Requests one replica serves at the same time; 0: one per CPU.
         env: Settings of the function process by environment variable.
@@ -60,6 +66,7 @@ class FunctionSpec:
     site: str
     artifact: Path
     artifact_digest: str = ""
+    image: str = ""
     scale: ScaleSettings = field(default_factory=ScaleSettings)
     concurrency: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
@@ -75,6 +82,16 @@ class DeliverySettings:
     timeout_s: float = setting(
         120.0, "Seconds one attempt may take; above cold start plus queue.", minimum=1, maximum=600
     )
+    dead_letter_sink: str = setting(
+        "",
+        "On a cluster: the http(s) address that gets the events given up on; empty: the broker drops them. The local "
+        "platform keeps them itself (`eaves dead`).",
+    )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields."""
+        if self.dead_letter_sink and not self.dead_letter_sink.startswith(("http://", "https://")):
+            yield "dead_letter_sink", f"must start with http:// or https:// (got {self.dead_letter_sink!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,17 +131,32 @@ class SourceSpec:
         kind: Which source: `folder`.
         path: The folder to watch.
         polling: Look at the folder every second instead of asking the kernel.
+        agent: On a cluster: what runs it.
+        claim: On a cluster: the volume that holds the folder.
+        spool_size: On a cluster: room for its durable queue.
     """
 
     name: str = setting("", "Name of the source, unique here.")
     kind: str = setting("folder", "What it is.", choices=("folder",))
     path: Path = setting(Path(), "The folder to watch, with everything below it.")
     polling: bool = setting(False, "Poll instead of asking the kernel: for NFS and other network folders.")
+    agent: str = setting(
+        "claim",
+        "On a cluster: `claim`, one agent that watches the volume `claim` and keeps its spool on a volume of its own; "
+        "`node`, one on each edge node, that watches the folder `path` of the node (needs a privileged namespace of "
+        "its own); `reader`, like `claim` but without memory: it sends everything again after each restart, under the "
+        "same ids.",
+        choices=("claim", "node", "reader"),
+    )
+    claim: str = setting("", "On a cluster: the PersistentVolumeClaim whose root is the folder to watch.")
+    spool_size: str = setting("2Gi", "On a cluster: size of the volume for images while the broker doesn't answer.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Rules across fields."""
         if not NAME_PATTERN.fullmatch(self.name):
             yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
+        if not QUANTITY_PATTERN.fullmatch(self.spool_size):
+            yield "spool_size", f"must be a quantity such as 2Gi (got {self.spool_size!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +224,12 @@ class Platform(Protocol):
 
     def deploy(self, app: AppSpec) -> None:
         """Want this app; replaces one whose function has the same name. Idempotent. Does not wait."""
+
+    def promote(self, name: str) -> None:
+        """Let what was deployed last take every request; nothing is left to do where `deploy` did so already."""
+
+    def rollback(self, name: str) -> None:
+        """Serve again what was served before. Raises NotFoundError when there is nothing before it."""
 
     def remove(self, name: str) -> None:
         """Stop wanting it; leaves nothing running. Raises NotFoundError when it isn't there."""

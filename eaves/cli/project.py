@@ -17,6 +17,7 @@ from eaves.config import Layer, build, env_layer, flag_layer, iter_leaves, setti
 from eaves.errors import ConfigError, Fault
 from eaves.platform import NAME_PATTERN, ScaleSettings, SourceSpec, TriggerSpec
 from functions.settings import ServeSettings
+from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
 from trainer.settings import DataSettings, TrainSettings
 
 
@@ -35,6 +36,9 @@ class Project:
         (), "More ways for events to go; captured images reach the function anyway."
     )
     sources: tuple[SourceSpec, ...] = setting((), "What turns images into events.")
+    knative: KnativeSettings = setting(KnativeSettings, "How all of it stands in a cluster.")
+    rollout: RolloutSettings = setting(RolloutSettings, "How a new revision takes over in a cluster.")
+    sites: tuple[SiteSettings, ...] = setting((), "The clusters' edge places; none: `site` is the one, here.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Rules across fields."""
@@ -43,7 +47,8 @@ class Project:
                 yield path, f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {value!r})"
         if self.name in [trigger.name for trigger in self.triggers]:
             yield "triggers", f"the name {self.name!r} is taken by the trigger that feeds the function"
-        for path, names in (("triggers", [t.name for t in self.triggers]), ("sources", [s.name for s in self.sources])):
+        for path, named in (("triggers", self.triggers), ("sources", self.sources), ("sites", self.sites)):
+            names = [one.name for one in named]
             for twice in sorted({name for name in names if names.count(name) > 1}):
                 yield path, f"two of them are named {twice!r}"
 
@@ -121,7 +126,7 @@ def write_project(*, name: str, data: str) -> str:
     """The text of a new eaves.yaml: every setting with its text, those at their defaults commented out."""
     lines = ["# eaves.yaml: one model, one function, and what feeds it. Lines that start with '#' are the defaults."]
     lines += ["", "# " + _doc("name"), f"name: {name}", "# " + _doc("site"), "#site: home"]
-    for section in ("data", "train", "convert", "function", "scale"):
+    for section in ("data", "train", "convert", "function", "scale", "knative", "rollout"):
         kind = next(f.type for f in dataclasses.fields(Project) if f.name == section)
         lines += ["", f"# {_doc(section)}", f"{section}:"]
         lines += _section_lines(_SECTIONS[str(kind)], {"path": data} if section == "data" else {})
@@ -129,7 +134,12 @@ def write_project(*, name: str, data: str) -> str:
     return "\n".join(lines)
 
 
-_SECTIONS = {cls.__name__: cls for cls in (DataSettings, TrainSettings, ConvertSettings, ServeSettings, ScaleSettings)}
+_SECTIONS = {
+    cls.__name__: cls
+    for cls in (
+        DataSettings, TrainSettings, ConvertSettings, ServeSettings, ScaleSettings, KnativeSettings, RolloutSettings,
+    )
+}  # fmt: skip
 _EXAMPLES = """\
 # What turns images into events: every image file that appears in a folder, for instance.
 #sources:
@@ -143,6 +153,12 @@ _EXAMPLES = """\
 #  - name: alarm
 #    filter: {type: dev.eaves.image.classified.v1, confidence: high}
 #    url: http://127.0.0.1:9000/
+
+# Edge places in clusters, each a kube context and a namespace: `eaves deploy --on knative --site barn`, or --all.
+#sites:
+#  - name: barn
+#    context: barn
+#    namespace: eaves
 """
 
 

@@ -40,6 +40,23 @@ class LocalPlatform:
         self._state.remove_spec(name)
         self._knock()
 
+    def promote(self, name: str) -> None:
+        """Nothing is left to do: `deploy` let it take every request.
+
+        Raises:
+            NotFoundError: When it isn't there.
+        """
+        self._state.require(name)
+
+    def rollback(self, name: str) -> None:
+        """Want again what was wanted before the last deploy; a running supervisor has taken it up on return.
+
+        Raises:
+            NotFoundError: When it isn't there, or nothing was before it.
+        """
+        self._state.roll_back(name)
+        self._knock()
+
     def status(self) -> list[FunctionStatus]:
         """Every function wanted, by name; all `stopped` when no supervisor runs."""
         try:

@@ -26,6 +26,11 @@ class State:
         return self.root / "specs"
 
     @property
+    def previous(self) -> Path:
+        """What was wanted before the last `deploy` that changed it, `NAME.json` per app."""
+        return self.root / "previous"
+
+    @property
     def logs(self) -> Path:
         """What processes wrote, `NAME.log` each."""
         return self.root / "logs"
@@ -66,7 +71,7 @@ class State:
         """
         self.check_length()
         try:
-            for folder in (self.root, self.specs, self.logs, self.root / "sources"):
+            for folder in (self.root, self.specs, self.previous, self.logs, self.root / "sources"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.root.chmod(0o700)  # it holds images and predictions
         except OSError as error:
@@ -85,15 +90,28 @@ class State:
             raise ConfigError([fault], hint="choose a shorter one with --state")
 
     def write_spec(self, app: AppSpec) -> None:
-        """Want an app: its spec file is replaced in one step."""
+        """Want an app: its spec file is replaced in one step. What was wanted before is kept for `roll_back`."""
         self.prepare()
         target = self.specs / f"{app.function.name}.json"
-        staging = target.with_suffix(f".{os.getpid()}.tmp")
-        with staging.open("w") as stream:
-            json.dump(app.to_dict(), stream, indent=2)
-            stream.flush()
-            os.fsync(stream.fileno())
-        staging.rename(target)
+        text = json.dumps(app.to_dict(), indent=2)
+        before = target.read_text() if target.exists() else text
+        if before != text:
+            _replace(self.previous / target.name, before)
+        _replace(target, text)
+
+    def roll_back(self, name: str) -> None:
+        """Want again what was wanted before; what was wanted now can be rolled back to in turn.
+
+        Raises:
+            NotFoundError: When nothing was wanted before.
+        """
+        self.require(name)
+        target, kept = self.specs / f"{name}.json", self.previous / f"{name}.json"
+        if not kept.exists():
+            raise NotFoundError(f"{name} was deployed once only: there is nothing before it", hint="eaves deploy")
+        now, before = target.read_text(), kept.read_text()
+        _replace(target, before)
+        _replace(kept, now)
 
     def remove_spec(self, name: str) -> None:
         """Stop wanting it.
@@ -101,15 +119,19 @@ class State:
         Raises:
             NotFoundError: When there is none of that name.
         """
-        try:
-            if not NAME_PATTERN.fullmatch(name):
-                raise FileNotFoundError(name)
-            (self.specs / f"{name}.json").unlink()
-        except FileNotFoundError as error:
+        self.require(name)
+        (self.specs / f"{name}.json").unlink(missing_ok=True)
+        (self.previous / f"{name}.json").unlink(missing_ok=True)
+
+    def require(self, name: str) -> None:
+        """Refuse a name that isn't wanted.
+
+        Raises:
+            NotFoundError: When it isn't.
+        """
+        if not NAME_PATTERN.fullmatch(name) or not (self.specs / f"{name}.json").exists():
             known = ", ".join(self.names()) or "none"
-            raise NotFoundError(
-                f"no function {name!r} is deployed here (deployed: {known})", hint="eaves status"
-            ) from error
+            raise NotFoundError(f"no function {name!r} is deployed here (deployed: {known})", hint="eaves status")
 
     def names(self) -> list[str]:
         """The apps wanted, sorted."""
@@ -127,3 +149,13 @@ class State:
             except (EavesError, ValueError, OSError) as error:
                 faults[name] = str(error)
         return apps, faults
+
+
+def _replace(target: Path, text: str) -> None:
+    """Write a file in one step: it is the old one or the new one, whenever the machine stops."""
+    staging = target.with_suffix(f".{os.getpid()}.tmp")
+    with staging.open("w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    staging.rename(target)

@@ -74,6 +74,8 @@ def test_init_writes_a_file_whose_values_are_the_defaults(project: Path) -> None
         "convert": None,
         "function": None,
         "scale": None,
+        "knative": None,
+        "rollout": None,
     }
 
 

@@ -1,0 +1,24 @@
+"""Names that what Eaves applies carries: labels, annotations, field managers."""
+
+from __future__ import annotations
+
+MANAGER = "eaves"
+"""Field manager of everything but traffic."""
+ROLLOUT_MANAGER = "eaves-rollout"
+"""Field manager of a Service's spec.traffic and of the rollout's annotation, and of nothing else."""
+
+APP_LABEL = "eaves.dev/app"
+"""The app an object belongs to; by it `remove` finds all of them."""
+SITE_LABEL = "eaves.dev/site"
+PART_LABEL = "app.kubernetes.io/component"
+"""`function`, `broker`, `trigger`, `source`, `pin`, `training`."""
+MANAGED_LABEL, MANAGED_VALUE = "app.kubernetes.io/managed-by", "eaves"
+ARTIFACT_ANNOTATION = "eaves.dev/artifact"
+"""sha256 of the manifest of the artifact that a container image holds, hex."""
+ROLLOUT_ANNOTATION = "eaves.dev/rollout"
+"""JSON: where a rollout stands (`knative.rollout`)."""
+
+
+def labels(app: str, site: str, part: str) -> dict[str, str]:
+    """What every object of an app carries."""
+    return {MANAGED_LABEL: MANAGED_VALUE, PART_LABEL: part, APP_LABEL: app, SITE_LABEL: site}
