@@ -13,8 +13,9 @@ from eaves.errors import ConfigError, Fault
 from knative.settings import SiteSettings
 
 if TYPE_CHECKING:
-    from eaves.cli.project import Project
     from knative.cluster import Cluster
+
+    from eaves.cli.project import Project
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 LOCAL, KNATIVE = "local", "knative"
