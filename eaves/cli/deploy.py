@@ -9,14 +9,12 @@ from pathlib import Path
 import click
 
 from eaves.artifact import Artifact, open_artifact
-from eaves.artifact.manifest import TENSOR
 from eaves.cli.arguments import file_option, newest, state_option
 from eaves.cli.output import say
 from eaves.cli.project import Workspace, load_workspace
 from eaves.cli.verify import replay_visibly
 from eaves.config import iter_leaves
 from eaves.errors import ArtifactError, ConfigError, Fault
-from eaves.events import IMAGE_CAPTURED, TENSOR_CAPTURED
 from eaves.platform import AppSpec, FunctionSpec, default_trigger
 from functions.settings import ServeSettings
 
@@ -68,12 +66,12 @@ def build_app(workspace: Workspace, artifact: Artifact) -> AppSpec:
         site=project.site,
         artifact=artifact.path,
         artifact_digest=artifact.digest,
+        task=artifact.manifest.task,
         scale=project.scale,
         concurrency=project.function.concurrency,
         env=_serve_env(project.function),
     )
-    captured = TENSOR_CAPTURED if artifact.manifest.task == TENSOR else IMAGE_CAPTURED
-    trigger = default_trigger(project.name, captured=captured)
+    trigger = default_trigger(project.name, captured=function.captured)
     return AppSpec(function=function, triggers=(trigger, *project.triggers), sources=sources)
 
 
