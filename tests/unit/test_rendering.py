@@ -1,4 +1,4 @@
-"""What an app becomes in a cluster. `EAVES_WRITE_GOLDEN=1 pytest tests/unit/test_rendering.py` writes the golden files."""
+"""What an app becomes in a cluster. With EAVES_WRITE_GOLDEN=1 in its environment this writes the golden files."""
 
 from __future__ import annotations
 
