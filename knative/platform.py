@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from eaves import events
 from eaves.delivery import Answer
@@ -151,7 +152,7 @@ class KnativePlatform:
             namespace=route.namespace,
         )
 
-    def _require(self, kind: Kind, name: str) -> dict[str, object]:
+    def _require(self, kind: Kind, name: str) -> dict[str, Any]:
         found = self.cluster.get(kind, name)
         if found is None:
             known = ", ".join(_name(one) for one in self.cluster.list(kind)) or "none"
@@ -162,7 +163,5 @@ class KnativePlatform:
         return found
 
 
-def _name(one: dict[str, object]) -> str:
-    metadata = one["metadata"]
-    assert isinstance(metadata, dict)
-    return str(metadata["name"])
+def _name(one: Mapping[str, Any]) -> str:
+    return str(one["metadata"]["name"])
