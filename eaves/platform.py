@@ -224,6 +224,7 @@ class FunctionStatus:
         delivered: Events answered since the platform started.
         site: In its events' source.
         sources: Its sources, each with its state.
+        traffic: Where there are several revisions at once: each that gets requests, with its share.
     """
 
     name: str
@@ -237,6 +238,7 @@ class FunctionStatus:
     delivered: int = 0
     site: str = ""
     sources: tuple[str, ...] = ()
+    traffic: tuple[str, ...] = ()
 
 
 class Platform(Protocol):

@@ -33,7 +33,7 @@ def render_app(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> t
     faults = list(_faults(app, settings, site))
     if faults:
         raise ConfigError(faults)
-    return tuple(_objects(app, settings, site))
+    return tuple(sorted(_objects(app, settings, site), key=lambda one: one["kind"] != "Namespace"))
 
 
 def _objects(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:

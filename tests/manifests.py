@@ -61,7 +61,12 @@ def pod_templates(manifest: Manifest) -> list[dict[str, Any]]:
         return pod_templates({"kind": "Job", **spec["job"]})
     if manifest["kind"] == "CronJob":
         return pod_templates({"kind": "Job", **spec["jobTemplate"]})
-    return [spec["template"]] if "spec" in spec.get("template", {}) else []
+    if "spec" not in spec.get("template", {}):
+        return []
+    claimed = [one["metadata"]["name"] for one in spec.get("volumeClaimTemplates", ())]  # a StatefulSet's
+    made = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claimed]
+    pod = spec["template"]["spec"]
+    return [spec["template"] | {"spec": pod | {"volumes": [*pod.get("volumes", ()), *made]}}]
 
 
 def restricted_faults(template: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,8 @@ from knative.resources.pod import build_env, build_pull_secrets, build_security,
 from knative.settings import KnativeSettings, SiteSettings
 
 PORT = 8080
+CONTAINER = "function"
+"""Name of the container; the sidecar beside it is `queue-proxy`."""
 VISIBILITY, CLUSTER_LOCAL = "networking.knative.dev/visibility", "cluster-local"
 MIN_WINDOW_S, MAX_WINDOW_S = 6, 3600
 """Source: knative/serving, pkg/apis/autoscaling/register.go: WindowMin, WindowMax; whole seconds."""
@@ -87,12 +89,12 @@ def _pod(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[st
     if site.selector:
         pod["nodeSelector"] = dict(site.selector)
     container = {
-        "name": "function",
+        "name": CONTAINER,
         "image": app.function.image,
         "env": build_env(_environment(app)),
         "ports": [{"name": "http1", "containerPort": PORT}],
-        "readinessProbe": {"httpGet": {"path": "/health/readiness"}},
-        "livenessProbe": {"httpGet": {"path": "/health/liveness"}},
+        "readinessProbe": {"httpGet": {"path": "/health/readiness", "port": PORT}},
+        "livenessProbe": {"httpGet": {"path": "/health/liveness", "port": PORT}},
         "resources": _resources(settings),
         "securityContext": build_security(),
         "volumeMounts": [mount],
