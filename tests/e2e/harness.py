@@ -157,7 +157,6 @@ def start_sink(cluster: Cluster, image: str) -> None:
         },
     ):
         cluster.apply(manifest, manager=MANAGER)
-    assert {CONFIG_MAP.kind, POD.kind, SERVICE.kind}  # the kinds above are ones that `Cluster` knows
 
     def running() -> bool:
         found = cluster.get(POD, SINK) or {}
