@@ -39,6 +39,7 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
         ├── NotRunningError                            no platform answers here
         ├── NotFoundError          exit 66  HTTP 404   no function (source, trigger) of that name
         ├── StartError                                 a function that doesn't become ready
+        ├── FleetError                                 not every one of several sites is done
         └── ClusterError                               a cluster's API server refuses or fails
             ├── UnreachableClusterError                no answer: link down, server down, time ran out
             ├── DeniedError        exit 77             not logged in, or not allowed
@@ -294,6 +295,10 @@ class NotFoundError(PlatformError):
 
 class StartError(PlatformError):
     """A function that doesn't become ready."""
+
+
+class FleetError(PlatformError):
+    """Not every one of several sites is done."""
 
 
 class ClusterError(PlatformError):

@@ -30,6 +30,7 @@ IMAGE_REJECTED = "dev.eaves.image.rejected.v1"
 TENSOR_CAPTURED = "dev.eaves.tensor.captured.v1"
 TENSOR_PREDICTED = "dev.eaves.tensor.predicted.v1"
 DATASET_UPDATED = "dev.eaves.dataset.updated.v1"
+MODEL_PUBLISHED = "dev.eaves.model.published.v1"
 REPLY_TYPES = frozenset({IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_REJECTED, TENSOR_PREDICTED})
 """Types that only we emit: a function answers them with 202 and nothing, so that no reply can loop."""
 

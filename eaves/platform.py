@@ -12,9 +12,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
 from eaves.config import Layer, build, setting
 from eaves.delivery import Answer
-from eaves.events import IMAGE_CAPTURED, Event
+from eaves.events import (
+    IMAGE_CAPTURED,
+    IMAGE_CLASSIFIED,
+    IMAGE_EMBEDDED,
+    TENSOR_CAPTURED,
+    TENSOR_PREDICTED,
+    Event,
+)
 
 NAME_PATTERN = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 """Source: RFC 1035 labels as Kubernetes has them for Services; 40 characters leave room for `-00001-deployment-...`."""
@@ -57,6 +65,7 @@ class FunctionSpec:
         artifact_digest: The digest `deploy` saw; a platform refuses another.
         image: The container image that holds the artifact, `REPOSITORY@sha256:...`; what a cluster runs. Empty where
             functions are processes.
+        task: What the artifact does, which decides the types of its events.
         scale: How many replicas.
         concurrency: Requests one replica serves at the same time; 0: one per CPU.
         env: Settings of the function process by environment variable.
@@ -67,9 +76,20 @@ class FunctionSpec:
     artifact: Path
     artifact_digest: str = ""
     image: str = ""
+    task: str = CLASSIFY
     scale: ScaleSettings = field(default_factory=ScaleSettings)
     concurrency: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def captured(self) -> str:
+        """Type of the events that it predicts."""
+        return TENSOR_CAPTURED if self.task == TENSOR else IMAGE_CAPTURED
+
+    @property
+    def replied(self) -> str:
+        """Type of its predictions."""
+        return {TENSOR: TENSOR_PREDICTED, EMBED: IMAGE_EMBEDDED}.get(self.task, IMAGE_CLASSIFIED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +224,7 @@ class FunctionStatus:
         delivered: Events answered since the platform started.
         site: In its events' source.
         sources: Its sources, each with its state.
+        traffic: Where there are several revisions at once: each that gets requests, with its share.
     """
 
     name: str
@@ -217,6 +238,7 @@ class FunctionStatus:
     delivered: int = 0
     site: str = ""
     sources: tuple[str, ...] = ()
+    traffic: tuple[str, ...] = ()
 
 
 class Platform(Protocol):

@@ -41,6 +41,9 @@ class KnativeSettings:
     network_policy: bool = setting(
         True, "Let in only Knative and the gateway, and out only DNS and the hosts of `function.dataref_hosts`."
     )
+    agent_namespace: str = setting(
+        "eaves-agents", "Namespace of agents that read folders of their nodes: it is made, and lets them."
+    )
     gateway_namespace: str = setting("kourier-system", "Namespace of the gateway that lets requests in.")
 
     def faults(self) -> Iterator[tuple[str, str]]:

@@ -66,7 +66,7 @@ def main(
     quieten()
     event = _event(folder, prefixes, parameters)
     if event:
-        name, output = name or build_name(Path(output).name), f"{output.rstrip('/')}/{event.identity}"
+        name, output = name or build_name(Path(output).name), event.output(output)
     sections, share, progress = _settings(parameters, prefixes), _share(os.environ), build_progress(sys.stderr)
     with stop_on_signals() as stop:
         if share is not None and share.index:

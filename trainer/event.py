@@ -34,6 +34,10 @@ class TrainingEvent:
     dataset: str
     identity: str
 
+    def output(self, below: str) -> str:
+        """Where the run goes: under its identity."""
+        return f"{below.rstrip('/')}/{self.identity}"
+
 
 def read_event(directory: Path) -> TrainingEvent:
     """The event in a folder as JobSink mounts it.

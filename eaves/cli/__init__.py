@@ -22,6 +22,7 @@ COMMANDS = {
     "inspect": "Show what a run or an artifact is.",
     "verify": "Prove an artifact, or that a container image is signed.",
     "package": "Build a function's container image, without a daemon.",
+    "pipeline": "Train, convert, package, push and tell: what a pipeline Job runs.",
     "sign": "Sign a container image, or make the key for it.",
     "diff": "Show what a node that has one container image fetches for another.",
     "deploy": "Want a function: artifact > function.",

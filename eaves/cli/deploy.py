@@ -2,82 +2,78 @@
 
 from __future__ import annotations
 
-import shlex
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
-from eaves.artifact import Artifact, open_artifact
-from eaves.artifact.manifest import TENSOR
+from eaves.cli.apps import build_local_app
 from eaves.cli.arguments import file_option, newest, state_option
+from eaves.cli.clusters import cluster_options, on_option, read_choice
+from eaves.cli.fleet import fleet_options
+from eaves.cli.images import image_options
 from eaves.cli.output import say
-from eaves.cli.project import Workspace, load_workspace
+from eaves.cli.project import load_workspace
 from eaves.cli.verify import replay_visibly
-from eaves.config import iter_leaves
-from eaves.errors import ArtifactError, ConfigError, Fault
-from eaves.events import IMAGE_CAPTURED, TENSOR_CAPTURED
-from eaves.platform import AppSpec, FunctionSpec, default_trigger
-from functions.settings import ServeSettings
+from eaves.errors import ArtifactError
 
 
 @click.command()
-@click.argument("artifact", type=click.Path(path_type=Path), required=False)
+@click.argument("what", metavar="[ARTIFACT|IMAGE]", default="")
 @file_option
 @state_option
-def command(artifact: Path | None, file: Path, state_dir: Path) -> None:
-    """Want ARTIFACT (the newest when not given) as a function; `eaves up` runs it. Prints the function's name.
+@on_option
+@cluster_options
+@click.option("--wait", is_flag=True, help="Stay until the new revision has taken over by itself, or was rolled back.")
+@click.option("--detach", is_flag=True, help="Apply only: don't wait until it is ready.")
+@click.option(
+    "--timeout", type=click.FloatRange(1, 86400), default=600.0, show_default=True, help="Seconds to be ready."
+)
+@click.option("--adopt", is_flag=True, help="Take over what kn or kubectl made, once what changes is shown.")
+@click.option("--yes", is_flag=True, help="Don't ask before taking over.")
+@click.option(
+    "--dry-run", type=click.Choice(["server"]), help="Let the API server and its webhooks judge; change nothing."
+)
+@image_options
+@fleet_options
+def command(what: str, file: Path, state_dir: Path, **options: Any) -> None:
+    """Want a function. Here: ARTIFACT, the newest when not given; `eaves up` runs it.
 
-    Every digest is checked and every golden image replayed first.
+    At sites (--on knative): IMAGE, the container image that `eaves package` put at a registry. It is applied by
+    server-side apply and waited for; a redeploy becomes a new revision that gets no requests before `eaves rollout`,
+    `eaves promote`, or its automatic rollout (--wait, `eaves reconcile`).
+
+    Here every digest is checked and every golden image replayed first; in a cluster each replica does so before it is
+    ready. Prints the function's name.
     """
+    clusters = {
+        name: options.pop(name) for name in ("kubeconfig", "context", "namespace", "sites", "every", "platform")
+    }
+    choice = read_choice(**clusters)
+    if choice.knative:
+        from eaves.cli.rolling import deploy_to_sites
+
+        deploy_to_sites(what, file, choice, **options)
+        return
+    given = [name for name in ("wait", "detach", "adopt", "dry_run", "key", "offline") if options[name]]
+    if given:
+        raise click.UsageError(f"--{given[0].replace('_', '-')} is for clusters: --on knative.")
+    _deploy_here(Path(what) if what else None, file, state_dir)
+
+
+def _deploy_here(artifact: Path | None, file: Path, state_dir: Path) -> None:
+    from eaves.artifact import open_artifact
+    from eaves.local.client import LocalPlatform
+
     workspace = load_workspace(file)
     chosen = artifact or newest(workspace.artifacts, "manifest.json")
     if chosen is None:
         raise ArtifactError(f"there is no artifact in {workspace.artifacts}", hint="eaves convert")
     opened = open_artifact(chosen.absolute(), level="full")
-    app = build_app(workspace, opened)
+    app = build_local_app(workspace, opened)
     for result in replay_visibly(opened):
         result.require()
-
-    from eaves.local.client import LocalPlatform
-
     platform = LocalPlatform(state_dir)
     platform.deploy(app)
     click.echo(app.function.name)
     say("it runs" if platform.running() else "wanted; nothing runs it yet: `eaves up`")
-
-
-def build_app(workspace: Workspace, artifact: Artifact) -> AppSpec:
-    """What eaves.yaml wants, with this artifact.
-
-    Raises:
-        ConfigError: When a source's folder is missing.
-    """
-    project = workspace.project
-    sources = tuple(replace(source, path=workspace.path(source.path).absolute()) for source in project.sources)
-    missing = [source.path for source in sources if not source.path.is_dir()]
-    faults = [
-        Fault(origin=workspace.origin, path=f"sources[{index}].path", message=f"{source.path} is not a folder")
-        for index, source in enumerate(sources)
-        if not source.path.is_dir()
-    ]
-    if faults:
-        raise ConfigError(faults, hint=f"mkdir -p {shlex.quote(str(missing[0]))}")
-    function = FunctionSpec(
-        name=project.name,
-        site=project.site,
-        artifact=artifact.path,
-        artifact_digest=artifact.digest,
-        scale=project.scale,
-        concurrency=project.function.concurrency,
-        env=_serve_env(project.function),
-    )
-    captured = TENSOR_CAPTURED if artifact.manifest.task == TENSOR else IMAGE_CAPTURED
-    trigger = default_trigger(project.name, captured=captured)
-    return AppSpec(function=function, triggers=(trigger, *project.triggers), sources=sources)
-
-
-def _serve_env(settings: ServeSettings) -> dict[str, str]:
-    """The function's settings that differ from their defaults, as its process reads them."""
-    values = {leaf: getattr(settings, leaf.path) for leaf in iter_leaves(ServeSettings) if leaf.path != "concurrency"}
-    return {leaf.env: str(value) for leaf, value in values.items() if value != leaf.default}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from eaves.cli.arguments import state_option
+from eaves.cli.arguments import file_option, state_option
+from eaves.cli.clusters import choose_platform, cluster_options, on_option, read_choice
 
 
 @click.command()
@@ -15,9 +17,10 @@ from eaves.cli.arguments import state_option
     "-n", "--lines", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many, the newest."
 )
 @state_option
-def command(name: str, lines: int, state_dir: Path) -> None:
-    """Show what function NAME (or source FUNCTION.SOURCE) wrote, oldest first."""
-    from eaves.local.client import LocalPlatform
-
-    for line in LocalPlatform(state_dir).logs(name, lines=lines):
+@file_option
+@on_option
+@cluster_options
+def command(name: str, lines: int, state_dir: Path, file: Path, **clusters: Any) -> None:
+    """Show what function NAME (here also source FUNCTION.SOURCE) wrote, oldest first."""
+    for line in choose_platform(file, state_dir, read_choice(**clusters)).logs(name, lines=lines):
         click.echo(line)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from eaves.cli.verify import replay_visibly
 from eaves.errors import OciError
 
 if TYPE_CHECKING:
+    from eaves.artifact import Artifact
     from eaves.oci.copy import Copied
     from eaves.oci.descriptor import Descriptor
     from eaves.oci.package import Packaged
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     "target",
     required=True,
     metavar="PLACE",
-    help="REPOSITORY[:TAG] at a registry, oci:DIR[:NAME] for a layout, or FILE.tar.",
+    help="REPOSITORY[:TAG] at a registry, oci:DIR[:NAME] for a layout, or FILE.tar; {version} is the model's.",
 )
 @click.option(
     "--base", required=True, metavar="PLACE", help="A plain Python to build on: a reference, or oci:DIR[:NAME]."
@@ -41,11 +44,19 @@ if TYPE_CHECKING:
 @click.option("--platform", "platforms", multiple=True, help="Such as linux/arm64; several make one index. This one's.")
 @click.option("--python", default="", help="Version of the base's Python, where it doesn't say: 3.13.")
 @click.option("--allow-handler", is_flag=True, help="Take the artifact's handler.py along: its author's code.")
+@click.option(
+    "--published-to",
+    "sink",
+    default="",
+    metavar="URL",
+    help="Then tell what is there that it is: a dev.eaves.model.published.v1 event, the same one each time.",
+)
+@click.option("--site", default="home", show_default=True, help="In that event's source, /eaves/SITE/NAME.")
 @access_options
 @output_option
 def command(
     path: Path, target: str, base: str, platforms: tuple[str, ...], python: str, allow_handler: bool,
-    plain_http: bool, registry_ca: Path | None, form: str,
+    sink: str, site: str, plain_http: bool, registry_ca: Path | None, form: str,
 ) -> None:  # fmt: skip
     """Build the container image of ARTIFACT and put it at PLACE: without a daemon, without root.
 
@@ -62,9 +73,13 @@ def command(
     access = build_access(plain_http=plain_http, registry_ca=registry_ca)
     artifact = open_artifact(path, level="full")
     below = open_place(base, access)
+    target = target.replace("{version}", artifact.manifest.version)
     known_as = str(below.reference) if below.reference else ""
     ground = Base(source=below.store, descriptor=below.resolve(), name=known_as, python=python)
     goal = _open_target(target, access)
+    reference = goal.reference if goal else None
+    if sink and reference is None:
+        raise click.UsageError("--published-to tells of a container image at a registry.")
     with tempfile.TemporaryDirectory(prefix="eaves-package-") as folder, ThreadPoolExecutor(1) as beside:
         replayed = beside.submit(
             replay_visibly, artifact, run_handler=allow_handler and HANDLER in artifact.manifest.files
@@ -81,7 +96,20 @@ def command(
         for result in replayed.result():
             result.require()
         copied, name = _put(made, target, goal, _mounts(goal, below), Path(folder))
+    if reference is not None and sink:
+        _announce(artifact, str(replace(reference, tag="").pinned(made.descriptor.digest)), sink, site)
     _print(copied, name, made.descriptor, form)
+
+
+def _announce(artifact: Artifact, image: str, sink: str, site: str) -> None:
+    """Tell the sink. Knative says in K_CA_CERTS by which authorities it is trusted."""
+    from eaves.delivery import SinkClient
+    from eaves.oci.publication import announce, build_publication
+
+    event = build_publication(artifact, image, site=site)
+    with SinkClient(ca_certs_pem=os.environ.get("K_CA_CERTS") or None) as client:
+        announce(event, sink, client, say=say)
+    say(f"told {sink}: {event.type}, id {event.id}")
 
 
 def _open_target(target: str, access: Access) -> Place | None:

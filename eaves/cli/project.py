@@ -17,6 +17,7 @@ from eaves.config import Layer, build, env_layer, flag_layer, iter_leaves, setti
 from eaves.errors import ConfigError, Fault
 from eaves.platform import NAME_PATTERN, ScaleSettings, SourceSpec, TriggerSpec
 from functions.settings import ServeSettings
+from knative.job_settings import JobSettings
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
 from trainer.settings import DataSettings, TrainSettings
 
@@ -37,6 +38,7 @@ class Project:
     )
     sources: tuple[SourceSpec, ...] = setting((), "What turns images into events.")
     knative: KnativeSettings = setting(KnativeSettings, "How all of it stands in a cluster.")
+    job: JobSettings = setting(JobSettings, "How training runs in a cluster.")
     rollout: RolloutSettings = setting(RolloutSettings, "How a new revision takes over in a cluster.")
     sites: tuple[SiteSettings, ...] = setting((), "The clusters' edge places; none: `site` is the one, here.")
 
@@ -126,7 +128,7 @@ def write_project(*, name: str, data: str) -> str:
     """The text of a new eaves.yaml: every setting with its text, those at their defaults commented out."""
     lines = ["# eaves.yaml: one model, one function, and what feeds it. Lines that start with '#' are the defaults."]
     lines += ["", "# " + _doc("name"), f"name: {name}", "# " + _doc("site"), "#site: home"]
-    for section in ("data", "train", "convert", "function", "scale", "knative", "rollout"):
+    for section in ("data", "train", "convert", "function", "scale", "knative", "job", "rollout"):
         kind = next(f.type for f in dataclasses.fields(Project) if f.name == section)
         lines += ["", f"# {_doc(section)}", f"{section}:"]
         lines += _section_lines(_SECTIONS[str(kind)], {"path": data} if section == "data" else {})
@@ -137,7 +139,8 @@ def write_project(*, name: str, data: str) -> str:
 _SECTIONS = {
     cls.__name__: cls
     for cls in (
-        DataSettings, TrainSettings, ConvertSettings, ServeSettings, ScaleSettings, KnativeSettings, RolloutSettings,
+        DataSettings, TrainSettings, ConvertSettings, ServeSettings, ScaleSettings, KnativeSettings, JobSettings,
+        RolloutSettings,
     )
 }  # fmt: skip
 _EXAMPLES = """\

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eaves.cli.arguments import state_option
+from eaves.cli.arguments import file_option, state_option
+from eaves.cli.clusters import choose_platform, cluster_options, on_option, read_choice
 from eaves.cli.events import find_best
 from eaves.cli.output import output_option, print_rows, say
 from eaves.errors import NotFoundError, PlatformError
@@ -35,15 +36,19 @@ COLUMNS = {
 )
 @output_option
 @state_option
-def command(images: tuple[Path, ...], name: str | None, timeout: float, form: str, state_dir: Path) -> None:
+@file_option
+@on_option
+@cluster_options
+def command(
+    images: tuple[Path, ...], name: str | None, timeout: float, form: str, state_dir: Path, file: Path, **clusters: Any
+) -> None:
     """Send IMAGES as events to a function and print the prediction events that come back.
 
     Files that end in .json are sent as numbers, to models for the task tensor.
     """
-    from eaves.local.client import LocalPlatform
     from eaves.sources.files import capture_file
 
-    platform = LocalPlatform(state_dir)
+    platform = choose_platform(file, state_dir, read_choice(**clusters))
     function, site = _target(platform.status(), name)
     rows: list[dict[str, Any]] = []
     refused = 0

@@ -24,6 +24,7 @@ USER = "65532:65532"
 PORT = 8080
 ENTRYPOINT = ("python", "-P", "-m", "functions")
 HANDLER_LABEL = "dev.eaves.handler"
+ARTIFACT_LABEL, TASK_LABEL = "dev.eaves.artifact", "dev.eaves.task"
 KEPT_BYTES = 1 << 20
 """Of a part that is worth keeping."""
 _VERSION = r"(?P<python>(\d+)\.(\d+))(?:\.\d+)?"
@@ -109,7 +110,8 @@ def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:
         "org.opencontainers.image.description": f"Predicts with {manifest.name}, {manifest.precision}",
         "org.opencontainers.image.base.digest": base.descriptor.digest,
         "dev.eaves.version": eaves.__version__,
-        "dev.eaves.artifact": f"sha256:{artifact.digest}",
+        ARTIFACT_LABEL: f"sha256:{artifact.digest}",
+        TASK_LABEL: manifest.task,
     }
     if base.name:
         labels["org.opencontainers.image.base.name"] = base.name

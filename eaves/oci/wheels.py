@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from eaves.errors import OciError
+from eaves.errors import OciError, RegistryError
 from eaves.oci.child import run_child
 from eaves.oci.descriptor import Platform
 from eaves.oci.layer import LayerFile
@@ -52,7 +52,7 @@ def download(lock: Path, platform: Platform, python: str, folder: Path) -> list[
         The wheels, in order.
 
     Raises:
-        OciError: When there is none for this platform, pip fails or isn't there.
+        OciError: When there is none for this platform, or pip isn't there; RegistryError when pip fails.
     """
     machine = MACHINES.get(platform.architecture)
     if machine is None or platform.os != "linux":
@@ -67,7 +67,7 @@ def download(lock: Path, platform: Platform, python: str, folder: Path) -> list[
     try:
         status, told = run_child(command, _environment(), TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
-        raise OciError(
+        raise RegistryError(
             f"the wheels did not come within {TIMEOUT_S:g} s", hint="check the network, then try again"
         ) from error
     if status:
@@ -78,7 +78,8 @@ def download(lock: Path, platform: Platform, python: str, folder: Path) -> list[
             if absent
             else "check the network and pip's index, then try again"
         )
-        raise OciError(f"pip could not get the wheels for {platform}, Python {python}: {said}", hint=hint)
+        failure = OciError if absent else RegistryError  # pip doesn't tell a wrong lock from an index that is down
+        raise failure(f"pip could not get the wheels for {platform}, Python {python}: {said}", hint=hint)
     return sorted(folder.glob("*.whl"))
 
 

@@ -13,7 +13,8 @@ from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CAPTURED, Event, event_id
 from eaves.platform import AppSpec, FunctionSpec, ScaleSettings, TriggerSpec, default_trigger
 from tests.artifacts import tiny_artifact
-from tests.contract.harness import Harness, LocalHarness, Sink, open_sink
+from tests.contract.harness import Harness, LocalHarness
+from tests.contract.sinks import Sink
 
 __all__ = ["tiny_artifact"]
 
@@ -24,7 +25,7 @@ MakeEvent = Callable[..., Event]
 
 @pytest.fixture(params=["local"])
 def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
-    """Each platform in turn, running and empty."""
+    """Each platform that needs nothing but this machine, running and empty; tests/e2e has the other one."""
     # A short path: pytest's own is too long for a Unix socket when the test's name is.
     with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
         local = LocalHarness(Path(folder) / "s")
@@ -36,14 +37,14 @@ def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
 
 
 @pytest.fixture
-def sink() -> Iterator[Sink]:
+def sink(harness: Harness) -> Iterator[Sink]:
     """A subscriber outside the platform."""
-    with open_sink() as opened:
+    with harness.open_sink() as opened:
         yield opened
 
 
 @pytest.fixture
-def make_app(tiny_artifact: Path) -> MakeApp:
+def make_app(harness: Harness, tiny_artifact: Path) -> MakeApp:
     """The digits function, with more triggers and another scale when wanted."""
 
     def make(*triggers: TriggerSpec, scale: ScaleSettings | None = None, artifact: Path | None = None) -> AppSpec:
@@ -53,7 +54,8 @@ def make_app(tiny_artifact: Path) -> MakeApp:
         )
         if scale is not None:
             function = replace(function, scale=scale)
-        return AppSpec(function=function, triggers=(default_trigger(NAME), *triggers))
+        feeding = replace(default_trigger(NAME), delivery=harness.delivery)
+        return AppSpec(function=function, triggers=(feeding, *triggers))
 
     return make
 
@@ -63,7 +65,7 @@ def make_event(tiny_artifact: Path) -> MakeEvent:
     """A captured image: one of the artifact's golden ones, or other bytes."""
     images = sorted((tiny_artifact / "golden").glob("*.png"))
 
-    def make(subject: str, *, image: int = 0, data: bytes | None = None) -> Event:
+    def make(subject: str, *, image: int = 0, data: bytes | None = None, **extensions: str) -> Event:
         source = "/eaves/test/contract"
         return Event(
             id=event_id(source, subject),
@@ -73,6 +75,7 @@ def make_event(tiny_artifact: Path) -> MakeEvent:
             time="2026-01-01T00:00:00Z",
             datacontenttype="image/png",
             data=images[image].read_bytes() if data is None else data,
+            extensions=extensions,
         )
 
     return make

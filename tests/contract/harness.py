@@ -6,28 +6,46 @@ import json
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from eaves.events import Event, decode
+from eaves.events import Event
 from eaves.local.client import LocalPlatform
-from eaves.platform import Platform
+from eaves.platform import AppSpec, DeliverySettings, FunctionStatus, Platform
+from tests.contract.sinks import LocalSink, Sink, open_sink
 from tests.waiting import wait_until
+
+QUICK = DeliverySettings(retry=3, backoff_s=0.05, backoff_cap_s=0.2, timeout_s=60)
 
 
 class Harness(Protocol):
     """One platform under test."""
 
     durable: bool
-    """Whether accepted events survive the platform's sudden end."""
+    """Whether accepted events survive the platform's sudden end, and those that reach nobody wait."""
+
+    patience: float
+    """How many times as long as on this machine things may take."""
+
+    delivery: DeliverySettings
+    """Quick retries, and dead letters to where `dead` counts them."""
 
     @property
     def platform(self) -> Platform: ...
+
+    def deploy(self, app: AppSpec) -> None:
+        """Deploy and let it serve; every trigger delivers when this returns."""
+
+    def open_sink(self) -> AbstractContextManager[Sink]:
+        """A subscriber that the platform reaches."""
+
+    def dead(self) -> int:
+        """Events given up on so far."""
+
+    def settle(self, sink: Sink) -> None:
+        """Wait until nothing is on its way any more."""
 
     def kill(self) -> None:
         """End it without warning, as a power cut would."""
@@ -40,6 +58,8 @@ class LocalHarness:
     """A real `eaves up` on a state directory of its own."""
 
     durable = True
+    patience = 1.0
+    delivery = QUICK
 
     def __init__(self, state: Path) -> None:
         self.state = state
@@ -50,6 +70,21 @@ class LocalHarness:
     @property
     def platform(self) -> LocalPlatform:
         return self._platform
+
+    def deploy(self, app: AppSpec) -> None:
+        self.platform.deploy(app)
+        self.platform.promote(app.function.name)
+
+    @contextmanager
+    def open_sink(self) -> Iterator[LocalSink]:
+        with open_sink() as sink:
+            yield sink
+
+    def dead(self) -> int:
+        return status_of(self.platform).dead
+
+    def settle(self, sink: Sink) -> None:
+        wait_until(lambda: status_of(self.platform).queued == 0, 60, what="an empty queue")
 
     def start(self, port: int = 0) -> None:
         command = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", str(port), "--state", str(self.state)]
@@ -74,46 +109,10 @@ class LocalHarness:
             self._up = None
 
 
-@dataclass
-class Sink:
-    """An HTTP server that records the events it gets and answers as told."""
-
-    received: list[Event] = field(default_factory=list)
-    answer: Callable[[Event], tuple[int, Mapping[str, str], bytes]] = lambda event: (202, {}, b"")
-    url: str = ""
-
-    def of(self, subject: str) -> list[Event]:
-        return [event for event in self.received if event.subject == subject]
-
-
-@contextmanager
-def open_sink() -> Iterator[Sink]:
-    sink = Sink()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            event = decode(dict(self.headers.items()), body)
-            sink.received.append(event)
-            status, headers, content = sink.answer(event)
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(content))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *arguments: object) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        sink.url = f"http://127.0.0.1:{server.server_address[1]}/"
-        try:
-            yield sink
-        finally:
-            server.shutdown()
-            thread.join()
+def status_of(platform: Platform) -> FunctionStatus:
+    """Of the only function."""
+    (status,) = platform.status()
+    return status
 
 
 def label_of(event: Event) -> str:

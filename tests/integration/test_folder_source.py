@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from eaves.events import IMAGE_CAPTURED
-from tests.contract.harness import Sink, open_sink
+from tests.contract.sinks import LocalSink, Told, of, open_sink
 from tests.waiting import wait_until
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(50)
@@ -21,7 +21,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(50)
 class Agent:
     """One agent process on one folder."""
 
-    def __init__(self, folder: Path, sink: Sink, spool: Path, **environ: str) -> None:
+    def __init__(self, folder: Path, sink: LocalSink, spool: Path, **environ: str) -> None:
         self.folder = folder
         self._environ = {
             "PATH": os.environ["PATH"],
@@ -59,13 +59,13 @@ class Agent:
 
 
 @pytest.fixture
-def sink() -> Iterator[Sink]:
+def sink() -> Iterator[LocalSink]:
     with open_sink() as opened:
         yield opened
 
 
 @pytest.fixture
-def agent(tmp_path: Path, sink: Sink, request: pytest.FixtureRequest) -> Iterator[Agent]:
+def agent(tmp_path: Path, sink: LocalSink, request: pytest.FixtureRequest) -> Iterator[Agent]:
     (tmp_path / "inbox").mkdir()
     made = Agent(tmp_path / "inbox", sink, tmp_path / "agent.db", **getattr(request, "param", {}))
     try:
@@ -74,7 +74,7 @@ def agent(tmp_path: Path, sink: Sink, request: pytest.FixtureRequest) -> Iterato
         made.stop()
 
 
-def subjects(sink: Sink) -> list[str]:
+def subjects(sink: LocalSink) -> list[str]:
     return sorted(event.subject or "" for event in sink.received)
 
 
@@ -82,7 +82,7 @@ POLLING = pytest.mark.parametrize("agent", [{}, {"EAVES_POLLING": "true"}], ids=
 
 
 @POLLING
-def test_every_image_becomes_one_event_wherever_it_comes_from(agent: Agent, sink: Sink) -> None:
+def test_every_image_becomes_one_event_wherever_it_comes_from(agent: Agent, sink: LocalSink) -> None:
     (agent.folder / "before.png").write_bytes(PNG)
     agent.start()
     (agent.folder / "north").mkdir()
@@ -93,25 +93,25 @@ def test_every_image_becomes_one_event_wherever_it_comes_from(agent: Agent, sink
     (agent.folder / "link.png").symlink_to(agent.folder / "before.png")
     wait_until(lambda: len(sink.received) == 3, 20, what="three events")
     assert subjects(sink) == ["before.png", "moved.jpg", "north/written ü.png"]
-    written = sink.of("north/written ü.png")[0]
+    written = of(sink, "north/written ü.png")[0]
     assert (written.type, written.source, written.data) == (IMAGE_CAPTURED, "/eaves/test/cam", PNG + b"1")
     assert written.datacontenttype == "image/png"
     assert written.extensions["partitionkey"] == "north"
-    assert sink.of("moved.jpg")[0].extensions["partitionkey"] == "cam"
+    assert of(sink, "moved.jpg")[0].extensions["partitionkey"] == "cam"
 
 
-def test_a_file_still_being_written_waits_until_it_is_closed(agent: Agent, sink: Sink) -> None:
+def test_a_file_still_being_written_waits_until_it_is_closed(agent: Agent, sink: LocalSink) -> None:
     agent.start()
     with (agent.folder / "slow.png").open("wb", buffering=0) as stream:
         stream.write(PNG)
         (agent.folder / "other.png").write_bytes(PNG)
-        wait_until(lambda: sink.of("other.png"), 20, what="the other image")
+        wait_until(lambda: of(sink, "other.png"), 20, what="the other image")
         stream.write(b"the rest")
-    wait_until(lambda: sink.of("slow.png"), 20, what="the image")
-    assert [event.data for event in sink.of("slow.png")] == [PNG + b"the rest"]
+    wait_until(lambda: of(sink, "slow.png"), 20, what="the image")
+    assert [event.data for event in of(sink, "slow.png")] == [PNG + b"the rest"]
 
 
-def test_after_a_restart_only_new_images_are_sent_and_a_changed_one_is_new(agent: Agent, sink: Sink) -> None:
+def test_after_a_restart_only_new_images_are_sent_and_a_changed_one_is_new(agent: Agent, sink: LocalSink) -> None:
     (agent.folder / "old.png").write_bytes(PNG)
     (agent.folder / "changed.png").write_bytes(PNG)
     agent.start()
@@ -123,12 +123,12 @@ def test_after_a_restart_only_new_images_are_sent_and_a_changed_one_is_new(agent
     agent.start()
     wait_until(lambda: len(sink.received) == 4, 20, what="the changed and the new one")
     assert subjects(sink) == ["changed.png", "changed.png", "new.png", "old.png"]
-    assert sink.of("changed.png")[1].id != first["changed.png"]
+    assert of(sink, "changed.png")[1].id != first["changed.png"]
 
 
-def test_what_was_found_while_the_sink_was_down_arrives_later_even_after_a_kill(agent: Agent, sink: Sink) -> None:
+def test_what_was_found_while_the_sink_was_down_arrives_later_even_after_a_kill(agent: Agent, sink: LocalSink) -> None:
     up = False
-    sink.answer = lambda event: (202, {}, b"") if up else (503, {}, b"")
+    sink.decide = lambda event: Told() if up else Told(status=503)
     agent.start()
     for number in range(5):
         (agent.folder / f"{number}.png").write_bytes(PNG + bytes([number]))
@@ -143,24 +143,24 @@ def test_what_was_found_while_the_sink_was_down_arrives_later_even_after_a_kill(
     wait_until(lambda: len(set(subjects(sink))) == 5, 30, what="all five")
 
 
-def test_a_refused_image_is_not_sent_again_and_does_not_hold_up_others(agent: Agent, sink: Sink) -> None:
-    sink.answer = lambda event: (422, {}, b"") if event.subject == "bad.png" else (202, {}, b"")
+def test_a_refused_image_is_not_sent_again_and_does_not_hold_up_others(agent: Agent, sink: LocalSink) -> None:
+    sink.decide = lambda event: Told(status=422) if event.subject == "bad.png" else Told()
     agent.start()
     (agent.folder / "bad.png").write_bytes(PNG)
-    wait_until(lambda: sink.of("bad.png"), 20, what="the bad image")
+    wait_until(lambda: of(sink, "bad.png"), 20, what="the bad image")
     (agent.folder / "good.png").write_bytes(PNG)
-    wait_until(lambda: sink.of("good.png"), 20, what="the good image")
+    wait_until(lambda: of(sink, "good.png"), 20, what="the good image")
     assert agent.end() == 0
     agent.start()
     (agent.folder / "last.png").write_bytes(PNG)
-    wait_until(lambda: sink.of("last.png"), 20, what="the last image")
-    assert len(sink.of("bad.png")) == 1
+    wait_until(lambda: of(sink, "last.png"), 20, what="the last image")
+    assert len(of(sink, "bad.png")) == 1
 
 
 @pytest.mark.parametrize(
     "agent", [{"K_CE_OVERRIDES": '{"extensions": {"rack": "7"}}'}], ids=["overrides"], indirect=True
 )
-def test_extensions_that_a_sink_binding_asks_for_are_on_every_event(agent: Agent, sink: Sink) -> None:
+def test_extensions_that_a_sink_binding_asks_for_are_on_every_event(agent: Agent, sink: LocalSink) -> None:
     agent.start()
     (agent.folder / "a.png").write_bytes(PNG)
     wait_until(lambda: sink.received, 20, what="the event")
@@ -176,7 +176,7 @@ def test_extensions_that_a_sink_binding_asks_for_are_on_every_event(agent: Agent
     ],
 )
 def test_bad_settings_end_the_agent_with_what_to_do(
-    environ: dict[str, str], message: str, tmp_path: Path, sink: Sink
+    environ: dict[str, str], message: str, tmp_path: Path, sink: LocalSink
 ) -> None:
     base = {
         "PATH": os.environ["PATH"],

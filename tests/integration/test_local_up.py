@@ -12,14 +12,16 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from eaves.local.state import State
 from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
-from tests.contract.harness import LocalHarness
+from tests.contract.harness import LocalHarness, status_of
 from tests.waiting import wait_until
 
 
@@ -214,3 +216,18 @@ def test_removing_the_log_folder_stops_nothing(harness: LocalHarness, tiny_artif
     image = (tiny_artifact / "golden/000.png").read_bytes()
     event = Event(id="1", source="/x", type=IMAGE_CAPTURED, datacontenttype="image/png", data=image)
     assert harness.platform.invoke("digits", event).status == 200
+
+
+def test_an_artifact_that_changed_since_it_was_deployed_is_not_served(
+    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    swapped = tmp_path / "artifact"
+    shutil.copytree(tiny_artifact, swapped)
+    wanted = app(swapped)
+    function = replace(wanted.function, artifact_digest=open_artifact(swapped).digest)
+    harness.start()
+    harness.deploy(replace(wanted, function=function))
+    manifest = json.loads((swapped / "manifest.json").read_text())
+    (swapped / "manifest.json").write_text(json.dumps({**manifest, "version": "other"}))
+    assert post(url_of(harness), *captured(1)) == 202
+    wait_until(lambda: "was deployed" in status_of(harness.platform).reason, 60, what="the refusal")

@@ -75,6 +75,7 @@ def test_init_writes_a_file_whose_values_are_the_defaults(project: Path) -> None
         "function": None,
         "scale": None,
         "knative": None,
+        "job": None,
         "rollout": None,
     }
 

@@ -1,0 +1,50 @@
+"""`eaves render`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eaves.cli.apps import build_site_app
+from eaves.cli.arguments import file_option
+from eaves.cli.clusters import choose_sites, cluster_options, load_scope, read_choice
+from eaves.cli.images import choose_image, image_options
+from eaves.cli.output import say
+from eaves.cli.project import load_workspace
+
+
+@click.command()
+@click.argument("image", metavar="[IMAGE]", default="")
+@click.option(
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for one file an object; one folder a site where there are several.",
+)
+@file_option
+@cluster_options
+@image_options
+def command(
+    image: str, folder: Path | None, file: Path, key: Path | None, offline: bool, plain_http: bool,
+    registry_ca: Path | None, **clusters: Any,
+) -> None:  # fmt: skip
+    """Write the Kubernetes objects that `eaves deploy --on knative IMAGE` would apply, as YAML.
+
+    kubectl, kn, Argo CD and Flux take them as they are. Prints YAML, or with --output the files.
+    """
+    from knative.rendering import render_app, to_yaml, write_files
+
+    workspace = load_workspace(file)
+    sites = choose_sites(load_scope(file).sites, read_choice(**clusters))
+    chosen = choose_image(workspace, image, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca)
+    knative = workspace.project.knative
+    rendered = {site.name: render_app(build_site_app(workspace.project, chosen, site), knative, site) for site in sites}
+    if folder is None:
+        click.echo("---\n".join(to_yaml(one) for manifests in rendered.values() for one in manifests), nl=False)
+        return
+    for name, manifests in rendered.items():
+        for path in write_files(manifests, folder / name if len(rendered) > 1 else folder):
+            click.echo(path)
+    say(f"apply them: kubectl apply -f {folder}{'/SITE' if len(rendered) > 1 else ''}")

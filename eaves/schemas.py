@@ -1,0 +1,72 @@
+"""JSON Schemas of what events carry, by event type. An image is bytes and has none.
+
+More members than these may come: an artifact's handler.py adds its own. EventTypes carry them into a cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eaves.events import (
+    DATASET_UPDATED,
+    IMAGE_CLASSIFIED,
+    IMAGE_EMBEDDED,
+    MODEL_PUBLISHED,
+    TENSOR_PREDICTED,
+    TYPE_PREFIX,
+)
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema_uri(event_type: str) -> str:
+    """The name of an event type's schema, for `dataschema`."""
+    return f"urn:eaves:schema:{event_type.removeprefix(TYPE_PREFIX)}"
+
+
+def _object(event_type: str, required: tuple[str, ...], properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "$schema": DRAFT,
+        "$id": schema_uri(event_type),
+        "type": "object",
+        "required": list(required),
+        "properties": dict(properties),
+    }
+
+
+def _text(**more: str) -> dict[str, str]:
+    return {"type": "string", **more}
+
+
+_DIGEST = _text(pattern="^sha256:[0-9a-f]{64}$")
+_SCORE = {"type": "number", "minimum": 0, "maximum": 1}
+_LABELLED = {
+    "type": "object",
+    "required": ["label", "score"],
+    "properties": {"label": _text(), "score": _SCORE},
+}
+_ANSWER: dict[str, Any] = {
+    "model": _text(),
+    "version": _text(),
+    "artifact": _DIGEST,
+    "timings_ms": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
+}
+_ANSWERED = tuple(_ANSWER)
+
+SCHEMAS: Mapping[str, Mapping[str, Any]] = {
+    IMAGE_CLASSIFIED: _object(
+        IMAGE_CLASSIFIED, _ANSWERED, {"predictions": {"type": "array", "items": _LABELLED}, **_ANSWER}
+    ),
+    IMAGE_EMBEDDED: _object(
+        IMAGE_EMBEDDED, _ANSWERED, {"embedding": {"type": "array", "items": {"type": "number"}}, **_ANSWER}
+    ),
+    TENSOR_PREDICTED: _object(TENSOR_PREDICTED, _ANSWERED, {"outputs": {"type": "object"}, **_ANSWER}),
+    DATASET_UPDATED: _object(DATASET_UPDATED, ("dataset",), {"dataset": _text(format="uri")}),
+    MODEL_PUBLISHED: _object(
+        MODEL_PUBLISHED,
+        ("image", "artifact", "model", "version"),
+        {"image": _text(pattern="@sha256:[0-9a-f]{64}$"), "artifact": _DIGEST, "model": _text(), "version": _text()},
+    ),
+}
+"""What is always there is required; what an answer is about depends on the artifact's handler."""

@@ -1,0 +1,61 @@
+"""Why a field of a rendered object is as it is, said where it stands."""
+
+from __future__ import annotations
+
+COMMENTS = {
+    "Service": {
+        "networking.knative.dev/visibility": "No address outside the cluster; `knative.public: true` gives it one.",
+        "autoscaling.knative.dev/min-scale": "0: it stops when nothing comes for the window, and starts at an event.",
+        "queue.sidecar.serving.knative.dev/cpu-resource-request": "The sidecar that Knative puts before it.",
+        "serving.knative.dev/progress-deadline": "Fetching the container image and the start; then the revision fails.",
+        "containerConcurrency": "The function's own EAVES_CONCURRENCY; what comes beyond it waits in the sidecar.",
+        "timeoutSeconds": "As long as the most patient Trigger waits.",
+        "enableServiceLinks": "Variables for every Service of the namespace would slow the start.",
+        "nodeSelector": "Needs the feature flag kubernetes.podspec-nodeselector.",
+        "image": "By digest: a tag can move, and a digest is not looked up at the registry.",
+        "readinessProbe": "Ready once a golden image is reproduced. No period: the sidecar asks many times a second.",
+        "emptyDir": "The root is read-only.",
+    },
+    "NetworkPolicy": {
+        "ingress": "Serving's activator, autoscaler and the gateway; nobody else reaches the pods.",
+        "egress": "Names; data that events refer to (dataref) only where function.dataref_hosts is set.",
+        "ports": "The sidecar's: HTTP 8012, HTTPS 8112, 8022 and metrics 9090, 9091.",
+    },
+    "ServiceAccount": {"automountServiceAccountToken": "No pod of it has a token: none talks to the API server."},
+    "Broker": {
+        "spec": "The cluster's default class mostly keeps events in memory: `eaves doctor` tells.",
+    },
+    "Trigger": {
+        "filter": "Without a type, a function would get its own replies back (it answers them with 202).",
+        "retry": "0.5 s, 1 s, 2 s, ...: each pause is twice the one before.",
+        "timeout": "Above a cold start and the queue: both count.",
+        "deadLetterSink": "Gets what is given up on, with the reason in knativeerror* attributes.",
+    },
+    "EventType": {"eaves.dev/schema": "JSON Schema of the event's data."},
+    "DaemonSet": {
+        "command": "Does nothing: it keeps the container image on the node.",
+        "hostPath": "Of the node; the spool outlives the pod.",
+        "runAsUser": "The kubelet makes the spool's folder as root; every capability is dropped.",
+    },
+    "StatefulSet": {
+        "fsGroup": "So that the agent may write its spool.",
+        "volumeClaimTemplates": "What was found and the broker hasn't taken yet.",
+    },
+    "ContainerSource": {"emptyDir": "No memory: after a restart everything is sent again, under the same ids."},
+    "SinkBinding": {"subject": "Gets K_SINK, the address of the sink."},
+}
+"""Kind to field to text. A field's comment stands at its first place in the object."""
+
+
+def annotate(text: str, kind: str) -> str:
+    """YAML of an object with its comments in."""
+    waiting = dict(COMMENTS.get(kind, {}))
+    lines = []
+    for line in text.splitlines():
+        bare = line.lstrip().removeprefix("- ")
+        key = bare.partition(":")[0]
+        if key in waiting and ":" in bare:
+            indent = " " * (len(line) - len(line.lstrip()))
+            lines.append(f"{indent}# {waiting.pop(key)}")
+        lines.append(line)
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,167 @@
+"""The Knative platform: `eaves.platform.Platform` at one site."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from eaves import events
+from eaves.delivery import Answer
+from eaves.delivery.client import HttpAnswer
+from eaves.errors import ClusterError, NotFoundError, PlatformError
+from eaves.events import Event
+from eaves.platform import AppSpec, FunctionStatus
+from knative import steering
+from knative.addresses import route_to
+from knative.deploying import apply_app, remove_app
+from knative.kinds import BROKER, KSERVICE, POD, Kind
+from knative.rendering import render_app
+from knative.resources.function import CONTAINER
+from knative.settings import KnativeSettings, SiteSettings
+from knative.state import read_status
+from knative.waiting import wait_ready
+
+if TYPE_CHECKING:
+    from knative.cluster import Cluster
+
+READY_TIMEOUT_S = 600.0
+
+
+class KnativePlatform:
+    """Implements `eaves.platform.Platform` on one namespace of one cluster.
+
+    Args:
+        cluster: Opened.
+        settings: How things stand in it.
+        site: Which place it is.
+        ready_timeout_s: Seconds that `promote` waits for a revision.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        settings: KnativeSettings,
+        site: SiteSettings,
+        *,
+        ready_timeout_s: float = READY_TIMEOUT_S,
+    ) -> None:
+        self.cluster = cluster
+        self._settings = settings
+        self._site = site
+        self._ready_timeout_s = ready_timeout_s
+
+    def deploy(self, app: AppSpec) -> None:
+        """Apply everything. What serves now goes on serving; what is new waits for `promote` or a rollout.
+
+        Raises:
+            ConfigError: When eaves.yaml lacks what a cluster needs.
+            ConflictError: When others own what would be changed.
+        """
+        manifests = render_app(app, self._settings, self._site)
+        steering.pin(self.cluster, app.function.name)
+        apply_app(self.cluster, manifests, app.function.name, namespaces=(self._settings.agent_namespace,))
+
+    def promote(self, name: str) -> None:
+        """Wait until what was deployed last is ready, then let it take every request.
+
+        Raises:
+            NotFoundError: When it isn't there.
+            StartError: When it doesn't become ready; then nothing changes.
+        """
+        self._require(KSERVICE, name)
+        wait_ready(self.cluster, name, timeout_s=self._ready_timeout_s)
+        steering.promote(self.cluster, name)
+
+    def rollback(self, name: str) -> None:
+        """Let the revision before take every request, at once.
+
+        Raises:
+            NotFoundError: When it isn't there, or nothing was before it.
+        """
+        steering.rollback(self.cluster, name)
+
+    def remove(self, name: str) -> None:
+        """Delete every object of it. Volumes that hold undelivered images stay.
+
+        Raises:
+            NotFoundError: When it isn't there.
+        """
+        remove_app(self.cluster, name, namespaces=(self._settings.agent_namespace,))
+
+    def status(self) -> list[FunctionStatus]:
+        """Every function here, by name."""
+        return read_status(self.cluster)
+
+    def invoke(self, name: str, event: Event, *, timeout_s: float = 120.0) -> Answer:
+        """Send one event to a function by way of the API server and the gateway, as its Triggers do.
+
+        Raises:
+            NotFoundError: When it isn't there.
+            PlatformError: When it has no address (yet).
+        """
+        answer = self._send(KSERVICE, name, event, reply=True, timeout_s=timeout_s)
+        if answer.status < 300 and events.is_event(answer.headers):
+            reply = events.decode(answer.headers, answer.body)
+            return Answer(status=answer.status, event=reply, latency_ms=answer.latency_ms)
+        return Answer(status=answer.status, body=answer.body, latency_ms=answer.latency_ms)
+
+    def publish(self, event: Event) -> None:
+        """Hand one event to the Broker.
+
+        Raises:
+            NotFoundError: When there is none.
+            PlatformError: When it refuses.
+        """
+        answer = self._send(BROKER, self._settings.broker, event, reply=False, timeout_s=60.0)
+        if answer.status >= 300:
+            told = answer.body[:200].decode(errors="replace")
+            raise PlatformError(f"the broker {self._settings.broker} answered {answer.status}: {told}")
+
+    def logs(self, name: str, *, lines: int = 100) -> list[str]:
+        """The last lines that its replicas wrote, replica by replica.
+
+        Raises:
+            NotFoundError: When none runs: a cluster keeps a pod's lines as long as the pod.
+        """
+        self._require(KSERVICE, name)
+        pods = self.cluster.list(POD, selector=f"serving.knative.dev/service={name}")
+        pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
+        if not pods:
+            raise NotFoundError(
+                f"{name} is at zero here: no replica has lines to show", hint="they are in your cluster's log store"
+            )
+        found = [line for pod in pods for line in self.cluster.logs(_name(pod), container=CONTAINER, lines=lines)]
+        return found[-lines:]
+
+    def _send(self, kind: Kind, name: str, event: Event, *, reply: bool, timeout_s: float) -> HttpAnswer:
+        url = self._require(kind, name).get("status", {}).get("address", {}).get("url")
+        if not url:
+            raise ClusterError(
+                f"{kind.kind} {name} has no address yet", hint=f"eaves status, or kubectl get {kind.plural}"
+            )
+        route = route_to(self.cluster, url)
+        headers, body = events.encode_binary(event)
+        headers |= {"Host": route.host} | ({"Prefer": "reply"} if reply else {})
+        return self.cluster.proxy(
+            route.target,
+            route.path,
+            method="POST",
+            headers=headers,
+            body=body,
+            timeout_s=timeout_s,
+            namespace=route.namespace,
+        )
+
+    def _require(self, kind: Kind, name: str) -> dict[str, Any]:
+        found = self.cluster.get(kind, name)
+        if found is None:
+            known = ", ".join(_name(one) for one in self.cluster.list(kind)) or "none"
+            raise NotFoundError(
+                f"no {kind.kind} {name!r} in {self.cluster.namespace} of {self.cluster.name} (there are: {known})",
+                hint="eaves status --on knative",
+            )
+        return found
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    return str(one["metadata"]["name"])

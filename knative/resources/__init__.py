@@ -1,0 +1,9 @@
+"""Builders: specs and settings > Kubernetes objects as plain dicts. Pure: the same values give the same objects.
+
+    function    the Knative Service                 agent     what runs a source beside a volume or on each node
+    eventing    Broker, Triggers, EventTypes        pin       keeps a container image on the nodes
+    access      ServiceAccounts, NetworkPolicy      job       a training; jobsink, pipeline: what starts and follows one
+    metadata    names and labels                    pod       what a pod that trusts nobody says
+
+Nothing here reads a file, the environment or a cluster. What is rendered is what is applied (`knative.rendering`).
+"""

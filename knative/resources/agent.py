@@ -1,0 +1,175 @@
+"""What runs a source: beside a volume, on each edge node, or as a ContainerSource where it can be read again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from eaves.config import iter_leaves
+from eaves.platform import AppSpec, SourceSpec
+from eaves.sources.settings import AgentSettings
+from knative.kinds import (
+    BROKER,
+    CONTAINER_SOURCE,
+    DAEMON_SET,
+    NAMESPACE,
+    SERVICE_ACCOUNT,
+    SINK_BINDING,
+    STATEFUL_SET,
+    Kind,
+)
+from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE
+from knative.resources.metadata import build_object, reference
+from knative.resources.pod import build_env, build_pull_secrets, build_security, build_temporary
+from knative.settings import KnativeSettings, SiteSettings
+
+PART = "source"
+SOURCE_LABEL = "eaves.dev/source"
+IMAGES, SPOOL = "/images", "/spool"
+NODE_SPOOLS = "/var/lib/eaves"
+_ENV = {leaf.path: leaf.env for leaf in iter_leaves(AgentSettings)}
+
+
+def build_agents(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
+    """Everything that runs an app's sources.
+
+    A SinkBinding comes before what it binds, which then starts with its sink known instead of twice.
+    """
+    builders = {"claim": _beside_claim, "node": _on_nodes, "reader": _reading}
+    for source in app.sources:
+        yield from builders[source.agent](app, source, settings, site)
+
+
+def agent_name(app: AppSpec, source: SourceSpec) -> str:
+    """Of what runs a source."""
+    return f"{app.function.name}-{source.name}"
+
+
+def _beside_claim(
+    app: AppSpec, source: SourceSpec, settings: KnativeSettings, site: SiteSettings
+) -> Iterator[dict[str, Any]]:
+    """One agent, always the same one: a StatefulSet keeps its spool's volume for it."""
+    name = agent_name(app, source)
+    yield _binding(app, source, settings, site, STATEFUL_SET, site.namespace)
+    spool = {
+        "metadata": {"name": "spool"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": source.spool_size}}},
+    }
+    pod = _pod(app, source, settings)
+    pod["securityContext"] = {"fsGroup": 65532}  # the spool's volume is the user's that writes it
+    pod["volumes"].append(_claim(source))
+    yield {
+        **build_object(STATEFUL_SET, name, app, site, PART),
+        "spec": {
+            "replicas": 1,
+            "serviceName": name,
+            "selector": {"matchLabels": _selector(app, source)},
+            "template": {"metadata": {"labels": _labels(app, source, site)}, "spec": pod},
+            "volumeClaimTemplates": [spool],
+        },
+    }
+
+
+def _on_nodes(
+    app: AppSpec, source: SourceSpec, settings: KnativeSettings, site: SiteSettings
+) -> Iterator[dict[str, Any]]:
+    """One agent on each edge node, that watches a folder of the node and keeps its spool there.
+
+    Folders of a node are what Pod Security forbids first, so these agents get a namespace that allows them, and the
+    rest stays where it is `restricted`.
+    """
+    name, namespace = agent_name(app, source), settings.agent_namespace
+    yield _namespace(namespace)
+    account = build_object(SERVICE_ACCOUNT, app.function.name, app, site, "access", namespace=namespace)
+    yield {**account, "automountServiceAccountToken": False}
+    yield _binding(app, source, settings, site, DAEMON_SET, namespace)
+    pod = _pod(app, source, settings, user=0)  # the kubelet makes the spool's folder as root
+    pod["volumes"] += [
+        {"name": "images", "hostPath": {"path": str(source.path), "type": "DirectoryOrCreate"}},
+        {"name": "spool", "hostPath": {"path": f"{NODE_SPOOLS}/{name}", "type": "DirectoryOrCreate"}},
+    ]
+    if site.selector:
+        pod["nodeSelector"] = dict(site.selector)
+    yield {
+        **build_object(DAEMON_SET, name, app, site, PART, namespace=namespace),
+        "spec": {
+            "selector": {"matchLabels": _selector(app, source)},
+            "template": {"metadata": {"labels": _labels(app, source, site)}, "spec": pod},
+        },
+    }
+
+
+def _reading(
+    app: AppSpec, source: SourceSpec, settings: KnativeSettings, site: SiteSettings
+) -> Iterator[dict[str, Any]]:
+    """One agent without memory: what it forgot it reads again, and sends it under the same ids."""
+    pod = _pod(app, source, settings)
+    pod["volumes"] += [_claim(source), {"name": "spool", "emptyDir": {"sizeLimit": source.spool_size}}]
+    made = build_object(CONTAINER_SOURCE, agent_name(app, source), app, site, PART)
+    template = {"metadata": {"labels": _labels(app, source, site)}, "spec": pod}
+    yield {**made, "spec": {"sink": _sink(settings, site), "template": template}}
+
+
+def _pod(app: AppSpec, source: SourceSpec, settings: KnativeSettings, *, user: int | None = None) -> dict[str, Any]:
+    volume, mount = build_temporary()
+    told = {
+        _ENV["source"]: source.name,
+        _ENV["site"]: app.function.site,
+        _ENV["kind"]: source.kind,
+        _ENV["path"]: IMAGES,
+        _ENV["spool"]: f"{SPOOL}/agent.db",
+        _ENV["polling"]: str(source.polling).lower(),
+    }
+    container = {
+        "name": "agent",
+        "image": settings.agent_image,
+        "env": build_env(told),
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        "securityContext": build_security(user=user),
+        "volumeMounts": [
+            mount,
+            {"name": "images", "mountPath": IMAGES, "readOnly": True},
+            {"name": "spool", "mountPath": SPOOL},
+        ],
+    }
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "serviceAccountName": app.function.name,
+        **build_pull_secrets(settings),
+        "containers": [container],
+        "volumes": [volume],
+    }
+
+
+def _binding(
+    app: AppSpec, source: SourceSpec, settings: KnativeSettings, site: SiteSettings, kind: Kind, namespace: str
+) -> dict[str, Any]:
+    """Tells the agent where its events go (`K_SINK`)."""
+    name = agent_name(app, source)
+    subject = reference(kind, name, namespace)
+    made = build_object(SINK_BINDING, name, app, site, PART, namespace=namespace)
+    return {**made, "spec": {"subject": subject, "sink": _sink(settings, site)}}
+
+
+def _sink(settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+    return {"ref": reference(BROKER, settings.broker, site.namespace)}
+
+
+def _claim(source: SourceSpec) -> dict[str, Any]:
+    return {"name": "images", "persistentVolumeClaim": {"claimName": source.claim, "readOnly": True}}
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    """Shared by all apps, so it carries no app's label and `remove` leaves it."""
+    labels = {MANAGED_LABEL: MANAGED_VALUE, "pod-security.kubernetes.io/enforce": "privileged"}
+    return {"apiVersion": NAMESPACE.api_version, "kind": NAMESPACE.kind, "metadata": {"name": name, "labels": labels}}
+
+
+def _selector(app: AppSpec, source: SourceSpec) -> dict[str, str]:
+    return {APP_LABEL: app.function.name, SOURCE_LABEL: source.name}
+
+
+def _labels(app: AppSpec, source: SourceSpec, site: SiteSettings) -> dict[str, str]:
+    made = build_object(STATEFUL_SET, agent_name(app, source), app, site, PART)
+    return {**made["metadata"]["labels"], SOURCE_LABEL: source.name}

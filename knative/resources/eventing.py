@@ -1,0 +1,103 @@
+"""What carries events: the Broker, the Triggers, and the EventTypes that tell people what flows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from eaves.platform import AppSpec, DeliverySettings, TriggerSpec
+from eaves.schemas import SCHEMAS, schema_uri
+from knative.kinds import BROKER, EVENT_TYPE, KSERVICE, TRIGGER
+from knative.names import APP_LABEL
+from knative.resources.metadata import build_object, reference
+from knative.settings import KnativeSettings, SiteSettings
+
+CLASS = "eventing.knative.dev/broker.class"
+SCHEMA_ANNOTATION = "eaves.dev/schema"
+
+
+def build_broker(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+    """The Broker that an app's events go through; several apps of a namespace share it."""
+    chosen = {CLASS: settings.broker_class} if settings.broker_class else None
+    broker = build_object(BROKER, settings.broker, app, site, "broker", annotations=chosen)
+    del broker["metadata"]["labels"][APP_LABEL]
+    return {**broker, "spec": {}}
+
+
+def build_triggers(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
+    """A Trigger for each of an app's."""
+    for trigger in app.triggers:
+        made = build_object(TRIGGER, trigger_name(app, trigger), app, site, "trigger")
+        spec: dict[str, Any] = {"broker": settings.broker}
+        if trigger.filter:
+            spec["filter"] = {"attributes": dict(trigger.filter)}
+        spec["subscriber"] = (
+            {"uri": trigger.url}
+            if trigger.url
+            else {"ref": reference(KSERVICE, trigger.function or app.function.name, site.namespace)}
+        )
+        yield {**made, "spec": {**spec, "delivery": build_delivery(trigger.delivery)}}
+
+
+def trigger_name(app: AppSpec, trigger: TriggerSpec) -> str:
+    """Of a trigger in its namespace, where other apps have theirs."""
+    name = app.function.name
+    return name if trigger.name == name else f"{name}-{trigger.name}"
+
+
+def build_delivery(delivery: DeliverySettings) -> dict[str, Any]:
+    """Retries and time limits. Knative doubles the pause each time and knows no longest one: `backoff_cap_s` is ours.
+
+    Source: knative/specs, specs/eventing/control-plane.md, delivery spec; durations are ISO 8601.
+    """
+    built: dict[str, Any] = {
+        "retry": delivery.retry,
+        "backoffPolicy": "exponential",
+        "backoffDelay": duration(delivery.backoff_s),
+        "timeout": duration(delivery.timeout_s),
+    }
+    if delivery.dead_letter_sink:
+        built["deadLetterSink"] = {"uri": delivery.dead_letter_sink}
+    return built
+
+
+def duration(seconds: float) -> str:
+    """Seconds in ISO 8601."""
+    return f"PT{seconds:g}S"
+
+
+def build_event_types(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
+    """An EventType for each type that the app sends: what its sources capture and what its function answers."""
+    function = app.function
+    emitted = [(function.captured, source.name, source.name) for source in app.sources]
+    emitted.append((function.replied, function.name, ""))
+    for event_type, emitter, name in emitted:
+        schema = SCHEMAS.get(event_type)
+        attributes = [
+            {"name": "type", "required": True, "value": event_type},
+            {"name": "source", "required": True, "value": f"/eaves/{function.site}/{emitter}"},
+            {"name": "specversion", "required": True, "value": "1.0"},
+        ]
+        if schema is not None:
+            attributes.append({"name": "dataschema", "required": False, "value": schema_uri(event_type)})
+        told = {SCHEMA_ANNOTATION: json.dumps(schema, separators=(",", ":"))} if schema is not None else None
+        part = "-".join(piece for piece in (function.name, name) if piece)
+        made = build_object(EVENT_TYPE, f"{part}-{_tail(event_type)}", app, site, "event-type", annotations=told)
+        about = reference(BROKER, settings.broker)
+        description = DESCRIPTIONS.get(event_type, "")
+        yield {**made, "spec": {"reference": about, "attributes": attributes, "description": description}}
+
+
+DESCRIPTIONS = {
+    "dev.eaves.image.captured.v1": "An image that a source found: its data are the image's bytes.",
+    "dev.eaves.image.classified.v1": "A prediction: labels with their scores.",
+    "dev.eaves.image.embedded.v1": "An image's features.",
+    "dev.eaves.tensor.captured.v1": "Numbers for a model that is not about images.",
+    "dev.eaves.tensor.predicted.v1": "What such a model answered.",
+}
+
+
+def _tail(event_type: str) -> str:
+    """`captured` of `dev.eaves.image.captured.v1`."""
+    return event_type.split(".")[-2]

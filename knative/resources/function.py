@@ -1,0 +1,121 @@
+"""The function: a Knative Service that scales to zero."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from eaves.config import iter_leaves
+from eaves.platform import AppSpec
+from functions.settings import FunctionSettings
+from knative.kinds import KSERVICE
+from knative.names import ARTIFACT_ANNOTATION, labels
+from knative.resources.metadata import build_object
+from knative.resources.pod import build_env, build_pull_secrets, build_security, build_temporary
+from knative.settings import KnativeSettings, SiteSettings
+
+PORT = 8080
+CONTAINER = "function"
+"""Name of the container; the sidecar beside it is `queue-proxy`."""
+VISIBILITY, CLUSTER_LOCAL = "networking.knative.dev/visibility", "cluster-local"
+MIN_WINDOW_S, MAX_WINDOW_S = 6, 3600
+"""Source: knative/serving, pkg/apis/autoscaling/register.go: WindowMin, WindowMax; whole seconds."""
+MAX_TIMEOUT_S = 600
+"""Source: knative/serving, config-defaults: max-revision-timeout-seconds."""
+PULL_S = 600
+"""Room for fetching the container image, on top of the start itself."""
+_ENV = {leaf.path: leaf.env for leaf in iter_leaves(FunctionSettings)}
+
+
+def build_function(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+    """The Knative Service of an app. It never says anything about traffic: that is the rollout's."""
+    function = app.function
+    visibility = {} if settings.public else {VISIBILITY: CLUSTER_LOCAL}
+    service = build_object(KSERVICE, function.name, app, site, "function", more_labels=visibility)
+    template = {
+        "metadata": {
+            "labels": labels(function.name, function.site, "function"),
+            "annotations": _scaling(app, site) | _provenance(app),
+        },
+        "spec": _pod(app, settings, site),
+    }
+    return {**service, "spec": {"template": template}}
+
+
+def concurrency(app: AppSpec) -> int:
+    """Predictions that one replica runs at the same time: the function's own limit and Knative's are one number.
+
+    A function that is told 0 counts its CPUs, which nobody knows before it runs; one each is what a small node has.
+    """
+    return app.function.concurrency or 1
+
+
+def timeout_s(app: AppSpec) -> int:
+    """Seconds that a request may take: what the most patient trigger waits for."""
+    wanted = [t.delivery.timeout_s for t in app.triggers if not t.url]
+    return min(MAX_TIMEOUT_S, math.ceil(max(wanted, default=MAX_TIMEOUT_S)))
+
+
+def _scaling(app: AppSpec, site: SiteSettings) -> dict[str, str]:
+    scale = app.function.scale
+    least = max(scale.min, 1) if site.selector else scale.min
+    window = min(MAX_WINDOW_S, max(MIN_WINDOW_S, round(scale.idle_s)))
+    return {
+        "autoscaling.knative.dev/min-scale": str(least),
+        "autoscaling.knative.dev/max-scale": str(max(scale.max, least)),
+        "autoscaling.knative.dev/window": f"{window}s",
+        "queue.sidecar.serving.knative.dev/cpu-resource-request": "25m",
+        "queue.sidecar.serving.knative.dev/memory-resource-request": "50Mi",
+        "serving.knative.dev/progress-deadline": f"{PULL_S + math.ceil(scale.start_timeout_s)}s",
+    }
+
+
+def _provenance(app: AppSpec) -> dict[str, str]:
+    return {ARTIFACT_ANNOTATION: app.function.artifact_digest} if app.function.artifact_digest else {}
+
+
+def _pod(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+    volume, mount = build_temporary()
+    limit = timeout_s(app)
+    pod: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "containerConcurrency": concurrency(app),
+        "enableServiceLinks": False,
+        "responseStartTimeoutSeconds": limit,
+        "serviceAccountName": app.function.name,
+        "timeoutSeconds": limit,
+        **build_pull_secrets(settings),
+    }
+    if site.selector:
+        pod["nodeSelector"] = dict(site.selector)
+    container = {
+        "name": CONTAINER,
+        "image": app.function.image,
+        "env": build_env(_environment(app)),
+        "ports": [{"name": "http1", "containerPort": PORT}],
+        "readinessProbe": {"httpGet": {"path": "/health/readiness", "port": PORT}},
+        "livenessProbe": {"httpGet": {"path": "/health/liveness", "port": PORT}},
+        "resources": _resources(settings),
+        "securityContext": build_security(),
+        "volumeMounts": [mount],
+    }
+    return {**pod, "containers": [container], "volumes": [volume]}
+
+
+def _environment(app: AppSpec) -> dict[str, str]:
+    """What the function's process is told, as the local platform tells it."""
+    function = app.function
+    told = {
+        _ENV["name"]: function.name,
+        _ENV["site"]: function.site,
+        _ENV["concurrency"]: str(concurrency(app)),
+        **({_ENV["artifact_digest"]: function.artifact_digest} if function.artifact_digest else {}),
+    }
+    return {**told, **function.env}
+
+
+def _resources(settings: KnativeSettings) -> dict[str, Any]:
+    limits = {"cpu": settings.cpu_limit, "memory": settings.memory_limit}
+    found = {"requests": {"cpu": settings.cpu, "memory": settings.memory}}
+    kept = {name: value for name, value in limits.items() if value}
+    return {**found, "limits": kept} if kept else found

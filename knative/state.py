@@ -1,0 +1,104 @@
+"""What a cluster says of functions, as plain results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from eaves.platform import FunctionStatus
+from knative.kinds import CONTAINER_SOURCE, DAEMON_SET, KSERVICE, POD_AUTOSCALER, STATEFUL_SET
+from knative.names import APP_LABEL, ARTIFACT_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
+from knative.resources.agent import PART, SOURCE_LABEL
+
+if TYPE_CHECKING:
+    from knative.cluster import Cluster
+
+_OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
+
+
+def read_status(cluster: Cluster) -> list[FunctionStatus]:
+    """Every function in a namespace, by name. What queues in Knative's broker can't be seen from here.
+
+    Raises:
+        ClusterError: When the cluster refuses or fails.
+    """
+    services = cluster.list(KSERVICE, selector=_OURS)
+    if not services:
+        return []
+    scales = _scales(cluster)
+    agents = list(_agents(cluster))
+    return [
+        describe(one, scales, [text for app, text in agents if app == one["metadata"]["name"]])
+        for one in sorted(services, key=lambda one: str(one["metadata"]["name"]))
+    ]
+
+
+def describe(service: Mapping[str, Any], scales: Mapping[str, int], sources: list[str]) -> FunctionStatus:
+    """One function.
+
+    Args:
+        service: The Knative Service.
+        scales: Revision to replicas.
+        sources: Its sources, each with its state.
+    """
+    metadata, status = service["metadata"], service.get("status", {})
+    template = service["spec"]["template"]
+    routed = [entry for entry in status.get("traffic", ()) if entry.get("percent")]
+    replicas = sum(scales.get(str(entry.get("revisionName")), 0) for entry in routed)
+    return FunctionStatus(
+        name=str(metadata["name"]),
+        state=_state(service, replicas, serving=bool(routed)),
+        replicas=replicas,
+        reason=_reason(status),
+        artifact=str(template["spec"]["containers"][0].get("image", "")),
+        artifact_digest=template.get("metadata", {}).get("annotations", {}).get(ARTIFACT_ANNOTATION, ""),
+        site=str(metadata.get("labels", {}).get(SITE_LABEL, "")),
+        sources=tuple(sources),
+        traffic=tuple(f"{entry.get('revisionName')} {entry['percent']} %" for entry in routed),
+    )
+
+
+def _state(service: Mapping[str, Any], replicas: int, *, serving: bool) -> str:
+    """A route that leads to a good revision serves, whatever becomes of a newer one."""
+    status = service.get("status", {})
+    current = status.get("observedGeneration") == service["metadata"].get("generation")
+    route, overall = _condition(status, "RoutesReady"), _condition(status, "Ready")
+    if route == "True" and serving:
+        return "ready" if replicas else "idle"
+    if overall == "False" and current:
+        return "failed"
+    return "starting"
+
+
+def _condition(status: Mapping[str, Any], kind: str) -> str:
+    return next((str(one["status"]) for one in status.get("conditions", ()) if one["type"] == kind), "Unknown")
+
+
+def _reason(status: Mapping[str, Any]) -> str:
+    for one in status.get("conditions", ()):
+        if one["type"] == "Ready" and one["status"] == "False":
+            return str(one.get("message") or one.get("reason") or "")
+    return ""
+
+
+def _scales(cluster: Cluster) -> dict[str, int]:
+    """Revision to replicas. At zero the autoscaler says nothing, or 0."""
+    return {
+        str(one["metadata"]["name"]): int(one.get("status", {}).get("actualScale") or 0)
+        for one in cluster.list(POD_AUTOSCALER)
+    }
+
+
+def _agents(cluster: Cluster) -> Iterator[tuple[str, str]]:
+    """(app, state) of every source here."""
+    for kind in (STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE):
+        for one in cluster.list(kind, selector=f"{_OURS},{PART_LABEL}={PART}"):
+            labels, status = one["metadata"]["labels"], one.get("status", {})
+            name = labels.get(SOURCE_LABEL) or one["metadata"]["name"]
+            if kind is CONTAINER_SOURCE:
+                ready = _condition(status, "Ready") == "True"
+                yield labels[APP_LABEL], f"{name} {'running' if ready else 'starting'}"
+                continue
+            wanted = status.get("desiredNumberScheduled", one["spec"].get("replicas", 0))
+            there = status.get("numberReady", status.get("readyReplicas", 0))
+            yield labels[APP_LABEL], f"{name} {'running' if there >= wanted else 'starting'} ({there}/{wanted})"

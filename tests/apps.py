@@ -1,0 +1,59 @@
+"""Apps as eaves.yaml could ask for them, for tests of what becomes of them in a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from eaves.platform import (
+    AppSpec,
+    DeliverySettings,
+    FunctionSpec,
+    ScaleSettings,
+    SourceSpec,
+    TriggerSpec,
+    default_trigger,
+)
+from knative.settings import KnativeSettings, SiteSettings
+
+IMAGE = "registry.example/barn/flowers@sha256:" + "b" * 64
+AGENT_IMAGE = "registry.example/barn/agent@sha256:" + "c" * 64
+NAME = "flowers"
+
+
+def plain_app(**changes: object) -> AppSpec:
+    """A function that captured images reach, and nothing else."""
+    function = FunctionSpec(name=NAME, site="barn", artifact=Path("/artifact"), artifact_digest="a" * 64, image=IMAGE)
+    return AppSpec(function=replace(function, **changes), triggers=(default_trigger(NAME),))  # type: ignore[arg-type]
+
+
+def full_app() -> AppSpec:
+    """One of everything."""
+    alarm = TriggerSpec(
+        name="alarm",
+        filter={"type": "dev.eaves.image.classified.v1", "confidence": "high"},
+        url="http://alarm.barn.svc.cluster.local/",
+        delivery=DeliverySettings(retry=3, dead_letter_sink="http://dead.barn.svc.cluster.local/"),
+    )
+    sources = (
+        SourceSpec(name="inbox", claim="photos"),
+        SourceSpec(name="camera", agent="node", path=Path("/data/camera"), polling=True),
+        SourceSpec(name="archive", agent="reader", claim="archive"),
+    )
+    plain = plain_app(
+        scale=ScaleSettings(max=3, idle_s=90),
+        concurrency=2,
+        env={"EAVES_DATAREF_HOSTS": "store.example,*.store.example:8443", "EAVES_DATAREF_NETWORKS": "10.1.0.0/16"},
+    )
+    return replace(plain, triggers=(*plain.triggers, alarm), sources=sources)
+
+
+def plain_site(**changes: object) -> SiteSettings:
+    """A site whose namespace is named."""
+    return replace(SiteSettings(name="barn", context="barn", namespace="eaves"), **changes)  # type: ignore[arg-type]
+
+
+def full_settings(**changes: object) -> KnativeSettings:
+    """Settings for every kind of object."""
+    made = KnativeSettings(agent_image=AGENT_IMAGE, pull_secret="registry-login")
+    return replace(made, **changes)  # type: ignore[arg-type]
