@@ -1,0 +1,12 @@
+"""Why a function isn't ready on a cluster, and what mends it: objects in, a `Diagnosis` out.
+
+Pure but for `collect`, which reads the objects from a cluster. What it must never do: change anything, read the values
+of a Secret, or call something final that may still come right by itself.
+"""
+
+from knative.diagnosis.admission import explain_denial
+from knative.diagnosis.collect import collect
+from knative.diagnosis.evidence import CAUSES, Diagnosis, Evidence
+from knative.diagnosis.order import diagnose, is_ready, observed
+
+__all__ = ["CAUSES", "Diagnosis", "Evidence", "collect", "diagnose", "explain_denial", "is_ready", "observed"]

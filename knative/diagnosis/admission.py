@@ -1,0 +1,124 @@
+"""Objects and pods that the cluster doesn't let in: feature flags, quotas, limits, Pod Security.
+
+Source: Kubernetes 1.36, apiserver/pkg/admission/plugin/resourcequota/controller.go (exceeded quota),
+pkg/quota/v1/evaluator/core/pods.go (must specify), plugin/pkg/admission/limitranger/admission.go,
+pod-security-admission/admission/admission.go (violates PodSecurity); Knative's pkg/apis/field_error.go.
+"""
+
+from __future__ import annotations
+
+import re
+
+from knative.diagnosis.evidence import Diagnosis, said
+from knative.diagnosis.flags import enable_command, missing_flags, warn_lasting
+
+_QUOTA = re.compile(r"exceeded quota: (\S+), (.*)", re.DOTALL)
+_UNSPECIFIED = re.compile(r"failed quota: (\S+): must specify (.*)", re.DOTALL)
+_POD_SECURITY = re.compile(r'violates PodSecurity "([^"]+)": (.*)', re.DOTALL)
+_LIMIT = re.compile(
+    r"(?:maximum|minimum) \w+ usage per \w+ is.*|is invalid: .*must be less than or equal to .* limit.*", re.DOTALL
+)
+_SIDECAR = re.compile(r"\bqueue-proxy\b")
+_NO_NAME = "Failed to parse image reference"
+_DEFAULTS = "queueproxy.resource-defaults"
+_WEBHOOK = re.compile(r'admission webhook "([^"]+)" denied the request: (?:validation failed: )?(.*)', re.DOTALL)
+
+
+def explain_denial(message: str) -> Diagnosis | None:
+    """Why an object was refused when it was applied; None when Eaves knows nothing about it.
+
+    Args:
+        message: Of the InvalidError or DeniedError.
+    """
+    flags = missing_flags(message)
+    if flags:
+        keys = sorted({flag.key for flag in flags.values()})
+        lasting = warn_lasting(*{flag.key: flag for flag in flags.values()}.values())
+        return Diagnosis(
+            cause="flag",
+            message=f"Knative takes {', '.join(flags)} only with {' and '.join(keys)} in its ConfigMap config-features"
+            + (f" ({lasting})" if lasting else ""),
+            fix=enable_command(*{flag.key: flag for flag in flags.values()}.values()),
+            final=True,
+        )
+    if _NO_NAME in message:
+        webhook = _WEBHOOK.search(message)
+        return Diagnosis(
+            cause="image-name",
+            message=f"Knative can't read the container image's name: {said(webhook[2] if webhook else message)}",
+            fix="set knative.image in eaves.yaml to REPOSITORY@sha256:..., as eaves package prints it",
+            final=True,
+        )
+    return explain_admission(message, namespace="")
+
+
+def explain_admission(message: str, *, namespace: str) -> Diagnosis | None:
+    """Why a pod was refused; None when the text is none of those known.
+
+    Args:
+        message: Of a Deployment's condition ReplicaFailure, or of a Revision's with the reason FailedCreate.
+        namespace: Where.
+    """
+    where = f"-n {namespace} " if namespace else ""
+    if (found := _POD_SECURITY.search(message)) is not None:
+        return _pod_security(found[1], said(found[2]), namespace)
+    if (found := _QUOTA.search(message)) is not None:
+        return Diagnosis(
+            cause="quota",
+            message=f"the quota {found[1]} of the namespace is used up: {said(found[2])}",
+            fix=f"kubectl {where}describe resourcequota {found[1]}; raise it, or lower knative.cpu, knative.memory or "
+            "scale.max in eaves.yaml",
+            final=False,  # it may be free once the old revision's pod has gone
+        )
+    if (found := _UNSPECIFIED.search(message)) is not None:
+        return _unspecified(found[1], said(found[2]), where)
+    if (found := _LIMIT.search(message)) is not None:
+        return Diagnosis(
+            cause="limits",
+            message=f"a limit range of the namespace doesn't take the pod: {said(found[0])}",
+            fix=f"kubectl {where}describe limitrange; change knative.cpu, knative.memory and their limits in "
+            "eaves.yaml, or the limit range; Knative's sidecar asks for 25m of a processor",
+            final=True,
+        )
+    return None
+
+
+def explain_refusal(message: str, *, namespace: str) -> Diagnosis:
+    """As `explain_admission`, in the server's own words where the text is none of those known."""
+    known = explain_admission(message, namespace=namespace)
+    if known is not None:
+        return known
+    webhook = _WEBHOOK.search(message)
+    who = f"the webhook {webhook[1]}" if webhook else "the cluster"
+    return Diagnosis(
+        cause="refused",
+        message=f"{who} refuses the pod: {said(webhook[2] if webhook else message)}",
+        fix=f"kubectl -n {namespace} get events --field-selector reason=FailedCreate",
+        final=False,
+    )
+
+
+def _pod_security(level: str, violations: str, namespace: str) -> Diagnosis:
+    lower = "baseline" if level.startswith("restricted") else "privileged"
+    shown = namespace or "NAMESPACE"
+    return Diagnosis(
+        cause="pod-security",
+        message=f"the namespace enforces the Pod Security level {level}, which doesn't take the pod: {violations}",
+        fix=f"deploy into a namespace of its own (namespace of the site in eaves.yaml), or: kubectl label namespace "
+        f"{shown} --overwrite pod-security.kubernetes.io/enforce={lower}",
+        final=True,
+    )
+
+
+def _unspecified(quota: str, missing: str, where: str) -> Diagnosis:
+    own = f"kubectl {where}describe resourcequota {quota}; set knative.cpu_limit and knative.memory_limit in eaves.yaml"
+    sidecar = (
+        f'kubectl -n knative-serving patch configmap config-features --type merge -p \'{{"data":{{"{_DEFAULTS}":'
+        '"enabled"}}\''
+    )
+    return Diagnosis(
+        cause="limits",
+        message=f"the quota {quota} of the namespace wants every container to specify {missing}",
+        fix=f"{sidecar} gives Knative's sidecar its own; {own}" if _SIDECAR.search(missing) else own,
+        final=True,
+    )

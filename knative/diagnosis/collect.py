@@ -1,0 +1,153 @@
+"""Reading from a cluster what a diagnosis is made of: as few requests as the state allows, no denied one twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from eaves.errors import ClusterError, DeniedError, NotFoundError
+from knative.diagnosis.crashes import ended_state
+from knative.diagnosis.evidence import SIDECAR, Evidence, Object, alive, condition, containers, name_of
+from knative.diagnosis.order import is_ready
+from knative.kinds import DEPLOYMENT, EVENT, KSERVICE, POD, REPLICA_SET, REVISION
+
+if TYPE_CHECKING:
+    from knative.cluster import Cluster
+
+REVISION_LABEL = "serving.knative.dev/revision"
+READINESS_PATH = "/health/readiness"
+_PORT = 8080
+_LOG_LINES = 20
+_PROBE_TIMEOUT_S = 5.0
+_MOST_PODS = 3
+"""Pods that are asked about themselves; the others of a Revision fail the same way."""
+T = TypeVar("T")
+
+
+def collect(cluster: Cluster, name: str, *, service: Object | None = None, now: float = 0.0) -> Evidence:
+    """Everything about a Knative Service that tells why it isn't ready.
+
+    Args:
+        cluster: Where.
+        name: Of the Service, in the cluster's namespace.
+        service: The Service when it was read already.
+        now: The server's clock, Unix seconds; 0: it isn't known.
+
+    Raises:
+        NotFoundError: When there is no such Service.
+        ClusterError: When the cluster fails; what may not be read is left out.
+    """
+    return Reader(cluster).collect(name, service=service, now=now)
+
+
+class Reader:
+    """Collects again and again, and remembers what it may not read."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._denied: set[str] = set()
+
+    def collect(self, name: str, *, service: Object | None = None, now: float = 0.0) -> Evidence:
+        """As the function.
+
+        Raises:
+            NotFoundError: When there is no such Service.
+            ClusterError: When the cluster fails.
+        """
+        service = service or self._cluster.get(KSERVICE, name)
+        if service is None:
+            raise NotFoundError(f"there is no function {name!r} in {self._cluster.namespace}", hint="eaves deploy")
+        created = str(service.get("status", {}).get("latestCreatedRevisionName", ""))
+        if not created:
+            return Evidence(service=service, now=now)
+        pods = self._list(POD, created)
+        if is_ready(service):
+            return Evidence(service=service, pods=pods, now=now)
+        revision = self._try("revision", lambda: self._cluster.get(REVISION, created), None)
+        if condition(revision, "Ready").get("status") == "True":
+            return Evidence(service=service, revision=revision, pods=pods, now=now)
+        deployments = self._list(DEPLOYMENT, created)
+        asked = [pod for pod in pods if alive(pod)][:_MOST_PODS]
+        readiness = {name_of(pod): problem for pod in asked if (problem := self._ask(pod)) is not None}
+        return Evidence(
+            service=service,
+            revision=revision,
+            deployment=deployments[0] if deployments else None,
+            replica_sets=[] if pods else self._list(REPLICA_SET, created),
+            pods=pods,
+            events=[event for pod in asked if _waits(pod) for event in self._events(pod)],
+            readiness=readiness,
+            logs={name_of(pod): lines for pod in asked if (lines := self._logs(pod, readiness))},
+            now=now,
+        )
+
+    def _list(self, kind: Any, revision: str) -> list[dict[str, Any]]:
+        selector = f"{REVISION_LABEL}={revision}"
+        return self._try(kind.plural, lambda: self._cluster.list(kind, selector=selector), [])
+
+    def _events(self, pod: Object) -> list[dict[str, Any]]:
+        fields = f"involvedObject.name={name_of(pod)}"
+        return self._try("events", lambda: self._cluster.list(EVENT, fields=fields), [])
+
+    def _ask(self, pod: Object) -> Mapping[str, Any] | None:
+        """The problem document with which a process that runs answers its readiness probe."""
+        if not any(_runs_unready(status) for status in _own(pod)):
+            return None
+        target = f"pods/{name_of(pod)}:{_PORT}"
+        answer = self._try(
+            "proxy", lambda: self._cluster.proxy(target, READINESS_PATH, timeout_s=_PROBE_TIMEOUT_S), None, failing=True
+        )
+        if answer is None or answer.status < 400:
+            return None
+        try:
+            document = json.loads(answer.body)
+        except ValueError:
+            return None
+        # The API server answers for a pod that it doesn't reach, with a Status of its own.
+        return (
+            document if isinstance(document, dict) and str(document.get("type", "")).startswith("urn:eaves:") else None
+        )
+
+    def _logs(self, pod: Object, readiness: Mapping[str, Any]) -> list[str]:
+        """What a container wrote before it ended, or while it runs and doesn't answer."""
+        for status in _own(pod):
+            ended = bool(ended_state(status)) and not status.get("ready")
+            if not ended and (not _runs_unready(status) or name_of(pod) in readiness):
+                continue
+            previous = ended and not (status.get("state") or {}).get("terminated")
+            return self._tail(name_of(pod), str(status.get("name", "")), previous=previous)
+        return []
+
+    def _tail(self, pod: str, container: str, *, previous: bool) -> list[str]:
+        def read() -> list[str]:
+            return self._cluster.logs(pod, container=container, lines=_LOG_LINES, previous=previous)
+
+        return self._try("logs", read, [], failing=True)
+
+    def _try(self, what: str, read: Callable[[], T], otherwise: T, *, failing: bool = False) -> T:
+        """What is read, unless it may not be, or, of what a pod that comes and goes tells, fails."""
+        if what in self._denied:
+            return otherwise
+        try:
+            return read()
+        except DeniedError:
+            self._denied.add(what)
+            return otherwise
+        except ClusterError:
+            if failing:
+                return otherwise
+            raise
+
+
+def _own(pod: Object) -> Iterator[Object]:
+    """The statuses of a pod's containers but Knative's."""
+    yield from (status for status in containers(pod) if status.get("name") != SIDECAR)
+
+
+def _runs_unready(status: Object) -> bool:
+    return bool((status.get("state") or {}).get("running")) and not status.get("ready")
+
+
+def _waits(pod: Object) -> bool:
+    return any((status.get("state") or {}).get("waiting") for status in containers(pod))

@@ -1,0 +1,182 @@
+"""Containers that can't be started, end again and again, or run and aren't ready.
+
+Source: Kubernetes 1.36, pkg/kubelet/kuberuntime/kuberuntime_container.go and pkg/kubelet/container/sync_result.go (the
+reasons), security_context.go and kuberuntime_manager.go (their messages); runc's texts; `functions.model` for what the
+function's own log says.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from knative.diagnosis.evidence import Diagnosis, Object, said
+from knative.quantities import parse_quantity, show_memory
+
+CONFIGURATION = frozenset({"CreateContainerConfigError"})
+STARTING = frozenset(
+    {"CreateContainerError", "RunContainerError", "StartError", "ContainerCannotRun", "PostStartHookError"}
+)
+_MISSING = re.compile(r'(secret|configmap) "([^"]+)" not found|couldn\'t find key (\S+) in (Secret|ConfigMap) (\S+)')
+_ROOT = re.compile(r"run as root|breaks non-root policy|non-numeric user")
+_ARCHITECTURE = re.compile(r"exec format error")
+_NO_COMMAND = re.compile(r"executable file not found|no such file or directory|permission denied")
+_NEVER_READY = re.compile(r"never ready: (.*?)(?: \(try: (.*)\))?$", re.DOTALL)
+_GIVEN_UP_AFTER = 3
+"""Restarts after which a crash is taken for certain: kubelets wait 10, 20 and 40 s between them."""
+_CERTAIN_EXITS = frozenset({64, 65, 78})
+"""Wrong usage, data or configuration (sysexits.h): `eaves.errors` ends a process with them, and so it does the next."""
+_KILLED = 137
+_TAIL_LINES = 5
+
+
+def explain_configuration(message: str, namespace: str) -> Diagnosis:
+    """Why a container can't be made of what it refers to."""
+    if (found := _MISSING.search(message)) is not None:
+        kind = (found[1] or found[4]).lower()
+        name = (found[2] or found[5]).rpartition("/")[2]
+        what = f"its key {found[3]}" if found[3] else "it"
+        return Diagnosis(
+            cause="configuration",
+            message=f"the container needs the {kind} {name}, and {what} isn't there",
+            fix=f"kubectl -n {namespace} get {kind} {name}; make it, the pod goes on by itself then",
+            final=False,
+        )
+    if _ROOT.search(message):
+        return Diagnosis(
+            cause="configuration",
+            message=f"the container image wants to run as root, which is not allowed: {said(message)}",
+            fix="build it with eaves package, whose container images run as another user by number",
+            final=True,
+        )
+    return Diagnosis(
+        cause="configuration",
+        message=f"the container can't be made: {said(message)}",
+        fix=f"kubectl -n {namespace} get events --field-selector type=Warning",
+        final=False,
+    )
+
+
+def explain_start(reason: str, message: str, image: str) -> Diagnosis:
+    """Why a container isn't started."""
+    if _ARCHITECTURE.search(message):
+        return wrong_architecture(image)
+    certain = bool(_NO_COMMAND.search(message))
+    return Diagnosis(
+        cause="start",
+        message=f"the container can't be started ({reason}): {said(message)}",
+        fix=f"build it with eaves package and set knative.image in eaves.yaml; this one is {image}",
+        final=certain,
+    )
+
+
+def wrong_architecture(image: str) -> Diagnosis:
+    """A container image for another kind of processor."""
+    repository = image.partition("@")[0]
+    return Diagnosis(
+        cause="architecture",
+        message=f"{image} is not for the node's kind of processor (exec format error)",
+        fix=f"eaves package ARTIFACT -t {repository} --base BASE --platform linux/amd64 --platform linux/arm64, then "
+        "set knative.image in eaves.yaml to what it prints; kubectl get nodes -L kubernetes.io/arch tells the nodes' "
+        "own",
+        final=True,
+    )
+
+
+def explain_crash(status: Object, wanted: Object, logs: Sequence[str], where: str) -> Diagnosis | None:
+    """Why a container ends; None when it doesn't.
+
+    Args:
+        status: Of the container.
+        wanted: The container in the Revision; its limits are told.
+        logs: Last lines of the run that ended.
+        where: `-n NAMESPACE POD -c CONTAINER` for commands.
+    """
+    ended = ended_state(status)
+    if not ended:
+        return None
+    restarts, code = int(status.get("restartCount") or 0), int(ended.get("exitCode") or 0)
+    reason, message = str(ended.get("reason", "")), str(ended.get("message", ""))
+    image = str(status.get("image") or wanted.get("image", ""))
+    if _ARCHITECTURE.search(message) or any(_ARCHITECTURE.search(line) for line in logs):
+        return wrong_architecture(image)
+    if reason in STARTING:
+        return explain_start(reason, message, image)
+    if reason == "OOMKilled" or (code == _KILLED and not message):
+        return _memory(wanted, restarts, killed=reason != "OOMKilled")
+    tail = _last_lines(logs, message)
+    if tail and (own := explain_log(tail)) is not None:
+        return own
+    return Diagnosis(
+        cause="crash",
+        message=f"the process ended with exit code {code}"
+        + (f", {restarts} times so far" if restarts > 1 else "")
+        + (f": {said(' | '.join(tail))}" if tail else ", and wrote nothing"),
+        fix=f"kubectl logs --previous {where}",
+        final=code in _CERTAIN_EXITS or restarts >= _GIVEN_UP_AFTER,
+    )
+
+
+def ended_state(status: Object) -> Object:
+    """How a container's last run ended; empty when it is the first that runs, or there was none."""
+    state = status.get("state") or {}
+    ended: Object = state.get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
+    return ended
+
+
+def explain_readiness(problem: Object) -> Diagnosis | None:
+    """What the function answers its readiness probe; None while it loads or ends.
+
+    Args:
+        problem: The problem document (RFC 9457) of `functions.problems`.
+    """
+    kind = str(problem.get("type", "")).rpartition(":")[2]
+    if kind in {"loading", "stopped"} or not problem.get("detail"):
+        return None
+    return _own(str(problem["detail"]), str(problem.get("hint", "")))
+
+
+def explain_log(lines: Sequence[str]) -> Diagnosis | None:
+    """What the function wrote about itself: `never ready: ...` is its last word about a model."""
+    for line in reversed(lines):
+        text = line
+        if line.startswith("{"):
+            try:
+                text = str(json.loads(line).get("message", ""))
+            except (ValueError, AttributeError):
+                continue
+        if (found := _NEVER_READY.search(text)) is not None:
+            return _own(found[1], found[2] or "")
+    return None
+
+
+def _own(detail: str, hint: str) -> Diagnosis:
+    return Diagnosis(
+        cause="function",
+        message=f"the function says: {said(detail)}",
+        fix=hint or "eaves verify ARTIFACT, then eaves package it again and set knative.image in eaves.yaml",
+        final=True,
+    )
+
+
+def _memory(wanted: Object, restarts: int, *, killed: bool) -> Diagnosis:
+    limit = ((wanted.get("resources") or {}).get("limits") or {}).get("memory", "")
+    size = parse_quantity(limit) if limit else None
+    more = show_memory(size * 2) if size else "2Gi"
+    how = "was killed, most likely for" if killed else "was killed for"
+    return Diagnosis(
+        cause="memory",
+        message=f"the process {how} taking more memory than it may" + (f" ({limit})" if limit else ""),
+        fix=f"set knative.memory_limit in eaves.yaml to {more}, then: eaves deploy --on knative"
+        if limit
+        else "the node has too little memory for it: set knative.memory in eaves.yaml to what it takes, so that it is "
+        "placed where there is room",
+        final=restarts >= 1,
+    )
+
+
+def _last_lines(logs: Sequence[str], message: str) -> list[str]:
+    """What a process said last: its log, else the termination message, which holds the log's end after a failure."""
+    lines = [line for line in (logs or message.splitlines()) if line.strip()]
+    return lines[-_TAIL_LINES:]

@@ -1,0 +1,148 @@
+"""What a diagnosis is made of, and what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+Object = Mapping[str, Any]
+"""One object as the API server's JSON has it."""
+USER_CONTAINER, SIDECAR = "user-container", "queue-proxy"
+"""Source: Knative Serving, pkg/apis/config/defaults.go and pkg/reconciler/revision/resources/constants.go."""
+MAX_SAID = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """Why a function doesn't become ready.
+
+    Attributes:
+        cause: One of `CAUSES`.
+        message: What is wrong and the value seen.
+        fix: The command or the edit of eaves.yaml that mends it.
+        final: Waiting doesn't mend it; somebody has to do something first.
+    """
+
+    cause: str
+    message: str
+    fix: str
+    final: bool
+
+
+CAUSES = {
+    "image-missing": "the registry doesn't have the container image",
+    "image-denied": "the registry doesn't let the node read it",
+    "image-name": "its name is none",
+    "registry-unreachable": "the node, or Knative's controller, doesn't reach the registry",
+    "registry-untrusted": "the node doesn't trust the registry's certificate, or it speaks plain HTTP",
+    "registry-busy": "the registry limits how often it is asked",
+    "signature": "the node's policy wants a signature that the container image hasn't",
+    "architecture": "the container image is not for the node's kind of processor",
+    "disk-full": "the node's disk is full",
+    "quota": "the namespace's quota is used up",
+    "limits": "a quota or limit range of the namespace doesn't take such a pod",
+    "pod-security": "the namespace's Pod Security level doesn't take such a pod",
+    "unschedulable": "no node takes the pod",
+    "volume": "a volume isn't there, or can't be mounted",
+    "configuration": "what the container refers to is not there, or not allowed",
+    "start": "the container can't be started",
+    "crash": "the process ends again and again",
+    "memory": "the process takes more memory than it may",
+    "function": "the function itself says why it isn't ready",
+    "flag": "a feature of Knative is off that is needed",
+    "not-owned": "somebody else's object has the name",
+    "traffic": "the traffic names a revision that isn't there",
+    "deadline": "it took longer than Knative waits for a revision",
+    "ingress": "the networking layer doesn't route to it",
+    "certificate": "its certificate isn't there yet",
+    "refused": "the cluster refuses what Knative makes for it",
+    "controller": "Knative's controller takes no notice",
+}
+"""Every cause and what it means; docs list the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A Knative Service and what it expanded into, at one moment.
+
+    Attributes:
+        service: The Knative Service.
+        revision: Its latest created Revision.
+        deployment: The Revision's.
+        replica_sets: Of the Deployment.
+        pods: Of the Revision.
+        events: Core Events about any of these, in any order.
+        readiness: What pods that run answer to their readiness probe, when it isn't 2xx: the problem document by pod.
+        logs: Last lines of a pod's function, the run before the last restart where there was one, by pod.
+        now: The server's clock, Unix seconds; 0 when it isn't known, and nothing counts as old then.
+    """
+
+    service: Object
+    revision: Object | None = None
+    deployment: Object | None = None
+    replica_sets: Sequence[Object] = ()
+    pods: Sequence[Object] = ()
+    events: Sequence[Object] = ()
+    readiness: Mapping[str, Object] = field(default_factory=dict)
+    logs: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    now: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Of the Service."""
+        return name_of(self.service)
+
+    @property
+    def namespace(self) -> str:
+        """Of all of it."""
+        return str(self.service.get("metadata", {}).get("namespace", ""))
+
+    @property
+    def container(self) -> Object:
+        """The function's container as it is wanted; empty when the Revision isn't there."""
+        containers = (self.revision or {}).get("spec", {}).get("containers", [])
+        return next(iter(containers), {})
+
+    def old(self, state: Object, seconds: float) -> bool:
+        """Whether a condition has been as it is for longer than that."""
+        since = parse_time(state.get("lastTransitionTime"))
+        return bool(self.now and since and self.now - since > seconds)
+
+
+def name_of(value: Object) -> str:
+    """An object's name."""
+    return str(value.get("metadata", {}).get("name", ""))
+
+
+def condition(value: Object | None, kind: str) -> Object:
+    """A condition of an object's status; empty when it isn't there."""
+    found = (value or {}).get("status", {}).get("conditions") or []
+    return next((one for one in found if one.get("type") == kind), {})
+
+
+def containers(pod: Object) -> Iterator[Object]:
+    """The statuses of a pod's containers, the function's before Knative's own."""
+    status = pod.get("status", {})
+    found = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    yield from sorted(found, key=lambda one: one.get("name") == SIDECAR)
+
+
+def alive(pod: Object) -> bool:
+    """Whether a pod isn't on its way out already."""
+    return not pod.get("metadata", {}).get("deletionTimestamp")
+
+
+def parse_time(text: object) -> float | None:
+    """An RFC 3339 time as Unix seconds."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return None
+
+
+def said(message: str) -> str:
+    """Somebody else's words, on one line and not too many: the end, where the reason is."""
+    text = " ".join(message.split()).rstrip(".")
+    return text if len(text) <= MAX_SAID else f"...{text[-MAX_SAID:]}"

@@ -1,0 +1,110 @@
+"""Knative's feature flags: which field needs which, and how one is turned on.
+
+Source: Knative Serving 1.23, pkg/apis/config/features.go (keys and defaults), pkg/apis/serving/fieldmask.go and
+k8s_validation.go (which field asks which), config/core/configmaps/features.yaml (which can't safely be disabled).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+CONFIG_MAP, NAMESPACE = "config-features", "knative-serving"
+ENABLED = "enabled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """One key of the ConfigMap.
+
+    Attributes:
+        key: Of the ConfigMap.
+        default: Without it: `enabled` or `disabled`.
+        lasting: Knative's documentation says of it: cannot safely be disabled once enabled.
+    """
+
+    key: str
+    default: str = "disabled"
+    lasting: bool = True
+
+
+def _pod(name: str, *, lasting: bool = True, default: str = "disabled") -> Flag:
+    return Flag(key=f"kubernetes.podspec-{name}", lasting=lasting, default=default)
+
+
+NODE_SELECTOR = _pod("nodeselector")
+EMPTY_DIR = _pod("volumes-emptydir", lasting=False, default="enabled")
+FIELDS = {
+    "nodeSelector": NODE_SELECTOR,
+    "affinity": _pod("affinity"),
+    "tolerations": _pod("tolerations"),
+    "topologySpreadConstraints": _pod("topologyspreadconstraints"),
+    "runtimeClassName": _pod("runtimeclassname"),
+    "priorityClassName": _pod("priorityclassname"),
+    "schedulerName": _pod("schedulername"),
+    "securityContext": _pod("securitycontext"),
+    "hostAliases": _pod("hostaliases"),
+    "hostNetwork": _pod("hostnetwork"),
+    "hostPID": _pod("hostpid"),
+    "hostIPC": _pod("hostipc"),
+    "dnsPolicy": _pod("dnspolicy"),
+    "dnsConfig": _pod("dnsconfig"),
+    "shareProcessNamespace": _pod("shareprocessnamespace", lasting=False),
+    "initContainers": _pod("init-containers", lasting=False),
+    "fieldRef": _pod("fieldref"),
+    "emptyDir": EMPTY_DIR,
+    "image": _pod("volumes-image", lasting=False),
+    "hostPath": _pod("volumes-hostpath"),
+    "csi": _pod("volumes-csi", lasting=False),
+    "ephemeral": _pod("volumes-ephemeral", lasting=False),
+    "mountPropagation": _pod("volumes-mount-propagation", lasting=False),
+    "persistentVolumeClaim": _pod("persistent-volume-claim", lasting=False),
+}
+"""The last part of a field's path to what allows it. `securityContext` is the pod's; containers have theirs without."""
+_WRITE = _pod("persistent-volume-write", lasting=False)
+_NOT_SET = re.compile(r"must not set the field\(s\): ([^\n]*)")
+_DISABLED = re.compile(r"(\w+) (volume|Propagation) support is disabled")
+_VOLUMES = {"Image": "image", "EmptyDir": "emptyDir", "HostPath": "hostPath", "CSI": "csi", "Ephemeral": "ephemeral"}
+_LASTING = "cannot safely be disabled once enabled"
+
+
+def missing_flags(denial: str) -> dict[str, Flag]:
+    """Field to the flag that allows it, out of what Knative's webhook says against an object; empty: another fault."""
+    found: dict[str, Flag] = {}
+    for path in _fields(denial):
+        name = re.sub(r"\[[^]]*\]$", "", path).rpartition(".")[2]
+        own = name == "securityContext" and "containers" in path
+        if (flag := FIELDS.get(name)) is not None and not own:
+            found[path] = flag
+    for kind, _ in _DISABLED.findall(denial):
+        volume = _VOLUMES.get(kind)
+        if volume is not None and FIELDS[volume] not in found.values():
+            found[f"spec.template.spec.volumes ({volume})"] = FIELDS[volume]
+    if "Persistent volume write support is disabled" in denial:
+        found["spec.template.spec.volumes (persistentVolumeClaim that isn't readOnly)"] = _WRITE
+    return found
+
+
+def is_on(flag: Flag, values: Mapping[str, str]) -> bool:
+    """Whether a flag's field is taken. Volumes and claims want `enabled` itself, other fields take `allowed` too."""
+    value = str(values.get(flag.key, flag.default)).lower()
+    return value == ENABLED or (value == "allowed" and "volume" not in flag.key)
+
+
+def enable_command(*flags: Flag) -> str:
+    """The line that turns flags on."""
+    patch = json.dumps({"data": {flag.key: ENABLED for flag in flags}})
+    return f"kubectl -n {NAMESPACE} patch configmap {CONFIG_MAP} --type merge -p '{patch}'"
+
+
+def warn_lasting(*flags: Flag) -> str:
+    """What to know before it is turned on; empty when it can be turned off again."""
+    keys = [flag.key for flag in flags if flag.lasting]
+    return f"{' and '.join(keys)} {_LASTING}" if keys else ""
+
+
+def _fields(denial: str) -> Iterator[str]:
+    for paths in _NOT_SET.findall(denial):
+        yield from (path.strip(" .") for path in paths.split(",") if path.strip(" ."))

@@ -1,0 +1,154 @@
+"""Pods that aren't ready: not placed, put out, containers that wait, end, or run and say why.
+
+Source: Kubernetes 1.36, PodStatus and ContainerState of core/v1, and the reasons of kubelet events
+(pkg/kubelet/events/event.go).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from knative.diagnosis.crashes import (
+    CONFIGURATION,
+    STARTING,
+    explain_configuration,
+    explain_crash,
+    explain_log,
+    explain_readiness,
+    explain_start,
+)
+from knative.diagnosis.evidence import (
+    SIDECAR,
+    USER_CONTAINER,
+    Diagnosis,
+    Evidence,
+    Object,
+    condition,
+    containers,
+    name_of,
+    parse_time,
+    said,
+)
+from knative.diagnosis.pulls import REASONS, Pull, explain_pull, told_by_events
+from knative.diagnosis.scheduling import explain_scheduling
+
+_MOUNTS = ("FailedMount", "FailedAttachVolume")
+_SANDBOX = "FailedCreatePodSandBox"
+
+
+def explain_pod(evidence: Evidence, pod: Object) -> Diagnosis | None:
+    """Why a pod isn't ready; None when it is, or nothing is wrong but that it takes time."""
+    status = pod.get("status", {})
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return explain_scheduling(str(scheduled.get("message", "")), pod)
+    if status.get("reason") == "Evicted":
+        return _evicted(pod, str(status.get("message", "")))
+    for container in containers(pod):
+        found = _explain_container(evidence, pod, container)
+        if found is not None:
+            return found
+    return _explain_waiting(evidence, pod) or _explain_running(evidence, pod)
+
+
+def pull_of(
+    evidence: Evidence, reason: str, message: str, *, pod: Object | None = None, container: Object | None = None
+) -> Pull:
+    """What is known about a container image that didn't arrive, of a pod or of the Revision."""
+    secrets = (pod or {}).get("spec", {}).get("imagePullSecrets") or (evidence.revision or {}).get("spec", {}).get(
+        "imagePullSecrets", []
+    )
+    container = container or {}
+    image = str(container.get("image") or evidence.container.get("image", ""))
+    events = [str(event.get("message", "")) for event in events_of(evidence, pod)] if pod else []
+    return Pull(
+        image=image,
+        reason=reason,
+        message=told_by_events(message, events),
+        namespace=evidence.namespace,
+        secrets=[str(secret.get("name", "")) for secret in secrets],
+        sidecar=container.get("name") == SIDECAR,
+        node="" if reason == "ContainerMissing" else str((pod or {}).get("spec", {}).get("nodeName") or "NODE"),
+    )
+
+
+def _explain_container(evidence: Evidence, pod: Object, container: Object) -> Diagnosis | None:
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
+    if reason in REASONS:
+        return explain_pull(pull_of(evidence, reason, message, pod=pod, container=container))
+    if reason in CONFIGURATION:
+        return explain_configuration(message, evidence.namespace)
+    if reason in STARTING:
+        return explain_start(reason, message, str(container.get("image", "")))
+    if container.get("ready"):
+        return None
+    own = container.get("name") != SIDECAR
+    return explain_crash(
+        container,
+        evidence.container if own else {},
+        evidence.logs.get(name_of(pod), ()) if own else (),
+        f"-n {evidence.namespace} {name_of(pod)} -c {container.get('name', USER_CONTAINER)}",
+    )
+
+
+def _explain_waiting(evidence: Evidence, pod: Object) -> Diagnosis | None:
+    """A pod whose containers aren't made yet says why in Events only."""
+    if not any((one.get("state") or {}).get("waiting", {}).get("reason") for one in containers(pod)):
+        return None
+    describe = f"kubectl -n {evidence.namespace} describe pod {name_of(pod)}"
+    for event in reversed(list(events_of(evidence, pod))):
+        reason, message = str(event.get("reason", "")), str(event.get("message", ""))
+        if reason in _MOUNTS:
+            return Diagnosis(
+                cause="volume", message=f"a volume can't be mounted: {said(message)}", fix=describe, final=False
+            )
+        if reason == _SANDBOX:
+            return Diagnosis(
+                cause="start",
+                message=f"the node can't set the pod up: {said(message)}",
+                fix=f"{describe}; it is the node's network or container runtime, mostly",
+                final=False,
+            )
+    return None
+
+
+def _explain_running(evidence: Evidence, pod: Object) -> Diagnosis | None:
+    """A process that runs and isn't ready tells why itself."""
+    if condition(pod, "Ready").get("status") == "True":
+        return None
+    name = name_of(pod)
+    problem = evidence.readiness.get(name)
+    if problem is not None:
+        return explain_readiness(problem)
+    return explain_log(evidence.logs.get(name, ()))
+
+
+def _evicted(pod: Object, message: str) -> Diagnosis:
+    node = str(pod.get("spec", {}).get("nodeName", "NODE"))
+    disk = "storage" in message or "disk" in message
+    return Diagnosis(
+        cause="disk-full" if disk else "memory",
+        message=f"node {node} has put the pod out: {said(message)}",
+        fix=f"kubectl describe node {node} | grep -A8 Conditions",
+        final=False,
+    )
+
+
+def events_of(evidence: Evidence, value: Object) -> Iterator[Object]:
+    """Events about an object, oldest first."""
+    uid, name = value.get("metadata", {}).get("uid"), name_of(value)
+    about = [
+        event
+        for event in evidence.events
+        if event.get("involvedObject", {}).get("uid", uid) == uid
+        and event.get("involvedObject", {}).get("name") == name
+    ]
+    yield from sorted(about, key=_seen)
+
+
+def _seen(event: Object) -> float:
+    """When an event was seen last. Source: core/v1 Event; the scheduler writes events.k8s.io's series instead."""
+    series = event.get("series") or {}
+    times = (event.get("lastTimestamp"), series.get("lastObservedTime"), event.get("eventTime"))
+    return next((at for text in times if (at := parse_time(text)) is not None), 0.0)

@@ -1,0 +1,117 @@
+"""Names that are taken, networking layers that do nothing, certificates, traffic that leads nowhere.
+
+Source: Knative Serving 1.23, pkg/apis/serving/v1/route_lifecycle.go, service_lifecycle.go and
+configuration_lifecycle.go; knative.dev/networking, pkg/apis/networking/v1alpha1/ingress_lifecycle.go.
+"""
+
+from __future__ import annotations
+
+import re
+
+from knative.diagnosis.admission import explain_denial
+from knative.diagnosis.evidence import Diagnosis, Evidence, Object, condition, said
+
+_OWNED = re.compile(r'There is an existing (?:placeholder )?(\w+) "?([^" ]+)"? that we (?:do not|don\'t) own')
+_CREATION = re.compile(r"Revision creation failed with message: (.*)", re.DOTALL)
+_GONE = re.compile(r'(\w+) "([^"]+)" referenced in traffic not found')
+_RESOURCES = {
+    "Service": "service",
+    "Endpoint": "endpoints",
+    "Configuration": "configurations.serving.knative.dev",
+    "Route": "routes.serving.knative.dev",
+    "Deployment": "deployment",
+    "PodAutoscaler": "podautoscalers.autoscaling.internal.knative.dev",
+    "certificate": "certificates.networking.internal.knative.dev",
+}
+_INGRESS = frozenset({"IngressNotConfigured", "Uninitialized"})
+_PATIENCE_S = 15.0
+"""How long a networking layer may take before it is spoken of: it answers within 2 s where it works."""
+
+
+def explain_owner(evidence: Evidence) -> Diagnosis | None:
+    """Somebody else's object that has the name; also one that only the Revision met."""
+    found = [condition(evidence.service, kind) for kind in ("ConfigurationsReady", "RoutesReady")]
+    found += [condition(evidence.revision, "ResourcesAvailable")]
+    for state in found:
+        if state.get("status") == "False" and (owned := _OWNED.search(str(state.get("message", "")))) is not None:
+            kind, name = owned.groups()
+            resource = _RESOURCES.get(kind, kind.lower())
+            return Diagnosis(
+                cause="not-owned",
+                message=f"the {kind} {name} in the namespace {evidence.namespace} has the name and isn't Knative's own",
+                fix=f"set another name in eaves.yaml, or, when nobody needs it: kubectl -n {evidence.namespace} "
+                f"delete {resource} {name}",
+                final=True,
+            )
+    return None
+
+
+def explain_creation(evidence: Evidence) -> Diagnosis | None:
+    """A Revision that could not even be made."""
+    state = condition(evidence.service, "ConfigurationsReady")
+    found = _CREATION.search(str(state.get("message", "")))
+    if state.get("status") != "False" or found is None:
+        return None
+    return explain_denial(found[1]) or Diagnosis(
+        cause="refused",
+        message=f"Knative can't make a revision: {said(found[1])}",
+        fix=f"kubectl -n {evidence.namespace} describe configurations.serving.knative.dev {evidence.name}",
+        final=False,
+    )
+
+
+def explain_routes(evidence: Evidence) -> Diagnosis | None:
+    """Why no request gets there, once the Revision is ready."""
+    state = condition(evidence.service, "RoutesReady")
+    reason, message = str(state.get("reason", "")), str(state.get("message", ""))
+    if not state or state.get("status") == "True":
+        return None
+    if (gone := _GONE.search(message)) is not None or reason in {"RevisionNotOwned", "RevisionNameTaken"}:
+        return Diagnosis(
+            cause="traffic",
+            message=f"the traffic leads to a revision that isn't there: {said(gone[0] if gone else message)}",
+            fix=f"eaves promote {evidence.name} --on knative",
+            final=True,
+        )
+    if reason.startswith("Certificate"):
+        return _certificate(evidence, reason, message)
+    if reason in _INGRESS and evidence.old(state, _PATIENCE_S):
+        return _ingress(reason, message)
+    if state.get("status") == "False" and reason != "RevisionMissing":
+        return _ingress(reason, message)
+    return None
+
+
+def _certificate(evidence: Evidence, reason: str, message: str) -> Diagnosis:
+    return Diagnosis(
+        cause="certificate",
+        message=f"its certificate isn't there: {said(message)}",
+        fix=f"kubectl -n {evidence.namespace} describe certificates.networking.internal.knative.dev; inside the "
+        "cluster none is needed: knative.public: no in eaves.yaml",
+        final=reason in {"CertificateProvisionFailed", "CertificateNotOwned"},
+    )
+
+
+def _ingress(reason: str, message: str) -> Diagnosis:
+    nobody = reason == "IngressNotConfigured"
+    why = "nobody takes up its Ingress" if nobody else "the networking layer isn't ready"
+    return Diagnosis(
+        cause="ingress",
+        message=f"{why} ({said(message) or reason})",
+        fix="kubectl -n knative-serving get configmap config-network -o jsonpath='{.data.ingress-class}' - that "
+        "networking layer must run: eaves doctor",
+        final=False,
+    )
+
+
+def explain_unobserved(service: Object, waited_s: float) -> Diagnosis | None:
+    """A Service that Knative's controller hasn't looked at."""
+    if waited_s < _PATIENCE_S:
+        return None
+    name, namespace = service["metadata"].get("name"), service["metadata"].get("namespace")
+    return Diagnosis(
+        cause="controller",
+        message=f"Knative's controller has not taken up what was applied to {namespace}/{name} {waited_s:.0f} s ago",
+        fix="kubectl -n knative-serving get pods -l app=controller; kubectl -n knative-serving logs -l app=controller",
+        final=False,
+    )

@@ -1,0 +1,110 @@
+"""Pods that no node takes: what the scheduler says about it.
+
+Source: Kubernetes 1.36, pkg/scheduler/framework/types.go (FitError.Error) and the ErrReason constants of the plugins
+below pkg/scheduler/framework/plugins (noderesources, tainttoleration, nodeaffinity, volumebinding, volumezone,
+nodeunschedulable).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from knative.diagnosis.evidence import Diagnosis, Object, said
+from knative.quantities import parse_quantity, show_cpu, show_memory
+
+_AFTER = re.compile(r"(no new claims to deallocate|preemption: ).*", re.DOTALL)
+"""What the scheduler adds about pods that might be put out; it never is the reason."""
+_VOLUME = re.compile(
+    r"unbound immediate PersistentVolumeClaims|persistentvolumeclaim \"([^\"]+)\" (not found|is being deleted)"
+    r"|available persistent volumes to bind|PersistentVolume's node affinity|bound to non-existent pv"
+    r"|no available volume zone|enough free storage"
+)
+_INSUFFICIENT = re.compile(r"\d+ Insufficient ([a-z0-9./-]*[a-z0-9])")
+_TAINT = re.compile(r"untolerated taints? ?\{([^:}]+)|untolerated taint\(s\)|taints that the pod didn't tolerate")
+_SELECTOR = re.compile(r"node affinity/selector|node selector")
+_TOO_MANY = re.compile(r"Too many pods")
+_CORDONED = re.compile(r"were unschedulable")
+
+
+def explain_scheduling(message: str, pod: Object) -> Diagnosis:
+    """Why no node takes a pod. Never final: nodes come, go and empty.
+
+    Args:
+        message: Of the pod's condition PodScheduled.
+        pod: The pod; only its spec, name and namespace are looked at.
+    """
+    said_here = said(_AFTER.sub("", message))
+    if (volume := _VOLUME.search(message)) is not None:
+        return _unbound(said_here, volume[1], pod)
+    wanted = _requests(pod.get("spec", {}))
+    # Those reasons first that keep every node from ever taking it; a full node may be free tomorrow.
+    if _SELECTOR.search(message):
+        return _unschedulable(said_here, _selector_fix(pod))
+    if (resource := _INSUFFICIENT.search(message)) is not None:
+        return _unschedulable(f"{_wants(resource[1], wanted)}; {said_here}", _room_fix(resource[1], wanted))
+    if (taint := _TAINT.search(message)) is not None:
+        key = taint[1] or "KEY"
+        return _unschedulable(
+            said_here,
+            "kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints; a taint goes by: kubectl "
+            f"taint node NODE {key}-",
+        )
+    if _CORDONED.search(message):
+        return _unschedulable(
+            said_here, "kubectl uncordon NODE, of those that kubectl get nodes shows SchedulingDisabled"
+        )
+    if _TOO_MANY.search(message):
+        return _unschedulable(said_here, "kubectl get pods -A -o wide: remove some, or raise maxPods of the kubelet")
+    return _unschedulable(said_here, "kubectl describe nodes")
+
+
+def _unschedulable(message: str, fix: str) -> Diagnosis:
+    return Diagnosis(cause="unschedulable", message=f"no node takes the pod: {message}", fix=fix, final=False)
+
+
+def _unbound(message: str, claim: str | None, pod: Object) -> Diagnosis:
+    namespace = pod.get("metadata", {}).get("namespace", "")
+    shown = f" {claim}" if claim else ""
+    return Diagnosis(
+        cause="volume",
+        message=f"a volume that the pod needs isn't there: {message}",
+        fix=f"kubectl -n {namespace} get persistentvolumeclaims{shown}; without a default storage class "
+        "(kubectl get storageclasses) none is made",
+        final=False,
+    )
+
+
+def _selector_fix(pod: Object) -> str:
+    spec = pod.get("spec", {})
+    selector = spec.get("nodeSelector") or {}
+    if not selector:
+        return "kubectl get nodes --show-labels"
+    labels = ",".join(f"{key}={value}" for key, value in selector.items())
+    return (
+        f"kubectl get nodes -l {labels}; if none is listed: kubectl label node NODE {labels.replace(',', ' ')}, or "
+        "change selector of the site in eaves.yaml"
+    )
+
+
+def _wants(resource: str, wanted: Mapping[str, float]) -> str:
+    show = {"cpu": show_cpu, "memory": show_memory}.get(resource)
+    return (
+        f"it asks for {show(wanted[resource])} {resource}" if show and resource in wanted else f"it asks for {resource}"
+    )
+
+
+def _room_fix(resource: str, wanted: Mapping[str, float]) -> str:
+    seen = "kubectl describe nodes | grep -A8 'Allocated resources'"
+    if resource not in {"cpu", "memory"} or resource not in wanted:
+        return seen
+    return f"lower knative.{resource} in eaves.yaml, or make room: {seen}"
+
+
+def _requests(spec: Object) -> dict[str, float]:
+    """What all containers of a pod ask for together."""
+    total: dict[str, float] = {}
+    for container in spec.get("containers") or []:
+        for resource, text in ((container.get("resources") or {}).get("requests") or {}).items():
+            total[resource] = total.get(resource, 0.0) + (parse_quantity(text) or 0.0)
+    return total

@@ -1,0 +1,151 @@
+"""Waiting until what was deployed is ready, telling what goes on meanwhile, and giving up when it can't be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from eaves.errors import StartError, UnreachableClusterError
+from knative.diagnosis import Diagnosis, diagnose, is_ready
+from knative.diagnosis.collect import Reader
+from knative.diagnosis.evidence import Object
+from knative.kinds import KSERVICE
+from knative.progress import Progress, build_progress
+
+if TYPE_CHECKING:
+    from knative.cluster import Cluster
+
+LOOK_S = 2.0
+"""How often pods are looked at: most of what goes wrong with them never shows in the Service before its deadline."""
+
+
+def wait_ready(
+    cluster: Cluster,
+    name: str,
+    *,
+    timeout_s: float,
+    show: Callable[[Progress], None] = lambda _: None,
+    look_s: float = LOOK_S,
+) -> None:
+    """Wait until what was applied last is ready: the newest revision can answer, whether it gets requests yet or not.
+
+    What may still come right is shown and waited for; what can't ends it before the time is over. A link that is down
+    meanwhile is waited for too.
+
+    Args:
+        cluster: Where.
+        name: Of the Knative Service, in the cluster's namespace.
+        timeout_s: Seconds to wait at most.
+        show: Called after every look, from this thread.
+        look_s: Seconds between two looks; changes of the Service itself are seen at once.
+
+    Raises:
+        StartError: It doesn't become ready; the message says why, the hint mends it.
+        UnreachableClusterError: The cluster didn't answer when the time was over.
+        ClusterError: The cluster refuses what is asked.
+    """
+    waiting = _Waiting(cluster, name, timeout_s=timeout_s, look_s=look_s, show=show)
+    while True:
+        try:
+            if waiting.look():
+                return
+        except UnreachableClusterError as error:
+            waiting.bear(error)
+
+
+class _Waiting:
+    """One wait: what was seen last, and since when."""
+
+    def __init__(
+        self, cluster: Cluster, name: str, *, timeout_s: float, look_s: float, show: Callable[[Progress], None]
+    ) -> None:
+        self._cluster, self._name, self._show, self._look_s = cluster, name, show, look_s
+        self._reader = Reader(cluster)
+        self._began, self._timeout_s = time.monotonic(), timeout_s
+        self._ahead_s: float | None = None
+        self._seen = Progress(name=name)
+        self._last: Diagnosis | None = None
+        self._certain: tuple[str, float] | None = None
+
+    @property
+    def _left_s(self) -> float:
+        return self._began + self._timeout_s - time.monotonic()
+
+    def look(self) -> bool:
+        """Look now, and then at every change until the next look is due; whether it is ready."""
+        there = False
+        fields = f"metadata.name={self._name}"
+        seconds = max(0.05, min(self._look_s, self._left_s))
+        for event, service in self._cluster.watch(KSERVICE, fields=fields, timeout_s=seconds):
+            there = event != "DELETED"
+            if there and self._judge(service):
+                return True
+        if not there:
+            raise StartError(
+                f"the function {self._name} is no longer in {self._cluster.namespace}: somebody removed it",
+                hint="eaves deploy --on knative",
+            )
+        if self._left_s <= 0:
+            raise self._late()
+        return False
+
+    def bear(self, error: UnreachableClusterError) -> None:
+        """Show that the cluster doesn't answer, and wait a little.
+
+        Raises:
+            UnreachableClusterError: When the time is over.
+        """
+        if self._left_s <= 0:
+            raise error
+        self._tell(unreachable=error.message)
+        time.sleep(max(0.0, min(self._look_s, self._left_s)))
+
+    def _judge(self, service: Object) -> bool:
+        """Show what is seen; whether it is ready.
+
+        Raises:
+            StartError: When it never will be.
+        """
+        evidence = self._reader.collect(self._name, service=service, now=self._now())
+        found = diagnose(evidence)
+        self._seen = build_progress(evidence, found)
+        self._tell()
+        if is_ready(service):
+            return True
+        self._last = found or self._last
+        if found is not None and self._is_certain(found):
+            raise StartError(f"{self._name} doesn't start: {found.message}", hint=found.fix)
+        return False
+
+    def _is_certain(self, found: Diagnosis) -> bool:
+        """Whether a final cause was there at the last look already: one look may see what is just being replaced."""
+        now = time.monotonic()
+        if not found.final:
+            self._certain = None
+            return False
+        if self._certain is None or self._certain[0] != found.cause:
+            self._certain = found.cause, now
+        return now - self._certain[1] >= self._look_s / 2
+
+    def _tell(self, *, unreachable: str = "") -> None:
+        waited_s = time.monotonic() - self._began
+        self._show(replace(self._seen, waited_s=waited_s, unreachable=unreachable))
+
+    def _now(self) -> float:
+        """The server's clock; asked for once."""
+        if self._ahead_s is None:
+            self._ahead_s = self._cluster.clock() - time.time()
+        return time.time() + self._ahead_s
+
+    def _late(self) -> StartError:
+        waited = f"{self._name} was not ready within {self._timeout_s:g} s"
+        if self._last is not None:
+            return StartError(f"{waited}: {self._last.message}", hint=self._last.fix)
+        seen = self._seen
+        pods = "; ".join(f"{pod.name} {pod.state} {pod.ready}" for pod in seen.pods) or "no pods"
+        return StartError(
+            f"{waited}; last seen: revision {seen.revision or 'none'}, {seen.reason or seen.ready}, {pods}",
+            hint=f"eaves logs {self._name} --on knative",
+        )
