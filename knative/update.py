@@ -97,7 +97,7 @@ def update_site(
     name = wanted.app.function.name
     manifests = render_app(wanted.app, wanted.knative, site)
     if not wanted.dry_run:
-        _pin(cluster, name)
+        pin_shares(cluster, name, adopt=wanted.adopt)
     others = (wanted.knative.agent_namespace,)
     applied = apply_app(cluster, manifests, name, adopt=wanted.adopt, dry_run=wanted.dry_run, namespaces=others)
     if wanted.advance:
@@ -111,9 +111,15 @@ def update_site(
     return Updated(applied=tuple(applied), outcome=outcome)
 
 
-def _pin(cluster: Cluster, name: str) -> None:
+def pin_shares(cluster: Cluster, name: str, *, adopt: bool = False) -> None:
+    """Before applying: what serves goes on serving. Nothing is there to keep at the first deploy.
+
+    Raises:
+        ConflictError: When somebody else set the shares.
+        ClusterError: When the cluster refuses or fails.
+    """
     try:
-        rollout.pin(cluster, name)
+        rollout.pin(cluster, name, adopt=adopt)
     except NotFoundError:
         return  # the first deploy: there is nothing to keep
 

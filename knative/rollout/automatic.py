@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 
 
 def begin(
-    cluster: Cluster, name: str, settings: RolloutSettings, *, again: bool = False, now: float | None = None
+    cluster: Cluster,
+    name: str,
+    settings: RolloutSettings,
+    *,
+    again: bool = False,
+    adopt: bool = False,
+    now: float | None = None,
 ) -> Outcome:
     """Roll the newest revision out by steps; call it after each deploy. Of one under way already, nothing is changed.
 
@@ -42,6 +48,7 @@ def begin(
         name: Of the function.
         settings: How; kept with the rollout.
         again: Go on with one that is held or was rolled back, at the share it has now. A person's decision.
+        adopt: Take the shares over from whoever else set them.
         now: Unix seconds; None: by the API server's clock.
 
     Raises:
@@ -55,6 +62,7 @@ def begin(
         lambda standing, moment: plan_begin(standing, settings, moment, again=again),
         what="begin",
         now=now,
+        adopt=adopt,
         settle_s=SETTLE_S,
     )
 
