@@ -71,8 +71,12 @@ class Context:
         with _as_faults(self.files):
             with _FILES:
                 merger = _read(self.files)
-            persist = merger.save_changes
-            loader = _Loader(config_dict=merger.config, active_context=self.name, config_persister=persist)
+            loader = _Loader(
+                config_dict=merger.config,
+                active_context=self.name,
+                config_base_path=None,  # paths are relative to the file that has them
+                config_persister=merger.save_changes,
+            )
             loader.load_and_set(configuration)
         return _connection(configuration, self.files, self.name)
 
