@@ -139,7 +139,7 @@ class Cluster:
         def streaming(version: str, left_s: float) -> Iterator[Change]:
             query = _selectors(selector, fields) | {"watch": "true", "allowWatchBookmarks": "true"}
             query |= {"resourceVersion": version, "timeoutSeconds": str(max(1, min(WATCH_S, round(left_s))))}
-            request = Request(call=call, path=path, query=query, headers=_JSON)
+            request = Request(call=call, path=path, query=query, headers={"Accept": "application/json"})
             return parse_events(self._transport.stream(request, min(left_s, WATCH_S + 10.0)), call)
 
         return follow(

@@ -38,8 +38,8 @@ KUBECONFIG = Path("~/.kube/config")
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 PLUGIN_TIMEOUT_S = 120.0
 """A login plugin may open a browser and wait for somebody."""
-CONNECTIONS = 8
-"""Kept for each cluster."""
+CONNECTIONS = 32
+"""Kept for each cluster; urllib3 logs a warning for each above them."""
 
 _log = logging.getLogger(__name__)
 _FILES = threading.RLock()

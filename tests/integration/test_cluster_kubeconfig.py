@@ -55,6 +55,17 @@ def test_several_files_are_one_as_for_kubectl(apiserver: FakeCluster, tmp_path: 
     assert open_cluster(kubeconfig=several, context="mill").version() == "v1.36.2"
 
 
+def test_without_a_file_it_is_kubectls_own(
+    apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match=f"{tmp_path}/.kube/config: no such kubeconfig"):
+        open_cluster()
+    (tmp_path / ".kube").mkdir()
+    apiserver.kubeconfig(tmp_path / ".kube" / "config")
+    assert open_cluster().version() == "v1.36.2"
+
+
 def test_a_request_says_who_asks(apiserver: FakeCluster, tmp_path: Path) -> None:
     file = apiserver.kubeconfig(tmp_path / "kubeconfig", user={"token": "abc"})
     sent = headers(open_cluster(kubeconfig=file), apiserver)
