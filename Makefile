@@ -51,7 +51,7 @@ lock:  ## pin requirements/*.txt from pyproject.toml (the one target that needs 
 	$(LOCK) --group build --output-file requirements/build.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra serve $(EDGE) --no-emit-package urllib3 --output-file requirements/serve.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra sources $(EDGE) --no-emit-package numpy --no-emit-package pillow --output-file requirements/agent.txt
-	$(LOCK) pyproject.toml -c requirements/dev.txt --extra train --extra s3 --extra convert --output-file requirements/train.txt
+	$(LOCK) pyproject.toml -c requirements/dev.txt --extra train --extra s3 --extra convert --extra oci --output-file requirements/train.txt
 
 clean:  ## forget everything that was made
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -20,8 +20,14 @@ from eaves.options import build_settings, report_errors, settings_options
     "--output", type=click.Path(path_type=Path), required=True, help="The artifact's directory; must not exist."
 )
 @click.option("--declare", type=click.Path(path_type=Path), help="What describes a model that is no run; model.yaml.")
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    envvar="EAVES_WORK",
+    help="Local folder for downloaded images, the training's; the one beside the run by default. [EAVES_WORK]",
+)
 @settings_options(ConvertSettings, section="convert.")
-def main(model: Path, output: Path, declare: Path | None, **options: Any) -> None:
+def main(model: Path, output: Path, declare: Path | None, work: Path | None, **options: Any) -> None:
     """Convert a run, SavedModel, .keras or .onnx file into an artifact, and prove that it answers the same."""
     from converters.convert import convert
     from trainer.progress import build_progress
@@ -29,7 +35,9 @@ def main(model: Path, output: Path, declare: Path | None, **options: Any) -> Non
     settings = build_settings(ConvertSettings, options, section="convert.")
     logs.configure()
     log = logging.getLogger("converters")
-    artifact = convert(model, output, settings, declaration=declare, progress=build_progress(sys.stderr), page=True)
+    artifact = convert(
+        model, output, settings, declaration=declare, progress=build_progress(sys.stderr), page=True, cache=work
+    )
     log.info("%s", artifact.manifest.quantisation.reason)
     log.info("artifact %s, sha256 %s", output, artifact.digest)
 

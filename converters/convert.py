@@ -53,6 +53,7 @@ def convert(
     declaration: Path | None = None,
     progress: Progress | None = None,
     page: bool = False,
+    cache: Path | None = None,
 ) -> Artifact:
     """Convert a model, prove it and write the artifact.
 
@@ -63,6 +64,7 @@ def convert(
         declaration: What describes a model that is no run; the `model.yaml` beside it when not given.
         progress: Told how far it is.
         page: Whether to write the verdict for people too, `NAME.html` beside the artifact.
+        cache: Local folder for labelled images that are downloaded; None: the one beside the model, as in training.
 
     Raises:
         RunError: When the run is incomplete.
@@ -82,7 +84,7 @@ def convert(
                 step()
             if isinstance(source, TensorSource):
                 return convert_tensor(source, place, output, settings, progress)
-            return _Conversion(source, place, output, settings, progress).run(page=page)
+            return _Conversion(source, place, output, settings, progress, cache=cache).run(page=page)
     except OSError as error:
         where = error.filename or output
         raise StorageError(
@@ -99,16 +101,25 @@ class _Conversion:
         output: The artifact's directory.
         settings: The conversion's.
         progress: Told how far it is.
+        cache: For labelled images; None: beside the model.
     """
 
     def __init__(
-        self, source: Source, place: Workplace, output: Path, settings: ConvertSettings, progress: Progress
+        self,
+        source: Source,
+        place: Workplace,
+        output: Path,
+        settings: ConvertSettings,
+        progress: Progress,
+        *,
+        cache: Path | None,
     ) -> None:
         self.source = source
         self.staging, self.folder = place.staging, place.folder
         self.output = output
         self.settings = settings
         self.progress = progress
+        self.cache = cache
         self.prepared_file = place.folder / "prepared.onnx"
         self.fp32 = place.folder / FP32 / MODEL
 
@@ -184,6 +195,8 @@ class _Conversion:
 
     def _cache(self) -> Path:
         """Training's own, so that labelled images aren't downloaded twice."""
+        if self.cache is not None:
+            return self.cache
         beside = self.source.model.absolute().parent if self.source.route == "run" else self.output.absolute()
         return beside.parent / ".cache"
 

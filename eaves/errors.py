@@ -44,6 +44,7 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
             ├── UnreachableClusterError                no answer: link down, server down, time ran out
             ├── DeniedError        exit 77             not logged in, or not allowed
             ├── InvalidError       exit 65             what was sent is not a valid object
+            ├── AbsentError        exit 66  HTTP 404   no such namespace, kind or object there
             └── ConflictError      exit 75             another field manager, or a newer version, stands in the way
 """
 
@@ -319,6 +320,13 @@ class InvalidError(ClusterError):
     """An object that a cluster's API server or one of its webhooks refuses; sending it again won't help."""
 
     exit_code = 65
+
+
+class AbsentError(ClusterError):
+    """A namespace, a kind of object or an object that a cluster doesn't have."""
+
+    exit_code = 66
+    http_status = 404
 
 
 class ConflictError(ClusterError):

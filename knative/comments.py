@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+_TRAINING = {
+    "kueue.x-k8s.io/queue-name": "Kueue holds the Job back until there is room.",
+    "eaves.dev/run": "Name of the run that it makes; run one Job at a time for it.",
+    "ttlSecondsAfterFinished": "Then the Job and its logs are cleared away; the run stays where it is.",
+    "podFailurePolicy": "By exit codes: making room costs no attempt, bad images or settings end it at once.",
+    "completions": "Pods that share out the images; JOB_COMPLETIONS tells them how many they are.",
+    "restartPolicy": "A podFailurePolicy wants it.",
+    "terminationGracePeriodSeconds": "For the checkpoint.",
+    "automountServiceAccountToken": "Nothing in the pod talks to the API server.",
+    "fsGroup": "So that the volumes may be written.",
+    "envFrom": "Credentials of the storage.",
+    "emptyDir": "The root is read-only.",
+    ".dockerconfigjson": "Logins at registries, as $DOCKER_CONFIG/config.json.",
+}
+
 COMMENTS = {
+    "Job": _TRAINING,
+    "JobSink": _TRAINING | {"job": "Each event makes one, named by the event's source and id."},
     "Service": {
         "networking.knative.dev/visibility": "No address outside the cluster; `knative.public: true` gives it one.",
         "autoscaling.knative.dev/min-scale": "0: it stops when nothing comes for the window, and starts at an event.",
@@ -42,7 +59,7 @@ COMMENTS = {
         "volumeClaimTemplates": "What was found and the broker hasn't taken yet.",
     },
     "ContainerSource": {"emptyDir": "No memory: after a restart everything is sent again, under the same ids."},
-    "SinkBinding": {"subject": "Gets K_SINK, the address of the sink."},
+    "SinkBinding": {"subject": "Gets K_SINK, the address of the sink; a Job only while it is made."},
 }
 """Kind to field to text. A field's comment stands at its first place in the object."""
 

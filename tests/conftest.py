@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -20,6 +21,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("eaves")
     group.addoption("--e2e", action="store_true", help="run the tests that need a real cluster")
     group.addoption("--kubeconfig", type=Path, default=None, help="the cluster for --e2e (default: kubectl's own)")
+    registry = os.environ.get("EAVES_E2E_REGISTRY", "")
+    group.addoption("--registry", default=registry, help="HOST/PREFIX that the cluster pulls from [EAVES_E2E_REGISTRY]")
+    for name, what in (
+        ("--stop-registry", "ends that registry"),
+        ("--start-registry", "starts it again"),
+        ("--restart-kubelet", "restarts the kubelets"),
+    ):
+        group.addoption(name, default="", metavar="COMMAND", help=f"for --e2e: what {what}, for tests of outages")
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses

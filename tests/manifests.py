@@ -120,7 +120,8 @@ def _knative(manifest: Manifest, shared: Path) -> list[str]:
     errors = jsonschema.Draft202012Validator(schemas[key]).iter_errors(manifest)
     found = [f"{'.'.join(map(str, error.absolute_path))}: {error.message[:300]}" for error in errors]
     if manifest["kind"] == "JobSink":
-        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}} | manifest["spec"]["job"]
+        job = {"apiVersion": "batch/v1", "kind": "Job", **manifest["spec"]["job"]}
+        job["metadata"] = {"name": "made-by-the-sink", **job.get("metadata", {})}
         found += [*_core(job, "spec.job."), *_general(job)]
     return found
 

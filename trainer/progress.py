@@ -35,24 +35,32 @@ class Silent:
 
 
 class Lines:
-    """Log lines: one at the start, one at the end, one every `LOG_EVERY_S` between."""
+    """Log lines: one at the start, one at the end, one every `LOG_EVERY_S` between.
+
+    As JSON they carry `phase`, `done`, `total` and `note` too, from which whoever follows a Job's log draws a bar.
+    """
 
     @contextmanager
     def phase(self, title: str, total: int) -> Iterator[Step]:
         """Enter a phase of `total` steps."""
         started = said = time.monotonic()
         done, last = 0, ""
-        _logger.info("%s: %d to do", title, total)
+
+        def about(done: int, note: str = "") -> dict[str, object]:
+            return {"phase": title, "done": done, "total": total, "note": note}
+
+        _logger.info("%s: %d to do", title, total, extra=about(0))
 
         def step(count: int = 1, note: str = "") -> None:
             nonlocal done, last, said
             done, last = done + count, note
             if time.monotonic() - said >= LOG_EVERY_S:
                 said = time.monotonic()
-                _logger.info("%s: %d of %d %s", title, done, total, note or "done")
+                _logger.info("%s: %d of %d %s", title, done, total, note or "done", extra=about(done, note))
 
         yield step
-        _logger.info("%s: all %d in %.1f s%s", title, total, time.monotonic() - started, last and f", {last}")
+        passed_s = time.monotonic() - started
+        _logger.info("%s: all %d in %.1f s%s", title, total, passed_s, last and f", {last}", extra=about(total, last))
 
 
 class Bars:

@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 from eaves.errors import RunError
+from trainer.progress import Progress, Silent
 from trainer.run import MANIFEST, Run, open_run
 from trainer.storage import Store, open_store
 
@@ -26,6 +28,20 @@ def publish(run: Run, store: Store) -> None:
     store.write(MANIFEST, (run.path / MANIFEST).read_bytes())
 
 
+class Shelf(Protocol):
+    """Where a run can be read: a `Store`, or something that has what one has."""
+
+    uri: str
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes."""
+        ...
+
+
 def fetch_run(uri: str, local: Path) -> Run:
     """Download a run into a directory, unless it is there already, and open it checked.
 
@@ -37,23 +53,36 @@ def fetch_run(uri: str, local: Path) -> Run:
         RunError: No run is there, or it is damaged.
         StorageError: It can't be read.
     """
-    store = open_store(uri)
-    if not store.exists(MANIFEST):
+    return fetch_from(open_store(uri), local)
+
+
+def fetch_from(shelf: Shelf, local: Path, progress: Progress | None = None) -> Run:
+    """The same from wherever a run can be read.
+
+    Raises:
+        RunError: No run is there, or it is damaged.
+        StorageError: It can't be read.
+    """
+    uri = shelf.uri
+    if not shelf.exists(MANIFEST):
         raise RunError(f"no run in {uri}: it has no {MANIFEST}", hint="train one, or name another URI")
-    manifest = store.read(MANIFEST)
+    manifest = shelf.read(MANIFEST)
     if (local / MANIFEST).is_file() and (local / MANIFEST).read_bytes() == manifest:
         return open_run(local)
     shutil.rmtree(local, ignore_errors=True)
-
-    def download(name: str) -> None:
-        file = (local / name).resolve()
-        if not file.is_relative_to(local.resolve()):
-            raise RunError(f"{uri}/{MANIFEST} names a file outside the run: {name}", hint="train it again")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(store.read(name))
-
+    names = _manifest_files(uri, manifest)
     local.mkdir(parents=True)
-    _each(list(_manifest_files(uri, manifest)), download)
+    with (progress or Silent()).phase("Fetching the run", len(names)) as step:
+
+        def download(name: str) -> None:
+            file = (local / name).resolve()
+            if not file.is_relative_to(local.resolve()):
+                raise RunError(f"{uri}/{MANIFEST} names a file outside the run: {name}", hint="train it again")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(shelf.read(name))
+            step()
+
+        _each(names, download)
     (local / MANIFEST).write_bytes(manifest)
     return open_run(local)
 

@@ -55,6 +55,16 @@ class Store:
             data: bytes = self._files.cat_file(f"{self._root}/{name}")
             return data
 
+    def read_part(self, name: str, start: int, size: int) -> bytes:
+        """Some of a file's bytes; fewer where it ends.
+
+        Raises:
+            StorageError: It isn't there, or can't be read.
+        """
+        with _translated("read", self.uri, name):
+            data: bytes = self._files.cat_file(f"{self._root}/{name}", start=start, end=start + size)
+            return data
+
     def write(self, name: str, data: bytes) -> None:
         """Write a file, whole or not at all; it is durable when this returns, and replaces one of that name.
 

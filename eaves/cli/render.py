@@ -23,19 +23,27 @@ from eaves.cli.project import load_workspace
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for one file an object; one folder a site where there are several.",
 )
+@click.option(
+    "--gitops",
+    is_flag=True,
+    help="Into --output: name the revision in the file, and leave requests with the one that the file there serves.",
+)
 @file_option
 @cluster_options
 @image_options
 def command(
-    image: str, folder: Path | None, file: Path, key: Path | None, offline: bool, plain_http: bool,
+    image: str, folder: Path | None, gitops: bool, file: Path, key: Path | None, offline: bool, plain_http: bool,
     registry_ca: Path | None, **clusters: Any,
 ) -> None:  # fmt: skip
     """Write the Kubernetes objects that `eaves deploy --on knative IMAGE` would apply, as YAML.
 
     kubectl, kn, Argo CD and Flux take them as they are. Prints YAML, or with --output the files.
     """
+    from knative.files import write_gitops
     from knative.rendering import render_app, to_yaml, write_files
 
+    if gitops and folder is None:
+        raise click.UsageError("--gitops needs --output: it goes on from the file that is there.")
     workspace = load_workspace(file)
     sites = choose_sites(load_scope(file).sites, read_choice(**clusters))
     chosen = choose_image(workspace, image, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca)
@@ -45,6 +53,7 @@ def command(
         click.echo("---\n".join(to_yaml(one) for manifests in rendered.values() for one in manifests), nl=False)
         return
     for name, manifests in rendered.items():
-        for path in write_files(manifests, folder / name if len(rendered) > 1 else folder):
+        write = write_gitops if gitops else write_files
+        for path in write(manifests, folder / name if len(rendered) > 1 else folder):
             click.echo(path)
     say(f"apply them: kubectl apply -f {folder}{'/SITE' if len(rendered) > 1 else ''}")

@@ -8,17 +8,21 @@ import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from eaves import logs
 from eaves.cli.arguments import file_option
+from eaves.cli.clusters import KNATIVE, cluster_options, on_option, read_choice
 from eaves.cli.output import say
 from eaves.cli.project import load_workspace
 from eaves.errors import StoppedError
 from eaves.options import given, settings_options
 from trainer.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from trainer.run import Run
 
 
 @click.command()
@@ -26,14 +30,30 @@ from trainer.settings import TrainSettings
 @click.option(
     "--run", "output", type=click.Path(path_type=Path), help="The run's directory; a new one in runs/ when not given."
 )
+@click.option("--again", is_flag=True, help="In a cluster: make a Job anew that has ended.")
+@on_option
+@cluster_options
 @file_option
 @settings_options(TrainSettings, section="train.")
-def command(data: str | None, output: Path | None, file: Path, **options: Any) -> None:
-    """Train a model on labelled images. Prints the run's directory."""
+def command(
+    data: str | None, output: Path | None, again: bool, platform: str, kubeconfig: Path | None, context: str,
+    namespace: str, sites: str, every: bool, file: Path, **options: Any,
+) -> None:  # fmt: skip
+    """Train a model on labelled images. Prints the run's directory.
+
+    In a cluster (--on knative) it is a Job that needs nobody: the same command finds it again, from anywhere, and shows
+    how far it is. Another --run is another training of the same things, of images that have changed for instance.
+    """
     flags = {f"train.{path}": value for path, value in given(TrainSettings, options).items()}
     if data is not None:
         flags["data.path"] = data if "://" in data else Path(data).absolute()
     workspace = load_workspace(file, flags, section="train.")
+    if platform == KNATIVE:
+        from eaves.cli.remote import train_remotely
+
+        choice = read_choice(kubeconfig=kubeconfig, context=context, namespace=namespace, sites=sites, every=every)
+        _tell(train_remotely(workspace, choice, data=data or "", output=output, again=again))
+        return
     project = workspace.project
     target = output or workspace.runs / f"{project.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     settings = _resolve_weights(workspace.root, project.train, from_flag="train.weights" in flags)
@@ -55,6 +75,10 @@ def command(data: str | None, output: Path | None, file: Path, **options: Any) -
     except StoppedError as error:
         hint = f"eaves train --run {shlex.quote(str(target))} goes on from there"
         raise StoppedError(error.message, hint=hint) from error
+    _tell(run)
+
+
+def _tell(run: Run) -> None:
     say(f"{run.name} {run.version}: accuracy {run.val_accuracy:.3f} on held-out images")
     say(f"report: {run.path / 'report.html'}")
     click.echo(run.path)

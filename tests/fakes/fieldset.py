@@ -158,7 +158,7 @@ def _drop(value: Any, path: Path, group: str) -> None:
 def merge(live: Any, patch: Any, group: str, path: Path = ()) -> Any:
     """`live` with what `patch` sets; neither is changed."""
     name = path[-1].removeprefix("f:") if path else ""
-    if isinstance(patch, Mapping) and isinstance(live, Mapping) and patch and name not in _ATOMIC_MAPS:
+    if isinstance(patch, Mapping) and isinstance(live, Mapping) and name not in _ATOMIC_MAPS:
         merged = dict(live)
         for key, child in patch.items():
             place = (*path, f"f:{key}")
@@ -176,13 +176,13 @@ def merge(live: Any, patch: Any, group: str, path: Path = ()) -> Any:
 
 def conflicts(live: Any, patch: Any, owners: list[Owner], me: Owner, group: str) -> list[tuple[Owner, Path]]:
     """Fields that the patch would change and another owns."""
-    wanted = fields(patch, group)
+    wanted, merged = fields(patch, group), merge(live, patch, group)
     return [
         (owner, path)
         for owner in owners
         if owner is not me
         for path in sorted(owner.fields & wanted)
-        if path[-1][0] == "f" and value_at(live, path, group) != value_at(patch, path, group)
+        if path[-1][0] == "f" and value_at(live, path, group) != value_at(merged, path, group)
     ]
 
 

@@ -18,7 +18,7 @@ LOCKS = {  # lock: what it is made from, and what of that the container image le
     "build.txt": ([], {"rich", "pyyaml", "urllib3", "click", "cloudevents", "numpy", "pillow"}),
     "serve.txt": (["serve"], {"rich", "pyyaml", "urllib3"}),
     "agent.txt": (["sources"], {"rich", "pyyaml", "numpy", "pillow"}),
-    "train.txt": (["train", "s3", "convert"], set()),
+    "train.txt": (["train", "s3", "convert", "oci"], set()),
     "dev.txt": (["serve", "sources", "train", "s3", "convert", "cluster", "oci", "demo"], set()),
 }
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(?: ; [^\\]+)? \\$", re.MULTILINE)

@@ -1,0 +1,355 @@
+"""A cluster: reads, applies, deletes and watches objects, reads logs, reaches pods through its API server.
+
+The official client's DynamicClient is not used: it asks for the kinds with three requests a group and keeps the answers
+in a temporary file by host and port, where another cluster may answer tomorrow; `knative.kinds` has them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from eaves.delivery.client import HttpAnswer
+from eaves.errors import ClusterError
+from knative.kinds import POD, Kind, kind_of
+from knative.kubeconfig import connect_inside, find_context, inside_namespace
+from knative.refusal import Call, parse_status, refused
+from knative.transport import Answer, Transport, retry_after_s
+from knative.watching import Change, follow, follow_log, parse_events
+
+PAGE = 500
+"""Objects asked for at once. Source: kubectl's --chunk-size."""
+WATCH_S = 240
+"""How long one watch is asked for; it is then taken up again, where a dead connection would never end."""
+_JSON = MappingProxyType({"Accept": "application/json", "Accept-Encoding": "gzip"})
+_APPLY = MappingProxyType({"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"})
+_POST = MappingProxyType({"Accept": "application/json", "Content-Type": "application/json"})
+
+Objects = list[dict[str, Any]]
+Lines = list[str]
+
+
+class Cluster:
+    """One API server as one user; safe to use from many threads, and every call has a time limit.
+
+    Args:
+        name: The kube context.
+        namespace: Default namespace of calls.
+        transport: To its API server.
+    """
+
+    def __init__(self, name: str, namespace: str, transport: Transport) -> None:
+        self.name, self.namespace = name, namespace
+        self._transport = transport
+
+    def apply(
+        self, manifest: Mapping[str, Any], *, manager: str, force: bool = False, dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Server-side apply: make the object, or make what the manifest sets so.
+
+        Args:
+            manifest: What the manager wants; fields it no longer sets vanish. A metadata.resourceVersion makes it fail
+                when the object changed since.
+            manager: Field manager.
+            force: Take over fields of other managers.
+            dry_run: Check and answer, change nothing.
+
+        Returns:
+            The object as it now is.
+
+        Raises:
+            ConflictError: When other managers own fields of it (`causes`), or it changed since.
+            InvalidError: When the server or a webhook refuses it.
+            ClusterError: When it can't be applied for another reason.
+        """
+        kind, metadata = kind_of(manifest), manifest["metadata"]
+        namespace = str(metadata.get("namespace", "")) or self.namespace
+        query = {"fieldManager": manager, "fieldValidation": "Strict"}
+        query |= ({"force": "true"} if force else {}) | ({"dryRun": "All"} if dry_run else {})
+        call = self._call("patch", kind, namespace, metadata["name"])
+        return self._transport.json(
+            call,
+            "PATCH",
+            kind.path(namespace, metadata["name"]),
+            query=query,
+            headers=_APPLY,
+            body=json.dumps(manifest).encode(),
+            repeatable="resourceVersion" not in metadata,  # the second attempt would be refused for the first's sake
+        )
+
+    def get(self, kind: Kind, name: str, *, namespace: str | None = None) -> dict[str, Any] | None:
+        """An object; None when it isn't there.
+
+        Raises:
+            ClusterError: When it can't be read.
+        """
+        space = self.namespace if namespace is None else namespace
+        call = self._call("get", kind, space, name)
+        answer = self._transport.ask(call, "GET", kind.path(space, name), headers=_JSON)
+        return None if answer.status == 404 else self._transport.parse(call, answer)
+
+    def list(self, kind: Kind, *, namespace: str | None = None, selector: str = "", fields: str = "") -> Objects:
+        """Objects; none of a kind that the cluster doesn't have.
+
+        Args:
+            kind: Of the objects.
+            namespace: Theirs; empty: all.
+            selector: By labels.
+            fields: By fields.
+
+        Raises:
+            ClusterError: When they can't be read.
+        """
+        return self._listed(kind, self.namespace if namespace is None else namespace, selector, fields)[0]
+
+    def delete(self, kind: Kind, name: str, *, namespace: str | None = None, dry_run: bool = False) -> bool:
+        """Delete an object and, in the background, what it owns; False when it wasn't there.
+
+        Raises:
+            ClusterError: When it can't be deleted.
+        """
+        space = self.namespace if namespace is None else namespace
+        call = self._call("delete", kind, space, name)
+        query = {"propagationPolicy": "Background"} | ({"dryRun": "All"} if dry_run else {})
+        answer = self._transport.ask(call, "DELETE", kind.path(space, name), query=query, headers=_JSON)
+        if answer.status == 404:
+            return False
+        self._transport.parse(call, answer)
+        return True
+
+    def watch(
+        self, kind: Kind, *, namespace: str | None = None, selector: str = "", fields: str = "", timeout_s: float
+    ) -> Iterator[Change]:
+        """What is there as ADDED, then what changes, until time is over; broken connections are taken up again.
+
+        Raises:
+            AbsentError: When the cluster has no such kind.
+            ClusterError: When the first list fails, when a right is missing, or when there is no connection at the end.
+        """
+        space = self.namespace if namespace is None else namespace
+        call, path = self._call("watch", kind, space), kind.path(space)
+
+        def streaming(version: str, left_s: float) -> Iterator[Change]:
+            query = _selectors(selector, fields) | {"watch": "true", "allowWatchBookmarks": "true"}
+            query |= {"resourceVersion": version, "timeoutSeconds": str(max(1, min(WATCH_S, round(left_s))))}
+            chunks = self._transport.stream(call, path, query=query, timeout_s=min(left_s, WATCH_S + 10.0))
+            return parse_events(chunks, self._transport.named(call))
+
+        return follow(
+            lambda: self._listed(kind, space, selector, fields, must_exist=True), streaming, timeout_s=timeout_s
+        )
+
+    def logs(
+        self,
+        pod: str,
+        *,
+        container: str = "",
+        lines: int = 100,
+        previous: bool = False,
+        namespace: str | None = None,
+    ) -> Lines:
+        """The last lines that a container wrote.
+
+        Raises:
+            InvalidError: When it hasn't started, or there was none before it.
+            ClusterError: When they can't be read.
+        """
+        call, path = self._log(pod, namespace)
+        query = {"tailLines": str(lines)} | ({"previous": "true"} if previous else {})
+        answer = self._transport.ask(call, "GET", path, query=query | _container(container))
+        if answer.status != 200:
+            raise refused(answer.status, answer.body, self._transport.named(call), wait_s=retry_after_s(answer))
+        return answer.body.decode("utf-8", "replace").splitlines()
+
+    def follow_logs(
+        self,
+        pod: str,
+        *,
+        container: str = "",
+        since_s: int | None = None,
+        timeout_s: float,
+        namespace: str | None = None,
+    ) -> Iterator[str]:
+        """What a container writes, line by line, until it ends or time is over; goes on where a connection broke.
+
+        Raises:
+            ClusterError: When it can't be read.
+        """
+        call, path = self._log(pod, namespace)
+        start = {"sinceSeconds": str(since_s)} if since_s is not None else {}
+
+        def streaming(resumed: dict[str, str], left_s: float) -> Iterator[bytes]:
+            query = {"follow": "true", "timestamps": "true"} | _container(container) | (resumed or start)
+            return self._transport.stream(call, path, query=query, timeout_s=left_s)
+
+        return follow_log(streaming, timeout_s=timeout_s)
+
+    def proxy(
+        self,
+        target: str,
+        path: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] = MappingProxyType({}),
+        body: bytes = b"",
+        timeout_s: float = 30.0,
+        namespace: str | None = None,
+    ) -> HttpAnswer:
+        """A request through the API server to a pod or Service, and its answer, whatever its status.
+
+        Args:
+            target: `pods/NAME:8080` or `services/NAME:80`.
+            path: At the target, with its query.
+            method: HTTP's.
+            headers: A Host among them is passed on.
+            body: Of the request.
+            timeout_s: For the exchange.
+            namespace: Of the target.
+
+        Raises:
+            ClusterError: When the API server refuses, or nothing answers it at the target.
+        """
+        plural, _, name = target.partition("/")
+        space = self.namespace if namespace is None else namespace
+        verb = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(method, "get")
+        call = self._common(verb=verb, resource=plural, subresource="proxy", name=name, namespace=space)
+        route, _, query = path.partition("?")
+        answer = self._transport.once(
+            call,
+            method,
+            f"/api/v1/namespaces/{space}/{plural}/{name}/proxy/{route.removeprefix('/')}",
+            query=query,
+            headers=headers,
+            body=body or None,
+            timeout_s=timeout_s,
+        )
+        if answer.status >= 400 and parse_status(answer.body) is not None:  # the API server's own word
+            raise self._not_proxied(call, answer)
+        return HttpAnswer(status=answer.status, headers=answer.headers, body=answer.body, latency_ms=answer.latency_ms)
+
+    def allowed(self, verb: str, kind: Kind, *, subresource: str = "", namespace: str | None = None) -> bool:
+        """Whether the current user may do this.
+
+        Raises:
+            ClusterError: When the server doesn't say.
+        """
+        space = self.namespace if namespace is None else namespace
+        asked = {"verb": verb, "group": kind.group, "resource": kind.plural, "subresource": subresource}
+        asked |= {"namespace": space} if kind.namespaced else {}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked},
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        call = self._common(verb="create", resource="selfsubjectaccessreviews.authorization.k8s.io")
+        told = self._transport.json(call, "POST", path, headers=_POST, body=json.dumps(review).encode())
+        return bool(told.get("status", {}).get("allowed"))
+
+    def version(self) -> str:
+        """Of Kubernetes, `v1.36.2`.
+
+        Raises:
+            ClusterError: When the server doesn't say.
+        """
+        return str(self._transport.json(self._common(), "GET", "/version", headers=_JSON).get("gitVersion", ""))
+
+    def serves(self, api_version: str) -> bool:
+        """Whether the cluster has an API, such as `serving.knative.dev/v1`.
+
+        Raises:
+            ClusterError: When the server doesn't say.
+        """
+        path = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+        answer = self._transport.ask(self._common(), "GET", path, headers=_JSON)
+        return answer.status != 404 and bool(self._transport.parse(self._common(), answer))
+
+    def clock(self) -> float:
+        """The server's clock, unix seconds; it tells whole ones.
+
+        Raises:
+            ClusterError: When the server doesn't say.
+        """
+        answer = self._transport.ask(self._common(), "GET", "/version", headers=_JSON)
+        try:
+            return parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+        except ValueError as error:
+            raise ClusterError(f"{self.name}: the API server doesn't say what time it is") from error
+
+    def _listed(
+        self, kind: Kind, namespace: str, selector: str, fields: str, *, must_exist: bool = False
+    ) -> tuple[Objects, str]:
+        """All pages, and the list's resourceVersion."""
+        call, path = self._call("list", kind, namespace), kind.path(namespace)
+        page = {"limit": str(PAGE)}
+        items: Objects = []
+        while True:
+            answer = self._transport.ask(call, "GET", path, query=_selectors(selector, fields) | page, headers=_JSON)
+            if answer.status == 404 and not must_exist:
+                return [], ""
+            if answer.status == 410 and page:  # too many changes between two pages: all at once
+                page, items = {}, []
+                continue
+            value = self._transport.parse(call, answer)
+            # Kubernetes' own kinds say what they are once, for the whole list.
+            named = {"apiVersion": kind.api_version, "kind": kind.kind}
+            items += [named | item for item in value.get("items") or []]
+            metadata = value.get("metadata", {})
+            if not metadata.get("continue"):
+                return items, str(metadata.get("resourceVersion", ""))
+            page = {"limit": str(PAGE), "continue": metadata["continue"]}
+
+    def _log(self, pod: str, namespace: str | None) -> tuple[Call, str]:
+        space = self.namespace if namespace is None else namespace
+        call = self._common(verb="get", resource="pods", subresource="log", name=pod, namespace=space)
+        return call, f"{POD.path(space, pod)}/log"
+
+    def _not_proxied(self, call: Call, answer: Answer) -> ClusterError:
+        error = refused(answer.status, answer.body, self._transport.named(call))
+        if answer.status < 500:
+            return error
+        see = call.kubectl("get pods,endpointslices", namespaced=True)
+        return ClusterError(f"{error.message} (asked for {call.what})", hint=f"see whether anything runs: {see}")
+
+    def _call(self, verb: str, kind: Kind, namespace: str, name: str = "") -> Call:
+        resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+        return self._common(verb=verb, resource=resource, name=name, namespace=namespace if kind.namespaced else "")
+
+    def _common(self, **values: str) -> Call:
+        return replace(self._transport.call, **values)
+
+
+def _selectors(selector: str, fields: str) -> dict[str, str]:
+    return ({"labelSelector": selector} if selector else {}) | ({"fieldSelector": fields} if fields else {})
+
+
+def _container(name: str) -> dict[str, str]:
+    return {"container": name} if name else {}
+
+
+def open_cluster(
+    *, kubeconfig: Path | None = None, context: str = "", namespace: str = "", timeout_s: float = 30.0
+) -> Cluster:
+    """A cluster by a context of a kubeconfig. Nothing is asked of it yet.
+
+    Args:
+        kubeconfig: The file, or several with `:` between them; None: kubectl's own, or the cluster this runs in.
+        context: Empty: the current one.
+        namespace: Default namespace of calls; empty: the context's.
+        timeout_s: Most seconds for a call.
+
+    Raises:
+        ConfigError: When there is no usable kubeconfig, or no such context.
+        DeniedError: When its login plugin fails.
+    """
+    found = find_context(kubeconfig, context)
+    if found is None:
+        transport = Transport(Call(context="", server=""), connect_inside, timeout_s=timeout_s)
+        return Cluster("in-cluster", namespace or inside_namespace(), transport)
+    transport = Transport(Call(context=found.name, server=""), found.connect, timeout_s=timeout_s)
+    return Cluster(found.name, namespace or found.namespace, transport)

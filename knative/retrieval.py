@@ -1,0 +1,141 @@
+"""A run out of a cluster: straight from its URI where we reach it, else through a pod that does."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from eaves.errors import ClusterError, DeniedError, StorageError, UnreachableClusterError
+from knative.kinds import POD
+from knative.names import MANAGER
+from knative.resources.job import Training
+from knative.resources.reader import build_reader
+from knative.training import waiting_for
+from trainer.progress import Progress
+from trainer.publish import fetch_from
+from trainer.reader import PORT
+from trainer.run import MANIFEST, Run
+from trainer.storage import is_uri, open_store
+
+if TYPE_CHECKING:
+    from knative.cluster import Cluster
+
+Say = Callable[[str], object]
+PIECE_BYTES = 4 << 20
+"""Of a file at once, through the API server."""
+ATTEMPTS = 6
+PAUSE_S = 1.0
+READY_S = 300.0
+"""For the pod to be scheduled, its container image fetched and Python started."""
+
+
+def fetch(cluster: Cluster, training: Training, local: Path, *, say: Say, progress: Progress) -> Run:
+    """Bring a training's run here, checked.
+
+    Raises:
+        RunError: No run is there, or it is damaged.
+        StorageError: It can't be reached.
+        ClusterError: The cluster refuses the pod that reads it.
+    """
+    if is_uri(training.output) and not training.job.output_claim:
+        try:
+            return fetch_from(open_store(training.output), local, progress)
+        except StorageError as error:
+            say(f"{error.message}; reading it through a pod instead")
+    name, token = f"{training.run_name}-read-{secrets.token_hex(2)}", secrets.token_hex(16)
+    cluster.apply(build_reader(training, name, token), manager=MANAGER)
+    try:
+        shelf = PodShelf(cluster, name, token, training.output)
+        shelf.wait(say)
+        return fetch_from(shelf, local, progress)
+    except DeniedError as error:
+        hint = "ask for the right to get pods/proxy, or read the run where it is"
+        raise DeniedError(f"{training.output} can't be read from here: {error.message}", hint=hint) from error
+    finally:
+        cluster.delete(POD, name)
+
+
+class PodShelf:
+    """Files of the run that a reader pod serves, through the API server's proxy.
+
+    Args:
+        cluster: Where the pod is.
+        pod: Its name.
+        token: That it asks for.
+        place: Of the run, for messages.
+    """
+
+    def __init__(self, cluster: Cluster, pod: str, token: str, place: str) -> None:
+        self._cluster, self._pod, self._token, self.uri = cluster, pod, token, place
+
+    def wait(self, say: Say) -> None:
+        """Until it answers.
+
+        Raises:
+            StorageError: It doesn't.
+            ClusterError: The API server doesn't let us.
+        """
+        deadline, said = time.monotonic() + READY_S, ""
+        while True:
+            pod = self._cluster.get(POD, self._pod) or {}
+            phase = pod.get("status", {}).get("phase", "Pending")
+            if phase == "Running" and self._answers():
+                return
+            reason = waiting_for(pod) if phase == "Pending" else f"it is {phase}"
+            if phase in ("Failed", "Succeeded") or time.monotonic() > deadline:
+                hint = f"look at it: kubectl describe pod {self._pod} -n {self._cluster.namespace}"
+                raise StorageError(f"the pod that reads {self.uri} doesn't answer: {reason}", hint=hint)
+            if reason != said and phase == "Pending":
+                said = reason
+                say(f"{self._pod}: {reason}")
+            time.sleep(PAUSE_S)
+
+    def _answers(self) -> bool:
+        try:
+            self._piece(MANIFEST, 0, 1)
+        except DeniedError:
+            raise
+        except ClusterError:  # it listens a moment after it runs
+            return False
+        return True
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        return self._piece(name, 0, 1) is not None
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes.
+
+        Raises:
+            StorageError: It isn't there, or can't be read.
+        """
+        content = bytearray()
+        while True:
+            piece = self._piece(name, len(content), PIECE_BYTES)
+            if piece is None:
+                raise StorageError(f"{self.uri} has no {name}", hint="train it again")
+            content += piece
+            if len(piece) < PIECE_BYTES:
+                return bytes(content)
+
+    def _piece(self, name: str, start: int, size: int) -> bytes | None:
+        """Some bytes; None when there is no such file. A link that breaks costs only these."""
+        path = f"/{self._token}/{quote(name)}?start={start}&size={size}"
+        for attempt in range(ATTEMPTS):
+            try:
+                answer = self._cluster.proxy(f"pods/{self._pod}:{PORT}", path, timeout_s=60.0)
+                break
+            except UnreachableClusterError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                time.sleep(PAUSE_S * 2**attempt)
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            told = answer.body[:300].decode("utf-8", "replace")
+            raise StorageError(f"{self.uri}/{name} can't be read: {told}", hint="try again")
+        return answer.body

@@ -1,0 +1,166 @@
+"""A namespace of a real cluster as a platform under test."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from knative.cluster import Cluster
+
+from eaves.events import Event
+from eaves.platform import AppSpec, DeliverySettings
+from knative.kinds import BROKER, POD, TRIGGER
+from knative.platform import KnativePlatform
+from knative.resources.pod import build_security
+from knative.settings import KnativeSettings, SiteSettings
+from tests.contract.sinks import Sink, Told, parse_received
+from tests.waiting import wait_until
+
+SINK = "sink"
+MANAGER = "eaves-tests"
+QUIET_S = 8.0
+"""Longer than the pauses of `delivery` together: what doesn't come in this time doesn't come."""
+_numbers = itertools.count()
+
+
+class KnativeSink:
+    """A path of the sink that runs in the cluster; asked by way of the API server."""
+
+    def __init__(self, cluster: Cluster, path: str) -> None:
+        self._cluster, self._path = cluster, path
+        self.url = f"http://{SINK}.{cluster.namespace}.svc.cluster.local{path}"
+        self.answer()
+
+    @property
+    def received(self) -> Sequence[Event]:
+        return parse_received(self._ask("GET"))
+
+    def answer(self, *answers: Told) -> None:
+        self._ask("PUT", json.dumps([told.to_dict() for told in answers]).encode())
+
+    def _ask(self, method: str, body: bytes = b"") -> bytes:
+        answer = self._cluster.proxy(f"pods/{SINK}:8080", self._path, method=method, body=body)
+        assert answer.status < 300, (answer.status, answer.body)
+        return answer.body
+
+
+class KnativeHarness:
+    """Implements the contract's Harness in one namespace.
+
+    Args:
+        cluster: With that namespace.
+        put_image: Artifact to the name of its container image at a registry that the cluster reaches.
+    """
+
+    durable = False
+    patience = 4.0
+
+    def __init__(self, cluster: Cluster, put_image: Callable[[Path], str]) -> None:
+        self.cluster = cluster
+        self.settings = KnativeSettings(memory="128Mi", cpu="100m")
+        self.platform = KnativePlatform(cluster, self.settings, SiteSettings(name="test", namespace=cluster.namespace))
+        self._platform_deploy = self.platform.deploy
+        self.platform.deploy = self._deploy  # type: ignore[method-assign]
+        self._put_image = put_image
+        self._dead = KnativeSink(cluster, f"/dead-{next(_numbers)}")
+        self.delivery = DeliverySettings(retry=3, backoff_s=0.1, timeout_s=90, dead_letter_sink=self._dead.url)
+
+    def prepare(self, app: AppSpec) -> AppSpec:
+        """The same app with its artifact's container image."""
+        return replace(app, function=replace(app.function, image=self._put_image(app.function.artifact)))
+
+    def _deploy(self, app: AppSpec) -> None:
+        self._platform_deploy(self.prepare(app))
+
+    def deploy(self, app: AppSpec) -> None:
+        self.platform.deploy(app)
+        self.platform.promote(app.function.name)
+        wait_until(self._delivers, 60, pause_s=0.2, what="the Broker and its Triggers")
+
+    def _delivers(self) -> bool:
+        objects = [*self.cluster.list(BROKER), *self.cluster.list(TRIGGER)]
+        return all(is_ready(one) for one in objects)
+
+    @contextmanager
+    def open_sink(self) -> Iterator[Sink]:
+        yield KnativeSink(self.cluster, f"/sink-{next(_numbers)}")
+
+    def dead(self) -> int:
+        return len({event.id for event in self._dead.received})
+
+    def settle(self, sink: Sink) -> None:
+        seen, since = -1, time.monotonic()
+
+        def quiet() -> bool:
+            nonlocal seen, since
+            count = len(sink.received)
+            if count != seen:
+                seen, since = count, time.monotonic()
+            return time.monotonic() - since > QUIET_S
+
+        wait_until(quiet, 120, pause_s=0.5, what="silence")
+
+    def kill(self) -> None:
+        raise NotImplementedError("nobody ends a cluster for a test")
+
+    def start(self) -> None:
+        raise NotImplementedError("a cluster runs already")
+
+    def clear(self) -> None:
+        """Remove every function, as a user would."""
+        for status in self.platform.status():
+            self.platform.remove(status.name)
+        wait_until(lambda: not self.platform.status(), 60, pause_s=0.2, what="an empty namespace")
+
+
+def is_ready(one: dict[str, Any]) -> bool:
+    """Whether an object says that it is ready, of what was asked of it last."""
+    status = one.get("status", {})
+    current = status.get("observedGeneration") == one["metadata"].get("generation")
+    return current and any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ()))
+
+
+def start_sink(cluster: Cluster, image: str) -> None:
+    """Run the sink in the cluster, in a function's container image: it has Python."""
+    script = (Path(__file__).parent / "sink_server.py").read_text()
+    labels = {"app": SINK}
+    container = {
+        "name": SINK,
+        "image": image,
+        "command": ["python", "-I", "/script/sink_server.py"],
+        "ports": [{"containerPort": 8080}],
+        "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
+        "securityContext": build_security(),
+        "volumeMounts": [{"name": "script", "mountPath": "/script"}],
+    }
+    pod = {
+        "automountServiceAccountToken": False,
+        "containers": [container],
+        "terminationGracePeriodSeconds": 0,
+        "volumes": [{"name": "script", "configMap": {"name": SINK}}],
+    }
+    ports = {"ports": [{"port": 80, "targetPort": 8080}]}
+    for manifest in (
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": SINK}, "data": {"sink_server.py": script}},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": SINK, "labels": labels}, "spec": pod},
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": SINK},
+            "spec": {"selector": labels, "ports": ports},
+        },
+    ):
+        cluster.apply(manifest, manager=MANAGER)
+
+    def running() -> bool:
+        found = cluster.get(POD, SINK) or {}
+        conditions = found.get("status", {}).get("conditions", ())
+        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+    wait_until(running, 180, pause_s=0.5, what="the sink's pod")

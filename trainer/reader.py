@@ -1,0 +1,93 @@
+"""`python -P -m trainer.reader PLACE`: lets whoever holds its token read the run at a place, over HTTP.
+
+A short-lived pod runs it beside a volume that nobody else reaches; the API server's proxy leads there. Nothing but the
+files that run.json names can be read, piece by piece, so that a cut link costs one piece.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import click
+
+from eaves import logs
+from eaves.errors import StorageError
+from eaves.options import report_errors
+from trainer.run import MANIFEST
+from trainer.storage import Store, open_store
+
+PORT = 8080
+TOKEN_VARIABLE = "EAVES_READER_TOKEN"  # noqa: S105 - where it is, not what
+MAX_PIECE_BYTES = 8 << 20
+
+
+class Reader(ThreadingHTTPServer):
+    """Serves `GET /TOKEN/NAME?start=N&size=N`.
+
+    Args:
+        address: To listen at.
+        store: Where the run is.
+        token: First part of every path.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], store: Store, token: str) -> None:
+        super().__init__(address, _Handler)
+        self._store, self._token = store, token
+
+    def read(self, path: str) -> tuple[HTTPStatus, bytes]:
+        """What a path leads to."""
+        parts = urlsplit(path)
+        token, _, name = parts.path.removeprefix("/").partition("/")
+        if not hmac.compare_digest(token, self._token):
+            return HTTPStatus.NOT_FOUND, b""
+        query, name = parse_qs(parts.query), unquote(name)
+        start, size = (query.get(key, [""])[0] for key in ("start", "size"))
+        if not start.isdecimal() or not size.isdecimal():
+            return HTTPStatus.BAD_REQUEST, b"start and size are numbers"
+        try:
+            if name != MANIFEST and name not in json.loads(self._store.read(MANIFEST))["files"]:
+                return HTTPStatus.NOT_FOUND, b""
+            return HTTPStatus.OK, self._store.read_part(name, int(start), min(int(size), MAX_PIECE_BYTES))
+        except StorageError as error:
+            absent = not self._store.exists(name)
+            return HTTPStatus.NOT_FOUND if absent else HTTPStatus.SERVICE_UNAVAILABLE, error.message.encode()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Reader
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        status, body = self.server.read(self.path)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Type", "application/octet-stream")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+        """Says nothing: a path holds the token."""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("place")
+@click.option("--port", default=PORT, show_default=True, help="To listen at.")
+def main(place: str, port: int) -> None:
+    """Let whoever holds the token in EAVES_READER_TOKEN read the run at PLACE, a path or a URI."""
+    logs.configure()
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    if len(token) < 16:
+        raise click.UsageError(f"{TOKEN_VARIABLE} must hold a token of 16 characters or more")
+    with Reader(("", port), open_store(place), token) as server:
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    report_errors(main)
