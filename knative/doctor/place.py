@@ -19,24 +19,10 @@ from knative.doctor.finding import Finding, error, note, ok, warning
 from knative.doctor.subject import Subject
 from knative.kinds import LEASE
 
-CLOUDS = frozenset(
-    [
-        "aws",
-        "azure",
-        "gce",
-        "digitalocean",
-        "openstack",
-        "ibm",
-        "oci",
-        "linode",
-        "hcloud",
-        "vultr",
-        "alicloud",
-        "scaleway",
-        "ovh",
-        "exoscale",
-    ]
-)
+CLOUDS = frozenset({
+    "alicloud", "aws", "azure", "digitalocean", "exoscale", "gce", "hcloud", "ibm", "linode", "oci", "openstack", "ovh",
+    "scaleway", "vultr",
+})  # fmt: skip
 """Schemes of Node.spec.providerID."""
 _NEAR_S = 0.02
 """A round trip within one place; across an access link it is longer."""
