@@ -142,6 +142,7 @@ def check_triggers(subject: Subject) -> Iterator[Finding]:
     own = subject.app.function.name
     patch = '\'{"spec":{"delivery":{"deadLetterSink":{"uri":"http://..."}}}}\''
     at_broker = f"kubectl -n {subject.namespace} patch broker {subject.settings.broker} --type merge -p {patch}"
+    at_broker = at_broker if broker is not None else f"once it is deployed: {at_broker}"
     bare = [trigger.name for trigger in subject.app.triggers if not trigger.delivery.dead_letter_sink]
     for name in bare:
         yield warning(

@@ -45,7 +45,7 @@ def needs(subject: Subject) -> Iterator[Need]:
     here = subject.namespace
     for kind, namespace in subject.kinds():
         yield Need(command="deploy, remove", kind=kind, verbs=APPLY, namespace=namespace)
-    yield Need(command="deploy --wait", kind=KSERVICE, verbs=("watch",), namespace=here)
+    yield Need(command="promote", kind=KSERVICE, verbs=("watch",), namespace=here)
     for kind in (REVISION, POD, POD_AUTOSCALER):
         yield Need(command="status, rollout", kind=kind, verbs=("get", "list"), namespace=here)
     yield Need(command="deploy --wait", kind=EVENT, verbs=("list",), namespace=here, hard=False)
@@ -56,33 +56,33 @@ def needs(subject: Subject) -> Iterator[Need]:
 
 
 def check_permissions(subject: Subject) -> Iterator[Finding]:
-    """Each of them that is denied, and the line that grants it."""
-    missing = [(need, verbs) for need in needs(subject) if (verbs := _denied(subject, need))]
+    """What of it is denied, and the line that grants it: one for each command, namespace and set of verbs."""
+    missing: dict[tuple[str, str, bool, tuple[str, ...]], list[str]] = {}
+    for need in needs(subject):
+        if verbs := _denied(subject, need):
+            missing.setdefault((need.command, need.namespace, need.hard, verbs), []).append(need.resource)
     if not missing:
         yield ok("permissions", f"the current user may deploy, roll out, ask and remove in {subject.namespace}")
-        return
-    for need, verbs in missing:
-        where = f"in {need.namespace}" if need.namespace else "in the cluster"
-        message = (
-            f"the current user may not {', '.join(verbs)} {need.resource} {where}: `eaves {need.command}` needs it"
-        )
-        yield (error if need.hard else warning)("permissions", message, _grant(need, verbs))
+    for (command, namespace, hard, verbs), resources in missing.items():
+        where = f"in {namespace}" if namespace else "in the whole cluster"
+        message = f"the current user may not {', '.join(verbs)} {', '.join(resources)} {where}: eaves {command}"
+        yield (error if hard else warning)("permissions", message, _grant(command, namespace, verbs, resources))
 
 
-def _denied(subject: Subject, need: Need) -> list[str]:
+def _denied(subject: Subject, need: Need) -> tuple[str, ...]:
     """An administrator has all verbs at once: one question a kind instead of five."""
     everything = len(need.verbs) > 1 and _may(subject, "*", need)
-    return [] if everything else [verb for verb in need.verbs if not _may(subject, verb, need)]
+    return () if everything else tuple(verb for verb in need.verbs if not _may(subject, verb, need))
 
 
 def _may(subject: Subject, verb: str, need: Need) -> bool:
     return subject.cluster.allowed(verb, need.kind, subresource=need.subresource, namespace=need.namespace)
 
 
-def _grant(need: Need, verbs: Sequence[str]) -> str:
-    name = f"eaves-{need.kind.plural}" + (f"-{need.subresource}" if need.subresource else "")
-    kind, scope = ("role", f"-n {need.namespace} ") if need.namespace else ("clusterrole", "")
+def _grant(command: str, namespace: str, verbs: Sequence[str], resources: Sequence[str]) -> str:
+    name = "eaves-" + command.partition(",")[0].replace(" --", "-")
+    kind, scope = ("role", f"-n {namespace} ") if namespace else ("clusterrole", "")
     return (
-        f"kubectl {scope}create {kind} {name} --verb={','.join(verbs)} --resource={need.resource} && "
+        f"kubectl {scope}create {kind} {name} --verb={','.join(verbs)} --resource={','.join(resources)} && "
         f"kubectl {scope}create {kind}binding {name} --{kind}={name} --user=USER"
     )
