@@ -38,6 +38,7 @@ COMMANDS = {
     "dead": "Show, retry or drop the events that were given up on.",
     "logs": "Show what a function or a source wrote.",
     "remove": "Stop wanting a function.",
+    "doctor": "Look for what stands in the way at sites, and say what mends it.",
 }
 """Every command and its line in the help, in the order of the flow; each is the module of the same name."""
 
