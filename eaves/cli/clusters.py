@@ -15,7 +15,6 @@ from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
-
     from knative.platform import KnativePlatform
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -15,7 +15,6 @@ from eaves.errors import ConfigError, Fault, StoppedError, UnreachableClusterErr
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
-
     from knative.joblog import LogLine
     from knative.resources.job import Training
     from trainer.progress import Progress, Step
@@ -62,7 +61,7 @@ def open_trainings(workspace: Workspace, choice: Choice) -> Cluster:
     job = workspace.project.job
     context, namespace = choice.context or job.context, choice.namespace or job.namespace
     if choice.sites:
-        (site,) = choose_sites(workspace.project, choice)
+        (site,) = choose_sites(workspace.project.sites, choice)
         context, namespace = site.context, site.namespace
     return open_cluster(kubeconfig=choice.kubeconfig, context=context, namespace=namespace)
 
