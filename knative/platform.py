@@ -11,7 +11,7 @@ from eaves.delivery.client import HttpAnswer
 from eaves.errors import ClusterError, NotFoundError, PlatformError
 from eaves.events import Event
 from eaves.platform import AppSpec, FunctionStatus
-from knative import steering
+from knative import rollout
 from knative.addresses import route_to
 from knative.deploying import apply_app, remove_app
 from knative.kinds import BROKER, KSERVICE, POD, Kind
@@ -19,6 +19,7 @@ from knative.rendering import render_app
 from knative.resources.function import CONTAINER
 from knative.settings import KnativeSettings, SiteSettings
 from knative.state import read_status
+from knative.update import pin_shares
 from knative.waiting import wait_ready
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class KnativePlatform:
             ConflictError: When others own what would be changed.
         """
         manifests = render_app(app, self._settings, self._site)
-        steering.pin(self.cluster, app.function.name)
+        pin_shares(self.cluster, app.function.name)
         apply_app(self.cluster, manifests, app.function.name, namespaces=(self._settings.agent_namespace,))
 
     def promote(self, name: str) -> None:
@@ -70,7 +71,7 @@ class KnativePlatform:
         """
         self._require(KSERVICE, name)
         wait_ready(self.cluster, name, timeout_s=self._ready_timeout_s)
-        steering.promote(self.cluster, name)
+        rollout.promote(self.cluster, name)
 
     def rollback(self, name: str) -> None:
         """Let the revision before take every request, at once.
@@ -78,7 +79,7 @@ class KnativePlatform:
         Raises:
             NotFoundError: When it isn't there, or nothing was before it.
         """
-        steering.rollback(self.cluster, name)
+        rollout.rollback(self.cluster, name)
 
     def remove(self, name: str) -> None:
         """Delete every object of it. Volumes that hold undelivered images stay.

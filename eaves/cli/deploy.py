@@ -51,9 +51,10 @@ def command(what: str, file: Path, state_dir: Path, **options: Any) -> None:
     }
     choice = read_choice(**clusters)
     if choice.knative:
-        from eaves.cli.rolling import deploy_to_sites
+        from eaves.cli.rolling import build_order, deploy_to_sites
 
-        deploy_to_sites(what, file, choice, **options)
+        named = {name: options.pop(name) for name in ("key", "offline", "plain_http", "registry_ca")}
+        deploy_to_sites(build_order(what, file, choice, **named), **options)
         return
     given = [name for name in ("wait", "detach", "adopt", "dry_run", "key", "offline") if options[name]]
     if given:

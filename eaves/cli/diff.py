@@ -3,33 +3,68 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from eaves.cli.arguments import file_option
+from eaves.cli.clusters import choose_sites, cluster_options, on_option, open_site, read_choice
+from eaves.cli.images import image_options
 from eaves.cli.output import output_option, print_rows, print_value, say
-from eaves.cli.registries import access_options, build_access, default_platform
+from eaves.cli.registries import build_access, default_platform
+from eaves.errors import EavesError
 
 COLUMNS = {"what": "PIECE", "size_bytes": "BYTES", "there": "ON THE NODE", "digest": "DIGEST"}
 
 
 @click.command()
-@click.argument("old", metavar="OLD")
-@click.argument("new", metavar="NEW")
-@click.option("--platform", default=default_platform, help="Of the node, such as linux/arm64; this machine's.")
-@access_options
+@click.argument("old", metavar="[OLD|IMAGE]", default="")
+@click.argument("new", metavar="[NEW]", default="")
+@click.option("--platform", "node", default=default_platform, help="Such as linux/arm64; this machine's.")
+@file_option
+@on_option
+@cluster_options
+@image_options
 @output_option
-def command(old: str, new: str, platform: str, plain_http: bool, registry_ca: Path | None, form: str) -> None:
-    """Show what a node that has OLD must fetch to have NEW, in bytes.
+def command(
+    old: str, new: str, node: str, file: Path, key: Path | None, offline: bool, plain_http: bool,
+    registry_ca: Path | None, form: str, **clusters: Any,
+) -> None:  # fmt: skip
+    """Show what a node that has OLD must fetch to have NEW, in bytes; or what a deploy would change in a cluster.
 
-    OLD and NEW are references, or oci:DIR[:NAME].
+    OLD and NEW are references, or oci:DIR[:NAME]. With --on knative (or a site): the objects that `eaves deploy IMAGE`
+    would change at each site, line by line, as the API server itself answers; ends with 1 when there are any.
     """
+    choice = read_choice(**clusters)
+    if not choice.knative:
+        if not old or not new:
+            raise click.UsageError("say which two container images, or --on knative.")
+        _show_delta(old, new, node, plain_http=plain_http, registry_ca=registry_ca, form=form)
+        return
+    from eaves.cli.rolling import build_order
+    from knative.difference import diff_app
+    from knative.rendering import render_app
+
+    order = build_order(old, file, choice, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca)
+    changes = 0
+    for site in choose_sites(order.scope.sites, choice):
+        manifests = render_app(order.wanted(site).app, order.scope.knative, site)
+        for line in diff_app(open_site(site, choice), manifests):
+            changes += 1
+            click.echo(line)
+    if changes:
+        raise EavesError("what is there is not what would be applied", hint="eaves deploy --on knative")
+    say("nothing would change")
+
+
+def _show_delta(old: str, new: str, node: str, *, plain_http: bool, registry_ca: Path | None, form: str) -> None:
     from eaves.oci.delta import diff
     from eaves.oci.descriptor import parse_platform
     from eaves.oci.places import open_place
 
     access = build_access(plain_http=plain_http, registry_ca=registry_ca)
     first, second = open_place(old, access), open_place(new, access)
-    delta = diff((first.store, first.resolve()), (second.store, second.resolve()), parse_platform(platform))
+    delta = diff((first.store, first.resolve()), (second.store, second.resolve()), parse_platform(node))
     rows = [
         {
             "what": step.what,

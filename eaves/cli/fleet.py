@@ -46,7 +46,7 @@ def run_visibly(
     max_failures: int | None,
     tell: Callable[[T], str] = str,
     form: str = "table",
-) -> list[Outcome[T]]:
+) -> None:
     """Do it at every chosen site. At one site its error is the command's; at several, a table says how each fared.
 
     Args:
@@ -67,17 +67,16 @@ def run_visibly(
 
     sites = choose_sites(scope.sites, choice)
     if len(sites) == 1:
-        result = operation(sites[0])
+        told = tell(operation(sites[0]))
         if form == "table":
-            say(tell(result))
+            say(told)
         else:
-            print_rows([{"site": sites[0].name, "state": "done", "what": tell(result)}], COLUMNS, form)
-        return []
+            print_rows([{"site": sites[0].name, "state": "done", "what": told}], COLUMNS, form)
+        return
     with _bar(len(sites)) as show:
         outcomes = run_on_sites(sites, operation, parallel=parallel, max_failures=max_failures, show=show)
     print_rows([_row(outcome, tell) for outcome in outcomes], COLUMNS, form)
     _judge(outcomes, again)
-    return outcomes
 
 
 def _row(outcome: Outcome[T], tell: Callable[[T], str]) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def start_sink(cluster: Cluster, image: str) -> None:
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": SINK},
-            "spec": {"selector": labels, "ports": ports},
+            "spec": {"selector": labels, **ports},
         },
     ):
         cluster.apply(manifest, manager=MANAGER)

@@ -1,0 +1,28 @@
+"""`eaves promote`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from eaves.cli.arguments import file_option, state_option
+from eaves.cli.clusters import cluster_options, on_option
+from eaves.cli.fleet import fleet_options
+from eaves.cli.shares import change_shares, directory_option
+
+
+@click.command()
+@click.argument("name", default="")
+@state_option
+@file_option
+@on_option
+@cluster_options
+@directory_option
+@fleet_options
+def command(name: str, **options: Any) -> None:
+    """Give function NAME's newest revision every request, once it is ready; eaves.yaml's function when not given.
+
+    Here nothing is left to do: `eaves deploy` did.
+    """
+    change_shares("promote", name, **options)

@@ -1,0 +1,29 @@
+"""`eaves rollback`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from eaves.cli.arguments import file_option, state_option
+from eaves.cli.clusters import cluster_options, on_option
+from eaves.cli.fleet import fleet_options
+from eaves.cli.shares import change_shares, directory_option
+
+
+@click.command()
+@click.argument("name", default="")
+@state_option
+@file_option
+@on_option
+@cluster_options
+@directory_option
+@fleet_options
+def command(name: str, **options: Any) -> None:
+    """Serve again what function NAME served before; eaves.yaml's function when not given.
+
+    In a cluster by shares only, at once, however the new revision is. A second rollback takes the first one back; at
+    several sites a site that is back already stays so, and the command can be given again for those that were down.
+    """
+    change_shares("rollback", name, **options)

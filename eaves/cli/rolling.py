@@ -1,0 +1,196 @@
+"""A container image brought to sites: `eaves deploy --on knative` and `eaves reconcile`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from eaves.cli.apps import build_site_app
+from eaves.cli.clusters import Choice, Scope, choose_sites, load_scope, open_site
+from eaves.cli.fleet import run_visibly
+from eaves.cli.images import choose_image, keep_wanted
+from eaves.cli.output import say
+from eaves.cli.project import Workspace, load_workspace
+
+if TYPE_CHECKING:
+    from knative.packaged import FunctionImage
+    from knative.progress import Progress
+    from knative.settings import SiteSettings
+    from knative.update import Updated, Wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be brought where.
+
+    Attributes:
+        workspace: With eaves.yaml.
+        scope: The same, as clusters see it.
+        image: The container image.
+        choice: Of sites.
+    """
+
+    workspace: Workspace
+    scope: Scope
+    image: FunctionImage
+    choice: Choice
+
+    def wanted(self, site: SiteSettings, *, ready_s: float = 0.0, **how: bool) -> Wanted:
+        """What one site is to have."""
+        from knative.update import Wanted
+
+        app = build_site_app(self.workspace.project, self.image, site)
+        return Wanted(app=app, knative=self.scope.knative, rollout=self.scope.rollout, ready_s=ready_s, **how)
+
+
+def build_order(
+    image: str, file: Path, choice: Choice, *, key: Path | None, offline: bool, plain_http: bool,
+    registry_ca: Path | None,
+) -> Order:  # fmt: skip
+    """What the options of a command say.
+
+    Raises:
+        EavesError: When the container image isn't what it must be, or eaves.yaml has faults.
+    """
+    workspace = load_workspace(file)
+    chosen = choose_image(workspace, image, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca)
+    return Order(workspace=workspace, scope=load_scope(file), image=chosen, choice=choice)
+
+
+def deploy_to_sites(
+    order: Order, *, wait: bool, detach: bool, timeout: float, adopt: bool, yes: bool, dry_run: str | None,
+    parallel: int, max_failures: int | None,
+) -> None:  # fmt: skip
+    """Bring it to the chosen sites.
+
+    Raises:
+        EavesError: When it doesn't become ready at the only site, or not all of several are done.
+    """
+    if wait and detach:
+        raise click.UsageError("--wait and --detach exclude each other.")
+    if adopt and not dry_run:
+        _ask_before_adopting(order, yes=yes)
+    if not dry_run:
+        keep_wanted(order.workspace, order.image)
+
+    def wanted(site: SiteSettings) -> Wanted:
+        ready_s = 0.0 if detach else timeout
+        return order.wanted(site, ready_s=ready_s, adopt=adopt, dry_run=bool(dry_run), follow=wait)
+
+    update_sites(order, wanted, again="eaves reconcile", parallel=parallel, max_failures=max_failures)
+    click.echo(order.workspace.project.name)
+
+
+def update_sites(
+    order: Order,
+    wanted: Callable[[SiteSettings], Wanted],
+    *,
+    again: str,
+    parallel: int,
+    max_failures: int | None,
+    form: str = "table",
+) -> None:
+    """Update the chosen sites; at one of them everything is shown as it happens.
+
+    Raises:
+        EavesError: What went wrong.
+    """
+    from knative.update import update_site
+
+    alone = len(choose_sites(order.scope.sites, order.choice)) == 1
+
+    def update(site: SiteSettings) -> Updated:
+        cluster = open_site(site, order.choice)
+        if not alone:
+            return update_site(cluster, site, wanted(site))
+        with _live_table() as show:
+            return update_site(cluster, site, wanted(site), show=show, tell=say)
+
+    run_visibly(
+        order.scope,
+        order.choice,
+        update,
+        again=again,
+        parallel=parallel,
+        max_failures=max_failures,
+        tell=tell,
+        form=form,
+    )
+
+
+def tell(updated: Updated) -> str:
+    """What became of a site, in a line."""
+    from knative.rollout import Phase
+    from knative.update import describe
+
+    counts: dict[str, int] = {}
+    for one in updated.applied:
+        counts[one.outcome] = counts.get(one.outcome, 0) + 1
+    text = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+    if updated.outcome is None:
+        return text
+    state = updated.outcome.state
+    waits = state is not None and state.phase is Phase.ADVANCING
+    more = "; it gets requests by `eaves reconcile`, `eaves rollout` or `eaves promote`" if waits else ""
+    return f"{text}; {describe(updated.outcome)}{more}"
+
+
+def _ask_before_adopting(order: Order, *, yes: bool) -> None:
+    """Show what taking over changes, and ask.
+
+    Raises:
+        click.Abort: When the answer is no.
+    """
+    from knative.difference import diff_app
+    from knative.rendering import render_app
+
+    for site in choose_sites(order.scope.sites, order.choice):
+        cluster = open_site(site, order.choice)
+        manifests = render_app(order.wanted(site).app, order.scope.knative, site)
+        for line in diff_app(cluster, manifests):
+            say(line)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("--adopt asks before it takes over; --yes answers.")
+        click.confirm("Take it over?", abort=True, err=True)
+
+
+@contextmanager
+def _live_table() -> Iterator[Callable[[Progress], None]]:
+    """A table on a terminal that follows what is seen; elsewhere a line whenever it changes."""
+    if not sys.stderr.isatty():
+        yield _lines()
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.live import Live
+    from rich.table import Table
+
+    with Live(console=Console(file=sys.stderr), auto_refresh=False, transient=False) as live:
+
+        def show(progress: Progress) -> None:
+            table = Table("WHAT", "STATE", "DETAIL", box=box.SIMPLE_HEAD, pad_edge=False)
+            for row in progress.rows():
+                table.add_row(row["what"], row["state"], row["detail"])
+            live.update(table, refresh=True)
+
+        yield show
+
+
+def _lines() -> Callable[[Progress], None]:
+    said: list[Sequence[str]] = []
+
+    def show(progress: Progress) -> None:
+        lines = [" ".join(filter(None, row.values())) for row in progress.rows()]
+        if [lines] != said[-1:]:
+            said.append(lines)
+            for line in lines:
+                say(line)
+
+    return show

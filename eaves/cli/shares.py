@@ -1,0 +1,138 @@
+"""What `eaves rollout`, `promote` and `rollback` share: the same word on this machine, at sites, or in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from eaves.cli.clusters import (
+    HERE,
+    Choice,
+    Scope,
+    choose_sites,
+    load_scope,
+    open_platform,
+    open_site,
+    read_choice,
+)
+from eaves.cli.fleet import run_visibly
+from eaves.cli.output import say
+from eaves.errors import ConfigError, Fault
+from knative.settings import SiteSettings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def directory_option(command: Command) -> Command:
+    """`--dir`: rendered files instead of a cluster."""
+    return click.option(
+        "--dir",
+        "folder",
+        type=click.Path(path_type=Path, file_okay=False, exists=True),
+        help="A folder that `eaves render --gitops` wrote: change the file there instead of a cluster.",
+    )(command)
+
+
+def change_shares(
+    verb: str, name: str, *, state_dir: Path, file: Path, folder: Path | None, parallel: int,
+    max_failures: int | None, percent: int | None = None, **clusters: Any,
+) -> None:  # fmt: skip
+    """Do it where it is asked for.
+
+    Args:
+        verb: `promote`, `rollback`, `percent` or `resume`.
+        name: Of the function; empty: eaves.yaml's.
+        state_dir: Of the local platform.
+        file: eaves.yaml.
+        folder: Of rendered files, in place of a cluster.
+        parallel: Sites at the same time.
+        max_failures: Sites that may fail.
+        percent: For `percent`.
+        clusters: The options of `cluster_options` and `on_option`.
+
+    Raises:
+        EavesError: When it can't be done.
+    """
+    if folder is not None:
+        _change_file(verb, folder, percent)
+        return
+    choice, scope = read_choice(**clusters), load_scope(file)
+    function = _name(name, scope)
+    if not choice.knative and verb in ("promote", "rollback"):
+        from eaves.local.client import LocalPlatform
+
+        platform = LocalPlatform(state_dir)
+        platform.promote(function) if verb == "promote" else platform.rollback(function)
+        say(f"{function}: {'it serves what was deployed' if verb == 'promote' else 'it serves what it served before'}")
+        return
+    many = len(choose_sites(scope.sites, choice)) > 1
+
+    def change(site: SiteSettings) -> str:
+        return _change(verb, function, scope, site, choice, percent=percent, many=many)
+
+    words = f"rollout {function} --percent {percent}" if verb == "percent" else f"{verb} {function}"
+    run_visibly(scope, choice, change, again=f"eaves {words}", parallel=parallel, max_failures=max_failures)
+
+
+def show_rollouts(
+    name: str, *, file: Path, folder: Path | None, parallel: int, max_failures: int | None, **clusters: Any
+) -> None:
+    """Where rollouts stand.
+
+    Raises:
+        EavesError: When a site can't be asked.
+    """
+    if folder is not None:
+        raise click.UsageError("--dir is for --percent: what a file says stands in it.")
+    choice, scope = read_choice(**clusters), load_scope(file)
+    function = _name(name, scope)
+
+    def look(site: SiteSettings) -> str:
+        from knative.rollout.exchange import nothing, read_service
+        from knative.rollout.standing import parse_standing
+        from knative.update import describe
+
+        standing = parse_standing(read_service(open_site(site, choice), function))
+        reason = standing.fault or (standing.state.reason if standing.state else "no rollout was begun")
+        return describe(nothing(standing, reason))
+
+    run_visibly(scope, choice, look, again=f"eaves rollout {function}", parallel=parallel, max_failures=max_failures)
+
+
+def _change(
+    verb: str, name: str, scope: Scope, site: SiteSettings, choice: Choice, *, percent: int | None, many: bool
+) -> str:
+    from knative import rollout
+    from knative.update import describe
+
+    if verb == "promote":
+        platform = open_platform(scope, site, choice)
+        platform.promote(name)
+        return f"{name}: the newest revision has every request"
+    cluster = open_site(site, choice)
+    if verb == "rollback":
+        return describe(rollout.rollback(cluster, name, undo=not many))
+    if verb == "resume":
+        return describe(rollout.begin(cluster, name, scope.rollout, again=True))
+    assert percent is not None  # noqa: S101 - the command's own words
+    return describe(rollout.set_percent(cluster, name, percent))
+
+
+def _change_file(verb: str, folder: Path, percent: int | None) -> None:
+    from knative.files import change_traffic
+
+    if verb == "resume":
+        raise click.UsageError("--resume is for clusters: nothing goes on by itself in a file.")
+    path = change_traffic(folder, verb, percent)
+    click.echo(path)
+    say("commit it: the cluster follows the file")
+
+
+def _name(name: str, scope: Scope) -> str:
+    if name or scope.name:
+        return name or scope.name
+    fault = Fault(origin="NAME", path="", message="names no function, and there is no eaves.yaml")
+    raise ConfigError([fault], hint=f"say its name, or be where eaves.yaml is (site {HERE!r})")

@@ -1,0 +1,37 @@
+"""Rollouts: a new revision gets its share of the requests step by step, by a person's word or by itself, and back.
+
+A deploy makes a revision at 0 %; only this package writes `spec.traffic`. Where a rollout stands is an annotation of
+the Service, so whoever comes next goes on with it: there is no operator.
+
+    tally, state, traffic     values
+    record                    the state as an annotation
+    exposition, observation   what replicas have counted
+    judgement                 what to do next, a pure function
+    standing, plan            how things stand, and what is to be; pure
+    exchange                  reading and writing a Service
+    steering, automatic       the calls: `set_percent`, `promote`, `rollback`, `pin`; `begin`, `advance`
+    gitops                    the same in a file
+
+What it must never do: touch anything of a Service but `spec.traffic` and its own annotation, fight whoever else sets
+the shares, or promote what nobody has seen answer.
+"""
+
+from knative.rollout.automatic import advance, begin
+from knative.rollout.exchange import Outcome
+from knative.rollout.standing import Standing, parse_standing
+from knative.rollout.state import Phase, State
+from knative.rollout.steering import pin, promote, rollback, set_percent
+
+__all__ = [
+    "Outcome",
+    "Phase",
+    "Standing",
+    "State",
+    "advance",
+    "begin",
+    "parse_standing",
+    "pin",
+    "promote",
+    "rollback",
+    "set_percent",
+]

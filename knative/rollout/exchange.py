@@ -1,0 +1,213 @@
+"""Reading a Service with what belongs to it, and writing shares and state back in one step.
+
+Whoever writes says which version of the Service it has read. So of two who advance the same rollout at the same time,
+a `deploy --wait` and a `reconcile`, say, one is refused, reads again, and finds the work done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from eaves.errors import ConflictError, NotFoundError, StartError
+from knative.kinds import KSERVICE, REVISION
+from knative.names import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
+from knative.rollout.judgement import Health
+from knative.rollout.plan import Plan
+from knative.rollout.record import render_state
+from knative.rollout.standing import Standing, owns_traffic, parse_health, parse_standing
+from knative.rollout.state import Phase, State
+from knative.rollout.traffic import Traffic, build_traffic
+
+if TYPE_CHECKING:
+    from knative.cluster import Cluster
+
+ATTEMPTS = 5
+"""Of reading and writing, while somebody else changes the same Service."""
+SETTLE_S = 10.0
+"""Longest wait for Knative to take up what was applied just before; it takes well below a second."""
+
+Manifest = Mapping[str, Any]
+Propose = Callable[[Standing, float], Plan | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a rollout stands after a call.
+
+    Attributes:
+        name: Of the function.
+        what: What the call did: a verb of `knative.rollout.judgement.Verb`, `begin`, `set`, `pin`, or `nothing`.
+        reason: Why, for people.
+        changed: Whether anything was written.
+        state: The rollout's; None: there is none.
+        shares: Revision to percent, as they are now.
+    """
+
+    name: str
+    what: str
+    reason: str
+    changed: bool
+    state: State | None
+    shares: Traffic
+
+    @property
+    def advancing(self) -> bool:
+        """Whether calling `advance` again later may change something."""
+        return self.state is not None and self.state.phase is Phase.ADVANCING
+
+
+def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> dict[str, Any]:
+    """A function's Service.
+
+    Args:
+        cluster: Where.
+        name: Of the function.
+        settle_s: Longest wait until Knative has taken up what was applied last.
+
+    Raises:
+        NotFoundError: When there is none.
+        ClusterError: When the API server refuses.
+    """
+    service = cluster.get(KSERVICE, name)
+    if service is not None and settle_s and not parse_standing(service).settled:
+        for event, changed in cluster.watch(KSERVICE, fields=f"metadata.name={name}", timeout_s=settle_s):
+            service = None if event == "DELETED" else changed
+            if service is None or parse_standing(service).settled:
+                break
+    if service is None:
+        raise NotFoundError(f"no function {name!r} in {cluster.namespace} of {cluster.name}", hint="eaves status")
+    return service
+
+
+def read_health(cluster: Cluster, revision: str) -> Health:
+    """How a revision is."""
+    return parse_health(revision, cluster.get(REVISION, revision))
+
+
+def require_ready(cluster: Cluster, name: str, revision: str) -> None:
+    """Refuse a revision that can't take requests: with it among the shares Knative would change none of them.
+
+    Raises:
+        NotFoundError: When it is gone.
+        StartError: When it isn't ready.
+    """
+    health = read_health(cluster, revision)
+    if not health.exists:
+        raise NotFoundError(f"the revision {revision} is gone: Knative deletes old ones", hint="deploy it again")
+    if health.ready is not True:
+        state = "failed" if health.ready is False else "isn't ready yet"
+        raise StartError(f"{revision} {state}: {health.message or 'no reason given'}", hint=f"eaves logs {name}")
+
+
+def write_plan(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = False) -> bool:
+    """Make it so; says whether anything had to be written.
+
+    Raises:
+        ConflictError: With causes: somebody else owns the shares. Without: the Service changed since it was read.
+        ClusterError: When the API server refuses.
+    """
+    annotation = render_state(plan.state)
+    metadata, spec = service["metadata"], service.get("spec", {})
+    wanted = spec.get("traffic") if plan.traffic is None else build_traffic(plan.traffic, preview=plan.preview)
+    if wanted == spec.get("traffic") and annotation == (metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION):
+        return False
+    manifest: dict[str, Any] = {
+        "apiVersion": KSERVICE.api_version,
+        "kind": KSERVICE.kind,
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata.get("namespace") or cluster.namespace,
+            "resourceVersion": metadata["resourceVersion"],
+            "annotations": {ROLLOUT_ANNOTATION: annotation},
+        },
+    }
+    # What a manager owns and doesn't name any more is removed; what it doesn't own it leaves to those who do.
+    if plan.traffic is not None or owns_traffic(service):
+        manifest["spec"] = {"traffic": wanted}
+    try:
+        cluster.apply(manifest, manager=ROLLOUT_MANAGER, force=force)
+    except ConflictError as error:
+        if force or not error.causes or not all(ROLLOUT_ANNOTATION in field for _, field in error.causes):
+            raise
+        cluster.apply(manifest, manager=ROLLOUT_MANAGER, force=True)  # only the annotation, and that is ours
+    return True
+
+
+def carry_out(
+    cluster: Cluster,
+    name: str,
+    propose: Propose,
+    *,
+    what: str,
+    now: float | None = None,
+    adopt: bool = False,
+    settle_s: float = 0.0,
+    check: Callable[[Plan], None] = lambda plan: None,
+) -> Outcome:
+    """Read, plan and write, again from the start when somebody else was faster.
+
+    Args:
+        cluster: Where.
+        name: Of the function.
+        propose: What to do about how things stand; None: nothing.
+        what: Says the outcome.
+        now: Unix seconds; None: by the API server's clock, the one that all who advance a rollout share.
+        adopt: Take the shares over from whoever else owns them.
+        settle_s: As in `read_service`.
+        check: Raises when a plan can't be.
+
+    Raises:
+        ConflictError: When somebody else owns the shares, or changes the Service faster than it can be read.
+        EavesError: As `propose` and `check` do.
+    """
+    for _ in range(ATTEMPTS):
+        service = read_service(cluster, name, settle_s=settle_s)
+        standing = parse_standing(service)
+        plan = propose(standing, cluster.clock() if now is None else now)
+        if plan is None:
+            return nothing(standing, standing.fault or (standing.state.reason if standing.state else ""))
+        check(plan)
+        try:
+            changed = write_plan(cluster, service, plan, force=adopt)
+        except ConflictError as error:
+            if error.causes:
+                raise _owned(name, error) from error
+            continue
+        shares = standing.shares if plan.traffic is None else plan.traffic
+        return Outcome(
+            name=name,
+            what=what if changed else "nothing",
+            reason=plan.state.reason or plan.state.phase.value,
+            changed=changed,
+            state=plan.state,
+            shares=shares,
+        )
+    raise too_fast(name)
+
+
+def nothing(standing: Standing, reason: str) -> Outcome:
+    """The outcome of leaving everything as it is."""
+    return Outcome(
+        name=standing.name,
+        what="nothing",
+        reason=reason,
+        changed=False,
+        state=standing.state,
+        shares=standing.shares,
+    )
+
+
+def too_fast(name: str) -> ConflictError:
+    """Somebody changes the Service all the time."""
+    return ConflictError(f"{name} changes faster than it can be read", hint="try again in a moment")
+
+
+def _owned(name: str, error: ConflictError) -> ConflictError:
+    managers = ", ".join(sorted({manager for manager, _ in error.causes}))
+    return ConflictError(
+        f"the shares of {name} were set by {managers}",
+        hint="say --adopt to take them over; where a GitOps controller sets them, change its file instead",
+        causes=error.causes,
+    )

@@ -1,0 +1,166 @@
+"""What to do with a rollout next: one pure function of its state, of what was seen, and of the time.
+
+Means are compared, not quantiles: the buckets of a function's histogram are 2 to 2.5 times apart, so a quantile can't
+see a model that became 1.5 times as slow, while sum and count are exact. What makes a mean of few samples jump, the
+first prediction of each process, isn't in it (`knative.rollout.tally`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from knative.rollout.state import Phase, State
+from knative.rollout.tally import Tally
+from knative.rollout.traffic import Traffic, render_traffic
+
+
+class Verb(StrEnum):
+    """What is done."""
+
+    WAIT = "wait"
+    ADVANCE = "advance"
+    FINISH = "finish"
+    ROLL_BACK = "roll back"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What is done, and why.
+
+    Attributes:
+        verb: What.
+        percent: The new revision's share from now on.
+        reason: For people; never empty.
+    """
+
+    verb: Verb
+    percent: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """A revision as Knative sees it.
+
+    Attributes:
+        name: Of the revision.
+        exists: Whether it is there: Knative deletes old ones that nothing leads to.
+        ready: Its condition Ready; None: nobody knows yet.
+        message: What it says of that.
+    """
+
+    name: str
+    exists: bool = True
+    ready: bool | None = True
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What was seen, beside what replicas counted (that is in the state).
+
+    Attributes:
+        new: The revision that is to serve.
+        old: The one that served before; None: there is none.
+        traffic: The shares as they are, `LATEST` unresolved.
+        unread: Pods that could not be asked, with the reason.
+    """
+
+    new: Health
+    old: Health | None = None
+    traffic: Traffic
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+
+def decide(state: State, seen: Observation, now: float) -> Decision:
+    """What to do now.
+
+    Args:
+        state: Of a rollout that is advancing, with what replicas have counted until now.
+        seen: The rest.
+        now: Unix seconds. A clock that went back makes a step longer, never shorter.
+    """
+    if state.phase is not Phase.ADVANCING:
+        return _say(Verb.WAIT, state, state.reason or state.phase.value)
+    if state.traffic and dict(seen.traffic) != dict(state.traffic):
+        was, found = render_traffic(state.traffic), render_traffic(seen.traffic)
+        return _say(Verb.HOLD, state, f"somebody else changed the shares from {was} to {found}")
+    if seen.old is not None and not seen.old.exists:
+        return _say(Verb.HOLD, state, f"{state.old} is gone: nothing to compare with, and nothing to go back to")
+    elapsed_s = max(0.0, now - state.since)
+    if not seen.new.exists or seen.new.ready is not True:
+        return _unready(state, seen.new, elapsed_s)
+    if seen.old is None:
+        return Decision(verb=Verb.FINISH, percent=100, reason="it is ready, and there is none before it")
+    if state.percent == 0:
+        return _step(state, "it is ready")
+    return _judge(state, seen, elapsed_s)
+
+
+def _unready(state: State, new: Health, elapsed_s: float) -> Decision:
+    said = f": {new.message}" if new.message else ""
+    if not state.old:  # nothing else could serve, so there is nothing better to do
+        return _say(Verb.WAIT, state, f"{new.name} isn't ready{said}")
+    if not new.exists:
+        return Decision(verb=Verb.ROLL_BACK, percent=0, reason=f"{new.name} is gone")
+    if new.ready is False:
+        return Decision(verb=Verb.ROLL_BACK, percent=0, reason=f"{new.name} failed{said}")
+    if elapsed_s >= state.settings.deadline_s:
+        return _say(Verb.HOLD, state, f"{new.name} isn't ready after {elapsed_s:.0f} s{said}")
+    return _say(Verb.WAIT, state, f"{new.name} isn't ready yet{said}")
+
+
+def _judge(state: State, seen: Observation, elapsed_s: float) -> Decision:
+    settings, new = state.settings, state.counts.step(state.new)
+    evidence = _evidence(state, seen)
+    if new.judged < settings.min_requests:
+        verb = Verb.HOLD if elapsed_s >= settings.deadline_s else Verb.WAIT
+        late = f"too few requests in {elapsed_s:.0f} s: " if verb is Verb.HOLD else ""
+        return _say(verb, state, f"{late}{new.judged} of {settings.min_requests}; {evidence}")
+    old = _compared(state)
+    if new.error_rate > old.error_rate + settings.max_error_increase:
+        return Decision(verb=Verb.ROLL_BACK, percent=0, reason=f"it fails more often; {evidence}")
+    if _timed(state) and new.mean_ms > old.mean_ms * settings.max_latency_ratio:
+        return Decision(verb=Verb.ROLL_BACK, percent=0, reason=f"it is too slow; {evidence}")
+    if elapsed_s < settings.step_s:
+        return _say(Verb.WAIT, state, f"{elapsed_s:.0f} of {settings.step_s:.0f} s; {evidence}")
+    return _step(state, evidence)
+
+
+def _step(state: State, why: str) -> Decision:
+    percent = next((step for step in state.settings.percents() if step > state.percent), 100)
+    return Decision(verb=Verb.FINISH if percent == 100 else Verb.ADVANCE, percent=percent, reason=why)
+
+
+def _compared(state: State) -> Tally:
+    """The old revision's, in the same time; all that is known of it where that is little."""
+    step = state.counts.step(state.old)
+    return step if step.judged >= state.settings.min_requests else state.counts.total(state.old)
+
+
+def _timed(state: State) -> bool:
+    """Whether both have enough times to compare."""
+    enough = state.settings.min_requests / 2
+    return state.counts.step(state.new).timed >= enough and _compared(state).timed >= enough
+
+
+def _evidence(state: State, seen: Observation) -> str:
+    new, old = state.counts.step(state.new), _compared(state)
+    parts = [f"{new.failed} of {new.judged} requests failed (before: {old.failed} of {old.judged})"]
+    if _timed(state):
+        parts.append(f"a prediction takes {new.mean_ms:.1f} ms (before: {old.mean_ms:.1f})")
+    elif new.judged:
+        parts.append("times aren't compared: too few that were not the first of their process")
+    if new.refused:
+        parts.append(f"{new.refused} were refused (4xx)")
+    if seen.unread:
+        pod, why = next(iter(sorted(seen.unread.items())))
+        parts.append(f"{len(seen.unread)} of the pods can't be asked ({pod}: {why[:120]})")
+    return ", ".join(parts)
+
+
+def _say(verb: Verb, state: State, reason: str) -> Decision:
+    return Decision(verb=verb, percent=state.percent, reason=reason)

@@ -1,0 +1,130 @@
+"""What a person says about the shares of requests: so much to the new revision, all of it, back to the old one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eaves.errors import ClusterError
+from knative.rollout.exchange import SETTLE_S, Outcome, carry_out, require_ready
+from knative.rollout.plan import Plan, plan_percent, plan_pin, plan_promote, plan_rollback
+from knative.rollout.standing import Standing
+
+if TYPE_CHECKING:
+    from knative.cluster import Cluster
+
+
+def set_percent(cluster: Cluster, name: str, percent: int, *, adopt: bool = False, now: float | None = None) -> Outcome:
+    """Give the newest revision a share, and the rest to the one that has most of it now.
+
+    At 0 % it gets an address of its own, `next-NAME`, for people to try it; with any other share it has none. The
+    automatic leaves the rollout alone until a newer revision comes, or `begin(again=True)`.
+
+    Args:
+        cluster: Where.
+        name: Of the function.
+        percent: 0 to 100.
+        adopt: Take the shares over from whoever else set them.
+        now: Unix seconds; None: by the API server's clock.
+
+    Raises:
+        NotFoundError: No such function, or no other revision to take the rest.
+        StartError: When the newest revision isn't ready. An older one that is isn't taken instead: whoever says this
+            means what was deployed last.
+        ConflictError: Somebody else set the shares.
+        ClusterError: When the API server refuses, or Knative takes up nothing.
+    """
+    return carry_out(
+        cluster,
+        name,
+        lambda standing, moment: plan_percent(_settled(standing), percent, moment),
+        what="set",
+        now=now,
+        adopt=adopt,
+        settle_s=SETTLE_S,
+        check=lambda plan: _require(cluster, name, plan),
+    )
+
+
+def promote(cluster: Cluster, name: str, *, adopt: bool = False, now: float | None = None) -> Outcome:
+    """Give the newest revision everything; of what has that already, nothing is changed.
+
+    Raises:
+        NotFoundError: No such function.
+        StartError: When the newest revision isn't ready.
+        ConflictError: Somebody else set the shares.
+        ClusterError: When the API server refuses, or Knative takes up nothing.
+    """
+    return carry_out(
+        cluster,
+        name,
+        lambda standing, moment: plan_promote(_settled(standing), moment),
+        what="finish",
+        now=now,
+        adopt=adopt,
+        settle_s=SETTLE_S,
+        check=lambda plan: _require(cluster, name, plan),
+    )
+
+
+def rollback(
+    cluster: Cluster, name: str, *, undo: bool = True, adopt: bool = False, now: float | None = None
+) -> Outcome:
+    """Give everything to the revision that served before, at once, by shares only; also while the new one is failing.
+
+    In the middle of a rollout that is the old revision; after it, the one that was replaced. What was rolled back from
+    can be rolled back to in turn, like on the local platform, if it had served everything and is ready; what never did
+    (it was judged, or stopped on the way) is served again only by `promote`.
+
+    Args:
+        cluster: Where.
+        name: Of the function.
+        undo: Whether a rollback may take back a rollback; no: a second one changes nothing.
+        adopt: Take the shares over from whoever else set them.
+        now: Unix seconds; None: by the API server's clock.
+
+    Raises:
+        NotFoundError: No such function, or nothing before it (any more).
+        StartError: When the revision to go back to has failed.
+        ConflictError: Somebody else set the shares.
+        ClusterError: When the API server refuses.
+    """
+    return carry_out(
+        cluster,
+        name,
+        lambda standing, moment: plan_rollback(standing, moment, undo=undo),
+        what="roll back",
+        now=now,
+        adopt=adopt,
+        settle_s=SETTLE_S,
+        check=lambda plan: _require(cluster, name, plan),
+    )
+
+
+def pin(cluster: Cluster, name: str, *, adopt: bool = False) -> Outcome:
+    """Before a deploy: shares that follow the newest revision stay where they are, so that the next one begins at 0 %.
+
+    Args:
+        cluster: Where.
+        name: Of the function.
+        adopt: Take the shares over from whoever else set them.
+
+    Raises:
+        NotFoundError: No such function.
+        ConflictError: Somebody else set the shares.
+        ClusterError: When the API server refuses.
+    """
+    return carry_out(cluster, name, lambda standing, moment: plan_pin(standing), what="pin", adopt=adopt)
+
+
+def _require(cluster: Cluster, name: str, plan: Plan) -> None:
+    for revision in plan.needs:
+        require_ready(cluster, name, revision)
+
+
+def _settled(standing: Standing) -> Standing:
+    if not standing.settled:
+        raise ClusterError(
+            f"Knative has not taken up what was deployed last to {standing.name}, so nobody knows its newest revision",
+            hint="kubectl -n knative-serving get pods   # does its controller run?",
+        )
+    return standing

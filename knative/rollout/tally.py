@@ -1,0 +1,177 @@
+"""What the replicas of a revision have answered, added up over pods that come, go and start again. Pure.
+
+Replicas count since their own start, and at the edge they stop whenever nothing comes. So what a pod counted is added
+to its revision as the difference to what was seen of it before; a process that started again counts from zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+UNKNOWN = -1
+"""Restarts of a pod that couldn't be read when a step began: what it had counted until then, nobody knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Requests answered.
+
+    Attributes:
+        answered: With a prediction.
+        failed: With a 5xx that is the revision's own, and crashes of a replica, which answer nothing.
+        refused: With a 4xx: the sender's fault, or too much at once. Never held against a revision.
+        timed: Predictions whose time is in `seconds`.
+        seconds: What they took, without waiting for their turn.
+    """
+
+    answered: int = 0
+    failed: int = 0
+    refused: int = 0
+    timed: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            answered=self.answered + other.answered,
+            failed=self.failed + other.failed,
+            refused=self.refused + other.refused,
+            timed=self.timed + other.timed,
+            seconds=round(self.seconds + other.seconds, 6),
+        )
+
+    def __sub__(self, other: Tally) -> Tally:
+        """What came since; never below zero."""
+        return Tally(
+            answered=max(0, self.answered - other.answered),
+            failed=max(0, self.failed - other.failed),
+            refused=max(0, self.refused - other.refused),
+            timed=max(0, self.timed - other.timed),
+            seconds=max(0.0, round(self.seconds - other.seconds, 6)),
+        )
+
+    @property
+    def judged(self) -> int:
+        """Requests that say something of the revision."""
+        return self.answered + self.failed
+
+    @property
+    def error_rate(self) -> float:
+        """Share of those that failed."""
+        return self.failed / self.judged if self.judged else 0.0
+
+    @property
+    def mean_ms(self) -> float:
+        """Of a prediction."""
+        return self.seconds * 1000 / self.timed if self.timed else 0.0
+
+    def covers(self, other: Tally) -> bool:
+        """Whether this may be a later count of the same process."""
+        pairs = ((self.answered, other.answered), (self.failed, other.failed), (self.timed, other.timed))
+        return all(later >= earlier for later, earlier in pairs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What one pod says.
+
+    Attributes:
+        pod: Its name.
+        revision: Whose it is.
+        restarts: How often its function has been started again.
+        crashed: Whether it ended by itself the last time, not with its node.
+        tally: Counted since the process started.
+        slowest: About the slowest of its predictions: `timed` of them (one of each kind) took `seconds`.
+    """
+
+    pod: str
+    revision: str
+    restarts: int = 0
+    crashed: bool = False
+    tally: Tally = field(default_factory=Tally)
+    slowest: Tally = field(default_factory=Tally)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a pod said last."""
+
+    restarts: int = 0
+    tally: Tally = field(default_factory=Tally)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What is known so far.
+
+    Attributes:
+        totals: All that was seen of each revision.
+        base: The part of it that came before the present step.
+        seen: What each pod said last.
+    """
+
+    totals: Mapping[str, Tally] = field(default_factory=dict)
+    base: Mapping[str, Tally] = field(default_factory=dict)
+    seen: Mapping[str, Seen] = field(default_factory=dict)
+
+    def total(self, revision: str) -> Tally:
+        """Since the rollout looks at it."""
+        return self.totals.get(revision, Tally())
+
+    def step(self, revision: str) -> Tally:
+        """In the present step."""
+        return self.total(revision) - self.base.get(revision, Tally())
+
+    def begin_step(self, unread: Iterable[str] = ()) -> Counts:
+        """Count from here.
+
+        Args:
+            unread: Pods that are there and couldn't be read.
+        """
+        unknown = {pod: Seen(restarts=UNKNOWN) for pod in unread if pod not in self.seen}
+        return replace(self, base=dict(self.totals), seen={**self.seen, **unknown})
+
+
+def accumulate(counts: Counts, readings: Iterable[Reading], present: Iterable[str]) -> Counts:
+    """Add what pods say now.
+
+    Args:
+        counts: So far.
+        readings: Of the pods that could be read.
+        present: Every pod there is; what was seen of others is forgotten, it is in the totals.
+    """
+    totals, base = dict(counts.totals), dict(counts.base)
+    kept = set(present)
+    seen = {pod: last for pod, last in counts.seen.items() if pod in kept}
+    for reading in readings:
+        last = seen.get(reading.pod)
+        gained = _gained(reading, last)
+        totals[reading.revision] = totals.get(reading.revision, Tally()) + gained
+        if last is not None and last.restarts == UNKNOWN:
+            base[reading.revision] = base.get(reading.revision, Tally()) + gained
+        seen[reading.pod] = Seen(restarts=reading.restarts, tally=reading.tally)
+    return Counts(totals=totals, base=base, seen=seen)
+
+
+def _gained(reading: Reading, last: Seen | None) -> Tally:
+    """What is new in a reading.
+
+    A crash counts as a request that failed: whoever waited for its answer got none, and the process that would have
+    counted it is gone. Of crashes before a pod was first looked at, one.
+
+    The first prediction of a process is left out of the times: it waits for weights to come from the disk and runs
+    beside the golden check. A revision at 10 % of few requests starts from zero far more often than the one at 90 %,
+    and would look slow for that alone.
+    """
+    known = last if last is not None and last.restarts != UNKNOWN else Seen()
+    restarts = max(0, reading.restarts - known.restarts)
+    crashes = Tally(failed=(min(1, restarts) if last is None else restarts) if reading.crashed else 0)
+    same = known.restarts == reading.restarts and reading.tally.covers(known.tally)
+    gained = reading.tally - known.tally if same else reading.tally
+    if not (same and known.tally.timed):
+        gained = replace(
+            gained,
+            timed=max(0, gained.timed - reading.slowest.timed),
+            seconds=max(0.0, round(gained.seconds - reading.slowest.seconds, 6)),
+        )
+    return gained + crashes

@@ -1,0 +1,165 @@
+"""One site brought to what is wanted: applied, waited for, and rolled out as far as it goes by itself.
+
+Every step can be taken again: whoever is killed on the way, or finds the site silent, calls it again and it goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from eaves.errors import NotFoundError, StartError
+from eaves.platform import AppSpec
+from knative import rollout
+from knative.deploying import UNCHANGED, Applied, apply_app
+from knative.kinds import KSERVICE
+from knative.names import MANAGED_LABEL, MANAGED_VALUE
+from knative.progress import Progress
+from knative.rendering import render_app
+from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
+from knative.waiting import wait_ready
+
+if TYPE_CHECKING:
+    from knative.cluster import Cluster
+
+POLL_S = 5.0
+"""Between two looks at a rollout that is watched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a site is to have, and how far to go.
+
+    Attributes:
+        app: The app.
+        knative: How it stands there.
+        rollout: How a new revision takes over.
+        adopt: Take over what others made.
+        dry_run: Let the server judge, change nothing.
+        ready_s: Seconds to become ready in; 0: don't wait.
+        follow: Stay until the rollout ends.
+        advance: Instead of waiting: one step of the rollout.
+    """
+
+    app: AppSpec
+    knative: KnativeSettings
+    rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    adopt: bool = False
+    dry_run: bool = False
+    ready_s: float = 0.0
+    follow: bool = False
+    advance: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Updated:
+    """What became of it.
+
+    Attributes:
+        applied: Each object.
+        outcome: Of the rollout; None when nothing was begun.
+    """
+
+    applied: tuple[Applied, ...]
+    outcome: rollout.Outcome | None = None
+
+    @property
+    def changed(self) -> int:
+        """Objects that aren't as they were."""
+        return sum(one.outcome != UNCHANGED for one in self.applied)
+
+
+def update_site(
+    cluster: Cluster,
+    site: SiteSettings,
+    wanted: Wanted,
+    *,
+    show: Callable[[Progress], None] = lambda progress: None,
+    tell: Callable[[str], object] = lambda text: None,
+) -> Updated:
+    """Apply, wait, roll out.
+
+    Args:
+        cluster: Of the site.
+        site: The site.
+        wanted: What it is to have.
+        show: Told how it becomes ready.
+        tell: Told each step of the rollout.
+
+    Raises:
+        ConfigError: When eaves.yaml lacks what a cluster needs.
+        ConflictError: When others own what would be changed.
+        StartError: When it doesn't become ready, or a followed rollout doesn't end with the new revision.
+        ClusterError: When the cluster refuses or fails.
+    """
+    name = wanted.app.function.name
+    manifests = render_app(wanted.app, wanted.knative, site)
+    if not wanted.dry_run:
+        pin_shares(cluster, name, adopt=wanted.adopt)
+    others = (wanted.knative.agent_namespace,)
+    applied = apply_app(cluster, manifests, name, adopt=wanted.adopt, dry_run=wanted.dry_run, namespaces=others)
+    if wanted.advance:
+        return Updated(applied=tuple(applied), outcome=rollout.advance(cluster, name, settings=wanted.rollout))
+    if wanted.dry_run or not wanted.ready_s:
+        return Updated(applied=tuple(applied))
+    wait_ready(cluster, name, timeout_s=wanted.ready_s, show=show)
+    outcome = rollout.begin(cluster, name, wanted.rollout, adopt=wanted.adopt)
+    if wanted.follow:
+        outcome = follow(cluster, name, tell=tell)
+    return Updated(applied=tuple(applied), outcome=outcome)
+
+
+def pin_shares(cluster: Cluster, name: str, *, adopt: bool = False) -> None:
+    """Before applying: what serves goes on serving. Nothing is there to keep at the first deploy.
+
+    Raises:
+        ConflictError: When somebody else set the shares.
+        ClusterError: When the cluster refuses or fails.
+    """
+    try:
+        rollout.pin(cluster, name, adopt=adopt)
+    except NotFoundError:
+        return  # the first deploy: there is nothing to keep
+
+
+def follow(
+    cluster: Cluster, name: str, *, tell: Callable[[str], object] = lambda text: None, poll_s: float = POLL_S
+) -> rollout.Outcome:
+    """Advance a rollout until it ends.
+
+    Raises:
+        StartError: When it was rolled back or is held.
+        ClusterError: When the cluster refuses or fails.
+    """
+    said = ""
+    while True:
+        outcome = rollout.advance(cluster, name)
+        text = describe(outcome)
+        if text != said:
+            tell(text)
+            said = text
+        if not outcome.advancing:
+            break
+        time.sleep(poll_s)
+    if outcome.state is not None and outcome.state.phase is not rollout.Phase.DONE:
+        raise StartError(f"{name} was not promoted: {text}", hint=f"eaves rollout {name}")
+    return outcome
+
+
+def advance_all(cluster: Cluster) -> list[rollout.Outcome]:
+    """One step of every rollout in a namespace.
+
+    Raises:
+        ClusterError: When the cluster refuses or fails.
+    """
+    services = cluster.list(KSERVICE, selector=f"{MANAGED_LABEL}={MANAGED_VALUE}")
+    return [rollout.advance(cluster, str(one["metadata"]["name"])) for one in services]
+
+
+def describe(outcome: rollout.Outcome) -> str:
+    """A rollout in one line."""
+    shares = ", ".join(f"{revision} {percent} %" for revision, percent in outcome.shares.items())
+    phase = outcome.state.phase.value if outcome.state is not None else "no rollout"
+    return ": ".join(part for part in (shares, phase, outcome.reason) if part)

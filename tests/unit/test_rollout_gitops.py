@@ -1,0 +1,125 @@
+"""The same words on a file."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from eaves.errors import InputError, NotFoundError
+from knative.names import ROLLOUT_ANNOTATION
+from knative.rollout import gitops
+from knative.rollout.judgement import Health, Observation, Verb, decide
+from knative.rollout.plan import plan_begin
+from knative.rollout.standing import parse_standing
+from knative.rollout.traffic import parse_preview, parse_traffic
+from knative.settings import RolloutSettings
+
+
+def rendered(revision: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": {"name": "a", "annotations": {"mine": "stays"}},
+        "spec": {"template": {"metadata": {"name": revision}, "spec": {"containers": [{"image": revision}]}}},
+    }
+
+
+def shares(manifest: dict[str, Any]) -> dict[str, int]:
+    return parse_traffic(manifest["spec"]["traffic"])
+
+
+def test_the_first_file_gives_its_revision_everything() -> None:
+    assert shares(gitops.retarget(None, rendered("a-x"))) == {"a-x": 100}
+
+
+def test_a_new_file_leaves_everything_with_the_revision_that_the_old_one_serves() -> None:
+    first = gitops.retarget(None, rendered("a-x"))
+    second = gitops.retarget(first, rendered("a-y"))
+    assert (shares(second), parse_preview(second["spec"]["traffic"])) == ({"a-x": 100}, "a-y")
+    assert second["spec"]["template"] == rendered("a-y")["spec"]["template"]
+    assert second["metadata"]["annotations"]["mine"] == "stays"
+
+
+def test_a_file_that_said_nothing_of_shares_served_its_own_revision() -> None:
+    assert shares(gitops.retarget(rendered("a-x"), rendered("a-y"))) == {"a-x": 100}
+
+
+def test_the_same_revision_rendered_again_changes_no_shares() -> None:
+    file = gitops.set_percent(gitops.retarget(rendered("a-x"), rendered("a-y")), 30)
+    assert gitops.retarget(file, rendered("a-y")) == file
+    assert shares(gitops.retarget(rendered("a-x"), rendered("a-x"))) == {"a-x": 100}
+
+
+def test_a_third_revision_is_set_against_the_one_that_had_proven_itself() -> None:
+    file = gitops.set_percent(gitops.retarget(rendered("a-x"), rendered("a-y")), 60)
+    assert shares(gitops.retarget(file, rendered("a-z"))) == {"a-x": 100}
+
+
+def test_shares_promote_and_rollback_are_as_on_a_cluster() -> None:
+    file = gitops.retarget(rendered("a-x"), rendered("a-y"))
+    assert shares(gitops.set_percent(file, 30)) == {"a-x": 70, "a-y": 30}
+    assert shares(gitops.rollback(file)) == {"a-x": 100}
+    assert parse_preview(gitops.rollback(file)["spec"]["traffic"]) == "", "one that failed would hold up the route"
+    promoted = gitops.promote(file)
+    assert shares(promoted) == {"a-y": 100}
+    assert gitops.promote(promoted) == promoted
+    back = gitops.rollback(promoted)
+    assert shares(back) == {"a-x": 100}
+    assert gitops.rollback(back, undo=False) == back
+    assert shares(gitops.rollback(back)) == {"a-y": 100}
+    with pytest.raises(NotFoundError):
+        gitops.rollback(rendered("a-x"))
+
+
+def test_what_goes_in_is_not_changed_and_the_same_words_make_the_same_file() -> None:
+    file = gitops.retarget(rendered("a-x"), rendered("a-y"))
+    before = copy.deepcopy(file)
+    made = [
+        gitops.set_percent(file, 10),
+        gitops.promote(file),
+        gitops.rollback(file),
+        gitops.retarget(file, rendered("b")),
+    ]
+    assert file == before
+    assert made[0] == gitops.set_percent(gitops.set_percent(file, 77), 10)
+    assert all(one["metadata"]["annotations"]["mine"] == "stays" for one in made)
+
+
+def test_shares_can_be_set_directly() -> None:
+    assert shares(gitops.with_traffic(rendered("a-x"), {"a-w": 5, "a-x": 95})) == {"a-w": 5, "a-x": 95}
+    with pytest.raises(InputError):
+        gitops.with_traffic(rendered("a-x"), {"a-x": 95})
+
+
+def test_a_file_that_does_not_name_its_revision_is_refused() -> None:
+    with pytest.raises(InputError, match=r"spec\.template\.metadata\.name"):
+        gitops.promote({"metadata": {"name": "a"}, "spec": {"template": {}}})
+
+
+def test_nothing_in_a_file_goes_on_by_itself() -> None:
+    """What GitOps has applied is left alone by whoever advances rollouts."""
+    file = gitops.retarget(rendered("a-x"), rendered("a-y"))
+    for manifest in (file, gitops.set_percent(file, 10), gitops.promote(file), gitops.rollback(file)):
+        live = {**manifest, "status": {"latestCreatedRevisionName": "a-y", "latestReadyRevisionName": "a-y"}}
+        standing = parse_standing(live)
+        assert standing.current is not None
+        seen = Observation(new=Health(name="a-y"), old=Health(name="a-x"), traffic=standing.traffic)
+        assert decide(standing.current, seen, 10**9).verb is Verb.WAIT
+        assert plan_begin(standing, RolloutSettings(), 10**9).state == standing.current
+
+
+def test_the_annotation_is_small_and_tells_no_time() -> None:
+    text = gitops.set_percent(gitops.retarget(rendered("a-x"), rendered("a-y")), 30)["metadata"]["annotations"][
+        ROLLOUT_ANNOTATION
+    ]
+    assert json.loads(text) == {
+        "v": 1,
+        "old": "a-x",
+        "new": "a-y",
+        "phase": "held",
+        "traffic": {"a-x": 70, "a-y": 30},
+        "reason": "set to 30 % by hand",
+    }

@@ -1,0 +1,137 @@
+"""A rollout's state as an annotation, and what becomes of one that somebody damaged."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knative.names import ROLLOUT_ANNOTATION
+from knative.rollout.record import MAX_TEXT, parse_state, render_state
+from knative.rollout.standing import parse_annotation
+from knative.rollout.state import Entry, Phase, State
+from knative.rollout.tally import UNKNOWN, Counts, Seen, Tally
+from knative.settings import RolloutSettings
+
+TALLIES = st.builds(
+    Tally,
+    answered=st.integers(0, 10**9),
+    failed=st.integers(0, 10**6),
+    refused=st.integers(0, 10**6),
+    timed=st.integers(0, 10**9),
+    seconds=st.floats(0, 10**6),
+)
+NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
+STATES = st.builds(
+    State,
+    old=st.just("") | NAMES.map(lambda name: f"old-{name}"),
+    new=NAMES,
+    phase=st.sampled_from(Phase),
+    traffic=st.integers(1, 99).map(lambda percent: {"a": percent, "b": 100 - percent}) | st.just({}),
+    since=st.integers(0, 2 * 10**12).map(lambda thousandths: thousandths / 1000),
+    reason=st.text(max_size=MAX_TEXT),
+    served=st.booleans(),
+    settings=st.builds(
+        RolloutSettings,
+        steps=st.sampled_from([(), ("10", "50"), ("1", "2", "99")]),
+        step_s=st.floats(1, 86400),
+        min_requests=st.integers(1, 10**6),
+        max_error_increase=st.floats(0, 1),
+    ),
+    counts=st.builds(
+        Counts,
+        totals=st.dictionaries(NAMES, TALLIES, max_size=2),
+        base=st.dictionaries(NAMES, TALLIES, max_size=2),
+        seen=st.dictionaries(NAMES, st.builds(Seen, restarts=st.integers(UNKNOWN, 99), tally=TALLIES), max_size=3),
+    ),
+    history=st.lists(
+        st.builds(Entry, at=st.integers(0, 2 * 10**9).map(float), revision=NAMES, what=NAMES, why=st.text(max_size=20)),
+        max_size=3,
+    ).map(tuple),
+)
+STATE = State(old="a-1", new="a-2", phase=Phase.ADVANCING, traffic={"a-1": 90, "a-2": 10}, since=1000.0)
+
+
+@given(STATES)
+def test_a_state_is_read_as_it_was_written(state: State) -> None:
+    text = render_state(state)
+    assert parse_state(text) == state
+    assert render_state(parse_state(text)) == text
+
+
+def test_what_is_as_usual_is_not_told() -> None:
+    told = {"v": 1, "old": "a-1", "new": "a-2", "phase": "advancing", "traffic": {"a-1": 90, "a-2": 10}, "since": 1000}
+    assert json.loads(render_state(STATE)) == told
+
+
+def test_members_of_a_later_version_are_passed_over() -> None:
+    told = json.loads(render_state(STATE)) | {"colour": "red", "settings": {"step_s": 5, "shadow": True}}
+    state = parse_state(json.dumps(told))
+    assert state.settings == RolloutSettings(step_s=5)
+    assert state.new == "a-2"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"v": 2},
+        {"v": None},
+        {"phase": "flying"},
+        {"phase": 3},
+        {"new": None},
+        {"old": "a-2"},
+        {"traffic": {"a-1": 50, "a-2": 60}},
+        {"traffic": {"a-1": 100, "a-2": 0}},
+        {"traffic": {"a-1": 99.5, "a-2": 0.5}},
+        {"traffic": ["a-1"]},
+        {"since": "yesterday"},
+        {"since": -1},
+        {"since": True},
+        {"since": float("nan")},
+        {"since": float("inf")},
+        {"settings": {"min_requests": 0}},
+        {"settings": {"steps": ["50", "10"]}},
+        {"settings": []},
+        {"totals": {"a-2": [1, 2, 3]}},
+        {"totals": {"a-2": [-1, 0, 0, 0, 0]}},
+        {"pods": {"p": []}},
+        {"pods": {"p": [-2, 0, 0, 0, 0, 0]}},
+        {"history": [[1, "a-2"]]},
+        {"history": {}},
+    ],
+)
+def test_a_damaged_state_is_none_and_the_reason_is_told(changes: dict[str, object]) -> None:
+    text = json.dumps(json.loads(render_state(STATE)) | changes)
+    with pytest.raises(ValueError, match=r"."):
+        parse_state(text)
+    state, fault = parse_annotation({"metadata": {"annotations": {ROLLOUT_ANNOTATION: text}}})
+    assert state is None
+    assert "so there is no rollout" in fault
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", "[" * 100_000, '{"v":' + "9" * 5000 + "}"])
+def test_what_is_no_state_at_all_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_state(text)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=9), st.lists, max_leaves=5), st.data())
+def test_any_member_may_hold_anything(value: object, data: st.DataObject) -> None:
+    told = json.loads(render_state(STATE))
+    name = data.draw(st.sampled_from([*told, "reason", "served", "settings", "totals", "base", "pods", "history"]))
+    state, fault = parse_annotation(
+        {"metadata": {"annotations": {ROLLOUT_ANNOTATION: json.dumps(told | {name: value})}}}
+    )
+    assert (state is None) == bool(fault)
+
+
+def test_a_service_without_the_annotation_has_no_rollout_and_no_fault() -> None:
+    assert parse_annotation({}) == (None, "")
+    assert parse_annotation({"metadata": {"annotations": None}}) == (None, "")
+
+
+def test_a_long_reason_is_cut() -> None:
+    state = State(old="", new="a", phase=Phase.HELD, reason="x" * 10_000)
+    assert len(render_state(state)) < 500

@@ -1,0 +1,87 @@
+"""What a Service's list of shares says, and how one is written."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eaves.errors import InputError
+from knative.rollout.traffic import (
+    LATEST,
+    NEXT_TAG,
+    build_traffic,
+    most,
+    parse_preview,
+    parse_traffic,
+    render_traffic,
+    resolve,
+    split,
+)
+
+PERCENT = st.integers(0, 100)
+
+
+@given(percent=PERCENT)
+def test_two_revisions_always_share_all_requests(percent: int) -> None:
+    shares = split("new", percent, "old")
+    assert sum(shares.values()) == 100
+    assert shares.get("new", 0) == percent
+    assert all(shares.values())
+    assert parse_traffic(build_traffic(shares)) == shares
+
+
+def test_shares_are_written_as_knatives_webhook_completes_them_so_that_applying_them_again_changes_nothing() -> None:
+    assert build_traffic({"a-1": 90, "a-2": 10}) == [
+        {"revisionName": "a-1", "percent": 90, "latestRevision": False},
+        {"revisionName": "a-2", "percent": 10, "latestRevision": False},
+    ]
+    assert build_traffic({LATEST: 100}) == [{"latestRevision": True, "percent": 100}]
+
+
+def test_a_revision_at_zero_stands_in_the_list_only_to_be_tried_under_an_address_of_its_own() -> None:
+    entries = build_traffic({"a-1": 100, "a-2": 0})
+    assert [entry["revisionName"] for entry in entries] == ["a-1"]
+    entries = build_traffic({"a-1": 100}, preview="a-2")
+    assert entries[1] == {"revisionName": "a-2", "percent": 0, "latestRevision": False, "tag": NEXT_TAG}
+    assert parse_preview(entries) == "a-2"
+    assert parse_traffic(entries) == {"a-1": 100}
+    assert build_traffic({"a-1": 100}, preview="a-1") == build_traffic({"a-1": 100})
+
+
+@pytest.mark.parametrize("shares", [{}, {"a": 99}, {"a": 60, "b": 60}, {"a": 150, "b": -50}])
+def test_shares_that_are_not_100_percent_together_are_refused(shares: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="100 % together"):
+        build_traffic(shares)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(st.sampled_from(["percent", "revisionName", "latestRevision", "tag"]), inner, max_size=4)
+        ),
+        max_leaves=10,
+    )
+)
+def test_a_list_that_makes_no_sense_is_read_without_a_fault(entries: object) -> None:
+    assert all(percent > 0 for percent in parse_traffic(entries).values())
+    parse_preview(entries)
+
+
+def test_what_follows_the_newest_revision_is_told_apart_and_can_be_resolved() -> None:
+    traffic = parse_traffic([{"latestRevision": True, "percent": 60}, {"revisionName": "a-1", "percent": 40}])
+    assert traffic == {LATEST: 60, "a-1": 40}
+    assert resolve(traffic, "a-2") == {"a-2": 60, "a-1": 40}
+    assert resolve(traffic, "a-1") == {"a-1": 100}
+    assert resolve(traffic, "") == {"a-1": 40}
+    assert render_traffic(traffic) == "the latest 60 %, a-1 40 %"
+    assert render_traffic({}) == "nobody"
+
+
+def test_the_largest_share_is_found_among_the_others() -> None:
+    assert most({"a": 20, "b": 50, "c": 30}) == "b"
+    assert most({"a": 20, "b": 50, "c": 30}, apart_from="b") == "c"
+    assert not most({"b": 100}, apart_from="b")
+    assert not most({LATEST: 100})
