@@ -95,12 +95,17 @@ def rollback(
     )
 
 
-def pin(cluster: Cluster, name: str) -> Outcome:
+def pin(cluster: Cluster, name: str, *, adopt: bool = False) -> Outcome:
     """Before a deploy: shares that follow the newest revision stay where they are, so that the next one begins at 0 %.
+
+    Args:
+        cluster: Where.
+        name: Of the function.
+        adopt: Take the shares over from whoever else set them.
 
     Raises:
         NotFoundError: No such function.
         ConflictError: Somebody else set the shares.
         ClusterError: When the API server refuses.
     """
-    return carry_out(cluster, name, lambda standing, moment: plan_pin(standing), what="pin")
+    return carry_out(cluster, name, lambda standing, moment: plan_pin(standing), what="pin", adopt=adopt)
