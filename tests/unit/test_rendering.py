@@ -65,6 +65,13 @@ def test_every_pod_but_those_that_need_a_folder_of_their_node_passes_restricted_
             assert bool(faults) == needs_host, (manifest["kind"], faults)
 
 
+def test_what_knatives_webhook_would_add_to_a_probe_is_said(case: tuple[str, Manifests]) -> None:
+    """Of a revision with a name it adds nothing to what `kubectl apply` sends again, and then sees a change."""
+    service = only(case[1], "Service")
+    (container,) = service["spec"]["template"]["spec"]["containers"]
+    assert container["readinessProbe"]["successThreshold"] == 1
+
+
 def test_no_pod_gets_a_token(case: tuple[str, Manifests]) -> None:
     for manifest in case[1]:
         for template in pod_templates(manifest):
