@@ -143,7 +143,8 @@ def check_triggers(subject: Subject) -> Iterator[Finding]:
     patch = '\'{"spec":{"delivery":{"deadLetterSink":{"uri":"http://..."}}}}\''
     at_broker = f"kubectl -n {subject.namespace} patch broker {subject.settings.broker} --type merge -p {patch}"
     at_broker = at_broker if broker is not None else f"once it is deployed: {at_broker}"
-    bare = [trigger.name for trigger in subject.app.triggers if not trigger.delivery.dead_letter_sink]
+    every = subject.settings.dead_letter_sink
+    bare = [trigger.name for trigger in subject.app.triggers if not (trigger.delivery.dead_letter_sink or every)]
     for name in bare:
         yield warning(
             "triggers",
