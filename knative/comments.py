@@ -25,6 +25,7 @@ COMMENTS = {
         "autoscaling.knative.dev/min-scale": "0: it stops when nothing comes for the window, and starts at an event.",
         "queue.sidecar.serving.knative.dev/cpu-resource-request": "The sidecar that Knative puts before it.",
         "serving.knative.dev/progress-deadline": "Fetching the container image and the start; then the revision fails.",
+        "automountServiceAccountToken": "No pod of it has a token: none talks to the API server.",
         "containerConcurrency": "The function's own EAVES_CONCURRENCY; what comes beyond it waits in the sidecar.",
         "timeoutSeconds": "As long as the most patient Trigger waits.",
         "enableServiceLinks": "Variables for every Service of the namespace would slow the start.",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, DeniedError, InvalidError, NotFoundError
+from knative.difference import content
 from knative.kinds import (
     BROKER,
     CONTAINER_SOURCE,
@@ -92,6 +93,8 @@ def apply_app(
     there = {_key(one): one for one in _owned(cluster, app, namespaces)}
     for manifest in manifests:
         before = there.pop((manifest["kind"], manifest["metadata"]["name"], _namespace(manifest, cluster)), None)
+        if APP_LABEL not in manifest["metadata"]["labels"]:  # shared by apps: a Broker, a namespace
+            before = cluster.get(kind_of(manifest), manifest["metadata"]["name"])
         applied = _apply(cluster, manifest, before, adopt=adopt, dry_run=dry_run)
         done.append(applied)
         show(applied)
@@ -120,7 +123,7 @@ def _apply(
                 causes=error.causes,
             ) from error
         after, outcome = cluster.apply(manifest, manager=MANAGER, force=True, dry_run=dry_run), ADOPTED
-    if before is not None and _version(before) == _version(after):
+    if before is not None and content(before) == content(after):
         outcome = UNCHANGED
     return Applied(kind=kind.kind, name=name, outcome=outcome)
 
@@ -192,10 +195,6 @@ def _namespace(manifest: Mapping[str, Any], cluster: Cluster) -> str:
     if not kind_of(manifest).namespaced:
         return ""
     return str(manifest["metadata"].get("namespace") or cluster.namespace)
-
-
-def _version(one: Mapping[str, Any]) -> str:
-    return str(one["metadata"].get("resourceVersion"))
 
 
 def _owners(error: ConflictError) -> str:

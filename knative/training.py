@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], object]
 POLL_S = 1.0
-FOLLOW_S = 30.0
-"""After which the Job and its pods are looked at again, also while a log goes on."""
+FOLLOW_S = 15.0
+"""After which the Job and its pods are looked at again, also while a log goes on or its link is down."""
 PATIENCE_S = 900.0
 """Without a link, before giving up watching; the Job goes on."""
 GONE_S = 120.0
@@ -113,7 +113,13 @@ def waiting_for(pod: Mapping[str, Any]) -> str:
 
 
 def follow_job(
-    cluster: Cluster, name: str, *, on_line: Callable[[LogLine], object], say: Say, patience_s: float = PATIENCE_S
+    cluster: Cluster,
+    name: str,
+    *,
+    on_line: Callable[[LogLine], object],
+    say: Say,
+    patience_s: float = PATIENCE_S,
+    follow_s: float = FOLLOW_S,
 ) -> dict[str, Any]:
     """The Job, once it has ended; until then what it writes and what happens to it.
 
@@ -123,13 +129,14 @@ def follow_job(
         on_line: Gets each line that the training writes, of an Indexed Job index 0's.
         say: Told what happens to the Job.
         patience_s: How long a link may be down.
+        follow_s: How long its log is followed before it is looked at itself.
 
     Raises:
         NotFoundError: Somebody removed it.
         UnreachableClusterError: No link for too long.
         ClusterError: The cluster refuses.
     """
-    return _Follower(cluster, name, on_line=on_line, say=say, patience_s=patience_s).run()
+    return _Follower(cluster, name, on_line=on_line, say=say, patience_s=patience_s, follow_s=follow_s).run()
 
 
 class _Follower:
@@ -143,9 +150,11 @@ class _Follower:
         on_line: Callable[[LogLine], object],
         say: Say,
         patience_s: float,
+        follow_s: float,
     ) -> None:
         self._cluster, self._name = cluster, name
         self._on_line, self._say, self._patience_s = on_line, say, patience_s
+        self._follow_s = follow_s
         self._pod = self._said = ""
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._heard: float | None = None
@@ -200,7 +209,9 @@ class _Follower:
         # Seconds before now, so that neither clock matters; what comes twice is known.
         since_s = None if self._heard is None else int(time.monotonic() - self._heard) + 10
         try:
-            for line in self._cluster.follow_logs(self._pod, container=CONTAINER, since_s=since_s, timeout_s=FOLLOW_S):
+            for line in self._cluster.follow_logs(
+                self._pod, container=CONTAINER, since_s=since_s, timeout_s=self._follow_s
+            ):
                 if line not in known:
                     self._lines.append(line)
                     self._on_line(parse_line(line))

@@ -162,4 +162,5 @@ def describe(outcome: rollout.Outcome) -> str:
     """A rollout in one line."""
     shares = ", ".join(f"{revision} {percent} %" for revision, percent in outcome.shares.items())
     phase = outcome.state.phase.value if outcome.state is not None else "no rollout"
-    return ": ".join(part for part in (shares, phase, outcome.reason) if part)
+    reason = "" if outcome.reason == phase else outcome.reason
+    return ": ".join(part for part in (shares, phase, reason) if part)

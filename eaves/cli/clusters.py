@@ -15,7 +15,6 @@ from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
-
     from knative.platform import KnativePlatform
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -93,18 +92,17 @@ def on_option(command: Command) -> Command:
         "--on",
         "platform",
         type=click.Choice([LOCAL, KNATIVE]),
-        default="",
         help="This machine, or the clusters of the sites; where a site or context is named, that says it too.",
     )(command)
 
 
 def read_choice(
-    *, kubeconfig: Path | None, context: str, namespace: str, sites: str, every: bool, platform: str = ""
+    *, kubeconfig: Path | None, context: str, namespace: str, sites: str, every: bool, platform: str | None = None
 ) -> Choice:
     """The options' values as one."""
     named = tuple(name.strip() for name in sites.split(",") if name.strip())
     return Choice(
-        platform=platform, kubeconfig=kubeconfig, context=context, namespace=namespace, sites=named, every=every
+        platform=platform or "", kubeconfig=kubeconfig, context=context, namespace=namespace, sites=named, every=every
     )
 
 

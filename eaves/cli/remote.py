@@ -6,7 +6,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eaves.cli.clusters import Choice, choose_sites
 from eaves.cli.output import say
@@ -46,6 +46,17 @@ def build_training(workspace: Workspace, *, data: str = "", run: str = "", names
         namespace=namespace or project.job.namespace,
         run=run,
     )
+
+
+def render_remote(workspace: Workspace, kind: str, *, namespace: str = "") -> tuple[dict[str, Any], ...]:
+    """The objects of a training, of one of `knative.trainings.KINDS`.
+
+    Raises:
+        ConfigError: With everything that stands in the way.
+    """
+    from knative.trainings import render_training
+
+    return render_training(build_training(workspace, namespace=namespace), kind)
 
 
 def open_trainings(workspace: Workspace, choice: Choice) -> Cluster:

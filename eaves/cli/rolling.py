@@ -127,7 +127,6 @@ def update_sites(
 def tell(updated: Updated) -> str:
     """What became of a site, in a line."""
     from knative.rollout import Phase
-
     from knative.update import describe
 
     counts: dict[str, int] = {}

@@ -93,7 +93,6 @@ def show_rollouts(
     def look(site: SiteSettings) -> str:
         from knative.rollout.exchange import nothing, read_service
         from knative.rollout.standing import parse_standing
-
         from knative.update import describe
 
         standing = parse_standing(read_service(open_site(site, choice), function))

@@ -14,7 +14,7 @@ import click
 
 from eaves import logs
 from eaves.cli.arguments import file_option
-from eaves.cli.clusters import KNATIVE, cluster_options, on_option, read_choice
+from eaves.cli.clusters import cluster_options, on_option, read_choice
 from eaves.cli.output import say
 from eaves.cli.project import load_workspace
 from eaves.errors import StoppedError
@@ -48,10 +48,12 @@ def command(
     if data is not None:
         flags["data.path"] = data if "://" in data else Path(data).absolute()
     workspace = load_workspace(file, flags, section="train.")
-    if platform == KNATIVE:
+    choice = read_choice(
+        platform=platform, kubeconfig=kubeconfig, context=context, namespace=namespace, sites=sites, every=every
+    )
+    if choice.knative:
         from eaves.cli.remote import train_remotely
 
-        choice = read_choice(kubeconfig=kubeconfig, context=context, namespace=namespace, sites=sites, every=every)
         _tell(train_remotely(workspace, choice, data=data or "", output=output, again=again))
         return
     project = workspace.project

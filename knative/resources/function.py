@@ -28,7 +28,11 @@ _ENV = {leaf.path: leaf.env for leaf in iter_leaves(FunctionSettings)}
 
 
 def build_function(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """The Knative Service of an app. It never says anything about traffic: that is the rollout's."""
+    """The Knative Service of an app. It never says anything about traffic: that is the rollout's.
+
+    It names no ServiceAccount: a server's dry run makes a pod of it, for which the account would have to exist already,
+    and an account of which no pod has the token can do nothing.
+    """
     function = app.function
     visibility = {} if settings.public else {VISIBILITY: CLUSTER_LOCAL}
     service = build_object(KSERVICE, function.name, app, site, "function", more_labels=visibility)
@@ -82,7 +86,6 @@ def _pod(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[st
         "containerConcurrency": concurrency(app),
         "enableServiceLinks": False,
         "responseStartTimeoutSeconds": limit,
-        "serviceAccountName": app.function.name,
         "timeoutSeconds": limit,
         **build_pull_secrets(settings),
     }

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eaves.errors import ConflictError, NotFoundError, StartError
+from eaves.errors import ClusterError, ConflictError, NotFoundError, StartError
 from knative.kinds import KSERVICE, REVISION
 from knative.names import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.judgement import Health
@@ -86,19 +86,34 @@ def read_health(cluster: Cluster, revision: str) -> Health:
     return parse_health(revision, cluster.get(REVISION, revision))
 
 
-def require_ready(cluster: Cluster, name: str, revision: str) -> None:
-    """Refuse a revision that can't take requests: with it among the shares Knative would change none of them.
+def require_revisions(cluster: Cluster, name: str, plan: Plan) -> None:
+    """Refuse a plan whose revisions can't take requests: with one of them Knative would change no share at all.
 
     Raises:
-        NotFoundError: When it is gone.
-        StartError: When it isn't ready.
+        NotFoundError: When one is gone.
+        StartError: When one has failed, or isn't ready and must be.
     """
-    health = read_health(cluster, revision)
-    if not health.exists:
-        raise NotFoundError(f"the revision {revision} is gone: Knative deletes old ones", hint="deploy it again")
-    if health.ready is not True:
-        state = "failed" if health.ready is False else "isn't ready yet"
-        raise StartError(f"{revision} {state}: {health.message or 'no reason given'}", hint=f"eaves logs {name}")
+    for revision in (*plan.needs, *plan.bears):
+        health = read_health(cluster, revision)
+        if not health.exists:
+            raise NotFoundError(f"the revision {revision} is gone: Knative deletes old ones", hint="deploy it again")
+        if health.ready is False or (health.ready is None and revision in plan.needs):
+            state = "failed" if health.ready is False else "isn't ready yet"
+            raise StartError(f"{revision} {state}: {health.message or 'no reason given'}", hint=f"eaves logs {name}")
+
+
+def require_settled(standing: Standing) -> Standing:
+    """Refuse to guess which revision is the newest.
+
+    Raises:
+        ClusterError: When Knative has not taken up what was applied last.
+    """
+    if not standing.settled:
+        raise ClusterError(
+            f"Knative has not taken up what was deployed last to {standing.name}, so nobody knows its newest revision",
+            hint="kubectl -n knative-serving get pods   # does its controller run?",
+        )
+    return standing
 
 
 def write_plan(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = False) -> bool:
@@ -144,7 +159,6 @@ def carry_out(
     now: float | None = None,
     adopt: bool = False,
     settle_s: float = 0.0,
-    check: Callable[[Plan], None] = lambda plan: None,
 ) -> Outcome:
     """Read, plan and write, again from the start when somebody else was faster.
 
@@ -156,11 +170,12 @@ def carry_out(
         now: Unix seconds; None: by the API server's clock, the one that all who advance a rollout share.
         adopt: Take the shares over from whoever else owns them.
         settle_s: As in `read_service`.
-        check: Raises when a plan can't be.
 
     Raises:
         ConflictError: When somebody else owns the shares, or changes the Service faster than it can be read.
-        EavesError: As `propose` and `check` do.
+        NotFoundError: No such function, or a revision that the plan needs is gone.
+        StartError: A revision that the plan needs isn't ready.
+        EavesError: As `propose` does.
     """
     for _ in range(ATTEMPTS):
         service = read_service(cluster, name, settle_s=settle_s)
@@ -168,7 +183,7 @@ def carry_out(
         plan = propose(standing, cluster.clock() if now is None else now)
         if plan is None:
             return nothing(standing, standing.fault or (standing.state.reason if standing.state else ""))
-        check(plan)
+        require_revisions(cluster, name, plan)
         try:
             changed = write_plan(cluster, service, plan, force=adopt)
         except ConflictError as error:

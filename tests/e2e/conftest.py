@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from knative.cluster import Cluster, open_cluster
 
 from eaves.artifact import open_artifact
+from knative.cluster import Cluster, open_cluster
 from knative.kinds import NAMESPACE
 from tests.artifacts import tiny_artifact
 from tests.contract.conftest import make_app, make_event, sink

@@ -11,10 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from knative.cluster import Cluster
-
 from eaves.events import Event
 from eaves.platform import AppSpec, DeliverySettings
+from knative.cluster import Cluster
 from knative.kinds import BROKER, POD, TRIGGER
 from knative.platform import KnativePlatform
 from knative.resources.pod import build_security
@@ -153,7 +152,7 @@ def start_sink(cluster: Cluster, image: str) -> None:
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": SINK},
-            "spec": {"selector": labels, "ports": ports},
+            "spec": {"selector": labels, **ports},
         },
     ):
         cluster.apply(manifest, manager=MANAGER)
