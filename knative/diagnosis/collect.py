@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from eaves.errors import ClusterError, DeniedError, NotFoundError
@@ -76,7 +76,7 @@ class Reader:
             deployment=deployments[0] if deployments else None,
             replica_sets=[] if pods else self._list(REPLICA_SET, created),
             pods=pods,
-            events=[event for pod in asked if _waits(pod) for event in self._events(pod)],
+            events=self._events(asked),
             readiness=readiness,
             logs={name_of(pod): lines for pod in asked if (lines := self._logs(pod, readiness))},
             now=now,
@@ -86,8 +86,14 @@ class Reader:
         selector = f"{REVISION_LABEL}={revision}"
         return self._try(kind.plural, lambda: self._cluster.list(kind, selector=selector), [])
 
-    def _events(self, pod: Object) -> list[dict[str, Any]]:
-        fields = f"involvedObject.name={name_of(pod)}"
+    def _events(self, pods: Sequence[Object]) -> list[dict[str, Any]]:
+        """About pods that wait; where no pod is left, all warnings there are."""
+        if pods and not any(_waits(pod) for pod in pods):
+            return []
+        names = [f"involvedObject.name={name_of(pod)}" for pod in pods if _waits(pod)] or ["type=Warning"]
+        return [event for fields in names for event in self._warnings(fields)]
+
+    def _warnings(self, fields: str) -> list[dict[str, Any]]:
         return self._try("events", lambda: self._cluster.list(EVENT, fields=fields), [])
 
     def _ask(self, pod: Object) -> Mapping[str, Any] | None:

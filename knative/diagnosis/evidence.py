@@ -142,6 +142,13 @@ def parse_time(text: object) -> float | None:
         return None
 
 
+def seen_at(event: Object) -> float:
+    """When an Event was seen last. Source: core/v1 Event; the scheduler writes events.k8s.io's series instead."""
+    series = event.get("series") or {}
+    times = (event.get("lastTimestamp"), series.get("lastObservedTime"), event.get("eventTime"))
+    return next((at for text in times if (at := parse_time(text)) is not None), 0.0)
+
+
 def said(message: str) -> str:
     """Somebody else's words, on one line and not too many: the end, where the reason is."""
     text = " ".join(message.split()).rstrip(".")

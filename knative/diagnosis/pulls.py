@@ -169,4 +169,5 @@ def _secret_fix(pull: Pull) -> str:
 def _last(pull: Pull) -> str:
     """The end of nested messages, where the reason is."""
     tail = re.split(r'failed to resolve (?:reference "[^"]*"|image to digest): ', pull.message)[-1]
+    tail = re.sub(r'^failed to do request: [A-Z][a-z]+ "[^"]*": ', "", tail)
     return tail.replace(f"{pull.image}: ", "")
