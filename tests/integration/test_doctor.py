@@ -151,7 +151,7 @@ def test_a_networking_layer_that_is_not_there(patient: Patient, server: FakeClus
     server.put(config("config-network"))
     found = patient.one("network")
     assert found.severity == ERROR
-    assert "names no networking layer, which means Istio" in found.message
+    assert "config-network names none, which means Istio" in found.message
     assert '"ingress-class":"kourier.ingress.networking.knative.dev"' in found.fix
 
 
