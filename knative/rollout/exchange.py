@@ -16,7 +16,7 @@ from knative.names import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.judgement import Health
 from knative.rollout.plan import Plan
 from knative.rollout.record import render_state
-from knative.rollout.standing import Standing, owns_traffic, parse_health, parse_standing
+from knative.rollout.standing import Standing, owns_traffic, parse_annotation, parse_health, parse_standing
 from knative.rollout.state import Phase, State
 from knative.rollout.traffic import Traffic, build_traffic
 
@@ -144,9 +144,10 @@ def write_plan(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool =
     try:
         cluster.apply(manifest, manager=ROLLOUT_MANAGER, force=force)
     except ConflictError as error:
-        if force or not error.causes or not all(ROLLOUT_ANNOTATION in field for _, field in error.causes):
+        ours = error.causes and all(ROLLOUT_ANNOTATION in field for _, field in error.causes)
+        if not ours or not parse_annotation(service)[1]:
             raise
-        cluster.apply(manifest, manager=ROLLOUT_MANAGER, force=True)  # only the annotation, and that is ours
+        cluster.apply(manifest, manager=ROLLOUT_MANAGER, force=True)  # it is ours, and whoever wrote it broke it
     return True
 
 
@@ -173,9 +174,7 @@ def carry_out(
 
     Raises:
         ConflictError: When somebody else owns the shares, or changes the Service faster than it can be read.
-        NotFoundError: No such function, or a revision that the plan needs is gone.
-        StartError: A revision that the plan needs isn't ready.
-        EavesError: As `propose` does.
+        EavesError: As `propose`, `read_service` and `require_revisions` do.
     """
     for _ in range(ATTEMPTS):
         service = read_service(cluster, name, settle_s=settle_s)
@@ -188,30 +187,28 @@ def carry_out(
             changed = write_plan(cluster, service, plan, force=adopt)
         except ConflictError as error:
             if error.causes:
-                raise _owned(name, error) from error
+                raise owned_by(name, error) from error
             continue
-        shares = standing.shares if plan.traffic is None else plan.traffic
-        return Outcome(
-            name=name,
-            what=what if changed else "nothing",
-            reason=plan.state.reason or plan.state.phase.value,
-            changed=changed,
-            state=plan.state,
-            shares=shares,
-        )
+        return outcome_of(standing, plan, what if changed else "nothing", plan.state.reason, changed=changed)
     raise too_fast(name)
+
+
+def outcome_of(standing: Standing, plan: Plan, what: str, reason: str, *, changed: bool) -> Outcome:
+    """The outcome of a plan that was carried out."""
+    return Outcome(
+        name=standing.name,
+        what=what,
+        reason=reason or plan.state.phase.value,
+        changed=changed,
+        state=plan.state,
+        shares=standing.shares if plan.traffic is None else plan.traffic,
+    )
 
 
 def nothing(standing: Standing, reason: str) -> Outcome:
     """The outcome of leaving everything as it is."""
-    return Outcome(
-        name=standing.name,
-        what="nothing",
-        reason=reason,
-        changed=False,
-        state=standing.state,
-        shares=standing.shares,
-    )
+    shares, state = standing.shares, standing.state
+    return Outcome(name=standing.name, what="nothing", reason=reason, changed=False, state=state, shares=shares)
 
 
 def too_fast(name: str) -> ConflictError:
@@ -219,7 +216,8 @@ def too_fast(name: str) -> ConflictError:
     return ConflictError(f"{name} changes faster than it can be read", hint="try again in a moment")
 
 
-def _owned(name: str, error: ConflictError) -> ConflictError:
+def owned_by(name: str, error: ConflictError) -> ConflictError:
+    """Somebody else owns the shares, and they would have to be taken over."""
     managers = ", ".join(sorted({manager for manager, _ in error.causes}))
     return ConflictError(
         f"the shares of {name} were set by {managers}",

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from eaves.errors import NotFoundError
 from knative import rollout
 from knative.cluster import Cluster, open_cluster
-from knative.names import MANAGER, ROLLOUT_ANNOTATION
-from knative.rollout import Outcome, parse_standing
-from knative.settings import RolloutSettings
 from tests.fakes.apiserver import FakeCluster, Reply, open_apiserver, refusal
 from tests.fakes.serving import Serving
-
-NAME, FIRST, SECOND, THIRD = "flowers", "flowers-00001", "flowers-00002", "flowers-00003"
-SETTINGS = RolloutSettings(steps=("10", "50"), step_s=60, deadline_s=600, min_requests=20)
-START = 1_000_000.0
+from tests.rollouts import FIRST, NAME, SECOND, SETTINGS, START, advance, begin_canary, deploy, redeploy, shares
 
 
 @pytest.fixture
@@ -40,48 +30,16 @@ def serving(server: FakeCluster, cluster: Cluster) -> Serving:
     return Serving(server, cluster.namespace)
 
 
-def deploy(cluster: Cluster, image: str) -> None:
-    """As `eaves deploy` does: without a word about shares."""
-    template = {"spec": {"containers": [{"image": image}]}}
-    cluster.apply(
-        {
-            "apiVersion": "serving.knative.dev/v1",
-            "kind": "Service",
-            "metadata": {"name": NAME},
-            "spec": {"template": template},
-        },
-        manager=MANAGER,
-    )
-
-
-def shares(serving: Serving) -> dict[str, int]:
-    return dict(parse_standing(serving.service()).shares)
-
-
 @pytest.fixture
-def redeployed(cluster: Cluster, serving: Serving) -> Serving:
-    """The first revision has everything, a second one was made, and its rollout has begun."""
-    deploy(cluster, "r/f@sha256:1")
-    serving.ready(FIRST)
-    rollout.begin(cluster, NAME, SETTINGS, now=START)
-    serving.start_pod("first", FIRST).serve(1000)
-    deploy(cluster, "r/f@sha256:2")
-    rollout.begin(cluster, NAME, SETTINGS, now=START)
+def canary(cluster: Cluster, serving: Serving) -> Serving:
+    begin_canary(cluster, serving)
     return serving
 
 
 @pytest.fixture
-def canary(cluster: Cluster, redeployed: Serving) -> Serving:
-    """The second revision has 10 % since START."""
-    redeployed.ready(SECOND)
-    rollout.advance(cluster, NAME, now=START)
-    redeployed.start_pod("second", SECOND)
-    assert shares(redeployed) == {FIRST: 90, SECOND: 10}
-    return redeployed
-
-
-def advance(cluster: Cluster, after_s: float) -> Outcome:
-    return rollout.advance(cluster, NAME, now=START + after_s)
+def redeployed(cluster: Cluster, serving: Serving) -> Serving:
+    redeploy(cluster, serving)
+    return serving
 
 
 # The first revision
@@ -264,126 +222,3 @@ def test_what_could_not_be_read_when_a_step_began_is_not_of_that_step(cluster: C
     assert "0 of 20" in advance(cluster, 120).reason
     canary.pods["other"].serve(20)
     assert advance(cluster, 121).what == "finish"
-
-
-# Others
-
-
-def test_shares_that_somebody_else_changes_hold_it_and_are_left_alone(cluster: Cluster, canary: Serving) -> None:
-    canary.set_traffic({"revisionName": FIRST, "percent": 100})
-    canary.pods["second"].serve(100)
-    outcome = advance(cluster, 60)
-    assert (outcome.what, outcome.changed) == ("hold", True)
-    assert "somebody else changed the shares" in outcome.reason
-    assert shares(canary) == {FIRST: 100}
-    owners = [entry["manager"] for entry in canary.service()["metadata"]["managedFields"] if "f:traffic" in str(entry)]
-    assert owners == ["kn"], "what they set stays theirs"
-    canary.set_traffic({"revisionName": SECOND, "percent": 100})
-    assert advance(cluster, 70).what == "nothing"
-
-
-def test_shares_that_somebody_else_owns_are_not_taken_over(cluster: Cluster, canary: Serving) -> None:
-    """Whoever only adds a tag of their own changes no share, but owns the list from then on."""
-    canary.set_traffic({"revisionName": FIRST, "percent": 90, "tag": "mine"}, {"revisionName": SECOND, "percent": 10})
-    canary.pods["second"].serve(100)
-    outcome = advance(cluster, 60)
-    assert (outcome.what, outcome.reason) == ("hold", "the shares were set by kn")
-    assert canary.service()["spec"]["traffic"][0]["tag"] == "mine"
-    assert rollout.promote(cluster, NAME, adopt=True).changed
-    assert shares(canary) == {SECOND: 100}
-
-
-def test_a_third_revision_starts_again_from_the_one_that_had_proven_itself(cluster: Cluster, canary: Serving) -> None:
-    deploy(cluster, "r/f@sha256:3")
-    outcome = advance(cluster, 10)
-    assert outcome.state is not None
-    assert (outcome.what, outcome.state.old, outcome.state.new) == ("begin", FIRST, THIRD)
-    assert shares(canary) == {FIRST: 100}
-    canary.ready(THIRD)
-    assert advance(cluster, 11).what == "advance"
-    assert shares(canary) == {FIRST: 90, THIRD: 10}
-    assert outcome.state.settings == SETTINGS
-
-
-def test_of_many_who_advance_at_the_same_time_one_does(cluster: Cluster, canary: Serving) -> None:
-    canary.pods["second"].serve(100)
-    barrier = threading.Barrier(6)
-
-    def go(_: int) -> Outcome:
-        barrier.wait()
-        return advance(cluster, 60)
-
-    with ThreadPoolExecutor(6) as threads:
-        outcomes = list(threads.map(go, range(6)))
-    assert sorted(outcome.what for outcome in outcomes) == ["advance", *["wait"] * 5]
-    assert shares(canary) == {FIRST: 50, SECOND: 50}
-
-
-def test_a_service_that_changes_all_the_time_is_given_up_on_for_now(
-    cluster: Cluster, server: FakeCluster, canary: Serving
-) -> None:
-    canary.pods["second"].serve(100)
-    said = "Operation cannot be fulfilled: the object has been modified"
-    server.fail(refusal(409, "Conflict", said), times=100, method="PATCH")
-    with pytest.raises(Exception, match="changes faster than it can be read"):
-        advance(cluster, 60)
-    assert len(server.asked("PATCH", resourceVersion="")) == 0
-    assert shares(canary) == {FIRST: 90, SECOND: 10}
-
-
-@pytest.mark.parametrize("text", ["", "{", '{"v":9}', '{"v":1,"phase":"advancing","new":"x","traffic":{"x":7}}'])
-def test_a_damaged_annotation_is_no_rollout_and_that_is_told(
-    cluster: Cluster, server: FakeCluster, canary: Serving, text: str
-) -> None:
-    service = canary.service()
-    service["metadata"]["annotations"][ROLLOUT_ANNOTATION] = text
-    server.put(service, manager="kubectl-annotate", namespace="cams")
-    outcome = advance(cluster, 60)
-    assert (outcome.what, outcome.state) == ("nothing", None)
-    assert "there is no rollout" in outcome.reason
-    assert shares(canary) == {FIRST: 90, SECOND: 10}
-    begun = rollout.begin(cluster, NAME, SETTINGS, now=START)
-    assert begun.state is not None
-    assert (begun.state.old, begun.state.percent, begun.advancing) == (FIRST, 10, True)
-
-
-def test_a_service_without_a_rollout_is_left_alone_unless_settings_come_with_it(
-    cluster: Cluster, serving: Serving
-) -> None:
-    with pytest.raises(NotFoundError, match=f"no function '{NAME}' in cams of edge"):
-        advance(cluster, 0)
-    deploy(cluster, "r/f@sha256:1")
-    assert advance(cluster, 0).reason == "no rollout was begun"
-    outcome = rollout.advance(cluster, NAME, settings=SETTINGS, now=START)
-    assert outcome.state is not None
-    assert (outcome.what, outcome.state.settings) == ("begin", SETTINGS)
-
-
-def test_nothing_is_decided_before_knative_has_taken_up_the_last_deploy(cluster: Cluster, canary: Serving) -> None:
-    canary.pods["second"].serve(100)
-    canary.paused = True
-    deploy(cluster, "r/f@sha256:3")
-    outcome = advance(cluster, 60)
-    assert (outcome.what, outcome.changed) == ("nothing", False)
-    canary.take_up()
-    assert advance(cluster, 61).what == "begin"
-
-
-def test_a_rollout_goes_by_the_servers_clock(cluster: Cluster, server: FakeCluster, canary: Serving) -> None:
-    server.skew_s = 50_000
-    state = rollout.set_percent(cluster, NAME, 20).state
-    assert state is not None
-    assert state.since == pytest.approx(time.time() + 50_000, abs=30)
-
-
-def test_only_shares_and_annotation_are_ever_written(cluster: Cluster, server: FakeCluster, canary: Serving) -> None:
-    canary.pods["second"].serve(100)
-    advance(cluster, 60)
-    written = [one.json for one in server.asked("PATCH", fieldManager="eaves-rollout")]
-    assert written
-    for manifest in written:
-        assert set(manifest) <= {"apiVersion", "kind", "metadata", "spec"}
-        assert set(manifest.get("spec", {})) <= {"traffic"}
-        assert set(manifest["metadata"]) == {"name", "namespace", "resourceVersion", "annotations"}
-        assert set(manifest["metadata"]["annotations"]) == {ROLLOUT_ANNOTATION}
-    assert canary.service()["spec"]["template"]["spec"]["containers"] == [{"image": "r/f@sha256:2"}]

@@ -11,13 +11,11 @@ import pytest
 from eaves.errors import ClusterError, ConflictError, InputError, NotFoundError, StartError
 from knative import rollout
 from knative.cluster import Cluster, open_cluster
-from knative.names import MANAGER
 from knative.rollout import Phase, exchange, parse_standing
 from knative.settings import RolloutSettings
 from tests.fakes.apiserver import FakeCluster, open_apiserver
 from tests.fakes.serving import REVISION, Serving
-
-NAME, FIRST, SECOND, THIRD = "flowers", "flowers-00001", "flowers-00002", "flowers-00003"
+from tests.rollouts import FIRST, NAME, SECOND, THIRD, deploy, shares
 
 
 @pytest.fixture
@@ -41,17 +39,6 @@ def serving(server: FakeCluster, cluster: Cluster) -> Serving:
     deploy(cluster, "r/f@sha256:2")
     serving.ready(SECOND)
     return serving
-
-
-def deploy(cluster: Cluster, image: str) -> None:
-    spec = {"template": {"spec": {"containers": [{"image": image}]}}}
-    metadata = {"name": NAME}
-    service = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": metadata, "spec": spec}
-    cluster.apply(service, manager=MANAGER)
-
-
-def shares(serving: Serving) -> dict[str, int]:
-    return dict(parse_standing(serving.service()).shares)
 
 
 def test_a_share_is_given_and_taken(cluster: Cluster, serving: Serving) -> None:
