@@ -98,7 +98,7 @@ class Reader:
 
     def _ask(self, pod: Object) -> Mapping[str, Any] | None:
         """The problem document with which a process that runs answers its readiness probe."""
-        if not any(_runs_unready(status) for status in _own(pod)):
+        if not _runs_unready(pod):
             return None
         target = f"pods/{name_of(pod)}:{_PORT}"
         answer = self._try(
@@ -119,7 +119,7 @@ class Reader:
         """What a container wrote before it ended, or while it runs and doesn't answer."""
         for status in _own(pod):
             ended = bool(ended_state(status)) and not status.get("ready")
-            if not ended and (not _runs_unready(status) or name_of(pod) in readiness):
+            if not ended and (not _runs_unready(pod) or name_of(pod) in readiness):
                 continue
             previous = ended and not (status.get("state") or {}).get("terminated")
             return self._tail(name_of(pod), str(status.get("name", "")), previous=previous)
@@ -151,8 +151,14 @@ def _own(pod: Object) -> Iterator[Object]:
     yield from (status for status in containers(pod) if status.get("name") != SIDECAR)
 
 
-def _runs_unready(status: Object) -> bool:
-    return bool((status.get("state") or {}).get("running")) and not status.get("ready")
+def _runs_unready(pod: Object) -> bool:
+    """Whether the function's process runs and its pod isn't ready.
+
+    Knative's sidecar asks the function whether it is ready; to the kubelet the function's own container always is.
+    Source: Knative Serving, pkg/reconciler/revision/resources/deploy.go (makeContainer takes the probe away).
+    """
+    ready = condition(pod, "Ready").get("status") == "True"
+    return not ready and any((status.get("state") or {}).get("running") for status in _own(pod))
 
 
 def _waits(pod: Object) -> bool:

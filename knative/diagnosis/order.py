@@ -61,14 +61,16 @@ def is_ready(service: Object) -> bool:
 
 
 def _explain_revision(evidence: Evidence) -> Diagnosis | None:
-    pods = [found for pod in evidence.pods if alive(pod) and (found := explain_pod(evidence, pod))]
-    if pods:
-        return min(pods, key=lambda found: not found.final)
+    living = [pod for pod in evidence.pods if alive(pod)]
+    found = [one for pod in living if (one := explain_pod(evidence, pod))]
+    if found:
+        return min(found, key=lambda one: not one.final)
     for value in (*evidence.replica_sets, evidence.deployment):
         state = condition(value, "ReplicaFailure")
         if state.get("status") == "True":
             return explain_refusal(str(state.get("message", "")), namespace=evidence.namespace)
-    return _explain_conditions(evidence)
+    # A Revision goes on saying that its pod can't be placed when it is placed long since.
+    return None if living else _explain_conditions(evidence)
 
 
 def _explain_conditions(evidence: Evidence) -> Diagnosis | None:

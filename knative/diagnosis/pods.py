@@ -88,8 +88,10 @@ def _explain_container(evidence: Evidence, pod: Object, container: Object) -> Di
         return explain_configuration(message, evidence.namespace)
     if reason in STARTING:
         return explain_start(reason, message, image_of(evidence, pod, str(container.get("name", ""))))
-    if container.get("ready"):
-        return None
+    return None if container.get("ready") else _explain_end(evidence, pod, container)
+
+
+def _explain_end(evidence: Evidence, pod: Object, container: Object) -> Diagnosis | None:
     own = container.get("name") != SIDECAR
     return explain_crash(
         container,
@@ -121,14 +123,16 @@ def _explain_waiting(evidence: Evidence, pod: Object) -> Diagnosis | None:
 
 
 def _explain_running(evidence: Evidence, pod: Object) -> Diagnosis | None:
-    """A process that runs and isn't ready tells why itself."""
+    """A process that runs and isn't ready tells why itself; else how the one before it ended."""
     if condition(pod, "Ready").get("status") == "True":
         return None
     name = name_of(pod)
     problem = evidence.readiness.get(name)
-    if problem is not None:
-        return explain_readiness(problem)
-    return explain_log(evidence.logs.get(name, ()))
+    own = explain_log(evidence.logs.get(name, ())) if problem is None else explain_readiness(problem)
+    if own is not None:
+        return own
+    ends = (_explain_end(evidence, pod, one) for one in containers(pod) if one.get("name") != SIDECAR)
+    return next((found for found in ends if found is not None), None)
 
 
 def _evicted(pod: Object, message: str) -> Diagnosis:

@@ -9,6 +9,7 @@ from tests.expanded import (
     APPLIED_S,
     IMAGE,
     condition,
+    container,
     deployment,
     event,
     failed_revision,
@@ -240,3 +241,10 @@ def test_a_revision_that_went_to_zero_without_ever_being_ready_is_given_up() -> 
     found = diagnose(Evidence(service=failed_service("x"), revision=never))
     assert found is not None
     assert found.cause == "start"
+
+
+def test_a_revision_that_still_speaks_of_what_is_over() -> None:
+    """Knative doesn't take back that a pod could not be placed, or ended, when it is placed and runs."""
+    stale = failed_revision("ResourcesAvailable", "Unschedulable", "0/1 nodes are available: 1 Insufficient cpu.")
+    running = pod(container())
+    assert diagnose(Evidence(service=failed_service("x"), revision=stale, pods=[running])) is None
