@@ -31,6 +31,8 @@ def wait_ready(
 ) -> None:
     """Wait until what was applied last is ready: the newest revision can answer, whether it gets requests yet or not.
 
+    Traffic that leads to a revision that has gone is not waited for: `promote` mends it.
+
     What may still come right is shown and waited for; what can't ends it before the time is over. A link that is down
     meanwhile is waited for too.
 
@@ -112,8 +114,8 @@ class _Waiting:
         found = diagnose(evidence)
         self._seen = build_progress(evidence, found)
         self._tell()
-        if is_ready(service):
-            return True
+        if is_ready(service) or (found is not None and found.cause == "traffic"):
+            return True  # where requests go is the rollout's to mend, once it knows of a revision that can answer
         self._last = found or self._last
         if found is not None and self._is_certain(found):
             raise StartError(f"{self._name} doesn't start: {found.message}", hint=found.fix)

@@ -17,7 +17,7 @@ from knative.cluster import Cluster, open_cluster
 from knative.doctor import CHECKS, ERROR, NOTE, OK, WARNING, Finding, examine, worst
 from knative.settings import KnativeSettings, SiteSettings
 from tests.fakes.apiserver import FakeCluster, open_apiserver, refusing_url
-from tests.fakes.knative import (
+from tests.fakes.installation import (
     EVENTING,
     GATEWAY,
     SERVING,

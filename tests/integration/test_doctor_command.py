@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from eaves.cli import cli
 from eaves.errors import UnreachableClusterError
 from tests.fakes.apiserver import FakeCluster, open_apiserver, refusing_url
-from tests.fakes.knative import bare, config, install_knative, set_channel
+from tests.fakes.installation import bare, config, install_knative, set_channel
 from tests.fakes.kubeconfig import write_kubeconfig
 
 FLOWERS = {"name": "flowers", "data": {"path": "photos"}}

@@ -212,6 +212,16 @@ def test_who_may_only_read_the_service_gets_the_service(server: FakeCluster, clu
     assert "the Service flowers in the namespace barn has the name" in error.message
 
 
+def test_traffic_that_leads_nowhere_is_left_to_who_promotes(server: FakeCluster, cluster: Cluster) -> None:
+    gone = 'Revision "flowers-00000" referenced in traffic not found.'
+    states = [condition(kind, "False", "RevisionMissing", gone) for kind in ("Ready", "RoutesReady")]
+    put(server, service(condition("ConfigurationsReady", "True"), *states, latestReadyRevisionName=REVISION))
+    put(server, revision(condition("Ready", "True")))
+    (shown,) = wait(cluster)
+    assert shown.diagnosis is not None
+    assert shown.diagnosis.cause == "traffic"
+
+
 def test_one_that_is_removed_meanwhile(server: FakeCluster, cluster: Cluster) -> None:
     put(server, service())
     shown: list[Progress] = []
