@@ -80,7 +80,7 @@ class KnativeHarness:
     def deploy(self, app: AppSpec) -> None:
         self.platform.deploy(app)
         self.platform.promote(app.function.name)
-        wait_until(self._delivers, 60, pause_s=0.2, what="the Broker and its Triggers")
+        wait_until(self._delivers, 180, pause_s=0.2, what="the Broker and its Triggers")
 
     def _delivers(self) -> bool:
         objects = [*self.cluster.list(BROKER), *self.cluster.list(TRIGGER)]
