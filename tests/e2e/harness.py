@@ -62,7 +62,7 @@ class KnativeHarness:
 
     def __init__(self, cluster: Cluster, put_image: Callable[[Path], str]) -> None:
         self.cluster = cluster
-        self.settings = KnativeSettings(memory="128Mi", cpu="100m")
+        self.settings = KnativeSettings(memory="128Mi", cpu="20m")
         self.platform = KnativePlatform(cluster, self.settings, SiteSettings(name="test", namespace=cluster.namespace))
         self._platform_deploy = self.platform.deploy
         self.platform.deploy = self._deploy  # type: ignore[method-assign]
