@@ -92,6 +92,8 @@ def apply_app(
     """
     done = []
     there = {_key(one): one for one in _owned(cluster, app, namespaces)}
+    if not adopt and not any(kind == KSERVICE.kind for kind, _, _ in there):
+        _look_for_strangers(cluster, manifests)
     for manifest in manifests:
         before = there.pop((manifest["kind"], manifest["metadata"]["name"], _namespace(manifest, cluster)), None)
         if APP_LABEL not in manifest["metadata"]["labels"]:  # shared by apps: a Broker, a namespace
@@ -107,6 +109,18 @@ def apply_app(
         done.append(removed)
         show(removed)
     return done
+
+
+def _look_for_strangers(cluster: Cluster, manifests: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a function's name that others use before anything is applied.
+
+    Raises:
+        ConflictError: When a Knative Service is there that we didn't make.
+    """
+    for manifest in manifests:
+        name = str(manifest["metadata"]["name"])
+        if kind_of(manifest) is KSERVICE and cluster.get(KSERVICE, name) is not None:
+            _apply(cluster, manifest, None, adopt=False, dry_run=True)
 
 
 def _apply(
