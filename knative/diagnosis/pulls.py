@@ -49,7 +49,9 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ),
     (
         "image-missing",
-        re.compile(r"not found|manifest unknown|name unknown|NAME_UNKNOWN|\b404 Not Found|not present with pull policy"),
+        re.compile(
+            r"not found|manifest unknown|name unknown|NAME_UNKNOWN|\b404 Not Found|not present with pull policy"
+        ),
     ),
 )
 """In this order: a registry that can't be reached may be on the way to a token, and `not found` is in many texts."""

@@ -322,6 +322,13 @@ def test_what_the_user_may_not(patient: Patient, server: FakeCluster) -> None:
     assert (soft.severity, "pods/proxy" in soft.message) == (WARNING, True)
 
 
+def test_a_namespace_of_its_own_for_agents_has_to_be_made(patient: Patient, server: FakeCluster) -> None:
+    server.denied = {("*", "namespaces"), ("create", "namespaces")}
+    found = patient.one("permissions", app=source(agent="node", path=Path("/photos")))
+    assert found.message == "the current user may not create namespaces in the whole cluster: eaves deploy"
+    assert "kubectl create clusterrolebinding eaves-deploy --clusterrole=eaves-deploy --user=USER" in found.fix
+
+
 def test_what_may_not_be_seen_is_said_and_the_rest_is_looked_at(patient: Patient, server: FakeCluster) -> None:
     server.denied = {("list", "nodes"), ("get", "configmaps")}
     for check in ("nodes", "link", "features", "network", "broker"):
