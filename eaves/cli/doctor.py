@@ -36,25 +36,31 @@ def command(file: Path, form: str, **clusters: Any) -> None:
     Ends with 0 when all is well or only worth a note, with 3 when it works but a promise isn't kept, with 69 when
     something won't work.
     """
-    from eaves.cli.project import Project, load_workspace
     from knative.doctor import check_owners, worst
 
     choice = read_choice(**clusters)
-    workspace = load_workspace(file) if file.exists() else None
-    project = workspace.project if workspace else Project()
+    workspace = _load(file)
     image = _image(workspace)
-    found = [(HERE, finding) for finding in check_owners()] + _examine_sites(project, image, choice)
+    found = [(HERE, finding) for finding in check_owners()] + _examine_sites(workspace.project, image, choice)
     several = len({site for site, _ in found if site}) > 1
     _print([(site if several else HERE, finding) for site, finding in found], form)
     click.get_current_context().exit(EXIT_CODES[worst(finding for _, finding in found)])
 
 
-def _image(workspace: Workspace | None) -> FunctionImage:
+def _load(file: Path) -> Workspace:
+    """What eaves.yaml says; without one, its defaults: a cluster can be looked at before anything is wanted of it."""
+    from eaves.cli.project import Project, Workspace, load_workspace
+    from trainer.settings import DataSettings
+
+    if file.exists():
+        return load_workspace(file)
+    return Workspace(project=Project(data=DataSettings(path=file.parent)), root=file.parent, origin=str(file))
+
+
+def _image(workspace: Workspace) -> FunctionImage:
     """What a deploy without a word would bring: eaves.yaml's, else what was deployed last; else of no name."""
     from knative.packaged import FunctionImage
 
-    if workspace is None:
-        return FunctionImage(name="")
     named = FunctionImage(name=workspace.project.knative.image)
     return named if named.name else load_wanted(workspace) or named
 
