@@ -39,8 +39,8 @@ from eaves.cli.project import load_workspace
 @cluster_options
 @image_options
 def command(
-    image: str, folder: Path | None, gitops: bool, training: str | None, file: Path, key: Path | None, offline: bool, plain_http: bool,
-    registry_ca: Path | None, **clusters: Any,
+    image: str, folder: Path | None, gitops: bool, training: str | None, file: Path, key: Path | None, offline: bool,
+    plain_http: bool, registry_ca: Path | None, **clusters: Any,
 ) -> None:  # fmt: skip
     """Write the Kubernetes objects that `eaves deploy --on knative IMAGE` would apply, as YAML.
 
