@@ -15,11 +15,12 @@ from types import MappingProxyType
 from typing import Any
 
 from eaves.delivery.client import HttpAnswer
+from eaves.delivery.rules import brief
 from eaves.errors import ClusterError
 from knative.kinds import POD, Kind, kind_of
 from knative.kubeconfig import connect_inside, find_context, inside_namespace
 from knative.refusal import Call, parse_status, refused
-from knative.transport import Answer, Transport, retry_after_s
+from knative.transport import Answer, Deadline, Request, Transport, parse, retry_after_s
 from knative.watching import Change, follow, follow_log, parse_events
 
 PAGE = 500
@@ -71,16 +72,16 @@ class Cluster:
         namespace = str(metadata.get("namespace", "")) or self.namespace
         query = {"fieldManager": manager, "fieldValidation": "Strict"}
         query |= ({"force": "true"} if force else {}) | ({"dryRun": "All"} if dry_run else {})
-        call = self._call("patch", kind, namespace, metadata["name"])
-        return self._transport.json(
-            call,
-            "PATCH",
-            kind.path(namespace, metadata["name"]),
+        request = Request(
+            call=self._call("patch", kind, namespace, metadata["name"]),
+            method="PATCH",
+            path=kind.path(namespace, metadata["name"]),
             query=query,
             headers=_APPLY,
             body=json.dumps(manifest).encode(),
             repeatable="resourceVersion" not in metadata,  # the second attempt would be refused for the first's sake
         )
+        return self._transport.json(request)
 
     def get(self, kind: Kind, name: str, *, namespace: str | None = None) -> dict[str, Any] | None:
         """An object; None when it isn't there.
@@ -90,8 +91,8 @@ class Cluster:
         """
         space = self.namespace if namespace is None else namespace
         call = self._call("get", kind, space, name)
-        answer = self._transport.ask(call, "GET", kind.path(space, name), headers=_JSON)
-        return None if answer.status == 404 else self._transport.parse(call, answer)
+        answer = self._transport.ask(Request(call=call, path=kind.path(space, name), headers=_JSON))
+        return None if answer.status == 404 else parse(call, answer)
 
     def list(self, kind: Kind, *, namespace: str | None = None, selector: str = "", fields: str = "") -> Objects:
         """Objects; none of a kind that the cluster doesn't have.
@@ -116,10 +117,11 @@ class Cluster:
         space = self.namespace if namespace is None else namespace
         call = self._call("delete", kind, space, name)
         query = {"propagationPolicy": "Background"} | ({"dryRun": "All"} if dry_run else {})
-        answer = self._transport.ask(call, "DELETE", kind.path(space, name), query=query, headers=_JSON)
+        path = kind.path(space, name)
+        answer = self._transport.ask(Request(call=call, method="DELETE", path=path, query=query, headers=_JSON))
         if answer.status == 404:
             return False
-        self._transport.parse(call, answer)
+        parse(call, answer)
         return True
 
     def watch(
@@ -137,8 +139,8 @@ class Cluster:
         def streaming(version: str, left_s: float) -> Iterator[Change]:
             query = _selectors(selector, fields) | {"watch": "true", "allowWatchBookmarks": "true"}
             query |= {"resourceVersion": version, "timeoutSeconds": str(max(1, min(WATCH_S, round(left_s))))}
-            chunks = self._transport.stream(call, path, query=query, timeout_s=min(left_s, WATCH_S + 10.0))
-            return parse_events(chunks, self._transport.named(call))
+            request = Request(call=call, path=path, query=query, headers={"Accept": "application/json"})
+            return parse_events(self._transport.stream(request, min(left_s, WATCH_S + 10.0)), call)
 
         return follow(
             lambda: self._listed(kind, space, selector, fields, must_exist=True), streaming, timeout_s=timeout_s
@@ -161,9 +163,9 @@ class Cluster:
         """
         call, path = self._log(pod, namespace)
         query = {"tailLines": str(lines)} | ({"previous": "true"} if previous else {})
-        answer = self._transport.ask(call, "GET", path, query=query | _container(container))
+        answer = self._transport.ask(Request(call=call, path=path, query=query | _container(container)))
         if answer.status != 200:
-            raise refused(answer.status, answer.body, self._transport.named(call), wait_s=retry_after_s(answer))
+            raise refused(answer.status, answer.body, call, wait_s=retry_after_s(answer))
         return answer.body.decode("utf-8", "replace").splitlines()
 
     def follow_logs(
@@ -185,7 +187,7 @@ class Cluster:
 
         def streaming(resumed: dict[str, str], left_s: float) -> Iterator[bytes]:
             query = {"follow": "true", "timestamps": "true"} | _container(container) | (resumed or start)
-            return self._transport.stream(call, path, query=query, timeout_s=left_s)
+            return self._transport.stream(Request(call=call, path=path, query=query), left_s)
 
         return follow_log(streaming, timeout_s=timeout_s)
 
@@ -219,17 +221,17 @@ class Cluster:
         verb = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(method, "get")
         call = self._common(verb=verb, resource=plural, subresource="proxy", name=name, namespace=space)
         route, _, query = path.partition("?")
-        answer = self._transport.once(
-            call,
-            method,
-            f"/api/v1/namespaces/{space}/{plural}/{name}/proxy/{route.removeprefix('/')}",
+        request = Request(
+            call=call,
+            method=method,
+            path=f"/api/v1/namespaces/{space}/{plural}/{name}/proxy/{route.removeprefix('/')}",
             query=query,
             headers=headers,
             body=body or None,
-            timeout_s=timeout_s,
         )
+        answer = self._transport.once(request, Deadline(timeout_s))
         if answer.status >= 400 and parse_status(answer.body) is not None:  # the API server's own word
-            raise self._not_proxied(call, answer)
+            raise _not_proxied(call, answer)
         return HttpAnswer(status=answer.status, headers=answer.headers, body=answer.body, latency_ms=answer.latency_ms)
 
     def allowed(self, verb: str, kind: Kind, *, subresource: str = "", namespace: str | None = None) -> bool:
@@ -248,7 +250,8 @@ class Cluster:
         }
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         call = self._common(verb="create", resource="selfsubjectaccessreviews.authorization.k8s.io")
-        told = self._transport.json(call, "POST", path, headers=_POST, body=json.dumps(review).encode())
+        body = json.dumps(review).encode()
+        told = self._transport.json(Request(call=call, method="POST", path=path, headers=_POST, body=body))
         return bool(told.get("status", {}).get("allowed"))
 
     def version(self) -> str:
@@ -257,7 +260,7 @@ class Cluster:
         Raises:
             ClusterError: When the server doesn't say.
         """
-        return str(self._transport.json(self._common(), "GET", "/version", headers=_JSON).get("gitVersion", ""))
+        return str(self._transport.json(self._version()).get("gitVersion", ""))
 
     def serves(self, api_version: str) -> bool:
         """Whether the cluster has an API, such as `serving.knative.dev/v1`.
@@ -266,8 +269,8 @@ class Cluster:
             ClusterError: When the server doesn't say.
         """
         path = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-        answer = self._transport.ask(self._common(), "GET", path, headers=_JSON)
-        return answer.status != 404 and bool(self._transport.parse(self._common(), answer))
+        answer = self._transport.ask(Request(call=self._common(), path=path, headers=_JSON))
+        return answer.status != 404 and bool(parse(self._common(), answer))
 
     def clock(self) -> float:
         """The server's clock, unix seconds; it tells whole ones.
@@ -275,7 +278,7 @@ class Cluster:
         Raises:
             ClusterError: When the server doesn't say.
         """
-        answer = self._transport.ask(self._common(), "GET", "/version", headers=_JSON)
+        answer = self._transport.ask(self._version())
         try:
             return parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
         except ValueError as error:
@@ -289,13 +292,14 @@ class Cluster:
         page = {"limit": str(PAGE)}
         items: Objects = []
         while True:
-            answer = self._transport.ask(call, "GET", path, query=_selectors(selector, fields) | page, headers=_JSON)
+            query = _selectors(selector, fields) | page
+            answer = self._transport.ask(Request(call=call, path=path, query=query, headers=_JSON))
             if answer.status == 404 and not must_exist:
                 return [], ""
             if answer.status == 410 and page:  # too many changes between two pages: all at once
                 page, items = {}, []
                 continue
-            value = self._transport.parse(call, answer)
+            value = parse(call, answer)
             # Kubernetes' own kinds say what they are once, for the whole list.
             named = {"apiVersion": kind.api_version, "kind": kind.kind}
             items += [named | item for item in value.get("items") or []]
@@ -309,12 +313,8 @@ class Cluster:
         call = self._common(verb="get", resource="pods", subresource="log", name=pod, namespace=space)
         return call, f"{POD.path(space, pod)}/log"
 
-    def _not_proxied(self, call: Call, answer: Answer) -> ClusterError:
-        error = refused(answer.status, answer.body, self._transport.named(call))
-        if answer.status < 500:
-            return error
-        see = call.kubectl("get pods,endpointslices", namespaced=True)
-        return ClusterError(f"{error.message} (asked for {call.what})", hint=f"see whether anything runs: {see}")
+    def _version(self) -> Request:
+        return Request(call=self._common(), path="/version", headers=_JSON)
 
     def _call(self, verb: str, kind: Kind, namespace: str, name: str = "") -> Call:
         resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
@@ -322,6 +322,14 @@ class Cluster:
 
     def _common(self, **values: str) -> Call:
         return replace(self._transport.call, **values)
+
+
+def _not_proxied(call: Call, answer: Answer) -> ClusterError:
+    if answer.status < 500:
+        return refused(answer.status, answer.body, call)
+    said = brief(str((parse_status(answer.body) or {}).get("message")))
+    see = call.kubectl("get pods,endpointslices", namespaced=True)
+    return ClusterError(f"{call.where}: nothing answers at {call.what}: {said}", hint=f"see what runs: {see}")
 
 
 def _selectors(selector: str, fields: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, DeniedError, InvalidError, NotFoundError
+from knative.difference import content
 from knative.kinds import (
     BROKER,
     CONTAINER_SOURCE,
@@ -90,8 +91,12 @@ def apply_app(
     """
     done = []
     there = {_key(one): one for one in _owned(cluster, app, namespaces)}
+    if not adopt and not any(kind == KSERVICE.kind for kind, _, _ in there):
+        _look_for_strangers(cluster, manifests)
     for manifest in manifests:
         before = there.pop((manifest["kind"], manifest["metadata"]["name"], _namespace(manifest, cluster)), None)
+        if APP_LABEL not in manifest["metadata"]["labels"]:  # shared by apps: a Broker, a namespace
+            before = cluster.get(kind_of(manifest), manifest["metadata"]["name"])
         applied = _apply(cluster, manifest, before, adopt=adopt, dry_run=dry_run)
         done.append(applied)
         show(applied)
@@ -103,6 +108,18 @@ def apply_app(
         done.append(removed)
         show(removed)
     return done
+
+
+def _look_for_strangers(cluster: Cluster, manifests: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a function's name that others use before anything is applied.
+
+    Raises:
+        ConflictError: When a Knative Service is there that we didn't make.
+    """
+    for manifest in manifests:
+        name = str(manifest["metadata"]["name"])
+        if kind_of(manifest) is KSERVICE and cluster.get(KSERVICE, name) is not None:
+            _apply(cluster, manifest, None, adopt=False, dry_run=True)
 
 
 def _apply(
@@ -120,7 +137,7 @@ def _apply(
                 causes=error.causes,
             ) from error
         after, outcome = cluster.apply(manifest, manager=MANAGER, force=True, dry_run=dry_run), ADOPTED
-    if before is not None and _version(before) == _version(after):
+    if before is not None and content(before) == content(after):
         outcome = UNCHANGED
     return Applied(kind=kind.kind, name=name, outcome=outcome)
 
@@ -192,10 +209,6 @@ def _namespace(manifest: Mapping[str, Any], cluster: Cluster) -> str:
     if not kind_of(manifest).namespaced:
         return ""
     return str(manifest["metadata"].get("namespace") or cluster.namespace)
-
-
-def _version(one: Mapping[str, Any]) -> str:
-    return str(one["metadata"].get("resourceVersion"))
 
 
 def _owners(error: ConflictError) -> str:

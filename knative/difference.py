@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from knative.cluster import Cluster
 
 _OF_THE_SERVER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
+_COUNTED = "deprecated.daemonset.template.generation"
 
 
 def diff_app(cluster: Cluster, manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -35,10 +36,15 @@ def diff_app(cluster: Cluster, manifests: Sequence[Mapping[str, Any]]) -> Iterat
         )
 
 
+def content(one: Mapping[str, Any]) -> dict[str, Any]:
+    """An object without what the server counts and controllers report: what somebody wants it to be."""
+    metadata = {key: value for key, value in one["metadata"].items() if key not in _OF_THE_SERVER}
+    annotations = {key: value for key, value in (metadata.pop("annotations", None) or {}).items() if key != _COUNTED}
+    metadata |= {"annotations": annotations} if annotations else {}
+    return {**{key: value for key, value in one.items() if key != "status"}, "metadata": metadata}
+
+
 def _lines(one: Mapping[str, Any] | None) -> list[str]:
-    """An object without what the server adds."""
     if one is None:
         return []
-    metadata = {key: value for key, value in one["metadata"].items() if key not in _OF_THE_SERVER}
-    kept = {**{key: value for key, value in one.items() if key != "status"}, "metadata": metadata}
-    return str(yaml.safe_dump(kept, sort_keys=True, allow_unicode=True, width=10_000)).splitlines()
+    return str(yaml.safe_dump(content(one), sort_keys=True, allow_unicode=True, width=10_000)).splitlines()

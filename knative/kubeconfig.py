@@ -38,8 +38,8 @@ KUBECONFIG = Path("~/.kube/config")
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 PLUGIN_TIMEOUT_S = 120.0
 """A login plugin may open a browser and wait for somebody."""
-CONNECTIONS = 8
-"""Kept for each cluster."""
+CONNECTIONS = 32
+"""Kept for each cluster; urllib3 logs a warning for each above them."""
 
 _log = logging.getLogger(__name__)
 _FILES = threading.RLock()
@@ -71,8 +71,12 @@ class Context:
         with _as_faults(self.files):
             with _FILES:
                 merger = _read(self.files)
-            persist = merger.save_changes
-            loader = _Loader(config_dict=merger.config, active_context=self.name, config_persister=persist)
+            loader = _Loader(
+                config_dict=merger.config,
+                active_context=self.name,
+                config_base_path=None,  # paths are relative to the file that has them
+                config_persister=merger.save_changes,
+            )
             loader.load_and_set(configuration)
         return _connection(configuration, self.files, self.name)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from eaves.platform import FunctionStatus
+from knative.diagnosis import Diagnosis, collect, diagnose, is_ready
 from knative.kinds import CONTAINER_SOURCE, DAEMON_SET, KSERVICE, POD_AUTOSCALER, STATEFUL_SET
 from knative.names import APP_LABEL, ARTIFACT_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
 from knative.resources.agent import PART, SOURCE_LABEL
@@ -27,19 +28,28 @@ def read_status(cluster: Cluster) -> list[FunctionStatus]:
         return []
     scales = _scales(cluster)
     agents = list(_agents(cluster))
-    return [
-        describe(one, scales, [text for app, text in agents if app == one["metadata"]["name"]])
-        for one in sorted(services, key=lambda one: str(one["metadata"]["name"]))
-    ]
+    found = []
+    for one in sorted(services, key=lambda one: str(one["metadata"]["name"])):
+        sources = [text for app, text in agents if app == one["metadata"]["name"]]
+        found.append(describe(one, scales, sources, None if is_ready(one) else _diagnose(cluster, one)))
+    return found
 
 
-def describe(service: Mapping[str, Any], scales: Mapping[str, int], sources: list[str]) -> FunctionStatus:
+def _diagnose(cluster: Cluster, service: Mapping[str, Any]) -> Diagnosis | None:
+    name = str(service["metadata"]["name"])
+    return diagnose(collect(cluster, name, service=service, now=cluster.clock()))
+
+
+def describe(
+    service: Mapping[str, Any], scales: Mapping[str, int], sources: list[str], wrong: Diagnosis | None
+) -> FunctionStatus:
     """One function.
 
     Args:
         service: The Knative Service.
         scales: Revision to replicas.
         sources: Its sources, each with its state.
+        wrong: Why what was deployed last isn't ready; None when it is, or is on its way.
     """
     metadata, status = service["metadata"], service.get("status", {})
     template = service["spec"]["template"]
@@ -47,9 +57,9 @@ def describe(service: Mapping[str, Any], scales: Mapping[str, int], sources: lis
     replicas = sum(scales.get(str(entry.get("revisionName")), 0) for entry in routed)
     return FunctionStatus(
         name=str(metadata["name"]),
-        state=_state(service, replicas, serving=bool(routed)),
+        state=_state(service, replicas, serving=bool(routed), failed=wrong is not None and wrong.final),
         replicas=replicas,
-        reason=_reason(status),
+        reason=wrong.message if wrong is not None else _reason(status),
         artifact=str(template["spec"]["containers"][0].get("image", "")),
         artifact_digest=template.get("metadata", {}).get("annotations", {}).get(ARTIFACT_ANNOTATION, ""),
         site=str(metadata.get("labels", {}).get(SITE_LABEL, "")),
@@ -58,14 +68,14 @@ def describe(service: Mapping[str, Any], scales: Mapping[str, int], sources: lis
     )
 
 
-def _state(service: Mapping[str, Any], replicas: int, *, serving: bool) -> str:
+def _state(service: Mapping[str, Any], replicas: int, *, serving: bool, failed: bool) -> str:
     """A route that leads to a good revision serves, whatever becomes of a newer one."""
     status = service.get("status", {})
     current = status.get("observedGeneration") == service["metadata"].get("generation")
     route, overall = _condition(status, "RoutesReady"), _condition(status, "Ready")
     if route == "True" and serving:
         return "ready" if replicas else "idle"
-    if overall == "False" and current:
+    if failed or (overall == "False" and current):
         return "failed"
     return "starting"
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from eaves.errors import NotFoundError, StartError
+from eaves.errors import StartError
 from eaves.platform import AppSpec
 from knative import rollout
 from knative.deploying import UNCHANGED, Applied, apply_app
@@ -112,16 +112,17 @@ def update_site(
 
 
 def pin_shares(cluster: Cluster, name: str, *, adopt: bool = False) -> None:
-    """Before applying: what serves goes on serving. Nothing is there to keep at the first deploy.
+    """Before applying: what serves goes on serving. A Service that isn't ours is left alone until it is taken over.
 
     Raises:
         ConflictError: When somebody else set the shares.
         ClusterError: When the cluster refuses or fails.
     """
-    try:
-        rollout.pin(cluster, name, adopt=adopt)
-    except NotFoundError:
+    service = cluster.get(KSERVICE, name)
+    if service is None:
         return  # the first deploy: there is nothing to keep
+    if adopt or service["metadata"].get("labels", {}).get(MANAGED_LABEL) == MANAGED_VALUE:
+        rollout.pin(cluster, name, adopt=adopt)
 
 
 def follow(
@@ -162,4 +163,5 @@ def describe(outcome: rollout.Outcome) -> str:
     """A rollout in one line."""
     shares = ", ".join(f"{revision} {percent} %" for revision, percent in outcome.shares.items())
     phase = outcome.state.phase.value if outcome.state is not None else "no rollout"
-    return ": ".join(part for part in (shares, phase, outcome.reason) if part)
+    reason = "" if outcome.reason == phase else outcome.reason
+    return ": ".join(part for part in (shares, phase, reason) if part)

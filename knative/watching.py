@@ -89,7 +89,7 @@ def follow(
                 yield from known.listed(items)
             for kind, item in streaming(version, left_s):
                 heard = True
-                version = str(item["metadata"]["resourceVersion"])
+                version = item["metadata"]["resourceVersion"]
                 if kind != "BOOKMARK":
                     yield from known.told(kind, item)
             fault = None
@@ -118,10 +118,11 @@ def parse_events(chunks: Iterable[bytes], call: Call) -> Iterator[Change]:
     for line in lines(chunks):
         try:
             event = json.loads(line)
-            kind, item = event["type"], event["object"]
-        except (ValueError, KeyError, TypeError) as error:
+            kind, item = str(event["type"]), event["object"]
+            version = "" if kind == "ERROR" else item["metadata"]["resourceVersion"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UnreachableClusterError(f"{call.where}: a watch of {call.what} broke off within an event") from error
-        if kind == "ERROR":
+        if not version:
             raise refused(int(item.get("code") or 500), json.dumps(item).encode(), call)
         yield kind, item
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import signal
 import sys
+from pathlib import Path
 
 import click
 
@@ -38,6 +39,7 @@ COMMANDS = {
     "dead": "Show, retry or drop the events that were given up on.",
     "logs": "Show what a function or a source wrote.",
     "remove": "Stop wanting a function.",
+    "doctor": "Look for what stands in the way at sites, and say what mends it.",
 }
 """Every command and its line in the help, in the order of the flow; each is the module of the same name."""
 
@@ -72,13 +74,13 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The console script."""
+    """The console script; `kn eaves ...` starts it as `kn-eaves`, Knative's name for a plugin."""
     from eaves.errors import EavesError
     from eaves.options import print_error
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that cleaning up happens as on Ctrl-C
     try:
-        cli(prog_name="eaves")
+        cli(prog_name="kn eaves" if Path(sys.argv[0]).name == "kn-eaves" else "eaves")
     except EavesError as error:
         print_error(error)
         sys.exit(error.exit_code)

@@ -13,6 +13,8 @@ from knative.diagnosis.routing import explain_creation, explain_owner, explain_r
 from knative.diagnosis.scheduling import explain_scheduling
 
 _DEADLINE = "ProgressDeadlineExceeded"
+_NEVER_STARTED = "failed to create containerd task"
+"""With exit code 128. Source: Kubernetes, pkg/kubelet/kuberuntime/kuberuntime_container.go (StartError); containerd."""
 
 
 def diagnose(evidence: Evidence) -> Diagnosis | None:
@@ -97,7 +99,8 @@ def _worse_after_deadline(evidence: Evidence, found: Diagnosis | None) -> Diagno
         state.get("status") == "False" and state.get("reason") == _DEADLINE
         for state in (condition(evidence.deployment, "Progressing"), condition(evidence.revision, "ResourcesAvailable"))
     )
-    if not over:
+    ready, active = condition(evidence.revision, "Ready"), condition(evidence.revision, "Active")
+    if not over and not (ready.get("status") == "False" and active.get("status") == "False"):
         return found
     again = f"kubectl -n {evidence.namespace} delete revisions.serving.knative.dev {name_of(evidence.revision or {})}"
     if found is not None:
@@ -119,6 +122,8 @@ def _worse_after_deadline(evidence: Evidence, found: Diagnosis | None) -> Diagno
 def _ended(evidence: Evidence, reason: str, message: str) -> Diagnosis:
     code = reason.removeprefix("ExitCode")
     text = message.removeprefix("Container failed with: ")
+    if _NEVER_STARTED in text:
+        return explain_start("StartError", text, str(evidence.container.get("image", "")))
     return explain_log(text.splitlines()) or Diagnosis(
         cause="crash",
         message=f"the process ended with exit code {code}: {said(text)}",

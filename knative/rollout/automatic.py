@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from eaves.errors import ConflictError
@@ -15,6 +15,8 @@ from knative.rollout.exchange import (
     Outcome,
     carry_out,
     nothing,
+    outcome_of,
+    owned_by,
     read_health,
     read_service,
     too_fast,
@@ -83,41 +85,54 @@ def advance(
         ConflictError: Somebody changes the Service all the time, or a GitOps controller keeps the rollout's state.
         ClusterError: When the API server refuses. Pods that can't be asked are no error; the reason tells of them.
     """
+    refused: ConflictError | None = None
     for _ in range(ATTEMPTS):
         service = read_service(cluster, name)
         standing = parse_standing(service)
         moment = cluster.clock() if now is None else now
-        kept = settings or (standing.state.settings if standing.state is not None else None)
-        if not standing.settled:
-            return nothing(standing, "Knative has not taken up what was deployed last yet")
-        if kept is None:
-            return nothing(standing, standing.fault or "no rollout was begun")
-        decision = None
-        if (state := standing.current) is None:
-            plan = plan_begin(standing, kept, moment)
-        elif state.phase is not Phase.ADVANCING:
-            return nothing(standing, state.reason)
-        else:
-            decision, plan = _consider(cluster, standing, state, moment)
+        move = _propose(cluster, standing, settings, moment)
+        if isinstance(move, str):
+            return nothing(standing, move)
+        if refused is not None:
+            move = _leave(standing, standing.current or move.plan.state, refused, moment)
         try:
-            changed = write_plan(cluster, service, plan)
+            changed = write_plan(cluster, service, move.plan)
         except ConflictError as error:
-            if not error.causes:
-                continue
-            decision, plan = _leave(standing, plan.state, error, moment)
-            changed = write_plan(cluster, service, plan)
-        return Outcome(
-            name=name,
-            what=decision.verb.value if decision else "begin",
-            reason=decision.reason if decision else plan.state.reason or f"{standing.newest} is to be rolled out",
-            changed=changed,
-            state=plan.state,
-            shares=standing.shares if plan.traffic is None else plan.traffic,
-        )
+            if error.causes and refused is not None:
+                raise owned_by(name, error) from error
+            refused = error if error.causes else refused
+            continue
+        return outcome_of(standing, move.plan, move.what, move.reason, changed=changed)
     raise too_fast(name)
 
 
-def _consider(cluster: Cluster, standing: Standing, state: State, now: float) -> tuple[Decision, Plan]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Move:
+    """What is to be done, as an outcome tells it."""
+
+    what: str
+    reason: str
+    plan: Plan
+
+
+def _propose(cluster: Cluster, standing: Standing, settings: RolloutSettings | None, now: float) -> _Move | str:
+    """What to do next, or why nothing is."""
+    if not standing.settled:
+        return "Knative has not taken up what was deployed last yet"
+    if not standing.newest:
+        return "there is no revision yet"
+    if (state := standing.current) is None:
+        kept = settings or (standing.state.settings if standing.state is not None else None)
+        if kept is None:
+            return standing.fault or "no rollout was begun"
+        plan = plan_begin(standing, kept, now)
+        return _Move(what="begin", reason=plan.state.reason or f"{standing.newest} is to be rolled out", plan=plan)
+    if state.phase is not Phase.ADVANCING:
+        return state.reason or state.phase.value
+    return _consider(cluster, standing, state, now)
+
+
+def _consider(cluster: Cluster, standing: Standing, state: State, now: float) -> _Move:
     """Look at both revisions and decide."""
     new = read_health(cluster, state.new)
     old = read_health(cluster, state.old) if state.old else None
@@ -125,14 +140,17 @@ def _consider(cluster: Cluster, standing: Standing, state: State, now: float) ->
     if seen.present is not None:
         state = replace(state, counts=accumulate(state.counts, seen.readings, seen.present))
     observation = Observation(new=new, old=old, traffic=standing.traffic, unread=seen.unread)
-    decision = decide(state, observation, now)
-    return decision, plan_decision(state, decision, standing.traffic, now, tuple(seen.unread))
+    return _decided(standing, state, decide(state, observation, now), now, tuple(seen.unread))
 
 
-def _leave(standing: Standing, state: State, error: ConflictError, now: float) -> tuple[Decision, Plan]:
+def _leave(standing: Standing, state: State, refused: ConflictError, now: float) -> _Move:
     """Somebody else owns the shares: leave them, and say so where the rollout is kept."""
-    managers = ", ".join(sorted({manager for manager, _ in error.causes}))
-    decision = Decision(
-        verb=Verb.HOLD, percent=standing.shares.get(state.new, 0), reason=f"the shares were set by {managers}"
-    )
-    return decision, plan_decision(state, decision, standing.traffic, now, ())
+    managers = ", ".join(sorted({manager for manager, _ in refused.causes}))
+    share = standing.shares.get(state.new, 0)
+    hold = Decision(verb=Verb.HOLD, percent=share, reason=f"the shares were set by {managers}")
+    return _decided(standing, state, hold, now, ())
+
+
+def _decided(standing: Standing, state: State, decision: Decision, now: float, unread: tuple[str, ...]) -> _Move:
+    plan = plan_decision(state, decision, standing.traffic, now, unread)
+    return _Move(what=decision.verb.value, reason=decision.reason, plan=plan)

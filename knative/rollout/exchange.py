@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eaves.errors import ConflictError, NotFoundError, StartError
+from eaves.errors import ClusterError, ConflictError, NotFoundError, StartError
 from knative.kinds import KSERVICE, REVISION
 from knative.names import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.judgement import Health
 from knative.rollout.plan import Plan
 from knative.rollout.record import render_state
-from knative.rollout.standing import Standing, owns_traffic, parse_health, parse_standing
+from knative.rollout.standing import Standing, owns_traffic, parse_annotation, parse_health, parse_standing
 from knative.rollout.state import Phase, State
 from knative.rollout.traffic import Traffic, build_traffic
 
@@ -86,19 +86,34 @@ def read_health(cluster: Cluster, revision: str) -> Health:
     return parse_health(revision, cluster.get(REVISION, revision))
 
 
-def require_ready(cluster: Cluster, name: str, revision: str) -> None:
-    """Refuse a revision that can't take requests: with it among the shares Knative would change none of them.
+def require_revisions(cluster: Cluster, name: str, plan: Plan) -> None:
+    """Refuse a plan whose revisions can't take requests: with one of them Knative would change no share at all.
 
     Raises:
-        NotFoundError: When it is gone.
-        StartError: When it isn't ready.
+        NotFoundError: When one is gone.
+        StartError: When one has failed, or isn't ready and must be.
     """
-    health = read_health(cluster, revision)
-    if not health.exists:
-        raise NotFoundError(f"the revision {revision} is gone: Knative deletes old ones", hint="deploy it again")
-    if health.ready is not True:
-        state = "failed" if health.ready is False else "isn't ready yet"
-        raise StartError(f"{revision} {state}: {health.message or 'no reason given'}", hint=f"eaves logs {name}")
+    for revision in (*plan.needs, *plan.bears):
+        health = read_health(cluster, revision)
+        if not health.exists:
+            raise NotFoundError(f"the revision {revision} is gone: Knative deletes old ones", hint="deploy it again")
+        if health.ready is False or (health.ready is None and revision in plan.needs):
+            state = "failed" if health.ready is False else "isn't ready yet"
+            raise StartError(f"{revision} {state}: {health.message or 'no reason given'}", hint=f"eaves logs {name}")
+
+
+def require_settled(standing: Standing) -> Standing:
+    """Refuse to guess which revision is the newest.
+
+    Raises:
+        ClusterError: When Knative has not taken up what was applied last.
+    """
+    if not standing.settled:
+        raise ClusterError(
+            f"Knative has not taken up what was deployed last to {standing.name}, so nobody knows its newest revision",
+            hint="kubectl -n knative-serving get pods   # does its controller run?",
+        )
+    return standing
 
 
 def write_plan(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = False) -> bool:
@@ -129,9 +144,10 @@ def write_plan(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool =
     try:
         cluster.apply(manifest, manager=ROLLOUT_MANAGER, force=force)
     except ConflictError as error:
-        if force or not error.causes or not all(ROLLOUT_ANNOTATION in field for _, field in error.causes):
+        ours = error.causes and all(ROLLOUT_ANNOTATION in field for _, field in error.causes)
+        if not ours or not parse_annotation(service)[1]:
             raise
-        cluster.apply(manifest, manager=ROLLOUT_MANAGER, force=True)  # only the annotation, and that is ours
+        cluster.apply(manifest, manager=ROLLOUT_MANAGER, force=True)  # it is ours, and whoever wrote it broke it
     return True
 
 
@@ -144,7 +160,6 @@ def carry_out(
     now: float | None = None,
     adopt: bool = False,
     settle_s: float = 0.0,
-    check: Callable[[Plan], None] = lambda plan: None,
 ) -> Outcome:
     """Read, plan and write, again from the start when somebody else was faster.
 
@@ -156,11 +171,10 @@ def carry_out(
         now: Unix seconds; None: by the API server's clock, the one that all who advance a rollout share.
         adopt: Take the shares over from whoever else owns them.
         settle_s: As in `read_service`.
-        check: Raises when a plan can't be.
 
     Raises:
         ConflictError: When somebody else owns the shares, or changes the Service faster than it can be read.
-        EavesError: As `propose` and `check` do.
+        EavesError: As `propose`, `read_service` and `require_revisions` do.
     """
     for _ in range(ATTEMPTS):
         service = read_service(cluster, name, settle_s=settle_s)
@@ -168,35 +182,33 @@ def carry_out(
         plan = propose(standing, cluster.clock() if now is None else now)
         if plan is None:
             return nothing(standing, standing.fault or (standing.state.reason if standing.state else ""))
-        check(plan)
+        require_revisions(cluster, name, plan)
         try:
             changed = write_plan(cluster, service, plan, force=adopt)
         except ConflictError as error:
             if error.causes:
-                raise _owned(name, error) from error
+                raise owned_by(name, error) from error
             continue
-        shares = standing.shares if plan.traffic is None else plan.traffic
-        return Outcome(
-            name=name,
-            what=what if changed else "nothing",
-            reason=plan.state.reason or plan.state.phase.value,
-            changed=changed,
-            state=plan.state,
-            shares=shares,
-        )
+        return outcome_of(standing, plan, what if changed else "nothing", plan.state.reason, changed=changed)
     raise too_fast(name)
+
+
+def outcome_of(standing: Standing, plan: Plan, what: str, reason: str, *, changed: bool) -> Outcome:
+    """The outcome of a plan that was carried out."""
+    return Outcome(
+        name=standing.name,
+        what=what,
+        reason=reason or plan.state.phase.value,
+        changed=changed,
+        state=plan.state,
+        shares=standing.shares if plan.traffic is None else plan.traffic,
+    )
 
 
 def nothing(standing: Standing, reason: str) -> Outcome:
     """The outcome of leaving everything as it is."""
-    return Outcome(
-        name=standing.name,
-        what="nothing",
-        reason=reason,
-        changed=False,
-        state=standing.state,
-        shares=standing.shares,
-    )
+    shares, state = standing.shares, standing.state
+    return Outcome(name=standing.name, what="nothing", reason=reason, changed=False, state=state, shares=shares)
 
 
 def too_fast(name: str) -> ConflictError:
@@ -204,7 +216,8 @@ def too_fast(name: str) -> ConflictError:
     return ConflictError(f"{name} changes faster than it can be read", hint="try again in a moment")
 
 
-def _owned(name: str, error: ConflictError) -> ConflictError:
+def owned_by(name: str, error: ConflictError) -> ConflictError:
+    """Somebody else owns the shares, and they would have to be taken over."""
     managers = ", ".join(sorted({manager for manager, _ in error.causes}))
     return ConflictError(
         f"the shares of {name} were set by {managers}",

@@ -121,9 +121,10 @@ def _judge(state: State, seen: Observation, elapsed_s: float) -> Decision:
         late = f"too few requests in {elapsed_s:.0f} s: " if verb is Verb.HOLD else ""
         return _say(verb, state, f"{late}{new.judged} of {settings.min_requests}; {evidence}")
     old = _compared(state)
+    times = _times(state)
     if new.error_rate > old.error_rate + settings.max_error_increase:
         return Decision(verb=Verb.ROLL_BACK, percent=0, reason=f"it fails more often; {evidence}")
-    if _timed(state) and new.mean_ms > old.mean_ms * settings.max_latency_ratio:
+    if times is not None and times[0] > times[1] * settings.max_latency_ratio:
         return Decision(verb=Verb.ROLL_BACK, percent=0, reason=f"it is too slow; {evidence}")
     if elapsed_s < settings.step_s:
         return _say(Verb.WAIT, state, f"{elapsed_s:.0f} of {settings.step_s:.0f} s; {evidence}")
@@ -141,17 +142,20 @@ def _compared(state: State) -> Tally:
     return step if step.judged >= state.settings.min_requests else state.counts.total(state.old)
 
 
-def _timed(state: State) -> bool:
-    """Whether both have enough times to compare."""
+def _times(state: State) -> tuple[float, float] | None:
+    """What a prediction takes the new one and took the old one, ms; None: too few to compare."""
     enough = state.settings.min_requests / 2
-    return state.counts.step(state.new).timed >= enough and _compared(state).timed >= enough
+    new, old = state.counts.step(state.new), state.counts.step(state.old)
+    if old.timed < enough:
+        old = state.counts.total(state.old)
+    return (new.mean_ms, old.mean_ms) if min(new.timed, old.timed) >= enough else None
 
 
 def _evidence(state: State, seen: Observation) -> str:
     new, old = state.counts.step(state.new), _compared(state)
     parts = [f"{new.failed} of {new.judged} requests failed (before: {old.failed} of {old.judged})"]
-    if _timed(state):
-        parts.append(f"a prediction takes {new.mean_ms:.1f} ms (before: {old.mean_ms:.1f})")
+    if (times := _times(state)) is not None:
+        parts.append(f"a prediction takes {times[0]:.1f} ms (before: {times[1]:.1f})")
     elif new.judged:
         parts.append("times aren't compared: too few that were not the first of their process")
     if new.refused:

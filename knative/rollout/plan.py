@@ -24,13 +24,15 @@ class Plan:
         state: The rollout's.
         traffic: The shares; None: as they are.
         preview: A revision at 0 % that gets an address of its own.
-        needs: Revisions that must be ready for it, since they get requests they don't have now.
+        needs: Revisions that must be ready for it.
+        bears: Revisions that must be there for it and not have failed.
     """
 
     state: State
     traffic: Traffic | None = None
     preview: str = ""
     needs: tuple[str, ...] = ()
+    bears: tuple[str, ...] = ()
 
 
 def plan_percent(standing: Standing, percent: int, now: float) -> Plan:
@@ -109,7 +111,8 @@ def plan_rollback(standing: Standing, now: float, *, undo: bool = True) -> Plan 
     after = _about(standing, old, new).become(
         Phase.ROLLED_BACK, {old: 100}, now, what="rolled back", why="rolled back by hand"
     )
-    return Plan(state=after, traffic=after.traffic)
+    # One that serves already keeps what it has, whatever its condition says; the rollout is stopped in any case.
+    return Plan(state=after, traffic=after.traffic, bears=() if old in standing.shares else (old,))
 
 
 def plan_begin(standing: Standing, settings: RolloutSettings, now: float, *, again: bool = False) -> Plan:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eaves.errors import ClusterError
-from knative.rollout.exchange import SETTLE_S, Outcome, carry_out, require_ready
-from knative.rollout.plan import Plan, plan_percent, plan_pin, plan_promote, plan_rollback
-from knative.rollout.standing import Standing
+from knative.rollout.exchange import SETTLE_S, Outcome, carry_out, require_settled
+from knative.rollout.plan import plan_percent, plan_pin, plan_promote, plan_rollback
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -36,12 +34,11 @@ def set_percent(cluster: Cluster, name: str, percent: int, *, adopt: bool = Fals
     return carry_out(
         cluster,
         name,
-        lambda standing, moment: plan_percent(_settled(standing), percent, moment),
+        lambda standing, moment: plan_percent(require_settled(standing), percent, moment),
         what="set",
         now=now,
         adopt=adopt,
         settle_s=SETTLE_S,
-        check=lambda plan: _require(cluster, name, plan),
     )
 
 
@@ -57,12 +54,11 @@ def promote(cluster: Cluster, name: str, *, adopt: bool = False, now: float | No
     return carry_out(
         cluster,
         name,
-        lambda standing, moment: plan_promote(_settled(standing), moment),
+        lambda standing, moment: plan_promote(require_settled(standing), moment),
         what="finish",
         now=now,
         adopt=adopt,
         settle_s=SETTLE_S,
-        check=lambda plan: _require(cluster, name, plan),
     )
 
 
@@ -96,7 +92,6 @@ def rollback(
         now=now,
         adopt=adopt,
         settle_s=SETTLE_S,
-        check=lambda plan: _require(cluster, name, plan),
     )
 
 
@@ -114,17 +109,3 @@ def pin(cluster: Cluster, name: str, *, adopt: bool = False) -> Outcome:
         ClusterError: When the API server refuses.
     """
     return carry_out(cluster, name, lambda standing, moment: plan_pin(standing), what="pin", adopt=adopt)
-
-
-def _require(cluster: Cluster, name: str, plan: Plan) -> None:
-    for revision in plan.needs:
-        require_ready(cluster, name, revision)
-
-
-def _settled(standing: Standing) -> Standing:
-    if not standing.settled:
-        raise ClusterError(
-            f"Knative has not taken up what was deployed last to {standing.name}, so nobody knows its newest revision",
-            hint="kubectl -n knative-serving get pods   # does its controller run?",
-        )
-    return standing

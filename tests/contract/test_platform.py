@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -220,8 +221,8 @@ def test_a_burst_starts_more_replicas_up_to_the_most_allowed(
     harness.deploy(make_app(predictions_to(harness, sink), scale=ScaleSettings(max=2)))
     Image.effect_noise((3000, 3000), 50).save(tmp_path / "large.png")
     large = (tmp_path / "large.png").read_bytes()  # a tenth of a second each, so that they queue
-    for number in range(20):
-        harness.platform.publish(make_event(f"{number}.png", data=large))
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(harness.platform.publish, [make_event(f"{number}.png", data=large) for number in range(20)]))
     wait(harness, lambda: status(harness).replicas == 2, 60, what="the second replica")
     wait(harness, lambda: len(subjects(sink)) == 20, 60, what="every prediction")
     assert status(harness).replicas <= 2

@@ -7,11 +7,13 @@ thread per open connection.
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -108,12 +110,20 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def open_apiservers(names: Sequence[str]) -> Iterator[list[FakeCluster]]:
-    """Clusters behind one port."""
+def open_apiservers(
+    names: Sequence[str], *, certificate: tuple[Path, Path] | None = None
+) -> Iterator[list[FakeCluster]]:
+    """Clusters behind one port; with a certificate and its key over TLS, for clients that show the same one."""
     clusters = {name: FakeCluster(name) for name in names}
     server = _Server(clusters)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        context.load_verify_locations(certificate[0])
+        context.verify_mode = ssl.CERT_REQUIRED
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     for name, cluster in clusters.items():
-        cluster.url = f"http://127.0.0.1:{server.server_port}/clusters/{name}"
+        cluster.url = f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}/clusters/{name}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

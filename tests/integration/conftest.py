@@ -8,10 +8,21 @@ from pathlib import Path
 import pytest
 
 from tests.artifacts import tiny_artifact, tiny_graph, tiny_int8, tiny_run
+from tests.clusters import apiserver, cluster
 from tests.function import image, shared_function, start
 from tests.registries import LocalRegistry, serve_registry
 
-__all__ = ["image", "shared_function", "start", "tiny_artifact", "tiny_graph", "tiny_int8", "tiny_run"]
+__all__ = [
+    "apiserver",
+    "cluster",
+    "image",
+    "shared_function",
+    "start",
+    "tiny_artifact",
+    "tiny_graph",
+    "tiny_int8",
+    "tiny_run",
+]
 
 
 @pytest.fixture(scope="session")

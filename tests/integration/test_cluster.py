@@ -4,45 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eaves.errors import AbsentError, ConflictError, DeniedError, InvalidError
-from knative.cluster import PAGE, Cluster, open_cluster
+from knative.cluster import PAGE, Cluster
 from knative.kinds import CONFIG_MAP, DEPLOYMENT, KSERVICE, NODE, POD, REVISION
-from tests.fakes.apiserver import FakeCluster, open_apiserver
+from tests.clusters import config_map, pod, service
+from tests.fakes.apiserver import FakeCluster, Request
 
 
-@pytest.fixture
-def server() -> Iterator[FakeCluster]:
-    with open_apiserver() as running:
-        yield running
-
-
-@pytest.fixture
-def cluster(server: FakeCluster, tmp_path: Path) -> Cluster:
-    return open_cluster(kubeconfig=server.kubeconfig(tmp_path / "kubeconfig", namespace="cams"), timeout_s=10)
-
-
-def service(image: str = "r/f@sha256:1", **spec: Any) -> dict[str, Any]:
-    template = {"spec": {"containers": [{"image": image}]}}
-    metadata = {"name": "flowers", "labels": {"eaves.dev/app": "flowers"}}
-    return {
-        "apiVersion": "serving.knative.dev/v1",
-        "kind": "Service",
-        "metadata": metadata,
-        "spec": {"template": template, **spec},
-    }
-
-
-def config_map(name: str, **data: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
-
-
-def test_an_object_is_made_and_changed_by_applying_it(cluster: Cluster, server: FakeCluster) -> None:
+def test_an_object_is_made_and_changed_by_applying_it(cluster: Cluster, apiserver: FakeCluster) -> None:
     made = cluster.apply(service(), manager="eaves")
     assert (made["metadata"]["namespace"], made["metadata"]["generation"]) == ("cams", 1)
     changed = cluster.apply(service("r/f@sha256:2"), manager="eaves")
@@ -50,7 +23,7 @@ def test_an_object_is_made_and_changed_by_applying_it(cluster: Cluster, server: 
     found = cluster.get(KSERVICE, "flowers")
     assert found is not None
     assert found["spec"]["template"]["spec"]["containers"] == [{"image": "r/f@sha256:2"}]
-    assert server.asked("PATCH", fieldValidation="Strict", fieldManager="eaves")
+    assert apiserver.asked("PATCH", fieldValidation="Strict", fieldManager="eaves")
 
 
 def test_applying_the_same_again_changes_nothing(cluster: Cluster) -> None:
@@ -73,8 +46,8 @@ def test_traffic_belongs_to_another_manager(cluster: Cluster) -> None:
     assert after["spec"]["traffic"] == [{"revisionName": "flowers-00001", "percent": 100}]
 
 
-def test_fields_of_another_manager_are_a_conflict_that_names_them(cluster: Cluster, server: FakeCluster) -> None:
-    server.put(service(), manager="kn", namespace="cams")
+def test_fields_of_another_manager_are_a_conflict_that_names_them(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.put(service(), manager="kn", namespace="cams")
     with pytest.raises(
         ConflictError, match=r"edge: services\.serving\.knative\.dev flowers .* fields that kn set"
     ) as caught:
@@ -83,7 +56,7 @@ def test_fields_of_another_manager_are_a_conflict_that_names_them(cluster: Clust
     assert "--show-managed-fields" in str(caught.value.hint)
 
 
-def test_a_conflict_over_a_list_with_keys_names_the_item(cluster: Cluster, server: FakeCluster) -> None:
+def test_a_conflict_over_a_list_with_keys_names_the_item(cluster: Cluster, apiserver: FakeCluster) -> None:
     def deployment(image: str) -> dict[str, Any]:
         containers = [{"name": "app", "image": image}]
         spec = {"template": {"spec": {"containers": containers}}}
@@ -96,8 +69,8 @@ def test_a_conflict_over_a_list_with_keys_names_the_item(cluster: Cluster, serve
     assert cluster.get(DEPLOYMENT, "agent") is not None
 
 
-def test_a_forced_apply_takes_fields_over(cluster: Cluster, server: FakeCluster) -> None:
-    server.put(service(), manager="kn", namespace="cams")
+def test_a_forced_apply_takes_fields_over(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.put(service(), manager="kn", namespace="cams")
     cluster.apply(service("r/f@sha256:2"), manager="eaves", force=True)
     assert cluster.apply(service("r/f@sha256:3"), manager="eaves")["metadata"]["generation"] == 3
 
@@ -120,16 +93,16 @@ def test_an_apply_over_an_older_version_is_a_conflict(cluster: Cluster) -> None:
     assert caught.value.causes == ()
 
 
-def test_what_may_not_be_done_names_verb_resource_and_namespace(cluster: Cluster, server: FakeCluster) -> None:
-    server.denied.add(("patch", "services.serving.knative.dev"))
+def test_what_may_not_be_done_names_verb_resource_and_namespace(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.denied.add(("patch", "services.serving.knative.dev"))
     message = r"edge: jane may not patch services\.serving\.knative\.dev in namespace cams"
     with pytest.raises(DeniedError, match=message) as caught:
         cluster.apply(service(), manager="eaves")
     assert "kubectl --context edge auth can-i patch services.serving.knative.dev -n cams" in str(caught.value.hint)
 
 
-def test_what_a_webhook_denies_is_said_in_its_words(cluster: Cluster, server: FakeCluster) -> None:
-    server.admit = lambda manifest: (
+def test_what_a_webhook_denies_is_said_in_its_words(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.admit = lambda manifest: (
         "validation failed: expected 0 <= -1 <= 1000: spec.template.spec.containerConcurrency"
     )
     with pytest.raises(InvalidError, match=r"denied the request: validation failed: expected 0 <= -1 <= 1000: spec\."):
@@ -137,16 +110,16 @@ def test_what_a_webhook_denies_is_said_in_its_words(cluster: Cluster, server: Fa
 
 
 def test_a_namespace_that_is_missing_comes_with_the_command_that_makes_it(
-    cluster: Cluster, server: FakeCluster
+    cluster: Cluster, apiserver: FakeCluster
 ) -> None:
-    server.remove("Namespace", "cams")
+    apiserver.remove("Namespace", "cams")
     with pytest.raises(AbsentError, match="edge: there is no namespace cams") as caught:
         cluster.apply(service(), manager="eaves")
     assert caught.value.hint == "kubectl --context edge create namespace cams"
 
 
-def test_a_cluster_without_a_kind_says_so_when_applied_to(cluster: Cluster, server: FakeCluster) -> None:
-    server.unserved.add("serving.knative.dev/v1")
+def test_a_cluster_without_a_kind_says_so_when_applied_to(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.unserved.add("serving.knative.dev/v1")
     with pytest.raises(AbsentError, match=r"no services\.serving\.knative\.dev"):
         cluster.apply(service(), manager="eaves")
     assert cluster.get(KSERVICE, "flowers") is None
@@ -159,45 +132,41 @@ def test_a_cluster_without_a_kind_says_so_when_applied_to(cluster: Cluster, serv
     )
 
 
-def test_deleting_takes_along_what_the_object_owns(cluster: Cluster, server: FakeCluster) -> None:
+def test_deleting_takes_along_what_the_object_owns(cluster: Cluster, apiserver: FakeCluster) -> None:
     uid = cluster.apply(service(), manager="eaves")["metadata"]["uid"]
     owner = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "flowers", "uid": uid}
     metadata = {"name": "flowers-00001", "namespace": "cams", "ownerReferences": [owner]}
-    server.put({"apiVersion": "serving.knative.dev/v1", "kind": "Revision", "metadata": metadata})
+    apiserver.put({"apiVersion": "serving.knative.dev/v1", "kind": "Revision", "metadata": metadata})
     assert cluster.delete(KSERVICE, "flowers") is True
     assert cluster.list(REVISION) == []
     assert cluster.delete(KSERVICE, "flowers") is False
 
 
-def test_a_list_has_all_pages(cluster: Cluster, server: FakeCluster) -> None:
+def test_a_list_has_all_pages(cluster: Cluster, apiserver: FakeCluster) -> None:
     for number in range(PAGE + 1):
-        server.put(config_map(f"m{number:04}"), namespace="cams")
+        apiserver.put(config_map(f"m{number:04}"), namespace="cams")
     found = cluster.list(CONFIG_MAP)
     assert [one["metadata"]["name"] for one in found] == [f"m{number:04}" for number in range(PAGE + 1)]
     assert {(one["apiVersion"], one["kind"]) for one in found} == {("v1", "ConfigMap")}
-    assert len(server.asked("GET", "/configmaps")) == 2
+    assert len(apiserver.asked("GET", "/configmaps")) == 2
 
 
-def test_a_list_whose_next_page_has_expired_is_asked_for_at_once(cluster: Cluster, server: FakeCluster) -> None:
+def test_a_list_whose_next_page_has_expired_is_asked_for_at_once(cluster: Cluster, apiserver: FakeCluster) -> None:
     for number in range(PAGE + 1):
-        server.put(config_map(f"m{number:04}"), namespace="cams")
-    forget = server.fault
+        apiserver.put(config_map(f"m{number:04}"), namespace="cams")
 
-    def fault(request: Any) -> None:
+    def fault(request: Request) -> None:
         if "continue" in request.query:
-            server.put(config_map("late"), namespace="cams")
-            server.objects.compact()
+            apiserver.put(config_map("late"), namespace="cams")
+            apiserver.objects.compact()
 
-    server.fault = fault
+    apiserver.fault = fault
     assert len(cluster.list(CONFIG_MAP)) == PAGE + 2
-    server.fault = forget
 
 
-def test_a_list_is_by_labels_fields_and_namespace(cluster: Cluster, server: FakeCluster) -> None:
+def test_a_list_is_by_labels_fields_and_namespace(cluster: Cluster, apiserver: FakeCluster) -> None:
     for name, space, app in (("a", "cams", "x"), ("b", "cams", "y"), ("c", "other", "x")):
-        server.put(
-            {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": space, "labels": {"app": app}}}
-        )
+        apiserver.put(pod(name, space, app=app))
 
     def names(**options: str) -> list[str]:
         return [one["metadata"]["name"] for one in cluster.list(POD, **options)]
@@ -210,20 +179,20 @@ def test_a_list_is_by_labels_fields_and_namespace(cluster: Cluster, server: Fake
 
 
 def test_warnings_of_the_server_are_logged_and_never_printed(
-    cluster: Cluster, server: FakeCluster, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    cluster: Cluster, apiserver: FakeCluster, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    server.warnings = ['would violate PodSecurity \\"restricted:latest\\"']
+    apiserver.warnings = ['would violate PodSecurity \\"restricted:latest\\"']
     with caplog.at_level(logging.INFO, "knative"):
         cluster.apply(service(), manager="eaves")
     assert "would violate PodSecurity" in caplog.text
     assert capfd.readouterr() == ("", "")
 
 
-def test_rights_versions_and_the_clock_are_the_servers(cluster: Cluster, server: FakeCluster) -> None:
-    server.denied.add(("get", "pods/log"))
+def test_rights_versions_and_the_clock_are_the_servers(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.denied.add(("get", "pods/log"))
     assert cluster.allowed("patch", KSERVICE)
     assert cluster.allowed("get", POD)
     assert not cluster.allowed("get", POD, subresource="log")
     assert cluster.version() == "v1.36.2"
-    server.skew_s = 300
+    apiserver.skew_s = 300
     assert cluster.clock() - time.time() == pytest.approx(300, abs=5)

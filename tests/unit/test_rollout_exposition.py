@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from eaves.errors import GoldenError
+from functions.app import create_app
 from functions.metrics import Metrics
+from functions.session import Session
+from functions.settings import FunctionSettings
 from knative.rollout.exposition import parse_metrics, parse_tally
+from knative.rollout.tally import Tally
+from tests.fakes.artifact import COLOURS, ColourSession, encode_png, write_colours
+from tests.fakes.model import BrokenClassifier, FakeModel, build_classifier
 
 ODD = """\
 # HELP eaves_requests_total Requests.
@@ -123,3 +133,28 @@ def test_it_reads_what_prometheus_own_parser_reads() -> None:
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             assert (sample.labels, sample.value) in ours[sample.name]
+
+
+# What a function itself says
+
+
+def told(model: FakeModel, *bodies: bytes) -> Tally:
+    """What is counted of a function that was sent these."""
+    client = create_app(model, FunctionSettings(name="colours"), concurrency=1).test_client()
+    for body in bodies:
+        client.post("/", data=body, headers={"Content-Type": "image/png"})
+    client.get("/health/readiness")
+    counted, slowest = parse_tally(client.get("/metrics").text)
+    assert slowest.seconds <= counted.seconds + 1e-6
+    return counted
+
+
+def test_a_functions_answers_are_counted_as_they_are_meant(tmp_path: Path) -> None:
+    artifact, red = write_colours(tmp_path / "artifact"), encode_png(COLOURS["red"])
+    counted = told(FakeModel(build_classifier(artifact)), red, red, b"no picture")
+    assert (counted.answered, counted.failed, counted.refused, counted.timed) == (2, 0, 1, 2)
+    assert counted.seconds > 0
+    broken = BrokenClassifier(artifact, cast(Session, ColourSession()), FunctionSettings())
+    assert told(FakeModel(broken), red, red).failed == 2
+    assert told(FakeModel(failure=GoldenError("image 3 differs")), red).failed == 1
+    assert told(FakeModel(), red, red).judged == 0, "it is loading"

@@ -49,8 +49,8 @@ def seen(state: State, *, new: Health | None = None, old: Health | None = None, 
     )
 
 
-def decided(state: State, *, after_s: float = 60.0, **more: Health) -> Decision:
-    return decide(state, seen(state, **more), BEGUN + after_s)
+def decided(state: State, *, after_s: float = 60.0, new: Health | None = None, old: Health | None = None) -> Decision:
+    return decide(state, seen(state, new=new, old=old), BEGUN + after_s)
 
 
 def test_once_it_is_ready_the_new_revision_gets_the_first_share() -> None:

@@ -109,11 +109,15 @@ def test_in_the_middle_of_a_rollout_the_old_revision_gets_everything(percent: in
     assert plan is not None
     assert (plan.traffic, plan.state.phase) == ({"a-1": 100}, Phase.ROLLED_BACK)
     assert not plan.needs, "it must work whatever fails"
+    assert not plan.bears
 
 
 def test_after_a_rollout_the_revision_that_was_replaced_gets_everything_and_back_in_turn() -> None:
     there = standing({"a-2": 100}, state=replace(rolling(100, Phase.DONE), served=True))
-    back = after(there, plan_rollback(there, NOW))
+    plan = plan_rollback(there, NOW)
+    assert plan is not None
+    assert (plan.needs, plan.bears) == ((), ("a-1",))
+    back = after(there, plan)
     assert back.traffic == {"a-1": 100}
     plan = plan_rollback(back, NOW)
     assert plan is not None

@@ -1,0 +1,94 @@
+"""`eaves doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eaves.cli.arguments import file_option
+from eaves.cli.clusters import Choice, choose_sites, cluster_options, open_site, read_choice
+from eaves.cli.output import output_option, print_rows, progress
+
+if TYPE_CHECKING:
+    from eaves.cli.project import Project
+    from knative.doctor import Finding
+    from knative.settings import SiteSettings
+
+EXIT_CODES = {"ok": 0, "note": 0, "warning": 3, "error": 69}
+"""By the worst that was found; 69 is what a command would end with that ran into it."""
+COLUMNS = {"site": "SITE", "severity": "STATE", "check": "CHECK", "message": "FOUND"}
+HERE = ""
+"""The site of what was found on this machine."""
+
+
+@click.command()
+@file_option
+@cluster_options
+@output_option
+def command(file: Path, form: str, **clusters: Any) -> None:
+    """Look for what stands in the way of a deploy at sites, and say what mends it. Changes nothing.
+
+    Ends with 0 when all is well or only worth a note, with 3 when it works but a promise isn't kept, with 69 when
+    something won't work.
+    """
+    from eaves.cli.project import Project, load_workspace
+    from knative.doctor import check_owners, worst
+
+    choice = read_choice(**clusters)
+    project = load_workspace(file).project if file.exists() else Project()
+    found = [(HERE, finding) for finding in check_owners()] + _examine_sites(project, choice)
+    several = len({site for site, _ in found if site}) > 1
+    _print([(site if several else HERE, finding) for site, finding in found], form)
+    click.get_current_context().exit(EXIT_CODES[worst(finding for _, finding in found)])
+
+
+def _examine_sites(project: Project, choice: Choice) -> list[tuple[str, Finding]]:
+    """What was found at each chosen site. At one site, that it doesn't answer is the command's error.
+
+    Raises:
+        EavesError: When no site can be chosen, or the only one doesn't answer.
+    """
+    from knative.doctor import ERROR, Finding
+    from knative.fleet import run_on_sites
+    from knative.settings import SiteSettings
+
+    sites = choose_sites(project.sites or (SiteSettings(name=project.site),), choice)
+    if len(sites) == 1:
+        return [(sites[0].name, finding) for finding in _examine(project, sites[0], choice)]
+    with progress("sites", len(sites)) as bar:
+        outcomes = run_on_sites(sites, lambda site: _examine(project, site, choice), show=lambda _: bar.update(1))
+    found = []
+    for outcome in outcomes:
+        found += [(outcome.site, finding) for finding in outcome.result or ()]
+        if outcome.error is not None:
+            hint = outcome.error.hint or f"eaves doctor --site {outcome.site}"
+            lost = Finding(severity=ERROR, check="server", message=outcome.error.message, fix=hint)
+            found.append((outcome.site, lost))
+    return found
+
+
+def _examine(project: Project, site: SiteSettings, choice: Choice) -> list[Finding]:
+    from eaves.cli.apps import build_site_app
+    from knative.doctor import examine
+    from knative.packaged import FunctionImage
+
+    app = build_site_app(project, FunctionImage(name=project.knative.image), site)
+    return examine(open_site(site, choice), app, project.knative, site)
+
+
+def _print(found: list[tuple[str, Finding]], form: str) -> None:
+    """A table of what was found, then each fix on a line of its own, to be copied; JSON and YAML have them together."""
+    rows = [{"site": site, **asdict(finding)} for site, finding in found]
+    if not any(site for site, _ in found):
+        rows = [{key: value for key, value in row.items() if key != "site"} for row in rows]
+    columns = {key: heading for key, heading in COLUMNS.items() if key != "site" or "site" in rows[0]}
+    print_rows(rows, columns, form)
+    if form != "table":
+        return
+    for row in rows:
+        if row["fix"]:
+            where = f"{row['site']}: " if row.get("site") else ""
+            click.echo(f"{where}{row['check']}: {row['fix']}")

@@ -1,0 +1,190 @@
+"""Whether events arrive: the broker and what it keeps, triggers and their dead letters, what tells agents their sink.
+
+Source: Knative Eventing, config/core/configmaps/default-broker.yaml and default-broker-channel.yaml,
+pkg/apis/config/defaults.go (precedence of namespaces), config/channels/in-memory-channel/README.md (no persistence),
+pkg/reconciler/broker/trigger/trigger.go (a Trigger without a dead letter sink takes its Broker's), cmd/webhook/main.go
+(which namespaces a SinkBinding sees).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from knative.diagnosis.evidence import condition
+from knative.doctor.finding import Finding, error, note, ok, warning
+from knative.doctor.subject import EVENTING_NAMESPACE, Subject
+from knative.kinds import BROKER, NAMESPACE
+from knative.resources.eventing import CLASS
+
+CHANNEL_BROKER = "MTChannelBasedBroker"
+DURABLE = frozenset({"Kafka", "KafkaNamespaced", "RabbitMQBroker"})
+IN_MEMORY = "InMemoryChannel"
+_PROMISE = (
+    "at most once: images that it holds are lost when its pod restarts or its node reboots (an agent's own spool "
+    "keeps them only until the broker has taken them)"
+)
+
+
+def check_broker(subject: Subject) -> Iterator[Finding]:
+    """The Broker that is there, or that would be made."""
+    settings, name = subject.settings, subject.settings.broker
+    broker = subject.cluster.get(BROKER, name, namespace=subject.namespace)
+    if broker is None and not settings.create_broker:
+        yield error(
+            "broker",
+            f"the Broker {name} is not in {subject.namespace}, and knative.create_broker is off",
+            "set knative.create_broker in eaves.yaml to yes, or knative.broker to one that is there: kubectl -n "
+            f"{subject.namespace} get brokers",
+        )
+        return
+    if broker is not None:
+        yield from _check_existing(subject, broker)
+    chosen, config = _class_and_config(subject, broker)
+    what = f"the Broker {name} ({chosen or 'of no class'})"
+    if not chosen:
+        yield error(
+            "broker",
+            "no broker class is set, and the cluster has no default",
+            "set knative.broker_class in eaves.yaml, to Kafka for instance",
+        )
+    elif chosen in DURABLE:
+        yield ok("broker", f"{what} keeps events on disk")
+    elif chosen == CHANNEL_BROKER:
+        yield from _check_channel(subject, what, config)
+    else:
+        yield note("broker", f"{what} is of a class that Eaves doesn't know; whether it keeps events can't be told")
+
+
+def _check_existing(subject: Subject, broker: Mapping[str, Any]) -> Iterator[Finding]:
+    settings = subject.settings
+    there = _class_of(broker)
+    if settings.create_broker and settings.broker_class not in {"", there}:
+        yield error(
+            "broker",
+            f"the Broker {settings.broker} is of class {there}, not {settings.broker_class}, and a class can't be "
+            "changed",
+            f"kubectl -n {subject.namespace} delete broker {settings.broker} - what it holds is lost; or set "
+            f"knative.broker_class in eaves.yaml to {there}",
+        )
+    ready = condition(broker, "Ready")
+    if ready.get("status") != "True":
+        reason = ready.get("message") or ready.get("reason") or "nobody takes care of it"
+        yield warning(
+            "broker",
+            f"the Broker {settings.broker} is not ready: {reason}",
+            f"kubectl -n {subject.namespace} describe broker {settings.broker}",
+        )
+
+
+def _check_channel(subject: Subject, what: str, config: Mapping[str, Any]) -> Iterator[Finding]:
+    """A Broker of channels keeps what its channel keeps."""
+    name = str(config.get("name", "config-br-default-channel"))
+    namespace = str(config.get("namespace", "")) or EVENTING_NAMESPACE
+    template = subject.config(name, namespace).get("channel-template-spec") or subject.config(name, namespace).get(
+        "channelTemplateSpec", ""
+    )
+    kind = str(_parse(template).get("kind", ""))
+    if kind == IN_MEMORY:
+        yield warning(
+            "broker",
+            f"{what} keeps events in memory only ({IN_MEMORY}): {_PROMISE}",
+            "install the Knative Broker for Apache Kafka and set knative.broker_class in eaves.yaml to Kafka; a "
+            "Broker that is there already has to be removed first",
+        )
+    elif kind == "KafkaChannel":
+        yield ok("broker", f"{what} keeps events on disk ({kind})")
+    else:
+        yield note(
+            "broker",
+            f"{what} keeps events as its channel does, {kind or 'which'} "
+            f"{'Eaves does not know' if kind else f'ConfigMap {namespace}/{name} does not say'}",
+        )
+
+
+def _class_and_config(subject: Subject, broker: Mapping[str, Any] | None) -> tuple[str, Mapping[str, Any]]:
+    """The class of the Broker, and the ConfigMap that says which channel it uses."""
+    defaults = _parse(subject.config("config-br-defaults", EVENTING_NAMESPACE).get("default-br-config", ""))
+    own = (defaults.get("namespaceDefaults") or {}).get(subject.namespace) or {}
+    whole = defaults.get("clusterDefault") or {}
+    chosen = _class_of(broker) if broker is not None else subject.settings.broker_class
+    chosen = chosen or str(own.get("brokerClass") or whole.get("brokerClass") or "")
+    if broker is not None and (config := broker.get("spec", {}).get("config")):
+        return chosen, config
+    for default in (own, whole):
+        if found := (default.get("brokerClasses") or {}).get(chosen):
+            return chosen, found
+        if default.get("brokerClass") == chosen and default.get("name"):
+            return chosen, default
+    return chosen, {}
+
+
+def _class_of(broker: Mapping[str, Any]) -> str:
+    return str((broker["metadata"].get("annotations") or {}).get(CLASS, ""))
+
+
+def _parse(text: str) -> Mapping[str, Any]:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def check_triggers(subject: Subject) -> Iterator[Finding]:
+    """Where events go that no attempt delivers."""
+    broker = subject.cluster.get(BROKER, subject.settings.broker, namespace=subject.namespace)
+    if ((broker or {}).get("spec", {}).get("delivery") or {}).get("deadLetterSink"):
+        yield ok("triggers", f"the Broker {subject.settings.broker} has a dead letter sink for all of them")
+        return
+    own = subject.app.function.name
+    patch = '\'{"spec":{"delivery":{"deadLetterSink":{"uri":"http://..."}}}}\''
+    at_broker = f"kubectl -n {subject.namespace} patch broker {subject.settings.broker} --type merge -p {patch}"
+    at_broker = at_broker if broker is not None else f"once it is deployed: {at_broker}"
+    bare = [trigger.name for trigger in subject.app.triggers if not trigger.delivery.dead_letter_sink]
+    for name in bare:
+        yield warning(
+            "triggers",
+            f"the trigger {name} has no dead letter sink: an event that {_attempts(subject, name)} attempts don't "
+            "deliver is dropped, without a trace",
+            at_broker
+            if name == own
+            else f"set delivery.dead_letter_sink of the trigger {name} in eaves.yaml; or: {at_broker}",
+        )
+    if not bare:
+        yield ok("triggers", "every trigger has a dead letter sink")
+
+
+def _attempts(subject: Subject, name: str) -> int:
+    return next(trigger.delivery.retry + 1 for trigger in subject.app.triggers if trigger.name == name)
+
+
+def check_binding(subject: Subject) -> Iterator[Finding]:
+    """Whether agents are told their sink: Eventing's webhook looks at some namespaces only."""
+    bound = {namespace for kind, namespace in subject.kinds() if kind.kind == "SinkBinding"}
+    if not bound:
+        return
+    inclusion = _selects_by_inclusion(subject)
+    for name in sorted(bound):
+        namespace = subject.cluster.get(NAMESPACE, name, namespace="") or {"metadata": {}}
+        labels = namespace["metadata"].get("labels") or {}
+        if inclusion and labels.get("bindings.knative.dev/include") != "true":
+            fix = f"kubectl label namespace {name} bindings.knative.dev/include=true"
+        elif not inclusion and labels.get("bindings.knative.dev/exclude") == "true":
+            fix = f"kubectl label namespace {name} bindings.knative.dev/exclude-"
+        else:
+            continue
+        yield error("agents", f"Eventing's SinkBindings don't see the namespace {name}: agents get no sink", fix)
+        return
+    yield ok("agents", f"agents in {', '.join(sorted(bound))} are told their sink")
+
+
+def _selects_by_inclusion(subject: Subject) -> bool:
+    for one in subject.deployments(EVENTING_NAMESPACE):
+        for container in one["spec"].get("template", {}).get("spec", {}).get("containers", ()):
+            for variable in container.get("env") or ():
+                if variable.get("name") == "SINK_BINDING_SELECTION_MODE":
+                    return bool(variable.get("value") == "inclusion")
+    return False

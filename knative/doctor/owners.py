@@ -1,0 +1,54 @@
+"""This machine: whether what is imported is ours. Plain names such as `trainer` are other distributions' too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import packages_distributions
+from importlib.util import find_spec
+from pathlib import Path
+
+from knative.doctor.finding import Finding, error, ok
+
+NAMES = ("eaves", "trainer", "functions", "converters", "knative")
+DISTRIBUTION = "eaves"
+
+
+def check_owners(
+    owners: Mapping[str, Sequence[str]] | None = None, places: Mapping[str, Path | None] | None = None
+) -> Iterator[Finding]:
+    """Whether each of our top-level packages belongs to our distribution alone, and is the one that is imported.
+
+    Args:
+        owners: Package to the distributions that bring it; None: those installed.
+        places: Package to the folder it is imported from; None: as Python finds it.
+    """
+    known = packages_distributions() if owners is None else owners
+    found = {name: _place(name) for name in NAMES} if places is None else places
+    faults = False
+    for name in NAMES:
+        others = sorted(set(known.get(name, ())) - {DISTRIBUTION})
+        if others:
+            faults = True
+            yield error(
+                "packages",
+                f"the package {name} is brought by {', '.join(others)} too, and the one installed last wins",
+                f"pip uninstall {' '.join(others)} && pip install --force-reinstall --no-deps {DISTRIBUTION}",
+            )
+    home = found.get(DISTRIBUTION)
+    for name, place in found.items():
+        if place != home:
+            faults = True
+            yield error(
+                "packages",
+                f"the package {name} is imported from {place or 'nowhere'}, not from {home} beside eaves",
+                f"rename {place}/{name}, or start elsewhere"
+                if place
+                else f"pip install --force-reinstall {DISTRIBUTION}",
+            )
+    if not faults:
+        yield ok("packages", f"{', '.join(NAMES)} are ours alone")
+
+
+def _place(name: str) -> Path | None:
+    spec = find_spec(name)
+    return Path(spec.origin).parent.parent if spec and spec.origin else None

@@ -1,0 +1,88 @@
+"""What the current user may do, asked of the API server itself (SelfSubjectAccessReview)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from knative.doctor.finding import Finding, error, ok, warning
+from knative.doctor.subject import Subject
+from knative.kinds import EVENT, KSERVICE, POD, POD_AUTOSCALER, REVISION, SERVICE, Kind
+
+APPLY = ("get", "list", "create", "patch", "delete")
+"""Server-side apply is a PATCH, and `create` too where the object isn't there yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What a command asks of the cluster.
+
+    Attributes:
+        command: That asks it.
+        kind: Of objects.
+        verbs: On them.
+        subresource: Of them; empty: themselves.
+        namespace: Where; empty: in the whole cluster.
+        hard: Without it the command can't do its work at all.
+    """
+
+    command: str
+    kind: Kind
+    verbs: Sequence[str]
+    subresource: str = ""
+    namespace: str
+    hard: bool = True
+
+    @property
+    def resource(self) -> str:
+        """As kubectl names it."""
+        group = f".{self.kind.group}" if self.kind.group else ""
+        return f"{self.kind.plural}{group}" + (f"/{self.subresource}" if self.subresource else "")
+
+
+def needs(subject: Subject) -> Iterator[Need]:
+    """Everything that deploying, rolling out, asking and removing this app takes."""
+    here = subject.namespace
+    for kind, namespace in subject.kinds():
+        yield Need(command="deploy, remove", kind=kind, verbs=APPLY, namespace=namespace)
+    yield Need(command="promote", kind=KSERVICE, verbs=("watch",), namespace=here)
+    for kind in (REVISION, POD, POD_AUTOSCALER):
+        yield Need(command="status, rollout", kind=kind, verbs=("get", "list"), namespace=here)
+    yield Need(command="deploy --wait", kind=EVENT, verbs=("list",), namespace=here, hard=False)
+    yield Need(command="logs", kind=POD, verbs=("get",), subresource="log", namespace=here, hard=False)
+    yield Need(command="rollout", kind=POD, verbs=("get",), subresource="proxy", namespace=here, hard=False)
+    gateway = subject.settings.gateway_namespace
+    yield Need(command="send", kind=SERVICE, verbs=("create",), subresource="proxy", namespace=gateway, hard=False)
+
+
+def check_permissions(subject: Subject) -> Iterator[Finding]:
+    """What of it is denied, and the line that grants it: one for each command, namespace and set of verbs."""
+    missing: dict[tuple[str, str, bool, tuple[str, ...]], list[str]] = {}
+    for need in needs(subject):
+        if verbs := _denied(subject, need):
+            missing.setdefault((need.command, need.namespace, need.hard, verbs), []).append(need.resource)
+    if not missing:
+        yield ok("permissions", f"the current user may deploy, roll out, ask and remove in {subject.namespace}")
+    for (command, namespace, hard, verbs), resources in missing.items():
+        where = f"in {namespace}" if namespace else "in the whole cluster"
+        message = f"the current user may not {', '.join(verbs)} {', '.join(resources)} {where}: eaves {command}"
+        yield (error if hard else warning)("permissions", message, _grant(command, namespace, verbs, resources))
+
+
+def _denied(subject: Subject, need: Need) -> tuple[str, ...]:
+    """An administrator has all verbs at once: one question a kind instead of five."""
+    everything = len(need.verbs) > 1 and _may(subject, "*", need)
+    return () if everything else tuple(verb for verb in need.verbs if not _may(subject, verb, need))
+
+
+def _may(subject: Subject, verb: str, need: Need) -> bool:
+    return subject.cluster.allowed(verb, need.kind, subresource=need.subresource, namespace=need.namespace)
+
+
+def _grant(command: str, namespace: str, verbs: Sequence[str], resources: Sequence[str]) -> str:
+    name = "eaves-" + command.partition(",")[0].replace(" --", "-")
+    kind, scope = ("role", f"-n {namespace} ") if namespace else ("clusterrole", "")
+    return (
+        f"kubectl {scope}create {kind} {name} --verb={','.join(verbs)} --resource={','.join(resources)} && "
+        f"kubectl {scope}create {kind}binding {name} --{kind}={name} --user=USER"
+    )

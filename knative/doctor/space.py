@@ -1,0 +1,170 @@
+"""The namespace: whether it is there, and what it lets in: Pod Security, quotas, limit ranges; storage for agents.
+
+Source: https://kubernetes.io/docs/concepts/security/pod-security-admission/ (labels), resource quotas and limit ranges
+as in `knative.diagnosis.admission`; storageclass.kubernetes.io/is-default-class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from knative.doctor.finding import Finding, error, note, ok, warning
+from knative.doctor.nodes import requests_of
+from knative.doctor.subject import Made, Subject
+from knative.kinds import CLAIM, LIMIT_RANGE, NAMESPACE, RESOURCE_QUOTA, STORAGE_CLASS
+from knative.quantities import parse_quantity, show_cpu, show_memory
+
+LEVEL_LABEL = "pod-security.kubernetes.io/enforce"
+LEVELS = ("privileged", "baseline", "restricted")
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+
+
+def check_namespace(subject: Subject) -> Iterator[Finding]:
+    """Each namespace that pods would be made in."""
+    made = {str(one["metadata"]["name"]) for one in subject.manifests if one["kind"] == NAMESPACE.kind}
+    for name in sorted({subject.namespace, *(pod.namespace for pod in subject.pods())}):
+        namespace = subject.cluster.get(NAMESPACE, name, namespace="")
+        if namespace is None:
+            if name not in made:
+                yield error("namespace", f"the namespace {name} is not there", f"kubectl create namespace {name}")
+            continue
+        if namespace["metadata"].get("deletionTimestamp"):
+            yield error("namespace", f"the namespace {name} is being deleted", f"kubectl get namespace {name} -o yaml")
+            continue
+        level = (namespace["metadata"].get("labels") or {}).get(LEVEL_LABEL, LEVELS[0])
+        if name in made:
+            level = LEVELS[0]  # `deploy` labels it so
+        yield from _check_level(subject, name, level)
+
+
+def _check_level(subject: Subject, name: str, level: str) -> Iterator[Finding]:
+    refused = [pod for pod in subject.pods() if pod.namespace == name and _wants(pod) not in _allowed(level)]
+    for pod in refused:
+        yield error(
+            "namespace",
+            f"{name} enforces Pod Security {level}, and {pod.by} needs {_wants(pod)}: no pod of it is made",
+            f"kubectl label namespace {name} --overwrite {LEVEL_LABEL}={_wants(pod)}",
+        )
+    if not refused:
+        yield ok("namespace", f"{name} is there and takes every pod that would be made (Pod Security {level})")
+
+
+def _wants(pod: Made) -> str:
+    """The strictest level that takes a pod as we make them: only folders of a node, and root, ask more."""
+    if any("hostPath" in volume for volume in pod.spec.get("volumes", ())):
+        return LEVELS[0]
+    users = [(container.get("securityContext") or {}).get("runAsUser") for container in pod.spec.get("containers", ())]
+    return LEVELS[1] if 0 in users else LEVELS[2]
+
+
+def _allowed(level: str) -> tuple[str, ...]:
+    return LEVELS[LEVELS.index(level) :] if level in LEVELS else LEVELS
+
+
+def check_quota(subject: Subject) -> Iterator[Finding]:
+    """Whether the namespace's quotas have room for one replica, and take its containers as they are."""
+    function = next((pod for pod in subject.pods() if pod.knative), None)
+    if function is None:
+        return
+    ranges = subject.cluster.list(LIMIT_RANGE, namespace=subject.namespace)
+    defaults = {
+        resource
+        for one in ranges
+        for limit in one["spec"].get("limits", ())
+        if limit.get("type") == "Container"
+        for resource in {**limit.get("default", {}), **limit.get("max", {})}
+    }
+    found = False
+    for quota in subject.cluster.list(RESOURCE_QUOTA, namespace=subject.namespace):
+        for finding in (*_check_limits(subject, quota, defaults), *_check_room(subject, quota, function)):
+            found = True
+            yield finding
+    if not found:
+        yield ok("quota", f"no quota of {subject.namespace} stands in the way of a replica")
+    if ranges:
+        names = ", ".join(str(one["metadata"]["name"]) for one in ranges)
+        yield note(
+            "quota",
+            f"limit ranges of {subject.namespace} ({names}) hold for every container, Knative's sidecar too, which "
+            "asks for 25m and 50Mi",
+            f"kubectl -n {subject.namespace} describe limitrange",
+        )
+
+
+def _check_limits(subject: Subject, quota: Mapping[str, Any], defaults: set[str]) -> Iterator[Finding]:
+    """A quota of limits takes no container without one; Knative's sidecar has none."""
+    name = quota["metadata"]["name"]
+    for resource in ("cpu", "memory"):
+        if f"limits.{resource}" not in (quota["spec"].get("hard") or {}) or resource in defaults:
+            continue
+        features = subject.config("config-features").get("queueproxy.resource-defaults", "disabled").lower()
+        own = getattr(subject.settings, f"{resource}_limit")
+        if features != "enabled":
+            patch = '\'{"data":{"queueproxy.resource-defaults":"enabled"}}\''
+            yield error(
+                "quota",
+                f"the quota {name} wants a {resource} limit of every container, and Knative's sidecar has none",
+                f"kubectl -n knative-serving patch configmap config-features --type merge -p {patch}",
+            )
+        if not own:
+            yield error(
+                "quota",
+                f"the quota {name} wants a {resource} limit of every container, and the function has none",
+                f"set knative.{resource}_limit in eaves.yaml",
+            )
+
+
+def _check_room(subject: Subject, quota: Mapping[str, Any], function: Made) -> Iterator[Finding]:
+    name, status = quota["metadata"]["name"], quota.get("status") or {}
+    hard, used = status.get("hard") or quota["spec"].get("hard") or {}, status.get("used") or {}
+    wanted = requests_of(function)
+    checks: list[tuple[str, float, Callable[[float], str]]] = [("pods", 1.0, lambda count: f"{count:g}")]
+    checks += [(f"{prefix}{key}", wanted[key], show) for key, show in _SHOWN.items() for prefix in ("requests.", "")]
+    for resource, amount, show in checks:
+        if resource not in hard:
+            continue
+        left = (parse_quantity(hard[resource]) or 0.0) - (parse_quantity(used.get(resource, 0)) or 0.0)
+        if amount > left:
+            yield warning(
+                "quota",
+                f"the quota {name} has {show(max(0.0, left))} {resource} left, and one replica more asks for "
+                f"{show(amount)}: "
+                "a new revision needs it beside the old one",
+                f"kubectl -n {subject.namespace} describe resourcequota {name}",
+            )
+
+
+_SHOWN = {"cpu": show_cpu, "memory": show_memory}
+
+
+def check_storage(subject: Subject) -> Iterator[Finding]:
+    """Volumes for agents: the folder that is watched, and a place for the spool."""
+    agents = [source for source in subject.app.sources if source.agent != "node"]
+    for source in agents:
+        claim = subject.cluster.get(CLAIM, source.claim, namespace=subject.namespace) if source.claim else None
+        if source.claim and claim is None:
+            yield error(
+                "storage",
+                f"the PersistentVolumeClaim {source.claim} of the source {source.name} is not in {subject.namespace}",
+                f"kubectl -n {subject.namespace} get persistentvolumeclaims; make it, or set claim of the source in "
+                "eaves.yaml",
+            )
+    if not any(source.agent == "claim" for source in agents):
+        return
+    classes = subject.cluster.list(STORAGE_CLASS, namespace="")
+    default = [
+        str(one["metadata"]["name"])
+        for one in classes
+        if (one["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"
+    ]
+    if default:
+        yield ok("storage", f"agents' spools are made by the storage class {default[0]}")
+        return
+    name = str(classes[0]["metadata"]["name"]) if classes else "NAME"
+    patch = f'\'{{"metadata":{{"annotations":{{"{_DEFAULT_CLASS}":"true"}}}}}}\''
+    yield error(
+        "storage",
+        "the cluster has no default storage class: the agents' spools get no volume",
+        f"kubectl patch storageclass {name} -p {patch}",
+    )

@@ -1,0 +1,224 @@
+"""Rollouts that go on by themselves, over an API server that keeps state and pods that count what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from knative import rollout
+from knative.cluster import Cluster, open_cluster
+from tests.fakes.apiserver import FakeCluster, Reply, open_apiserver, refusal
+from tests.fakes.serving import Serving
+from tests.rollouts import FIRST, NAME, SECOND, SETTINGS, START, advance, begin_canary, deploy, redeploy, shares
+
+
+@pytest.fixture
+def server() -> Iterator[FakeCluster]:
+    with open_apiserver() as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(server: FakeCluster, tmp_path: Path) -> Cluster:
+    return open_cluster(kubeconfig=server.kubeconfig(tmp_path / "kubeconfig", namespace="cams"), timeout_s=10)
+
+
+@pytest.fixture
+def serving(server: FakeCluster, cluster: Cluster) -> Serving:
+    return Serving(server, cluster.namespace)
+
+
+@pytest.fixture
+def canary(cluster: Cluster, serving: Serving) -> Serving:
+    begin_canary(cluster, serving)
+    return serving
+
+
+@pytest.fixture
+def redeployed(cluster: Cluster, serving: Serving) -> Serving:
+    redeploy(cluster, serving)
+    return serving
+
+
+# The first revision
+
+
+def test_the_first_revision_gets_everything_once_it_is_ready_and_is_pinned(cluster: Cluster, serving: Serving) -> None:
+    deploy(cluster, "r/f@sha256:1")
+    begun = rollout.begin(cluster, NAME, SETTINGS, now=START)
+    assert begun.advancing
+    assert advance(cluster, 5).what == "wait"
+    serving.ready(FIRST, False, message="no room")
+    assert "no room" in advance(cluster, 10_000).reason
+    serving.ready(FIRST)
+    outcome = advance(cluster, 10_001)
+    assert (outcome.what, outcome.changed, outcome.advancing) == ("finish", True, False)
+    assert serving.service()["spec"]["traffic"] == [{"revisionName": FIRST, "percent": 100, "latestRevision": False}]
+
+
+def test_a_redeploy_is_a_revision_at_zero(cluster: Cluster, redeployed: Serving) -> None:
+    assert shares(redeployed) == {FIRST: 100}
+    redeployed.ready(SECOND)
+    assert shares(redeployed) == {FIRST: 100}
+
+
+def test_a_service_that_follows_its_newest_revision_is_pinned_before_the_next_one_is_made(
+    cluster: Cluster, serving: Serving
+) -> None:
+    deploy(cluster, "r/f@sha256:1")
+    assert not rollout.pin(cluster, NAME).changed
+    serving.ready(FIRST)
+    assert rollout.pin(cluster, NAME).changed
+    assert not rollout.pin(cluster, NAME).changed
+    deploy(cluster, "r/f@sha256:2")
+    serving.ready(SECOND)
+    assert shares(serving) == {FIRST: 100}
+
+
+# By steps
+
+
+def test_it_goes_by_steps_to_everything(cluster: Cluster, canary: Serving) -> None:
+    second = canary.pods["second"]
+    second.serve(19)
+    assert "19 of 20" in advance(cluster, 61).reason
+    second.serve(1)
+    assert "59 of 60 s" in advance(cluster, 59).reason
+    assert shares(canary) == {FIRST: 90, SECOND: 10}
+    assert advance(cluster, 60).what == "advance"
+    assert shares(canary) == {FIRST: 50, SECOND: 50}
+    assert "0 of 20" in advance(cluster, 130).reason, "a step counts its own requests"
+    second.serve(20)
+    outcome = advance(cluster, 131)
+    assert (outcome.what, outcome.advancing) == ("finish", False)
+    assert shares(canary) == {SECOND: 100}
+    assert outcome.state is not None
+    assert [entry.what for entry in outcome.state.history] == ["done", "begun", "10 %", "50 %", "done"]
+    assert advance(cluster, 10_000).what == "nothing"
+
+
+def test_looking_again_when_nothing_has_come_writes_nothing(cluster: Cluster, canary: Serving) -> None:
+    canary.pods["second"].serve(5)
+    assert advance(cluster, 5).changed
+    version = canary.service()["metadata"]["resourceVersion"]
+    assert not advance(cluster, 10).changed
+    assert canary.service()["metadata"]["resourceVersion"] == version
+
+
+def test_pods_that_go_to_zero_and_processes_that_start_again_lose_nothing_that_was_seen(
+    cluster: Cluster, canary: Serving
+) -> None:
+    canary.pods["second"].serve(8)
+    advance(cluster, 10)
+    canary.stop_pod("second")
+    advance(cluster, 20)
+    canary.start_pod("again", SECOND).serve(7)
+    advance(cluster, 30)
+    canary.restart_pod("again", reason="Unknown", exit_code=255).serve(5)
+    assert advance(cluster, 60).what == "advance"
+
+
+# Rolled back
+
+
+def test_it_is_rolled_back_when_it_fails_more_often(cluster: Cluster, canary: Serving) -> None:
+    canary.pods["first"].serve(180)
+    canary.pods["second"].serve(18, failed=2)
+    outcome = advance(cluster, 5)
+    assert outcome.what == "roll back"
+    assert "2 of 20 requests failed (before: 0 of 180)" in outcome.reason
+    assert canary.service()["spec"]["traffic"] == [{"revisionName": FIRST, "percent": 100, "latestRevision": False}]
+    assert advance(cluster, 1000).what == "nothing", "it isn't tried again"
+    assert rollout.begin(cluster, NAME, SETTINGS, now=START).state == outcome.state
+
+
+def test_it_is_rolled_back_when_it_crashes(cluster: Cluster, canary: Serving) -> None:
+    canary.pods["second"].serve(15)
+    advance(cluster, 5)
+    canary.restart_pod("second", reason="OOMKilled").serve(19)
+    assert advance(cluster, 60).what == "roll back"
+
+
+def test_it_is_rolled_back_when_it_is_too_slow(cluster: Cluster, canary: Serving) -> None:
+    canary.pods["first"].serve(180, ms=100)
+    canary.pods["second"].serve(21, ms=160)
+    outcome = advance(cluster, 60)
+    assert outcome.what == "roll back"
+    assert "it is too slow" in outcome.reason
+
+
+def test_cold_starts_do_not_make_it_slow(cluster: Cluster, canary: Serving) -> None:
+    """At 10 % of few requests every second prediction may be the first of its process."""
+    canary.pods["first"].serve(180, ms=100)
+    for number in range(10):
+        canary.start_pod(f"cold-{number}", SECOND).serve(3, ms=100, first_ms=900)
+        advance(cluster, number)
+        canary.stop_pod(f"cold-{number}")
+    outcome = advance(cluster, 60)
+    assert outcome.what == "advance", outcome.reason
+    assert "a prediction takes" in outcome.reason
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["at 0 %", "at 10 %"])
+def test_it_is_rolled_back_with_the_message_of_a_revision_that_fails(
+    cluster: Cluster, redeployed: Serving, begun: bool
+) -> None:
+    if begun:
+        redeployed.ready(SECOND)
+        advance(cluster, 0)
+    redeployed.ready(SECOND, False, message="golden image 3 differs")
+    outcome = advance(cluster, 10)
+    assert (outcome.what, outcome.advancing) == ("roll back", False)
+    assert "golden image 3 differs" in outcome.reason
+    assert shares(redeployed) == {FIRST: 100}
+
+
+# Held
+
+
+def test_too_few_requests_at_the_deadline_hold_it_for_somebody_to_decide(cluster: Cluster, canary: Serving) -> None:
+    canary.pods["second"].serve(3)
+    canary.pods["second"].serve(40, status=422)
+    outcome = advance(cluster, 600)
+    assert (outcome.what, outcome.advancing) == ("hold", False)
+    assert "3 of 20" in outcome.reason
+    canary.pods["second"].serve(100)
+    assert advance(cluster, 900).what == "nothing", "only a person lets it go on"
+    assert shares(canary) == {FIRST: 90, SECOND: 10}
+    rollout.begin(cluster, NAME, SETTINGS, again=True, now=START + 900)
+    assert advance(cluster, 960).what == "advance", "with what has come meanwhile"
+
+
+def test_pods_that_cant_be_asked_hold_it_and_are_told_of(
+    cluster: Cluster, server: FakeCluster, canary: Serving
+) -> None:
+    canary.pods["second"].serve(100)
+    canary.pods["second"].answer = Reply(status=500)
+    canary.pods["first"].answer = Reply(body=b"go_goroutines 7\n")
+    outcome = advance(cluster, 60)
+    assert "2 of the pods can't be asked (first: /metrics tells no requests" in outcome.reason
+    assert outcome.what == "wait"
+    server.denied.add(("list", "pods"))
+    assert advance(cluster, 600).what == "hold"
+
+
+def test_a_pod_that_is_ending_may_be_silent(cluster: Cluster, server: FakeCluster, canary: Serving) -> None:
+    server.fault = lambda request: refusal(502, "BadGateway", "gone") if "pods/second:" in request.path else None
+    assert "can't be asked (second" in advance(cluster, 60).reason
+    pod = server.get("Pod", "second", namespace="cams")
+    pod["metadata"] |= {"deletionTimestamp": "2026-11-24T14:42:56Z", "finalizers": ["kept/open"]}
+    server.put(pod, namespace="cams")
+    assert "can't be asked" not in advance(cluster, 61).reason
+
+
+def test_what_could_not_be_read_when_a_step_began_is_not_of_that_step(cluster: Cluster, canary: Serving) -> None:
+    canary.pods["second"].serve(40)
+    canary.start_pod("other", SECOND).serve(500)
+    canary.pods["other"].answer = Reply(status=500)
+    assert advance(cluster, 60).what == "advance"
+    canary.pods["other"].answer = None
+    assert "0 of 20" in advance(cluster, 120).reason
+    canary.pods["other"].serve(20)
+    assert advance(cluster, 121).what == "finish"

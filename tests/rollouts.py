@@ -1,0 +1,57 @@
+"""Rollouts in the tests: one function, its revisions, and how far each has come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from knative import rollout
+from knative.cluster import Cluster
+from knative.names import MANAGER
+from knative.rollout import Outcome, parse_standing
+from knative.settings import RolloutSettings
+from tests.fakes.serving import API, Serving
+
+NAME, FIRST, SECOND, THIRD = "flowers", "flowers-00001", "flowers-00002", "flowers-00003"
+SETTINGS = RolloutSettings(steps=("10", "50"), step_s=60, deadline_s=600, min_requests=20)
+START = 1_000_000.0
+
+
+def manifest(image: str, *, revision: str = "") -> dict[str, Any]:
+    """A Service as `render` writes it: without a word about shares; with its revision's name for GitOps."""
+    template: dict[str, Any] = {"spec": {"containers": [{"image": image}]}}
+    template |= {"metadata": {"name": revision}} if revision else {}
+    return {"apiVersion": API, "kind": "Service", "metadata": {"name": NAME}, "spec": {"template": template}}
+
+
+def deploy(cluster: Cluster, image: str) -> None:
+    """As `eaves deploy` does."""
+    cluster.apply(manifest(image), manager=MANAGER)
+
+
+def shares(serving: Serving) -> dict[str, int]:
+    """As they are now."""
+    return dict(parse_standing(serving.service()).shares)
+
+
+def redeploy(cluster: Cluster, serving: Serving) -> None:
+    """The first revision has everything and a pod; a second one was made, and its rollout has begun at START."""
+    deploy(cluster, "r/f@sha256:1")
+    serving.ready(FIRST)
+    rollout.begin(cluster, NAME, SETTINGS, now=START)
+    serving.start_pod("first", FIRST).serve(1000)
+    deploy(cluster, "r/f@sha256:2")
+    rollout.begin(cluster, NAME, SETTINGS, now=START)
+
+
+def begin_canary(cluster: Cluster, serving: Serving) -> None:
+    """The second revision has 10 % since START, and a pod."""
+    redeploy(cluster, serving)
+    serving.ready(SECOND)
+    advance(cluster, 0)
+    serving.start_pod("second", SECOND)
+    assert shares(serving) == {FIRST: 90, SECOND: 10}
+
+
+def advance(cluster: Cluster, after_s: float) -> Outcome:
+    """One look, so long after START."""
+    return rollout.advance(cluster, NAME, now=START + after_s)
