@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from eaves.errors import ClusterError, DeniedError, StorageError, UnreachableClusterError
+from eaves.errors import ClusterError, DeniedError, RunError, StorageError, UnreachableClusterError
 from knative.kinds import POD
 from knative.names import MANAGER
 from knative.resources.job import Training
@@ -54,7 +54,7 @@ def fetch(
     if is_uri(training.output) and not training.job.output_claim:
         try:
             return fetch_from(open_store(training.output), local, progress)
-        except StorageError as error:
+        except (RunError, StorageError) as error:  # another account's bucket of that name has no run, for one
             say(f"{error.message}; reading it through a pod instead")
     name, token = f"{training.run_name}-read-{secrets.token_hex(2)}", secrets.token_hex(16)
     cluster.apply(build_reader(training, name, token, job), manager=MANAGER)
