@@ -154,6 +154,7 @@ class SourceSpec:
         path: The folder to watch.
         polling: Look at the folder every second instead of asking the kernel.
         agent: On a cluster: what runs it.
+        through: On a cluster: where its images go first.
         claim: On a cluster: the volume that holds the folder.
         spool_size: On a cluster: room for its durable queue.
     """
@@ -169,6 +170,13 @@ class SourceSpec:
         "its own); `reader`, like `claim` but without memory: it sends everything again after each restart, under the "
         "same ids.",
         choices=("claim", "node", "reader"),
+    )
+    through: str = setting(
+        "function",
+        "On a cluster: `function`, the agent asks the function itself, keeps its predictions and passes them on to "
+        "the Broker: nothing is lost with a Broker that keeps events in memory; `broker`, images go through the "
+        "Broker, where Triggers of others find them too.",
+        choices=("function", "broker"),
     )
     claim: str = setting("", "On a cluster: the PersistentVolumeClaim whose root is the folder to watch.")
     spool_size: str = setting("2Gi", "On a cluster: size of the volume for images while the broker doesn't answer.")
