@@ -23,6 +23,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--kubeconfig", type=Path, default=None, help="the cluster for --e2e (default: kubectl's own)")
     registry = os.environ.get("EAVES_E2E_REGISTRY", "")
     group.addoption("--registry", default=registry, help="HOST/PREFIX that the cluster pulls from [EAVES_E2E_REGISTRY]")
+    trainer = os.environ.get("EAVES_E2E_TRAINER", "")
+    group.addoption("--trainer-image", default=trainer, help="REPOSITORY@sha256:... of the trainer [EAVES_E2E_TRAINER]")
     for name, what in (
         ("--stop-registry", "ends that registry"),
         ("--start-registry", "starts it again"),
