@@ -56,6 +56,7 @@ COMMENTS = {
         "runAsUser": "The kubelet makes the spool's folder as root; every capability is dropped.",
     },
     "StatefulSet": {
+        "env": "EAVES_FUNCTION_URL: asked first; only predictions go to the sink (`through: broker`: the images do).",
         "fsGroup": "So that the agent may write its spool.",
         "volumeClaimTemplates": "What was found and the broker hasn't taken yet.",
     },

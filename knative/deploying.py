@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, DeniedError, InvalidError, NotFoundError
+from knative.diagnosis import explain_denial
 from knative.difference import content
 from knative.kinds import (
     BROKER,
@@ -137,6 +138,11 @@ def _apply(
                 causes=error.causes,
             ) from error
         after, outcome = cluster.apply(manifest, manager=MANAGER, force=True, dry_run=dry_run), ADOPTED
+    except InvalidError as error:
+        known = explain_denial(error.message)
+        if known is None:
+            raise
+        raise InvalidError(f"{kind.kind} {name} is refused: {known.message}", hint=known.fix) from error
     if before is not None and content(before) == content(after):
         outcome = UNCHANGED
     return Applied(kind=kind.kind, name=name, outcome=outcome)

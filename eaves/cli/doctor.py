@@ -34,15 +34,22 @@ def command(file: Path, form: str, **clusters: Any) -> None:
     Ends with 0 when all is well or only worth a note, with 3 when it works but a promise isn't kept, with 69 when
     something won't work.
     """
-    from eaves.cli.project import Project, load_workspace
     from knative.doctor import check_owners, worst
 
     choice = read_choice(**clusters)
-    project = load_workspace(file).project if file.exists() else Project()
+    project = _load(file)
     found = [(HERE, finding) for finding in check_owners()] + _examine_sites(project, choice)
     several = len({site for site, _ in found if site}) > 1
     _print([(site if several else HERE, finding) for site, finding in found], form)
     click.get_current_context().exit(EXIT_CODES[worst(finding for _, finding in found)])
+
+
+def _load(file: Path) -> Project:
+    """What eaves.yaml says; without one, its defaults: a cluster can be looked at before anything is wanted of it."""
+    from eaves.cli.project import Project, load_workspace
+    from trainer.settings import DataSettings
+
+    return load_workspace(file).project if file.exists() else Project(data=DataSettings(path=file.parent))
 
 
 def _examine_sites(project: Project, choice: Choice) -> list[tuple[str, Finding]]:

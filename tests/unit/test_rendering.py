@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from eaves.errors import ConfigError
-from eaves.platform import AppSpec, DeliverySettings, ScaleSettings, SourceSpec, TriggerSpec
+from eaves.platform import AppSpec, DeliverySettings, ScaleSettings, SourceSpec, TriggerSpec, default_trigger
 from functions.settings import FunctionSettings
 from knative.rendering import file_name, render_app, to_yaml, write_files
 from knative.settings import KnativeSettings, SiteSettings
@@ -97,6 +97,12 @@ def test_a_request_may_take_as_long_as_the_most_patient_trigger_waits() -> None:
     patient = replace(app.triggers[0], delivery=DeliverySettings(timeout_s=250))
     pod = only(render_app(replace(app, triggers=(patient,)), KnativeSettings(), plain_site()), "Service")
     assert pod["spec"]["template"]["spec"]["timeoutSeconds"] == 250
+
+
+def test_a_trigger_waits_longer_than_a_replica_may_take_to_start() -> None:
+    assert default_trigger("flowers").delivery.timeout_s == 120
+    assert default_trigger("flowers", start_timeout_s=200).delivery.timeout_s == 400
+    assert default_trigger("flowers", start_timeout_s=500).delivery.timeout_s == 600
 
 
 @pytest.mark.parametrize(("idle_s", "window"), [(0.5, "6s"), (59.6, "60s"), (3600, "3600s")])
