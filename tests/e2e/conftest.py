@@ -48,7 +48,7 @@ def put_image(registry: str, tmp_path_factory: pytest.TempPathFactory) -> PutIma
         digest = open_artifact(artifact).digest
         if digest not in done:
             target = f"{registry}/digits:{digest[:12]}"
-            words = (artifact, "-t", target, "--base", f"oci:{folder}/base:base", "--plain-http")
+            words = (artifact, "-t", target, "--base", f"oci:{folder}/base:base", "--plain-http", "--allow-handler")
             done[digest] = run_package(folder / "cache", *words).stdout.strip()
         return done[digest]
 

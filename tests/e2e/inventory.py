@@ -10,8 +10,8 @@ from typing import Any
 from knative.cluster import Cluster
 from knative.transport import Request
 
-_HISTORY = ("events", "componentstatuses")
-"""What happened, which a cluster forgets by itself, and what is no object."""
+_LEFT_OUT = ("events", "componentstatuses", "endpoints")
+"""What happened, which a cluster forgets by itself; what is no object; what EndpointSlices tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ def _resources(cluster: Cluster) -> Iterator[_Resource]:
     groups = _ask(cluster, "/apis")["groups"]
     for path in ("/api/v1", *(f"/apis/{group['preferredVersion']['groupVersion']}" for group in groups)):
         for one in _ask(cluster, path)["resources"]:
-            if "list" in one["verbs"] and "/" not in one["name"] and one["name"] not in _HISTORY:
+            if "list" in one["verbs"] and "/" not in one["name"] and one["name"] not in _LEFT_OUT:
                 yield _Resource(path=path, plural=one["name"], kind=one["kind"], namespaced=one["namespaced"])
 
 
