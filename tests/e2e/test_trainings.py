@@ -44,7 +44,7 @@ def training(pytestconfig: pytest.Config, cluster: Cluster, tmp_path_factory: py
     """A tiny training whose images and runs are on volumes."""
     image = str(pytestconfig.getoption("--trainer-image") or "")
     if not image:
-        pytest.skip("needs the trainer's container image: --trainer-image (or EAVES_E2E_TRAINER)")
+        pytest.skip("needs the trainer's container image: --trainer-image (or EAVES_E2E_TRAINER_IMAGE)")
     for name in ("photos", "models"):
         spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
         claim = {"apiVersion": "v1", "kind": CLAIM.kind, "metadata": {"name": name}, "spec": spec}
