@@ -1,4 +1,4 @@
-"""Every `eaves` command in the documentation is one, with options that it has."""
+"""Every `eaves` command in the documentation is one, with options that it has; every setting is in eaves.yaml."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import click
 import pytest
 
 from eaves.cli import COMMANDS, cli
+from eaves.cli.project import Project
+from eaves.config import iter_leaves
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("examples/*/README.md")})
@@ -58,6 +60,14 @@ def faults(line: str) -> Iterator[str]:
 def test_every_command_is_one(page: Path) -> None:
     text = page.read_text()
     assert [f"{line}: {fault}" for line in told(text) for fault in faults(line)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_setting_is_one(page: Path) -> None:
+    settings = {leaf.path for leaf in iter_leaves(Project)}
+    sections = "|".join({path.partition(".")[0] for path in settings if "." in path})
+    named = re.findall(rf"`((?:{sections})\.[a-z_]+)\b[^`]*`", page.read_text())
+    assert set(named) - settings == set()
 
 
 def test_the_pages_are_read_at_all() -> None:
