@@ -130,8 +130,8 @@ def pin_shares(cluster: Cluster, name: str, *, adopt: bool = False) -> None:
         ClusterError: When the cluster refuses or fails.
     """
     service = cluster.get(KSERVICE, name)
-    if service is None:
-        return  # the first deploy: there is nothing to keep
+    if service is None or rollout.parse_standing(service).pinned:
+        return  # the first deploy has nothing to keep, and most others have it kept already
     if adopt or service["metadata"].get("labels", {}).get(MANAGED_LABEL) == MANAGED_VALUE:
         rollout.pin(cluster, name, adopt=adopt)
 
@@ -174,7 +174,7 @@ def follow(
         if ended:
             break
         time.sleep(poll_s)
-    if outcome.state is not None and outcome.state.phase is not rollout.Phase.DONE:
+    if outcome.state is None or outcome.state.phase is not rollout.Phase.DONE:
         raise StartError(f"{name} was not promoted: {text}", hint=f"eaves rollout {name}")
     return outcome
 
