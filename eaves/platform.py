@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +28,8 @@ NAME_PATTERN = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 """Source: RFC 1035 labels as Kubernetes has them for Services; 40 characters leave room for `-00001-deployment-...`."""
 
 
+MAX_TIMEOUT_S = 600.0
+"""Source: knative/serving, config-defaults: max-revision-timeout-seconds."""
 QUANTITY_PATTERN = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 """Source: Kubernetes, apimachinery/pkg/api/resource, Quantity; without exponents and the sizes nobody needs here."""
 
@@ -100,7 +102,7 @@ class DeliverySettings:
     backoff_s: float = setting(0.5, "Seconds before the first retry; doubles each time.", minimum=0, maximum=60)
     backoff_cap_s: float = setting(30.0, "Longest pause between retries, seconds.", minimum=0, maximum=3600)
     timeout_s: float = setting(
-        120.0, "Seconds one attempt may take; above cold start plus queue.", minimum=1, maximum=600
+        120.0, "Seconds one attempt may take; above cold start plus queue.", minimum=1, maximum=MAX_TIMEOUT_S
     )
     dead_letter_sink: str = setting(
         "",
@@ -152,6 +154,7 @@ class SourceSpec:
         path: The folder to watch.
         polling: Look at the folder every second instead of asking the kernel.
         agent: On a cluster: what runs it.
+        through: On a cluster: where its images go first.
         claim: On a cluster: the volume that holds the folder.
         spool_size: On a cluster: room for its durable queue.
     """
@@ -167,6 +170,13 @@ class SourceSpec:
         "its own); `reader`, like `claim` but without memory: it sends everything again after each restart, under the "
         "same ids.",
         choices=("claim", "node", "reader"),
+    )
+    through: str = setting(
+        "function",
+        "On a cluster: `function`, the agent asks the function itself, keeps its predictions and passes them on to "
+        "the Broker: nothing is lost with a Broker that keeps events in memory; `broker`, images go through the "
+        "Broker, where Triggers of others find them too.",
+        choices=("function", "broker"),
     )
     claim: str = setting("", "On a cluster: the PersistentVolumeClaim whose root is the folder to watch.")
     spool_size: str = setting("2Gi", "On a cluster: size of the volume for images while the broker doesn't answer.")
@@ -193,9 +203,20 @@ class AppSpec:
         return values
 
 
-def default_trigger(function: str, *, captured: str = IMAGE_CAPTURED) -> TriggerSpec:
-    """What is captured goes to the function. The type filter is what keeps its replies from coming back to it."""
-    return TriggerSpec(name=function, filter={"type": captured}, function=function)
+def default_trigger(
+    function: str, *, captured: str = IMAGE_CAPTURED, start_timeout_s: float | None = None
+) -> TriggerSpec:
+    """What is captured goes to the function. The type filter is what keeps its replies from coming back to it.
+
+    Args:
+        function: Its name.
+        captured: Type of the events.
+        start_timeout_s: What a replica may take to start; an attempt may take twice that, since it queues too.
+    """
+    usual = DeliverySettings()
+    patient = min(MAX_TIMEOUT_S, max(usual.timeout_s, 2 * (start_timeout_s or 0.0)))
+    delivery = replace(usual, timeout_s=patient)
+    return TriggerSpec(name=function, filter={"type": captured}, function=function, delivery=delivery)
 
 
 def parse_app(values: Mapping[str, Any], origin: str) -> AppSpec:

@@ -32,6 +32,7 @@ COMMENTS = {
         "nodeSelector": "Needs the feature flag kubernetes.podspec-nodeselector.",
         "image": "By digest: a tag can move, and a digest is not looked up at the registry.",
         "readinessProbe": "Ready once a golden image is reproduced. No period: the sidecar asks many times a second.",
+        "successThreshold": "Knative's default, said: else it refuses to change shares beside a revision with a name.",
         "emptyDir": "The root is read-only.",
     },
     "NetworkPolicy": {
@@ -56,6 +57,7 @@ COMMENTS = {
         "runAsUser": "The kubelet makes the spool's folder as root; every capability is dropped.",
     },
     "StatefulSet": {
+        "env": "EAVES_FUNCTION_URL: asked first; only predictions go to the sink (`through: broker`: the images do).",
         "fsGroup": "So that the agent may write its spool.",
         "volumeClaimTemplates": "What was found and the broker hasn't taken yet.",
     },

@@ -116,7 +116,7 @@ def _explained(error: InvalidError, cluster: Cluster, manifest: Mapping[str, Any
     kind, (_, name, namespace) = kind_of(manifest), key_of(manifest, cluster)
     found = explain_denial(error.message)
     if found is not None:
-        return InvalidError(f"{cluster.name}: {kind.kind} {name}: {found.message}", hint=found.fix)
+        return InvalidError(f"{cluster.name}: {kind.kind} {name} is refused: {found.message}", hint=found.fix)
     if any(text in error.message for text in _IMMUTABLE):
         kept = " --cascade=orphan" if kind is STATEFUL_SET else ""
         full = f"{kind.plural}.{kind.group}" if kind.group else kind.plural

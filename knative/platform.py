@@ -22,7 +22,7 @@ from knative.resources.function import CONTAINER
 from knative.settings import KnativeSettings, SiteSettings
 from knative.state import read_status
 from knative.update import pin_shares
-from knative.waiting import wait_ready
+from knative.waiting import wait_ready, wait_routed
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -74,6 +74,7 @@ class KnativePlatform:
         self._require(KSERVICE, name)
         wait_ready(self.cluster, name, timeout_s=self._ready_timeout_s)
         rollout.promote(self.cluster, name)
+        wait_routed(self.cluster, name)
 
     def rollback(self, name: str) -> None:
         """Let the revision before take every request, at once.
@@ -82,6 +83,7 @@ class KnativePlatform:
             NotFoundError: When it isn't there, or nothing was before it.
         """
         rollout.rollback(self.cluster, name)
+        wait_routed(self.cluster, name)
 
     def remove(self, name: str) -> None:
         """Delete every object of it. Volumes that hold undelivered images stay.

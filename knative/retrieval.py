@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from eaves.errors import ClusterError, DeniedError, StorageError, UnreachableClusterError
+from eaves.errors import ClusterError, DeniedError, RunError, StorageError, UnreachableClusterError
 from knative.kinds import POD
 from knative.names import MANAGER
 from knative.resources.job import Training
@@ -33,8 +33,18 @@ READY_S = 300.0
 """For the pod to be scheduled, its container image fetched and Python started."""
 
 
-def fetch(cluster: Cluster, training: Training, local: Path, *, say: Say, progress: Progress) -> Run:
+def fetch(
+    cluster: Cluster, training: Training, job: Mapping[str, Any], local: Path, *, say: Say, progress: Progress
+) -> Run:
     """Bring a training's run here, checked.
+
+    Args:
+        cluster: Where it was trained.
+        training: Whose run.
+        job: That made it.
+        local: Its directory here; what is in it is replaced when it is another run.
+        say: Told what is waited for.
+        progress: Told how far it is.
 
     Raises:
         RunError: No run is there, or it is damaged.
@@ -44,10 +54,10 @@ def fetch(cluster: Cluster, training: Training, local: Path, *, say: Say, progre
     if is_uri(training.output) and not training.job.output_claim:
         try:
             return fetch_from(open_store(training.output), local, progress)
-        except StorageError as error:
+        except (RunError, StorageError) as error:  # another account's bucket of that name has no run, for one
             say(f"{error.message}; reading it through a pod instead")
     name, token = f"{training.run_name}-read-{secrets.token_hex(2)}", secrets.token_hex(16)
-    cluster.apply(build_reader(training, name, token), manager=MANAGER)
+    cluster.apply(build_reader(training, name, token, job), manager=MANAGER)
     try:
         shelf = PodShelf(cluster, name, token, training.output)
         shelf.wait(say)

@@ -6,7 +6,7 @@ Every step can be taken again: whoever is killed on the way, or finds the site s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,8 @@ from eaves.platform import AppSpec
 from knative import rollout
 from knative.applied import UNCHANGED, Applied
 from knative.deploying import apply_app
-from knative.kinds import KSERVICE
+from knative.diagnosis import collect, given_up, is_ready, observed
+from knative.kinds import KSERVICE, REVISION
 from knative.names import MANAGED_LABEL, MANAGED_VALUE
 from knative.owned import Owner
 from knative.progress import Progress
@@ -111,6 +112,8 @@ def update_site(
     if not wanted.dry_run:
         pin_shares(cluster, name, adopt=wanted.adopt)
     applied = apply_app(cluster, manifests, wanted.owner, adopt=wanted.adopt, dry_run=wanted.dry_run)
+    if not wanted.dry_run and _unchanged(applied):
+        try_again(cluster, name)
     if wanted.advance:
         return Updated(applied=tuple(applied), outcome=rollout.advance(cluster, name, settings=wanted.rollout))
     if wanted.dry_run or not wanted.ready_s:
@@ -120,6 +123,29 @@ def update_site(
     if wanted.follow:
         outcome = follow(cluster, name, tell=tell, poll_s=poll_s)
     return Updated(applied=tuple(applied), outcome=outcome)
+
+
+def _unchanged(applied: Sequence[Applied]) -> bool:
+    return all(one.outcome == UNCHANGED for one in applied if one.kind == KSERVICE.kind)
+
+
+def try_again(cluster: Cluster, name: str) -> bool:
+    """Let Knative make a revision again that it gave up: applying the same once more wouldn't.
+
+    What stood in the way may be mended since: a secret that was missing, a registry that didn't answer.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        ClusterError: When the cluster refuses or fails.
+    """
+    service = cluster.get(KSERVICE, name)
+    if service is None or is_ready(service) or not observed(service):
+        return False
+    if not given_up(collect(cluster, name, service=service, now=cluster.clock())):
+        return False
+    return cluster.delete(REVISION, str(service["status"]["latestCreatedRevisionName"]))
 
 
 def pin_shares(cluster: Cluster, name: str, *, adopt: bool = False) -> None:

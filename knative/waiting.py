@@ -8,15 +8,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eaves.errors import StartError, UnreachableClusterError
-from knative.diagnosis import Diagnosis, diagnose, is_ready
+from knative.diagnosis import Diagnosis, diagnose, is_ready, observed
 from knative.diagnosis.collect import Reader
-from knative.diagnosis.evidence import Object
+from knative.diagnosis.evidence import Object, condition
 from knative.kinds import KSERVICE
 from knative.progress import Progress, build_progress
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
 
+ROUTED_S = 30.0
+"""A gateway takes up new shares within a second or two."""
 LOOK_S = 2.0
 """How often pods are looked at: most of what goes wrong with them never shows in the Service before its deadline."""
 
@@ -30,6 +32,8 @@ def wait_ready(
     look_s: float = LOOK_S,
 ) -> None:
     """Wait until what was applied last is ready: the newest revision can answer, whether it gets requests yet or not.
+
+    Traffic that leads to a revision that has gone is not waited for: `promote` mends it.
 
     What may still come right is shown and waited for; what can't ends it before the time is over. A link that is down
     meanwhile is waited for too.
@@ -53,6 +57,29 @@ def wait_ready(
                 return
         except UnreachableClusterError as error:
             waiting.bear(error)
+
+
+def wait_routed(cluster: Cluster, name: str, *, timeout_s: float = ROUTED_S) -> bool:
+    """Wait until the gateway sends requests where the Service says; False when it didn't in time.
+
+    Whatever becomes of the newest revision: after a rollback that one may be failing for ever.
+
+    Source: knative/serving, pkg/reconciler/route: RoutesReady once every gateway pod answers for the new shares.
+
+    Args:
+        cluster: Where.
+        name: Of the Knative Service, in the cluster's namespace.
+        timeout_s: Seconds to wait at most.
+
+    Raises:
+        ClusterError: The cluster refuses what is asked.
+    """
+    for event, service in cluster.watch(KSERVICE, fields=f"metadata.name={name}", timeout_s=timeout_s):
+        if event == "DELETED":
+            return False
+        if observed(service) and condition(service, "RoutesReady").get("status") == "True":
+            return True
+    return False
 
 
 class _Waiting:
@@ -112,8 +139,8 @@ class _Waiting:
         found = diagnose(evidence)
         self._seen = build_progress(evidence, found)
         self._tell()
-        if is_ready(service):
-            return True
+        if is_ready(service) or (found is not None and found.cause == "traffic"):
+            return True  # where requests go is the rollout's to mend, once it knows of a revision that can answer
         self._last = found or self._last
         if found is not None and self._is_certain(found):
             raise StartError(f"{self._name} doesn't start: {found.message}", hint=found.fix)

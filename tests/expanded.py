@@ -96,7 +96,7 @@ def deployment(*conditions: Manifest, kind: str = "Deployment") -> Manifest:
 
 def container(state: Mapping[str, Any] | None = None, *, name: str = "user-container", **status: Any) -> Manifest:
     running = {"running": {"startedAt": APPLIED}}
-    ready = status.pop("ready", False)
+    ready = status.pop("ready", state is None)  # the function's own has no probe, so it is when it runs: see `pod`
     return {"name": name, "image": IMAGE, "ready": ready, "restartCount": 0, "state": state or running, **status}
 
 
@@ -112,7 +112,7 @@ def ended(code: int, *, reason: str = "Error", message: str = "", restarts: int 
 
 
 def pod(*containers: Manifest, scheduled: str = "", ready: bool = False, **metadata: Any) -> Manifest:
-    """A pod on node1, or, with `scheduled`, one that no node takes, and why."""
+    """A pod on node1, ready when Knative's sidecar finds it so; or, with `scheduled`, one no node takes, and why."""
     placed = (
         condition("PodScheduled", "False", "Unschedulable", scheduled)
         if scheduled

@@ -61,8 +61,8 @@ class TrainSettings:
     arch: str = setting("inception_v3", "Architecture of the network.", choices=tuple(ARCHITECTURES))
     weights: str = setting(
         "auto",
-        "What the backbone starts from: `imagenet` (downloaded by Keras), `none`, or the path of a Keras weights file "
-        "without the top; `auto`: imagenet where there is one.",
+        "What the backbone starts from: `imagenet` (downloaded by Keras), `none`, or the path or URI of a Keras "
+        "weights file without the top; `auto`: imagenet where there is one.",
     )
     mode: str = setting(
         "auto",

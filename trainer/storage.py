@@ -84,7 +84,10 @@ class Store:
             StorageError: The place can't be asked.
         """
         with _translated("read", self.uri, name):
-            return bool(self._files.isfile(f"{self._root}/{name}"))
+            try:
+                return bool(self._files.info(f"{self._root}/{name}")["type"] == "file")
+            except (FileNotFoundError, NotADirectoryError):  # `isfile` says no to whatever fails, a lost link too
+                return False
 
     def list(self, prefix: str = "") -> list[str]:
         """Names of all files whose name starts with `prefix`, sorted, to any depth.

@@ -6,12 +6,14 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eaves.errors import ConfigError, Fault
 from trainer import metrics, pixels, records
 from trainer.checkpoint import Checkpoints, Identity
+from trainer.data.remote import mirror_file
 from trainer.dataset import Dataset, load_dataset
 from trainer.lifecycle import Stoppable
 from trainer.place import Place, build_place
@@ -20,6 +22,7 @@ from trainer.quiet import native_stderr
 from trainer.run import Run, build_name, finish, new_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.share import PassDoneError, Share
+from trainer.storage import is_uri
 
 if TYPE_CHECKING:
     from trainer.task import Task
@@ -66,6 +69,7 @@ def train(
     """
     stop, place, clock = stop or threading.Event(), build_place(output, cache), records.Clock()
     progress = Stoppable(progress or Silent(), stop)
+    settings = _fetch_weights(settings, place, progress)
     with clock.phase("hash"):
         dataset, identity = _load(data, settings, place, progress)
     if (done := place.find(identity.fingerprint)) is not None:
@@ -106,6 +110,7 @@ def compute_share(
     """
     place = build_place(output, cache)
     progress = Stoppable(progress or Silent(), stop or threading.Event())
+    settings = _fetch_weights(settings, place, progress)
     dataset, identity = _load(data, settings, place, progress)
     if place.find(identity.fingerprint) is not None:
         return
@@ -113,6 +118,13 @@ def compute_share(
         from trainer import fit
 
         fit.fit(task)
+
+
+def _fetch_weights(settings: TrainSettings, place: Place, progress: Progress) -> TrainSettings:
+    """Weights at a URI as a file here; they count by their content, wherever they lie."""
+    if settings.weights_kind != "file" or not is_uri(settings.weights):
+        return settings
+    return replace(settings, weights=str(mirror_file(settings.weights, place.cache / "weights", progress)))
 
 
 def _load(data: DataSettings, settings: TrainSettings, place: Place, progress: Progress) -> tuple[Dataset, Identity]:

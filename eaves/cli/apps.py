@@ -60,7 +60,7 @@ def build_site_app(project: Project, image: FunctionImage, site: SiteSettings) -
 
 
 def _app(project: Project, function: FunctionSpec) -> AppSpec:
-    trigger = default_trigger(project.name, captured=function.captured)
+    trigger = default_trigger(project.name, captured=function.captured, start_timeout_s=project.scale.start_timeout_s)
     return AppSpec(function=function, triggers=(trigger, *project.triggers), sources=project.sources)
 
 

@@ -105,7 +105,8 @@ def train_remotely(workspace: Workspace, choice: Choice, *, data: str, output: P
             job = follow_job(cluster, name, on_line=view.show, say=view.say)
         if ended(job) == "Failed":
             raise explain(cluster, job)
-        return fetch(cluster, training, output or workspace.runs / training.run_name, say=say, progress=progress)
+        target = output or workspace.runs / training.run_name
+        return fetch(cluster, training, job, target, say=say, progress=progress)
     except KeyboardInterrupt as error:
         raise StoppedError(f"no longer watching {name}: it goes on without us", hint=_attach(name, cluster)) from error
     except UnreachableClusterError as error:

@@ -88,6 +88,6 @@ def _tell(run: Run) -> None:
 
 def _resolve_weights(root: Path, settings: TrainSettings, *, from_flag: bool) -> TrainSettings:
     """A relative weights file in eaves.yaml starts at eaves.yaml, one on the command line where the user is."""
-    if settings.weights_kind != "file" or from_flag:
+    if settings.weights_kind != "file" or from_flag or "://" in settings.weights:
         return settings
     return dataclasses.replace(settings, weights=str(root / settings.weights))

@@ -6,6 +6,7 @@ import json
 import logging
 import signal
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -17,9 +18,10 @@ from eaves.events import Event
 from eaves.options import build_settings, report_errors, settings_options
 from eaves.sources.folder import FolderSource
 from eaves.sources.settings import AgentSettings
-from eaves.spool import Spool
+from eaves.spool import Entry, Puts, Spool
 
-LANE = "sink"
+IMAGES, REPLIES = "sink", "replies"
+"""Lanes of the spool: images, wherever they go; predictions on their way to the sink."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,32 +34,52 @@ def main(**options: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     overrides = parse_overrides(settings.overrides)
-    client = SinkClient()
-
-    def send(event: Event) -> Answer:
-        return client.post(settings.sink, event, prefer_reply=False, timeout_s=60.0)
-
-    with Spool(settings.spool, max_bytes=settings.spool_max_bytes) as spool:
-        deliverer = Deliverer(
-            spool,
-            LANE,
-            send,
-            backoff=Backoff(retry=None, backoff_s=0.5, backoff_cap_s=30.0),
-            parallel=settings.parallel,
-            lease=spool.lease(LANE),
-        )
+    with Spool(settings.spool, max_bytes=settings.spool_max_bytes) as spool, SinkClient() as client:
         source = FolderSource(
             settings,
             known=spool.seen,
-            emit=lambda event: spool.put(event.with_extensions(**overrides), lanes=(LANE,), once=True),
+            emit=lambda event: spool.put(event.with_extensions(**overrides), lanes=(IMAGES,), once=True),
         )
-        deliverer.start()
+        deliverers = build_deliverers(settings, spool, client, overrides)
+        for deliverer in deliverers:
+            deliverer.start()
         logging.getLogger("eaves.sources").info("watching %s", settings.path)
         try:
             source.run(stop)
         finally:
-            deliverer.stop()
-            client.close()
+            for deliverer in deliverers:
+                deliverer.stop()
+
+
+def build_deliverers(
+    settings: AgentSettings, spool: Spool, client: SinkClient, overrides: Mapping[str, str]
+) -> list[Deliverer]:
+    """What empties the spool: images to the function, whose predictions go to the sink; without one, images there.
+
+    An image is released in the commit that stores its prediction, so neither a link nor a broker that is down loses it.
+    """
+
+    def to_sink(event: Event) -> Answer:
+        return client.post(settings.sink, event, prefer_reply=False, timeout_s=settings.timeout_s)
+
+    def to_function(event: Event) -> Answer:
+        return client.post(settings.function, event, prefer_reply=True, timeout_s=settings.timeout_s)
+
+    def keep(_: Entry, reply: Event) -> Puts:
+        return [(reply.with_extensions(**overrides), (REPLIES,))]
+
+    patience = Backoff(retry=None, backoff_s=0.5, backoff_cap_s=30.0)
+    images = Deliverer(
+        spool,
+        IMAGES,
+        to_function if settings.function else to_sink,
+        backoff=patience,
+        parallel=settings.parallel,
+        on_reply=keep if settings.function else None,
+        lease=spool.lease(IMAGES),
+    )
+    replies = Deliverer(spool, REPLIES, to_sink, backoff=patience, lease=spool.lease(REPLIES))
+    return [images, replies]
 
 
 def parse_overrides(text: str) -> dict[str, str]:

@@ -30,6 +30,15 @@ class AgentSettings:
     )
     parallel: int = setting(2, "Deliveries at the same time.", minimum=1, maximum=64)
     sink: str = setting("", "Where events go, an http(s) address; Knative's SinkBinding sets it.", env="K_SINK")
+    function: str = setting(
+        "",
+        "Address of a function that is asked first: its predictions are kept and go to the sink, so that no broker has "
+        "to keep images; empty: the images themselves go to the sink.",
+        env="EAVES_FUNCTION_URL",
+    )
+    timeout_s: float = setting(
+        120.0, "Seconds that one delivery may take, a function's cold start included.", minimum=1, maximum=600
+    )
     overrides: str = setting(
         "", 'Extension attributes for every event, {"extensions": {...}} as SinkBinding sets it.', env="K_CE_OVERRIDES"
     )
@@ -39,3 +48,5 @@ class AgentSettings:
         """Rules across fields."""
         if not self.sink.startswith(("http://", "https://")):
             yield "sink", f"must be an http:// or https:// address (got {self.sink!r})"
+        if self.function and not self.function.startswith(("http://", "https://")):
+            yield "function", f"must be an http:// or https:// address (got {self.function!r})"

@@ -7,6 +7,16 @@ of a Secret, or call something final that may still come right by itself.
 from knative.diagnosis.admission import explain_denial
 from knative.diagnosis.collect import collect
 from knative.diagnosis.evidence import CAUSES, Diagnosis, Evidence
-from knative.diagnosis.order import diagnose, is_ready, observed
+from knative.diagnosis.order import diagnose, given_up, is_ready, observed
 
-__all__ = ["CAUSES", "Diagnosis", "Evidence", "collect", "diagnose", "explain_denial", "is_ready", "observed"]
+__all__ = [
+    "CAUSES",
+    "Diagnosis",
+    "Evidence",
+    "collect",
+    "diagnose",
+    "explain_denial",
+    "given_up",
+    "is_ready",
+    "observed",
+]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from knative.diagnosis.evidence import Diagnosis, said
+from knative.diagnosis.evidence import SIDECAR, Diagnosis, said
 from knative.diagnosis.flags import enable_command, missing_flags, warn_lasting
 
 _QUOTA = re.compile(r"exceeded quota: (\S+), (.*)", re.DOTALL)
@@ -20,7 +20,8 @@ _LIMIT = re.compile(
 )
 _SIDECAR = re.compile(r"\bqueue-proxy\b")
 _NO_NAME = "Failed to parse image reference"
-_DEFAULTS = "queueproxy.resource-defaults"
+RESOURCE_DEFAULTS = "queueproxy.resource-defaults"
+"""Key of config-features: Knative's sidecar gets requests and limits."""
 _WEBHOOK = re.compile(r'admission webhook "([^"]+)" denied the request: (?:validation failed: )?(.*)', re.DOTALL)
 
 
@@ -61,7 +62,7 @@ def explain_admission(message: str, *, namespace: str) -> Diagnosis | None:
     """
     where = f"-n {namespace} " if namespace else ""
     if (found := _POD_SECURITY.search(message)) is not None:
-        return _pod_security(found[1], said(found[2]), namespace)
+        return _pod_security(found[1], said(found[2], end=False), namespace)
     if (found := _QUOTA.search(message)) is not None:
         return Diagnosis(
             cause="quota",
@@ -111,14 +112,25 @@ def _pod_security(level: str, violations: str, namespace: str) -> Diagnosis:
 
 
 def _unspecified(quota: str, missing: str, where: str) -> Diagnosis:
-    own = f"kubectl {where}describe resourcequota {quota}; set knative.cpu_limit and knative.memory_limit in eaves.yaml"
-    sidecar = (
-        f'kubectl -n knative-serving patch configmap config-features --type merge -p \'{{"data":{{"{_DEFAULTS}":'
-        '"enabled"}}\''
-    )
+    """Our containers ask for what they need, and may be without limits; Knative's sidecar is without either."""
+    fixes = []
+    if _SIDECAR.search(missing):
+        patch = f'{{"data":{{"{RESOURCE_DEFAULTS}":"enabled"}}}}'
+        fixes.append(f"kubectl -n knative-serving patch configmap config-features --type merge -p '{patch}'")
+    fixes += [
+        f"set knative.{resource}_limit in eaves.yaml"
+        for resource in ("cpu", "memory")
+        if set(_unlimited(missing, f"limits.{resource}")) - {SIDECAR}
+    ]
     return Diagnosis(
         cause="limits",
         message=f"the quota {quota} of the namespace wants every container to specify {missing}",
-        fix=f"{sidecar} gives Knative's sidecar its own; {own}" if _SIDECAR.search(missing) else own,
+        fix=", and ".join(fixes) or f"kubectl {where}describe resourcequota {quota}",
         final=True,
     )
+
+
+def _unlimited(missing: str, resource: str) -> list[str]:
+    """Names of containers out of `limits.cpu for: a,b; limits.memory for: a`."""
+    found = re.search(rf"{re.escape(resource)} for: ([^;]+)", missing)
+    return found[1].strip().split(",") if found else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from eaves.errors import ClusterError, DeniedError, NotFoundError
@@ -76,7 +76,7 @@ class Reader:
             deployment=deployments[0] if deployments else None,
             replica_sets=[] if pods else self._list(REPLICA_SET, created),
             pods=pods,
-            events=[event for pod in asked if _waits(pod) for event in self._events(pod)],
+            events=self._events(asked),
             readiness=readiness,
             logs={name_of(pod): lines for pod in asked if (lines := self._logs(pod, readiness))},
             now=now,
@@ -86,13 +86,19 @@ class Reader:
         selector = f"{REVISION_LABEL}={revision}"
         return self._try(kind.plural, lambda: self._cluster.list(kind, selector=selector), [])
 
-    def _events(self, pod: Object) -> list[dict[str, Any]]:
-        fields = f"involvedObject.name={name_of(pod)}"
+    def _events(self, pods: Sequence[Object]) -> list[dict[str, Any]]:
+        """About pods that wait; where no pod is left, all warnings there are."""
+        if pods and not any(_waits(pod) for pod in pods):
+            return []
+        names = [f"involvedObject.name={name_of(pod)}" for pod in pods if _waits(pod)] or ["type=Warning"]
+        return [event for fields in names for event in self._warnings(fields)]
+
+    def _warnings(self, fields: str) -> list[dict[str, Any]]:
         return self._try("events", lambda: self._cluster.list(EVENT, fields=fields), [])
 
     def _ask(self, pod: Object) -> Mapping[str, Any] | None:
         """The problem document with which a process that runs answers its readiness probe."""
-        if not any(_runs_unready(status) for status in _own(pod)):
+        if not _runs_unready(pod):
             return None
         target = f"pods/{name_of(pod)}:{_PORT}"
         answer = self._try(
@@ -113,7 +119,7 @@ class Reader:
         """What a container wrote before it ended, or while it runs and doesn't answer."""
         for status in _own(pod):
             ended = bool(ended_state(status)) and not status.get("ready")
-            if not ended and (not _runs_unready(status) or name_of(pod) in readiness):
+            if not ended and (not _runs_unready(pod) or name_of(pod) in readiness):
                 continue
             previous = ended and not (status.get("state") or {}).get("terminated")
             return self._tail(name_of(pod), str(status.get("name", "")), previous=previous)
@@ -145,8 +151,14 @@ def _own(pod: Object) -> Iterator[Object]:
     yield from (status for status in containers(pod) if status.get("name") != SIDECAR)
 
 
-def _runs_unready(status: Object) -> bool:
-    return bool((status.get("state") or {}).get("running")) and not status.get("ready")
+def _runs_unready(pod: Object) -> bool:
+    """Whether the function's process runs and its pod isn't ready.
+
+    Knative's sidecar asks the function whether it is ready; to the kubelet the function's own container always is.
+    Source: Knative Serving, pkg/reconciler/revision/resources/deploy.go (makeContainer takes the probe away).
+    """
+    ready = condition(pod, "Ready").get("status") == "True"
+    return not ready and any((status.get("state") or {}).get("running") for status in _own(pod))
 
 
 def _waits(pod: Object) -> bool:

@@ -98,7 +98,7 @@ def explain_crash(status: Object, wanted: Object, logs: Sequence[str], where: st
         return None
     restarts, code = int(status.get("restartCount") or 0), int(ended.get("exitCode") or 0)
     reason, message = str(ended.get("reason", "")), str(ended.get("message", ""))
-    image = str(status.get("image") or wanted.get("image", ""))
+    image = str(wanted.get("image") or status.get("image", ""))
     if _ARCHITECTURE.search(message) or any(_ARCHITECTURE.search(line) for line in logs):
         return wrong_architecture(image)
     if reason in STARTING:

@@ -142,7 +142,16 @@ def parse_time(text: object) -> float | None:
         return None
 
 
-def said(message: str) -> str:
-    """Somebody else's words, on one line and not too many: the end, where the reason is."""
+def seen_at(event: Object) -> float:
+    """When an Event was seen last. Source: core/v1 Event; the scheduler writes events.k8s.io's series instead."""
+    series = event.get("series") or {}
+    times = (event.get("lastTimestamp"), series.get("lastObservedTime"), event.get("eventTime"))
+    return next((at for text in times if (at := parse_time(text)) is not None), 0.0)
+
+
+def said(message: str, *, end: bool = True) -> str:
+    """Somebody else's words, on one line and not too many: the end of nested errors, the beginning of lists."""
     text = " ".join(message.split()).rstrip(".")
-    return text if len(text) <= MAX_SAID else f"...{text[-MAX_SAID:]}"
+    if len(text) <= MAX_SAID:
+        return text
+    return f"...{text[-MAX_SAID:]}" if end else f"{text[:MAX_SAID]}..."

@@ -7,6 +7,7 @@ from dataclasses import replace
 from knative.diagnosis.admission import explain_refusal
 from knative.diagnosis.crashes import CONFIGURATION, STARTING, explain_configuration, explain_log, explain_start
 from knative.diagnosis.evidence import Diagnosis, Evidence, Object, alive, condition, name_of, parse_time, said
+from knative.diagnosis.history import explain_history
 from knative.diagnosis.pods import explain_pod, pull_of
 from knative.diagnosis.pulls import REASONS, explain_pull
 from knative.diagnosis.routing import explain_creation, explain_owner, explain_routes, explain_unobserved
@@ -60,14 +61,16 @@ def is_ready(service: Object) -> bool:
 
 
 def _explain_revision(evidence: Evidence) -> Diagnosis | None:
-    pods = [found for pod in evidence.pods if alive(pod) and (found := explain_pod(evidence, pod))]
-    if pods:
-        return min(pods, key=lambda found: not found.final)
+    living = [pod for pod in evidence.pods if alive(pod)]
+    found = [one for pod in living if (one := explain_pod(evidence, pod))]
+    if found:
+        return min(found, key=lambda one: not one.final)
     for value in (*evidence.replica_sets, evidence.deployment):
         state = condition(value, "ReplicaFailure")
         if state.get("status") == "True":
             return explain_refusal(str(state.get("message", "")), namespace=evidence.namespace)
-    return _explain_conditions(evidence)
+    # A Revision goes on saying that its pod can't be placed when it is placed long since.
+    return None if living else _explain_conditions(evidence)
 
 
 def _explain_conditions(evidence: Evidence) -> Diagnosis | None:
@@ -93,30 +96,34 @@ def _explain_conditions(evidence: Evidence) -> Diagnosis | None:
     return None
 
 
-def _worse_after_deadline(evidence: Evidence, found: Diagnosis | None) -> Diagnosis | None:
-    """Past its progress deadline a Revision is given up: it goes to zero and stays there."""
-    over = any(
-        state.get("status") == "False" and state.get("reason") == _DEADLINE
-        for state in (condition(evidence.deployment, "Progressing"), condition(evidence.revision, "ResourcesAvailable"))
-    )
+def given_up(evidence: Evidence) -> bool:
+    """Whether Knative has given the revision up: past its progress deadline it goes to zero and stays there.
+
+    It is tried again, under the same name, once somebody deletes it.
+    """
+    states = condition(evidence.deployment, "Progressing"), condition(evidence.revision, "ResourcesAvailable")
+    late = any(state.get("status") == "False" and state.get("reason") == _DEADLINE for state in states)
     ready, active = condition(evidence.revision, "Ready"), condition(evidence.revision, "Active")
-    if not over and not (ready.get("status") == "False" and active.get("status") == "False"):
+    return late or (ready.get("status") == "False" and active.get("status") == "False")
+
+
+def _worse_after_deadline(evidence: Evidence, found: Diagnosis | None) -> Diagnosis | None:
+    """What may come right no longer does once the revision is given up."""
+    if not given_up(evidence):
         return found
-    again = f"kubectl -n {evidence.namespace} delete revisions.serving.knative.dev {name_of(evidence.revision or {})}"
-    if found is not None:
-        return replace(
-            found,
+    name = name_of(evidence.revision or {})
+    again = f"kubectl -n {evidence.namespace} delete revisions.serving.knative.dev {name}"
+    found = found or explain_history(evidence)
+    if found is None:
+        return Diagnosis(
+            cause="deadline",
+            message=f"the revision {name} did not become ready within its progress deadline, and Knative has given it "
+            f"up",
+            fix=f"raise scale.start_timeout_s in eaves.yaml if it only is slow; to have it tried again: {again}",
             final=True,
-            message=f"{found.message}; Knative has given the revision up",
-            fix=f"{found.fix}; then have it tried again: {again}",
         )
-    return Diagnosis(
-        cause="deadline",
-        message=f"the revision {name_of(evidence.revision or {})} did not become ready within its progress deadline, "
-        "and Knative has given it up",
-        fix=f"raise scale.start_timeout_s in eaves.yaml if it only is slow; to have it tried again: {again}",
-        final=True,
-    )
+    message = f"{found.message}; Knative has given the revision {name} up"
+    return replace(found, final=True, message=message, fix=f"{found.fix}; then have it tried again: {again}")
 
 
 def _ended(evidence: Evidence, reason: str, message: str) -> Diagnosis:

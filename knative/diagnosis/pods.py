@@ -26,8 +26,8 @@ from knative.diagnosis.evidence import (
     condition,
     containers,
     name_of,
-    parse_time,
     said,
+    seen_at,
 )
 from knative.diagnosis.pulls import REASONS, Pull, explain_pull, told_by_events
 from knative.diagnosis.scheduling import explain_scheduling
@@ -59,7 +59,7 @@ def pull_of(
         "imagePullSecrets", []
     )
     container = container or {}
-    image = str(container.get("image") or evidence.container.get("image", ""))
+    image = image_of(evidence, pod, str(container.get("name", "")))
     events = [str(event.get("message", "")) for event in events_of(evidence, pod)] if pod else []
     return Pull(
         image=image,
@@ -72,6 +72,13 @@ def pull_of(
     )
 
 
+def image_of(evidence: Evidence, pod: Object | None, container: str) -> str:
+    """A container image as it was asked for; a status has the name under which the node knows it."""
+    asked = (pod or {}).get("spec", {}).get("containers") or ()
+    found = next((one.get("image") for one in asked if one.get("name") == container), None)
+    return str(found or evidence.container.get("image", ""))
+
+
 def _explain_container(evidence: Evidence, pod: Object, container: Object) -> Diagnosis | None:
     waiting = (container.get("state") or {}).get("waiting") or {}
     reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
@@ -80,13 +87,15 @@ def _explain_container(evidence: Evidence, pod: Object, container: Object) -> Di
     if reason in CONFIGURATION:
         return explain_configuration(message, evidence.namespace)
     if reason in STARTING:
-        return explain_start(reason, message, str(container.get("image", "")))
-    if container.get("ready"):
-        return None
+        return explain_start(reason, message, image_of(evidence, pod, str(container.get("name", ""))))
+    return None if container.get("ready") else _explain_end(evidence, pod, container)
+
+
+def _explain_end(evidence: Evidence, pod: Object, container: Object) -> Diagnosis | None:
     own = container.get("name") != SIDECAR
     return explain_crash(
         container,
-        evidence.container if own else {},
+        evidence.container if own else {"image": image_of(evidence, pod, SIDECAR)},
         evidence.logs.get(name_of(pod), ()) if own else (),
         f"-n {evidence.namespace} {name_of(pod)} -c {container.get('name', USER_CONTAINER)}",
     )
@@ -114,14 +123,16 @@ def _explain_waiting(evidence: Evidence, pod: Object) -> Diagnosis | None:
 
 
 def _explain_running(evidence: Evidence, pod: Object) -> Diagnosis | None:
-    """A process that runs and isn't ready tells why itself."""
+    """A process that runs and isn't ready tells why itself; else how the one before it ended."""
     if condition(pod, "Ready").get("status") == "True":
         return None
     name = name_of(pod)
     problem = evidence.readiness.get(name)
-    if problem is not None:
-        return explain_readiness(problem)
-    return explain_log(evidence.logs.get(name, ()))
+    own = explain_log(evidence.logs.get(name, ())) if problem is None else explain_readiness(problem)
+    if own is not None:
+        return own
+    ends = (_explain_end(evidence, pod, one) for one in containers(pod) if one.get("name") != SIDECAR)
+    return next((found for found in ends if found is not None), None)
 
 
 def _evicted(pod: Object, message: str) -> Diagnosis:
@@ -144,11 +155,4 @@ def events_of(evidence: Evidence, value: Object) -> Iterator[Object]:
         if event.get("involvedObject", {}).get("uid", uid) == uid
         and event.get("involvedObject", {}).get("name") == name
     ]
-    yield from sorted(about, key=_seen)
-
-
-def _seen(event: Object) -> float:
-    """When an event was seen last. Source: core/v1 Event; the scheduler writes events.k8s.io's series instead."""
-    series = event.get("series") or {}
-    times = (event.get("lastTimestamp"), series.get("lastObservedTime"), event.get("eventTime"))
-    return next((at for text in times if (at := parse_time(text)) is not None), 0.0)
+    yield from sorted(about, key=seen_at)

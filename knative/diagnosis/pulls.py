@@ -49,7 +49,9 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ),
     (
         "image-missing",
-        re.compile(r"not found|manifest unknown|name unknown|NAME_UNKNOWN|404|not present with pull policy"),
+        re.compile(
+            r"not found|manifest unknown|name unknown|NAME_UNKNOWN|\b404 Not Found|not present with pull policy"
+        ),
     ),
 )
 """In this order: a registry that can't be reached may be on the way to a token, and `not found` is in many texts."""
@@ -144,8 +146,8 @@ def _fix(cause: str, pull: Pull) -> str:
         "linux/arm64, then set knative.image in eaves.yaml to what it prints",
         "disk-full": f"kubectl describe node {pull.node or 'NODE'}; free its disk, unused container images go by "
         "themselves then",
-        "registry-untrusted": f"put the registry's certificate into /etc/containerd/certs.d/{pull.host}/ of each node "
-        "(k3s: /etc/rancher/k3s/registries.yaml)",
+        "registry-untrusted": "put its certificate, or that it speaks plain HTTP, into "
+        f"/etc/containerd/certs.d/{pull.host}/hosts.toml of each node (k3s: /etc/rancher/k3s/registries.yaml)",
         "registry-busy": "wait, or use a mirror that doesn't, or set knative.pull_secret in eaves.yaml to an account "
         "that may ask more often",
         "registry-unreachable": f"from the node: curl -I https://{pull.host}/v2/ - it must answer 200 or 401",
@@ -169,4 +171,5 @@ def _secret_fix(pull: Pull) -> str:
 def _last(pull: Pull) -> str:
     """The end of nested messages, where the reason is."""
     tail = re.split(r'failed to resolve (?:reference "[^"]*"|image to digest): ', pull.message)[-1]
+    tail = re.sub(r'^failed to do request: [A-Z][a-z]+ "[^"]*": ', "", tail)
     return tail.replace(f"{pull.image}: ", "")

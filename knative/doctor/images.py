@@ -26,7 +26,7 @@ _DOCKER_CONFIG = "kubernetes.io/dockerconfigjson"
 
 def check_registry(subject: Subject) -> Iterator[Finding]:
     """The registry of the function's container image."""
-    image = subject.app.function.image
+    image = subject.image
     if not image:
         yield note(
             "registry",
@@ -102,7 +102,7 @@ def check_pull_secret(subject: Subject) -> Iterator[Finding]:
         secret = subject.cluster.get(SECRET, name, namespace=namespace)
         create = (
             f"kubectl -n {namespace} create secret docker-registry {name} "
-            f"--docker-server={_host(subject.app.function.image)} "
+            f"--docker-server={_host(subject.image)} "
             "--docker-username=USER --docker-password=PASSWORD"
         )
         if secret is None:
@@ -119,7 +119,7 @@ def check_pull_secret(subject: Subject) -> Iterator[Finding]:
 
 
 def _check_hosts(subject: Subject, name: str, namespace: str, hosts: set[str]) -> Finding:
-    host = _host(subject.app.function.image)
+    host = _host(subject.image)
     if host and host not in hosts:
         known = ", ".join(sorted(hosts)) or "none"
         return warning(

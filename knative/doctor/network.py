@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from knative.doctor.finding import Finding, error, note, ok, warning
+from knative.doctor.finding import OK, Finding, error, note, ok, warning
 from knative.doctor.subject import SERVING_NAMESPACE, Subject
 from knative.kinds import SERVICE
 
+KOURIER = "kourier.ingress.networking.knative.dev"
 DEFAULT_CLASS = "istio.ingress.networking.knative.dev"
 DEFAULT_DOMAIN = "svc.cluster.local"
 
@@ -42,7 +43,7 @@ _INSTALL = (
     """'{{"data":{{"ingress-class":"{name}.ingress.networking.knative.dev"}}}}'"""
 )
 LAYERS = {
-    "kourier.ingress.networking.knative.dev": Layer(
+    KOURIER: Layer(
         name="Kourier",
         namespace="kourier-system",
         service="kourier-internal",
@@ -67,49 +68,44 @@ LAYERS = {
 
 
 def check_network(subject: Subject) -> Iterator[Finding]:
-    """The layer that config-network names."""
+    """The layer that config-network names, whether it lets requests through, and what it calls the function."""
     values = subject.config("config-network")
-    chosen = values.get("ingress-class") or values.get("ingress.class")
+    chosen = values.get("ingress-class") or values.get("ingress.class") or ""
     layer = LAYERS.get(chosen or DEFAULT_CLASS)
     if layer is None:
         yield note(
             "network",
             f"the networking layer is {chosen}, which Eaves doesn't know; whether it runs can't be told",
-            f"set knative.gateway_namespace in eaves.yaml to its gateway's (it is "
-            f"{subject.settings.gateway_namespace})",
+            "set knative.gateway_namespace in eaves.yaml to its gateway's",
         )
         return
-    kourier = LAYERS["kourier.ingress.networking.knative.dev"]
+    there = _check_layer(subject, layer, chosen)
+    yield there
+    if there.severity == OK:
+        yield from _check_policy(subject, layer)
+        yield from _check_domain(subject)
+
+
+def _check_layer(subject: Subject, layer: Layer, chosen: str) -> Finding:
     gateway = subject.cluster.get(SERVICE, layer.service, namespace=layer.namespace)
     running = {
         one["metadata"]["name"]: (one.get("status") or {}).get("availableReplicas")
         for one in subject.deployments(SERVING_NAMESPACE)
     }
     if layer.controller not in running and gateway is None:
-        named = f"config-network asks for {layer.name}" if chosen else "config-network names no networking layer"
-        yield error(
-            "network",
-            f"{named}{'' if chosen else ', which means Istio'}, and it is not in this cluster: no request gets "
-            "anywhere",
-            layer.install if chosen else kourier.install,
-        )
-        return
+        named = f"config-network asks for {layer.name}" if chosen else "config-network names none, which means Istio"
+        install = layer.install if chosen else LAYERS[KOURIER].install
+        return error("network", f"{named}, and it is not in this cluster: no request gets anywhere", install)
     if gateway is None:
-        yield error(
-            "network",
-            f"the gateway of {layer.name} (Service {layer.service} in {layer.namespace}) is not there",
-            layer.install,
-        )
-    elif not running.get(layer.controller):
-        yield error(
+        missing = f"the gateway of {layer.name} (Service {layer.service} in {layer.namespace}) is not there"
+        return error("network", missing, layer.install)
+    if not running.get(layer.controller):
+        return error(
             "network",
             f"{layer.controller} in {SERVING_NAMESPACE} doesn't run: routes don't change",
             f"kubectl -n {SERVING_NAMESPACE} get pods -l app={layer.controller}",
         )
-    else:
-        yield ok("network", f"{layer.name}, its gateway in {layer.namespace}")
-    yield from _check_policy(subject, layer)
-    yield from _check_domain(subject)
+    return ok("network", f"{layer.name}, its gateway in {layer.namespace}")
 
 
 def _check_policy(subject: Subject, layer: Layer) -> Iterator[Finding]:

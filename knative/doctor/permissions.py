@@ -44,7 +44,10 @@ def needs(subject: Subject) -> Iterator[Need]:
     """Everything that deploying, rolling out, asking and removing this app takes."""
     here = subject.namespace
     for kind, namespace in subject.kinds():
-        yield Need(command="deploy, remove", kind=kind, verbs=APPLY, namespace=namespace)
+        verbs = APPLY if kind.namespaced else ("get", "create", "patch")  # the agents' namespace is left by `remove`
+        yield Need(
+            command="deploy, remove" if kind.namespaced else "deploy", kind=kind, verbs=verbs, namespace=namespace
+        )
     yield Need(command="promote", kind=KSERVICE, verbs=("watch",), namespace=here)
     for kind in (REVISION, POD, POD_AUTOSCALER):
         yield Need(command="status, rollout", kind=kind, verbs=("get", "list"), namespace=here)

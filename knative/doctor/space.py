@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from knative.diagnosis.admission import RESOURCE_DEFAULTS
 from knative.doctor.finding import Finding, error, note, ok, warning
 from knative.doctor.nodes import requests_of
 from knative.doctor.subject import Made, Subject
@@ -98,7 +99,7 @@ def _check_limits(subject: Subject, quota: Mapping[str, Any], defaults: set[str]
     for resource in ("cpu", "memory"):
         if f"limits.{resource}" not in (quota["spec"].get("hard") or {}) or resource in defaults:
             continue
-        features = subject.config("config-features").get("queueproxy.resource-defaults", "disabled").lower()
+        features = subject.config("config-features").get(RESOURCE_DEFAULTS, "disabled").lower()
         own = getattr(subject.settings, f"{resource}_limit")
         if features != "enabled":
             patch = '\'{"data":{"queueproxy.resource-defaults":"enabled"}}\''

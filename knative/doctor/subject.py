@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConfigError, Fault
 from eaves.platform import AppSpec
-from knative.kinds import CONFIG_MAP, DEPLOYMENT, NODE, Kind, kind_of
+from knative.kinds import CONFIG_MAP, DEPLOYMENT, KSERVICE, NODE, Kind, kind_of
 from knative.rendering import render_app
 from knative.settings import KnativeSettings, SiteSettings
 
@@ -100,6 +100,19 @@ class Subject:
         """The nodes that may run the function."""
         wanted = self.site.selector.items()
         return [node for node in self.nodes if wanted <= (node["metadata"].get("labels") or {}).items()]
+
+    @cached_property
+    def image(self) -> str:
+        """The function's container image: the one that would be deployed, else the one that is; empty: none yet.
+
+        Raises:
+            ClusterError: When the cluster can't be asked.
+        """
+        if self.app.function.image:
+            return self.app.function.image
+        there = self.cluster.get(KSERVICE, self.app.function.name, namespace=self.namespace) or {}
+        containers = there.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or [{}]
+        return str(containers[0].get("image", ""))
 
     @cached_property
     def faults(self) -> tuple[Fault, ...]:

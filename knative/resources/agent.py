@@ -59,7 +59,7 @@ def _beside_claim(
         "metadata": {"name": "spool"},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": source.spool_size}}},
     }
-    pod = _pod(app, source, settings)
+    pod = _pod(app, source, settings, site)
     pod["securityContext"] = {"fsGroup": 65532}  # the spool's volume is the user's that writes it
     pod["volumes"].append(_claim(source))
     yield {
@@ -84,7 +84,7 @@ def _on_nodes(
     """
     name, namespace = f"{_apart(app)}-{source.name}", settings.agent_namespace
     yield _binding(app, settings, site, DAEMON_SET, namespace, name)
-    pod = _pod(app, source, settings, user=0)  # the kubelet makes the spool's folder as root
+    pod = _pod(app, source, settings, site, user=0)  # the kubelet makes the spool's folder as root
     pod["serviceAccountName"] = _apart(app)
     pod["volumes"] += [
         {"name": "images", "hostPath": {"path": str(source.path), "type": "DirectoryOrCreate"}},
@@ -105,14 +105,16 @@ def _reading(
     app: AppSpec, source: SourceSpec, settings: KnativeSettings, site: SiteSettings
 ) -> Iterator[dict[str, Any]]:
     """One agent without memory: what it forgot it reads again, and sends it under the same ids."""
-    pod = _pod(app, source, settings)
+    pod = _pod(app, source, settings, site)
     pod["volumes"] += [_claim(source), {"name": "spool", "emptyDir": {"sizeLimit": source.spool_size}}]
     made = build_object(CONTAINER_SOURCE, agent_name(app, source), app, site, PART, more_labels=_told(source))
     template = {"metadata": {"labels": _labels(app, source, site)}, "spec": pod}
     yield {**made, "spec": {"sink": _sink(settings, site), "template": template}}
 
 
-def _pod(app: AppSpec, source: SourceSpec, settings: KnativeSettings, *, user: int | None = None) -> dict[str, Any]:
+def _pod(
+    app: AppSpec, source: SourceSpec, settings: KnativeSettings, site: SiteSettings, *, user: int | None = None
+) -> dict[str, Any]:
     volume, mount = build_temporary()
     told = {
         _ENV["source"]: source.name,
@@ -122,10 +124,13 @@ def _pod(app: AppSpec, source: SourceSpec, settings: KnativeSettings, *, user: i
         _ENV["spool"]: f"{SPOOL}/agent.db",
         _ENV["polling"]: str(source.polling).lower(),
     }
+    env: list[dict[str, Any]] = [*build_env(told)]
+    if source.through == "function":
+        env += _function_address(app, site)
     container = {
         "name": "agent",
         "image": settings.agent_image,
-        "env": build_env(told),
+        "env": env,
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": build_security(user=user),
         "volumeMounts": [
@@ -142,6 +147,15 @@ def _pod(app: AppSpec, source: SourceSpec, settings: KnativeSettings, *, user: i
         "containers": [container],
         "volumes": [volume],
     }
+
+
+def _function_address(app: AppSpec, site: SiteSettings) -> list[dict[str, Any]]:
+    """The function's address in the cluster; a namespace that the site doesn't name is the pod's own."""
+    name = app.function.name
+    if site.namespace:
+        return [*build_env({_ENV["function"]: f"http://{name}.{site.namespace}.svc/"})]
+    own = {"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
+    return [own, *build_env({_ENV["function"]: f"http://{name}.$(NAMESPACE).svc/"})]
 
 
 def _binding(

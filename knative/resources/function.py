@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from eaves.config import iter_leaves
-from eaves.platform import AppSpec
+from eaves.platform import MAX_TIMEOUT_S, AppSpec
 from functions.settings import FunctionSettings
 from knative.kinds import KSERVICE
 from knative.names import ARTIFACT_ANNOTATION, labels
@@ -20,8 +20,6 @@ CONTAINER = "function"
 VISIBILITY, CLUSTER_LOCAL = "networking.knative.dev/visibility", "cluster-local"
 MIN_WINDOW_S, MAX_WINDOW_S = 6, 3600
 """Source: knative/serving, pkg/apis/autoscaling/register.go: WindowMin, WindowMax; whole seconds."""
-MAX_TIMEOUT_S = 600
-"""Source: knative/serving, config-defaults: max-revision-timeout-seconds."""
 PULL_S = 600
 """Room for fetching the container image, on top of the start itself."""
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(FunctionSettings)}
@@ -57,7 +55,7 @@ def concurrency(app: AppSpec) -> int:
 def timeout_s(app: AppSpec) -> int:
     """Seconds that a request may take: what the most patient trigger waits for."""
     wanted = [t.delivery.timeout_s for t in app.triggers if not t.url]
-    return min(MAX_TIMEOUT_S, math.ceil(max(wanted, default=MAX_TIMEOUT_S)))
+    return math.ceil(max(wanted, default=MAX_TIMEOUT_S))
 
 
 def _scaling(app: AppSpec, site: SiteSettings) -> dict[str, str]:
@@ -96,7 +94,7 @@ def _pod(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[st
         "image": app.function.image,
         "env": build_env(_environment(app)),
         "ports": [{"name": "http1", "containerPort": PORT}],
-        "readinessProbe": {"httpGet": {"path": "/health/readiness", "port": PORT}},
+        "readinessProbe": {"successThreshold": 1, "httpGet": {"path": "/health/readiness", "port": PORT}},
         "livenessProbe": {"httpGet": {"path": "/health/liveness", "port": PORT}},
         "resources": _resources(settings),
         "securityContext": build_security(),

@@ -103,8 +103,9 @@ def training_faults(training: Training) -> Iterator[Fault]:
         yield fault(
             "job.data", f"must be a URI, or `data_claim` a volume: {training.images!r} is a path on this machine"
         )
-    if training.train.weights_kind == "file" and not training.train.weights.startswith(f"{DATA}/"):
-        told = f"must be a file below {DATA}, in the volume `job.data_claim` (got {training.train.weights!r})"
+    weights = training.train.weights
+    if training.train.weights_kind == "file" and not is_uri(weights) and not weights.startswith(f"{DATA}/"):
+        told = f"must be a URI, or a file below {DATA}, in the volume `job.data_claim` (got {weights!r})"
         yield fault("train.weights", told)
 
 

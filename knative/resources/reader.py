@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from knative.kinds import POD
+from knative.kinds import JOB, POD
 from knative.resources.job import RUNS, Training, build_metadata
+from knative.resources.metadata import reference
 from knative.resources.pod import build_env, build_pull_secrets, build_security, build_temporary
 from trainer.reader import PORT, TOKEN_VARIABLE
 
@@ -15,15 +17,16 @@ LIFE_S = 1800
 """After which the cluster ends it, whatever became of us."""
 
 
-def build_reader(training: Training, name: str, token: str) -> dict[str, Any]:
+def build_reader(training: Training, name: str, token: str, job: Mapping[str, Any]) -> dict[str, Any]:
     """The pod.
 
     Args:
         training: Whose run.
         name: Of the pod.
         token: Without which it tells nothing.
+        job: The Job that made the run. The pod is its own, so that it goes with it at the latest, should we be lost.
     """
-    job = training.job
+    settings, about = training.job, job["metadata"]
     volume, mount = build_temporary()
     container: dict[str, Any] = {
         "name": CONTAINER,
@@ -46,12 +49,14 @@ def build_reader(training: Training, name: str, token: str) -> dict[str, Any]:
         "containers": [container],
         "volumes": [volume],
     }
-    if job.service_account:
-        pod["serviceAccountName"] = job.service_account
-    if job.secret:
-        container["envFrom"] = [{"secretRef": {"name": job.secret}}]
-    if job.output_claim:
-        claim = {"claimName": job.output_claim, "readOnly": True}
+    if settings.service_account:
+        pod["serviceAccountName"] = settings.service_account
+    if settings.secret:
+        container["envFrom"] = [{"secretRef": {"name": settings.secret}}]
+    if settings.output_claim:
+        claim = {"claimName": settings.output_claim, "readOnly": True}
         pod["volumes"].append({"name": "runs", "persistentVolumeClaim": claim})
         container["volumeMounts"].append({"name": "runs", "mountPath": RUNS, "readOnly": True})
-    return {**build_metadata(POD, name, training, PART), "spec": pod}
+    made = build_metadata(POD, name, training, PART)
+    made["metadata"]["ownerReferences"] = [{**reference(JOB, about["name"]), "uid": about["uid"]}]
+    return {**made, "spec": pod}

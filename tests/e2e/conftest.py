@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from eaves.artifact import open_artifact
+from eaves.oci.places import open_place
+from eaves.oci.registry import Access
 from knative.cluster import Cluster, open_cluster
 from knative.kinds import NAMESPACE
 from tests.artifacts import tiny_artifact
 from tests.contract.conftest import make_app, make_event, sink
-from tests.e2e.harness import MANAGER, KnativeHarness, start_sink
+from tests.e2e.harness import MANAGER, KnativeHarness, KnativeSink, start_sink
+from tests.e2e.inventory import find_outside
+from tests.e2e.places import Namespaces, Place
 from tests.oci import build_base, run_package
 from tests.waiting import wait_until
 
@@ -42,7 +48,7 @@ def put_image(registry: str, tmp_path_factory: pytest.TempPathFactory) -> PutIma
         digest = open_artifact(artifact).digest
         if digest not in done:
             target = f"{registry}/digits:{digest[:12]}"
-            words = (artifact, "-t", target, "--base", f"oci:{folder}/base:base", "--plain-http")
+            words = (artifact, "-t", target, "--base", f"oci:{folder}/base:base", "--plain-http", "--allow-handler")
             done[digest] = run_package(folder / "cache", *words).stdout.strip()
         return done[digest]
 
@@ -73,3 +79,87 @@ def harness(cluster: Cluster, put_image: PutImage) -> Iterator[KnativeHarness]:
         yield made
     finally:
         made.clear()
+
+
+@pytest.fixture(scope="session")
+def namespaces(kubeconfig: Path | None) -> Iterator[Namespaces]:
+    """Namespaces of tests' own; once all are gone, nothing in the cluster may remember them."""
+    made = Namespaces(kubeconfig)
+    try:
+        yield made
+    finally:
+        made.close_all()
+        wait_until(
+            lambda: not find_outside(made.cluster, made.prefix), 60, pause_s=1, what="a cluster without a trace of us"
+        )
+
+
+@pytest.fixture
+def place(namespaces: Namespaces, tmp_path: Path) -> Iterator[Place]:
+    """A project that nothing is deployed of yet, in a namespace of its own under restricted Pod Security."""
+    made = open_project(namespaces, tmp_path)
+    yield made
+    namespaces.close(made.cluster.namespace)
+
+
+def open_project(namespaces: Namespaces, folder: Path) -> Place:
+    """A project and its namespace."""
+    made = Place(cluster=namespaces.open("place"), kubeconfig=namespaces.kubeconfig, folder=folder)
+    made.configure()
+    return made
+
+
+@pytest.fixture
+def outside(cluster: Cluster) -> KnativeSink:
+    """A subscriber in the session's namespace, which every other reaches."""
+    return KnativeSink(cluster, f"/outside-{secrets.token_hex(3)}")
+
+
+@pytest.fixture(scope="session")
+def image(put_image: PutImage, tiny_artifact: Path) -> str:
+    """The digits function's container image, by digest."""
+    return put_image(tiny_artifact)
+
+
+@pytest.fixture(scope="session")
+def version(tiny_artifact: Path) -> str:
+    """Of the model in it."""
+    return open_artifact(tiny_artifact).manifest.version
+
+
+@pytest.fixture(scope="session")
+def second_artifact(tiny_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model as version 2."""
+    folder = tmp_path_factory.mktemp("second") / "artifact"
+    shutil.copytree(tiny_artifact, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "version": "2"}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def second_image(put_image: PutImage, second_artifact: Path) -> str:
+    """Its container image."""
+    return put_image(second_artifact)
+
+
+@pytest.fixture(scope="session")
+def agent_image(pytestconfig: pytest.Config) -> str:
+    """The agents' container image, by digest."""
+    return pinned(pytestconfig, "agent")
+
+
+@pytest.fixture(scope="session")
+def trainer_image(pytestconfig: pytest.Config) -> str:
+    """The trainer's container image, by digest."""
+    return pinned(pytestconfig, "trainer")
+
+
+def pinned(pytestconfig: pytest.Config, name: str) -> str:
+    """What an option names, by digest."""
+    named = str(pytestconfig.getoption(f"--{name}-image") or "")
+    if not named:
+        pytest.skip(f"needs the {name}'s container image at a registry: --{name}-image (Dockerfile, target {name})")
+    found = open_place(named, Access(plain_http=True))
+    assert found.reference is not None
+    return str(found.reference.pinned(found.resolve().digest))

@@ -62,7 +62,7 @@ class KnativeHarness:
 
     def __init__(self, cluster: Cluster, put_image: Callable[[Path], str]) -> None:
         self.cluster = cluster
-        self.settings = KnativeSettings(memory="128Mi", cpu="100m")
+        self.settings = KnativeSettings(memory="128Mi", cpu="20m")
         self.platform = KnativePlatform(cluster, self.settings, SiteSettings(name="test", namespace=cluster.namespace))
         self._platform_deploy = self.platform.deploy
         self.platform.deploy = self._deploy  # type: ignore[method-assign]
@@ -80,7 +80,7 @@ class KnativeHarness:
     def deploy(self, app: AppSpec) -> None:
         self.platform.deploy(app)
         self.platform.promote(app.function.name)
-        wait_until(self._delivers, 60, pause_s=0.2, what="the Broker and its Triggers")
+        wait_until(self._delivers, 180, pause_s=0.2, what="the Broker and its Triggers")
 
     def _delivers(self) -> bool:
         objects = [*self.cluster.list(BROKER), *self.cluster.list(TRIGGER)]

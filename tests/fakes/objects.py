@@ -17,7 +17,8 @@ Manifest = dict[str, Any]
 
 _NAMES = """
 v1                      Namespace- Node- Pod Service ServiceAccount ConfigMap Secret Event Endpoints
-v1                      PersistentVolumeClaim ResourceQuota
+v1                      PersistentVolumeClaim ResourceQuota LimitRange
+storage.k8s.io/v1       StorageClass-
 apps/v1                 Deployment ReplicaSet StatefulSet DaemonSet
 batch/v1                Job CronJob
 networking.k8s.io/v1    NetworkPolicy
@@ -57,6 +58,8 @@ class Resource:
 
 def _plural(kind: str) -> str:
     name = kind.lower()
+    if name.endswith("ss"):
+        return name + "es"
     return name if name.endswith("ts") else name[:-1] + "ies" if name.endswith("cy") else name + "s"
 
 

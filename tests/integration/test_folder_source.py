@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from eaves.events import IMAGE_CAPTURED
+from eaves.spool import Spool
 from tests.contract.sinks import LocalSink, Told, of, open_sink
 from tests.waiting import wait_until
 
@@ -188,3 +189,69 @@ def test_bad_settings_end_the_agent_with_what_to_do(
     done = subprocess.run(command, env={**base, **environ}, capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 78
     assert message in done.stderr
+
+
+@pytest.fixture
+def function() -> Iterator[LocalSink]:
+    """Stands for a function: answers each image with the image's own event under another id."""
+    with open_sink() as opened:
+        opened.answer(Told(echo=True))
+        yield opened
+
+
+def test_a_function_is_asked_first_and_its_replies_go_to_the_sink(
+    tmp_path: Path, sink: LocalSink, function: LocalSink
+) -> None:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    agent = Agent(folder, sink, tmp_path / "agent.db", EAVES_FUNCTION_URL=function.url)
+    try:
+        agent.start()
+        (folder / "a.png").write_bytes(PNG)
+        wait_until(lambda: sink.received, 20, what="the reply")
+    finally:
+        agent.stop()
+    assert [event.subject for event in function.received] == ["a.png"]
+    assert [event.id for event in sink.received] == ["echo-1"]
+
+
+def test_replies_wait_for_a_sink_that_is_down_and_no_image_is_asked_about_twice(
+    tmp_path: Path, sink: LocalSink, function: LocalSink
+) -> None:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    sink.answer(Told(status=503))
+    agent = Agent(folder, sink, tmp_path / "agent.db", EAVES_FUNCTION_URL=function.url)
+    try:
+        agent.start()
+        (folder / "a.png").write_bytes(PNG)
+        wait_until(lambda: sink.received, 20, what="an attempt")
+        agent.end(signal.SIGKILL)
+        sink.answer(Told())
+        sink.received.clear()
+        agent.start()
+        wait_until(lambda: sink.received, 20, what="the reply")
+    finally:
+        agent.stop()
+    assert len(function.received) == 1
+    assert [event.id for event in sink.received] == ["echo-1"]
+
+
+def test_an_image_that_a_function_refuses_is_kept_and_the_next_is_predicted(
+    tmp_path: Path, sink: LocalSink, function: LocalSink
+) -> None:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    function.answer(Told(status=422, body="no image"), Told(echo=True))
+    agent = Agent(folder, sink, tmp_path / "agent.db", EAVES_FUNCTION_URL=function.url)
+    try:
+        agent.start()
+        (folder / "a.png").write_bytes(PNG)
+        wait_until(lambda: function.received, 20, what="the refusal")
+        (folder / "b.png").write_bytes(PNG)
+        wait_until(lambda: sink.received, 20, what="the reply")
+    finally:
+        agent.stop()
+    assert [event.subject for event in sink.received] == ["b.png"]
+    with Spool(tmp_path / "agent.db") as spool:
+        assert [letter.entry.event.subject for letter in spool.dead()] == ["a.png"]

@@ -23,7 +23,8 @@ from eaves.errors import DatasetError, StorageError
 from trainer.data import remote
 from trainer.dataset import Dataset, load_dataset
 from trainer.progress import Silent
-from trainer.settings import DataSettings
+from trainer.settings import DataSettings, TrainSettings
+from trainer.train import train
 
 boto3 = pytest.importorskip("boto3")
 moto_server = pytest.importorskip("moto.server")
@@ -290,3 +291,22 @@ def test_an_event_may_not_name_any_place(tmp_path: Path) -> None:
     assert done.returncode == 65, done.stderr
     assert "an event may not name 's3://others/photos'; allowed prefixes: s3://ours" in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_weights_in_a_bucket_are_downloaded_once_while_they_stay_the_same(bucket: Any, tmp_path: Path) -> None:
+    uri = upload(bucket, {"notop.h5": b"first"}, "weights/")
+    first = remote.mirror_file(f"{uri}/notop.h5", tmp_path, Silent())
+    touched = first.stat().st_mtime_ns
+    assert (first.name, first.read_bytes()) == ("notop.h5", b"first")
+    assert remote.mirror_file(f"{uri}/notop.h5", tmp_path, Silent()).stat().st_mtime_ns == touched
+    upload(bucket, {"notop.h5": b"second"}, "weights/")
+    assert remote.mirror_file(f"{uri}/notop.h5", tmp_path, Silent()).read_bytes() == b"second"
+    with pytest.raises(DatasetError, match="nothing at"):
+        remote.mirror_file(f"{uri}/other.h5", tmp_path, Silent(), attempts=1)
+
+
+def test_weights_at_a_uri_are_taken_as_if_they_lay_here(tmp_path: Path) -> None:
+    """A URI that leads nowhere is told before anything is trained."""
+    settings = TrainSettings(weights=(tmp_path / "lost.h5").as_uri())
+    with pytest.raises(DatasetError, match=r"nothing at .*lost\.h5"):
+        train(DataSettings(path=tmp_path), settings, tmp_path / "run")

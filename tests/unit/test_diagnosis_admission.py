@@ -53,10 +53,14 @@ def test_a_quota_that_wants_limits_of_the_sidecar() -> None:
     found = refused(f"{FORBIDDEN}failed quota: q: must specify limits.memory for: queue-proxy,user-container")
     assert (found.cause, found.final) == ("limits", True)
     assert "limits.memory for: queue-proxy,user-container" in found.message
-    assert """-p '{"data":{"queueproxy.resource-defaults":"enabled"}}'""" in found.fix
-    assert "knative.memory_limit" in found.fix
+    assert found.fix == (
+        "kubectl -n knative-serving patch configmap config-features --type merge -p "
+        """'{"data":{"queueproxy.resource-defaults":"enabled"}}', and set knative.memory_limit in eaves.yaml"""
+    )
     only_ours = refused(f"{FORBIDDEN}failed quota: q: must specify limits.memory for: user-container")
-    assert "queueproxy" not in only_ours.fix
+    assert only_ours.fix == "set knative.memory_limit in eaves.yaml"
+    sidecar = refused(f"{FORBIDDEN}failed quota: q: must specify limits.memory for: queue-proxy")
+    assert "eaves.yaml" not in sidecar.fix
 
 
 @pytest.mark.parametrize(

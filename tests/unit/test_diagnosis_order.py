@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from knative.diagnosis import CAUSES, Diagnosis, Evidence, diagnose, is_ready
+from knative.diagnosis import CAUSES, Diagnosis, Evidence, diagnose, given_up, is_ready
 from tests.expanded import (
     APPLIED_S,
+    IMAGE,
     condition,
+    container,
     deployment,
+    event,
     failed_revision,
     failed_service,
     pod,
@@ -176,7 +179,7 @@ def test_routes_that_only_take_their_time(reason: str) -> None:
     assert routes("Unknown", reason, "") is None
 
 
-GIVEN_UP = "Knative has given the revision up"
+GIVEN_UP = "Knative has given the revision flowers-00001 up"
 
 
 def test_past_its_deadline_what_was_waited_for_is_final() -> None:
@@ -195,3 +198,53 @@ def test_past_its_deadline_without_a_trace() -> None:
     assert found is not None
     assert (found.cause, found.final) == ("deadline", True)
     assert "scale.start_timeout_s" in found.fix
+
+
+NEVER = failed_revision("ResourcesAvailable", "ProgressDeadlineExceeded", "Initial scale was never achieved")
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "cause"),
+    [
+        ("Failed", f'Failed to pull image "{IMAGE}": rpc error: {IMAGE}: not found', "image-missing"),
+        ("Failed", f'Failed to pull image "{IMAGE}": dial tcp: i/o timeout', "registry-unreachable"),
+        ("Failed", 'Error: secret "tokens" not found', "configuration"),
+        ("Failed", 'Error: failed to create containerd task: exec: "x": no such file or directory', "start"),
+        ("FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu.", "unschedulable"),
+        ("FailedCreate", 'Error creating: pods "x" is forbidden: exceeded quota: q, requested: pods=1', "quota"),
+        ("FailedMount", 'MountVolume.SetUp failed for volume "v" : configmap "x" not found', "volume"),
+    ],
+)
+def test_past_its_deadline_events_still_tell_why(reason: str, message: str, cause: str) -> None:
+    events = [
+        event(reason, message, at="2026-11-25T09:53:10Z"),
+        event("Failed", "Error: ImagePullBackOff", at="2026-11-25T09:53:20Z"),
+        event("Unhealthy", "Readiness probe failed", at="2026-11-25T09:53:30Z"),
+        event("FailedMount", "of another function", at="2026-11-25T09:53:40Z", name="other-00001-deployment-1"),
+    ]
+    found = diagnose(Evidence(service=failed_service("x"), revision=NEVER, events=events))
+    assert found is not None
+    assert (found.cause, found.final) == (cause, True)
+    assert found.message.endswith(GIVEN_UP)
+
+
+def test_a_revision_that_went_to_zero_without_ever_being_ready_is_given_up() -> None:
+    failed = failed_revision("ContainerHealthy", "ExitCode1", "Container failed with: ValueError")
+    assert not given_up(Evidence(service=failed_service("x"), revision=failed))
+    failed["status"]["conditions"].append(condition("Active", "False", "NoTraffic"))
+    assert given_up(Evidence(service=failed_service("x"), revision=failed))
+    never = failed_revision(
+        "ContainerHealthy",
+        "ExitCode128",
+        'Container failed with: failed to create containerd task: exec: "x": not found',
+    )
+    found = diagnose(Evidence(service=failed_service("x"), revision=never))
+    assert found is not None
+    assert found.cause == "start"
+
+
+def test_a_revision_that_still_speaks_of_what_is_over() -> None:
+    """Knative doesn't take back that a pod could not be placed, or ended, when it is placed and runs."""
+    stale = failed_revision("ResourcesAvailable", "Unschedulable", "0/1 nodes are available: 1 Insufficient cpu.")
+    running = pod(container())
+    assert diagnose(Evidence(service=failed_service("x"), revision=stale, pods=[running])) is None

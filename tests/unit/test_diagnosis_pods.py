@@ -222,3 +222,12 @@ def test_what_a_revision_says_once_its_pods_have_gone() -> None:
     seen = diagnose(Evidence(service=failed_service("x"), revision=failed))
     assert seen is not None
     assert (seen.cause, seen.message) == ("crash", "the process ended with exit code 1: ValueError: bad label")
+
+
+def test_between_two_crashes_the_last_one_still_counts() -> None:
+    """A container without a probe of its own is ready for as long as it runs."""
+    again = container(lastState={"terminated": {"exitCode": 1, "message": "boom"}}, restartCount=4)
+    seen = found(again)
+    assert (seen.cause, seen.final) == ("crash", True)
+    assert seen.message.endswith("4 times so far: boom")
+    assert found(again, readiness={"type": "urn:eaves:problem:golden", "detail": "differs"}).cause == "function"

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from eaves.errors import ConfigError
-from eaves.platform import AppSpec, DeliverySettings, ScaleSettings, SourceSpec, TriggerSpec
+from eaves.platform import AppSpec, DeliverySettings, ScaleSettings, SourceSpec, TriggerSpec, default_trigger
 from functions.settings import FunctionSettings
 from knative.rendering import file_name, render_app, to_yaml, write_files
 from knative.settings import KnativeSettings, SiteSettings
@@ -65,6 +65,26 @@ def test_every_pod_but_those_that_need_a_folder_of_their_node_passes_restricted_
             assert bool(faults) == needs_host, (manifest["kind"], faults)
 
 
+def test_what_knatives_webhook_would_add_to_a_probe_is_said(case: tuple[str, Manifests]) -> None:
+    """Of a revision with a name it adds nothing to what `kubectl apply` sends again, and then sees a change."""
+    service = only(case[1], "Service")
+    (container,) = service["spec"]["template"]["spec"]["containers"]
+    assert container["readinessProbe"]["successThreshold"] == 1
+
+
+def test_events_given_up_on_go_to_the_triggers_own_sink_or_to_the_one_for_all() -> None:
+    app = full_app()
+    made = render_app(app, full_settings(dead_letter_sink="http://dead.test/"), plain_site())
+    sinks = {
+        one["metadata"]["name"]: one["spec"]["delivery"]["deadLetterSink"]["uri"]
+        for one in made
+        if one["kind"] == "Trigger"
+    }
+    own = [trigger for trigger in app.triggers if trigger.delivery.dead_letter_sink]
+    assert sinks[app.function.name] == "http://dead.test/"
+    assert [sinks[f"{app.function.name}-{one.name}"] for one in own] == [one.delivery.dead_letter_sink for one in own]
+
+
 def test_no_pod_gets_a_token(case: tuple[str, Manifests]) -> None:
     for manifest in case[1]:
         for template in pod_templates(manifest):
@@ -97,6 +117,12 @@ def test_a_request_may_take_as_long_as_the_most_patient_trigger_waits() -> None:
     patient = replace(app.triggers[0], delivery=DeliverySettings(timeout_s=250))
     pod = only(render_app(replace(app, triggers=(patient,)), KnativeSettings(), plain_site()), "Service")
     assert pod["spec"]["template"]["spec"]["timeoutSeconds"] == 250
+
+
+def test_a_trigger_waits_longer_than_a_replica_may_take_to_start() -> None:
+    assert default_trigger("flowers").delivery.timeout_s == 120
+    assert default_trigger("flowers", start_timeout_s=200).delivery.timeout_s == 400
+    assert default_trigger("flowers", start_timeout_s=500).delivery.timeout_s == 600
 
 
 @pytest.mark.parametrize(("idle_s", "window"), [(0.5, "6s"), (59.6, "60s"), (3600, "3600s")])

@@ -11,14 +11,16 @@ import pytest
 import yaml
 
 from converters.settings import ConvertSettings
-from eaves.errors import Fault
+from eaves.errors import ConfigError, Fault
 from knative.job_settings import JobSettings
 from knative.names import RUN_LABEL
 from knative.rendering import to_yaml
 from knative.resources.job import Training, build_job, training_faults
 from knative.resources.jobsink import build_dataset_trigger, build_jobsink, jobsink_faults
 from knative.resources.pipeline import build_binding, build_pipeline, pipeline_faults
+from knative.resources.reader import build_reader
 from knative.settings import KnativeSettings
+from knative.trainings import render_training
 from tests.manifests import pod_templates, restricted_faults, validate
 from trainer.lifecycle import ENDINGS
 from trainer.settings import DataSettings, TrainSettings
@@ -68,6 +70,7 @@ ON_VOLUMES = replace(
     train=TrainSettings(weights="/data/notop.weights.h5"),
     job=JobSettings(data_claim="photos", data="flowers", output_claim="models", work_claim="work"),
 )
+JOB = {"metadata": {"name": "flowers-train-0123456789", "uid": "0b0e6e0c-7d5a-4b0e-9d3c-0e6f0a6a1c11"}}
 MANIFESTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "job": lambda: build_job(BARE),
     "job-indexed": lambda: build_job(SHARED_OUT),
@@ -77,6 +80,7 @@ MANIFESTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "jobsink": lambda: build_jobsink(replace(FULL, job=replace(FULL.job, repository=""))),
     "jobsink-pipeline": lambda: build_jobsink(FULL),
     "jobsink-trigger": lambda: build_dataset_trigger(FULL),
+    "reader": lambda: build_reader(ON_VOLUMES, "flowers-0123456789-read-abcd", "token", JOB),
 }
 
 
@@ -86,8 +90,8 @@ def test_an_object_is_as_it_was_read_and_approved(name: str) -> None:
     assert to_yaml(MANIFESTS[name]()) == (GOLDEN / f"{name}.yaml").read_text()
 
 
-@pytest.mark.parametrize("name", ["job", "job-indexed", "job-volumes", "pipeline"])
-def test_a_job_is_valid(name: str) -> None:
+@pytest.mark.parametrize("name", ["job", "job-indexed", "job-volumes", "pipeline", "reader"])
+def test_what_kubernetes_gets_is_valid(name: str) -> None:
     validate(MANIFESTS[name]())
 
 
@@ -219,6 +223,26 @@ def test_a_job_carries_nothing_that_the_jobsink_adds() -> None:
 def test_a_container_images_tag_is_the_models_version_unless_given(repository: str, tag: str) -> None:
     pipeline = build_pipeline(replace(FULL, job=replace(FULL.job, repository=repository)))
     assert f"--tag={tag}" in pipeline["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+@pytest.mark.parametrize(
+    ("training", "kind", "expected"),
+    [
+        (BARE, "job", ["Job"]),
+        (FULL, "pipeline", ["SinkBinding", "Job"]),
+        (FULL, "jobsink", ["SinkBinding", "JobSink", "Trigger"]),
+        (replace(FULL, job=replace(FULL.job, sink="http://sink.example/")), "pipeline", ["Job"]),
+        (replace(FULL, job=replace(FULL.job, repository="")), "jobsink", ["JobSink", "Trigger"]),
+    ],
+)
+def test_what_others_need_is_rendered_first(training: Training, kind: str, expected: list[str]) -> None:
+    assert [manifest["kind"] for manifest in render_training(training, kind)] == expected
+
+
+@pytest.mark.parametrize("kind", ["job", "pipeline", "jobsink"])
+def test_nothing_is_rendered_that_cant_work(kind: str) -> None:
+    with pytest.raises(ConfigError, match=r"knative\.trainer_image"):
+        render_training(replace(BARE, knative=KnativeSettings()), kind)
 
 
 if __name__ == "__main__":

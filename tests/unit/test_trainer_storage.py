@@ -91,3 +91,21 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StorageError) as caught:
         open_store("s3://bucket/x")
     assert caught.value.hint == "pip install s3fs"
+
+
+def test_a_place_that_cant_be_asked_is_not_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training that took a lost link for an empty bucket would train its run again."""
+    s3fs = pytest.importorskip("s3fs")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_SHARED_CREDENTIALS_FILE": "/nowhere",
+        "AWS_CONFIG_FILE": "/nowhere",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(StorageError, match=r"can't read s3://bucket/run\.json"):
+        open_store("s3://bucket").exists("run.json")
+    s3fs.S3FileSystem.clear_instance_cache()

@@ -79,6 +79,21 @@ def mirror(uri: str, cache: Path, progress: Progress, *, attempts: int = ATTEMPT
     return _mirror_folder(place, root.rstrip("/"), uri, progress)
 
 
+def mirror_file(uri: str, cache: Path, progress: Progress, *, attempts: int = ATTEMPTS) -> Path:
+    """Download one file, weights for instance, unless it is in `cache` as it is there.
+
+    Raises:
+        DatasetError: Nothing there, or a URI that can't be used.
+        StorageError: It can't be reached or read.
+    """
+    scheme = uri.partition("://")[0].lower()
+    files, root = _open(uri, scheme)
+    place = _Place(files, cache / hashlib.sha256(uri.encode()).hexdigest()[:32], attempts)
+    name = unquote(PurePosixPath(urlsplit(uri).path if scheme.startswith("http") else root).name)
+    place.fetch([(name, root)], progress)
+    return place.folder / name
+
+
 def _mirror_manifest(place: _Place, name: str, root: str, progress: Progress) -> Mirror:
     place.fetch([(name, root)], progress)
     rows = manifest.parse_manifest(place.folder / name)

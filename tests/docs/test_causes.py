@@ -1,0 +1,25 @@
+"""Every cause that a diagnosis may name, and every check of the doctor, is in the documentation."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from knative.diagnosis import CAUSES
+from knative.doctor import CHECKS
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def read() -> str:
+    return "\n".join(page.read_text() for page in DOCS.glob("*.md") if page.name != "reference.md")
+
+
+def test_every_cause_is_explained() -> None:
+    text = read()
+    assert [cause for cause in CAUSES if f"`{cause}`" not in text] == []
+
+
+def test_every_check_is_explained() -> None:
+    cells = {name for row in re.findall(r"^\| ([a-z, -]+) \|", read(), re.MULTILINE) for name in row.split(", ")}
+    assert [name for name, _ in CHECKS if name not in cells] == []

@@ -1,0 +1,103 @@
+"""Volumes with something in them: small pods put files there, and clear folders of nodes away."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import tarfile
+from collections.abc import Mapping
+from typing import Any
+
+from knative.cluster import Cluster
+from knative.kinds import CONFIG_MAP, POD
+from knative.resources.pod import build_security
+from tests.e2e.harness import MANAGER
+from tests.waiting import wait_until
+
+UNPACK = "import tarfile; tarfile.open('/from/files.tar').extractall('/to', filter='data')"
+CLEAR = "import shutil, sys; [shutil.rmtree('/to/' + name) for name in sys.argv[1:]]"
+_numbers = itertools.count()
+
+
+def make_claim(cluster: Cluster, name: str) -> None:
+    """A volume of the cluster's default class."""
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Mi"}}}
+    metadata = {"name": name}
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}, manager=MANAGER
+    )
+
+
+def claimed(name: str) -> dict[str, Any]:
+    """A claim as a pod's volume."""
+    return {"persistentVolumeClaim": {"claimName": name}}
+
+
+def on_node(path: str) -> dict[str, Any]:
+    """A folder of the node as a pod's volume."""
+    return {"hostPath": {"path": path, "type": "DirectoryOrCreate"}}
+
+
+def put_files(cluster: Cluster, volume: Mapping[str, Any], files: Mapping[str, bytes], image: str) -> None:
+    """Write files into a volume.
+
+    Args:
+        cluster: With the namespace.
+        volume: `claimed`, or `on_node`.
+        files: Relative path to content; 700 KB together.
+        image: A function's container image: it has Python.
+    """
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for path, content in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.size, entry.mode = len(content), 0o644
+            tar.addfile(entry, io.BytesIO(content))
+    name = f"put-{next(_numbers)}"
+    data = {"files.tar": base64.b64encode(packed.getvalue()).decode()}
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "binaryData": data}, manager=MANAGER
+    )
+    source = {"name": "from", "configMap": {"name": name}}
+    _run(cluster, name, image, [UNPACK], [source, {"name": "to", **volume}], user=_user(volume))
+    cluster.delete(CONFIG_MAP, name)
+
+
+def clear_node(cluster: Cluster, parent: str, folders: list[str], image: str) -> None:
+    """Remove folders of the node, as root."""
+    _run(cluster, f"clear-{next(_numbers)}", image, [CLEAR, *folders], [{"name": "to", **on_node(parent)}], user=0)
+
+
+def _user(volume: Mapping[str, Any]) -> int | None:
+    """Folders of nodes are root's."""
+    return 0 if "hostPath" in volume else None
+
+
+def _run(
+    cluster: Cluster, name: str, image: str, words: list[str], volumes: list[dict[str, Any]], *, user: int | None
+) -> None:
+    """A pod to its end."""
+    container = {
+        "name": "python",
+        "image": image,
+        "command": ["python", "-I", "-c", *words],
+        "securityContext": build_security(user=user),
+        "volumeMounts": [{"name": one["name"], "mountPath": f"/{one['name']}"} for one in volumes],
+    }
+    spec = {
+        "automountServiceAccountToken": False,
+        "containers": [container],
+        "restartPolicy": "Never",
+        "securityContext": {"fsGroup": 65532} if user is None else {},
+        "volumes": volumes,
+    }
+    cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}, manager=MANAGER)
+
+    def phase() -> str:
+        said = str((cluster.get(POD, name) or {}).get("status", {}).get("phase"))
+        return said if said in ("Succeeded", "Failed") else ""
+
+    ended = wait_until(phase, 120, pause_s=0.5, what=f"the pod {name}")
+    assert ended == "Succeeded", cluster.logs(name)
+    cluster.delete(POD, name)

@@ -1,0 +1,69 @@
+"""What the reader of a run gives away: the run's own files, in pieces, to whoever has the token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from trainer.reader import MAX_PIECE_BYTES, Reader, main
+from trainer.storage import open_store
+
+TOKEN = "0123456789abcdef"
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    run = tmp_path / "run"
+    (run / "model").mkdir(parents=True)
+    (run / "model/weights 1.bin").write_bytes(bytes(range(256)))
+    (run / "stray").write_text("not the run's")
+    (tmp_path / "secret").write_text("beside it")
+    (run / "run.json").write_text(json.dumps({"files": {"model/weights 1.bin": {}, "../secret": {}, "lost": {}}}))
+    with Reader(("127.0.0.1", 0), open_store(run), TOKEN) as server:
+        yield server
+
+
+def ask(reader: Reader, name: str, *, start: str = "0", size: str = "1000", token: str = TOKEN) -> tuple[int, bytes]:
+    status, body = reader.read(f"/{token}/{name}?start={start}&size={size}")
+    return int(status), body
+
+
+def test_a_file_comes_in_pieces(reader: Reader) -> None:
+    whole = bytes(range(256))
+    assert ask(reader, "model/weights%201.bin") == (200, whole)
+    assert ask(reader, "model/weights%201.bin", start="250", size="4") == (200, whole[250:254])
+    assert ask(reader, "model/weights%201.bin", start="250", size="100") == (200, whole[250:])
+    assert ask(reader, "run.json")[0] == HTTPStatus.OK
+
+
+@pytest.mark.parametrize("token", ["", "0123456789abcdee", "0123456789abcdef0"])
+def test_without_the_token_nothing_is_told(reader: Reader, token: str) -> None:
+    assert ask(reader, "run.json", token=token) == (404, b"")
+
+
+@pytest.mark.parametrize("name", ["stray", "nothing", "lost", "", "../secret/x"])
+def test_what_the_run_does_not_name_is_not_there(reader: Reader, name: str) -> None:
+    assert ask(reader, name)[0] == HTTPStatus.NOT_FOUND
+
+
+@pytest.mark.parametrize(("start", "size"), [("", "1"), ("-1", "1"), ("0", "many")])
+def test_pieces_are_numbers(reader: Reader, start: str, size: str) -> None:
+    assert ask(reader, "run.json", start=start, size=size)[0] == HTTPStatus.BAD_REQUEST
+
+
+def test_a_piece_is_bounded(reader: Reader, tmp_path: Path) -> None:
+    with (tmp_path / "run/lost").open("wb") as file:
+        file.truncate(MAX_PIECE_BYTES + 5)
+    assert len(ask(reader, "lost", size=str(1 << 40))[1]) == MAX_PIECE_BYTES
+
+
+@pytest.mark.parametrize("token", ["", "short"])
+def test_it_never_runs_without_a_token(tmp_path: Path, token: str) -> None:
+    done = CliRunner().invoke(main, [str(tmp_path)], env={"EAVES_READER_TOKEN": token})
+    assert done.exit_code == 2
+    assert "EAVES_READER_TOKEN" in done.output
