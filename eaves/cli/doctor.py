@@ -62,7 +62,8 @@ def _image(workspace: Workspace) -> FunctionImage:
     from knative.packaged import FunctionImage
 
     named = FunctionImage(name=workspace.project.knative.image)
-    return named if named.name else load_wanted(workspace) or named
+    kept = None if named.name else load_wanted(workspace)
+    return kept.image if kept is not None else named
 
 
 def _examine_sites(project: Project, image: FunctionImage, choice: Choice) -> list[tuple[str, Finding]]:
