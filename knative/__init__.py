@@ -1,17 +1,24 @@
 """The Knative platform: `eaves.platform.Platform` at a site, which is a namespace of a cluster; trainings as Jobs.
 
-    settings, job_settings    what can be set            kinds, names, quantities   words of Kubernetes, and ours
-    resources/                specs > objects, pure      packaged                   a container image by digest
-    rendering, comments       the objects of an app      files                      the same for GitOps
+    settings, job_settings       what can be set
+    kinds, names, quantities     words of Kubernetes, and ours
+    packaged                     a function's container image, by digest
+    resources/                   specs > objects, pure
+    rendering, comments, files   all objects of an app, as YAML, for GitOps
 
-    cluster                   one API server as one user, in plain dicts: the one that all below are given
-    kubeconfig, transport, watching, refusal, silence    its parts; kubeconfig is the only importer of `kubernetes`
+    cluster                      one API server as one user, in plain dicts; what is below is given one
+    kubeconfig                   which, and as whom; the only importer of `kubernetes`
+    transport, watching, refusal, silence    how it is asked, and what its answers mean
 
-    deploying, difference     objects into a cluster     waiting, progress          until they are ready
-    diagnosis/, doctor/       why not; and beforehand    rollout/                   shares of requests
-    update                    all of that at a site      fleet                      any of it at many
-    platform, state           the Protocol               addresses                  the way in from outside
-    training, trainings, joblog, verdict, retrieval      a Job made once, followed, and its run brought here
+    deploying, applied           objects into a cluster, and what became of each
+    strangers, difference        what others made; what would change
+    owned, removal               an app's objects in a cluster, and out of it
+    waiting, progress            until the function is ready
+    diagnosis/, doctor/          why it isn't; what will stand in the way
+    rollout/                     shares of requests
+    update, fleet                all of that at a site; any of it at many
+    platform, state, addresses   the Protocol; status; the way in from outside
+    training, trainings, joblog, verdict, retrieval    a Job made once, followed, and its run brought here
 
 What it must never do: apply what `render` doesn't show, set `spec.traffic` as the field manager `eaves` (that is
 `eaves-rollout`'s, and the package `rollout`'s), force a field that others own without being told to, wait without a

@@ -109,6 +109,19 @@ def keep_wanted(workspace: Workspace, image: FunctionImage) -> None:
         ) from error
 
 
+def forget_wanted(workspace: Workspace) -> None:
+    """Forget what was deployed last, so that `reconcile` doesn't bring back what was removed.
+
+    Raises:
+        StorageError: When it can't be deleted.
+    """
+    target = _place(workspace)
+    try:
+        target.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{target} can't be deleted: {error.strerror}", hint=f"rm {target}") from error
+
+
 def load_wanted(workspace: Workspace) -> Kept | None:
     """What was deployed last from here; None when nothing was.
 

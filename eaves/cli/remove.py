@@ -8,9 +8,11 @@ from typing import Any
 import click
 
 from eaves.cli.arguments import file_option, state_option
-from eaves.cli.clusters import cluster_options, load_scope, on_option, read_choice
+from eaves.cli.clusters import choose_sites, cluster_options, load_scope, on_option, read_choice
 from eaves.cli.fleet import Visit, fleet_options, run_visibly
+from eaves.cli.images import forget_wanted
 from eaves.cli.output import say
+from eaves.cli.project import load_workspace
 
 
 @click.command()
@@ -23,7 +25,8 @@ from eaves.cli.output import say
 def command(name: str, state_dir: Path, file: Path, parallel: int, max_failures: int | None, **clusters: Any) -> None:
     """Stop wanting function NAME, its triggers and sources. Its artifact, logs and dead letters stay.
 
-    In a cluster, volumes with images that the broker hasn't taken yet stay too.
+    In a cluster, volumes with images that the broker hasn't taken yet stay too. Removed from every site, it is no
+    longer what `eaves reconcile` brings.
     """
     choice = read_choice(**clusters)
     if not choice.knative:
@@ -33,10 +36,12 @@ def command(name: str, state_dir: Path, file: Path, parallel: int, max_failures:
         say(f"removed {name}")
         return
 
+    scope = load_scope(file)
+    if name == scope.name and len(choose_sites(scope.sites, choice)) == len(scope.sites):
+        forget_wanted(load_workspace(file))
+
     def remove(visit: Visit) -> str:
         visit.platform().remove(name)
         return f"removed {name}"
 
-    run_visibly(
-        load_scope(file), choice, remove, again=f"eaves remove {name}", parallel=parallel, max_failures=max_failures
-    )
+    run_visibly(scope, choice, remove, again=f"eaves remove {name}", parallel=parallel, max_failures=max_failures)

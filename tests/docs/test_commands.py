@@ -62,8 +62,11 @@ def test_every_command_is_one(page: Path) -> None:
     assert [f"{line}: {fault}" for line in told(text) for fault in faults(line)] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name != "ARCHITECTURE.md"], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_every_setting_is_one(page: Path) -> None:
+    """ARCHITECTURE.md names modules, which look the same."""
     settings = {leaf.path for leaf in iter_leaves(Project)}
     sections = "|".join({path.partition(".")[0] for path in settings if "." in path})
     named = re.findall(rf"`((?:{sections})\.(?!py\b)[a-z_]+)\b[^`]*`", page.read_text())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.errors import FleetError
+from eaves.errors import ConfigError, FleetError
 from tests.fakes.apiserver import Request
 from tests.sites import IMAGE, OTHER, Sites, open_sites, some_down
 from tests.waiting import wait_until
@@ -180,6 +180,15 @@ def test_removed_everywhere(twenty: Sites) -> None:
     twenty.run("deploy", IMAGE, "--offline", "--all")
     assert twenty.run("remove", "flowers", "--all").exit_code == 0
     assert twenty.deployed() == []
+    assert isinstance(twenty.run("reconcile", "--all").exception, ConfigError), "nothing is wanted any more"
+    assert twenty.deployed() == []
+
+
+def test_removed_from_one_site_it_is_still_wanted_at_the_others(twenty: Sites) -> None:
+    twenty.run("deploy", IMAGE, "--offline", "--all")
+    assert twenty.run("remove", "flowers", "--site", "s000").exit_code == 0
+    assert twenty.deployed() == twenty.names[1:]
+    assert twenty.run("reconcile", "--site", "s001").exit_code == 0
 
 
 def test_a_fault_of_eaves_yaml_is_said_once_and_no_site_is_asked(twenty: Sites) -> None:
