@@ -85,9 +85,11 @@ def _pull(subject: Subject, image: str, state: Mapping[str, Any], *, node: str =
 
 
 def _runs(subject: Subject, host: str) -> bool:
+    """What a node fetched by digest has its name in `imageID`, `image` is a bare digest then; Docker's has a scheme."""
     pods = subject.cluster.list(POD, namespace=subject.namespace)
     return any(
-        status.get("imageID") and _host(str(status.get("image", ""))) == host
+        status.get("imageID")
+        and host in (_host(str(status.get("image", ""))), _host(str(status["imageID"]).rpartition("://")[2]))
         for pod in pods
         for status in containers(pod)
     )

@@ -361,6 +361,14 @@ def test_a_container_image_that_is_still_to_come(patient: Patient) -> None:
     assert "no container image is named yet" in patient.one("registry", app=app).message
 
 
+def test_a_pod_that_runs_a_container_image_of_the_registry(patient: Patient, server: FakeCluster) -> None:
+    """containerd tells `image` of what it fetched by digest as a bare digest, and `imageID` as the name."""
+    assert "no pod here ever tried" in patient.one("registry").message
+    status = {"name": "function", "image": "sha256:" + 64 * "c", "imageID": IMAGE, "state": {"running": {}}}
+    server.put({**bare("v1", "Pod", "one", namespace=HERE), "spec": {}, "status": {"containerStatuses": [status]}})
+    assert "a pod here runs a container image of it" in patient.one("registry").message
+
+
 def test_what_pods_said_of_the_registry(patient: Patient, server: FakeCluster) -> None:
     assert "can't be seen from here" in patient.one("registry").message
     waiting = {"reason": "ImagePullBackOff", "message": "dial tcp: lookup registry.test: no such host"}
