@@ -1,11 +1,20 @@
-"""The Knative platform: `eaves.platform.Platform` on a cluster. Its parts arrive with the cluster work.
+"""The Knative platform: `eaves.platform.Platform` at a site, which is a namespace of a cluster; trainings as Jobs.
 
-What it will do: `knative.resources` builds the objects (Service, Trigger, SinkBinding, Job, ...) as plain values, pure
-and tested against the real CRD schemas; `knative.cluster` reads, applies and deletes them, and is the only module that
-talks to a cluster; `knative.kubeconfig` is the only importer of `kubernetes`. `render` shows exactly what `deploy`
-would apply.
+    settings, job_settings    what can be set            kinds, names, quantities   words of Kubernetes, and ours
+    resources/                specs > objects, pure      packaged                   a container image by digest
+    rendering, comments       the objects of an app      files                      the same for GitOps
 
-What it must never do: set `spec.traffic` under the field manager `eaves` (that is `eaves-rollout`'s), apply what it did
-not render, read `os.environ`, reach TensorFlow, import `eaves.local` or `eaves.console` beside it, or be imported by
-what the edge's container images hold.
+    cluster                   one API server as one user, in plain dicts: the one that all below are given
+    kubeconfig, transport, watching, refusal, silence    its parts; kubeconfig is the only importer of `kubernetes`
+
+    deploying, difference     objects into a cluster     waiting, progress          until they are ready
+    diagnosis/, doctor/       why not; and beforehand    rollout/                   shares of requests
+    update                    all of that at a site      fleet                      any of it at many
+    platform, state           the Protocol               addresses                  the way in from outside
+    training, trainings, joblog, verdict, retrieval      a Job made once, followed, and its run brought here
+
+What it must never do: apply what `render` doesn't show, set `spec.traffic` as the field manager `eaves` (that is
+`eaves-rollout`'s, and the package `rollout`'s), force a field that others own without being told to, wait without a
+limit, read `os.environ`, reach TensorFlow, import `eaves.local` or `eaves.console` beside it, or be imported by what
+the edge's container images hold.
 """

@@ -254,6 +254,14 @@ class Cluster:
         told = self._transport.json(Request(call=call, method="POST", path=path, headers=_POST, body=body))
         return bool(told.get("status", {}).get("allowed"))
 
+    def reach(self, timeout_s: float) -> None:
+        """Ask for something small: of many clusters, one that is silent is to be told before it is given real work.
+
+        Raises:
+            UnreachableClusterError: When nothing is answered.
+        """
+        self._transport.ask(self._version(), timeout_s=timeout_s)
+
     def version(self) -> str:
         """Of Kubernetes, `v1.36.2`.
 

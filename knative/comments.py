@@ -32,6 +32,7 @@ COMMENTS = {
         "nodeSelector": "Needs the feature flag kubernetes.podspec-nodeselector.",
         "image": "By digest: a tag can move, and a digest is not looked up at the registry.",
         "readinessProbe": "Ready once a golden image is reproduced. No period: the sidecar asks many times a second.",
+        "successThreshold": "Knative's default, said: else it refuses to change shares beside a revision with a name.",
         "emptyDir": "The root is read-only.",
     },
     "NetworkPolicy": {

@@ -8,32 +8,46 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from knative.kinds import kind_of
+from knative.kinds import NAMESPACE, kind_of
 from knative.names import MANAGER
+from knative.owned import Key, Owner, find_owned, key_of, no_longer_wanted
+from knative.strangers import find_others, is_satisfied
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
 
-_OF_THE_SERVER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
+_OF_THE_SERVER = (
+    *("creationTimestamp", "finalizers", "generation", "managedFields", "resourceVersion", "selfLink", "uid"),
+)
 _COUNTED = "deprecated.daemonset.template.generation"
 
 
-def diff_app(cluster: Cluster, manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A unified diff of every object that would change; nothing where nothing would.
+def diff_app(cluster: Cluster, manifests: Sequence[Mapping[str, Any]], owner: Owner) -> Iterator[str]:
+    """A unified diff of every object that would change, come or go; nothing where nothing would.
 
     Fields that others own are shown as they would be once taken over.
 
     Raises:
+        InvalidError: When the cluster refuses an object.
         ClusterError: When the cluster refuses or fails.
     """
+    there: dict[Key, Mapping[str, Any]] = {key_of(one, cluster): one for one in find_owned(cluster, owner)}
+    left = no_longer_wanted(cluster, manifests, there)
+    known = {**find_others(cluster, manifests, there), **there}
+    absent: set[str] = set()
     for manifest in manifests:
-        kind, name = kind_of(manifest), str(manifest["metadata"]["name"])
-        before = cluster.get(kind, name, namespace=manifest["metadata"].get("namespace"))
-        after = cluster.apply(manifest, manager=MANAGER, force=True, dry_run=True)
-        label = f"{kind.kind.lower()}/{name}"
-        yield from difflib.unified_diff(
-            _lines(before), _lines(after), f"{label} (there)", f"{label} (rendered)", lineterm=""
-        )
+        kind, metadata = kind_of(manifest), manifest["metadata"]
+        before = known.get(key_of(manifest, cluster))
+        if before is not None and kind is NAMESPACE and is_satisfied(manifest, before):
+            continue
+        if kind is NAMESPACE and before is None:
+            absent.add(metadata["name"])
+        if metadata.get("namespace") in absent:
+            yield from _changes(None, manifest)  # the server can't say
+        else:
+            yield from _changes(before, cluster.apply(manifest, manager=MANAGER, force=True, dry_run=True))
+    for one in left:
+        yield from _changes(one, None)
 
 
 def content(one: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,6 +56,13 @@ def content(one: Mapping[str, Any]) -> dict[str, Any]:
     annotations = {key: value for key, value in (metadata.pop("annotations", None) or {}).items() if key != _COUNTED}
     metadata |= {"annotations": annotations} if annotations else {}
     return {**{key: value for key, value in one.items() if key != "status"}, "metadata": metadata}
+
+
+def _changes(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> Iterator[str]:
+    one = before or after or {}
+    label = f"{str(one['kind']).lower()}/{one['metadata']['name']}"
+    lines = _lines(before), _lines(after)
+    yield from difflib.unified_diff(*lines, f"{label} (there)", f"{label} (rendered)", lineterm="")
 
 
 def _lines(one: Mapping[str, Any] | None) -> list[str]:

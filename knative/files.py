@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from eaves.errors import ConfigError, Fault, StorageError
+from eaves.errors import ConfigError, Fault, InputError, StorageError
 from knative.kinds import KSERVICE
 from knative.rendering import HEAD, to_yaml, write_files
 from knative.rollout import gitops
@@ -31,10 +31,16 @@ def write_gitops(manifests: Sequence[Mapping[str, Any]], folder: Path) -> list[P
 
     Raises:
         ConfigError: When the file that is there can't be read.
+        InputError: When it was not rendered for GitOps.
         StorageError: When the folder can't be written.
     """
     found = find_service(folder) if folder.is_dir() else None
     before = found[1] if found is not None else None
+    if found is not None and not found[1]["spec"]["template"].get("metadata", {}).get("name"):
+        raise InputError(
+            f"{found[0]} names no revision, so nobody knows what it serves: it was not rendered for GitOps",
+            hint=f"rm {found[0]}   # then the new revision gets every request as soon as it is ready",
+        )
     return write_files([_targeted(one, before) if is_function(one) else one for one in manifests], folder)
 
 
@@ -57,7 +63,7 @@ def change_traffic(folder: Path, verb: str, percent: int | None) -> Path:
     found = find_service(folder)
     if found is None:
         fault = Fault(origin=str(folder), path="", message="has no file of a Knative Service")
-        raise ConfigError([fault], hint=f"eaves render --gitops --output {folder}")
+        raise ConfigError([fault], hint=_where(folder) or f"eaves render --gitops --output {folder}")
     path, manifest = found
     changed = gitops.set_percent(manifest, percent or 0) if verb == "percent" else VERBS[verb](manifest)
     staging = path.with_name(f".{path.name}.tmp")
@@ -88,6 +94,13 @@ def find_service(folder: Path) -> tuple[Path, dict[str, Any]] | None:
         fault = Fault(origin=str(folder), path="", message=f"has several Knative Services: {names}")
         raise ConfigError([fault], hint="one folder for each")
     return found[0] if found else None
+
+
+def _where(folder: Path) -> str:
+    """Folders of sites, where there is one each."""
+    below = sorted(path.name for path in folder.iterdir() if path.is_dir() and find_service(path) is not None)
+    more = f", or one of: {', '.join(below[1:])}" if len(below) > 1 else ""
+    return f"--dir {folder / below[0]}{more}" if below else ""
 
 
 def is_function(manifest: Mapping[str, Any]) -> bool:

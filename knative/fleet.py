@@ -7,20 +7,22 @@ reached and refused is a failure, and counts against the budget.
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Generic, TypeVar
 
-from eaves.errors import EavesError, UnreachableClusterError
+from eaves.errors import EavesError, StoppedError, UnreachableClusterError
 from knative.settings import SiteSettings
 
 T = TypeVar("T")
-DONE, FAILED, UNREACHABLE, SKIPPED = "done", "failed", "unreachable", "skipped"
+DONE, FAILED, UNREACHABLE, SKIPPED, STOPPED = "done", "failed", "unreachable", "skipped", "stopped"
 PARALLEL = 32
+GRACE_S = 2.0
+"""After Ctrl-C, for sites in work. Whatever was applied by then stays, and the same command goes on from there."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +33,8 @@ class Outcome(Generic[T]):
 
     Attributes:
         site: Its name.
-        state: `done`, `failed`, `unreachable`, or `skipped` because the budget was used up before its turn.
+        state: `done`, `failed`, `unreachable`, `skipped` because the budget was used up before its turn, or `stopped`
+            by Ctrl-C before it was done.
         result: What the operation returned, None unless done.
         error: What went wrong, None when done.
         duration_s: How long it took.
@@ -54,6 +57,8 @@ def run_on_sites(
 ) -> list[Outcome[T]]:
     """Do one thing at every site.
 
+    Ctrl-C begins no other site and gives those in work `GRACE_S`; a second one gives them none.
+
     Args:
         sites: Where. A wave is begun when the one before is over.
         operation: Called in threads, once for each site.
@@ -64,31 +69,69 @@ def run_on_sites(
     Returns:
         An outcome for each site, in the order of `sites`.
     """
-    budget = _Budget(max_failures)
-    found: dict[str, Outcome[T]] = {}
+    budget, found = _Budget(max_failures), dict[str, Outcome[T]]()
     waves = groupby(sorted(sites, key=lambda site: site.wave), key=lambda site: site.wave)
-    with ThreadPoolExecutor(max_workers=max(1, min(parallel, len(sites))), thread_name_prefix="site") as pool:
-        for _, wave in waves:
-            for outcome in _run_wave(pool, list(wave), operation, budget):
+    running = [_Wave(list(wave), operation, budget) for _, wave in waves]
+    try:
+        for wave in running:
+            for outcome in wave.run(parallel):
                 found[outcome.site] = outcome
                 show(outcome)
-    return [found[site.name] for site in sites]
-
-
-def _run_wave(
-    pool: ThreadPoolExecutor, wave: Sequence[SiteSettings], operation: Callable[[SiteSettings], T], budget: _Budget
-) -> Iterator[Outcome[T]]:
-    futures = [pool.submit(_run_one, site, operation, budget) for site in wave]
-    try:
-        for future in as_completed(futures):
-            yield future.result()
-    except BaseException:  # Ctrl-C: nothing new is begun, what is in work is finished
-        for future in futures:
-            future.cancel()
+    except KeyboardInterrupt:
+        budget.stop()
+        for wave in running:
+            found |= {outcome.site: outcome for outcome in wave.finish(GRACE_S)}
+    except BaseException:
+        budget.stop()
         raise
+    return [found.get(site.name) or _stopped(site) for site in sites]
+
+
+class _Wave(Generic[T]):
+    """Sites that may be in work at the same time. Its threads are daemons: none keeps a process from ending."""
+
+    def __init__(self, sites: Sequence[SiteSettings], operation: Callable[[SiteSettings], T], budget: _Budget) -> None:
+        self._operation, self._budget = operation, budget
+        self._left = len(sites)
+        self._todo: queue.SimpleQueue[SiteSettings] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Outcome[T]] = queue.SimpleQueue()
+        self._begun = 0
+        for site in sites:
+            self._todo.put(site)
+
+    def run(self, parallel: int) -> Iterator[Outcome[T]]:
+        """Every outcome as it comes."""
+        for number in range(max(1, min(parallel, self._left))):
+            self._begun += 1
+            threading.Thread(target=self._work, name=f"site-{number}", daemon=True).start()
+        while self._left:
+            outcome = self._done.get()
+            self._left -= 1
+            yield outcome
+
+    def finish(self, grace_s: float) -> Iterator[Outcome[T]]:
+        """The outcomes that are still to be had, within a time."""
+        deadline = time.monotonic() + grace_s
+        try:
+            while self._begun and self._left:
+                outcome = self._done.get(timeout=max(0.001, deadline - time.monotonic()))
+                self._left -= 1
+                yield outcome
+        except (queue.Empty, KeyboardInterrupt):
+            return
+
+    def _work(self) -> None:
+        while True:
+            try:
+                site = self._todo.get_nowait()
+            except queue.Empty:
+                return
+            self._done.put(_run_one(site, self._operation, self._budget))
 
 
 def _run_one(site: SiteSettings, operation: Callable[[SiteSettings], T], budget: _Budget) -> Outcome[T]:
+    if budget.stopped:
+        return _stopped(site)
     if budget.used_up:
         return Outcome(site=site.name, state=SKIPPED, error=EavesError("not begun: too many others failed"))
     start = time.monotonic()
@@ -107,18 +150,29 @@ def _run_one(site: SiteSettings, operation: Callable[[SiteSettings], T], budget:
     return Outcome(site=site.name, state=DONE, result=result, duration_s=time.monotonic() - start)
 
 
+def _stopped(site: SiteSettings) -> Outcome[T]:
+    return Outcome(site=site.name, state=STOPPED, error=StoppedError("stopped before it was done"))
+
+
 class _Budget:
-    """Failures that are allowed; shared by threads."""
+    """Failures that are allowed, and whether to go on at all; shared by threads."""
 
     def __init__(self, most: int | None) -> None:
         self._lock = threading.Lock()
         self._most, self._spent = most, 0
+        self.stopped = False
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self.stopped = True
 
     def spend(self) -> None:
+        """One more failure."""
         with self._lock:
             self._spent += 1
 
     @property
     def used_up(self) -> bool:
+        """Whether there were more than allowed."""
         with self._lock:
             return self._most is not None and self._spent > self._most

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 from eaves import events
 from eaves.delivery import Answer
 from eaves.delivery.client import HttpAnswer
-from eaves.errors import ClusterError, NotFoundError, PlatformError
+from eaves.errors import AbsentError, ClusterError, InvalidError, NotFoundError, PlatformError
 from eaves.events import Event
 from eaves.platform import AppSpec, FunctionStatus
 from knative import rollout
 from knative.addresses import route_to
-from knative.deploying import apply_app, remove_app
+from knative.deploying import apply_app
 from knative.kinds import BROKER, KSERVICE, POD, Kind
+from knative.owned import Owner
+from knative.removal import remove_app
 from knative.rendering import render_app
 from knative.resources.function import CONTAINER
 from knative.settings import KnativeSettings, SiteSettings
@@ -60,7 +62,7 @@ class KnativePlatform:
         """
         manifests = render_app(app, self._settings, self._site)
         pin_shares(self.cluster, app.function.name)
-        apply_app(self.cluster, manifests, app.function.name, namespaces=(self._settings.agent_namespace,))
+        apply_app(self.cluster, manifests, self._owner(app.function.name))
 
     def promote(self, name: str) -> None:
         """Wait until what was deployed last is ready, then let it take every request.
@@ -89,11 +91,11 @@ class KnativePlatform:
         Raises:
             NotFoundError: When it isn't there.
         """
-        remove_app(self.cluster, name, namespaces=(self._settings.agent_namespace,))
+        remove_app(self.cluster, self._owner(name))
 
     def status(self) -> list[FunctionStatus]:
         """Every function here, by name."""
-        return read_status(self.cluster)
+        return read_status(self.cluster, self._owner(""))
 
     def invoke(self, name: str, event: Event, *, timeout_s: float = 120.0) -> Answer:
         """Send one event to a function by way of the API server and the gateway, as its Triggers do.
@@ -121,7 +123,7 @@ class KnativePlatform:
             raise PlatformError(f"the broker {self._settings.broker} answered {answer.status}: {told}")
 
     def logs(self, name: str, *, lines: int = 100) -> list[str]:
-        """The last lines that its replicas wrote, replica by replica.
+        """The last lines that its replicas wrote, replica by replica; none of those that have written nothing yet.
 
         Raises:
             NotFoundError: When none runs: a cluster keeps a pod's lines as long as the pod.
@@ -129,12 +131,23 @@ class KnativePlatform:
         self._require(KSERVICE, name)
         pods = self.cluster.list(POD, selector=f"serving.knative.dev/service={name}")
         pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
-        if not pods:
+        found: list[str] = []
+        silent: list[ClusterError] = []
+        for pod in pods:
+            try:
+                found += self.cluster.logs(_name(pod), container=CONTAINER, lines=lines)
+            except (AbsentError, InvalidError) as error:  # it has just gone, or hasn't started
+                silent.append(error)
+        if not pods or len(silent) == len(pods):
+            told = f"no replica has started: {silent[0].message}" if silent else "it is at zero"
             raise NotFoundError(
-                f"{name} is at zero here: no replica has lines to show", hint="they are in your cluster's log store"
+                f"{name} has no lines to show here: {told}",
+                hint="eaves status --on knative; lines of replicas that have gone are in the cluster's own log store",
             )
-        found = [line for pod in pods for line in self.cluster.logs(_name(pod), container=CONTAINER, lines=lines)]
         return found[-lines:]
+
+    def _owner(self, name: str) -> Owner:
+        return Owner(app=name, site=self._site.name, agents=self._settings.agent_namespace)
 
     def _send(self, kind: Kind, name: str, event: Event, *, reply: bool, timeout_s: float) -> HttpAnswer:
         url = self._require(kind, name).get("status", {}).get("address", {}).get("url")

@@ -22,6 +22,8 @@ from knative.resources.pin import build_pin
 from knative.settings import KnativeSettings, SiteSettings
 
 HEAD = "# Written by `eaves render`. Change eaves.yaml and render again; `kubectl apply -f` takes it as it is.\n"
+MAX_STATEFUL_SET = 52
+"""Characters of a name: its pods carry it and a hash in a label of 63. Source: kubernetes/kubernetes#64023."""
 
 
 def render_app(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> tuple[dict[str, Any], ...]:
@@ -67,11 +69,11 @@ def _faults(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iter
             path = f"triggers[{index}].delivery.timeout_s"
             yield fault(path, f"must be above scale.start_timeout_s, {function.scale.start_timeout_s:g}: a cold start")
     for index, source in enumerate(app.sources):
-        for path, message in _source_faults(source, site):
+        for path, message in _source_faults(source, site, function.name):
             yield fault(f"sources[{index}].{path}" if "." not in path else path, message)
 
 
-def _source_faults(source: SourceSpec, site: SiteSettings) -> Iterator[tuple[str, str]]:
+def _source_faults(source: SourceSpec, site: SiteSettings, function: str) -> Iterator[tuple[str, str]]:
     if source.agent == "node":
         if not source.path.is_absolute():
             yield "path", f"must be the whole path of a folder on the nodes (got {str(source.path)!r})"
@@ -79,6 +81,9 @@ def _source_faults(source: SourceSpec, site: SiteSettings) -> Iterator[tuple[str
             yield "sites.namespace", f"must be set: the agent {source.name!r} on the nodes has a namespace of its own"
     elif not source.claim:
         yield "claim", f"must name the volume that the agent {source.name!r} reads, or `agent: node` be set"
+    if source.agent == "claim" and len(f"{function}-{source.name}") > MAX_STATEFUL_SET:
+        most = MAX_STATEFUL_SET - len(function) - 1
+        yield "name", f"must be at most {most} characters long, for a StatefulSet that is named after {function} and it"
 
 
 class _Plain(yaml.SafeDumper):

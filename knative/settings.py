@@ -26,6 +26,11 @@ class KnativeSettings:
     broker_class: str = setting(
         "", "Class of a Broker that is made; empty: the cluster's default, which mostly keeps events in memory only."
     )
+    dead_letter_sink: str = setting(
+        "",
+        "The http(s) address that gets the events that triggers without a sink of their own give up on, the function's "
+        "among them; empty: the broker drops them.",
+    )
     public: bool = setting(
         False, "Whether the function has an address outside the cluster; no: only what runs in it reaches it."
     )
@@ -56,6 +61,8 @@ class KnativeSettings:
             value = getattr(self, name)
             if value and "@sha256:" not in value:
                 yield name, f"must name a digest, REPOSITORY@sha256:...: a tag can move (got {value!r})"
+        if self.dead_letter_sink and not self.dead_letter_sink.startswith(("http://", "https://")):
+            yield "dead_letter_sink", f"must start with http:// or https:// (got {self.dead_letter_sink!r})"
         if not NAME_PATTERN.fullmatch(self.broker):
             yield "broker", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.broker!r})"
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from eaves.errors import DeniedError
 from eaves.platform import FunctionStatus
 from knative.diagnosis import Diagnosis, collect, diagnose, is_ready
 from knative.kinds import CONTAINER_SOURCE, DAEMON_SET, KSERVICE, POD_AUTOSCALER, STATEFUL_SET
 from knative.names import APP_LABEL, ARTIFACT_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
+from knative.owned import Owner
 from knative.resources.agent import PART, SOURCE_LABEL
 
 if TYPE_CHECKING:
@@ -17,8 +20,12 @@ if TYPE_CHECKING:
 _OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
 
 
-def read_status(cluster: Cluster) -> list[FunctionStatus]:
+def read_status(cluster: Cluster, owner: Owner) -> list[FunctionStatus]:
     """Every function in a namespace, by name. What queues in Knative's broker can't be seen from here.
+
+    Args:
+        cluster: Where.
+        owner: Of what site, and where its agents on nodes are.
 
     Raises:
         ClusterError: When the cluster refuses or fails.
@@ -27,7 +34,7 @@ def read_status(cluster: Cluster) -> list[FunctionStatus]:
     if not services:
         return []
     scales = _scales(cluster)
-    agents = list(_agents(cluster))
+    agents = list(_agents(cluster, owner))
     found = []
     for one in sorted(services, key=lambda one: str(one["metadata"]["name"])):
         sources = [text for app, text in agents if app == one["metadata"]["name"]]
@@ -99,16 +106,20 @@ def _scales(cluster: Cluster) -> dict[str, int]:
     }
 
 
-def _agents(cluster: Cluster) -> Iterator[tuple[str, str]]:
-    """(app, state) of every source here."""
-    for kind in (STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE):
-        for one in cluster.list(kind, selector=f"{_OURS},{PART_LABEL}={PART}"):
-            labels, status = one["metadata"]["labels"], one.get("status", {})
-            name = labels.get(SOURCE_LABEL) or one["metadata"]["name"]
-            if kind is CONTAINER_SOURCE:
-                ready = _condition(status, "Ready") == "True"
-                yield labels[APP_LABEL], f"{name} {'running' if ready else 'starting'}"
-                continue
-            wanted = status.get("desiredNumberScheduled", one["spec"].get("replicas", 0))
-            there = status.get("numberReady", status.get("readyReplicas", 0))
-            yield labels[APP_LABEL], f"{name} {'running' if there >= wanted else 'starting'} ({there}/{wanted})"
+def _agents(cluster: Cluster, owner: Owner) -> Iterator[tuple[str, str]]:
+    """(app, state) of every source here, those on nodes too where these may be seen."""
+    ours = f"{_OURS},{PART_LABEL}={PART}"
+    found = [one for kind in (STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE) for one in cluster.list(kind, selector=ours)]
+    if owner.agents and owner.agents != cluster.namespace:
+        with suppress(DeniedError):
+            found += cluster.list(DAEMON_SET, namespace=owner.agents, selector=f"{ours},{SITE_LABEL}={owner.site}")
+    for one in found:
+        labels, status = one["metadata"]["labels"], one.get("status", {})
+        name = labels.get(SOURCE_LABEL) or one["metadata"]["name"]
+        if one["kind"] == CONTAINER_SOURCE.kind:
+            ready = _condition(status, "Ready") == "True"
+            yield labels[APP_LABEL], f"{name} {'running' if ready else 'starting'}"
+            continue
+        wanted = status.get("desiredNumberScheduled", one["spec"].get("replicas", 0))
+        there = status.get("numberReady", status.get("readyReplicas", 0))
+        yield labels[APP_LABEL], f"{name} {'running' if there >= wanted else 'starting'} ({there}/{wanted})"

@@ -134,13 +134,13 @@ class Transport:
         """
         return parse(request.call, self.ask(request))
 
-    def ask(self, request: Request) -> Answer:
+    def ask(self, request: Request, *, timeout_s: float | None = None) -> Answer:
         """An answer, whatever its status; asked for again when the server is overloaded or the connection breaks.
 
         Raises:
-            UnreachableClusterError: When there is none.
+            UnreachableClusterError: When there is none, within this time or the transport's own.
         """
-        deadline, failures = Deadline(self._timeout_s), 0
+        deadline, failures = Deadline(timeout_s or self._timeout_s), 0
         while True:
             failures += 1
             try:

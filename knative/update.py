@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from eaves.errors import StartError
+from eaves.errors import StartError, UnreachableClusterError
 from eaves.platform import AppSpec
 from knative import rollout
-from knative.deploying import UNCHANGED, Applied, apply_app
+from knative.applied import UNCHANGED, Applied
+from knative.deploying import apply_app
 from knative.diagnosis import collect, given_up, is_ready, observed
 from knative.kinds import KSERVICE, REVISION
 from knative.names import MANAGED_LABEL, MANAGED_VALUE
+from knative.owned import Owner
 from knative.progress import Progress
 from knative.rendering import render_app
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 POLL_S = 5.0
 """Between two looks at a rollout that is watched."""
+PATIENCE_S = 900.0
+"""Without a link, before giving up watching one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,12 @@ class Wanted:
     ready_s: float = 0.0
     follow: bool = False
     advance: bool = False
+
+    @property
+    def owner(self) -> Owner:
+        """Whose objects they are."""
+        function = self.app.function
+        return Owner(app=function.name, site=function.site, agents=self.knative.agent_namespace)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +89,7 @@ def update_site(
     *,
     show: Callable[[Progress], None] = lambda progress: None,
     tell: Callable[[str], object] = lambda text: None,
+    poll_s: float = POLL_S,
 ) -> Updated:
     """Apply, wait, roll out.
 
@@ -88,6 +99,7 @@ def update_site(
         wanted: What it is to have.
         show: Told how it becomes ready.
         tell: Told each step of the rollout.
+        poll_s: Between two looks at a rollout that is followed.
 
     Raises:
         ConfigError: When eaves.yaml lacks what a cluster needs.
@@ -99,8 +111,7 @@ def update_site(
     manifests = render_app(wanted.app, wanted.knative, site)
     if not wanted.dry_run:
         pin_shares(cluster, name, adopt=wanted.adopt)
-    others = (wanted.knative.agent_namespace,)
-    applied = apply_app(cluster, manifests, name, adopt=wanted.adopt, dry_run=wanted.dry_run, namespaces=others)
+    applied = apply_app(cluster, manifests, wanted.owner, adopt=wanted.adopt, dry_run=wanted.dry_run)
     if not wanted.dry_run and _unchanged(applied):
         try_again(cluster, name)
     if wanted.advance:
@@ -110,7 +121,7 @@ def update_site(
     wait_ready(cluster, name, timeout_s=wanted.ready_s, show=show)
     outcome = rollout.begin(cluster, name, wanted.rollout, adopt=wanted.adopt)
     if wanted.follow:
-        outcome = follow(cluster, name, tell=tell)
+        outcome = follow(cluster, name, tell=tell, poll_s=poll_s)
     return Updated(applied=tuple(applied), outcome=outcome)
 
 
@@ -145,32 +156,51 @@ def pin_shares(cluster: Cluster, name: str, *, adopt: bool = False) -> None:
         ClusterError: When the cluster refuses or fails.
     """
     service = cluster.get(KSERVICE, name)
-    if service is None:
-        return  # the first deploy: there is nothing to keep
+    if service is None or rollout.parse_standing(service).pinned:
+        return  # the first deploy has nothing to keep, and most others have it kept already
     if adopt or service["metadata"].get("labels", {}).get(MANAGED_LABEL) == MANAGED_VALUE:
         rollout.pin(cluster, name, adopt=adopt)
 
 
 def follow(
-    cluster: Cluster, name: str, *, tell: Callable[[str], object] = lambda text: None, poll_s: float = POLL_S
+    cluster: Cluster,
+    name: str,
+    *,
+    tell: Callable[[str], object] = lambda text: None,
+    poll_s: float = POLL_S,
+    patience_s: float = PATIENCE_S,
 ) -> rollout.Outcome:
-    """Advance a rollout until it ends.
+    """Advance a rollout until it ends; a link that is down meanwhile is waited for.
+
+    Args:
+        cluster: Where.
+        name: Of the function.
+        tell: Told whenever something is new.
+        poll_s: Between two looks.
+        patience_s: Without an answer, before giving up; whoever reconciles goes on with it.
 
     Raises:
         StartError: When it was rolled back or is held.
+        UnreachableClusterError: When the cluster is silent for too long.
         ClusterError: When the cluster refuses or fails.
     """
-    said = ""
+    said, heard = "", time.monotonic()
     while True:
-        outcome = rollout.advance(cluster, name)
-        text = describe(outcome)
+        ended = False
+        try:
+            outcome = rollout.advance(cluster, name)
+            text, heard, ended = describe(outcome), time.monotonic(), not outcome.advancing
+        except UnreachableClusterError as error:
+            if time.monotonic() - heard > patience_s:
+                raise
+            text = error.message
         if text != said:
             tell(text)
             said = text
-        if not outcome.advancing:
+        if ended:
             break
         time.sleep(poll_s)
-    if outcome.state is not None and outcome.state.phase is not rollout.Phase.DONE:
+    if outcome.state is None or outcome.state.phase is not rollout.Phase.DONE:
         raise StartError(f"{name} was not promoted: {text}", hint=f"eaves rollout {name}")
     return outcome
 

@@ -10,6 +10,7 @@ import pytest
 
 from knative.cluster import Cluster, open_cluster
 from tests.fakes.apiserver import FakeCluster, open_apiserver
+from tests.fakes.knative import Knative
 
 
 @pytest.fixture
@@ -23,6 +24,12 @@ def apiserver() -> Iterator[FakeCluster]:
 def cluster(apiserver: FakeCluster, tmp_path: Path) -> Cluster:
     """Its client, in the namespace `cams`, context `edge`."""
     return open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig", namespace="cams"), timeout_s=10)
+
+
+@pytest.fixture
+def knative(apiserver: FakeCluster, cluster: Cluster) -> Knative:
+    """What makes things ready there."""
+    return Knative(apiserver, cluster.namespace)
 
 
 def service(image: str = "r/f@sha256:1", **spec: Any) -> dict[str, Any]:

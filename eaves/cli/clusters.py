@@ -133,6 +133,9 @@ def choose_sites(known: tuple[SiteSettings, ...], choice: Choice) -> tuple[SiteS
         ConfigError: When they can't be told.
     """
     names = [site.name for site in known]
+    if choice.sites and choice.every:
+        fault = Fault(origin="--site", path="", message="means some sites, and --all every one")
+        raise ConfigError([fault], hint="leave one of them out")
     unknown = [name for name in choice.sites if name not in names]
     if unknown:
         faults = [Fault(origin="--site", path="", message=f"no site {name!r}") for name in unknown]
@@ -166,7 +169,7 @@ def choose_site(known: tuple[SiteSettings, ...], choice: Choice) -> SiteSettings
     return chosen[0]
 
 
-def open_site(site: SiteSettings, choice: Choice, *, timeout_s: float = 30.0) -> Cluster:
+def open_site(site: SiteSettings, choice: Choice) -> Cluster:
     """The cluster of a site.
 
     Raises:
@@ -174,9 +177,7 @@ def open_site(site: SiteSettings, choice: Choice, *, timeout_s: float = 30.0) ->
     """
     from knative.cluster import open_cluster
 
-    return open_cluster(
-        kubeconfig=choice.kubeconfig, context=site.context, namespace=site.namespace, timeout_s=timeout_s
-    )
+    return open_cluster(kubeconfig=choice.kubeconfig, context=site.context, namespace=site.namespace)
 
 
 def open_platform(scope: Scope, site: SiteSettings, choice: Choice) -> KnativePlatform:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from eaves.cli.apps import build_local_app
 from eaves.cli.arguments import file_option, newest, state_option
@@ -56,7 +57,8 @@ def command(what: str, file: Path, state_dir: Path, **options: Any) -> None:
         named = {name: options.pop(name) for name in ("key", "offline", "plain_http", "registry_ca")}
         deploy_to_sites(build_order(what, file, choice, **named), **options)
         return
-    given = [name for name in ("wait", "detach", "adopt", "dry_run", "key", "offline") if options[name]]
+    source = click.get_current_context().get_parameter_source
+    given = [name for name in options if source(name) is ParameterSource.COMMANDLINE]
     if given:
         raise click.UsageError(f"--{given[0].replace('_', '-')} is for clusters: --on knative.")
     _deploy_here(Path(what) if what else None, file, state_dir)

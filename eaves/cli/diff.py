@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from eaves.cli.arguments import file_option
-from eaves.cli.clusters import choose_sites, cluster_options, on_option, open_site, read_choice
+from eaves.cli.clusters import cluster_options, on_option, read_choice
+from eaves.cli.fleet import judge
 from eaves.cli.images import image_options
 from eaves.cli.output import output_option, print_rows, print_value, say
 from eaves.cli.registries import build_access, default_platform
@@ -41,18 +42,19 @@ def command(
             raise click.UsageError("say which two container images, or --on knative.")
         _show_delta(old, new, node, plain_http=plain_http, registry_ca=registry_ca, form=form)
         return
-    from eaves.cli.rolling import build_order
-    from knative.difference import diff_app
-    from knative.rendering import render_app
+    from eaves.cli.rolling import build_order, diff_sites
 
     order = build_order(old, file, choice, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca)
-    changes = 0
-    for site in choose_sites(order.scope.sites, choice):
-        manifests = render_app(order.wanted(site).app, order.scope.knative, site)
-        for line in diff_app(open_site(site, choice), manifests):
-            changes += 1
+    outcomes = diff_sites(order)
+    for outcome in outcomes:
+        if outcome.result and len(outcomes) > 1:
+            click.echo(f"# {outcome.site}")
+        for line in outcome.result or ():
             click.echo(line)
-    if changes:
+        if outcome.error is not None:
+            say(f"{outcome.site}: {outcome.error}")
+    judge(outcomes, "eaves diff", choice)
+    if any(outcome.result for outcome in outcomes):
         raise EavesError("what is there is not what would be applied", hint="eaves deploy --on knative")
     say("nothing would change")
 

@@ -10,11 +10,13 @@ import click
 
 from eaves.cli.arguments import file_option
 from eaves.cli.clusters import Choice, choose_sites, cluster_options, open_site, read_choice
+from eaves.cli.images import load_wanted
 from eaves.cli.output import output_option, print_rows, progress
 
 if TYPE_CHECKING:
-    from eaves.cli.project import Project
+    from eaves.cli.project import Project, Workspace
     from knative.doctor import Finding
+    from knative.packaged import FunctionImage
     from knative.settings import SiteSettings
 
 EXIT_CODES = {"ok": 0, "note": 0, "warning": 3, "error": 69}
@@ -37,22 +39,34 @@ def command(file: Path, form: str, **clusters: Any) -> None:
     from knative.doctor import check_owners, worst
 
     choice = read_choice(**clusters)
-    project = _load(file)
-    found = [(HERE, finding) for finding in check_owners()] + _examine_sites(project, choice)
+    workspace = _load(file)
+    image = _image(workspace)
+    found = [(HERE, finding) for finding in check_owners()] + _examine_sites(workspace.project, image, choice)
     several = len({site for site, _ in found if site}) > 1
     _print([(site if several else HERE, finding) for site, finding in found], form)
     click.get_current_context().exit(EXIT_CODES[worst(finding for _, finding in found)])
 
 
-def _load(file: Path) -> Project:
+def _load(file: Path) -> Workspace:
     """What eaves.yaml says; without one, its defaults: a cluster can be looked at before anything is wanted of it."""
-    from eaves.cli.project import Project, load_workspace
+    from eaves.cli.project import Project, Workspace, load_workspace
     from trainer.settings import DataSettings
 
-    return load_workspace(file).project if file.exists() else Project(data=DataSettings(path=file.parent))
+    if file.exists():
+        return load_workspace(file)
+    return Workspace(project=Project(data=DataSettings(path=file.parent)), root=file.parent, origin=str(file))
 
 
-def _examine_sites(project: Project, choice: Choice) -> list[tuple[str, Finding]]:
+def _image(workspace: Workspace) -> FunctionImage:
+    """What a deploy without a word would bring: eaves.yaml's, else what was deployed last; else of no name."""
+    from knative.packaged import FunctionImage
+
+    named = FunctionImage(name=workspace.project.knative.image)
+    kept = None if named.name else load_wanted(workspace)
+    return kept.image if kept is not None else named
+
+
+def _examine_sites(project: Project, image: FunctionImage, choice: Choice) -> list[tuple[str, Finding]]:
     """What was found at each chosen site. At one site, that it doesn't answer is the command's error.
 
     Raises:
@@ -64,9 +78,11 @@ def _examine_sites(project: Project, choice: Choice) -> list[tuple[str, Finding]
 
     sites = choose_sites(project.sites or (SiteSettings(name=project.site),), choice)
     if len(sites) == 1:
-        return [(sites[0].name, finding) for finding in _examine(project, sites[0], choice)]
+        return [(sites[0].name, finding) for finding in _examine(project, image, sites[0], choice)]
     with progress("sites", len(sites)) as bar:
-        outcomes = run_on_sites(sites, lambda site: _examine(project, site, choice), show=lambda _: bar.update(1))
+        outcomes = run_on_sites(
+            sites, lambda site: _examine(project, image, site, choice), show=lambda _: bar.update(1)
+        )
     found = []
     for outcome in outcomes:
         found += [(outcome.site, finding) for finding in outcome.result or ()]
@@ -77,12 +93,11 @@ def _examine_sites(project: Project, choice: Choice) -> list[tuple[str, Finding]
     return found
 
 
-def _examine(project: Project, site: SiteSettings, choice: Choice) -> list[Finding]:
+def _examine(project: Project, image: FunctionImage, site: SiteSettings, choice: Choice) -> list[Finding]:
     from eaves.cli.apps import build_site_app
     from knative.doctor import examine
-    from knative.packaged import FunctionImage
 
-    app = build_site_app(project, FunctionImage(name=project.knative.image), site)
+    app = build_site_app(project, image, site)
     return examine(open_site(site, choice), app, project.knative, site)
 
 

@@ -5,21 +5,29 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eaves.cli.clusters import Choice, Scope, choose_sites
+from eaves.cli.clusters import Choice, Scope, choose_sites, open_site
 from eaves.cli.output import print_rows, say
-from eaves.errors import EavesError, FleetError
+from eaves.errors import FleetError, StoppedError
 
 if TYPE_CHECKING:
+    from knative.cluster import Cluster
     from knative.fleet import Outcome
+    from knative.platform import KnativePlatform
     from knative.settings import SiteSettings
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 COLUMNS = {"site": "SITE", "state": "STATE", "what": "WHAT", "seconds": "SECONDS"}
+STATES = ("done", "unreachable", "failed", "skipped", "stopped")
+REACH_S = 10.0
+"""In which one of several sites must answer something small, before it is given work that is waited for longer."""
+MOST_NAMED = 50
+"""Sites that are named in a command to be given again; of more, all are meant: every command can be repeated."""
 
 
 def fleet_options(command: Command) -> Command:
@@ -36,10 +44,49 @@ def fleet_options(command: Command) -> Command:
     return parallel(failures(command))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One of the sites that a command is for.
+
+    Attributes:
+        site: The site.
+        scope: What eaves.yaml says.
+        choice: What the options say.
+        alone: Whether there is no other.
+    """
+
+    site: SiteSettings
+    scope: Scope
+    choice: Choice
+    alone: bool
+
+    def cluster(self) -> Cluster:
+        """Its cluster; of several, one that is silent is left out soon.
+
+        Raises:
+            UnreachableClusterError: When one of several doesn't answer.
+            EavesError: When the kubeconfig names none.
+        """
+        cluster = open_site(self.site, self.choice)
+        if not self.alone:
+            cluster.reach(REACH_S)
+        return cluster
+
+    def platform(self) -> KnativePlatform:
+        """The platform in it.
+
+        Raises:
+            EavesError: As `cluster`.
+        """
+        from knative.platform import KnativePlatform
+
+        return KnativePlatform(self.cluster(), self.scope.knative, self.site)
+
+
 def run_visibly(
     scope: Scope,
     choice: Choice,
-    operation: Callable[[SiteSettings], T],
+    operation: Callable[[Visit], T],
     *,
     again: str,
     parallel: int,
@@ -62,40 +109,75 @@ def run_visibly(
     Raises:
         EavesError: What went wrong at the only site.
         FleetError: When not all of several sites are done.
+        StoppedError: When Ctrl-C stopped it.
     """
-    from knative.fleet import run_on_sites
+    outcomes = visit_sites(scope, choice, operation, parallel=parallel, max_failures=max_failures)
+    if len(outcomes) == 1 and form == "table":
+        say(_row(outcomes[0], tell)["what"])
+    else:
+        print_rows([_row(outcome, tell) for outcome in outcomes], COLUMNS, form)
+    judge(outcomes, again, choice)
+
+
+def visit_sites(
+    scope: Scope,
+    choice: Choice,
+    operation: Callable[[Visit], T],
+    *,
+    parallel: int = 32,
+    max_failures: int | None = None,
+) -> list[Outcome[T]]:
+    """Do it at every chosen site, with a bar where there are several.
+
+    Raises:
+        EavesError: What went wrong at the only site.
+    """
+    from knative.fleet import DONE, Outcome, run_on_sites
 
     sites = choose_sites(scope.sites, choice)
-    if len(sites) == 1:
-        told = tell(operation(sites[0]))
-        if form == "table":
-            say(told)
-        else:
-            print_rows([{"site": sites[0].name, "state": "done", "what": told}], COLUMNS, form)
-        return
+    alone = len(sites) == 1
+
+    def work(site: SiteSettings) -> T:
+        return operation(Visit(site=site, scope=scope, choice=choice, alone=alone))
+
+    if alone:
+        return [Outcome(site=sites[0].name, state=DONE, result=work(sites[0]))]
     with _bar(len(sites)) as show:
-        outcomes = run_on_sites(sites, operation, parallel=parallel, max_failures=max_failures, show=show)
-    print_rows([_row(outcome, tell) for outcome in outcomes], COLUMNS, form)
-    _judge(outcomes, again)
+        return run_on_sites(sites, work, parallel=parallel, max_failures=max_failures, show=show)
+
+
+def judge(outcomes: Sequence[Outcome[T]], again: str, choice: Choice) -> None:
+    """Say how several fared.
+
+    Args:
+        outcomes: Of the sites.
+        again: The command that goes on where sites were left out.
+        choice: Which sites were meant.
+
+    Raises:
+        FleetError: When not all are done.
+        StoppedError: When Ctrl-C stopped it.
+    """
+    if len(outcomes) == 1:
+        return
+    counts: dict[str, int] = {}
+    for one in outcomes:
+        counts[one.state] = counts.get(one.state, 0) + 1
+    told = ", ".join(f"{counts[state]} {state}" for state in STATES if state in counts)
+    left = [one.site for one in outcomes if one.state != "done"]
+    if not left:
+        say(f"{told} of {len(outcomes)} sites")
+        return
+    where = "--all" if choice.every and len(left) > MOST_NAMED else f"--site {','.join(left)}"
+    error = StoppedError if "stopped" in counts else FleetError
+    raise error(f"of {len(outcomes)} sites: {told}", hint=f"{again} {where}")
 
 
 def _row(outcome: Outcome[T], tell: Callable[[T], str]) -> dict[str, Any]:
     what = tell(outcome.result) if outcome.result is not None else str(outcome.error or "")
-    hint = outcome.error.hint if isinstance(outcome.error, EavesError) and outcome.error.hint else ""
+    hint = outcome.error.hint if outcome.error is not None and outcome.error.hint else ""
     row = {"site": outcome.site, "state": outcome.state, "what": what, "seconds": round(outcome.duration_s, 1)}
     return {**row, "hint": hint} if hint else row
-
-
-def _judge(outcomes: Sequence[Outcome[T]], again: str) -> None:
-    counts = {
-        state: sum(one.state == state for one in outcomes) for state in ("done", "unreachable", "failed", "skipped")
-    }
-    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    if counts["done"] == len(outcomes):
-        say(f"{told} of {len(outcomes)} sites")
-        return
-    left = ",".join(one.site for one in outcomes if one.state != "done")
-    raise FleetError(f"of {len(outcomes)} sites: {told}", hint=f"{again} --site {left}")
 
 
 @contextmanager

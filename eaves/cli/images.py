@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,12 +40,14 @@ def choose_image(
     offline: bool,
     plain_http: bool,
     registry_ca: Path | None,
+    kept: bool = False,
 ) -> FunctionImage:
     """The container image that is wanted, by digest.
 
     Args:
         workspace: With eaves.yaml.
         named: On the command line; empty: eaves.yaml's `knative.image`, else what was deployed last.
+        kept: What was deployed last comes first, unless eaves.yaml names another than it did then.
         key: Who must have signed it.
         offline: Ask no registry.
         plain_http: Reach registries without TLS.
@@ -58,10 +60,11 @@ def choose_image(
     from knative.packaged import resolve_image, trust_image
 
     text = named or workspace.project.knative.image
+    if not named and (kept or not text):
+        wanted = load_wanted(workspace)
+        if wanted is not None and (not text or wanted.declared == text):
+            return wanted.image
     if not text:
-        kept = load_wanted(workspace)
-        if kept is not None:
-            return kept
         fault = Fault(origin=workspace.origin, path="knative.image", message="no container image is named")
         raise ConfigError([fault], hint="eaves package ARTIFACT -t REPOSITORY:TAG --base python:3.13-slim prints one")
     if offline:
@@ -74,6 +77,19 @@ def choose_image(
     return resolve_image(text, access, key=load_public_key(key) if key else None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What was deployed last.
+
+    Attributes:
+        image: The container image.
+        declared: What eaves.yaml named then.
+    """
+
+    image: FunctionImage
+    declared: str = ""
+
+
 def keep_wanted(workspace: Workspace, image: FunctionImage) -> None:
     """Note what is deployed, so that `reconcile` can bring it to sites that couldn't be reached.
 
@@ -84,7 +100,8 @@ def keep_wanted(workspace: Workspace, image: FunctionImage) -> None:
     staging = target.with_suffix(f".{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        staging.write_text(json.dumps(asdict(image), indent=2))
+        kept = {"image": asdict(image), "declared": workspace.project.knative.image}
+        staging.write_text(json.dumps(kept, indent=2))
         staging.rename(target)
     except OSError as error:
         raise StorageError(
@@ -92,7 +109,7 @@ def keep_wanted(workspace: Workspace, image: FunctionImage) -> None:
         ) from error
 
 
-def load_wanted(workspace: Workspace) -> FunctionImage | None:
+def load_wanted(workspace: Workspace) -> Kept | None:
     """What was deployed last from here; None when nothing was.
 
     Raises:
@@ -102,10 +119,11 @@ def load_wanted(workspace: Workspace) -> FunctionImage | None:
 
     target = _place(workspace)
     try:
-        return FunctionImage(**json.loads(target.read_text()))
+        values = json.loads(target.read_text())
+        return Kept(image=FunctionImage(**values["image"]), declared=str(values["declared"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise StorageError(
             f"{target} can't be read: {error}", hint=f"rm {target}, and name the container image"
         ) from error

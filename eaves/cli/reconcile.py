@@ -8,12 +8,11 @@ from typing import Any
 import click
 
 from eaves.cli.arguments import file_option
-from eaves.cli.clusters import Choice, cluster_options, load_scope, open_site, read_choice
-from eaves.cli.fleet import fleet_options, run_visibly
+from eaves.cli.clusters import Choice, cluster_options, load_scope, read_choice
+from eaves.cli.fleet import Visit, fleet_options, run_visibly
 from eaves.cli.images import image_options
 from eaves.cli.output import output_option
 from eaves.cli.rolling import build_order, update_sites
-from knative.settings import SiteSettings
 
 
 @click.command()
@@ -37,7 +36,9 @@ def command(
     if not file.exists():
         _advance_all(file, choice, parallel=parallel, max_failures=max_failures, form=form)
         return
-    order = build_order(image, file, choice, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca)
+    order = build_order(
+        image, file, choice, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca, kept=True
+    )
     update_sites(
         order,
         lambda site: order.wanted(site, advance=True),
@@ -49,14 +50,18 @@ def command(
 
 
 def _advance_all(file: Path, choice: Choice, *, parallel: int, max_failures: int | None, form: str) -> None:
-    scope = load_scope(file)
-
-    def advance(site: SiteSettings) -> str:
+    def advance(visit: Visit) -> str:
         from knative.update import advance_all, describe
 
-        outcomes = advance_all(open_site(site, choice))
+        outcomes = advance_all(visit.cluster())
         return "; ".join(f"{outcome.name}: {describe(outcome)}" for outcome in outcomes) or "no functions here"
 
     run_visibly(
-        scope, choice, advance, again="eaves reconcile", parallel=parallel, max_failures=max_failures, form=form
+        load_scope(file),
+        choice,
+        advance,
+        again="eaves reconcile",
+        parallel=parallel,
+        max_failures=max_failures,
+        form=form,
     )

@@ -8,10 +8,9 @@ from typing import Any
 import click
 
 from eaves.cli.arguments import file_option, state_option
-from eaves.cli.clusters import cluster_options, load_scope, on_option, open_platform, read_choice
-from eaves.cli.fleet import fleet_options, run_visibly
+from eaves.cli.clusters import cluster_options, load_scope, on_option, read_choice
+from eaves.cli.fleet import Visit, fleet_options, run_visibly
 from eaves.cli.output import say
-from knative.settings import SiteSettings
 
 
 @click.command()
@@ -33,10 +32,11 @@ def command(name: str, state_dir: Path, file: Path, parallel: int, max_failures:
         LocalPlatform(state_dir).remove(name)
         say(f"removed {name}")
         return
-    scope = load_scope(file)
 
-    def remove(site: SiteSettings) -> str:
-        open_platform(scope, site, choice).remove(name)
+    def remove(visit: Visit) -> str:
+        visit.platform().remove(name)
         return f"removed {name}"
 
-    run_visibly(scope, choice, remove, again=f"eaves remove {name}", parallel=parallel, max_failures=max_failures)
+    run_visibly(
+        load_scope(file), choice, remove, again=f"eaves remove {name}", parallel=parallel, max_failures=max_failures
+    )

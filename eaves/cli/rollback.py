@@ -23,7 +23,7 @@ from eaves.cli.shares import change_shares, directory_option
 def command(name: str, **options: Any) -> None:
     """Serve again what function NAME served before; eaves.yaml's function when not given.
 
-    In a cluster by shares only, at once, however the new revision is. A second rollback takes the first one back; at
-    several sites a site that is back already stays so, and the command can be given again for those that were down.
+    In a cluster by shares only, at once, however the new revision is. A second rollback takes the first one back; but
+    with --site or --all what is back already stays so, and the command can be given again for sites that were down.
     """
     change_shares("rollback", name, **options)

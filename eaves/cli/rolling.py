@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from eaves.cli.apps import build_site_app
-from eaves.cli.clusters import Choice, Scope, choose_sites, load_scope, open_site
-from eaves.cli.fleet import run_visibly
+from eaves.cli.clusters import Choice, Scope, choose_sites, load_scope
+from eaves.cli.fleet import Visit, run_visibly, visit_sites
 from eaves.cli.images import choose_image, keep_wanted
 from eaves.cli.output import say
 from eaves.cli.project import Workspace, load_workspace
 
 if TYPE_CHECKING:
+    from knative.fleet import Outcome
     from knative.packaged import FunctionImage
     from knative.progress import Progress
     from knative.settings import SiteSettings
@@ -51,16 +52,24 @@ class Order:
 
 def build_order(
     image: str, file: Path, choice: Choice, *, key: Path | None, offline: bool, plain_http: bool,
-    registry_ca: Path | None,
+    registry_ca: Path | None, kept: bool = False,
 ) -> Order:  # fmt: skip
     """What the options of a command say.
 
     Raises:
-        EavesError: When the container image isn't what it must be, or eaves.yaml has faults.
+        EavesError: When no site can be chosen, the container image isn't what it must be, or eaves.yaml has faults.
     """
-    workspace = load_workspace(file)
-    chosen = choose_image(workspace, image, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca)
-    return Order(workspace=workspace, scope=load_scope(file), image=chosen, choice=choice)
+    from knative.rendering import render_app
+
+    workspace, scope = load_workspace(file), load_scope(file)
+    sites = choose_sites(scope.sites, choice)  # before a registry is asked
+    chosen = choose_image(
+        workspace, image, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca, kept=kept
+    )
+    order = Order(workspace=workspace, scope=scope, image=chosen, choice=choice)
+    for site in sites:  # what is wrong with eaves.yaml is said once, and before any site is touched
+        render_app(order.wanted(site).app, scope.knative, site)
+    return order
 
 
 def deploy_to_sites(
@@ -72,8 +81,9 @@ def deploy_to_sites(
     Raises:
         EavesError: When it doesn't become ready at the only site, or not all of several are done.
     """
-    if wait and detach:
-        raise click.UsageError("--wait and --detach exclude each other.")
+    told = [name for name, value in (("--wait", wait), ("--detach", detach), ("--dry-run", dry_run)) if value]
+    if len(told) > 1:
+        raise click.UsageError(f"{' and '.join(told)} exclude each other.")
     if adopt and not dry_run:
         _ask_before_adopting(order, yes=yes)
     if not dry_run:
@@ -103,14 +113,12 @@ def update_sites(
     """
     from knative.update import update_site
 
-    alone = len(choose_sites(order.scope.sites, order.choice)) == 1
-
-    def update(site: SiteSettings) -> Updated:
-        cluster = open_site(site, order.choice)
-        if not alone:
-            return update_site(cluster, site, wanted(site))
+    def update(visit: Visit) -> Updated:
+        cluster, what = visit.cluster(), wanted(visit.site)
+        if not visit.alone:
+            return update_site(cluster, visit.site, what)
         with _live_table() as show:
-            return update_site(cluster, site, wanted(site), show=show, tell=say)
+            return update_site(cluster, visit.site, what, show=show, tell=say)
 
     run_visibly(
         order.scope,
@@ -141,19 +149,30 @@ def tell(updated: Updated) -> str:
     return f"{text}; {describe(updated.outcome)}{more}"
 
 
-def _ask_before_adopting(order: Order, *, yes: bool) -> None:
-    """Show what taking over changes, and ask.
+def diff_sites(order: Order) -> list[Outcome[list[str]]]:
+    """What a deploy would change at each chosen site, line by line.
 
     Raises:
-        click.Abort: When the answer is no.
+        EavesError: What went wrong at the only site.
     """
     from knative.difference import diff_app
     from knative.rendering import render_app
 
-    for site in choose_sites(order.scope.sites, order.choice):
-        cluster = open_site(site, order.choice)
-        manifests = render_app(order.wanted(site).app, order.scope.knative, site)
-        for line in diff_app(cluster, manifests):
+    def diff(visit: Visit) -> list[str]:
+        wanted = order.wanted(visit.site)
+        return list(diff_app(visit.cluster(), render_app(wanted.app, wanted.knative, visit.site), wanted.owner))
+
+    return visit_sites(order.scope, order.choice, diff)
+
+
+def _ask_before_adopting(order: Order, *, yes: bool) -> None:
+    """Show what taking over changes, and ask. A site that can't be asked is left alone by what follows, too.
+
+    Raises:
+        click.Abort: When the answer is no.
+    """
+    for outcome in diff_sites(order):
+        for line in outcome.result or ([f"{outcome.site}: {outcome.error}"] if outcome.error else []):
             say(line)
     if not yes:
         if not sys.stdin.isatty():

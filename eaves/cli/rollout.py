@@ -7,9 +7,11 @@ from typing import Any
 import click
 
 from eaves.cli.arguments import file_option, state_option
-from eaves.cli.clusters import cluster_options, on_option
+from eaves.cli.clusters import cluster_options, load_scope, on_option, read_choice
 from eaves.cli.fleet import fleet_options
-from eaves.cli.shares import change_shares, directory_option, show_rollouts
+from eaves.cli.output import output_option
+from eaves.cli.shares import change_shares, directory_option, name_function
+from eaves.cli.standings import show_standings
 
 
 @click.command()
@@ -22,15 +24,22 @@ from eaves.cli.shares import change_shares, directory_option, show_rollouts
 @cluster_options
 @directory_option
 @fleet_options
-def command(name: str, percent: int | None, resume: bool, **options: Any) -> None:
+@output_option
+def command(name: str, percent: int | None, resume: bool, form: str, **options: Any) -> None:
     """Show where function NAME's rollout stands, or give its newest revision a share; eaves.yaml's when not given.
 
-    At 0 percent it has an address of its own, next-NAME, to be tried at.
+    At 0 percent it has an address of its own, next-NAME, to be tried at. Requests, errors and the mean time of a
+    prediction are those that were counted while its rollout was watched.
     """
     if percent is not None and resume:
         raise click.UsageError("--percent and --resume exclude each other.")
-    if percent is None and not resume:
-        del options["state_dir"]
-        show_rollouts(name, **options)
+    if percent is not None or resume:
+        change_shares("resume" if resume else "percent", name, percent=percent, **options)
         return
-    change_shares("resume" if resume else "percent", name, percent=percent, **options)
+    if options.pop("folder") is not None:
+        raise click.UsageError("--dir is for --percent: what a file says stands in it.")
+    file = options.pop("file")
+    for unused in ("state_dir", "parallel", "max_failures"):
+        del options[unused]
+    scope = load_scope(file)
+    show_standings(name_function(name, scope), scope, read_choice(**options), form)

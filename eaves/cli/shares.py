@@ -8,20 +8,10 @@ from typing import Any, TypeVar
 
 import click
 
-from eaves.cli.clusters import (
-    HERE,
-    Choice,
-    Scope,
-    choose_sites,
-    load_scope,
-    open_platform,
-    open_site,
-    read_choice,
-)
-from eaves.cli.fleet import run_visibly
+from eaves.cli.clusters import HERE, Scope, load_scope, read_choice
+from eaves.cli.fleet import Visit, run_visibly
 from eaves.cli.output import say
 from eaves.errors import ConfigError, Fault
-from knative.settings import SiteSettings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -60,7 +50,7 @@ def change_shares(
         _change_file(verb, folder, percent)
         return
     choice, scope = read_choice(**clusters), load_scope(file)
-    function = _name(name, scope)
+    function = name_function(name, scope)
     if not choice.knative and verb in ("promote", "rollback"):
         from eaves.local.client import LocalPlatform
 
@@ -68,55 +58,28 @@ def change_shares(
         platform.promote(function) if verb == "promote" else platform.rollback(function)
         say(f"{function}: {'it serves what was deployed' if verb == 'promote' else 'it serves what it served before'}")
         return
-    many = len(choose_sites(scope.sites, choice)) > 1
 
-    def change(site: SiteSettings) -> str:
-        return _change(verb, function, scope, site, choice, percent=percent, many=many)
+    def change(visit: Visit) -> str:
+        return _change(verb, function, visit, percent=percent)
 
     words = f"rollout {function} --percent {percent}" if verb == "percent" else f"{verb} {function}"
     run_visibly(scope, choice, change, again=f"eaves {words}", parallel=parallel, max_failures=max_failures)
 
 
-def show_rollouts(
-    name: str, *, file: Path, folder: Path | None, parallel: int, max_failures: int | None, **clusters: Any
-) -> None:
-    """Where rollouts stand.
-
-    Raises:
-        EavesError: When a site can't be asked.
-    """
-    if folder is not None:
-        raise click.UsageError("--dir is for --percent: what a file says stands in it.")
-    choice, scope = read_choice(**clusters), load_scope(file)
-    function = _name(name, scope)
-
-    def look(site: SiteSettings) -> str:
-        from knative.rollout.exchange import nothing, read_service
-        from knative.rollout.standing import parse_standing
-        from knative.update import describe
-
-        standing = parse_standing(read_service(open_site(site, choice), function))
-        reason = standing.fault or (standing.state.reason if standing.state else "no rollout was begun")
-        return describe(nothing(standing, reason))
-
-    run_visibly(scope, choice, look, again=f"eaves rollout {function}", parallel=parallel, max_failures=max_failures)
-
-
-def _change(
-    verb: str, name: str, scope: Scope, site: SiteSettings, choice: Choice, *, percent: int | None, many: bool
-) -> str:
+def _change(verb: str, name: str, visit: Visit, *, percent: int | None) -> str:
     from knative import rollout
     from knative.update import describe
 
     if verb == "promote":
-        platform = open_platform(scope, site, choice)
-        platform.promote(name)
+        visit.platform().promote(name)
         return f"{name}: the newest revision has every request"
-    cluster = open_site(site, choice)
+    cluster = visit.cluster()
     if verb == "rollback":
-        return describe(rollout.rollback(cluster, name, undo=not many))
+        # Where sites are named the command may be given again, for those that were down: what is back stays back.
+        undo = not (visit.choice.sites or visit.choice.every)
+        return describe(rollout.rollback(cluster, name, undo=undo))
     if verb == "resume":
-        return describe(rollout.begin(cluster, name, scope.rollout, again=True))
+        return describe(rollout.begin(cluster, name, visit.scope.rollout, again=True))
     assert percent is not None  # noqa: S101 - the command's own words
     return describe(rollout.set_percent(cluster, name, percent))
 
@@ -131,7 +94,12 @@ def _change_file(verb: str, folder: Path, percent: int | None) -> None:
     say("commit it: the cluster follows the file")
 
 
-def _name(name: str, scope: Scope) -> str:
+def name_function(name: str, scope: Scope) -> str:
+    """The function that is meant.
+
+    Raises:
+        ConfigError: When nothing names one.
+    """
     if name or scope.name:
         return name or scope.name
     fault = Fault(origin="NAME", path="", message="names no function, and there is no eaves.yaml")

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eaves.cli.arguments import file_option, state_option
-from eaves.cli.clusters import Choice, choose_sites, cluster_options, load_scope, on_option, open_platform, read_choice
+from eaves.cli.clusters import Choice, cluster_options, load_scope, on_option, read_choice
+from eaves.cli.fleet import judge, visit_sites
 from eaves.cli.output import output_option, print_rows, say
-from eaves.errors import FleetError
 
 if TYPE_CHECKING:
     from eaves.platform import FunctionStatus
-    from knative.settings import SiteSettings
 
 COLUMNS = {
     "name": "FUNCTION",
@@ -66,31 +65,20 @@ def command(form: str, state_dir: Path, file: Path, **clusters: Any) -> None:
 
 
 def _show_sites(file: Path, choice: Choice, form: str) -> None:
-    """A row for each function of each site; a site that can't be asked has one row that says why.
+    """A row for each function of each site; one of several sites that can't be asked has one that says why.
 
     Raises:
-        FleetError: When a site can't be asked.
+        EavesError: When the only site can't be asked.
+        FleetError: When one of several can't.
     """
-    from knative.fleet import DONE, run_on_sites
-
-    scope = load_scope(file)
-    sites = choose_sites(scope.sites, choice)
-
-    def read(site: SiteSettings) -> list[FunctionStatus]:
-        return open_platform(scope, site, choice).status()
-
-    outcomes = run_on_sites(sites, read)
+    outcomes = visit_sites(load_scope(file), choice, lambda visit: visit.platform().status())
     rows: list[dict[str, Any]] = []
     for outcome in outcomes:
-        if outcome.result is None:
+        if outcome.error is not None:
             rows.append({"site": outcome.site, "state": outcome.state, "reason": str(outcome.error)})
         rows += [{**_row(status), "site": outcome.site} for status in outcome.result or ()]
     print_rows(rows, SITE_COLUMNS, form)
-    silent = [outcome for outcome in outcomes if outcome.state != DONE]
-    if silent:
-        raise FleetError(
-            f"{len(silent)} of {len(outcomes)} sites don't answer", hint="eaves doctor --site " + silent[0].site
-        )
+    judge(outcomes, "eaves doctor", choice)
     if not rows:
         say("nothing is deployed there: `eaves deploy --on knative`")
 

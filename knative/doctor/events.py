@@ -23,9 +23,12 @@ CHANNEL_BROKER = "MTChannelBasedBroker"
 DURABLE = frozenset({"Kafka", "KafkaNamespaced", "RabbitMQBroker"})
 IN_MEMORY = "InMemoryChannel"
 _PROMISE = (
-    "at most once: images that it holds are lost when its pod restarts or its node reboots (an agent's own spool "
-    "keeps them only until the broker has taken them)"
+    "at most once for whoever sends once. It answers when every trigger has delivered or dead-lettered an event, and "
+    "agents keep theirs and send again until then"
 )
+"""Source: Knative Eventing, pkg/channel/fanout/fanout_event_handler.go: without the annotation below, handlers wait."""
+ASYNC = "messaging.knative.dev/async-handler"
+_ASYNC_PROMISE = f"at most once: its annotation {ASYNC} has it answer before anything is delivered"
 
 
 def check_broker(subject: Subject) -> Iterator[Finding]:
@@ -53,7 +56,7 @@ def check_broker(subject: Subject) -> Iterator[Finding]:
     elif chosen in DURABLE:
         yield ok("broker", f"{what} keeps events on disk")
     elif chosen == CHANNEL_BROKER:
-        yield from _check_channel(subject, what, config)
+        yield from _check_channel(subject, what, config, _ASYNC_PROMISE if _answers_early(broker) else _PROMISE)
     else:
         yield note("broker", f"{what} is of a class that Eaves doesn't know; whether it keeps events can't be told")
 
@@ -79,7 +82,12 @@ def _check_existing(subject: Subject, broker: Mapping[str, Any]) -> Iterator[Fin
         )
 
 
-def _check_channel(subject: Subject, what: str, config: Mapping[str, Any]) -> Iterator[Finding]:
+def _answers_early(broker: Mapping[str, Any] | None) -> bool:
+    annotations = (broker or {"metadata": {}})["metadata"].get("annotations") or {}
+    return str(annotations.get(ASYNC, "")).lower() in {"1", "t", "true"}
+
+
+def _check_channel(subject: Subject, what: str, config: Mapping[str, Any], promise: str) -> Iterator[Finding]:
     """A Broker of channels keeps what its channel keeps."""
     name = str(config.get("name", "config-br-default-channel"))
     namespace = str(config.get("namespace", "")) or EVENTING_NAMESPACE
@@ -90,7 +98,7 @@ def _check_channel(subject: Subject, what: str, config: Mapping[str, Any]) -> It
     if kind == IN_MEMORY:
         yield warning(
             "broker",
-            f"{what} keeps events in memory only ({IN_MEMORY}): {_PROMISE}",
+            f"{what} keeps events in memory only ({IN_MEMORY}): {promise}",
             "install the Knative Broker for Apache Kafka and set knative.broker_class in eaves.yaml to Kafka; a "
             "Broker that is there already has to be removed first",
         )
@@ -139,19 +147,15 @@ def check_triggers(subject: Subject) -> Iterator[Finding]:
     if ((broker or {}).get("spec", {}).get("delivery") or {}).get("deadLetterSink"):
         yield ok("triggers", f"the Broker {subject.settings.broker} has a dead letter sink for all of them")
         return
-    own = subject.app.function.name
-    patch = '\'{"spec":{"delivery":{"deadLetterSink":{"uri":"http://..."}}}}\''
-    at_broker = f"kubectl -n {subject.namespace} patch broker {subject.settings.broker} --type merge -p {patch}"
-    at_broker = at_broker if broker is not None else f"once it is deployed: {at_broker}"
-    bare = [trigger.name for trigger in subject.app.triggers if not trigger.delivery.dead_letter_sink]
+    every = subject.settings.dead_letter_sink
+    bare = [trigger.name for trigger in subject.app.triggers if not (trigger.delivery.dead_letter_sink or every)]
     for name in bare:
         yield warning(
             "triggers",
             f"the trigger {name} has no dead letter sink: an event that {_attempts(subject, name)} attempts don't "
-            "deliver is dropped, without a trace",
-            at_broker
-            if name == own
-            else f"set delivery.dead_letter_sink of the trigger {name} in eaves.yaml; or: {at_broker}",
+            "deliver is dropped without a trace, or, where the broker waits for delivery, sent again by its agent for "
+            "ever",
+            "set knative.dead_letter_sink in eaves.yaml to an http(s) address",
         )
     if not bare:
         yield ok("triggers", "every trigger has a dead letter sink")

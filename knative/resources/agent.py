@@ -18,7 +18,7 @@ from knative.kinds import (
     STATEFUL_SET,
     Kind,
 )
-from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE
+from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, SITE_LABEL
 from knative.resources.metadata import build_object, reference
 from knative.resources.pod import build_env, build_pull_secrets, build_security, build_temporary
 from knative.settings import KnativeSettings, SiteSettings
@@ -36,6 +36,10 @@ def build_agents(app: AppSpec, settings: KnativeSettings, site: SiteSettings) ->
     A SinkBinding comes before what it binds, which then starts with its sink known instead of twice.
     """
     builders = {"claim": _beside_claim, "node": _on_nodes, "reader": _reading}
+    if any(source.agent == "node" for source in app.sources):
+        yield _namespace(settings.agent_namespace)
+        account = build_object(SERVICE_ACCOUNT, _apart(app), app, site, "access", namespace=settings.agent_namespace)
+        yield {**account, "automountServiceAccountToken": False}
     for source in app.sources:
         yield from builders[source.agent](app, source, settings, site)
 
@@ -50,7 +54,7 @@ def _beside_claim(
 ) -> Iterator[dict[str, Any]]:
     """One agent, always the same one: a StatefulSet keeps its spool's volume for it."""
     name = agent_name(app, source)
-    yield _binding(app, source, settings, site, STATEFUL_SET, site.namespace)
+    yield _binding(app, settings, site, STATEFUL_SET, site.namespace, name)
     spool = {
         "metadata": {"name": "spool"},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": source.spool_size}}},
@@ -59,7 +63,7 @@ def _beside_claim(
     pod["securityContext"] = {"fsGroup": 65532}  # the spool's volume is the user's that writes it
     pod["volumes"].append(_claim(source))
     yield {
-        **build_object(STATEFUL_SET, name, app, site, PART),
+        **build_object(STATEFUL_SET, name, app, site, PART, more_labels=_told(source)),
         "spec": {
             "replicas": 1,
             "serviceName": name,
@@ -78,12 +82,10 @@ def _on_nodes(
     Folders of a node are what Pod Security forbids first, so these agents get a namespace that allows them, and the
     rest stays where it is `restricted`.
     """
-    name, namespace = agent_name(app, source), settings.agent_namespace
-    yield _namespace(namespace)
-    account = build_object(SERVICE_ACCOUNT, app.function.name, app, site, "access", namespace=namespace)
-    yield {**account, "automountServiceAccountToken": False}
-    yield _binding(app, source, settings, site, DAEMON_SET, namespace)
+    name, namespace = f"{_apart(app)}-{source.name}", settings.agent_namespace
+    yield _binding(app, settings, site, DAEMON_SET, namespace, name)
     pod = _pod(app, source, settings, site, user=0)  # the kubelet makes the spool's folder as root
+    pod["serviceAccountName"] = _apart(app)
     pod["volumes"] += [
         {"name": "images", "hostPath": {"path": str(source.path), "type": "DirectoryOrCreate"}},
         {"name": "spool", "hostPath": {"path": f"{NODE_SPOOLS}/{name}", "type": "DirectoryOrCreate"}},
@@ -91,9 +93,9 @@ def _on_nodes(
     if site.selector:
         pod["nodeSelector"] = dict(site.selector)
     yield {
-        **build_object(DAEMON_SET, name, app, site, PART, namespace=namespace),
+        **build_object(DAEMON_SET, name, app, site, PART, namespace=namespace, more_labels=_told(source)),
         "spec": {
-            "selector": {"matchLabels": _selector(app, source)},
+            "selector": {"matchLabels": {**_selector(app, source), SITE_LABEL: app.function.site}},
             "template": {"metadata": {"labels": _labels(app, source, site)}, "spec": pod},
         },
     }
@@ -105,7 +107,7 @@ def _reading(
     """One agent without memory: what it forgot it reads again, and sends it under the same ids."""
     pod = _pod(app, source, settings, site)
     pod["volumes"] += [_claim(source), {"name": "spool", "emptyDir": {"sizeLimit": source.spool_size}}]
-    made = build_object(CONTAINER_SOURCE, agent_name(app, source), app, site, PART)
+    made = build_object(CONTAINER_SOURCE, agent_name(app, source), app, site, PART, more_labels=_told(source))
     template = {"metadata": {"labels": _labels(app, source, site)}, "spec": pod}
     yield {**made, "spec": {"sink": _sink(settings, site), "template": template}}
 
@@ -157,10 +159,14 @@ def _function_address(app: AppSpec, site: SiteSettings) -> list[dict[str, Any]]:
 
 
 def _binding(
-    app: AppSpec, source: SourceSpec, settings: KnativeSettings, site: SiteSettings, kind: Kind, namespace: str
+    app: AppSpec,
+    settings: KnativeSettings,
+    site: SiteSettings,
+    kind: Kind,
+    namespace: str,
+    name: str,
 ) -> dict[str, Any]:
     """Tells the agent where its events go (`K_SINK`)."""
-    name = agent_name(app, source)
     subject = reference(kind, name, namespace)
     made = build_object(SINK_BINDING, name, app, site, PART, namespace=namespace)
     return {**made, "spec": {"subject": subject, "sink": _sink(settings, site)}}
@@ -185,5 +191,14 @@ def _selector(app: AppSpec, source: SourceSpec) -> dict[str, str]:
 
 
 def _labels(app: AppSpec, source: SourceSpec, site: SiteSettings) -> dict[str, str]:
-    made = build_object(STATEFUL_SET, agent_name(app, source), app, site, PART)
-    return {**made["metadata"]["labels"], SOURCE_LABEL: source.name}
+    made = build_object(STATEFUL_SET, agent_name(app, source), app, site, PART, more_labels=_told(source))
+    return dict(made["metadata"]["labels"])
+
+
+def _told(source: SourceSpec) -> dict[str, str]:
+    return {SOURCE_LABEL: source.name}
+
+
+def _apart(app: AppSpec) -> str:
+    """Begins the names in the namespace of agents on nodes, which several sites of one cluster share."""
+    return f"{app.function.name}-{app.function.site}"

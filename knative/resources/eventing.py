@@ -37,7 +37,7 @@ def build_triggers(app: AppSpec, settings: KnativeSettings, site: SiteSettings) 
             if trigger.url
             else {"ref": reference(KSERVICE, trigger.function or app.function.name, site.namespace)}
         )
-        yield {**made, "spec": {**spec, "delivery": build_delivery(trigger.delivery)}}
+        yield {**made, "spec": {**spec, "delivery": build_delivery(trigger.delivery, settings.dead_letter_sink)}}
 
 
 def trigger_name(app: AppSpec, trigger: TriggerSpec) -> str:
@@ -46,8 +46,10 @@ def trigger_name(app: AppSpec, trigger: TriggerSpec) -> str:
     return name if trigger.name == name else f"{name}-{trigger.name}"
 
 
-def build_delivery(delivery: DeliverySettings) -> dict[str, Any]:
-    """Retries and time limits. Knative doubles the pause each time and knows no longest one: `backoff_cap_s` is ours.
+def build_delivery(delivery: DeliverySettings, dead_letter_sink: str = "") -> dict[str, Any]:
+    """Retries and time limits, and who gets what is given up on: the trigger's own sink, or `dead_letter_sink`.
+
+    Knative doubles the pause each time and knows no longest one: `backoff_cap_s` is ours.
 
     Source: knative/specs, specs/eventing/control-plane.md, delivery spec; durations are ISO 8601.
     """
@@ -57,8 +59,8 @@ def build_delivery(delivery: DeliverySettings) -> dict[str, Any]:
         "backoffDelay": duration(delivery.backoff_s),
         "timeout": duration(delivery.timeout_s),
     }
-    if delivery.dead_letter_sink:
-        built["deadLetterSink"] = {"uri": delivery.dead_letter_sink}
+    if sink := delivery.dead_letter_sink or dead_letter_sink:
+        built["deadLetterSink"] = {"uri": sink}
     return built
 
 

@@ -94,7 +94,7 @@ def _pod(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[st
         "image": app.function.image,
         "env": build_env(_environment(app)),
         "ports": [{"name": "http1", "containerPort": PORT}],
-        "readinessProbe": {"httpGet": {"path": "/health/readiness", "port": PORT}},
+        "readinessProbe": {"successThreshold": 1, "httpGet": {"path": "/health/readiness", "port": PORT}},
         "livenessProbe": {"httpGet": {"path": "/health/liveness", "port": PORT}},
         "resources": _resources(settings),
         "securityContext": build_security(),

@@ -66,7 +66,7 @@ def build_jobsink(training: Training) -> dict[str, Any]:
 
 def build_dataset_trigger(training: Training) -> dict[str, Any]:
     """The Trigger: of all that goes through the Broker, `dataset.updated` goes to the JobSink."""
-    made = build_metadata(TRIGGER, _name(training), training, "trigger")
+    made = build_metadata(TRIGGER, _name(training), training, PART)
     spec = {
         "broker": training.knative.broker,
         "filter": {"attributes": {"type": DATASET_UPDATED}},

@@ -49,7 +49,7 @@ def test_a_new_eaves_yaml_explains_every_setting() -> None:
 
 
 def test_every_page_of_docs_is_reachable_from_a_folder_listing_in_order() -> None:
-    pages = sorted(path.name for path in (ROOT / "docs").glob("0*.md"))
+    pages = sorted(path.name for path in (ROOT / "docs").glob("[0-9]*.md"))
     assert [page[:2] for page in pages] == [f"{number:02d}" for number in range(1, len(pages) + 1)]
 
 

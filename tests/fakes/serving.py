@@ -49,6 +49,7 @@ class Serving:
         self.paused = False
         self.pods: dict[str, Pod] = {}
         self._templates: dict[str, Mapping[str, Any]] = {}
+        """By uid of the Service, as the numbers of revisions are: one that is made anew begins anew."""
         self._numbers: dict[str, int] = {}
         self._lock = threading.RLock()
         server.admit = self._default
@@ -110,16 +111,22 @@ class Serving:
     def _take_up(self, manifest: dict[str, Any]) -> None:
         if self.paused or (manifest["apiVersion"], manifest["kind"]) != (API, "Service"):
             return
-        name, template = manifest["metadata"]["name"], manifest["spec"]["template"]
+        name, uid = manifest["metadata"]["name"], manifest["metadata"]["uid"]
+        template = manifest["spec"]["template"]
         with self._lock:
-            if self._templates.get(name) != template:
-                self._templates[name] = template
-                self._numbers[name] = self._numbers.get(name, 0) + 1
-                labels = {SERVICE_LABEL: name}
-                made = {"name": f"{name}-{self._numbers[name]:05}", "labels": labels}
-                revision = {"apiVersion": API, "kind": "Revision", "metadata": made, "spec": template["spec"]}
+            if self._templates.get(uid) != template:
+                self._templates[uid] = template
+                self._numbers[uid] = self._numbers.get(uid, 0) + 1
+                owner = {"apiVersion": API, "kind": "Service", "name": name, "uid": uid}
+                made = f"{name}-{self._numbers[uid]:05}"
+                metadata = {"name": made, "labels": {SERVICE_LABEL: name}, "ownerReferences": [owner]}
+                revision = {"apiVersion": API, "kind": "Revision", "metadata": metadata, "spec": template["spec"]}
                 self.server.put(revision, manager="controller", namespace=self.namespace)
+                self._made(made)
             self._report(name)
+
+    def _made(self, revision: str) -> None:
+        """A revision is there; a test says when it is ready."""
 
     def _report(self, name: str) -> None:
         with self._lock:
@@ -128,22 +135,34 @@ class Serving:
                 for revision in self.server.all(REVISION, namespace=self.namespace)
                 if revision["metadata"]["labels"][SERVICE_LABEL] == name
             ]
-            ready = [revision for revision in revisions if self._is_ready(revision)]
-            status = {"observedGeneration": self.service(name)["metadata"]["generation"]}
-            status |= {"latestCreatedRevisionName": f"{name}-{self._numbers[name]:05}"}
+            ready = [revision for revision in revisions if self._condition(revision).get("status") == "True"]
+            service = self.service(name)
+            status = {"observedGeneration": service["metadata"]["generation"]}
+            status |= {"latestCreatedRevisionName": f"{name}-{self._numbers[service['metadata']['uid']]:05}"}
             status |= {"latestReadyRevisionName": ready[-1]} if ready else {}
-            self.server.status(SERVICE, name, status, namespace=self.namespace)
+            self.server.status(SERVICE, name, self._complete(service, status), namespace=self.namespace)
 
-    def _is_ready(self, revision: str) -> bool:
+    def _complete(self, service: Mapping[str, Any], status: dict[str, Any]) -> dict[str, Any]:
+        """What else its status says; a rollout looks at no more."""
+        return status
+
+    def _condition(self, revision: str) -> Mapping[str, Any]:
+        """Whether a revision is ready, as it says itself."""
         status = self.server.get(REVISION, revision, namespace=self.namespace).get("status", {})
-        return any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions", []))
+        return next((one for one in status.get("conditions", []) if one["type"] == "Ready"), {})
 
     def _put(self, pod: Pod, last: Mapping[str, Any] | None = None) -> None:
         container = {"name": "function", "restartCount": pod.restarts, "lastState": last or {}}
         manifest = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": pod.name, "labels": {"serving.knative.dev/revision": pod.revision}},
+            "metadata": {
+                "name": pod.name,
+                "labels": {
+                    "serving.knative.dev/revision": pod.revision,
+                    SERVICE_LABEL: pod.revision.rpartition("-")[0],
+                },
+            },
             "status": {
                 "phase": "Running",
                 "containerStatuses": [{"name": "queue-proxy", "restartCount": 9}, container],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.artifacts import tiny_artifact, tiny_graph, tiny_int8, tiny_run
-from tests.clusters import apiserver, cluster
+from tests.clusters import apiserver, cluster, knative
 from tests.function import image, shared_function, start
 from tests.registries import LocalRegistry, serve_registry
 
@@ -16,6 +16,7 @@ __all__ = [
     "apiserver",
     "cluster",
     "image",
+    "knative",
     "shared_function",
     "start",
     "tiny_artifact",

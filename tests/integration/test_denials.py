@@ -12,6 +12,7 @@ from eaves.errors import InvalidError
 from knative.cluster import Cluster, open_cluster
 from knative.deploying import apply_app
 from knative.names import APP_LABEL
+from knative.owned import Owner
 from tests.fakes.apiserver import FakeCluster, open_apiserver
 
 WEBHOOK = 'admission webhook "validation.webhook.serving.knative.dev" denied the request: validation failed: '
@@ -40,14 +41,14 @@ def refuse(server: FakeCluster, cluster: Cluster, text: str) -> InvalidError:
 
     server.admit = admit
     with pytest.raises(InvalidError) as caught:
-        apply_app(cluster, [FUNCTION], "flowers")
+        apply_app(cluster, [FUNCTION], Owner(app="flowers"))
     return caught.value
 
 
 def test_a_missing_flag_is_named_with_the_line_that_sets_it(server: FakeCluster, cluster: Cluster) -> None:
     error = refuse(server, cluster, "must not set the field(s): spec.template.spec.nodeSelector")
     assert error.message == (
-        "Service flowers is refused: Knative takes spec.template.spec.nodeSelector only with "
+        "edge: Service flowers is refused: Knative takes spec.template.spec.nodeSelector only with "
         "kubernetes.podspec-nodeselector in its ConfigMap config-features (kubernetes.podspec-nodeselector cannot "
         "safely be disabled once enabled)"
     )

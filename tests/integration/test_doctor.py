@@ -225,12 +225,20 @@ def test_a_replica_that_fits_no_node(patient: Patient) -> None:
 
 
 def test_a_broker_that_keeps_events(patient: Patient, server: FakeCluster) -> None:
-    assert "at most once" in patient.one("broker").message
+    assert "at most once for whoever sends once" in patient.one("broker").message
     set_channel(server, "KafkaChannel")
     assert patient.find("broker") == []
     set_channel(server, "InMemoryChannel")
     assert patient.find("broker", broker_class="Kafka") == []
     assert patient.one("broker", broker_class="Something").severity == NOTE
+
+
+def test_a_broker_that_answers_before_it_delivers(patient: Patient, server: FakeCluster) -> None:
+    annotations = {"messaging.knative.dev/async-handler": "true"}
+    there = bare("eventing.knative.dev/v1", "Broker", "eaves", namespace=HERE, annotations=annotations)
+    server.put({**there, "spec": {}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}})
+    annotated = patient.find("broker", broker_class="MTChannelBasedBroker")
+    assert any("async-handler has it answer before anything is delivered" in one.message for one in annotated)
 
 
 def test_a_namespace_with_a_broker_class_of_its_own(patient: Patient, server: FakeCluster) -> None:
@@ -258,9 +266,11 @@ def test_where_undelivered_events_go(patient: Patient, server: FakeCluster) -> N
         name="kept", url="http://x.test/", delivery=DeliverySettings(dead_letter_sink="http://dead.test/")
     )
     lost = TriggerSpec(name="lost", url="http://x.test/")
-    own, other = patient.find("triggers", app=replace(APP, triggers=(*APP.triggers, kept, lost)))
-    assert own.fix.startswith("once it is deployed: kubectl -n barn patch broker eaves")
-    assert "delivery.dead_letter_sink of the trigger lost" in other.fix
+    app = replace(APP, triggers=(*APP.triggers, kept, lost))
+    own, other = patient.find("triggers", app=app)
+    assert own.fix == "set knative.dead_letter_sink in eaves.yaml to an http(s) address"
+    assert "the trigger lost has no" in other.message
+    assert patient.find("triggers", app=app, dead_letter_sink="http://dead.test/") == []
     broker = bare("eventing.knative.dev/v1", "Broker", "eaves", namespace=HERE)
     server.put({**broker, "spec": {"delivery": {"deadLetterSink": {"uri": "http://dead.test/"}}}})
     assert patient.find("triggers") == []

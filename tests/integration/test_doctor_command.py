@@ -54,12 +54,7 @@ def test_a_table_and_below_it_each_fix_on_a_line_to_copy(project: Path) -> None:
     assert "Knative Serving 1.23.0" in result.output
     assert "SITE" not in result.output, "there is only one"
     fixes = [line for line in result.output.splitlines() if line.startswith("triggers: ")]
-    assert fixes == [
-        (
-            "triggers: once it is deployed: kubectl -n eaves patch broker eaves --type merge -p "
-            '\'{"spec":{"delivery":{"deadLetterSink":{"uri":"http://..."}}}}\''
-        )
-    ]
+    assert fixes == ["triggers: set knative.dead_letter_sink in eaves.yaml to an http(s) address"]
 
 
 def test_it_ends_with_nothing_but_notes_when_all_is_well(project: Path, server: FakeCluster) -> None:
@@ -70,6 +65,14 @@ def test_it_ends_with_nothing_but_notes_when_all_is_well(project: Path, server: 
     assert {row["severity"] for row in found} <= {"ok", "note"}
     assert found[0]["check"] == "packages"
     assert all(set(row) == {"severity", "check", "message", "fix"} for row in found)
+
+
+def test_it_looks_at_the_container_image_that_was_deployed_last(project: Path) -> None:
+    assert "no container image is named yet" in doctor(project).output
+    kept = project.parent / ".eaves/wanted" / f"{FLOWERS['name']}.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(json.dumps({"name": f"registry.test/flowers@sha256:{'0' * 64}"}))
+    assert "no container image is named yet" not in doctor(project).output
 
 
 def test_it_ends_with_69_when_something_will_not_work(project: Path, server: FakeCluster) -> None:

@@ -65,6 +65,26 @@ def test_every_pod_but_those_that_need_a_folder_of_their_node_passes_restricted_
             assert bool(faults) == needs_host, (manifest["kind"], faults)
 
 
+def test_what_knatives_webhook_would_add_to_a_probe_is_said(case: tuple[str, Manifests]) -> None:
+    """Of a revision with a name it adds nothing to what `kubectl apply` sends again, and then sees a change."""
+    service = only(case[1], "Service")
+    (container,) = service["spec"]["template"]["spec"]["containers"]
+    assert container["readinessProbe"]["successThreshold"] == 1
+
+
+def test_events_given_up_on_go_to_the_triggers_own_sink_or_to_the_one_for_all() -> None:
+    app = full_app()
+    made = render_app(app, full_settings(dead_letter_sink="http://dead.test/"), plain_site())
+    sinks = {
+        one["metadata"]["name"]: one["spec"]["delivery"]["deadLetterSink"]["uri"]
+        for one in made
+        if one["kind"] == "Trigger"
+    }
+    own = [trigger for trigger in app.triggers if trigger.delivery.dead_letter_sink]
+    assert sinks[app.function.name] == "http://dead.test/"
+    assert [sinks[f"{app.function.name}-{one.name}"] for one in own] == [one.delivery.dead_letter_sink for one in own]
+
+
 def test_no_pod_gets_a_token(case: tuple[str, Manifests]) -> None:
     for manifest in case[1]:
         for template in pod_templates(manifest):

@@ -1,0 +1,24 @@
+"""What became of an object that was applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CREATED, CHANGED, UNCHANGED, REMOVED, ADOPTED = "created", "changed", "unchanged", "removed", "adopted"
+UNJUDGED = "unjudged"
+"""In a dry run: it goes into a namespace that isn't there yet, so the server can't say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What became of one object.
+
+    Attributes:
+        kind: Of it.
+        name: Of it.
+        outcome: `created`, `changed`, `unchanged`, `adopted`, `removed` or `unjudged`.
+    """
+
+    kind: str
+    name: str
+    outcome: str

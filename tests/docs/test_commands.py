@@ -1,0 +1,67 @@
+"""Every `eaves` command in the documentation is one, with options that it has."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from eaves.cli import COMMANDS, cli
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("examples/*/README.md")})
+SHELLS = ("", "bash", "sh")
+SPAN = re.compile(r"`([^`\n]+)`")
+ENDS = re.compile(r"\s#.*|[;&|)>]+.*|\"?\$\(.*")
+"""What follows a command's words on its line."""
+
+
+def code(text: str) -> Iterator[str]:
+    """Lines of shell blocks, indented ones, and what stands in backquotes; not of YAML and other languages."""
+    language: str | None = None
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.startswith("```"):
+            language = None if language is not None else line[3:].strip()
+        elif language in SHELLS or (language is None and line.startswith("    ")):
+            yield line
+        elif language is None:
+            yield from SPAN.findall(line)
+
+
+def told(text: str) -> Iterator[str]:
+    """Commands in code, without what stands before them (kn, cd, variables)."""
+    for line in code(text):
+        for found in re.finditer(r"(?:^|[ \"'(])eaves ((?:[a-z]+)\b.*)", line):
+            yield ENDS.sub("", found[1])
+
+
+def faults(line: str) -> Iterator[str]:
+    """What isn't as the command has it."""
+    name, *words = shlex.split(line, posix=False)
+    if name not in COMMANDS:
+        yield f"there is no command {name!r}"
+        return
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    for word in words:
+        option = word.partition("=")[0].strip("[],.:|")
+        if option.startswith("-") and option != "-" and option not in {*known, "--help"}:
+            yield f"{name} has no {option}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_is_one(page: Path) -> None:
+    text = page.read_text()
+    assert [f"{line}: {fault}" for line in told(text) for fault in faults(line)] == []
+
+
+def test_the_pages_are_read_at_all() -> None:
+    found = [line for page in PAGES for line in told(page.read_text())]
+    assert {line.split()[0] for line in found} >= {"deploy", "render", "doctor", "rollout", "train", "package"}
+    assert list(faults("deploy IMAGE --on knative --yess")) == ["deploy has no --yess"]
+    assert list(faults("deplo")) == ["there is no command 'deplo'"]

@@ -1,0 +1,86 @@
+"""Everything of an app out of a cluster, and nothing of anybody else."""
+
+from __future__ import annotations
+
+import pytest
+
+from eaves.errors import NotFoundError, UnreachableClusterError
+from knative.cluster import Cluster
+from knative.names import MANAGER
+from knative.owned import Owner
+from knative.removal import remove_app
+from tests.apps import full_app, full_settings, plain_app
+from tests.deploys import OWNER, deploy, objects, render
+from tests.fakes.apiserver import FakeCluster, Reply, Request, refusal
+from tests.fakes.knative import Knative
+
+ROSES = Owner(app="roses", site="barn", agents="eaves-agents")
+
+
+def test_all_of_it_goes_and_the_broker_with_the_last_app(cluster: Cluster, knative: Knative) -> None:
+    deploy(cluster, full_app(), full_settings())
+    deploy(cluster, plain_app(name="roses"), owner=ROSES)
+    removed = {f"{one.kind}/{one.name}" for one in remove_app(cluster, OWNER)}
+    assert removed == {
+        f"{one['kind']}/{one['metadata']['name']}"
+        for one in render(full_app(), full_settings())
+        if one["kind"] not in {"Broker", "Namespace"}
+    }
+    rendered = render(plain_app(name="roses"))
+    left = {f"{one['metadata']['namespace']}/{one['kind']}/{one['metadata']['name']}" for one in rendered}
+    assert set(objects(knative.server)) == left
+    remove_app(cluster, ROSES)
+    assert objects(knative.server) == {}
+
+
+def test_what_is_on_its_way_out_already_keeps_no_broker(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, plain_app())
+    trigger = apiserver.get("eventing.knative.dev/v1/Trigger", "flowers", namespace="cams")
+    trigger["metadata"]["finalizers"] = ["triggers.eventing.knative.dev"]
+    apiserver.put(trigger, manager="controller", namespace="cams")
+    assert "Broker/eaves" in {f"{one.kind}/{one.name}" for one in remove_app(cluster, OWNER)}
+
+
+def test_a_broker_that_others_send_to_stays(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    deploy(cluster, plain_app())
+    trigger = {"apiVersion": "eventing.knative.dev/v1", "kind": "Trigger", "metadata": {"name": "theirs"}}
+    apiserver.put({**trigger, "spec": {"broker": "eaves"}}, namespace="cams")
+    remove_app(cluster, OWNER)
+    assert set(objects(apiserver)) == {"cams/Broker/eaves", "cams/Trigger/theirs"}
+
+
+def test_what_trains_the_app_goes_with_it(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    deploy(cluster, plain_app())
+    labels = {"eaves.dev/app": "flowers", "app.kubernetes.io/component": "training"}
+    sink = {"apiVersion": "sinks.knative.dev/v1alpha1", "kind": "JobSink", "spec": {}}
+    cluster.apply({**sink, "metadata": {"name": "flowers-dataset", "labels": labels}}, manager=MANAGER)
+    assert "JobSink/flowers-dataset" in {f"{one.kind}/{one.name}" for one in remove_app(cluster, OWNER)}
+
+
+@pytest.mark.parametrize("deleted", [0, 1, 4, 6])
+def test_whoever_is_killed_on_the_way_goes_on_the_next_time(
+    deleted: int, cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, plain_app())
+    served: list[Request] = []
+
+    def fault(request: Request) -> Reply | None:
+        if request.method != "DELETE":
+            return None
+        served.append(request)
+        return refusal(503, "ServiceUnavailable", "etcd is away") if len(served) > deleted else None
+
+    apiserver.fault = fault
+    with pytest.raises(UnreachableClusterError):
+        remove_app(cluster, OWNER)
+    apiserver.fault = lambda request: None
+    remove_app(cluster, OWNER)
+    assert objects(apiserver) == {}
+
+
+def test_an_app_that_isnt_there_is_told_from_those_that_are(cluster: Cluster, knative: Knative) -> None:
+    deploy(cluster, plain_app(name="roses"), owner=ROSES)
+    with pytest.raises(NotFoundError, match=r"no function 'flowers' in cams of edge \(there are: roses\)"):
+        remove_app(cluster, OWNER)

@@ -1,0 +1,230 @@
+"""One site brought to what is wanted, in one call: shares kept, applied, waited for, rolled out to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from eaves.errors import ConfigError, ConflictError, StartError, UnreachableClusterError
+from knative import rollout
+from knative.applied import CHANGED, CREATED, UNCHANGED
+from knative.cluster import Cluster
+from knative.rollout import Phase
+from knative.settings import KnativeSettings, RolloutSettings
+from knative.update import Updated, Wanted, advance_all, describe, follow, update_site
+from tests.apps import plain_app
+from tests.deploys import SITE, objects, outcomes
+from tests.fakes.apiserver import FakeCluster, Reply, Request
+from tests.fakes.knative import Knative
+from tests.rollouts import FIRST, SECOND, shares
+
+SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, deadline_s=600.0, min_requests=4)
+OTHER = "registry.example/barn/flowers@sha256:" + "d" * 64
+
+
+def update(
+    cluster: Cluster,
+    *,
+    image: str = "",
+    settings: RolloutSettings = SETTINGS,
+    ready_s: float = 10,
+    tell: Callable[[str], object] = lambda text: None,
+    **how: bool,
+) -> Updated:
+    app = plain_app(**({"image": image} if image else {}))
+    wanted = Wanted(app=app, knative=KnativeSettings(), rollout=settings, ready_s=ready_s, **how)
+    return update_site(cluster, SITE, wanted, tell=tell, poll_s=0.01)
+
+
+def phase(updated: Updated) -> Phase:
+    assert updated.outcome is not None
+    assert updated.outcome.state is not None
+    return updated.outcome.state.phase
+
+
+def test_a_first_revision_serves_as_soon_as_it_is_ready(cluster: Cluster, knative: Knative) -> None:
+    updated = update(cluster)
+    assert {one.outcome for one in updated.applied} == {CREATED}
+    assert phase(updated) is Phase.DONE
+    assert shares(knative) == {FIRST: 100}
+    assert updated.changed == len(updated.applied)
+
+
+def test_a_second_one_gets_nothing_before_its_rollout_is_advanced(cluster: Cluster, knative: Knative) -> None:
+    update(cluster)
+    updated = update(cluster, image=OTHER)
+    assert outcomes(list(updated.applied))[CHANGED] == {"DaemonSet/flowers-pin", "Service/flowers"}
+    assert phase(updated) is Phase.ADVANCING
+    assert shares(knative) == {FIRST: 100}
+
+
+def test_shares_are_kept_before_anything_is_applied(cluster: Cluster, knative: Knative) -> None:
+    update(cluster, ready_s=0)
+    assert knative.service()["spec"]["traffic"] == [{"latestRevision": True, "percent": 100}], "detached: not yet ours"
+    updated = update(cluster, image=OTHER, ready_s=0)
+    assert updated.outcome is None
+    assert shares(knative) == {FIRST: 100}, "although the second one was ready at once"
+
+
+def test_the_same_again_changes_nothing_and_leaves_the_rollout_where_it_is(cluster: Cluster, knative: Knative) -> None:
+    update(cluster)
+    update(cluster, image=OTHER)
+    version = knative.server.objects.version
+    updated = update(cluster, image=OTHER)
+    assert {one.outcome for one in updated.applied} == {UNCHANGED}
+    assert updated.changed == 0
+    assert phase(updated) is Phase.ADVANCING
+    assert knative.server.objects.version == version
+
+
+def followed(cluster: Cluster, knative: Knative, **served: int) -> tuple[list[str], Callable[[], Updated]]:
+    """A second revision is followed; whenever something is told, replicas answer requests and a minute goes by."""
+    update(cluster)
+    pods = [knative.run(FIRST, "old")]
+    pods[0].serve(100)
+    told: list[str] = []
+
+    def tell(text: str) -> None:
+        told.append(text)
+        if "new" not in knative.pods and f"{SECOND} 50 %" in text:
+            knative.run(SECOND, "new").serve(**served)
+        pods[0].serve(10)
+        knative.server.skew_s += 60
+
+    return told, lambda: update(cluster, image=OTHER, follow=True, tell=tell)
+
+
+def test_a_rollout_is_followed_to_its_end(cluster: Cluster, knative: Knative) -> None:
+    told, go = followed(cluster, knative, answered=20)
+    assert phase(go()) is Phase.DONE
+    assert shares(knative) == {SECOND: 100}
+    assert told[0] == f"{FIRST} 50 %, {SECOND} 50 %: advancing: it is ready"
+    assert told[-1].startswith(f"{SECOND} 100 %: done: 0 of 20 requests failed")
+
+
+def test_one_that_fails_more_often_is_rolled_back_and_the_command_fails(cluster: Cluster, knative: Knative) -> None:
+    told, go = followed(cluster, knative, answered=10, failed=10)
+    with pytest.raises(
+        StartError, match=r"flowers was not promoted: .*rolled-back: it fails more often; 10 of 20"
+    ) as e:
+        go()
+    assert e.value.hint == "eaves rollout flowers"
+    assert shares(knative) == {FIRST: 100}
+    assert "rolled-back" in told[-1]
+
+
+def test_one_that_nobody_asks_is_held_and_the_command_says_so(cluster: Cluster, knative: Knative) -> None:
+    def tell(text: str) -> None:
+        knative.server.skew_s += 1000
+
+    update(cluster)
+    with pytest.raises(StartError, match=r"flowers was not promoted: .*held: too few requests"):
+        update(cluster, image=OTHER, follow=True, tell=tell)
+    assert shares(knative) == {FIRST: 50, SECOND: 50}
+
+
+def test_a_link_that_is_down_for_a_while_is_waited_for(cluster: Cluster, knative: Knative) -> None:
+    told, go = followed(cluster, knative, answered=20)
+    down = 30
+
+    def fault(request: Request) -> Reply | None:
+        nonlocal down
+        if any(f"{SECOND} 50 %" in text for text in told) and down:
+            down -= 1
+            return Reply(status=0)
+        return None
+
+    knative.server.fault = fault
+    assert phase(go()) is Phase.DONE
+    assert any("broke" in text for text in told)
+
+
+def test_a_rollout_whose_state_somebody_broke_was_not_promoted(cluster: Cluster, knative: Knative) -> None:
+    def tell(text: str) -> None:
+        service = knative.service()
+        service["metadata"]["annotations"]["eaves.dev/rollout"] = "{"
+        knative.server.put(service, manager="vandal", namespace="cams")
+
+    update(cluster)
+    with pytest.raises(StartError, match=r"flowers was not promoted: .* can't be read"):
+        update(cluster, image=OTHER, follow=True, tell=tell)
+
+
+def test_a_link_that_stays_down_ends_the_watching(cluster: Cluster, knative: Knative) -> None:
+    update(cluster)
+    knative.server.fault = lambda request: Reply(status=0)
+    with pytest.raises(UnreachableClusterError):
+        follow(cluster, "flowers", poll_s=0.01, patience_s=0)
+
+
+def test_a_revision_that_isnt_ready_in_time_is_said_and_the_next_call_goes_on(
+    cluster: Cluster, knative: Knative
+) -> None:
+    knative.auto = False
+    with pytest.raises(StartError, match=r"flowers was not ready within 0\.2 s"):
+        update(cluster, ready_s=0.2)
+    knative.ready(FIRST)
+    updated = update(cluster)
+    assert {one.outcome for one in updated.applied} == {UNCHANGED}
+    assert phase(updated) is Phase.DONE
+
+
+def test_a_dry_run_touches_neither_objects_nor_shares(cluster: Cluster, knative: Knative) -> None:
+    update(cluster, ready_s=0)
+    before, version = objects(knative.server), knative.server.objects.version
+    updated = update(cluster, image=OTHER, dry_run=True)
+    assert outcomes(list(updated.applied))[CHANGED] == {"DaemonSet/flowers-pin", "Service/flowers"}
+    assert updated.outcome is None
+    assert (objects(knative.server), knative.server.objects.version) == (before, version)
+
+
+def test_step_by_step_whoever_reconciles_comes_to_the_same_end(cluster: Cluster, knative: Knative) -> None:
+    assert update(cluster, advance=True).outcome is not None
+    assert phase(update(cluster, advance=True)) is Phase.DONE
+    knative.run(FIRST, "old").serve(100)
+    for _ in range(3):
+        update(cluster, image=OTHER, advance=True)
+    assert shares(knative) == {FIRST: 50, SECOND: 50}
+    knative.run(SECOND, "new").serve(20)
+    knative.server.skew_s += 60
+    assert phase(update(cluster, image=OTHER, advance=True)) is Phase.DONE
+    assert phase(update(cluster, image=OTHER, advance=True)) is Phase.DONE
+    assert shares(knative) == {SECOND: 100}
+
+
+def test_reconciling_puts_right_what_has_drifted(cluster: Cluster, knative: Knative) -> None:
+    update(cluster)
+    knative.server.remove("eventing.knative.dev/v1/Trigger", "flowers", namespace="cams")
+    done = outcomes(list(update(cluster, advance=True).applied))
+    assert done[CREATED] == {"Trigger/flowers"}
+
+
+def test_every_rollout_of_a_namespace_is_advanced_without_knowing_the_apps(cluster: Cluster, knative: Knative) -> None:
+    update(cluster)
+    update(cluster, image=OTHER)
+    (outcome,) = advance_all(cluster)
+    assert describe(outcome) == f"{FIRST} 50 %, {SECOND} 50 %: advancing: it is ready"
+    assert describe(rollout.rollback(cluster, "flowers")) == f"{FIRST} 100 %: rolled-back: rolled back by hand"
+
+
+def test_eaves_yaml_is_judged_before_the_cluster_is_touched(cluster: Cluster, apiserver: FakeCluster) -> None:
+    with pytest.raises(ConfigError, match=r"knative\.image: must name .* by digest"):
+        update(cluster, image="registry.example/flowers:v1")
+    assert apiserver.log == []
+
+
+def test_a_foreign_function_keeps_its_shares_until_it_is_taken_over(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    spec = {"template": {"spec": {"containers": [{"image": "registry.example/other:1"}]}}}
+    spec |= {"traffic": [{"latestRevision": True, "percent": 100}]}  # type: ignore[dict-item]
+    manifest = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "flowers"}}
+    knative._take_up(apiserver.put({**manifest, "spec": spec}, manager="kn", namespace="cams"))
+    with pytest.raises(ConflictError):
+        update(cluster)
+    assert knative.service()["spec"]["traffic"] == [{"latestRevision": True, "percent": 100}]
+    updated = update(cluster, adopt=True)
+    assert outcomes(list(updated.applied))["adopted"] == {"Service/flowers"}
+    assert shares(knative) == {FIRST: 100}, "what kn had made serves on"
+    assert phase(updated) is Phase.ADVANCING
