@@ -130,10 +130,14 @@ def version(tiny_artifact: Path) -> str:
 @pytest.fixture(scope="session")
 def second_artifact(tiny_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same model as version 2."""
-    folder = tmp_path_factory.mktemp("second") / "artifact"
-    shutil.copytree(tiny_artifact, folder)
+    return copy_as(tiny_artifact, tmp_path_factory.mktemp("second") / "artifact", version="2")
+
+
+def copy_as(artifact: Path, folder: Path, *, version: str) -> Path:
+    """The same artifact under another version, and so another digest."""
+    shutil.copytree(artifact, folder)
     manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "version": "2"}))
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "version": version}))
     return folder
 
 

@@ -16,10 +16,10 @@ import yaml
 import eaves
 from eaves.platform import FunctionStatus
 from knative.cluster import Cluster, open_cluster
-from knative.kinds import NAMESPACE, SERVICE_ACCOUNT
+from knative.kinds import BROKER, NAMESPACE, SERVICE_ACCOUNT, TRIGGER
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings, SiteSettings
-from tests.e2e.harness import MANAGER
+from tests.e2e.harness import MANAGER, is_ready
 from tests.waiting import wait_until
 
 NAME, SITE = "digits", "test"
@@ -131,6 +131,10 @@ class Place:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("EAVES_")}
         ours = {"PYTHONPATH": str(Path(eaves.__file__).parents[1]), "XDG_CACHE_HOME": str(self.folder / "cache")}
         return {**kept, **ours, "DOCKER_CONFIG": str(self.folder / "no-logins")}
+
+    def delivers(self) -> bool:
+        """Whether what its Broker takes reaches everybody: what comes before that is lost."""
+        return all(is_ready(one) for kind in (BROKER, TRIGGER) for one in self.cluster.list(kind))
 
     def status(self) -> FunctionStatus:
         """Of its function."""

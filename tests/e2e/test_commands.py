@@ -13,10 +13,9 @@ import pytest
 
 from eaves.events import IMAGE_CLASSIFIED, Event
 from knative.cluster import Cluster
-from knative.kinds import BROKER, TRIGGER
 from tests.contract.sinks import of
 from tests.e2e.conftest import open_project
-from tests.e2e.harness import KnativeSink, is_ready
+from tests.e2e.harness import KnativeSink
 from tests.e2e.places import NAME, SITE, Namespaces, Place
 from tests.waiting import wait_until
 
@@ -91,8 +90,7 @@ def test_an_image_sent_by_a_command_comes_back_as_a_prediction_and_the_log_has_i
 def test_an_event_that_the_broker_gets_becomes_a_prediction_at_a_subscriber(
     deployed: Deployed, make_event: Callable[..., Event]
 ) -> None:
-    objects = [*deployed.place.cluster.list(BROKER), *deployed.place.cluster.list(TRIGGER)]
-    wait_until(lambda: all(is_ready(one) for one in objects), 60, what="the Broker and its Triggers")
+    wait_until(deployed.place.delivers, 60, pause_s=0.2, what="the Broker and its Triggers")
     deployed.place.platform.publish(make_event("through.png"))
     (predicted,) = wait_until(lambda: of(deployed.sink, "through.png"), 120, pause_s=0.2, what="the prediction")
     assert predicted.type == IMAGE_CLASSIFIED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from pathlib import Path
 from typing import Any
@@ -80,13 +81,14 @@ def test_images_of_a_source_that_goes_through_the_broker_are_seen_by_other_trigg
     place: Place, outside: KnativeSink, image: str, agent_image: str, tiny_artifact: Path
 ) -> None:
     make_claim(place.cluster, CLAIMED)
-    put_files(place.cluster, claimed(CLAIMED), pictures(tiny_artifact, "a.png"), image)
     place.configure(
         sources=[{"name": "archive", "agent": "reader", "claim": CLAIMED, "through": "broker"}],
         triggers=[{"name": "all", "url": outside.url}],
         knative={"agent_image": agent_image},
     )
     place.eaves("deploy", image, "--plain-http")
+    wait_until(place.delivers, 60, pause_s=0.2, what="the Broker and its Triggers")
+    put_files(place.cluster, claimed(CLAIMED), pictures(tiny_artifact, "a.png"), image)
     wait_until(
         lambda: {event.type for event in of(outside, "a.png")} == {IMAGE_CAPTURED, IMAGE_CLASSIFIED},
         180,
@@ -112,8 +114,8 @@ def test_images_in_a_folder_of_the_node_are_predicted(
     try:
         put_files(there, on_node(folder), pictures(tiny_artifact, "a.png", "b.png"), image)
         wait_for(outside, "a.png", "b.png")
-        (status,) = place.status().sources
-        assert status == f"{source} running (1/1)"
+        (status,) = json.loads(place.eaves("status", "-o", "json").stdout)
+        assert status["sources"] == [f"{source} running (1/1)"]
         place.eaves("remove", NAME)
         assert there.list(DAEMON_SET) == []
         wait_until(lambda: not there.list(POD, selector=f"{SOURCE_LABEL}={source}"), 60, pause_s=0.5, what="no agent")

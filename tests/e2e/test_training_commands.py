@@ -74,12 +74,13 @@ def jobs(place: Place) -> list[dict[str, Any]]:
 
 def finished(place: Place, count: int, timeout_s: float = 600) -> list[dict[str, Any]]:
     """So many Jobs, once all have ended."""
-    found = wait_until(
-        lambda: [one for one in jobs(place) if ended(one)] if len(jobs(place)) >= count else [],
-        timeout_s,
-        pause_s=1,
-        what=f"the end of {count} Jobs",
-    )
+
+    def all_ended() -> bool:
+        found = jobs(place)
+        return len(found) >= count and all(map(ended, found))
+
+    wait_until(all_ended, timeout_s, pause_s=1, what=f"the end of {count} Jobs")
+    found = jobs(place)
     assert [ended(one) for one in found] == ["Complete"] * count, [one["status"] for one in found]
     return found
 
