@@ -7,7 +7,7 @@ import sys
 
 NAMES = (
     *("cli", "spool", "send", "training", "architectures", "conversion"),
-    *("function_start", "function_warm", "function_frames", "package"),
+    *("function_start", "function_warm", "function_frames", "package", "sites"),
 )
 ON_REQUEST = ("function_peers", "function")
 """These install other people's servers, or write a page."""

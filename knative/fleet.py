@@ -54,10 +54,11 @@ def run_on_sites(
     parallel: int = PARALLEL,
     max_failures: int | None = None,
     show: Callable[[Outcome[T]], object] = lambda outcome: None,
+    grace_s: float = GRACE_S,
 ) -> list[Outcome[T]]:
     """Do one thing at every site.
 
-    Ctrl-C begins no other site and gives those in work `GRACE_S`; a second one gives them none.
+    Ctrl-C begins no other site and gives those in work a little time; a second one gives them none.
 
     Args:
         sites: Where. A wave is begun when the one before is over.
@@ -65,6 +66,7 @@ def run_on_sites(
         parallel: Sites at the same time.
         max_failures: Failures after which no other site is begun; those in work are finished. None: any number.
         show: Told each outcome as it comes, in the caller's thread.
+        grace_s: After Ctrl-C, for sites in work.
 
     Returns:
         An outcome for each site, in the order of `sites`.
@@ -80,7 +82,7 @@ def run_on_sites(
     except KeyboardInterrupt:
         budget.stop()
         for wave in running:
-            found |= {outcome.site: outcome for outcome in wave.finish(GRACE_S)}
+            found |= {outcome.site: outcome for outcome in wave.finish(grace_s)}
     except BaseException:
         budget.stop()
         raise

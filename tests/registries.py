@@ -6,9 +6,9 @@ import datetime
 import ipaddress
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -104,14 +104,27 @@ def _answers(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:
 
 
 def small_index(
-    folder: Path, content: bytes = b"one", *, architectures: tuple[str, ...] = ("amd64", "arm64")
+    folder: Path,
+    content: bytes = b"one",
+    *,
+    architectures: tuple[str, ...] = ("amd64", "arm64"),
+    labels: Sequence[Mapping[str, str]] = (),
 ) -> tuple[Layout, Descriptor]:
-    """A container image of two layers for each architecture, and what names it: an index, or the only manifest."""
+    """A container image of two layers for each architecture, and what names it: an index, or the only manifest.
+
+    Args:
+        folder: For the layouts.
+        content: Of its second layer.
+        architectures: What it is for.
+        labels: Of each of them, in turn.
+    """
     layout = create_layout(folder / "layout")
     layer = write_layer(layout, [LayerFile(path="etc/data", content=content)], "data")
     start = Start(entrypoint=("true",), environment={}, user="1:1", port=8080, labels={"for": "tests"})
     made = []
-    for architecture in architectures:
+    for number, architecture in enumerate(architectures):
+        if labels:
+            start = replace(start, labels=labels[number % len(labels)])
         base = build_base(folder / architecture, architecture=architecture)
         image = load_image(base, base.resolve("base"))
         for blob in image.layers:

@@ -68,7 +68,9 @@ def _rows(standing: Standing) -> Iterator[dict[str, Any]]:
 def _reason(state: State | None) -> str:
     if state is None:
         return "no rollout of it was begun"
-    if state.reason or state.phase.value != "advancing":
+    if state.phase.value != "advancing":
         return state.reason
     seen, wanted = state.counts.step(state.new).judged, state.settings.min_requests
+    if not state.percent:
+        return "it gets its first share once it is ready"
     return f"{seen} of the {wanted} requests by which this step is judged"

@@ -94,9 +94,12 @@ class Place:
 
     @property
     def platform(self) -> KnativePlatform:
-        """The same place for tests that ask directly."""
+        """The same place for tests that ask directly, with the agents' namespace of eaves.yaml."""
         site = SiteSettings(name=SITE, namespace=self.cluster.namespace)
-        return KnativePlatform(self.cluster, KnativeSettings(), site)
+        file = self.folder / "eaves.yaml"
+        said = yaml.safe_load(file.read_text(encoding="utf-8"))["knative"] if file.exists() else {}
+        agents = said.get("agent_namespace", KnativeSettings().agent_namespace)
+        return KnativePlatform(self.cluster, KnativeSettings(agent_namespace=agents), site)
 
     def configure(self, **sections: Any) -> None:
         """Write eaves.yaml: the usual one, with these sections changed."""

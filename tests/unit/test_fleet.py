@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from eaves.errors import InvalidError, UnreachableClusterError
-from knative.fleet import DONE, FAILED, SKIPPED, UNREACHABLE, Outcome, run_on_sites
+from knative.fleet import DONE, FAILED, SKIPPED, STOPPED, UNREACHABLE, Outcome, run_on_sites
 from knative.settings import SiteSettings
+from tests.waiting import wait_until
 
 
 def sites(count: int, *, waves: int = 1) -> list[SiteSettings]:
@@ -85,3 +86,57 @@ def test_outcomes_are_shown_as_they_come() -> None:
     shown: list[Outcome[None]] = []
     run_on_sites(sites(5), lambda site: None, show=shown.append)
     assert len(shown) == 5
+
+
+def test_ctrl_c_begins_no_other_site_and_tells_what_was_done() -> None:
+    begun: list[str] = []
+    hold = threading.Event()
+
+    def operation(site: SiteSettings) -> str:
+        begun.append(site.name)
+        if site.name != "s0":
+            hold.wait(30)
+        return site.name
+
+    def interrupt(outcome: Outcome[str]) -> None:
+        raise KeyboardInterrupt
+
+    outcomes = run_on_sites(sites(10, waves=2), operation, parallel=2, show=interrupt, grace_s=0.2)
+    hold.set()
+    assert (outcomes[0].state, outcomes[0].result) == (DONE, "s0")
+    assert {outcome.state for outcome in outcomes[1:]} == {STOPPED}
+    assert set(begun) <= {"s0", "s2", "s4"}, "the other wave never begins"
+
+
+def test_a_site_in_work_may_still_be_done_after_ctrl_c() -> None:
+    def operation(site: SiteSettings) -> str:
+        if site.name == "s1":
+            interrupted.wait(30)
+        return site.name
+
+    def interrupt(outcome: Outcome[str]) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    interrupted = threading.Event()
+    outcomes = run_on_sites(sites(2), operation, parallel=2, show=interrupt, grace_s=30)
+    assert [outcome.state for outcome in outcomes] == [DONE, DONE]
+
+
+def test_any_other_end_begins_no_other_site_either() -> None:
+    begun: list[str] = []
+
+    def work(site: SiteSettings) -> None:
+        begun.append(site.name)
+        if len(begun) > 1:
+            ended.wait(30)
+
+    def end(outcome: Outcome[None]) -> None:
+        raise SystemExit(143)
+
+    ended = threading.Event()
+    with pytest.raises(SystemExit):
+        run_on_sites(sites(50), work, parallel=1, show=end)
+    ended.set()
+    wait_until(lambda: not [one for one in threading.enumerate() if one.name.startswith("site-")], what="no threads")
+    assert len(begun) <= 2
