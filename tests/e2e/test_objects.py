@@ -16,9 +16,10 @@ from eaves.events import IMAGE_CLASSIFIED, Event
 from knative.cluster import Cluster, open_cluster
 from knative.kinds import EVENT, NAMESPACE, POD
 from knative.names import APP_LABEL
+from knative.resources.agent import NODE_SPOOLS
 from tests.e2e.harness import KnativeSink
-from tests.e2e.inventory import list_objects
-from tests.e2e.places import NAME, Namespaces, Place
+from tests.e2e.inventory import list_objects, wait_for_objects
+from tests.e2e.places import NAME, SITE, Namespaces, Place
 from tests.e2e.volumes import clear_node, make_claim
 from tests.oci import need
 from tests.waiting import wait_until
@@ -126,18 +127,13 @@ def test_every_pod_is_admitted_under_restricted_pod_security_and_a_removal_leave
         wait_until(lambda: running(there) == 1, 180, pause_s=0.5, what="the agent of the node")
         assert refusals(place.cluster) + refusals(there) == []
         place.eaves("remove", NAME)
-        wait_until(
-            lambda: list_objects(place.cluster, place.cluster.namespace) - before == {SPOOL},
-            240,
-            pause_s=2,
-            what="nothing but the spool",
-        )
+        wait_for_objects(place.cluster, before | {SPOOL})
         wait_until(lambda: running(there) == 0, 60, pause_s=0.5, what="no agent at the node")
         left = {one.partition("/")[0] for one in list_objects(there, name)}
         assert left <= {"ConfigMap", "ServiceAccount", "Secret"}, left  # Kubernetes' own
     finally:
         clear_node(there, "/var/tmp", [name], image)
-        clear_node(there, "/var/lib/eaves", [f"{NAME}-{camera}"], image)
+        clear_node(there, NODE_SPOOLS, [f"{NAME}-{SITE}-{camera}"], image)
         there.delete(NAMESPACE, name)
 
 
@@ -145,9 +141,4 @@ def test_a_removal_of_a_plain_function_leaves_nothing(place: Place, image: str) 
     before = list_objects(place.cluster, place.cluster.namespace)
     place.eaves("deploy", image, "--plain-http")
     place.eaves("remove", NAME)
-    wait_until(
-        lambda: list_objects(place.cluster, place.cluster.namespace) == before,
-        240,
-        pause_s=2,
-        what="an empty namespace",
-    )
+    wait_for_objects(place.cluster, before)
