@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from knative import rollout
 from knative.cluster import Cluster
 from knative.names import MANAGER
 from knative.rollout import Outcome, parse_standing
 from knative.settings import RolloutSettings
+from tests.fakes.cluster import FakeCluster
 from tests.fakes.serving import API, Serving
 
 NAME, FIRST, SECOND, THIRD = "flowers", "flowers-00001", "flowers-00002", "flowers-00003"
@@ -55,3 +58,16 @@ def begin_canary(cluster: Cluster, serving: Serving) -> None:
 def advance(cluster: Cluster, after_s: float) -> Outcome:
     """One look, so long after START."""
     return rollout.advance(cluster, NAME, now=START + after_s)
+
+
+@pytest.fixture
+def serving(apiserver: FakeCluster, cluster: Cluster) -> Serving:
+    """Knative Serving in a simulated cluster, with nothing deployed."""
+    return Serving(apiserver, cluster.namespace)
+
+
+@pytest.fixture
+def canary(cluster: Cluster, serving: Serving) -> Serving:
+    """The second revision has 10 % since START."""
+    begin_canary(cluster, serving)
+    return serving

@@ -26,7 +26,7 @@ from trainer.storage import is_uri
 PART = "training"
 CONTAINER = "trainer"
 COMMAND = ("python", "-P", "-m", "trainer")
-DATA, RUNS, WORK = "/data", "/runs", "/work"
+DATA, RUNS, WORK = "/data", "/runs", "/scratch"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 """Source: Kueue, docs/tasks/run/jobs: Kueue suspends a Job that carries it until there is room; requests are needed."""
 CHANGEABLE = ("activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")

@@ -9,12 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import pytest
 from PIL import Image
 
 from eaves.errors import NotFoundError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.platform import FunctionStatus, ScaleSettings, TriggerSpec
+from eaves.schemas import SCHEMAS
 from tests.contract.conftest import NAME, MakeApp, MakeEvent
 from tests.contract.harness import Harness, label_of, status_of
 from tests.contract.sinks import Sink, Told, of, subjects
@@ -81,6 +83,7 @@ def test_an_event_sent_to_a_function_is_answered_by_a_prediction_event(
     reply = predicted(harness, cause)
     assert (reply.type, reply.source) == (IMAGE_CLASSIFIED, f"/eaves/test/{NAME}")
     assert reply.subject == "a b/ü.png"
+    jsonschema.validate(reply.json(), SCHEMAS[reply.type])
     assert (reply.extensions["causeid"], reply.extensions["causesource"]) == (cause.id, cause.source)
     assert reply.extensions["label"] == label_of(reply)
     wait(harness, lambda: status(harness).state == "ready", 10, what="the replica that answered")

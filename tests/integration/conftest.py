@@ -11,12 +11,15 @@ from tests.artifacts import tiny_artifact, tiny_graph, tiny_int8, tiny_run
 from tests.clusters import apiserver, cluster, knative
 from tests.function import image, shared_function, start
 from tests.registries import LocalRegistry, serve_registry
+from tests.rollouts import canary, serving
 
 __all__ = [
     "apiserver",
+    "canary",
     "cluster",
     "image",
     "knative",
+    "serving",
     "shared_function",
     "start",
     "tiny_artifact",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import onnx
 import pytest
@@ -20,6 +21,7 @@ from eaves.artifact import Artifact, check, load_golden, open_artifact
 from eaves.artifact.golden import INDEX
 from eaves.errors import ConversionError, GoldenError
 from eaves.events import Event, decode, encode_binary
+from eaves.schemas import SCHEMAS
 from functions.replay import replay_in_child
 from functions.session import open_session
 from tests.function import Function
@@ -123,6 +125,7 @@ def test_a_process_answers_an_event_with_the_vector(function: Function, embeddin
     assert status == 200, content
     reply = decode(answered, content)
     document = reply.json()
+    jsonschema.validate(reply.json(), SCHEMAS[reply.type])
     assert reply.type == "dev.eaves.image.embedded.v1"
     assert not {"label", "confidence"} & set(reply.extensions)
     assert document["dimensions"] == len(document["embedding"]) == len(case.outputs["features"])

@@ -1,39 +1,24 @@
-"""Rollouts that go on by themselves, over an API server that keeps state and pods that count what they answer."""
+"""Rollouts that go on by themselves, over an API apiserver that keeps state and pods that count what they answer."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from knative import rollout
-from knative.cluster import Cluster, open_cluster
-from tests.fakes.apiserver import FakeCluster, Reply, open_apiserver, refusal
+from knative.cluster import Cluster
+from tests.fakes.apiserver import FakeCluster, Reply, refusal
 from tests.fakes.serving import Serving
-from tests.rollouts import FIRST, NAME, SECOND, SETTINGS, START, advance, begin_canary, deploy, redeploy, shares
-
-
-@pytest.fixture
-def server() -> Iterator[FakeCluster]:
-    with open_apiserver() as running:
-        yield running
-
-
-@pytest.fixture
-def cluster(server: FakeCluster, tmp_path: Path) -> Cluster:
-    return open_cluster(kubeconfig=server.kubeconfig(tmp_path / "kubeconfig", namespace="cams"), timeout_s=10)
-
-
-@pytest.fixture
-def serving(server: FakeCluster, cluster: Cluster) -> Serving:
-    return Serving(server, cluster.namespace)
-
-
-@pytest.fixture
-def canary(cluster: Cluster, serving: Serving) -> Serving:
-    begin_canary(cluster, serving)
-    return serving
+from tests.rollouts import (
+    FIRST,
+    NAME,
+    SECOND,
+    SETTINGS,
+    START,
+    advance,
+    deploy,
+    redeploy,
+    shares,
+)
 
 
 @pytest.fixture
@@ -192,7 +177,7 @@ def test_too_few_requests_at_the_deadline_hold_it_for_somebody_to_decide(cluster
 
 
 def test_pods_that_cant_be_asked_hold_it_and_are_told_of(
-    cluster: Cluster, server: FakeCluster, canary: Serving
+    cluster: Cluster, apiserver: FakeCluster, canary: Serving
 ) -> None:
     canary.pods["second"].serve(100)
     canary.pods["second"].answer = Reply(status=500)
@@ -200,16 +185,16 @@ def test_pods_that_cant_be_asked_hold_it_and_are_told_of(
     outcome = advance(cluster, 60)
     assert "2 of the pods can't be asked (first: /metrics tells no requests" in outcome.reason
     assert outcome.what == "wait"
-    server.denied.add(("list", "pods"))
+    apiserver.denied.add(("list", "pods"))
     assert advance(cluster, 600).what == "hold"
 
 
-def test_a_pod_that_is_ending_may_be_silent(cluster: Cluster, server: FakeCluster, canary: Serving) -> None:
-    server.fault = lambda request: refusal(502, "BadGateway", "gone") if "pods/second:" in request.path else None
+def test_a_pod_that_is_ending_may_be_silent(cluster: Cluster, apiserver: FakeCluster, canary: Serving) -> None:
+    apiserver.fault = lambda request: refusal(502, "BadGateway", "gone") if "pods/second:" in request.path else None
     assert "can't be asked (second" in advance(cluster, 60).reason
-    pod = server.get("Pod", "second", namespace="cams")
+    pod = apiserver.get("Pod", "second", namespace="cams")
     pod["metadata"] |= {"deletionTimestamp": "2026-11-24T14:42:56Z", "finalizers": ["kept/open"]}
-    server.put(pod, namespace="cams")
+    apiserver.put(pod, namespace="cams")
     assert "can't be asked" not in advance(cluster, 61).reason
 
 

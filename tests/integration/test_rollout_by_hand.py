@@ -1,38 +1,25 @@
-"""What a person says about the shares, over an API server that keeps state and who owns what."""
+"""What a person says about the shares, over an API apiserver that keeps state and who owns what."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from threading import Timer
 
 import pytest
 
 from eaves.errors import ClusterError, ConflictError, InputError, NotFoundError, StartError
 from knative import rollout
-from knative.cluster import Cluster, open_cluster
+from knative.cluster import Cluster
 from knative.rollout import Phase, exchange, parse_standing
 from knative.settings import RolloutSettings
-from tests.fakes.apiserver import FakeCluster, open_apiserver
+from tests.fakes.apiserver import FakeCluster
 from tests.fakes.serving import REVISION, Serving
 from tests.rollouts import FIRST, NAME, SECOND, THIRD, deploy, shares
 
 
 @pytest.fixture
-def server() -> Iterator[FakeCluster]:
-    with open_apiserver() as running:
-        yield running
-
-
-@pytest.fixture
-def cluster(server: FakeCluster, tmp_path: Path) -> Cluster:
-    return open_cluster(kubeconfig=server.kubeconfig(tmp_path / "kubeconfig", namespace="cams"), timeout_s=10)
-
-
-@pytest.fixture
-def serving(server: FakeCluster, cluster: Cluster) -> Serving:
+def serving(apiserver: FakeCluster, cluster: Cluster) -> Serving:
     """One revision has everything; a second one is ready at 0 %."""
-    serving = Serving(server, cluster.namespace)
+    serving = Serving(apiserver, cluster.namespace)
     deploy(cluster, "r/f@sha256:1")
     serving.ready(FIRST)
     rollout.pin(cluster, NAME)
@@ -123,9 +110,9 @@ def test_a_revision_that_isnt_ready_gets_nothing(cluster: Cluster, serving: Serv
     assert shares(serving) == {FIRST: 100}
 
 
-def test_there_may_be_nothing_to_go_back_to(cluster: Cluster, server: FakeCluster, serving: Serving) -> None:
+def test_there_may_be_nothing_to_go_back_to(cluster: Cluster, apiserver: FakeCluster, serving: Serving) -> None:
     rollout.promote(cluster, NAME)
-    server.remove(REVISION, FIRST, namespace="cams")
+    apiserver.remove(REVISION, FIRST, namespace="cams")
     with pytest.raises(NotFoundError, match="flowers-00001 is gone"):
         rollout.rollback(cluster, NAME)
     with pytest.raises(NotFoundError, match="no function 'roses' in cams of edge"):

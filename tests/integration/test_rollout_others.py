@@ -4,42 +4,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from eaves.errors import ConflictError, NotFoundError
 from knative import rollout
-from knative.cluster import Cluster, open_cluster
+from knative.cluster import Cluster
 from knative.names import ROLLOUT_ANNOTATION
 from knative.rollout import Outcome, gitops
-from tests.fakes.apiserver import FakeCluster, open_apiserver, refusal
+from tests.fakes.apiserver import FakeCluster, refusal
 from tests.fakes.serving import SERVICE, Serving
-from tests.rollouts import FIRST, NAME, SECOND, SETTINGS, START, THIRD, advance, begin_canary, deploy, manifest, shares
-
-
-@pytest.fixture
-def server() -> Iterator[FakeCluster]:
-    with open_apiserver() as running:
-        yield running
-
-
-@pytest.fixture
-def cluster(server: FakeCluster, tmp_path: Path) -> Cluster:
-    return open_cluster(kubeconfig=server.kubeconfig(tmp_path / "kubeconfig", namespace="cams"), timeout_s=10)
-
-
-@pytest.fixture
-def serving(server: FakeCluster, cluster: Cluster) -> Serving:
-    return Serving(server, cluster.namespace)
-
-
-@pytest.fixture
-def canary(cluster: Cluster, serving: Serving) -> Serving:
-    begin_canary(cluster, serving)
-    return serving
+from tests.rollouts import (
+    FIRST,
+    NAME,
+    SECOND,
+    SETTINGS,
+    START,
+    THIRD,
+    advance,
+    deploy,
+    manifest,
+    shares,
+)
 
 
 def test_shares_that_somebody_else_changes_hold_it_and_are_left_alone(cluster: Cluster, canary: Serving) -> None:
@@ -93,24 +80,24 @@ def test_of_many_who_advance_at_the_same_time_one_does(cluster: Cluster, canary:
 
 
 def test_a_service_that_changes_all_the_time_is_given_up_on_for_now(
-    cluster: Cluster, server: FakeCluster, canary: Serving
+    cluster: Cluster, apiserver: FakeCluster, canary: Serving
 ) -> None:
     canary.pods["second"].serve(100)
     said = "Operation cannot be fulfilled: the object has been modified"
-    server.fail(refusal(409, "Conflict", said), times=100, method="PATCH")
+    apiserver.fail(refusal(409, "Conflict", said), times=100, method="PATCH")
     with pytest.raises(ConflictError, match="changes faster than it can be read"):
         advance(cluster, 60)
-    assert len(server.asked("PATCH", resourceVersion="")) == 0
+    assert len(apiserver.asked("PATCH", resourceVersion="")) == 0
     assert shares(canary) == {FIRST: 90, SECOND: 10}
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"v":9}', '{"v":1,"phase":"advancing","new":"x","traffic":{"x":7}}'])
 def test_a_damaged_annotation_is_no_rollout_and_that_is_told(
-    cluster: Cluster, server: FakeCluster, canary: Serving, text: str
+    cluster: Cluster, apiserver: FakeCluster, canary: Serving, text: str
 ) -> None:
     service = canary.service()
     service["metadata"]["annotations"][ROLLOUT_ANNOTATION] = text
-    server.put(service, manager="kubectl-annotate", namespace="cams")
+    apiserver.put(service, manager="kubectl-annotate", namespace="cams")
     outcome = advance(cluster, 60)
     assert (outcome.what, outcome.state) == ("nothing", None)
     assert "there is no rollout" in outcome.reason
@@ -143,11 +130,11 @@ def test_nothing_is_decided_before_knative_has_taken_up_the_last_deploy(cluster:
 
 
 def test_a_service_whose_first_revision_has_no_name_yet_is_waited_for(
-    cluster: Cluster, server: FakeCluster, serving: Serving
+    cluster: Cluster, apiserver: FakeCluster, serving: Serving
 ) -> None:
     serving.paused = True
     deploy(cluster, "r/f@sha256:1")
-    server.status(SERVICE, NAME, {"observedGeneration": 1}, namespace="cams")
+    apiserver.status(SERVICE, NAME, {"observedGeneration": 1}, namespace="cams")
     assert advance(cluster, 0).reason == "there is no revision yet"
     assert rollout.begin(cluster, NAME, SETTINGS, now=START).advancing
     assert advance(cluster, 0).reason == "there is no revision yet"
@@ -157,10 +144,12 @@ def test_a_service_whose_first_revision_has_no_name_yet_is_waited_for(
     assert (outcome.what, outcome.state.new, outcome.state.settings) == ("begin", FIRST, SETTINGS)
 
 
-def test_what_a_gitops_controller_keeps_is_not_touched(cluster: Cluster, server: FakeCluster, serving: Serving) -> None:
+def test_what_a_gitops_controller_keeps_is_not_touched(
+    cluster: Cluster, apiserver: FakeCluster, serving: Serving
+) -> None:
     """Its file says where the rollout stands, and that nothing goes on by itself."""
     file = gitops.retarget(None, manifest("r/f@sha256:1", revision=FIRST))
-    server.put(file, manager="argocd-controller", namespace="cams")
+    apiserver.put(file, manager="argocd-controller", namespace="cams")
     serving.take_up()
     serving.ready(FIRST)
     version = serving.service()["metadata"]["resourceVersion"]
@@ -170,17 +159,17 @@ def test_what_a_gitops_controller_keeps_is_not_touched(cluster: Cluster, server:
     assert serving.service()["metadata"]["resourceVersion"] == version
 
 
-def test_a_rollout_goes_by_the_servers_clock(cluster: Cluster, server: FakeCluster, canary: Serving) -> None:
-    server.skew_s = 50_000
+def test_a_rollout_goes_by_the_servers_clock(cluster: Cluster, apiserver: FakeCluster, canary: Serving) -> None:
+    apiserver.skew_s = 50_000
     state = rollout.set_percent(cluster, NAME, 20).state
     assert state is not None
     assert state.since == pytest.approx(time.time() + 50_000, abs=30)
 
 
-def test_only_shares_and_annotation_are_ever_written(cluster: Cluster, server: FakeCluster, canary: Serving) -> None:
+def test_only_shares_and_annotation_are_ever_written(cluster: Cluster, apiserver: FakeCluster, canary: Serving) -> None:
     canary.pods["second"].serve(100)
     advance(cluster, 60)
-    written = [request.json for request in server.asked("PATCH", fieldManager="eaves-rollout")]
+    written = [request.json for request in apiserver.asked("PATCH", fieldManager="eaves-rollout")]
     assert written
     for one in written:
         assert set(one) <= {"apiVersion", "kind", "metadata", "spec"}

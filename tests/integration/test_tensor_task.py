@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import onnx
 import pytest
@@ -21,6 +22,7 @@ from eaves.artifact.golden import INDEX
 from eaves.cli import cli
 from eaves.errors import ConfigError, ConversionError, EavesError, GoldenError
 from eaves.events import TENSOR_CAPTURED, Event, decode, encode_binary, encode_structured
+from eaves.schemas import SCHEMAS
 from functions.handler import load_handler
 from functions.replay import replay_in_child
 from functions.session import open_session
@@ -213,6 +215,7 @@ def test_an_event_of_numbers_gets_an_event_of_numbers(
     status, answered, content = function.request("POST", "/", body, **headers)
     assert status == 200, content
     reply = decode(answered, content)
+    jsonschema.validate(reply.json(), SCHEMAS[reply.type])
     document = reply.json()
     assert reply.type == "dev.eaves.tensor.predicted.v1"
     assert document["label"] == reply.extensions["label"] == LABELS[document["outputs"]["index"]]
