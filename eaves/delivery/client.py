@@ -11,7 +11,8 @@ from typing import Self
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
-from eaves.delivery.rules import ACCEPTED, Answer, Verdict, brief, parse_retry_after, verdict
+from eaves.backoff import parse_retry_after
+from eaves.delivery.rules import ACCEPTED, Answer, Verdict, brief, verdict
 from eaves.errors import DeliveryError, EventError, UnreachableError
 from eaves.events import Event, decode, encode_binary, is_event
 

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from eaves.backoff import Backoff
 from eaves.delivery.rules import (
     ACCEPTED,
     NO_ANSWER,
     SINK_STATUSES,
     Answer,
-    Backoff,
     Verdict,
     brief,
     describe,
@@ -263,7 +263,7 @@ class Deliverer:
         asked_s = judged.answer.retry_after_s if judged.answer else None
         if self._backoff.retry is None and judged.status in SINK_STATUSES:
             self._hold(asked_s)
-        pause_s = self._backoff.pause_s(failures, chance=self._chance(), retry_after_s=asked_s)
+        pause_s = self._backoff.pause_s(failures, jitter=self._chance(), retry_after_s=asked_s)
         self._spool.retry(entry, self._clock() + pause_s, judged.reason)
 
     def _give_up(self, entry: Entry, judged: _Judged) -> None:
@@ -296,5 +296,5 @@ class Deliverer:
             now = time.monotonic()
             if now >= self._held_until:
                 self._failures += 1
-            pause_s = self._backoff.pause_s(self._failures, chance=self._chance(), retry_after_s=at_least_s)
+            pause_s = self._backoff.pause_s(self._failures, jitter=self._chance(), retry_after_s=at_least_s)
             self._held_until = max(self._held_until, now + pause_s)

@@ -1,4 +1,4 @@
-"""What a sender does about an answer, and how long it waits: pure functions and values.
+"""What a sender does about an answer: pure functions and values.
 
 Source: Knative Eventing data plane contract (knative/specs, specs/eventing/data-plane.md), and what its code does where
 the contract leaves room (knative/eventing, pkg/kncloudevents/retries.go).
@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 from eaves.events import Event
 
-MAX_RETRY_AFTER_S = 3600.0
 NO_ANSWER = 0
 """Stands for an HTTP status where there was none."""
 ACCEPTED = 202
@@ -53,41 +50,6 @@ class Answer:
     latency_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backoff:
-    """How often, and how long apart.
-
-    Attributes:
-        retry: Attempts after the first before an event is dead; None never gives up.
-        backoff_s: Pause before the first retry; doubles each time.
-        backoff_cap_s: Longest pause, Retry-After apart.
-    """
-
-    retry: int | None = 6
-    backoff_s: float = 0.5
-    backoff_cap_s: float = 30.0
-
-    def exhausted(self, failures: int) -> bool:
-        """Whether this many failed attempts are all there are."""
-        return self.retry is not None and failures > self.retry
-
-    def pause_s(self, failures: int, *, chance: float, retry_after_s: float | None = None) -> float:
-        """How long to wait after so many failed attempts.
-
-        Half of the pause is fixed and half random, so that many senders don't come back together and none comes back at
-        once. Retry-After only ever makes it longer, and is itself taken for an hour at most.
-        Source: "equal jitter" in Brooker, Exponential Backoff and Jitter (AWS Architecture Blog, 2015).
-
-        Args:
-            failures: Failed attempts so far, from 1.
-            chance: A random number in [0, 1).
-            retry_after_s: What the sink asked for.
-        """
-        pause_s = min(self.backoff_cap_s, self.backoff_s * 2.0 ** min(failures - 1, 63))
-        pause_s *= 0.5 + 0.5 * chance
-        return max(pause_s, min(retry_after_s or 0.0, MAX_RETRY_AFTER_S))
-
-
 def verdict(status: int) -> Verdict:
     """What a sender does about an HTTP status, or about `NO_ANSWER`."""
     if 200 <= status < 300:
@@ -95,21 +57,6 @@ def verdict(status: int) -> Verdict:
     if status >= 500 or status in RETRIED_STATUSES:
         return Verdict.RETRY
     return Verdict.REFUSED
-
-
-def parse_retry_after(text: str | None, now: float) -> float | None:
-    """Seconds to wait from a Retry-After header, None when there is none or it is nonsense.
-
-    Source: RFC 9110, section 10.2.3: seconds or an HTTP date.
-    """
-    text = (text or "").strip()
-    if text.isascii() and text.isdecimal():
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now)
 
 
 def brief(text: str, limit: int = 256) -> str:

@@ -13,7 +13,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from eaves.delivery import Answer, Attempt, Backoff, Deliverer, Outcome
+from eaves.backoff import Backoff
+from eaves.delivery import Answer, Attempt, Deliverer, Outcome
 from eaves.errors import EventError
 from eaves.events import Event
 from eaves.history import History
@@ -107,7 +108,7 @@ class Broker:
 
     def _deliverer(self, subscription: Subscription) -> Deliverer:
         delivery = subscription.trigger.delivery
-        backoff = Backoff(retry=delivery.retry, backoff_s=delivery.backoff_s, backoff_cap_s=delivery.backoff_cap_s)
+        backoff = Backoff(retry=delivery.retry, first_s=delivery.backoff_s, cap_s=delivery.backoff_cap_s)
         return Deliverer(
             self._spool,
             subscription.lane,

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from eaves import logs
-from eaves.delivery import Answer, Backoff, Deliverer, SinkClient
+from eaves.backoff import Backoff
+from eaves.delivery import Answer, Deliverer, SinkClient
 from eaves.errors import ConfigError, Fault
 from eaves.events import Event
 from eaves.options import build_settings, report_errors, settings_options
@@ -68,7 +69,7 @@ def build_deliverers(
     def keep(_: Entry, reply: Event) -> Puts:
         return [(reply.with_extensions(**overrides), (REPLIES,))]
 
-    patience = Backoff(retry=None, backoff_s=0.5, backoff_cap_s=30.0)
+    patience = Backoff(retry=None, first_s=0.5, cap_s=30.0)
     images = Deliverer(
         spool,
         IMAGES,

@@ -14,7 +14,8 @@ from flask import Flask, Response, request
 from waitress import wasyncore
 from waitress.server import create_server
 
-from eaves.delivery import Answer, Backoff, Deliverer, SinkClient
+from eaves.backoff import Backoff
+from eaves.delivery import Answer, Deliverer, SinkClient
 from eaves.errors import DeliveryError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, decode, encode_binary, encode_structured
 from eaves.spool import Entry, Puts, Spool
@@ -240,7 +241,7 @@ def test_from_spool_to_sink_and_back_over_a_sink_that_is_first_down(
 
     sink.answer = answer
     with Spool(tmp_path / "spool.db") as spool:
-        backoff = Backoff(retry=None, backoff_s=0.01, backoff_cap_s=0.05)
+        backoff = Backoff(retry=None, first_s=0.01, cap_s=0.05)
         deliverer = Deliverer(spool, "in", send, backoff=backoff, parallel=2, on_reply=keep)
         deliverer.start()
         spool.put(IMAGE, lanes=("in",))
