@@ -163,10 +163,13 @@ class Database:
                     self._clock.wait(self._changed, min(POLL_S, left_s))
         return True
 
-    def wake(self) -> None:
-        """End every `wait` in this process."""
+    def wake(self, lane: str | None = None) -> None:
+        """End every `wait` in this process, or those for one lane."""
         with self._changed:
-            self._all_changes += 1
+            if lane is None:
+                self._all_changes += 1
+            else:
+                self._lane_changes[lane] = self._lane_changes.get(lane, 0) + 1
             self._changed.notify_all()
 
     def _poll(self) -> None:

@@ -278,9 +278,9 @@ class Spool:
         """Wait until something may have come to a lane since `version`, from any process; False when time ran out."""
         return self.database().wait(version, timeout_s)
 
-    def wake(self) -> None:
-        """End every `wait` in this process."""
-        self._db.wake()
+    def wake(self, lane: str | None = None) -> None:
+        """End every `wait` in this process, or those for one lane."""
+        self._db.wake(lane)
 
     def lease(self, name: str) -> Lease:
         """The right to do something by this name (deliver a lane, say), not yet taken."""
