@@ -1,0 +1,128 @@
+"""No process of ours reports home: no thread, no file under HOME, no address beyond this machine.
+
+onnxruntime starts its telemetry while it is imported, unless it believes that it runs in a CI.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from eaves.artifact import Artifact
+from eaves.local.process import Process
+from eaves.telemetry import TELEMETRY_OFF
+from tests.fakes.graph import save, write_graph_artifact
+from tests.fakes.network import SIDE, Network
+from tests.function import Function
+from tests.tracing import Trace, can_trace, count_threads
+from tests.waiting import wait_until
+
+EAVES = (sys.executable, "-P", "-m", "eaves.cli")
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Trace:
+    return Trace(folder=tmp_path / "traced", variables={"OPENBLAS_NUM_THREADS": "1"})
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    return write_graph_artifact(tmp_path / "artifact")
+
+
+@pytest.fixture
+def declared(tmp_path: Path) -> Path:
+    """A folder with a graph that others made, its declaration and its samples."""
+    folder, random = tmp_path / "declared", np.random.default_rng(0)
+    network = Network()
+    last = network.add("Relu", network.conv(network.floats(("Mul", np.float32(1 / 255))), 8, 3))
+    save(network.build(last), folder / "net.onnx")
+    for label in ("a", "b", "c"):
+        for number in range(4):
+            (folder / "samples" / label).mkdir(parents=True, exist_ok=True)
+            pixels = random.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "samples" / label / f"{number}.png")
+    values = {"name": "net", "labels": ["a", "b", "c"], "height": SIDE, "width": SIDE, "samples": "samples"}
+    (folder / "model.yaml").write_text(yaml.safe_dump({**values, "logits": "logits"}), encoding="utf-8")
+    return folder
+
+
+def test_the_import_starts_no_thread_and_writes_no_file(trace: Trace) -> None:
+    code = (
+        "import os, numpy\n"
+        "def count(): return len(os.listdir('/proc/self/task'))\n"
+        "before = count()\n"
+        "import functions.session\n"
+        "print(count() - before)"
+    )
+    assert trace.run([sys.executable, "-P", "-c", code]).strip() == "0"
+    assert trace.files() == []
+
+
+@pytest.fixture
+def functions(artifact: Artifact, trace: Trace, tmp_path: Path) -> Iterator[tuple[Function, Function]]:
+    """A function as a platform starts it, traced; and one with CI=true, in which onnxruntime reports nothing anyway."""
+    folders = [tmp_path / "outside", tmp_path / "inside"]
+    for folder in folders:
+        folder.mkdir()
+    home = str(trace.environ["HOME"])
+    outside = Function(artifact.path, folders[0], prefix=trace.prefix, HOME=home)
+    inside = Function(artifact.path, folders[1], CI="true")
+    yield outside, inside
+    for function in (outside, inside):
+        function.process.kill()
+        function.process.wait()
+
+
+def test_a_function_reports_nothing(functions: tuple[Function, Function], trace: Trace) -> None:
+    outside, inside = functions
+    for function in functions:
+        function.wait_ready()
+    wait_until(
+        lambda: count_threads(outside.process.pid) == count_threads(inside.process.pid),
+        what="as many threads outside a CI as in one",
+    )
+    assert outside.stop() == 0
+    assert trace.files() == []
+    assert trace.addresses() == set()
+
+
+def test_a_child_of_the_local_platform_is_told_before_it_imports_anything(tmp_path: Path) -> None:
+    sleep = ["-n", "1", "import time; time.sleep(60)"]
+    child = Process("timeit", {}, tmp_path / "logs" / "child.log", inherit={}, arguments=sleep)
+    try:
+        variables = Path(f"/proc/{child.pid}/environ").read_text().split("\0")
+    finally:
+        child.stop(timeout_s=0)
+    assert {f"{name}={value}" for name, value in TELEMETRY_OFF.items()} <= set(variables)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_conversion_reports_nothing(declared: Path, trace: Trace, precision: str) -> None:
+    """With its children: the original answers in one, and the golden images are replayed in another."""
+    words = [str(declared / "net.onnx"), "--output", str(trace.folder / "artifact"), "--precision", precision]
+    trace.run([sys.executable, "-P", "-m", "converters", *words])
+    assert trace.files() == []
+    assert trace.addresses() == set()
+
+
+@pytest.mark.parametrize("command", ["verify", "inspect"])
+def test_a_command_that_opens_an_artifact_reports_nothing(artifact: Artifact, trace: Trace, command: str) -> None:
+    trace.run([*EAVES, command, artifact.path])
+    assert trace.files() == []
+    assert trace.addresses() == set()
+
+
+def test_network_calls_are_traced(trace: Trace) -> None:
+    """The tracer sees an address beyond this machine, so its silence above means something."""
+    if not can_trace():
+        pytest.skip("strace isn't installed or may not trace: no connect() was looked at, only threads and files")
+    code = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('192.0.2.1', 9))"
+    trace.run([sys.executable, "-P", "-c", code])
+    assert trace.addresses() == {"192.0.2.1"}
