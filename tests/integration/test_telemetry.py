@@ -96,11 +96,12 @@ def test_a_function_reports_nothing(functions: tuple[Function, Function], trace:
 def test_a_child_of_the_local_platform_is_told_before_it_imports_anything(tmp_path: Path) -> None:
     sleep = ["-n", "1", "import time; time.sleep(60)"]
     child = Process("timeit", {}, tmp_path / "logs" / "child.log", inherit={}, arguments=sleep)
+    expected = {f"{name}={value}" for name, value in TELEMETRY_OFF.items()}
+    seen = Path(f"/proc/{child.pid}/environ")  # empty while the child is between fork and exec
     try:
-        variables = Path(f"/proc/{child.pid}/environ").read_text().split("\0")
+        wait_until(lambda: expected <= set(seen.read_text().split("\0")), what=f"{expected} in the child's environment")
     finally:
         child.stop(timeout_s=0)
-    assert {f"{name}={value}" for name, value in TELEMETRY_OFF.items()} <= set(variables)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
