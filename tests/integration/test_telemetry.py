@@ -5,6 +5,8 @@ onnxruntime starts its telemetry while it is imported, unless it believes that i
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,10 @@ import yaml
 from PIL import Image
 
 from eaves.artifact import Artifact
+from eaves.local.client import LocalPlatform
 from eaves.local.process import Process
+from eaves.local.state import State
+from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
 from eaves.telemetry import TELEMETRY_OFF
 from tests.fakes.graph import save, write_graph_artifact
 from tests.fakes.network import SIDE, Network
@@ -23,6 +28,7 @@ from tests.function import Function
 from tests.tracing import Trace, can_trace, count_threads
 from tests.waiting import wait_until
 
+COUNT = "import os\ndef count(): return len(os.listdir('/proc/self/task'))\n"
 EAVES = (sys.executable, "-P", "-m", "eaves.cli")
 
 
@@ -54,13 +60,7 @@ def declared(tmp_path: Path) -> Path:
 
 
 def test_the_import_starts_no_thread_and_writes_no_file(trace: Trace) -> None:
-    code = (
-        "import os, numpy\n"
-        "def count(): return len(os.listdir('/proc/self/task'))\n"
-        "before = count()\n"
-        "import functions.session\n"
-        "print(count() - before)"
-    )
+    code = f"{COUNT}import numpy\nbefore = count()\nimport functions.session\nprint(count() - before)"
     assert trace.run([sys.executable, "-P", "-c", code]).strip() == "0"
     assert trace.files() == []
 
@@ -116,6 +116,44 @@ def test_a_conversion_reports_nothing(declared: Path, trace: Trace, precision: s
 @pytest.mark.parametrize("command", ["verify", "inspect"])
 def test_a_command_that_opens_an_artifact_reports_nothing(artifact: Artifact, trace: Trace, command: str) -> None:
     trace.run([*EAVES, command, artifact.path])
+    assert trace.files() == []
+    assert trace.addresses() == set()
+
+
+def test_the_local_platform_reports_nothing(artifact: Artifact, trace: Trace, tmp_path: Path) -> None:
+    """With its function and its agent, while an image of a folder is predicted."""
+    state, inbox = State(root=tmp_path / "state"), tmp_path / "inbox"
+    state.root.mkdir(mode=0o700)
+    inbox.mkdir()
+    shutil.copy(artifact.path / "golden/000.png", inbox / "a.png")
+    function = FunctionSpec(name="net", site="barn", artifact=artifact.path)
+    source = SourceSpec(name="inbox", path=inbox)
+    state.write_spec(AppSpec(function=function, triggers=(default_trigger("net"),), sources=(source,)))
+    words = ["up", "--port", "0", "--state", str(state.root)]
+    with (tmp_path / "up.log").open("wb") as log:
+        up = subprocess.Popen([*trace.prefix, *EAVES, *words], env=trace.environ, stdout=log, stderr=log)
+    platform = LocalPlatform(state.root)
+    try:
+        wait_until(platform.running, 30, what="eaves up")
+        wait_until(lambda: platform.status()[0].delivered, 30, what="the prediction")
+    finally:
+        up.terminate()
+        up.wait(60)
+    assert trace.files() == []
+    assert trace.addresses() == set()
+
+
+LIBRARIES = (
+    "PIL.Image", "click", "cryptography.hazmat.primitives.asymmetric.ec", "deflate", "eaves.sdk", "flask", "fsspec",
+    "jinja2", "kubernetes", "nacl.secret", "numpy", "onnx", "rich.progress", "urllib3", "waitress",
+    "watchdog.observers", "yaml",
+)  # fmt: skip
+"""Those of pyproject.toml that are imported within seconds; TensorFlow, Keras, tf2onnx and s3fs: docs/09-trust.md."""
+
+
+def test_the_other_libraries_report_nothing_while_they_are_imported(trace: Trace) -> None:
+    code = f"import importlib\nfor name in {LIBRARIES!r}: importlib.import_module(name)\n{COUNT}print(count())"
+    assert trace.run([sys.executable, "-P", "-c", code]).strip() == "1"
     assert trace.files() == []
     assert trace.addresses() == set()
 
