@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from eaves.telemetry import TELEMETRY_OFF
+
 STOP_S = 10.0
 """Seconds a process has to finish what it accepted before it is killed."""
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -42,7 +44,7 @@ class Process:
         with log.open("ab") as stream:
             self._child = subprocess.Popen(
                 [*_die_with_parent(), sys.executable, "-P", "-m", module, *arguments],
-                env={**kept, **environ},
+                env={**TELEMETRY_OFF, **kept, **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
