@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-
-STRACE = shutil.which("strace")
-CALL = re.compile(r"(?P<name>fsync|rename|unlink)\w*\((?P<arguments>.*)\) += 0")
-
-needs_strace = pytest.mark.skipif(STRACE is None, reason="needs strace (Debian: apt install strace)")
+from tests.syscalls import needs_strace, trace
 
 
-def trace(code: str, folder: Path) -> list[tuple[str, str]]:
-    """Run Python code in a child process and return what it asked the kernel to do below `folder`, in order.
+def trace_paths(code: str, folder: Path) -> list[tuple[str, str]]:
+    """Run Python code and return what it asked the kernel to do below `folder`, in order.
 
     Returns:
-        (call, last path it names) of each fsync, rename and unlink; paths are relative to `folder`.
+        Name and last path of each fsync, rename and unlink; paths are relative to `folder`.
     """
-    log = folder.parent / "strace.log"
-    calls = "trace=fsync,rename,renameat,renameat2,unlink,unlinkat"
-    command = [str(STRACE), "-f", "-y", "-e", calls, "-o", str(log), sys.executable, "-P", "-c", code, str(folder)]
-    subprocess.run(command, check=True, timeout=60, cwd=Path(__file__).parents[2], env={"PYTHONPATH": "."})
-    found = []
-    for line in log.read_text().splitlines():
-        call = CALL.search(line)
-        paths = re.findall(r'["<]([^">]+)[">]', call["arguments"]) if call else []
-        if call and paths and paths[-1].startswith(str(folder)):
-            found.append((call["name"], str(Path(paths[-1]).relative_to(folder))))
-    return found
+    calls = trace(code, folder, "fsync,rename,renameat,renameat2,unlink,unlinkat")
+    paths = [(name, re.findall(r'["<]([^">]+)[">]', arguments)[-1]) for name, arguments in calls]
+    return [(name, str(Path(path).relative_to(folder))) for name, path in paths]
 
 
 @needs_strace
@@ -40,7 +24,7 @@ def test_a_replaced_file_is_on_disk_before_it_has_its_name_and_its_name_after(tm
     folder = tmp_path / "folder"
     folder.mkdir()
     code = "import sys, pathlib; from eaves.files import write_atomically as w; w(pathlib.Path(sys.argv[1]) / 'a', 'x')"
-    (fsync, staging), *rest = trace(code, folder)
+    (fsync, staging), *rest = trace_paths(code, folder)
     assert (fsync, staging.startswith(".a.")) == ("fsync", True)
     assert rest == [("rename", "a"), ("fsync", ".")]
 
@@ -58,7 +42,7 @@ state.write_spec(AppSpec(function=FunctionSpec(name="a", site="s", artifact=path
 def test_a_deployed_spec_and_every_folder_that_leads_to_it_are_on_disk(tmp_path: Path) -> None:
     folder = tmp_path / "parent"
     folder.mkdir()
-    calls = trace(STATE.replace("sys.argv[1]", "sys.argv[1] + '/state'"), folder)
+    calls = trace_paths(STATE.replace("sys.argv[1]", "sys.argv[1] + '/state'"), folder)
     assert {("fsync", "."), ("fsync", "state")} < set(calls)
     written = calls.index(("rename", "state/specs/a.json"))
     assert calls[written - 1][0] == "fsync"
@@ -69,5 +53,5 @@ def test_a_deployed_spec_and_every_folder_that_leads_to_it_are_on_disk(tmp_path:
 @needs_strace
 def test_a_removed_spec_does_not_come_back(tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    calls = trace(f"{STATE}\nstate.remove_spec('a')", folder)
+    calls = trace_paths(f"{STATE}\nstate.remove_spec('a')", folder)
     assert calls[-2:] == [("unlink", "specs/a.json"), ("fsync", "specs")]
