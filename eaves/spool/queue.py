@@ -139,6 +139,12 @@ class Spool:
         """Whether this pair was put with `once`."""
         return bool(self._db.read("SELECT 1 FROM seen WHERE source = ? AND id = ?", (source, event_id)))
 
+    def touch(self, source: str, event_ids: Collection[str]) -> int:
+        """Remember these ids of a source for as long as if they had been put now; returns how many were remembered."""
+        rows = [(self._clock(), source, event_id) for event_id in event_ids]
+        sql = "UPDATE seen SET at = ? WHERE source = ? AND id = ?"
+        return self._db.commit(lambda db: db.executemany(sql, rows).rowcount)
+
     def forget(self, before: float) -> int:
         """Forget what `once` remembers from before this time, Unix seconds; returns how many were forgotten."""
         return self._change("DELETE FROM seen WHERE at < ?", before)
