@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from eaves.telemetry import TELEMETRY_OFF
 
@@ -16,6 +17,35 @@ STOP_S = 10.0
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 """What a child sees of our environment: where programs and temporary files are, and which kernels the CPU can run.
 The rest comes from its spec, as in a container."""
+
+
+class Child(Protocol):
+    """A child process, running or ended."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, negative for a signal; None while running."""
+
+    def terminate(self) -> None:
+        """Ask it to finish."""
+
+    def stop(self, *, timeout_s: float = STOP_S) -> None:
+        """Ask it to finish, and kill it when it takes longer than `timeout_s` seconds."""
+
+
+class Launch(Protocol):
+    """Starts a child process; `Process` is the one that does."""
+
+    def __call__(self, module: str, environ: Mapping[str, str], log: Path, *, inherit: Mapping[str, str]) -> Child:
+        """Start `python -P -m MODULE` with an environment and a log; see `Process` for the arguments."""
 
 
 class Process:

@@ -28,6 +28,7 @@ from eaves.history import FileHistory
 from eaves.local.activator import Activator
 from eaves.local.broker import Broker, Subscription, lane_of
 from eaves.local.process import Process
+from eaves.local.replica import capacity_of
 from eaves.local.server import SocketPath, TcpPort, WebServer
 from eaves.local.state import State
 from eaves.local.web import create_app
@@ -263,7 +264,7 @@ class Supervisor:
                 app=app.function.name,
                 trigger=trigger,
                 send=partial(self._send, trigger, app.function.name),
-                parallel=4 if trigger.url else self._activators[app.function.name].capacity,
+                parallel=4 if trigger.url else capacity_of(app.function),
             )
             for trigger in app.triggers
         ]
