@@ -12,7 +12,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
-from urllib.request import parse_http_list, parse_keqv_list
+from urllib.request import parse_http_list
 
 import urllib3
 
@@ -119,5 +119,13 @@ class Login:
 
 
 def _parameters(text: str) -> dict[str, str]:
-    """Of a challenge, which may be followed by others."""
-    return parse_keqv_list([one for one in parse_http_list(text) if "=" in one])
+    """The parameters of a challenge, names in lower case; a further challenge behind it is left out.
+
+    `urllib.request.parse_keqv_list` raises IndexError for a parameter without a value.
+    """
+    pairs = (one.partition("=") for one in parse_http_list(text) if "=" in one)
+    return {name.strip().lower(): _unquoted(value.strip()) for name, _, value in pairs}
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value

@@ -18,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 import urllib3
 
 import eaves
+from eaves.backoff import Backoff
 from eaves.errors import AccessError, OciError, RegistryError
 from eaves.oci.answer import Answer, read_answer, require
 from eaves.oci.credentials import load_credentials
@@ -71,7 +72,7 @@ class Transport:
 
     def __init__(self, reference: Reference, access: Access) -> None:
         self.attempts = access.attempts
-        self._access = access
+        self._backoff = Backoff(retry=access.attempts - 1, first_s=access.pause_s, cap_s=MAX_PAUSE_S)
         self._host = reference.host
         self._plain = access.plain_http and reference.host != DEFAULT_HOST
         self.root = f"{'http' if self._plain else 'https'}://{reference.api_host}/v2/"
@@ -165,7 +166,7 @@ class Transport:
     def pauses(self) -> Iterator[tuple[bool, float]]:
         """For each attempt whether it is the last, and the pause after it in seconds."""
         for attempt in range(self.attempts):
-            yield attempt + 1 == self.attempts, self._access.pause_s * 2**attempt
+            yield attempt + 1 == self.attempts, self._backoff.pause_s(attempt + 1)
 
     def _open(self, method: str, url: str, scope: str, **options: Any) -> urllib3.BaseHTTPResponse:
         """A request that follows redirects where that is safe to repeat; its answer isn't read yet."""
