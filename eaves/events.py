@@ -48,6 +48,8 @@ WIDE_FROM, MAX_WIDE = 1_000_000, 1_000_000
 """Bytes of JSON from which, and so many bytes beyond ASCII up to which, it is made ASCII before it is parsed."""
 _REQUIRED = ("id", "source", "specversion", "type")
 _OPTIONAL = ("datacontenttype", "dataschema", "subject", "time")
+CONTEXT_ATTRIBUTES = frozenset({*_REQUIRED, *_OPTIONAL})
+"""Attributes that the specification defines; every other one is an extension."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import os
 import signal
 import threading
 from collections.abc import Mapping
@@ -14,10 +14,11 @@ import click
 from eaves import logs
 from eaves.backoff import Backoff
 from eaves.delivery import Answer, Deliverer, SinkClient
-from eaves.errors import ConfigError, Fault
 from eaves.events import Event
+from eaves.http_client.proxies import parse_proxies
 from eaves.options import build_settings, report_errors, settings_options
 from eaves.sources.folder import FolderSource
+from eaves.sources.overrides import parse_overrides
 from eaves.sources.settings import AgentSettings
 from eaves.spool import Entry, Puts, Spool
 
@@ -35,7 +36,8 @@ def main(**options: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     overrides = parse_overrides(settings.overrides)
-    with Spool(settings.spool, max_bytes=settings.spool_max_bytes) as spool, SinkClient() as client:
+    sink = SinkClient(ca_certs_pem=settings.ca_certs, proxies=parse_proxies(os.environ))
+    with Spool(settings.spool, max_bytes=settings.spool_max_bytes) as spool, sink as client:
         source = FolderSource(
             settings,
             known=spool.seen,
@@ -81,25 +83,6 @@ def build_deliverers(
     )
     replies = Deliverer(spool, REPLIES, to_sink, backoff=patience, lease=spool.lease(REPLIES))
     return [images, replies]
-
-
-def parse_overrides(text: str) -> dict[str, str]:
-    """The extension attributes in `K_CE_OVERRIDES`.
-
-    Source: knative/eventing, SinkBinding: `{"extensions": {"name": "value"}}`.
-
-    Raises:
-        ConfigError: When it is not that.
-    """
-    if not text:
-        return {}
-    try:
-        extensions = json.loads(text).get("extensions") or {}
-        return {str(key): str(value) for key, value in extensions.items()}
-    except (ValueError, AttributeError) as error:
-        raise ConfigError(
-            [Fault(origin="environment variable K_CE_OVERRIDES", path="", message=f"not JSON as expected: {error}")]
-        ) from error
 
 
 if __name__ == "__main__":
