@@ -39,6 +39,7 @@ class Answer:
         status: HTTP status.
         event: The reply when the body is a CloudEvent.
         body: The body otherwise.
+        fault: Why a 2xx reply can't be used, empty otherwise.
         retry_after_s: The Retry-After header in seconds, None without one.
         latency_ms: From sending to the last byte.
     """
@@ -46,6 +47,7 @@ class Answer:
     status: int
     event: Event | None = None
     body: bytes = b""
+    fault: str = ""
     retry_after_s: float | None = None
     latency_ms: float = 0.0
 

@@ -14,9 +14,8 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
 from urllib.request import parse_http_list
 
-import urllib3
-
 from eaves.errors import AccessError, RegistryError
+from eaves.http_client.pools import HttpClient
 from eaves.oci.answer import Answer, read_answer
 from eaves.oci.credentials import Credentials
 
@@ -34,9 +33,7 @@ class Login:
         plain: Whether secrets may go over plain HTTP, which whoever allowed plain HTTP has allowed.
     """
 
-    def __init__(
-        self, http: urllib3.PoolManager, credentials: Callable[[], Credentials | None], *, plain: bool
-    ) -> None:
+    def __init__(self, http: HttpClient, credentials: Callable[[], Credentials | None], *, plain: bool) -> None:
         self._http = http
         self._credentials = functools.cache(credentials)
         self._plain = plain
@@ -113,9 +110,8 @@ class Login:
         return self._request("GET", f"{realm}{mark}{query}", headers)
 
     def _request(self, method: str, url: str, headers: Mapping[str, str], body: str | None = None) -> Answer:
-        # no redirects: a secret goes only where the registry sends it
-        response = self._http.request(method, url, body=body, headers=headers, redirect=False, preload_content=False)
-        return read_answer(response)
+        # HttpClient follows no redirects: a secret goes only where the registry sends it.
+        return read_answer(self._http.request(method, url, body=body, headers=headers))
 
 
 def _parameters(text: str) -> dict[str, str]:

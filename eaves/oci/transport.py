@@ -7,7 +7,6 @@ leads, and not over plain HTTP unless that was allowed.
 from __future__ import annotations
 
 import io
-import ssl
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,10 @@ import urllib3
 import eaves
 from eaves.backoff import Backoff
 from eaves.errors import AccessError, OciError, RegistryError
+from eaves.http_client.connection_errors import find_connection_fault
+from eaves.http_client.pools import HttpClient
+from eaves.http_client.proxies import DIRECT, Proxies
+from eaves.http_client.trust import build_tls_context
 from eaves.oci.answer import Answer, read_answer, require
 from eaves.oci.credentials import load_credentials
 from eaves.oci.login import Login
@@ -43,6 +46,7 @@ class Access:
     Attributes:
         plain_http: Whether without TLS, and secrets too; Docker's own registry is reached by TLS all the same.
         authorities: PEM file of certificate authorities to trust, beside the system's.
+        proxies: Proxies of the process.
         config: Docker's config, with logins.
         attempts: Of each request.
         pause_s: Before the second; it doubles.
@@ -52,6 +56,7 @@ class Access:
 
     plain_http: bool = False
     authorities: Path | None = None
+    proxies: Proxies = DIRECT
     config: Path = Path("~/.docker/config.json")
     attempts: int = ATTEMPTS
     pause_s: float = PAUSE_S
@@ -76,11 +81,10 @@ class Transport:
         self._host = reference.host
         self._plain = access.plain_http and reference.host != DEFAULT_HOST
         self.root = f"{'http' if self._plain else 'https'}://{reference.api_host}/v2/"
-        self._http = urllib3.PoolManager(
-            maxsize=8,
+        self._http = HttpClient(
+            proxies=access.proxies,
+            ca_certs_pem="" if self._plain else _read_authorities(access.authorities),
             timeout=urllib3.Timeout(connect=access.connect_s, read=access.read_s),
-            retries=False,
-            ssl_context=None if self._plain else _trust(access.authorities),
             headers={"User-Agent": f"eaves/{eaves.__version__}"},
         )
         self._login = Login(
@@ -215,9 +219,7 @@ class Transport:
                 method,
                 url,
                 body=None if body is None else _Body(body, progress),
-                headers={**self._http.headers, **headers, **length, **login},
-                preload_content=False,
-                redirect=False,
+                headers={**headers, **length, **login},
             )
         except urllib3.exceptions.HTTPError as error:
             raise self._translated(error) from error
@@ -238,9 +240,10 @@ class Transport:
             return _LastingError(f"{self._host} doesn't speak TLS", hint="allow plain HTTP with --plain-http")
         if isinstance(error, urllib3.exceptions.LocationValueError):
             return _LastingError(f"{self._host} can't be reached: {text}"[:300], hint="check its name")
-        return RegistryError(
-            f"{self._host} can't be reached: {text}"[:300], hint="check the name and the network, then try again"
-        )
+        fault, hint = find_connection_fault(error), "check the name and the network, then try again"
+        if fault is not None and isinstance(error, urllib3.exceptions.ProxyError):
+            text, hint = fault.reason, fault.hint
+        return RegistryError(f"{self._host} can't be reached: {text}"[:300], hint=hint)
 
 
 class _LastingError(RegistryError):
@@ -285,13 +288,17 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
         raise _LastingError(f"{url[:120]!r} is no address: {error}", hint="check the registry's name") from error
 
 
-def _trust(authorities: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if authorities is not None:
-        try:
-            context.load_verify_locations(authorities)
-        except (OSError, ssl.SSLError) as error:
-            raise OciError(
-                f"{authorities} has no certificates that can be read: {error}"[:300], hint="give a PEM file"
-            ) from error
-    return context
+def _read_authorities(path: Path | None) -> str:
+    """The certificate authorities in a PEM file.
+
+    Raises:
+        OciError: When the file can't be read, or holds none.
+    """
+    if path is None:
+        return ""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        build_tls_context(text)
+    except (OSError, ValueError) as error:
+        raise OciError(f"{path} has no certificates that can be read: {error}"[:300], hint="give a PEM file") from error
+    return text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -10,13 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from eaves.errors import ClaimError, ClaimTooLargeError, DeliveryError, EavesError, UnreachableError
 from functions.claims import MAX_REDIRECTS, ClaimDesk, Fetched
 from functions.reach import Reach
+from tests.certificates import build_server_context, make_certificate
 
 MAX_BYTES = 100_000
 HOST = "store.example"
@@ -224,30 +221,12 @@ def test_who_can_not_be_reached_or_resolved_may_be_later(store: Store) -> None:
             ClaimDesk(reach, max_bytes=1, timeout_s=5, resolve=resolve).fetch(f"http://{HOST}:1/")
 
 
-def certify(folder: Path, name: str) -> tuple[Path, Path]:
-    """A certificate that is its own authority, and its key."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    built = x509.CertificateBuilder(subject, subject, key.public_key(), 1, now, now + datetime.timedelta(days=1))
-    built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-    built = built.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    certificate = built.sign(key, hashes.SHA256())
-    paths = folder / "store.pem", folder / "store.key"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return paths
-
-
 @pytest.mark.parametrize(("name", "good"), [(HOST, True), ("other.example", False)])
 def test_over_tls_the_hosts_certificate_must_be_its_own(store: Store, tmp_path: Path, name: str, good: bool) -> None:
-    certificate, key = certify(tmp_path, name)
-    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    serving.load_cert_chain(certificate, key)
-    store.socket = serving.wrap_socket(store.socket, server_side=True)
+    certificate = make_certificate(tmp_path / "tls", name)
+    store.socket = build_server_context(certificate).wrap_socket(store.socket, server_side=True)
     store.acts["/a"] = answer(b"data")
-    trusting = ssl.create_default_context(cafile=str(certificate))
+    trusting = ssl.create_default_context(cafile=str(certificate[0]))
     made = desk(store, schemes=["https"], context=trusting)
     if good:
         assert made.fetch(store.url("/a", scheme="https")).data == b"data"

@@ -18,8 +18,8 @@ import yaml
 from eaves.errors import ConfigError, DeniedError, UnreachableClusterError
 from knative import kubeconfig
 from knative.cluster import Cluster, open_cluster
+from tests.certificates import make_certificate
 from tests.fakes.apiserver import FakeCluster, open_apiservers, write_kubeconfig
-from tests.registries import make_authority
 
 
 def plugin(tmp_path: Path, text: str) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def test_a_login_plugin_that_hangs_is_given_up(tmp_path: Path) -> None:
 
 
 def test_certificates_of_the_kubeconfig_are_used_on_both_sides(tmp_path: Path) -> None:
-    certificate, key = make_authority(tmp_path / "tls")
+    certificate, key = make_certificate(tmp_path / "tls")
     with open_apiservers(["edge"], certificate=(certificate, key)) as (server,):
         file = server.kubeconfig(tmp_path / "kubeconfig", user={"client-certificate": "tls/certificate.pem"})
         config = yaml.safe_load(file.read_text())
