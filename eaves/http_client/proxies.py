@@ -18,6 +18,11 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from eaves.errors import ConfigError, Fault
 
+VARIABLES = (
+    *("https_proxy", "http_proxy", "all_proxy", "no_proxy"),
+    *("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"),
+)
+"""Environment variables that a child process needs in order to find the same proxies."""
 _PORTS = {"http": 80, "https": 443}
 _ENTRY = re.compile(r"(?P<name>\[[^\]]*\]|[^:]+)(?::(?P<port>[0-9]{1,5}))?")
 

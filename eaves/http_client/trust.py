@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import ssl
 
+VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Environment variables that a child process needs in order to trust the same authorities; OpenSSL reads them."""
 _CERTIFICATE = re.compile(
     r"-----BEGIN (?P<kind>(?:X509 )?CERTIFICATE)-----[A-Za-z0-9+/=\s]+-----END (?P=kind)-----",
 )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+import eaves
 from eaves.errors import ConfigError
 from eaves.http_client.proxies import DIRECT, Proxy, parse_proxies, parse_proxy
 
@@ -119,6 +123,18 @@ def test_what_is_no_proxy_is_refused_with_its_variable_and_without_its_password(
     assert "secret" not in f"{caught.value.message}{caught.value.hint}{caught.value.__cause__}"
     with pytest.raises(ConfigError, match="ALL_PROXY"):
         parse_proxies({"ALL_PROXY": value})
+
+
+def test_no_other_module_builds_clients_of_its_own() -> None:
+    root = Path(eaves.__file__).parents[1]
+    rooms = ("eaves", "functions", "knative", "trainer", "converters")
+    found = {
+        path.relative_to(root).as_posix()
+        for room in rooms
+        for path in (root / room).rglob("*.py")
+        if re.search(r"\b(PoolManager|ProxyManager|urlopen)\(", path.read_text())
+    }
+    assert found == {"eaves/http_client/pools.py"}
 
 
 def test_without_variables_there_are_no_proxies() -> None:

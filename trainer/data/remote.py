@@ -30,6 +30,8 @@ PARALLEL = 16
 """Downloads at once: images are small, and waiting for the first byte is most of each."""
 ATTEMPTS = 4
 """Attempts per file, one, two and four seconds apart: a night's training shouldn't die of one broken connection."""
+_OPTIONS = {scheme: {"client_kwargs": {"trust_env": True}} for scheme in ("http", "https")}
+"""aiohttp reads HTTPS_PROXY and the like only when it is told to; botocore, for s3://, always does."""
 _VERSION = ("ETag", "etag", "md5Hash", "Content-MD5", "LastModified", "Last-Modified", "mtime", "updated", "size")
 
 Remote = tuple[str, str]
@@ -211,7 +213,7 @@ def _open(uri: str, scheme: str) -> tuple[Any, str]:
             f"data can't be read from {public(uri)}", hint=f"use one of {', '.join(PACKAGES)}, or a path"
         )
     try:
-        files, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+        files, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **_OPTIONS.get(scheme, {}))
     except ImportError as error:
         message = f"{scheme}:// needs the package {PACKAGES[scheme]}, which is not installed"
         raise DatasetError(message, hint=f"pip install {PACKAGES[scheme]}") from error
