@@ -15,24 +15,29 @@ Certificate = tuple[Path, Path]
 """PEM files of a certificate and its key."""
 
 
-def make_certificate(folder: Path, host: str = "127.0.0.1") -> Certificate:
-    """Write a certificate that is its own authority, and its key.
+def make_certificate(folder: Path, host: str = "127.0.0.1", *, own_authority: bool = True) -> Certificate:
+    """Write a certificate and its key.
 
     Args:
         folder: Where the files go; made when it isn't there.
         host: The name or address that the certificate is for.
+        own_authority: Whether it is signed by itself, else by an authority that nobody has.
     """
     folder.mkdir(exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tests")])
+    issuer, issuer_key = name, key
+    if not own_authority:
+        issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "root")])
+        issuer_key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
     certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        x509.CertificateBuilder(issuer, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([_general_name(host)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
+        .sign(issuer_key, hashes.SHA256())
     )
     paths = folder / "certificate.pem", folder / "key.pem"
     paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

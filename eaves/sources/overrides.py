@@ -42,7 +42,7 @@ def parse_overrides(text: str) -> dict[str, str]:
 
 def _fault(name: str, value: Any) -> str:
     """Why this is no extension attribute; empty when it is one."""
-    if name in CONTEXT_ATTRIBUTES or name == "data":
+    if name in CONTEXT_ATTRIBUTES:
         return f"{name!r} is an attribute of the event itself and can't be overridden"
     if not isinstance(value, str):
         return f"{name[:40]!r} must be a string, not {type(value).__name__}"

@@ -78,6 +78,13 @@ def test_an_authority_that_is_given_is_trusted_beside_the_systems(tmp_path: Path
     assert len(build_tls_context(pem).get_ca_certs()) == len(build_tls_context().get_ca_certs()) + 1
 
 
+def test_an_authority_that_is_given_needs_no_root_above_it(tmp_path: Path) -> None:
+    """As in Go: a bundle may hold an intermediate authority alone."""
+    certificate = make_certificate(tmp_path / "tls", own_authority=False)
+    with open_sink(certificate) as sink, SinkClient(ca_certs_pem=certificate[0].read_text()) as client:
+        assert post(client, sink.url) == 202
+
+
 def test_the_systems_authorities_can_be_named_by_ssl_cert_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate = make_certificate(tmp_path / "tls")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
