@@ -24,7 +24,7 @@ from eaves.oci.reference import Reference
 from eaves.oci.registry import Registry
 from eaves.oci.transport import Access
 from tests.certificates import make_certificate
-from tests.contract.sinks import LocalSink, open_sink
+from tests.contract.sinks import LocalSink, Told, open_sink
 from tests.fakes.proxy import FakeProxy, open_proxy
 from tests.fakes.registry import serve_fake
 
@@ -235,6 +235,31 @@ def test_a_proxy_that_hangs_up_may_have_passed_it_on(proxy: FakeProxy) -> None:
     with SinkClient(proxies=proxies(proxy)) as client, pytest.raises(DeliveryError, match="no answer from") as caught:
         post(client, f"http://{HOST}/")
     assert not isinstance(caught.value, UnreachableError)
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_a_sink_behind_a_proxy_that_is_silent_may_have_got_it(
+    proxy: FakeProxy, sink: LocalSink, secure: tuple[LocalSink, str], scheme: str
+) -> None:
+    behind, pem = secure
+    silent, over = (behind if scheme == "https" else sink), threading.Event()
+
+    def wait(_: Event) -> Told:
+        over.wait(10)
+        return Told()
+
+    silent.decide = wait
+    proxy.routes.update({f"{HOST}:443": port_of(behind), f"{HOST}:80": port_of(sink)})
+    try:
+        with (
+            SinkClient(ca_certs_pem=pem, proxies=proxies(proxy)) as client,
+            pytest.raises(DeliveryError, match=r"no answer from .* timed out") as caught,
+        ):
+            client.post(f"{scheme}://{HOST}/", IMAGE, prefer_reply=False, timeout_s=0.5)
+    finally:
+        over.set()
+    assert not isinstance(caught.value, UnreachableError)
+    assert silent.received == [IMAGE]
 
 
 def test_a_certificate_that_is_not_trusted_behind_a_proxy(proxy: FakeProxy, secure: tuple[LocalSink, str]) -> None:
