@@ -99,7 +99,7 @@ class SinkClient:
             try:
                 reply = decode(answer.headers, answer.body)
             except EventError as error:
-                fault = brief(f"the reply is a broken CloudEvent: {error}")
+                fault = brief(str(error))
                 _log.warning("%s answered event %s with a broken CloudEvent: %s", url, event.id[:64], error)
         return Answer(
             status=answer.status,

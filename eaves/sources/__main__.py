@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,36 +18,42 @@ from eaves.options import build_settings, report_errors, settings_options
 from eaves.sources.folder import FolderSource
 from eaves.sources.overrides import parse_overrides
 from eaves.sources.settings import AgentSettings
+from eaves.sources.supervision import SupervisedSource
 from eaves.spool import Entry, Puts, Spool
 
 IMAGES, REPLIES = "sink", "replies"
 """Lanes of the spool: images, wherever they go; predictions on their way to the sink."""
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @settings_options(AgentSettings)
 def main(**options: Any) -> None:
     """Watch a source of images and deliver each as a CloudEvent, however long the link is down."""
+    # All threads inherit the mask, so that the signals stay pending until `sigwait` takes one. No handler runs: one
+    # that sets an Event deadlocks when it interrupts the thread that holds the Event's lock.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     settings = build_settings(AgentSettings, options)
     logs.configure(as_json=settings.log_json)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     overrides = parse_overrides(settings.overrides)
-    sink = SinkClient(ca_certs_pem=settings.ca_certs, proxies=parse_proxies(os.environ))
-    with Spool(settings.spool, max_bytes=settings.spool_max_bytes) as spool, sink as client:
-        source = FolderSource(
-            settings,
-            known=spool.seen,
-            emit=lambda event: spool.put(event.with_extensions(**overrides), lanes=(IMAGES,), once=True),
+    client = SinkClient(ca_certs_pem=settings.ca_certs, proxies=parse_proxies(os.environ))
+    with Spool(settings.spool, limits=settings.limits()) as spool, client:
+        source = SupervisedSource(
+            settings.source,
+            FolderSource(
+                settings,
+                index=spool,
+                emit=lambda event: spool.put(event.with_extensions(**overrides), lanes=(IMAGES,), once=True),
+            ),
         )
         deliverers = build_deliverers(settings, spool, client, overrides)
         for deliverer in deliverers:
             deliverer.start()
-        logging.getLogger("eaves.sources").info("watching %s", settings.path)
+        source.start()
         try:
-            source.run(stop)
+            signal.sigwait(STOP_SIGNALS)
         finally:
+            source.stop()
             for deliverer in deliverers:
                 deliverer.stop()
 
@@ -79,6 +83,7 @@ def build_deliverers(
         backoff=patience,
         parallel=settings.parallel,
         on_reply=keep if settings.function else None,
+        reply_required=bool(settings.function),
         lease=spool.lease(IMAGES),
     )
     replies = Deliverer(spool, REPLIES, to_sink, backoff=patience, lease=spool.lease(REPLIES))

@@ -152,7 +152,7 @@ def test_a_broken_reply_is_a_body(sink: Sink, client: SinkClient, caplog: pytest
     sink.answer = lambda: Response(b"{", content_type="application/cloudevents+json")
     answer = client.post(sink.url, IMAGE, prefer_reply=True, timeout_s=10)
     assert (answer.status, answer.event, answer.body) == (200, None, b"{")
-    assert answer.fault.startswith("the reply is a broken CloudEvent: the body is not JSON")
+    assert answer.fault.startswith("the body is not JSON")
     assert "broken CloudEvent" in caplog.text
 
 
@@ -160,7 +160,7 @@ def test_a_reply_without_its_attributes_and_without_a_body_has_a_fault(sink: Sin
     sink.answer = lambda: Response(headers={"ce-specversion": "1.0"})
     answer = client.post(sink.url, IMAGE, prefer_reply=True, timeout_s=10)
     assert (answer.status, answer.event, answer.body) == (200, None, b"")
-    assert answer.fault == "the reply is a broken CloudEvent: missing required attribute(s): id, source, type"
+    assert answer.fault == "missing required attribute(s): id, source, type"
 
 
 def test_connections_are_kept(sink: Sink, client: SinkClient) -> None:
@@ -257,6 +257,6 @@ def test_from_spool_to_sink_and_back_over_a_sink_that_is_first_down(
         wait_until(lambda: spool.depth("forward") == 1)
         assert deliverer.stop(10)
         assert spool.counts() == {"forward": (1, 0)}
-        [entry] = spool.take("forward", now=0)
+        [entry] = spool.peek("forward", now=0)
         assert entry.event == REPLY.with_extensions(causeid="1")
     assert sink.events() == [IMAGE] * 3
