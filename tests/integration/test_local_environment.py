@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from eaves.local.process import Process
+from eaves.telemetry import TELEMETRY_OFF
 from tests.waiting import wait_until
 
 PROXIES = {f"{scheme}_proxy": f"http://{scheme}.example:3128" for scheme in ("https", "http", "all")}
@@ -36,4 +37,4 @@ def test_a_child_finds_the_same_proxies_and_authorities_and_nothing_else(tmp_pat
         found = wait_until(lambda: seen() if "PORT" in seen() else None, what="the child's environment")
     finally:
         child.stop()
-    assert found == {"PATH": os.environ["PATH"], **ENVIRON, "PORT": "1"}
+    assert found == {"PATH": os.environ["PATH"], **ENVIRON, **TELEMETRY_OFF, "PORT": "1"}
