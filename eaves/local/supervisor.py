@@ -25,6 +25,7 @@ from eaves.errors import (
 )
 from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
+from eaves.http_client.proxies import parse_proxies
 from eaves.local.activator import Activator
 from eaves.local.broker import Broker, Subscription, lane_of
 from eaves.local.process import Process
@@ -79,10 +80,12 @@ class Supervisor:
         port: TCP port of the broker on loopback; 0 takes a free one.
 
     Raises:
+        ConfigError: When the environment names a proxy by what is no address.
         PlatformError: When another one runs on the same state directory, or the port is taken.
     """
 
     def __init__(self, state: State, *, environ: Mapping[str, str], port: int) -> None:
+        proxies = parse_proxies(environ)
         state.prepare()
         self._state = state
         self._environ = environ
@@ -90,7 +93,7 @@ class Supervisor:
         self._spool = Spool(state.spool)
         self._history = FileHistory(state.history)
         self._broker = Broker(self._spool, self._history)
-        self._client = SinkClient()
+        self._client = SinkClient(proxies=proxies)
         self._activators: dict[str, Activator] = {}
         self._agents: dict[str, Agent] = {}
         self._apps: dict[str, AppSpec] = {}
