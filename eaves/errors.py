@@ -22,7 +22,8 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
     ├── ConversionError            exit 70  HTTP 500   a model that could not be converted
     │   └── ParityError                                ... or that answers differently once converted
     ├── SpoolError                 exit 74  HTTP 503   the durable queue can't be read or written
-    │   └── SpoolFullError         exit 75  HTTP 429   it has reached its limit
+    │   ├── SpoolFullError         exit 75  HTTP 429   it has reached its limit
+    │   └── SpoolDamagedError                          its file is damaged; what can be read is carried over
     ├── StorageError               exit 74  HTTP 503   files, here or at a URI, can't be read or written
     ├── StoppedError               exit 75  HTTP 503   asked to stop, stopped in good order; start it again
     ├── DeliveryError              exit 69  HTTP 503   no usable answer over HTTP
@@ -198,6 +199,10 @@ class SpoolFullError(SpoolError):
 
     exit_code = 75
     http_status = 429
+
+
+class SpoolDamagedError(SpoolError):
+    """The durable queue's file is damaged. The next call carries what can be read into a new file."""
 
 
 class StorageError(EavesError):

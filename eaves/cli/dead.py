@@ -32,7 +32,8 @@ EVERY = 1_000_000
 def command(retried: tuple[str, ...], dropped: tuple[str, ...], source: str | None, form: str, state_dir: Path) -> None:
     """Show the events that were given up on; deliver them again or delete them."""
     from eaves.local.state import State
-    from eaves.spool import DeadLetter, Spool
+    from eaves.spool import DeadLetter, Selection, Spool
+    from eaves.spool.admin import drop, redrive
 
     state = State(root=state_dir)
     path = state.source_spool(source) if source else state.spool
@@ -47,11 +48,11 @@ def command(retried: tuple[str, ...], dropped: tuple[str, ...], source: str | No
 
     with Spool(path) as spool:
         letters = spool.dead(limit=EVERY)
-        for chosen, act, done in ((retried, spool.revive, "queued again"), (dropped, spool.discard, "deleted")):
+        for chosen, act, done in ((retried, redrive, "queued again"), (dropped, drop, "deleted")):
             numbers = (
                 [letter.entry.seq for letter in letters] if "all" in chosen else [_number(text) for text in chosen]
             )
-            count = sum(act(number) for number in numbers)
+            count = act(spool, Selection(seqs=tuple(numbers), state="dead"))
             if chosen:
                 say(f"{count} {done}")
         if not retried and not dropped:

@@ -8,12 +8,14 @@ in the lanes it was put on.
 from eaves.delivery.client import HttpAnswer, SinkClient
 from eaves.delivery.deliverer import Attempt, Deliverer, Outcome
 from eaves.delivery.rules import Answer, Verdict, verdict
+from eaves.delivery.status import LaneDelivery
 
 __all__ = [
     "Answer",
     "Attempt",
     "Deliverer",
     "HttpAnswer",
+    "LaneDelivery",
     "Outcome",
     "SinkClient",
     "Verdict",

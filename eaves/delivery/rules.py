@@ -7,6 +7,7 @@ the contract leaves room (knative/eventing, pkg/kncloudevents/retries.go).
 from __future__ import annotations
 
 import enum
+import json
 from dataclasses import dataclass
 
 from eaves.events import Event
@@ -27,8 +28,27 @@ class Verdict(enum.Enum):
 
 RETRIED_STATUSES = frozenset({NO_ANSWER, 404, 408, 409, 429})
 """Retried besides 5xx. Source: retries.go, SelectiveRetry; the contract lists the same but for 408."""
-SINK_STATUSES = frozenset({NO_ANSWER, 429, 503})
-"""Those that tell about the sink rather than the event: any other event would fare the same just now."""
+
+
+class Blame(enum.Enum):
+    """What a failure says is wrong, for lanes that never give up."""
+
+    EVENT = "event"
+    """The event: no other attempt helps."""
+    WAY = "way"
+    """The way to the receiver, or the receiver: any other event would fare the same just now."""
+    UNKNOWN = "unknown"
+    """Either: other entries tell (`eaves.delivery.evidence`)."""
+
+
+EVENT_STATUSES = frozenset({400, 411, 413, 415, 422})
+WAY_STATUSES = frozenset({NO_ANSWER, 401, 403, 404, 405, 407, 410, 429, 502, 503, 504})
+"""Besides every 3xx: what proxies, gateways and logins answer, whatever the event."""
+PROBLEM_PREFIX = "urn:eaves:problem:"
+EVENT_PROBLEMS = frozenset(
+    {"input", "event", "unsupported-content", "image", "image-too-large", "claim", "claim-too-large", "tensor"}
+)
+"""Problem types of a function that say that the event is at fault, whatever status a proxy made of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +59,7 @@ class Answer:
         status: HTTP status.
         event: The reply when the body is a CloudEvent.
         body: The body otherwise.
+        fault: Why a 2xx reply can't be used, empty otherwise.
         retry_after_s: The Retry-After header in seconds, None without one.
         latency_ms: From sending to the last byte.
     """
@@ -46,6 +67,7 @@ class Answer:
     status: int
     event: Event | None = None
     body: bytes = b""
+    fault: str = ""
     retry_after_s: float | None = None
     latency_ms: float = 0.0
 
@@ -57,6 +79,24 @@ def verdict(status: int) -> Verdict:
     if status >= 500 or status in RETRIED_STATUSES:
         return Verdict.RETRY
     return Verdict.REFUSED
+
+
+def blame(status: int, body: bytes = b"") -> Blame:
+    """What a failure says is wrong."""
+    if status in EVENT_STATUSES or _problem_kind(body) in EVENT_PROBLEMS:
+        return Blame.EVENT
+    return Blame.WAY if status in WAY_STATUSES or 300 <= status < 400 else Blame.UNKNOWN
+
+
+def _problem_kind(body: bytes) -> str:
+    """The last part of the type of a function's problem document; empty when the body is none."""
+    if not body.startswith(b"{"):
+        return ""
+    try:
+        kind = json.loads(body)["type"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return kind.removeprefix(PROBLEM_PREFIX) if isinstance(kind, str) and kind.startswith(PROBLEM_PREFIX) else ""
 
 
 def brief(text: str, limit: int = 256) -> str:

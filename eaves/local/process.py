@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from eaves.telemetry import TELEMETRY_OFF
 
 STOP_S = 10.0
 """Seconds a process has to finish what it accepted before it is killed."""
@@ -42,7 +43,7 @@ class Process:
         with log.open("ab") as stream:
             self._child = subprocess.Popen(
                 [*_die_with_parent(), sys.executable, "-P", "-m", module, *arguments],
-                env={**kept, **environ},
+                env={**TELEMETRY_OFF, **kept, **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
@@ -77,17 +78,6 @@ class Process:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
-
-
-def tail(path: Path, lines: int) -> list[str]:
-    """The last lines of a text file, oldest first; none when it isn't there."""
-    try:
-        with path.open("rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, size - lines * 2048))
-            return stream.read().decode(errors="replace").splitlines()[-lines:]
-    except FileNotFoundError:
-        return []
 
 
 def _die_with_parent() -> list[str]:

@@ -35,7 +35,7 @@ def main(**options: Any) -> None:
     settings = build_settings(AgentSettings, options)
     logs.configure(as_json=settings.log_json)
     overrides = parse_overrides(settings.overrides)
-    with Spool(settings.spool, max_bytes=settings.spool_max_bytes) as spool, SinkClient() as client:
+    with Spool(settings.spool, limits=settings.limits()) as spool, SinkClient() as client:
         source = SupervisedSource(
             settings.source,
             FolderSource(
@@ -81,6 +81,7 @@ def build_deliverers(
         backoff=patience,
         parallel=settings.parallel,
         on_reply=keep if settings.function else None,
+        reply_required=bool(settings.function),
         lease=spool.lease(IMAGES),
     )
     replies = Deliverer(spool, REPLIES, to_sink, backoff=patience, lease=spool.lease(REPLIES))

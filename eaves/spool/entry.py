@@ -54,6 +54,27 @@ class DeadLetter:
     died_at: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneStatus:
+    """What a lane holds.
+
+    Attributes:
+        lane: Its name.
+        queued: Entries that wait to be delivered.
+        dead: Dead letters kept.
+        queued_bytes: Data and attributes of those that wait.
+        dead_bytes: Data and attributes of the dead letters.
+        oldest_at: When the oldest entry that waits was put, Unix seconds; None when none waits.
+    """
+
+    lane: str
+    queued: int
+    dead: int
+    queued_bytes: int
+    dead_bytes: int
+    oldest_at: float | None
+
+
 def to_row(event: Event) -> EventRow:
     """An event as its table holds it."""
     attributes = json.dumps(event.attributes())

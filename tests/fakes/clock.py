@@ -5,7 +5,25 @@ from __future__ import annotations
 import itertools
 import threading
 
+from eaves.clock import SYSTEM
+
 START = 1_700_000_000.0
+
+
+class FrozenClock:
+    """Implements `eaves.clock.Clock`: the date stands still, pauses and deadlines pass as they do."""
+
+    def __init__(self, now: float = START) -> None:
+        self._now = now
+
+    def now(self) -> float:
+        return self._now
+
+    def monotonic(self) -> float:
+        return SYSTEM.monotonic()
+
+    def wait(self, condition: threading.Condition, timeout_s: float) -> None:
+        SYSTEM.wait(condition, timeout_s)
 
 
 class ManualClock:
@@ -48,6 +66,12 @@ class ManualClock:
     def set_back(self, seconds: float) -> None:
         """Set the wall clock back, as a time server or a flat battery does; pauses don't notice."""
         self._start -= seconds
+
+    @property
+    def waiting(self) -> int:
+        """How many threads wait."""
+        with self._lock:
+            return len(self._waiting)
 
     def next_due_s(self) -> float | None:
         """Seconds until the first of those that wait is due; None when nobody waits for a time."""

@@ -1,0 +1,71 @@
+"""The pause of one lane: how long nothing is tried while the way to the receiver is held to be broken, and why."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from eaves.backoff import Backoff
+from eaves.clock import Clock
+
+_log = logging.getLogger(__name__)
+
+
+class Pause:
+    """Failures in a row, and the pause that they make. Not safe for threads: its caller holds a lock.
+
+    Args:
+        lane: Its name, for the log.
+        backoff: How pauses grow.
+        clock: Time.
+        jitter: Random numbers in [0, 1).
+    """
+
+    def __init__(self, lane: str, backoff: Backoff, clock: Clock, jitter: Callable[[], float]) -> None:
+        self._lane = lane
+        self._backoff = backoff
+        self._clock = clock
+        self._jitter = jitter
+        self._until = float("-inf")
+        self.failures = 0
+        self.since = 0.0
+        self.reason = ""
+        self.status = 0
+
+    @property
+    def active(self) -> bool:
+        """Whether the way is held to be broken: more than one failure in a row, or a pause that isn't over."""
+        return self.failures > 1 or self.left_s() > 0
+
+    def left_s(self) -> float:
+        """Seconds until the next attempt may be made; 0 when it may."""
+        return max(0.0, self._until - self._clock.monotonic())
+
+    def fail(self, reason: str, status: int, *, at_least_s: float | None = None, lenient: bool = False) -> None:
+        """Make the pause longer. Attempts that were already in flight and fail too don't.
+
+        Args:
+            reason: Why.
+            status: HTTP status, 0 without an answer.
+            at_least_s: Shortest pause.
+            lenient: The first failure in a row makes no pause yet.
+        """
+        was_active = self.active
+        if self.left_s() <= 0:
+            self.failures += 1
+        if lenient and self.failures == 1 and not at_least_s:
+            return
+        pause_s = self._backoff.pause_s(self.failures, jitter=self._jitter(), retry_after_s=at_least_s)
+        self._until = max(self._until, self._clock.monotonic() + pause_s)
+        if not was_active:
+            self.since = self._clock.now()
+        if not was_active or (reason, status) != (self.reason, self.status):
+            _log.warning("queue %s is paused, nothing is lost: %s", self._lane, reason)
+        self.reason, self.status = reason, status
+
+    def end(self) -> None:
+        """The receiver has answered: the way works."""
+        if self.active:
+            _log.info("queue %s is delivered again", self._lane)
+        self.failures = 0
+        self._until = float("-inf")
