@@ -16,7 +16,7 @@ from eaves.clock import SYSTEM, Clock
 from eaves.delivery import Answer, SinkClient
 from eaves.errors import NotFoundError, PlatformError, StartError, UnreachableError
 from eaves.events import Event
-from eaves.http_client.proxies import Proxies
+from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.local.activator import Activator
 from eaves.local.broker import Subscription
 from eaves.local.failures import Failures, describe
@@ -61,7 +61,7 @@ class Apps:
         *,
         subscribe: Subscribe,
         activate: Callable[[FunctionSpec], Activator],
-        proxies: Proxies | None = None,
+        proxies: Proxies = DIRECT,
         clock: Clock = SYSTEM,
     ) -> None:
         self.wanted: dict[str, AppSpec] = {}
