@@ -1,8 +1,8 @@
 """An edge in one process: source, spool, deliveries, history and activator, under a clock that the test turns.
 
 Images are written into a folder and predicted by a function that refuses some of them, and their predictions go to a
-broker that is down a third of the time. A file is deleted once its prediction has arrived. Beside that a second source waits
-for a folder that comes and goes, and a function can't start.
+broker that is down a third of the time. A file is deleted once its prediction has arrived. Beside that a second source
+waits for a folder that comes and goes, and a function can't start.
 """
 
 from __future__ import annotations
