@@ -234,12 +234,10 @@ class Spool:
 
     def lanes(self) -> list[LaneStatus]:
         """What each lane holds that holds anything, by name."""
-        sql = (
-            "SELECT lane, queued, dead, queued_bytes, dead_bytes, (SELECT min(put_at) FROM (SELECT put_at FROM events"
-            " WHERE eid IN (SELECT eid FROM deliveries d WHERE d.lane = lanes.lane AND state = 'queued'"
-            " AND not_before = 0 ORDER BY seq LIMIT 1) UNION ALL SELECT put_at FROM events JOIN deliveries d USING(eid)"
-            " WHERE d.lane = lanes.lane AND state = 'queued' AND not_before > 0)) FROM lanes ORDER BY lane"
-        )
+        first = "SELECT min(seq) AS seq FROM deliveries d WHERE d.lane = lanes.lane AND state = 'queued' AND not_before"
+        oldest = f"SELECT min(seq) FROM ({first} = 0 UNION ALL {first} > 0)"
+        put_at = f"SELECT put_at FROM events JOIN deliveries USING(eid) WHERE seq = ({oldest})"
+        sql = f"SELECT lane, queued, dead, queued_bytes, dead_bytes, ({put_at}) FROM lanes ORDER BY lane"  # noqa: S608
         return [
             LaneStatus(lane=lane, queued=queued, dead=dead, queued_bytes=waiting, dead_bytes=kept, oldest_at=oldest)
             for lane, queued, dead, waiting, kept, oldest in self.database().read(sql)
