@@ -79,7 +79,7 @@ class Supervisor:
         self._settings = settings or LocalSettings()
         self._clock = clock
         self._lock = _take_lock(state)
-        self._spool = Spool(state.spool, clock=clock)
+        self._spool = Spool(state.spool, limits=self._settings.limits(), clock=clock)
         self._history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
         self._broker = Broker(self._spool, self._history)
         activate = partial(Activator, state=state, inherit=environ, clock=clock, launch=launch)
