@@ -28,6 +28,18 @@ class AgentSettings:
     spool_max_bytes: int = setting(
         1_000_000_000, "Room for images while the link is down; full, the source waits.", minimum=1_000_000
     )
+    admin_socket: Path | None = setting(
+        None,
+        "Unix socket, for the agent's own user, at which its queue is shown and changed; not given: `socket` in the "
+        "folder `NAME.admin` beside the spool NAME.",
+    )
+    port: int = setting(
+        0,
+        "TCP port of /metrics, /health and /live; 0, the default: none, as nobody scrapes a process of one machine.",
+        minimum=0,
+        maximum=65_535,
+    )
+    host: str = setting("127.0.0.1", "Address that the port is listened to on; in a pod 0.0.0.0, as the kubelet asks.")
     parallel: int = setting(2, "Deliveries at the same time.", minimum=1, maximum=64)
     sink: str = setting("", "Where events go, an http(s) address; Knative's SinkBinding sets it.", env="K_SINK")
     function: str = setting(
@@ -50,3 +62,8 @@ class AgentSettings:
             yield "sink", f"must be an http:// or https:// address (got {self.sink!r})"
         if self.function and not self.function.startswith(("http://", "https://")):
             yield "function", f"must be an http:// or https:// address (got {self.function!r})"
+
+
+def default_socket(spool: Path) -> Path:
+    """Where an agent's queue is administered unless `admin_socket` says otherwise."""
+    return spool.with_name(f"{spool.name}.admin") / "socket"
