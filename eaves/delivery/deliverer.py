@@ -165,6 +165,10 @@ class Deliverer:
                 attempts=attempts,
             )
 
+    def is_alive(self) -> bool:
+        """Whether the thread that looks after the lane runs."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         while not self._stopping:
             try:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eaves.backoff import Backoff
-from eaves.delivery import Answer, Attempt, Deliverer, Outcome
+from eaves.delivery import Answer, Attempt, Deliverer, LaneDelivery, Outcome
 from eaves.errors import EventError
 from eaves.events import Event
 from eaves.history import History
@@ -99,6 +99,10 @@ class Broker:
             if lane not in self._deliverers:
                 self._deliverers[lane] = self._deliverer(subscription)
                 self._deliverers[lane].start()
+
+    def deliveries(self) -> list[LaneDelivery]:
+        """What the delivery of each trigger's queue does."""
+        return [deliverer.status() for deliverer in list(self._deliverers.values())]
 
     def stop(self) -> None:
         """Finish deliveries in flight; the rest stays in the spool."""

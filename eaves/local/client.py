@@ -15,7 +15,7 @@ from eaves.errors import NotFoundError, NotRunningError, PlatformError, SpoolFul
 from eaves.events import Event
 from eaves.local.process import tail
 from eaves.local.state import State
-from eaves.platform import AppSpec, FunctionStatus
+from eaves.platform import AppSpec, FunctionStatus, parse_status
 
 QUERY_TIMEOUT_S = 10.0
 
@@ -75,7 +75,7 @@ class LocalPlatform:
             return stopped + [
                 FunctionStatus(name=name, state="failed", reason=reason) for name, reason in faults.items()
             ]
-        return [FunctionStatus(**values) for values in json.loads(body)]
+        return [parse_status(values) for values in json.loads(body)]
 
     def running(self) -> bool:
         """Whether a supervisor answers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -58,6 +59,10 @@ class State:
     def source_spool(self, name: str) -> Path:
         """The durable queue of one source's agent."""
         return self.root / "sources" / f"{name}.db"
+
+    def agent_socket(self, name: str) -> Path:
+        """Where one source's agent listens. The path is as long as that of `socket`, so that it can be bound too."""
+        return self.root / "run" / hashlib.sha256(name.encode()).hexdigest()[:8]
 
     def log(self, name: str) -> Path:
         """The log file of a function or source."""

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from eaves.admin.queue import SpoolQueue
+from eaves.admin.summary import AgentStatus, LanePause
 from eaves.delivery import Answer, HttpAnswer, SinkClient
 from eaves.errors import (
     EavesError,
@@ -28,6 +30,7 @@ from eaves.history import FileHistory
 from eaves.local.activator import Activator
 from eaves.local.broker import Broker, Subscription, lane_of
 from eaves.local.process import Process
+from eaves.local.queues import read_agent
 from eaves.local.state import State
 from eaves.local.web import WebServer, create_app
 from eaves.platform import AppSpec, FunctionStatus, SourceSpec, TriggerSpec
@@ -88,6 +91,7 @@ class Supervisor:
         self._spool = Spool(state.spool)
         self._history = FileHistory(state.history)
         self._broker = Broker(self._spool, self._history)
+        self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries)
         self._client = SinkClient()
         self._activators: dict[str, Activator] = {}
         self._agents: dict[str, Agent] = {}
@@ -196,6 +200,7 @@ class Supervisor:
     def status(self) -> list[FunctionStatus]:
         """Every function wanted, by name."""
         counts = self._spool.counts()
+        paused = {delivery.lane: delivery for delivery in self._broker.deliveries() if delivery.paused}
         found = []
         for name, app in sorted(self._apps.items()):
             activator = self._activators.get(name)
@@ -214,12 +219,26 @@ class Supervisor:
                     site=app.function.site,
                     sources=tuple(str(agent) for key, agent in self._agents.items() if key.startswith(f"{name}.")),
                     delivered=sum(self._broker.delivered.get(lane, 0) for lane in lanes),
+                    agents=self._agent_statuses(name),
+                    pauses=tuple(
+                        LanePause(lane=lane, reason=paused[lane].reason, since=paused[lane].since)
+                        for lane in lanes
+                        if lane in paused
+                    ),
                 )
             )
         broken = [
             FunctionStatus(name=name, state="failed", reason=reason) for name, reason in sorted(self._faults.items())
         ]
         return found + broken
+
+    def _agent_statuses(self, name: str) -> tuple[AgentStatus, ...]:
+        """The agents of one app, asked over their sockets."""
+        return tuple(
+            read_agent(agent.source.name, self._state.agent_socket(key), exit_code=agent.process.exit_code)
+            for key, agent in list(self._agents.items())
+            if key.startswith(f"{name}.")
+        )
 
     def _activator(self, name: str) -> Activator:
         activator = self._activators.get(name)
@@ -296,6 +315,7 @@ class Supervisor:
             "EAVES_PATH": str(source.path),
             "EAVES_POLLING": str(source.polling).lower(),
             "EAVES_SPOOL": str(self._state.source_spool(key)),
+            "EAVES_ADMIN_SOCKET": str(self._state.agent_socket(key)),
             "K_SINK": self.url,
         }
         return Process("eaves.sources", environ, self._state.log(key), inherit=self._environ)

@@ -16,8 +16,10 @@ from waitress.server import create_server
 from werkzeug.exceptions import HTTPException
 
 from eaves import events
+from eaves.admin import Queue
 from eaves.delivery import HttpAnswer
 from eaves.errors import EavesError, ForbiddenError
+from eaves.local.queues import build_queue_routes
 from eaves.platform import FunctionStatus
 
 MAX_BODY_BYTES = 32_000_000
@@ -44,6 +46,10 @@ class Runtime(Protocol):
 
     def reconcile(self) -> None:
         """Look at the specs now."""
+
+    @property
+    def queue(self) -> Queue:
+        """The broker's queue."""
 
 
 def create_app(runtime: Runtime, *, control: bool) -> Flask:
@@ -78,6 +84,7 @@ def create_app(runtime: Runtime, *, control: bool) -> Flask:
         return Response(answer.body, status=answer.status, headers=kept)
 
     if control:
+        app.register_blueprint(build_queue_routes(runtime.queue))
 
         @app.get("/status")
         def status() -> Response:

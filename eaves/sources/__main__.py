@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
-import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import click
@@ -17,37 +16,44 @@ from eaves.delivery import Answer, Deliverer, SinkClient
 from eaves.errors import ConfigError, Fault
 from eaves.events import Event
 from eaves.options import build_settings, report_errors, settings_options
+from eaves.sources.admin import open_admin
 from eaves.sources.folder import FolderSource
+from eaves.sources.lanes import IMAGES, REPLIES
 from eaves.sources.settings import AgentSettings
-from eaves.spool import Entry, Puts, Spool
+from eaves.sources.supervision import SupervisedSource
+from eaves.spool import Entry, Limits, Puts, Spool
 
-IMAGES, REPLIES = "sink", "replies"
-"""Lanes of the spool: images, wherever they go; predictions on their way to the sink."""
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @settings_options(AgentSettings)
 def main(**options: Any) -> None:
     """Watch a source of images and deliver each as a CloudEvent, however long the link is down."""
+    # All threads inherit the mask, so that the signals stay pending until `sigwait` takes one. No handler runs: one
+    # that sets an Event deadlocks when it interrupts the thread that holds the Event's lock.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     settings = build_settings(AgentSettings, options)
     logs.configure(as_json=settings.log_json)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     overrides = parse_overrides(settings.overrides)
-    with Spool(settings.spool, max_bytes=settings.spool_max_bytes) as spool, SinkClient() as client:
-        source = FolderSource(
+    limits = Limits(max_bytes=settings.spool_max_bytes)
+    with Spool(settings.spool, limits=limits) as spool, SinkClient() as client, ExitStack() as stack:
+        folder = FolderSource(
             settings,
-            known=spool.seen,
+            index=spool,
             emit=lambda event: spool.put(event.with_extensions(**overrides), lanes=(IMAGES,), once=True),
         )
+        source = SupervisedSource(settings.source, folder)
         deliverers = build_deliverers(settings, spool, client, overrides)
         for deliverer in deliverers:
             deliverer.start()
-        logging.getLogger("eaves.sources").info("watching %s", settings.path)
+        source.start()
+        parts = {"the source": source.is_alive, **{f"lane {one.status().lane}": one.is_alive for one in deliverers}}
+        stack.enter_context(open_admin(settings, spool, deliverers, source, parts=parts))
         try:
-            source.run(stop)
+            signal.sigwait(STOP_SIGNALS)
         finally:
+            source.stop()
             for deliverer in deliverers:
                 deliverer.stop()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
@@ -33,7 +33,7 @@ def open_admin(
     deliverers: Sequence[Delivering],
     source: SourceView,
     *,
-    find_dead_parts: Callable[[], Sequence[str]] = tuple,
+    parts: Mapping[str, Callable[[], bool]],
 ) -> Iterator[list[AdminServer]]:
     """Serve the agent's doors while the block runs.
 
@@ -44,7 +44,7 @@ def open_admin(
         spool: Its queue.
         deliverers: Of the spool's lanes.
         source: What fills the spool.
-        find_dead_parts: Gives the names of parts that have ended and never start again.
+        parts: Name of each part without which the process is of no use, and whether it still runs.
 
     Yields:
         The servers that could be opened, the Unix socket's first.
@@ -54,7 +54,7 @@ def open_admin(
         deliveries=lambda: [deliverer.status() for deliverer in deliverers],
         source=lambda: build_source_report(settings.source, source, spool.clock.now()),
     )
-    routes = AgentRoutes(queue, find_dead_parts)
+    routes = AgentRoutes(queue, lambda: [name for name, is_alive in parts.items() if not is_alive()])
     doors: list[dict[str, Any]] = [
         {"answer": routes.answer_socket, "path": settings.admin_socket or default_socket(settings.spool)}
     ]

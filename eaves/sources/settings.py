@@ -8,6 +8,13 @@ from pathlib import Path
 
 from eaves.config import setting
 
+ATTRIBUTES_BYTES = 65_536
+"""Room that the spool needs beside an image's own bytes, for the event's attributes: a path of 4,096 bytes takes up to
+24 KB of JSON, and the rest is for the extensions that K_CE_OVERRIDES adds."""
+
+MIN_REMEMBER_S = 172_800
+"""Two days: files that are still in the folder are marked as needed once a day."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings:
@@ -17,12 +24,34 @@ class AgentSettings:
     site: str = setting("local", "The site's name, in its events' source.")
     kind: str = setting("folder", "Which source.", choices=("folder",))
     path: Path = setting(Path("/images"), "The folder to watch, with everything below it.")
-    polling: bool = setting(False, "Poll instead of asking the kernel: for NFS and other network folders.")
+    polling: bool = setting(
+        False, "Scan the folder every `poll_s` instead of asking the kernel: for NFS and other network folders."
+    )
+    poll_s: float = setting(
+        1.0,
+        "Seconds between two scans when polling; a scan is followed by a pause of ten times its own length at least, "
+        "so that a large folder takes a tenth of a core at most.",
+        minimum=0.01,
+        maximum=3600,
+    )
     settle_s: float = setting(
         2.0, "Seconds a file must stay unchanged when nothing tells that its writer closed it.", minimum=0, maximum=600
     )
     max_bytes: int = setting(
-        20_000_000, "Larger files are skipped and logged; functions refuse them anyway.", minimum=1
+        20_000_000, "Larger files are skipped, logged and counted; functions refuse them anyway.", minimum=1
+    )
+    known_files: int = setting(
+        200_000,
+        "Most files that are remembered in memory as sent, about 100 bytes each; further ones are looked up in the "
+        "spool at each scan. The default takes 20 MB of the 256 MB that an agent's pod may use.",
+        minimum=0,
+    )
+    remember_s: int = setting(
+        604_800,
+        "Seconds for which the spool remembers an image after it left the folder; when it comes back later, it is sent "
+        "again. Files that stay in the folder are never forgotten. The default, 7 days, lets a disk be unplugged for a "
+        "week.",
+        minimum=MIN_REMEMBER_S,
     )
     spool: Path = setting(Path("/spool/agent.db"), "The durable queue; on a disk that outlives the agent.")
     spool_max_bytes: int = setting(
@@ -62,6 +91,12 @@ class AgentSettings:
             yield "sink", f"must be an http:// or https:// address (got {self.sink!r})"
         if self.function and not self.function.startswith(("http://", "https://")):
             yield "function", f"must be an http:// or https:// address (got {self.function!r})"
+        needed = self.max_bytes + ATTRIBUTES_BYTES
+        if self.spool_max_bytes < needed:
+            yield (
+                "spool_max_bytes",
+                f"must hold an image of max_bytes and its attributes: {needed} at least (got {self.spool_max_bytes})",
+            )
 
 
 def default_socket(spool: Path) -> Path:
