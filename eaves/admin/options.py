@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from eaves.admin.selector import MAX_SEQ, STATES, Selector
+from eaves.admin.selector import DEAD, MAX_SEQ, QUEUED, Selector
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,7 +41,7 @@ def filter_options(*, lane: bool = True, state: bool = True) -> Callable[[Comman
 
     Args:
         lane: Whether `--lane` is one of them.
-        state: Whether `--state` is one of them.
+        state: Whether `--queued` and `--dead` are among them.
     """
     options = [
         click.option("--source", default="", help="Only events of this source: /eaves/SITE/NAME, or its last part."),
@@ -49,7 +49,8 @@ def filter_options(*, lane: bool = True, state: bool = True) -> Callable[[Comman
         click.option("--older-than", type=Age(), metavar="AGE", help="Only entries put before: 90s, 15m, 2h, 7d."),
     ]
     if state:
-        options.insert(0, click.option("--state", type=click.Choice(STATES), help="Only entries in this state."))
+        options.insert(0, click.option("--dead", "state", flag_value=DEAD, help="Only dead letters."))
+        options.insert(0, click.option("--queued", "state", flag_value=QUEUED, help="Only entries that wait."))
     if lane:
         options.insert(0, click.option("--lane", default="", help="Only entries of this lane."))
 
@@ -76,9 +77,8 @@ def build_selector(
 
 def to_arguments(selector: Selector) -> list[str]:
     """A selection as the arguments that say it: options first, then numbers."""
-    given = selector.to_query()
-    given.pop("seqs", None)
-    if selector.older_than_s is not None:
-        given["older_than"] = f"{given.pop('older_than_s')}s"
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
-    return [*options, "--", *map(str, selector.seqs)] if selector.seqs else options
+    given = {"lane": selector.lane, "source": selector.source, "reason": selector.reason}
+    options = [f"--{name}={value}" for name, value in given.items() if value]
+    options += [f"--{selector.state}"] if selector.state else []
+    options += [] if selector.older_than_s is None else [f"--older-than={selector.older_than_s:f}s"]
+    return [*options, *map(str, selector.seqs)]

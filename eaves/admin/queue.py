@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from eaves.admin.report import QueueReport, SourceReport, build_report
-from eaves.admin.selector import Selector
+from eaves.admin.selector import DEAD, QUEUED, Selector
 from eaves.delivery.status import LaneDelivery
 from eaves.errors import InputError, NotFoundError
 from eaves.spool import Selection, Spool
@@ -72,7 +72,7 @@ class Queue(Protocol):
     def change(self, action: Action, chosen: Selector, *, everything: bool = False, dry_run: bool = False) -> Changed:
         """Do something with the chosen entries, or with `dry_run` only count them.
 
-        Raises InputError when the action deletes and neither a selection nor `everything` is given.
+        Raises InputError when neither a selection nor `everything` is given.
         """
 
 
@@ -128,7 +128,7 @@ class SpoolQueue:
         check_change(action, chosen, everything=everything)
         selection = chosen.to_selection(self._spool.clock.now())
         if action is Action.DROP:
-            selection = selection.narrow(state="dead", after=0)
+            selection = selection.narrow(state=DEAD, after=0)
         entries, size_bytes = measure(self._spool, selection)
         if not dry_run:
             entries = _ACTIONS[action](self._spool, selection, chosen)
@@ -136,23 +136,23 @@ class SpoolQueue:
 
 
 def check_change(action: Action, chosen: Selector, *, everything: bool) -> None:
-    """Refuse an action that nothing says the entries of.
+    """Refuse an action that doesn't say which entries it is for.
 
     Raises:
-        InputError: When the action deletes and neither a selection nor `everything` is given, when a purge names no
-            lane, or when only queued entries are to be dropped.
+        InputError: When neither a selection nor `everything` is given, when a purge names no lane, or when only queued
+            entries are to be dropped.
     """
-    if action is not Action.RETRY and chosen.is_everything and not everything:
-        raise InputError(f"{action.value} deletes entries, and nothing says which", hint="name them, or all of them")
+    if chosen.is_everything and not everything:
+        raise InputError(f"{action.value}: nothing says which entries", hint="name some of them, or --all")
     if action is Action.PURGE and not (chosen.lane or everything):
-        raise InputError("purge needs the lane that it empties", hint="name the lane, or all of them")
-    if action is Action.DROP and chosen.state == "queued":
+        raise InputError("purge needs the lane that it empties", hint="name the lane, or --all")
+    if action is Action.DROP and chosen.state == QUEUED:
         raise InputError("drop deletes dead letters only", hint="purge deletes queued entries too")
 
 
 def _retry(spool: Spool, selection: Selection, chosen: Selector) -> int:
-    waiting = 0 if chosen.state == "dead" else retry_now(spool, selection)
-    return waiting + (0 if chosen.state == "queued" else redrive(spool, selection))
+    waiting = 0 if chosen.state == DEAD else retry_now(spool, selection)
+    return waiting + (0 if chosen.state == QUEUED else redrive(spool, selection))
 
 
 def _delete(spool: Spool, selection: Selection, _: Selector) -> int:

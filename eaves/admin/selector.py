@@ -9,7 +9,8 @@ from typing import Any
 from eaves.errors import InputError
 from eaves.spool import Selection
 
-STATES = ("queued", "dead")
+QUEUED, DEAD = "queued", "dead"
+STATES = (QUEUED, DEAD)
 MAX_SEQ = (1 << 63) - 1
 """Largest integer that SQLite stores."""
 
