@@ -60,7 +60,7 @@ class AgentProcess:
 
     def is_answering(self) -> bool:
         try:
-            return self.get("/live")[0] == 200
+            return self.get("/health/liveness")[0] == 200
         except OSError:
             return False
 

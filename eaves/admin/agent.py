@@ -11,7 +11,7 @@ from eaves.admin.report import QueueReport
 from eaves.admin.routes import Response, answer, answer_json, answer_problem
 from eaves.errors import EavesError
 
-LIVE, HEALTH, METRICS = "/live", "/health", "/metrics"
+LIVE, HEALTH, METRICS = "/health/liveness", "/health", "/metrics"
 
 
 class AgentRoutes:
@@ -29,9 +29,9 @@ class AgentRoutes:
     def answer_port(self, method: str, path: str, _: str) -> Response:
         """Answer what anybody who reaches the port may ask.
 
-        GET /live     503 only when the process must be started again
-        GET /health   503 while images don't flow as they should, with the reasons; the report in any case
-        GET /metrics  Prometheus text
+        GET /health/liveness  503 only when the process must be started again
+        GET /health           503 while images don't flow as they should, with the reasons; the report in any case
+        GET /metrics          Prometheus text
         """
         if method != "GET" or path not in (LIVE, HEALTH, METRICS):
             return answer_problem(404, f"{method} {path[:128]} is not answered here", None)

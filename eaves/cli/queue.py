@@ -76,7 +76,7 @@ def list_(limit: int, form: str, **options: Any) -> None:
 @click.option(
     "--save", type=click.Path(dir_okay=False, path_type=Path), help="Write the event's data, the image, here."
 )
-@click.option("-o", "--output", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
+@click.option("-o", "--output", "form", type=click.Choice(["yaml", "json"]), default="yaml", help="Form of the result.")
 @target_options
 def show(number: int, save: Path | None, form: str, **options: Any) -> None:
     """Show entry NUMBER with its event's attributes, and save its image."""

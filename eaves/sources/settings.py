@@ -64,7 +64,7 @@ class AgentSettings:
     )
     port: int = setting(
         0,
-        "TCP port of /metrics, /health and /live; 0, the default: none, as nobody scrapes a process of one machine.",
+        "TCP port of /metrics and /health; 0, the default: none, as nobody scrapes a process of one machine.",
         minimum=0,
         maximum=65_535,
     )

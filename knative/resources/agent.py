@@ -28,7 +28,7 @@ PART = "source"
 SOURCE_LABEL = "eaves.dev/source"
 CONTAINER = "agent"
 METRICS_PORT = 9090
-"""Where an agent serves /metrics, /health and /live."""
+"""Where an agent serves /metrics and /health."""
 IMAGES, SPOOL = "/images", "/spool"
 NODE_SPOOLS = "/var/lib/eaves"
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(AgentSettings)}
@@ -138,8 +138,9 @@ def _pod(
         "image": settings.agent_image,
         "env": env,
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
+        # A damaged spool of gigabytes is read out before the port is opened: that takes minutes.
+        "startupProbe": {**_probe(period_s=2), "failureThreshold": 900},
         "livenessProbe": _probe(period_s=30),
-        "readinessProbe": _probe(period_s=5),
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": build_security(user=user),
         "volumeMounts": [

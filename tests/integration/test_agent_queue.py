@@ -103,7 +103,7 @@ def test_health_says_why_images_wait_and_only_a_dead_part_ends_the_process(stuck
     assert reason.startswith("lane replies is paused: no connection to http://127.0.0.1:")
     shutil.rmtree(stuck.inbox)
     wait_until(lambda: len(json.loads(stuck.get("/health")[1])["reasons"]) == 2, 30, what="the missing folder")
-    assert stuck.get("/live") == (200, '{"status": "ok", "reasons": []}')
+    assert stuck.get("/health/liveness") == (200, '{"status": "ok", "reasons": []}')
 
 
 def test_metrics_tell_the_queue_the_outcomes_and_the_last_image(stuck: AgentProcess) -> None:
@@ -141,7 +141,7 @@ def test_connections_held_open_keep_no_probe_out(agent: AgentProcess) -> None:
     agent.start()
     held = [socket.create_connection(("127.0.0.1", agent.port)) for _ in range(3 * CONNECTIONS)]
     try:
-        assert agent.get("/live")[0] == 200
+        assert agent.get("/health/liveness")[0] == 200
     finally:
         for connection in held:
             connection.close()
