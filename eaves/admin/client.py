@@ -15,6 +15,7 @@ from eaves.admin.queue import LIMIT, Action, Changed, EntryContent, Queue, Spool
 from eaves.admin.report import QueueReport, parse_report
 from eaves.admin.routes import PREFIX
 from eaves.admin.selector import Selector
+from eaves.admin.unix_path import short_path
 from eaves.errors import EavesError, InputError, NotFoundError, NotRunningError, PlatformError
 from eaves.spool import Lease, Spool
 
@@ -110,7 +111,8 @@ class UnixConnection(http.client.HTTPConnection):
         """Connect to the socket's path."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+        with short_path(self._path) as path:
+            self.sock.connect(path)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from eaves.admin.routes import Response, answer_problem
+from eaves.admin.unix_path import short_path
 from eaves.errors import ConfigError, Fault
 
 CONNECTIONS = 8
@@ -134,7 +135,8 @@ class _UnixServer(_Bounded):
         """Bind, and restrict before anybody can connect: connecting is refused until `server_activate` listens."""
         path = Path(str(self.server_address))
         path.unlink(missing_ok=True)
-        self.socket.bind(str(path))
+        with short_path(path) as bound:
+            self.socket.bind(bound)
         path.chmod(0o600)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -61,8 +60,8 @@ class State:
         return self.root / "sources" / f"{name}.db"
 
     def agent_socket(self, name: str) -> Path:
-        """Where one source's agent listens. The path is as long as that of `socket`, so that it can be bound too."""
-        return self.root / "run" / hashlib.sha256(name.encode()).hexdigest()[:8]
+        """Where one source's agent listens."""
+        return self.root / "sources" / f"{name}.sock"
 
     def log(self, name: str) -> Path:
         """The log file of a function or source."""
