@@ -12,7 +12,7 @@ import pytest
 
 from eaves.admin.client import UnixConnection
 from eaves.admin.routes import Response
-from eaves.admin.server import CONNECTIONS, AdminServer
+from eaves.admin.server import CONNECTIONS, TIMEOUT_S, AdminServer
 from eaves.errors import ConfigError
 
 
@@ -74,7 +74,7 @@ def test_when_all_connections_are_taken_the_oldest_is_closed_for_the_next() -> N
     held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(CONNECTIONS + 2)]
     try:
         assert ask(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10), "GET", "/a")[0] == 200
-        held[0].settimeout(10)
+        held[0].settimeout(TIMEOUT_S / 2)
         assert held[0].recv(1) == b"", "it was closed"
     finally:
         for one in held:
