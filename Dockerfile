@@ -37,7 +37,7 @@ COPY functions functions
 RUN PYTHONPATH=/src /tools/bin/python -P -m eaves.oci.runtime /out
 
 FROM code AS agent-code
-RUN cd /opt/code && rm -rf trainer converters functions knative eaves/cli eaves/local eaves/oci
+RUN cd /opt/code && rm -rf trainer converters functions knative eaves/cli eaves/local eaves/oci eaves/onnxruntime
 
 FROM tools AS agent-environment
 COPY requirements/agent.txt requirements/
@@ -54,6 +54,7 @@ ENV PYTHONPATH=/opt/code \
     PYTHONSAFEPATH=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     HOME=/tmp
 WORKDIR /
 USER 65532:65532

@@ -136,14 +136,15 @@ def measure(run: Run, artifact: Artifact) -> Row:
 def count_operators(model: Path) -> Counter[str]:
     """Of the graph after the optimisations that suit every CPU (onnxruntime's level EXTENDED)."""
     import onnx
-    import onnxruntime
+
+    from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
     with tempfile.TemporaryDirectory() as folder:
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options = SessionOptions()
+        options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(Path(folder, "optimised.onnx"))
         options.log_severity_level = 3
-        onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         optimised = onnx.load(options.optimized_model_filepath, load_external_data=False)
     return Counter(str(node.op_type) for node in optimised.graph.node)
 

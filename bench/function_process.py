@@ -16,6 +16,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 from bench.process import memory_bytes, tree
+from eaves.telemetry import TELEMETRY_OFF
 
 ROOT = Path(__file__).parents[1]
 RETRY_S = 0.0005
@@ -52,7 +53,7 @@ class Message:
 def environment(**more: str) -> dict[str, str]:
     """As a platform gives it: nothing of this process's but where programs and this project are."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-    return {**kept, "PYTHONPATH": str(ROOT), **more}
+    return {**TELEMETRY_OFF, **kept, "PYTHONPATH": str(ROOT), **more}
 
 
 FUNCTION = (sys.executable, "-P", "-m", "functions")

@@ -77,11 +77,11 @@ def open_model(model: str) -> Run:
 
 def _open_onnx(path: str) -> Run:
     """Any file, as onnxruntime opens it by itself but for the one thread."""
-    import onnxruntime
+    from eaves.onnxruntime import InferenceSession, SessionOptions
 
-    options = onnxruntime.SessionOptions()
+    options = SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
     taken = session.get_inputs()[0]
     dtype = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}[taken.type]
     return lambda batch: session.run(None, {taken.name: batch.astype(dtype, copy=False)})

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import helper
+
+from eaves.onnxruntime import InferenceSession, SessionOptions
 
 Tensor = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float64]
@@ -75,10 +76,10 @@ def calibrate(model: onnx.ModelProto, images: Iterable[Tensor]) -> Calibration:
     results = {value.name for value in model.graph.output}
     names = [name for node in model.graph.node for name in node.output if name not in results]
     watched.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-    options = onnxruntime.SessionOptions()
+    options = SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1  # more would sum in another order each time
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
     del watched
     calibration = Calibration()
     for image in images:

@@ -22,6 +22,7 @@ from onnx import TensorProto, helper
 
 from converters.child import answer
 from converters.foreign import refuse_control_flow
+from eaves.telemetry import TELEMETRY_OFF
 
 if TYPE_CHECKING:
     from converters.skeleton import Skeleton
@@ -211,4 +212,5 @@ def _heard() -> Iterator[list[str]]:
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.update(TELEMETRY_OFF)  # tf2onnx imports onnxruntime for some graphs
     answer(work)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 import onnx
-import onnxruntime
 
 from eaves.errors import ConversionError
+from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
 Level = Literal["basic", "extended", "all"]
 LAYOUT_OPTIMISERS = ("NchwcTransformer",)
@@ -36,8 +36,8 @@ def optimise(model: Path, output: Path, level: Level, *, portable: bool = True) 
     Raises:
         ConversionError: When onnxruntime refuses the graph.
     """
-    levels = onnxruntime.GraphOptimizationLevel
-    options = onnxruntime.SessionOptions()
+    levels = GraphOptimizationLevel
+    options = SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     options.graph_optimization_level = {
@@ -47,7 +47,7 @@ def optimise(model: Path, output: Path, level: Level, *, portable: bool = True) 
     }[level]
     options.optimized_model_filepath = str(output)
     try:
-        onnxruntime.InferenceSession(
+        InferenceSession(
             str(model),
             options,
             providers=["CPUExecutionProvider"],

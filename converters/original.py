@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from converters.child import answer
 from converters.witness import testify
 from eaves.artifact import TensorSpec
 from eaves.errors import ConversionError, InputError
+from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 from functions.handler import open_handler
 from functions.tensors import parse_tensor
 
@@ -39,14 +39,14 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConversionError: When onnxruntime refuses the file.
     """
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options = SessionOptions()
+    options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     options.intra_op_num_threads = (
         1  # its answers are in the artifact, which must not depend on how many CPUs there are
     )
     try:
-        session = onnxruntime.InferenceSession(job["model"], options, providers=["CPUExecutionProvider"])
+        session = InferenceSession(job["model"], options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own kinds, which share no public root
         raise ConversionError(f"onnxruntime can't load the original file: {str(error)[:300]}") from error
     taken = session.get_inputs()[0]  # `adapter` has refused what isn't one input of a known type

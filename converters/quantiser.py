@@ -9,15 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
-from onnxruntime.quantization import CalibrationMethod, QuantType
-from onnxruntime.quantization.calibrate import TensorData, TensorsData
-from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from converters.calibration import Calibration
 from converters.equaliser import by_group
 from converters.graph import canonicalise, is_head
 from converters.optimiser import optimise
 from converters.rewrite import Graph, attributes, replace_nodes, unshare
+from eaves.onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorData, TensorsData
 
 OPERATORS = ("Conv", "Relu", "Clip", "MaxPool", "AveragePool", "Concat", "Add", "Mul")
 """What has an int8 kernel and lies between convolutions. The rest (global pooling, the head, softmax) costs next to

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 
 from converters.calibration import Calibration
 from converters.quantiser import convolutions, fake_quantise
+from eaves.onnxruntime import InferenceSession, SessionOptions
 from trainer.progress import Progress
 
 IMAGES = 6
@@ -50,8 +50,8 @@ def rank(
 
 
 def _logits(model: onnx.ModelProto, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-    options = onnxruntime.SessionOptions()
+    options = SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return np.concatenate([session.run(["logits"], {"image": image[np.newaxis]})[0] for image in images])

@@ -5,5 +5,5 @@ chosen by what the sender should do next (`functions.problems`), keeps its promi
 imports neither TensorFlow nor a cluster's client, ever.
 
 Flow of one request: `server`, `connection` (sockets) > `app` (HTTP contract) > `service` > `admission` (bounded work) >
-the task's `pipeline` (recipe or `handler`, then `session`, the only importer of onnxruntime) > `replies`.
+the task's `pipeline` (recipe or `handler`, then `session`, the only user of onnxruntime) > `replies`.
 """

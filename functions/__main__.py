@@ -51,7 +51,7 @@ def serve(settings: FunctionSettings, timing: Timing) -> None:
     timing.mark("settings")
     # Before the server's part: two threads that import take turns at the interpreter's lock, and both end late. What
     # the model's own thread does then, opening the session and a first run, needs no lock.
-    timing.import_modules("numpy", "onnxruntime", "PIL.Image", "functions.model")
+    timing.import_modules("numpy", "eaves.onnxruntime", "PIL.Image", "functions.model")
     from functions.model import Model
     from functions.process import give_memory_back
 

@@ -1,4 +1,4 @@
-"""The ONNX session, the only importer of onnxruntime on the serving side; parity and golden checks use it too."""
+"""The ONNX session, the only module on the serving side that uses onnxruntime; parity and golden checks use it too."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from eaves.artifact import Artifact, Manifest, Variant
 from eaves.artifact.manifest import TENSOR
 from eaves.artifact.targets import TARGETS, Cpu, detect_cpu
 from eaves.errors import ArtifactError
+from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
 Floats = npt.NDArray[np.float32]
 OUTPUTS = ("logits", "probabilities")
@@ -39,14 +39,14 @@ class Session:
     def __init__(
         self, model: Path, *, threads: int = 1, optimise: bool = True, tables: Sequence[str] = OUTPUTS
     ) -> None:
-        options = onnxruntime.SessionOptions()
+        options = SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        levels = onnxruntime.GraphOptimizationLevel
+        levels = GraphOptimizationLevel
         options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
         try:
-            self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+            self._session = InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own kinds, which share no public root
             raise ArtifactError(
                 f"onnxruntime can't load {model}: {str(error)[:300]}",

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,19 @@ class Function:
     """A running function process, in a folder that holds nothing of the project."""
 
     def __init__(
-        self, artifact: Path, folder: Path, *arguments: str, module: str = "functions", **environ: str
+        self,
+        artifact: Path,
+        folder: Path,
+        *arguments: str,
+        module: str = "functions",
+        prefix: Sequence[str] = (),
+        **environ: str,
     ) -> None:
         self.log_file = folder / "function.log"
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", module, *arguments],
+                [*prefix, sys.executable, "-P", "-m", module, *arguments],
                 cwd=folder,
                 env={
                     **kept,

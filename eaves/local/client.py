@@ -13,9 +13,9 @@ from eaves import events
 from eaves.delivery import Answer
 from eaves.errors import NotFoundError, NotRunningError, PlatformError, SpoolFullError
 from eaves.events import Event
-from eaves.local.process import tail
+from eaves.local.logfiles import tail
 from eaves.local.state import State
-from eaves.platform import AppSpec, FunctionStatus, parse_status
+from eaves.platform import NAME_PATTERN, AppSpec, FunctionStatus, parse_status
 
 QUERY_TIMEOUT_S = 10.0
 
@@ -124,7 +124,8 @@ class LocalPlatform:
             NotFoundError: When it never wrote any.
         """
         path = self._state.log(name)
-        if not path.is_file() or path.parent.resolve() != path.resolve().parent:
+        parts = name.split(".")
+        if len(parts) > 2 or not all(map(NAME_PATTERN.fullmatch, parts)) or not path.is_file():
             known = ", ".join(sorted(log.stem for log in self._state.logs.glob("*.log"))) or "none"
             raise NotFoundError(f"no log of {name!r} (there are: {known})", hint="eaves status")
         return tail(path, lines)

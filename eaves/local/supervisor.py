@@ -31,8 +31,10 @@ from eaves.local.activator import Activator
 from eaves.local.broker import Broker, Subscription, lane_of
 from eaves.local.process import Process
 from eaves.local.queues import read_agent
+from eaves.local.replica import capacity_of
+from eaves.local.server import SocketPath, TcpPort, WebServer
 from eaves.local.state import State
-from eaves.local.web import WebServer, create_app
+from eaves.local.web import create_app
 from eaves.platform import AppSpec, FunctionStatus, SourceSpec, TriggerSpec
 from eaves.spool import Spool
 
@@ -101,19 +103,20 @@ class Supervisor:
         self._asked = self._done = 0
         self._stopping = False
         self._calls = threading.Semaphore(MAX_CALLS)
+        self._port = TcpPort(port)
         self._take_up_specs()  # before anything is accepted: an event must find the triggers that want it
         try:
-            self._ingress = WebServer(create_app(self, control=False), port=port)
+            self._ingress = WebServer(create_app(self, control=False), self._port)
         except OSError as error:
             raise PlatformError(
                 f"port {port} can't be used: {error.strerror or error}", hint="eaves up --port 0 takes a free one"
             ) from error
-        self._control = WebServer(create_app(self, control=True), socket=state.socket)
+        self._control = WebServer(create_app(self, control=True), SocketPath(state.socket))
 
     @property
     def url(self) -> str:
         """Where the broker takes events."""
-        return f"http://127.0.0.1:{self._ingress.port}/"
+        return f"http://127.0.0.1:{self._port.port}/"
 
     def run(self) -> None:
         """Reconcile until `stop` is called, then stop everything in order: sources, deliveries, functions."""
@@ -280,7 +283,7 @@ class Supervisor:
                 app=app.function.name,
                 trigger=trigger,
                 send=partial(self._send, trigger, app.function.name),
-                parallel=4 if trigger.url else self._activators[app.function.name].capacity,
+                parallel=4 if trigger.url else capacity_of(app.function),
             )
             for trigger in app.triggers
         ]

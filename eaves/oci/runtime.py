@@ -20,6 +20,7 @@ from eaves.oci.cache import kept_layer
 from eaves.oci.descriptor import Platform
 from eaves.oci.layer import SMALL, Layer, LayerFile, write_layer
 from eaves.oci.layout import Layout
+from eaves.telemetry import TELEMETRY_OFF
 
 PACKAGES = "opt/eaves"
 CODE = "opt/code"
@@ -35,6 +36,7 @@ ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    **TELEMETRY_OFF,
     "HOME": "/tmp",  # noqa: S108 - in the container, where nothing else can be written
 }
 

@@ -21,7 +21,7 @@ from eaves.sources.folder import FolderSource
 from eaves.sources.lanes import IMAGES, REPLIES
 from eaves.sources.settings import AgentSettings
 from eaves.sources.supervision import SupervisedSource
-from eaves.spool import Entry, Limits, Puts, Spool
+from eaves.spool import Entry, Puts, Spool
 
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
@@ -36,8 +36,7 @@ def main(**options: Any) -> None:
     settings = build_settings(AgentSettings, options)
     logs.configure(as_json=settings.log_json)
     overrides = parse_overrides(settings.overrides)
-    limits = Limits(max_bytes=settings.spool_max_bytes)
-    with Spool(settings.spool, limits=limits) as spool, SinkClient() as client, ExitStack() as stack:
+    with Spool(settings.spool, limits=settings.limits()) as spool, SinkClient() as client, ExitStack() as stack:
         folder = FolderSource(
             settings,
             index=spool,
@@ -83,6 +82,7 @@ def build_deliverers(
         backoff=patience,
         parallel=settings.parallel,
         on_reply=keep if settings.function else None,
+        reply_required=bool(settings.function),
         lease=spool.lease(IMAGES),
     )
     replies = Deliverer(spool, REPLIES, to_sink, backoff=patience, lease=spool.lease(REPLIES))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eaves.config import setting
+from eaves.spool import Limits, WhenFull
+from eaves.spool.limits import DAY_S
 
 ATTRIBUTES_BYTES = 65_536
 """Room that the spool needs beside an image's own bytes, for the event's attributes: a path of 4,096 bytes takes up to
@@ -57,6 +59,21 @@ class AgentSettings:
     spool_max_bytes: int = setting(
         1_000_000_000, "Room for images while the link is down; full, the source waits.", minimum=1_000_000
     )
+    spool_dead_max_bytes: int = setting(
+        200_000_000,
+        "Room for events that nobody takes, apart from `spool_max_bytes`; a fifth of its default, so that both fit a "
+        "small card.",
+        minimum=0,
+    )
+    spool_dead_max_age_days: float = setting(
+        30.0, "Days after which an event that nobody takes expires; somebody looks once a month.", minimum=0
+    )
+    spool_dead_when_full: str = setting(
+        "expire",
+        "Beyond `spool_dead_max_bytes`: `expire` deletes the oldest, counted and logged by id; `refuse` pauses "
+        "delivery until somebody has looked.",
+        choices=("expire", "refuse"),
+    )
     admin_socket: Path | None = setting(
         None,
         "Unix socket, for the agent's own user, at which its queue is shown and changed; not given: `socket` in the "
@@ -84,6 +101,15 @@ class AgentSettings:
         "", 'Extension attributes for every event, {"extensions": {...}} as SinkBinding sets it.', env="K_CE_OVERRIDES"
     )
     log_json: bool = setting(True, "Log JSON lines instead of plain text.")
+
+    def limits(self) -> Limits:
+        """The spool's bounds."""
+        return Limits(
+            max_bytes=self.spool_max_bytes,
+            dead_max_bytes=self.spool_dead_max_bytes,
+            dead_max_age_s=self.spool_dead_max_age_days * DAY_S,
+            dead_when_full=WhenFull(self.spool_dead_when_full),
+        )
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Rules across fields."""

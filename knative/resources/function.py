@@ -7,6 +7,7 @@ from typing import Any
 
 from eaves.config import iter_leaves
 from eaves.platform import MAX_TIMEOUT_S, AppSpec
+from eaves.telemetry import TELEMETRY_OFF
 from functions.settings import FunctionSettings
 from knative.kinds import KSERVICE
 from knative.names import ARTIFACT_ANNOTATION, labels
@@ -107,6 +108,7 @@ def _environment(app: AppSpec) -> dict[str, str]:
     """What the function's process is told, as the local platform tells it."""
     function = app.function
     told = {
+        **TELEMETRY_OFF,
         _ENV["name"]: function.name,
         _ENV["site"]: function.site,
         _ENV["concurrency"]: str(concurrency(app)),

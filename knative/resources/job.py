@@ -14,6 +14,7 @@ from typing import Any
 from converters.settings import ConvertSettings
 from eaves.config import iter_leaves
 from eaves.errors import Fault
+from eaves.telemetry import TELEMETRY_OFF
 from knative.job_settings import JobSettings
 from knative.kinds import JOB, Kind
 from knative.names import RUN_LABEL, labels
@@ -197,7 +198,7 @@ def build_container(
         "image": training.knative.trainer_image,
         "command": list(command),
         "args": list(told),
-        "env": build_env({**places, **shared, **env}),
+        "env": build_env({**TELEMETRY_OFF, **places, **shared, **env}),
     }
     if job.secret:
         container["envFrom"] = [{"secretRef": {"name": job.secret}}]

@@ -67,6 +67,12 @@ class ManualClock:
         """Set the wall clock back, as a time server or a flat battery does; pauses don't notice."""
         self._start -= seconds
 
+    @property
+    def waiting(self) -> int:
+        """How many threads wait."""
+        with self._lock:
+            return len(self._waiting)
+
     def next_due_s(self) -> float | None:
         """Seconds until the first of those that wait is due; None when nobody waits for a time."""
         with self._lock:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+
+from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
 Floats = npt.NDArray[np.float32]
 SIDE, LABELS = 12, 3
@@ -108,10 +109,10 @@ def images(count: int = 4, *, side: int = SIDE, seed: int = 1) -> npt.NDArray[np
 
 def run(model: onnx.ModelProto, batch: npt.NDArray[np.uint8], *names: str) -> list[Floats]:
     """What a graph as it stands answers: without any optimisation."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options = SessionOptions()
+    options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     answers: list[Floats] = session.run(list(names or ("logits",)), {"image": batch})
     return answers
 

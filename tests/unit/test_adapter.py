@@ -57,9 +57,9 @@ def build(
 
 def expected(model: onnx.ModelProto, interface: Interface, dtype: Any, folder: Path) -> tuple[Any, Any]:
     """The original, fed and read by NumPy."""
-    import onnxruntime
+    from eaves.onnxruntime import InferenceSession
 
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     answers = [
         read(dict(zip(names, session.run(names, {"x": feed(image, interface, dtype)}), strict=True)), interface)

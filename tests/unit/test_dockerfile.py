@@ -10,6 +10,7 @@ import pytest
 
 from eaves.oci.package import ENTRYPOINT, PORT, USER
 from eaves.oci.runtime import CODE, ENVIRONMENT, PACKAGES
+from eaves.telemetry import TELEMETRY_OFF
 
 DOCKERFILE = Path(__file__).parents[2] / "Dockerfile"
 COMMANDS = {"function": "functions", "trainer": "trainer", "agent": "eaves.sources"}
@@ -63,6 +64,7 @@ def test_a_role_neither_writes_byte_code_nor_imports_from_its_folder(stages: dic
     environment = " ".join(line for line in inherited(stages, role) if line.startswith("ENV "))
     assert "PYTHONSAFEPATH=1" in environment
     assert "PYTHONDONTWRITEBYTECODE=1" in environment
+    assert set(TELEMETRY_OFF.items()) <= {tuple(word.split("=", 1)) for word in environment.split() if "=" in word}
     assert ("OPENBLAS_NUM_THREADS=1" in environment) == (role == "function")
 
 

@@ -12,6 +12,7 @@ import yaml
 
 from eaves.errors import ConfigError
 from eaves.platform import AppSpec, DeliverySettings, ScaleSettings, SourceSpec, TriggerSpec, default_trigger
+from eaves.telemetry import TELEMETRY_OFF
 from functions.settings import FunctionSettings
 from knative.rendering import file_name, render_app, to_yaml, write_files
 from knative.settings import KnativeSettings, SiteSettings
@@ -109,7 +110,7 @@ def test_variables_of_the_function_are_settings_that_its_process_has() -> None:
 
     known = {leaf.env for leaf in iter_leaves(FunctionSettings)}
     for container in only(render_app(*CASES["full"]), "Service")["spec"]["template"]["spec"]["containers"]:
-        assert {one["name"] for one in container["env"]} <= known
+        assert {one["name"] for one in container["env"]} <= {*known, *TELEMETRY_OFF}
 
 
 def test_a_request_may_take_as_long_as_the_most_patient_trigger_waits() -> None:

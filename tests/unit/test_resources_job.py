@@ -12,6 +12,7 @@ import yaml
 
 from converters.settings import ConvertSettings
 from eaves.errors import ConfigError, Fault
+from eaves.telemetry import TELEMETRY_OFF
 from knative.job_settings import JobSettings
 from knative.names import RUN_LABEL
 from knative.rendering import to_yaml
@@ -160,7 +161,7 @@ def test_the_longest_name_fits() -> None:
 def test_settings_at_their_defaults_are_not_mentioned() -> None:
     (container,) = build_job(BARE)["spec"]["template"]["spec"]["containers"]
     names = {variable["name"] for variable in container["env"]}
-    assert names == {"EAVES_WORK", "KERAS_HOME", "EAVES_DATA_PATH"}
+    assert names == {*TELEMETRY_OFF, "EAVES_WORK", "KERAS_HOME", "EAVES_DATA_PATH"}
 
 
 def told(faults: list[Fault]) -> dict[str, str]:

@@ -1,0 +1,18 @@
+"""The one way to import onnxruntime: this package sets the variable that switches its telemetry off, then imports it.
+
+onnxruntime reads the variable while it is imported. import-linter forbids every other module to import onnxruntime.
+Python runs this file before any other module of the package, so `eaves.onnxruntime.quantization` is covered too. A
+program that imports onnxruntime itself, before it imports Eaves, has to set the variable itself.
+"""
+
+from __future__ import annotations
+
+import os
+
+from eaves.telemetry import TELEMETRY_OFF
+
+os.environ.update(TELEMETRY_OFF)
+
+from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
+
+__all__ = ["GraphOptimizationLevel", "InferenceSession", "SessionOptions"]

@@ -1,0 +1,167 @@
+"""No process of ours reports home: no thread, no file under HOME, no address beyond this machine.
+
+onnxruntime starts its telemetry while it is imported, unless it believes that it runs in a CI.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from eaves.artifact import Artifact
+from eaves.local.client import LocalPlatform
+from eaves.local.process import Process
+from eaves.local.state import State
+from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
+from eaves.telemetry import TELEMETRY_OFF
+from tests.fakes.graph import save, write_graph_artifact
+from tests.fakes.network import SIDE, Network
+from tests.function import Function
+from tests.tracing import Trace, can_trace, count_threads
+from tests.waiting import wait_until
+
+COUNT = "import os\ndef count(): return len(os.listdir('/proc/self/task'))\n"
+EAVES = (sys.executable, "-P", "-m", "eaves.cli")
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Trace:
+    return Trace(folder=tmp_path / "traced", variables={"OPENBLAS_NUM_THREADS": "1"})
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    return write_graph_artifact(tmp_path / "artifact")
+
+
+@pytest.fixture
+def declared(tmp_path: Path) -> Path:
+    """A folder with a graph that others made, its declaration and its samples."""
+    folder, random = tmp_path / "declared", np.random.default_rng(0)
+    network = Network()
+    last = network.add("Relu", network.conv(network.floats(("Mul", np.float32(1 / 255))), 8, 3))
+    save(network.build(last), folder / "net.onnx")
+    for label in ("a", "b", "c"):
+        for number in range(4):
+            (folder / "samples" / label).mkdir(parents=True, exist_ok=True)
+            pixels = random.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "samples" / label / f"{number}.png")
+    values = {"name": "net", "labels": ["a", "b", "c"], "height": SIDE, "width": SIDE, "samples": "samples"}
+    (folder / "model.yaml").write_text(yaml.safe_dump({**values, "logits": "logits"}), encoding="utf-8")
+    return folder
+
+
+def test_the_import_starts_no_thread_and_writes_no_file(trace: Trace) -> None:
+    code = f"{COUNT}import numpy\nbefore = count()\nimport functions.session\nprint(count() - before)"
+    assert trace.run([sys.executable, "-P", "-c", code]).strip() == "0"
+    assert trace.files() == []
+
+
+@pytest.fixture
+def functions(artifact: Artifact, trace: Trace, tmp_path: Path) -> Iterator[tuple[Function, Function]]:
+    """A function as a platform starts it, traced; and one with CI=true, in which onnxruntime reports nothing anyway."""
+    folders = [tmp_path / "outside", tmp_path / "inside"]
+    for folder in folders:
+        folder.mkdir()
+    home = str(trace.environ["HOME"])
+    outside = Function(artifact.path, folders[0], prefix=trace.prefix, HOME=home)
+    inside = Function(artifact.path, folders[1], CI="true")
+    yield outside, inside
+    for function in (outside, inside):
+        function.process.kill()
+        function.process.wait()
+
+
+def test_a_function_reports_nothing(functions: tuple[Function, Function], trace: Trace) -> None:
+    outside, inside = functions
+    for function in functions:
+        function.wait_ready()
+    wait_until(
+        lambda: count_threads(outside.process.pid) == count_threads(inside.process.pid),
+        what="as many threads outside a CI as in one",
+    )
+    assert outside.stop() == 0
+    assert trace.files() == []
+    assert trace.addresses() == set()
+
+
+def test_a_child_of_the_local_platform_is_told_before_it_imports_anything(tmp_path: Path) -> None:
+    sleep = ["-n", "1", "import time; time.sleep(60)"]
+    child = Process("timeit", {}, tmp_path / "logs" / "child.log", inherit={}, arguments=sleep)
+    expected = {f"{name}={value}" for name, value in TELEMETRY_OFF.items()}
+    seen = Path(f"/proc/{child.pid}/environ")  # empty while the child is between fork and exec
+    try:
+        wait_until(lambda: expected <= set(seen.read_text().split("\0")), what=f"{expected} in the child's environment")
+    finally:
+        child.stop(timeout_s=0)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_conversion_reports_nothing(declared: Path, trace: Trace, precision: str) -> None:
+    """With its children: the original answers in one, and the golden images are replayed in another."""
+    words = [str(declared / "net.onnx"), "--output", str(trace.folder / "artifact"), "--precision", precision]
+    trace.run([sys.executable, "-P", "-m", "converters", *words])
+    assert trace.files() == []
+    assert trace.addresses() == set()
+
+
+@pytest.mark.parametrize("command", ["verify", "inspect"])
+def test_a_command_that_opens_an_artifact_reports_nothing(artifact: Artifact, trace: Trace, command: str) -> None:
+    trace.run([*EAVES, command, artifact.path])
+    assert trace.files() == []
+    assert trace.addresses() == set()
+
+
+def test_the_local_platform_reports_nothing(artifact: Artifact, trace: Trace, tmp_path: Path) -> None:
+    """With its function and its agent, while an image of a folder is predicted."""
+    state, inbox = State(root=tmp_path / "state"), tmp_path / "inbox"
+    state.root.mkdir(mode=0o700)
+    inbox.mkdir()
+    shutil.copy(artifact.path / "golden/000.png", inbox / "a.png")
+    function = FunctionSpec(name="net", site="barn", artifact=artifact.path)
+    source = SourceSpec(name="inbox", path=inbox)
+    state.write_spec(AppSpec(function=function, triggers=(default_trigger("net"),), sources=(source,)))
+    words = ["up", "--port", "0", "--state", str(state.root)]
+    with (tmp_path / "up.log").open("wb") as log:
+        up = subprocess.Popen([*trace.prefix, *EAVES, *words], env=trace.environ, stdout=log, stderr=log)
+    platform = LocalPlatform(state.root)
+    try:
+        wait_until(platform.running, 30, what="eaves up")
+        wait_until(lambda: platform.status()[0].delivered, 30, what="the prediction")
+    finally:
+        up.terminate()
+        up.wait(60)
+    assert trace.files() == []
+    assert trace.addresses() == set()
+
+
+LIBRARIES = (
+    "PIL.Image", "click", "cryptography.hazmat.primitives.asymmetric.ec", "deflate", "eaves.sdk", "flask", "fsspec",
+    "jinja2", "kubernetes", "nacl.secret", "numpy", "onnx", "rich.progress", "urllib3", "waitress",
+    "watchdog.observers", "yaml",
+)  # fmt: skip
+"""Those of pyproject.toml that are imported within seconds; TensorFlow, Keras, tf2onnx and s3fs: docs/09-trust.md."""
+
+
+def test_the_other_libraries_report_nothing_while_they_are_imported(trace: Trace) -> None:
+    code = f"import importlib\nfor name in {LIBRARIES!r}: importlib.import_module(name)\n{COUNT}print(count())"
+    assert trace.run([sys.executable, "-P", "-c", code]).strip() == "1"
+    assert trace.files() == []
+    assert trace.addresses() == set()
+
+
+def test_network_calls_are_traced(trace: Trace) -> None:
+    """The tracer sees an address beyond this machine, so its silence above means something."""
+    if not can_trace():
+        pytest.skip("strace isn't installed or may not trace: no connect() was looked at, only threads and files")
+    code = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('192.0.2.1', 9))"
+    trace.run([sys.executable, "-P", "-c", code])
+    assert trace.addresses() == {"192.0.2.1"}

@@ -1,0 +1,244 @@
+"""A lane that never gives up: what pauses it, what makes a dead letter, and what an idle one costs."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from eaves.backoff import Backoff
+from eaves.clock import SYSTEM
+from eaves.delivery import (
+    Answer,
+    Deliverer,
+    Outcome,
+)
+from eaves.delivery.rules import EVENT_PROBLEMS
+from eaves.errors import (
+    EavesError,
+    InputError,
+)
+from eaves.events import Event
+from eaves.spool import Limits, Spool, WhenFull
+from functions.problems import kind_of
+from tests.fakes.clock import ManualClock
+from tests.unit.delivery.harness import (
+    FOR_EVER,
+    FROZEN,
+    NOW,
+    Sink,
+    delivering,
+    forward,
+    image,
+    outcomes,
+    reply_to,
+)
+from tests.waiting import wait_until
+
+
+@pytest.mark.parametrize("status", [301, 308, 401, 403, 404, 405, 407, 410, 429, 502, 503, 504])
+def test_an_answer_about_the_way_pauses_the_lane_and_keeps_every_entry(spool: Spool, status: int) -> None:
+    for number in range(300):
+        spool.put(image(number))
+    sink = Sink(Answer(status=status, body=b"who are you?"))
+    backoff = Backoff(retry=None, first_s=0.02, cap_s=3600.0)
+    with delivering(spool, sink, backoff=backoff, parallel=4, clock=SYSTEM) as attempts:
+        wait_until(lambda: len(attempts) >= 7)
+        assert spool.counts() == {"out": (300, 0)}
+    assert len(set(sink.got[4:])) == len(sink.got[4:]), "another entry is tried each time"
+
+
+def test_a_paused_lane_says_why_and_since_when_and_goes_on_by_itself(spool: Spool) -> None:
+    for number in range(5):
+        spool.put(image(number))
+    sink = Sink(*[Answer(status=403, body=b"not you")] * 3, Answer(status=202))
+    deliverer = Deliverer(spool, "out", sink, backoff=FOR_EVER, clock=SYSTEM)
+    assert not deliverer.status().paused
+    with spool.lease("out"):
+        deliverer.start()
+        wait_until(lambda: deliverer.status().paused or spool.depth() == 0)
+        wait_until(lambda: spool.depth() == 0)
+        found = deliverer.status()
+        assert deliverer.stop()
+    assert (found.paused, found.reason, found.since) == (False, "", None)
+    assert found.attempts == {"retried": 3, "delivered": 5}
+
+
+def test_the_status_of_a_paused_lane(spool: Spool) -> None:
+    spool.put(image())
+    backoff = Backoff(retry=None, first_s=3600.0, cap_s=3600.0)
+    deliverer = Deliverer(spool, "out", Sink(Answer(status=403, body=b"not you")), backoff=backoff, clock=FROZEN)
+    deliverer.start()
+    found = wait_until(lambda: deliverer.status().paused and deliverer.status())
+    assert deliverer.stop()
+    assert found
+    assert (found.reason, found.status, found.since) == ("answered 403: not you", 403, NOW)
+    assert NOW + 1700 < (found.next_try_at or 0) <= NOW + 3600
+
+
+class Wall:
+    """Refuses some events always with one status, and whatever `down` says besides."""
+
+    def __init__(self, status: int, refused: set[str], down: Callable[[int], bool] = lambda _number: False) -> None:
+        self._answer = Answer(status=status, body=b"too long")
+        self._refused = refused
+        self._down = down
+        self._lock = threading.Lock()
+        self.sent = 0
+
+    def __call__(self, event: Event) -> Answer:
+        with self._lock:
+            self.sent += 1
+            refused = event.id in self._refused or self._down(self.sent)
+        return self._answer if refused else Answer(status=202)
+
+
+@pytest.mark.parametrize("status", [403, 414, 431, 500, 502])
+@pytest.mark.parametrize("parallel", [1, 4])
+def test_one_entry_that_is_always_refused_among_300_good_ones_is_given_up_on(
+    spool: Spool, status: int, parallel: int
+) -> None:
+    for number in range(301):
+        spool.put(image(number))
+    wall = Wall(status, {"id-7"})
+    with delivering(spool, wall, backoff=FOR_EVER, parallel=parallel, clock=SYSTEM) as attempts:
+        wait_until(lambda: spool.counts().get("out", (0, 0))[1] == 1 or spool.depth() == 1)
+        for number in range(301, 305):  # what comes later shows that the way works
+            spool.put(image(number))
+            wait_until(lambda: spool.depth() <= 1)
+        wait_until(lambda: spool.depth() == 0)
+    assert outcomes(attempts).count(Outcome.DELIVERED) == 304
+    [letter] = spool.dead()
+    assert (letter.entry.event.id, letter.status) == ("id-7", status)
+    assert len([attempt for attempt in attempts if attempt.entry.event.id == "id-7"]) < 12
+
+
+def test_a_way_that_fails_half_of_the_time_costs_no_entry(spool: Spool) -> None:
+    """One of two replicas that refuses everything must not make dead letters of what the other would take."""
+    for number in range(300):
+        spool.put(image(number))
+    chance = random.Random(7)
+    wall = Wall(403, set(), down=lambda _number: chance.random() < 0.5)
+    with delivering(spool, wall, backoff=FOR_EVER, parallel=4, clock=SYSTEM):
+        wait_until(lambda: spool.depth() == 0, 60)
+    assert spool.counts() == {}
+
+
+def test_an_outage_is_held_against_no_entry(spool: Spool) -> None:
+    """Refused a hundred times while nothing gets through, and taken when the receiver is back."""
+    for number in range(20):
+        spool.put(image(number))
+    wall = Wall(403, set(), down=lambda number: number <= 100 or number == 110)
+    with delivering(spool, wall, backoff=FOR_EVER, clock=SYSTEM):
+        wait_until(lambda: spool.depth() == 0, 60)
+    assert spool.counts() == {}
+
+
+@pytest.mark.parametrize("status", [400, 411, 413, 415, 422])
+def test_an_answer_about_the_event_makes_a_dead_letter_at_once_where_retries_never_end(
+    spool: Spool, status: int
+) -> None:
+    spool.put(image(0))
+    spool.put(image(1))
+    sink = Sink(Answer(status=status), Answer(status=202))
+    with delivering(spool, sink, backoff=FOR_EVER) as attempts:
+        wait_until(lambda: len(attempts) == 2)
+    assert outcomes(attempts) == [Outcome.DEAD, Outcome.DELIVERED]
+
+
+def test_a_problem_document_says_that_the_event_is_at_fault_whatever_a_gateway_made_of_its_status(spool: Spool) -> None:
+    spool.put(image())
+    body = b'{"type": "urn:eaves:problem:image", "status": 422, "detail": "not an image"}'
+    with delivering(spool, Sink(Answer(status=502, body=body)), backoff=FOR_EVER) as attempts:
+        wait_until(lambda: attempts)
+    assert outcomes(attempts) == [Outcome.DEAD]
+
+
+def test_the_problem_types_of_bad_events_are_those_of_functions() -> None:
+    def subclasses(cls: type[EavesError]) -> Iterator[type[EavesError]]:
+        yield cls
+        for sub in cls.__subclasses__():
+            yield from subclasses(sub)
+
+    serving = {kind_of(cls) for cls in subclasses(InputError)} - {"dataset", "run"}
+    assert serving == EVENT_PROBLEMS
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(status=200),
+        Answer(status=204),
+        Answer(status=200, fault="no ce-id"),
+        Answer(status=200, body=b"<html>welcome to the hotel</html>"),
+    ],
+    ids=["empty 200", "204", "broken", "a page"],
+)
+def test_where_a_prediction_is_asked_for_a_success_without_one_is_a_failure(spool: Spool, answer: Answer) -> None:
+    spool.put(image())
+    sink = Sink(answer, answer, answer, Answer(status=200, event=reply_to(image())))
+    with delivering(spool, sink, backoff=FOR_EVER, on_reply=forward, reply_required=True, clock=SYSTEM) as attempts:
+        wait_until(lambda: len(attempts) == 4)
+    assert outcomes(attempts) == [Outcome.RETRIED] * 3 + [Outcome.DELIVERED]
+    assert spool.counts() == {"replies": (1, 0)}
+
+
+def test_202_says_that_there_is_no_prediction(spool: Spool) -> None:
+    spool.put(image())
+    with delivering(spool, Sink(Answer(status=202)), on_reply=forward, reply_required=True) as attempts:
+        wait_until(lambda: attempts)
+    assert outcomes(attempts) == [Outcome.DELIVERED]
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [(Answer(status=200), Outcome.DELIVERED), (Answer(status=200, fault="no ce-id"), Outcome.DEAD)],
+)
+def test_a_brokers_subscriber_may_say_nothing_but_not_nonsense(spool: Spool, answer: Answer, outcome: Outcome) -> None:
+    spool.put(image())
+    with delivering(spool, Sink(answer), backoff=Backoff(retry=0), on_reply=forward) as attempts:
+        wait_until(lambda: attempts)
+    assert outcomes(attempts) == [outcome]
+
+
+def test_dead_letters_whose_budget_refuses_stay_queued_and_pause_the_lane(tmp_path: Path) -> None:
+    limits = Limits(dead_max_bytes=10, dead_when_full=WhenFull.REFUSE)
+    with Spool(tmp_path / "spool.db", limits=limits) as spool:
+        spool.put(image())
+        deliverer = Deliverer(spool, "out", Sink(Answer(status=422)), backoff=FOR_EVER)
+        deliverer.start()
+        found = wait_until(lambda: deliverer.status().paused and deliverer.status())
+        assert deliverer.stop()
+        assert found
+        assert "dead letters' budget is used up" in found.reason
+        assert spool.counts() == {"out": (1, 0)}
+
+
+def test_an_idle_lane_asks_the_file_once_a_second_however_many_it_may_send_at_once(tmp_path: Path) -> None:
+    clock = ManualClock()
+    statements = 0
+
+    def count(_sql: str) -> None:
+        nonlocal statements
+        statements += 1
+
+    with Spool(tmp_path / "spool.db", clock=clock) as spool:
+        lanes = [
+            Deliverer(spool, f"lane-{number}", Sink(Answer(status=202)), parallel=16, clock=clock)
+            for number in range(3)
+        ]
+        before = threading.active_count()
+        for deliverer in lanes:
+            deliverer.start()
+        wait_until(lambda: clock.waiting == 3)
+        assert threading.active_count() == before + 3
+        spool.database()._reader.set_trace_callback(count)
+        spool.database()._writer.set_trace_callback(count)
+        for _ in range(60):
+            clock.turn(1.0)
+            wait_until(lambda: clock.waiting == 3)
+        assert all(deliverer.stop() for deliverer in lanes)
+    assert statements <= 60 + 2 * 3 * 3, "a look of all lanes together each second, and a look of each every 30"
