@@ -48,6 +48,12 @@ class AgentSettings:
         "spool at each scan. The default takes 20 MB of the 256 MB that an agent's pod may use.",
         minimum=0,
     )
+    max_files: int = setting(
+        1_000_000,
+        "With so many images in the folder, capture is paused until some are removed, as the spool couldn't remember "
+        "all that were sent. It remembers twice as many, about 60 bytes each: the default takes up to 120 MB of disk.",
+        minimum=1,
+    )
     remember_s: int = setting(
         604_800,
         "Seconds for which the spool remembers an image after it left the folder; when it comes back later, it is sent "
@@ -106,6 +112,7 @@ class AgentSettings:
         """The spool's bounds."""
         return Limits(
             max_bytes=self.spool_max_bytes,
+            seen_max_entries=2 * self.max_files,
             dead_max_bytes=self.spool_dead_max_bytes,
             dead_max_age_s=self.spool_dead_max_age_days * DAY_S,
             dead_when_full=WhenFull(self.spool_dead_when_full),

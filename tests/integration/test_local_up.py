@@ -179,15 +179,16 @@ def test_idle_connections_do_not_keep_others_out(up: LocalHarness) -> None:
             connection.close()
 
 
-def test_a_source_whose_folder_goes_is_shown_and_started_again_with_pauses(
-    harness: LocalHarness, tmp_path: Path
-) -> None:
+def test_a_source_whose_folder_is_missing_runs_and_waits_for_it(harness: LocalHarness, tmp_path: Path) -> None:
     folder = tmp_path / "inbox"
     harness.start()
     harness.platform.deploy(app(tmp_path / "no such artifact", SourceSpec(name="inbox", path=folder)))
-    wait_until(lambda: "inbox: ended with 78" in harness.platform.status()[0].sources, 20, what="the end in status")
+    log = harness.state / "logs" / "digits.inbox.log"
+    wait_until(lambda: log.exists() and "capture waits until it is there" in log.read_text(), 20, what="a source waits")
+    assert list(harness.platform.status()[0].sources) == ["inbox: running"]
     folder.mkdir()
-    wait_until(lambda: "inbox: running" in harness.platform.status()[0].sources, 30, what="the source")
+    (folder / "a.png").write_bytes(b"\x89PNG")
+    wait_until(lambda: "captured a.png" in log.read_text(), 30, what="the image")
 
 
 def test_removing_the_log_folder_stops_nothing(harness: LocalHarness, tiny_artifact: Path) -> None:

@@ -22,8 +22,8 @@ def identity(number: int) -> str:
     return f"{number:032x}"
 
 
-def make(index: DictIndex, clock: ManualClock, limit: int = 1000) -> SentFiles:
-    return SentFiles(index, "/s", limit=limit, remember_s=WEEK_S, clock=clock)
+def make(index: DictIndex, clock: ManualClock, limit: int = 1000, max_present: int = 10_000) -> SentFiles:
+    return SentFiles(index, "/s", limit=limit, max_present=max_present, remember_s=WEEK_S, clock=clock)
 
 
 def scanned(sent: SentFiles, *numbers: int) -> None:
@@ -132,6 +132,36 @@ def test_nothing_is_forgotten_before_everything_found_is_marked() -> None:
     assert list(index.times) == [identity(1)]
 
 
+def test_a_folder_is_full_before_the_index_would_drop_what_is_in_it() -> None:
+    clock = ManualClock()
+    sent = make(DictIndex(clock), clock, max_present=5)
+    for number in range(4):
+        sent.add(identity(number))
+    assert not sent.full
+    sent.add(identity(4))
+    assert sent.full
+    scanned(sent, 0, 1, 2, 3, 4)
+    assert sent.full
+    scanned(sent, 0, 1)
+    assert not sent.full
+    scanned(sent, 0, 1, 2, 3, 4, 5)
+    assert sent.full
+
+
+def test_files_are_marked_before_as_many_others_are_sent_as_the_index_holds() -> None:
+    clock = ManualClock()
+    index = DictIndex(clock)
+    sent = make(index, clock, max_present=10)
+    scanned(sent, 1, 2)
+    for number in range(10, 14):
+        sent.add(identity(number))
+    scanned(sent, 1, 2)
+    assert index.batches == [2]
+    sent.add(identity(14))
+    scanned(sent, 1, 2)
+    assert index.batches == [2, 2]
+
+
 def test_a_mark_that_fails_is_made_by_the_next_scan() -> None:
     class Broken(DictIndex):
         def touch(self, source: str, event_ids: object) -> int:
@@ -139,7 +169,7 @@ def test_a_mark_that_fails_is_made_by_the_next_scan() -> None:
 
     clock = ManualClock()
     index = DictIndex(clock)
-    sent = SentFiles(Broken(clock), "/s", limit=10, remember_s=WEEK_S, clock=clock)
+    sent = make(Broken(clock), clock)
     sent.begin_scan()
     sent.find(identity(1))
     with pytest.raises(SpoolError):
@@ -153,8 +183,8 @@ def test_a_mark_that_fails_is_made_by_the_next_scan() -> None:
 
 def test_a_real_spool_remembers_what_it_is_told_to(tmp_path: Path) -> None:
     clock = ManualClock()
-    with Spool(tmp_path / "a.db", clock=clock.now) as spool, running(tmp_path, settle_s=0.0, polling=True) as run:
-        sent = SentFiles(spool, "/eaves/local/source", limit=0, remember_s=WEEK_S, clock=clock)
+    with Spool(tmp_path / "a.db", clock=clock) as spool, running(tmp_path, settle_s=0.0, polling=True) as run:
+        sent = SentFiles(spool, "/eaves/local/source", limit=0, max_present=10, remember_s=WEEK_S, clock=clock)
         run.write("a.png")
         run.advance(5)
         (event,) = run.events

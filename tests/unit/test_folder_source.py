@@ -265,6 +265,21 @@ def test_a_spool_that_cannot_be_written_pauses_capture_too(folder: Path) -> None
         assert run.subjects == ["a.png"]
 
 
+def test_a_folder_with_more_images_than_can_be_remembered_pauses_capture_until_some_are_removed(folder: Path) -> None:
+    with running(folder, polling=True, settle_s=0.0, max_files=5, known_files=0) as run:
+        for number in range(8):
+            run.write(f"{number}.png")
+            run.advance(15)
+        run.advance(3600)
+        assert len(run.events) == 4  # the fifth would make it full
+        assert run.source.state == "paused"
+        assert run.source.reason == f"folder {folder} holds max_files (5) images; capture is paused and tries again"
+        for subject in run.subjects:
+            (folder / subject).unlink()
+        run.advance(60)
+        assert (run.source.reason, len(set(run.subjects)), len(run.subjects)) == ("", 8, 8)
+
+
 def test_an_image_that_is_too_large_is_refused_once_and_holds_up_no_other(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,8 @@
 In memory are the files that the last scan found in the folder, up to a limit; all others are looked up on disk. On disk
 (the spool's index of sent events) is every file that was sent and is still in the folder, and those that left it not
 long ago: once a day the files found are marked as still needed, and what has not been marked for long is forgotten.
+The index is bounded too, and drops what was marked longest ago. A folder with more files than it can hold would be sent
+again and again, so the folder counts as full before that.
 """
 
 from __future__ import annotations
@@ -24,14 +26,18 @@ class SentFiles:
         index: The durable memory.
         source: The `source` of the events.
         limit: Most files kept in memory.
+        max_present: Most files in the folder; the index must hold twice as many ids.
         remember_s: For how long a file that left the folder is remembered, seconds.
         clock: Time.
     """
 
-    def __init__(self, index: SentIndex, source: str, *, limit: int, remember_s: float, clock: Clock) -> None:
+    def __init__(
+        self, index: SentIndex, source: str, *, limit: int, max_present: int, remember_s: float, clock: Clock
+    ) -> None:
         self._index = index
         self._source = source
         self._limit = limit
+        self._max_present = max_present
         self._remember_s = remember_s
         self._clock = clock
         self._known: set[bytes] = set()
@@ -39,6 +45,7 @@ class SentFiles:
         self._touching = False
         self._touched_at = float("-inf")
         self._batch: list[str] = []
+        self._present = self._counted = self._sent_since_touch = 0
 
     def __contains__(self, identity: str) -> bool:
         """Whether the file of this event id was sent.
@@ -50,7 +57,7 @@ class SentFiles:
         if key in self._known or (self._found is not None and key in self._found):
             return True
         if self._index.seen(self._source, identity):
-            self.add(identity)
+            self._keep(key)
             return True
         return False
 
@@ -58,15 +65,24 @@ class SentFiles:
         """How many files are kept in memory."""
         return len(self._known) + len(self._found or ())
 
+    @property
+    def full(self) -> bool:
+        """Whether the folder holds as many files as can be remembered, so that no other may be sent."""
+        return max(self._present, self._counted) >= self._max_present
+
     def add(self, identity: str) -> None:
-        """Keep a file in memory that was sent or passed over, if there is room."""
-        if len(self) < self._limit:
-            (self._known if self._found is None else self._found).add(bytes.fromhex(identity))
+        """Remember a file that was sent or passed over: in memory, if there is room."""
+        self._present += 1
+        self._sent_since_touch += 1
+        self._keep(bytes.fromhex(identity))
 
     def begin_scan(self) -> None:
         """Start to learn which files are in the folder."""
         self._found = set()
-        self._touching = self._clock.monotonic() - self._touched_at >= TOUCH_EVERY_S
+        self._counted = 0
+        due = self._clock.monotonic() - self._touched_at >= TOUCH_EVERY_S
+        # Ids that are put after a mark outlive what was marked in an index that is full.
+        self._touching = due or self._sent_since_touch >= self._max_present // 2
 
     def find(self, identity: str) -> None:
         """Learn that a file is in the folder, sent or not.
@@ -74,6 +90,7 @@ class SentFiles:
         Raises:
             SpoolError: When the durable memory can't be written.
         """
+        self._counted += 1
         key = bytes.fromhex(identity)
         if key in self._known and self._found is not None:
             self._known.remove(key)
@@ -92,14 +109,19 @@ class SentFiles:
         if self._touching:
             self._touch()
             self._index.forget(self._clock.now() - self._remember_s)
-            self._touched_at = self._clock.monotonic()
+            self._touched_at, self._sent_since_touch = self._clock.monotonic(), 0
         self._known, self._found = self._found or set(), None
+        self._present, self._counted = self._counted, 0
 
     def abort_scan(self) -> None:
         """Forget nothing: the scan did not see the whole folder."""
         self._known |= self._found or set()
-        self._found = None
+        self._found, self._counted = None, 0
         self._batch.clear()
+
+    def _keep(self, key: bytes) -> None:
+        if len(self) < self._limit:
+            (self._known if self._found is None else self._found).add(key)
 
     def _touch(self) -> None:
         if self._batch:

@@ -75,6 +75,7 @@ class FolderSource:
             index,
             source_uri(settings.site, settings.source),
             limit=settings.known_files,
+            max_present=settings.max_files,
             remember_s=settings.remember_s,
             clock=clock,
         )
@@ -193,7 +194,7 @@ class FolderSource:
     def _look_at_some(self, found: Iterator[tuple[str, FileVersion]]) -> bool:
         """Look at the next files of a scan; True when those were the last."""
         for _ in range(SCAN_SLICE):
-            if self._stopping or self._candidates.full:
+            if self._stopping or (self._candidates.full and not self._sent.full):
                 return False
             file = next(found, None)
             if file is None:
@@ -230,6 +231,8 @@ class FolderSource:
         for relative, candidate in due:
             if self._stopping:
                 return
+            if self._sent.full:
+                raise SpoolError(f"folder {self._settings.path} holds max_files ({self._settings.max_files}) images")
             outcome = self._capture(relative, candidate.version)
             with self._changed:
                 self._candidates.remove(relative, candidate)
