@@ -11,13 +11,14 @@ from typing import Any
 
 from eaves import events
 from eaves.delivery import Answer
-from eaves.errors import NotFoundError, NotRunningError, PlatformError, SpoolFullError
+from eaves.errors import NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
 from eaves.events import Event
 from eaves.local.logfiles import tail
 from eaves.local.state import State
 from eaves.platform import NAME_PATTERN, AppSpec, FunctionStatus, parse_status
 
 QUERY_TIMEOUT_S = 10.0
+RECONCILE_TIMEOUT_S = 120.0
 
 
 class LocalPlatform:
@@ -27,18 +28,23 @@ class LocalPlatform:
         self._state = State(root=root)
 
     def deploy(self, app: AppSpec) -> None:
-        """Want this app; a running supervisor has taken it up when this returns."""
+        """Want this app; a running supervisor has taken it up when this returns.
+
+        Raises:
+            StartError: When a running supervisor can't take it up; it is wanted all the same, and tried again.
+        """
         self._state.write_spec(app)
-        self._knock()
+        self._knock(app.function.name, "deployed")
 
     def remove(self, name: str) -> None:
         """Stop wanting it; a running supervisor has stopped it when this returns.
 
         Raises:
             NotFoundError: When it isn't there.
+            StartError: When a running supervisor can't read what is wanted now.
         """
         self._state.remove_spec(name)
-        self._knock()
+        self._knock(name, "removed")
 
     def promote(self, name: str) -> None:
         """Nothing is left to do: `deploy` let it take every request.
@@ -53,9 +59,10 @@ class LocalPlatform:
 
         Raises:
             NotFoundError: When it isn't there, or nothing was before it.
+            StartError: When a running supervisor can't take it up; it is wanted all the same, and tried again.
         """
         self._state.roll_back(name)
-        self._knock()
+        self._knock(name, "rolled back")
 
     def status(self) -> list[FunctionStatus]:
         """Every function wanted, by name; all `stopped` when no supervisor runs."""
@@ -130,11 +137,26 @@ class LocalPlatform:
             raise NotFoundError(f"no log of {name!r} (there are: {known})", hint="eaves status")
         return tail(path, lines)
 
-    def _knock(self) -> None:
+    def _knock(self, name: str, done: str) -> None:
+        """Have a running supervisor take up what was written.
+
+        Args:
+            name: The app that was changed.
+            done: What was done to it, for the message.
+
+        Raises:
+            StartError: When it could not.
+        """
         try:
-            self._request("POST", "/reconcile", timeout_s=60.0)
+            status, _, body = self._request("POST", "/reconcile", timeout_s=RECONCILE_TIMEOUT_S)
         except NotRunningError:
             return  # `eaves up` will read the spec when it starts
+        failed = json.loads(body)["failed"] if status == 200 else {"": _detail(body)}
+        reason = failed.get(name) or failed.get("")
+        if reason:
+            but = "but it still runs" if done == "removed" else "but it doesn't run yet"
+            hint = "`eaves up` tries again by itself; `eaves status` shows whether it runs"
+            raise StartError(f"{name} is {done}, {but}: {reason}", hint=hint)
 
     def _request(
         self,

@@ -12,7 +12,7 @@ from eaves.admin import Queue
 from eaves.admin.client import SocketQueue, open_queue
 from eaves.admin.routes import answer
 from eaves.admin.summary import AgentStatus, summarise
-from eaves.errors import EavesError
+from eaves.errors import EavesError, NotRunningError
 from eaves.local.state import State
 from eaves.sources.lanes import LANES
 from eaves.spool import lease_path
@@ -34,21 +34,19 @@ def build_queue_routes(queue: Queue) -> Blueprint:
     return blueprint
 
 
-def read_agent(source: str, socket: Path, *, exit_code: int | None) -> AgentStatus:
-    """Ask one agent how it is.
+def read_agent(source: str, socket: Path) -> AgentStatus:
+    """Ask a running agent how it is.
 
     Args:
         source: Name of its source.
         socket: Where it listens.
-        exit_code: How its process ended; None while it runs.
     """
-    if exit_code is not None:
-        return AgentStatus(source=source, state="stopped", reason=f"the agent ended with {exit_code}")
     try:
-        report = SocketQueue(socket, timeout_s=AGENT_TIMEOUT_S).report()
+        return summarise(source, SocketQueue(socket, timeout_s=AGENT_TIMEOUT_S).report())
+    except NotRunningError:
+        return AgentStatus(source=source, state="starting")
     except EavesError as error:
-        return AgentStatus(source=source, state="starting", reason=error.message)
-    return summarise(source, report)
+        return AgentStatus(source=source, state="unknown", reason=error.message)
 
 
 @contextmanager

@@ -35,8 +35,8 @@ class Runtime(Protocol):
     def status(self) -> list[FunctionStatus]:
         """Every function."""
 
-    def reconcile(self) -> None:
-        """Look at the specs now."""
+    def reconcile(self) -> dict[str, str]:
+        """Look at the specs now; return by app why it isn't wholly taken up."""
 
     @property
     def queue(self) -> Queue:
@@ -83,8 +83,7 @@ def create_app(runtime: Runtime, *, control: bool) -> Flask:
 
         @app.post("/reconcile")
         def reconcile() -> Response:
-            runtime.reconcile()
-            return Response(status=202)
+            return jsonify(failed=runtime.reconcile())
 
     return app
 
