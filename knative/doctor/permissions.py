@@ -96,7 +96,8 @@ def _may(subject: Subject, verb: str, need: Need) -> bool:
 
 
 def _grant(command: str, namespace: str, verbs: Sequence[str], resources: Sequence[str]) -> str:
-    name = "eaves-" + command.partition(",")[0].replace(" --", "-")
+    parts = {resource.partition("/")[2] for resource in resources}
+    name = "-".join(["eaves", command.partition(",")[0].replace(" --", "-"), *sorted(filter(None, parts))])
     kind, scope = ("role", f"-n {namespace} ") if namespace else ("clusterrole", "")
     return (
         f"kubectl {scope}create {kind} {name} --verb={','.join(verbs)} --resource={','.join(resources)} && "

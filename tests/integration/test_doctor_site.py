@@ -12,7 +12,7 @@ import pytest
 
 from eaves.errors import UnreachableClusterError
 from knative.cluster import open_cluster
-from knative.doctor import ERROR, NOTE, WARNING, examine
+from knative.doctor import ERROR, NOTE, OK, WARNING, examine
 from tests.doctors import APP, HERE, IMAGE, SETTINGS, SITE, Patient, cluster, patient, server, source
 from tests.fakes.apiserver import FakeCluster, refusing_url
 from tests.fakes.installation import (
@@ -84,6 +84,21 @@ def test_what_the_user_may_not(patient: Patient, server: FakeCluster) -> None:
         "-n barn create rolebinding eaves-deploy --role=eaves-deploy --user=USER"
     )
     assert (soft.severity, "pods/proxy" in soft.message) == (WARNING, True)
+
+
+def test_who_may_not_exec_is_told_what_the_queues_of_agents_take(patient: Patient, server: FakeCluster) -> None:
+    server.denied = {(verb, "pods/exec") for verb in ("*", "get", "create")}
+    assert [found.severity for found in patient.find("permissions")] == [OK], "there is no agent"
+    beside = patient.one("permissions", app=source(agent="claim", claim="photos"))
+    assert (beside.severity, beside.message) == (
+        WARNING,
+        "the current user may not get, create pods/exec in barn: eaves queue",
+    )
+    assert beside.fix.startswith("kubectl -n barn create role eaves-queue-exec --verb=get,create --resource=pods/exec ")
+    server.denied |= {("get", "pods/proxy")}
+    found = [one.message for one in patient.find("permissions", app=source(agent="node", path=Path("/photos")))]
+    assert "the current user may not get, create pods/exec in eaves-agents: eaves queue" in found
+    assert "the current user may not get pods/proxy in eaves-agents: eaves status" in found
 
 
 def test_a_namespace_of_its_own_for_agents_has_to_be_made(patient: Patient, server: FakeCluster) -> None:
