@@ -27,7 +27,7 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
     ├── StorageError               exit 74  HTTP 503   files, here or at a URI, can't be read or written
     ├── StoppedError               exit 75  HTTP 503   asked to stop, stopped in good order; start it again
     ├── DeliveryError              exit 69  HTTP 503   no usable answer over HTTP
-    │   └── UnreachableError                           nothing was sent: no connection
+    │   └── UnreachableError                           nothing was sent: no connection, proxy or TLS
     ├── OverloadedError            exit 75  HTTP 429   more work at once than the bounded queue takes
     ├── InWorkError                exit 75  HTTP 409   the same event is in work already
     ├── ForbiddenError             exit 77  HTTP 403   a caller that isn't let in
@@ -227,7 +227,10 @@ class DeliveryError(EavesError):
 
 
 class UnreachableError(DeliveryError):
-    """Nothing was sent: no connection. The event is not to blame, and waiting costs it no attempt."""
+    """Nothing was sent: no connection, no way through a proxy, or no trust in a certificate.
+
+    The event is not to blame, and waiting costs it no attempt.
+    """
 
 
 class OverloadedError(EavesError):

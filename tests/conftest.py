@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-FOLDER_MARKERS = frozenset({"unit", "contract", "integration", "e2e", "browser", "docs"})
+FOLDER_MARKERS = frozenset({"unit", "contract", "integration", "e2e", "browser", "docs", "soak"})
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -7,14 +7,16 @@ before stays as it was meanwhile.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from typing import Protocol
 
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
 from eaves.delivery import Answer, SinkClient
 from eaves.errors import NotFoundError, PlatformError, StartError, UnreachableError
 from eaves.events import Event
+from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.local.activator import Activator
 from eaves.local.broker import Subscription
 from eaves.local.failures import Failures, describe
@@ -30,6 +32,13 @@ URL_PARALLEL = 4
 _log = logging.getLogger(__name__)
 
 
+class Subscribe(Protocol):
+    """Makes exactly these triggers effective."""
+
+    def __call__(self, subscriptions: Mapping[str, Subscription], *, keep: Collection[str]) -> None:
+        """Take them by lane; leave the lanes of the apps in `keep` as they are."""
+
+
 class Apps:
     """The apps of one platform. `reconcile` and `stop` are called from one thread, the rest from any.
 
@@ -42,6 +51,7 @@ class Apps:
         state: State directory, which has the specs.
         subscribe: Makes exactly these triggers effective, by lane.
         activate: Makes the activator of a function.
+        proxies: Proxies to the addresses of triggers.
         clock: Clock for pauses.
     """
 
@@ -49,8 +59,9 @@ class Apps:
         self,
         state: State,
         *,
-        subscribe: Callable[[Mapping[str, Subscription]], None],
+        subscribe: Subscribe,
         activate: Callable[[FunctionSpec], Activator],
+        proxies: Proxies = DIRECT,
         clock: Clock = SYSTEM,
     ) -> None:
         self.wanted: dict[str, AppSpec] = {}
@@ -59,12 +70,13 @@ class Apps:
         self._set_subscriptions = subscribe
         self._activate = activate
         self._clock = clock
-        self._client = SinkClient()
+        self._client = SinkClient(proxies=proxies)
         self._fingerprint: object = None
         self._activators: dict[str, Activator] = {}
         self._unmade: dict[str, tuple[FunctionSpec, Failures]] = {}
         self._subscribed: dict[str, Subscription] = {}
         self._attempted: dict[str, Subscription] = {}
+        self._kept: frozenset[str] = frozenset()
         self._subscribing = Failures(AGAIN, clock)
         self._routed: frozenset[str] = frozenset()
 
@@ -180,17 +192,18 @@ class Apps:
 
     def _subscribe(self) -> None:
         subscriptions = {one.lane: one for app in self.wanted.values() for one in self._subscriptions(app)}
+        keep = frozenset(self.unreadable.keys() - self.wanted.keys())
         if subscriptions == self._attempted and not self._subscribing.due():
             return
-        if subscriptions != self._subscribed or self._subscribing.reason:
+        if (subscriptions, keep) != (self._subscribed, self._kept) or self._subscribing.reason:
             self._attempted = subscriptions
             try:
-                self._set_subscriptions(subscriptions)
+                self._set_subscriptions(subscriptions, keep=keep)
             except Exception as error:  # noqa: BLE001 - what is subscribed already goes on
                 pause_s = self._subscribing.note(describe(error))
                 _log.exception("triggers can't be made; next try in %.0f s", pause_s)
                 return
-            self._subscribed = subscriptions
+            self._subscribed, self._kept = subscriptions, keep
             self._subscribing.clear()
         self._routed = frozenset(self.wanted)
 

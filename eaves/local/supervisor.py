@@ -21,6 +21,7 @@ from eaves.delivery import HttpAnswer
 from eaves.errors import EventError, OverloadedError, PlatformError
 from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
+from eaves.http_client.proxies import parse_proxies
 from eaves.local.activator import Activator
 from eaves.local.agents import Agents
 from eaves.local.apps import Apps
@@ -60,6 +61,7 @@ class Supervisor:
         launch: Starts processes of functions and sources.
 
     Raises:
+        ConfigError: When the environment names a proxy by what is no address.
         PlatformError: When another one runs on the same state directory, or the port is taken.
     """
 
@@ -73,17 +75,18 @@ class Supervisor:
         clock: Clock = SYSTEM,
         launch: Launch = Process,
     ) -> None:
+        proxies = parse_proxies(environ)
         state.prepare()
         self._state = state
         self._settings = settings or LocalSettings()
         self._clock = clock
         self._lock = _take_lock(state)
-        self._spool = Spool(state.spool)
+        self._spool = Spool(state.spool, clock=clock)
         self._history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
         self._broker = Broker(self._spool, self._history)
         self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries)
         activate = partial(Activator, state=state, inherit=environ, clock=clock, launch=launch)
-        self._apps = Apps(state, subscribe=self._broker.subscribe, activate=activate, clock=clock)
+        self._apps = Apps(state, subscribe=self._broker.subscribe, activate=activate, proxies=proxies, clock=clock)
         self._turn = threading.Condition()
         self._asked = self._done = 0
         self._failed: dict[str, str] = {}

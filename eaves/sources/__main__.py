@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import signal
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -13,12 +13,13 @@ import click
 from eaves import logs
 from eaves.backoff import Backoff
 from eaves.delivery import Answer, Deliverer, SinkClient
-from eaves.errors import ConfigError, Fault
 from eaves.events import Event
+from eaves.http_client.proxies import parse_proxies
 from eaves.options import build_settings, report_errors, settings_options
 from eaves.sources.admin import open_admin
 from eaves.sources.folder import FolderSource
 from eaves.sources.lanes import IMAGES, REPLIES
+from eaves.sources.overrides import parse_overrides
 from eaves.sources.settings import AgentSettings
 from eaves.sources.supervision import SupervisedSource
 from eaves.spool import Entry, Puts, Spool
@@ -36,7 +37,8 @@ def main(**options: Any) -> None:
     settings = build_settings(AgentSettings, options)
     logs.configure(as_json=settings.log_json)
     overrides = parse_overrides(settings.overrides)
-    with Spool(settings.spool, limits=settings.limits()) as spool, SinkClient() as client, ExitStack() as stack:
+    client = SinkClient(ca_certs_pem=settings.ca_certs, proxies=parse_proxies(os.environ))
+    with Spool(settings.spool, limits=settings.limits()) as spool, client, ExitStack() as stack:
         folder = FolderSource(
             settings,
             index=spool,
@@ -87,25 +89,6 @@ def build_deliverers(
     )
     replies = Deliverer(spool, REPLIES, to_sink, backoff=patience, lease=spool.lease(REPLIES))
     return [images, replies]
-
-
-def parse_overrides(text: str) -> dict[str, str]:
-    """The extension attributes in `K_CE_OVERRIDES`.
-
-    Source: knative/eventing, SinkBinding: `{"extensions": {"name": "value"}}`.
-
-    Raises:
-        ConfigError: When it is not that.
-    """
-    if not text:
-        return {}
-    try:
-        extensions = json.loads(text).get("extensions") or {}
-        return {str(key): str(value) for key, value in extensions.items()}
-    except (ValueError, AttributeError) as error:
-        raise ConfigError(
-            [Fault(origin="environment variable K_CE_OVERRIDES", path="", message=f"not JSON as expected: {error}")]
-        ) from error
 
 
 if __name__ == "__main__":

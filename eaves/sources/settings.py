@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eaves.config import setting
+from eaves.http_client.trust import build_tls_context
 from eaves.spool import Limits, WhenFull
 from eaves.spool.limits import DAY_S
 
@@ -106,6 +107,12 @@ class AgentSettings:
     overrides: str = setting(
         "", 'Extension attributes for every event, {"extensions": {...}} as SinkBinding sets it.', env="K_CE_OVERRIDES"
     )
+    ca_certs: str = setting(
+        "",
+        "Certificate authorities to trust beside the system's, as PEM text: those of the sink in a cluster with "
+        "transport encryption, where SinkBinding sets it.",
+        env="K_CA_CERTS",
+    )
     log_json: bool = setting(True, "Log JSON lines instead of plain text.")
 
     def limits(self) -> Limits:
@@ -122,6 +129,11 @@ class AgentSettings:
         """Rules across fields."""
         if not self.sink.startswith(("http://", "https://")):
             yield "sink", f"must be an http:// or https:// address (got {self.sink!r})"
+        if self.ca_certs:
+            try:
+                build_tls_context(self.ca_certs)
+            except ValueError as error:
+                yield "ca_certs", str(error)
         if self.function and not self.function.startswith(("http://", "https://")):
             yield "function", f"must be an http:// or https:// address (got {self.function!r})"
         needed = self.max_bytes + ATTRIBUTES_BYTES

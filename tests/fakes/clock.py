@@ -69,9 +69,9 @@ class ManualClock:
 
     @property
     def waiting(self) -> int:
-        """How many threads wait."""
+        """How many threads wait for a time that hasn't come."""
         with self._lock:
-            return len(self._waiting)
+            return sum(at > self._elapsed for at, _ in self._waiting.values())
 
     def next_due_s(self) -> float | None:
         """Seconds until the first of those that wait is due; None when nobody waits for a time."""

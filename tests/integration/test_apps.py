@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +33,7 @@ class Parts:
         broken: Names of the functions that can't be made.
         error: Raised instead of subscribing, when set.
         subscriptions: The effective ones, by lane.
+        kept: Apps whose queues are to be left as they are.
         attempts: How often each function and the subscriptions ("") were to be made.
     """
 
@@ -40,6 +41,7 @@ class Parts:
         self.broken: set[str] = set()
         self.error: Exception | None = None
         self.subscriptions: Mapping[str, Subscription] = {}
+        self.kept: set[str] = set()
         self.attempts: dict[str, int] = {}
         self._activate = partial(Activator, state=state, inherit={}, clock=clock, launch=FakeLauncher())
 
@@ -49,11 +51,12 @@ class Parts:
             raise RuntimeError("can't start new thread")
         return self._activate(spec)
 
-    def subscribe(self, subscriptions: Mapping[str, Subscription]) -> None:
+    def subscribe(self, subscriptions: Mapping[str, Subscription], *, keep: Collection[str]) -> None:
         self.attempts[""] = self.attempts.get("", 0) + 1
         if self.error is not None:
             raise self.error
         self.subscriptions = subscriptions
+        self.kept = set(keep)
 
 
 @pytest.fixture

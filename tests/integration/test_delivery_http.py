@@ -137,6 +137,7 @@ def test_a_reply_is_decoded_in_either_mode(
     assert answer.event is not None
     assert answer.event.json() == {"label": "cat"}
     assert (answer.event.id, answer.event.type, answer.body) == (REPLY.id, REPLY.type, b"")
+    assert answer.fault == ""
     assert sink.got[0][0]["Prefer"] == "reply"
 
 
@@ -151,7 +152,15 @@ def test_a_broken_reply_is_a_body(sink: Sink, client: SinkClient, caplog: pytest
     sink.answer = lambda: Response(b"{", content_type="application/cloudevents+json")
     answer = client.post(sink.url, IMAGE, prefer_reply=True, timeout_s=10)
     assert (answer.status, answer.event, answer.body) == (200, None, b"{")
+    assert answer.fault.startswith("the body is not JSON")
     assert "broken CloudEvent" in caplog.text
+
+
+def test_a_reply_without_its_attributes_and_without_a_body_has_a_fault(sink: Sink, client: SinkClient) -> None:
+    sink.answer = lambda: Response(headers={"ce-specversion": "1.0"})
+    answer = client.post(sink.url, IMAGE, prefer_reply=True, timeout_s=10)
+    assert (answer.status, answer.event, answer.body) == (200, None, b"")
+    assert answer.fault == "missing required attribute(s): id, source, type"
 
 
 def test_connections_are_kept(sink: Sink, client: SinkClient) -> None:

@@ -8,12 +8,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from eaves.events import IMAGE_CAPTURED
 from eaves.spool import Spool
+from tests.certificates import make_certificate
 from tests.contract.sinks import LocalSink, Told, of, open_sink
+from tests.fakes.proxy import open_proxy
 from tests.waiting import wait_until
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(50)
@@ -204,12 +207,47 @@ def test_extensions_that_a_sink_binding_asks_for_are_on_every_event(agent: Agent
     assert sink.received[0].extensions["rack"] == "7"
 
 
+def test_a_sink_whose_authority_only_k_ca_certs_names_gets_the_images(tmp_path: Path) -> None:
+    """As with Knative's transport encryption, where the sink's certificate is of the cluster's own authority."""
+    (tmp_path / "inbox").mkdir()
+    certificate = make_certificate(tmp_path / "tls")
+    with open_sink(certificate) as sink:
+        pem = certificate[0].read_text()
+        agent = Agent(tmp_path / "inbox", sink, tmp_path / "agent.db", K_CA_CERTS=pem)
+        try:
+            agent.start()
+            (agent.folder / "a.png").write_bytes(PNG)
+            wait_until(lambda: sink.received, 20, what="the event")
+        finally:
+            agent.stop()
+    assert sink.url.startswith("https://")
+    assert subjects(sink) == ["a.png"]
+
+
+def test_a_sink_that_only_a_proxy_reaches_gets_the_images(tmp_path: Path, sink: LocalSink) -> None:
+    (tmp_path / "inbox").mkdir()
+    with open_proxy() as proxy:
+        proxy.routes["sink.example:80"] = urlsplit(sink.url).port or 0
+        environ = {"K_SINK": "http://sink.example/", "http_proxy": f"http://{proxy.host}"}
+        agent = Agent(tmp_path / "inbox", sink, tmp_path / "agent.db", **environ)
+        try:
+            agent.start()
+            (agent.folder / "a.png").write_bytes(PNG)
+            wait_until(lambda: sink.received, 20, what="the event")
+        finally:
+            agent.stop()
+    assert "POST http://sink.example/" in proxy.targets()
+
+
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
         ({"K_SINK": ""}, "sink: must be an http:// or https:// address"),
         ({"EAVES_SPOOL_MAX_BYTES": "2000000"}, "spool_max_bytes: must hold an image of max_bytes"),
         ({"K_CE_OVERRIDES": "[1]"}, "K_CE_OVERRIDES"),
+        ({"K_CE_OVERRIDES": '{"extensions": {"id": "1"}}'}, "'id' is an attribute of the event itself"),
+        ({"K_CA_CERTS": "no certificate"}, "K_CA_CERTS: ca_certs: there is no certificate in PEM form in it"),
+        ({"HTTPS_PROXY": "socks5://proxy.example"}, "HTTPS_PROXY: must be the address of a proxy"),
     ],
 )
 def test_bad_settings_end_the_agent_with_what_to_do(

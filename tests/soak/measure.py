@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eaves.spool import Spool
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
@@ -19,6 +21,8 @@ class Sample:
         images: Images sent so far.
         memory_bytes: Resident memory that belongs to the process alone.
         files_bytes: Size of each file by name.
+        remembered: Ids that the spool remembers.
+        dead_bytes: Dead letters.
         open_files: File descriptors.
         threads: Threads of Python.
     """
@@ -26,11 +30,13 @@ class Sample:
     images: int
     memory_bytes: int
     files_bytes: dict[str, int]
+    remembered: int
+    dead_bytes: int
     open_files: int
     threads: int
 
 
-def take_sample(images: int, files: Sequence[Path]) -> Sample:
+def take_sample(images: int, files: Sequence[Path], spool: Spool) -> Sample:
     """Measure this process, after everything that is garbage is returned to the kernel."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
@@ -40,6 +46,8 @@ def take_sample(images: int, files: Sequence[Path]) -> Sample:
         images=images,
         memory_bytes=private,
         files_bytes={file.name: file.stat().st_size for file in files if file.exists()},
+        remembered=spool.remembered(),
+        dead_bytes=spool.dead_bytes(),
         open_files=len(list(Path("/proc/self/fd").iterdir())),
         threads=threading.active_count(),
     )

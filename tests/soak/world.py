@@ -1,8 +1,8 @@
 """An edge in one process: source, spool, deliveries, history and activator, under a clock that the test turns.
 
-Images are written into a folder, predicted by a function that refuses some of them, and their predictions go to a broker
-that is down a third of the time. A file is deleted once its prediction has arrived. Beside that a second source waits
-for a folder that comes and goes, and a function can't start.
+Images are written into a folder and predicted by a function that refuses some of them, and their predictions go to a
+broker that is down a third of the time. A file is deleted once its prediction has arrived. Beside that a second source
+waits for a folder that comes and goes, and a function can't start.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ from eaves.sources.supervision import SupervisedSource
 from eaves.spool import Entry, Limits, Puts, Spool
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
+from tests.waiting import wait_until
 
+THREADS = 5
+"""Threads that wait for time when nothing is to be done: two sources, two deliveries, the keeper of a function."""
 PNG = b"\x89PNG\r\n\x1a\n"
 IMAGES, REPLIES = "images", "replies"
-STEP_S = 300.0
-STUCK_S = 120.0
+STUCK_S = 60.0
 """Real seconds without any progress after which a run has failed."""
 PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
 LAST = 30
@@ -77,16 +79,17 @@ class World:
         root: For the folders; the spool and the history are below it too.
         images: How many will be sent.
         days: In how much time.
+        steps: Into how many steps that time is cut.
         limits: Of the spool.
         history_bytes: Of the history.
         seed: Of outages.
     """
 
     def __init__(
-        self, root: Path, *, images: int, days: float, limits: Limits, history_bytes: int, seed: int = 0
+        self, root: Path, *, images: int, days: float, steps: int, limits: Limits, history_bytes: int, seed: int = 0
     ) -> None:
         self.clock = ManualClock()
-        self.images, self.span_s = images, days * 86_400
+        self.images, self.span_s, self.steps = images, days * 86_400, steps
         self.inbox, self.away = root / "inbox", root / "away"
         self.inbox.mkdir()
         self.arrived = Arrived(images)
@@ -116,7 +119,11 @@ class World:
         state = State(root=root / "state")
         state.prepare()
         spec = FunctionSpec(
-            name="never", artifact=root / "none", artifact_digest="0" * 64, scale=ScaleSettings(min=1, max=1)
+            name="never",
+            site="soak",
+            artifact=root / "none",
+            artifact_digest="0" * 64,
+            scale=ScaleSettings(min=1, max=1),
         )
         self.activator = Activator(spec, state, inherit={}, clock=self.clock, launch=self.launcher)
 
@@ -142,14 +149,13 @@ class World:
             sample: Called with the number of images sent.
             samples: How often.
         """
-        steps = max(1, int(self.span_s // STEP_S))
-        for step in range(1, steps + 1):
+        for step in range(1, self.steps + 1):
             self._change_folders(step)
             if self.inbox.is_dir():
-                self._write((self.images - LAST) * step // steps)
-            self.clock.turn(STEP_S)
+                self._write((self.images - LAST) * step // self.steps)
+            self._turn(self.span_s / self.steps)
             self._settle(drain=False)
-            if step % max(1, steps // samples) == 0:
+            if step % max(1, self.steps // samples) == 0:
                 sample(self.sent)
         self._outages.clear()
         if self.away.is_dir():
@@ -232,15 +238,20 @@ class World:
         self.sent = max(self.sent, up_to)
 
     def _change_folders(self, step: int) -> None:
-        """The folder is gone for half an hour each day; another one comes and goes every few hours."""
-        if step % 288 == 100 and self.inbox.is_dir() and not self.spool.depth():
+        """Both folders come and go, one for a short time and one for a long time."""
+        if step % 50 == 20 and self.inbox.is_dir() and not self.spool.depth():
             self.inbox.rename(self.away)
-        if step % 288 == 106 and self.away.is_dir():
+        if step % 50 == 22 and self.away.is_dir():
             self.away.rename(self.inbox)
-        if step % 60 == 10:
+        if step % 60 == 40:
             self.ghost.mkdir(exist_ok=True)
         if step % 60 == 50:
             shutil.rmtree(self.ghost, ignore_errors=True)
+
+    def _turn(self, seconds: float) -> None:
+        """Let time pass once everybody waits for it: nothing takes longer than it does."""
+        wait_until(lambda: self.clock.waiting >= THREADS, STUCK_S, pause_s=0.0005, what="every part to be at rest")
+        self.clock.turn(seconds)
 
     def _settle(self, *, drain: bool) -> None:
         """Let small pieces of time pass until everything that can be done is done."""
@@ -253,10 +264,13 @@ class World:
             if mark != last:
                 last, changed_at = mark, time.monotonic()
             elif time.monotonic() - changed_at > STUCK_S:
-                raise AssertionError(f"no progress: {mark}, missing {self.arrived.missing(self.sent)}")
+                raise AssertionError(
+                    f"no progress: {mark}, missing {self.arrived.missing(self.sent)}; the source is {self.source.state}"
+                    f" ({self.source.reason}), {self.clock.waiting} threads wait"
+                )
             time.sleep(0.002)
             if (self.spool.depth(IMAGES), self.spool.depth(REPLIES), self.emptied) == last:
-                self.clock.turn(1.0)
+                self._turn(1.0)
 
     def _is_done(self, *, drain: bool) -> bool:
         if not self.inbox.is_dir():
