@@ -83,6 +83,7 @@ class SpoolQueue:
         spool: The spool.
         deliveries: Gives what the lanes' deliveries report; nothing when this process delivers none.
         source: Gives what the source reports; None without one.
+        try_now: Called with a lane, or with "" for all, whose pause is not to be waited for any longer.
     """
 
     def __init__(
@@ -91,10 +92,12 @@ class SpoolQueue:
         *,
         deliveries: Callable[[], Iterable[LaneDelivery]] = tuple,
         source: Callable[[], SourceReport | None] = lambda: None,
+        try_now: Callable[[str], object] = lambda lane: None,
     ) -> None:
         self._spool = spool
         self._deliveries = deliveries
         self._source = source
+        self._try_now = try_now
 
     def report(self) -> QueueReport:
         """What each lane holds and whether it is delivered."""
@@ -132,6 +135,8 @@ class SpoolQueue:
         entries, size_bytes = measure(self._spool, selection)
         if not dry_run:
             entries = _ACTIONS[action](self._spool, selection, chosen)
+            if action is Action.RETRY:
+                self._try_now(chosen.lane)
         return Changed(entries=entries, size_bytes=size_bytes)
 
 

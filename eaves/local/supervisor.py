@@ -84,7 +84,7 @@ class Supervisor:
         self._spool = Spool(state.spool, clock=clock)
         self._history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
         self._broker = Broker(self._spool, self._history)
-        self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries)
+        self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries, try_now=self._broker.try_now)
         activate = partial(Activator, state=state, inherit=environ, clock=clock, launch=launch)
         self._apps = Apps(state, subscribe=self._broker.subscribe, activate=activate, proxies=proxies, clock=clock)
         self._turn = threading.Condition()

@@ -25,6 +25,9 @@ class Delivering(Protocol):
     def status(self) -> LaneDelivery:
         """What its lane's delivery does."""
 
+    def try_now(self) -> None:
+        """Make the next attempt now even when the lane is paused."""
+
 
 @contextmanager
 def open_admin(
@@ -49,10 +52,17 @@ def open_admin(
     Yields:
         The servers that could be opened, the Unix socket's first.
     """
+
+    def try_now(lane: str) -> None:
+        for deliverer in deliverers:
+            if lane in ("", deliverer.status().lane):
+                deliverer.try_now()
+
     queue = SpoolQueue(
         spool,
         deliveries=lambda: [deliverer.status() for deliverer in deliverers],
         source=lambda: build_source_report(settings.source, source, spool.clock.now()),
+        try_now=try_now,
     )
     routes = AgentRoutes(queue, lambda: [name for name, is_alive in parts.items() if not is_alive()])
     doors: list[dict[str, Any]] = [

@@ -82,6 +82,15 @@ def test_retry_makes_everything_due(spool: Spool) -> None:
     assert [entry.seq for entry in spool.peek("out", limit=9, now=spool.clock.now())] == [1, 2, 3]
 
 
+def test_retry_does_not_wait_for_the_end_of_a_pause(spool: Spool) -> None:
+    lanes: list[str] = []
+    queue = SpoolQueue(spool, try_now=lanes.append)
+    for query in ("lane=out", "all=true", "lane=out&dry_run=true"):
+        assert answer(queue, "POST", "/queues/retry", query).status == 200
+    answer(queue, "POST", "/queues/drop", "lane=out")
+    assert lanes == ["out", ""]
+
+
 @pytest.mark.parametrize(("state", "due"), [("dead", [1, 3]), ("queued", [2, 3])])
 def test_retry_keeps_to_the_state_that_is_asked_for(spool: Spool, state: str, due: list[int]) -> None:
     assert read(ask(spool, "POST", "/queues/retry", lane="out", state=state))["entries"] == (
