@@ -19,6 +19,13 @@ class Pause:
         backoff: How pauses grow.
         clock: Time.
         jitter: Random numbers in [0, 1).
+
+    Attributes:
+        active: Whether the way is held to be broken: from a failure that says so until something gets through.
+        failures: Failures in a row.
+        since: Since when it is active, Unix seconds.
+        reason: Why.
+        status: HTTP status of the last failure, 0 without an answer.
     """
 
     def __init__(self, lane: str, backoff: Backoff, clock: Clock, jitter: Callable[[], float]) -> None:
@@ -27,15 +34,11 @@ class Pause:
         self._clock = clock
         self._jitter = jitter
         self._until = float("-inf")
+        self.active = False
         self.failures = 0
         self.since = 0.0
         self.reason = ""
         self.status = 0
-
-    @property
-    def active(self) -> bool:
-        """Whether the way is held to be broken: more than one failure in a row, or a pause that isn't over."""
-        return self.failures > 1 or self.left_s() > 0
 
     def left_s(self) -> float:
         """Seconds until the next attempt may be made; 0 when it may."""
@@ -50,18 +53,17 @@ class Pause:
             at_least_s: Shortest pause.
             lenient: The first failure in a row makes no pause yet.
         """
-        was_active = self.active
         if self.left_s() <= 0:
             self.failures += 1
         if lenient and self.failures == 1 and not at_least_s:
             return
         pause_s = self._backoff.pause_s(self.failures, jitter=self._jitter(), retry_after_s=at_least_s)
         self._until = max(self._until, self._clock.monotonic() + pause_s)
-        if not was_active:
+        if not self.active:
             self.since = self._clock.now()
-        if not was_active or (reason, status) != (self.reason, self.status):
+        if not self.active or (reason, status) != (self.reason, self.status):
             _log.warning("queue %s is paused, nothing is lost: %s", self._lane, reason)
-        self.reason, self.status = reason, status
+        self.active, self.reason, self.status = True, reason, status
 
     def cut_short(self) -> None:
         """Let the next attempt be made now. It decides whether the pause goes on."""
@@ -71,5 +73,5 @@ class Pause:
         """The receiver has answered: the way works."""
         if self.active:
             _log.info("queue %s is delivered again", self._lane)
-        self.failures = 0
+        self.active, self.failures = False, 0
         self._until = float("-inf")

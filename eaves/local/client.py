@@ -34,7 +34,7 @@ class LocalPlatform:
             StartError: When a running supervisor can't take it up; it is wanted all the same, and tried again.
         """
         self._state.write_spec(app)
-        self._knock(app.function.name, "deployed")
+        self.reconcile(app.function.name, "deployed")
 
     def remove(self, name: str) -> None:
         """Stop wanting it; a running supervisor has stopped it when this returns.
@@ -44,7 +44,7 @@ class LocalPlatform:
             StartError: When a running supervisor can't read what is wanted now.
         """
         self._state.remove_spec(name)
-        self._knock(name, "removed")
+        self.reconcile(name, "removed")
 
     def promote(self, name: str) -> None:
         """Nothing is left to do: `deploy` let it take every request.
@@ -62,7 +62,7 @@ class LocalPlatform:
             StartError: When a running supervisor can't take it up; it is wanted all the same, and tried again.
         """
         self._state.roll_back(name)
-        self._knock(name, "rolled back")
+        self.reconcile(name, "rolled back")
 
     def status(self) -> list[FunctionStatus]:
         """Every function wanted, by name; all `stopped` when no supervisor runs."""
@@ -137,7 +137,7 @@ class LocalPlatform:
             raise NotFoundError(f"no log of {name!r} (there are: {known})", hint="eaves status")
         return tail(path, lines)
 
-    def _knock(self, name: str, done: str) -> None:
+    def reconcile(self, name: str, done: str) -> None:
         """Have a running supervisor take up what was written.
 
         Args:

@@ -37,10 +37,11 @@ from eaves.platform import AppSpec, FunctionStatus
 from eaves.spool import Spool
 
 RECONCILE_S = 1.0
-"""How often spec files are looked at; `deploy` also knocks on the control socket."""
+"""How often spec files are looked at, seconds; `deploy` also asks for it over the control socket."""
 RECONCILE_TIMEOUT_S = 110.0
-"""How long `deploy` is kept waiting for what it wants; below the client's own limit."""
+"""How long `deploy` waits for what it wants, seconds; below the client's own limit."""
 DIRECT_TIMEOUT_S = 120.0
+"""How long a direct call may take, seconds, the function's start included."""
 MAX_CALLS = 24
 """Direct calls at the same time; the web's other threads are left to the broker."""
 EVERYTHING = ""
@@ -81,7 +82,7 @@ class Supervisor:
         self._settings = settings or LocalSettings()
         self._clock = clock
         self._lock = _take_lock(state)
-        self._spool = Spool(state.spool, clock=clock)
+        self._spool = Spool(state.spool, limits=self._settings.limits(), clock=clock)
         self._history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
         self._broker = Broker(self._spool, self._history)
         self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries, try_now=self._broker.try_now)

@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from eaves.clock import SYSTEM, Clock
 from eaves.errors import SpoolDamagedError, SpoolError
+from eaves.files import make_directory, sync_directory
 from eaves.spool import schema
 from eaves.spool.faults import spool_error, translated
 from eaves.spool.lease import Lease
@@ -254,14 +255,6 @@ def users_lease(path: Path) -> Lease:
     return Lease(path.with_name(f"{path.name}.users.lease"))
 
 
-def make_directory(directory: Path) -> None:
-    """Make a folder with all above it, their names on disk."""
-    missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
-    directory.mkdir(parents=True, exist_ok=True)
-    for folder in missing:
-        sync_directory(folder.parent)
-
-
 def make_file(path: Path) -> None:
     """Make an empty file for its owner alone, its name on disk.
 
@@ -271,12 +264,3 @@ def make_file(path: Path) -> None:
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Put the names in a folder on disk. Source: fsync(2): syncing a file doesn't sync its entry in the folder."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

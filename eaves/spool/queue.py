@@ -39,6 +39,13 @@ _DUE = (
     " AND seq > ?3 AND seq NOT IN (SELECT value FROM json_each(?4)) ORDER BY seq LIMIT ?5"
 )
 
+_LANES = (
+    "SELECT lane, queued, dead, queued_bytes, dead_bytes, (SELECT put_at FROM events JOIN deliveries USING(eid)"
+    " WHERE seq = (SELECT min(seq) FROM (SELECT min(seq) AS seq FROM deliveries d"
+    " WHERE d.lane = lanes.lane AND state = 'queued' AND not_before = 0 UNION ALL SELECT min(seq) FROM deliveries d"
+    " WHERE d.lane = lanes.lane AND state = 'queued' AND not_before > 0))) FROM lanes ORDER BY lane"
+)
+
 _log = logging.getLogger(__name__)
 
 
@@ -233,15 +240,9 @@ class Spool:
 
     def lanes(self) -> list[LaneStatus]:
         """What each lane holds that holds anything, by name."""
-        sql = (
-            "SELECT lane, queued, dead, queued_bytes, dead_bytes, (SELECT min(put_at) FROM (SELECT put_at FROM events"
-            " WHERE eid IN (SELECT eid FROM deliveries d WHERE d.lane = lanes.lane AND state = 'queued'"
-            " AND not_before = 0 ORDER BY seq LIMIT 1) UNION ALL SELECT put_at FROM events JOIN deliveries d USING(eid)"
-            " WHERE d.lane = lanes.lane AND state = 'queued' AND not_before > 0)) FROM lanes ORDER BY lane"
-        )
         return [
             LaneStatus(lane=lane, queued=queued, dead=dead, queued_bytes=waiting, dead_bytes=kept, oldest_at=oldest)
-            for lane, queued, dead, waiting, kept, oldest in self.database().read(sql)
+            for lane, queued, dead, waiting, kept, oldest in self.database().read(_LANES)
         ]
 
     def depth(self, lane: str | None = None) -> int:

@@ -23,8 +23,9 @@ from typing import Any
 from urllib.parse import quote
 
 from eaves.errors import SpoolError
+from eaves.files import sync_directory
 from eaves.spool import retention, schema
-from eaves.spool.database import BUSY_TIMEOUT_S, make_file, open_lease, sync_directory, users_lease
+from eaves.spool.database import BUSY_TIMEOUT_S, make_file, open_lease, users_lease
 from eaves.spool.entry import to_event
 from eaves.spool.faults import translated
 

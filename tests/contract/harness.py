@@ -98,6 +98,12 @@ class LocalHarness:
     def stop(self) -> None:
         self._end(signal.SIGTERM)
 
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The running `eaves up`."""
+        assert self._up is not None
+        return self._up
+
     def log(self) -> str:
         """What `eaves up` has written, stdout and stderr."""
         return self._log.read_text()

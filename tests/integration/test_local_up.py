@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -213,3 +215,33 @@ def test_an_artifact_that_changed_since_it_was_deployed_is_not_served(
     (swapped / "manifest.json").write_text(json.dumps({**manifest, "version": "other"}))
     assert post(url_of(harness), *captured(1)) == 202
     wait_until(lambda: "was deployed" in status_of(harness.platform).reason, 60, what="the refusal")
+
+
+def test_a_deploy_that_does_not_run_yet_ends_with_the_reason_and_is_taken_up_later(
+    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "eaves.yaml").write_text("name: digits\ndata: {path: inbox}\nsources: [{name: inbox, path: inbox}]\n")
+    harness.start()
+    log = harness.state / "logs/digits.inbox.log"
+    log.mkdir()  # so the source can't be started
+    options = ["--file", str(tmp_path / "eaves.yaml"), "--state", str(harness.state)]
+    command = [sys.executable, "-P", "-m", "eaves.cli", "deploy", str(tiny_artifact), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 69
+    assert "error: digits is deployed, but it doesn't run yet: source digits.inbox can't be started" in done.stderr
+    assert "try: `eaves up` tries again by itself" in done.stderr
+    assert done.stdout == ""
+    log.rmdir()
+    wait_until(lambda: "inbox: running" in status_of(harness.platform).sources, 30, what="the source")
+
+
+def test_a_burst_of_signals_stops_it_in_good_order(harness: LocalHarness) -> None:
+    harness.start()
+    process = harness.process
+    with contextlib.suppress(ProcessLookupError):
+        for _ in range(200):
+            os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert "Traceback" not in harness.log()
+    assert not (harness.state / "control.sock").exists()

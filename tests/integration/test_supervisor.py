@@ -86,6 +86,8 @@ def test_the_platform_goes_on_without_its_folder_of_specs(state: State, launch: 
     with running(state, launch) as platform:
         platform.deploy(app("digits"))
         state.specs.rename(state.root / "away")
+        with pytest.raises(StartError, match=r"digits is deployed, but it doesn't run yet: the specs: .*No such file"):
+            platform.reconcile("digits", "deployed")
         event = Event(id="1", source="/s", type=IMAGE_CAPTURED, data=b"x")
         for _ in range(3):
             platform.publish(event)
