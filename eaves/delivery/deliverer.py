@@ -165,6 +165,16 @@ class Deliverer:
                 attempts=attempts,
             )
 
+    def try_now(self) -> None:
+        """Make the next attempt now even when the lane is paused; when it fails, the pause goes on."""
+        with self._state:
+            self._pause.cut_short()
+            self._state.notify_all()
+
+    def is_alive(self) -> bool:
+        """Whether the thread that looks after the lane runs."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         while not self._stopping:
             try:

@@ -65,6 +65,10 @@ class Pause:
             _log.warning("queue %s is paused, nothing is lost: %s", self._lane, reason)
         self.active, self.reason, self.status = True, reason, status
 
+    def cut_short(self) -> None:
+        """Let the next attempt be made now. It decides whether the pause goes on."""
+        self._until = float("-inf")
+
     def end(self) -> None:
         """The receiver has answered: the way works."""
         if self.active:

@@ -27,6 +27,14 @@ def list_entries(spool: Spool, selection: Selection, *, limit: int = 100) -> lis
     return list_stored(spool.database().read, selection, limit)
 
 
+def measure(spool: Spool, selection: Selection) -> tuple[int, int]:
+    """How many entries are chosen, and the bytes of their data and attributes."""
+    where, values = selection.where()
+    sql = f"SELECT count(*), total(size_bytes) FROM deliveries JOIN events USING(eid) WHERE {where}"  # noqa: S608 - bound
+    (row,) = spool.database().read(sql, values)
+    return int(row[0]), int(row[1])
+
+
 def redrive(spool: Spool, selection: Selection) -> int:
     """Queue the chosen dead letters again, their attempts forgotten; returns how many."""
     return _change(spool, selection, DEAD, _REDRIVE)

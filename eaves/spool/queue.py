@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
 
 from eaves.clock import SYSTEM, Clock
 from eaves.errors import SpoolDamagedError, SpoolError, SpoolFullError
@@ -17,7 +16,7 @@ from eaves.events import Event
 from eaves.spool import retention
 from eaves.spool.database import Database, Version, connect
 from eaves.spool.entry import DeadLetter, Entry, EventRow, LaneStatus, Puts, to_event, to_row
-from eaves.spool.lease import Lease
+from eaves.spool.lease import Lease, lease_path
 from eaves.spool.limits import Limits
 from eaves.spool.salvage import is_unfinished, replace_damaged
 from eaves.spool.schema import DEAD, QUEUED, seen_key
@@ -285,7 +284,7 @@ class Spool:
 
     def lease(self, name: str) -> Lease:
         """The right to do something by this name (deliver a lane, say), not yet taken."""
-        return Lease(self.path.with_name(f"{self.path.name}.{quote(name, safe='')}.lease"))
+        return Lease(lease_path(self.path, name))
 
     def database(self) -> Database:
         """The file, replaced first when it was found damaged. For the modules of this package.

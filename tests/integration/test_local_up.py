@@ -193,25 +193,6 @@ def test_a_source_whose_folder_is_missing_runs_and_waits_for_it(harness: LocalHa
     wait_until(lambda: "captured a.png" in log.read_text(), 30, what="the image")
 
 
-def test_dead_letters_are_listed_retried_and_dropped(harness: LocalHarness, tiny_artifact: Path) -> None:
-    harness.start()
-    harness.platform.deploy(app(tiny_artifact))
-    for number in range(2):
-        assert post(url_of(harness), *captured(number)) == 202
-    wait_until(lambda: harness.platform.status()[0].dead == 2, 60, what="two dead letters")
-    letters = json.loads(dead(harness, "-o", "json").stdout)
-    assert [letter["status"] for letter in letters] == [422, 422]
-    assert "not an image" in letters[0]["reason"]
-    assert dead(harness, "--drop", str(letters[0]["number"])).stderr == "1 deleted\n"
-    assert dead(harness, "--retry", "all").stderr == "1 queued again\n"
-    wait_until(lambda: harness.platform.status()[0].dead == 1, 60, what="the dead letter again")
-
-
-def dead(harness: LocalHarness, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "eaves.cli", "dead", "--state", str(harness.state), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
-
-
 def test_removing_the_log_folder_stops_nothing(harness: LocalHarness, tiny_artifact: Path) -> None:
     harness.start()
     shutil.rmtree(harness.state / "logs")

@@ -22,7 +22,8 @@ from eaves.errors import (
     InputError,
 )
 from eaves.events import Event
-from eaves.spool import Limits, Spool, WhenFull
+from eaves.spool import Limits, Selection, Spool, WhenFull
+from eaves.spool.admin import retry_now
 from functions.problems import kind_of
 from tests.fakes.clock import ManualClock
 from tests.unit.delivery.harness import (
@@ -242,3 +243,20 @@ def test_an_idle_lane_asks_the_file_once_a_second_however_many_it_may_send_at_on
             wait_until(lambda: clock.waiting == 3)
         assert all(deliverer.stop() for deliverer in lanes)
     assert statements <= 60 + 2 * 3 * 3, "a look of all lanes together each second, and a look of each every 30"
+
+
+def test_a_pause_can_be_cut_short_for_one_attempt(spool: Spool) -> None:
+    spool.put(image())
+    sink = Sink(Answer(status=403), Answer(status=403), Answer(status=202))
+    clock = ManualClock(NOW)
+    deliverer = Deliverer(spool, "out", sink, backoff=Backoff(retry=None, first_s=600.0, cap_s=600.0), clock=clock)
+    deliverer.start()
+    try:
+        for attempts in (1, 2):
+            wait_until(lambda: deliverer.status().paused and len(sink.got) == attempts, what="the pause")  # noqa: B023
+            retry_now(spool, Selection())
+            deliverer.try_now()
+        wait_until(lambda: spool.depth() == 0, what="the delivery")
+        assert not deliverer.status().paused
+    finally:
+        deliverer.stop()
