@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -134,9 +134,8 @@ def play_round(edge: Edge, name: str, images: int, kills: list[str], chance: ran
         if pending and arrived >= pending[0][0] and edge.kill(pending[0][1], rest_s=chance.uniform(0, 1)):
             pending.pop(0)
     assert wanted <= edge.record.ids.keys()
-    for path in wanted:
-        with suppress(FileNotFoundError):
-            (edge.folder / path).unlink()
+    for image in wanted:
+        (edge.folder / image).unlink()
 
 
 def report_stuck(edge: Edge, wanted: set[str]) -> str:
