@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from eaves.delivery import SinkClient
-from eaves.sources.__main__ import IMAGES, build_deliverers
+from eaves.sources.__main__ import build_deliverers
 from eaves.sources.folder import FolderSource
+from eaves.sources.lanes import IMAGES
 from eaves.sources.settings import AgentSettings
 from eaves.sources.supervision import SupervisedSource
 from eaves.spool import Spool
