@@ -73,7 +73,6 @@ class Database:
         self._changed = threading.Condition()
         self._lane_changes: dict[str, int] = {}
         self._all_changes = 0
-        self._polled = -1
         self._polled_at = float("-inf")
         self._closed = False
         self._users = users_lease(path)
@@ -91,6 +90,7 @@ class Database:
                 schema.ensure(self._writer, path)
                 self._reader = opened.enter_context(contextlib.closing(connect(path)))
                 self._reader.execute("PRAGMA query_only = ON")
+                self._polled = int(self._reader.execute("PRAGMA data_version").fetchone()[0])
             opened.pop_all()
 
     def close(self) -> None:
