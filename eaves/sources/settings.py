@@ -96,8 +96,8 @@ class AgentSettings:
     parallel: int = setting(2, "Deliveries at the same time.", minimum=1, maximum=64)
     sink: str = setting(
         "",
-        "Where events go, an http(s) address; without one they wait in the spool. Knative's SinkBinding sets it, and takes "
-        "it away while there is no Broker.",
+        "Where events go, an http(s) address; without one they wait in the spool. Knative's SinkBinding sets it, and "
+        "takes it away while there is no Broker.",
         env="K_SINK",
     )
     function: str = setting(
