@@ -25,7 +25,7 @@ PLATFORM, SUBSCRIBER = "platform", "subscriber"
 KINDS = (PLATFORM, FUNCTION, SOURCE, SUBSCRIBER)
 AHEAD = 12
 """One image in so many may be in the folder and not yet delivered, so that kills meet every part at work."""
-STUCK_S = 45.0
+STUCK_S = 180.0
 """Seconds without a delivery after which images count as lost. An agent that ended four times in a row rests 16 s, and
 a lane whose subscriber is gone 2 s; the rest is for a busy machine."""
 PATIENCE = DeliverySettings(backoff_s=0.1, backoff_cap_s=2.0)
