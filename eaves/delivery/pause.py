@@ -64,8 +64,8 @@ class Pause:
         self.reason, self.status = reason, status
 
     def end(self) -> None:
-        """The receiver has answered: the way works."""
+        """The receiver has answered, so the way works; or nothing is left to try."""
         if self.active:
-            _log.info("queue %s is delivered again", self._lane)
+            _log.info("queue %s isn't paused any more", self._lane)
         self.failures = 0
         self._until = float("-inf")

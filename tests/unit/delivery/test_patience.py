@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,9 +20,10 @@ from eaves.delivery.rules import EVENT_PROBLEMS
 from eaves.errors import (
     EavesError,
     InputError,
+    SpoolError,
 )
 from eaves.events import Event
-from eaves.spool import Limits, Spool, WhenFull
+from eaves.spool import Entry, Limits, Spool, WhenFull
 from functions.problems import kind_of
 from tests.fakes.clock import ManualClock
 from tests.unit.delivery.harness import (
@@ -217,6 +218,67 @@ def test_dead_letters_whose_budget_refuses_stay_queued_and_pause_the_lane(tmp_pa
         assert spool.counts() == {"out": (1, 0)}
 
 
+def test_an_entry_that_the_budget_refuses_backs_off_and_keeps_no_other_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = Limits(dead_max_bytes=10, dead_when_full=WhenFull.REFUSE)
+    backoff = Backoff(retry=None, first_s=1.0, cap_s=3600.0)
+    wall = Wall(422, {"id-0"})
+    clock = ManualClock()
+    with Spool(tmp_path / "spool.db", limits=limits, clock=clock) as spool:
+        for number in range(100):
+            spool.put(image(number))
+        with delivering(spool, wall, backoff=backoff, clock=clock):
+            for _ in range(10):
+                wait_until(lambda: clock.waiting)
+                clock.turn(1.0)
+            wait_until(lambda: spool.depth() == 1)
+        assert spool.counts() == {"out": (1, 0)}
+    assert wall.sent < 110
+    assert not [record for record in caplog.records if "gave up" in record.getMessage()]
+
+
+class Unreadable(Spool):
+    """One that can't be read a few times."""
+
+    failures = 3
+
+    def peek(
+        self, lane: str, *, limit: int = 1, now: float, exclude: Collection[int] = (), after: int = 0
+    ) -> list[Entry]:
+        if self.failures:
+            self.failures -= 1
+            raise SpoolError("disk I/O error")
+        return super().peek(lane, limit=limit, now=now, exclude=exclude, after=after)
+
+
+def test_an_empty_lane_is_not_said_to_be_paused_once_its_spool_can_be_read_again(tmp_path: Path) -> None:
+    clock = ManualClock()
+    with Unreadable(tmp_path / "spool.db", clock=clock) as spool:
+        deliverer = Deliverer(spool, "out", Sink(Answer(status=202)), backoff=FOR_EVER, clock=clock)
+        deliverer.start()
+        for left in (2, 1, 0):
+            wait_until(lambda left=left: spool.failures == left and clock.waiting)  # type: ignore[misc]
+            assert deliverer.status().paused
+            clock.turn(1.0)
+        wait_until(lambda: not deliverer.status().paused)
+        assert deliverer.stop()
+
+
+def test_a_system_that_gives_no_threads_costs_no_entry(spool: Spool) -> None:
+    sink = Sink(Answer(status=202))
+    deliverer = Deliverer(spool, "out", sink, backoff=FOR_EVER, parallel=2, clock=SYSTEM)
+    deliverer.start()
+    before = threading.stack_size(1 << 47)  # more than a process can address
+    try:
+        spool.put(image(0))
+        wait_until(lambda: deliverer.status().paused)
+    finally:
+        threading.stack_size(before)
+    wait_until(lambda: spool.depth() == 0)
+    assert deliverer.stop()
+
+
 def test_an_idle_lane_asks_the_file_once_a_second_however_many_it_may_send_at_once(tmp_path: Path) -> None:
     clock = ManualClock()
     statements = 0
@@ -240,5 +302,6 @@ def test_an_idle_lane_asks_the_file_once_a_second_however_many_it_may_send_at_on
         for _ in range(60):
             clock.turn(1.0)
             wait_until(lambda: clock.waiting == 3)
+        counted = statements  # a lane that stops wakes the others
         assert all(deliverer.stop() for deliverer in lanes)
-    assert statements <= 60 + 2 * 3 * 3, "a look of all lanes together each second, and a look of each every 30"
+    assert counted <= 60 + 2 * 3 * 3, "a look of all lanes together each second, and a look of each every 30"
