@@ -203,8 +203,11 @@ class Deliverer:
             return
         now = self._clock.now()
         with self._state:
-            busy = frozenset(self._in_flight)
-            entries = self._choose(self._free(), now, busy)
+            busy, free, failing = frozenset(self._in_flight), self._free(), self._pause.failures > 0
+        if free <= 0:  # an attempt has failed since `_ready`
+            return
+        entries = self._choose(1 if failing else free, now, busy, failing=failing)  # without the lock: it may take long
+        with self._state:
             self._in_flight.update(entry.seq for entry in entries)
         if not entries:
             due = self._spool.next_due(self._lane, exclude=busy)
@@ -224,9 +227,9 @@ class Deliverer:
                 raise
             del entries[0]
 
-    def _choose(self, limit: int, now: float, busy: frozenset[int]) -> list[Entry]:
+    def _choose(self, limit: int, now: float, busy: frozenset[int], *, failing: bool) -> list[Entry]:
         """What to send next: the first that are due, or after a failure the one behind the one tried last."""
-        if not self._pause.failures:
+        if not failing:
             return self._spool.peek(self._lane, limit=limit, now=now, exclude=busy)
         found = self._spool.peek(self._lane, limit=1, now=now, exclude=busy, after=self._probed)
         found = found or self._spool.peek(self._lane, limit=1, now=now, exclude=busy)

@@ -252,6 +252,36 @@ class Unreadable(Spool):
         return super().peek(lane, limit=limit, now=now, exclude=exclude, after=after)
 
 
+class Slow(Spool):
+    """One that takes its time, as while a damaged file is replaced."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def peek(
+        self, lane: str, *, limit: int = 1, now: float, exclude: Collection[int] = (), after: int = 0
+    ) -> list[Entry]:
+        self.asked.set()
+        assert self.go_on.wait(20)
+        return super().peek(lane, limit=limit, now=now, exclude=exclude, after=after)
+
+
+def test_a_spool_that_takes_its_time_holds_up_neither_status_nor_stop(tmp_path: Path) -> None:
+    with Slow(tmp_path / "spool.db") as spool:
+        deliverer = Deliverer(spool, "out", Sink(Answer(status=202)))
+        deliverer.start()
+        assert spool.asked.wait(10)
+        asker = threading.Thread(target=lambda: (deliverer.status(), deliverer.stop(0.1)))
+        asker.start()
+        asker.join(10)
+        answered = not asker.is_alive()
+        spool.go_on.set()
+        asker.join()
+        assert answered
+        assert deliverer.stop()
+
+
 def test_an_empty_lane_is_not_said_to_be_paused_once_its_spool_can_be_read_again(tmp_path: Path) -> None:
     clock = ManualClock()
     with Unreadable(tmp_path / "spool.db", clock=clock) as spool:
