@@ -248,15 +248,59 @@ def _is_sound(values: Sequence[Any]) -> bool:
 
 
 def _copy_orphans(old: sqlite3.Connection, new: sqlite3.Connection, copied: set[int], count: Count) -> None:
-    """Queue events that have lost their lane again where there was one lane only, else keep them as dead letters."""
+    """Copy events whose entry can't be read: where the indexes have their lane, as entries of it.
+
+    The rest is queued again where there was one lane only, and kept as dead letters otherwise.
+    """
+    places: dict[int, tuple[str, str]] | None = None
+    lost = []
+    for (eid,) in _rows(old, "events", "eid", "eid"):
+        if eid in copied or (event := _event(old, eid)) is None:
+            continue
+        if places is None:
+            places = _read_places(old)
+        known = [(seq, *places[seq]) for seq in _read_seqs(old, eid) if seq in places]
+        new.execute(f"INSERT INTO events({_EVENT}) VALUES(?, ?, ?, ?, ?, ?, ?)", event)
+        for seq, lane, state in known:
+            new.execute("INSERT OR IGNORE INTO deliveries(seq, lane, eid) VALUES(?, ?, ?)", (seq, lane, eid))
+            if state == schema.DEAD:
+                retention.make_dead(new, seq, "its record was on a damaged page", 0, time.time())
+            count.entries += 1
+        if not known:
+            lost.append(eid)
+    _copy_lost(old, new, lost, count)
+
+
+def _read_places(old: sqlite3.Connection) -> dict[int, tuple[str, str]]:
+    """Lane and state by sequence number, from the index alone, from both ends up to what can't be read."""
+    found: dict[int, tuple[str, str]] = {}
+    for order in ("ASC", "DESC"):
+        with contextlib.suppress(sqlite3.DatabaseError):
+            rows = old.execute(
+                "SELECT seq, lane, state FROM deliveries INDEXED BY by_due WHERE lane >= ''"  # noqa: S608 - constants
+                f" ORDER BY lane {order}, state {order}, not_before {order}, seq {order}"
+            )
+            for seq, lane, state in rows:
+                if isinstance(lane, str):
+                    found[seq] = lane, state
+            break
+    return found
+
+
+def _read_seqs(old: sqlite3.Connection, eid: int) -> list[int]:
+    """Sequence numbers of an event, from the index alone."""
+    with contextlib.suppress(sqlite3.DatabaseError):
+        return [row[0] for row in old.execute("SELECT seq FROM deliveries INDEXED BY by_event WHERE eid = ?", (eid,))]
+    return []
+
+
+def _copy_lost(old: sqlite3.Connection, new: sqlite3.Connection, eids: Sequence[int], count: Count) -> None:
+    """Queue events that were copied without a lane where there was one lane only, else make dead letters of them."""
     lanes = {row[0] for row in new.execute("SELECT lane FROM lanes")}
     with contextlib.suppress(sqlite3.DatabaseError):
         lanes |= {row[0] for row in old.execute("SELECT lane FROM lanes")}
     only = lanes.pop() if len(lanes) == 1 else None
-    for (eid,) in _rows(old, "events", "eid", "eid"):
-        if eid in copied or (event := _event(old, eid)) is None:
-            continue
-        new.execute(f"INSERT INTO events({_EVENT}) VALUES(?, ?, ?, ?, ?, ?, ?)", event)
+    for eid in eids:
         seq = new.execute("INSERT INTO deliveries(lane, eid) VALUES(?, ?)", (only or LOST_LANE, eid)).lastrowid
         if only is None:
             retention.make_dead(new, seq or 0, "its place in the queue was on a damaged page", 0, time.time())

@@ -173,6 +173,21 @@ def test_a_file_that_another_process_has_open_is_left_alone(path: Path) -> None:
         assert path.read_bytes() == damaged
 
 
+def test_entries_whose_records_are_lost_are_found_by_their_indexes(path: Path) -> None:
+    with Spool(path) as spool:
+        spool.put(image(1000), lanes=("other", "out"))
+        root = spool.database().read("SELECT rootpage FROM sqlite_master WHERE name = 'deliveries'")[0][0]
+
+    def zero_root(content: bytearray) -> None:
+        content[(root - 1) * PAGE : root * PAGE] = bytes(PAGE)
+
+    damage(path, zero_root)
+    with Spool(path) as spool:
+        assert [entry.event for entry in read_all(spool)] == [image(number) for number in [*range(1, COUNT), 1000]]
+        assert spool.counts() == {"other": (1, 0), "out": (COUNT, 1)}
+        assert [entry.event for entry in spool.peek("other", now=0)] == [image(1000)]
+
+
 def test_what_was_committed_last_is_carried_over_when_the_first_page_is_destroyed(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / "after a power cut" / "spool.db"
     copy.parent.mkdir()
