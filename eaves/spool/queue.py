@@ -18,7 +18,7 @@ from eaves.spool.database import Database, Version, connect
 from eaves.spool.entry import DeadLetter, Entry, EventRow, LaneStatus, Puts, to_event, to_row
 from eaves.spool.lease import Lease, lease_path
 from eaves.spool.limits import Limits
-from eaves.spool.salvage import is_unfinished, replace_damaged
+from eaves.spool.salvage import replace_damaged
 from eaves.spool.schema import DEAD, QUEUED, seen_key
 
 LONGEST_WAIT_S = 86_400.0
@@ -80,8 +80,6 @@ class Spool:
         self._swap = threading.Lock()
         self._closed = False
         self._kept_at = float("-inf")
-        if is_unfinished(path):
-            replace_damaged(path)
         try:
             self._db = self._open()
         except SpoolDamagedError:
@@ -215,9 +213,14 @@ class Spool:
 
     def touch(self, source: str, event_ids: Collection[str]) -> int:
         """Remember these ids of a source for as long as if they had been put now; returns how many were remembered."""
-        keys = [(int(self.clock.now()), seen_key(source, event_id)) for event_id in event_ids]
+        keys = [seen_key(source, event_id) for event_id in event_ids]
         sql = "UPDATE seen SET at = ? WHERE key = ?"
-        return self.database().commit(lambda db: db.executemany(sql, keys).rowcount)
+
+        def remember(db: sqlite3.Connection) -> int:
+            at = retention.moment(db, self.clock.now())
+            return db.executemany(sql, [(at, key) for key in keys]).rowcount
+
+        return self.database().commit(remember)
 
     def forget(self, before: float) -> int:
         """Forget the ids that were neither put nor touched since, Unix seconds; returns how many."""
@@ -233,9 +236,8 @@ class Spool:
         if now - self._kept_at < retention.LOOK_S:
             return
         self._kept_at = now
-        expired = self.database().read(retention.ANY_OLD, (self.clock.now() - self.limits.dead_max_age_s,))
-        if expired:
-            moment = self.clock.now()
+        moment = self.clock.now()
+        while self.database().read(retention.ANY_OLD, (moment - self.limits.dead_max_age_s,)):
             retention.log_expired(self.database().commit(lambda db: retention.keep_budget(db, self.limits, moment)))
 
     def lanes(self) -> list[LaneStatus]:
@@ -297,7 +299,8 @@ class Spool:
         with self._swap:
             if self._db.damaged and not self._closed:
                 self._db.close()
-                replace_damaged(self.path)
+                if not self._db.is_replaced():
+                    replace_damaged(self.path)
                 self._db = self._open()
             return self._db
 

@@ -11,6 +11,8 @@ from eaves.spool.limits import Limits, WhenFull
 
 LOOK_S = 60.0
 """How often dead letters are looked through for old ones, seconds."""
+MOST = 1_000
+"""Dead letters that expire in one commit at most, so that deliveries go on beside it."""
 ANY_OLD = "SELECT 1 FROM deliveries WHERE state = 'dead' AND died_at < ? LIMIT 1"
 
 _OLDEST = (
@@ -48,7 +50,7 @@ def make_dead(db: sqlite3.Connection, seq: int, reason: str, status: int, now: f
 
 
 def keep_budget(db: sqlite3.Connection, limits: Limits, now: float, *, newest: int | None = None) -> list[Expired]:
-    """Delete the oldest dead letters until those left are within their budget.
+    """Delete the oldest dead letters until those left are within their budget, `MOST` of them at a time.
 
     Args:
         db: Within the transaction that made them.
@@ -61,7 +63,7 @@ def keep_budget(db: sqlite3.Connection, limits: Limits, now: float, *, newest: i
         SpoolFullError: When the policy is to refuse and `newest` doesn't fit; the caller's transaction must not stand.
     """
     expired: list[Expired] = []
-    while True:
+    while len(expired) < MOST:
         row = db.execute(_OLDEST).fetchone()
         if row is None:
             break
@@ -101,9 +103,14 @@ def log_expired(expired: list[Expired]) -> None:
         )
 
 
+def moment(db: sqlite3.Connection, now: float) -> int:
+    """When an id is remembered: not before any other, else it would be forgotten first when the clock was set back."""
+    return max(int(now), int(db.execute("SELECT coalesce(max(at), 0) FROM seen").fetchone()[0]))
+
+
 def remember(db: sqlite3.Connection, key: bytes, now: float, max_entries: int) -> bool:
     """Remember an id, and forget the oldest ones beyond the number; False when it was remembered already."""
-    if not db.execute("INSERT OR IGNORE INTO seen VALUES(?, ?)", (key, int(now))).rowcount:
+    if not db.execute("INSERT OR IGNORE INTO seen VALUES(?, ?)", (key, moment(db, now))).rowcount:
         return False
     if db.execute("SELECT seen FROM usage").fetchone()[0] > max_entries:
         surplus = max(1, max_entries // 1_000)

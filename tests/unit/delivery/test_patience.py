@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,9 +20,10 @@ from eaves.delivery.rules import EVENT_PROBLEMS
 from eaves.errors import (
     EavesError,
     InputError,
+    SpoolError,
 )
 from eaves.events import Event
-from eaves.spool import Limits, Selection, Spool, WhenFull
+from eaves.spool import Entry, Limits, Selection, Spool, WhenFull
 from eaves.spool.admin import retry_now
 from functions.problems import kind_of
 from tests.fakes.clock import ManualClock
@@ -216,6 +217,97 @@ def test_dead_letters_whose_budget_refuses_stay_queued_and_pause_the_lane(tmp_pa
         assert found
         assert "dead letters' budget is used up" in found.reason
         assert spool.counts() == {"out": (1, 0)}
+
+
+def test_an_entry_that_the_budget_refuses_backs_off_and_keeps_no_other_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = Limits(dead_max_bytes=10, dead_when_full=WhenFull.REFUSE)
+    backoff = Backoff(retry=None, first_s=1.0, cap_s=3600.0)
+    wall = Wall(422, {"id-0"})
+    clock = ManualClock()
+    with Spool(tmp_path / "spool.db", limits=limits, clock=clock) as spool:
+        for number in range(100):
+            spool.put(image(number))
+        with delivering(spool, wall, backoff=backoff, clock=clock):
+            for _ in range(10):
+                wait_until(lambda: clock.waiting)
+                clock.turn(1.0)
+            wait_until(lambda: spool.depth() == 1)
+        assert spool.counts() == {"out": (1, 0)}
+    assert wall.sent < 110
+    assert not [record for record in caplog.records if "gave up" in record.getMessage()]
+
+
+class Unreadable(Spool):
+    """One that can't be read a few times."""
+
+    failures = 3
+
+    def peek(
+        self, lane: str, *, limit: int = 1, now: float, exclude: Collection[int] = (), after: int = 0
+    ) -> list[Entry]:
+        if self.failures:
+            self.failures -= 1
+            raise SpoolError("disk I/O error")
+        return super().peek(lane, limit=limit, now=now, exclude=exclude, after=after)
+
+
+class Slow(Spool):
+    """One that takes its time, as while a damaged file is replaced."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def peek(
+        self, lane: str, *, limit: int = 1, now: float, exclude: Collection[int] = (), after: int = 0
+    ) -> list[Entry]:
+        self.asked.set()
+        assert self.go_on.wait(20)
+        return super().peek(lane, limit=limit, now=now, exclude=exclude, after=after)
+
+
+def test_a_spool_that_takes_its_time_holds_up_neither_status_nor_stop(tmp_path: Path) -> None:
+    with Slow(tmp_path / "spool.db") as spool:
+        deliverer = Deliverer(spool, "out", Sink(Answer(status=202)))
+        deliverer.start()
+        assert spool.asked.wait(10)
+        asker = threading.Thread(target=lambda: (deliverer.status(), deliverer.stop(0.1)))
+        asker.start()
+        asker.join(10)
+        answered = not asker.is_alive()
+        spool.go_on.set()
+        asker.join()
+        assert answered
+        assert deliverer.stop()
+
+
+def test_an_empty_lane_is_not_said_to_be_paused_once_its_spool_can_be_read_again(tmp_path: Path) -> None:
+    clock = ManualClock()
+    with Unreadable(tmp_path / "spool.db", clock=clock) as spool:
+        deliverer = Deliverer(spool, "out", Sink(Answer(status=202)), backoff=FOR_EVER, clock=clock)
+        deliverer.start()
+        for left in (2, 1, 0):
+            wait_until(lambda left=left: spool.failures == left and clock.waiting)  # type: ignore[misc]
+            assert deliverer.status().paused
+            clock.turn(1.0)
+        wait_until(lambda: not deliverer.status().paused)
+        assert deliverer.stop()
+
+
+def test_a_system_that_gives_no_threads_costs_no_entry(spool: Spool) -> None:
+    sink = Sink(Answer(status=202))
+    deliverer = Deliverer(spool, "out", sink, backoff=FOR_EVER, parallel=2, clock=SYSTEM)
+    deliverer.start()
+    before = threading.stack_size(1 << 47)  # more than a process can address
+    try:
+        spool.put(image(0))
+        wait_until(lambda: deliverer.status().paused)
+    finally:
+        threading.stack_size(before)
+    wait_until(lambda: spool.depth() == 0)
+    assert deliverer.stop()
 
 
 def test_an_idle_lane_asks_the_file_once_a_second_however_many_it_may_send_at_once(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from eaves.errors import SpoolError, SpoolFullError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Entry, Limits, Selection, Spool
-from eaves.spool.admin import drop, redrive
+from eaves.spool.admin import drop, list_entries, redrive
 from eaves.spool.database import connect
 from tests.fakes.clock import FrozenClock
 from tests.waiting import wait_until
@@ -206,6 +206,28 @@ def test_a_late_settle_does_not_touch_a_dead_letter(spool: Spool) -> None:
     spool.retry(entry, NOW, "late")
     assert spool.counts() == {"out": (0, 1)}
     assert spool.dead()[0].reason == "answered 422"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["attributes = CAST(x'7bff7d' AS TEXT)", "attributes = '[]'", "attributes = '{\"id\": 5}'", "data = 'text'"],
+)
+def test_an_entry_whose_row_is_damaged_becomes_a_dead_letter_and_lets_others_pass(spool: Spool, damage: str) -> None:
+    spool.put(image(0))
+    spool.put(image(1))
+    spool.database().commit(lambda db: db.execute(f"UPDATE events SET {damage} WHERE eid = 1"))
+    assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-1"]
+    assert spool.counts() == {"out": (1, 1)}
+    assert [stored.event_id for stored in list_entries(spool, Selection())] == ["id-0", "id-1"]
+
+
+def test_a_reason_that_is_no_text_any_more_keeps_no_other_from_expiring(path: Path) -> None:
+    with Spool(path, limits=Limits(dead_max_bytes=10), clock=FrozenClock(NOW)) as spool:
+        for number in range(2):
+            spool.put(image(number))
+            spool.dead_letter(spool.peek("out", now=NOW)[0], "answered 422", 422)
+            spool.database().commit(lambda db: db.execute("UPDATE deliveries SET reason = CAST(x'ff' AS TEXT)"))
+        assert [letter.entry.event.id for letter in spool.dead()] == ["id-1"]
 
 
 def test_what_was_put_is_there_after_reopening(path: Path) -> None:
