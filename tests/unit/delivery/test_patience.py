@@ -21,6 +21,7 @@ from eaves.errors import (
     EavesError,
     InputError,
     SpoolError,
+    UnreachableError,
 )
 from eaves.events import Event
 from eaves.spool import Entry, Limits, Selection, Spool, WhenFull
@@ -127,6 +128,55 @@ def test_a_way_that_fails_half_of_the_time_costs_no_entry(spool: Spool) -> None:
     with delivering(spool, wall, backoff=FOR_EVER, parallel=4, clock=SYSTEM):
         wait_until(lambda: spool.depth() == 0, 60)
     assert spool.counts() == {}
+
+
+def test_what_reached_nobody_is_never_held_against_an_entry(spool: Spool) -> None:
+    for number in range(300):
+        spool.put(image(number))
+    left = 12
+
+    def send(event: Event) -> Answer:
+        nonlocal left
+        if event.id == "id-0" and left:
+            left -= 1
+            raise UnreachableError("no connection")
+        return Answer(status=202)
+
+    with delivering(spool, send, backoff=FOR_EVER, clock=SYSTEM):
+        for number in range(300, 400):
+            spool.put(image(number))
+        wait_until(lambda: spool.depth() == 0, 60)
+    assert (left, spool.counts()) == (0, {})
+
+
+def test_after_a_failure_one_entry_is_tried_at_a_time(spool: Spool) -> None:
+    for number in range(20):
+        spool.put(image(number))
+    lock, active, seen = threading.Lock(), 0, []
+
+    def send(event: Event) -> Answer:
+        nonlocal active
+        with lock:
+            active += 1
+            seen.append(active)
+        threading.Event().wait(0.01)
+        with lock:
+            active -= 1
+        return Answer(status=503)
+
+    backoff = Backoff(retry=None, first_s=0.02, cap_s=0.02)
+    with delivering(spool, send, backoff=backoff, parallel=4, clock=SYSTEM):
+        wait_until(lambda: len(seen) >= 12)
+    assert seen[4:] == [1] * len(seen[4:])
+
+
+def test_what_may_be_the_events_fault_lets_the_next_be_tried_at_once(spool: Spool) -> None:
+    spool.put(image(0))
+    spool.put(image(1))
+    backoff = Backoff(retry=None, first_s=3600.0, cap_s=3600.0)
+    with delivering(spool, Sink(Answer(status=500), Answer(status=202)), backoff=backoff) as attempts:
+        wait_until(lambda: len(attempts) == 2)
+    assert outcomes(attempts) == [Outcome.RETRIED, Outcome.DELIVERED]
 
 
 def test_an_outage_is_held_against_no_entry(spool: Spool) -> None:

@@ -59,6 +59,7 @@ def seqs(spool: Spool, selection: Selection) -> list[int]:
         (Selection(source="north"), [1, 2, 3]),
         (Selection(source="/eaves/site/south"), [4]),
         (Selection(source="outh"), []),
+        (Selection(source="site"), []),
         (Selection(put_before=START + 60), [1]),
         (Selection(state="dead", reason="422", lane="out", source="north"), [1]),
     ],

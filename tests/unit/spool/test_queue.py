@@ -21,8 +21,8 @@ from eaves.errors import SpoolError, SpoolFullError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Entry, Limits, Selection, Spool
 from eaves.spool.admin import drop, list_entries, redrive
-from eaves.spool.database import connect
-from tests.fakes.clock import FrozenClock
+from eaves.spool.database import WAL_LIMIT_BYTES, connect
+from tests.fakes.clock import FrozenClock, ManualClock
 from tests.waiting import wait_until
 
 NOW = 1_000_000.0
@@ -168,6 +168,16 @@ def test_a_retried_entry_waits_and_lets_others_pass(spool: Spool) -> None:
     assert spool.next_due("out", exclude={first.seq + 1}) == NOW + 60
     again, _ = spool.peek("out", limit=9, now=NOW + 60)
     assert (again.event.id, again.attempts) == ("id-1", 1)
+
+
+def test_the_oldest_entry_of_a_lane_counts_while_it_backs_off(path: Path) -> None:
+    clock = ManualClock(NOW)
+    with Spool(path, clock=clock) as spool:
+        spool.put(image(1))
+        clock.turn(60)
+        spool.put(image(2))
+        spool.retry(spool.peek("out", now=NOW)[0], NOW + 3600, "answered 503")
+        assert [lane.oldest_at for lane in spool.lanes()] == [NOW]
 
 
 def test_nothing_is_due_on_an_empty_lane(spool: Spool) -> None:
@@ -423,6 +433,7 @@ def test_every_commit_is_synced(spool: Spool) -> None:
     db = spool._db._writer
     assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     assert db.execute("PRAGMA synchronous").fetchone()[0] == 2
+    assert db.execute("PRAGMA journal_size_limit").fetchone()[0] == WAL_LIMIT_BYTES
 
 
 def test_a_file_that_is_no_spool_is_named_and_left_alone(path: Path) -> None:

@@ -88,6 +88,9 @@ def test_dead_letters_expire_by_age_while_nothing_else_happens(tmp_path: Path) -
         clock.turn(2 * DAY_S)
         spool.keep_limits()
         assert dead_ids(spool) == ["id-002"]
+        clock.set_back(-25 * DAY_S)
+        spool.keep_limits()
+        assert dead_ids(spool) == ["id-002"], "it looks once a minute"
         assert spool.expired() == 1
 
 
@@ -102,6 +105,12 @@ def test_with_refuse_nothing_expires_and_the_entry_stays_queued(tmp_path: Path) 
         assert dead_ids(spool) == ["id-001", "id-002"]
         assert [entry.event.id for entry in spool.peek("out", limit=9, now=0)] == ["id-003"]
         assert spool.expired() == 0
+    lowered = Limits(dead_max_bytes=SIZE // 2, dead_when_full=WhenFull.REFUSE, dead_max_age_s=DAY_S)
+    clock = ManualClock()
+    with Spool(tmp_path / "spool.db", limits=lowered, clock=clock) as spool:
+        spool.database().commit(statement("UPDATE deliveries SET died_at = 1 WHERE seq = 1"))
+        spool.keep_limits()
+        assert dead_ids(spool) == ["id-002"], "age lets them expire all the same"
 
 
 def test_a_dead_letter_that_another_lane_still_delivers_counts_as_queued(tmp_path: Path) -> None:

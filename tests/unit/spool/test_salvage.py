@@ -203,6 +203,22 @@ def test_what_was_committed_last_is_carried_over_when_the_first_page_is_destroye
     assert not list(copy.parent.glob("*salvage*"))
 
 
+def test_the_log_of_the_damaged_file_goes_with_it(path: Path, tmp_path: Path) -> None:
+    """Beside the new file SQLite would take it for that one's."""
+    copy = tmp_path / "killed" / "spool.db"
+    copy.parent.mkdir()
+    with Spool(path) as spool:
+        spool.put(image(1000))
+        for end in ("", "-wal"):
+            shutil.copyfile(f"{path}{end}", f"{copy}{end}")
+    log = Path(f"{copy}-wal").read_bytes()
+    salvage._carry(copy)
+    with Spool(copy) as spool:
+        assert len(spool.peek("out", limit=2 * COUNT, now=0)) == COUNT
+        [aside] = copy.parent.glob("spool.db.damaged-*-wal")
+        assert aside.read_bytes() == log
+
+
 def test_a_file_that_another_process_has_replaced_is_opened_again(path: Path) -> None:
     with Spool(path) as mine, Spool(path) as other:
         for spool in (mine, other):
