@@ -121,7 +121,7 @@ class Deliverer:
         self._in_flight: set[int] = set()
         self._evidence = Evidence()
         self._pause = Pause(lane, self._backoff, clock, jitter)
-        self._probed = 0
+        self._probed = self._probes = 0
         self._attempts: Counter[str] = Counter()
         self._stopping = False
         self._workers = Workers(f"send-{lane}", parallel, self._handle)
@@ -238,9 +238,15 @@ class Deliverer:
             del entries[0]
 
     def _choose(self, limit: int, now: float, busy: frozenset[int], *, failing: bool) -> list[Entry]:
-        """What to send next: the first that are due, or after a failure the one behind the one tried last."""
+        """What to send next: the first that are due, or after a failure another one than was tried last.
+
+        Those are the one behind it and the newest in turn, so that many bad entries in a row don't hide the good ones.
+        """
         if not failing:
             return self._spool.peek(self._lane, limit=limit, now=now, exclude=busy)
+        self._probes += 1
+        if self._probes % 2 == 0 and (newest := self._spool.peek_newest(self._lane, exclude=busy)):
+            return newest
         found = self._spool.peek(self._lane, limit=1, now=now, exclude=busy, after=self._probed)
         found = found or self._spool.peek(self._lane, limit=1, now=now, exclude=busy)
         self._probed = found[0].seq if found else 0

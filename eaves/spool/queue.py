@@ -21,8 +21,11 @@ from eaves.spool.limits import Limits
 from eaves.spool.salvage import replace_damaged
 from eaves.spool.schema import DEAD, QUEUED, seen_key
 
-LONGEST_WAIT_S = 86_400.0
-"""An entry that isn't due for longer than this is due now: the clock was set back after its back-off was written."""
+LONGEST_WAIT_S = 7_200.0
+"""An entry that isn't due for longer than this is due now: the clock was set back after its back-off was written, as no
+pause is longer than an hour."""
+REPAIR_PAUSES = 10.0
+"""Pause after a damaged file could not be replaced, on a full disk say, in lengths of that attempt."""
 BATCH = 1_000
 """Rows that one commit changes at most where it could be any number, so that deliveries go on beside it."""
 
@@ -31,12 +34,19 @@ _ENTRY = (
     " FROM deliveries JOIN events USING(eid)"
 )
 _DUE = (
+    # What failed before comes by the time at which it is due, which is about its order; sorting all of it by number at
+    # each look would take longer the more there is.
     "SELECT seq FROM (SELECT seq FROM deliveries WHERE lane = ?1 AND state = 'queued' AND not_before = 0 AND seq > ?3"
     " AND seq NOT IN (SELECT value FROM json_each(?4)) ORDER BY seq LIMIT ?5)"
-    " UNION ALL SELECT seq FROM deliveries WHERE lane = ?1 AND state = 'queued' AND not_before > 0 AND not_before <= ?2"
-    " AND seq > ?3 AND seq NOT IN (SELECT value FROM json_each(?4))"
-    " UNION ALL SELECT seq FROM deliveries WHERE lane = ?1 AND state = 'queued' AND not_before > ?2 + ?6"
-    " AND seq > ?3 AND seq NOT IN (SELECT value FROM json_each(?4)) ORDER BY seq LIMIT ?5"
+    " UNION ALL SELECT seq FROM (SELECT seq FROM deliveries WHERE lane = ?1 AND state = 'queued' AND not_before > 0"
+    " AND not_before <= ?2 AND seq > ?3 AND seq NOT IN (SELECT value FROM json_each(?4)) ORDER BY not_before LIMIT ?5)"
+    " UNION ALL SELECT seq FROM (SELECT seq FROM deliveries WHERE lane = ?1 AND state = 'queued'"
+    " AND not_before > ?2 + ?6 AND seq > ?3 AND seq NOT IN (SELECT value FROM json_each(?4))"
+    " ORDER BY not_before LIMIT ?5) ORDER BY seq LIMIT ?5"
+)
+_NEWEST = (
+    "SELECT seq FROM deliveries WHERE lane = ? AND state = 'queued' AND not_before = 0"
+    " AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY seq DESC LIMIT 1"
 )
 
 _LANES = (
@@ -78,6 +88,7 @@ class Spool:
         self.clock = clock
         self._connect = connect
         self._swap = threading.Lock()
+        self._repair_at = float("-inf")
         self._closed = False
         self._kept_at = float("-inf")
         try:
@@ -129,7 +140,9 @@ class Spool:
     def peek(
         self, lane: str, *, limit: int = 1, now: float, exclude: Collection[int] = (), after: int = 0
     ) -> list[Entry]:
-        """The first entries of a lane that are due, in the order they were put. They stay until they are released.
+        """The first entries of a lane that are due. They stay until they are released.
+
+        In the order they were put; of those that failed before, the one that has been due for longest first.
 
         Args:
             lane: Of which lane.
@@ -140,6 +153,11 @@ class Spool:
         """
         values = (lane, now, after, json.dumps(list(exclude)), limit, LONGEST_WAIT_S)
         rows = self.database().read(f"{_ENTRY} WHERE seq IN ({_DUE}) ORDER BY seq", values)
+        return [entry for row in rows if (entry := self._readable(row)) is not None]
+
+    def peek_newest(self, lane: str, *, exclude: Collection[int] = ()) -> list[Entry]:
+        """The newest entry of a lane that was never tried; none when there is none."""
+        rows = self.database().read(f"{_ENTRY} WHERE seq = ({_NEWEST})", (lane, json.dumps(list(exclude))))
         return [entry for row in rows if (entry := self._readable(row)) is not None]
 
     def next_due(self, lane: str, *, exclude: Collection[int] = ()) -> float | None:
@@ -237,7 +255,7 @@ class Spool:
             return
         self._kept_at = now
         moment = self.clock.now()
-        while self.database().read(retention.ANY_OLD, (moment - self.limits.dead_max_age_s,)):
+        while self.database().read(retention.ANY_OLD, retention.old(self.limits, moment)):
             retention.log_expired(self.database().commit(lambda db: retention.keep_budget(db, self.limits, moment)))
 
     def lanes(self) -> list[LaneStatus]:
@@ -299,10 +317,22 @@ class Spool:
         with self._swap:
             if self._db.damaged and not self._closed:
                 self._db.close()
-                if not self._db.is_replaced():
-                    replace_damaged(self.path)
-                self._db = self._open()
+                self._repair()
             return self._db
+
+    def _repair(self) -> None:
+        """Replace a damaged file; after a failure the next attempt waits for ten times as long as that one took."""
+        began = self.clock.monotonic()
+        if began < self._repair_at:
+            raise SpoolError(f"{self.path} is damaged and could not be replaced; that is tried again soon")
+        try:
+            if not self._db.is_replaced():
+                replace_damaged(self.path)
+            self._db = self._open()
+        except SpoolError:
+            now = self.clock.monotonic()
+            self._repair_at = now + REPAIR_PAUSES * (now - began)
+            raise
 
     def _open(self) -> Database:
         return Database(self.path, self._connect, clock=self.clock)

@@ -13,7 +13,12 @@ LOOK_S = 60.0
 """How often dead letters are looked through for old ones, seconds."""
 MOST = 1_000
 """Dead letters that expire in one commit at most, so that deliveries go on beside it."""
-ANY_OLD = "SELECT 1 FROM deliveries WHERE state = 'dead' AND died_at < ? LIMIT 1"
+FUTURE_S = 86_400.0
+"""A dead letter dated further ahead than this was made before the clock was set back."""
+EARLIEST = 1_577_836_800.0
+"""2020-01-01. A dead letter dated before it was made before the clock was set, on a machine without one that lasts."""
+ANY_OLD = "SELECT 1 FROM deliveries WHERE state = 'dead' AND (died_at < ? OR died_at > ?) LIMIT 1"
+_REDATE = "UPDATE deliveries SET died_at = ? WHERE state = 'dead' AND (died_at > ? OR died_at < ?)"
 
 _OLDEST = (
     "SELECT seq, source, id, reason, died_at FROM deliveries JOIN events USING(eid) WHERE state = 'dead'"
@@ -49,6 +54,11 @@ def make_dead(db: sqlite3.Connection, seq: int, reason: str, status: int, now: f
     return db.execute(_DIE, (reason, status, now, seq)).rowcount > 0
 
 
+def old(limits: Limits, now: float) -> tuple[float, float]:
+    """The dates before and after which `keep_budget` has something to do."""
+    return now - limits.dead_max_age_s, now + FUTURE_S
+
+
 def keep_budget(db: sqlite3.Connection, limits: Limits, now: float, *, newest: int | None = None) -> list[Expired]:
     """Delete the oldest dead letters until those left are within their budget, `MOST` of them at a time.
 
@@ -63,6 +73,8 @@ def keep_budget(db: sqlite3.Connection, limits: Limits, now: float, *, newest: i
         SpoolFullError: When the policy is to refuse and `newest` doesn't fit; the caller's transaction must not stand.
     """
     expired: list[Expired] = []
+    # Their age counts from now on, as nobody knows it.
+    db.execute(_REDATE, (now, now + FUTURE_S, min(EARLIEST, now)))
     while len(expired) < MOST:
         row = db.execute(_OLDEST).fetchone()
         if row is None:

@@ -119,6 +119,15 @@ def test_one_entry_that_is_always_refused_among_300_good_ones_is_given_up_on(
     assert len([attempt for attempt in attempts if attempt.entry.event.id == "id-7"]) < 12
 
 
+def test_many_bad_entries_in_a_row_do_not_hide_the_good_one_behind_them(spool: Spool) -> None:
+    for number in range(100):
+        spool.put(image(number))
+    wall = Wall(431, {f"id-{number}" for number in range(99)})
+    with delivering(spool, wall, backoff=Backoff(retry=None, first_s=0.1, cap_s=3600.0), clock=SYSTEM) as attempts:
+        wait_until(lambda: any(attempt.outcome is Outcome.DELIVERED for attempt in attempts))
+    assert len(attempts) < 10
+
+
 def test_a_way_that_fails_half_of_the_time_costs_no_entry(spool: Spool) -> None:
     """One of two replicas that refuses everything must not make dead letters of what the other would take."""
     for number in range(300):

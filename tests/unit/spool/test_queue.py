@@ -180,6 +180,39 @@ def test_the_oldest_entry_of_a_lane_counts_while_it_backs_off(path: Path) -> Non
         assert [lane.oldest_at for lane in spool.lanes()] == [NOW]
 
 
+def test_what_failed_before_does_not_make_looking_slow(spool: Spool) -> None:
+    """Ten days of one attempt every half minute leave tens of thousands of entries that are due again together."""
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)"
+    events = "INSERT INTO events(eid, source, id, attributes, size_bytes, put_at, data)"
+    attributes = '{"id": "1", "source": "s", "type": "t"}'
+    statements = (
+        f"{numbers} {events} SELECT i, 's', i, '{attributes}', 2, 0, x'' FROM n",
+        "INSERT INTO deliveries(lane, eid) SELECT 'out', eid FROM events",
+        "UPDATE deliveries SET not_before = 1000 + seq",
+    )
+    for sql in statements:
+        spool.database().commit(lambda db, sql=sql: db.execute(sql))  # type: ignore[misc]
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    spool.database()._reader.set_progress_handler(count, 100)
+    assert [entry.seq for entry in spool.peek("out", limit=4, now=NOW)] == [1, 2, 3, 4]
+    assert steps < 50, "a look takes as long as what it finds, not as what is there"
+
+
+def test_the_newest_entry_that_was_never_tried(spool: Spool) -> None:
+    assert spool.peek_newest("out") == []
+    for number in (1, 2, 3):
+        spool.put(image(number))
+    spool.retry(spool.peek("out", limit=3, now=NOW)[2], NOW + 60, "answered 503")
+    assert ids(spool.peek_newest("out")) == ["id-2"]
+    assert ids(spool.peek_newest("out", exclude={2})) == ["id-1"]
+
+
 def test_nothing_is_due_on_an_empty_lane(spool: Spool) -> None:
     assert spool.next_due("out") is None
     spool.put(image())

@@ -94,6 +94,27 @@ def test_dead_letters_expire_by_age_while_nothing_else_happens(tmp_path: Path) -
         assert spool.expired() == 1
 
 
+@pytest.mark.parametrize("start", [0.0, 4_000_000_000.0], ids=["1970", "2096"])
+def test_dead_letters_of_a_clock_that_was_wrong_are_neither_kept_for_ever_nor_gone_at_once(
+    tmp_path: Path, start: float
+) -> None:
+    clock = ManualClock(start)
+    with Spool(tmp_path / "spool.db", limits=Limits(dead_max_bytes=3 * SIZE), clock=clock) as spool:
+        kill(spool, 1)
+        kill(spool, 2)
+        clock.set_back(start - 1_800_000_000.0)
+        clock.turn(61)
+        spool.keep_limits()
+        assert dead_ids(spool) == ["id-001", "id-002"]
+        for number in (3, 4, 5):
+            clock.turn(1)
+            kill(spool, number)
+        assert dead_ids(spool) == ["id-003", "id-004", "id-005"]
+        clock.turn(31 * DAY_S)
+        spool.keep_limits()
+        assert dead_ids(spool) == []
+
+
 def test_with_refuse_nothing_expires_and_the_entry_stays_queued(tmp_path: Path) -> None:
     limits = Limits(dead_max_bytes=2 * SIZE, dead_when_full=WhenFull.REFUSE)
     with Spool(tmp_path / "spool.db", limits=limits) as spool:
@@ -108,7 +129,7 @@ def test_with_refuse_nothing_expires_and_the_entry_stays_queued(tmp_path: Path) 
     lowered = Limits(dead_max_bytes=SIZE // 2, dead_when_full=WhenFull.REFUSE, dead_max_age_s=DAY_S)
     clock = ManualClock()
     with Spool(tmp_path / "spool.db", limits=lowered, clock=clock) as spool:
-        spool.database().commit(statement("UPDATE deliveries SET died_at = 1 WHERE seq = 1"))
+        spool.database().commit(statement("UPDATE deliveries SET died_at = 1600000000 WHERE seq = 1"))
         spool.keep_limits()
         assert dead_ids(spool) == ["id-002"], "age lets them expire all the same"
 
@@ -155,7 +176,7 @@ def test_many_dead_letters_expire_in_several_commits(tmp_path: Path) -> None:
         for sql in (
             f"{numbers} {events} SELECT i, 's', i, '{{}}', 2, 0, x'' FROM n",
             "INSERT INTO deliveries(lane, eid) SELECT 'out', eid FROM events",
-            "UPDATE deliveries SET state = 'dead', died_at = 1",
+            "UPDATE deliveries SET state = 'dead', died_at = 1600000000",
         ):
             spool.database().commit(statement(sql))
         commits: list[str] = []
