@@ -13,6 +13,7 @@ from eaves import errors
 from eaves.cli import COMMANDS
 from eaves.cli.project import Project
 from eaves.config import iter_leaves
+from eaves.local.settings import LocalSettings
 from eaves.options import parameter_name
 from eaves.platform import DeliverySettings, SourceSpec, TriggerSpec
 from eaves.sources.settings import AgentSettings
@@ -27,6 +28,7 @@ def build_reference() -> str:
     parts += ["### `delivery` of a trigger\n", *_settings(DeliverySettings, env=False)]
     parts += ["### Each of `sources`\n", *_settings(SourceSpec, env=False)]
     parts += ["### Each of `sites`\n", *_settings(SiteSettings, env=False)]
+    parts += ["## The local platform (`eaves up`)\n", *_settings(LocalSettings, section="up.")]
     parts += ["## A function's process (`python -P -m functions`)\n", *_settings(FunctionSettings)]
     parts += ["## An agent's process (`python -P -m eaves.sources`)\n", *_settings(AgentSettings)]
     parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]
@@ -43,27 +45,41 @@ def _commands() -> Iterator[str]:
     for name, text in COMMANDS.items():
         command: click.Command = importlib.import_module(f"eaves.cli.{name}").command
         yield f"### `eaves {name}`\n\n{text}\n"
+        if isinstance(command, click.Group):
+            for inner in command.commands.values():
+                yield f"#### `eaves {name} {inner.name}`\n\n{_first_line(inner)}\n"
+                yield from _lines([p for p in inner.params if isinstance(p, click.Option)])
+                yield ""
+            continue
+        leaves = [*iter_leaves(Project), *iter_leaves(LocalSettings, "up.")]
         settings = {
-            parameter_name(leaf.path.removeprefix(f"{name}."))
-            for leaf in iter_leaves(Project)
-            if leaf.path.startswith(f"{name}.")
+            parameter_name(leaf.path.removeprefix(f"{name}.")) for leaf in leaves if leaf.path.startswith(f"{name}.")
         }
         own = [p for p in command.params if isinstance(p, click.Option) and p.name not in settings | {"help"}]
-        for option in own:
-            yield f"- `{', '.join(option.opts)}`: {option.help}"
+        yield from _lines(own)
         if len(own) < len([p for p in command.params if isinstance(p, click.Option)]):
             yield f"- and the settings of its section below, as flags (`eaves {name} --help`)"
         yield ""
 
 
-def _settings(cls: type, *, env: bool = True) -> Iterator[str]:
+def _lines(options: list[click.Option]) -> Iterator[str]:
+    for option in options:
+        yield f"- `{', '.join(option.opts)}`: {option.help}"
+
+
+def _first_line(command: click.Command) -> str:
+    return (command.help or "").strip().splitlines()[0]
+
+
+def _settings(cls: type, *, env: bool = True, section: str = "") -> Iterator[str]:
     yield f"| setting | {'environment | ' if env else ''}default | what it is |"
     yield f"|---|{'---|' if env else ''}---|---|"
-    for leaf in iter_leaves(cls):
-        given = "" if leaf.default == () else str(leaf.default)
+    for leaf in iter_leaves(cls, section):
+        given = "" if leaf.default in ((), None) else str(leaf.default)
         default = "required" if leaf.default is MISSING else f"`{given}`" if given else ""
         choices = f" One of {', '.join(f'`{choice}`' for choice in leaf.choices)}." if leaf.choices else ""
-        yield f"| `{leaf.path}` | {f'`{leaf.env}` | ' if env else ''}{default} | {leaf.doc}{choices} |"
+        variable = f"`{leaf.env}` | " if env else ""
+        yield f"| `{leaf.path.removeprefix(section)}` | {variable}{default} | {leaf.doc}{choices} |"
     yield ""
 
 

@@ -22,11 +22,12 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
     ├── ConversionError            exit 70  HTTP 500   a model that could not be converted
     │   └── ParityError                                ... or that answers differently once converted
     ├── SpoolError                 exit 74  HTTP 503   the durable queue can't be read or written
-    │   └── SpoolFullError         exit 75  HTTP 429   it has reached its limit
+    │   ├── SpoolFullError         exit 75  HTTP 429   it has reached its limit
+    │   └── SpoolDamagedError                          its file is damaged; what can be read is carried over
     ├── StorageError               exit 74  HTTP 503   files, here or at a URI, can't be read or written
     ├── StoppedError               exit 75  HTTP 503   asked to stop, stopped in good order; start it again
     ├── DeliveryError              exit 69  HTTP 503   no usable answer over HTTP
-    │   └── UnreachableError                           nothing was sent: no connection
+    │   └── UnreachableError                           nothing was sent: no connection, proxy or TLS
     ├── OverloadedError            exit 75  HTTP 429   more work at once than the bounded queue takes
     ├── InWorkError                exit 75  HTTP 409   the same event is in work already
     ├── ForbiddenError             exit 77  HTTP 403   a caller that isn't let in
@@ -200,6 +201,10 @@ class SpoolFullError(SpoolError):
     http_status = 429
 
 
+class SpoolDamagedError(SpoolError):
+    """The durable queue's file is damaged. The next call carries what can be read into a new file."""
+
+
 class StorageError(EavesError):
     """Files can't be read or written, on this machine's disk or at a URI."""
 
@@ -222,7 +227,10 @@ class DeliveryError(EavesError):
 
 
 class UnreachableError(DeliveryError):
-    """Nothing was sent: no connection. The event is not to blame, and waiting costs it no attempt."""
+    """Nothing was sent: no connection, no way through a proxy, or no trust in a certificate.
+
+    The event is not to blame, and waiting costs it no attempt.
+    """
 
 
 class OverloadedError(EavesError):

@@ -16,11 +16,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
 from eaves.errors import EventError, UnsupportedContentError
+from eaves.timestamps import parse_timestamp
 
 TYPE_PREFIX = "dev.eaves."
 IMAGE_CAPTURED = "dev.eaves.image.captured.v1"
@@ -48,6 +48,8 @@ WIDE_FROM, MAX_WIDE = 1_000_000, 1_000_000
 """Bytes of JSON from which, and so many bytes beyond ASCII up to which, it is made ASCII before it is parsed."""
 _REQUIRED = ("id", "source", "specversion", "type")
 _OPTIONAL = ("datacontenttype", "dataschema", "subject", "time")
+CONTEXT_ATTRIBUTES = frozenset({*_REQUIRED, *_OPTIONAL})
+"""Attributes that the specification defines; every other one is an extension."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -384,16 +386,12 @@ def _typed(attributes: Mapping[str, str]) -> dict[str, Any]:
             raise EventError(f"attribute {name[:40]!r} holds half a character (a lone surrogate)")
     values: dict[str, Any] = dict(attributes)
     if "time" in values:
-        values["time"] = _parse_time(values["time"])
+        try:
+            values["time"] = parse_timestamp(values["time"])
+        except ValueError as error:
+            raise EventError(f"time must be an RFC 3339 timestamp (got {values['time'][:40]!r})") from error
     return values
 
 
 def _is_unicode(text: str) -> bool:
     return not any(0xD800 <= ord(char) <= 0xDFFF for char in text)
-
-
-def _parse_time(value: str) -> datetime:
-    try:
-        return datetime.fromisoformat(re.sub("[zZ]$", "+00:00", value))
-    except (ValueError, OverflowError) as error:
-        raise EventError(f"time must be an RFC 3339 timestamp (got {value[:40]!r})") from error

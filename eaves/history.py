@@ -1,25 +1,48 @@
 """What flowed through a platform, for people: the events accepted, newest kept, nothing promised.
 
-A record, never a queue: losing it loses no event. Images are noted by size only.
+A record, never a queue: losing it loses no event. Images are noted by size only. It is bounded by records and by
+bytes, and a damaged file is set aside rather than an obstacle: it is written without waiting for the disk, so a power
+cut may damage it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sqlite3
 import threading
-import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
+from eaves.clock import SYSTEM, Clock
 from eaves.errors import PlatformError
 from eaves.events import Event
 
 KEEP = 10_000
-"""Records kept; a record is well under a kilobyte."""
+"""Records kept."""
+MAX_BYTES = 64_000_000
+"""Default size of the file, bytes: 10,000 usual records, well under a kilobyte each, and room for large ones."""
 MAX_TEXT = 2_000
+"""Characters kept of an event's JSON."""
+MAX_ATTRIBUTE = 512
+"""Characters kept of one attribute."""
+MAX_EXTENSIONS = 4_096
+"""Characters kept of all extension attributes together, their names included."""
+STEP = 10
+"""Records added between two looks at the size; twice as many are deleted at a time, so that no event waits long."""
+WAL_PAGES = 250
+"""Pages of SQLite's write-ahead log before it is copied into the file: 1 MB."""
+
+DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+"""Source: sqlite.org/rescode.html; extended codes have these in their lowest byte."""
+
+INCREMENTAL = 2
+"""Source: sqlite.org/pragma.html, auto_vacuum."""
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -30,14 +53,14 @@ class Record:
 
     Attributes:
         seq: Its place in the order of arrival.
-        at: When, unix seconds.
-        id: Of the event.
-        type: Of the event.
-        source: Of the event.
-        subject: Of the event, "" without one.
-        extensions: Of the event.
-        size_bytes: Of its data.
-        text: Its data when that is JSON, cut at 2,000 characters; "" otherwise.
+        at: When, Unix seconds.
+        id: The event's id; this and the other attributes are cut at `MAX_ATTRIBUTE` characters.
+        type: The event's type.
+        source: The event's source.
+        subject: The event's subject, "" without one.
+        extensions: The event's extension attributes, as many as `MAX_EXTENSIONS` has room for.
+        size_bytes: Size of the event's data, bytes.
+        text: The event's data when that is JSON, cut at `MAX_TEXT` characters; "" otherwise.
     """
 
     seq: int
@@ -68,6 +91,7 @@ _SELECT = (
     "SELECT seq, at, id, type, source, subject, extensions, size_bytes, text FROM records"
     " WHERE seq > ? ORDER BY seq DESC LIMIT ?"
 )
+_DELETE = "DELETE FROM records WHERE seq IN (SELECT seq FROM records WHERE seq <= ? ORDER BY seq LIMIT ?)"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL, id TEXT, type TEXT, source TEXT, subject TEXT,
@@ -77,61 +101,199 @@ CREATE TABLE IF NOT EXISTS records (
 
 
 class FileHistory:
-    """A history in one SQLite file; several processes may read while one writes.
+    """A history in one SQLite file; several processes may read it while one writes.
 
-    Raises:
-        PlatformError: When the file can't be opened.
+    A damaged file is renamed to `NAME.damaged`, over an older one of that name, and an empty one is begun. A file that
+    can't be used for another reason is tried again with the next event.
+
+    Args:
+        path: Path of the file.
+        max_bytes: Size that the file may have; beyond it the oldest records are deleted. SQLite's log beside it takes
+            a megabyte or two more.
+        clock: Clock that dates the records.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES, clock: Clock = SYSTEM) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._clock = clock
         self._lock = threading.Lock()
-        try:
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=OFF")  # may be lost with the power; the event itself is in the spool
-            self._db.execute(_SCHEMA)
-        except sqlite3.Error as error:
-            raise PlatformError(f"the history {path} can't be opened: {error}", hint=f"remove {path}") from error
+        self._db: sqlite3.Connection | None = None
+        self._closed = False
+        self._added = 0
+        self._failing = False
+        self._write(lambda db: None)
 
     def add(self, event: Event) -> None:
-        """Note one accepted event; a record that can't be written is logged and missing, and refuses no event."""
+        """Note one accepted event; a record that can't be written is missing, and refuses no event."""
         is_json = (event.datacontenttype or "").partition(";")[0].strip().lower().endswith(("/json", "+json"))
         text = event.data[:MAX_TEXT].decode(errors="replace") if is_json else ""
-        row = (time.time(), event.id, event.type, event.source, event.subject or "", json.dumps(dict(event.extensions)))
-        try:
-            self._insert((*row, len(event.data), text))
-        except sqlite3.Error as error:
-            _log.warning("event %s is not recorded: %s", event.id[:64], error)
-
-    def _insert(self, row: tuple[object, ...]) -> None:
-        with self._lock:
-            cursor = self._db.execute(_INSERT, row)
-            if (cursor.lastrowid or 0) % 100 == 0:
-                self._db.execute("DELETE FROM records WHERE seq <= ?", ((cursor.lastrowid or 0) - KEEP,))
+        attributes = [_cut(value or "") for value in (event.id, event.type, event.source, event.subject)]
+        extensions = json.dumps(_cut_extensions(event.extensions), ensure_ascii=False)
+        row = (self._clock.now(), *attributes, extensions, len(event.data), text)
+        self._write(lambda db: self._insert(db, row))
 
     def read(self, *, after: int = 0, limit: int = 100) -> list[Record]:
-        """The newest `limit` records with seq above `after`, oldest first."""
-        with self._lock:
-            rows = self._db.execute(
-                _SELECT,
-                (after, limit),
-            ).fetchall()
-        return [
-            Record(
-                seq=seq,
-                at=at,
-                id=event_id,
-                type=kind,
-                source=source,
-                subject=subject,
-                extensions=json.loads(extensions),
-                size_bytes=size,
-                text=text,
-            )
-            for seq, at, event_id, kind, source, subject, extensions, size, text in reversed(rows)
-        ]
+        """The newest `limit` records with seq above `after`, oldest first.
+
+        Raises:
+            PlatformError: When the file can't be read, other than for damage.
+        """
+        try:
+            return self._attempt(lambda db: _select(db, after, limit))
+        except (sqlite3.Error, OSError) as error:
+            raise PlatformError(f"the history {self._path} can't be read: {error}") from error
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            self._db.close()
+            self._closed = True
+            self._close()
+
+    def _write(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Do something with the file; log the first of several failures, and the end of them."""
+        try:
+            self._attempt(work)
+        except (sqlite3.Error, OSError) as error:
+            if not self._failing:
+                _log.error("the history %s can't be written, events are not recorded: %s", self._path, error)
+            self._failing = True
+        else:
+            if self._failing:
+                _log.info("the history %s is written again", self._path)
+            self._failing = False
+
+    def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do something with the file; when it turns out to be damaged, once more with an empty one."""
+        with self._lock:
+            if self._closed:
+                raise sqlite3.ProgrammingError("the history is closed")
+            try:
+                return work(self._open())
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+                self._set_aside(error)
+            return work(self._open())
+
+    def _open(self) -> sqlite3.Connection:
+        if self._db is None:
+            self._db = _connect(self._path, check_same_thread=False)
+            self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # the file can shrink, a few pages at a time
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=OFF")  # may be lost with the power; the event itself is in the spool
+            self._db.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
+            self._db.execute(f"PRAGMA journal_size_limit={2 * WAL_PAGES * 4096}")
+            self._db.execute(_SCHEMA)
+            if _ask(self._db, "auto_vacuum") != INCREMENTAL:
+                self._db.execute("VACUUM")  # rewrites a file of an older version, so that it can shrink from now on
+        return self._db
+
+    def _close(self) -> None:
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None
+
+    def _set_aside(self, error: sqlite3.Error) -> None:
+        self._close()
+        aside = Path(f"{self._path}.damaged")
+        self._path.replace(aside)
+        for suffix in ("-wal", "-shm"):
+            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+        _log.error("the history is damaged (%s): set aside as %s, an empty one is begun", error, aside)
+
+    def _insert(self, db: sqlite3.Connection, row: tuple[object, ...]) -> None:
+        last = db.execute(_INSERT, row).lastrowid or 0
+        self._added += 1
+        if self._added % STEP == 0:
+            self._trim(db, last)
+
+    def _trim(self, db: sqlite3.Connection, last: int) -> None:
+        """Delete the oldest records beyond either bound, a few at a time, and give their pages back."""
+        pages, free, max_pages = (
+            _ask(db, "page_count"),
+            _ask(db, "freelist_count"),
+            self._max_bytes // _ask(db, "page_size"),
+        )
+        db.execute(_DELETE, (last if pages - free > max_pages else last - KEEP, 2 * STEP))
+        if pages > max_pages:
+            db.executescript(f"PRAGMA incremental_vacuum({WAL_PAGES})")  # `execute` would stop after the first page
+
+
+def read_history(path: Path, *, limit: int = 100) -> list[Record]:
+    """The newest `limit` records of a history that another process may be writing, oldest first.
+
+    Args:
+        path: Path of the file; nothing has flowed when it isn't there.
+        limit: Most records to return.
+
+    Raises:
+        PlatformError: When the file can't be read.
+    """
+    if not path.exists():
+        return []
+    try:
+        with contextlib.closing(_connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            return _select(db, 0, limit)
+    except sqlite3.Error as error:
+        hint = "start `eaves up`, which sets a damaged history aside"
+        raise PlatformError(f"the history {path} can't be read: {error}", hint=hint) from error
+
+
+def _connect(database: Path | str, **options: Any) -> sqlite3.Connection:
+    """Open a file, each statement a transaction of its own; bytes that are no UTF-8 show as U+FFFD."""
+    db: sqlite3.Connection = sqlite3.connect(database, isolation_level=None, timeout=5, **options)
+    db.text_factory = lambda content: content.decode(errors="replace")
+    return db
+
+
+def _select(db: sqlite3.Connection, after: int, limit: int) -> list[Record]:
+    return [
+        Record(
+            seq=seq,
+            at=at,
+            id=event_id,
+            type=kind,
+            source=source,
+            subject=subject,
+            extensions=_parse(extensions),
+            size_bytes=size,
+            text=text,
+        )
+        for seq, at, event_id, kind, source, subject, extensions, size, text in reversed(
+            db.execute(_SELECT, (after, limit)).fetchall()
+        )
+    ]
+
+
+def _parse(text: str) -> dict[str, str]:
+    """Return recorded extensions; none when the record is damaged."""
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in DAMAGED
+
+
+def _ask(db: sqlite3.Connection, pragma: str) -> int:
+    return int(db.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+
+def _cut(text: str) -> str:
+    """Return the beginning of an attribute, without what UTF-8 can't hold."""
+    return text[:MAX_ATTRIBUTE].encode(errors="replace").decode()
+
+
+def _cut_extensions(extensions: Mapping[str, str]) -> dict[str, str]:
+    kept, room = {}, MAX_EXTENSIONS
+    for name, value in extensions.items():
+        room -= len(name) + len(_cut(value))
+        if room < 0:
+            break
+        kept[name] = _cut(value)
+    return kept

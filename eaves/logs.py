@@ -10,6 +10,9 @@ import logging
 import sys
 import time
 import warnings
+from typing import Any
+
+from eaves.terminal import escape, escape_json
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -29,7 +32,22 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False, default=str)
+        return escape_json(json.dumps(fields, ensure_ascii=False, default=str))
+
+
+class PlainFormatter(logging.Formatter):
+    """One line of text for a terminal, whatever the message holds; a traceback follows on lines of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The line, with line breaks and what could steer a terminal made visible."""
+        return escape(super().formatMessage(record), keep="")
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """The traceback, with what could steer a terminal made visible."""
+        return escape(super().formatException(ei))
 
 
 def configure(*, level: int = logging.INFO, as_json: bool | None = None) -> None:
@@ -41,7 +59,7 @@ def configure(*, level: int = logging.INFO, as_json: bool | None = None) -> None
     """
     plain = sys.stderr.isatty() if as_json is None else not as_json
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s") if plain else JsonFormatter())
+    handler.setFormatter(PlainFormatter() if plain else JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # Python remembers each warning it has shown, and a sender can have Pillow make a new one with every image.
     warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from eaves.config import Layer, build, env_layer, flag_layer, is_scalar, iter_leaves
 from eaves.errors import EavesError
+from eaves.terminal import escape
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -76,7 +77,7 @@ def report_errors(main: Callable[[], Any]) -> None:
 
 def print_error(error: EavesError) -> None:
     """What failed and what to do, on stderr."""
-    for line in error.message.splitlines() or [""]:
-        sys.stderr.write(f"error: {line}\n")
+    for line in error.message.split("\n"):
+        sys.stderr.write(f"error: {escape(line)}\n")
     if error.hint:
-        sys.stderr.write(f"try: {error.hint}\n")
+        sys.stderr.write(f"try: {escape(error.hint)}\n")

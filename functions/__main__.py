@@ -65,7 +65,7 @@ def serve(settings: FunctionSettings, timing: Timing) -> None:
 
     concurrency = settings.concurrency or usable_cpus()
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until it can finish what its socket takes from here on
-    app = create_app(model, settings, concurrency=concurrency)
+    app = create_app(model, settings, concurrency=concurrency, environ=os.environ)
     server = Server(app, settings, concurrency=concurrency, on_stop=model.drain)
     timing.mark("listening")
     # For the first event. A first image needn't wait for it, and an event's sender waits beside the golden check.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from flask import Flask, Response, request
@@ -23,20 +25,26 @@ from functions.settings import FunctionSettings
 _log = logging.getLogger(__name__)
 
 
-def create_app(model: Model, settings: FunctionSettings, *, concurrency: int) -> Flask:
+def create_app(
+    model: Model, settings: FunctionSettings, *, concurrency: int, environ: Mapping[str, str] = MappingProxyType({})
+) -> Flask:
     """The WSGI application of one function.
 
     Args:
         model: Loading or loaded.
         settings: The function's settings.
         concurrency: Predictions at the same time.
+        environ: Environment variables, for the proxies that datarefs are fetched through.
+
+    Raises:
+        ConfigError: When datarefs are followed and a proxy can't be used.
     """
     app = Flask("functions", static_folder=None)
     app.url_map.merge_slashes = app.url_map.strict_slashes = False  # redirects, which senders of events don't follow
     app.register_error_handler(EavesError, problems.answer_error)
     app.register_error_handler(HTTPException, problems.answer_http)
     app.register_error_handler(Exception, problems.answer_fault)
-    service = Service(model, settings, concurrency=concurrency)
+    service = Service(model, settings, concurrency=concurrency, environ=environ)
     _add_prediction(app, service)
     _add_probes(app, service)
     inference.add_routes(app, service)

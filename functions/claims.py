@@ -2,6 +2,7 @@
 
 A host's addresses are resolved once and checked, and the connection goes to the checked address itself: a name that
 resolves to another one a moment later gains nothing. Each redirect passes the same checks; bytes and time are bounded.
+Where a proxy leads out, the tunnel through it leads to the checked address too (`functions.tunnel`).
 
 Source: CloudEvents extension dataref (extensions/dataref.md).
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import ipaddress
 import socket
 import ssl
 import threading
@@ -20,7 +22,10 @@ from dataclasses import dataclass
 from urllib.parse import urljoin
 
 from eaves.errors import ClaimError, ClaimTooLargeError, DeliveryError, UnreachableError
+from eaves.http_client.proxies import DIRECT, Proxies, Proxy
+from eaves.http_client.trust import build_tls_context
 from functions.reach import PORTS, IpAddress, Reach
+from functions.tunnel import open_tunnel
 
 MAX_REDIRECTS = 3
 CHUNK_BYTES = 1 << 16
@@ -56,7 +61,8 @@ class ClaimDesk:
         max_bytes: Largest data.
         timeout_s: Longest time for all of one fetch, its redirects included.
         resolve: Tells a host's addresses.
-        context: Of TLS; None: the system's trusted authorities.
+        context: Of TLS; None: the system's trusted authorities, or those that SSL_CERT_FILE names.
+        proxies: Proxies of the process, reached without TLS.
     """
 
     def __init__(
@@ -67,12 +73,14 @@ class ClaimDesk:
         timeout_s: float,
         resolve: Resolve = resolve,
         context: ssl.SSLContext | None = None,
+        proxies: Proxies = DIRECT,
     ) -> None:
         self._reach = reach
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
         self._resolve = resolve
         self._context = context
+        self._proxies = proxies
 
     def fetch(self, reference: str, take: Take = lambda size_bytes: None) -> Fetched:
         """Get what a dataref refers to.
@@ -99,7 +107,7 @@ class ClaimDesk:
         """The data, or where a redirect leads."""
         parts = self._reach.check_url(url)
         host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
-        with self._connected(host, port, parts.scheme, end) as sock:
+        with self._connected(host, port, parts.scheme, self._proxies.find(url), end) as sock:
             connection = http.client.HTTPConnection(host, port if port != PORTS[parts.scheme] else None)
             connection.sock = sock
             connection.auto_open = 0  # it would connect by the name, to an address that nobody checked
@@ -129,11 +137,11 @@ class ClaimDesk:
         return left_s
 
     @contextmanager
-    def _connected(self, host: str, port: int, scheme: str, end: float) -> Iterator[socket.socket]:
+    def _connected(self, host: str, port: int, scheme: str, proxy: Proxy | None, end: float) -> Iterator[socket.socket]:
         """A connection that is cut when time is up, however slowly bytes still come."""
-        sock = self._connect(host, self._reach.pick(host, self._look_up(host, port, end)), port, end)
-        timer = threading.Timer(max(0.0, end - time.monotonic()), lambda: _cut(sock))
-        timer.daemon = True
+        addresses = self._reach.pick(host, self._look_up(host, port, end))
+        sock = self._tunnel(host, addresses, port, proxy, end) if proxy else self._connect(host, addresses, port, end)
+        timer = _cutting_timer(sock, end)
         try:
             if scheme == "https":
                 sock = self._secure(sock, host)
@@ -147,7 +155,7 @@ class ClaimDesk:
     def _secure(self, sock: socket.socket, host: str) -> ssl.SSLSocket:
         """TLS, whose handshake is still to come."""
         if self._context is None:
-            self._context = ssl.create_default_context()  # once: it reads every authority's certificate
+            self._context = build_tls_context()  # once: it reads every authority's certificate
         try:
             return self._context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
         except OSError as error:
@@ -161,6 +169,32 @@ class ClaimDesk:
             except OSError as error:
                 fault = error
         raise UnreachableError(f"the host {host[:80]!r} of a dataref can't be reached: {fault}", hint=LATER) from fault
+
+    def _tunnel(self, host: str, addresses: Sequence[IpAddress], port: int, proxy: Proxy, end: float) -> socket.socket:
+        """A connection through a proxy to the first of these addresses that the proxy connects to.
+
+        The proxy's own address is not checked: whoever runs the function chose it, not the event.
+        """
+        own = [ipaddress.ip_address(text.partition("%")[0]) for text in self._look_up(proxy.host, proxy.port, end)]
+        fault: Exception | None = None
+        for address in addresses:
+            sock = self._connect(proxy.host, own, proxy.port, end)
+            timer = _cutting_timer(sock, end)
+            timer.start()
+            try:
+                sock.settimeout(self._left_s(end))
+                open_tunnel(sock, proxy, address, port)
+            except (UnreachableError, OSError, http.client.HTTPException) as error:
+                sock.close()
+                fault = error
+            else:
+                return sock
+            finally:
+                timer.cancel()
+        self._left_s(end)
+        raise UnreachableError(
+            f"the host {host[:80]!r} of a dataref can't be reached through the proxy: {fault}", hint=LATER
+        ) from fault
 
     def _look_up(self, host: str, port: int, end: float) -> Sequence[str]:
         """A look-up that ends in time; the system's own takes as long as it likes."""
@@ -205,6 +239,13 @@ def _follow(url: str, place: str) -> str:
         return urljoin(url, place)
     except ValueError as error:
         raise ClaimError("the dataref redirects to what is no URL") from error
+
+
+def _cutting_timer(sock: socket.socket, end: float) -> threading.Timer:
+    """A timer, not started yet, that cuts a connection when time is up."""
+    timer = threading.Timer(max(0.0, end - time.monotonic()), lambda: _cut(sock))
+    timer.daemon = True
+    return timer
 
 
 def _cut(sock: socket.socket) -> None:

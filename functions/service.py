@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eaves import events
-from eaves.errors import ClaimError, InputError, UnsupportedContentError
+from eaves.errors import ClaimError, ConfigError, Fault, InputError, UnsupportedContentError
 from eaves.events import Event
 from functions import replies
 from functions.admission import Admission, Room
@@ -36,19 +36,25 @@ class Service:
         model: Loading or loaded.
         settings: The function's settings.
         concurrency: Predictions at the same time.
+        environ: Environment variables, of which those that name proxies say how datarefs are fetched.
+
+    Raises:
+        ConfigError: When datarefs are followed and a proxy can't be used.
 
     Attributes:
         reading: Held by who reads a message that may be JSON.
     """
 
-    def __init__(self, model: Model, settings: FunctionSettings, *, concurrency: int) -> None:
+    def __init__(
+        self, model: Model, settings: FunctionSettings, *, concurrency: int, environ: Mapping[str, str]
+    ) -> None:
         self.model = model
         self.settings = settings
         self.admission = Admission(concurrency=concurrency, queue=settings.queue)
         self.metrics = Metrics()
         self.reading = threading.Lock()  # JSON takes tens of MB while it is parsed, and holds the interpreter meanwhile
         self._recent = Recent(settings.recent_replies)
-        self._desk = _open_desk(settings) if settings.dataref_hosts else None
+        self._desk = _open_desk(settings, environ) if settings.dataref_hosts else None
         self._room = Room(max(settings.max_buffered_bytes, settings.max_body_bytes))
 
     def answer_event(self, event: Event) -> Reply:
@@ -160,9 +166,20 @@ def _check_digest(event: Event, digest: str) -> None:
         raise kind(f"the data has the digest sha256:{digest}, not its datadigest", hint="send the event again, whole")
 
 
-def _open_desk(settings: FunctionSettings) -> ClaimDesk:
+def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> ClaimDesk:
+    """What fetches datarefs.
+
+    Raises:
+        ConfigError: When a proxy can't be used.
+    """
+    from eaves.http_client.proxies import parse_proxies
     from functions.claims import ClaimDesk  # only where it is used: TLS and HTTP's client cost a cold start
     from functions.reach import Reach
 
     reach = Reach(hosts=settings.dataref_hosts, schemes=settings.dataref_schemes, networks=settings.dataref_networks)
-    return ClaimDesk(reach, max_bytes=settings.max_body_bytes, timeout_s=settings.dataref_timeout_s)
+    proxies = parse_proxies(environ)
+    if any(proxy is not None and proxy.tls for proxy in (proxies.https, proxies.http)):
+        # TLS within TLS is not in the standard library, and urllib3, which has it, is not in a function's process.
+        fault = Fault(origin="HTTPS_PROXY, HTTP_PROXY or ALL_PROXY", path="", message="must be an http:// address")
+        raise ConfigError([fault], hint="name the proxy's http:// port; a function reaches no proxy by TLS")
+    return ClaimDesk(reach, max_bytes=settings.max_body_bytes, timeout_s=settings.dataref_timeout_s, proxies=proxies)

@@ -32,6 +32,7 @@ from urllib3.exceptions import InsecureRequestWarning
 from eaves import __version__
 from eaves.delivery.rules import brief
 from eaves.errors import ConfigError, DeniedError, Fault
+from eaves.http_client.proxies import Proxies, Proxy, parse_bypasses, parse_proxy
 from knative.transport import Connection
 
 KUBECONFIG = Path("~/.kube/config")
@@ -78,6 +79,7 @@ class Context:
                 config_persister=merger.save_changes,
             )
             loader.load_and_set(configuration)
+        _choose_proxy(configuration, own=getattr(loader, "proxy", None) or "")
         return _connection(configuration, self.files, self.name)
 
 
@@ -123,6 +125,7 @@ def connect_inside() -> Connection:
     configuration = _configuration()
     with _as_faults(str(SERVICE_ACCOUNT)):
         load_incluster_config(configuration)
+    _choose_proxy(configuration)
     return _connection(configuration, str(SERVICE_ACCOUNT), "")
 
 
@@ -232,6 +235,33 @@ def _configuration() -> Configuration:
     configuration.keep_alive = True  # a watch over a link that is gone must end
     configuration.connection_pool_maxsize = CONNECTIONS
     return configuration
+
+
+def _choose_proxy(configuration: Configuration, *, own: str = "") -> None:
+    """Set the proxy that kubectl would use; the client itself has read the environment.
+
+    The client would send requests for loopback to the proxy too, and no user name and password with any.
+
+    Source: client-go, rest.Config.Proxy: a kubeconfig's `proxy-url` is for every host, whatever NO_PROXY says.
+
+    Args:
+        configuration: Whose server is known.
+        own: The `proxy-url` of the kubeconfig's cluster; empty when it has none.
+    """
+    if own:
+        configuration.no_proxy = None
+    address = own or configuration.proxy
+    if not address:
+        return
+    try:
+        proxy: Proxy | None = parse_proxy(address)
+    except ValueError:
+        return  # socks5://, for one, which the client can do with another package
+    if not own:
+        bypasses = parse_bypasses(configuration.no_proxy or "")
+        proxy = Proxies(https=proxy, http=proxy, bypasses=bypasses).find(str(configuration.host))
+    configuration.proxy = proxy.url if proxy else None
+    configuration.proxy_headers = proxy.headers if proxy else None
 
 
 def _connection(configuration: Configuration, origin: str, name: str) -> Connection:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from eaves.backoff import Backoff
 from eaves.errors import ClusterError, DeniedError, RunError, StorageError, UnreachableClusterError
 from knative.kinds import POD
 from knative.names import MANAGER
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 Say = Callable[[str], object]
 PIECE_BYTES = 4 << 20
 """Of a file at once, through the API server."""
-ATTEMPTS = 6
-PAUSE_S = 1.0
+RETRIES = Backoff(retry=5, first_s=1.0, cap_s=30.0)
+"""For one piece of a file: 31 s in all, for a link that is down for a moment."""
+POLL_S = 1.0
+"""Seconds between two looks at the pod that is to start."""
 READY_S = 300.0
 """For the pod to be scheduled, its container image fetched and Python started."""
 
@@ -102,7 +105,7 @@ class PodShelf:
             if reason != said and phase == "Pending":
                 said = reason
                 say(f"{self._pod}: {reason}")
-            time.sleep(PAUSE_S)
+            time.sleep(POLL_S)
 
     def _answers(self) -> bool:
         try:
@@ -135,14 +138,16 @@ class PodShelf:
     def _piece(self, name: str, start: int, size: int) -> bytes | None:
         """Some bytes; None when there is no such file. A link that breaks costs only these."""
         path = f"/{self._token}/{quote(name)}?start={start}&size={size}"
-        for attempt in range(ATTEMPTS):
+        failures = 0
+        while True:
             try:
                 answer = self._cluster.proxy(f"pods/{self._pod}:{PORT}", path, timeout_s=60.0)
                 break
             except UnreachableClusterError:
-                if attempt == ATTEMPTS - 1:
+                failures += 1
+                if RETRIES.exhausted(failures):
                     raise
-                time.sleep(PAUSE_S * 2**attempt)
+                time.sleep(RETRIES.pause_s(failures))
         if answer.status == 404:
             return None
         if answer.status != 200:

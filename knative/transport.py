@@ -20,7 +20,8 @@ from urllib.parse import quote, urlencode
 import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from eaves.delivery.rules import Backoff, brief, parse_retry_after
+from eaves.backoff import Backoff, parse_retry_after
+from eaves.delivery.rules import brief
 from eaves.errors import ClusterError
 from knative.refusal import Call, parse_status, refused
 from knative.silence import BrokenError, broken, foreign, unreachable
@@ -28,7 +29,7 @@ from knative.silence import BrokenError, broken, foreign, unreachable
 CONNECT_TIMEOUT_S = 10.0
 MAX_BODY_BYTES = 64 << 20
 MAX_ERROR_BYTES = 64 << 10
-RETRIES = Backoff(retry=3, backoff_s=0.25, backoff_cap_s=4.0)
+RETRIES = Backoff(retry=3, first_s=0.25, cap_s=4.0)
 _AGAIN = frozenset({429, 503})
 _CHUNK_BYTES = 64 << 10
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
@@ -244,7 +245,7 @@ class Transport:
 
     def _pause_s(self, failures: int, asked_s: float | None, deadline: Deadline) -> float | None:
         """How long to wait before the next attempt; None when there is to be none."""
-        pause_s = RETRIES.pause_s(failures, chance=self._chance(), retry_after_s=asked_s)
+        pause_s = RETRIES.pause_s(failures, jitter=self._chance(), retry_after_s=asked_s)
         return None if RETRIES.exhausted(failures) or pause_s >= deadline.left_s else pause_s
 
 

@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from eaves.delivery.rules import Backoff
+from eaves.backoff import Backoff
 from eaves.errors import AbsentError, ClusterError, DeniedError, InvalidError, UnreachableClusterError
 from knative.refusal import Call, ExpiredError, refused
 
 Change = tuple[str, dict[str, Any]]
-_PAUSES = Backoff(retry=None, backoff_s=0.1, backoff_cap_s=5.0)
+_PAUSES = Backoff(retry=None, first_s=0.1, cap_s=5.0)
 
 
 class Known:
@@ -102,7 +102,7 @@ def follow(
         # A server that ends or refuses every stream at once isn't asked in a tight loop.
         failures = 0 if heard else failures + 1
         if failures:
-            pause_s = _PAUSES.pause_s(failures, chance=chance())
+            pause_s = _PAUSES.pause_s(failures, jitter=chance())
             sleep(max(0.0, min(pause_s, deadline - clock())))
     if fault is not None:
         raise fault
@@ -166,7 +166,7 @@ def follow_log(
             return  # the pod has gone, and its log with it
         except ClusterError:
             failures += 1
-            pause_s = _PAUSES.pause_s(failures, chance=chance())
+            pause_s = _PAUSES.pause_s(failures, jitter=chance())
             if (not last and failures > 1) or clock() + pause_s >= deadline:
                 raise
             sleep(pause_s)

@@ -11,7 +11,7 @@ from eaves.cli.arguments import file_option
 from eaves.cli.clusters import cluster_options, on_option, read_choice
 from eaves.cli.fleet import judge
 from eaves.cli.images import image_options
-from eaves.cli.output import output_option, print_rows, print_value, say
+from eaves.cli.output import output_option, print_line, print_rows, print_value, say
 from eaves.cli.registries import build_access, default_platform
 from eaves.errors import EavesError
 
@@ -48,9 +48,9 @@ def command(
     outcomes = diff_sites(order)
     for outcome in outcomes:
         if outcome.result and len(outcomes) > 1:
-            click.echo(f"# {outcome.site}")
+            print_line(f"# {outcome.site}")
         for line in outcome.result or ():
-            click.echo(line)
+            print_line(line)
         if outcome.error is not None:
             say(f"{outcome.site}: {outcome.error}")
     judge(outcomes, "eaves diff", choice)

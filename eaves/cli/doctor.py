@@ -11,7 +11,7 @@ import click
 from eaves.cli.arguments import file_option
 from eaves.cli.clusters import Choice, choose_sites, cluster_options, open_site, read_choice
 from eaves.cli.images import load_wanted
-from eaves.cli.output import output_option, print_rows, progress
+from eaves.cli.output import output_option, print_line, print_rows, progress
 
 if TYPE_CHECKING:
     from eaves.cli.project import Project, Workspace
@@ -113,4 +113,4 @@ def _print(found: list[tuple[str, Finding]], form: str) -> None:
     for row in rows:
         if row["fix"]:
             where = f"{row['site']}: " if row.get("site") else ""
-            click.echo(f"{where}{row['check']}: {row['fix']}")
+            print_line(f"{where}{row['check']}: {row['fix']}")

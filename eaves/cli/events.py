@@ -14,7 +14,7 @@ import click
 from eaves.cli.arguments import state_option
 from eaves.cli.output import output_option, print_rows
 from eaves.events import TYPE_PREFIX
-from eaves.history import FileHistory, Record
+from eaves.history import KEEP, Record, read_history
 
 COLUMNS = {
     "time": "TIME",
@@ -38,12 +38,7 @@ def command(lines: int, kind: str | None, form: str, state_dir: Path) -> None:
     """Show the newest events that the local platform accepted, oldest first."""
     from eaves.local.state import State
 
-    path = State(root=state_dir).history
-    records: list[Record] = []
-    if path.exists():
-        history = FileHistory(path)
-        records = history.read(limit=10_000 if kind else lines)
-        history.close()
+    records = read_history(State(root=state_dir).history, limit=KEEP if kind else lines)
     kept = [record for record in records if not kind or record.type.startswith(kind)][-lines:]
     print_rows([_row(record) for record in kept], COLUMNS, form)
 

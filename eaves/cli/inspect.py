@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from eaves.artifact import Artifact, open_artifact
-from eaves.cli.output import output_option, print_rows, print_value
+from eaves.cli.output import output_option, print_line, print_rows, print_value
 from eaves.errors import ArtifactError
 
 COLUMNS = {
@@ -50,10 +50,10 @@ def _print_artifact(artifact: Artifact) -> None:
 
     for heading, lines in describe(artifact):
         if heading:
-            click.echo(f"\n{heading}")
+            print_line(f"\n{heading}")
         width = max(len(name) for name, _ in lines)
         for name, value in lines:
-            click.echo(f"  {name:<{width}}  {value}")
+            print_line(f"  {name:<{width}}  {value}")
         if heading == "precision" and table(artifact.manifest):
             print_rows(table(artifact.manifest), COLUMNS, "table")
 

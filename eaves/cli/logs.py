@@ -9,6 +9,7 @@ import click
 
 from eaves.cli.arguments import file_option, state_option
 from eaves.cli.clusters import choose_platform, cluster_options, on_option, read_choice
+from eaves.cli.output import print_line
 
 
 @click.command()
@@ -23,4 +24,4 @@ from eaves.cli.clusters import choose_platform, cluster_options, on_option, read
 def command(name: str, lines: int, state_dir: Path, file: Path, **clusters: Any) -> None:
     """Show what function NAME (here also source FUNCTION.SOURCE) wrote, oldest first."""
     for line in choose_platform(file, state_dir, read_choice(**clusters)).logs(name, lines=lines):
-        click.echo(line)
+        print_line(line)

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from eaves.terminal import escape, escape_json, is_safe
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -37,11 +39,14 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], fo
 def print_value(value: Any, form: str) -> None:
     """Print any plain data as JSON or YAML on stdout."""
     if form == "json":
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        click.echo(escape_json(json.dumps(value, indent=2, ensure_ascii=False)))
         return
     import yaml
 
-    click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip())
+    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    if not is_safe(text):
+        text = yaml.safe_dump(value, sort_keys=False, allow_unicode=False)
+    click.echo(text.rstrip())
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
@@ -61,13 +66,18 @@ def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) 
 
 def _cell(value: Any) -> str:
     if isinstance(value, list):
-        return "\n".join(map(str, value))
-    return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
+        return "\n".join(map(_cell, value))
+    return f"{value:.3f}" if isinstance(value, float) else "" if value is None else escape(str(value), keep="\n")
+
+
+def print_line(text: object) -> None:
+    """Print one result on stdout, with what could steer a terminal made visible."""
+    click.echo(escape(str(text)))
 
 
 def say(text: str) -> None:
-    """Talk, on stderr."""
-    click.echo(text, err=True)
+    """Talk, on stderr, with what could steer a terminal made visible."""
+    click.echo(escape(text), err=True)
 
 
 def progress(label: str, length: int) -> Any:

@@ -17,7 +17,7 @@ import click
 from eaves.cli.output import output_option, print_value, say
 from eaves.cli.registries import access_options, build_access, cache_folder, default_platform
 from eaves.cli.verify import replay_visibly
-from eaves.errors import OciError
+from eaves.errors import ConfigError, Fault, OciError
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact
@@ -102,12 +102,22 @@ def command(
 
 
 def _announce(artifact: Artifact, image: str, sink: str, site: str) -> None:
-    """Tell the sink. Knative says in K_CA_CERTS by which authorities it is trusted."""
+    """Tell the sink that the model is published. K_CA_CERTS holds certificate authorities of the sink, as at agents.
+
+    Raises:
+        ConfigError: When K_CA_CERTS holds no certificate, or a proxy's variable no address.
+        DeliveryError: When the sink doesn't take the event.
+    """
     from eaves.delivery import SinkClient
+    from eaves.http_client.proxies import parse_proxies
     from eaves.oci.publication import announce, build_publication
 
     event = build_publication(artifact, image, site=site)
-    with SinkClient(ca_certs_pem=os.environ.get("K_CA_CERTS") or None) as client:
+    try:
+        client = SinkClient(ca_certs_pem=os.environ.get("K_CA_CERTS", ""), proxies=parse_proxies(os.environ))
+    except ValueError as error:
+        raise ConfigError([Fault(origin="environment variable K_CA_CERTS", path="", message=str(error))]) from error
+    with client:
         announce(event, sink, client, say=say)
     say(f"told {sink}: {event.type}, id {event.id}")
 

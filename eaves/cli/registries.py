@@ -32,11 +32,21 @@ def access_options(command: Command) -> Command:
 
 
 def build_access(*, plain_http: bool, registry_ca: Path | None) -> Access:
-    """What the options and Docker's own variable say."""
+    """How registries are reached: by the options, Docker's own variable and those that name proxies.
+
+    Raises:
+        ConfigError: When a proxy's variable holds no address.
+    """
+    from eaves.http_client.proxies import parse_proxies
     from eaves.oci.registry import Access
 
     folder = Path(os.environ.get("DOCKER_CONFIG") or "~/.docker")
-    return Access(plain_http=plain_http, authorities=registry_ca, config=folder / "config.json")
+    return Access(
+        plain_http=plain_http,
+        authorities=registry_ca,
+        proxies=parse_proxies(os.environ),
+        config=folder / "config.json",
+    )
 
 
 def cache_folder() -> Path:

@@ -17,6 +17,7 @@ from eaves.cli.fleet import Visit, run_visibly, visit_sites
 from eaves.cli.images import choose_image, keep_wanted
 from eaves.cli.output import say
 from eaves.cli.project import Workspace, load_workspace
+from eaves.terminal import escape
 
 if TYPE_CHECKING:
     from knative.fleet import Outcome
@@ -191,12 +192,14 @@ def _live_table() -> Iterator[Callable[[Progress], None]]:
     from rich.live import Live
     from rich.table import Table
 
-    with Live(console=Console(file=sys.stderr), auto_refresh=False, transient=False) as live:
+    with Live(
+        console=Console(file=sys.stderr, highlight=False, markup=False), auto_refresh=False, transient=False
+    ) as live:
 
         def show(progress: Progress) -> None:
             table = Table("WHAT", "STATE", "DETAIL", box=box.SIMPLE_HEAD, pad_edge=False)
             for row in progress.rows():
-                table.add_row(row["what"], row["state"], row["detail"])
+                table.add_row(*(escape(row[key], keep="") for key in ("what", "state", "detail")))
             live.update(table, refresh=True)
 
         yield show

@@ -14,6 +14,7 @@ import click
 
 from eaves.cli.output import print_value, progress, say
 from eaves.errors import OciError
+from eaves.terminal import escape
 
 if TYPE_CHECKING:
     from eaves.oci.descriptor import Descriptor
@@ -111,6 +112,6 @@ def _print(
     else:
         click.echo(name)
         for label, value in labels.items():
-            say(f"  {label}: {value}" if f"{label}{value}".isprintable() else f"  {label!r}: {value!r}")
+            say(escape(f"  {label}: {value}", keep=""))
     by = f"signed by {key}" if key else "not signed: only its content was checked"
     say(f"verified: {', '.join(platforms)}; {len(checked.layers)} layers, {checked.size} bytes; {by}")

@@ -1,4 +1,4 @@
-"""Delivering what a spool holds: the status table, back-off, the HTTP client and the threads that do it.
+"""Delivering what a spool holds: the status table, the HTTP client and the threads that do it.
 
 At least once: an entry is released in the commit that stores what came of it, so a crash between the answer and that
 commit sends the event again. Receivers recognise it by source and id. Nothing here decides where an event goes: that is
@@ -7,17 +7,17 @@ in the lanes it was put on.
 
 from eaves.delivery.client import HttpAnswer, SinkClient
 from eaves.delivery.deliverer import Attempt, Deliverer, Outcome
-from eaves.delivery.rules import Answer, Backoff, Verdict, parse_retry_after, verdict
+from eaves.delivery.rules import Answer, Verdict, verdict
+from eaves.delivery.status import LaneDelivery
 
 __all__ = [
     "Answer",
     "Attempt",
-    "Backoff",
     "Deliverer",
     "HttpAnswer",
+    "LaneDelivery",
     "Outcome",
     "SinkClient",
     "Verdict",
-    "parse_retry_after",
     "verdict",
 ]

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import HTTPError
 
-from eaves.delivery.rules import ACCEPTED, Answer, Verdict, brief, parse_retry_after, verdict
+from eaves.backoff import parse_retry_after
+from eaves.clock import SYSTEM, Clock
+from eaves.delivery.rules import ACCEPTED, Answer, Verdict, brief, verdict
 from eaves.errors import DeliveryError, EventError, UnreachableError
 from eaves.events import Event, decode, encode_binary, is_event
+from eaves.http_client.connection_errors import find_connection_fault
+from eaves.http_client.pools import HttpClient
+from eaves.http_client.proxies import DIRECT, Proxies
 
 MAX_ANSWER_BYTES = 16 << 20
 MAX_ERROR_BYTES = 64 << 10
@@ -46,19 +51,23 @@ class SinkClient:
 
     Args:
         connections: Connections kept per host.
-        ca_certs_pem: Certificates to trust instead of the system's (Knative's `K_CA_CERTS`).
-        clock: Unix seconds, for Retry-After dates.
+        ca_certs_pem: Certificate authorities to trust beside the system's, as PEM (Knative's `K_CA_CERTS`).
+        proxies: Proxies of the process; loopback is always reached directly.
+        clock: For Retry-After dates. The time limits of an exchange are real time, as sockets know no other.
+
+    Raises:
+        ValueError: When `ca_certs_pem` holds no certificate that can be read.
     """
 
     def __init__(
-        self, *, connections: int = 16, ca_certs_pem: str | None = None, clock: Callable[[], float] = time.time
+        self, *, connections: int = 16, ca_certs_pem: str = "", proxies: Proxies = DIRECT, clock: Clock = SYSTEM
     ) -> None:
-        self._pool = urllib3.PoolManager(maxsize=connections, ca_cert_data=ca_certs_pem)
+        self._http = HttpClient(proxies=proxies, ca_certs_pem=ca_certs_pem, connections=connections)
         self._clock = clock
 
     def close(self) -> None:
         """Close every connection."""
-        self._pool.clear()
+        self._http.close()
 
     def __enter__(self) -> Self:
         return self
@@ -77,24 +86,27 @@ class SinkClient:
 
         Raises:
             EventError: When the event can't be encoded; it never can.
+            UnreachableError: When nothing was sent: no connection, a proxy that refuses it, or TLS that failed.
             DeliveryError: When there is no usable answer.
         """
         headers, body = encode_binary(event)
         if prefer_reply:
             headers["Prefer"] = "reply"
         answer = self.exchange("POST", url, headers=headers, body=body, timeout_s=timeout_s)
-        reply = None
+        reply, fault = None, ""
         # "Responses with a 202 response code MUST NOT be processed as reply events" (data plane contract).
         if verdict(answer.status) is Verdict.DONE and answer.status != ACCEPTED and is_event(answer.headers):
             try:
                 reply = decode(answer.headers, answer.body)
             except EventError as error:
+                fault = brief(str(error))
                 _log.warning("%s answered event %s with a broken CloudEvent: %s", url, event.id[:64], error)
         return Answer(
             status=answer.status,
             event=reply,
             body=answer.body if reply is None else b"",
-            retry_after_s=parse_retry_after(answer.headers.get("retry-after"), self._clock()),
+            fault=fault,
+            retry_after_s=parse_retry_after(answer.headers.get("retry-after"), self._clock.now()),
             latency_ms=answer.latency_ms,
         )
 
@@ -111,33 +123,33 @@ class SinkClient:
             timeout_s: For connecting and then for every wait for bytes; an answer that trickles is cut when it is over.
 
         Raises:
+            UnreachableError: When nothing was sent: no connection, a proxy that refuses it, or TLS that failed.
             DeliveryError: When there is no usable answer.
         """
         started = time.monotonic()
         timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT_S, timeout_s), total=timeout_s)
         try:
-            response = self._pool.request(
-                method,
-                url,
-                body=body,
-                headers=dict(headers or {}),
-                timeout=timeout,
-                retries=False,
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
+            response = self._http.request(
+                method, url, body=body, headers=headers, timeout=timeout, decode_content=False
             )
-            content = _read(response, started + timeout_s)
-        except (NewConnectionError, ConnectTimeoutError) as error:
-            raise UnreachableError(f"no connection to {url}: {brief(str(error))}", hint="check that it runs") from error
         except (HTTPError, OSError) as error:
-            raise DeliveryError(f"no answer from {url}: {brief(str(error))}", hint="check that it runs") from error
+            if (fault := find_connection_fault(error)) is not None:
+                raise UnreachableError(f"no connection to {url}: {brief(fault.reason)}", hint=fault.hint) from error
+            raise _no_answer(url, error) from error
+        try:
+            content = _read(response, started + timeout_s)
+        except (HTTPError, OSError) as error:
+            raise _no_answer(url, error) from error
         return HttpAnswer(
             status=response.status,
             headers={name.lower(): value for name, value in response.headers.items()},
             body=content,
             latency_ms=(time.monotonic() - started) * 1000,
         )
+
+
+def _no_answer(url: str, error: Exception) -> DeliveryError:
+    return DeliveryError(f"no answer from {url}: {brief(str(error))}", hint="check that it runs")
 
 
 def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:

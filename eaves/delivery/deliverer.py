@@ -1,4 +1,4 @@
-"""The threads that deliver one lane."""
+"""What delivers one lane: one thread that looks and waits, and as many that send as there is work for."""
 
 from __future__ import annotations
 
@@ -7,35 +7,28 @@ import logging
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from eaves.delivery.rules import (
-    ACCEPTED,
-    NO_ANSWER,
-    SINK_STATUSES,
-    Answer,
-    Backoff,
-    Verdict,
-    brief,
-    describe,
-    verdict,
-)
-from eaves.errors import DeliveryError, EavesError, SpoolError, UnreachableError
-from eaves.events import Event
+from eaves.backoff import Backoff
+from eaves.clock import SYSTEM, Clock
+from eaves.delivery.evidence import Evidence
+from eaves.delivery.judge import Judge, Judged, OnReply, Send
+from eaves.delivery.pause import Pause
+from eaves.delivery.rules import NO_ANSWER, Answer, Blame, Verdict
+from eaves.delivery.status import LaneDelivery
+from eaves.delivery.workers import Workers
+from eaves.errors import SpoolError, SpoolFullError
 from eaves.spool import Entry, Lease, Puts, Spool
 
 LEASE_POLL_S = 0.5
 IDLE_S = 30.0
 SPOOL_PAUSE_S = 1.0
 """Shortest pause after the spool could not be read or written, so that a full disk is not met with a busy loop."""
-JUNK_STATUS = 502
-"""Source: knative/eventing, filter_handler.go: what a broker makes of a reply that is not a CloudEvent."""
 
 _log = logging.getLogger(__name__)
 
-Send = Callable[[Event], Answer]
-OnReply = Callable[[Entry, Event], Puts]
 OnDead = Callable[[Entry, int, str], Puts]
 
 
@@ -66,24 +59,16 @@ class Attempt:
     answer: Answer | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Judged:
-    """What is to be done about one entry."""
-
-    verdict: Verdict
-    status: int
-    reason: str = ""
-    answer: Answer | None = None
-    puts: Puts = ()
-    reached: bool = True
-
-
 class Deliverer:
     """Delivers the entries of one lane until it is stopped.
 
-    Entries are taken in the order they were put, but one that waits for its back-off lets those behind it pass. When
-    retries never end (`Backoff.retry` None) and the sink itself is the trouble (no answer, 429, 503), the whole lane
-    pauses: a link that is down for days then costs an attempt and a write now and then, not one per entry.
+    Entries are sent in the order they were put, but one that waits for its back-off lets those behind it pass.
+
+    A lane whose retries end (`Backoff.retry`) follows Knative's table: an entry is given up on when it is refused or
+    its retries are used up. A lane whose retries never end gives up on an entry only when the entry is at fault: when
+    the status says so (`Blame.EVENT`), or when other entries get through while this one is refused round after round
+    (`Evidence`). Everything else pauses the lane: one entry is tried now and then, another each time, so that a link
+    that is down for days costs an attempt and a write now and then and not one per entry.
 
     Args:
         spool: Holds the entries.
@@ -94,13 +79,14 @@ class Deliverer:
         parallel: Attempts at the same time.
         on_reply: Gives what to store for a reply, in the commit that releases the entry. With it a body that is no
             CloudEvent is a failure; without it nobody asked for a reply and bodies are ignored.
+        reply_required: An empty success is a failure too, but for 202, which says that there is no reply.
         on_dead: Gives what to store instead of a dead letter; when it gives nothing the dead letter is kept.
         observe: Told of every attempt, after the spool knows of it.
         wait_out: An event that reached nobody (UnreachableError) costs no attempt: the lane pauses until the sink is
             back, however long that takes.
         lease: Taken before anything is delivered, and waited for.
-        clock: Unix seconds.
-        chance: Random numbers in [0, 1).
+        clock: Time.
+        jitter: Random numbers in [0, 1).
     """
 
     def __init__(
@@ -112,36 +98,38 @@ class Deliverer:
         backoff: Backoff | None = None,
         parallel: int = 1,
         on_reply: OnReply | None = None,
+        reply_required: bool = False,
         on_dead: OnDead | None = None,
         observe: Callable[[Attempt], None] | None = None,
         wait_out: bool = False,
         lease: Lease | None = None,
-        clock: Callable[[], float] = time.time,
-        chance: Callable[[], float] = random.random,
+        clock: Clock = SYSTEM,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._spool = spool
         self._lane = lane
-        self._send = send
         self._backoff = backoff or Backoff()
-        self._on_reply = on_reply
+        self._parallel = parallel
+        self._judge = Judge(lane, send, on_reply, reply_required=reply_required)
         self._on_dead = on_dead
         self._observe = observe
         self._wait_out = wait_out
         self._lease = lease
         self._clock = clock
-        self._chance = chance
-        self._lock = threading.Lock()
+        self._jitter = jitter
+        self._state = threading.Condition()
         self._in_flight: set[int] = set()
-        self._failures = 0
-        self._held_until = 0.0
-        self._stopping = threading.Event()
-        names = [f"deliver-{lane}-{number}" for number in range(parallel)]
-        self._threads = [threading.Thread(target=self._run, name=name, daemon=True) for name in names]
+        self._evidence = Evidence()
+        self._pause = Pause(lane, self._backoff, clock, jitter)
+        self._probed = self._probes = 0
+        self._attempts: Counter[str] = Counter()
+        self._stopping = False
+        self._workers = Workers(f"send-{lane}", parallel, self._handle)
+        self._thread = threading.Thread(target=self._run, name=f"deliver-{lane}", daemon=True)
 
     def start(self) -> None:
         """Begin to deliver."""
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
 
     def stop(self, timeout_s: float = 30.0) -> bool:
         """Finish what is in flight and leave the rest queued.
@@ -149,137 +137,201 @@ class Deliverer:
         Returns:
             False when something was still in flight after `timeout_s`; the lease is then kept, as it should be.
         """
-        self._stopping.set()
+        with self._state:
+            self._stopping = True
+            self._state.notify_all()
         self._spool.wake()
         deadline = time.monotonic() + timeout_s
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join(max(0.0, deadline - time.monotonic()))
-        stopped = not any(thread.is_alive() for thread in self._threads)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        stopped = not self._thread.is_alive() and self._workers.stop(max(0.0, deadline - time.monotonic()))
         if stopped and self._lease is not None:
             self._lease.release()
         return stopped
 
+    def status(self) -> LaneDelivery:
+        """How the delivery of the lane is doing."""
+        with self._state:
+            attempts = dict(self._attempts)
+            if not self._pause.active:
+                return LaneDelivery(lane=self._lane, attempts=attempts)
+            return LaneDelivery(
+                lane=self._lane,
+                paused=True,
+                reason=self._pause.reason,
+                status=self._pause.status,
+                since=self._pause.since,
+                next_try_at=self._clock.now() + self._pause.left_s(),
+                attempts=attempts,
+            )
+
+    def try_now(self) -> None:
+        """Make the next attempt now even when the lane is paused; when it fails, the pause goes on."""
+        with self._state:
+            self._pause.cut_short()
+            self._state.notify_all()
+
+    def is_alive(self) -> bool:
+        """Whether the thread that looks after the lane runs."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping:
             try:
                 if self._ready():
                     self._deliver_next()
             except SpoolError as error:
-                _log.error("lane %s: %s; nothing is released until that works again", self._lane, error)
-                self._hold(SPOOL_PAUSE_S)
-            except Exception:  # noqa: BLE001 - a lane without threads would stand still unseen
-                _log.exception("lane %s: a defect in the deliverer; it goes on", self._lane)
-                self._hold(SPOOL_PAUSE_S)
+                self._hold(f"{error.message}; nothing is released until that works again", at_least_s=SPOOL_PAUSE_S)
+            except Exception:  # noqa: BLE001 - a lane without its thread would stand still unseen
+                _log.exception("queue %s: unexpected error in its delivery; delivery goes on", self._lane)
+                self._hold("unexpected error, see the log", at_least_s=SPOOL_PAUSE_S)
 
     def _ready(self) -> bool:
-        """Whether to deliver now; waits a little when not."""
-        with self._lock:
-            held_s = self._held_until - time.monotonic()
-            allowed = held_s <= 0 and (self._lease is None or self._lease.acquire())
-        if not allowed:
-            self._stopping.wait(held_s if held_s > 0 else LEASE_POLL_S)
-        return allowed
+        """Wait until an attempt may be made; False when it isn't ours to make, or not any more."""
+        with self._state:
+            while not self._stopping and (wait_s := self._blocked_s()) > 0:
+                self._clock.wait(self._state, wait_s)
+            if self._stopping:
+                return False
+            if self._lease is None or self._lease.acquire():
+                return True
+            self._clock.wait(self._state, LEASE_POLL_S)
+            return False
+
+    def _blocked_s(self) -> float:
+        """How long no attempt may be made unless something changes, seconds; 0 when one may."""
+        return self._pause.left_s() or (0.0 if self._free() > 0 else IDLE_S)
+
+    def _free(self) -> int:
+        """Attempts that may be begun: one at a time after a failure, until one gets through."""
+        return (1 if self._pause.failures else self._parallel) - len(self._in_flight)
 
     def _deliver_next(self) -> None:
-        version = self._spool.version()
-        if self._stopping.is_set():  # `stop` wakes after it sets this: looked at in this order, neither is missed
+        self._spool.keep_limits()
+        version = self._spool.version(self._lane)
+        if self._stopping:  # `stop` wakes after it sets this: looked at in this order, neither is missed
             return
-        now = self._clock()
-        with self._lock:
-            entries = self._spool.take(self._lane, now=now, exclude=self._in_flight)
-            due = None if entries else self._spool.next_due(self._lane, exclude=self._in_flight)
+        now = self._clock.now()
+        with self._state:
+            busy, free, failing = frozenset(self._in_flight), self._free(), self._pause.failures > 0
+        if free <= 0:  # an attempt has failed since `_ready`
+            return
+        entries = self._choose(1 if failing else free, now, busy, failing=failing)  # without the lock: it may take long
+        with self._state:
             self._in_flight.update(entry.seq for entry in entries)
         if not entries:
+            due = self._spool.next_due(self._lane, exclude=busy)
+            if due is None and not busy:
+                with self._state:  # an empty lane isn't paused, and its spool works
+                    self._pause.end()
             self._spool.wait(version, IDLE_S if due is None else min(IDLE_S, max(0.0, due - now)))
-        for entry in entries:
+        while entries:
+            if self._parallel == 1:
+                self._handle(entries.pop(0))
+                continue
             try:
-                self._record(entry, self._judge(entry))
-            finally:
-                with self._lock:
-                    self._in_flight.discard(entry.seq)
+                self._workers.submit(entries[0])
+            except RuntimeError:  # no thread: what nobody has taken is not in flight
+                with self._state:
+                    self._in_flight.difference_update(entry.seq for entry in entries)
+                raise
+            del entries[0]
 
-    def _judge(self, entry: Entry) -> _Judged:
-        """Send, and decide."""
+    def _choose(self, limit: int, now: float, busy: frozenset[int], *, failing: bool) -> list[Entry]:
+        """What to send next: the first that are due, or after a failure another one than was tried last.
+
+        Those are the one behind it and the newest in turn, so that many bad entries in a row don't hide the good ones.
+        """
+        if not failing:
+            return self._spool.peek(self._lane, limit=limit, now=now, exclude=busy)
+        self._probes += 1
+        if self._probes % 2 == 0 and (newest := self._spool.peek_newest(self._lane, exclude=busy)):
+            return newest
+        found = self._spool.peek(self._lane, limit=1, now=now, exclude=busy, after=self._probed)
+        found = found or self._spool.peek(self._lane, limit=1, now=now, exclude=busy)
+        self._probed = found[0].seq if found else 0
+        return found
+
+    def _handle(self, entry: Entry) -> None:
+        """Send one entry and record what came of it; never raises."""
         try:
-            answer = self._send(entry.event)
-        except UnreachableError as error:
-            return _Judged(verdict=Verdict.RETRY, status=NO_ANSWER, reason=error.message, reached=False)
-        except DeliveryError as error:
-            return _Judged(verdict=Verdict.RETRY, status=NO_ANSWER, reason=error.message)
-        except EavesError as error:
-            status = error.http_status
-            return _Judged(verdict=verdict(status), status=status, reason=brief(error.message))
-        except Exception as error:  # noqa: BLE001 - foreign code; retried
-            _log.exception("lane %s: sending event %s failed unexpectedly", self._lane, entry.event.id[:64])
-            return _Judged(verdict=Verdict.RETRY, status=500, reason=brief(f"{type(error).__name__}: {error}"))
-        found = verdict(answer.status)
-        if found is not Verdict.DONE:
-            reason = describe(answer.status, answer.body)
-            return _Judged(verdict=found, status=answer.status, reason=reason, answer=answer)
-        return self._judge_reply(entry, answer)
+            self._record(entry, self._judge.judge(entry))
+        except SpoolError as error:
+            self._hold(f"{error.message}; nothing is released until that works again", at_least_s=SPOOL_PAUSE_S)
+        except Exception:  # noqa: BLE001 - its thread must live
+            _log.exception("queue %s: unexpected error with event %s", self._lane, entry.event.id[:64])
+            self._hold("unexpected error, see the log", at_least_s=SPOOL_PAUSE_S)
+        finally:
+            with self._state:
+                self._in_flight.discard(entry.seq)
+                self._state.notify_all()
+            self._spool.wake(self._lane)
 
-    def _judge_reply(self, entry: Entry, answer: Answer) -> _Judged:
-        done = _Judged(verdict=Verdict.DONE, status=answer.status, answer=answer)
-        if self._on_reply is None or answer.status == ACCEPTED:
-            return done
-        if answer.event is None:
-            if not answer.body:
-                return done
-            reason = (
-                f"answered {answer.status} with {len(answer.body)} bytes that are no CloudEvent; an answer to"
-                " `Prefer: reply` must be empty or a CloudEvent, a Knative broker makes it 502 and retries"
-            )
-            return _Judged(verdict=Verdict.RETRY, status=JUNK_STATUS, reason=reason, answer=answer)
-        try:
-            puts = self._on_reply(entry, answer.event)
-        except Exception as error:  # noqa: BLE001 - foreign code; retried
-            _log.exception("lane %s: the reply to event %s could not be used", self._lane, entry.event.id[:64])
-            reason = brief(f"its reply could not be used: {type(error).__name__}: {error}")
-            return _Judged(verdict=Verdict.RETRY, status=500, reason=reason, answer=answer)
-        return _Judged(verdict=Verdict.DONE, status=answer.status, answer=answer, puts=puts)
-
-    def _record(self, entry: Entry, judged: _Judged) -> None:
+    def _record(self, entry: Entry, judged: Judged) -> None:
         """Make it durable, then tell."""
-        failures = entry.attempts + 1
         if judged.verdict is Verdict.DONE:
-            self._spool.settle(entry, puts=judged.puts)
+            self._spool.ack(entry, puts=judged.puts)
+            with self._state:
+                self._evidence.passed(entry.seq)
             outcome = Outcome.DELIVERED
-        elif self._wait_out and not judged.reached:
-            self._hold(None)
-            outcome = Outcome.RETRIED
-        elif judged.verdict is Verdict.RETRY and not self._backoff.exhausted(failures):
-            self._retry(entry, judged, failures)
-            outcome = Outcome.RETRIED
-        else:
-            self._give_up(entry, judged)
+        elif self._is_given_up(entry, judged):
+            try:
+                self._give_up(entry, judged)
+            except SpoolFullError as error:
+                self._hold(error.message, at_least_s=SPOOL_PAUSE_S)
+                self._back_off(entry, error.message)
+                self._tell(entry, Outcome.RETRIED, judged)
+                return
             outcome = Outcome.DEAD
-        if judged.status not in SINK_STATUSES:
-            with self._lock:
-                self._failures = 0
+        else:
+            self._try_again(entry, judged)
+            outcome = Outcome.RETRIED
+        if outcome is not Outcome.RETRIED or (self._backoff.retry is not None and judged.reached):
+            with self._state:  # the receiver has answered, and not about the way
+                self._pause.end()
         self._tell(entry, outcome, judged)
 
-    def _retry(self, entry: Entry, judged: _Judged, failures: int) -> None:
-        asked_s = judged.answer.retry_after_s if judged.answer else None
-        if self._backoff.retry is None and judged.status in SINK_STATUSES:
-            self._hold(asked_s)
-        pause_s = self._backoff.pause_s(failures, chance=self._chance(), retry_after_s=asked_s)
-        self._spool.retry(entry, self._clock() + pause_s, judged.reason)
+    def _is_given_up(self, entry: Entry, judged: Judged) -> bool:
+        if not judged.reached and (self._wait_out or self._backoff.retry is None):
+            return False
+        if self._backoff.retry is not None:
+            return judged.verdict is Verdict.REFUSED or self._backoff.exhausted(entry.attempts + 1)
+        if judged.blame is Blame.EVENT:
+            return True
+        with self._state:
+            return self._evidence.refused(entry.seq)
 
-    def _give_up(self, entry: Entry, judged: _Judged) -> None:
-        _log.warning("lane %s: gave up on event %s: %s", self._lane, entry.event.id[:64], judged.reason)
+    def _try_again(self, entry: Entry, judged: Judged) -> None:
+        asked_s = judged.answer.retry_after_s if judged.answer else None
+        if self._backoff.retry is None:
+            # What may be the event's fault lets the next entry try at once; only when that fails too is there a pause.
+            lenient = judged.blame is Blame.UNKNOWN
+            self._hold(judged.reason, judged.status, at_least_s=asked_s, lenient=lenient)
+        elif self._wait_out and not judged.reached:
+            self._hold(judged.reason, judged.status)
+            return
+        self._back_off(entry, judged.reason, asked_s)
+
+    def _back_off(self, entry: Entry, reason: str, asked_s: float | None = None) -> None:
+        pause_s = self._backoff.pause_s(entry.attempts + 1, jitter=self._jitter(), retry_after_s=asked_s)
+        self._spool.retry(entry, self._clock.now() + pause_s, reason)
+
+    def _give_up(self, entry: Entry, judged: Judged) -> None:
         puts: Puts = ()
         if self._on_dead is not None:
             try:
                 puts = self._on_dead(entry, judged.status, judged.reason)
             except Exception:  # noqa: BLE001 - an event must end up somewhere
-                _log.exception("lane %s: keeping the dead letter here", self._lane)
+                _log.exception("queue %s: keeping the dead letter here", self._lane)
         if puts:
-            self._spool.settle(entry, puts=puts)
+            self._spool.ack(entry, puts=puts)
         else:
-            self._spool.bury(entry, judged.reason, judged.status)
+            self._spool.dead_letter(entry, judged.reason, judged.status)
+        _log.warning("queue %s: gave up on event %s: %s", self._lane, entry.event.id[:64], judged.reason)
 
-    def _tell(self, entry: Entry, outcome: Outcome, judged: _Judged) -> None:
+    def _tell(self, entry: Entry, outcome: Outcome, judged: Judged) -> None:
+        with self._state:
+            self._attempts[outcome.value] += 1
         if self._observe is None:
             return
         attempt = Attempt(
@@ -288,13 +340,10 @@ class Deliverer:
         try:
             self._observe(attempt)
         except Exception:  # noqa: BLE001 - what is told of is already durable
-            _log.exception("lane %s: the observer failed", self._lane)
+            _log.exception("queue %s: the observer failed", self._lane)
 
-    def _hold(self, at_least_s: float | None) -> None:
-        """Pause the lane. Attempts that were already in flight and fail too don't make the pause grow."""
-        with self._lock:
-            now = time.monotonic()
-            if now >= self._held_until:
-                self._failures += 1
-            pause_s = self._backoff.pause_s(self._failures, chance=self._chance(), retry_after_s=at_least_s)
-            self._held_until = max(self._held_until, now + pause_s)
+    def _hold(
+        self, reason: str, status: int = NO_ANSWER, *, at_least_s: float | None = None, lenient: bool = False
+    ) -> None:
+        with self._state:
+            self._pause.fail(reason, status, at_least_s=at_least_s, lenient=lenient)

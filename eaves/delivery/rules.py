@@ -1,4 +1,4 @@
-"""What a sender does about an answer, and how long it waits: pure functions and values.
+"""What a sender does about an answer: pure functions and values.
 
 Source: Knative Eventing data plane contract (knative/specs, specs/eventing/data-plane.md), and what its code does where
 the contract leaves room (knative/eventing, pkg/kncloudevents/retries.go).
@@ -7,13 +7,11 @@ the contract leaves room (knative/eventing, pkg/kncloudevents/retries.go).
 from __future__ import annotations
 
 import enum
+import json
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 from eaves.events import Event
 
-MAX_RETRY_AFTER_S = 3600.0
 NO_ANSWER = 0
 """Stands for an HTTP status where there was none."""
 ACCEPTED = 202
@@ -30,8 +28,27 @@ class Verdict(enum.Enum):
 
 RETRIED_STATUSES = frozenset({NO_ANSWER, 404, 408, 409, 429})
 """Retried besides 5xx. Source: retries.go, SelectiveRetry; the contract lists the same but for 408."""
-SINK_STATUSES = frozenset({NO_ANSWER, 429, 503})
-"""Those that tell about the sink rather than the event: any other event would fare the same just now."""
+
+
+class Blame(enum.Enum):
+    """What a failure says is wrong, for lanes that never give up."""
+
+    EVENT = "event"
+    """The event: no other attempt helps."""
+    WAY = "way"
+    """The way to the receiver, or the receiver: any other event would fare the same just now."""
+    UNKNOWN = "unknown"
+    """Either: other entries tell (`eaves.delivery.evidence`)."""
+
+
+EVENT_STATUSES = frozenset({400, 411, 413, 415, 422})
+WAY_STATUSES = frozenset({NO_ANSWER, 401, 403, 404, 405, 407, 410, 429, 502, 503, 504})
+"""Besides every 3xx: what proxies, gateways and logins answer, whatever the event."""
+PROBLEM_PREFIX = "urn:eaves:problem:"
+EVENT_PROBLEMS = frozenset(
+    {"input", "event", "unsupported-content", "image", "image-too-large", "claim", "claim-too-large", "tensor"}
+)
+"""Problem types of a function that say that the event is at fault, whatever status a proxy made of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +59,7 @@ class Answer:
         status: HTTP status.
         event: The reply when the body is a CloudEvent.
         body: The body otherwise.
+        fault: Why a 2xx reply can't be used, empty otherwise.
         retry_after_s: The Retry-After header in seconds, None without one.
         latency_ms: From sending to the last byte.
     """
@@ -49,43 +67,9 @@ class Answer:
     status: int
     event: Event | None = None
     body: bytes = b""
+    fault: str = ""
     retry_after_s: float | None = None
     latency_ms: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backoff:
-    """How often, and how long apart.
-
-    Attributes:
-        retry: Attempts after the first before an event is dead; None never gives up.
-        backoff_s: Pause before the first retry; doubles each time.
-        backoff_cap_s: Longest pause, Retry-After apart.
-    """
-
-    retry: int | None = 6
-    backoff_s: float = 0.5
-    backoff_cap_s: float = 30.0
-
-    def exhausted(self, failures: int) -> bool:
-        """Whether this many failed attempts are all there are."""
-        return self.retry is not None and failures > self.retry
-
-    def pause_s(self, failures: int, *, chance: float, retry_after_s: float | None = None) -> float:
-        """How long to wait after so many failed attempts.
-
-        Half of the pause is fixed and half random, so that many senders don't come back together and none comes back at
-        once. Retry-After only ever makes it longer, and is itself taken for an hour at most.
-        Source: "equal jitter" in Brooker, Exponential Backoff and Jitter (AWS Architecture Blog, 2015).
-
-        Args:
-            failures: Failed attempts so far, from 1.
-            chance: A random number in [0, 1).
-            retry_after_s: What the sink asked for.
-        """
-        pause_s = min(self.backoff_cap_s, self.backoff_s * 2.0 ** min(failures - 1, 63))
-        pause_s *= 0.5 + 0.5 * chance
-        return max(pause_s, min(retry_after_s or 0.0, MAX_RETRY_AFTER_S))
 
 
 def verdict(status: int) -> Verdict:
@@ -97,19 +81,22 @@ def verdict(status: int) -> Verdict:
     return Verdict.REFUSED
 
 
-def parse_retry_after(text: str | None, now: float) -> float | None:
-    """Seconds to wait from a Retry-After header, None when there is none or it is nonsense.
+def blame(status: int, body: bytes = b"") -> Blame:
+    """What a failure says is wrong."""
+    if status in EVENT_STATUSES or _problem_kind(body) in EVENT_PROBLEMS:
+        return Blame.EVENT
+    return Blame.WAY if status in WAY_STATUSES or 300 <= status < 400 else Blame.UNKNOWN
 
-    Source: RFC 9110, section 10.2.3: seconds or an HTTP date.
-    """
-    text = (text or "").strip()
-    if text.isascii() and text.isdecimal():
-        return float(text)
+
+def _problem_kind(body: bytes) -> str:
+    """The last part of the type of a function's problem document; empty when the body is none."""
+    if not body.startswith(b"{"):
+        return ""
     try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now)
+        kind = json.loads(body)["type"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return kind.removeprefix(PROBLEM_PREFIX) if isinstance(kind, str) and kind.startswith(PROBLEM_PREFIX) else ""
 
 
 def brief(text: str, limit: int = 256) -> str:

@@ -10,21 +10,27 @@ The same rules as Knative's: attribute filters, retries by the status table, a r
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from eaves.delivery import Answer, Attempt, Backoff, Deliverer, Outcome
+from eaves.backoff import Backoff
+from eaves.delivery import Answer, Attempt, Deliverer, LaneDelivery, Outcome
 from eaves.errors import EventError
 from eaves.events import Event
 from eaves.history import History
 from eaves.local.filters import matches
 from eaves.platform import TriggerSpec
-from eaves.spool import Entry, Spool
+from eaves.spool import Entry, Selection, Spool
+from eaves.spool.admin import dead_letter_lane, redrive
 
 TTL = "knativebrokerttl"
 """Hops an event has left. Source: knative/eventing, pkg/broker/ttl.go; the name is theirs so that loops end across
 both."""
 FIRST_TTL = 255
+
+LANE_PREFIX = "trigger/"
+REMOVED = "its trigger was removed"
+"""Reason of dead letters that are queued again when the trigger comes back."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +62,7 @@ class Subscription:
 
 def lane_of(app: str, trigger: str) -> str:
     """The spool lane of a trigger."""
-    return f"trigger/{app}/{trigger}"
+    return f"{LANE_PREFIX}{app}/{trigger}"
 
 
 class Broker:
@@ -89,15 +95,40 @@ class Broker:
             _log.info("no trigger wants events of type %s", event.type[:128])
         self._history.add(event)
 
-    def subscribe(self, subscriptions: Mapping[str, Subscription]) -> None:
-        """Make exactly these effective, by lane; what another lane still holds waits for its next subscription."""
+    def subscribe(self, subscriptions: Mapping[str, Subscription], *, keep: Collection[str] = ()) -> None:
+        """Make exactly these effective, by lane.
+
+        What the lane of a removed trigger still holds becomes dead letters, within their budget, so that it doesn't use
+        up the room of the apps that are left. They are queued again when the trigger comes back.
+
+        Args:
+            subscriptions: By lane.
+            keep: Apps whose triggers aren't known just now: their lanes are left as they are.
+        """
         for lane in [lane for lane in self._deliverers if subscriptions.get(lane) != self._subscriptions.get(lane)]:
             self._deliverers.pop(lane).stop()
         self._subscriptions = dict(subscriptions)
+        for lane in self._spool.counts():
+            if lane.startswith(LANE_PREFIX) and lane not in subscriptions and lane.split("/")[1] not in keep:
+                count = dead_letter_lane(self._spool, lane, REMOVED)
+                self.delivered.pop(lane, None)
+                if count:
+                    _log.warning("queue %s: %s; %d events are kept as dead letters", lane, REMOVED, count)
         for lane, subscription in subscriptions.items():
             if lane not in self._deliverers:
+                redrive(self._spool, Selection(lane=lane, reason=REMOVED))
                 self._deliverers[lane] = self._deliverer(subscription)
                 self._deliverers[lane].start()
+
+    def deliveries(self) -> list[LaneDelivery]:
+        """How the delivery of each lane is doing."""
+        return [deliverer.status() for deliverer in list(self._deliverers.values())]
+
+    def try_now(self, lane: str) -> None:
+        """Make a lane's next attempt now even when it is paused; "": every lane's."""
+        for name, deliverer in list(self._deliverers.items()):
+            if lane in ("", name):
+                deliverer.try_now()
 
     def stop(self) -> None:
         """Finish deliveries in flight; the rest stays in the spool."""
@@ -107,7 +138,7 @@ class Broker:
 
     def _deliverer(self, subscription: Subscription) -> Deliverer:
         delivery = subscription.trigger.delivery
-        backoff = Backoff(retry=delivery.retry, backoff_s=delivery.backoff_s, backoff_cap_s=delivery.backoff_cap_s)
+        backoff = Backoff(retry=delivery.retry, first_s=delivery.backoff_s, cap_s=delivery.backoff_cap_s)
         return Deliverer(
             self._spool,
             subscription.lane,

@@ -11,13 +11,14 @@ from typing import Any
 
 from eaves import events
 from eaves.delivery import Answer
-from eaves.errors import NotFoundError, NotRunningError, PlatformError, SpoolFullError
+from eaves.errors import NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
 from eaves.events import Event
-from eaves.local.process import tail
+from eaves.local.logfiles import tail
 from eaves.local.state import State
-from eaves.platform import AppSpec, FunctionStatus
+from eaves.platform import NAME_PATTERN, AppSpec, FunctionStatus, parse_status
 
 QUERY_TIMEOUT_S = 10.0
+RECONCILE_TIMEOUT_S = 120.0
 
 
 class LocalPlatform:
@@ -27,18 +28,23 @@ class LocalPlatform:
         self._state = State(root=root)
 
     def deploy(self, app: AppSpec) -> None:
-        """Want this app; a running supervisor has taken it up when this returns."""
+        """Want this app; a running supervisor has taken it up when this returns.
+
+        Raises:
+            StartError: When a running supervisor can't take it up; it is wanted all the same, and tried again.
+        """
         self._state.write_spec(app)
-        self._knock()
+        self.reconcile(app.function.name, "deployed")
 
     def remove(self, name: str) -> None:
         """Stop wanting it; a running supervisor has stopped it when this returns.
 
         Raises:
             NotFoundError: When it isn't there.
+            StartError: When a running supervisor can't read what is wanted now.
         """
         self._state.remove_spec(name)
-        self._knock()
+        self.reconcile(name, "removed")
 
     def promote(self, name: str) -> None:
         """Nothing is left to do: `deploy` let it take every request.
@@ -53,9 +59,10 @@ class LocalPlatform:
 
         Raises:
             NotFoundError: When it isn't there, or nothing was before it.
+            StartError: When a running supervisor can't take it up; it is wanted all the same, and tried again.
         """
         self._state.roll_back(name)
-        self._knock()
+        self.reconcile(name, "rolled back")
 
     def status(self) -> list[FunctionStatus]:
         """Every function wanted, by name; all `stopped` when no supervisor runs."""
@@ -75,7 +82,7 @@ class LocalPlatform:
             return stopped + [
                 FunctionStatus(name=name, state="failed", reason=reason) for name, reason in faults.items()
             ]
-        return [FunctionStatus(**values) for values in json.loads(body)]
+        return [parse_status(values) for values in json.loads(body)]
 
     def running(self) -> bool:
         """Whether a supervisor answers."""
@@ -124,16 +131,32 @@ class LocalPlatform:
             NotFoundError: When it never wrote any.
         """
         path = self._state.log(name)
-        if not path.is_file() or path.parent.resolve() != path.resolve().parent:
+        parts = name.split(".")
+        if len(parts) > 2 or not all(map(NAME_PATTERN.fullmatch, parts)) or not path.is_file():
             known = ", ".join(sorted(log.stem for log in self._state.logs.glob("*.log"))) or "none"
             raise NotFoundError(f"no log of {name!r} (there are: {known})", hint="eaves status")
         return tail(path, lines)
 
-    def _knock(self) -> None:
+    def reconcile(self, name: str, done: str) -> None:
+        """Have a running supervisor take up what was written.
+
+        Args:
+            name: The app that was changed.
+            done: What was done to it, for the message.
+
+        Raises:
+            StartError: When it could not.
+        """
         try:
-            self._request("POST", "/reconcile", timeout_s=60.0)
+            status, _, body = self._request("POST", "/reconcile", timeout_s=RECONCILE_TIMEOUT_S)
         except NotRunningError:
             return  # `eaves up` will read the spec when it starts
+        failed = json.loads(body)["failed"] if status == 200 else {"": _detail(body)}
+        reason = failed.get(name) or failed.get("")
+        if reason:
+            but = "but it still runs" if done == "removed" else "but it doesn't run yet"
+            hint = "`eaves up` tries again by itself; `eaves status` shows whether it runs"
+            raise StartError(f"{name} is {done}, {but}: {reason}", hint=hint)
 
     def _request(
         self,

@@ -3,20 +3,54 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
+from eaves.http_client import proxies, trust
 from eaves.telemetry import TELEMETRY_OFF
 
 STOP_S = 10.0
 """Seconds a process has to finish what it accepted before it is killed."""
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-"""What a child sees of our environment: where programs and temporary files are, and which kernels the CPU can run.
+INHERITED = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
+    *(*proxies.VARIABLES, *trust.VARIABLES),
+)
+"""What a child sees of our environment: where programs and temporary files are, which kernels the CPU can run, and
+which proxies and certificate authorities lead out of this network (a function fetches datarefs through them).
 The rest comes from its spec, as in a container."""
+
+
+class Child(Protocol):
+    """A child process, running or ended."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, negative for a signal; None while running."""
+
+    def terminate(self) -> None:
+        """Ask it to finish."""
+
+    def stop(self, *, timeout_s: float = STOP_S) -> None:
+        """Ask it to finish, and kill it when it takes longer than `timeout_s` seconds."""
+
+
+class Launch(Protocol):
+    """Starts a child process; `Process` is the one that does."""
+
+    def __call__(self, module: str, environ: Mapping[str, str], log: Path, *, inherit: Mapping[str, str]) -> Child:
+        """Start `python -P -m MODULE` with an environment and a log; see `Process` for the arguments."""
 
 
 class Process:
@@ -79,17 +113,6 @@ class Process:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
-
-
-def tail(path: Path, lines: int) -> list[str]:
-    """The last lines of a text file, oldest first; none when it isn't there."""
-    try:
-        with path.open("rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, size - lines * 2048))
-            return stream.read().decode(errors="replace").splitlines()[-lines:]
-    except FileNotFoundError:
-        return []
 
 
 def _die_with_parent() -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eaves.errors import ConfigError, EavesError, Fault, NotFoundError
+from eaves.files import make_directory, remove_durably, write_atomically
 from eaves.platform import NAME_PATTERN, AppSpec, parse_app
 
 MAX_SOCKET_PATH = 107
@@ -59,6 +60,10 @@ class State:
         """The durable queue of one source's agent."""
         return self.root / "sources" / f"{name}.db"
 
+    def agent_socket(self, name: str) -> Path:
+        """Where one source's agent listens."""
+        return self.root / "sources" / f"{name}.sock"
+
     def log(self, name: str) -> Path:
         """The log file of a function or source."""
         return self.logs / f"{name}.log"
@@ -72,7 +77,7 @@ class State:
         self.check_length()
         try:
             for folder in (self.root, self.specs, self.previous, self.logs, self.root / "sources"):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_directory(folder)
             self.root.chmod(0o700)  # it holds images and predictions
         except OSError as error:
             fault = Fault(origin="state directory", path="", message=f"{self.root} can't be made: {error.strerror}")
@@ -94,10 +99,10 @@ class State:
         self.prepare()
         target = self.specs / f"{app.function.name}.json"
         text = json.dumps(app.to_dict(), indent=2)
-        before = target.read_text() if target.exists() else text
+        before = target.read_text(encoding="utf-8", errors="replace") if target.exists() else text
         if before != text:
-            _replace(self.previous / target.name, before)
-        _replace(target, text)
+            write_atomically(self.previous / target.name, before)
+        write_atomically(target, text)
 
     def roll_back(self, name: str) -> None:
         """Want again what was wanted before; what was wanted now can be rolled back to in turn.
@@ -109,9 +114,9 @@ class State:
         target, kept = self.specs / f"{name}.json", self.previous / f"{name}.json"
         if not kept.exists():
             raise NotFoundError(f"{name} was deployed once only: there is nothing before it", hint="eaves deploy")
-        now, before = target.read_text(), kept.read_text()
-        _replace(target, before)
-        _replace(kept, now)
+        now, before = (path.read_text(encoding="utf-8", errors="replace") for path in (target, kept))
+        write_atomically(target, before)
+        write_atomically(kept, now)
 
     def remove_spec(self, name: str) -> None:
         """Stop wanting it.
@@ -120,8 +125,8 @@ class State:
             NotFoundError: When there is none of that name.
         """
         self.require(name)
-        (self.specs / f"{name}.json").unlink(missing_ok=True)
-        (self.previous / f"{name}.json").unlink(missing_ok=True)
+        remove_durably(self.previous / f"{name}.json")
+        remove_durably(self.specs / f"{name}.json")
 
     def require(self, name: str) -> None:
         """Refuse a name that isn't wanted.
@@ -141,21 +146,37 @@ class State:
         """Every app wanted by name, and by name why a spec file can't be read."""
         apps, faults = {}, {}
         for name in self.names():
-            path = self.specs / f"{name}.json"
             try:
-                apps[name] = parse_app(json.loads(path.read_text()), origin=path.name)
+                apps[name] = _read_spec(self.specs / f"{name}.json", name)
             except FileNotFoundError:
                 continue  # removed since it was listed
             except (EavesError, ValueError, OSError) as error:
                 faults[name] = str(error)
+            except Exception as error:  # noqa: BLE001 - what is in one file must not keep the others from being read
+                faults[name] = f"{type(error).__name__}: {error}"
         return apps, faults
 
+    def fingerprint(self) -> tuple[tuple[str, int, int, int], ...]:
+        """Return what changes whenever a spec file is written, replaced or removed; much cheaper than reading them.
 
-def _replace(target: Path, text: str) -> None:
-    """Write a file in one step: it is the old one or the new one, whenever the machine stops."""
-    staging = target.with_suffix(f".{os.getpid()}.tmp")
-    with staging.open("w") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    staging.rename(target)
+        Returns:
+            Per file: name, inode number, size in bytes, time of the last change in nanoseconds.
+        """
+        with os.scandir(self.specs) as entries:
+            found = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".json")]
+        return tuple(sorted((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found))
+
+
+def _read_spec(path: Path, name: str) -> AppSpec:
+    """Read the spec file of one app.
+
+    Raises:
+        EavesError: When it isn't a spec, or one of another function.
+        ValueError: When it isn't JSON.
+        OSError: When it can't be read.
+    """
+    app = parse_app(json.loads(path.read_text(encoding="utf-8")), origin=path.name)
+    if app.function.name != name:
+        message = f"must be {name!r}, as the file is called (got {app.function.name!r})"
+        raise ConfigError([Fault(origin=path.name, path="function.name", message=message)], hint="eaves deploy")
+    return app

@@ -1,4 +1,7 @@
-"""`eaves up`: makes what runs agree with the spec files, until it is told to stop."""
+"""`eaves up`: makes what runs agree with the spec files, until it is told to stop.
+
+Nothing that a part of it raises ends the whole: the part is tried again, the others go on.
+"""
 
 from __future__ import annotations
 
@@ -8,138 +11,129 @@ import json
 import logging
 import os
 import threading
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
 
-from eaves.delivery import Answer, HttpAnswer, SinkClient
-from eaves.errors import (
-    EavesError,
-    EventError,
-    NotFoundError,
-    OverloadedError,
-    PlatformError,
-    StartError,
-    UnreachableError,
-)
+from eaves.admin.queue import SpoolQueue
+from eaves.admin.summary import LanePause
+from eaves.clock import SYSTEM, Clock
+from eaves.delivery import HttpAnswer
+from eaves.errors import EventError, OverloadedError, PlatformError
 from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
+from eaves.http_client.proxies import parse_proxies
 from eaves.local.activator import Activator
-from eaves.local.broker import Broker, Subscription, lane_of
-from eaves.local.process import Process
+from eaves.local.agents import Agents
+from eaves.local.apps import Apps
+from eaves.local.broker import Broker, lane_of
+from eaves.local.failures import describe
+from eaves.local.logfiles import rotate
+from eaves.local.process import Launch, Process
+from eaves.local.server import SocketPath, TcpPort, WebServer
+from eaves.local.settings import LocalSettings
 from eaves.local.state import State
-from eaves.local.web import WebServer, create_app
-from eaves.platform import AppSpec, FunctionStatus, SourceSpec, TriggerSpec
+from eaves.local.web import create_app
+from eaves.platform import AppSpec, FunctionStatus
 from eaves.spool import Spool
 
 RECONCILE_S = 1.0
-"""How often spec files are looked at; `deploy` also knocks on the control socket."""
+"""How often spec files are looked at, seconds; `deploy` also asks for it over the control socket."""
+RECONCILE_TIMEOUT_S = 110.0
+"""How long `deploy` waits for what it wants, seconds; below the client's own limit."""
 DIRECT_TIMEOUT_S = 120.0
+"""How long a direct call may take, seconds, the function's start included."""
 MAX_CALLS = 24
 """Direct calls at the same time; the web's other threads are left to the broker."""
-MAX_RESTART_PAUSE_S = 60.0
+EVERYTHING = ""
+"""Key of a failure that concerns no app in particular."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Agent:
-    """One source's process, and when it may be started again after it ended."""
-
-    source: SourceSpec
-    process: Process
-    ends: int = 0
-    not_before: float = 0.0
-
-    def due(self) -> bool:
-        """Whether to start it again; counts each end once."""
-        now = time.monotonic()
-        if not self.not_before:
-            self.ends += 1
-            self.not_before = now + min(MAX_RESTART_PAUSE_S, 2.0**self.ends)
-        if now < self.not_before:
-            return False
-        self.not_before = 0.0
-        return True
-
-    def __str__(self) -> str:
-        code = self.process.exit_code
-        return f"{self.source.name}: {'running' if code is None else f'ended with {code}'}"
 
 
 class Supervisor:
     """The running local platform.
 
     Args:
-        state: Its directory.
-        environ: This process's environment.
+        state: State directory.
+        environ: Environment of this process.
         port: TCP port of the broker on loopback; 0 takes a free one.
+        settings: Bounds of logs and history.
+        clock: Clock for pauses and deadlines.
+        launch: Starts processes of functions and sources.
 
     Raises:
+        ConfigError: When the environment names a proxy by what is no address.
         PlatformError: When another one runs on the same state directory, or the port is taken.
     """
 
-    def __init__(self, state: State, *, environ: Mapping[str, str], port: int) -> None:
+    def __init__(
+        self,
+        state: State,
+        *,
+        environ: Mapping[str, str],
+        port: int,
+        settings: LocalSettings | None = None,
+        clock: Clock = SYSTEM,
+        launch: Launch = Process,
+    ) -> None:
+        proxies = parse_proxies(environ)
         state.prepare()
         self._state = state
-        self._environ = environ
+        self._settings = settings or LocalSettings()
+        self._clock = clock
         self._lock = _take_lock(state)
-        self._spool = Spool(state.spool)
-        self._history = FileHistory(state.history)
+        self._spool = Spool(state.spool, limits=self._settings.limits(), clock=clock)
+        self._history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
         self._broker = Broker(self._spool, self._history)
-        self._client = SinkClient()
-        self._activators: dict[str, Activator] = {}
-        self._agents: dict[str, Agent] = {}
-        self._apps: dict[str, AppSpec] = {}
-        self._faults: dict[str, str] = {}
+        self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries, try_now=self._broker.try_now)
+        activate = partial(Activator, state=state, inherit=environ, clock=clock, launch=launch)
+        self._apps = Apps(state, subscribe=self._broker.subscribe, activate=activate, proxies=proxies, clock=clock)
         self._turn = threading.Condition()
         self._asked = self._done = 0
+        self._failed: dict[str, str] = {}
+        self._told: dict[str, str] = {}
         self._stopping = False
         self._calls = threading.Semaphore(MAX_CALLS)
-        self._take_up_specs()  # before anything is accepted: an event must find the triggers that want it
+        self._attempt({"the specs": self._apps.reconcile})  # an event must find the triggers that want it
+        self._port = TcpPort(port)
         try:
-            self._ingress = WebServer(create_app(self, control=False), port=port)
+            self._ingress = WebServer(create_app(self, control=False), self._port, clock=clock)
         except OSError as error:
             raise PlatformError(
                 f"port {port} can't be used: {error.strerror or error}", hint="eaves up --port 0 takes a free one"
             ) from error
-        self._control = WebServer(create_app(self, control=True), socket=state.socket)
+        self._agents = Agents(state, sink=self.url, inherit=environ, clock=clock, launch=launch)
+        self._control = WebServer(create_app(self, control=True), SocketPath(state.socket), clock=clock)
 
     @property
     def url(self) -> str:
         """Where the broker takes events."""
-        return f"http://127.0.0.1:{self._ingress.port}/"
+        return f"http://127.0.0.1:{self._port.port}/"
 
     def run(self) -> None:
-        """Reconcile until `stop` is called, then stop everything in order: sources, deliveries, functions."""
-        while not self._stopping:
-            with self._turn:
-                asked = self._asked
-            try:
-                self._reconcile()
-            except (EavesError, OSError):
-                _log.exception("the specs can't be taken up; trying again")
-            with self._turn:
-                self._done = asked
-                self._turn.notify_all()
-                self._turn.wait_for(lambda: self._stopping or self._asked > self._done, RECONCILE_S)
-        for agent in self._agents.values():
-            agent.process.terminate()
-        self._ingress.stop()
-        self._broker.stop()
-        for agent in self._agents.values():
-            agent.process.stop()
-        for activator in self._activators.values():
-            activator.stop()
-        self._control.stop()
-        self._client.close()
-        self._history.close()
-        self._spool.close()
-        os.close(self._lock)
+        """Reconcile until `stop` is called, then stop everything in order: sources, deliveries, functions.
+
+        No exception of a part ends it. It starts the agents' processes, so the kernel ends them with its thread.
+        """
+        parts: dict[str, Callable[[], None]] = {
+            "the specs": self._apps.reconcile,
+            "the sources": lambda: self._agents.reconcile(self._apps.wanted),
+            "the logs": lambda: rotate(self._state.logs, max_bytes=self._settings.log_max_bytes),
+        }
+        try:
+            while not self._stopping:
+                with self._turn:
+                    asked = self._asked
+                failed = {**self._attempt(parts), **self._agents.failed(), **self._apps.failed()}
+                with self._turn:
+                    self._failed, self._done = failed, asked
+                    self._turn.notify_all()
+                    self._wait(RECONCILE_S, lambda: self._asked > self._done)
+        finally:
+            self._shut_down()
 
     def stop(self) -> None:
-        """Ask `run` to return; for a signal handler in its thread, or any other thread."""
+        """Ask `run` to return; from any thread, but not from a signal handler: it takes a lock."""
         with self._turn:
             self._stopping = True
             self._turn.notify_all()
@@ -148,13 +142,9 @@ class Supervisor:
         """Hand an event to the broker.
 
         Raises:
-            PlatformError: While an app's spec can't be read: its triggers might want the event.
+            PlatformError: While the triggers of an app aren't known: they might want the event.
         """
-        unknown = sorted(self._faults.keys() - self._apps.keys())
-        if unknown:
-            raise PlatformError(
-                f"the spec of {unknown[0]} can't be read", hint=f"eaves deploy, or eaves remove {unknown[0]}"
-            )
+        self._apps.require_routes()
         self._broker.accept(event)
 
     def forward(self, name: str, headers: dict[str, str], body: bytes) -> HttpAnswer:
@@ -163,7 +153,7 @@ class Supervisor:
         Raises:
             NotFoundError: When there is no such function.
         """
-        activator = self._activator(name)
+        activator = self._apps.activator(name)
         if not self._calls.acquire(blocking=False):
             raise OverloadedError(
                 f"{MAX_CALLS} direct calls are under way", hint="send again later, or publish the event"
@@ -176,129 +166,108 @@ class Supervisor:
         self._note(answer.headers, answer.body)
         return answer
 
+    def reconcile(self) -> dict[str, str]:
+        """Look at the specs now, and return when what runs agrees with them as far as it can.
+
+        The work is left to the thread in `run`, which starts the agents.
+
+        Returns:
+            By app why it isn't wholly taken up; under `EVERYTHING` what concerns none in particular.
+
+        Raises:
+            PlatformError: When it takes too long, or the platform is being stopped.
+        """
+        with self._turn:
+            self._asked += 1
+            mine = self._asked
+            self._turn.notify_all()
+            self._wait(RECONCILE_TIMEOUT_S, lambda: self._done >= mine)
+            if self._done >= mine:
+                return dict(self._failed)
+        doing = "is being stopped" if self._stopping else f"is still at it after {RECONCILE_TIMEOUT_S:.0f} s"
+        raise PlatformError(f"`eaves up` {doing}", hint="eaves status")
+
+    def status(self) -> list[FunctionStatus]:
+        """Every function wanted, by name."""
+        counts = self._spool.counts()
+        found = [self._status(name, app, counts) for name, app in sorted(self._apps.wanted.items())]
+        broken = [
+            FunctionStatus(name=name, state="failed", reason=reason)
+            for name, reason in sorted(self._apps.unreadable.items())
+        ]
+        return found + broken
+
+    def _status(self, name: str, app: AppSpec, counts: Mapping[str, tuple[int, int]]) -> FunctionStatus:
+        lanes = [lane_of(name, trigger.name) for trigger in app.triggers]
+        condition, replicas, reason = self._apps.state(name)
+        return FunctionStatus(
+            name=name,
+            state=condition,
+            replicas=replicas,
+            reason=reason,
+            artifact=str(app.function.artifact),
+            artifact_digest=app.function.artifact_digest,
+            queued=sum(counts.get(lane, (0, 0))[0] for lane in lanes),
+            dead=sum(counts.get(lane, (0, 0))[1] for lane in lanes),
+            site=app.function.site,
+            sources=self._agents.describe(name),
+            delivered=sum(self._broker.delivered.get(lane, 0) for lane in lanes),
+            agents=self._agents.statuses(name),
+            pauses=tuple(
+                LanePause(lane=one.lane, reason=one.reason, since=one.since)
+                for one in self._broker.deliveries()
+                if one.paused and one.lane in lanes
+            ),
+        )
+
     def _note(self, headers: Mapping[str, str], body: bytes) -> None:
         """Put an event of a direct call into the history."""
         if is_event(headers):
             with contextlib.suppress(EventError):
                 self._history.add(decode(headers, body))
 
-    def reconcile(self) -> None:
-        """Look at the specs now, and return when what runs agrees with them.
+    def _attempt(self, parts: Mapping[str, Callable[[], None]]) -> dict[str, str]:
+        """Do each part, whatever the others raise; return what failed, as `reconcile` does."""
+        failed: dict[str, str] = {}
+        for name, act in parts.items():
+            try:
+                act()
+            except Exception as error:  # noqa: BLE001 - a part that fails must end neither the others nor the whole
+                reason = describe(error)
+                failed[EVERYTHING] = f"{name}: {reason}"
+                if self._told.get(name) != reason:
+                    _log.exception("%s can't be tended; tried again every %.0f s", name, RECONCILE_S)
+                self._told[name] = reason
+            else:
+                self._told.pop(name, None)
+        return failed
 
-        The work is left to the thread in `run`: the kernel ends children with the thread that started them.
-        """
-        with self._turn:
-            self._asked += 1
-            mine = self._asked
-            self._turn.notify_all()
-            self._turn.wait_for(lambda: self._stopping or self._done >= mine, DIRECT_TIMEOUT_S)
+    def _wait(self, timeout_s: float, until: Callable[[], bool]) -> None:
+        """Wait, with the turn's lock held, until something is so, the platform stops or the time is over."""
+        deadline = self._clock.monotonic() + timeout_s
+        while not self._stopping and not until():
+            left_s = deadline - self._clock.monotonic()
+            if left_s <= 0:
+                return
+            self._clock.wait(self._turn, left_s)
 
-    def status(self) -> list[FunctionStatus]:
-        """Every function wanted, by name."""
-        counts = self._spool.counts()
-        found = []
-        for name, app in sorted(self._apps.items()):
-            activator = self._activators.get(name)
-            condition, replicas = activator.state() if activator else ("starting", 0)
-            lanes = [lane_of(name, trigger.name) for trigger in app.triggers]
-            found.append(
-                FunctionStatus(
-                    name=name,
-                    state=condition,
-                    replicas=replicas,
-                    reason=activator.reason if activator else "",
-                    artifact=str(app.function.artifact),
-                    artifact_digest=app.function.artifact_digest,
-                    queued=sum(counts.get(lane, (0, 0))[0] for lane in lanes),
-                    dead=sum(counts.get(lane, (0, 0))[1] for lane in lanes),
-                    site=app.function.site,
-                    sources=tuple(str(agent) for key, agent in self._agents.items() if key.startswith(f"{name}.")),
-                    delivered=sum(self._broker.delivered.get(lane, 0) for lane in lanes),
-                )
-            )
-        broken = [
-            FunctionStatus(name=name, state="failed", reason=reason) for name, reason in sorted(self._faults.items())
-        ]
-        return found + broken
-
-    def _activator(self, name: str) -> Activator:
-        activator = self._activators.get(name)
-        if activator is None:
-            raise NotFoundError(
-                f"no function {name!r} runs here (running: {', '.join(sorted(self._activators)) or 'none'})"
-            )
-        return activator
-
-    def _reconcile(self) -> None:
-        self._take_up_specs()
-        self._tend_agents()
-
-    def _take_up_specs(self) -> None:
-        """Make functions and triggers agree with the spec files; one that can't be read leaves its app as it was."""
-        apps, self._faults = self._state.read_specs()
-        apps |= {name: self._apps[name] for name in self._faults if name in self._apps}
-        if apps != self._apps:
-            self._change(apps)
-        self._apps = apps
-
-    def _change(self, apps: Mapping[str, AppSpec]) -> None:
-        """Start what is new, replace what changed, stop what is gone."""
-        leaving = []
-        for name, activator in list(self._activators.items()):
-            if name not in apps or apps[name].function != activator.spec:
-                leaving.append(self._activators.pop(name))
-        for name, app in apps.items():
-            if name not in self._activators:
-                self._activators[name] = Activator(app.function, self._state, inherit=self._environ)
-                _log.info("function %s: wanted, artifact %s", name, app.function.artifact)
-        self._broker.subscribe({sub.lane: sub for app in apps.values() for sub in self._subscriptions(app)})
-        for activator in leaving:
-            activator.stop()
-
-    def _subscriptions(self, app: AppSpec) -> list[Subscription]:
-        return [
-            Subscription(
-                app=app.function.name,
-                trigger=trigger,
-                send=partial(self._send, trigger, app.function.name),
-                parallel=4 if trigger.url else self._activators[app.function.name].capacity,
-            )
-            for trigger in app.triggers
-        ]
-
-    def _send(self, trigger: TriggerSpec, app: str, event: Event) -> Answer:
-        timeout_s = trigger.delivery.timeout_s
-        if trigger.url:
-            return self._client.post(trigger.url, event, prefer_reply=True, timeout_s=timeout_s)
-        try:
-            return self._activator(trigger.function or app).send(event, timeout_s=timeout_s)
-        except StartError as error:  # it never got there: the event waits until the function can start
-            raise UnreachableError(error.message, hint=error.hint) from error
-
-    def _tend_agents(self) -> None:
-        """Run exactly the agents wanted; start again those that ended, with growing pauses."""
-        wanted = {f"{name}.{source.name}": (app, source) for name, app in self._apps.items() for source in app.sources}
-        for key in [key for key in self._agents if key not in wanted or wanted[key][1] != self._agents[key].source]:
-            self._agents.pop(key).process.stop()
-        for key, (app, source) in wanted.items():
-            agent = self._agents.get(key)
-            if agent is None:
-                self._agents[key] = Agent(source=source, process=self._start_agent(key, app, source))
-            elif not agent.process.running and agent.due():
-                _log.warning("source %s ended with %s; see its log", key, agent.process.exit_code)
-                agent.process = self._start_agent(key, app, source)
-
-    def _start_agent(self, key: str, app: AppSpec, source: SourceSpec) -> Process:
-        environ = {
-            "EAVES_SOURCE": source.name,
-            "EAVES_SITE": app.function.site,
-            "EAVES_KIND": source.kind,
-            "EAVES_PATH": str(source.path),
-            "EAVES_POLLING": str(source.polling).lower(),
-            "EAVES_SPOOL": str(self._state.source_spool(key)),
-            "K_SINK": self.url,
-        }
-        return Process("eaves.sources", environ, self._state.log(key), inherit=self._environ)
+    def _shut_down(self) -> None:
+        """Stop everything in order; what one step raises keeps no other from being done."""
+        for step in (
+            self._agents.terminate,
+            self._ingress.stop,
+            self._broker.stop,
+            self._agents.stop,
+            self._apps.stop,
+            self._control.stop,
+            self._history.close,
+            self._spool.close,
+            lambda: os.close(self._lock),
+        ):
+            try:
+                step()
+            except Exception:  # noqa: BLE001 - see above
+                _log.exception("a part could not be stopped")
 
 
 def _take_lock(state: State) -> int:

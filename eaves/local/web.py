@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import threading
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, jsonify, request
-from waitress.server import create_server
 from werkzeug.exceptions import HTTPException
 
 from eaves import events
+from eaves.admin import Queue
 from eaves.delivery import HttpAnswer
 from eaves.errors import EavesError, ForbiddenError
+from eaves.local.queues import build_queue_routes
 from eaves.platform import FunctionStatus
 
 MAX_BODY_BYTES = 32_000_000
-CONNECTIONS = 1000
-IDLE_S = 30
-"""Seconds after which an idle connection is closed, so that forgotten ones don't use up all there are."""
-THREADS = 32
-"""Requests at the same time; each holds its image while it waits for a function."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,8 +35,12 @@ class Runtime(Protocol):
     def status(self) -> list[FunctionStatus]:
         """Every function."""
 
-    def reconcile(self) -> None:
-        """Look at the specs now."""
+    def reconcile(self) -> dict[str, str]:
+        """Look at the specs now; return by app why it isn't wholly taken up."""
+
+    @property
+    def queue(self) -> Queue:
+        """The broker's queue."""
 
 
 def create_app(runtime: Runtime, *, control: bool) -> Flask:
@@ -78,6 +75,7 @@ def create_app(runtime: Runtime, *, control: bool) -> Flask:
         return Response(answer.body, status=answer.status, headers=kept)
 
     if control:
+        app.register_blueprint(build_queue_routes(runtime.queue))
 
         @app.get("/status")
         def status() -> Response:
@@ -85,62 +83,9 @@ def create_app(runtime: Runtime, *, control: bool) -> Flask:
 
         @app.post("/reconcile")
         def reconcile() -> Response:
-            runtime.reconcile()
-            return Response(status=202)
+            return jsonify(failed=runtime.reconcile())
 
     return app
-
-
-class WebServer:
-    """waitress in a thread of this process, on a TCP port or a Unix socket of mode 0600."""
-
-    def __init__(self, app: Flask, *, host: str = "127.0.0.1", port: int = 0, socket: Path | None = None) -> None:
-        where: dict[str, Any] = {"host": host, "port": port}
-        if socket is not None:
-            socket.unlink(missing_ok=True)
-            where = {"unix_socket": str(socket), "unix_socket_perms": "600"}
-        mask = os.umask(0o177) if socket is not None else None  # never open to others, not even until waitress's chmod
-        try:
-            self._map: dict[int, Any] = {}
-            self._server = create_server(
-                app,
-                map=self._map,
-                threads=THREADS,
-                connection_limit=CONNECTIONS,
-                channel_timeout=IDLE_S,
-                max_request_body_size=MAX_BODY_BYTES,
-                inbuf_overflow=MAX_BODY_BYTES + 1,
-                outbuf_overflow=MAX_BODY_BYTES + 1,
-                ident=None,
-                clear_untrusted_proxy_headers=True,
-                **where,
-            )
-        finally:
-            if mask is not None:
-                os.umask(mask)
-        self._socket = socket
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
-        self._thread.start()
-
-    @property
-    def port(self) -> int:
-        """The TCP port."""
-        return int(self._server.effective_port)
-
-    def stop(self) -> None:
-        """Stop listening; requests in flight get a moment."""
-        self._stopping.set()
-        self._thread.join()
-        if self._socket is not None:
-            self._socket.unlink(missing_ok=True)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._server.asyncore.loop(timeout=0.2, map=self._map, use_poll=True, count=1)
-        self._server.task_dispatcher.shutdown(cancel_pending=True, timeout=2)
-        self._server.asyncore.loop(timeout=0.0, map=self._map, use_poll=True, count=2)
-        self._server.asyncore.close_all(map=self._map, ignore_all=True)
 
 
 _HOP_BY_HOP = frozenset(

@@ -6,10 +6,10 @@ import json
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
 import urllib3
 
+from eaves.backoff import parse_retry_after
 from eaves.errors import AccessError, OciNotFoundError, RegistryError
 from eaves.oci.descriptor import MAX_DOCUMENT_BYTES
 
@@ -32,14 +32,9 @@ class Answer:
     content: bytes
 
     def wait_s(self, default: float) -> float:
-        """How long it asks to wait, in seconds. Source: RFC 9110, section 10.2.3."""
-        said = self.headers.get("Retry-After", "").strip()
-        if said.isascii() and said.isdecimal():
-            return float(said)
-        try:
-            return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
-        except (ValueError, OverflowError):
-            return default
+        """Seconds that the registry asks to wait (Retry-After), or `default` when it doesn't say."""
+        asked_s = parse_retry_after(self.headers.get("Retry-After"), time.time())
+        return default if asked_s is None else asked_s
 
 
 def read_answer(response: urllib3.BaseHTTPResponse) -> Answer:

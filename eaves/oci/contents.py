@@ -67,6 +67,7 @@ def artifact_parts(artifact: Artifact, *, allow_handler: bool = False) -> list[P
 
 
 def part_files(artifact: Artifact, part: Part) -> Iterator[LayerFile]:
-    """The files of a part, at their place in a container."""
+    """The files of a part, at their place in a container, each with the digest that the opened artifact gave it."""
     for path in part.paths:
-        yield LayerFile(path=f"{ROOT}/{path}", content=artifact.path / path)
+        digest = artifact.digest if path == MANIFEST else artifact.manifest.files[path].sha256
+        yield LayerFile(path=f"{ROOT}/{path}", content=artifact.path / path, sha256=digest)

@@ -36,11 +36,13 @@ class LayerFile:
         path: Where it will be, relative to the root, `opt/code/eaves/__init__.py`.
         content: Its bytes, or the file that has them.
         executable: Whether it may be run.
+        sha256: Digest that the packed bytes must have, hex; empty when the file may hold anything.
     """
 
     path: str
     content: bytes | Path
     executable: bool = False
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ def write_layer(layout: Layout, files: Iterable[LayerFile], title: str, *, level
         level: How hard to compress it.
 
     Raises:
-        OciError: When a file can't be read, two have one path, or the disk is full.
+        OciError: When a file can't be read or hasn't its `sha256`, two have one path, or the disk is full.
     """
     ordered = sorted(files, key=lambda file: PurePosixPath(file.path).parts)
     _check(ordered)
@@ -180,9 +182,29 @@ def _add(tar: tarfile.TarFile, file: LayerFile) -> None:
         with file.content.open("rb") as stream:
             info.size = stream.seek(0, io.SEEK_END)
             stream.seek(0)
-            tar.addfile(info, stream)
+            read = _HashingReader(stream)
+            tar.addfile(info, read)  # type: ignore[arg-type]  # it only reads
     except OSError as error:
         raise _unreadable(file.content, error) from error
+    if file.sha256 and read.hexdigest != file.sha256:
+        raise OciError(f"{file.content} was changed while it was packaged", hint="package it again")
+
+
+class _HashingReader:
+    """Hashes the bytes that are read through it, so that what is packed and what is checked are the same bytes."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._seen = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._seen.update(data)
+        return data
+
+    @property
+    def hexdigest(self) -> str:
+        return self._seen.hexdigest()
 
 
 class _Hashing:

@@ -12,11 +12,10 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
-from urllib.request import parse_http_list, parse_keqv_list
-
-import urllib3
+from urllib.request import parse_http_list
 
 from eaves.errors import AccessError, RegistryError
+from eaves.http_client.pools import HttpClient
 from eaves.oci.answer import Answer, read_answer
 from eaves.oci.credentials import Credentials
 
@@ -34,9 +33,7 @@ class Login:
         plain: Whether secrets may go over plain HTTP, which whoever allowed plain HTTP has allowed.
     """
 
-    def __init__(
-        self, http: urllib3.PoolManager, credentials: Callable[[], Credentials | None], *, plain: bool
-    ) -> None:
+    def __init__(self, http: HttpClient, credentials: Callable[[], Credentials | None], *, plain: bool) -> None:
         self._http = http
         self._credentials = functools.cache(credentials)
         self._plain = plain
@@ -113,11 +110,18 @@ class Login:
         return self._request("GET", f"{realm}{mark}{query}", headers)
 
     def _request(self, method: str, url: str, headers: Mapping[str, str], body: str | None = None) -> Answer:
-        # no redirects: a secret goes only where the registry sends it
-        response = self._http.request(method, url, body=body, headers=headers, redirect=False, preload_content=False)
-        return read_answer(response)
+        # HttpClient follows no redirects: a secret goes only where the registry sends it.
+        return read_answer(self._http.request(method, url, body=body, headers=headers))
 
 
 def _parameters(text: str) -> dict[str, str]:
-    """Of a challenge, which may be followed by others."""
-    return parse_keqv_list([one for one in parse_http_list(text) if "=" in one])
+    """The parameters of a challenge, names in lower case; a further challenge behind it is left out.
+
+    `urllib.request.parse_keqv_list` raises IndexError for a parameter without a value.
+    """
+    pairs = (one.partition("=") for one in parse_http_list(text) if "=" in one)
+    return {name.strip().lower(): _unquoted(value.strip()) for name, _, value in pairs}
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value

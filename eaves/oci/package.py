@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import eaves
 from eaves.artifact import Artifact
-from eaves.artifact.tree import HANDLER, MANIFEST, file_digest
+from eaves.artifact.tree import HANDLER, MANIFEST
 from eaves.errors import OciError
 from eaves.oci.cache import kept_layer
 from eaves.oci.contents import Part, artifact_parts, part_files
@@ -127,20 +127,17 @@ def _write_part(artifact: Artifact, part: Part, layout: Layout, cache: Layout) -
     """A part's layer. A backbone goes into the cache: with the next head it isn't compressed again.
 
     Raises:
-        OciError: When a file is no longer what the artifact's manifest says: the cache would hand it on.
+        OciError: When a file is no longer what the artifact's manifest says.
     """
     entries = [artifact.manifest.files[path] for path in part.paths if path != MANIFEST]
     if sum(entry.size_bytes for entry in entries) < KEPT_BYTES or len(entries) != len(part.paths):
         return write_layer(layout, part_files(artifact, part), part.title)
 
-    def make() -> Layer:
-        made = write_layer(cache, part_files(artifact, part), part.title)
-        for path, entry in zip(part.paths, entries, strict=True):
-            if file_digest(artifact.path / path) != entry.sha256:
-                raise OciError(f"{artifact.path / path} was changed while it was packaged", hint="package it again")
-        return made
-
-    return kept_layer(cache, (*part.paths, *(entry.sha256 for entry in entries)), make)
+    return kept_layer(
+        cache,
+        (*part.paths, *(entry.sha256 for entry in entries)),
+        lambda: write_layer(cache, part_files(artifact, part), part.title),
+    )
 
 
 def _runtime_of(image: Image, base: Base) -> Runtime:

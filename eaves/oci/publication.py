@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable
 
 from eaves.artifact import Artifact
-from eaves.delivery import Backoff, SinkClient, Verdict, verdict
+from eaves.backoff import Backoff
+from eaves.delivery import SinkClient, Verdict, verdict
 from eaves.delivery.rules import describe
 from eaves.errors import DeliveryError
 from eaves.events import MODEL_PUBLISHED, Event, event_id, source_uri
 from eaves.schemas import schema_uri
 
-BACKOFF = Backoff(retry=8, backoff_s=1.0, backoff_cap_s=60.0)
+BACKOFF = Backoff(retry=8, first_s=1.0, cap_s=60.0)
 """About three minutes: a broker that is restarted is back by then."""
 TIMEOUT_S = 30.0
 
@@ -92,4 +93,4 @@ def announce(
                 hint="the container image is at the registry; mend the sink, then run the same command again",
             )
         say(f"{told}; trying again")
-        pause(backoff.pause_s(failures, chance=random.random(), retry_after_s=retry_after_s))  # noqa: S311 - jitter
+        pause(backoff.pause_s(failures, jitter=random.random(), retry_after_s=retry_after_s))  # noqa: S311 - jitter

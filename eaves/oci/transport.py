@@ -7,7 +7,6 @@ leads, and not over plain HTTP unless that was allowed.
 from __future__ import annotations
 
 import io
-import ssl
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,12 @@ from urllib.parse import urljoin, urlsplit
 import urllib3
 
 import eaves
+from eaves.backoff import Backoff
 from eaves.errors import AccessError, OciError, RegistryError
+from eaves.http_client.connection_errors import find_connection_fault
+from eaves.http_client.pools import HttpClient
+from eaves.http_client.proxies import DIRECT, Proxies
+from eaves.http_client.trust import build_tls_context
 from eaves.oci.answer import Answer, read_answer, require
 from eaves.oci.credentials import load_credentials
 from eaves.oci.login import Login
@@ -42,6 +46,7 @@ class Access:
     Attributes:
         plain_http: Whether without TLS, and secrets too; Docker's own registry is reached by TLS all the same.
         authorities: PEM file of certificate authorities to trust, beside the system's.
+        proxies: Proxies of the process.
         config: Docker's config, with logins.
         attempts: Of each request.
         pause_s: Before the second; it doubles.
@@ -51,6 +56,7 @@ class Access:
 
     plain_http: bool = False
     authorities: Path | None = None
+    proxies: Proxies = DIRECT
     config: Path = Path("~/.docker/config.json")
     attempts: int = ATTEMPTS
     pause_s: float = PAUSE_S
@@ -71,15 +77,14 @@ class Transport:
 
     def __init__(self, reference: Reference, access: Access) -> None:
         self.attempts = access.attempts
-        self._access = access
+        self._backoff = Backoff(retry=access.attempts - 1, first_s=access.pause_s, cap_s=MAX_PAUSE_S)
         self._host = reference.host
         self._plain = access.plain_http and reference.host != DEFAULT_HOST
         self.root = f"{'http' if self._plain else 'https'}://{reference.api_host}/v2/"
-        self._http = urllib3.PoolManager(
-            maxsize=8,
+        self._http = HttpClient(
+            proxies=access.proxies,
+            ca_certs_pem="" if self._plain else _read_authorities(access.authorities),
             timeout=urllib3.Timeout(connect=access.connect_s, read=access.read_s),
-            retries=False,
-            ssl_context=None if self._plain else _trust(access.authorities),
             headers={"User-Agent": f"eaves/{eaves.__version__}"},
         )
         self._login = Login(
@@ -165,7 +170,7 @@ class Transport:
     def pauses(self) -> Iterator[tuple[bool, float]]:
         """For each attempt whether it is the last, and the pause after it in seconds."""
         for attempt in range(self.attempts):
-            yield attempt + 1 == self.attempts, self._access.pause_s * 2**attempt
+            yield attempt + 1 == self.attempts, self._backoff.pause_s(attempt + 1)
 
     def _open(self, method: str, url: str, scope: str, **options: Any) -> urllib3.BaseHTTPResponse:
         """A request that follows redirects where that is safe to repeat; its answer isn't read yet."""
@@ -214,9 +219,7 @@ class Transport:
                 method,
                 url,
                 body=None if body is None else _Body(body, progress),
-                headers={**self._http.headers, **headers, **length, **login},
-                preload_content=False,
-                redirect=False,
+                headers={**headers, **length, **login},
             )
         except urllib3.exceptions.HTTPError as error:
             raise self._translated(error) from error
@@ -237,9 +240,10 @@ class Transport:
             return _LastingError(f"{self._host} doesn't speak TLS", hint="allow plain HTTP with --plain-http")
         if isinstance(error, urllib3.exceptions.LocationValueError):
             return _LastingError(f"{self._host} can't be reached: {text}"[:300], hint="check its name")
-        return RegistryError(
-            f"{self._host} can't be reached: {text}"[:300], hint="check the name and the network, then try again"
-        )
+        fault, hint = find_connection_fault(error), "check the name and the network, then try again"
+        if fault is not None and isinstance(error, urllib3.exceptions.ProxyError):
+            text, hint = fault.reason, fault.hint
+        return RegistryError(f"{self._host} can't be reached: {text}"[:300], hint=hint)
 
 
 class _LastingError(RegistryError):
@@ -284,13 +288,17 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
         raise _LastingError(f"{url[:120]!r} is no address: {error}", hint="check the registry's name") from error
 
 
-def _trust(authorities: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if authorities is not None:
-        try:
-            context.load_verify_locations(authorities)
-        except (OSError, ssl.SSLError) as error:
-            raise OciError(
-                f"{authorities} has no certificates that can be read: {error}"[:300], hint="give a PEM file"
-            ) from error
-    return context
+def _read_authorities(path: Path | None) -> str:
+    """The certificate authorities in a PEM file.
+
+    Raises:
+        OciError: When the file can't be read, or holds none.
+    """
+    if path is None:
+        return ""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        build_tls_context(text)
+    except (OSError, ValueError) as error:
+        raise OciError(f"{path} has no certificates that can be read: {error}"[:300], hint="give a PEM file") from error
+    return text

@@ -2,51 +2,61 @@
 
 from __future__ import annotations
 
-import json
-import logging
+import os
 import signal
-import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import click
 
 from eaves import logs
-from eaves.delivery import Answer, Backoff, Deliverer, SinkClient
-from eaves.errors import ConfigError, Fault
+from eaves.backoff import Backoff
+from eaves.delivery import Answer, Deliverer, SinkClient
+from eaves.errors import UnreachableError
 from eaves.events import Event
+from eaves.http_client.proxies import parse_proxies
 from eaves.options import build_settings, report_errors, settings_options
+from eaves.sources.admin import open_admin
 from eaves.sources.folder import FolderSource
+from eaves.sources.lanes import IMAGES, REPLIES
+from eaves.sources.overrides import parse_overrides
 from eaves.sources.settings import AgentSettings
+from eaves.sources.supervision import SupervisedSource
 from eaves.spool import Entry, Puts, Spool
 
-IMAGES, REPLIES = "sink", "replies"
-"""Lanes of the spool: images, wherever they go; predictions on their way to the sink."""
+NO_SINK = "the sink isn't known: K_SINK is not set, as when the SinkBinding finds no Broker"
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @settings_options(AgentSettings)
 def main(**options: Any) -> None:
     """Watch a source of images and deliver each as a CloudEvent, however long the link is down."""
+    # All threads inherit the mask, so that the signals stay pending until `sigwait` takes one. No handler runs: one
+    # that sets an Event deadlocks when it interrupts the thread that holds the Event's lock.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     settings = build_settings(AgentSettings, options)
     logs.configure(as_json=settings.log_json)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     overrides = parse_overrides(settings.overrides)
-    with Spool(settings.spool, max_bytes=settings.spool_max_bytes) as spool, SinkClient() as client:
-        source = FolderSource(
+    client = SinkClient(ca_certs_pem=settings.ca_certs, proxies=parse_proxies(os.environ))
+    with Spool(settings.spool, limits=settings.limits()) as spool, client, ExitStack() as stack:
+        folder = FolderSource(
             settings,
-            known=spool.seen,
+            index=spool,
             emit=lambda event: spool.put(event.with_extensions(**overrides), lanes=(IMAGES,), once=True),
         )
+        source = SupervisedSource(settings.source, folder)
         deliverers = build_deliverers(settings, spool, client, overrides)
         for deliverer in deliverers:
             deliverer.start()
-        logging.getLogger("eaves.sources").info("watching %s", settings.path)
+        source.start()
+        parts = {"the source": source.is_alive, **{f"lane {one.status().lane}": one.is_alive for one in deliverers}}
+        stack.enter_context(open_admin(settings, spool, deliverers, source, parts=parts))
         try:
-            source.run(stop)
+            signal.sigwait(STOP_SIGNALS)
         finally:
+            source.stop()
             for deliverer in deliverers:
                 deliverer.stop()
 
@@ -60,6 +70,8 @@ def build_deliverers(
     """
 
     def to_sink(event: Event) -> Answer:
+        if not settings.sink:
+            raise UnreachableError(NO_SINK, hint="kubectl get brokers,sinkbindings")
         return client.post(settings.sink, event, prefer_reply=False, timeout_s=settings.timeout_s)
 
     def to_function(event: Event) -> Answer:
@@ -68,7 +80,7 @@ def build_deliverers(
     def keep(_: Entry, reply: Event) -> Puts:
         return [(reply.with_extensions(**overrides), (REPLIES,))]
 
-    patience = Backoff(retry=None, backoff_s=0.5, backoff_cap_s=30.0)
+    patience = Backoff(retry=None, first_s=0.5, cap_s=30.0)
     images = Deliverer(
         spool,
         IMAGES,
@@ -76,29 +88,11 @@ def build_deliverers(
         backoff=patience,
         parallel=settings.parallel,
         on_reply=keep if settings.function else None,
+        reply_required=bool(settings.function),
         lease=spool.lease(IMAGES),
     )
     replies = Deliverer(spool, REPLIES, to_sink, backoff=patience, lease=spool.lease(REPLIES))
     return [images, replies]
-
-
-def parse_overrides(text: str) -> dict[str, str]:
-    """The extension attributes in `K_CE_OVERRIDES`.
-
-    Source: knative/eventing, SinkBinding: `{"extensions": {"name": "value"}}`.
-
-    Raises:
-        ConfigError: When it is not that.
-    """
-    if not text:
-        return {}
-    try:
-        extensions = json.loads(text).get("extensions") or {}
-        return {str(key): str(value) for key, value in extensions.items()}
-    except (ValueError, AttributeError) as error:
-        raise ConfigError(
-            [Fault(origin="environment variable K_CE_OVERRIDES", path="", message=f"not JSON as expected: {error}")]
-        ) from error
 
 
 if __name__ == "__main__":

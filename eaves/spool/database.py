@@ -13,23 +13,24 @@ import contextlib
 import os
 import sqlite3
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from eaves.errors import SpoolError
+from eaves.clock import SYSTEM, Clock
+from eaves.errors import SpoolDamagedError, SpoolError
+from eaves.files import make_directory, sync_directory
 from eaves.spool import schema
 from eaves.spool.faults import spool_error, translated
 from eaves.spool.lease import Lease
 
 T = TypeVar("T")
-Version = tuple[int, int]
-"""A mark of the file's content: while two are equal, nothing has changed in between."""
+Version = tuple[str, int, int]
+"""A mark of what a lane holds: while two are equal, nothing has come to it in between."""
 
-POLL_S = 0.2
-"""How often a waiting thread looks for what other processes wrote; what this process writes wakes it at once."""
+POLL_S = 1.0
+"""How often one of the waiting threads looks for what other processes wrote; what this process writes wakes at once."""
 BUSY_TIMEOUT_S = 30.0
 WAL_LIMIT_BYTES = 64 << 20
 """What the log shrinks to after a burst."""
@@ -40,6 +41,7 @@ class _Change(Generic[T]):
     """A change that waits for a commit, and what came of it."""
 
     apply: Callable[[sqlite3.Connection], T]
+    lanes: Collection[str]
     done: bool = False
     result: T | None = None
     error: Exception | None = None
@@ -51,29 +53,49 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 class Database:
-    """One spool file, one connection to write and one to read. For many threads and processes; not across a fork."""
+    """One spool file, one connection to write and one to read. For many threads and processes; not across a fork.
 
-    def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> None:
+    Attributes:
+        path: The file.
+        damaged: Whether SQLite has found the file damaged; nothing is written to it any more.
+    """
+
+    def __init__(
+        self, path: Path, connect: Callable[[Path], sqlite3.Connection] = connect, *, clock: Clock = SYSTEM
+    ) -> None:
         self.path = path
+        self.damaged = False
+        self._clock = clock
         self._pending: list[_Change[Any]] = []
         self._committing = False
         self._turn = threading.Condition()
         self._read_lock = threading.Lock()
         self._changed = threading.Condition()
-        self._wakes = 0
+        self._lane_changes: dict[str, int] = {}
+        self._all_changes = 0
+        self._polled_at = float("-inf")
         self._closed = False
+        self._users = users_lease(path)
         with translated(path), contextlib.ExitStack() as opened:
-            _make_directory(path.parent)
+            make_directory(path.parent)
             # One opener at a time: turning a new file into WAL needs it to itself, and SQLite doesn't wait for that.
-            with Lease(path.with_name(f"{path.name}.open.lease")):
-                _make_file(path)
+            with open_lease(path):
+                if complete_path(path).exists():
+                    raise SpoolDamagedError(f"{path} is being replaced, and the process that did it was killed")
+                self._users.acquire(blocking=True, shared=True)
+                opened.callback(self._users.release)
+                make_file(path)
                 self._writer = opened.enter_context(contextlib.closing(connect(path)))
                 self._writer.execute("PRAGMA journal_mode = WAL")
                 self._writer.execute("PRAGMA synchronous = FULL")
                 self._writer.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
                 schema.ensure(self._writer, path)
+                self._inode = path.stat().st_ino
                 self._reader = opened.enter_context(contextlib.closing(connect(path)))
                 self._reader.execute("PRAGMA query_only = ON")
+                self._polled = int(self._reader.execute("PRAGMA data_version").fetchone()[0])
+                for db in (self._writer, self._reader):  # text that damage has made none must not fail a whole query
+                    db.text_factory = lambda text: text.decode(errors="replace")
             opened.pop_all()
 
     def close(self) -> None:
@@ -86,14 +108,27 @@ class Database:
                 self._closed = True
                 self._reader.close()
                 self._writer.close()
+                self._users.release()
+        self.wake()
 
-    def commit(self, change: Callable[[sqlite3.Connection], T]) -> T:
+    def is_replaced(self) -> bool:
+        """Whether another process has put a new file in the place of this one."""
+        try:
+            return self.path.stat().st_ino != self._inode
+        except OSError:
+            return False
+
+    def commit(self, change: Callable[[sqlite3.Connection], T], lanes: Collection[str] = ()) -> T:
         """Apply a change; it is on disk when this returns. Whatever it raises is raised here and leaves no trace.
+
+        Args:
+            change: What to do within the transaction.
+            lanes: Those to which it brings something to deliver: who waits for one of them wakes.
 
         Raises:
             SpoolError: When it, or the commit it shared, can't be written.
         """
-        waiting = _Change(change)
+        waiting = _Change(change, lanes)
         with self._turn:
             self._pending.append(waiting)
             self._turn.wait_for(lambda: waiting.done or not self._committing)
@@ -104,41 +139,67 @@ class Database:
         if group:
             self._commit_group(group)
         if isinstance(waiting.error, sqlite3.Error):
-            raise spool_error(self.path, waiting.error) from waiting.error
+            raise self._translated(waiting.error) from waiting.error
         if waiting.error is not None:
             raise waiting.error
         return cast(T, waiting.result)
 
-    def read(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
+    def read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """The rows of a query.
 
         Raises:
             SpoolError: When the file can't be read.
         """
-        with self._read_lock, translated(self.path):
+        with self._read_lock:
             self._check_open()
-            return self._reader.execute(sql, values).fetchall()
+            try:
+                return self._reader.execute(sql, values).fetchall()
+            except sqlite3.Error as error:
+                raise self._translated(error) from error
 
-    def version(self) -> Version:
-        """The mark of what is in the file now. Source: `PRAGMA data_version` sees the commits of every connection."""
-        return self._wakes, int(self.read("PRAGMA data_version")[0][0])
+    def version(self, lane: str) -> Version:
+        """The mark of what a lane holds now."""
+        with self._changed:
+            return lane, self._lane_changes.get(lane, 0), self._all_changes
 
     def wait(self, version: Version, timeout_s: float) -> bool:
-        """Wait until something changes from `version`; False when time ran out first."""
-        deadline = time.monotonic() + timeout_s
-        with self._changed:
-            while self.version() == version:
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
-                    return False
-                self._changed.wait(min(POLL_S, left_s))
+        """Wait until something may have come to a lane since `version`; False when time ran out first."""
+        deadline = self._clock.monotonic() + timeout_s
+        while self.version(version[0]) == version:
+            left_s = deadline - self._clock.monotonic()
+            if left_s <= 0:
+                return False
+            self._poll()
+            with self._changed:
+                mark = version[0], self._lane_changes.get(version[0], 0), self._all_changes
+                if mark == version:
+                    self._clock.wait(self._changed, min(POLL_S, left_s))
         return True
 
-    def wake(self) -> None:
-        """End every `wait` in this process."""
+    def wake(self, lane: str | None = None) -> None:
+        """End every `wait` in this process, or those for one lane."""
         with self._changed:
-            self._wakes += 1
+            if lane is None:
+                self._all_changes += 1
+            else:
+                self._lane_changes[lane] = self._lane_changes.get(lane, 0) + 1
             self._changed.notify_all()
+
+    def _poll(self) -> None:
+        """Look whether another process has written; one look in `POLL_S` serves all threads that wait.
+
+        Source: `PRAGMA data_version` sees the commits of every other connection, our own writer's among them.
+        """
+        with self._changed:
+            now = self._clock.monotonic()
+            if now - self._polled_at < POLL_S:
+                return
+            self._polled_at = now
+        seen = int(self.read("PRAGMA data_version")[0][0])
+        with self._changed:
+            before, self._polled = self._polled, seen
+        if seen != before:
+            self.wake()
 
     def _commit_group(self, group: list[_Change[Any]]) -> None:
         """Apply all of it in one transaction. A commit that fails fails all of it: nothing is acknowledged."""
@@ -162,8 +223,21 @@ class Database:
                     change.done = True
                 self._committing = False
                 self._turn.notify_all()
+        if failure is None:
+            self._tell(group)
+
+    def _tell(self, group: list[_Change[Any]]) -> None:
         with self._changed:
-            self._changed.notify_all()
+            lanes = {lane for change in group for lane in change.lanes}
+            for lane in lanes:
+                self._lane_changes[lane] = self._lane_changes.get(lane, 0) + 1
+            if lanes:
+                self._changed.notify_all()
+
+    def _translated(self, error: sqlite3.Error) -> SpoolError:
+        found = spool_error(self.path, error)
+        self.damaged = self.damaged or isinstance(found, SpoolDamagedError)
+        return found
 
     def _check_open(self) -> None:
         if self._closed:
@@ -183,14 +257,22 @@ def _apply(db: sqlite3.Connection, change: _Change[Any]) -> None:
     db.execute("RELEASE change")
 
 
-def _make_directory(directory: Path) -> None:
-    missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
-    directory.mkdir(parents=True, exist_ok=True)
-    for folder in missing:
-        _sync_directory(folder.parent)
+def open_lease(path: Path) -> Lease:
+    """Held while a file is opened, made or replaced."""
+    return Lease(path.with_name(f"{path.name}.open.lease"))
 
 
-def _make_file(path: Path) -> None:
+def complete_path(path: Path) -> Path:
+    """Where the file that is to replace a damaged one lies, once it is complete."""
+    return path.with_name(f"{path.name}.salvaged")
+
+
+def users_lease(path: Path) -> Lease:
+    """Held shared by everyone that has the file open, so that nobody replaces it under another."""
+    return Lease(path.with_name(f"{path.name}.users.lease"))
+
+
+def make_file(path: Path) -> None:
     """Make an empty file for its owner alone, its name on disk.
 
     Never opens an existing one: closing it again would drop the locks this process holds on it.
@@ -198,12 +280,4 @@ def _make_file(path: Path) -> None:
     """
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        sync_directory(path.parent)

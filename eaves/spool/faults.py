@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from eaves.errors import SpoolError
+from eaves.errors import SpoolDamagedError, SpoolError
 
 
 @contextmanager
@@ -22,20 +22,17 @@ def translated(path: Path) -> Iterator[None]:
 def spool_error(path: Path, error: Exception) -> SpoolError:
     """The SpoolError for a foreign one."""
     text = str(error)
+    if isinstance(error, sqlite3.Error) and any(sign in text for sign in ("not a database", "malformed")):
+        return SpoolDamagedError(
+            f"spool {path}: {text}", hint="the entries that can be read are carried into a new file at the next call"
+        )
     full = f"free disk space at {path.parent}, or lower the spool's limit"
     hints = {
         "disk is full": full,
         "No space left": full,
-        "not a database": damaged_hint(path),
-        "malformed": damaged_hint(path),
         "locked": f"another process keeps {path} locked; look for one that hangs",
         "disk I/O error": f"check the disk that holds {path.parent}",
         "too big": "send a reference to the data (dataref) instead of the data",
     }
     hint = next((hint for sign, hint in hints.items() if sign in text), f"make {path.parent} writable for this user")
     return SpoolError(f"spool {path}: {text}", hint=hint)
-
-
-def damaged_hint(path: Path) -> str:
-    """What to do with a file that can't be read."""
-    return f"move {path} aside, salvage it with `sqlite3 FILE .recover`, and start again with a new file"

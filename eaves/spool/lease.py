@@ -6,8 +6,14 @@ import fcntl
 import os
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 from eaves.spool.faults import translated
+
+
+def lease_path(spool: Path, name: str) -> Path:
+    """The lock file of the right to do something with a spool (deliver a lane, say)."""
+    return spool.with_name(f"{spool.name}.{quote(name, safe='')}.lease")
 
 
 class Lease:
@@ -26,8 +32,12 @@ class Lease:
         """Whether this object holds it."""
         return self._fd is not None
 
-    def acquire(self, *, blocking: bool = False) -> bool:
-        """Take it; False when another holds it (with `blocking`, wait instead).
+    def acquire(self, *, blocking: bool = False, shared: bool = False) -> bool:
+        """Take it; False when another holds it.
+
+        Args:
+            blocking: Wait for it instead.
+            shared: Take it beside others that take it shared too; it excludes those that don't.
 
         Raises:
             SpoolError: When the lock file can't be written.
@@ -36,8 +46,9 @@ class Lease:
             return True
         with translated(self.path):
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX if blocking else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(fd, kind if blocking else kind | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(fd)
                 return False

@@ -1,18 +1,19 @@
-"""The tables of a spool file, and the check that a file is one."""
+"""The tables of a spool file, the check that a file is one, and the step from the version before."""
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from pathlib import Path
 
 from eaves.errors import SpoolError
 
-VERSION = 1
+VERSION = 2
 APPLICATION_ID = 0x45617665  # "Eave"
 
 QUEUED, DEAD = "queued", "dead"
 
-_STATEMENTS = """\
+_EVENTS = """\
 CREATE TABLE events(
     eid INTEGER PRIMARY KEY,
     source TEXT NOT NULL,
@@ -35,63 +36,163 @@ CREATE TABLE deliveries(
     died_at REAL NOT NULL DEFAULT 0
 );
 
-CREATE INDEX by_lane ON deliveries(lane, state, seq, not_before);
+CREATE INDEX by_event ON deliveries(eid)"""
 
-CREATE INDEX by_event ON deliveries(eid);
+_LATER = """\
+CREATE INDEX by_due ON deliveries(lane, state, not_before, seq);
 
-CREATE TABLE seen(source TEXT NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY(source, id)) WITHOUT ROWID;
+CREATE INDEX dead_by_age ON deliveries(died_at, seq) WHERE state = 'dead';
 
--- Counters, kept by triggers: every writer keeps them, in its own transaction.
-CREATE TABLE usage(size_bytes INTEGER NOT NULL);
+-- What `once` remembers: the first 16 bytes of the SHA-256 of source, NUL and id.
+CREATE TABLE seen(key BLOB PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 
-INSERT INTO usage VALUES(0);
+CREATE INDEX seen_by_age ON seen(at);
 
-CREATE TABLE lanes(lane TEXT PRIMARY KEY, queued INTEGER NOT NULL, dead INTEGER NOT NULL) WITHOUT ROWID;
+-- Counters, kept by triggers: every writer keeps them, in its own transaction. An event's bytes count as queued while
+-- any delivery of it is, and against the dead letters' budget after that.
+CREATE TABLE usage(
+    queued_bytes INTEGER NOT NULL,
+    dead_bytes INTEGER NOT NULL,
+    seen INTEGER NOT NULL,
+    expired INTEGER NOT NULL  -- dead letters that were deleted to keep their budget
+);
 
-CREATE TRIGGER event_in AFTER INSERT ON events BEGIN
-    UPDATE usage SET size_bytes = size_bytes + new.size_bytes;
+CREATE TABLE lanes(
+    lane TEXT PRIMARY KEY,
+    queued INTEGER NOT NULL,
+    dead INTEGER NOT NULL,
+    queued_bytes INTEGER NOT NULL,
+    dead_bytes INTEGER NOT NULL
+) WITHOUT ROWID;
+
+INSERT INTO lanes
+    SELECT lane, total(state = 'queued'), total(state = 'dead'),
+           total(size_bytes * (state = 'queued')), total(size_bytes * (state = 'dead'))
+    FROM deliveries JOIN events USING(eid) GROUP BY lane;
+
+INSERT INTO usage
+    SELECT total(size_bytes * queued), total(size_bytes * (1 - queued)), 0, 0
+    FROM (SELECT size_bytes, EXISTS(SELECT 1 FROM deliveries d WHERE d.eid = e.eid AND d.state = 'queued') AS queued
+          FROM events e);
+
+CREATE TRIGGER seen_in AFTER INSERT ON seen BEGIN
+    UPDATE usage SET seen = seen + 1;
 END;
 
-CREATE TRIGGER event_out AFTER DELETE ON events BEGIN
-    UPDATE usage SET size_bytes = size_bytes - old.size_bytes;
+CREATE TRIGGER seen_out AFTER DELETE ON seen BEGIN
+    UPDATE usage SET seen = seen - 1;
 END;
 
 CREATE TRIGGER delivery_in AFTER INSERT ON deliveries BEGIN
-    INSERT INTO lanes VALUES(new.lane, 1, 0) ON CONFLICT(lane) DO UPDATE SET queued = queued + 1;
+    INSERT INTO lanes
+        SELECT new.lane, 1, 0, size_bytes, 0 FROM events WHERE eid = new.eid
+        ON CONFLICT(lane) DO UPDATE SET queued = queued + 1, queued_bytes = queued_bytes + excluded.queued_bytes;
+    UPDATE usage SET queued_bytes = queued_bytes + (SELECT size_bytes FROM events WHERE eid = new.eid)
+        WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE eid = new.eid AND seq <> new.seq);
 END;
 
-CREATE TRIGGER delivery_moved AFTER UPDATE OF state ON deliveries BEGIN
-    UPDATE lanes SET queued = queued + (new.state = 'queued') - (old.state = 'queued'),
-                     dead = dead + (new.state = 'dead') - (old.state = 'dead') WHERE lane = new.lane;
+CREATE TRIGGER delivery_died AFTER UPDATE OF state ON deliveries WHEN old.state = 'queued' AND new.state = 'dead' BEGIN
+    UPDATE lanes SET queued = queued - 1, dead = dead + 1,
+                     queued_bytes = queued_bytes - (SELECT size_bytes FROM events WHERE eid = new.eid),
+                     dead_bytes = dead_bytes + (SELECT size_bytes FROM events WHERE eid = new.eid)
+        WHERE lane = new.lane;
+    UPDATE usage SET queued_bytes = queued_bytes - (SELECT size_bytes FROM events WHERE eid = new.eid),
+                     dead_bytes = dead_bytes + (SELECT size_bytes FROM events WHERE eid = new.eid)
+        WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE eid = new.eid AND state = 'queued');
+END;
+
+CREATE TRIGGER delivery_back AFTER UPDATE OF state ON deliveries WHEN old.state = 'dead' AND new.state = 'queued' BEGIN
+    UPDATE lanes SET queued = queued + 1, dead = dead - 1,
+                     queued_bytes = queued_bytes + (SELECT size_bytes FROM events WHERE eid = new.eid),
+                     dead_bytes = dead_bytes - (SELECT size_bytes FROM events WHERE eid = new.eid)
+        WHERE lane = new.lane;
+    UPDATE usage SET queued_bytes = queued_bytes + (SELECT size_bytes FROM events WHERE eid = new.eid),
+                     dead_bytes = dead_bytes - (SELECT size_bytes FROM events WHERE eid = new.eid)
+        WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE eid = new.eid AND state = 'queued' AND seq <> new.seq);
 END;
 
 CREATE TRIGGER delivery_out AFTER DELETE ON deliveries BEGIN
-    UPDATE lanes SET queued = queued - (old.state = 'queued'), dead = dead - (old.state = 'dead') WHERE lane = old.lane;
+    UPDATE lanes SET queued = queued - (old.state = 'queued'), dead = dead - (old.state = 'dead'),
+                     queued_bytes = queued_bytes
+                         - (old.state = 'queued') * (SELECT size_bytes FROM events WHERE eid = old.eid),
+                     dead_bytes = dead_bytes
+                         - (old.state = 'dead') * (SELECT size_bytes FROM events WHERE eid = old.eid)
+        WHERE lane = old.lane;
+    DELETE FROM lanes WHERE lane = old.lane AND queued = 0 AND dead = 0;
+    UPDATE usage SET queued_bytes = queued_bytes
+                         - (old.state = 'queued') * (SELECT size_bytes FROM events WHERE eid = old.eid),
+                     dead_bytes = dead_bytes
+                         - (old.state = 'dead') * (SELECT size_bytes FROM events WHERE eid = old.eid)
+        WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE eid = old.eid);
+    UPDATE usage SET queued_bytes = queued_bytes - (SELECT size_bytes FROM events WHERE eid = old.eid),
+                     dead_bytes = dead_bytes + (SELECT size_bytes FROM events WHERE eid = old.eid)
+        WHERE old.state = 'queued'
+          AND EXISTS (SELECT 1 FROM deliveries WHERE eid = old.eid)
+          AND NOT EXISTS (SELECT 1 FROM deliveries WHERE eid = old.eid AND state = 'queued');
     DELETE FROM events WHERE eid = old.eid AND NOT EXISTS (SELECT 1 FROM deliveries WHERE eid = old.eid);
-END;
-"""
+END"""
+
+_FROM_1 = """\
+ALTER TABLE seen RENAME TO seen_1;
+
+DROP TRIGGER event_in;
+
+DROP TRIGGER event_out;
+
+DROP TRIGGER delivery_in;
+
+DROP TRIGGER delivery_moved;
+
+DROP TRIGGER delivery_out;
+
+DROP TABLE usage;
+
+DROP TABLE lanes;
+
+DROP INDEX by_lane"""
 
 
 def ensure(db: sqlite3.Connection, path: Path) -> None:
-    """Make the tables of a new file, or check that an old one has them.
+    """Make the tables of a new file, bring an older one up to date, or check that it is.
 
     Raises:
-        SpoolError: When it is another program's file or another version's; it is left as it is.
+        SpoolError: When it is another program's file or a later version's; it is left as it is.
     """
     db.execute("BEGIN IMMEDIATE")
     found = (_pragma(db, "application_id"), _pragma(db, "user_version"))
     if found == (0, 0) and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        for statement in _STATEMENTS.split("\n\n"):
-            db.execute(statement)
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {VERSION}")
+        _run(db, _EVENTS)
+        _run(db, _LATER)
+        _mark(db)
+    elif found == (APPLICATION_ID, 1):
+        _run(db, _FROM_1)
+        _run(db, _LATER)
+        db.create_function("seen_key", 2, seen_key, deterministic=True)
+        db.execute("INSERT OR IGNORE INTO seen SELECT seen_key(source, id), CAST(at AS INTEGER) FROM seen_1")
+        db.execute("DROP TABLE seen_1")
+        _mark(db)
     elif found != (APPLICATION_ID, VERSION):
         what = f"has schema version {found[1]}" if found[0] == APPLICATION_ID else "is another program's database"
         raise SpoolError(
-            f"{path} {what}; this Eaves reads spools of schema version {VERSION}",
+            f"{path} {what}; this Eaves reads spools of schema versions 1 to {VERSION}",
             hint="deliver it with the version that wrote it, or use another file",
         )
     db.execute("COMMIT")
+
+
+def seen_key(source: str, event_id: str) -> bytes:
+    """What stands for an event in the table of those that were put once: 16 bytes."""
+    return hashlib.sha256(f"{source}\0{event_id}".encode(errors="surrogatepass")).digest()[:16]
+
+
+def _run(db: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.split(";\n\n"):
+        db.execute(statement)
+
+
+def _mark(db: sqlite3.Connection) -> None:
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:

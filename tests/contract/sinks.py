@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
 from eaves.events import Event, decode
+from tests.certificates import Certificate, build_server_context
 
 ECHO = "echo"
 
@@ -93,8 +94,12 @@ def echoed(headers: Mapping[str, str], number: int) -> dict[str, str]:
 
 
 @contextmanager
-def open_sink() -> Iterator[LocalSink]:
-    """A sink on loopback."""
+def open_sink(certificate: Certificate | None = None) -> Iterator[LocalSink]:
+    """A sink on loopback.
+
+    Args:
+        certificate: Of its own; without one it speaks plain HTTP.
+    """
     sink = LocalSink()
 
     class Handler(BaseHTTPRequestHandler):
@@ -111,9 +116,11 @@ def open_sink() -> Iterator[LocalSink]:
             return
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if certificate is not None:
+            server.socket = build_server_context(certificate).wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        sink.url = f"http://127.0.0.1:{server.server_address[1]}/"
+        sink.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_address[1]}/"
         try:
             yield sink
         finally:

@@ -11,15 +11,18 @@ import time
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import urllib3
 import yaml
 
 from eaves.errors import ConfigError, DeniedError, UnreachableClusterError
 from knative import kubeconfig
 from knative.cluster import Cluster, open_cluster
+from tests.certificates import make_certificate
 from tests.fakes.apiserver import FakeCluster, open_apiservers, write_kubeconfig
-from tests.registries import make_authority
+from tests.fakes.proxy import open_proxy
 
 
 def plugin(tmp_path: Path, text: str) -> dict[str, Any]:
@@ -136,7 +139,7 @@ def test_a_login_plugin_that_hangs_is_given_up(tmp_path: Path) -> None:
 
 
 def test_certificates_of_the_kubeconfig_are_used_on_both_sides(tmp_path: Path) -> None:
-    certificate, key = make_authority(tmp_path / "tls")
+    certificate, key = make_certificate(tmp_path / "tls")
     with open_apiservers(["edge"], certificate=(certificate, key)) as (server,):
         file = server.kubeconfig(tmp_path / "kubeconfig", user={"client-certificate": "tls/certificate.pem"})
         config = yaml.safe_load(file.read_text())
@@ -146,6 +149,51 @@ def test_certificates_of_the_kubeconfig_are_used_on_both_sides(tmp_path: Path) -
         config["users"][0]["user"]["client-key-data"] = b64encode(key.read_bytes()).decode()
         file.write_text(yaml.safe_dump(config))
         assert open_cluster(kubeconfig=file).version() == "v1.36.2"
+
+
+def test_a_cluster_on_this_machine_is_reached_without_the_proxy(
+    apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_proxy() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.host}")
+        assert open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig")).version() == "v1.36.2"
+        assert proxy.asked == []
+
+
+@pytest.mark.parametrize("no_proxy", ["", "10.0.0.0/8", "198.51.100.0/24"])
+def test_a_cluster_elsewhere_is_reached_through_the_proxy_unless_no_proxy_covers_it(
+    apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_proxy: str
+) -> None:
+    place = "198.51.100.7:6443"  # an address for documentation
+    file = write_kubeconfig(tmp_path / "kubeconfig", {"edge": f"http://{place}/clusters/edge"})
+    with open_proxy() as proxy:
+        proxy.routes[place] = urlsplit(apiserver.url).port or 0
+        proxy.authorization = "Basic dXNlcjpzZWNyZXQ="
+        monkeypatch.setenv("http_proxy", f"http://user:secret@{proxy.host}")
+        monkeypatch.setenv("no_proxy", no_proxy)
+        context = kubeconfig.find_context(file, "")
+        assert context is not None
+        proxied = isinstance(context.connect().pool, urllib3.ProxyManager)
+        assert proxied != no_proxy.startswith("198")
+        if proxied:
+            assert open_cluster(kubeconfig=file).version() == "v1.36.2"
+            assert proxy.targets() == [f"GET http://{place}/clusters/edge/version"]
+
+
+def test_the_proxy_of_a_kubeconfig_is_used_for_any_server(
+    apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server at 127.0.0.1 may be one at the other end of a tunnel. As kubectl does."""
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig")
+    with open_proxy() as proxy:
+        place = urlsplit(apiserver.url).netloc
+        proxy.routes[place] = urlsplit(apiserver.url).port or 0
+        config = yaml.safe_load(file.read_text())
+        config["clusters"][0]["cluster"]["proxy-url"] = f"http://{proxy.host}"
+        file.write_text(yaml.safe_dump(config))
+        monkeypatch.setenv("NO_PROXY", "*")
+        assert open_cluster(kubeconfig=file).version() == "v1.36.2"
+        assert proxy.targets() == [f"GET http://{place}/clusters/edge/version"]
 
 
 def test_a_kubeconfig_that_is_missing_says_where_it_is_looked_for(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from flask import Flask, Response, request
 from waitress import wasyncore
 from waitress.server import create_server
 
-from eaves.delivery import Answer, Backoff, Deliverer, SinkClient
+from eaves.backoff import Backoff
+from eaves.delivery import Answer, Deliverer, SinkClient
 from eaves.errors import DeliveryError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, decode, encode_binary, encode_structured
 from eaves.spool import Entry, Puts, Spool
@@ -136,6 +137,7 @@ def test_a_reply_is_decoded_in_either_mode(
     assert answer.event is not None
     assert answer.event.json() == {"label": "cat"}
     assert (answer.event.id, answer.event.type, answer.body) == (REPLY.id, REPLY.type, b"")
+    assert answer.fault == ""
     assert sink.got[0][0]["Prefer"] == "reply"
 
 
@@ -150,7 +152,15 @@ def test_a_broken_reply_is_a_body(sink: Sink, client: SinkClient, caplog: pytest
     sink.answer = lambda: Response(b"{", content_type="application/cloudevents+json")
     answer = client.post(sink.url, IMAGE, prefer_reply=True, timeout_s=10)
     assert (answer.status, answer.event, answer.body) == (200, None, b"{")
+    assert answer.fault.startswith("the body is not JSON")
     assert "broken CloudEvent" in caplog.text
+
+
+def test_a_reply_without_its_attributes_and_without_a_body_has_a_fault(sink: Sink, client: SinkClient) -> None:
+    sink.answer = lambda: Response(headers={"ce-specversion": "1.0"})
+    answer = client.post(sink.url, IMAGE, prefer_reply=True, timeout_s=10)
+    assert (answer.status, answer.event, answer.body) == (200, None, b"")
+    assert answer.fault == "missing required attribute(s): id, source, type"
 
 
 def test_connections_are_kept(sink: Sink, client: SinkClient) -> None:
@@ -240,13 +250,13 @@ def test_from_spool_to_sink_and_back_over_a_sink_that_is_first_down(
 
     sink.answer = answer
     with Spool(tmp_path / "spool.db") as spool:
-        backoff = Backoff(retry=None, backoff_s=0.01, backoff_cap_s=0.05)
+        backoff = Backoff(retry=None, first_s=0.01, cap_s=0.05)
         deliverer = Deliverer(spool, "in", send, backoff=backoff, parallel=2, on_reply=keep)
         deliverer.start()
         spool.put(IMAGE, lanes=("in",))
         wait_until(lambda: spool.depth("forward") == 1)
         assert deliverer.stop(10)
         assert spool.counts() == {"forward": (1, 0)}
-        [entry] = spool.take("forward", now=0)
+        [entry] = spool.peek("forward", now=0)
         assert entry.event == REPLY.with_extensions(causeid="1")
     assert sink.events() == [IMAGE] * 3

@@ -8,12 +8,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from eaves.events import IMAGE_CAPTURED
 from eaves.spool import Spool
+from tests.certificates import make_certificate
 from tests.contract.sinks import LocalSink, Told, of, open_sink
+from tests.fakes.proxy import open_proxy
 from tests.waiting import wait_until
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(50)
@@ -37,12 +40,12 @@ class Agent:
         self._log = spool.with_suffix(".log")
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        before = self._watching()
+    def start(self, *, waits_for: str = '"watching ') -> None:
+        before = self.logged(waits_for)
         with self._log.open("ab") as log:
             command = [sys.executable, "-P", "-m", "eaves.sources"]
             self._process = subprocess.Popen(command, env=self._environ, stdout=log, stderr=log)
-        wait_until(lambda: self._watching() > before, 20, what="the agent")
+        wait_until(lambda: self.logged(waits_for) > before, 20, what="the agent")
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self._process is not None
@@ -51,8 +54,9 @@ class Agent:
         self._process = None
         return code
 
-    def _watching(self) -> int:
-        return self._log.read_text().count('"watching') if self._log.exists() else 0
+    def logged(self, text: str) -> int:
+        """How often this stands in the log."""
+        return self._log.read_text().count(text) if self._log.exists() else 0
 
     def stop(self) -> None:
         if self._process is not None:
@@ -90,8 +94,6 @@ def test_every_image_becomes_one_event_wherever_it_comes_from(agent: Agent, sink
     (agent.folder / "north" / "written ü.png").write_bytes(PNG + b"1")
     (agent.folder / ".hidden.jpg").write_bytes(PNG + b"2")
     (agent.folder / ".hidden.jpg").rename(agent.folder / "moved.jpg")
-    (agent.folder / "notes.txt").write_text("no image")
-    (agent.folder / "link.png").symlink_to(agent.folder / "before.png")
     wait_until(lambda: len(sink.received) == 3, 20, what="three events")
     assert subjects(sink) == ["before.png", "moved.jpg", "north/written ü.png"]
     written = of(sink, "north/written ü.png")[0]
@@ -99,6 +101,43 @@ def test_every_image_becomes_one_event_wherever_it_comes_from(agent: Agent, sink
     assert written.datacontenttype == "image/png"
     assert written.extensions["partitionkey"] == "north"
     assert of(sink, "moved.jpg")[0].extensions["partitionkey"] == "cam"
+
+
+@POLLING
+def test_links_hidden_files_and_other_files_are_left_alone(agent: Agent, sink: LocalSink, tmp_path: Path) -> None:
+    """Nobody closes a link, so it would be due last; the file that must come after it is a hard link, made later."""
+    (tmp_path / "secret.png").write_bytes(PNG)
+    agent.start()
+    (agent.folder / "link.png").symlink_to(tmp_path / "secret.png")
+    (agent.folder / "linked").symlink_to(tmp_path)
+    (agent.folder / ".hidden.png").write_bytes(PNG)
+    (agent.folder / "notes.txt").write_text("no image")
+    os.link(tmp_path / "secret.png", agent.folder / "z last.png")
+    wait_until(lambda: sink.received, 20, what="the last file")
+    assert subjects(sink) == ["z last.png"]
+
+
+def test_a_folder_that_is_missing_is_waited_for_and_watched_whenever_it_is_made(agent: Agent, sink: LocalSink) -> None:
+    agent.folder.rmdir()
+    agent.start(waits_for="capture waits until it is there")
+    for number in range(3):
+        agent.folder.mkdir()
+        wait_until(lambda: agent.logged("watching ") == number + 1, 20, what="the watch")  # noqa: B023
+        (agent.folder / f"{number}.png").write_bytes(PNG)  # the kernel tells: the next scan is a minute away
+        wait_until(lambda: of(sink, f"{number}.png"), 20, what="the image")  # noqa: B023
+        (agent.folder / f"{number}.png").unlink()
+        agent.folder.rmdir()
+        wait_until(lambda: agent.logged("can't be opened") == number + 2, 20, what="the folder's end")  # noqa: B023
+    assert agent.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_agent_whatever_it_is_doing(agent: Agent, number: signal.Signals) -> None:
+    agent.start()
+    assert agent.end(number) == 0
+    agent.folder.rmdir()
+    agent.start(waits_for="capture waits until it is there")
+    assert agent.end(number) == 0
 
 
 def test_a_file_still_being_written_waits_until_it_is_closed(agent: Agent, sink: LocalSink) -> None:
@@ -110,6 +149,19 @@ def test_a_file_still_being_written_waits_until_it_is_closed(agent: Agent, sink:
         stream.write(b"the rest")
     wait_until(lambda: of(sink, "slow.png"), 20, what="the image")
     assert [event.data for event in of(sink, "slow.png")] == [PNG + b"the rest"]
+
+
+def test_a_file_whose_time_is_set_after_it_was_closed_is_one_image(agent: Agent, sink: LocalSink) -> None:
+    """As `shutil.copy2` and Python's tarfile do."""
+    agent.start()
+    for number in range(20):
+        path = agent.folder / f"{number:02}.png"
+        path.write_bytes(PNG)
+        os.utime(path, (1_600_000_000 + number, 1_600_000_000 + number))
+    wait_until(lambda: len(set(subjects(sink))) == 20, 30, what="all images")
+    (agent.folder / "last.png").write_bytes(PNG)
+    wait_until(lambda: of(sink, "last.png"), 20, what="the last image")
+    assert len(sink.received) == 21
 
 
 def test_after_a_restart_only_new_images_are_sent_and_a_changed_one_is_new(agent: Agent, sink: LocalSink) -> None:
@@ -168,12 +220,47 @@ def test_extensions_that_a_sink_binding_asks_for_are_on_every_event(agent: Agent
     assert sink.received[0].extensions["rack"] == "7"
 
 
+def test_a_sink_whose_authority_only_k_ca_certs_names_gets_the_images(tmp_path: Path) -> None:
+    """As with Knative's transport encryption, where the sink's certificate is of the cluster's own authority."""
+    (tmp_path / "inbox").mkdir()
+    certificate = make_certificate(tmp_path / "tls")
+    with open_sink(certificate) as sink:
+        pem = certificate[0].read_text()
+        agent = Agent(tmp_path / "inbox", sink, tmp_path / "agent.db", K_CA_CERTS=pem)
+        try:
+            agent.start()
+            (agent.folder / "a.png").write_bytes(PNG)
+            wait_until(lambda: sink.received, 20, what="the event")
+        finally:
+            agent.stop()
+    assert sink.url.startswith("https://")
+    assert subjects(sink) == ["a.png"]
+
+
+def test_a_sink_that_only_a_proxy_reaches_gets_the_images(tmp_path: Path, sink: LocalSink) -> None:
+    (tmp_path / "inbox").mkdir()
+    with open_proxy() as proxy:
+        proxy.routes["sink.example:80"] = urlsplit(sink.url).port or 0
+        environ = {"K_SINK": "http://sink.example/", "http_proxy": f"http://{proxy.host}"}
+        agent = Agent(tmp_path / "inbox", sink, tmp_path / "agent.db", **environ)
+        try:
+            agent.start()
+            (agent.folder / "a.png").write_bytes(PNG)
+            wait_until(lambda: sink.received, 20, what="the event")
+        finally:
+            agent.stop()
+    assert "POST http://sink.example/" in proxy.targets()
+
+
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({"K_SINK": ""}, "sink: must be an http:// or https:// address"),
-        ({"EAVES_PATH": "/nowhere/at/all"}, "/nowhere/at/all is not a folder"),
+        ({"K_SINK": "sink.example"}, "sink: must be an http:// or https:// address"),
+        ({"EAVES_SPOOL_MAX_BYTES": "2000000"}, "spool_max_bytes: must hold an image of max_bytes"),
         ({"K_CE_OVERRIDES": "[1]"}, "K_CE_OVERRIDES"),
+        ({"K_CE_OVERRIDES": '{"extensions": {"id": "1"}}'}, "'id' is an attribute of the event itself"),
+        ({"K_CA_CERTS": "no certificate"}, "K_CA_CERTS: ca_certs: there is no certificate in PEM form in it"),
+        ({"HTTPS_PROXY": "socks5://proxy.example"}, "HTTPS_PROXY: must be the address of a proxy"),
     ],
 )
 def test_bad_settings_end_the_agent_with_what_to_do(

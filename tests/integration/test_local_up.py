@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import shutil
-import socket
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from eaves.local.state import State
 from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
 from tests.contract.harness import LocalHarness, status_of
+from tests.ports import find_restart_port
 from tests.waiting import wait_until
 
 
@@ -59,24 +61,10 @@ def url_of(harness: LocalHarness) -> str:
     return next(line for line in harness.log().splitlines()[::-1] if line.startswith("http://"))
 
 
-def port_nobody_connects_from() -> int:
-    """A free port below the ephemeral range.
-
-    Knocking at a closed port inside that range ends, one time in some ten thousand, with a connection to itself: the
-    kernel picks the very port as the client's own. It answers its own request, and keeps `eaves up` from the port.
-    """
-    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in range(first - 1, 1024, -1):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no free port below the ephemeral range")
-
-
 def test_every_event_acknowledged_while_up_starts_is_queued(harness: LocalHarness, tmp_path: Path) -> None:
     harness.state.mkdir(mode=0o700)
     State(root=harness.state).write_spec(app(tmp_path / "no such artifact"))
-    port = port_nobody_connects_from()
+    port = find_restart_port()
     accepted: list[int] = []
     done = threading.Event()
 
@@ -179,34 +167,16 @@ def test_idle_connections_do_not_keep_others_out(up: LocalHarness) -> None:
             connection.close()
 
 
-def test_a_source_whose_folder_goes_is_shown_and_started_again_with_pauses(
-    harness: LocalHarness, tmp_path: Path
-) -> None:
+def test_a_source_whose_folder_is_missing_runs_and_waits_for_it(harness: LocalHarness, tmp_path: Path) -> None:
     folder = tmp_path / "inbox"
     harness.start()
     harness.platform.deploy(app(tmp_path / "no such artifact", SourceSpec(name="inbox", path=folder)))
-    wait_until(lambda: "inbox: ended with 78" in harness.platform.status()[0].sources, 20, what="the end in status")
+    log = harness.state / "logs" / "digits.inbox.log"
+    wait_until(lambda: log.exists() and "capture waits until it is there" in log.read_text(), 20, what="a source waits")
+    assert list(harness.platform.status()[0].sources) == ["inbox: running"]
     folder.mkdir()
-    wait_until(lambda: "inbox: running" in harness.platform.status()[0].sources, 30, what="the source")
-
-
-def test_dead_letters_are_listed_retried_and_dropped(harness: LocalHarness, tiny_artifact: Path) -> None:
-    harness.start()
-    harness.platform.deploy(app(tiny_artifact))
-    for number in range(2):
-        assert post(url_of(harness), *captured(number)) == 202
-    wait_until(lambda: harness.platform.status()[0].dead == 2, 60, what="two dead letters")
-    letters = json.loads(dead(harness, "-o", "json").stdout)
-    assert [letter["status"] for letter in letters] == [422, 422]
-    assert "not an image" in letters[0]["reason"]
-    assert dead(harness, "--drop", str(letters[0]["number"])).stderr == "1 deleted\n"
-    assert dead(harness, "--retry", "all").stderr == "1 queued again\n"
-    wait_until(lambda: harness.platform.status()[0].dead == 1, 60, what="the dead letter again")
-
-
-def dead(harness: LocalHarness, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "eaves.cli", "dead", "--state", str(harness.state), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    (folder / "a.png").write_bytes(b"\x89PNG")
+    wait_until(lambda: "captured a.png" in log.read_text(), 30, what="the image")
 
 
 def test_removing_the_log_folder_stops_nothing(harness: LocalHarness, tiny_artifact: Path) -> None:
@@ -231,3 +201,33 @@ def test_an_artifact_that_changed_since_it_was_deployed_is_not_served(
     (swapped / "manifest.json").write_text(json.dumps({**manifest, "version": "other"}))
     assert post(url_of(harness), *captured(1)) == 202
     wait_until(lambda: "was deployed" in status_of(harness.platform).reason, 60, what="the refusal")
+
+
+def test_a_deploy_that_does_not_run_yet_ends_with_the_reason_and_is_taken_up_later(
+    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "eaves.yaml").write_text("name: digits\ndata: {path: inbox}\nsources: [{name: inbox, path: inbox}]\n")
+    harness.start()
+    log = harness.state / "logs/digits.inbox.log"
+    log.mkdir()  # so the source can't be started
+    options = ["--file", str(tmp_path / "eaves.yaml"), "--state", str(harness.state)]
+    command = [sys.executable, "-P", "-m", "eaves.cli", "deploy", str(tiny_artifact), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 69
+    assert "error: digits is deployed, but it doesn't run yet: source digits.inbox can't be started" in done.stderr
+    assert "try: `eaves up` tries again by itself" in done.stderr
+    assert done.stdout == ""
+    log.rmdir()
+    wait_until(lambda: "inbox: running" in status_of(harness.platform).sources, 30, what="the source")
+
+
+def test_a_burst_of_signals_stops_it_in_good_order(harness: LocalHarness) -> None:
+    harness.start()
+    process = harness.process
+    with contextlib.suppress(ProcessLookupError):
+        for _ in range(200):
+            os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert "Traceback" not in harness.log()
+    assert not (harness.state / "control.sock").exists()

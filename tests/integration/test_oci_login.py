@@ -123,6 +123,10 @@ def test_a_token_service_that_fails(
     [
         ("Negotiate", "'Negotiate', which is not known"),
         ("Bearer", "not https"),
+        ("Bearer realm=", "to '', which is not https"),
+        ('Bearer realm=,service="x"', "to '', which is not https"),
+        ('Bearer realm="', "to '\"', which is not https"),
+        ("Bearer =", "to '', which is not https"),
         ('Bearer realm="ftp://x/token", Negotiate', "not https"),
         ('Bearer realm="file:///etc/passwd"', "not https"),
         ('Bearer realm="http://[::1"', "reached"),

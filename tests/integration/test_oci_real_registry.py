@@ -20,7 +20,8 @@ from eaves.oci.integrity import check_content
 from eaves.oci.reference import Reference, parse_reference
 from eaves.oci.registry import Registry
 from eaves.oci.transport import Access
-from tests.registries import PASSWORD, USER, LocalRegistry, make_authority, serve_registry, small_index
+from tests.certificates import make_certificate
+from tests.registries import PASSWORD, USER, LocalRegistry, serve_registry, small_index
 
 NOBODY = Path("/nowhere/config.json")
 PLAIN = Access(plain_http=True, config=NOBODY, pause_s=0.01)
@@ -58,7 +59,7 @@ def test_with_a_login(tmp_path: Path) -> None:
 
 
 def test_with_a_private_authority(tmp_path: Path) -> None:
-    certificate = make_authority(tmp_path / "tls")
+    certificate = make_certificate(tmp_path / "tls")
     with serve_registry(tmp_path / "registry", certificate=certificate) as registry:
         layout, index = small_index(tmp_path)
         trusting = Access(authorities=certificate[0], config=NOBODY)

@@ -21,8 +21,9 @@ from eaves.oci.place import verified
 from eaves.oci.reference import Reference
 from eaves.oci.registry import UPLOAD_CHUNK_BYTES, Registry
 from eaves.oci.transport import Access
+from tests.certificates import make_certificate
 from tests.fakes.registry import FakeRegistry, Reply, Request, serve_fake
-from tests.registries import make_authority, small_index
+from tests.registries import small_index
 
 QUICK = Access(plain_http=True, config=Path("/nowhere/config.json"), pause_s=0.001, read_s=10)
 NO_UPLOAD = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}'
@@ -284,7 +285,7 @@ def test_uploads_and_blobs_elsewhere_get_no_secret(tmp_path: Path, relative: boo
 
 @pytest.mark.parametrize("what", ["POST uploads", "GET blobs", "PATCH uploads"])
 def test_no_way_leads_from_tls_to_plain_http(tmp_path: Path, what: str) -> None:
-    certificate = make_authority(tmp_path / "tls")
+    certificate = make_certificate(tmp_path / "tls")
     with serve_fake(certificate=certificate) as fake, serve_fake(fake.content) as plain:
         access = Access(authorities=certificate[0], config=QUICK.config, pause_s=0.001)
         _, descriptor, _ = push(fake, tmp_path, b"content", access)
@@ -308,7 +309,7 @@ def test_what_no_other_attempt_mends_is_tried_once(fake: FakeRegistry, tmp_path:
     with pytest.raises(AccessError):
         reach(fake).resolve("v1")
     assert len(fake.log) == 1
-    certificate = make_authority(tmp_path / "tls")
+    certificate = make_certificate(tmp_path / "tls")
     with serve_fake(certificate=certificate) as other:
         patient = Access(config=QUICK.config, pause_s=300)  # a second attempt would outlast the test
         with pytest.raises(RegistryError, match="can't be trusted"):

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from eaves.errors import DatasetError, StorageError
+from tests.fakes.proxy import open_proxy
 from trainer.data import remote
 from trainer.dataset import Dataset, load_dataset
 from trainer.progress import Silent
@@ -233,6 +234,16 @@ def test_an_archive_over_http_is_downloaded_and_unpacked_once(web: Web, tmp_path
     assert first.digest() == second.digest()
     assert web.downloads() == ["/flowers.zip"]
     assert times(tmp_path / "cache") == before
+
+
+def test_an_archive_that_only_a_proxy_reaches(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (web.folder / "flowers.zip").write_bytes(archive())
+    with open_proxy() as proxy:
+        proxy.routes["data.example:80"] = int(web.url.rpartition(":")[2])
+        monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
+        found = remote.mirror("http://data.example/flowers.zip", tmp_path / "cache", Silent(), attempts=1)
+    assert found.path.read_bytes() == archive()
+    assert "GET http://data.example/flowers.zip" in proxy.targets()
 
 
 def publish(web: Web, *others: str) -> str:

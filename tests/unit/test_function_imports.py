@@ -15,6 +15,8 @@ NEEDLESS = {
         "functions.protocol",
         "functions.claims",
         "functions.reach",
+        "functions.tunnel",
+        "eaves.http_client",
         "functions.embedder",
         "functions.tensors",
     ),  # only where they are used

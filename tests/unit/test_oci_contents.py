@@ -78,6 +78,18 @@ def test_a_change_moves_its_own_layers_only(case: str, tmp_path: Path) -> None:
     assert {title for title in after if after[title] != before.get(title)} == moved
 
 
+@pytest.mark.parametrize(
+    "name", ["model.onnx", "labels.txt", "golden/000.png", "manifest.json", "weights/backbone.bin"]
+)
+def test_a_file_that_changed_since_the_artifact_was_opened_is_not_packed(tmp_path: Path, name: str) -> None:
+    artifact = write_colours(tmp_path / "artifact")
+    file = artifact.path / name
+    file.chmod(0o644)
+    file.write_bytes(b"\1" * file.stat().st_size)  # of the same size: only the digest tells
+    with pytest.raises(OciError, match=rf"{name} was changed while it was packaged"):
+        layers(artifact, tmp_path / "layout")
+
+
 def test_code_comes_along_only_when_that_is_allowed(tmp_path: Path) -> None:
     artifact = write_colours(tmp_path / "a", change=lambda folder: (folder / "handler.py").write_text("pass\n"))
     with pytest.raises(OciError, match=r"handler\.py, code that will run") as caught:

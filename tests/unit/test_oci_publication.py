@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 
 from eaves.artifact import Artifact
-from eaves.delivery import Answer, Backoff, SinkClient
+from eaves.backoff import Backoff
+from eaves.delivery import Answer, SinkClient
 from eaves.errors import DeliveryError, UnreachableError
 from eaves.events import MODEL_PUBLISHED, Event, decode, encode_binary
 from eaves.oci.publication import announce, build_publication

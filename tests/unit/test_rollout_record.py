@@ -74,37 +74,37 @@ def test_members_of_a_later_version_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "message"),
     [
-        {"v": 2},
-        {"v": None},
-        {"phase": "flying"},
-        {"phase": 3},
-        {"new": None},
-        {"old": "a-2"},
-        {"traffic": {"a-1": 50, "a-2": 60}},
-        {"traffic": {"a-1": 100, "a-2": 0}},
-        {"traffic": {"a-1": 99.5, "a-2": 0.5}},
-        {"traffic": ["a-1"]},
-        {"since": "yesterday"},
-        {"since": -1},
-        {"since": True},
-        {"since": float("nan")},
-        {"since": float("inf")},
-        {"settings": {"min_requests": 0}},
-        {"settings": {"steps": ["50", "10"]}},
-        {"settings": []},
-        {"totals": {"a-2": [1, 2, 3]}},
-        {"totals": {"a-2": [-1, 0, 0, 0, 0]}},
-        {"pods": {"p": []}},
-        {"pods": {"p": [-2, 0, 0, 0, 0, 0]}},
-        {"history": [[1, "a-2"]]},
-        {"history": {}},
+        ({"v": 2}, "it is of version 2, this Eaves reads 1"),
+        ({"v": None}, "it is of version None"),
+        ({"phase": "flying"}, "'flying' is not a valid Phase"),
+        ({"phase": 3}, "'3' is not a text"),
+        ({"new": None}, "'None' is not a text"),
+        ({"old": "a-2"}, "its old and its new revision are the same"),
+        ({"traffic": {"a-1": 50, "a-2": 60}}, "its shares are not 100 % together"),
+        ({"traffic": {"a-1": 100, "a-2": 0}}, "^0 is no share in percent"),
+        ({"traffic": {"a-1": 99.5, "a-2": 0.5}}, "99.5 is no share in percent"),
+        ({"traffic": ["a-1"]}, "is not an object"),
+        ({"since": "yesterday"}, "'yesterday' is not a number"),
+        ({"since": -1}, "'-1' is not a number"),
+        ({"since": True}, "'True' is not a number"),
+        ({"since": float("nan")}, "'nan' is not a number"),
+        ({"since": float("inf")}, "'inf' is not a number"),
+        ({"settings": {"min_requests": 0}}, "min_requests: must be >= 1"),
+        ({"settings": {"steps": ["50", "10"]}}, "steps: must be whole numbers"),
+        ({"settings": []}, "is not an object"),
+        ({"totals": {"a-2": [1, 2, 3]}}, "it has 3 numbers where 5 belong"),
+        ({"totals": {"a-2": [-1, 0, 0, 0, 0]}}, "'-1' is not a number"),
+        ({"pods": {"p": []}}, "not enough values"),
+        ({"pods": {"p": [-2, 0, 0, 0, 0, 0]}}, "'-2' is not a number"),
+        ({"history": [[1, "a-2"]]}, "not enough values"),
+        ({"history": {}}, "is not a list"),
     ],
 )
-def test_a_damaged_state_is_none_and_the_reason_is_told(changes: dict[str, object]) -> None:
+def test_a_damaged_state_is_none_and_the_reason_is_told(changes: dict[str, object], message: str) -> None:
     text = json.dumps(json.loads(render_state(STATE)) | changes)
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(ValueError, match=message):
         parse_state(text)
     state, fault = parse_annotation({"metadata": {"annotations": {ROLLOUT_ANNOTATION: text}}})
     assert state is None
@@ -113,7 +113,7 @@ def test_a_damaged_state_is_none_and_the_reason_is_told(changes: dict[str, objec
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", "[" * 100_000, '{"v":' + "9" * 5000 + "}"])
 def test_what_is_no_state_at_all_is_none(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(ValueError, match=r"it is not JSON: |it is not a JSON object"):
         parse_state(text)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from eaves.backoff import Backoff
 from eaves.errors import DatasetError, EavesError, StorageError
 from trainer.data import archive, manifest
 from trainer.data.listing import DataFault, leaves_root, suffix_fault
@@ -28,7 +29,9 @@ PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "http": "aiohttp", "https": "aiohttp", 
 PARALLEL = 16
 """Downloads at once: images are small, and waiting for the first byte is most of each."""
 ATTEMPTS = 4
-"""Per file, one, two and four seconds apart: a night's training shouldn't die of one broken connection."""
+"""Attempts per file, one, two and four seconds apart: a night's training shouldn't die of one broken connection."""
+_OPTIONS = {scheme: {"client_kwargs": {"trust_env": True}} for scheme in ("http", "https")}
+"""aiohttp reads HTTPS_PROXY and the like only when it is told to; botocore, for s3://, always does."""
 _VERSION = ("ETag", "etag", "md5Hash", "Content-MD5", "LastModified", "Last-Modified", "mtime", "updated", "size")
 
 Remote = tuple[str, str]
@@ -131,7 +134,8 @@ class _Place:
     """One mirror and the filesystem that it is of."""
 
     def __init__(self, files: Any, home: Path, attempts: int) -> None:
-        self.files, self.folder, self._attempts = files, home / "files", attempts
+        self.files, self.folder = files, home / "files"
+        self._backoff = Backoff(retry=attempts - 1, first_s=1.0, cap_s=30.0)
         self._log, self._lock = home / "index.jsonl", threading.Lock()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._index = dict(_read_index(self._log))
@@ -183,14 +187,16 @@ class _Place:
             log.write(json.dumps({"file": name, "version": version}) + "\n")
 
     def _retried(self, path: str, action: Callable[[], Any]) -> Any:
-        for pause in range(self._attempts - 1):
+        failures = 0
+        while True:
             try:
                 with _translated(path):
                     return action()
             except StorageError:
-                time.sleep(2.0**pause)
-        with _translated(path):
-            return action()
+                failures += 1
+                if self._backoff.exhausted(failures):
+                    raise
+                time.sleep(self._backoff.pause_s(failures))
 
     def _download(self, path: str, part: Path, size: int | None) -> None:
         self.files.get_file(path, str(part))
@@ -207,7 +213,7 @@ def _open(uri: str, scheme: str) -> tuple[Any, str]:
             f"data can't be read from {public(uri)}", hint=f"use one of {', '.join(PACKAGES)}, or a path"
         )
     try:
-        files, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+        files, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **_OPTIONS.get(scheme, {}))
     except ImportError as error:
         message = f"{scheme}:// needs the package {PACKAGES[scheme]}, which is not installed"
         raise DatasetError(message, hint=f"pip install {PACKAGES[scheme]}") from error

@@ -19,8 +19,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from eaves.errors import SpoolError, SpoolFullError
 from eaves.events import IMAGE_CAPTURED, Event
-from eaves.spool import Entry, Spool
-from eaves.spool.database import connect
+from eaves.spool import Entry, Limits, Selection, Spool
+from eaves.spool.admin import drop, list_entries, redrive
+from eaves.spool.database import WAL_LIMIT_BYTES, connect
+from tests.fakes.clock import FrozenClock, ManualClock
 from tests.waiting import wait_until
 
 NOW = 1_000_000.0
@@ -37,7 +39,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def spool(path: Path) -> Iterator[Spool]:
-    with Spool(path, clock=lambda: NOW) as opened:
+    with Spool(path, clock=FrozenClock(NOW)) as opened:
         yield opened
 
 
@@ -66,19 +68,19 @@ def test_an_event_comes_back_as_it_was_put(spool: Spool) -> None:
         extensions={"partitionkey": "camera-1", "sequence": "7"},
     )
     spool.put(event)
-    [entry] = spool.take("out", now=NOW)
+    [entry] = spool.peek("out", now=NOW)
     assert entry.event == event
     assert (entry.lane, entry.attempts, entry.first_put_at) == ("out", 0, NOW)
 
 
-def test_entries_come_in_the_order_they_were_put_and_stay_until_settled(spool: Spool) -> None:
+def test_entries_come_in_the_order_they_were_put_and_stay_until_released(spool: Spool) -> None:
     for number in range(3):
         spool.put(image(number))
-    assert ids(spool.take("out", limit=2, now=NOW)) == ["id-0", "id-1"]
-    first, second, _ = spool.take("out", limit=9, now=NOW)
-    assert ids(spool.take("out", limit=9, now=NOW, exclude={first.seq})) == ["id-1", "id-2"]
-    spool.settle(second)
-    assert ids(spool.take("out", limit=9, now=NOW)) == ["id-0", "id-2"]
+    assert ids(spool.peek("out", limit=2, now=NOW)) == ["id-0", "id-1"]
+    first, second, _ = spool.peek("out", limit=9, now=NOW)
+    assert ids(spool.peek("out", limit=9, now=NOW, exclude={first.seq})) == ["id-1", "id-2"]
+    spool.ack(second)
+    assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-0", "id-2"]
 
 
 def test_a_body_is_stored_once_for_all_lanes_and_goes_with_the_last(spool: Spool, path: Path) -> None:
@@ -86,9 +88,9 @@ def test_a_body_is_stored_once_for_all_lanes_and_goes_with_the_last(spool: Spool
     assert (rows(path, "events"), rows(path, "deliveries")) == (1, 2)
     assert 5000 < spool.size_bytes() < 6000
     for lane in ("a", "b"):
-        [entry] = spool.take(lane, now=NOW)
+        [entry] = spool.peek(lane, now=NOW)
         assert rows(path, "events") == 1
-        spool.settle(entry)
+        spool.ack(entry)
     assert (rows(path, "events"), spool.size_bytes(), spool.counts()) == (0, 0, {})
 
 
@@ -101,7 +103,7 @@ def test_once_stores_the_same_event_once_even_after_it_was_delivered_and_reopene
     with Spool(path) as spool:
         assert spool.put(image(), once=True)
         assert not spool.put(image(), once=True)
-        spool.settle(spool.take("out", now=NOW)[0])
+        spool.ack(spool.peek("out", now=NOW)[0])
     with Spool(path) as spool:
         assert not spool.put(image(), once=True)
         assert spool.seen("/eaves/site/camera", "id-0")
@@ -109,17 +111,8 @@ def test_once_stores_the_same_event_once_even_after_it_was_delivered_and_reopene
         assert spool.depth() == 0
 
 
-def test_what_once_remembers_is_forgotten_only_when_asked(path: Path) -> None:
-    times = iter([100.0, 100.0, 200.0, 200.0])
-    with Spool(path, clock=lambda: next(times)) as spool:
-        spool.put(image(1), once=True)
-        spool.put(image(2), once=True)
-        assert spool.forget(before=150.0) == 1
-        assert [spool.seen("/eaves/site/camera", f"id-{number}") for number in (1, 2)] == [False, True]
-
-
 def test_a_refused_event_is_not_remembered_as_seen(path: Path) -> None:
-    with Spool(path, max_bytes=2000) as spool:
+    with Spool(path, limits=Limits(max_bytes=2000)) as spool:
         with pytest.raises(SpoolFullError):
             spool.put(image(1, size_bytes=3000), once=True)
         assert not spool.seen("/eaves/site/camera", "id-1")
@@ -127,23 +120,23 @@ def test_a_refused_event_is_not_remembered_as_seen(path: Path) -> None:
 
 @pytest.mark.parametrize(("max_bytes", "max_entries"), [(3000, 99), (99_999, 2)], ids=["bytes", "entries"])
 def test_a_full_spool_refuses_and_drops_nothing(path: Path, max_bytes: int, max_entries: int) -> None:
-    with Spool(path, max_bytes=max_bytes, max_entries=max_entries) as spool:
+    with Spool(path, limits=Limits(max_bytes=max_bytes, max_entries=max_entries)) as spool:
         spool.put(image(1, size_bytes=1200))
         spool.put(image(2, size_bytes=1200))
         with pytest.raises(SpoolFullError, match="is full") as refused:
             spool.put(image(3, size_bytes=1200))
         assert refused.value.hint is not None
         assert refused.value.http_status == 429
-        assert ids(spool.take("out", limit=9, now=NOW)) == ["id-1", "id-2"]
-        spool.settle(spool.take("out", now=NOW)[0])
+        assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-1", "id-2"]
+        spool.ack(spool.peek("out", now=NOW)[0])
         assert spool.put(image(3, size_bytes=1200))
 
 
 def test_a_full_spool_still_settles_with_a_reply(path: Path) -> None:
-    with Spool(path, max_bytes=1000, max_entries=1) as spool:
+    with Spool(path, limits=Limits(max_bytes=1000, max_entries=1)) as spool:
         spool.put(image(1, size_bytes=700))
-        [entry] = spool.take("out", now=NOW)
-        spool.settle(entry, puts=[(image(2, size_bytes=2000), ("a", "b"))])
+        [entry] = spool.peek("out", now=NOW)
+        spool.ack(entry, puts=[(image(2, size_bytes=2000), ("a", "b"))])
         assert spool.counts() == {"a": (1, 0), "b": (1, 0)}
         with pytest.raises(SpoolFullError):
             spool.put(image(3))
@@ -151,92 +144,145 @@ def test_a_full_spool_still_settles_with_a_reply(path: Path) -> None:
 
 def test_settling_twice_does_nothing_the_second_time(spool: Spool) -> None:
     spool.put(image(1))
-    [entry] = spool.take("out", now=NOW)
+    [entry] = spool.peek("out", now=NOW)
     for _ in range(2):
-        spool.settle(entry, puts=[(image(2), ("replies",))])
+        spool.ack(entry, puts=[(image(2), ("replies",))])
     assert spool.counts() == {"replies": (1, 0)}
 
 
 def test_a_settle_whose_reply_cannot_be_stored_keeps_the_entry(path: Path) -> None:
     with Spool(path, connect=with_limit(20_000)) as spool:
         spool.put(image(1))
-        [entry] = spool.take("out", now=NOW)
+        [entry] = spool.peek("out", now=NOW)
         with pytest.raises(SpoolError, match="too big"):
-            spool.settle(entry, puts=[(image(2), ("replies",)), (image(3, size_bytes=30_000), ("replies",))])
+            spool.ack(entry, puts=[(image(2), ("replies",)), (image(3, size_bytes=30_000), ("replies",))])
         assert spool.counts() == {"out": (1, 0)}
 
 
 def test_a_retried_entry_waits_and_lets_others_pass(spool: Spool) -> None:
     spool.put(image(1))
     spool.put(image(2))
-    [first] = spool.take("out", now=NOW)
+    [first] = spool.peek("out", now=NOW)
     spool.retry(first, NOW + 60, "answered 503")
-    assert ids(spool.take("out", limit=9, now=NOW)) == ["id-2"]
+    assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-2"]
     assert spool.next_due("out", exclude={first.seq + 1}) == NOW + 60
-    again, _ = spool.take("out", limit=9, now=NOW + 60)
+    again, _ = spool.peek("out", limit=9, now=NOW + 60)
     assert (again.event.id, again.attempts) == ("id-1", 1)
+
+
+def test_the_oldest_entry_of_a_lane_counts_while_it_backs_off(path: Path) -> None:
+    clock = ManualClock(NOW)
+    with Spool(path, clock=clock) as spool:
+        spool.put(image(1))
+        clock.turn(60)
+        spool.put(image(2))
+        spool.retry(spool.peek("out", now=NOW)[0], NOW + 3600, "answered 503")
+        assert [lane.oldest_at for lane in spool.lanes()] == [NOW]
+
+
+def test_what_failed_before_does_not_make_looking_slow(spool: Spool) -> None:
+    """Ten days of one attempt every half minute leave tens of thousands of entries that are due again together."""
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)"
+    events = "INSERT INTO events(eid, source, id, attributes, size_bytes, put_at, data)"
+    attributes = '{"id": "1", "source": "s", "type": "t"}'
+    statements = (
+        f"{numbers} {events} SELECT i, 's', i, '{attributes}', 2, 0, x'' FROM n",
+        "INSERT INTO deliveries(lane, eid) SELECT 'out', eid FROM events",
+        "UPDATE deliveries SET not_before = 1000 + seq",
+    )
+    for sql in statements:
+        spool.database().commit(lambda db, sql=sql: db.execute(sql))  # type: ignore[misc]
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    spool.database()._reader.set_progress_handler(count, 100)
+    assert [entry.seq for entry in spool.peek("out", limit=4, now=NOW)] == [1, 2, 3, 4]
+    assert steps < 50, "a look takes as long as what it finds, not as what is there"
+
+
+def test_the_newest_entry_that_was_never_tried(spool: Spool) -> None:
+    assert spool.peek_newest("out") == []
+    for number in (1, 2, 3):
+        spool.put(image(number))
+    spool.retry(spool.peek("out", limit=3, now=NOW)[2], NOW + 60, "answered 503")
+    assert ids(spool.peek_newest("out")) == ["id-2"]
+    assert ids(spool.peek_newest("out", exclude={2})) == ["id-1"]
 
 
 def test_nothing_is_due_on_an_empty_lane(spool: Spool) -> None:
     assert spool.next_due("out") is None
     spool.put(image())
     assert spool.next_due("out") == 0
-    assert spool.next_due("out", exclude={spool.take("out", now=NOW)[0].seq}) is None
+    assert spool.next_due("out", exclude={spool.peek("out", now=NOW)[0].seq}) is None
 
 
 def test_an_entry_does_not_wait_for_a_clock_that_was_set_back(spool: Spool) -> None:
     spool.put(image())
-    spool.retry(spool.take("out", now=NOW)[0], NOW + 30, "answered 503")
-    assert ids(spool.take("out", now=NOW - 365 * 86_400)) == ["id-0"]
+    spool.retry(spool.peek("out", now=NOW)[0], NOW + 30, "answered 503")
+    assert ids(spool.peek("out", now=NOW - 365 * 86_400)) == ["id-0"]
 
 
-def test_a_buried_entry_is_kept_with_its_reason_and_can_be_revived(spool: Spool) -> None:
+def test_a_dead_letter_is_kept_with_its_reason_and_can_be_queued_again(spool: Spool) -> None:
     spool.put(image(1))
-    [entry] = spool.take("out", now=NOW)
-    spool.bury(entry, "answered 422: not an image", 422)
-    assert spool.take("out", now=NOW) == []
+    [entry] = spool.peek("out", now=NOW)
+    spool.dead_letter(entry, "answered 422: not an image", 422)
+    assert spool.peek("out", now=NOW) == []
     assert spool.counts() == {"out": (0, 1)}
     [letter] = spool.dead()
     assert (letter.entry.event, letter.entry.attempts) == (image(1), 1)
     assert (letter.reason, letter.status, letter.died_at) == ("answered 422: not an image", 422, NOW)
     assert spool.dead("other") == []
-    assert spool.revive(entry.seq)
-    assert not spool.revive(entry.seq)
-    assert [entry.attempts for entry in spool.take("out", now=NOW)] == [0]
-
-
-def test_a_dead_letter_takes_room_until_it_is_discarded(path: Path) -> None:
-    with Spool(path, max_entries=1) as spool:
-        spool.put(image(1))
-        [entry] = spool.take("out", now=NOW)
-        assert not spool.discard(entry.seq)
-        spool.bury(entry, "answered 422", 422)
-        with pytest.raises(SpoolFullError):
-            spool.put(image(2))
-        assert spool.discard(entry.seq)
-        assert spool.put(image(2))
+    chosen = Selection(seqs=(entry.seq,))
+    assert [redrive(spool, chosen), redrive(spool, chosen)] == [1, 0]
+    assert [entry.attempts for entry in spool.peek("out", now=NOW)] == [0]
 
 
 def test_a_late_settle_does_not_touch_a_dead_letter(spool: Spool) -> None:
     spool.put(image(1))
-    [entry] = spool.take("out", now=NOW)
-    spool.bury(entry, "answered 422", 422)
-    spool.settle(entry, puts=[(image(2), ("replies",))])
+    [entry] = spool.peek("out", now=NOW)
+    spool.dead_letter(entry, "answered 422", 422)
+    spool.ack(entry, puts=[(image(2), ("replies",))])
     spool.retry(entry, NOW, "late")
     assert spool.counts() == {"out": (0, 1)}
     assert spool.dead()[0].reason == "answered 422"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["attributes = CAST(x'7bff7d' AS TEXT)", "attributes = '[]'", "attributes = '{\"id\": 5}'", "data = 'text'"],
+)
+def test_an_entry_whose_row_is_damaged_becomes_a_dead_letter_and_lets_others_pass(spool: Spool, damage: str) -> None:
+    spool.put(image(0))
+    spool.put(image(1))
+    spool.database().commit(lambda db: db.execute(f"UPDATE events SET {damage} WHERE eid = 1"))
+    assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-1"]
+    assert spool.counts() == {"out": (1, 1)}
+    assert [stored.event_id for stored in list_entries(spool, Selection())] == ["id-0", "id-1"]
+
+
+def test_a_reason_that_is_no_text_any_more_keeps_no_other_from_expiring(path: Path) -> None:
+    with Spool(path, limits=Limits(dead_max_bytes=10), clock=FrozenClock(NOW)) as spool:
+        for number in range(2):
+            spool.put(image(number))
+            spool.dead_letter(spool.peek("out", now=NOW)[0], "answered 422", 422)
+            spool.database().commit(lambda db: db.execute("UPDATE deliveries SET reason = CAST(x'ff' AS TEXT)"))
+        assert [letter.entry.event.id for letter in spool.dead()] == ["id-1"]
 
 
 def test_what_was_put_is_there_after_reopening(path: Path) -> None:
     with Spool(path) as spool:
         spool.put(image(1))
         spool.put(image(2))
-        spool.bury(spool.take("out", now=NOW)[0], "answered 400", 400)
+        spool.dead_letter(spool.peek("out", now=NOW)[0], "answered 400", 400)
     with Spool(path) as spool:
-        assert ids(spool.take("out", limit=9, now=NOW)) == ["id-2"]
+        assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-2"]
         assert spool.counts() == {"out": (1, 1)}
         spool.put(image(3))
-        assert [entry.seq for entry in spool.take("out", limit=9, now=NOW)] == [2, 3]
+        assert [entry.seq for entry in spool.peek("out", limit=9, now=NOW)] == [2, 3]
 
 
 def test_a_closed_spool_says_so(path: Path) -> None:
@@ -330,16 +376,17 @@ def test_settles_and_puts_share_a_commit_too(path: Path) -> None:
         for number in range(3):
             spool.put(image(number))
         gate.close(spool, until_waiting=3)
-        entries = spool.take("out", limit=3, now=NOW)
-        run_together([*(partial(spool.settle, entry) for entry in entries), partial(spool.put, image(3))])
+        entries = spool.peek("out", limit=3, now=NOW)
+        run_together([*(partial(spool.ack, entry) for entry in entries), partial(spool.put, image(3))])
         assert gate.commits == 2
-        assert ids(spool.take("out", limit=9, now=NOW)) == ["id-3"]
+        assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-3"]
 
 
 @pytest.mark.parametrize("refused", [SpoolFullError, SpoolError], ids=["over max_bytes", "SQLite refuses it"])
 def test_one_refused_put_does_not_fail_those_it_shares_a_commit_with(path: Path, refused: type[SpoolError]) -> None:
     gate = Gate()
-    with Spool(path, max_bytes=10_000 if refused is SpoolFullError else 100_000, connect=gate.connect) as spool:
+    limits = Limits(max_bytes=10_000 if refused is SpoolFullError else 100_000)
+    with Spool(path, limits=limits, connect=gate.connect) as spool:
         spool._db._writer.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 19_000)
         gate.close(spool, until_waiting=3)
         results = put_together(spool, [100, 100, 100, 20_000])
@@ -373,7 +420,7 @@ def test_a_full_disk_is_an_error_with_a_hint_and_loses_nothing(path: Path) -> No
             spool.put(image(2, size_bytes=100_000))
         assert full.value.hint is not None
         assert "free disk space" in full.value.hint
-        assert ids(spool.take("out", limit=9, now=NOW)) == ["id-1"]
+        assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-1"]
         assert spool.size_bytes() < 1000
         spool._db._writer.execute("PRAGMA max_page_count = 100000")
         assert spool.put(image(2, size_bytes=100_000))
@@ -383,7 +430,7 @@ def test_a_full_disk_is_an_error_with_a_hint_and_loses_nothing(path: Path) -> No
 
 
 def test_a_put_wakes_who_waits(spool: Spool) -> None:
-    version = spool.version()
+    version = spool.version("out")
     woken: list[bool] = []
     thread = threading.Thread(target=lambda: woken.append(spool.wait(version, 30.0)))
     thread.start()
@@ -393,13 +440,13 @@ def test_a_put_wakes_who_waits(spool: Spool) -> None:
 
 
 def test_a_put_between_the_look_and_the_wait_is_not_missed(spool: Spool) -> None:
-    version = spool.version()
+    version = spool.version("out")
     spool.put(image())
     assert spool.wait(version, 30.0)
 
 
 def test_a_wait_ends_without_change_when_time_is_up_and_at_once_when_woken(spool: Spool) -> None:
-    version = spool.version()
+    version = spool.version("out")
     assert not spool.wait(version, 0.0)
     spool.wake()
     assert spool.wait(version, 30.0)
@@ -419,38 +466,15 @@ def test_every_commit_is_synced(spool: Spool) -> None:
     db = spool._db._writer
     assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     assert db.execute("PRAGMA synchronous").fetchone()[0] == 2
+    assert db.execute("PRAGMA journal_size_limit").fetchone()[0] == WAL_LIMIT_BYTES
 
 
-def test_a_file_that_is_no_database_is_named_and_left_alone(path: Path) -> None:
+def test_a_file_that_is_no_spool_is_named_and_left_alone(path: Path) -> None:
     path.write_bytes(b"these are notes, not a database" * 50)
     with pytest.raises(SpoolError, match=r"spool\.db: file is not a database") as refused:
         Spool(path)
     assert refused.value.hint is not None
     assert path.read_bytes().startswith(b"these are notes")
-
-
-def test_a_damaged_page_is_an_error_that_names_the_file(path: Path) -> None:
-    with Spool(path) as spool:
-        for number in range(20):
-            spool.put(image(number, size_bytes=3000))
-    content = bytearray(path.read_bytes())
-    content[4096:] = b"\xff" * (len(content) - 4096)
-    path.write_bytes(content)
-    with pytest.raises(SpoolError, match=r"spool\.db") as damaged, Spool(path) as spool:
-        spool.take("out", now=NOW)
-    assert damaged.value.hint is not None
-    assert "recover" in damaged.value.hint
-    assert path.read_bytes() == content
-
-
-def test_an_entry_whose_attributes_are_damaged_is_named(path: Path) -> None:
-    with Spool(path) as spool:
-        spool.put(image())
-        db = connect(path)
-        db.execute("UPDATE events SET attributes = '{'")
-        db.close()
-        with pytest.raises(SpoolError, match=r"entry 1 of .* is damaged"):
-            spool.take("out", now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -513,6 +537,7 @@ def test_leases_of_two_lanes_are_two_whatever_their_names(spool: Spool, path: Pa
         pass
     assert {file.name for file in path.parent.glob("*.lease")} == {
         "spool.db.open.lease",
+        "spool.db.users.lease",
         "spool.db.trigger%2Fa%2Fb.lease",
         "spool.db.trigger%2Fa.lease",
     }
@@ -542,15 +567,28 @@ class SpoolModel(RuleBasedStateMachine):
         self.next_id = 0
 
     def open(self) -> Spool:
-        return Spool(self.path, max_bytes=self.max_bytes, clock=lambda: NOW)
+        return Spool(self.path, limits=Limits(max_bytes=self.max_bytes, dead_max_bytes=10**9), clock=FrozenClock(NOW))
 
     def teardown(self) -> None:
         self.spool.close()
         self.folder.cleanup()
 
-    def held_bytes(self) -> int:
-        held = {entry.event.id for entry in (*self.queued.values(), *self.dead.values())}
-        return sum(self.sizes[event_id] for event_id in held)
+    def queued_bytes(self) -> int:
+        return sum(self.sizes[event_id] for event_id in {entry.event.id for entry in self.queued.values()})
+
+    def dead_bytes(self) -> int:
+        queued = {entry.event.id for entry in self.queued.values()}
+        return sum(self.sizes[event_id] for event_id in {entry.event.id for entry in self.dead.values()} - queued)
+
+    def lanes(self) -> dict[str, tuple[int, int, int, int]]:
+        """Lane to entries queued and dead, and the bytes of each."""
+        found = {}
+        for lane in "abc":
+            queued = [self.sizes[entry.event.id] for entry in self.queued.values() if entry.lane == lane]
+            dead = [self.sizes[entry.event.id] for entry in self.dead.values() if entry.lane == lane]
+            if queued or dead:
+                found[lane] = (len(queued), len(dead), sum(queued), sum(dead))
+        return found
 
     def fresh(self, size_bytes: int) -> Event:
         self.next_id += 1
@@ -567,7 +605,7 @@ class SpoolModel(RuleBasedStateMachine):
     @rule(lanes=LANES, size_bytes=SIZES, once=st.booleans())
     def put(self, lanes: tuple[str, ...], size_bytes: int, once: bool) -> None:
         event = self.fresh(size_bytes)
-        room = self.held_bytes() + self.sizes[event.id] <= self.max_bytes
+        room = self.queued_bytes() + self.sizes[event.id] <= self.max_bytes
         if lanes and not room:
             with pytest.raises(SpoolFullError):
                 self.spool.put(event, lanes=lanes, once=once)
@@ -584,26 +622,26 @@ class SpoolModel(RuleBasedStateMachine):
         seq = data.draw(st.sampled_from(sorted(self.queued)))
         entry, reply = self.queued.pop(seq), self.fresh(size_bytes)
         for _ in range(2):
-            self.spool.settle(entry, puts=[(reply, lanes)])
+            self.spool.ack(entry, puts=[(reply, lanes)])
         self.stored(reply, lanes)
 
     @precondition(lambda self: self.queued)
     @rule(data=st.data())
-    def bury(self, data: st.DataObject) -> None:
+    def dead_letter(self, data: st.DataObject) -> None:
         seq = data.draw(st.sampled_from(sorted(self.queued)))
         self.dead[seq] = self.queued.pop(seq)
-        self.spool.bury(self.dead[seq], "reason", 422)
+        self.spool.dead_letter(self.dead[seq], "reason", 422)
 
     @precondition(lambda self: self.dead)
     @rule(data=st.data(), again=st.booleans())
-    def revive_or_discard(self, data: st.DataObject, again: bool) -> None:
+    def redrive_or_drop(self, data: st.DataObject, again: bool) -> None:
         seq = data.draw(st.sampled_from(sorted(self.dead)))
         entry = self.dead.pop(seq)
         if again:
-            assert self.spool.revive(seq)
+            assert redrive(self.spool, Selection(seqs=(seq,))) == 1
             self.queued[seq] = entry
         else:
-            assert self.spool.discard(seq)
+            assert drop(self.spool, Selection(seqs=(seq,))) == 1
 
     @rule()
     def reopen(self) -> None:
@@ -614,11 +652,14 @@ class SpoolModel(RuleBasedStateMachine):
     def agrees(self) -> None:
         for lane in "abc":
             expected = [entry for _, entry in sorted(self.queued.items()) if entry.lane == lane]
-            taken = self.spool.take(lane, limit=999, now=NOW)
+            taken = self.spool.peek(lane, limit=999, now=NOW)
             assert [(entry.seq, entry.event) for entry in taken] == [(entry.seq, entry.event) for entry in expected]
         assert {letter.entry.seq for letter in self.spool.dead()} == set(self.dead)
         assert self.spool.depth() == len(self.queued)
-        assert self.spool.size_bytes() == self.held_bytes()
+        assert (self.spool.size_bytes(), self.spool.dead_bytes()) == (self.queued_bytes(), self.dead_bytes())
+        lanes = {lane.lane: (lane.queued, lane.dead, lane.queued_bytes, lane.dead_bytes) for lane in self.spool.lanes()}
+        assert lanes == self.lanes()
+        assert self.spool.remembered() == len(self.seen)
         assert all(self.spool.seen("/eaves/site/camera", event_id) for event_id in self.seen)
 
 

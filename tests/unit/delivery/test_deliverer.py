@@ -4,112 +4,44 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from eaves.backoff import Backoff
+from eaves.clock import SYSTEM
 from eaves.delivery import (
     Answer,
     Attempt,
-    Backoff,
     Deliverer,
     Outcome,
     Verdict,
-    parse_retry_after,
     verdict,
 )
-from eaves.delivery.deliverer import OnDead, OnReply
-from eaves.errors import DeliveryError, EventError, OverloadedError, SpoolError, StartError, UnreachableError
-from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
-from eaves.spool import Entry, Lease, Puts, Spool
+from eaves.errors import (
+    DeliveryError,
+    EventError,
+    OverloadedError,
+    SpoolError,
+    StartError,
+    UnreachableError,
+)
+from eaves.events import Event
+from eaves.spool import Entry, Puts, Spool
+from eaves.spool.database import Version
+from tests.unit.delivery.harness import (
+    AT_ONCE,
+    FOR_EVER,
+    FROZEN,
+    NOW,
+    Sink,
+    delivering,
+    forward,
+    image,
+    outcomes,
+    reply_to,
+)
 from tests.waiting import wait_until
-
-NOW = 1_000_000.0
-AT_ONCE = Backoff(retry=3, backoff_s=0.0)
-FOR_EVER = Backoff(retry=None, backoff_s=0.001, backoff_cap_s=0.01)
-
-
-def image(number: int = 0) -> Event:
-    return Event(id=f"id-{number}", source="/eaves/site/camera", type=IMAGE_CAPTURED, data=b"jpeg")
-
-
-def reply_to(event: Event) -> Event:
-    return Event(id=f"reply-{event.id}", source="/eaves/site/function", type=IMAGE_CLASSIFIED, data=b"{}")
-
-
-def forward(entry: Entry, reply: Event) -> Puts:
-    return [(reply, ("replies",))]
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
-    with Spool(tmp_path / "spool.db", clock=lambda: NOW) as opened:
-        yield opened
-
-
-class Sink:
-    """Answers with each of `script` in turn, the last one for ever; an exception is raised."""
-
-    def __init__(self, *script: Answer | Exception) -> None:
-        self.script = list(script)
-        self.got: list[str] = []
-        self._lock = threading.Lock()
-
-    def __call__(self, event: Event) -> Answer:
-        with self._lock:
-            self.got.append(event.id)
-            answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-@contextmanager
-def delivering(
-    spool: Spool,
-    send: Callable[[Event], Answer],
-    *,
-    backoff: Backoff = AT_ONCE,
-    parallel: int = 1,
-    on_reply: OnReply | None = None,
-    on_dead: OnDead | None = None,
-    wait_out: bool = False,
-    lease: Lease | None = None,
-    clock: Callable[[], float] = lambda: NOW,
-) -> Iterator[list[Attempt]]:
-    """A deliverer of lane "out" at work; yields the attempts it makes, as they come."""
-    attempts: list[Attempt] = []
-    deliverer = Deliverer(
-        spool,
-        "out",
-        send,
-        backoff=backoff,
-        parallel=parallel,
-        on_reply=on_reply,
-        on_dead=on_dead,
-        observe=attempts.append,
-        wait_out=wait_out,
-        lease=lease,
-        clock=clock,
-        chance=lambda: 0.0,
-    )
-    deliverer.start()
-    try:
-        yield attempts
-    finally:
-        assert deliverer.stop(10.0)
-
-
-def outcomes(attempts: list[Attempt]) -> list[Outcome]:
-    return [attempt.outcome for attempt in attempts]
-
 
 # Rules
 
@@ -124,51 +56,6 @@ def outcomes(attempts: list[Attempt]) -> list[Outcome]:
 )
 def test_the_status_table_is_the_data_plane_contracts(statuses: tuple[int, ...], expected: Verdict) -> None:
     assert {status: verdict(status) for status in statuses} == dict.fromkeys(statuses, expected)
-
-
-def test_pauses_double_up_to_the_cap() -> None:
-    backoff = Backoff(backoff_s=0.5, backoff_cap_s=3.0)
-    assert [backoff.pause_s(failures, chance=1.0) for failures in range(1, 6)] == [0.5, 1.0, 2.0, 3.0, 3.0]
-    assert [backoff.pause_s(failures, chance=0.0) for failures in range(1, 6)] == [0.25, 0.5, 1.0, 1.5, 1.5]
-
-
-@given(
-    failures=st.integers(1, 10**6),
-    chance=st.floats(0, 1, exclude_max=True),
-    asked_s=st.none() | st.floats(0, 1e9),
-    backoff_s=st.floats(0, 60),
-    cap_s=st.floats(0, 3600),
-)
-def test_a_pause_is_never_shorter_than_asked_nor_longer_than_the_limits(
-    failures: int, chance: float, asked_s: float | None, backoff_s: float, cap_s: float
-) -> None:
-    pause_s = Backoff(backoff_s=backoff_s, backoff_cap_s=cap_s).pause_s(failures, chance=chance, retry_after_s=asked_s)
-    assert min(asked_s or 0.0, 3600.0) <= pause_s <= max(cap_s, 3600.0)
-
-
-def test_retries_end_after_the_number_given_or_never() -> None:
-    assert [Backoff(retry=2).exhausted(failures) for failures in (1, 2, 3)] == [False, False, True]
-    assert Backoff(retry=0).exhausted(1)
-    assert not Backoff(retry=None).exhausted(10**6)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (None, None),
-        ("", None),
-        ("120", 120.0),
-        (" 0 ", 0.0),
-        ("-5", None),
-        ("1.5", None),
-        ("soon", None),
-        ("٣", None),
-        (format_datetime(datetime.fromtimestamp(NOW + 90, UTC), usegmt=True), 90.0),
-        (format_datetime(datetime.fromtimestamp(NOW - 90, UTC), usegmt=True), 0.0),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(text: str | None, expected: float | None) -> None:
-    assert parse_retry_after(text, NOW) == expected
 
 
 # Delivered
@@ -199,7 +86,7 @@ def test_a_reply_is_stored_in_the_commit_that_releases_its_cause(spool: Spool) -
 
         wait_until(watch, pause_s=0)
     assert states <= {(1, 0), (0, 1)}
-    assert [entry.event for entry in spool.take("replies", now=NOW)] == [reply_to(image())]
+    assert [entry.event for entry in spool.peek("replies", now=NOW)] == [reply_to(image())]
     assert attempts[0].answer is not None
 
 
@@ -255,7 +142,7 @@ def test_a_failure_is_retried_until_it_succeeds(spool: Spool) -> None:
 @pytest.mark.parametrize(("asked_s", "expected_s"), [(120.0, 120.0), (0.1, 8.0), (1e6, 3600.0), (None, 8.0)])
 def test_retry_after_is_honoured_as_a_lower_bound(spool: Spool, asked_s: float | None, expected_s: float) -> None:
     spool.put(image())
-    backoff = Backoff(retry=3, backoff_s=16.0)  # half of it, without chance
+    backoff = Backoff(retry=3, first_s=16.0)  # half of it, without chance
     with delivering(spool, Sink(Answer(status=429, retry_after_s=asked_s)), backoff=backoff) as attempts:
         wait_until(lambda: attempts)
     assert spool.next_due("out") == NOW + expected_s
@@ -274,8 +161,8 @@ def test_only_what_reached_nobody_costs_no_attempt_and_only_when_asked(
 ) -> None:
     spool.put(image())
     sink = Sink(*[error] * 6, Answer(status=202))
-    backoff = Backoff(retry=2, backoff_s=0.001, backoff_cap_s=0.001)
-    with delivering(spool, sink, backoff=backoff, wait_out=wait_out, clock=time.time) as attempts:
+    backoff = Backoff(retry=2, first_s=0.001, cap_s=0.001)
+    with delivering(spool, sink, backoff=backoff, wait_out=wait_out, clock=SYSTEM) as attempts:
         wait_until(lambda: attempts and attempts[-1].outcome is not Outcome.RETRIED)
     assert attempts[-1].outcome is outcome
 
@@ -284,7 +171,7 @@ def test_an_entry_that_waits_for_its_back_off_lets_others_pass(spool: Spool) -> 
     spool.put(image(0))
     spool.put(image(1))
     sink = Sink(Answer(status=500), Answer(status=202))
-    with delivering(spool, sink, backoff=Backoff(retry=3, backoff_s=60.0, backoff_cap_s=60.0)) as attempts:
+    with delivering(spool, sink, backoff=Backoff(retry=3, first_s=60.0, cap_s=60.0)) as attempts:
         wait_until(lambda: len(attempts) == 2)
     assert sink.got == ["id-0", "id-1"]
     assert spool.counts() == {"out": (1, 0)}
@@ -293,7 +180,7 @@ def test_an_entry_that_waits_for_its_back_off_lets_others_pass(spool: Spool) -> 
 def test_a_body_that_is_no_event_counts_as_502_where_a_reply_was_asked_for(spool: Spool) -> None:
     spool.put(image())
     sink = Sink(Answer(status=200, body=b"thanks"))
-    with delivering(spool, sink, backoff=Backoff(retry=1, backoff_s=0.0), on_reply=forward) as attempts:
+    with delivering(spool, sink, backoff=Backoff(retry=1, first_s=0.0), on_reply=forward) as attempts:
         wait_until(lambda: len(attempts) == 2)
     assert outcomes(attempts) == [Outcome.RETRIED, Outcome.DEAD]
     [letter] = spool.dead("out")
@@ -392,7 +279,7 @@ def test_a_dead_letter_is_kept_when_what_should_replace_it_fails(
 def test_retries_without_end_outlast_a_sink_that_is_down(spool: Spool) -> None:
     spool.put(image())
     sink = Sink(*[DeliveryError("no answer")] * 20, Answer(status=503), Answer(status=202))
-    with delivering(spool, sink, backoff=FOR_EVER, clock=time.time) as attempts:
+    with delivering(spool, sink, backoff=FOR_EVER, clock=SYSTEM) as attempts:
         wait_until(lambda: spool.depth() == 0)
     assert outcomes(attempts) == [Outcome.RETRIED] * 21 + [Outcome.DELIVERED]
 
@@ -400,7 +287,7 @@ def test_retries_without_end_outlast_a_sink_that_is_down(spool: Spool) -> None:
 def test_a_sink_that_is_down_pauses_the_whole_lane(spool: Spool) -> None:
     for number in range(50):
         spool.put(image(number))
-    backoff = Backoff(retry=None, backoff_s=3600.0, backoff_cap_s=3600.0)
+    backoff = Backoff(retry=None, first_s=3600.0, cap_s=3600.0)
     with delivering(spool, Sink(DeliveryError("no answer")), backoff=backoff, parallel=2) as attempts:
         wait_until(lambda: attempts)
         spool.put(image(50))
@@ -412,20 +299,20 @@ def test_a_sink_that_is_down_pauses_the_whole_lane(spool: Spool) -> None:
 
 
 class FailingSpool(Spool):
-    """One whose first settle fails."""
+    """One whose first ack fails."""
 
     failures = 1
 
-    def settle(self, entry: Entry, *, puts: Puts = ()) -> None:
+    def ack(self, entry: Entry, *, puts: Puts = ()) -> None:
         if self.failures:
             self.failures -= 1
             raise SpoolError("database or disk is full")
-        super().settle(entry, puts=puts)
+        super().ack(entry, puts=puts)
 
 
 def test_an_entry_whose_release_fails_is_kept_and_sent_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     sink = Sink(Answer(status=202))
-    with FailingSpool(tmp_path / "spool.db", clock=lambda: NOW) as spool:
+    with FailingSpool(tmp_path / "spool.db", clock=FROZEN) as spool:
         spool.put(image())
         with delivering(spool, sink) as attempts:
             wait_until(lambda: attempts)
@@ -454,7 +341,7 @@ def test_stopping_finishes_what_is_in_flight_and_leaves_the_rest(spool: Spool) -
     assert not deliverer.stop(0.01), "one is in flight"
     go_on.set()
     assert deliverer.stop(10)
-    assert [entry.event.id for entry in spool.take("out", limit=9, now=NOW)] == ["id-1", "id-2"]
+    assert [entry.event.id for entry in spool.peek("out", limit=9, now=NOW)] == ["id-1", "id-2"]
 
 
 class StoppedMeanwhile(Spool):
@@ -467,14 +354,14 @@ class StoppedMeanwhile(Spool):
         self.stopper = threading.Thread(target=lambda: self.stopped.append(self.deliverer.stop(5.0)))
         self.woken = threading.Event()
 
-    def version(self) -> tuple[int, int]:
+    def version(self, lane: str) -> Version:
         if not self.stopper.ident:
             self.stopper.start()
             assert self.woken.wait(10)
-        return super().version()
+        return super().version(lane)
 
-    def wake(self) -> None:
-        super().wake()
+    def wake(self, lane: str | None = None) -> None:
+        super().wake(lane)
         self.woken.set()
 
 

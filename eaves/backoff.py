@@ -1,0 +1,66 @@
+"""How long to wait before the next attempt: one clamped exponential back-off for every part that retries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+MAX_RETRY_AFTER_S = 3600.0
+"""Longest Retry-After that is honoured, seconds."""
+MAX_DOUBLINGS = 63
+"""The exponent stops here: 2.0 ** 1024 raises OverflowError, and a part that fails for a month counts far beyond."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """How often to try again, and how long apart.
+
+    Attributes:
+        retry: Attempts after the first before giving up; None never gives up.
+        first_s: Pause before the first retry, seconds; it doubles each time.
+        cap_s: Longest pause, seconds, Retry-After apart.
+    """
+
+    retry: int | None = 6
+    first_s: float = 0.5
+    cap_s: float = 30.0
+
+    def exhausted(self, failures: int) -> bool:
+        """Whether this many failed attempts are all there are."""
+        return self.retry is not None and failures > self.retry
+
+    def pause_s(self, failures: int, *, jitter: float = 1.0, retry_after_s: float | None = None) -> float:
+        """How long to wait after so many failed attempts, seconds.
+
+        Half of the pause is fixed and half is scaled by `jitter`, so that many senders don't come back together and
+        none comes back at once. Retry-After only ever makes the pause longer.
+        Source: "equal jitter" in Brooker, Exponential Backoff and Jitter (AWS Architecture Blog, 2015).
+
+        Args:
+            failures: Failed attempts so far, from 1; any size.
+            jitter: A random number in [0, 1); 1 for the whole pause.
+            retry_after_s: What the other side asked for; at most an hour of it is honoured.
+        """
+        pause_s = min(self.cap_s, self.first_s * 2.0 ** min(max(failures - 1, 0), MAX_DOUBLINGS))
+        pause_s *= 0.5 + 0.5 * jitter
+        return max(pause_s, min(retry_after_s or 0.0, MAX_RETRY_AFTER_S))
+
+
+def parse_retry_after(text: str | None, now: float) -> float | None:
+    """Seconds to wait from a Retry-After header, None when there is none or it is nonsense.
+
+    Source: RFC 9110, section 10.2.3: seconds or an HTTP date.
+
+    Args:
+        text: The header's value.
+        now: Unix seconds.
+    """
+    text = (text or "").strip()
+    try:
+        if text.isascii() and text.isdecimal():
+            return float(text)
+        moment = parsedate_to_datetime(text)
+        return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now)
+    except (ValueError, OverflowError):  # a zone of +999999999999 is no zone
+        return None

@@ -1,0 +1,67 @@
+"""Failures before a request was sent: the way to the server is wrong, and what was to be sent is not to blame."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, ReadTimeoutError, SSLError
+
+_PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and what the proxy lets through"
+_TRUST_HINT = "name its certificate authority in SSL_CERT_FILE, or in K_CA_CERTS for a sink; check this machine's clock"
+_TLS_HINT = "check that it serves TLS 1.2 or newer at this port, or use http:// in its address"
+_TUNNEL_REFUSED = "Tunnel connection failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionFault:
+    """Why a request was never sent.
+
+    Attributes:
+        reason: What failed, for a message; foreign text in it is not bounded.
+        hint: The setting to check.
+    """
+
+    reason: str
+    hint: str
+
+
+def find_connection_fault(error: Exception) -> ConnectionFault | None:
+    """Why a request was never sent; None when at least a part of it may have been.
+
+    Source: which exceptions urllib3 2 raises when it is told not to retry. It calls every failure a ProxyError that
+    leaves no connection behind, those after sending too, so the exception within decides.
+
+    Args:
+        error: What `HttpClient.request` raised.
+    """
+    by_proxy = isinstance(error, ProxyError)
+    cause = error.original_error if isinstance(error, ProxyError) else error
+    if isinstance(cause, SSLError | ssl.SSLError):
+        return _find_tls_fault(cause, by_proxy=by_proxy)
+    if by_proxy and _TUNNEL_REFUSED in str(cause):
+        return ConnectionFault(reason=f"the proxy refuses the connection: {cause}", hint=_PROXY_HINT)
+    if by_proxy and isinstance(cause, ReadTimeoutError):
+        return ConnectionFault(reason="the proxy doesn't answer in time", hint=_PROXY_HINT)
+    if isinstance(cause, NewConnectionError | ConnectTimeoutError):
+        reason = f"the proxy can't be reached: {cause}" if by_proxy else f"it can't be reached: {cause}"
+        return ConnectionFault(reason=reason, hint=_PROXY_HINT if by_proxy else "check that it runs")
+    return None
+
+
+def _find_tls_fault(error: Exception, *, by_proxy: bool) -> ConnectionFault | None:
+    """A handshake that failed; a connection that just ended may have ended later.
+
+    Args:
+        error: Of urllib3 or of the standard library.
+        by_proxy: Whether the other side of the handshake was a proxy.
+    """
+    inner = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        owner = "the proxy's" if by_proxy else "its"
+        reason = f"{owner} certificate is not trusted: {inner.verify_message}"
+        return ConnectionFault(reason=reason, hint=_TRUST_HINT)
+    if isinstance(inner, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return None
+    reason = f"TLS with the proxy failed: {inner}" if by_proxy else f"TLS failed: {inner}"
+    return ConnectionFault(reason=reason, hint=_PROXY_HINT if by_proxy else _TLS_HINT)

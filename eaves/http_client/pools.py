@@ -1,0 +1,104 @@
+"""HTTP over kept connections, directly or through a proxy."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import urllib3
+
+from eaves.http_client.proxies import DIRECT, Proxies, Proxy
+from eaves.http_client.trust import build_tls_context
+
+
+class HttpClient:
+    """Sends single requests; safe to use from many threads. Follows no redirects and retries nothing.
+
+    A proxy is asked for a tunnel (CONNECT) to an https:// server, and passes requests to an http:// server on.
+
+    Args:
+        proxies: Proxies of the process.
+        ca_certs_pem: Certificate authorities to trust beside the system's, as PEM; see `build_tls_context`.
+        connections: Connections that are kept for each host.
+        timeout: Time limits of a request that names none; None waits for ever.
+        headers: Sent with every request that doesn't set them itself.
+
+    Raises:
+        ValueError: When `ca_certs_pem` holds no certificate that can be read.
+    """
+
+    def __init__(
+        self,
+        *,
+        proxies: Proxies = DIRECT,
+        ca_certs_pem: str = "",
+        connections: int = 8,
+        timeout: urllib3.Timeout | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._proxies = proxies
+        self._connections = connections
+        self._timeout = timeout
+        self._headers = dict(headers or {})
+        self._lock = threading.Lock()
+        self._managers: dict[tuple[Proxy | None, bool], urllib3.PoolManager] = {}
+        # Reading the system's authorities takes 20 ms: not before TLS is spoken, unless there is something to check.
+        self._trusted = build_tls_context(ca_certs_pem) if ca_certs_pem else None
+
+    def request(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> urllib3.BaseHTTPResponse:
+        """Send one request; the answer's body isn't read yet, and whoever reads it releases or closes it.
+
+        Args:
+            method: HTTP method.
+            url: An http:// or https:// URL.
+            headers: Beside those of the client.
+            options: Such as `body` and `timeout`, for `urllib3.PoolManager.request`.
+
+        Raises:
+            urllib3.exceptions.HTTPError: When there is no answer; `connection_errors` tells whether anything was sent.
+        """
+        manager = self._manager(self._proxies.find(url), secure=url[:6].lower() == "https:")
+        return manager.request(
+            method,
+            url,
+            headers={**self._headers, **(headers or {})},
+            retries=False,
+            redirect=False,
+            preload_content=False,
+            **options,
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            for manager in self._managers.values():
+                manager.clear()
+
+    def _manager(self, proxy: Proxy | None, *, secure: bool) -> urllib3.PoolManager:
+        with self._lock:
+            key = (proxy, secure)
+            if key not in self._managers:
+                self._managers[key] = self._build_manager(proxy, secure=secure)
+            return self._managers[key]
+
+    def _build_manager(self, proxy: Proxy | None, *, secure: bool) -> urllib3.PoolManager:
+        options: dict[str, Any] = {"maxsize": self._connections, "timeout": self._timeout}
+        if secure:
+            options["ssl_context"] = self._context()
+        if proxy is None:
+            return urllib3.PoolManager(**options)
+        return urllib3.ProxyManager(
+            proxy.url,
+            proxy_headers=proxy.headers,
+            proxy_ssl_context=self._context() if proxy.tls else None,
+            **options,
+        )
+
+    def _context(self) -> ssl.SSLContext:
+        if self._trusted is None:
+            self._trusted = build_tls_context()
+        return self._trusted

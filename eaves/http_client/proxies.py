@@ -1,0 +1,207 @@
+"""Which proxy a request goes through, by the variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.
+
+They mean what they mean to programs in Go, such as kubectl and Knative's: `NO_PROXY` takes hosts, domains, addresses,
+networks and ports, and loopback is never reached through a proxy. ALL_PROXY is curl's. The standard library's
+`urllib.request.proxy_bypass_environment` knows neither networks nor ports.
+
+Source: golang.org/x/net/http/httpproxy, Config; curl(1), ENVIRONMENT.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from eaves.errors import ConfigError, Fault
+
+VARIABLES = (
+    *("https_proxy", "http_proxy", "all_proxy", "no_proxy"),
+    *("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"),
+)
+"""Environment variables that a child process needs in order to find the same proxies."""
+_PORTS = {"http": 80, "https": 443}
+_ENTRY = re.compile(r"(?P<name>\[[^\]]*\]|[^:]+)(?::(?P<port>[0-9]{1,5}))?")
+
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """An HTTP proxy.
+
+    Attributes:
+        host: Its name or address, without brackets.
+        port: Its TCP port.
+        tls: Whether the connection to the proxy itself is made by TLS.
+        authorization: Value of the Proxy-Authorization header; empty without a user name. A secret.
+    """
+
+    host: str
+    port: int
+    tls: bool = False
+    authorization: str = field(default="", repr=False)
+
+    @property
+    def url(self) -> str:
+        """Its address without user name and password, for clients and messages."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that the proxy is sent, and that the server behind it never gets."""
+        return {"Proxy-Authorization": self.authorization} if self.authorization else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bypass:
+    """One entry of NO_PROXY: hosts that are reached without a proxy.
+
+    Attributes:
+        network: Addresses, for an entry that is an address or a network.
+        domain: A host name otherwise; `*` is every host.
+        subdomains_only: Whether the domain itself is left out, as in `.example.com`.
+        port: The only port that is meant; None is every port.
+    """
+
+    network: _Network | None = None
+    domain: str = ""
+    subdomains_only: bool = False
+    port: int | None = None
+
+    def covers(self, host: str, port: int) -> bool:
+        """Whether a host, in lower case and without brackets, is reached without a proxy."""
+        if self.port is not None and self.port != port:
+            return False
+        if self.network is not None:
+            address = _parse_address(host)
+            return address is not None and address in self.network
+        named = host == self.domain and not self.subdomains_only
+        return self.domain == "*" or named or host.endswith(f".{self.domain}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxies:
+    """The proxies of a process.
+
+    Attributes:
+        https: For https:// URLs; None is none.
+        http: For http:// URLs; None is none.
+        bypasses: Hosts that are reached without them.
+    """
+
+    https: Proxy | None = None
+    http: Proxy | None = None
+    bypasses: tuple[Bypass, ...] = ()
+
+    def find(self, url: str) -> Proxy | None:
+        """The proxy that a URL is fetched through; None when there is none, or it isn't an HTTP URL."""
+        try:
+            parts = urlsplit(url)
+            host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme, 0)
+        except ValueError:
+            return None
+        proxy = {"https": self.https, "http": self.http}.get(parts.scheme)
+        if proxy is None or not host or is_loopback(host) or any(one.covers(host, port) for one in self.bypasses):
+            return None
+        return proxy
+
+
+DIRECT = Proxies()
+"""No proxies."""
+
+
+def parse_proxies(environ: Mapping[str, str]) -> Proxies:
+    """The proxies that an environment names. A variable in lower case wins over the same in upper case, as in curl.
+
+    Args:
+        environ: Environment variables.
+
+    Raises:
+        ConfigError: When a proxy isn't an http:// or https:// address; the value isn't shown, as it may hold a
+            password.
+    """
+    chosen: dict[str, Proxy | None] = {}
+    faults: dict[str, Fault] = {}
+    for scheme in ("https", "http"):
+        names = [f"{scheme}_proxy", f"{scheme}_PROXY".upper(), "all_proxy", "ALL_PROXY"]
+        name = next((name for name in names if environ.get(name, "").strip()), None)
+        chosen[scheme] = None
+        if name is None:
+            continue
+        try:
+            chosen[scheme] = parse_proxy(environ[name])
+        except ValueError as error:
+            faults[name] = Fault(origin=f"environment variable {name}", path="", message=str(error))
+    if faults:
+        raise ConfigError(list(faults.values()), hint="set it to http://HOST:PORT, or to nothing")
+    no_proxy = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    return Proxies(https=chosen["https"], http=chosen["http"], bypasses=parse_bypasses(no_proxy))
+
+
+def parse_proxy(text: str) -> Proxy:
+    """A proxy's address, such as `http://user:password@proxy.example:3128`; without a scheme it is http.
+
+    Raises:
+        ValueError: When it is none; the message doesn't hold the text.
+    """
+    text = text.strip()
+    fault = ValueError("must be the address of a proxy, http://HOST:PORT or https://HOST:PORT")
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        port = parts.port
+    except ValueError:
+        raise fault from None  # its message quotes what may be a password
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise fault
+    return Proxy(
+        host=parts.hostname,
+        port=port or _PORTS[parts.scheme],
+        tls=parts.scheme == "https",
+        authorization=_authorization(parts),
+    )
+
+
+def parse_bypasses(text: str) -> tuple[Bypass, ...]:
+    """The entries of NO_PROXY, separated by commas or white space."""
+    return tuple(_parse_bypass(entry) for entry in re.split(r"[,\s]+", text.lower()) if entry)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, in lower case and without brackets, is this machine itself."""
+    address = _parse_address(host)
+    return host == "localhost" or host.endswith(".localhost") or (address is not None and address.is_loopback)
+
+
+def _parse_bypass(entry: str) -> Bypass:
+    found = _ENTRY.fullmatch(entry)  # not an IPv6 address without brackets, whose colons lead to no port
+    name = (found["name"] if found else entry).strip("[]")
+    port = int(found["port"]) if found and found["port"] else None
+    try:
+        return Bypass(network=ipaddress.ip_network(name, strict=False), port=port)
+    except ValueError:
+        pass
+    domain = name if name == "*" else name.removeprefix("*")
+    return Bypass(domain=domain.strip("."), subdomains_only=domain.startswith("."), port=port)
+
+
+def _parse_address(host: str) -> _Address | None:
+    """An address; an IPv4 address within an IPv6 one counts as itself."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _authorization(parts: SplitResult) -> str:
+    """Source: RFC 7617, Basic."""
+    if parts.username is None:
+        return ""
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"

@@ -1,0 +1,239 @@
+"""What is deployed, and the functions and triggers made of it: spec files in, activators and subscriptions out.
+
+An app that can't be taken up keeps no other from running. It is tried again with growing pauses, and what it was
+before stays as it was meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Protocol
+
+from eaves.backoff import Backoff
+from eaves.clock import SYSTEM, Clock
+from eaves.delivery import Answer, SinkClient
+from eaves.errors import NotFoundError, PlatformError, StartError, UnreachableError
+from eaves.events import Event
+from eaves.http_client.proxies import DIRECT, Proxies
+from eaves.local.activator import Activator
+from eaves.local.broker import Subscription
+from eaves.local.failures import Failures, describe
+from eaves.local.replica import capacity_of
+from eaves.local.state import State
+from eaves.platform import AppSpec, FunctionSpec, TriggerSpec
+
+AGAIN = Backoff(retry=None, first_s=1.0, cap_s=60.0)
+"""Pauses between attempts to take up an app."""
+URL_PARALLEL = 4
+"""Deliveries at the same time to the address of one trigger."""
+
+_log = logging.getLogger(__name__)
+
+
+class Subscribe(Protocol):
+    """Makes exactly these triggers effective."""
+
+    def __call__(self, subscriptions: Mapping[str, Subscription], *, keep: Collection[str]) -> None:
+        """Take them by lane; leave the lanes of the apps in `keep` as they are."""
+
+
+class Apps:
+    """The apps of one platform. `reconcile` and `stop` are called from one thread, the rest from any.
+
+    Attributes:
+        wanted: Specs by name: what is deployed, and for a spec that can't be read now the one before.
+        unreadable: By name why a spec can't be read. Nothing is known of an app that is in here and not in `wanted`,
+            so what the broker keeps for it must stay.
+
+    Args:
+        state: State directory, which has the specs.
+        subscribe: Makes exactly these triggers effective, by lane.
+        activate: Makes the activator of a function.
+        proxies: Proxies to the addresses of triggers.
+        clock: Clock for pauses.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        subscribe: Subscribe,
+        activate: Callable[[FunctionSpec], Activator],
+        proxies: Proxies = DIRECT,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self.wanted: dict[str, AppSpec] = {}
+        self.unreadable: dict[str, str] = {}
+        self._state = state
+        self._set_subscriptions = subscribe
+        self._activate = activate
+        self._clock = clock
+        self._client = SinkClient(proxies=proxies)
+        self._fingerprint: object = None
+        self._activators: dict[str, Activator] = {}
+        self._unmade: dict[str, tuple[FunctionSpec, Failures]] = {}
+        self._subscribed: dict[str, Subscription] = {}
+        self._attempted: dict[str, Subscription] = {}
+        self._kept: frozenset[str] = frozenset()
+        self._subscribing = Failures(AGAIN, clock)
+        self._routed: frozenset[str] = frozenset()
+
+    def reconcile(self) -> None:
+        """Make functions and triggers agree with the spec files.
+
+        Raises:
+            OSError: When the directory of the specs can't be read; everything stays as it was.
+        """
+        self._read()
+        leaving = self._make_functions()
+        self._subscribe()
+        if not self._subscribing.reason:  # else the triggers of removed functions may still deliver to them
+            leaving += [self._activators.pop(name) for name in self._activators.keys() - self.wanted.keys()]
+        for activator in leaving:
+            _stop(activator)
+
+    def failed(self) -> dict[str, str]:
+        """Return, by app, why it is not or not wholly taken up."""
+        found = dict(self.unreadable)
+        found |= {name: failures.reason for name, (_, failures) in list(self._unmade.items())}
+        if self._subscribing.reason:
+            changed = {one.app for lane, one in self._attempted.items() if self._subscribed.get(lane) != one}
+            found |= dict.fromkeys(changed, f"its triggers can't be made: {self._subscribing.reason}")
+        return found
+
+    def require_routes(self) -> None:
+        """Refuse an event while there may be triggers that want it and that the broker doesn't know.
+
+        Raises:
+            PlatformError: When there may be.
+        """
+        if self._fingerprint is None:
+            raise PlatformError("the specs could not be read yet", hint="see the log of `eaves up`")
+        unknown = self.unreadable.keys() - self.wanted.keys()
+        if self._subscribing.reason:
+            unknown |= self.wanted.keys() - self._routed
+        if unknown:
+            name = min(unknown)
+            message = f"the triggers of {name} aren't known: {self.failed().get(name, 'not taken up yet')}"
+            raise PlatformError(message, hint=f"eaves deploy, or eaves remove {name}")
+
+    def activator(self, name: str) -> Activator:
+        """Return the activator of a function.
+
+        Raises:
+            NotFoundError: When there is no such function.
+        """
+        activator = self._activators.get(name)
+        if activator is None:
+            raise NotFoundError(
+                f"no function {name!r} runs here (running: {', '.join(sorted(self._activators)) or 'none'})"
+            )
+        return activator
+
+    def state(self, name: str) -> tuple[str, int, str]:
+        """Return the state of an app's function, its replicas and why it failed; see `FunctionStatus`."""
+        activator = self._activators.get(name)
+        condition, replicas = activator.state() if activator else ("starting", 0)
+        reason = self.failed().get(name, "") if name not in self.unreadable else ""
+        if reason:
+            return "failed", replicas, reason
+        return condition, replicas, activator.reason if activator else ""
+
+    def stop(self) -> None:
+        """Stop every function, after what it has accepted."""
+        for activator in self._activators.values():
+            _stop(activator)
+        self._client.close()
+
+    def _read(self) -> None:
+        """Read the specs when one has changed, or one can't be read; that one leaves its app as it was."""
+        fingerprint = self._state.fingerprint()
+        if fingerprint == self._fingerprint and not self.unreadable:
+            return
+        found, unreadable = self._state.read_specs()
+        found |= {name: self.wanted[name] for name in unreadable if name in self.wanted}
+        self.wanted, self.unreadable, self._fingerprint = found, unreadable, fingerprint
+
+    def _make_functions(self) -> list[Activator]:
+        """Make the activators that are new or changed; return those that were replaced."""
+        leaving = []
+        for name in self._unmade.keys() - self.wanted.keys():
+            del self._unmade[name]
+        for name, app in self.wanted.items():
+            current = self._activators.get(name)
+            if current is not None and current.spec == app.function:
+                self._unmade.pop(name, None)
+                continue
+            made = self._make(name, app.function)
+            if made is not None:
+                self._activators[name] = made
+                if current is not None:
+                    leaving.append(current)
+        return leaving
+
+    def _make(self, name: str, spec: FunctionSpec) -> Activator | None:
+        tried, failures = self._unmade.get(name, (None, None))
+        if failures is None or tried != spec:
+            failures = Failures(AGAIN, self._clock)
+        if not failures.due():
+            return None
+        try:
+            made = self._activate(spec)
+        except Exception as error:  # noqa: BLE001 - one function that can't be made must not stop the others
+            pause_s = failures.note(describe(error))
+            self._unmade[name] = spec, failures
+            _log.error("function %s can't be made: %s; next try in %.0f s", name, describe(error), pause_s)
+            return None
+        self._unmade.pop(name, None)
+        _log.info("function %s: wanted, artifact %s", name, spec.artifact)
+        return made
+
+    def _subscribe(self) -> None:
+        subscriptions = {one.lane: one for app in self.wanted.values() for one in self._subscriptions(app)}
+        keep = frozenset(self.unreadable.keys() - self.wanted.keys())
+        if subscriptions == self._attempted and not self._subscribing.due():
+            return
+        if (subscriptions, keep) != (self._subscribed, self._kept) or self._subscribing.reason:
+            self._attempted = subscriptions
+            try:
+                self._set_subscriptions(subscriptions, keep=keep)
+            except Exception as error:  # noqa: BLE001 - what is subscribed already goes on
+                pause_s = self._subscribing.note(describe(error))
+                _log.exception("triggers can't be made; next try in %.0f s", pause_s)
+                return
+            self._subscribed, self._kept = subscriptions, keep
+            self._subscribing.clear()
+        self._routed = frozenset(self.wanted)
+
+    def _subscriptions(self, app: AppSpec) -> list[Subscription]:
+        name = app.function.name
+        return [
+            Subscription(
+                app=name,
+                trigger=trigger,
+                send=partial(self._send, trigger, name),
+                parallel=URL_PARALLEL if trigger.url else capacity_of(app.function),
+            )
+            for trigger in app.triggers
+        ]
+
+    def _send(self, trigger: TriggerSpec, app: str, event: Event) -> Answer:
+        timeout_s = trigger.delivery.timeout_s
+        if trigger.url:
+            return self._client.post(trigger.url, event, prefer_reply=True, timeout_s=timeout_s)
+        name = trigger.function or app
+        if name in self._unmade and name not in self._activators:
+            raise UnreachableError(f"function {name} can't be made yet", hint="eaves status")
+        try:
+            return self.activator(name).send(event, timeout_s=timeout_s)
+        except StartError as error:  # it never got there: the event waits until the function can start
+            raise UnreachableError(error.message, hint=error.hint) from error
+
+
+def _stop(activator: Activator) -> None:
+    try:
+        activator.stop()
+    except Exception:  # noqa: BLE001 - the others must be stopped too
+        _log.exception("function %s could not be stopped", activator.spec.name)

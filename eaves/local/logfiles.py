@@ -1,0 +1,88 @@
+"""Log files of functions and sources: bounded on disk, read across their rotation.
+
+A child writes straight into its file, so nothing here can hold it up and its last words are on disk when it dies. The
+price: a log that is too large is copied and then emptied in place, and what is written between the two, some
+microseconds, is lost. A pipe would lose nothing, but a child would stand still whenever its reader does.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+from pathlib import Path
+
+BYTES_A_LINE = 2_048
+"""Bytes read per line asked for; longer lines show fewer."""
+
+_log = logging.getLogger(__name__)
+
+
+def rotate(folder: Path, *, max_bytes: int) -> None:
+    """Move what large logs hold to `NAME.log.1`, over what is there, and empty them; their writers write on.
+
+    Args:
+        folder: Directory of the logs, `NAME.log` each, opened for appending by their writers.
+        max_bytes: Bytes that one log may take in both files; the newest are kept. What a process writes between two
+            calls comes on top.
+    """
+    for path in folder.glob("*.log"):
+        try:
+            _rotate_one(path, max_bytes // 3)
+        except OSError as error:
+            _log.warning("the log %s can't be rotated: %s", path, error)
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """Return the last lines of a log, oldest first, from both of its files; none when it isn't there."""
+    found: list[str] = []
+    for _ in range(3):  # read again when a rotation came in between
+        before = _identity(_older(path))
+        found = _read_end(path, lines)
+        if len(found) < lines:
+            found = _read_end(_older(path), lines - len(found)) + found
+        if _identity(_older(path)) == before:
+            break
+    return found
+
+
+def _rotate_one(path: Path, third_bytes: int) -> None:
+    """Rotate a log that has a third of its bytes; the older file may have the other two, for what came at once."""
+    if path.lstat().st_size <= third_bytes:
+        return
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            return
+        stream.seek(max(0, status.st_size - 2 * third_bytes))
+        if stream.tell():
+            stream.readline(third_bytes)  # the rest of a line whose beginning is cut off
+        staging = path.with_name(f"{path.name}.tmp")
+        with staging.open("wb") as older:
+            shutil.copyfileobj(stream, older)
+            staging.replace(_older(path))
+            shutil.copyfileobj(stream, older)  # what came meanwhile
+            os.truncate(stream.fileno(), 0)
+
+
+def _older(path: Path) -> Path:
+    return path.with_name(f"{path.name}.1")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns
+
+
+def _read_end(path: Path, lines: int) -> list[str]:
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - lines * BYTES_A_LINE))
+            return stream.read().decode(errors="replace").splitlines()[-lines:]
+    except FileNotFoundError:
+        return []

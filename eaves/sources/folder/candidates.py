@@ -1,0 +1,71 @@
+"""Files that were noticed and wait until they count as complete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from eaves.sources.folder.reader import FileVersion
+
+MAX_CANDIDATES = 10_000
+"""Most files that wait at once, about 4 MB. A file that finds no room here is found again by a scan of the folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file as it was noticed.
+
+    Attributes:
+        version: Its modification time and size.
+        due: When it counts as complete unless it changes before, monotonic seconds.
+        closed: Whether its writer has closed it or moved it here.
+    """
+
+    version: FileVersion
+    due: float
+    closed: bool
+
+
+class Candidates:
+    """The files that wait, by path below the folder. Not thread-safe: its user holds a lock."""
+
+    def __init__(self, limit: int = MAX_CANDIDATES) -> None:
+        self._limit = limit
+        self._files: dict[str, Candidate] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether there is room for no other file."""
+        return len(self._files) >= self._limit
+
+    def holds(self, relative: str, version: FileVersion) -> bool:
+        """Whether this version of a file is waiting."""
+        candidate = self._files.get(relative)
+        return candidate is not None and candidate.version == version
+
+    def add(self, relative: str, candidate: Candidate) -> bool:
+        """Let a file wait; False when there is no room for it.
+
+        Of several waits for one version the longest counts, since a file may still be open; but once its writer has
+        closed it, none counts.
+        """
+        before = self._files.get(relative)
+        if before is None and self.full:
+            return False
+        same = before is not None and before.version == candidate.version
+        if before is None or not same or (not before.closed and (candidate.closed or candidate.due > before.due)):
+            self._files[relative] = candidate
+        return True
+
+    def remove(self, relative: str, candidate: Candidate) -> None:
+        """Let go of a file, unless it was noticed anew meanwhile."""
+        if self._files.get(relative) == candidate:
+            del self._files[relative]
+
+    def find_due(self, now: float) -> list[tuple[str, Candidate]]:
+        """The files that count as complete, in the order of their modification times."""
+        due = [(relative, candidate) for relative, candidate in self._files.items() if candidate.due <= now]
+        return sorted(due, key=lambda item: (item[1].version.mtime_ns, item[0]))
+
+    def next_due(self) -> float:
+        """When the next file counts as complete, monotonic seconds; infinite when none waits."""
+        return min((candidate.due for candidate in self._files.values()), default=float("inf"))

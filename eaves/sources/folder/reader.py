@@ -1,0 +1,146 @@
+"""Reading a file below a folder that other users may write to.
+
+Between looking at a file and reading it, anybody who may write to the folder can replace the file, or a folder on the
+way to it, by a symbolic link to a file that only this process may read. Therefore each part of the path is opened by
+itself, relative to the one before it and without following links, and what is checked is the open file.
+Source: open(2), O_NOFOLLOW, O_PATH and the rationale for openat().
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from eaves.errors import StorageError
+
+CHUNK_BYTES = 1 << 20
+_FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+"""O_NONBLOCK: opening a named pipe would wait for its writer."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FileVersion:
+    """What tells one content of a path from another.
+
+    Attributes:
+        mtime_ns: Modification time, nanoseconds since 1970.
+        size_bytes: Size in bytes.
+    """
+
+    mtime_ns: int
+    size_bytes: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """The version of a file with this status."""
+        return cls(status.st_mtime_ns, status.st_size)
+
+
+def identify(root: Path) -> tuple[int, int]:
+    """Device and inode of the folder: they differ once the folder is made anew or another disk is mounted there.
+
+    Raises:
+        StorageError: When there is no such folder, or it can't be opened.
+    """
+    try:
+        with open_folder(root, "") as fd:
+            status = os.fstat(fd)
+    except OSError as error:
+        raise _folder_error(root, error) from error
+    return status.st_dev, status.st_ino
+
+
+def find_version(root: Path, relative: str) -> FileVersion | None:
+    """The version of a regular file below the folder; None for anything else, and for what is gone.
+
+    Raises:
+        StorageError: When the folder itself can't be opened.
+    """
+    folder, _, name = relative.rpartition("/")
+    try:
+        with open_folder(root, folder) as fd:
+            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    except OSError:
+        return None
+    return FileVersion.of(status) if stat.S_ISREG(status.st_mode) else None
+
+
+def read_file(root: Path, relative: str, version: FileVersion) -> bytes | None:
+    """The content of a regular file, or None when it no longer has this version or changes while it is read.
+
+    At most one byte more than `version.size_bytes` is read.
+
+    Raises:
+        StorageError: When the folder itself can't be opened.
+        FileNotFoundError: When the file is gone.
+        OSError: When the file can't be read, or a part of its path has become a symbolic link.
+    """
+    folder, _, name = relative.rpartition("/")
+    with open_folder(root, folder) as parent, _closing(os.open(name, _FILE, dir_fd=parent)) as fd:
+        if not _is(fd, version):
+            return None
+        data = _read(fd, version.size_bytes + 1)
+        return data if len(data) == version.size_bytes and _is(fd, version) else None
+
+
+@contextmanager
+def open_folder(root: Path, relative: str, *, listing: bool = False) -> Iterator[int]:
+    """A file descriptor of a folder at or below `root`. `root` itself may be a symbolic link, nothing below it.
+
+    Args:
+        root: The folder that is watched.
+        relative: Path below it with `/` between its parts; empty for `root` itself.
+        listing: Whether its entries are to be listed, which needs more rights than opening what is in it.
+
+    Raises:
+        StorageError: When `root` can't be opened.
+        OSError: When a folder below it can't be opened or is none.
+    """
+    mode = os.O_RDONLY if listing else os.O_PATH
+    parts = relative.split("/") if relative else []
+    try:
+        fd = os.open(root, (os.O_PATH if parts else mode) | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _folder_error(root, error) from error
+    try:
+        for number, part in enumerate(parts, 1):
+            below = os.open(part, (os.O_PATH if number < len(parts) else mode) | _FOLDER, dir_fd=fd)
+            os.close(fd)
+            fd = below
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _folder_error(root: Path, error: OSError) -> StorageError:
+    hint = f"mkdir -p {root}" if isinstance(error, FileNotFoundError) else f"ls -ld {root}"
+    return StorageError(f"folder {root} can't be opened: {error.strerror}", hint=hint)
+
+
+@contextmanager
+def _closing(fd: int) -> Iterator[int]:
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _is(fd: int, version: FileVersion) -> bool:
+    status = os.fstat(fd)
+    return stat.S_ISREG(status.st_mode) and FileVersion.of(status) == version
+
+
+def _read(fd: int, size_bytes: int) -> bytes:
+    data = bytearray()
+    while len(data) < size_bytes:
+        more = os.read(fd, min(size_bytes - len(data), CHUNK_BYTES))
+        if not more:
+            break
+        data += more
+    return bytes(data)

@@ -1,0 +1,57 @@
+"""The image files that are in a folder now, listed one after the other so that its size doesn't matter."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from eaves import media
+from eaves.sources.folder.reader import FileVersion, open_folder
+
+
+def is_image_path(relative: str) -> bool:
+    """Whether a path below the folder has an image's suffix and no hidden part."""
+    parts = relative.split("/")
+    return parts[-1].lower().endswith(media.SUFFIXES) and not any(part.startswith(".") for part in parts)
+
+
+def scan(root: Path, unreadable: Callable[[str, OSError], None]) -> Iterator[tuple[str, FileVersion]]:
+    """Yield path and version of every regular image file below the folder, in no particular order.
+
+    Memory holds the names of the folders that are still to be listed, and no names of files. Symbolic links aren't
+    followed. What disappears meanwhile is left out.
+
+    Args:
+        root: The folder.
+        unreadable: Called with each folder below it that can't be listed, and why.
+
+    Raises:
+        StorageError: When `root` itself can't be opened, or is gone before the scan has ended.
+    """
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        prefix = f"{folder}/" if folder else ""
+        try:
+            with open_folder(root, folder, listing=True) as fd, os.scandir(fd) as entries:
+                for entry in entries:
+                    relative = prefix + entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        if not entry.name.startswith("."):
+                            pending.append(relative)
+                    elif is_image_path(relative) and (version := _version(entry)) is not None:
+                        yield relative, version
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # removed, or replaced by a file or a link
+        except OSError as error:
+            unreadable(folder, error)
+
+
+def _version(entry: os.DirEntry[str]) -> FileVersion | None:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return FileVersion.of(status) if stat.S_ISREG(status.st_mode) else None

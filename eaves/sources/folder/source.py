@@ -1,0 +1,314 @@
+"""The loop of the folder source: wait for the folder, watch it, scan it, capture what is complete.
+
+A file is complete when its writer closes it or moves it here (the kernel tells), or when size and modification time
+haven't changed for `settle_s` (polling, files found by a scan, writers elsewhere on a network folder). Position: path,
+modification time and size, so a changed file is a new image and a file found again is not. Empty and hidden files,
+links and other suffixes are left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+
+from eaves.backoff import Backoff
+from eaves.clock import SYSTEM, Clock
+from eaves.errors import SpoolError, SpoolFullError, StorageError
+from eaves.events import Event, source_uri
+from eaves.sources.folder.candidates import Candidate, Candidates
+from eaves.sources.folder.capturer import Capturer, Outcome
+from eaves.sources.folder.reader import FileVersion, find_version
+from eaves.sources.folder.scan_pace import ScanPace
+from eaves.sources.folder.scanner import is_image_path, scan
+from eaves.sources.folder.sent_files import SentFiles
+from eaves.sources.folder.watch_keeper import WatchKeeper
+from eaves.sources.folder.watcher import KernelWatch, Watcher
+from eaves.sources.settings import AgentSettings
+from eaves.sources.source import SentIndex, State
+
+RESCAN_S = 60.0
+"""Seconds between two scans while the kernel tells about new files: it drops notifications when its queue overflows."""
+SCAN_SLICE = 1_000
+"""Files that a scan looks at before complete files are captured in between."""
+CHECK_S = 5.0
+"""Seconds between two looks whether the folder is still the one that is watched."""
+CLOSED_S = 0.2
+"""Seconds that a file rests after its writer closed it: `shutil.copy2`, Python's tarfile and busybox' tar set its time
+by name after that, and it would be another image with another id."""
+CHANGED_S = 1.0
+"""Least wait for a file that changed while it was read, seconds."""
+CALM_S = 10.0
+"""Seconds without a refusal after which the source counts as paused no more: a spool that is delivered slower than
+images come is full every moment anew."""
+RETRY = Backoff(retry=None, first_s=0.5, cap_s=10.0)
+"""How often a missing folder is looked for and a full spool is tried."""
+
+_log = logging.getLogger(__name__)
+
+
+class FolderSource:
+    """Watches one folder.
+
+    Args:
+        settings: The agent's.
+        index: The durable memory of what was sent.
+        emit: Takes each event; when it returns the event is durable. May raise SpoolError: the file is tried again.
+        clock: Time.
+        watcher: How the kernel is asked to watch, unless `settings.polling` is set.
+    """
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        index: SentIndex,
+        emit: Callable[[Event], object],
+        clock: Clock = SYSTEM,
+        watcher: Watcher = KernelWatch,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._watch = WatchKeeper(settings.path, None if settings.polling else watcher, self, clock)
+        self._pace = ScanPace(clock)
+        self._scan: Iterator[tuple[str, FileVersion]] | None = None
+        self._trusting = self._untold = False
+        self._capturer = Capturer(settings, emit, clock)
+        self._sent = SentFiles(
+            index,
+            source_uri(settings.site, settings.source),
+            limit=settings.known_files,
+            max_present=settings.max_files,
+            remember_s=settings.remember_s,
+            clock=clock,
+        )
+        self._state: State = "waiting"
+        self._reason = "not started"
+        self._refused_at = float("-inf")
+        # What other threads change too, under the lock of `_changed`:
+        self._changed = threading.Condition()
+        self._candidates = Candidates()
+        self._overflowed = False
+        self._wake_at = float("-inf")
+        self._check = False
+        self._stopping = False
+
+    @property
+    def state(self) -> State:
+        """What the source is doing."""
+        return self._state
+
+    @property
+    def reason(self) -> str:
+        """Why it is waiting or paused; empty while it is watching."""
+        return self._reason
+
+    @property
+    def captured(self) -> int:
+        """Images handed to the spool."""
+        return self._capturer.captured
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Images passed over, by cause: `too_large`, `unreadable`, `failed`."""
+        return self._capturer.dropped
+
+    @property
+    def last_captured_at(self) -> float | None:
+        """When the last image was captured, Unix seconds; None before the first."""
+        return self._capturer.last_captured_at
+
+    def stop(self) -> None:
+        """Make `run` return after the file it is working on."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
+    def notice(self, relative: str, *, wait_s: float) -> None:
+        """A file may be new or changed; it counts as complete after `wait_s` seconds without a change.
+
+        Args:
+            relative: Its path below the folder.
+            wait_s: Seconds; 0 when its writer has closed it or moved it here.
+        """
+        if not is_image_path(relative):
+            return
+        try:
+            version = find_version(self._settings.path, relative)
+        except StorageError:
+            self.check()
+            return
+        if version is not None and version.size_bytes > 0:  # an empty file was just made
+            self._add(relative, version, wait_s=wait_s)
+
+    def check(self) -> None:
+        """The folder may be gone: look at once."""
+        with self._changed:
+            self._check = True
+            self._changed.notify_all()
+
+    def run(self) -> None:
+        """Watch and emit until `stop` is called. Waits for a folder that is missing and for a spool that is full."""
+        failures = 0
+        try:
+            while not self._stopping:
+                try:
+                    if self._watch.ensure():
+                        self._abort_scan()
+                        self._pace.reset()
+                    self._advance_scan()
+                    self._capture_complete()
+                except (StorageError, SpoolError) as error:
+                    failures += 1
+                    self._interrupt(error)
+                    self._pause(RETRY.pause_s(failures))
+                else:
+                    failures = 0
+                    self._go_on()
+                    self._wait()
+        finally:
+            self._abort_scan()
+            self._watch.close()
+
+    def _advance_scan(self) -> None:
+        """Look at the next files of the scan under way, or begin one that is due."""
+        if self._scan is None:
+            if self._next_scan() > self._clock.monotonic():
+                return
+            with self._changed:
+                # Files that found no room were told about; before the first scan nobody could tell.
+                self._trusting = self._overflowed or self._pace.next_at == float("-inf")
+                self._overflowed = self._untold = False
+            self._sent.begin_scan()
+            self._pace.begin()
+            self._scan = scan(self._settings.path, self._capturer.report_folder)
+        try:
+            with self._pace.measured():
+                ended = self._look_at_some(self._scan)
+        except BaseException:
+            self._abort_scan()
+            raise
+        if ended:
+            self._scan = None
+            if self._untold:
+                self._watch.distrust()
+            self._pace.end(RESCAN_S if self._watch.watching else self._settings.poll_s)
+
+    def _look_at_some(self, found: Iterator[tuple[str, FileVersion]]) -> bool:
+        """Look at the next files of a scan; True when those were the last."""
+        for _ in range(SCAN_SLICE):
+            if self._stopping or (self._candidates.full and not self._sent.full):
+                return False
+            file = next(found, None)
+            if file is None:
+                self._sent.end_scan()
+                return True
+            self._look_at(*file)
+        return False
+
+    def _look_at(self, relative: str, version: FileVersion) -> None:
+        """A scan has found a file."""
+        identity = self._capturer.identify(relative, version)
+        self._sent.find(identity)
+        with self._changed:
+            waiting = self._candidates.holds(relative, version)
+        if waiting or version.size_bytes == 0 or identity in self._sent:
+            return
+        self._untold = self._untold or not (self._trusting or self._capturer.reported(identity))
+        self._add(relative, version, wait_s=self._settings.settle_s)
+
+    def _abort_scan(self) -> None:
+        if self._scan is not None:
+            self._scan = None
+            self._sent.abort_scan()
+
+    def _next_scan(self) -> float:
+        """When the next scan is due, monotonic seconds; sooner when files that were noticed found no room."""
+        with self._changed:
+            missed = self._overflowed and not self._candidates.full
+            return self._pace.soonest_at if missed else self._pace.next_at
+
+    def _capture_complete(self) -> None:
+        with self._changed:
+            due = self._candidates.find_due(self._clock.monotonic())
+        for relative, candidate in due:
+            if self._stopping:
+                return
+            if self._sent.full:
+                raise SpoolError(f"folder {self._settings.path} holds max_files ({self._settings.max_files}) images")
+            outcome = self._capture(relative, candidate.version)
+            with self._changed:
+                self._candidates.remove(relative, candidate)
+            if outcome is Outcome.CHANGED:
+                self.notice(relative, wait_s=max(self._settings.settle_s, CHANGED_S))
+
+    def _capture(self, relative: str, version: FileVersion) -> Outcome:
+        identity = self._capturer.identify(relative, version)
+        if identity in self._sent:
+            return Outcome.PASSED_OVER
+        outcome = self._capturer.capture(relative, version, identity)
+        if outcome in {Outcome.CAPTURED, Outcome.PASSED_OVER}:
+            self._sent.add(identity)
+        return outcome
+
+    def _add(self, relative: str, version: FileVersion, *, wait_s: float) -> None:
+        candidate = Candidate(version, self._clock.monotonic() + (wait_s or CLOSED_S), wait_s == 0)
+        with self._changed:
+            if not self._candidates.add(relative, candidate):
+                self._overflowed = True
+            elif candidate.due < self._wake_at:
+                self._changed.notify_all()
+
+    def _interrupt(self, error: StorageError | SpoolError) -> None:
+        """Record why nothing can be captured now, and log it if it is news."""
+        state: State = "paused"
+        if isinstance(error, StorageError):
+            state, reason = "waiting", f"{error.message}; capture waits until it is there"
+            self._abort_scan()
+            self._watch.close()
+        elif isinstance(error, SpoolFullError):
+            size = f"{self._settings.spool_max_bytes / 1e9:.3g} GB"
+            reason = f"spool is full ({size}); capture is paused until events are delivered"
+        else:
+            reason = f"{error.message}; capture is paused and tries again"
+        self._refused_at = self._clock.monotonic()
+        self._change_state(state, reason, logging.WARNING)
+
+    def _go_on(self) -> None:
+        if self._state != "paused" or self._clock.monotonic() >= self._refused_at + CALM_S:
+            self._change_state("watching", "", logging.INFO)
+
+    def _change_state(self, state: State, reason: str, level: int) -> None:
+        if (state, reason) != (self._state, self._reason):
+            self._state, self._reason = state, reason
+            _log.log(level, "%s", reason or f"watching {self._settings.path}")
+
+    def _pause(self, pause_s: float) -> None:
+        """Wait, whatever files are noticed meanwhile."""
+        deadline = self._clock.monotonic() + pause_s
+        with self._changed:
+            while not self._stopping and (left_s := deadline - self._clock.monotonic()) > 0:
+                self._clock.wait(self._changed, left_s)
+
+    def _wait(self) -> None:
+        """Wait until a file is complete, a scan is due, or the folder is to be looked at."""
+        check_at = self._clock.monotonic() + CHECK_S if self._watch.watching else float("inf")
+        with self._changed:
+            while not self._stopping and not self._check:
+                self._wake_at = min(self._next_step(), check_at)
+                left_s = self._wake_at - self._clock.monotonic()
+                if left_s <= 0:
+                    break
+                self._clock.wait(self._changed, left_s)
+            self._check, self._wake_at = False, float("-inf")
+
+    def _next_step(self) -> float:
+        """When there is something to do again, monotonic seconds, if nobody tells before."""
+        steps = [self._candidates.next_due()]
+        if self._scan is None:
+            steps.append(self._next_scan())
+        elif not self._candidates.full:
+            return float("-inf")
+        if self._state == "paused":
+            steps.append(self._refused_at + CALM_S)
+        return min(steps)

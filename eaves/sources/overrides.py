@@ -1,0 +1,58 @@
+"""Extension attributes that a SinkBinding asks for on every event (`K_CE_OVERRIDES`)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from eaves.errors import ConfigError, EventError, Fault
+from eaves.events import CONTEXT_ATTRIBUTES, IMAGE_CAPTURED, Event, decode, encode_binary
+
+VARIABLE = "K_CE_OVERRIDES"
+_PROBE = Event(id="1", source="/eaves", type=IMAGE_CAPTURED)
+
+
+def parse_overrides(text: str) -> dict[str, str]:
+    """The extension attributes in `K_CE_OVERRIDES`.
+
+    They may add extension attributes only: an override of `id`, `source` or `type` would give every image the same
+    identity, and all but the first would count as repeats.
+
+    Source: knative/eventing, SinkBinding, `spec.ceOverrides`: `{"extensions": {"name": "value"}}`.
+
+    Args:
+        text: The variable's value; empty is none.
+
+    Raises:
+        ConfigError: When the text is something else, or names what is no extension attribute; it names all of them.
+    """
+    if not text:
+        return {}
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _config_error(f"not JSON: {error}") from error
+    extensions = document.get("extensions") or {} if isinstance(document, dict) else None
+    if not isinstance(extensions, dict):
+        raise _config_error('must be an object such as {"extensions": {"name": "value"}}')
+    if messages := [message for name, value in extensions.items() if (message := _fault(name, value))]:
+        raise _config_error(*messages)
+    return extensions
+
+
+def _fault(name: str, value: Any) -> str:
+    """Why this is no extension attribute; empty when it is one."""
+    if name in CONTEXT_ATTRIBUTES:
+        return f"{name!r} is an attribute of the event itself and can't be overridden"
+    if not isinstance(value, str):
+        return f"{name[:40]!r} must be a string, not {type(value).__name__}"
+    try:
+        decode(*encode_binary(_PROBE.with_extensions(**{name: value})))  # as every event will be, and its receiver
+    except EventError as error:
+        return f"{name[:40]!r} can't be added to an event: {error.message}"
+    return ""
+
+
+def _config_error(*messages: str) -> ConfigError:
+    faults = [Fault(origin=f"environment variable {VARIABLE}", path="", message=message) for message in messages]
+    return ConfigError(faults, hint="correct spec.ceOverrides of the SinkBinding")

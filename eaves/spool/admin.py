@@ -1,0 +1,82 @@
+"""What an operator does with a queue: list, retry, redrive, drop, purge.
+
+Each change is made in commits of at most `BATCH` entries, so that deliveries go on beside it, and wakes who delivers.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from functools import partial
+
+from eaves.spool import retention
+from eaves.spool.queue import BATCH, Spool
+from eaves.spool.schema import DEAD, QUEUED
+from eaves.spool.selection import Selection, Stored, list_stored, select_seqs
+
+_REDRIVE = (
+    "UPDATE deliveries SET state = 'queued', attempts = 0, not_before = 0"
+    " WHERE state = 'dead' AND seq IN (SELECT value FROM json_each(?))"
+)
+_RETRY = "UPDATE deliveries SET not_before = 0 WHERE state = 'queued' AND seq IN (SELECT value FROM json_each(?))"
+_DROP = "DELETE FROM deliveries WHERE seq IN (SELECT value FROM json_each(?))"
+
+
+def list_entries(spool: Spool, selection: Selection, *, limit: int = 100) -> list[Stored]:
+    """The chosen entries without their data, queued and dead, in the order they were put."""
+    return list_stored(spool.database().read, selection, limit)
+
+
+def measure(spool: Spool, selection: Selection) -> tuple[int, int]:
+    """How many entries are chosen, and the bytes of their data and attributes."""
+    where, values = selection.where()
+    sql = f"SELECT count(*), total(size_bytes) FROM deliveries JOIN events USING(eid) WHERE {where}"  # noqa: S608 - bound
+    (row,) = spool.database().read(sql, values)
+    return int(row[0]), int(row[1])
+
+
+def redrive(spool: Spool, selection: Selection) -> int:
+    """Queue the chosen dead letters again, their attempts forgotten; returns how many."""
+    return _change(spool, selection, DEAD, _REDRIVE)
+
+
+def retry_now(spool: Spool, selection: Selection) -> int:
+    """Make the chosen queued entries due at once; returns how many."""
+    return _change(spool, selection, QUEUED, _RETRY)
+
+
+def drop(spool: Spool, selection: Selection) -> int:
+    """Delete the chosen entries for good, queued ones and dead letters alike; returns how many."""
+    return _change(spool, selection, None, _DROP)
+
+
+def dead_letter_lane(spool: Spool, lane: str, reason: str) -> int:
+    """Make dead letters of everything a lane holds, when nobody delivers it any more; returns how many."""
+    made, after = 0, 0
+    now = spool.clock.now()
+    while seqs := select_seqs(spool.database().read, Selection(lane=lane, state=QUEUED, after=after), BATCH):
+        after = seqs[-1]
+
+        def keep(db: sqlite3.Connection, seqs: list[int] = seqs) -> list[retention.Expired]:
+            for seq in seqs:
+                retention.make_dead(db, seq, reason, 0, now)
+            return retention.keep_budget(db, spool.limits, now)
+
+        retention.log_expired(spool.database().commit(keep))
+        made += len(seqs)
+    return made
+
+
+def _change(spool: Spool, selection: Selection, state: str | None, sql: str) -> int:
+    if state and selection.state not in (None, state):
+        return 0
+    count, after = 0, 0
+    while seqs := select_seqs(spool.database().read, selection.narrow(state=state, after=after), BATCH):
+        after = seqs[-1]
+        count += spool.database().commit(partial(_execute, sql=sql, values=(json.dumps(seqs),)))
+        spool.wake()
+    return count
+
+
+def _execute(db: sqlite3.Connection, sql: str, values: tuple[str, ...]) -> int:
+    return db.execute(sql, values).rowcount

@@ -1,0 +1,130 @@
+"""What a spool lets go: dead letters beyond their budget, and ids remembered beyond their number."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from dataclasses import dataclass
+
+from eaves.errors import SpoolFullError
+from eaves.spool.limits import Limits, WhenFull
+
+LOOK_S = 60.0
+"""How often dead letters are looked through for old ones, seconds."""
+MOST = 1_000
+"""Dead letters that expire in one commit at most, so that deliveries go on beside it."""
+FUTURE_S = 86_400.0
+"""A dead letter dated further ahead than this was made before the clock was set back."""
+EARLIEST = 1_577_836_800.0
+"""2020-01-01. A dead letter dated before it was made before the clock was set, on a machine without one that lasts."""
+ANY_OLD = "SELECT 1 FROM deliveries WHERE state = 'dead' AND (died_at < ? OR died_at > ?) LIMIT 1"
+_REDATE = "UPDATE deliveries SET died_at = ? WHERE state = 'dead' AND (died_at > ? OR died_at < ?)"
+
+_OLDEST = (
+    "SELECT seq, source, id, reason, died_at FROM deliveries JOIN events USING(eid) WHERE state = 'dead'"
+    " ORDER BY died_at, seq LIMIT 1"
+)
+_DIE = (
+    "UPDATE deliveries SET state = 'dead', attempts = attempts + 1, reason = ?, status = ?, died_at = ?"
+    " WHERE seq = ? AND state = 'queued'"
+)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expired:
+    """A dead letter that was deleted.
+
+    Attributes:
+        source: The event's.
+        event_id: The event's.
+        reason: Why it was given up on.
+        why: Why it was deleted.
+    """
+
+    source: str
+    event_id: str
+    reason: str
+    why: str
+
+
+def make_dead(db: sqlite3.Connection, seq: int, reason: str, status: int, now: float) -> bool:
+    """Make a dead letter of a queued entry; False when there is none of that number."""
+    return db.execute(_DIE, (reason, status, now, seq)).rowcount > 0
+
+
+def old(limits: Limits, now: float) -> tuple[float, float]:
+    """The dates before and after which `keep_budget` has something to do."""
+    return now - limits.dead_max_age_s, now + FUTURE_S
+
+
+def keep_budget(db: sqlite3.Connection, limits: Limits, now: float, *, newest: int | None = None) -> list[Expired]:
+    """Delete the oldest dead letters until those left are within their budget, `MOST` of them at a time.
+
+    Args:
+        db: Within the transaction that made them.
+        limits: The budget.
+        now: Unix seconds.
+        newest: The one that was made just now. It is kept even when it alone is larger than the budget, so that what
+            was refused last can always be looked at.
+
+    Raises:
+        SpoolFullError: When the policy is to refuse and `newest` doesn't fit; the caller's transaction must not stand.
+    """
+    expired: list[Expired] = []
+    # Their age counts from now on, as nobody knows it.
+    db.execute(_REDATE, (now, now + FUTURE_S, min(EARLIEST, now)))
+    while len(expired) < MOST:
+        row = db.execute(_OLDEST).fetchone()
+        if row is None:
+            break
+        seq, source, event_id, reason, died_at = row
+        held = db.execute("SELECT dead_bytes FROM usage").fetchone()[0]
+        if died_at < now - limits.dead_max_age_s:
+            why = f"older than {limits.dead_max_age_s / 86_400:g} days"
+        elif held <= limits.dead_max_bytes:
+            break
+        elif limits.dead_when_full is WhenFull.REFUSE:
+            if newest is None:
+                break
+            raise SpoolFullError(
+                f"the dead letters' budget is used up: {held} of {limits.dead_max_bytes} bytes",
+                hint="retry, drop or purge dead letters, or raise their budget",
+            )
+        elif seq == newest:
+            break
+        else:
+            why = f"beyond {limits.dead_max_bytes} bytes"
+        db.execute("DELETE FROM deliveries WHERE seq = ?", (seq,))
+        expired.append(Expired(source=source, event_id=event_id, reason=reason, why=why))
+    if expired:
+        db.execute("UPDATE usage SET expired = expired + ?", (len(expired),))
+    return expired
+
+
+def log_expired(expired: list[Expired]) -> None:
+    """Name each dead letter that was deleted."""
+    for letter in expired:
+        _log.warning(
+            "dead letter %s of %s expired, %s; it was given up on because it was %s",
+            letter.event_id[:64],
+            letter.source[:128],
+            letter.why,
+            letter.reason,
+        )
+
+
+def moment(db: sqlite3.Connection, now: float) -> int:
+    """When an id is remembered: not before any other, else it would be forgotten first when the clock was set back."""
+    return max(int(now), int(db.execute("SELECT coalesce(max(at), 0) FROM seen").fetchone()[0]))
+
+
+def remember(db: sqlite3.Connection, key: bytes, now: float, max_entries: int) -> bool:
+    """Remember an id, and forget the oldest ones beyond the number; False when it was remembered already."""
+    if not db.execute("INSERT OR IGNORE INTO seen VALUES(?, ?)", (key, moment(db, now))).rowcount:
+        return False
+    if db.execute("SELECT seen FROM usage").fetchone()[0] > max_entries:
+        surplus = max(1, max_entries // 1_000)
+        db.execute("DELETE FROM seen WHERE key IN (SELECT key FROM seen ORDER BY at LIMIT ?)", (surplus,))
+    return True

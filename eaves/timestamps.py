@@ -1,0 +1,29 @@
+"""Timestamps as RFC 3339 has them, a narrow profile of ISO 8601."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+_TIMESTAMP = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+"""Source: RFC 3339, section 5.6, `date-time`."""
+
+
+def parse_timestamp(text: str) -> datetime:
+    """Read an RFC 3339 timestamp, to the microsecond; digits beyond it are dropped.
+
+    `datetime.fromisoformat` alone takes week dates, times without an offset and other forms of ISO 8601 that no other
+    receiver of the event would take.
+
+    Raises:
+        ValueError: When the text is anything else, names a day or time that doesn't exist, or a leap second, which
+            `datetime` can't hold.
+    """
+    if not _TIMESTAMP.fullmatch(text):
+        raise ValueError(f"not an RFC 3339 timestamp such as 2026-11-24T12:00:00Z (got {text[:40]!r})")
+    try:
+        return datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"not an RFC 3339 timestamp (got {text[:40]!r}): {error}") from error

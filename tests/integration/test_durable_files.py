@@ -1,0 +1,57 @@
+"""Files that survive a power cut: what the kernel is asked to write through, and in which order."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.syscalls import needs_strace, trace
+
+
+def trace_paths(code: str, folder: Path) -> list[tuple[str, str]]:
+    """Run Python code and return what it asked the kernel to do below `folder`, in order.
+
+    Returns:
+        Name and last path of each fsync, rename and unlink; paths are relative to `folder`.
+    """
+    calls = trace(code, folder, "fsync,rename,renameat,renameat2,unlink,unlinkat")
+    paths = [(name, re.findall(r'["<]([^">]+)[">]', arguments)[-1]) for name, arguments in calls]
+    return [(name, str(Path(path).relative_to(folder))) for name, path in paths]
+
+
+@needs_strace
+def test_a_replaced_file_is_on_disk_before_it_has_its_name_and_its_name_after(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    code = "import sys, pathlib; from eaves.files import write_atomically as w; w(pathlib.Path(sys.argv[1]) / 'a', 'x')"
+    (fsync, staging), *rest = trace_paths(code, folder)
+    assert (fsync, staging.startswith(".a.")) == ("fsync", True)
+    assert rest == [("rename", "a"), ("fsync", ".")]
+
+
+STATE = """
+import sys, pathlib
+from eaves.local.state import State
+from eaves.platform import AppSpec, FunctionSpec
+state = State(root=pathlib.Path(sys.argv[1]))
+state.write_spec(AppSpec(function=FunctionSpec(name="a", site="s", artifact=pathlib.Path("/x"))))
+"""
+
+
+@needs_strace
+def test_a_deployed_spec_and_every_folder_that_leads_to_it_are_on_disk(tmp_path: Path) -> None:
+    folder = tmp_path / "parent"
+    folder.mkdir()
+    calls = trace_paths(STATE.replace("sys.argv[1]", "sys.argv[1] + '/state'"), folder)
+    assert {("fsync", "."), ("fsync", "state")} < set(calls)
+    written = calls.index(("rename", "state/specs/a.json"))
+    assert calls[written - 1][0] == "fsync"
+    assert calls[written - 1][1].startswith("state/specs/.a.json.")
+    assert calls[written + 1] == ("fsync", "state/specs")
+
+
+@needs_strace
+def test_a_removed_spec_does_not_come_back(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    calls = trace_paths(f"{STATE}\nstate.remove_spec('a')", folder)
+    assert calls[-2:] == [("unlink", "specs/a.json"), ("fsync", "specs")]

@@ -1,0 +1,151 @@
+"""The supervisor within this process: parts that fail, and the whole that goes on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from eaves.cli.up import stop_on_signals
+from eaves.errors import PlatformError, StartError
+from eaves.events import IMAGE_CAPTURED, Event
+from eaves.local.client import LocalPlatform
+from eaves.local.settings import LocalSettings
+from eaves.local.state import State
+from eaves.local.supervisor import Supervisor
+from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
+from tests.fakes.processes import FakeLauncher
+from tests.waiting import wait_until
+
+
+def app(name: str, *sources: SourceSpec) -> AppSpec:
+    function = FunctionSpec(name=name, site="s", artifact=Path("/a"))
+    return AppSpec(function=function, triggers=(default_trigger(name),), sources=sources)
+
+
+@pytest.fixture
+def state() -> Iterator[State]:
+    with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
+        made = State(root=Path(folder) / "s")
+        made.prepare()
+        yield made
+
+
+@pytest.fixture
+def launch() -> FakeLauncher:
+    return FakeLauncher()
+
+
+@contextmanager
+def running(state: State, launch: FakeLauncher, settings: LocalSettings | None = None) -> Iterator[LocalPlatform]:
+    """A platform whose processes are fakes."""
+    supervisor = Supervisor(state, environ=os.environ, port=0, settings=settings, launch=launch)
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    try:
+        yield LocalPlatform(state.root)
+        assert thread.is_alive()
+    finally:
+        supervisor.stop()
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_a_deploy_that_can_not_be_taken_up_says_why_and_is_tried_again(state: State, launch: FakeLauncher) -> None:
+    with running(state, launch) as platform:
+        launch.error = OSError("no memory")
+        with pytest.raises(StartError) as caught:
+            platform.deploy(app("digits", SourceSpec(name="inbox", path=Path("/in"))))
+        assert caught.value.message == (
+            "digits is deployed, but it doesn't run yet: source digits.inbox can't be started: no memory"
+        )
+        assert "tries again by itself" in (caught.value.hint or "")
+        assert state.names() == ["digits"]
+        platform.deploy(app("other"))
+        launch.error = None
+        wait_until(lambda: "inbox: running" in platform.status()[0].sources, 30, what="the source")
+
+
+def test_an_unreadable_spec_fails_the_deploys_of_no_other(state: State, launch: FakeLauncher) -> None:
+    with running(state, launch) as platform:
+        (state.specs / "bad.json").write_text("{")
+        platform.deploy(app("good"))
+        (state.previous / "good.json").write_text("[")
+        with pytest.raises(StartError, match="good is rolled back, but it doesn't run yet"):
+            platform.rollback("good")
+
+
+def test_the_platform_goes_on_without_its_folder_of_specs(state: State, launch: FakeLauncher) -> None:
+    with running(state, launch) as platform:
+        platform.deploy(app("digits"))
+        state.specs.rename(state.root / "away")
+        with pytest.raises(StartError, match=r"digits is deployed, but it doesn't run yet: the specs: .*No such file"):
+            platform.reconcile("digits", "deployed")
+        event = Event(id="1", source="/s", type=IMAGE_CAPTURED, data=b"x")
+        for _ in range(3):
+            platform.publish(event)
+        assert [status.name for status in platform.status()] == ["digits"]
+        shutil.rmtree(state.root / "away")
+        platform.deploy(app("digits"))
+        assert platform.invoke("digits", event).status == 200
+
+
+def test_a_damaged_history_does_not_keep_it_from_starting(state: State, launch: FakeLauncher) -> None:
+    """The history is written without waiting for the disk: a power cut may damage it."""
+    state.history.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 30)
+    with running(state, launch) as platform:
+        platform.publish(Event(id="1", source="/s", type=IMAGE_CAPTURED, data=b"x"))
+    assert (state.root / "history.db.damaged").exists()
+
+
+def test_logs_are_kept_within_their_bound(state: State, launch: FakeLauncher) -> None:
+    state.log("digits").write_bytes(b"a line\n" * 10_000)
+    with running(state, launch, LocalSettings(log_max_bytes=20_000)) as platform:
+        wait_until(lambda: state.log("digits").stat().st_size == 0, 20, what="the rotation")
+        assert platform.logs("digits", lines=3) == ["a line"] * 3
+    assert sum(file.stat().st_size for file in state.logs.iterdir()) <= 20_000
+
+
+def test_a_platform_that_is_being_stopped_says_so(state: State) -> None:
+    supervisor = Supervisor(state, environ=os.environ, port=0)
+    supervisor.stop()
+    with pytest.raises(PlatformError, match="is being stopped"):
+        supervisor.reconcile()
+    supervisor.run()
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """The handlers of the signals as they were, afterwards."""
+    before: dict[int, Callable[..., object] | int | None] = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_while_a_lock_is_held_waits_for_it(number: signal.Signals) -> None:
+    """A handler that took the lock itself would wait for the very thread that it interrupted."""
+    lock = threading.Lock()
+    stopped = threading.Event()
+
+    def stop() -> None:
+        with lock:
+            stopped.set()
+
+    stop_on_signals(stop)
+    with lock:
+        for _ in range(10):
+            os.kill(os.getpid(), number)
+        assert not stopped.is_set()
+    wait_until(stopped.is_set, what="the stop")

@@ -1,0 +1,198 @@
+"""What a spool lets go, and what it never does: the dead letters' budget and the ids it remembers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import SpoolFullError
+from eaves.events import IMAGE_CAPTURED, Event
+from eaves.spool import Limits, Spool, WhenFull
+from eaves.spool.limits import DAY_S
+from tests.fakes.clock import ManualClock
+
+SIZE = 1000
+
+
+def image(number: int, size_bytes: int = SIZE) -> Event:
+    event = Event(id=f"id-{number:03}", source="/eaves/site/camera", type=IMAGE_CAPTURED)
+    data = b"x" * (size_bytes - len(json.dumps(event.attributes())))
+    return Event(id=event.id, source=event.source, type=event.type, data=data)
+
+
+def kill(spool: Spool, number: int) -> None:
+    """Put one image and have it refused."""
+    spool.put(image(number))
+    [entry] = spool.peek("out", now=spool.clock.now(), limit=1)
+    spool.dead_letter(entry, f"answered 422: number {number}", 422)
+
+
+def statement(sql: str) -> Callable[[sqlite3.Connection], object]:
+    return lambda db: db.execute(sql)
+
+
+def dead_ids(spool: Spool) -> list[str]:
+    return [letter.entry.event.id for letter in spool.dead()]
+
+
+def test_dead_letters_take_no_room_from_good_images(tmp_path: Path) -> None:
+    limits = Limits(max_bytes=2 * SIZE, dead_max_bytes=5 * SIZE)
+    with Spool(tmp_path / "spool.db", limits=limits) as spool:
+        for number in range(5):
+            kill(spool, number)
+        assert (spool.size_bytes(), spool.dead_bytes()) == (0, 5 * SIZE)
+        assert spool.put(image(8))
+        assert spool.put(image(9))
+
+
+def test_beyond_their_bytes_the_oldest_dead_letters_expire_counted_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        caplog.at_level(logging.WARNING),
+        Spool(tmp_path / "spool.db", limits=Limits(dead_max_bytes=3 * SIZE)) as spool,
+    ):
+        for number in range(5):
+            kill(spool, number)
+        assert dead_ids(spool) == ["id-002", "id-003", "id-004"]
+        assert (spool.expired(), spool.dead_bytes()) == (2, 3 * SIZE)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert "id-000" in told[0]
+    assert "answered 422: number 0" in told[0]
+    assert "id-001" in told[1]
+
+
+def test_a_dead_letter_larger_than_the_budget_is_kept_until_the_next(tmp_path: Path) -> None:
+    with Spool(tmp_path / "spool.db", limits=Limits(dead_max_bytes=SIZE // 2)) as spool:
+        kill(spool, 1)
+        assert dead_ids(spool) == ["id-001"]
+        kill(spool, 2)
+        assert dead_ids(spool) == ["id-002"]
+
+
+def test_dead_letters_expire_by_age_while_nothing_else_happens(tmp_path: Path) -> None:
+    clock = ManualClock()
+    with Spool(tmp_path / "spool.db", limits=Limits(dead_max_age_s=30 * DAY_S), clock=clock) as spool:
+        kill(spool, 1)
+        clock.turn(20 * DAY_S)
+        kill(spool, 2)
+        clock.turn(9 * DAY_S)
+        spool.keep_limits()
+        assert dead_ids(spool) == ["id-001", "id-002"]
+        clock.turn(2 * DAY_S)
+        spool.keep_limits()
+        assert dead_ids(spool) == ["id-002"]
+        clock.set_back(-25 * DAY_S)
+        spool.keep_limits()
+        assert dead_ids(spool) == ["id-002"], "it looks once a minute"
+        assert spool.expired() == 1
+
+
+@pytest.mark.parametrize("start", [0.0, 4_000_000_000.0], ids=["1970", "2096"])
+def test_dead_letters_of_a_clock_that_was_wrong_are_neither_kept_for_ever_nor_gone_at_once(
+    tmp_path: Path, start: float
+) -> None:
+    clock = ManualClock(start)
+    with Spool(tmp_path / "spool.db", limits=Limits(dead_max_bytes=3 * SIZE), clock=clock) as spool:
+        kill(spool, 1)
+        kill(spool, 2)
+        clock.set_back(start - 1_800_000_000.0)
+        clock.turn(61)
+        spool.keep_limits()
+        assert dead_ids(spool) == ["id-001", "id-002"]
+        for number in (3, 4, 5):
+            clock.turn(1)
+            kill(spool, number)
+        assert dead_ids(spool) == ["id-003", "id-004", "id-005"]
+        clock.turn(31 * DAY_S)
+        spool.keep_limits()
+        assert dead_ids(spool) == []
+
+
+def test_with_refuse_nothing_expires_and_the_entry_stays_queued(tmp_path: Path) -> None:
+    limits = Limits(dead_max_bytes=2 * SIZE, dead_when_full=WhenFull.REFUSE)
+    with Spool(tmp_path / "spool.db", limits=limits) as spool:
+        kill(spool, 1)
+        kill(spool, 2)
+        with pytest.raises(SpoolFullError, match="dead letters' budget is used up") as refused:
+            kill(spool, 3)
+        assert refused.value.hint is not None
+        assert dead_ids(spool) == ["id-001", "id-002"]
+        assert [entry.event.id for entry in spool.peek("out", limit=9, now=0)] == ["id-003"]
+        assert spool.expired() == 0
+    lowered = Limits(dead_max_bytes=SIZE // 2, dead_when_full=WhenFull.REFUSE, dead_max_age_s=DAY_S)
+    clock = ManualClock()
+    with Spool(tmp_path / "spool.db", limits=lowered, clock=clock) as spool:
+        spool.database().commit(statement("UPDATE deliveries SET died_at = 1600000000 WHERE seq = 1"))
+        spool.keep_limits()
+        assert dead_ids(spool) == ["id-002"], "age lets them expire all the same"
+
+
+def test_a_dead_letter_that_another_lane_still_delivers_counts_as_queued(tmp_path: Path) -> None:
+    with Spool(tmp_path / "spool.db") as spool:
+        spool.put(image(1), lanes=("a", "b"))
+        spool.dead_letter(spool.peek("a", now=0)[0], "answered 422", 422)
+        assert (spool.size_bytes(), spool.dead_bytes()) == (SIZE, 0)
+        spool.ack(spool.peek("b", now=0)[0])
+        assert (spool.size_bytes(), spool.dead_bytes()) == (0, SIZE)
+
+
+def test_the_ids_remembered_have_a_bound_and_the_oldest_go_first(tmp_path: Path) -> None:
+    clock = ManualClock()
+    with Spool(tmp_path / "spool.db", limits=Limits(seen_max_entries=10), clock=clock) as spool:
+        for number in range(25):
+            clock.turn(1)
+            assert spool.put(image(number), once=True, lanes=())
+        assert spool.remembered() == 10
+        assert [spool.seen("/eaves/site/camera", f"id-{number:03}") for number in (14, 15, 24)] == [False, True, True]
+
+
+def test_a_clock_that_is_set_back_lets_no_new_id_be_forgotten_first(tmp_path: Path) -> None:
+    clock = ManualClock()
+    with Spool(tmp_path / "spool.db", limits=Limits(seen_max_entries=10), clock=clock) as spool:
+        for number in range(10):
+            clock.turn(1)
+            spool.put(image(number), once=True, lanes=())
+        clock.set_back(365 * DAY_S)
+        spool.touch("/eaves/site/camera", ["id-000"])
+        for number in range(10, 15):
+            spool.put(image(number), once=True, lanes=())
+        kept = [spool.seen("/eaves/site/camera", f"id-{number:03}") for number in (1, 2, 3, 4, 5)]
+        assert kept == [False] * 5
+        assert spool.remembered() == 10
+
+
+def test_many_dead_letters_expire_in_several_commits(tmp_path: Path) -> None:
+    clock = ManualClock()
+    with Spool(tmp_path / "spool.db", clock=clock) as spool:
+        numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)"
+        events = "INSERT INTO events(eid, source, id, attributes, size_bytes, put_at, data)"
+        for sql in (
+            f"{numbers} {events} SELECT i, 's', i, '{{}}', 2, 0, x'' FROM n",
+            "INSERT INTO deliveries(lane, eid) SELECT 'out', eid FROM events",
+            "UPDATE deliveries SET state = 'dead', died_at = 1600000000",
+        ):
+            spool.database().commit(statement(sql))
+        commits: list[str] = []
+        spool.database()._writer.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+        spool.keep_limits()
+        assert (spool.counts(), spool.expired(), len(commits)) == ({}, 2500, 3)
+
+
+def test_ids_are_forgotten_by_age_unless_they_were_touched(tmp_path: Path) -> None:
+    clock = ManualClock()
+    with Spool(tmp_path / "spool.db", clock=clock) as spool:
+        for number in range(3):
+            spool.put(image(number), once=True, lanes=())
+        clock.turn(DAY_S)
+        assert spool.touch("/eaves/site/camera", ["id-001", "id-never"]) == 1
+        spool.put(image(3), once=True, lanes=())
+        assert spool.forget(before=clock.now() - 1) == 2
+        known = [spool.seen("/eaves/site/camera", f"id-{number:03}") for number in range(4)]
+        assert known == [False, True, False, True]

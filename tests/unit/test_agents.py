@@ -1,0 +1,114 @@
+"""The processes of sources over time: ends and failed starts that go on for weeks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eaves.local.agents import RESTART, STEADY_S, Agents
+from eaves.local.state import State
+from eaves.platform import AppSpec, FunctionSpec, SourceSpec
+from tests.fakes.clock import ManualClock
+from tests.fakes.processes import FakeLauncher
+
+
+def app(name: str, *sources: str, site: str = "s") -> AppSpec:
+    function = FunctionSpec(name=name, site=site, artifact=Path("/a"))
+    return AppSpec(function=function, sources=tuple(SourceSpec(name=source, path=Path("/in")) for source in sources))
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def launch() -> FakeLauncher:
+    return FakeLauncher()
+
+
+@pytest.fixture
+def agents(tmp_path: Path, clock: ManualClock, launch: FakeLauncher) -> Agents:
+    return Agents(State(root=tmp_path), sink="http://sink/", inherit={}, clock=clock, launch=launch)
+
+
+def test_a_source_that_ends_ten_thousand_times_runs_once_it_is_mended(
+    agents: Agents, clock: ManualClock, launch: FakeLauncher
+) -> None:
+    """2.0**1024 is no number: after 17 hours of a missing folder the whole platform ended."""
+    launch.exit_code = 78
+    apps = {"digits": app("digits", "inbox")}
+    while launch.count < 10_000:
+        agents.reconcile(apps)
+        assert agents.describe("digits") == ("inbox: ended with 78",)
+        clock.turn(RESTART.cap_s / 4)
+    assert clock.monotonic() > 9_900 * RESTART.cap_s
+    launch.exit_code = None
+    for _ in range(100):
+        clock.turn(1)
+        agents.reconcile(apps)
+    assert agents.describe("digits") == ("inbox: running",)
+    assert agents.failed() == {}
+
+
+def test_a_source_that_can_not_be_started_is_named_and_the_others_run(
+    agents: Agents, clock: ManualClock, launch: FakeLauncher
+) -> None:
+    agents.reconcile({"a": app("a", "one")})
+    launch.error = ValueError("embedded null byte")
+    apps = {"b": app("b", "two"), "a": app("a", "one"), "c": app("c", "three")}
+    for _ in range(2_000):
+        agents.reconcile(apps)
+        clock.turn(60)
+    assert agents.failed() == {
+        "b": "source b.two can't be started: embedded null byte",
+        "c": "source c.three can't be started: embedded null byte",
+    }
+    assert agents.describe("a") == ("one: running",)
+    launch.error = None
+    agents.reconcile(apps)
+    assert agents.failed() == {}
+    assert agents.describe("c") == ("three: running",)
+
+
+def ends_until_pause(agents: Agents, clock: ManualClock, launch: FakeLauncher, ran_s: float) -> float:
+    """Seconds until an agent that ran for so long and ended is started again."""
+    apps = {"a": app("a", "one")}
+    for _ in range(int(ran_s)):
+        clock.turn(1)
+        agents.reconcile(apps)
+    launch.children[-1].end(1)
+    agents.reconcile(apps)
+    ended, count = clock.monotonic(), launch.count
+    while launch.count == count:
+        clock.turn(0.5)
+        agents.reconcile(apps)
+    return clock.monotonic() - ended
+
+
+def test_a_source_that_ran_well_for_a_while_is_started_soon_after_it_ends(
+    agents: Agents, clock: ManualClock, launch: FakeLauncher
+) -> None:
+    agents.reconcile({"a": app("a", "one")})
+    assert [ends_until_pause(agents, clock, launch, 5) for _ in range(6)] == [2, 4, 8, 16, 32, 60]
+    assert ends_until_pause(agents, clock, launch, STEADY_S - 10) == 60
+    assert ends_until_pause(agents, clock, launch, STEADY_S + 10) == 2
+
+
+def test_a_source_is_started_anew_when_anything_it_is_told_changes(agents: Agents, launch: FakeLauncher) -> None:
+    agents.reconcile({"a": app("a", "one")})
+    agents.reconcile({"a": app("a", "one")})
+    assert launch.count == 1
+    agents.reconcile({"a": app("a", "one", site="elsewhere")})
+    assert launch.environs["eaves.sources"]["EAVES_SITE"] == "elsewhere"
+    assert [child.running for child in launch.children] == [False, True]
+    agents.reconcile({})
+    assert [child.running for child in launch.children] == [False, False]
+    assert agents.describe("a") == ()
+
+
+def test_stopping_ends_them_all(agents: Agents, launch: FakeLauncher) -> None:
+    agents.reconcile({"a": app("a", "one", "two")})
+    agents.stop()
+    assert [child.running for child in launch.children] == [False, False]

@@ -1,0 +1,108 @@
+"""What a scan of a folder finds, and that a folder that changes meanwhile doesn't end it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import StorageError
+from eaves.sources.folder.reader import FileVersion
+from eaves.sources.folder.scan_pace import ScanPace
+from eaves.sources.folder.scanner import is_image_path, scan
+from tests.fakes.clock import ManualClock
+
+
+def count_open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def found(root: Path) -> dict[str, FileVersion]:
+    def fail(folder: str, error: OSError) -> None:
+        raise AssertionError((folder, error))
+
+    return dict(scan(root, fail))
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("a.png", True), ("x/y/A.JPEG", True), ("a.txt", False), ("png", False), (".a.png", False), ("x/.y/a.png", False)],
+)
+def test_images_are_told_by_suffix_and_hidden_names_left_alone(path: str, expected: bool) -> None:
+    assert is_image_path(path) is expected
+
+
+def test_a_scan_finds_regular_image_files_at_any_depth(tmp_path: Path) -> None:
+    for name in ("a.png", "x/y/z/b.JPG", "x/notes.txt", ".hidden/c.png", "x/.d.png", "x/caf\udcff.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"1")
+    (tmp_path / "link.png").symlink_to("a.png")
+    (tmp_path / "up").symlink_to("x")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert found(tmp_path) == {
+        name: FileVersion.of((tmp_path / name).stat()) for name in ("a.png", "x/y/z/b.JPG", "x/caf\udcff.png")
+    }
+
+
+def test_folders_that_come_and_go_meanwhile_do_not_end_a_scan(tmp_path: Path) -> None:
+    """As when the folder is emptied while it is scanned: what is gone is left out, and the rest is found."""
+    stop = threading.Event()
+
+    def churn() -> None:
+        while not stop.is_set():
+            for number in range(20):
+                (tmp_path / f"{number}").mkdir()
+            for number in range(20):
+                (tmp_path / f"{number}").rmdir()
+
+    (tmp_path / "a.png").write_bytes(b"1")
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(300):
+            assert set(found(tmp_path)) == {"a.png"}
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_folder_that_goes_meanwhile_is_told(tmp_path: Path) -> None:
+    root = tmp_path / "inbox"
+    (root / "below").mkdir(parents=True)
+    (root / "a.png").write_bytes(b"1")
+    (root / "below" / "b.png").write_bytes(b"1")
+    files = scan(root, lambda folder, error: None)
+    next(files)
+    root.rename(tmp_path / "gone")
+    with pytest.raises(StorageError, match="inbox can't be opened"):
+        list(files)
+
+
+def test_a_scan_holds_neither_files_nor_folders_open(tmp_path: Path) -> None:
+    for number in range(50):
+        (tmp_path / f"{number}").mkdir()
+        (tmp_path / f"{number}" / "a.png").write_bytes(b"1")
+    before = count_open_files()
+    files = scan(tmp_path, lambda folder, error: None)
+    for _ in range(25):
+        next(files)
+        assert count_open_files() <= before + 2
+    files.close()  # type: ignore[attr-defined]
+    assert count_open_files() == before
+
+
+def test_the_pause_after_a_scan_is_the_interval_or_ten_times_the_scan() -> None:
+    clock = ManualClock()
+    pace = ScanPace(clock)
+    assert pace.next_at <= clock.monotonic()
+    for length_s, pause_s in ((1.0, 60.0), (30.0, 300.0), (0.5, 60.0)):
+        pace.begin()
+        for _ in range(2):
+            with pace.measured():
+                clock.turn(length_s / 2)
+            clock.turn(1000)  # captures files in between
+        pace.end(60.0)
+        assert pace.next_at - clock.monotonic() == pytest.approx(pause_s)
+        assert pace.soonest_at - clock.monotonic() == pytest.approx(10 * length_s)

@@ -1,0 +1,100 @@
+"""What the embedded broker does with the queues of triggers that come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eaves.delivery import Answer
+from eaves.errors import SpoolFullError, UnreachableError
+from eaves.events import IMAGE_CAPTURED, Event
+from eaves.history import History, Record
+from eaves.local.broker import REMOVED, Broker, Subscription, lane_of
+from eaves.platform import DeliverySettings, TriggerSpec
+from eaves.spool import Limits, Spool
+from tests.waiting import wait_until
+
+
+class NoHistory(History):
+    """Keeps nothing."""
+
+    def add(self, event: Event) -> None:
+        pass
+
+    def read(self, *, after: int = 0, limit: int = 100) -> list[Record]:
+        return []
+
+
+class Subscriber:
+    """Takes events while it is up."""
+
+    def __init__(self) -> None:
+        self.up = False
+        self.got: list[str] = []
+
+    def __call__(self, event: Event) -> Answer:
+        if not self.up:
+            raise UnreachableError("no connection")
+        self.got.append(event.id)
+        return Answer(status=202)
+
+
+def image(number: int) -> Event:
+    return Event(id=f"id-{number}", source="/eaves/site/camera", type=IMAGE_CAPTURED, data=b"x" * 1000)
+
+
+def subscription(app: str, send: Subscriber) -> dict[str, Subscription]:
+    delivery = DeliverySettings(backoff_s=0.01, backoff_cap_s=0.05)
+    trigger = TriggerSpec(name=app, filter={"type": IMAGE_CAPTURED}, function=app, delivery=delivery)
+    return {lane_of(app, app): Subscription(app=app, trigger=trigger, send=send, parallel=1)}
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    with Spool(tmp_path / "spool.db", limits=Limits(max_entries=3)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def broker(spool: Spool) -> Iterator[Broker]:
+    made = Broker(spool, NoHistory())
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def test_the_queue_of_a_removed_app_takes_no_room_from_others_and_comes_back_with_it(
+    spool: Spool, broker: Broker
+) -> None:
+    gone, other = Subscriber(), Subscriber()
+    broker.subscribe(subscription("gone", gone))
+    for number in range(3):
+        broker.accept(image(number))
+    with pytest.raises(SpoolFullError):
+        broker.accept(image(3))
+    broker.subscribe(subscription("other", other))
+    assert spool.counts() == {"trigger/gone/gone": (0, 3)}
+    assert {letter.reason for letter in spool.dead()} == {REMOVED}
+    for number in range(3, 6):
+        broker.accept(image(number))
+    gone.up = other.up = True
+    wait_until(lambda: sorted(other.got) == ["id-3", "id-4", "id-5"])
+    broker.subscribe(subscription("gone", gone))
+    wait_until(lambda: sorted(gone.got) == ["id-0", "id-1", "id-2"])
+    wait_until(lambda: spool.counts() == {})
+
+
+def test_the_queue_of_an_app_whose_spec_cannot_be_read_is_left_as_it_is(spool: Spool, broker: Broker) -> None:
+    broker.subscribe(subscription("torn", Subscriber()))
+    broker.accept(image(0))
+    broker.subscribe({}, keep={"torn"})
+    assert spool.counts() == {"trigger/torn/torn": (1, 0)}
+
+
+def test_a_paused_queue_is_told_with_its_reason(broker: Broker) -> None:
+    broker.subscribe(subscription("app", Subscriber()))
+    broker.accept(image(0))
+    wait_until(lambda: [lane.reason for lane in broker.deliveries() if lane.paused] == ["no connection"])

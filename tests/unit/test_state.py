@@ -1,0 +1,64 @@
+"""The state directory's spec files: read one by one, so that a broken one breaks no other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from eaves.local.state import State
+from eaves.platform import AppSpec, FunctionSpec
+
+
+def app(name: str, version: str = "1") -> AppSpec:
+    return AppSpec(function=FunctionSpec(name=name, site="s", artifact=Path("/artifact"), env={"VERSION": version}))
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    made = State(root=tmp_path / "state")
+    made.prepare()
+    return made
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "1", "null", "[" * 100_000, '{"function": []}', '{"function": 1}', '{"triggers": {}}', "\x00"],
+    ids=lambda text: text[:20],
+)
+def test_a_spec_that_can_not_be_read_is_named_and_the_others_are_read(state: State, text: str) -> None:
+    state.write_spec(app("good"))
+    (state.specs / "bad.json").write_text(text)
+    apps, faults = state.read_specs()
+    assert apps == {"good": app("good")}
+    assert list(faults) == ["bad"]
+
+
+def test_a_spec_under_another_name_is_refused(state: State) -> None:
+    (state.specs / "a.json").write_text(json.dumps(app("../../b").to_dict()))
+    apps, faults = state.read_specs()
+    assert apps == {}
+    assert "must be 'a', as the file is called (got '../../b')" in faults["a"]
+
+
+def test_a_deploy_replaces_a_spec_of_broken_bytes(state: State) -> None:
+    (state.specs / "a.json").write_bytes(b"\xff\xfe")
+    state.write_spec(app("a"))
+    assert state.read_specs() == ({"a": app("a")}, {})
+
+
+def test_the_fingerprint_changes_with_every_change(state: State) -> None:
+    seen = [state.fingerprint()]
+    for change in (
+        lambda: state.write_spec(app("a")),
+        lambda: state.write_spec(app("a", "2")),
+        lambda: state.roll_back("a"),
+        lambda: (state.specs / "a.json").write_text("{"),
+        lambda: state.remove_spec("a"),
+    ):
+        assert state.fingerprint() == seen[-1]
+        change()
+        seen.append(state.fingerprint())
+    assert len(set(seen[:-1])) == len(seen) - 1
+    assert seen[-1] == seen[0] == ()
