@@ -15,7 +15,16 @@ from knative.resources.pod import build_security
 from tests.e2e.harness import MANAGER
 from tests.waiting import wait_until
 
-UNPACK = "import tarfile; tarfile.open('/from/files.tar').extractall('/to', filter='data')"
+UNPACK = """
+import os, shutil, tarfile
+packed = tarfile.open('/from/files.tar')
+packed.extractall('/to/.put', filter='data')
+for name in packed.getnames():
+    os.makedirs(os.path.dirname('/to/' + name), exist_ok=True)
+    os.replace('/to/.put/' + name, '/to/' + name)
+shutil.rmtree('/to/.put')
+"""
+"""Files appear whole: tarfile sets a file's time after it has closed it, and a starved pod may take long in between."""
 CLEAR = "import shutil, sys; [shutil.rmtree('/to/' + name) for name in sys.argv[1:]]"
 _numbers = itertools.count()
 
