@@ -28,6 +28,13 @@ def test_the_wilson_interval(correct: int, n: int, low: float, high: float) -> N
     assert wilson(correct, n) == pytest.approx((low, high), abs=1e-4)
 
 
+@pytest.mark.parametrize("n", [1, 13, 97, 150, 1797])
+def test_the_wilson_interval_contains_the_share_seen(n: int) -> None:
+    """Rounding must not leave 1 outside."""
+    assert wilson(n, n)[1] == 1
+    assert wilson(0, n)[0] == 0
+
+
 def test_a_lower_bound_of_a_full_share_is_the_rule_of_three() -> None:
     assert lower_bound(500, 500) == pytest.approx(0.05 ** (1 / 500), abs=1e-5)
     assert upper_bound(0, 10) == pytest.approx(1 - 0.05**0.1, abs=1e-5)
