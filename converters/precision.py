@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +16,7 @@ from converters.graph import write_graph
 from converters.int8.candidates import Candidate, Material, make_candidates
 from converters.int8.evidence import NO_LABEL, Allowed, weigh
 from converters.int8.images import Images, find_images
-from converters.int8.pick import Look, Seen, Wanted, pick
+from converters.int8.pick import SHARE_ON_TRAINED, Look, Seen, Wanted, pick
 from converters.int8.words import explain, explain_difference
 from converters.judge import UNREADABLE, Answers, classify
 from converters.oracle import Truth
@@ -33,6 +33,9 @@ from eaves.clock import SYSTEM, Clock
 from eaves.errors import ConversionError
 from functions.session import Session
 from trainer.progress import Progress
+
+RANKING_SHARE = 0.7
+"""Share of the time limit after which no further layer's sensitivity is measured; the rest is for the graphs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,8 +162,7 @@ class _Decision:
     ) -> None:
         self.work, self.settings, self.images = work, settings, images
         self.progress, self.reduce_range = progress, reduce_range
-        deadline = clock.monotonic() + settings.int8_time_limit_s
-        self.out_of_time: Callable[[], bool] = lambda: clock.monotonic() >= deadline
+        self._clock, self._started = clock, clock.monotonic()
         self.fp32 = Session(work.fp32)
         self.key = calibration_key(
             work.prepared, work.source, metadata.version("onnxruntime"), reduce_range=reduce_range
@@ -216,10 +218,14 @@ class _Decision:
             return _compare(exact, found)
 
         wanted = Wanted(
-            different=min(self.settings.max_accuracy_drop / 100, 1 - self.settings.agreement_int8),
+            different=SHARE_ON_TRAINED * self.settings.max_accuracy_drop / 100,
             worst_probability=self.settings.tolerance_int8,
         )
-        return pick(self._written(), look, wanted, self.out_of_time)
+        return pick(self._written(), look, wanted, lambda: self._used(1.0))
+
+    def _used(self, share: float) -> bool:
+        """Whether that share of the time limit has passed."""
+        return self._clock.monotonic() - self._started >= share * self.settings.int8_time_limit_s
 
     def _written(self) -> Iterator[_Written]:
         work = self.work
@@ -232,7 +238,8 @@ class _Decision:
             previous=work.previous,
             folder=work.folder,
         )
-        for number, candidate in enumerate(make_candidates(material, self.progress, self.out_of_time)):
+        candidates = make_candidates(material, self.progress, lambda: self._used(RANKING_SHARE))
+        for number, candidate in enumerate(candidates):
             model = work.folder / f"trial{number}" / MODEL
             model.parent.mkdir()
             write_graph(candidate.model, model, split=work.source.split)

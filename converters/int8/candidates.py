@@ -63,7 +63,7 @@ def make_candidates(
     Args:
         material: What they are made of.
         progress: Told how far it is.
-        out_of_time: Whether to stop looking for sensitive layers; no graph follows then.
+        out_of_time: Whether to measure no further layer's sensitivity.
     """
     reduce_range = material.reduce_range
     previous = find_calibrated(material.previous, material.key)

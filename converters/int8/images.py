@@ -16,7 +16,7 @@ from eaves.statistics import images_needed
 from trainer.progress import Progress
 
 PICKING_IMAGES = 200
-"""Images of the training side, beside those of calibration, that a candidate is picked on: 3 % are 6 of them."""
+"""Images of the training side, beside those of calibration, that a candidate is picked on."""
 
 FEWEST_TO_PICK = 50
 """Where fewer images are left beside those of calibration, one is picked on both."""

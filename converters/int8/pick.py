@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 C = TypeVar("C")
+SHARE_ON_TRAINED = 0.25
+"""Of the loss that is allowed, the share of other answers that a look on trained images may find: a network is surer of
+images that it was trained on. Inception V3 on flowers in 7 bits differed on 1.5 % of these and on 6.7 % of others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,7 @@ class Wanted:
     """What a look must be for the search to end.
 
     Attributes:
-        different: Largest share of other labels. A graph that answers no more images otherwise can't have lost more.
+        different: Largest share of other labels.
         worst_probability: Largest difference of a probability.
     """
 

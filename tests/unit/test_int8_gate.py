@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.int8_gate import DISCORDANCES, DROPS, IMAGES, build_table, passing, probability, ships_of_many
+from bench.int8_gate import DISCORDANCES, DROPS, IMAGES, RUNS, build_table, passing, probability, ships_of_many
 from converters.int8.evidence import Allowed, classes_that_lost, count_missing, weigh
 from eaves.statistics import images_needed
 
@@ -42,8 +42,8 @@ def test_the_same_after_a_first_try_that_told_how_many_are_missing() -> None:
 
 
 def test_picking_on_other_images_keeps_the_error_and_judging_every_candidate_does_not() -> None:
-    assert ships_of_many(150, 0.03, 0.02, runs=800) < 0.07
-    assert ships_of_many(150, 0.03, 0.02, runs=800, on_judged=True) > 0.12
+    assert ships_of_many(150, 0.03, 0.02, runs=20_000) < 0.05
+    assert ships_of_many(150, 0.03, 0.02, runs=20_000, on_judged=True) > 0.12
 
 
 def test_the_table_is_of_the_gate_itself() -> None:
@@ -80,10 +80,10 @@ def test_a_class_rule_refuses_few_harmless_graphs_and_most_that_ruin_a_class() -
 
 @pytest.mark.slow
 def test_the_whole_table() -> None:
-    rows = build_table(runs=4000)
+    rows = build_table(runs=RUNS)
     assert {row.n for row in rows} >= set(IMAGES)
     for row in rows:
         assert row.harmful_ships < 0.05, row
-        assert row.harmful_ships_of_7 < 0.06, row  # 4,000 conversions know 5 % to 0.7 points
+        assert row.harmful_ships_of_7 < 0.052, row  # known to 0.1 points
         if row.n >= images_needed(row.discordance, row.drop):
             assert row.harmless_refused < 0.2, row
