@@ -242,7 +242,7 @@ def test_a_sink_that_only_a_proxy_reaches_gets_the_images(tmp_path: Path, sink: 
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({"K_SINK": ""}, "sink: must be an http:// or https:// address"),
+        ({"K_SINK": "sink.example"}, "sink: must be an http:// or https:// address"),
         ({"EAVES_SPOOL_MAX_BYTES": "2000000"}, "spool_max_bytes: must hold an image of max_bytes"),
         ({"K_CE_OVERRIDES": "[1]"}, "K_CE_OVERRIDES"),
         ({"K_CE_OVERRIDES": '{"extensions": {"id": "1"}}'}, "'id' is an attribute of the event itself"),
