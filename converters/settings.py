@@ -46,7 +46,8 @@ class ConvertSettings:
     min_agreement: float = setting(
         0.95,
         "Share of images on which int8 must name fp32's label where labels don't suffice: the lower bound of it, with "
-        "95 % confidence, on at least 500 images with or without labels.",
+        "95 % confidence, on at least 500 images with or without labels. Of four int8 graphs of Inception V3 on 150 "
+        "photos of flowers, three agreed on 95 to 98 % and lost 0.7 to 2 points, one agreed on 93 % and lost 2.7.",
         minimum=0,
         maximum=1,
     )

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from converters.settings import ConvertSettings
-from eaves.artifact.verdicts import AGREEMENT, LABELS, Evidence
+from eaves.artifact.verdicts import AGREEMENT, LABELS, NONE, Evidence
 from eaves.statistics import images_needed, lower_bound, paired_drop_bound
 
 NO_LABEL = -1
@@ -83,7 +83,7 @@ def weigh(truth: Indices, fp32: Indices, int8: Indices, labels: Sequence[str], a
     agreement_bound = lower_bound(same, images, CONFIDENCE)
     by_labels = n > 0 and bound <= allowed.drop and not beyond
     contradicted = bool(beyond) or lost - gained > allowed.drop * n
-    kind, passed = LABELS if n else "none", by_labels
+    kind, passed = LABELS if n else NONE, by_labels
     if not by_labels and not contradicted and images >= AGREEMENT_IMAGES:
         kind = AGREEMENT
         beyond = _classes_that_differ(fp32, int8, len(labels), allowed.class_difference)

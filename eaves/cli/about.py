@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from eaves.artifact import INT8, Artifact, Manifest, Quantisation, Trial
+from eaves.artifact import INT8, Artifact, Evidence, Manifest, Quantisation, Trial
 from eaves.artifact.manifest import TENSOR
 from eaves.artifact.tree import HANDLER
-from eaves.artifact.verdicts import NONE
 
 Lines = Iterator[tuple[str, str]]
 _MANY = 12
@@ -112,7 +111,7 @@ def _precision(manifest: Manifest) -> Lines:
 
 def _evidence(found: Quantisation) -> Lines:
     evidence = found.evidence
-    if evidence.kind == NONE:  # of an artifact made before evidence was kept, or without images to judge on
+    if evidence == Evidence():  # the artifact was made before evidence was kept
         yield "judged on", f"{found.images} labelled images; evidence is not recorded"
         return
     yield "evidence", f"{evidence.kind}, {'suffices' if evidence.passed else 'does not suffice by itself'}"
@@ -120,8 +119,9 @@ def _evidence(found: Quantisation) -> Lines:
         counts = f"{evidence.lost} lost and {evidence.gained} gained of {evidence.labelled_images} labelled images"
         bound = f"at most {evidence.drop_bound_95:.2%} with 95 % confidence, {found.max_accuracy_drop:.2%} allowed"
         yield "accuracy lost", f"{bound}; {counts}"
-    bound = f"at least {evidence.agreement_bound_95:.1%} with 95 % confidence, {evidence.min_agreement:.1%} wanted"
-    yield "fp32's label", f"on {evidence.agreement:.1%} of {evidence.images} images, {bound} on 500 or more"
+    if evidence.images:
+        bound = f"at least {evidence.agreement_bound_95:.1%} with 95 % confidence, {evidence.min_agreement:.1%} wanted"
+        yield "fp32's label", f"on {evidence.agreement:.1%} of {evidence.images} images, {bound} on 500 or more"
     if evidence.classes_beyond:
         yield "classes beyond", ", ".join(evidence.classes_beyond)
 
