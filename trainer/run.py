@@ -58,6 +58,7 @@ class Run:
         dataset: Digest, split and counts of what it was trained on.
         data_faults: Files left out, each with its `file` and `reason`.
         val_accuracy: On the held-out images.
+        verdict: What that is worth, the fields of `trainer.training.verdict.Verdict`; empty in runs of before.
         versions: Of Python and of every distribution that was installed.
         files: Relative path to `sha256` and `size_bytes`, of everything but run.json.
         fingerprint: sha256 of settings and data: two runs that share it are the same training.
@@ -85,6 +86,7 @@ class Run:
     fingerprint: str = ""
     code: str = ""
     hardware: Mapping[str, str] = field(default_factory=dict)
+    verdict: Mapping[str, Any] = field(default_factory=dict)
     schema_version: int = field(default=SCHEMA_VERSION)
 
     @property
@@ -248,7 +250,7 @@ def build_name(text: str) -> str:
 
 
 def _parse_run(path: Path, values: Mapping[str, Any]) -> Run:
-    later = ("fingerprint", "code", "hardware")  # runs of before don't have them
+    later = ("fingerprint", "code", "hardware", "verdict")  # runs of before don't have them
     known = {item.name: values[item.name] for item in fields(Run) if item.name not in ("path", *later)}
     known |= {name: values[name] for name in later if name in values}
     known |= {"labels": tuple(known["labels"]), "data_faults": tuple(known["data_faults"])}

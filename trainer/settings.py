@@ -106,6 +106,12 @@ class TrainSettings:
         maximum=0.9,
     )
     seed: int = setting(0, "Of the split, the initial weights and the order of images.", minimum=0, maximum=2**31 - 1)
+    usable_accuracy: float = setting(
+        0.7,
+        "Accuracy that the lower end of its 95 % interval must exceed for the verdict `usable`; it changes no weight.",
+        minimum=0,
+        maximum=1,
+    )
     image_size: int = setting(
         0, "Side of the network's input, pixels; 0: the architecture's own.", minimum=0, maximum=2048
     )

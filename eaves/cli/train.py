@@ -81,7 +81,14 @@ def command(
 
 
 def _tell(run: Run) -> None:
-    say(f"{run.name} {run.version}: accuracy {run.val_accuracy:.3f} on held-out images")
+    from trainer.training.verdict import render_lines
+
+    if run.verdict:
+        figures, verdict = render_lines(run.verdict)
+        say(f"{run.name} {run.version}: {figures}")
+        say(verdict)
+    else:  # a run of before
+        say(f"{run.name} {run.version}: accuracy {run.val_accuracy:.3f} on held-out images")
     say(f"report: {run.path / 'report.html'}")
     click.echo(run.path)
 
