@@ -17,7 +17,7 @@ from trainer.hardware import describe_hardware
 from trainer.pixels import Decoded
 from trainer.provenance import code_digest, installed_versions
 from trainer.report import Facts, write_report
-from trainer.run import write_json
+from trainer.run import CONFIG, write_json
 from trainer.settings import DataSettings, TrainSettings
 from trainer.training.verdict import build_verdict
 
@@ -128,7 +128,7 @@ def write_records(
     )
     (work / "labels.txt").write_text("".join(f"{label}\n" for label in dataset.labels), encoding="utf-8")
     write_json(work / "recipe.json", settings.recipe().to_dict())
-    write_json(work / "config.json", facts.config)
+    write_json(work / CONFIG, facts.config)
     write_json(work / "history.json", facts.history)
     write_json(work / "samples.json", samples.copy(dataset, work))
     write_json(work / "metrics.json", {**measured, "seconds": seconds})

@@ -36,6 +36,7 @@ from trainer.storage import sync
 
 SCHEMA_VERSION = 1
 MANIFEST = "run.json"
+CONFIG = "config.json"
 WORK, CHECKPOINTS = "run", "checkpoints"
 
 
@@ -182,7 +183,7 @@ def new_run(output: Path) -> Iterator[Path]:
     check_output(output)
     if (output / MANIFEST).is_file():
         raise RunError(f"{output} exists and holds a run", hint="name another output, or remove it")
-    place = output.parent / f".{output.name}.unfinished"
+    place = _unfinished(output)
     place.mkdir(parents=True, exist_ok=True)
     lock = os.open(place, os.O_RDONLY)
     try:
@@ -210,6 +211,11 @@ def new_run(output: Path) -> Iterator[Path]:
 def checkpoints_of(work: Path) -> Path:
     """Where the checkpoints of the run in `work` are, which outlive a killed process."""
     return work.parent / CHECKPOINTS
+
+
+def checkpoints_beside(output: Path) -> Path:
+    """Where the checkpoints of the run that becomes `output` are while it is not complete."""
+    return _unfinished(output.absolute()) / CHECKPOINTS
 
 
 def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
@@ -255,6 +261,10 @@ def _parse_run(path: Path, values: Mapping[str, Any]) -> Run:
     known |= {name: values[name] for name in later if name in values}
     known |= {"labels": tuple(known["labels"]), "data_faults": tuple(known["data_faults"])}
     return Run(path=path, **{**known, "recipe": parse_recipe(known["recipe"])})
+
+
+def _unfinished(output: Path) -> Path:
+    return output.parent / f".{output.name}.unfinished"
 
 
 def _clear(place: Path) -> None:

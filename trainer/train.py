@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eaves.errors import ConfigError, Fault
+from eaves.errors import ConfigError, Fault, StoppedError
 from trainer import metrics, pixels, records
 from trainer.checkpoint import Checkpoints, Identity
 from trainer.data.remote import mirror_file
@@ -23,6 +23,7 @@ from trainer.run import Run, build_name, finish, new_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.share import PassDoneError, Share
 from trainer.storage import is_uri
+from trainer.training.stored_settings import save_settings
 
 if TYPE_CHECKING:
     from trainer.task import Task
@@ -69,19 +70,20 @@ def train(
     """
     stop, place, clock = stop or threading.Event(), build_place(output, cache), records.Clock()
     progress = Stoppable(progress or Silent(), stop)
-    settings = _fetch_weights(settings, place, progress)
-    with clock.phase("hash"):
-        dataset, identity = _load(data, settings, place, progress)
-    if (done := place.find(identity.fingerprint)) is not None:
-        _logger.info("%s is already trained: the same settings and data", output)
-        return done
-    with new_run(place.local) as work:
-        store = place.checkpoints(work)
-        checkpoints = Checkpoints(store, identity, interval_s=settings.checkpoint_s, stop=stop)
-        with _open_task(dataset, settings, place, progress, clock, share=share, checkpoints=checkpoints) as task:
-            run = _train(task, work, place, data, identity, name or build_name(place.local.name), clock)
-    place.finish(run)
-    return run
+    with _keep_settings(place, data, settings) as keep:
+        settings = _fetch_weights(settings, place, progress)
+        with clock.phase("hash"):
+            dataset, identity = _load(data, settings, place, progress)
+        if (done := place.find(identity.fingerprint)) is not None:
+            _logger.info("%s is already trained: the same settings and data", output)
+            return done
+        with new_run(place.local) as work:
+            store = place.checkpoints(work)
+            checkpoints = Checkpoints(store, identity, interval_s=settings.checkpoint_s, stop=stop, on_first=keep)
+            with _open_task(dataset, settings, place, progress, clock, share=share, checkpoints=checkpoints) as task:
+                run = _train(task, work, place, data, identity, name or build_name(place.local.name), clock)
+        place.finish(run)
+        return run
 
 
 def compute_share(
@@ -118,6 +120,21 @@ def compute_share(
         from trainer import fit
 
         fit.fit(task)
+
+
+@contextmanager
+def _keep_settings(place: Place, data: DataSettings, settings: TrainSettings) -> Iterator[Callable[[], None]]:
+    """Write what continues this run by its name: when it is asked to stop, and when the yielded function is called."""
+
+    def keep() -> None:
+        if (store := place.settings()) is not None:
+            save_settings(store, data, settings)
+
+    try:
+        yield keep
+    except StoppedError:
+        keep()
+        raise
 
 
 def _fetch_weights(settings: TrainSettings, place: Place, progress: Progress) -> TrainSettings:
