@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eaves.disk import disk_errors
 from eaves.errors import ConfigError, Fault, StoppedError
 from trainer import metrics, pixels, records
 from trainer.checkpoint import Checkpoints, Identity
@@ -70,7 +71,7 @@ def train(
     """
     stop, place, clock = stop or threading.Event(), build_place(output, cache), records.Clock()
     progress = Stoppable(progress or Silent(), stop)
-    with _keep_settings(place, data, settings) as keep:
+    with disk_errors(place.local), _keep_settings(place, data, settings) as keep:
         settings = _fetch_weights(settings, place, progress)
         with clock.phase("hash"):
             dataset, identity = _load(data, settings, place, progress)
