@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+AUTO = "auto"
+"""Value of `train.arch` that leaves the choice to `trainer.training.architecture_choice`."""
+PRETRAINED, SMALL = "inception_v3", "small_cnn"
+"""What `auto` chooses between: the best network that starts from weights, and the one that needs none."""
 UNIT = (1 / 255, 0.0)
 """Pixels 0..255 onto 0..1, as (multiply, add)."""
 SYMMETRIC = (1 / 127.5, -1.0)

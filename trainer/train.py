@@ -24,6 +24,7 @@ from trainer.run import Run, build_name, finish, new_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.share import PassDoneError, Share
 from trainer.storage import is_uri
+from trainer.training.architecture_choice import choose_architecture
 from trainer.training.stored_settings import save_settings
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def train(
     with disk_errors(place.local), _keep_settings(place, data, settings) as keep:
         settings = _fetch_weights(settings, place, progress)
         with clock.phase("hash"):
-            dataset, identity = _load(data, settings, place, progress)
+            dataset, settings, identity = _load(data, settings, place, progress)
         if (done := place.find(identity.fingerprint)) is not None:
             _logger.info("%s is already trained: the same settings and data", output)
             return done
@@ -114,7 +115,7 @@ def compute_share(
     place = build_place(output, cache)
     progress = Stoppable(progress or Silent(), stop or threading.Event())
     settings = _fetch_weights(settings, place, progress)
-    dataset, identity = _load(data, settings, place, progress)
+    dataset, settings, identity = _load(data, settings, place, progress)
     if place.find(identity.fingerprint) is not None:
         return
     with _open_task(dataset, settings, place, progress, records.Clock(), share=share) as task, suppress(PassDoneError):
@@ -145,11 +146,18 @@ def _fetch_weights(settings: TrainSettings, place: Place, progress: Progress) ->
     return replace(settings, weights=str(mirror_file(settings.weights, place.cache / "weights", progress)))
 
 
-def _load(data: DataSettings, settings: TrainSettings, place: Place, progress: Progress) -> tuple[Dataset, Identity]:
+def _load(
+    data: DataSettings, settings: TrainSettings, place: Place, progress: Progress
+) -> tuple[Dataset, TrainSettings, Identity]:
+    """The dataset, the settings with `arch: auto` resolved by it, and what both decide."""
     dataset = load_dataset(
         data, val_fraction=settings.val_fraction, seed=settings.seed, cache=place.cache, progress=progress
     )
-    return dataset, records.build_identity(data, settings, dataset)
+    files = [example.path for example in dataset.examples if example.split == "train"]
+    settings, reason = choose_architecture(settings, files, len(dataset.labels))
+    if reason:
+        _logger.info("%s", reason, extra={"arch": settings.arch})
+    return dataset, settings, records.build_identity(data, settings, dataset)
 
 
 @contextmanager

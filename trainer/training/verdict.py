@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Kind = Literal["guessing", "weak", "usable"]
+from trainer.registry import PRETRAINED
 
-STRONGEST = "inception_v3"
-"""Architecture that a weak model of another one is told to try."""
+Kind = Literal["guessing", "weak", "usable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +91,7 @@ def render_lines(verdict: Mapping[str, Any]) -> tuple[str, str]:
 def _describe(kind: Kind, *, arch: str, worst: str) -> str:
     if kind == "usable":
         return f"usable; worst class {worst}" if worst else "usable; every held-out image is right"
-    advice = f"try --arch {STRONGEST}" if arch != STRONGEST else "add images, or look at the mistakes in the report"
+    advice = f"try --arch {PRETRAINED}" if arch != PRETRAINED else "add images, or look at the mistakes in the report"
     if kind == "weak":
         return f"weak; worst class {worst}: {advice}" if worst else "weak: too few held-out images, add more"
     return f"no better than guessing: {advice}"
