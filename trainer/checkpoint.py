@@ -15,7 +15,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -74,6 +74,7 @@ class Checkpoints:
         identity: What is being trained.
         interval_s: Seconds between two of them, and so what a kill loses at most.
         stop: Set when the process was asked to stop.
+        on_first: Called once before the first checkpoint of a run, to write what belongs beside it.
 
     Raises:
         DatasetError: Those that are there are of other images or labels.
@@ -81,8 +82,15 @@ class Checkpoints:
     """
 
     def __init__(
-        self, store: Store, identity: Identity, *, interval_s: float, stop: threading.Event | None = None
+        self,
+        store: Store,
+        identity: Identity,
+        *,
+        interval_s: float,
+        stop: threading.Event | None = None,
+        on_first: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_first = on_first
         self._store, self._identity, self._interval_s = store, identity, interval_s
         self._stop = stop or threading.Event()
         self._saved = time.monotonic()
@@ -121,6 +129,7 @@ class Checkpoints:
             meta: Plain data for JSON.
         """
         if not self._known:
+            self._on_first()
             self._store.write(IDENTITY, _dump(asdict(self._identity)))
             self._known = True
         buffer = io.BytesIO()

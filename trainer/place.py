@@ -13,7 +13,16 @@ from pathlib import Path
 
 from eaves.errors import RunError
 from trainer.publish import fetch_run, find_fingerprint, publish
-from trainer.run import CHECKPOINTS, MANIFEST, Run, build_name, check_output, checkpoints_of, open_run
+from trainer.run import (
+    CHECKPOINTS,
+    MANIFEST,
+    Run,
+    build_name,
+    check_output,
+    checkpoints_beside,
+    checkpoints_of,
+    open_run,
+)
 from trainer.storage import Store, is_uri, open_store
 
 FEATURES = "features"
@@ -58,6 +67,10 @@ class Place:
     def checkpoints(self, work: Path) -> Store:
         """Where the checkpoints go of the run that is made in `work`."""
         return open_store(checkpoints_of(work)) if self.uri is None else open_store(self.uri).at(CHECKPOINTS)
+
+    def settings(self) -> Store | None:
+        """Where the settings of a run on this machine are kept while it is not complete; None for one at a URI."""
+        return open_store(checkpoints_beside(self.local)) if self.uri is None else None
 
     def features(self, wanted: str, *, shared: bool) -> Store:
         """Where features are kept.

@@ -17,13 +17,14 @@ from trainer.hardware import describe_hardware
 from trainer.pixels import Decoded
 from trainer.provenance import code_digest, installed_versions
 from trainer.report import Facts, write_report
-from trainer.run import write_json
+from trainer.run import CONFIG, write_json
 from trainer.settings import DataSettings, TrainSettings
+from trainer.training.verdict import build_verdict
 
 if TYPE_CHECKING:
     from trainer.task import Fitted
 
-NOT_DECIDING = ("checkpoint_s", "cache", "weights")
+NOT_DECIDING = ("checkpoint_s", "cache", "weights", "usable_accuracy")
 """Settings that don't change what comes out; the weights count by their content, not by where they lie."""
 
 
@@ -75,6 +76,7 @@ def describe(
 ) -> dict[str, Any]:
     """What run.json says beside its files."""
     epochs, rate = settings.schedule()
+    verdict = build_verdict(measured, arch=settings.arch, usable_accuracy=settings.usable_accuracy)
     return {
         "name": name,
         "arch": settings.arch,
@@ -92,6 +94,7 @@ def describe(
         },
         "data_faults": [asdict(fault) for fault in dataset.faults],
         "val_accuracy": measured["val_accuracy"],
+        "verdict": verdict.to_dict(),
         "fingerprint": identity.fingerprint,
         "code": identity.code,
         "versions": installed_versions(),
@@ -125,7 +128,7 @@ def write_records(
     )
     (work / "labels.txt").write_text("".join(f"{label}\n" for label in dataset.labels), encoding="utf-8")
     write_json(work / "recipe.json", settings.recipe().to_dict())
-    write_json(work / "config.json", facts.config)
+    write_json(work / CONFIG, facts.config)
     write_json(work / "history.json", facts.history)
     write_json(work / "samples.json", samples.copy(dataset, work))
     write_json(work / "metrics.json", {**measured, "seconds": seconds})

@@ -36,6 +36,7 @@ from trainer.storage import sync
 
 SCHEMA_VERSION = 1
 MANIFEST = "run.json"
+CONFIG = "config.json"
 WORK, CHECKPOINTS = "run", "checkpoints"
 
 
@@ -58,6 +59,7 @@ class Run:
         dataset: Digest, split and counts of what it was trained on.
         data_faults: Files left out, each with its `file` and `reason`.
         val_accuracy: On the held-out images.
+        verdict: What that is worth, the fields of `trainer.training.verdict.Verdict`; empty in runs of before.
         versions: Of Python and of every distribution that was installed.
         files: Relative path to `sha256` and `size_bytes`, of everything but run.json.
         fingerprint: sha256 of settings and data: two runs that share it are the same training.
@@ -85,6 +87,7 @@ class Run:
     fingerprint: str = ""
     code: str = ""
     hardware: Mapping[str, str] = field(default_factory=dict)
+    verdict: Mapping[str, Any] = field(default_factory=dict)
     schema_version: int = field(default=SCHEMA_VERSION)
 
     @property
@@ -180,7 +183,7 @@ def new_run(output: Path) -> Iterator[Path]:
     check_output(output)
     if (output / MANIFEST).is_file():
         raise RunError(f"{output} exists and holds a run", hint="name another output, or remove it")
-    place = output.parent / f".{output.name}.unfinished"
+    place = _unfinished(output)
     place.mkdir(parents=True, exist_ok=True)
     lock = os.open(place, os.O_RDONLY)
     try:
@@ -208,6 +211,11 @@ def new_run(output: Path) -> Iterator[Path]:
 def checkpoints_of(work: Path) -> Path:
     """Where the checkpoints of the run in `work` are, which outlive a killed process."""
     return work.parent / CHECKPOINTS
+
+
+def checkpoints_beside(output: Path) -> Path:
+    """Where the checkpoints of the run that becomes `output` are while it is not complete."""
+    return _unfinished(output.absolute()) / CHECKPOINTS
 
 
 def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
@@ -248,11 +256,15 @@ def build_name(text: str) -> str:
 
 
 def _parse_run(path: Path, values: Mapping[str, Any]) -> Run:
-    later = ("fingerprint", "code", "hardware")  # runs of before don't have them
+    later = ("fingerprint", "code", "hardware", "verdict")  # runs of before don't have them
     known = {item.name: values[item.name] for item in fields(Run) if item.name not in ("path", *later)}
     known |= {name: values[name] for name in later if name in values}
     known |= {"labels": tuple(known["labels"]), "data_faults": tuple(known["data_faults"])}
     return Run(path=path, **{**known, "recipe": parse_recipe(known["recipe"])})
+
+
+def _unfinished(output: Path) -> Path:
+    return output.parent / f".{output.name}.unfinished"
 
 
 def _clear(place: Path) -> None:

@@ -11,7 +11,7 @@ from eaves.config import setting
 from eaves.recipe import Recipe
 from trainer.augment import Augmentation
 from trainer.data.remote import public
-from trainer.registry import ARCHITECTURES, SYMMETRIC, UNIT, Architecture
+from trainer.registry import ARCHITECTURES, AUTO, PRETRAINED, SYMMETRIC, UNIT, Architecture
 
 HEAD_EPOCHS = 100
 """A head on 2,048 stored features of 500 photos: seconds, and the loss has long stopped falling."""
@@ -58,7 +58,11 @@ class DataSettings:
 class TrainSettings:
     """How a model is trained. `auto` and 0 mean: what suits the architecture; a run records what that was."""
 
-    arch: str = setting("inception_v3", "Architecture of the network.", choices=tuple(ARCHITECTURES))
+    arch: str = setting(
+        PRETRAINED,
+        "Architecture of the network; `auto` chooses by the images and by which weights are there, and says why.",
+        choices=(*ARCHITECTURES, AUTO),
+    )
     weights: str = setting(
         "auto",
         "What the backbone starts from: `imagenet` (downloaded by Keras), `none`, or the path or URI of a Keras "
@@ -106,6 +110,12 @@ class TrainSettings:
         maximum=0.9,
     )
     seed: int = setting(0, "Of the split, the initial weights and the order of images.", minimum=0, maximum=2**31 - 1)
+    usable_accuracy: float = setting(
+        0.7,
+        "Accuracy that the lower end of its 95 % interval must exceed for the verdict `usable`; it changes no weight.",
+        minimum=0,
+        maximum=1,
+    )
     image_size: int = setting(
         0, "Side of the network's input, pixels; 0: the architecture's own.", minimum=0, maximum=2048
     )
@@ -135,13 +145,13 @@ class TrainSettings:
             yield "weights", f"{arch.name} has no weights to start from (got {self.weights!r}, must be auto or none)"
         if not arch.pretrained and self.mode in ("frozen", "finetune"):
             yield "mode", f"{arch.name} is always trained in full (got {self.mode!r})"
-        if self.image_size and self.image_size < arch.min_size:
+        if self.arch != AUTO and self.image_size and self.image_size < arch.min_size:
             yield "image_size", f"must be >= {arch.min_size} for {arch.name} (got {self.image_size})"
 
     @property
     def architecture(self) -> Architecture:
-        """The architecture's line of the registry."""
-        return ARCHITECTURES[self.arch]
+        """The architecture's line of the registry; of `auto`, until it is resolved, that of the pretrained network."""
+        return ARCHITECTURES[PRETRAINED if self.arch == AUTO else self.arch]
 
     @property
     def weights_kind(self) -> Literal["imagenet", "none", "file"]:

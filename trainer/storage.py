@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from eaves.disk import FULL, READ_ONLY, build_disk_error
 from eaves.errors import StorageError
 
 _UNFINISHED = ".writing"
@@ -151,11 +152,19 @@ def _translated(verb: str, uri: str, name: str) -> Iterator[None]:
         yield
     except StorageError:
         raise
+    except OSError as error:
+        if error.errno in FULL | READ_ONLY and not is_uri(uri):
+            raise build_disk_error(error, Path(uri, name)) from error
+        raise _build_error(verb, uri, name, error) from error
     except Exception as error:
         # Every protocol's package raises its own (botocore's, aiohttp's, google's), without a common root.
-        hint = next((text for kind, text in _HINTS if isinstance(error, kind)), "try again; is the place reachable?")
-        where = f"{uri.rstrip('/')}/{name}".rstrip("/")
-        raise StorageError(f"can't {verb} {where}: {str(error)[:300] or type(error).__name__}", hint=hint) from error
+        raise _build_error(verb, uri, name, error) from error
+
+
+def _build_error(verb: str, uri: str, name: str, error: Exception) -> StorageError:
+    hint = next((text for kind, text in _HINTS if isinstance(error, kind)), "try again; is the place reachable?")
+    where = f"{uri.rstrip('/')}/{name}".rstrip("/")
+    return StorageError(f"can't {verb} {where}: {str(error)[:300] or type(error).__name__}", hint=hint)
 
 
 def _write_local(path: Path, data: bytes) -> None:

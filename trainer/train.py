@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eaves.errors import ConfigError, Fault
+from eaves.disk import disk_errors
+from eaves.errors import ConfigError, Fault, StoppedError
 from trainer import metrics, pixels, records
 from trainer.checkpoint import Checkpoints, Identity
 from trainer.data.remote import mirror_file
@@ -23,6 +24,8 @@ from trainer.run import Run, build_name, finish, new_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.share import PassDoneError, Share
 from trainer.storage import is_uri
+from trainer.training.architecture_choice import choose_architecture
+from trainer.training.stored_settings import save_settings
 
 if TYPE_CHECKING:
     from trainer.task import Task
@@ -69,19 +72,20 @@ def train(
     """
     stop, place, clock = stop or threading.Event(), build_place(output, cache), records.Clock()
     progress = Stoppable(progress or Silent(), stop)
-    settings = _fetch_weights(settings, place, progress)
-    with clock.phase("hash"):
-        dataset, identity = _load(data, settings, place, progress)
-    if (done := place.find(identity.fingerprint)) is not None:
-        _logger.info("%s is already trained: the same settings and data", output)
-        return done
-    with new_run(place.local) as work:
-        store = place.checkpoints(work)
-        checkpoints = Checkpoints(store, identity, interval_s=settings.checkpoint_s, stop=stop)
-        with _open_task(dataset, settings, place, progress, clock, share=share, checkpoints=checkpoints) as task:
-            run = _train(task, work, place, data, identity, name or build_name(place.local.name), clock)
-    place.finish(run)
-    return run
+    with disk_errors(place.local), _keep_settings(place, data, settings) as keep:
+        settings = _fetch_weights(settings, place, progress)
+        with clock.phase("hash"):
+            dataset, settings, identity = _load(data, settings, place, progress)
+        if (done := place.find(identity.fingerprint)) is not None:
+            _logger.info("%s is already trained: the same settings and data", output)
+            return done
+        with new_run(place.local) as work:
+            store = place.checkpoints(work)
+            checkpoints = Checkpoints(store, identity, interval_s=settings.checkpoint_s, stop=stop, on_first=keep)
+            with _open_task(dataset, settings, place, progress, clock, share=share, checkpoints=checkpoints) as task:
+                run = _train(task, work, place, data, identity, name or build_name(place.local.name), clock)
+        place.finish(run)
+        return run
 
 
 def compute_share(
@@ -111,13 +115,28 @@ def compute_share(
     place = build_place(output, cache)
     progress = Stoppable(progress or Silent(), stop or threading.Event())
     settings = _fetch_weights(settings, place, progress)
-    dataset, identity = _load(data, settings, place, progress)
+    dataset, settings, identity = _load(data, settings, place, progress)
     if place.find(identity.fingerprint) is not None:
         return
     with _open_task(dataset, settings, place, progress, records.Clock(), share=share) as task, suppress(PassDoneError):
         from trainer import fit
 
         fit.fit(task)
+
+
+@contextmanager
+def _keep_settings(place: Place, data: DataSettings, settings: TrainSettings) -> Iterator[Callable[[], None]]:
+    """Write what continues this run by its name: when it is asked to stop, and when the yielded function is called."""
+
+    def keep() -> None:
+        if (store := place.settings()) is not None:
+            save_settings(store, data, settings)
+
+    try:
+        yield keep
+    except StoppedError:
+        keep()
+        raise
 
 
 def _fetch_weights(settings: TrainSettings, place: Place, progress: Progress) -> TrainSettings:
@@ -127,11 +146,18 @@ def _fetch_weights(settings: TrainSettings, place: Place, progress: Progress) ->
     return replace(settings, weights=str(mirror_file(settings.weights, place.cache / "weights", progress)))
 
 
-def _load(data: DataSettings, settings: TrainSettings, place: Place, progress: Progress) -> tuple[Dataset, Identity]:
+def _load(
+    data: DataSettings, settings: TrainSettings, place: Place, progress: Progress
+) -> tuple[Dataset, TrainSettings, Identity]:
+    """The dataset, the settings with `arch: auto` resolved by it, and what both decide."""
     dataset = load_dataset(
         data, val_fraction=settings.val_fraction, seed=settings.seed, cache=place.cache, progress=progress
     )
-    return dataset, records.build_identity(data, settings, dataset)
+    files = [example.path for example in dataset.examples if example.split == "train"]
+    settings, reason = choose_architecture(settings, files, len(dataset.labels))
+    if reason:
+        _logger.info("%s", reason, extra={"arch": settings.arch})
+    return dataset, settings, records.build_identity(data, settings, dataset)
 
 
 @contextmanager
