@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from eaves.errors import ConversionError, ImageError
 from eaves.recipe import Recipe
+from eaves.statistics import wilson
 from functions.session import Session
-from trainer.metrics import wilson
 from trainer.progress import Progress
 from trainer.run import Sample
 
