@@ -160,6 +160,18 @@ def open_run(path: Path) -> Run:
     return run
 
 
+def load_trained_on(path: Path) -> frozenset[str]:
+    """sha256 of every image that the run in `path` was trained on, hex.
+
+    Raises:
+        RunError: When there is no run, or it is of before and doesn't tell.
+    """
+    entries = open_run(path).split()
+    if entries is None:
+        raise RunError(f"the run in {path} does not tell which images it was trained on", hint="train it again")
+    return frozenset(entry.digest for entry in entries.values() if entry.split == "train")
+
+
 def write_json(path: Path, values: Any) -> None:
     """Write one of a run's JSON files."""
     text = json.dumps(values, indent=2, ensure_ascii=False)
