@@ -149,7 +149,7 @@ def evaluate(model: Model, found: LabelledImages, progress: Progress) -> Evaluat
 
 def _measure(images: Sequence[LabelledImage], answers: Sequence[Answer], known: Sequence[str] | None) -> dict[str, Any]:
     labels = list(known or ())
-    labels += sorted({item.label for item in (*images, *answers)} - set(labels))
+    labels += sorted({*(image.label for image in images), *(answer.label for answer in answers)} - set(labels))
     index = {label: number for number, label in enumerate(labels)}
     truth = np.array([index[image.label] for image in images], dtype=np.int64)
     return summarise(truth, np.array([index[answer.label] for answer in answers], dtype=np.int64), labels)

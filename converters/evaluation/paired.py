@@ -122,4 +122,4 @@ def mcnemar_p_value(lost: int, gained: int) -> float:
     """
     discordant = lost + gained
     tail = sum(math.comb(discordant, count) for count in range(min(lost, gained) + 1))
-    return min(1.0, 2 * tail / 2**discordant)
+    return min(1.0, float(2 * tail / 2**discordant))
