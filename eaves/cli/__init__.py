@@ -18,6 +18,7 @@ from eaves import __version__
 
 COMMANDS = {
     "init": "Write a commented eaves.yaml.",
+    "data": "Look at labelled images before they are trained on.",
     "train": "Train a model on labelled images: images > run.",
     "convert": "Convert a run and prove it equal: run > artifact.",
     "evaluate": "Measure how good models are on labelled images.",
