@@ -25,11 +25,13 @@ class LabelledImage:
         path: The file.
         name: Its path below the folder of all images, for people.
         label: Name of its class.
+        digest: sha256 of its bytes, hex.
     """
 
     path: Path
     name: str
     label: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,7 @@ def load_labelled_images(path: Path, trained_on: Collection[str] = ()) -> Labell
         if digest in trained_on:
             left_out += 1
         else:
-            images.append(LabelledImage(path=entry.path, name=name, label=entry.label))
+            images.append(LabelledImage(path=entry.path, name=name, label=entry.label, digest=digest))
     if not images and left_out:
         raise DatasetError(
             f"the model was trained on all {left_out} images in {path}", hint="give images that it has not seen"

@@ -1,4 +1,4 @@
-"""The page of an evaluation, for people: one model, or two side by side."""
+"""The pages of an evaluation and of a comparison, for people."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from converters.evaluation.comparison import Comparison
 from converters.evaluation.figures import Evaluation
 from converters.evaluation.labelled_images import LabelledImages
 from converters.evaluation.paired import Pairing
@@ -35,6 +36,36 @@ def build_evaluation_page(found: LabelledImages, evaluations: Sequence[Evaluatio
         pairing=pairing,
         differing=[{"item": item, "image": build_thumbnail(item.image.path)} for item in shown],
     )
+
+
+def build_comparison_page(found: Comparison) -> str:
+    """The page of two runs side by side, as HTML."""
+    pairing = found.pairing
+    shown = pairing.differing[:DIFFERING] if pairing else ()
+    labels = found.runs[0].run.labels
+    return build_page(
+        Path(__file__).with_name("comparison.html.j2"),
+        found=found,
+        labels=labels,
+        confusion=found.confusion_difference() if len(labels) <= MATRIX_CLASSES else [],
+        curves=[_curves(found, name) for name in ("val_accuracy", "val_loss", "accuracy", "loss")],
+        pairing=pairing,
+        models=[_model(evaluation) for evaluation in found.evaluations],
+        differing=[{"item": item, "image": build_thumbnail(item.image.path)} for item in shown],
+    )
+
+
+def _curves(found: Comparison, name: str) -> dict[str, Any]:
+    """One figure by epoch: the first run dashed, the second solid."""
+    lines = [
+        charts.Line(css=css, values=[epoch[name] for epoch in facts.history if name in epoch])
+        for css, facts in zip(("train", "val"), found.runs, strict=True)
+    ]
+    title = name.replace("val_", "held-out ")
+    return {
+        "title": title,
+        "chart": charts.draw_curves(lines, y_label=title, y_max=1.0 if name.endswith("accuracy") else None),
+    }
 
 
 def _model(evaluation: Evaluation) -> dict[str, Any]:

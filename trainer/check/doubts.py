@@ -19,9 +19,9 @@ STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 """Strengths of the ridge that are tried, as multiples of the mean squared length of a vector."""
 LEAST_MARGIN = 0.3
 """By how much the score of another class must be above that of an image's own class for the label to be doubted; 1 is
-the distance between an image of a class and one that is not. Measured on 500 photos of 5 flowers, 25 of them given a wrong
-label, mean of 4 draws: by features of Inception V3 54 labels are doubted and 71 % of the wrong ones are among them, by
-the descriptor 44 and 53 %; at 0.5 they are 22 and 50 %, 8 and 16 %."""
+the distance between an image of a class and one that is not. Measured on 500 photos of 5 flowers, 25 of them given a
+wrong label, mean of 4 draws: by features of Inception V3 54 labels are doubted and 71 % of the wrong ones are among
+them, by the descriptor 44 and 53 %; at 0.5 they are 22 and 50 %, 8 and 16 %."""
 LEAST_GAIN = 0.15
 """By how much the share of labels that are predicted must be above that of always naming the largest class; below, the
 vectors say too little of the classes to doubt a label."""
