@@ -21,6 +21,7 @@ from trainer.data import archive, copies, manifest, remote
 from trainer.data.folder import load_folder
 from trainer.data.listing import DataFault, Entry, Listing, Split, check_labels
 from trainer.data.manifest import load_manifest
+from trainer.data.stored_split import SplitEntry
 from trainer.progress import Progress, Silent
 from trainer.settings import DataSettings
 from trainer.storage import is_uri
@@ -42,12 +43,14 @@ class Example:
         label: Index into the dataset's labels.
         digest: sha256 of its bytes, hex.
         split: Trained on (`train`) or held out (`val`).
+        group: Name of the group that stays on one side; empty when the image is in none.
     """
 
     path: Path
     label: int
     digest: str
     split: Split
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,13 @@ class Dataset:
         """sha256 of what is trained on: contents, labels and sides, but no file names. Hex."""
         lines = sorted(f"{item.digest} {item.split} {self.labels[item.label]}\n" for item in self.examples)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def split_entries(self) -> list[SplitEntry]:
+        """The lines of the run's `split.jsonl`."""
+        return [
+            SplitEntry(digest=item.digest, label=self.labels[item.label], split=item.split, group=item.group)
+            for item in self.examples
+        ]
 
     def without(self, faults: Collection[DataFault]) -> Dataset:
         """The dataset with more files found faulty and left out.

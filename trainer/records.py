@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer import samples
 from trainer.checkpoint import Identity
+from trainer.data.stored_split import SPLIT_FILE, render_split
 from trainer.dataset import Dataset
 from trainer.hardware import describe_hardware
 from trainer.pixels import Decoded
@@ -130,6 +131,7 @@ def write_records(
     write_json(work / "recipe.json", settings.recipe().to_dict())
     write_json(work / CONFIG, facts.config)
     write_json(work / "history.json", facts.history)
+    (work / SPLIT_FILE).write_text(render_split(dataset.split_entries()), encoding="utf-8")
     write_json(work / "samples.json", samples.copy(dataset, work))
     write_json(work / "metrics.json", {**measured, "seconds": seconds})
     write_report(work / "report.html", facts)

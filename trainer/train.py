@@ -14,6 +14,7 @@ from eaves.disk import disk_errors
 from eaves.errors import ConfigError, Fault, StoppedError
 from trainer import metrics, pixels, records
 from trainer.checkpoint import Checkpoints, Identity
+from trainer.data.not_used import tell_not_used
 from trainer.data.remote import mirror_file
 from trainer.dataset import Dataset, load_dataset
 from trainer.lifecycle import Stoppable
@@ -153,6 +154,7 @@ def _load(
     dataset = load_dataset(
         data, val_fraction=settings.val_fraction, seed=settings.seed, cache=place.cache, progress=progress
     )
+    tell_not_used(dataset.faults)
     files = [example.path for example in dataset.examples if example.split == "train"]
     settings, reason = choose_architecture(settings, files, len(dataset.labels))
     if reason:
@@ -183,6 +185,8 @@ def _open_task(
     with clock.phase("build"), native_stderr():
         model = models.build_model(settings, recipe, len(dataset.labels))
     with pixels.decode(dataset, recipe, progress) as decoded:
+        told = set(dataset.faults)
+        tell_not_used(fault for fault in decoded.dataset.faults if fault not in told)
         yield Task(
             model=model,
             backbone_sha256=models.backbone_digest(model),

@@ -37,9 +37,9 @@ def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:
 
 def test_a_file_of_another_kind_is_listed(tmp_path: Path) -> None:
     fill(tmp_path, "a", "b")
-    (tmp_path / "a" / "photo.heic").write_bytes(b"x")
+    (tmp_path / "a" / "film.mov").write_bytes(b"x")
     (fault,) = scan(tmp_path, val_fraction=0.2).faults
-    assert fault.file == "a/photo.heic"
+    assert fault.file == "a/film.mov"
     assert ".jpg" in fault.reason
 
 
