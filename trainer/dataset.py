@@ -9,30 +9,23 @@ declare is taken as it is, and copies across it are reported.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eaves.errors import DatasetError
-from eaves.media import UNKNOWN, sniff
-from trainer.data import archive, copies, groups, manifest, remote, splitting
-from trainer.data.folder import load_folder
-from trainer.data.listing import DataFault, Entry, Listing, Split, check_labels
-from trainer.data.manifest import load_manifest
+from trainer.data import groups, splitting
+from trainer.data.listing import DataFault, Listing, Split
+from trainer.data.reading import Seen, entry_name, find_local, read_images
 from trainer.data.stored_split import SplitEntry
 from trainer.progress import Progress, Silent
 from trainer.settings import DataSettings
-from trainer.storage import is_uri
 
 __all__ = ["DataFault", "Dataset", "Example", "Split", "load_dataset", "scan"]
 
 IMBALANCED = 1.5
 """Largest class over smallest, above which `balance: auto` weights: below, weights change less than the seed does."""
-_MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".tif": "image/tiff"}
-_CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,27 +158,6 @@ def load_dataset(
     return replace(dataset, faults=(*faults, *dataset.faults), balance=data.balance)
 
 
-def find_local(data: DataSettings, *, cache: Path, progress: Progress) -> tuple[Path, tuple[DataFault, ...]]:
-    """The local folder or manifest of the images, downloaded and unpacked if need be, and the files left out of it.
-
-    Raises:
-        DatasetError: Nothing at the URI; an archive that isn't safe.
-        StorageError: A URI that can't be reached, a full disk.
-    """
-    place = str(data.path)
-    faults: tuple[DataFault, ...] = ()
-    if place.startswith("file://"):
-        place = place.removeprefix("file://")
-    if is_uri(place):
-        found = remote.mirror(place, cache / "remote", progress)
-        path, faults = found.path, found.faults
-    else:
-        path = Path(place)
-    if path.name.lower().endswith(archive.SUFFIXES) and not path.is_dir():
-        path = archive.unpack_once(path, cache / "unpacked", limit_bytes=int(data.unpacked_gb * 1e9))
-    return path, faults
-
-
 def scan(
     path: Path,
     *,
@@ -211,12 +183,8 @@ def scan(
         DatasetError: No images, fewer than two classes, a class of fewer than 4 images, one image in two classes,
             nothing to validate on.
     """
-    is_manifest = path.name.lower().endswith(manifest.SUFFIXES) and not path.is_dir()
-    listing = load_manifest(path) if is_manifest else load_folder(path)
-    check_labels(listing)
-    faults = list(listing.faults)
-    seen = _read_all(listing, faults, progress or Silent())
-    first = _first_of_each(listing, seen, faults)
+    found = read_images(path, progress or Silent())
+    listing, first, faults = found.listing, found.seen, list(found.faults)
     labels = [listing.labels.index(item.entry.label) for item in first]
     digests = [item.digest for item in first]
     copied = groups.group_copies([item.look for item in first], digests, labels, near_copies)
@@ -252,7 +220,7 @@ def scan(
 
 
 def _group_names(
-    first: Sequence[_Seen], copied: Sequence[Sequence[int]], group_by: str
+    first: Sequence[Seen], copied: Sequence[Sequence[int]], group_by: str
 ) -> tuple[list[str], frozenset[str]]:
     """The group of each image, and the groups that a person named.
 
@@ -281,86 +249,17 @@ def _notes(parted: Mapping[str, int]) -> Iterator[str]:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """An image's file once it has been read."""
-
-    entry: Entry
-    digest: str
-    media_type: str
-    look: copies.Look | None
-
-
-def _read_all(listing: Listing, faults: list[DataFault], progress: Progress) -> Iterator[_Seen]:
-    """Read every file once, in order, on every CPU; Pillow lets go of the interpreter's lock."""
-    with (
-        progress.phase("Hashing images", len(listing.entries)) as step,
-        ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
-    ):
-        for start in range(0, len(listing.entries), _CHUNK):
-            chunk = listing.entries[start : start + _CHUNK]
-            for entry, seen in zip(chunk, pool.map(_read, chunk), strict=True):
-                step()
-                name = _name(listing, entry.path)
-                if isinstance(seen, str):
-                    faults.append(DataFault(file=name, reason=seen))
-                    continue
-                expected = _MEDIA_TYPES.get(entry.path.suffix.lower(), f"image/{entry.path.suffix[1:].lower()}")
-                if seen.media_type not in (UNKNOWN, expected):
-                    reason = f"its bytes are {seen.media_type}, whatever its name ends in"
-                    faults.append(DataFault(file=name, reason=reason, used=True))
-                yield seen
-
-
-def _read(entry: Entry) -> _Seen | str:
-    """A file, or why it can't be used."""
-    try:
-        data = entry.path.read_bytes()
-    except OSError as error:
-        return f"can't be read: {error.strerror}"
-    if not data:
-        return "it is empty (0 bytes)"
-    digest = hashlib.sha256(data).hexdigest()
-    return _Seen(entry=entry, digest=digest, media_type=sniff(data), look=copies.look(data))
-
-
-def _first_of_each(listing: Listing, seen: Iterator[_Seen], faults: list[DataFault]) -> list[_Seen]:
-    """One file of each content.
-
-    Raises:
-        DatasetError: The same picture in two classes.
-    """
-    known: dict[str, _Seen] = {}
-    for item in seen:
-        first = known.setdefault(item.digest, item)
-        if first is item:
-            continue
-        names = [_name(listing, each.entry.path) for each in (first, item)]
-        # The same broken bytes in two classes (an error page saved as .jpg) say nothing about the labels.
-        if first.entry.label != item.entry.label and item.media_type != UNKNOWN:
-            raise DatasetError(
-                f"the same image is in two classes: {names[0]} and {names[1]}",
-                hint=f"remove it from {first.entry.label} or from {item.entry.label}",
-            )
-        faults.append(DataFault(file=names[1], reason=f"same bytes as {names[0]}"))
-    return list(known.values())
-
-
 def _near_faults(listing: Listing, group: Sequence[Example]) -> Iterator[DataFault]:
     """Twins that are on both sides of a declared split, or in two classes: used, but somebody should look."""
     held = next((item for item in group if item.split == "val"), None)
     for item in group:
         if held and item.split == "train":
-            reason = f"nearly the same picture as {_name(listing, held.path)}, which is held out"
+            reason = f"nearly the same picture as {entry_name(listing, held.path)}, which is held out"
         elif item.label != group[0].label:
-            reason = f"nearly the same picture as {_name(listing, group[0].path)}, which is in another class"
+            reason = f"nearly the same picture as {entry_name(listing, group[0].path)}, which is in another class"
         else:
             continue
-        yield DataFault(file=_name(listing, item.path), reason=reason, used=True)
-
-
-def _name(listing: Listing, path: Path) -> str:
-    return path.relative_to(listing.root).as_posix()
+        yield DataFault(file=entry_name(listing, item.path), reason=reason, used=True)
 
 
 def _check_sides(dataset: Dataset) -> None:

@@ -97,8 +97,8 @@ def find_copies(looks: Sequence[Look | None]) -> Iterator[tuple[Positions, Posit
 
     Of 120 photos of flowers (213 to 500 pixels), each at full, half and a third of its size and at JPEG quality 20, 50
     and 90, 99.0 % of the pairs are found (95 % of those at a third of the size and quality 20), and no two different
-    photos are taken for copies. Of 59,400 pairs of a fixed camera's shots, in which a part of 24 to 90 of 640x480 pixels
-    moved, 0.03 % are. Where all pictures look alike, 1,000 images take 1 s of processor time, 10,000 about 100 s.
+    photos are taken for copies. Of 59,400 pairs of a fixed camera's shots, in which a part of 24 to 90 of 640x480
+    pixels moved, 0.03 % are. Where all pictures look alike, 1,000 images take 1 s of processor time, 10,000 100 s.
     """
     empty = np.zeros((3, SIDE * SIDE), np.uint8)
     grids = _Grids(np.stack([empty if item is None else item.grid for item in looks]))

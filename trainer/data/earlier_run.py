@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eaves.errors import RunError, StorageError
+from eaves.errors import RunError
 from trainer.data.listing import Split
 from trainer.data.stored_split import SPLIT_FILE, parse_split, sides
 from trainer.storage import Store, is_uri, open_store
