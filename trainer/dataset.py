@@ -242,10 +242,10 @@ def _group_names(
 
 def _notes(parted: Mapping[str, int]) -> Iterator[str]:
     if parted:
-        images = sum(parted.values())
+        groups_are = "1 group are" if len(parted) == 1 else f"{len(parted)} groups are"
         yield (
-            f"{images} images of {len(parted)} groups are on both sides of the split: their classes have too few other "
-            "images to hold out, or an earlier run had placed them; accuracy may be overestimated"
+            f"{sum(parted.values())} images of {groups_are} on both sides of the split: their classes have too few "
+            "other images to hold out, or an earlier run had placed them; accuracy may be overestimated"
         )
 
 
