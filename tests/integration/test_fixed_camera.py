@@ -51,7 +51,7 @@ def test_all_24_sets_that_could_not_be_trained_on_can_be_split(tmp_path: Path, p
 def thumbnail(pixels: Pixels) -> Floats:
     """(80, 60, 3) of brightness 1."""
     small = np.asarray(Image.fromarray(pixels).resize((80, 60), Image.Resampling.BOX), dtype=np.float32)
-    return small / small.mean()
+    return np.asarray(small / small.mean(), dtype=np.float32)
 
 
 def find_backgrounds(photos: Sequence[Floats], cameras: int) -> Floats:
