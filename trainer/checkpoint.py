@@ -1,5 +1,6 @@
 """Checkpoints: arrays and where a training is, so that a kill at any moment loses at most one interval.
 
+    split.jsonl             the side of every image; written before identity.json
     identity.json           what is being trained: settings, labels, digests; others may not go on from here
     STAGE/0.npz, 1.npz      two generations of arrays, written in turn
     STAGE/latest.json       which of them counts, its digest, and where the training was; written last
@@ -75,6 +76,7 @@ class Checkpoints:
         interval_s: Seconds between two of them, and so what a kill loses at most.
         stop: Set when the process was asked to stop.
         on_first: Called once before the first checkpoint of a run, to write what belongs beside it.
+        beside: Name to content of files that whoever goes on needs; written with the first checkpoint.
 
     Raises:
         DatasetError: Those that are there are of other images or labels.
@@ -88,8 +90,10 @@ class Checkpoints:
         *,
         interval_s: float,
         stop: threading.Event | None = None,
+        beside: Mapping[str, bytes] | None = None,
         on_first: Callable[[], None] = lambda: None,
     ) -> None:
+        self._beside = beside or {}
         self._on_first = on_first
         self._store, self._identity, self._interval_s = store, identity, interval_s
         self._stop = stop or threading.Event()
@@ -130,6 +134,8 @@ class Checkpoints:
         """
         if not self._known:
             self._on_first()
+            for name, data in self._beside.items():
+                self._store.write(name, data)
             self._store.write(IDENTITY, _dump(asdict(self._identity)))
             self._known = True
         buffer = io.BytesIO()

@@ -25,8 +25,8 @@ from trainer.training.verdict import build_verdict
 if TYPE_CHECKING:
     from trainer.task import Fitted
 
-NOT_DECIDING = ("checkpoint_s", "cache", "weights", "usable_accuracy")
-"""Settings that don't change what comes out; the weights count by their content, not by where they lie."""
+NOT_DECIDING = ("checkpoint_s", "cache", "weights", "split", "usable_accuracy")
+"""Settings that don't change what comes out; weights and split count by their content, not by where they lie."""
 
 
 class Clock:
@@ -92,6 +92,9 @@ def describe(
             "split": "declared" if dataset.declared else "content",
             "train": dataset.counts("train"),
             "val": dataset.counts("val"),
+            "groups": dataset.groups,
+            "split_of": dataset.split_of,
+            "notes": list(dataset.notes),
         },
         "data_faults": [asdict(fault) for fault in dataset.faults],
         "val_accuracy": measured["val_accuracy"],

@@ -14,8 +14,10 @@ from eaves.disk import disk_errors
 from eaves.errors import ConfigError, Fault, StoppedError
 from trainer import metrics, pixels, records
 from trainer.checkpoint import Checkpoints, Identity
+from trainer.data.earlier_run import find_earlier
 from trainer.data.not_used import tell_not_used
-from trainer.data.remote import mirror_file
+from trainer.data.remote import mirror_file, public
+from trainer.data.stored_split import SPLIT_FILE, render_split
 from trainer.dataset import Dataset, load_dataset
 from trainer.lifecycle import Stoppable
 from trainer.place import Place, build_place
@@ -71,18 +73,23 @@ def train(
         StorageError: A URI or the disk can't be read or written.
         StoppedError: `stop` was set.
     """
+    data = _absolute(data)
     stop, place, clock = stop or threading.Event(), build_place(output, cache), records.Clock()
     progress = Stoppable(progress or Silent(), stop)
     with disk_errors(place.local), _keep_settings(place, data, settings) as keep:
         settings = _fetch_weights(settings, place, progress)
         with clock.phase("hash"):
             dataset, settings, identity = _load(data, settings, place, progress)
+        _tell_split(dataset)
         if (done := place.find(identity.fingerprint)) is not None:
             _logger.info("%s is already trained: the same settings and data", output)
             return done
         with new_run(place.local) as work:
             store = place.checkpoints(work)
-            checkpoints = Checkpoints(store, identity, interval_s=settings.checkpoint_s, stop=stop, on_first=keep)
+            split = {SPLIT_FILE: render_split(dataset.split_entries()).encode()}
+            checkpoints = Checkpoints(
+                store, identity, interval_s=settings.checkpoint_s, stop=stop, beside=split, on_first=keep
+            )
             with _open_task(dataset, settings, place, progress, clock, share=share, checkpoints=checkpoints) as task:
                 run = _train(task, work, place, data, identity, name or build_name(place.local.name), clock)
         place.finish(run)
@@ -113,7 +120,7 @@ def compute_share(
     Raises:
         EavesError: As `train`.
     """
-    place = build_place(output, cache)
+    data, place = _absolute(data), build_place(output, cache)
     progress = Stoppable(progress or Silent(), stop or threading.Event())
     settings = _fetch_weights(settings, place, progress)
     dataset, settings, identity = _load(data, settings, place, progress)
@@ -147,13 +154,39 @@ def _fetch_weights(settings: TrainSettings, place: Place, progress: Progress) ->
     return replace(settings, weights=str(mirror_file(settings.weights, place.cache / "weights", progress)))
 
 
+def _absolute(data: DataSettings) -> DataSettings:
+    """The same with a path that means the same from every folder: a conversion may run in another one."""
+    place = str(data.path)
+    return data if is_uri(place) else replace(data, path=Path(place).absolute())
+
+
+def _tell_split(dataset: Dataset) -> None:
+    if dataset.split_of:
+        _logger.info("the split is that of %s, with what is new added", public(dataset.split_of))
+    for note in dataset.notes:
+        _logger.warning("%s", note)
+
+
 def _load(
     data: DataSettings, settings: TrainSettings, place: Place, progress: Progress
 ) -> tuple[Dataset, TrainSettings, Identity]:
     """The dataset, the settings with `arch: auto` resolved by it, and what both decide."""
-    dataset = load_dataset(
-        data, val_fraction=settings.val_fraction, seed=settings.seed, cache=place.cache, progress=progress
+    earlier = find_earlier(
+        settings.split,
+        data_path=data.to_dict()["path"],
+        run=place.run(),
+        unfinished=place.unfinished(),
+        beside=place.beside(),
     )
+    dataset = load_dataset(
+        data,
+        val_fraction=settings.val_fraction,
+        seed=settings.seed,
+        cache=place.cache,
+        known=earlier.known,
+        progress=progress,
+    )
+    dataset = replace(dataset, split_of="" if dataset.declared else earlier.origin)
     tell_not_used(dataset.faults)
     files = [example.path for example in dataset.examples if example.split == "train"]
     settings, reason = choose_architecture(settings, files, len(dataset.labels))

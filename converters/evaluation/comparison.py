@@ -13,6 +13,7 @@ from converters.evaluation.labelled_images import LabelledImages, load_labelled_
 from converters.evaluation.paired import Pairing, pair
 from eaves.errors import DatasetError
 from trainer.progress import Progress
+from trainer.quiet import native_stderr
 from trainer.run import Run, open_run
 from trainer.storage import is_uri
 
@@ -132,9 +133,11 @@ def compare(first: Path, second: Path, data: Path | None, progress: Progress) ->
     except DatasetError as error:
         return replace(found, not_paired=error.message)
 
-    from converters.evaluation.run_model import RunModel  # TensorFlow is imported only where it is needed
+    with native_stderr():  # TensorFlow's libraries talk there
+        from converters.evaluation.run_model import RunModel
 
-    evaluations = tuple(evaluate(RunModel(facts.run.path), images, progress) for facts in runs)
+        models = [RunModel(facts.run.path) for facts in runs]
+    evaluations = tuple(evaluate(model, images, progress) for model in models)
     return replace(found, evaluations=evaluations, pairing=pair(*evaluations))
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from eaves.errors import ArtifactError
 from eaves.http_client.proxies import DIRECT, Proxies
+from trainer.quiet import native_stderr
 
 NO_LABEL = "(no label)"
 """Stands for the answer of a function whose threshold no score reached."""
@@ -77,9 +78,11 @@ def open_model(place: str, proxies: Proxies = DIRECT) -> Iterator[Model]:
 
         yield ArtifactModel(Path(place))
     elif (Path(place) / "run.json").is_file():
-        from converters.evaluation.run_model import RunModel
+        with native_stderr():  # TensorFlow's libraries talk there
+            from converters.evaluation.run_model import RunModel
 
-        yield RunModel(Path(place))
+            run = RunModel(Path(place))
+        yield run
     else:
         hint = "name a directory in runs/ or artifacts/, or the URL of a function"
         raise ArtifactError(f"{place} is neither a run, nor an artifact, nor a URL", hint=hint)

@@ -94,7 +94,7 @@ def _print(found: Comparison) -> None:
     print_line(
         f"on the {pairing.images} images that both hold out: {first:.3f} and {second:.3f}, "
         f"{pairing.difference * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f} with 95 % confidence); "
-        f"exact McNemar p = {pairing.p_value:.3f}"
+        f"exact McNemar p = {pairing.p_value:.2g}"
     )
     print_line(
         f"both right {pairing.both_right}, only the first {pairing.lost}, only the second {pairing.gained}, neither "

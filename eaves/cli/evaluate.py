@@ -141,7 +141,7 @@ def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
         low, high = pairing.interval
         print_line(
             f"the second differs by {pairing.difference * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f} with "
-            f"95 % confidence) on {pairing.images} images; exact McNemar p = {pairing.p_value:.3f}"
+            f"95 % confidence) on {pairing.images} images; exact McNemar p = {pairing.p_value:.2g}"
         )
         print_line(
             f"both right {pairing.both_right}, only the first {pairing.lost}, only the second {pairing.gained}, "

@@ -223,8 +223,8 @@ def _find_copies(found: Sequence[CheckedImage]) -> list[tuple[CheckedImage, ...]
 
     first: dict[str, int] = {}
     pairs = [(first.setdefault(image.digest, row), row) for row, image in enumerate(found)]
-    for group in copies.find_groups([image.look for image in found]):
-        pairs += [(group[0], row) for row in group]
+    for one_of, other_of in copies.find_copies([image.look for image in found]) if found else ():
+        pairs += zip(one_of.tolist(), other_of.tolist(), strict=True)
     for one, other in pairs:
         parent[max(root(one), root(other))] = min(root(one), root(other))
     groups: defaultdict[int, list[CheckedImage]] = defaultdict(list)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from eaves.errors import DatasetError
 from eaves.media import SUFFIXES, UNSUPPORTED_SUFFIXES
@@ -33,7 +33,8 @@ def load_folder(path: Path) -> Listing:
                 if fault:
                     faults.append(fault)
                 else:
-                    entries.append(Entry(path=file, label=kind.name, split=side))
+                    below = PurePosixPath(file.relative_to(kind).as_posix())
+                    entries.append(Entry(path=file, label=kind.name, below=below, split=side))
     for folder in dict.fromkeys((path, *(folder for _, folder in sides))):
         faults.extend(DataFault(file=name.relative_to(path).as_posix(), reason=LOOSE) for name in _loose_files(folder))
     labels = tuple(folder.name for folder in _folders(path / "train" if declared else path))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import cast
 
 from eaves.errors import RunError
 from trainer.data.listing import DECLARED, Split
@@ -67,7 +66,7 @@ def parse_split(text: str, origin: str) -> dict[str, SplitEntry]:
 
 def sides(entries: Mapping[str, SplitEntry]) -> dict[str, Split]:
     """Digest to side."""
-    return {digest: cast(Split, entry.split) for digest, entry in entries.items()}
+    return {digest: entry.split for digest, entry in entries.items()}
 
 
 def _unreadable(origin: str, number: int, reason: str) -> RunError:
