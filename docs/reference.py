@@ -45,23 +45,37 @@ def _commands() -> Iterator[str]:
     for name, text in COMMANDS.items():
         command: click.Command = importlib.import_module(f"eaves.cli.{name}").command
         yield f"### `eaves {name}`\n\n{text}\n"
+        if isinstance(command, click.Group):
+            for inner in command.commands.values():
+                yield f"#### `eaves {name} {inner.name}`\n\n{_first_line(inner)}\n"
+                yield from _lines([p for p in inner.params if isinstance(p, click.Option)])
+                yield ""
+            continue
         leaves = [*iter_leaves(Project), *iter_leaves(LocalSettings, "up.")]
         settings = {
             parameter_name(leaf.path.removeprefix(f"{name}.")) for leaf in leaves if leaf.path.startswith(f"{name}.")
         }
         own = [p for p in command.params if isinstance(p, click.Option) and p.name not in settings | {"help"}]
-        for option in own:
-            yield f"- `{', '.join(option.opts)}`: {option.help}"
+        yield from _lines(own)
         if len(own) < len([p for p in command.params if isinstance(p, click.Option)]):
             yield f"- and the settings of its section below, as flags (`eaves {name} --help`)"
         yield ""
+
+
+def _lines(options: list[click.Option]) -> Iterator[str]:
+    for option in options:
+        yield f"- `{', '.join(option.opts)}`: {option.help}"
+
+
+def _first_line(command: click.Command) -> str:
+    return (command.help or "").strip().splitlines()[0]
 
 
 def _settings(cls: type, *, env: bool = True, section: str = "") -> Iterator[str]:
     yield f"| setting | {'environment | ' if env else ''}default | what it is |"
     yield f"|---|{'---|' if env else ''}---|---|"
     for leaf in iter_leaves(cls, section):
-        given = "" if leaf.default == () else str(leaf.default)
+        given = "" if leaf.default in ((), None) else str(leaf.default)
         default = "required" if leaf.default is MISSING else f"`{given}`" if given else ""
         choices = f" One of {', '.join(f'`{choice}`' for choice in leaf.choices)}." if leaf.choices else ""
         variable = f"`{leaf.env}` | " if env else ""

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from eaves.admin.summary import AgentStatus, LanePause
 from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
 from eaves.config import Layer, build, setting
 from eaves.delivery import Answer
@@ -107,7 +108,7 @@ class DeliverySettings:
     dead_letter_sink: str = setting(
         "",
         "On a cluster: the http(s) address that gets the events given up on; empty: the broker drops them. The local "
-        "platform keeps them itself (`eaves dead`).",
+        "platform keeps them itself (`eaves queue`).",
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
@@ -246,6 +247,8 @@ class FunctionStatus:
         site: In its events' source.
         sources: Its sources, each with its state.
         traffic: Where there are several revisions at once: each that gets requests, with its share.
+        agents: What runs its sources, each with its queue.
+        pauses: Its triggers' queues that wait.
     """
 
     name: str
@@ -260,6 +263,18 @@ class FunctionStatus:
     site: str = ""
     sources: tuple[str, ...] = ()
     traffic: tuple[str, ...] = ()
+    agents: tuple[AgentStatus, ...] = ()
+    pauses: tuple[LanePause, ...] = ()
+
+
+def parse_status(values: Mapping[str, Any]) -> FunctionStatus:
+    """Read a status that was plain data, such as `dataclasses.asdict` makes it."""
+    agents = tuple(
+        AgentStatus(**{**agent, "pauses": tuple(LanePause(**pause) for pause in agent["pauses"])})
+        for agent in values.get("agents", ())
+    )
+    pauses = tuple(LanePause(**pause) for pause in values.get("pauses", ()))
+    return FunctionStatus(**{**values, "agents": agents, "pauses": pauses})
 
 
 class Platform(Protocol):

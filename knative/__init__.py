@@ -17,6 +17,7 @@
     diagnosis/, doctor/          why it isn't; what will stand in the way
     rollout/                     shares of requests
     update, fleet                all of that at a site; any of it at many
+    agents, pod_queue            what agents say of their queues; one agent's queue, by kubectl exec
     platform, state, addresses   the Protocol; status; the way in from outside
     training, trainings, joblog, verdict, retrieval    a Job made once, followed, and its run brought here
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from eaves.admin.summary import AgentStatus
 from eaves.errors import DeniedError
 from eaves.platform import FunctionStatus
+from knative.agents import list_agent_pods, read_agents
 from knative.diagnosis import Diagnosis, collect, diagnose, is_ready
 from knative.kinds import CONTAINER_SOURCE, DAEMON_SET, KSERVICE, POD_AUTOSCALER, STATEFUL_SET
 from knative.names import APP_LABEL, ARTIFACT_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
@@ -35,11 +38,22 @@ def read_status(cluster: Cluster, owner: Owner) -> list[FunctionStatus]:
         return []
     scales = _scales(cluster)
     agents = list(_agents(cluster, owner))
+    statuses = _agent_statuses(cluster, owner)
     found = []
     for one in sorted(services, key=lambda one: str(one["metadata"]["name"])):
         sources = [text for app, text in agents if app == one["metadata"]["name"]]
-        found.append(describe(one, scales, sources, None if is_ready(one) else _diagnose(cluster, one)))
+        status = describe(one, scales, sources, None if is_ready(one) else _diagnose(cluster, one))
+        found.append(replace(status, agents=tuple(statuses.get(status.name, ()))))
     return found
+
+
+def _agent_statuses(cluster: Cluster, owner: Owner) -> dict[str, list[AgentStatus]]:
+    """What the agents of each app say."""
+    statuses: dict[str, list[AgentStatus]] = {}
+    pods = list_agent_pods(cluster, owner)
+    for pod, status in zip(pods, read_agents(cluster, pods), strict=True):
+        statuses.setdefault(pod.app, []).append(status)
+    return statuses
 
 
 def _diagnose(cluster: Cluster, service: Mapping[str, Any]) -> Diagnosis | None:

@@ -36,7 +36,7 @@ COMMANDS = {
     "send": "Send images to a function and print its predictions.",
     "status": "Show the functions and how they are.",
     "events": "Show the events that flowed.",
-    "dead": "Show, retry or drop the events that were given up on.",
+    "queue": "Show, retry and delete what waits and what was given up on.",
     "logs": "Show what a function or a source wrote.",
     "remove": "Stop wanting a function.",
     "doctor": "Look for what stands in the way at sites, and say what mends it.",

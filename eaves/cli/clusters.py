@@ -69,6 +69,11 @@ class Scope:
 
 def cluster_options(command: Command) -> Command:
     """`--kubeconfig`, `--context`, `--namespace`, `--site`, `--all`; `read_choice` takes what they say."""
+    return site_options(click.option("--all", "every", is_flag=True, help="Every site of eaves.yaml.")(command))
+
+
+def site_options(command: Command) -> Command:
+    """The same without `--all`."""
     options = (
         click.option(
             "--kubeconfig",
@@ -79,7 +84,6 @@ def cluster_options(command: Command) -> Command:
         click.option("--context", default="", help="Context of the kubeconfig; the site's, or the current one."),
         click.option("--namespace", default="", help="Namespace; the site's, or the context's."),
         click.option("--site", "sites", default="", metavar="A,B", help="Sites of eaves.yaml, by name."),
-        click.option("--all", "every", is_flag=True, help="Every site of eaves.yaml."),
     )
     for option in reversed(options):
         command = option(command)
@@ -97,7 +101,13 @@ def on_option(command: Command) -> Command:
 
 
 def read_choice(
-    *, kubeconfig: Path | None, context: str, namespace: str, sites: str, every: bool, platform: str | None = None
+    *,
+    kubeconfig: Path | None,
+    context: str,
+    namespace: str,
+    sites: str,
+    every: bool = False,
+    platform: str | None = None,
 ) -> Choice:
     """The options' values as one."""
     named = tuple(name.strip() for name in sites.split(",") if name.strip())

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from eaves.cli.ages import describe_age
 from eaves.cli.arguments import file_option, state_option
 from eaves.cli.clusters import Choice, cluster_options, load_scope, on_option, read_choice
 from eaves.cli.fleet import judge, visit_sites
 from eaves.cli.output import output_option, print_rows, say
 
 if TYPE_CHECKING:
+    from eaves.admin.summary import AgentStatus, LanePause
     from eaves.platform import FunctionStatus
 
 COLUMNS = {
@@ -37,6 +42,16 @@ SITE_COLUMNS = {
     "artifact": "CONTAINER IMAGE",
     "reason": "REASON",
 }
+AGENT_COLUMNS = {
+    "agent": "AGENT",
+    "state": "STATE",
+    "last_image": "LAST IMAGE",
+    "queued": "QUEUED",
+    "oldest": "OLDEST",
+    "dead": "DEAD",
+    "reason": "REASON",
+}
+SITE_AGENT_COLUMNS = {"site": "SITE", "pod": "POD", **AGENT_COLUMNS}
 
 
 @click.command()
@@ -56,8 +71,13 @@ def command(form: str, state_dir: Path, file: Path, **clusters: Any) -> None:
     platform = LocalPlatform(state_dir)
     found = platform.status()
     print_rows([_row(status) for status in found], COLUMNS, form)
-    if any(status.dead for status in found):
-        say("dead letters are kept: `eaves dead`")
+    if form == "table":
+        _print_agents([_agent_row(status, agent) for status in found for agent in status.agents], AGENT_COLUMNS)
+    for status in found:
+        for pause in status.pauses:
+            say(f"{pause.lane} is paused{_since(pause)}: {pause.reason}")
+    if any(status.dead or any(agent.dead for agent in status.agents) for status in found):
+        say("dead letters are kept: `eaves queue`")
     if not platform.running():
         say("`eaves up` is not running here")
     elif not found:
@@ -73,15 +93,46 @@ def _show_sites(file: Path, choice: Choice, form: str) -> None:
     """
     outcomes = visit_sites(load_scope(file), choice, lambda visit: visit.platform().status())
     rows: list[dict[str, Any]] = []
+    agents: list[dict[str, Any]] = []
     for outcome in outcomes:
         if outcome.error is not None:
             rows.append({"site": outcome.site, "state": outcome.state, "reason": str(outcome.error)})
         rows += [{**_row(status), "site": outcome.site} for status in outcome.result or ()]
+        agents += [
+            {**_agent_row(status, agent), "site": outcome.site}
+            for status in outcome.result or ()
+            for agent in status.agents
+        ]
     print_rows(rows, SITE_COLUMNS, form)
+    if form == "table":
+        _print_agents(agents, SITE_AGENT_COLUMNS)
     judge(outcomes, "eaves doctor", choice)
     if not rows:
         say("nothing is deployed there: `eaves deploy --on knative`")
 
 
 def _row(status: FunctionStatus) -> dict[str, Any]:
-    return {**asdict(status), "sources": list(status.sources), "traffic": list(status.traffic)}
+    row: dict[str, Any] = json.loads(json.dumps(asdict(status)))  # lists for tuples, which YAML can't write
+    return row
+
+
+def _print_agents(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> None:
+    if rows:
+        print_rows(rows, columns, "table")
+
+
+def _agent_row(status: FunctionStatus, agent: AgentStatus) -> dict[str, Any]:
+    """One agent for the table, its pauses among the reasons."""
+    pauses = [f"{pause.lane} is paused{_since(pause)}: {pause.reason}" for pause in agent.pauses]
+    last = describe_age(agent.last_captured_age_s)
+    return {
+        **asdict(agent),
+        "agent": f"{status.name}.{agent.source}",
+        "last_image": f"{last} ago" if last else "none yet" if agent.queued is not None else "",
+        "oldest": describe_age(agent.oldest_age_s),
+        "reason": [*([agent.reason] if agent.reason else []), *pauses],
+    }
+
+
+def _since(pause: LanePause) -> str:
+    return f" for {describe_age(max(0.0, time.time() - pause.since))}" if pause.since else ""

@@ -65,9 +65,13 @@ class Pause:
             _log.warning("queue %s is paused, nothing is lost: %s", self._lane, reason)
         self.active, self.reason, self.status = True, reason, status
 
+    def cut_short(self) -> None:
+        """Let the next attempt be made now. It decides whether the pause goes on."""
+        self._until = float("-inf")
+
     def end(self) -> None:
-        """The receiver has answered: the way works."""
+        """The receiver has answered, so the way works; or nothing is left to try."""
         if self.active:
-            _log.info("queue %s is delivered again", self._lane)
+            _log.info("queue %s isn't paused any more", self._lane)
         self.active, self.failures = False, 0
         self._until = float("-inf")

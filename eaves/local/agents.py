@@ -6,10 +6,12 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from eaves.admin.summary import AgentStatus
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
 from eaves.local.failures import Failures, describe
 from eaves.local.process import Child, Launch, Process
+from eaves.local.queues import read_agent
 from eaves.local.state import State
 from eaves.platform import AppSpec
 
@@ -90,6 +92,16 @@ class Agents:
             f"{key.partition('.')[2]}: {agent.describe()}" for key, agent in agents if key.startswith(f"{app}.")
         )
 
+    def statuses(self, app: str) -> tuple[AgentStatus, ...]:
+        """Return what each agent of an app says of its source and its queue."""
+        agents = [(key, agent) for key, agent in list(self._agents.items()) if key.startswith(f"{app}.")]
+        return tuple(
+            read_agent(key.partition(".")[2], self._state.agent_socket(key))
+            if agent.process is not None and agent.process.running
+            else AgentStatus(source=key.partition(".")[2], state="stopped", reason=agent.describe())
+            for key, agent in agents
+        )
+
     def failed(self) -> dict[str, str]:
         """Return, by app, why an agent of it can't be started."""
         return {
@@ -148,6 +160,7 @@ class Agents:
                 "EAVES_PATH": str(source.path),
                 "EAVES_POLLING": str(source.polling).lower(),
                 "EAVES_SPOOL": str(self._state.source_spool(f"{name}.{source.name}")),
+                "EAVES_ADMIN_SOCKET": str(self._state.agent_socket(f"{name}.{source.name}")),
                 "K_SINK": self._sink,
             }
             for source in app.sources

@@ -124,6 +124,12 @@ class Broker:
         """How the delivery of each lane is doing."""
         return [deliverer.status() for deliverer in list(self._deliverers.values())]
 
+    def try_now(self, lane: str) -> None:
+        """Make a lane's next attempt now even when it is paused; "": every lane's."""
+        for name, deliverer in list(self._deliverers.items()):
+            if lane in ("", name):
+                deliverer.try_now()
+
     def stop(self) -> None:
         """Finish deliveries in flight; the rest stays in the spool."""
         for deliverer in self._deliverers.values():

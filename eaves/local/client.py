@@ -15,7 +15,7 @@ from eaves.errors import NotFoundError, NotRunningError, PlatformError, SpoolFul
 from eaves.events import Event
 from eaves.local.logfiles import tail
 from eaves.local.state import State
-from eaves.platform import NAME_PATTERN, AppSpec, FunctionStatus
+from eaves.platform import NAME_PATTERN, AppSpec, FunctionStatus, parse_status
 
 QUERY_TIMEOUT_S = 10.0
 RECONCILE_TIMEOUT_S = 120.0
@@ -82,7 +82,7 @@ class LocalPlatform:
             return stopped + [
                 FunctionStatus(name=name, state="failed", reason=reason) for name, reason in faults.items()
             ]
-        return [FunctionStatus(**values) for values in json.loads(body)]
+        return [parse_status(values) for values in json.loads(body)]
 
     def running(self) -> bool:
         """Whether a supervisor answers."""

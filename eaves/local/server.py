@@ -18,13 +18,14 @@ from waitress.server import create_server
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock, StopFlag
 from eaves.local.web import MAX_BODY_BYTES
+from functions.threads import Threads
 
 HOST = "127.0.0.1"
 CONNECTIONS = 1000
 IDLE_S = 30
 """Seconds after which an idle connection is closed, so that forgotten ones don't use up all there are."""
 THREADS = 32
-"""Requests at the same time; each holds its image while it waits for a function."""
+"""Requests at the same time; each holds its image while it waits for a function. Their threads are made when needed."""
 POLL_S = 1.0
 """Longest round of a server's loop: how often it looks for idle connections."""
 BACKOFF = Backoff(retry=None, first_s=0.2, cap_s=30.0)
@@ -132,7 +133,7 @@ class WebServer:
                 self._app,
                 map=self._map,
                 sockets=[bound],
-                threads=THREADS,
+                _dispatcher=Threads(THREADS),
                 connection_limit=CONNECTIONS,
                 channel_timeout=IDLE_S,
                 max_request_body_size=MAX_BODY_BYTES,

@@ -60,6 +60,10 @@ class State:
         """The durable queue of one source's agent."""
         return self.root / "sources" / f"{name}.db"
 
+    def agent_socket(self, name: str) -> Path:
+        """Where one source's agent listens."""
+        return self.root / "sources" / f"{name}.sock"
+
     def log(self, name: str) -> Path:
         """The log file of a function or source."""
         return self.logs / f"{name}.log"

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from eaves.admin.queue import SpoolQueue
+from eaves.admin.summary import LanePause
 from eaves.clock import SYSTEM, Clock
 from eaves.delivery import HttpAnswer
 from eaves.errors import EventError, OverloadedError, PlatformError
@@ -83,6 +85,7 @@ class Supervisor:
         self._spool = Spool(state.spool, limits=self._settings.limits(), clock=clock)
         self._history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
         self._broker = Broker(self._spool, self._history)
+        self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries, try_now=self._broker.try_now)
         activate = partial(Activator, state=state, inherit=environ, clock=clock, launch=launch)
         self._apps = Apps(state, subscribe=self._broker.subscribe, activate=activate, proxies=proxies, clock=clock)
         self._turn = threading.Condition()
@@ -209,6 +212,12 @@ class Supervisor:
             site=app.function.site,
             sources=self._agents.describe(name),
             delivered=sum(self._broker.delivered.get(lane, 0) for lane in lanes),
+            agents=self._agents.statuses(name),
+            pauses=tuple(
+                LanePause(lane=one.lane, reason=one.reason, since=one.since)
+                for one in self._broker.deliveries()
+                if one.paused and one.lane in lanes
+            ),
         )
 
     def _note(self, headers: Mapping[str, str], body: bytes) -> None:

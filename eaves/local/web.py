@@ -12,8 +12,10 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from eaves import events
+from eaves.admin import Queue
 from eaves.delivery import HttpAnswer
 from eaves.errors import EavesError, ForbiddenError
+from eaves.local.queues import build_queue_routes
 from eaves.platform import FunctionStatus
 
 MAX_BODY_BYTES = 32_000_000
@@ -35,6 +37,10 @@ class Runtime(Protocol):
 
     def reconcile(self) -> dict[str, str]:
         """Look at the specs now; return by app why it isn't wholly taken up."""
+
+    @property
+    def queue(self) -> Queue:
+        """The broker's queue."""
 
 
 def create_app(runtime: Runtime, *, control: bool) -> Flask:
@@ -69,6 +75,7 @@ def create_app(runtime: Runtime, *, control: bool) -> Flask:
         return Response(answer.body, status=answer.status, headers=kept)
 
     if control:
+        app.register_blueprint(build_queue_routes(runtime.queue))
 
         @app.get("/status")
         def status() -> Response:

@@ -25,7 +25,7 @@ from eaves.telemetry import TELEMETRY_OFF
 PACKAGES = "opt/eaves"
 CODE = "opt/code"
 LOCK = "serve.txt"
-UNUSED = ("eaves/cli", "eaves/local", "eaves/sources", "eaves/oci")
+UNUSED = ("eaves/admin", "eaves/cli", "eaves/local", "eaves/sources", "eaves/oci")
 """Of our code: what a function never imports."""
 ROOMS = ("eaves", "functions")
 OLDEST = (3, 11)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import click
@@ -12,17 +13,19 @@ import click
 from eaves import logs
 from eaves.backoff import Backoff
 from eaves.delivery import Answer, Deliverer, SinkClient
+from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.http_client.proxies import parse_proxies
 from eaves.options import build_settings, report_errors, settings_options
+from eaves.sources.admin import open_admin
 from eaves.sources.folder import FolderSource
+from eaves.sources.lanes import IMAGES, REPLIES
 from eaves.sources.overrides import parse_overrides
 from eaves.sources.settings import AgentSettings
 from eaves.sources.supervision import SupervisedSource
 from eaves.spool import Entry, Puts, Spool
 
-IMAGES, REPLIES = "sink", "replies"
-"""Lanes of the spool: images, wherever they go; predictions on their way to the sink."""
+NO_SINK = "the sink isn't known: K_SINK is not set, as when the SinkBinding finds no Broker"
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -37,19 +40,19 @@ def main(**options: Any) -> None:
     logs.configure(as_json=settings.log_json)
     overrides = parse_overrides(settings.overrides)
     client = SinkClient(ca_certs_pem=settings.ca_certs, proxies=parse_proxies(os.environ))
-    with Spool(settings.spool, limits=settings.limits()) as spool, client:
-        source = SupervisedSource(
-            settings.source,
-            FolderSource(
-                settings,
-                index=spool,
-                emit=lambda event: spool.put(event.with_extensions(**overrides), lanes=(IMAGES,), once=True),
-            ),
+    with Spool(settings.spool, limits=settings.limits()) as spool, client, ExitStack() as stack:
+        folder = FolderSource(
+            settings,
+            index=spool,
+            emit=lambda event: spool.put(event.with_extensions(**overrides), lanes=(IMAGES,), once=True),
         )
+        source = SupervisedSource(settings.source, folder)
         deliverers = build_deliverers(settings, spool, client, overrides)
         for deliverer in deliverers:
             deliverer.start()
         source.start()
+        parts = {"the source": source.is_alive, **{f"lane {one.status().lane}": one.is_alive for one in deliverers}}
+        stack.enter_context(open_admin(settings, spool, deliverers, source, parts=parts))
         try:
             signal.sigwait(STOP_SIGNALS)
         finally:
@@ -67,6 +70,8 @@ def build_deliverers(
     """
 
     def to_sink(event: Event) -> Answer:
+        if not settings.sink:
+            raise UnreachableError(NO_SINK, hint="kubectl get brokers,sinkbindings")
         return client.post(settings.sink, event, prefer_reply=False, timeout_s=settings.timeout_s)
 
     def to_function(event: Event) -> Answer:

@@ -81,8 +81,25 @@ class AgentSettings:
         "delivery until somebody has looked.",
         choices=("expire", "refuse"),
     )
+    admin_socket: Path | None = setting(
+        None,
+        "Unix socket, for the agent's own user, at which its queue is shown and changed; not given: `socket` in the "
+        "folder `NAME.admin` beside the spool NAME.",
+    )
+    port: int = setting(
+        0,
+        "TCP port of /metrics and /health; 0, the default: none, as nobody scrapes a process of one machine.",
+        minimum=0,
+        maximum=65_535,
+    )
+    host: str = setting("127.0.0.1", "Address that the port is listened to on; in a pod 0.0.0.0, as the kubelet asks.")
     parallel: int = setting(2, "Deliveries at the same time.", minimum=1, maximum=64)
-    sink: str = setting("", "Where events go, an http(s) address; Knative's SinkBinding sets it.", env="K_SINK")
+    sink: str = setting(
+        "",
+        "Where events go, an http(s) address; without one they wait in the spool. Knative's SinkBinding sets it, and "
+        "takes it away while there is no Broker.",
+        env="K_SINK",
+    )
     function: str = setting(
         "",
         "Address of a function that is asked first: its predictions are kept and go to the sink, so that no broker has "
@@ -115,7 +132,7 @@ class AgentSettings:
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Rules across fields."""
-        if not self.sink.startswith(("http://", "https://")):
+        if self.sink and not self.sink.startswith(("http://", "https://")):
             yield "sink", f"must be an http:// or https:// address (got {self.sink!r})"
         if self.ca_certs:
             try:
@@ -130,3 +147,8 @@ class AgentSettings:
                 "spool_max_bytes",
                 f"must hold an image of max_bytes and its attributes: {needed} at least (got {self.spool_max_bytes})",
             )
+
+
+def default_socket(spool: Path) -> Path:
+    """Where an agent's queue is administered unless `admin_socket` says otherwise."""
+    return spool.with_name(f"{spool.name}.admin") / "socket"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock, StopFlag
@@ -51,6 +52,25 @@ class SupervisedSource:
     def reason(self) -> str:
         """Why the source captures nothing now; empty while it does."""
         return self._failure or self._source.reason
+
+    @property
+    def captured(self) -> int:
+        """Images handed to the spool since the process started."""
+        return self._source.captured
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Images passed over since the process started, by cause."""
+        return self._source.dropped
+
+    @property
+    def last_captured_at(self) -> float | None:
+        """When the last image was captured, Unix seconds; None before the first."""
+        return self._source.last_captured_at
+
+    def is_alive(self) -> bool:
+        """Whether the source runs, or will be started again."""
+        return self._thread.is_alive()
 
     def start(self) -> None:
         """Run the source from now on."""

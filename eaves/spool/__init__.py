@@ -7,9 +7,21 @@ anything: see `eaves.delivery`.
 """
 
 from eaves.spool.entry import DeadLetter, Entry, LaneStatus, Puts
-from eaves.spool.lease import Lease
+from eaves.spool.lease import Lease, lease_path
 from eaves.spool.limits import Limits, WhenFull
 from eaves.spool.queue import Spool
 from eaves.spool.selection import Selection, Stored
 
-__all__ = ["DeadLetter", "Entry", "LaneStatus", "Lease", "Limits", "Puts", "Selection", "Spool", "Stored", "WhenFull"]
+__all__ = [
+    "DeadLetter",
+    "Entry",
+    "LaneStatus",
+    "Lease",
+    "Limits",
+    "Puts",
+    "Selection",
+    "Spool",
+    "Stored",
+    "WhenFull",
+    "lease_path",
+]

@@ -6,8 +6,14 @@ import fcntl
 import os
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 from eaves.spool.faults import translated
+
+
+def lease_path(spool: Path, name: str) -> Path:
+    """The lock file of the right to do something with a spool (deliver a lane, say)."""
+    return spool.with_name(f"{spool.name}.{quote(name, safe='')}.lease")
 
 
 class Lease:

@@ -53,9 +53,22 @@ def needs(subject: Subject) -> Iterator[Need]:
         yield Need(command="status, rollout", kind=kind, verbs=("get", "list"), namespace=here)
     yield Need(command="deploy --wait", kind=EVENT, verbs=("list",), namespace=here, hard=False)
     yield Need(command="logs", kind=POD, verbs=("get",), subresource="log", namespace=here, hard=False)
-    yield Need(command="rollout", kind=POD, verbs=("get",), subresource="proxy", namespace=here, hard=False)
+    yield Need(command="status, rollout", kind=POD, verbs=("get",), subresource="proxy", namespace=here, hard=False)
+    yield from _agent_needs(subject)
     gateway = subject.settings.gateway_namespace
     yield Need(command="send", kind=SERVICE, verbs=("create",), subresource="proxy", namespace=gateway, hard=False)
+
+
+def _agent_needs(subject: Subject) -> Iterator[Need]:
+    """What showing and changing the queues of agents takes."""
+    kinds = {source.agent for source in subject.app.sources}
+    places = [subject.namespace] * bool(kinds - {"node"}) + [subject.settings.agent_namespace] * ("node" in kinds)
+    for place in dict.fromkeys(places):
+        if place != subject.namespace:
+            yield Need(command="status, queue", kind=POD, verbs=("get", "list"), namespace=place, hard=False)
+            yield Need(command="status", kind=POD, verbs=("get",), subresource="proxy", namespace=place, hard=False)
+        # kubectl asks by GET where the server takes WebSockets, and by POST elsewhere.
+        yield Need(command="queue", kind=POD, verbs=("get", "create"), subresource="exec", namespace=place, hard=False)
 
 
 def check_permissions(subject: Subject) -> Iterator[Finding]:
@@ -83,7 +96,8 @@ def _may(subject: Subject, verb: str, need: Need) -> bool:
 
 
 def _grant(command: str, namespace: str, verbs: Sequence[str], resources: Sequence[str]) -> str:
-    name = "eaves-" + command.partition(",")[0].replace(" --", "-")
+    parts = {resource.partition("/")[2] for resource in resources}
+    name = "-".join(["eaves", command.partition(",")[0].replace(" --", "-"), *sorted(filter(None, parts))])
     kind, scope = ("role", f"-n {namespace} ") if namespace else ("clusterrole", "")
     return (
         f"kubectl {scope}create {kind} {name} --verb={','.join(verbs)} --resource={','.join(resources)} && "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from eaves.admin.agent import LIVE
 from eaves.config import iter_leaves
 from eaves.platform import AppSpec, SourceSpec
 from eaves.sources.settings import AgentSettings
@@ -25,8 +26,22 @@ from knative.settings import KnativeSettings, SiteSettings
 
 PART = "source"
 SOURCE_LABEL = "eaves.dev/source"
+CONTAINER = "agent"
+METRICS_PORT = 9090
+"""Where an agent serves /metrics and /health."""
 IMAGES, SPOOL = "/images", "/spool"
 NODE_SPOOLS = "/var/lib/eaves"
+_LIVENESS = {
+    "httpGet": {"path": LIVE, "port": "metrics"},
+    "periodSeconds": 30,
+    "timeoutSeconds": 5,
+    "failureThreshold": 20,  # 10 minutes: so long a damaged spool of gigabytes may be read out before the port is open
+}
+"""Fails only when the process must be started again, and not for a paused lane or a missing folder.
+
+There is no probe of readiness or startup: a StatefulSet replaces no pod that isn't ready, and the first one may have
+been made before the SinkBinding told it its sink.
+"""
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(AgentSettings)}
 
 
@@ -123,14 +138,18 @@ def _pod(
         _ENV["path"]: IMAGES,
         _ENV["spool"]: f"{SPOOL}/agent.db",
         _ENV["polling"]: str(source.polling).lower(),
+        _ENV["host"]: "0.0.0.0",  # noqa: S104 - the pod's own; the kubelet and who scrapes metrics come from outside
+        _ENV["port"]: str(METRICS_PORT),
     }
     env: list[dict[str, Any]] = [*build_env(told)]
     if source.through == "function":
         env += _function_address(app, site)
     container = {
-        "name": "agent",
+        "name": CONTAINER,
         "image": settings.agent_image,
         "env": env,
+        "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
+        "livenessProbe": _LIVENESS,
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": build_security(user=user),
         "volumeMounts": [

@@ -104,6 +104,17 @@ class LocalHarness:
         assert self._up is not None
         return self._up
 
+    @property
+    def running(self) -> bool:
+        """Whether `eaves up` was started and not ended since."""
+        return self._up is not None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running `eaves up`."""
+        assert self._up is not None
+        return self._up.pid
+
     def log(self) -> str:
         """What `eaves up` has written, stdout and stderr."""
         return self._log.read_text()

@@ -49,6 +49,9 @@ def faults(line: str) -> Iterator[str]:
         return
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
+    if isinstance(command, click.Group):
+        inner = words.pop(0) if words and words[0] in command.commands else "list"
+        name, command = f"{name} {inner}", command.commands[inner]
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     for word in words:
         option = word.partition("=")[0].strip("[],.:|")
@@ -77,4 +80,6 @@ def test_the_pages_are_read_at_all() -> None:
     found = [line for page in PAGES for line in told(page.read_text())]
     assert {line.split()[0] for line in found} >= {"deploy", "render", "doctor", "rollout", "train", "package"}
     assert list(faults("deploy IMAGE --on knative --yess")) == ["deploy has no --yess"]
+    assert list(faults("queue drop 7 --reason x --yess")) == ["queue drop has no --yess"]
+    assert list(faults("queue --dead --yes")) == ["queue list has no --yes"]
     assert list(faults("deplo")) == ["there is no command 'deplo'"]

@@ -86,6 +86,21 @@ def test_what_the_user_may_not(patient: Patient, server: FakeCluster) -> None:
     assert (soft.severity, "pods/proxy" in soft.message) == (WARNING, True)
 
 
+def test_who_may_not_exec_is_told_what_the_queues_of_agents_take(patient: Patient, server: FakeCluster) -> None:
+    server.denied = {(verb, "pods/exec") for verb in ("*", "get", "create")}
+    assert patient.find("permissions") == [], "there is no agent"
+    beside = patient.one("permissions", app=source(agent="claim", claim="photos"))
+    assert (beside.severity, beside.message) == (
+        WARNING,
+        "the current user may not get, create pods/exec in barn: eaves queue",
+    )
+    assert beside.fix.startswith("kubectl -n barn create role eaves-queue-exec --verb=get,create --resource=pods/exec ")
+    server.denied |= {("get", "pods/proxy")}
+    found = [one.message for one in patient.find("permissions", app=source(agent="node", path=Path("/photos")))]
+    assert "the current user may not get, create pods/exec in eaves-agents: eaves queue" in found
+    assert "the current user may not get pods/proxy in eaves-agents: eaves status" in found
+
+
 def test_a_namespace_of_its_own_for_agents_has_to_be_made(patient: Patient, server: FakeCluster) -> None:
     server.denied = {("*", "namespaces"), ("create", "namespaces")}
     found = patient.one("permissions", app=source(agent="node", path=Path("/photos")))

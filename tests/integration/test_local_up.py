@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from eaves.local.state import State
 from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
 from tests.contract.harness import LocalHarness, status_of
+from tests.ports import find_restart_port
 from tests.waiting import wait_until
 
 
@@ -61,24 +61,10 @@ def url_of(harness: LocalHarness) -> str:
     return next(line for line in harness.log().splitlines()[::-1] if line.startswith("http://"))
 
 
-def port_nobody_connects_from() -> int:
-    """A free port below the ephemeral range.
-
-    Knocking at a closed port inside that range ends, one time in some ten thousand, with a connection to itself: the
-    kernel picks the very port as the client's own. It answers its own request, and keeps `eaves up` from the port.
-    """
-    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in range(first - 1, 1024, -1):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no free port below the ephemeral range")
-
-
 def test_every_event_acknowledged_while_up_starts_is_queued(harness: LocalHarness, tmp_path: Path) -> None:
     harness.state.mkdir(mode=0o700)
     State(root=harness.state).write_spec(app(tmp_path / "no such artifact"))
-    port = port_nobody_connects_from()
+    port = find_restart_port()
     accepted: list[int] = []
     done = threading.Event()
 
@@ -191,25 +177,6 @@ def test_a_source_whose_folder_is_missing_runs_and_waits_for_it(harness: LocalHa
     folder.mkdir()
     (folder / "a.png").write_bytes(b"\x89PNG")
     wait_until(lambda: "captured a.png" in log.read_text(), 30, what="the image")
-
-
-def test_dead_letters_are_listed_retried_and_dropped(harness: LocalHarness, tiny_artifact: Path) -> None:
-    harness.start()
-    harness.platform.deploy(app(tiny_artifact))
-    for number in range(2):
-        assert post(url_of(harness), *captured(number)) == 202
-    wait_until(lambda: harness.platform.status()[0].dead == 2, 60, what="two dead letters")
-    letters = json.loads(dead(harness, "-o", "json").stdout)
-    assert [letter["status"] for letter in letters] == [422, 422]
-    assert "not an image" in letters[0]["reason"]
-    assert dead(harness, "--drop", str(letters[0]["number"])).stderr == "1 deleted\n"
-    assert dead(harness, "--retry", "all").stderr == "1 queued again\n"
-    wait_until(lambda: harness.platform.status()[0].dead == 1, 60, what="the dead letter again")
-
-
-def dead(harness: LocalHarness, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "eaves.cli", "dead", "--state", str(harness.state), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
 
 
 def test_removing_the_log_folder_stops_nothing(harness: LocalHarness, tiny_artifact: Path) -> None:

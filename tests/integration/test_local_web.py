@@ -55,6 +55,17 @@ def test_a_socket_is_its_owners_before_anybody_can_connect_and_the_umask_is_left
     assert not path.exists()
 
 
+def test_a_server_that_nobody_asks_has_one_thread(app: Flask) -> None:
+    before = threading.active_count()
+    server = WebServer(app, port := TcpPort(0))
+    try:
+        assert threading.active_count() == before + 1
+        assert ask(port.port) == 200
+        assert threading.active_count() == before + 2
+    finally:
+        server.stop()
+
+
 def test_a_socket_left_behind_is_replaced(app: Flask, tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
     with socket.socket(socket.AF_UNIX) as left:

@@ -44,9 +44,9 @@ def launch() -> FakeLauncher:
 
 
 @contextmanager
-def running(state: State, launch: FakeLauncher, **settings: int) -> Iterator[LocalPlatform]:
+def running(state: State, launch: FakeLauncher, settings: LocalSettings | None = None) -> Iterator[LocalPlatform]:
     """A platform whose processes are fakes."""
-    supervisor = Supervisor(state, environ=os.environ, port=0, settings=LocalSettings(**settings), launch=launch)
+    supervisor = Supervisor(state, environ=os.environ, port=0, settings=settings, launch=launch)
     thread = threading.Thread(target=supervisor.run)
     thread.start()
     try:
@@ -107,7 +107,7 @@ def test_a_damaged_history_does_not_keep_it_from_starting(state: State, launch: 
 
 def test_logs_are_kept_within_their_bound(state: State, launch: FakeLauncher) -> None:
     state.log("digits").write_bytes(b"a line\n" * 10_000)
-    with running(state, launch, log_max_bytes=20_000) as platform:
+    with running(state, launch, LocalSettings(log_max_bytes=20_000)) as platform:
         wait_until(lambda: state.log("digits").stat().st_size == 0, 20, what="the rotation")
         assert platform.logs("digits", lines=3) == ["a line"] * 3
     assert sum(file.stat().st_size for file in state.logs.iterdir()) <= 20_000

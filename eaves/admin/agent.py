@@ -1,0 +1,59 @@
+"""What an agent answers over HTTP: metrics and health on its port, and its queue as well on its Unix socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from eaves.admin.metrics import CONTENT_TYPE, list_faults, render_metrics
+from eaves.admin.queue import Queue
+from eaves.admin.report import QueueReport
+from eaves.admin.routes import Response, answer, answer_json, answer_problem
+from eaves.errors import EavesError
+
+LIVE, HEALTH, METRICS = "/health/liveness", "/health", "/metrics"
+
+
+class AgentRoutes:
+    """Answers for one agent.
+
+    Args:
+        queue: Its queue.
+        find_dead_parts: Gives the names of parts that have ended and never start again; none in a healthy process.
+    """
+
+    def __init__(self, queue: Queue, find_dead_parts: Callable[[], Sequence[str]]) -> None:
+        self._queue = queue
+        self._find_dead_parts = find_dead_parts
+
+    def answer_port(self, method: str, path: str, _: str) -> Response:
+        """Answer what anybody who reaches the port may ask.
+
+        GET /health/liveness  503 only when the process must be started again
+        GET /health           503 while images don't flow as they should, with the reasons; the report in any case
+        GET /metrics          Prometheus text
+        """
+        if method != "GET" or path not in (LIVE, HEALTH, METRICS):
+            return answer_problem(404, f"{method} {path[:128]} is not answered here", None)
+        if path == LIVE:
+            return _as_health([f"{part} has ended" for part in self._find_dead_parts()])
+        try:
+            report = self._queue.report()
+        except EavesError as error:
+            return _as_health([error.message])
+        if path == METRICS:
+            return Response(status=200, content_type=CONTENT_TYPE, body=render_metrics(report).encode())
+        return _as_health([*(f"{part} has ended" for part in self._find_dead_parts()), *list_faults(report)], report)
+
+    def answer_socket(self, method: str, path: str, query: str) -> Response:
+        """Answer the user that the process runs as: the same, and everything about the queue."""
+        if path in (LIVE, HEALTH, METRICS):
+            return self.answer_port(method, path, query)
+        return answer(self._queue, method, path, query)
+
+
+def _as_health(reasons: Sequence[str], report: QueueReport | None = None) -> Response:
+    document: dict[str, Any] = {"status": "unwell" if reasons else "ok", "reasons": list(reasons)}
+    if report is not None:
+        document["report"] = report.to_dict()
+    return answer_json(document, 503 if reasons else 200)

@@ -1,0 +1,161 @@
+"""A queue asked over the Unix socket of the process that delivers it, or opened when no process does."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlencode
+
+from eaves.admin.queue import LIMIT, Action, Changed, EntryContent, Queue, SpoolQueue
+from eaves.admin.report import QueueReport, parse_report
+from eaves.admin.routes import PREFIX
+from eaves.admin.selector import Selector
+from eaves.admin.unix_path import short_path
+from eaves.errors import EavesError, InputError, NotFoundError, NotRunningError, PlatformError
+from eaves.spool import Lease, Spool
+
+TIMEOUT_S = 60.0
+"""For one request: purging a million entries takes about so long."""
+MAX_BYTES = 64 << 20
+"""Longest answer that is read; an image is at most 20 MB."""
+
+
+class SocketQueue:
+    """Implements `Queue` by asking the process at a Unix socket.
+
+    Args:
+        path: The socket.
+        timeout_s: For each wait for an answer.
+    """
+
+    def __init__(self, path: Path, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+
+    def report(self) -> QueueReport:
+        """What each lane holds and whether it is delivered.
+
+        Raises:
+            NotRunningError: When nothing listens there.
+            PlatformError: When the answer can't be used.
+        """
+        try:
+            return parse_report(self._json("GET", PREFIX))
+        except ValueError as error:
+            raise PlatformError(f"{self._path} answered nonsense: {error}") from error
+
+    def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Mapping[str, Any]]:
+        """The chosen entries without their data."""
+        found: list[dict[str, Any]] = self._json("GET", f"{PREFIX}/entries", {**chosen.to_query(), "limit": str(limit)})
+        return found
+
+    def entry(self, seq: int) -> EntryContent:
+        """One entry with its data.
+
+        Raises:
+            NotFoundError: When there is none of that number.
+        """
+        about = self._json("GET", f"{PREFIX}/entries/{seq}")
+        data = self._request("GET", f"{PREFIX}/entries/{seq}/data")
+        return EntryContent(entry=about["entry"], attributes=about["attributes"], data=data)
+
+    def change(self, action: Action, chosen: Selector, *, everything: bool = False, dry_run: bool = False) -> Changed:
+        """Do something with the chosen entries, or only count them.
+
+        Raises:
+            InputError: When nothing says which entries are to be deleted.
+        """
+        flags = {"all": str(everything).lower(), "dry_run": str(dry_run).lower()}
+        return Changed(**self._json("POST", f"{PREFIX}/{action.value}", {**chosen.to_query(), **flags}))
+
+    def _json(self, method: str, path: str, query: Mapping[str, str] | None = None) -> Any:
+        body = self._request(method, path, query)
+        try:
+            return json.loads(body)
+        except ValueError as error:
+            raise PlatformError(f"{self._path} answered {len(body)} bytes that are not JSON") from error
+
+    def _request(self, method: str, path: str, query: Mapping[str, str] | None = None) -> bytes:
+        connection = UnixConnection(self._path, self._timeout_s)
+        try:
+            connection.request(method, f"{path}?{urlencode(query)}" if query else path)
+            response = connection.getresponse()
+            body = response.read(MAX_BYTES + 1)
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise NotRunningError(f"nothing listens on {self._path}") from error
+        except (OSError, http.client.HTTPException) as error:
+            told = str(error) or type(error).__name__
+            raise PlatformError(f"the process at {self._path} doesn't answer: {told}") from error
+        finally:
+            connection.close()
+        if len(body) > MAX_BYTES:
+            raise PlatformError(f"{self._path} answered more than {MAX_BYTES} bytes")
+        if response.status >= 300:
+            _raise(response.status, body)
+        return body
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket's path."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        with short_path(self._path) as path:
+            self.sock.connect(path)
+
+
+@contextmanager
+def open_queue(spool: Path, socket: Path, leases: Sequence[Path]) -> Iterator[Queue]:
+    """The queue of a spool: through the socket while a process delivers it, from the file otherwise.
+
+    While the file is open here, its leases are held, so that no process begins to deliver it meanwhile.
+
+    Args:
+        spool: The file.
+        socket: Where the process that delivers it listens.
+        leases: Lock files that this process holds.
+
+    Raises:
+        NotFoundError: When there is no such file.
+        PlatformError: When a process delivers it and doesn't answer.
+    """
+    running = SocketQueue(socket)
+    try:
+        running.report()
+    except NotRunningError:
+        pass
+    else:
+        yield running
+        return
+    if not spool.is_file():
+        raise NotFoundError(f"there is no queue {spool}", hint="eaves status")
+    with ExitStack() as stack:
+        for path in leases:
+            lease = Lease(path)
+            if not lease.acquire():
+                raise PlatformError(
+                    f"a process delivers {spool}, but nothing listens on {socket}", hint="restart that process"
+                )
+            stack.callback(lease.release)
+        yield SpoolQueue(stack.enter_context(Spool(spool)))
+
+
+def _raise(status: int, body: bytes) -> NoReturn:
+    try:
+        document = json.loads(body)
+        detail, hint = str(document["detail"])[:500], document.get("hint")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        detail, hint = f"answered {status}: {body[:200].decode(errors='replace')}", None
+    kinds: Mapping[int, type[EavesError]] = {400: InputError, 404: NotFoundError}
+    raise kinds.get(status, PlatformError)(detail, hint=str(hint)[:200] if hint else None)

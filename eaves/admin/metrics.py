@@ -1,0 +1,104 @@
+"""A report as Prometheus text, and as the reasons why an agent isn't well.
+
+Every label has few values, so that no time series is made for each error text: a pause's reason is its HTTP status.
+
+Source: Prometheus exposition formats, text format 0.0.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from eaves.admin.report import LaneReport, QueueReport
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OUTCOMES = ("delivered", "retried", "dead")
+
+Series = tuple[Mapping[str, str], float]
+
+_METRICS = {
+    "eaves_queue_entries": "Entries that wait to be delivered.",
+    "eaves_queue_bytes": "Data and attributes of the entries that wait.",
+    "eaves_queue_oldest_age_seconds": "Time since the oldest waiting entry was put; 0 when none waits.",
+    "eaves_dead_letters": "Dead letters that are kept.",
+    "eaves_dead_letter_bytes": "Data and attributes of the dead letters.",
+    "eaves_dead_letters_expired_total": "Dead letters that were deleted to keep their limit.",
+    "eaves_deliveries_total": "Attempts to deliver, by outcome.",
+    "eaves_lane_paused": "1 while a lane is paused, by the HTTP status that paused it or no_answer; 0 otherwise.",
+    "eaves_spool_max_bytes": "Limit of the waiting entries' bytes; at it, capture is paused.",
+    "eaves_spool_bytes": "Bytes of the waiting entries, as the limit counts them.",
+    "eaves_dead_letters_max_bytes": "Limit of the dead letters' bytes; at it, the oldest expire.",
+    "eaves_captured_total": "Images that the source captured.",
+    "eaves_dropped_total": "Images that the source passed over, by cause.",
+    "eaves_source_state": "1 for the source's state.",
+    "eaves_source_last_image_age_seconds": "Time since the source's last image; absent before the first.",
+}
+
+
+def render_metrics(report: QueueReport) -> str:
+    """All of a report as text."""
+    return "\n".join([*_lines(report), ""])
+
+
+def list_faults(report: QueueReport) -> list[str]:
+    """Why images don't flow as they should, one sentence each; none when they do."""
+    faults = [f"lane {lane.lane} is paused: {lane.reason}" for lane in report.lanes if lane.paused]
+    source = report.source
+    if source is not None and source.reason:
+        faults.append(f"source {source.name} is {source.state}: {source.reason}")
+    return faults
+
+
+def _lines(report: QueueReport) -> Iterator[str]:
+    for name, series in _series(report).items():
+        yield f"# HELP {name} {_METRICS[name]}"
+        yield f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}"
+        for labels, value in series:
+            yield f"{name}{_labels(labels)} {value:.10g}"
+
+
+def _series(report: QueueReport) -> dict[str, list[Series]]:
+    lanes = report.lanes
+    found: dict[str, list[Series]] = {
+        "eaves_queue_entries": [({"lane": lane.lane}, lane.queued) for lane in lanes],
+        "eaves_queue_bytes": [({"lane": lane.lane}, lane.queued_bytes) for lane in lanes],
+        "eaves_queue_oldest_age_seconds": [({"lane": lane.lane}, lane.oldest_age_s or 0.0) for lane in lanes],
+        "eaves_dead_letters": [({"lane": lane.lane}, lane.dead) for lane in lanes],
+        "eaves_dead_letter_bytes": [({"lane": lane.lane}, lane.dead_bytes) for lane in lanes],
+        "eaves_dead_letters_expired_total": [({}, report.expired)],
+        "eaves_deliveries_total": [
+            ({"lane": lane.lane, "outcome": outcome}, lane.attempts.get(outcome, 0))
+            for lane in lanes
+            if lane.delivering
+            for outcome in OUTCOMES
+        ],
+        "eaves_lane_paused": [
+            ({"lane": lane.lane, "reason": _pause(lane)}, float(lane.paused)) for lane in lanes if lane.delivering
+        ],
+        "eaves_spool_max_bytes": [({}, report.max_bytes)],
+        "eaves_spool_bytes": [({}, report.queued_bytes)],
+        "eaves_dead_letters_max_bytes": [({}, report.dead_max_bytes)],
+    }
+    source = report.source
+    if source is not None:
+        name = {"source": source.name}
+        found["eaves_captured_total"] = [(name, source.captured)]
+        found["eaves_dropped_total"] = [({**name, "cause": cause}, count) for cause, count in source.dropped.items()]
+        found["eaves_source_state"] = [({**name, "state": source.state}, 1.0)]
+        age_s = source.last_captured_age_s
+        found["eaves_source_last_image_age_seconds"] = [] if age_s is None else [(name, age_s)]
+    return found
+
+
+def _pause(lane: LaneReport) -> str:
+    if not lane.paused:
+        return ""
+    return str(lane.status) if 100 <= lane.status < 600 else "no_answer"
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in labels.items()) + "}" if labels else ""
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

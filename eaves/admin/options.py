@@ -1,0 +1,84 @@
+"""The filters of entries as command-line options, the same in `eaves queue` and in an agent's container."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from eaves.admin.selector import DEAD, MAX_SEQ, QUEUED, Selector
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])")
+
+
+class Age(click.ParamType[float]):
+    """A time such as `90s`, `15m`, `2h` or `7d`, in seconds."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        if isinstance(value, (int, float)):
+            return float(value)
+        found = _AGE.fullmatch(str(value))
+        if found is None:
+            self.fail(f"{value!r} is not a time such as 90s, 15m, 2h or 7d", param, ctx)
+        return float(found[1]) * _UNITS_S[found[2]]
+
+
+def numbers_argument(command: Command) -> Command:
+    """`NUMBER...`: which entries."""
+    return click.argument("seqs", metavar="[NUMBER]...", nargs=-1, type=click.IntRange(0, MAX_SEQ))(command)
+
+
+def filter_options(*, lane: bool = True, state: bool = True) -> Callable[[Command], Command]:
+    """Decorate a command with the filters; `build_selector` takes what they say.
+
+    Args:
+        lane: Whether `--lane` is one of them.
+        state: Whether `--queued` and `--dead` are among them.
+    """
+    options = [
+        click.option("--source", default="", help="Only events of this source: /eaves/SITE/NAME, or its last part."),
+        click.option("--reason", default="", help="Only entries whose last failure contains this text."),
+        click.option("--older-than", type=Age(), metavar="AGE", help="Only entries put before: 90s, 15m, 2h, 7d."),
+    ]
+    if state:
+        options.insert(0, click.option("--dead", "state", flag_value=DEAD, help="Only dead letters."))
+        options.insert(0, click.option("--queued", "state", flag_value=QUEUED, help="Only entries that wait."))
+    if lane:
+        options.insert(0, click.option("--lane", default="", help="Only entries of this lane."))
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def build_selector(
+    *,
+    seqs: tuple[int, ...] = (),
+    lane: str = "",
+    state: str | None = None,
+    source: str = "",
+    reason: str = "",
+    older_than: float | None = None,
+) -> Selector:
+    """What the options say."""
+    return Selector(seqs=seqs, lane=lane, state=state or "", source=source, reason=reason, older_than_s=older_than)
+
+
+def to_arguments(selector: Selector) -> list[str]:
+    """A selection as the arguments that say it: options first, then numbers."""
+    given = {"lane": selector.lane, "source": selector.source, "reason": selector.reason}
+    options = [f"--{name}={value}" for name, value in given.items() if value]
+    options += [f"--{selector.state}"] if selector.state else []
+    options += [] if selector.older_than_s is None else [f"--older-than={selector.older_than_s:f}s"]
+    return [*options, *map(str, selector.seqs)]

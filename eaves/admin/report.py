@@ -1,0 +1,214 @@
+"""What a queue and the source that fills it report: plain values, to and from JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Protocol, TypeVar
+
+from eaves.delivery.status import LaneDelivery
+from eaves.spool import LaneStatus, Spool
+
+T = TypeVar("T")
+
+
+class SourceView(Protocol):
+    """What a source reports of itself."""
+
+    @property
+    def state(self) -> str:
+        """What the source does now, in one word."""
+
+    @property
+    def reason(self) -> str:
+        """Why it captures nothing now; empty while it does."""
+
+    @property
+    def captured(self) -> int:
+        """Images captured since the process started."""
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Images passed over since the process started, by cause."""
+
+    @property
+    def last_captured_at(self) -> float | None:
+        """When the last image was captured, Unix seconds; None before the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneReport:
+    """One lane of a spool.
+
+    Attributes:
+        lane: Its name.
+        queued: Entries that wait to be delivered.
+        queued_bytes: Their data and attributes.
+        dead: Dead letters.
+        dead_bytes: Their data and attributes.
+        oldest_age_s: Seconds since the oldest waiting entry was put; None when none waits.
+        delivering: Whether this process delivers it.
+        paused: Whether it is paused because its sink can't be reached or refuses everything.
+        reason: Why it is paused; empty when it isn't.
+        status: HTTP status that paused it, 0 when there was no answer.
+        paused_since: When the pause began, Unix seconds.
+        next_try_at: When the next attempt is made, Unix seconds.
+        attempts: Attempts since the process started, by outcome.
+    """
+
+    lane: str
+    queued: int = 0
+    queued_bytes: int = 0
+    dead: int = 0
+    dead_bytes: int = 0
+    oldest_age_s: float | None = None
+    delivering: bool = False
+    paused: bool = False
+    reason: str = ""
+    status: int = 0
+    paused_since: float | None = None
+    next_try_at: float | None = None
+    attempts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceReport:
+    """One source.
+
+    Attributes:
+        name: Its name.
+        state: What it does now, in one word.
+        reason: Why it captures nothing now; empty while it does.
+        captured: Images captured since the process started.
+        dropped: Images passed over since the process started, by cause.
+        last_captured_at: When the last image was captured, Unix seconds; None before the first.
+        last_captured_age_s: Seconds since then.
+    """
+
+    name: str
+    state: str = ""
+    reason: str = ""
+    captured: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    last_captured_at: float | None = None
+    last_captured_age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueReport:
+    """A whole spool.
+
+    Attributes:
+        queued_bytes: Data and attributes of what waits.
+        max_bytes: Their limit.
+        dead_bytes: Data and attributes of the dead letters.
+        dead_max_bytes: Their limit.
+        expired: Dead letters that were deleted to keep their limit, since the file was made.
+        lanes: Each lane, by name.
+        source: The source that fills it, when one does.
+    """
+
+    queued_bytes: int = 0
+    max_bytes: int = 0
+    dead_bytes: int = 0
+    dead_max_bytes: int = 0
+    expired: int = 0
+    lanes: tuple[LaneReport, ...] = ()
+    source: SourceReport | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+def build_report(
+    spool: Spool, deliveries: Iterable[LaneDelivery], source: SourceReport | None, now: float
+) -> QueueReport:
+    """What a spool holds and what its delivery does.
+
+    Args:
+        spool: The spool.
+        deliveries: Of the lanes that this process delivers.
+        source: What fills it, if a source does.
+        now: Unix seconds.
+
+    Raises:
+        SpoolError: When the spool can't be read.
+    """
+    held = {status.lane: status for status in spool.lanes()}
+    delivering = {delivery.lane: delivery for delivery in deliveries}
+    return QueueReport(
+        queued_bytes=spool.size_bytes(),
+        max_bytes=spool.limits.max_bytes,
+        dead_bytes=spool.dead_bytes(),
+        dead_max_bytes=spool.limits.dead_max_bytes,
+        expired=spool.expired(),
+        lanes=tuple(
+            _lane(name, held.get(name), delivering.get(name), now) for name in sorted(held.keys() | delivering.keys())
+        ),
+        source=source,
+    )
+
+
+def build_source_report(name: str, source: SourceView, now: float) -> SourceReport:
+    """What a source reports of itself.
+
+    Args:
+        name: Its name.
+        source: The source.
+        now: Unix seconds.
+    """
+    at = source.last_captured_at
+    return SourceReport(
+        name=name,
+        state=source.state,
+        reason=source.reason,
+        captured=source.captured,
+        dropped=dict(source.dropped),
+        last_captured_at=at,
+        last_captured_age_s=None if at is None else max(0.0, now - at),
+    )
+
+
+def parse_report(values: Mapping[str, Any]) -> QueueReport:
+    """Read what `QueueReport.to_dict` wrote, by another version perhaps: what isn't known is passed over.
+
+    Raises:
+        ValueError: When it is no report.
+    """
+    try:
+        source = values.get("source")
+        return _read(
+            QueueReport,
+            {
+                **values,
+                "lanes": tuple(_read(LaneReport, lane) for lane in values["lanes"]),
+                "source": None if source is None else _read(SourceReport, source),
+            },
+        )
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"not the report of a queue: {type(error).__name__}: {error}") from error
+
+
+def _lane(name: str, held: LaneStatus | None, delivery: LaneDelivery | None, now: float) -> LaneReport:
+    oldest_at = held.oldest_at if held else None
+    return LaneReport(
+        lane=name,
+        queued=held.queued if held else 0,
+        queued_bytes=held.queued_bytes if held else 0,
+        dead=held.dead if held else 0,
+        dead_bytes=held.dead_bytes if held else 0,
+        oldest_age_s=None if oldest_at is None else max(0.0, now - oldest_at),
+        delivering=delivery is not None,
+        paused=delivery.paused if delivery else False,
+        reason=delivery.reason if delivery else "",
+        status=delivery.status if delivery else 0,
+        paused_since=delivery.since if delivery else None,
+        next_try_at=delivery.next_try_at if delivery else None,
+        attempts=dict(delivery.attempts) if delivery else {},
+    )
+
+
+def _read(make: Callable[..., T], values: Mapping[str, Any]) -> T:
+    known = {one.name for one in fields(make)}  # type: ignore[arg-type]
+    return make(**{name: value for name, value in values.items() if name in known})

@@ -1,0 +1,124 @@
+"""The routes of a queue over HTTP, for whatever serves them: a request in, a response out, both plain values.
+
+    GET  /queues                   report of every lane, and of the source
+    GET  /queues/entries           entries without their data; query: the fields of `Selector`, limit
+    GET  /queues/entries/N         one entry and its event's attributes
+    GET  /queues/entries/N/data    its event's data, with its content type
+    POST /queues/retry             queue dead letters again, make entries that back off due; query: as above
+    POST /queues/drop              delete dead letters; also all=true, dry_run=true
+    POST /queues/purge             delete entries in any state; needs lane, or all=true
+
+Whoever reaches these routes may delete images: they are served on sockets of mode 0600 only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from eaves.admin.queue import LIMIT, Action, Queue
+from eaves.admin.selector import Selector, parse_selector, parse_seq
+from eaves.errors import EavesError, InputError
+
+PREFIX = "/queues"
+MAX_LIMIT = 10_000
+"""Most entries of one listing; their attributes are up to some kilobytes each."""
+_ENTRY = re.compile(r"/queues/entries/([0-9]+)(/data)?")
+_SAFE_TYPE = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """What is answered.
+
+    Attributes:
+        status: HTTP status.
+        content_type: Of the body.
+        body: The body.
+    """
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+def answer(queue: Queue, method: str, path: str, query: str) -> Response:
+    """Answer one request.
+
+    Args:
+        queue: What it is about.
+        method: `GET` or `POST`.
+        path: The path, without its query.
+        query: What follows `?` in the target.
+    """
+    try:
+        given = dict(parse_qsl(query, keep_blank_values=True))
+        if method == "POST" and path in _ACTIONS:
+            return _change(queue, _ACTIONS[path], given)
+        if method == "GET" and path in _LISTS:
+            return answer_json(_LISTS[path](queue, given))
+        if method == "GET" and (found := _ENTRY.fullmatch(path)):
+            return _entry(queue, found[1], data=bool(found[2]))
+        return answer_problem(404, f"{method} {path[:128]} is not answered here", None)
+    except EavesError as error:
+        return answer_problem(error.http_status, error.message, error.hint)
+
+
+def answer_json(value: Any, status: int = 200) -> Response:
+    """Plain data as a response."""
+    return Response(status=status, content_type="application/json", body=json.dumps(value).encode())
+
+
+def answer_problem(status: int, detail: str, hint: str | None) -> Response:
+    """An error as a response. Source: RFC 9457."""
+    document = {"title": "Error", "status": status, "detail": detail, "hint": hint}
+    return Response(status=status, content_type="application/problem+json", body=json.dumps(document).encode())
+
+
+def _report(queue: Queue, given: Mapping[str, str]) -> Any:
+    if given:
+        raise InputError(f"{PREFIX} takes no query")
+    return queue.report().to_dict()
+
+
+def _entries(queue: Queue, given: Mapping[str, str]) -> Any:
+    chosen, rest = _split(given)
+    limit = parse_seq(rest.get("limit", str(LIMIT)))
+    if not 1 <= limit <= MAX_LIMIT:
+        raise InputError(f"limit must be from 1 to {MAX_LIMIT} (got {limit})")
+    return list(queue.entries(chosen, limit=limit))
+
+
+def _entry(queue: Queue, number: str, *, data: bool) -> Response:
+    content = queue.entry(parse_seq(number))
+    if not data:
+        return answer_json({"entry": dict(content.entry), "attributes": dict(content.attributes)})
+    kind = content.attributes.get("datacontenttype") or ""
+    known = kind if _SAFE_TYPE.fullmatch(kind) else "application/octet-stream"
+    return Response(status=200, content_type=known, body=content.data)
+
+
+def _change(queue: Queue, action: Action, given: Mapping[str, str]) -> Response:
+    chosen, rest = _split(given)
+    everything, dry_run = _flag(rest, "all"), _flag(rest, "dry_run")
+    return answer_json(asdict(queue.change(action, chosen, everything=everything, dry_run=dry_run)))
+
+
+def _split(given: Mapping[str, str]) -> tuple[Selector, dict[str, str]]:
+    rest = {name: given[name] for name in ("limit", "all", "dry_run") if name in given}
+    return parse_selector({name: text for name, text in given.items() if name not in rest}), rest
+
+
+def _flag(given: Mapping[str, str], name: str) -> bool:
+    text = given.get(name, "false")
+    if text not in ("true", "false"):
+        raise InputError(f"{name} must be true or false (got {text[:64]!r})")
+    return text == "true"
+
+
+_ACTIONS = {f"{PREFIX}/{action.value}": action for action in Action}
+_LISTS: Mapping[str, Callable[[Queue, Mapping[str, str]], Any]] = {PREFIX: _report, f"{PREFIX}/entries": _entries}

@@ -1,0 +1,105 @@
+"""Which entries a request is about, as it travels: in a query, in arguments, and as the spool's `Selection`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from eaves.errors import InputError
+from eaves.spool import Selection
+
+QUEUED, DEAD = "queued", "dead"
+STATES = (QUEUED, DEAD)
+MAX_SEQ = (1 << 63) - 1
+"""Largest integer that SQLite stores."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selector:
+    """Which entries are meant; what is given must all hold, and with nothing given all entries are meant.
+
+    Attributes:
+        seqs: Only these sequence numbers.
+        lane: Only this lane.
+        state: Only `queued` or only `dead` entries.
+        source: Only events of this source, `/eaves/SITE/NAME` or its last part.
+        reason: Only entries whose last failure contains this text.
+        older_than_s: Only entries that were put more than this many seconds ago.
+    """
+
+    seqs: tuple[int, ...] = ()
+    lane: str = ""
+    state: str = ""
+    source: str = ""
+    reason: str = ""
+    older_than_s: float | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing is given."""
+        return self == Selector()
+
+    def to_query(self) -> dict[str, str]:
+        """What is given, as text by name; `parse_selector` reads it again."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: _to_text(value) for name, value in given.items() if value not in ((), "", None)}
+
+    def to_selection(self, now: float) -> Selection:
+        """The same for the spool.
+
+        Args:
+            now: Unix seconds, from which ages are counted back.
+        """
+        return Selection(
+            seqs=self.seqs or None,
+            lane=self.lane or None,
+            state=self.state or None,
+            source=self.source or None,
+            reason=self.reason or None,
+            put_before=None if self.older_than_s is None else now - self.older_than_s,
+        )
+
+
+def parse_selector(query: Mapping[str, str]) -> Selector:
+    """Read what `Selector.to_query` writes.
+
+    Raises:
+        InputError: When a name isn't known or a value can't be read.
+    """
+    known = {field.name for field in fields(Selector)}
+    if unknown := sorted(query.keys() - known):
+        raise InputError(f"there is no filter {unknown[0][:64]!r}", hint=f"filters: {', '.join(sorted(known))}")
+    values: dict[str, Any] = dict(query)
+    if "seqs" in query:
+        values["seqs"] = tuple(parse_seq(text) for text in query["seqs"].split(","))
+    if "older_than_s" in query:
+        values["older_than_s"] = _parse_seconds(query["older_than_s"])
+    if query.get("state", STATES[0]) not in STATES:
+        raise InputError(f"state must be one of {', '.join(STATES)} (got {query['state'][:64]!r})")
+    return Selector(**values)
+
+
+def parse_seq(text: str) -> int:
+    """A sequence number.
+
+    Raises:
+        InputError: When it is none.
+    """
+    if text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_SEQ)) and int(text) <= MAX_SEQ:
+        return int(text)
+    raise InputError(f"{text[:64]!r} is not the number of an entry", hint="eaves queue list")
+
+
+def _parse_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise InputError(f"older_than_s must be a number of seconds, 0 or more (got {text[:64]!r})")
+    return seconds
+
+
+def _to_text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,110 @@
+"""Which queues `eaves queue` works on: the broker's, one agent's, or those of the agents at a site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from eaves.cli.arguments import file_option, state_option
+from eaves.cli.clusters import Choice, choose_site, load_scope, on_option, open_site, read_choice, site_options
+from eaves.errors import InputError, NotFoundError
+
+if TYPE_CHECKING:
+    from eaves.admin import Queue
+    from knative.agents import AgentPod
+    from knative.cluster import Cluster
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One queue.
+
+    Attributes:
+        agent: `FUNCTION.SOURCE` of the agent it belongs to; empty: it is the local broker's.
+        pod: At a site: the agent's pod; empty elsewhere.
+        queue: The queue.
+    """
+
+    agent: str
+    pod: str
+    queue: Queue
+
+    def __str__(self) -> str:
+        return self.pod or (f"agent {self.agent}" if self.agent else "the broker")
+
+
+def target_options(command: Command) -> Command:
+    """The options that say which queues are meant; `open_targets` takes what they say."""
+    agent = click.option("--agent", default="", metavar="FUNCTION.SOURCE", help="The queue of a source's agent.")
+    pod = click.option("--pod", default="", help="At a site: only the agent in this pod.")
+    for option in (site_options, on_option, file_option, state_option, pod, agent):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def open_targets(*, agent: str, pod: str, state_dir: Path, file: Path, **clusters: Any) -> Iterator[Sequence[Target]]:
+    """The queues that the options mean; at least one.
+
+    Raises:
+        EavesError: When they can't be told or reached.
+    """
+    choice = read_choice(**clusters)
+    if choice.knative:
+        yield _open_pods(file, choice, agent, pod)
+        return
+    from eaves.local.queues import open_local_queue
+    from eaves.local.state import State
+
+    if pod:
+        raise click.UsageError("--pod is for sites: --on knative, or --site.")
+    with open_local_queue(State(root=state_dir), agent) as queue:
+        yield [Target(agent=agent, pod="", queue=queue)]
+
+
+def require_one(targets: Sequence[Target]) -> Target:
+    """The only queue: numbers of entries mean something in one queue only.
+
+    Raises:
+        InputError: When there are several.
+    """
+    if len(targets) > 1:
+        names = ", ".join(target.pod for target in targets)
+        raise InputError(
+            f"entries have numbers within one queue, and there are {len(targets)}: {names}",
+            hint=f"--pod {targets[0].pod}",
+        )
+    return targets[0]
+
+
+def _open_pods(file: Path, choice: Choice, agent: str, pod: str) -> list[Target]:
+    from knative.agents import list_agent_pods
+    from knative.owned import Owner
+    from knative.pod_queue import Kubectl, PodQueue
+
+    scope = load_scope(file)
+    site = choose_site(scope.sites, choice)
+    cluster = open_site(site, choice)
+    owner = Owner(app="", site=site.name, agents=scope.knative.agent_namespace)
+    found = list_agent_pods(cluster, owner)
+    kubectl = Kubectl(kubeconfig=choice.kubeconfig, context=site.context)
+    chosen = [one for one in found if agent in ("", one.agent) and pod in ("", one.name)]
+    if not chosen:
+        raise _nothing_found(cluster, found, agent or pod)
+    return [Target(agent=one.agent, pod=one.name, queue=PodQueue(kubectl, one.namespace, one.name)) for one in chosen]
+
+
+def _nothing_found(cluster: Cluster, found: Sequence[AgentPod], name: str) -> NotFoundError:
+    known = ", ".join(f"{one.agent} ({one.name})" for one in found) or "none"
+    named = f" {name!r}" if name else ""
+    return NotFoundError(
+        f"no agent{named} runs in {cluster.namespace} of {cluster.name} (there are: {known})",
+        hint="eaves status --on knative",
+    )

@@ -1,0 +1,106 @@
+"""The agents of a site: their pods, and what each says of its source and its queue.
+
+An agent serves its report at its metrics port, which the API server's pod proxy reaches. What can't be read is told,
+never guessed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from eaves.admin.agent import HEALTH
+from eaves.admin.report import parse_report
+from eaves.admin.summary import AgentStatus, summarise
+from eaves.errors import ClusterError, DeniedError
+from knative.kinds import POD
+from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
+from knative.owned import Owner
+from knative.resources.agent import METRICS_PORT, PART, SOURCE_LABEL
+
+if TYPE_CHECKING:
+    from knative.cluster import Cluster
+
+TIMEOUT_S = 5.0
+"""For one agent's answer."""
+AT_ONCE = 8
+"""Agents asked at the same time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentPod:
+    """One pod that runs a source.
+
+    Attributes:
+        app: The function that the source belongs to.
+        source: Name of the source.
+        name: Of the pod.
+        namespace: Of the pod.
+        phase: `Running` and the like. Source: Kubernetes, PodStatus.
+    """
+
+    app: str
+    source: str
+    name: str
+    namespace: str
+    phase: str
+
+    @property
+    def agent(self) -> str:
+        """`FUNCTION.SOURCE`, as commands name it."""
+        return f"{self.app}.{self.source}"
+
+
+def list_agent_pods(cluster: Cluster, owner: Owner) -> list[AgentPod]:
+    """Every pod that runs a source here, those on nodes too where these may be seen; by agent, then by name.
+
+    Args:
+        cluster: The site's.
+        owner: Of what site, and where its agents on nodes are; an app narrows it to that app's.
+
+    Raises:
+        ClusterError: When the cluster refuses or fails.
+    """
+    ours = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL}={PART}" + (f",{APP_LABEL}={owner.app}" if owner.app else "")
+    found = list(_pods(cluster, cluster.namespace, ours))
+    if owner.agents and owner.agents != cluster.namespace:
+        with suppress(DeniedError):  # who may not look there is shown the agents that they may see
+            found += _pods(cluster, owner.agents, f"{ours},{SITE_LABEL}={owner.site}")
+    return sorted(found, key=lambda pod: (pod.agent, pod.name))
+
+
+def read_agents(cluster: Cluster, pods: Sequence[AgentPod]) -> list[AgentStatus]:
+    """What the agents say, in the order of their pods."""
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="agents") as threads:
+        return list(threads.map(lambda pod: _read(cluster, pod), pods))
+
+
+def _pods(cluster: Cluster, namespace: str, selector: str) -> Iterator[AgentPod]:
+    for one in cluster.list(POD, namespace=namespace, selector=selector):
+        labels: Mapping[str, Any] = one["metadata"].get("labels", {})
+        yield AgentPod(
+            app=str(labels.get(APP_LABEL, "")),
+            source=str(labels.get(SOURCE_LABEL, "")),
+            name=str(one["metadata"]["name"]),
+            namespace=namespace,
+            phase=str(one.get("status", {}).get("phase", "Unknown")),
+        )
+
+
+def _read(cluster: Cluster, pod: AgentPod) -> AgentStatus:
+    if pod.phase != "Running":
+        return AgentStatus(source=pod.source, pod=pod.name, state=pod.phase.lower())
+    try:
+        target = f"pods/{pod.name}:{METRICS_PORT}"
+        answer = cluster.proxy(target, HEALTH, timeout_s=TIMEOUT_S, namespace=pod.namespace)
+        return summarise(pod.source, parse_report(json.loads(answer.body)["report"]), pod=pod.name)
+    except ClusterError as error:
+        return AgentStatus(source=pod.source, pod=pod.name, state="unknown", reason=error.message)
+    except (ValueError, KeyError, TypeError):
+        said = answer.body[:200].decode(errors="replace")
+        reason = f"{HEALTH} answers {answer.status} without a report: {said}"
+        return AgentStatus(source=pod.source, pod=pod.name, state="unknown", reason=reason)

@@ -1,0 +1,99 @@
+"""An agent as a real process, and its queue asked as `kubectl exec` asks it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.waiting import wait_until
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(50)
+
+
+class AgentProcess:
+    """One agent on one folder.
+
+    Args:
+        folder: Where the inbox, the spool and the log are made.
+        sink: Where events go.
+        environ: More of its settings.
+    """
+
+    def __init__(self, folder: Path, sink: str, **environ: str) -> None:
+        self.inbox = folder / "inbox"
+        self.inbox.mkdir(parents=True)
+        self.spool = folder / "agent.db"
+        self.socket = folder / "agent.db.admin" / "socket"
+        self.port = free_port()
+        self.log = folder / "agent.log"
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "EAVES_SOURCE": "cam",
+            "EAVES_SITE": "test",
+            "EAVES_PATH": str(self.inbox),
+            "EAVES_SPOOL": str(self.spool),
+            "EAVES_SETTLE_S": "0.2",
+            "EAVES_PORT": str(self.port),
+            "K_SINK": sink,
+            **environ,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-P", "-m", "eaves.sources"]
+            self._process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
+        wait_until(lambda: self._process is not None and self.is_answering(), 30, what="the agent")
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(30)
+            self._process = None
+
+    def is_answering(self) -> bool:
+        try:
+            return self.get("/health/liveness")[0] == 200
+        except OSError:
+            return False
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of an answer of its port."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def run_queue(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the module that `eaves queue --on knative` runs in the agent's container."""
+        command = [sys.executable, "-P", "-m", "eaves.sources.queue", *arguments]
+        return subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=60, check=False)
+
+    def ask_queue(self, *arguments: str) -> Any:
+        """What that module prints, read."""
+        done = self.run_queue(*arguments)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def lane(self, name: str) -> dict[str, Any]:
+        """The report of one lane; empty when it holds nothing."""
+        report = json.loads(self.get("/health")[1])["report"]
+        found: dict[str, Any] = next((lane for lane in report["lanes"] if lane["lane"] == name), {})
+        return found
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

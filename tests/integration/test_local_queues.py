@@ -1,0 +1,154 @@
+"""`eaves queue` and `eaves status` on a real `eaves up`: the broker's queue and that of an agent."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.admin.client import SocketQueue
+from eaves.events import IMAGE_CAPTURED, Event
+from eaves.local.state import State
+from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
+from eaves.spool import Spool
+from tests.agents import PNG
+from tests.contract.harness import LocalHarness, status_of
+from tests.waiting import wait_until
+
+LANE = "trigger/digits/digits"
+
+
+@pytest.fixture
+def harness() -> Iterator[LocalHarness]:
+    with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
+        made = LocalHarness(Path(folder) / "s")
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+def app(artifact: Path, *sources: SourceSpec) -> AppSpec:
+    function = FunctionSpec(name="digits", site="test", artifact=artifact)
+    return AppSpec(function=function, triggers=(default_trigger("digits"),), sources=sources)
+
+
+def publish(harness: LocalHarness, *names: str) -> None:
+    """Hand over files that are no images, whatever they are called."""
+    for name in names:
+        event = Event(
+            id=name, source="/eaves/test/x", type=IMAGE_CAPTURED, subject=name, datacontenttype="image/png", data=b"x"
+        )
+        harness.platform.publish(event)
+
+
+def run(harness: LocalHarness, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-m", "eaves.cli", *arguments, "--state", str(harness.state)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def listed(harness: LocalHarness, *arguments: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(run(harness, "queue", "-o", "json", *arguments).stdout)
+    return found
+
+
+def test_dead_letters_are_listed_shown_retried_and_dropped(
+    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    harness.start()
+    harness.platform.deploy(app(tiny_artifact))
+    publish(harness, "a.png", "b.png")
+    wait_until(lambda: status_of(harness.platform).dead == 2, 60, what="two dead letters")
+    first, second = listed(harness)
+    assert [first["state"], first["status"], first["lane"]] == ["dead", 422, LANE]
+    assert "not an image" in first["reason"]
+    number = str(first["seq"])
+    shown = run(harness, "queue", "show", number, "--save", str(tmp_path / "a.bin"), "-o", "json")
+    assert json.loads(shown.stdout)["attributes"]["subject"] == "a.png"
+    assert (tmp_path / "a.bin").read_bytes() == b"x"
+    assert run(harness, "queue", "drop", number, "--yes").stderr == "1 deleted\n"
+    assert [entry["seq"] for entry in listed(harness)] == [second["seq"]]
+    assert run(harness, "queue", "retry", "--dead").stderr == "1 to be delivered again\n"
+    wait_until(lambda: status_of(harness.platform).dead == 1, 60, what="the dead letter again")
+
+
+def test_a_function_that_can_not_start_shows_why_its_queue_waits_and_the_queue_can_be_purged(
+    harness: LocalHarness, tmp_path: Path
+) -> None:
+    harness.start()
+    harness.platform.deploy(app(tmp_path / "no such artifact"))
+    publish(harness, "a.png", "b.png")
+    wait_until(lambda: status_of(harness.platform).pauses, 60, what="the pause")
+    (pause,) = status_of(harness.platform).pauses
+    assert pause.lane == LANE
+    assert "no such artifact" in pause.reason
+    assert f"{LANE} is paused for " in run(harness, "status").stderr
+    asked = run(harness, "queue", "purge", LANE, code=2)
+    assert "purge 2 entries, " in asked.stderr
+    assert "--yes" in asked.stderr
+    assert len(listed(harness, "--queued")) == 2
+    assert run(harness, "queue", "purge", LANE, "--yes").stderr == "2 deleted\n"
+    assert listed(harness) == []
+    assert run(harness, "queue", "purge", LANE, "--yes").stderr == "no such entry\n"
+
+
+def test_on_a_terminal_it_asks_before_it_deletes(harness: LocalHarness, tmp_path: Path) -> None:
+    harness.start()
+    harness.platform.deploy(app(tmp_path / "no such artifact"))
+    publish(harness, "a.png")
+    command = [sys.executable, "-P", "-m", "eaves.cli", "queue", "purge", LANE, "--state", str(harness.state)]
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "wb", buffering=0) as keyboard, os.fdopen(theirs, "rb", buffering=0) as terminal:
+        for answer, code in ((b"n\n", 1), (b"y\n", 0)):
+            keyboard.write(answer)
+            done = subprocess.run(command, stdin=terminal, capture_output=True, text=True, check=False, timeout=60)
+            assert "purge 1 entries" in done.stderr
+            assert done.returncode == code
+    assert listed(harness) == []
+
+
+def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarness, tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    harness.start()
+    harness.platform.deploy(app(tmp_path / "no such artifact", SourceSpec(name="inbox", path=inbox)))
+
+    def state() -> str:
+        agents = status_of(harness.platform).agents
+        return agents[0].state if agents else ""
+
+    wait_until(lambda: state() == "watching", 60, what="the agent")
+    (inbox / "a.png").write_bytes(PNG)
+    wait_until(lambda: status_of(harness.platform).agents[0].captured == 1, 60, what="the image")
+    table = run(harness, "status").stdout
+    assert "digits.inbox" in table
+    assert " s ago" in table
+    agent = json.loads(run(harness, "status", "-o", "json").stdout)[0]["agents"][0]
+    assert (agent["source"], agent["state"], agent["dead"]) == ("inbox", "watching", 0)
+    assert listed(harness, "--agent", "digits.inbox") == []
+    assert "there is no queue" in run(harness, "queue", "--agent", "digits.other", code=66).stderr
+    socket = State(root=harness.state).agent_socket("digits.inbox")
+    assert socket.stat().st_mode & 0o777 == 0o600
+    assert SocketQueue(socket).report().source is not None
+
+
+def test_the_file_is_opened_when_nothing_runs(harness: LocalHarness) -> None:
+    state = State(root=harness.state)
+    state.prepare()
+    with Spool(state.spool) as spool:
+        spool.put(Event(id="1", source="/eaves/test/x", type=IMAGE_CAPTURED, subject="a.png"), lanes=(LANE,))
+    assert [entry["subject"] for entry in listed(harness)] == ["a.png"]
+    assert run(harness, "queue", "drop", "--all", "--yes").stderr == "no such entry\n"
+    assert run(harness, "queue", "purge", LANE, "--yes").stderr == "1 deleted\n"
+    harness.start()
+    assert listed(harness) == []

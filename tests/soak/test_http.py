@@ -1,0 +1,169 @@
+"""Images over real HTTP and disk: folder source, spool, a function and a subscriber that is down a third of the time.
+
+The source, the spool and the deliveries run in the test's process, so that its memory, files and threads are theirs.
+The function and the subscriber are processes. A file is deleted once its prediction has arrived.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from eaves.delivery import SinkClient
+from eaves.sources.__main__ import build_deliverers
+from eaves.sources.folder import FolderSource
+from eaves.sources.lanes import IMAGES
+from eaves.sources.settings import AgentSettings
+from eaves.sources.supervision import SupervisedSource
+from eaves.spool import Spool
+from tests.soak.measure import Sample, slope, take_sample
+from tests.soak.processes import Peer, Record
+
+MB = 1 << 20
+PNG = b"\x89PNG\r\n\x1a\n"
+STUCK_S = 120.0
+"""Seconds without a prediction after which images count as lost; a lane rests at most 30 s after its sink is back."""
+AHEAD = 1_000
+"""Images in the folder that were not predicted yet."""
+SAMPLES = 20
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Edge:
+    """What runs, and what came of it.
+
+    Attributes:
+        folder: The watched folder.
+        spool: The agent's queue.
+        subscriber: Takes the predictions.
+        record: What the subscriber got.
+        source: The source.
+        sent: Images written.
+        arrived: Images predicted.
+        outages: How often the subscriber was down.
+        samples: Measurements.
+    """
+
+    folder: Path
+    spool: Spool
+    subscriber: Peer
+    record: Record
+    source: SupervisedSource
+    sent: int = 0
+    arrived: int = 0
+    outages: int = 0
+    samples: list[Sample] = field(default_factory=list)
+
+
+@pytest.fixture(autouse=True)
+def no_log() -> Iterator[None]:
+    """Log nothing: pytest keeps every record, and would grow."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@contextmanager
+def running_edge(root: Path) -> Iterator[Edge]:
+    """Start everything; stop it at the end."""
+    folder, record = root / "images", root / "received"
+    folder.mkdir()
+    function, subscriber = Peer("--reply"), Peer("--record", str(record))
+    try:
+        function.start()
+        subscriber.start()
+        settings = AgentSettings(
+            path=folder, spool=root / "agent.db", sink=subscriber.url, function=function.url, source="camera"
+        )
+        with Spool(settings.spool, limits=settings.limits()) as spool, SinkClient() as client:
+            source = SupervisedSource(
+                "camera",
+                FolderSource(settings, index=spool, emit=lambda event: spool.put(event, lanes=(IMAGES,), once=True)),
+            )
+            deliverers = build_deliverers(settings, spool, client, {})
+            for deliverer in deliverers:
+                deliverer.start()
+            source.start()
+            try:
+                yield Edge(folder=folder, spool=spool, subscriber=subscriber, record=Record(record), source=source)
+            finally:
+                source.stop()
+                for deliverer in deliverers:
+                    deliverer.stop()
+    finally:
+        for peer in (function, subscriber):
+            peer.kill()
+
+
+def run(edge: Edge, images: int, up_s: float) -> None:
+    """Send images, delete each that is predicted, and let the subscriber come and go.
+
+    Args:
+        edge: Where.
+        images: How many.
+        up_s: Seconds for which the subscriber runs before it is down for half as many.
+    """
+    began = progress_at = time.monotonic()
+    while edge.arrived < images:
+        down = (time.monotonic() - began) % (1.5 * up_s) >= up_s
+        if down and edge.subscriber.running:
+            edge.subscriber.kill()
+            edge.outages += 1
+        elif not down and not edge.subscriber.running:
+            edge.subscriber.start()
+        while edge.sent < min(images, edge.arrived + AHEAD):
+            (edge.folder / f"{edge.sent:06}.png").write_bytes(PNG + str(edge.sent).encode() + bytes(500))
+            edge.sent += 1
+        for name in edge.record.read():
+            (edge.folder / name).unlink()
+            edge.arrived, progress_at = edge.arrived + 1, time.monotonic()
+        assert time.monotonic() - progress_at < STUCK_S, report_stuck(edge)
+        if edge.arrived * SAMPLES >= images * (len(edge.samples) + 1):
+            files = [edge.spool.path.with_name(f"{edge.spool.path.name}{end}") for end in ("", "-wal")]
+            edge.samples.append(take_sample(edge.arrived, files, edge.spool))
+        time.sleep(0.05)
+
+
+def report_stuck(edge: Edge) -> str:
+    return f"{edge.arrived} of {edge.sent} images arrived; {edge.spool.counts()}; the source is {edge.source.state}"
+
+
+def check(edge: Edge, images: int) -> None:
+    """Everything arrived, under one id each, and what is held is bounded."""
+    ids = [event_id for found in edge.record.ids.values() for event_id in found]
+    assert len(ids) == len(set(ids)) == len(edge.record.ids) == images
+    assert list(edge.folder.iterdir()) == []
+    assert edge.spool.depth() == 0
+    assert edge.spool.dead_bytes() == 0
+    steady = edge.samples[len(edge.samples) // 2 :]
+    assert max(sample.open_files for sample in steady) <= steady[0].open_files + 3
+    assert max(sample.threads for sample in steady) <= steady[0].threads
+    assert max(sample.files_bytes["agent.db-wal"] for sample in steady) <= 70 * MB
+
+
+@pytest.mark.timeout(300)
+def test_two_thousand_images(tmp_path: Path) -> None:
+    with running_edge(tmp_path) as edge:
+        run(edge, 2_000, up_s=2)
+        check(edge, 2_000)
+    assert edge.outages >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_a_hundred_thousand_images(tmp_path: Path) -> None:
+    with running_edge(tmp_path) as edge:
+        run(edge, 100_000, up_s=40)
+        check(edge, 100_000)
+    (tmp_path / "samples.txt").write_text("\n".join(map(str, edge.samples)))
+    steady = edge.samples[len(edge.samples) // 2 :]
+    assert slope(steady, [sample.memory_bytes for sample in steady]) < 5 * MB
+    assert max(sample.files_bytes["agent.db"] for sample in steady) < 40 * MB

@@ -1,0 +1,185 @@
+"""An idle platform with one app, a function at zero and a folder source, costs next to nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import eaves
+from eaves.artifact import open_artifact
+from eaves.local.client import LocalPlatform
+from eaves.local.state import State
+from eaves.platform import AppSpec, FunctionSpec, ScaleSettings, SourceSpec, default_trigger
+from tests.fakes.artifact import COLOURS, encode_png
+from tests.fakes.graph import write_graph_artifact
+from tests.soak import count_statements
+from tests.soak.processes import SOURCE, START_S, Platform
+from tests.waiting import wait_until
+
+NAME = "colours"
+UP, AGENT = "eaves up", "its agent"
+MAX_THREADS = 12
+MAX_STATEMENTS = 5.0
+"""SQLite statements a second, of `eaves up` and its agent together."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a platform at rest costs.
+
+    Attributes:
+        cores: Share of one CPU core, 0 to 1, by process.
+        threads: Threads by process.
+        statements: SQLite statements a second, by process.
+    """
+
+    cores: dict[str, float]
+    threads: dict[str, int]
+    statements: dict[str, float]
+
+
+def measure(root: Path, window_s: float) -> Cost:
+    """Start platforms, let them predict one image and come to rest, and measure them for `window_s` seconds.
+
+    Args:
+        root: An empty folder.
+        window_s: Length of the measurement, seconds.
+    """
+    artifact = write_graph_artifact(root / "artifact").path
+    with ExitStack() as opened:
+        pids = opened.enter_context(resting_platform(root / "plain", artifact))
+        records = opened.enter_context(traced_platform(root / "traced", artifact))
+        began, cpu_began = time.monotonic(), {name: cpu_s(pid) for name, pid in pids.items()}
+        wait_until(lambda: time.monotonic() >= began + window_s, window_s + 10, pause_s=0.5, what="the window's end")
+        took_s = time.monotonic() - began
+        cost = Cost(
+            cores={name: (cpu_s(pid) - cpu_began[name]) / took_s for name, pid in pids.items()},
+            threads={name: len(list(Path(f"/proc/{pid}/task").iterdir())) for name, pid in pids.items()},
+            statements={
+                name: count_between(record, began, began + took_s) / took_s for name, record in records.items()
+            },
+        )
+    _log.info("idle for %.0f s: %s", took_s, cost)
+    return cost
+
+
+@contextmanager
+def resting_platform(root: Path, artifact: Path) -> Iterator[dict[str, int]]:
+    """A real platform at rest; gives the process ids of `eaves up` and its agent."""
+    with tempfile.TemporaryDirectory(prefix="eaves-") as short:
+        platform = Platform(Path(short) / "s")
+        try:
+            write_app(State(root=platform.harness.state), root, artifact)
+            platform.start()
+            come_to_rest(platform.harness.platform, root)
+            wait_until(lambda: [child.module for child in platform.children()] == [SOURCE], START_S, what="no function")
+            (agent,) = platform.children()
+            yield {UP: platform.harness.pid, AGENT: agent.pid}
+        finally:
+            platform.close()
+
+
+@contextmanager
+def traced_platform(root: Path, artifact: Path) -> Iterator[dict[str, Path]]:
+    """A platform at rest, and an agent of which nobody wants anything; gives the records of their SQLite statements."""
+    records = {UP: root / "up.statements", AGENT: root / "agent.statements"}
+    with tempfile.TemporaryDirectory(prefix="eaves-") as short, ExitStack() as opened:
+        state = State(root=Path(short) / "s")
+        write_app(state, root, artifact)
+        opened.enter_context(traced(records[UP], "eaves.cli", "up", "--port", "0", "--state", str(state.root)))
+        wait_until(LocalPlatform(state.root).running, START_S, what="eaves up")
+        (root / "empty").mkdir()
+        agent = {
+            "EAVES_PATH": str(root / "empty"),
+            "EAVES_SPOOL": str(root / "agent.db"),
+            "K_SINK": "http://127.0.0.1:9/",
+        }
+        opened.enter_context(traced(records[AGENT], SOURCE, **agent))
+        come_to_rest(LocalPlatform(state.root), root)
+        wait_until(lambda: records[AGENT].exists() and records[AGENT].stat().st_size > 0, START_S, what="an agent")
+        yield records
+
+
+@contextmanager
+def traced(record: Path, module: str, *arguments: str, **environ: str) -> Iterator[None]:
+    command = [sys.executable, "-P", count_statements.__file__, str(record), module, *arguments]
+    path = {"PYTHONPATH": str(Path(eaves.__file__).parents[1])}
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **path, **environ}
+    ) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(START_S)
+            finally:
+                process.kill()
+
+
+def write_app(state: State, root: Path, artifact: Path) -> None:
+    """Want one app: a function that stops when it is idle, and a source."""
+    (root / "images").mkdir(parents=True)
+    function = FunctionSpec(
+        name=NAME,
+        site="soak",
+        artifact=artifact,
+        artifact_digest=open_artifact(artifact).digest,
+        scale=ScaleSettings(idle_s=0.5),
+    )
+    sources = (SourceSpec(name="inbox", path=root / "images"),)
+    state.write_spec(AppSpec(function=function, triggers=(default_trigger(NAME),), sources=sources))
+
+
+def come_to_rest(platform: LocalPlatform, root: Path) -> None:
+    """Have one image predicted, and wait until nothing is left to do."""
+    (root / "images" / "one.png").write_bytes(encode_png(COLOURS["red"]))
+
+    def rests() -> bool:
+        (status,) = platform.status()
+        return status.delivered > 0 and not status.queued and status.state == "idle"
+
+    wait_until(rests, START_S, pause_s=0.2, what="a platform at rest")
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time that all threads of a process have used, seconds.
+
+    Source: clock_getcpuclockid(3); the number is what glibc and the kernel make of a process id.
+    """
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def count_between(record: Path, begin: float, end: float) -> int:
+    """Statements of a record within a window of monotonic seconds."""
+    moments = [float(line.split(" ", 1)[0]) for line in record.read_text().splitlines()]
+    return sum(begin <= moment < end for moment in moments)
+
+
+def check(cost: Cost, max_cores: float) -> None:
+    assert 0 < sum(cost.cores.values()) < max_cores
+    assert max(cost.threads.values()) <= MAX_THREADS
+    assert 0 < sum(cost.statements.values()) <= MAX_STATEMENTS
+
+
+@pytest.mark.timeout(300)
+def test_idle_for_ten_seconds(tmp_path: Path) -> None:
+    check(measure(tmp_path, 10), max_cores=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_idle_for_a_minute(tmp_path: Path) -> None:
+    check(measure(tmp_path, 60), max_cores=0.01)

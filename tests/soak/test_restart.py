@@ -1,0 +1,181 @@
+"""A platform that starts with 100,000 queued events delivers the first of them within two seconds."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+import eaves
+from eaves.events import IMAGE_CLASSIFIED, Event
+from eaves.local.broker import lane_of
+from eaves.local.state import State
+from eaves.platform import AppSpec, FunctionSpec, TriggerSpec
+from eaves.spool import Spool
+from eaves.spool.entry import to_row
+from tests.waiting import wait_until
+
+QUEUED = 100_000
+FIRST_S = 2.0
+"""Longest time from the start of the process to its first delivery, seconds, on a machine with nothing else to do."""
+ATTEMPTS = 5
+"""Starts of which the fastest counts: what else a machine does only ever makes a start slower."""
+NAME, LANE = "colours", lane_of("colours", "results")
+DELIVER = """
+import sys, time
+from pathlib import Path
+began = time.monotonic()
+from eaves.delivery import Answer, Deliverer
+from eaves.spool import Spool
+imported = time.monotonic()
+
+def send(event):
+    print(imported - began, time.monotonic(), flush=True)
+    return Answer(status=202)
+
+deliverer = Deliverer(Spool(Path(sys.argv[1])), sys.argv[2], send)
+deliverer.start()
+sys.stdin.read()
+"""
+IMPORT = "import eaves.cli.up, eaves.local.supervisor"
+"""What `eaves up` imports before it does anything."""
+
+_log = logging.getLogger(__name__)
+
+
+def fill(path: Path, lane: str) -> None:
+    """Write a spool with `QUEUED` events of half a kilobyte, in one transaction."""
+
+    def store(db: sqlite3.Connection) -> None:
+        now = time.time()
+        rows = [(number, *to_row(prediction(number)), now) for number in range(1, QUEUED + 1)]
+        sql = "INSERT INTO events(eid, source, id, attributes, data, size_bytes, put_at) VALUES(?, ?, ?, ?, ?, ?, ?)"
+        db.executemany(sql, rows)
+        db.executemany("INSERT INTO deliveries(lane, eid) VALUES(?, ?)", [(lane, row[0]) for row in rows])
+
+    with Spool(path) as spool:
+        spool.database().commit(store)
+        assert spool.depth(lane) == QUEUED
+
+
+def prediction(number: int) -> Event:
+    return Event(
+        id=f"prediction-{number}",
+        source="/eaves/soak/colours",
+        type=IMAGE_CLASSIFIED,
+        subject=f"{number:06}.png",
+        datacontenttype="application/json",
+        data=json.dumps({"predictions": [], "room": "x" * 300}).encode(),
+    )
+
+
+def environ() -> dict[str, str]:
+    """A child's environment: it finds the project wherever it is."""
+    return {**os.environ, "PYTHONPATH": str(Path(eaves.__file__).parents[1])}
+
+
+def fastest(start: Callable[[], float]) -> float:
+    """The shortest of some starts, seconds; stops at the first that is short enough."""
+    taken: list[float] = []
+    while len(taken) < ATTEMPTS and min(taken, default=FIRST_S) >= FIRST_S:
+        taken.append(start())
+    return min(taken)
+
+
+@pytest.fixture(scope="module")
+def state() -> Iterator[State]:
+    """A state directory whose queue is full of predictions."""
+    with tempfile.TemporaryDirectory(prefix="eaves-") as short:
+        made = State(root=Path(short) / "s")
+        made.prepare()
+        fill(made.spool, LANE)
+        yield made
+
+
+@pytest.mark.timeout(300)
+def test_a_spool_with_100000_events_delivers_its_first_in_two_seconds(state: State) -> None:
+    def start() -> float:
+        began = time.monotonic()
+        command = [sys.executable, "-P", "-c", DELIVER, str(state.spool), LANE]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ()
+        ) as process:
+            try:
+                assert process.stdout is not None
+                imports_s, first_at = map(float, process.stdout.readline().split())
+            finally:
+                process.kill()
+        _log.info("spool: first delivery after %.2f s, %.2f s of them imports", first_at - began, imports_s)
+        return first_at - began
+
+    assert fastest(start) < FIRST_S
+
+
+@pytest.mark.timeout(300)
+def test_a_platform_with_100000_events_delivers_its_first_in_two_seconds(state: State) -> None:
+    with recording() as (url, arrivals):
+        function = FunctionSpec(name=NAME, site="soak", artifact=Path("/no/artifact"))
+        results = TriggerSpec(name="results", filter={"type": IMAGE_CLASSIFIED}, url=url)
+        state.write_spec(AppSpec(function=function, triggers=(results,)))
+
+        def start() -> float:
+            arrivals.clear()
+            began = time.monotonic()
+            command = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", "0", "--state", str(state.root)]
+            with subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ()
+            ) as process:
+                try:
+                    wait_until(lambda: arrivals, 60, pause_s=0.001, what="the first delivery")
+                finally:
+                    process.kill()
+            first_s, imports_began = arrivals[0] - began, time.monotonic()
+            subprocess.run([sys.executable, "-P", "-c", IMPORT], check=True, env=environ())
+            imports_s = time.monotonic() - imports_began
+            _log.info("eaves up: first delivery after %.2f s; its imports alone take %.2f s", first_s, imports_s)
+            return first_s
+
+        assert fastest(start) < FIRST_S
+
+
+@contextmanager
+def recording() -> Iterator[tuple[str, list[float]]]:
+    """Run an HTTP server in this process that takes everything.
+
+    Yields:
+        url: Its address.
+        arrivals: When requests came, monotonic seconds.
+    """
+    arrivals: list[float] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            arrivals.append(time.monotonic())
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(202)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/", arrivals
+        finally:
+            server.shutdown()
+            thread.join()

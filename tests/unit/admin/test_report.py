@@ -1,0 +1,91 @@
+"""A queue's report: read again by other versions, as metrics, as reasons, in short."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from eaves.admin.metrics import list_faults, render_metrics
+from eaves.admin.report import LaneReport, QueueReport, SourceReport, build_report, parse_report
+from eaves.admin.summary import LanePause, summarise
+from eaves.delivery import LaneDelivery
+from eaves.spool import Spool
+from tests.fakes.clock import ManualClock
+
+REPORT = QueueReport(
+    queued_bytes=10,
+    max_bytes=100,
+    expired=3,
+    lanes=(
+        LaneReport(lane="replies", queued=2, oldest_age_s=7.0, delivering=True, attempts={"delivered": 5}),
+        LaneReport(
+            lane='si"nk\n', dead=1, delivering=True, paused=True, reason="answered 503: x", status=503, paused_since=9.0
+        ),
+        LaneReport(lane="left over", queued=1, oldest_age_s=70.0),
+    ),
+    source=SourceReport(
+        name="cam", state="waiting", reason="/images is not there", captured=4, dropped={"too large": 1, "": 2}
+    ),
+)
+
+
+def samples(report: QueueReport) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+    found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+    for family in text_string_to_metric_families(render_metrics(report)):
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
+    return found
+
+
+def test_it_comes_back_from_json_with_what_another_version_added_left_out() -> None:
+    values = json.loads(json.dumps(REPORT.to_dict()))
+    values["lanes"][0]["added"] = values["source"]["added"] = values["added"] = 1
+    assert parse_report(values) == REPORT
+
+
+@pytest.mark.parametrize("values", [{}, {"lanes": 1}, {"lanes": [{}]}, {"lanes": [], "source": 7}])
+def test_what_is_no_report_is_said_so(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="not the report of a queue"):
+        parse_report(values)
+
+
+def test_metrics_can_be_parsed_whatever_lanes_are_called() -> None:
+    found = samples(REPORT)
+    assert found["eaves_queue_entries"][("lane", "replies"),] == 2
+    assert found["eaves_dead_letters"][("lane", 'si"nk\n'),] == 1
+    assert found["eaves_queue_oldest_age_seconds"][("lane", 'si"nk\n'),] == 0
+    assert found["eaves_deliveries_total"][("lane", "replies"), ("outcome", "delivered")] == 5
+    assert found["eaves_deliveries_total"][("lane", "replies"), ("outcome", "dead")] == 0
+    assert found["eaves_lane_paused"] == {
+        (("lane", "replies"), ("reason", "")): 0,
+        (("lane", 'si"nk\n'), ("reason", "503")): 1,
+    }
+    assert found["eaves_dropped_total"][("cause", "too large"), ("source", "cam")] == 1
+    assert found["eaves_dead_letters_expired_total"][()] == 3
+    assert "eaves_source_last_image_age_seconds" not in found, "there was no image yet"
+
+
+def test_faults_are_pauses_and_a_source_that_captures_nothing() -> None:
+    assert list_faults(REPORT) == [
+        'lane si"nk\n is paused: answered 503: x',
+        "source cam is waiting: /images is not there",
+    ]
+    assert list_faults(QueueReport()) == []
+
+
+def test_in_short_it_is_an_agents_status() -> None:
+    status = summarise("cam", REPORT, pod="p")
+    assert (status.source, status.pod, status.state, status.queued, status.dead) == ("cam", "p", "waiting", 3, 1)
+    assert status.oldest_age_s == 70.0
+    assert status.pauses == (LanePause(lane='si"nk\n', reason="answered 503: x", since=9.0),)
+
+
+def test_a_lane_that_holds_nothing_but_is_delivered_is_reported(tmp_path: Path) -> None:
+    delivery = LaneDelivery(lane="sink", paused=True, reason="no connection", since=5.0, attempts={"retried": 1})
+    with Spool(tmp_path / "spool.db", clock=ManualClock()) as spool:
+        (lane,) = build_report(spool, [delivery], None, 0.0).lanes
+    assert (lane.lane, lane.queued, lane.delivering, lane.paused, lane.paused_since) == ("sink", 0, True, True, 5.0)
+    assert lane.attempts == {"retried": 1}

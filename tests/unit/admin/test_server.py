@@ -1,0 +1,90 @@
+"""The agent's small HTTP servers: what they are made of, and what they do when asked badly."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eaves.admin.client import UnixConnection
+from eaves.admin.routes import Response
+from eaves.admin.server import CONNECTIONS, TIMEOUT_S, AdminServer
+from eaves.errors import ConfigError
+
+
+def echo(method: str, path: str, query: str) -> Response:
+    if path == "/fails":
+        raise RuntimeError("a defect")
+    return Response(status=200, content_type="text/plain", body=f"{method} {path} {query}".encode())
+
+
+@pytest.fixture(params=["port", "socket", "socket on a long path"])
+def connection(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[http.client.HTTPConnection]:
+    if request.param == "port":
+        server = AdminServer(echo)
+        made: http.client.HTTPConnection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    else:
+        path = tmp_path / ("d" * (150 if "long" in request.param else 1)) / "socket"
+        server = AdminServer(echo, path=path)
+        made = UnixConnection(path, 10)
+    try:
+        yield made
+    finally:
+        made.close()
+        server.stop()
+
+
+def ask(connection: http.client.HTTPConnection, method: str, target: str) -> tuple[int, bytes]:
+    connection.request(method, target)
+    response = connection.getresponse()
+    return response.status, response.read()
+
+
+def test_a_request_is_answered(connection: http.client.HTTPConnection) -> None:
+    assert ask(connection, "GET", "/a/b?c=d") == (200, b"GET /a/b c=d")
+    assert ask(connection, "POST", "/a") == (200, b"POST /a ")
+
+
+def test_a_defect_is_answered_with_500_and_the_next_request_as_ever(connection: http.client.HTTPConnection) -> None:
+    assert ask(connection, "GET", "/fails")[0] == 500
+    assert ask(connection, "GET", "/a")[0] == 200
+
+
+def test_the_socket_and_its_folder_are_the_users_own_and_a_stale_one_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "admin" / "socket"
+    path.parent.mkdir(mode=0o755)
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+    server = AdminServer(echo, path=path)
+    try:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert ask(UnixConnection(path, 10), "GET", "/a")[0] == 200
+    finally:
+        server.stop()
+    assert not path.exists()
+
+
+def test_when_all_connections_are_taken_the_oldest_is_closed_for_the_next() -> None:
+    server = AdminServer(echo)
+    held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(CONNECTIONS + 2)]
+    try:
+        assert ask(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10), "GET", "/a")[0] == 200
+        held[0].settimeout(TIMEOUT_S / 2)
+        assert held[0].recv(1) == b"", "it was closed"
+    finally:
+        for one in held:
+            one.close()
+        server.stop()
+
+
+def test_a_port_that_is_taken_is_said_so() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(ConfigError, match="can't be listened on"):
+            AdminServer(echo, port=taken.getsockname()[1])
