@@ -60,10 +60,17 @@ def test_a_later_run_keeps_the_split_and_adds_to_it(
     assert len(kept) == 19
     assert second.dataset["val"] == {"dark": 4, "light": 4}
 
-    anew = run_of(data, tmp_path / "runs" / "anew", seed=3, split="new")
-    assert anew.dataset["split_of"] == ""
-    assert len(sides(anew).items() & sides(second).items()) < 39
-    named = run_of(data, tmp_path / "runs" / "named", seed=9, split="second")
-    assert sides(named) == sides(second)
     again = run_of(data, tmp_path / "runs" / "second", seed=3)
     assert again.version == second.version, "the run that is there keeps its own split"
+
+
+@pytest.mark.slow
+def test_a_split_is_named_or_made_anew(tmp_path: Path) -> None:
+    data = tmp_path / "photos"
+    fill(data, 20)
+    first = run_of(data, tmp_path / "runs" / "first")
+    anew = run_of(data, tmp_path / "runs" / "anew", seed=3, split="new")
+    assert anew.dataset["split_of"] == ""
+    assert sides(anew) != sides(first)
+    named = run_of(data, tmp_path / "runs" / "named", seed=9, split="first")
+    assert sides(named) == sides(first)

@@ -178,3 +178,13 @@ def test_whatever_the_groups_are_both_sides_have_every_class(seed: int) -> None:
     assert all(2 <= val[label] <= sizes[label] - 2 for label in "abc")
     both = {item.group for item in found if item.group} - set(whole(found, sides))
     assert set(sides.parted) == both
+
+
+def test_of_groups_that_are_all_larger_than_the_share_the_smallest_is_held_out() -> None:
+    found = [
+        *items("a", 30, group="day1"),
+        *items("a", 25, group="day2", start=30),
+        *items("a", 45, group="day3", start=60),
+    ]
+    for seed in range(3):
+        assert held([*found, *items("b", 20)], place([*found, *items("b", 20)], 0.05, seed)[1]) == {"a": 25, "b": 2}
