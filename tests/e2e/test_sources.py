@@ -45,7 +45,13 @@ def wait_for(outside: KnativeSink, *names: str) -> None:
 def restart(cluster: Cluster, source: str) -> None:
     """End a source's pod and wait for the next one."""
     selector = f"{SOURCE_LABEL}={source}"
-    (before,) = cluster.list(POD, selector=selector)
+
+    def staying() -> list[dict[str, Any]]:
+        """Without the one that a newer template has replaced and that is on its way out."""
+        return [one for one in cluster.list(POD, selector=selector) if "deletionTimestamp" not in one["metadata"]]
+
+    wait_until(lambda: len(staying()) == 1, 120, pause_s=0.5, what="one agent")
+    (before,) = staying()
     cluster.delete(POD, before["metadata"]["name"])
 
     def replaced() -> bool:
