@@ -1,9 +1,8 @@
-"""A real, tiny artifact: digits trained and converted once per session, for every suite that serves something."""
+"""A real, tiny artifact: digits trained and converted once per run, for every suite that serves something."""
 
 from __future__ import annotations
 
 from collections import Counter
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import yaml
 from PIL import Image
 
 from eaves.config import Layer, build
+from tests.once import build_once
 
 CLASSES = 4
 PER_CLASS = 18
@@ -60,7 +60,7 @@ def build_graph(run: Path, root: Path) -> tuple[Path, Path]:
     from converters.source import open_source
 
     source = open_source(run)
-    root.mkdir(parents=True)
+    root.mkdir(parents=True, exist_ok=True)
     export(source, root / "exported.onnx", ConvertSettings())
     for path in (run.parent / "digits").glob("*/*.png"):
         (root / "samples" / path.parent.name).mkdir(parents=True, exist_ok=True)
@@ -71,31 +71,10 @@ def build_graph(run: Path, root: Path) -> tuple[Path, Path]:
     return root / "exported.onnx", root / "model.yaml"
 
 
-@cache
-def _build_once(base: Path) -> Path:
-    return build_artifact(base / "tiny")
-
-
-@cache
-def _build_graph_once(base: Path) -> Path:
-    return build_graph(_build_once(base).parent / "run", base / "graph")[0]
-
-
-@cache
-def _build_int8_once(base: Path) -> Path:
-    from converters.convert import convert
-    from converters.settings import ConvertSettings
-
-    return convert(_build_graph_once(base), base / "int8" / "artifact", ConvertSettings(precision="int8")).path
-
-
-# Each suite's conftest imports these, which makes them different fixtures to pytest: the cache makes one artifact.
-
-
 @pytest.fixture(scope="session")
 def tiny_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The fp32 artifact's directory; copy it before changing anything."""
-    return _build_once(tmp_path_factory.getbasetemp())
+    return build_once(tmp_path_factory, "tiny", build_artifact)
 
 
 @pytest.fixture(scope="session")
@@ -105,12 +84,16 @@ def tiny_run(tiny_artifact: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_graph(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run's exported graph, with all labelled images in `samples` and a declaration beside it."""
-    return _build_graph_once(tmp_path_factory.getbasetemp())
+    return build_once(tmp_path_factory, "graph", lambda folder: build_graph(tiny_run, folder)[0])
 
 
 @pytest.fixture(scope="session")
-def tiny_int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_int8(tiny_graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An int8 artifact of that graph; copy it before changing anything."""
-    return _build_int8_once(tmp_path_factory.getbasetemp())
+    from converters.convert import convert
+    from converters.settings import ConvertSettings
+
+    settings = ConvertSettings(precision="int8")
+    return build_once(tmp_path_factory, "int8", lambda folder: convert(tiny_graph, folder / "artifact", settings).path)

@@ -1,5 +1,6 @@
 """Checkpoints: arrays and where a training is, so that a kill at any moment loses at most one interval.
 
+    split.jsonl             the side of every image; written before identity.json
     identity.json           what is being trained: settings, labels, digests; others may not go on from here
     STAGE/0.npz, 1.npz      two generations of arrays, written in turn
     STAGE/latest.json       which of them counts, its digest, and where the training was; written last
@@ -15,7 +16,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -74,7 +75,7 @@ class Checkpoints:
         identity: What is being trained.
         interval_s: Seconds between two of them, and so what a kill loses at most.
         stop: Set when the process was asked to stop.
-        on_first: Called once before the first checkpoint of a run, to write what belongs beside it.
+        beside: Name to content of files that whoever goes on needs; written with the first checkpoint.
 
     Raises:
         DatasetError: Those that are there are of other images or labels.
@@ -88,9 +89,9 @@ class Checkpoints:
         *,
         interval_s: float,
         stop: threading.Event | None = None,
-        on_first: Callable[[], None] = lambda: None,
+        beside: Mapping[str, bytes] | None = None,
     ) -> None:
-        self._on_first = on_first
+        self._beside = beside or {}
         self._store, self._identity, self._interval_s = store, identity, interval_s
         self._stop = stop or threading.Event()
         self._saved = time.monotonic()
@@ -129,7 +130,8 @@ class Checkpoints:
             meta: Plain data for JSON.
         """
         if not self._known:
-            self._on_first()
+            for name, data in self._beside.items():
+                self._store.write(name, data)
             self._store.write(IDENTITY, _dump(asdict(self._identity)))
             self._known = True
         buffer = io.BytesIO()

@@ -64,6 +64,22 @@ class Place:
             raise RunError(f"{self.uri} exists and holds another run", hint="name another output, or remove it")
         return fetch_run(self.uri, self.local)
 
+    def run(self) -> Store:
+        """Where the run is, once it is."""
+        return open_store(self.uri or self.local)
+
+    def unfinished(self) -> Store:
+        """Where the checkpoints are of the run that is being made, or was until its process was killed."""
+        return (
+            open_store(self.local.parent / f".{self.local.name}.unfinished" / CHECKPOINTS)
+            if self.uri is None
+            else (open_store(self.uri).at(CHECKPOINTS))
+        )
+
+    def beside(self) -> Store:
+        """Where this run and others are."""
+        return open_store(self.uri.rpartition("/")[0] if self.uri else self.local.parent)
+
     def checkpoints(self, work: Path) -> Store:
         """Where the checkpoints go of the run that is made in `work`."""
         return open_store(checkpoints_of(work)) if self.uri is None else open_store(self.uri).at(CHECKPOINTS)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer import samples
 from trainer.checkpoint import Identity
+from trainer.data.stored_split import SPLIT_FILE, render_split
 from trainer.dataset import Dataset
 from trainer.hardware import describe_hardware
 from trainer.pixels import Decoded
@@ -24,8 +25,8 @@ from trainer.training.verdict import build_verdict
 if TYPE_CHECKING:
     from trainer.task import Fitted
 
-NOT_DECIDING = ("checkpoint_s", "cache", "weights", "usable_accuracy")
-"""Settings that don't change what comes out; the weights count by their content, not by where they lie."""
+NOT_DECIDING = ("checkpoint_s", "cache", "weights", "split", "usable_accuracy")
+"""Settings that don't change what comes out; weights and split count by their content, not by where they lie."""
 
 
 class Clock:
@@ -91,6 +92,9 @@ def describe(
             "split": "declared" if dataset.declared else "content",
             "train": dataset.counts("train"),
             "val": dataset.counts("val"),
+            "groups": dataset.groups,
+            "split_of": dataset.split_of,
+            "notes": list(dataset.notes),
         },
         "data_faults": [asdict(fault) for fault in dataset.faults],
         "val_accuracy": measured["val_accuracy"],
@@ -130,6 +134,7 @@ def write_records(
     write_json(work / "recipe.json", settings.recipe().to_dict())
     write_json(work / CONFIG, facts.config)
     write_json(work / "history.json", facts.history)
+    (work / SPLIT_FILE).write_text(render_split(dataset.split_entries()), encoding="utf-8")
     write_json(work / "samples.json", samples.copy(dataset, work))
     write_json(work / "metrics.json", {**measured, "seconds": seconds})
     write_report(work / "report.html", facts)

@@ -9,6 +9,7 @@
     metrics.json    what the held-out images said, and seconds per phase
     samples/        some held-out images, original bytes
     samples.json    sample > label, sha256
+    split.jsonl     digest of every image > its label, side and group
     run.json        written last: what this is, made from what, and the digest of every file above
 
 A run is written into a hidden sibling directory (`.NAME.unfinished/run`), synced to disk and renamed into place. It
@@ -32,6 +33,7 @@ from typing import Any
 
 from eaves.errors import ArtifactError, RunError
 from eaves.recipe import Recipe, parse_recipe
+from trainer.data.stored_split import SPLIT_FILE, SplitEntry, parse_split
 from trainer.storage import sync
 
 SCHEMA_VERSION = 1
@@ -101,6 +103,15 @@ class Run:
         return tuple(
             Sample(path=self.path / name, label=item["label"], sha256=item["sha256"]) for name, item in listed.items()
         )
+
+    def split(self) -> dict[str, SplitEntry] | None:
+        """Digest of each image to its label, side and group; None in a run of before, which has no `split.jsonl`.
+
+        Raises:
+            RunError: The file can't be read.
+        """
+        file = self.path / SPLIT_FILE
+        return parse_split(file.read_text(encoding="utf-8"), str(file)) if file.is_file() else None
 
     def metrics(self) -> dict[str, Any]:
         """What the held-out images said."""

@@ -6,6 +6,7 @@ it is one PUT (or one completed multipart upload), which readers see whole or no
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,6 +102,19 @@ class Store:
             where = f"{self._root}/{folder}".rstrip("/")
             found = [str(path).removeprefix(f"{self._root}/") for path in self._files.find(where)]
         return sorted(name for name in found if name.startswith(prefix) and not name.endswith(_UNFINISHED))
+
+    def folders(self) -> builtins.list[str]:
+        """Names of the folders right below the place, sorted; none where there is no such place.
+
+        Raises:
+            StorageError: The place can't be listed.
+        """
+        with _translated("list", self.uri, ""):
+            try:
+                found = self._files.ls(self._root, detail=True)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        return sorted(str(item["name"]).rstrip("/").rpartition("/")[2] for item in found if item["type"] == "directory")
 
     def delete(self, name: str) -> None:
         """Remove a file; one that isn't there is no error.

@@ -19,7 +19,7 @@ from eaves.delivery.pause import Pause
 from eaves.delivery.rules import NO_ANSWER, Answer, Blame, Verdict
 from eaves.delivery.status import LaneDelivery
 from eaves.delivery.workers import Workers
-from eaves.errors import SpoolError
+from eaves.errors import SpoolError, SpoolFullError
 from eaves.spool import Entry, Lease, Puts, Spool
 
 LEASE_POLL_S = 0.5
@@ -121,7 +121,7 @@ class Deliverer:
         self._in_flight: set[int] = set()
         self._evidence = Evidence()
         self._pause = Pause(lane, self._backoff, clock, jitter)
-        self._probed = 0
+        self._probed = self._probes = 0
         self._attempts: Counter[str] = Counter()
         self._stopping = False
         self._workers = Workers(f"send-{lane}", parallel, self._handle)
@@ -213,22 +213,40 @@ class Deliverer:
             return
         now = self._clock.now()
         with self._state:
-            busy = frozenset(self._in_flight)
-            entries = self._choose(self._free(), now, busy)
+            busy, free, failing = frozenset(self._in_flight), self._free(), self._pause.failures > 0
+        if free <= 0:  # an attempt has failed since `_ready`
+            return
+        entries = self._choose(1 if failing else free, now, busy, failing=failing)  # without the lock: it may take long
+        with self._state:
             self._in_flight.update(entry.seq for entry in entries)
         if not entries:
             due = self._spool.next_due(self._lane, exclude=busy)
+            if due is None and not busy:
+                with self._state:  # an empty lane isn't paused, and its spool works
+                    self._pause.end()
             self._spool.wait(version, IDLE_S if due is None else min(IDLE_S, max(0.0, due - now)))
-        for entry in entries:
+        while entries:
             if self._parallel == 1:
-                self._handle(entry)
-            else:
-                self._workers.submit(entry)
+                self._handle(entries.pop(0))
+                continue
+            try:
+                self._workers.submit(entries[0])
+            except RuntimeError:  # no thread: what nobody has taken is not in flight
+                with self._state:
+                    self._in_flight.difference_update(entry.seq for entry in entries)
+                raise
+            del entries[0]
 
-    def _choose(self, limit: int, now: float, busy: frozenset[int]) -> list[Entry]:
-        """What to send next: the first that are due, or after a failure the one behind the one tried last."""
-        if not self._pause.failures:
+    def _choose(self, limit: int, now: float, busy: frozenset[int], *, failing: bool) -> list[Entry]:
+        """What to send next: the first that are due, or after a failure another one than was tried last.
+
+        Those are the one behind it and the newest in turn, so that many bad entries in a row don't hide the good ones.
+        """
+        if not failing:
             return self._spool.peek(self._lane, limit=limit, now=now, exclude=busy)
+        self._probes += 1
+        if self._probes % 2 == 0 and (newest := self._spool.peek_newest(self._lane, exclude=busy)):
+            return newest
         found = self._spool.peek(self._lane, limit=1, now=now, exclude=busy, after=self._probed)
         found = found or self._spool.peek(self._lane, limit=1, now=now, exclude=busy)
         self._probed = found[0].seq if found else 0
@@ -257,7 +275,13 @@ class Deliverer:
                 self._evidence.passed(entry.seq)
             outcome = Outcome.DELIVERED
         elif self._is_given_up(entry, judged):
-            self._give_up(entry, judged)
+            try:
+                self._give_up(entry, judged)
+            except SpoolFullError as error:
+                self._hold(error.message, at_least_s=SPOOL_PAUSE_S)
+                self._back_off(entry, error.message)
+                self._tell(entry, Outcome.RETRIED, judged)
+                return
             outcome = Outcome.DEAD
         else:
             self._try_again(entry, judged)
@@ -286,11 +310,13 @@ class Deliverer:
         elif self._wait_out and not judged.reached:
             self._hold(judged.reason, judged.status)
             return
+        self._back_off(entry, judged.reason, asked_s)
+
+    def _back_off(self, entry: Entry, reason: str, asked_s: float | None = None) -> None:
         pause_s = self._backoff.pause_s(entry.attempts + 1, jitter=self._jitter(), retry_after_s=asked_s)
-        self._spool.retry(entry, self._clock.now() + pause_s, judged.reason)
+        self._spool.retry(entry, self._clock.now() + pause_s, reason)
 
     def _give_up(self, entry: Entry, judged: Judged) -> None:
-        _log.warning("queue %s: gave up on event %s: %s", self._lane, entry.event.id[:64], judged.reason)
         puts: Puts = ()
         if self._on_dead is not None:
             try:
@@ -301,6 +327,7 @@ class Deliverer:
             self._spool.ack(entry, puts=puts)
         else:
             self._spool.dead_letter(entry, judged.reason, judged.status)
+        _log.warning("queue %s: gave up on event %s: %s", self._lane, entry.event.id[:64], judged.reason)
 
     def _tell(self, entry: Entry, outcome: Outcome, judged: Judged) -> None:
         with self._state:

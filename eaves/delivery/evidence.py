@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 ROUNDS = 3
 """Refusals, with others getting through between them, before an entry is held to be at fault."""
-MAX_CHANCE = 1e-4
-"""Where others are refused too: how likely it may be that so many refusals hit one entry by chance."""
+MAX_CHANCE = 1e-5
+"""How likely it may be that so many refusals hit one entry by chance."""
 MAX_SUSPECTS = 10_000
 """Entries remembered; the one refused longest ago is forgotten first and begins anew. About 200 bytes each."""
 
@@ -52,8 +52,9 @@ class Evidence:
     def refused(self, seq: int) -> bool:
         """An entry was refused; whether that is its own fault.
 
-        It is after three rounds in which every other entry got through. Where others were refused as well, say by one
-        of two replicas, it takes as many rounds as make it unlikely that chance hit this one each time.
+        It is after three rounds when many others got through and none was refused, and after ten at most. Where
+        others were refused as well, say by one of two replicas, it takes as many rounds as make it unlikely that chance
+        hit this one each time.
         """
         self._refusals += 1
         suspect = self._suspects.get(seq)
@@ -80,7 +81,7 @@ class Evidence:
     def _is_unlikely(self, suspect: _Suspect) -> bool:
         refused = max(0, self._refusals - suspect.refusals - suspect.refusals_before)
         passed = self._passes - suspect.passes_before
-        if not refused:
-            return True
-        share = (refused + 1) / (refused + passed + 2)  # Laplace's estimate
-        return float(share**suspect.rounds) <= MAX_CHANCE
+        chance = 1.0
+        for number in range(suspect.rounds):  # Laplace's rule of succession, once for each refusal
+            chance *= (refused + 1 + number) / (refused + passed + 2 + number)
+        return chance <= MAX_CHANCE

@@ -70,8 +70,8 @@ class Pause:
         self._until = float("-inf")
 
     def end(self) -> None:
-        """The receiver has answered: the way works."""
+        """The receiver has answered, so the way works; or nothing is left to try."""
         if self.active:
-            _log.info("queue %s is delivered again", self._lane)
+            _log.info("queue %s isn't paused any more", self._lane)
         self.active, self.failures = False, 0
         self._until = float("-inf")

@@ -31,11 +31,15 @@ class Workers(Generic[T]):
         self._threads: list[threading.Thread] = []
 
     def submit(self, piece: T) -> None:
-        """Hand over one piece. For one thread; never more than `size` pieces are under way."""
+        """Hand over one piece. For one thread; never more than `size` pieces are under way.
+
+        Raises:
+            RuntimeError: When the system gives no thread for it; the piece isn't taken.
+        """
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._size:
-            name = f"{self._name}-{len(self._threads)}"
-            self._threads.append(threading.Thread(target=self._run, name=name, daemon=True))
-            self._threads[-1].start()
+            thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads)}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
         self._queue.put(piece)
 
     def stop(self, timeout_s: float) -> bool:

@@ -13,6 +13,7 @@ import click
 from eaves import logs
 from eaves.backoff import Backoff
 from eaves.delivery import Answer, Deliverer, SinkClient
+from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.http_client.proxies import parse_proxies
 from eaves.options import build_settings, report_errors, settings_options
@@ -24,6 +25,7 @@ from eaves.sources.settings import AgentSettings
 from eaves.sources.supervision import SupervisedSource
 from eaves.spool import Entry, Puts, Spool
 
+NO_SINK = "the sink isn't known: K_SINK is not set, as when the SinkBinding finds no Broker"
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -68,6 +70,8 @@ def build_deliverers(
     """
 
     def to_sink(event: Event) -> Answer:
+        if not settings.sink:
+            raise UnreachableError(NO_SINK, hint="kubectl get brokers,sinkbindings")
         return client.post(settings.sink, event, prefer_reply=False, timeout_s=settings.timeout_s)
 
     def to_function(event: Event) -> Answer:

@@ -94,7 +94,12 @@ class AgentSettings:
     )
     host: str = setting("127.0.0.1", "Address that the port is listened to on; in a pod 0.0.0.0, as the kubelet asks.")
     parallel: int = setting(2, "Deliveries at the same time.", minimum=1, maximum=64)
-    sink: str = setting("", "Where events go, an http(s) address; Knative's SinkBinding sets it.", env="K_SINK")
+    sink: str = setting(
+        "",
+        "Where events go, an http(s) address; without one they wait in the spool. Knative's SinkBinding sets it, and "
+        "takes it away while there is no Broker.",
+        env="K_SINK",
+    )
     function: str = setting(
         "",
         "Address of a function that is asked first: its predictions are kept and go to the sink, so that no broker has "
@@ -127,7 +132,7 @@ class AgentSettings:
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Rules across fields."""
-        if not self.sink.startswith(("http://", "https://")):
+        if self.sink and not self.sink.startswith(("http://", "https://")):
             yield "sink", f"must be an http:// or https:// address (got {self.sink!r})"
         if self.ca_certs:
             try:

@@ -52,9 +52,10 @@ def drop(spool: Spool, selection: Selection) -> int:
 
 def dead_letter_lane(spool: Spool, lane: str, reason: str) -> int:
     """Make dead letters of everything a lane holds, when nobody delivers it any more; returns how many."""
-    made = 0
+    made, after = 0, 0
     now = spool.clock.now()
-    while seqs := select_seqs(spool.database().read, Selection(lane=lane, state=QUEUED), BATCH):
+    while seqs := select_seqs(spool.database().read, Selection(lane=lane, state=QUEUED, after=after), BATCH):
+        after = seqs[-1]
 
         def keep(db: sqlite3.Connection, seqs: list[int] = seqs) -> list[retention.Expired]:
             for seq in seqs:
@@ -67,6 +68,8 @@ def dead_letter_lane(spool: Spool, lane: str, reason: str) -> int:
 
 
 def _change(spool: Spool, selection: Selection, state: str | None, sql: str) -> int:
+    if state and selection.state not in (None, state):
+        return 0
     count, after = 0, 0
     while seqs := select_seqs(spool.database().read, selection.narrow(state=state, after=after), BATCH):
         after = seqs[-1]

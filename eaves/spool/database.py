@@ -73,7 +73,6 @@ class Database:
         self._changed = threading.Condition()
         self._lane_changes: dict[str, int] = {}
         self._all_changes = 0
-        self._polled = -1
         self._polled_at = float("-inf")
         self._closed = False
         self._users = users_lease(path)
@@ -81,6 +80,8 @@ class Database:
             make_directory(path.parent)
             # One opener at a time: turning a new file into WAL needs it to itself, and SQLite doesn't wait for that.
             with open_lease(path):
+                if complete_path(path).exists():
+                    raise SpoolDamagedError(f"{path} is being replaced, and the process that did it was killed")
                 self._users.acquire(blocking=True, shared=True)
                 opened.callback(self._users.release)
                 make_file(path)
@@ -89,8 +90,12 @@ class Database:
                 self._writer.execute("PRAGMA synchronous = FULL")
                 self._writer.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
                 schema.ensure(self._writer, path)
+                self._inode = path.stat().st_ino
                 self._reader = opened.enter_context(contextlib.closing(connect(path)))
                 self._reader.execute("PRAGMA query_only = ON")
+                self._polled = int(self._reader.execute("PRAGMA data_version").fetchone()[0])
+                for db in (self._writer, self._reader):  # text that damage has made none must not fail a whole query
+                    db.text_factory = lambda text: text.decode(errors="replace")
             opened.pop_all()
 
     def close(self) -> None:
@@ -105,6 +110,13 @@ class Database:
                 self._writer.close()
                 self._users.release()
         self.wake()
+
+    def is_replaced(self) -> bool:
+        """Whether another process has put a new file in the place of this one."""
+        try:
+            return self.path.stat().st_ino != self._inode
+        except OSError:
+            return False
 
     def commit(self, change: Callable[[sqlite3.Connection], T], lanes: Collection[str] = ()) -> T:
         """Apply a change; it is on disk when this returns. Whatever it raises is raised here and leaves no trace.
@@ -248,6 +260,11 @@ def _apply(db: sqlite3.Connection, change: _Change[Any]) -> None:
 def open_lease(path: Path) -> Lease:
     """Held while a file is opened, made or replaced."""
     return Lease(path.with_name(f"{path.name}.open.lease"))
+
+
+def complete_path(path: Path) -> Path:
+    """Where the file that is to replace a damaged one lies, once it is complete."""
+    return path.with_name(f"{path.name}.salvaged")
 
 
 def users_lease(path: Path) -> Lease:

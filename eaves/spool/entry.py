@@ -85,10 +85,14 @@ def to_event(attributes: str, data: bytes) -> Event:
     """The event a row holds.
 
     Raises:
-        ValueError: When the attributes are not as `to_row` writes them.
-        KeyError: When one that every event has is missing.
+        ValueError: When they are not as `to_row` writes them.
+        KeyError: When an attribute that every event has is missing.
     """
-    values: dict[str, Any] = json.loads(attributes)
+    values: Any = json.loads(attributes) if isinstance(attributes, str) and attributes.isascii() else None
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        raise ValueError("its attributes are not JSON of an event")
+    if not isinstance(data, bytes):
+        raise ValueError("its data are not bytes")  # noqa: TRY004 - the row is wrong, not the call
     own = (*_REQUIRED, *_OPTIONAL, "specversion")
     known: dict[str, Any] = {name: values[name] for name in _REQUIRED} | {name: values.get(name) for name in _OPTIONAL}
     return Event(**known, data=data, extensions={name: value for name, value in values.items() if name not in own})

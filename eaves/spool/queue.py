@@ -18,11 +18,14 @@ from eaves.spool.database import Database, Version, connect
 from eaves.spool.entry import DeadLetter, Entry, EventRow, LaneStatus, Puts, to_event, to_row
 from eaves.spool.lease import Lease, lease_path
 from eaves.spool.limits import Limits
-from eaves.spool.salvage import is_unfinished, replace_damaged
+from eaves.spool.salvage import replace_damaged
 from eaves.spool.schema import DEAD, QUEUED, seen_key
 
-LONGEST_WAIT_S = 86_400.0
-"""An entry that isn't due for longer than this is due now: the clock was set back after its back-off was written."""
+LONGEST_WAIT_S = 7_200.0
+"""An entry that isn't due for longer than this is due now: the clock was set back after its back-off was written, as no
+pause is longer than an hour."""
+REPAIR_PAUSES = 10.0
+"""Pause after a damaged file could not be replaced, on a full disk say, in lengths of that attempt."""
 BATCH = 1_000
 """Rows that one commit changes at most where it could be any number, so that deliveries go on beside it."""
 
@@ -31,12 +34,19 @@ _ENTRY = (
     " FROM deliveries JOIN events USING(eid)"
 )
 _DUE = (
+    # What failed before comes by the time at which it is due, which is about its order; sorting all of it by number at
+    # each look would take longer the more there is.
     "SELECT seq FROM (SELECT seq FROM deliveries WHERE lane = ?1 AND state = 'queued' AND not_before = 0 AND seq > ?3"
     " AND seq NOT IN (SELECT value FROM json_each(?4)) ORDER BY seq LIMIT ?5)"
-    " UNION ALL SELECT seq FROM deliveries WHERE lane = ?1 AND state = 'queued' AND not_before > 0 AND not_before <= ?2"
-    " AND seq > ?3 AND seq NOT IN (SELECT value FROM json_each(?4))"
-    " UNION ALL SELECT seq FROM deliveries WHERE lane = ?1 AND state = 'queued' AND not_before > ?2 + ?6"
-    " AND seq > ?3 AND seq NOT IN (SELECT value FROM json_each(?4)) ORDER BY seq LIMIT ?5"
+    " UNION ALL SELECT seq FROM (SELECT seq FROM deliveries WHERE lane = ?1 AND state = 'queued' AND not_before > 0"
+    " AND not_before <= ?2 AND seq > ?3 AND seq NOT IN (SELECT value FROM json_each(?4)) ORDER BY not_before LIMIT ?5)"
+    " UNION ALL SELECT seq FROM (SELECT seq FROM deliveries WHERE lane = ?1 AND state = 'queued'"
+    " AND not_before > ?2 + ?6 AND seq > ?3 AND seq NOT IN (SELECT value FROM json_each(?4))"
+    " ORDER BY not_before LIMIT ?5) ORDER BY seq LIMIT ?5"
+)
+_NEWEST = (
+    "SELECT seq FROM deliveries WHERE lane = ? AND state = 'queued' AND not_before = 0"
+    " AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY seq DESC LIMIT 1"
 )
 
 _LANES = (
@@ -78,10 +88,9 @@ class Spool:
         self.clock = clock
         self._connect = connect
         self._swap = threading.Lock()
+        self._repair_at = float("-inf")
         self._closed = False
         self._kept_at = float("-inf")
-        if is_unfinished(path):
-            replace_damaged(path)
         try:
             self._db = self._open()
         except SpoolDamagedError:
@@ -131,7 +140,9 @@ class Spool:
     def peek(
         self, lane: str, *, limit: int = 1, now: float, exclude: Collection[int] = (), after: int = 0
     ) -> list[Entry]:
-        """The first entries of a lane that are due, in the order they were put. They stay until they are released.
+        """The first entries of a lane that are due. They stay until they are released.
+
+        In the order they were put; of those that failed before, the one that has been due for longest first.
 
         Args:
             lane: Of which lane.
@@ -142,6 +153,11 @@ class Spool:
         """
         values = (lane, now, after, json.dumps(list(exclude)), limit, LONGEST_WAIT_S)
         rows = self.database().read(f"{_ENTRY} WHERE seq IN ({_DUE}) ORDER BY seq", values)
+        return [entry for row in rows if (entry := self._readable(row)) is not None]
+
+    def peek_newest(self, lane: str, *, exclude: Collection[int] = ()) -> list[Entry]:
+        """The newest entry of a lane that was never tried; none when there is none."""
+        rows = self.database().read(f"{_ENTRY} WHERE seq = ({_NEWEST})", (lane, json.dumps(list(exclude))))
         return [entry for row in rows if (entry := self._readable(row)) is not None]
 
     def next_due(self, lane: str, *, exclude: Collection[int] = ()) -> float | None:
@@ -215,9 +231,14 @@ class Spool:
 
     def touch(self, source: str, event_ids: Collection[str]) -> int:
         """Remember these ids of a source for as long as if they had been put now; returns how many were remembered."""
-        keys = [(int(self.clock.now()), seen_key(source, event_id)) for event_id in event_ids]
+        keys = [seen_key(source, event_id) for event_id in event_ids]
         sql = "UPDATE seen SET at = ? WHERE key = ?"
-        return self.database().commit(lambda db: db.executemany(sql, keys).rowcount)
+
+        def remember(db: sqlite3.Connection) -> int:
+            at = retention.moment(db, self.clock.now())
+            return db.executemany(sql, [(at, key) for key in keys]).rowcount
+
+        return self.database().commit(remember)
 
     def forget(self, before: float) -> int:
         """Forget the ids that were neither put nor touched since, Unix seconds; returns how many."""
@@ -233,9 +254,8 @@ class Spool:
         if now - self._kept_at < retention.LOOK_S:
             return
         self._kept_at = now
-        expired = self.database().read(retention.ANY_OLD, (self.clock.now() - self.limits.dead_max_age_s,))
-        if expired:
-            moment = self.clock.now()
+        moment = self.clock.now()
+        while self.database().read(retention.ANY_OLD, retention.old(self.limits, moment)):
             retention.log_expired(self.database().commit(lambda db: retention.keep_budget(db, self.limits, moment)))
 
     def lanes(self) -> list[LaneStatus]:
@@ -297,9 +317,22 @@ class Spool:
         with self._swap:
             if self._db.damaged and not self._closed:
                 self._db.close()
-                replace_damaged(self.path)
-                self._db = self._open()
+                self._repair()
             return self._db
+
+    def _repair(self) -> None:
+        """Replace a damaged file; after a failure the next attempt waits for ten times as long as that one took."""
+        began = self.clock.monotonic()
+        if began < self._repair_at:
+            raise SpoolError(f"{self.path} is damaged and could not be replaced; that is tried again soon")
+        try:
+            if not self._db.is_replaced():
+                replace_damaged(self.path)
+            self._db = self._open()
+        except SpoolError:
+            now = self.clock.monotonic()
+            self._repair_at = now + REPAIR_PAUSES * (now - began)
+            raise
 
     def _open(self) -> Database:
         return Database(self.path, self._connect, clock=self.clock)

@@ -11,7 +11,14 @@ from eaves.spool.limits import Limits, WhenFull
 
 LOOK_S = 60.0
 """How often dead letters are looked through for old ones, seconds."""
-ANY_OLD = "SELECT 1 FROM deliveries WHERE state = 'dead' AND died_at < ? LIMIT 1"
+MOST = 1_000
+"""Dead letters that expire in one commit at most, so that deliveries go on beside it."""
+FUTURE_S = 86_400.0
+"""A dead letter dated further ahead than this was made before the clock was set back."""
+EARLIEST = 1_577_836_800.0
+"""2020-01-01. A dead letter dated before it was made before the clock was set, on a machine without one that lasts."""
+ANY_OLD = "SELECT 1 FROM deliveries WHERE state = 'dead' AND (died_at < ? OR died_at > ?) LIMIT 1"
+_REDATE = "UPDATE deliveries SET died_at = ? WHERE state = 'dead' AND (died_at > ? OR died_at < ?)"
 
 _OLDEST = (
     "SELECT seq, source, id, reason, died_at FROM deliveries JOIN events USING(eid) WHERE state = 'dead'"
@@ -47,8 +54,13 @@ def make_dead(db: sqlite3.Connection, seq: int, reason: str, status: int, now: f
     return db.execute(_DIE, (reason, status, now, seq)).rowcount > 0
 
 
+def old(limits: Limits, now: float) -> tuple[float, float]:
+    """The dates before and after which `keep_budget` has something to do."""
+    return now - limits.dead_max_age_s, now + FUTURE_S
+
+
 def keep_budget(db: sqlite3.Connection, limits: Limits, now: float, *, newest: int | None = None) -> list[Expired]:
-    """Delete the oldest dead letters until those left are within their budget.
+    """Delete the oldest dead letters until those left are within their budget, `MOST` of them at a time.
 
     Args:
         db: Within the transaction that made them.
@@ -61,7 +73,9 @@ def keep_budget(db: sqlite3.Connection, limits: Limits, now: float, *, newest: i
         SpoolFullError: When the policy is to refuse and `newest` doesn't fit; the caller's transaction must not stand.
     """
     expired: list[Expired] = []
-    while True:
+    # Their age counts from now on, as nobody knows it.
+    db.execute(_REDATE, (now, now + FUTURE_S, min(EARLIEST, now)))
+    while len(expired) < MOST:
         row = db.execute(_OLDEST).fetchone()
         if row is None:
             break
@@ -101,9 +115,14 @@ def log_expired(expired: list[Expired]) -> None:
         )
 
 
+def moment(db: sqlite3.Connection, now: float) -> int:
+    """When an id is remembered: not before any other, else it would be forgotten first when the clock was set back."""
+    return max(int(now), int(db.execute("SELECT coalesce(max(at), 0) FROM seen").fetchone()[0]))
+
+
 def remember(db: sqlite3.Connection, key: bytes, now: float, max_entries: int) -> bool:
     """Remember an id, and forget the oldest ones beyond the number; False when it was remembered already."""
-    if not db.execute("INSERT OR IGNORE INTO seen VALUES(?, ?)", (key, int(now))).rowcount:
+    if not db.execute("INSERT OR IGNORE INTO seen VALUES(?, ?)", (key, moment(db, now))).rowcount:
         return False
     if db.execute("SELECT seen FROM usage").fetchone()[0] > max_entries:
         surplus = max(1, max_entries // 1_000)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
+import itertools
 import logging
 import os
 import shutil
@@ -25,7 +25,7 @@ from urllib.parse import quote
 from eaves.errors import SpoolError
 from eaves.files import sync_directory
 from eaves.spool import retention, schema
-from eaves.spool.database import BUSY_TIMEOUT_S, make_file, open_lease, users_lease
+from eaves.spool.database import BUSY_TIMEOUT_S, complete_path, make_file, open_lease, users_lease
 from eaves.spool.entry import to_event
 from eaves.spool.faults import translated
 
@@ -58,11 +58,6 @@ class Count:
     orphans: int = 0
 
 
-def is_unfinished(path: Path) -> bool:
-    """Whether a process was killed while it replaced a damaged file; `replace_damaged` finishes it."""
-    return _complete(path).exists()
-
-
 def replace_damaged(path: Path) -> None:
     """Put a new file in place of a damaged one.
 
@@ -75,7 +70,7 @@ def replace_damaged(path: Path) -> None:
         if not users.acquire():
             raise SpoolError(f"{path} is damaged, and another process has it open", hint="stop that process")
         try:
-            if not _complete(path).exists():
+            if not complete_path(path).exists():
                 if not _is_ours(path):
                     raise SpoolError(f"spool {path}: file is not a database", hint="use another file for the spool")
                 _carry(path)
@@ -87,24 +82,27 @@ def replace_damaged(path: Path) -> None:
 def _carry(path: Path) -> None:
     """Write all that can be read into a file of its own, whole or not at all."""
     part = path.with_name(f"{path.name}.salvage")
-    for stale in (part, *(part.with_name(f"{part.name}{end}") for end in ("-journal", "-wal", "-shm"))):
-        stale.unlink(missing_ok=True)
-    make_file(part)
+    _remove(part)
     count = Count()
-    with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as new:
-        schema.ensure(new, part)
-        new.execute("BEGIN IMMEDIATE")
-        with _damaged(path) as old:
-            copied = _copy_deliveries(old, new, count)
-            _copy_orphans(old, new, copied, count)
-            _copy_seen(old, new)
-        new.execute("COMMIT")
+    try:
+        make_file(part)
+        with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as new:
+            schema.ensure(new, part)
+            new.execute("BEGIN IMMEDIATE")
+            with _damaged(path) as old:
+                copied = _copy_deliveries(old, new, count)
+                _copy_orphans(old, new, copied, count)
+                _copy_seen(old, new)
+            new.execute("COMMIT")
+    except BaseException:
+        _remove(part)  # on a full disk it would keep all others from writing
+        raise
     fd = os.open(part, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
-    part.rename(_complete(path))
+    part.rename(complete_path(path))
     sync_directory(path.parent)
     _log.error(
         "spool %s is damaged: %d entries were carried into a new file, %d are known to be lost, %d events without a"
@@ -119,7 +117,7 @@ def _carry(path: Path) -> None:
 
 def _swap(path: Path) -> None:
     """Set the damaged file aside and put the complete one in its place; can be repeated from any line."""
-    complete = _complete(path)
+    complete = complete_path(path)
     aside = path.with_name(
         f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime(complete.stat().st_mtime))}"
     )
@@ -131,13 +129,10 @@ def _swap(path: Path) -> None:
     sync_directory(path.parent)
     _log.error("the damaged spool is kept as %s", aside)
     kept = sorted(file for file in path.parent.glob(f"{path.name}.damaged-*") if not file.name.endswith("-wal"))
-    for old in kept[:-KEPT_FILES]:
+    older = [file for file in kept if file != aside]  # by their names: the clock may have been set back since
+    for old in older[: max(0, len(older) - KEPT_FILES + 1)]:
         old.with_name(f"{old.name}-wal").unlink(missing_ok=True)
         old.unlink()
-
-
-def _complete(path: Path) -> Path:
-    return path.with_name(f"{path.name}.salvaged")
 
 
 def _is_ours(path: Path) -> bool:
@@ -170,11 +165,18 @@ def _damaged(path: Path) -> Iterator[sqlite3.Connection]:
             else:
                 yield db
                 return
+        _remove(copy)
         _mend_schema(path, copy)
         with contextlib.closing(_read_only(copy)) as db:
             yield db
     finally:
-        copy.unlink(missing_ok=True)
+        _remove(copy)
+
+
+def _remove(path: Path) -> None:
+    """Delete a database with all that SQLite keeps beside it."""
+    for end in ("", "-journal", "-wal", "-shm"):
+        path.with_name(f"{path.name}{end}").unlink(missing_ok=True)
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
@@ -215,7 +217,9 @@ def _copy_deliveries(old: sqlite3.Connection, new: sqlite3.Connection, count: Co
     """Copy every entry whose event can be read; returns the events copied."""
     copied: set[int] = set()
     for row in _rows(old, "deliveries", "seq", _DELIVERY):
-        eid = row[2]
+        seq, lane, eid, state, *rest = row
+        if not isinstance(lane, str) or not isinstance(eid, int):
+            continue  # its event, if there is one, counts among those without a lane
         if eid not in copied:
             event = _event(old, eid)
             if event is None:
@@ -223,9 +227,10 @@ def _copy_deliveries(old: sqlite3.Connection, new: sqlite3.Connection, count: Co
                 continue
             new.execute(f"INSERT INTO events({_EVENT}) VALUES(?, ?, ?, ?, ?, ?, ?)", event)
             copied.add(eid)
-        seq, lane, eid, state, *rest = row
         if state not in (schema.QUEUED, schema.DEAD):
             state = schema.DEAD
+        if not _is_sound(rest):
+            rest = [0, 0.0, 0, "what was known of its attempts was on a damaged page", time.time()]
         new.execute("INSERT INTO deliveries(seq, lane, eid) VALUES(?, ?, ?)", (seq, lane, eid))
         new.execute(
             "UPDATE deliveries SET state = ?, attempts = ?, not_before = ?, status = ?, reason = ?, died_at = ?"
@@ -236,19 +241,70 @@ def _copy_deliveries(old: sqlite3.Connection, new: sqlite3.Connection, count: Co
     return copied
 
 
+def _is_sound(values: Sequence[Any]) -> bool:
+    """Whether attempts, not_before, status, reason and died_at are what a spool writes."""
+    attempts, not_before, status, reason, died_at = values
+    numbers = isinstance(attempts, int) and isinstance(status, int) and isinstance(not_before, float)
+    return numbers and isinstance(died_at, float) and isinstance(reason, str) and attempts >= 0 and not_before >= 0
+
+
 def _copy_orphans(old: sqlite3.Connection, new: sqlite3.Connection, copied: set[int], count: Count) -> None:
-    """Queue events that have lost their lane again where there was one lane only, else keep them as dead letters."""
+    """Copy events whose entry can't be read: where the indexes have their lane, as entries of it.
+
+    The rest is queued again where there was one lane only, and kept as dead letters otherwise.
+    """
+    places: dict[int, tuple[str, str]] | None = None
+    lost = []
+    for (eid,) in _rows(old, "events", "eid", "eid"):
+        if eid in copied or (event := _event(old, eid)) is None:
+            continue
+        if places is None:
+            places = _read_places(old)
+        known = [(seq, *places[seq]) for seq in _read_seqs(old, eid) if seq in places]
+        new.execute(f"INSERT INTO events({_EVENT}) VALUES(?, ?, ?, ?, ?, ?, ?)", event)
+        for seq, lane, state in known:
+            new.execute("INSERT OR IGNORE INTO deliveries(seq, lane, eid) VALUES(?, ?, ?)", (seq, lane, eid))
+            if state == schema.DEAD:
+                retention.make_dead(new, seq, "its record was on a damaged page", 0, time.time())
+            count.entries += 1
+        if not known:
+            lost.append(eid)
+    _copy_lost(old, new, lost, count)
+
+
+def _read_places(old: sqlite3.Connection) -> dict[int, tuple[str, str]]:
+    """Lane and state by sequence number, from the index alone, from both ends up to what can't be read."""
+    found: dict[int, tuple[str, str]] = {}
+    for order in ("ASC", "DESC"):
+        with contextlib.suppress(sqlite3.DatabaseError):
+            rows = old.execute(
+                "SELECT seq, lane, state FROM deliveries INDEXED BY by_due WHERE lane >= ''"  # noqa: S608 - constants
+                f" ORDER BY lane {order}, state {order}, not_before {order}, seq {order}"
+            )
+            for seq, lane, state in rows:
+                if isinstance(lane, str):
+                    found[seq] = lane, state
+            break
+    return found
+
+
+def _read_seqs(old: sqlite3.Connection, eid: int) -> list[int]:
+    """Sequence numbers of an event, from the index alone."""
+    with contextlib.suppress(sqlite3.DatabaseError):
+        return [row[0] for row in old.execute("SELECT seq FROM deliveries INDEXED BY by_event WHERE eid = ?", (eid,))]
+    return []
+
+
+def _copy_lost(old: sqlite3.Connection, new: sqlite3.Connection, eids: Sequence[int], count: Count) -> None:
+    """Queue events that were copied without a lane where there was one lane only, else make dead letters of them."""
     lanes = {row[0] for row in new.execute("SELECT lane FROM lanes")}
     with contextlib.suppress(sqlite3.DatabaseError):
         lanes |= {row[0] for row in old.execute("SELECT lane FROM lanes")}
     only = lanes.pop() if len(lanes) == 1 else None
-    for (eid,) in _rows(old, "events", "eid", "eid"):
-        if eid in copied or (event := _event(old, eid)) is None:
-            continue
-        new.execute(f"INSERT INTO events({_EVENT}) VALUES(?, ?, ?, ?, ?, ?, ?)", event)
+    for eid in eids:
         seq = new.execute("INSERT INTO deliveries(lane, eid) VALUES(?, ?)", (only or LOST_LANE, eid)).lastrowid
         if only is None:
-            retention.make_dead(new, seq or 0, "its place in the queue was on a damaged page", 0, event[5])
+            retention.make_dead(new, seq or 0, "its place in the queue was on a damaged page", 0, time.time())
             count.orphans += 1
         else:
             count.entries += 1
@@ -279,7 +335,8 @@ def _event(old: sqlite3.Connection, eid: int) -> Sequence[Any] | None:
     digest = event.extensions.get("datadigest", "")
     if digest.startswith("sha256:") and digest != f"sha256:{hashlib.sha256(event.data).hexdigest()}":
         return None
-    return row if len(row[3]) + len(row[6]) == row[4] and json.loads(row[3]).get("id") == row[2] else None
+    sound = len(row[3]) + len(row[6]) == row[4] and (event.source, event.id) == (row[1], row[2])
+    return row if sound and isinstance(row[5], float) else None
 
 
 def _rows(db: sqlite3.Connection, table: str, key: str, columns: str) -> Iterator[Sequence[Any]]:
@@ -305,7 +362,10 @@ def _rows(db: sqlite3.Connection, table: str, key: str, columns: str) -> Iterato
 
 
 def _fetch(db: sqlite3.Connection, sql: str, last: int, limit: int) -> list[Sequence[Any]]:
-    return list(db.execute(sql, (last, limit)).fetchall())
+    rows: list[Sequence[Any]] = db.execute(sql, (last, limit)).fetchall()
+    if any(after[0] <= before[0] for before, after in itertools.pairwise([(last,), *rows])):
+        raise sqlite3.DatabaseError("keys out of order")  # SQLite doesn't look; reading on would never end
+    return rows
 
 
 def _next_readable(db: sqlite3.Connection, sql: str, failing: int) -> int | None:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from eaves.spool.entry import to_event
+
 Read = Callable[[str, Sequence[Any]], list[Any]]
 """Runs a query and returns its rows."""
 
-_STORED = (
-    "SELECT seq, lane, state, source, id, attributes, size_bytes, attempts, put_at, not_before, status, reason, died_at"
-    " FROM deliveries JOIN events USING(eid)"
-)
+_TABLES = "deliveries NOT INDEXED JOIN events USING(eid)"
+"""In the order of `seq`. By the index of lanes every piece of a large queue would be sorted anew."""
+_COLUMNS = "seq, lane, state, source, id, attributes, size_bytes, attempts, put_at, not_before, status, reason, died_at"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,21 +105,22 @@ class Stored:
 def select_seqs(read: Read, selection: Selection, limit: int) -> list[int]:
     """The sequence numbers of the chosen entries, ascending."""
     where, values = selection.where()
-    sql = f"SELECT seq FROM deliveries JOIN events USING(eid) WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608 - bound
+    sql = f"SELECT seq FROM {_TABLES} WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608 - bound
     return [row[0] for row in read(sql, (*values, limit))]
 
 
 def list_stored(read: Read, selection: Selection, limit: int) -> list[Stored]:
     """The chosen entries, in the order they were put."""
     where, values = selection.where()
-    return [_stored(row) for row in read(f"{_STORED} WHERE {where} ORDER BY seq LIMIT ?", (*values, limit))]
+    sql = f"SELECT {_COLUMNS} FROM {_TABLES} WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608 - bound
+    return [_stored(row) for row in read(sql, (*values, limit))]
 
 
 def _stored(row: Any) -> Stored:
     seq, lane, state, source, event_id, text, size_bytes, attempts, put_at, not_before, status, reason, died_at = row
     try:
-        attributes = json.loads(text)
-    except ValueError:
+        attributes = to_event(text, b"").attributes()
+    except (ValueError, KeyError):
         attributes = {}
     return Stored(
         seq=seq,

@@ -31,6 +31,17 @@ METRICS_PORT = 9090
 """Where an agent serves /metrics and /health."""
 IMAGES, SPOOL = "/images", "/spool"
 NODE_SPOOLS = "/var/lib/eaves"
+_LIVENESS = {
+    "httpGet": {"path": LIVE, "port": "metrics"},
+    "periodSeconds": 30,
+    "timeoutSeconds": 5,
+    "failureThreshold": 20,  # 10 minutes: so long a damaged spool of gigabytes may be read out before the port is open
+}
+"""Fails only when the process must be started again, and not for a paused lane or a missing folder.
+
+There is no probe of readiness or startup: a StatefulSet replaces no pod that isn't ready, and the first one may have
+been made before the SinkBinding told it its sink.
+"""
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(AgentSettings)}
 
 
@@ -138,9 +149,7 @@ def _pod(
         "image": settings.agent_image,
         "env": env,
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
-        # A damaged spool of gigabytes is read out before the port is opened: that takes minutes.
-        "startupProbe": {**_probe(period_s=2), "failureThreshold": 900},
-        "livenessProbe": _probe(period_s=30),
+        "livenessProbe": _LIVENESS,
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": build_security(user=user),
         "volumeMounts": [
@@ -157,11 +166,6 @@ def _pod(
         "containers": [container],
         "volumes": [volume],
     }
-
-
-def _probe(*, period_s: int) -> dict[str, Any]:
-    """A probe that fails only when the process must be started again, and not for a paused lane or a missing folder."""
-    return {"httpGet": {"path": LIVE, "port": "metrics"}, "periodSeconds": period_s, "timeoutSeconds": 5}
 
 
 def _function_address(app: AppSpec, site: SiteSettings) -> list[dict[str, Any]]:

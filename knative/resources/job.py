@@ -79,7 +79,11 @@ class Training:
     @property
     def run_name(self) -> str:
         """Of the run: the same for the same training, also when its pods get more memory."""
-        deciding = {key: value for key, value in self.train.to_dict().items() if key not in _NOT_DECIDING}
+        settings = self.train.to_dict() | {"near_copies": self.data.near_copies, "group_by": self.data.group_by}
+        later = {"near_copies": "exact", "group_by": "", "split": ""}  # at their defaults they change no name of before
+        deciding = {
+            key: value for key, value in settings.items() if key not in _NOT_DECIDING and later.get(key) != value
+        }
         parts = [self.images, self.data.balance, deciding, self.knative.trainer_image, self.place, self.run]
         return f"{self.run or self.name}-{_digest([*parts, self.job.output_claim, self.job.data_claim])}"
 

@@ -7,6 +7,7 @@ of the test each name stands for.
 from __future__ import annotations
 
 import http.client
+import select
 import socket
 import ssl
 import threading
@@ -123,15 +124,22 @@ def _handle(proxy: FakeProxy, handler: StreamRequestHandler) -> None:
 
 
 def _relay(client: socket.socket, server: socket.socket) -> None:
-    """Pass bytes on in both directions until the server closes."""
+    """Pass bytes on in both directions until the server closes.
 
-    def upstream() -> None:
-        with suppress(OSError, ssl.SSLError):
-            while data := client.recv(65536):
-                server.sendall(data)
-            server.shutdown(socket.SHUT_WR)
-
-    threading.Thread(target=upstream, daemon=True).start()
-    with suppress(OSError, ssl.SSLError):
-        while data := server.recv(65536):
-            client.sendall(data)
+    One thread does both: two that use one TLS socket at once break its records.
+    """
+    waiting_for = [client, server]
+    with suppress(OSError):
+        while True:
+            buffered = isinstance(client, ssl.SSLSocket) and client in waiting_for and client.pending()
+            readable = [client] if buffered else select.select(waiting_for, [], [])[0]
+            if client in readable:
+                if data := client.recv(65536):
+                    server.sendall(data)
+                else:
+                    waiting_for.remove(client)
+                    server.shutdown(socket.SHUT_WR)
+            if server in readable:
+                if not (data := server.recv(65536)):
+                    return
+                client.sendall(data)

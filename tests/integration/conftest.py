@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 
 from tests.artifacts import tiny_artifact, tiny_graph, tiny_int8, tiny_run
 from tests.clusters import apiserver, cluster, knative
+from tests.fakes.graph import write_graph_artifact
 from tests.function import image, shared_function, start
+from tests.oci import build_base, run_package
+from tests.once import build_once
 from tests.registries import LocalRegistry, serve_registry
 from tests.rollouts import canary, serving
 
@@ -31,8 +35,16 @@ __all__ = [
 
 @pytest.fixture(scope="session")
 def oci_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An XDG_CACHE_HOME that keeps the runtime's layers, which take long to make, for all tests."""
-    return tmp_path_factory.mktemp("cache")
+    """An XDG_CACHE_HOME that keeps the runtime's layers, which take long to make, for all tests of this process."""
+
+    def build(folder: Path) -> Path:
+        build_base(folder / "base")
+        artifact = write_graph_artifact(folder / "artifact").path
+        run_package(folder / "cache", artifact, "-t", f"oci:{folder}/out:v1", "--base", f"oci:{folder}/base")
+        return folder / "cache"
+
+    made = build_once(tmp_path_factory, "runtime", build)
+    return Path(shutil.copytree(made, tmp_path_factory.mktemp("runtime") / "cache"))
 
 
 @pytest.fixture(scope="session")

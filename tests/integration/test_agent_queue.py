@@ -182,3 +182,16 @@ def test_a_killed_agents_socket_is_taken_over(agent: AgentProcess) -> None:
     assert agent.socket.exists()
     agent.start()
     assert SocketQueue(agent.socket).report().source is not None
+
+
+def test_an_agent_without_a_sink_captures_and_says_what_it_waits_for(tmp_path: Path, function: LocalSink) -> None:
+    """Knative takes K_SINK from the pod while there is no Broker."""
+    made = AgentProcess(tmp_path, "", EAVES_FUNCTION_URL=function.url)
+    try:
+        made.start()
+        (made.inbox / "good.png").write_bytes(PNG)
+        wait_until(lambda: made.lane("replies").get("paused"), 30, what="the prediction that waits")
+        assert made.lane("replies")["queued"] == 1
+        assert "K_SINK is not set" in made.lane("replies")["reason"]
+    finally:
+        made.stop()

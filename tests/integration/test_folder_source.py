@@ -151,6 +151,19 @@ def test_a_file_still_being_written_waits_until_it_is_closed(agent: Agent, sink:
     assert [event.data for event in of(sink, "slow.png")] == [PNG + b"the rest"]
 
 
+def test_a_file_whose_time_is_set_after_it_was_closed_is_one_image(agent: Agent, sink: LocalSink) -> None:
+    """As `shutil.copy2` and Python's tarfile do."""
+    agent.start()
+    for number in range(20):
+        path = agent.folder / f"{number:02}.png"
+        path.write_bytes(PNG)
+        os.utime(path, (1_600_000_000 + number, 1_600_000_000 + number))
+    wait_until(lambda: len(set(subjects(sink))) == 20, 30, what="all images")
+    (agent.folder / "last.png").write_bytes(PNG)
+    wait_until(lambda: of(sink, "last.png"), 20, what="the last image")
+    assert len(sink.received) == 21
+
+
 def test_after_a_restart_only_new_images_are_sent_and_a_changed_one_is_new(agent: Agent, sink: LocalSink) -> None:
     (agent.folder / "old.png").write_bytes(PNG)
     (agent.folder / "changed.png").write_bytes(PNG)
@@ -242,7 +255,7 @@ def test_a_sink_that_only_a_proxy_reaches_gets_the_images(tmp_path: Path, sink: 
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({"K_SINK": ""}, "sink: must be an http:// or https:// address"),
+        ({"K_SINK": "sink.example"}, "sink: must be an http:// or https:// address"),
         ({"EAVES_SPOOL_MAX_BYTES": "2000000"}, "spool_max_bytes: must hold an image of max_bytes"),
         ({"K_CE_OVERRIDES": "[1]"}, "K_CE_OVERRIDES"),
         ({"K_CE_OVERRIDES": '{"extensions": {"id": "1"}}'}, "'id' is an attribute of the event itself"),

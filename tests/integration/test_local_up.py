@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from eaves.local.state import State
 from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
 from tests.contract.harness import LocalHarness, status_of
+from tests.ports import find_restart_port
 from tests.waiting import wait_until
 
 
@@ -61,24 +61,10 @@ def url_of(harness: LocalHarness) -> str:
     return next(line for line in harness.log().splitlines()[::-1] if line.startswith("http://"))
 
 
-def port_nobody_connects_from() -> int:
-    """A free port below the ephemeral range.
-
-    Knocking at a closed port inside that range ends, one time in some ten thousand, with a connection to itself: the
-    kernel picks the very port as the client's own. It answers its own request, and keeps `eaves up` from the port.
-    """
-    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in range(first - 1, 1024, -1):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no free port below the ephemeral range")
-
-
 def test_every_event_acknowledged_while_up_starts_is_queued(harness: LocalHarness, tmp_path: Path) -> None:
     harness.state.mkdir(mode=0o700)
     State(root=harness.state).write_spec(app(tmp_path / "no such artifact"))
-    port = port_nobody_connects_from()
+    port = find_restart_port()
     accepted: list[int] = []
     done = threading.Event()
 

@@ -40,7 +40,7 @@ SHORT = Bounds(
     limits=Limits(dead_max_bytes=2_000, dead_max_age_s=3 * DAY_S, seen_max_entries=1_000),
     history_bytes=600_000,
     files_bytes={"spool.db": 1 * MB, "spool.db-wal": 6 * MB, "history.db": 700_000},
-    slope_bytes=30 * MB,
+    slope_bytes=50 * MB,
 )
 LONG = Bounds(
     limits=Limits(dead_max_bytes=100_000, dead_max_age_s=7 * DAY_S, seen_max_entries=100_000),

@@ -62,7 +62,20 @@ def test_a_file_that_was_closed_is_taken_at_once(folder: Path, waits: tuple[floa
     with running(folder, settle_s=30.0) as run:
         run.write("a.png")
         told(run, "a.png", *waits)
+        run.advance(1)
         wait_until(lambda: run.subjects == ["a.png"])
+
+
+def test_a_file_whose_time_is_set_by_name_after_it_was_closed_is_one_image(folder: Path) -> None:
+    """As `shutil.copy2` and Python's tarfile do."""
+    with running(folder, settle_s=30.0) as run:
+        path = run.write("a.png")
+        run.tell("a.png")
+        wait_until(lambda: 0 < (run.clock.next_due_s() or 0.0) <= 0.2, what="a source that waits a moment longer")
+        os.utime(path, ns=(5, 5))
+        run.tell("a.png", wait_s=OPEN)
+        run.advance(2 * RESCAN_S)
+        assert run.subjects == ["a.png"]
 
 
 @pytest.mark.parametrize("polling", [False, True])
@@ -327,6 +340,7 @@ def test_a_file_that_becomes_a_link_is_not_read_but_counted_once(folder: Path, t
         run.advance(10)
         run.write("z.png")
         run.tell("z.png")
+        run.advance(1)
         wait_until(lambda: run.subjects == ["z.png"])
         assert run.source.dropped == {"unreadable": 1}
         decoy.unlink()

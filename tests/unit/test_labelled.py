@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +24,8 @@ from eaves.errors import ConversionError
 from functions.session import Session
 from tests.fakes.artifact import COLOURS, RECIPE, ColourSession, encode_png
 from tests.fakes.network import Network, images, run
+from trainer.data.stored_split import SPLIT_FILE, render_split
+from trainer.dataset import scan
 from trainer.progress import Silent
 from trainer.run import Sample
 
@@ -42,9 +43,11 @@ def write_data(root: Path, labels: tuple[str, ...] = LABELS, count: int = 10) ->
 
 
 def build_source(tmp_path: Path, data: Path | None, **changes: Any) -> Source:
-    """A run's source: its data and how it was split."""
+    """A run's source: its data and how these were split."""
     (tmp_path / "run").mkdir(exist_ok=True)
-    (tmp_path / "run/config.json").write_text(json.dumps({"train": {"val_fraction": 0.3, "seed": 1}}))
+    if data is not None and (data / LABELS[0]).is_dir():
+        entries = scan(data, val_fraction=0.3, seed=1, near_copies="off").split_entries()
+        (tmp_path / "run" / SPLIT_FILE).write_text(render_split(entries))
     source = Source(
         route="run",
         model=tmp_path / "run/model",
@@ -76,17 +79,6 @@ def test_no_image_is_on_both_sides(tmp_path: Path, route: str) -> None:
     assert all(sample.path.parent.name == sample.label for sample in found.judged)
 
 
-def test_the_sides_are_those_of_the_training(tmp_path: Path) -> None:
-    from trainer.dataset import load_dataset
-    from trainer.settings import DataSettings
-
-    data = write_data(tmp_path / "data")
-    found = load(build_source(tmp_path, data), tmp_path)
-    trained = load_dataset(DataSettings(path=data), val_fraction=0.3, seed=1, cache=tmp_path / "cache")
-    held_out = {example.path for example in trained.examples if example.split == "val"}
-    assert {sample.path for sample in found.judged} == held_out
-
-
 def test_few_images_calibrate_and_their_choice_is_always_the_same(tmp_path: Path) -> None:
     source = build_source(tmp_path, write_data(tmp_path / "data"))
     few, all_of_them = load(source, tmp_path, images=4), load(source, tmp_path)
@@ -100,8 +92,9 @@ def test_few_images_calibrate_and_their_choice_is_always_the_same(tmp_path: Path
 
 
 def test_data_that_is_named_wins(tmp_path: Path) -> None:
-    source = build_source(tmp_path, tmp_path / "gone")
-    assert load(source, tmp_path, data=str(write_data(tmp_path / "data"))).judged
+    source = build_source(tmp_path, write_data(tmp_path / "data"))
+    moved = (tmp_path / "data").rename(tmp_path / "moved")
+    assert load(source, tmp_path, data=str(moved)).judged
 
 
 def test_no_place_is_an_error(tmp_path: Path) -> None:
@@ -129,16 +122,6 @@ def test_labels_may_stand_in_another_order_than_the_data_sorts_them(tmp_path: Pa
     source = build_source(tmp_path, write_data(tmp_path / "data"), route="onnx", labels=LABELS[::-1])
     found = load(source, tmp_path)
     assert all(sample.path.parent.name == sample.label for sample in found.judged)
-
-
-@pytest.mark.parametrize("text", [None, "{", '{"train": {}}', '{"train": {"val_fraction": "x", "seed": 1}}'])
-def test_a_run_that_does_not_say_what_it_held_out_cannot_be_judged(tmp_path: Path, text: str | None) -> None:
-    source = build_source(tmp_path, write_data(tmp_path / "data"))
-    (tmp_path / "run/config.json").unlink()
-    if text is not None:
-        (tmp_path / "run/config.json").write_text(text)
-    with pytest.raises(ConversionError, match="doesn't say which images were held out"):
-        load(source, tmp_path)
 
 
 # Judging.

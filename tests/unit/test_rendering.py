@@ -199,3 +199,11 @@ def test_the_same_app_gives_the_same_files() -> None:
     assert render_app(*CASES["full"]) == render_app(*CASES["full"])
     assert file_name(10, only(render_app(*CASES["plain"]), "Service")) == "10-service-flowers.yaml"
     assert IMAGE in to_yaml(only(render_app(*CASES["plain"]), "Service"))
+
+
+def test_an_agent_that_has_no_sink_yet_is_replaced_once_it_is_told_one() -> None:
+    """A StatefulSet replaces no pod that isn't ready, and the first one may come before its SinkBinding."""
+    rendered = render_app(full_app(), full_settings(), plain_site())
+    (container,) = only(rendered, "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    assert container["livenessProbe"]["httpGet"] == {"path": "/health/liveness", "port": "metrics"}
+    assert not {"readinessProbe", "startupProbe"} & container.keys()

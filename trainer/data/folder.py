@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from eaves.errors import DatasetError
 from trainer.data.listing import DECLARED, DataFault, Entry, Listing, Split, suffix_fault
@@ -32,7 +32,8 @@ def load_folder(path: Path) -> Listing:
                 if fault:
                     faults.append(fault)
                 else:
-                    entries.append(Entry(path=file, label=kind.name, split=side))
+                    below = PurePosixPath(file.relative_to(kind).as_posix())
+                    entries.append(Entry(path=file, label=kind.name, below=below, split=side))
     labels = tuple(folder.name for folder in _folders(path / "train" if declared else path))
     return Listing(root=path, labels=labels, entries=tuple(entries), faults=tuple(faults), declared=declared)
 

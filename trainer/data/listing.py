@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -32,11 +32,21 @@ class DataFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One image that should be there: its file, its class and the side its owner put it on, if any."""
+    """One image that should be there.
+
+    Attributes:
+        path: The file.
+        label: Its class.
+        below: The file's path below its class's folder, or below the manifest's.
+        split: The side that its owner put it on, if any.
+        columns: Further columns of the manifest: name to value.
+    """
 
     path: Path
     label: str
+    below: PurePosixPath
     split: Split | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

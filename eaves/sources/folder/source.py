@@ -33,6 +33,9 @@ SCAN_SLICE = 1_000
 """Files that a scan looks at before complete files are captured in between."""
 CHECK_S = 5.0
 """Seconds between two looks whether the folder is still the one that is watched."""
+CLOSED_S = 0.2
+"""Seconds that a file rests after its writer closed it: `shutil.copy2`, Python's tarfile and busybox' tar set its time
+by name after that, and it would be another image with another id."""
 CHANGED_S = 1.0
 """Least wait for a file that changed while it was read, seconds."""
 CALM_S = 10.0
@@ -249,7 +252,7 @@ class FolderSource:
         return outcome
 
     def _add(self, relative: str, version: FileVersion, *, wait_s: float) -> None:
-        candidate = Candidate(version, self._clock.monotonic() + wait_s, wait_s == 0)
+        candidate = Candidate(version, self._clock.monotonic() + (wait_s or CLOSED_S), wait_s == 0)
         with self._changed:
             if not self._candidates.add(relative, candidate):
                 self._overflowed = True

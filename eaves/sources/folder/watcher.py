@@ -66,7 +66,8 @@ class KernelWatch:
     def __init__(self, root: Path, listener: Listener) -> None:
         resolved = str(root.resolve())
         self._handler = _Handler(resolved, listener)
-        self._observer = InotifyObserver()
+        # Full events: a file that comes from another folder is told of as moved, not as created.
+        self._observer = InotifyObserver(generate_full_events=True)
         self._observer.schedule(self._handler, resolved, recursive=True, event_filter=list(_EVENTS))
         try:
             self._observer.start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,9 +20,11 @@ from eaves.delivery.rules import EVENT_PROBLEMS
 from eaves.errors import (
     EavesError,
     InputError,
+    SpoolError,
+    UnreachableError,
 )
 from eaves.events import Event
-from eaves.spool import Limits, Selection, Spool, WhenFull
+from eaves.spool import Entry, Limits, Selection, Spool, WhenFull
 from eaves.spool.admin import retry_now
 from functions.problems import kind_of
 from tests.fakes.clock import ManualClock
@@ -117,6 +119,15 @@ def test_one_entry_that_is_always_refused_among_300_good_ones_is_given_up_on(
     assert len([attempt for attempt in attempts if attempt.entry.event.id == "id-7"]) < 12
 
 
+def test_many_bad_entries_in_a_row_do_not_hide_the_good_one_behind_them(spool: Spool) -> None:
+    for number in range(100):
+        spool.put(image(number))
+    wall = Wall(431, {f"id-{number}" for number in range(99)})
+    with delivering(spool, wall, backoff=Backoff(retry=None, first_s=0.1, cap_s=3600.0), clock=SYSTEM) as attempts:
+        wait_until(lambda: any(attempt.outcome is Outcome.DELIVERED for attempt in attempts))
+    assert len(attempts) < 10
+
+
 def test_a_way_that_fails_half_of_the_time_costs_no_entry(spool: Spool) -> None:
     """One of two replicas that refuses everything must not make dead letters of what the other would take."""
     for number in range(300):
@@ -126,6 +137,55 @@ def test_a_way_that_fails_half_of_the_time_costs_no_entry(spool: Spool) -> None:
     with delivering(spool, wall, backoff=FOR_EVER, parallel=4, clock=SYSTEM):
         wait_until(lambda: spool.depth() == 0, 60)
     assert spool.counts() == {}
+
+
+def test_what_reached_nobody_is_never_held_against_an_entry(spool: Spool) -> None:
+    for number in range(300):
+        spool.put(image(number))
+    left = 12
+
+    def send(event: Event) -> Answer:
+        nonlocal left
+        if event.id == "id-0" and left:
+            left -= 1
+            raise UnreachableError("no connection")
+        return Answer(status=202)
+
+    with delivering(spool, send, backoff=FOR_EVER, clock=SYSTEM):
+        for number in range(300, 400):
+            spool.put(image(number))
+        wait_until(lambda: spool.depth() == 0, 60)
+    assert (left, spool.counts()) == (0, {})
+
+
+def test_after_a_failure_one_entry_is_tried_at_a_time(spool: Spool) -> None:
+    for number in range(20):
+        spool.put(image(number))
+    lock, active, seen = threading.Lock(), 0, []
+
+    def send(event: Event) -> Answer:
+        nonlocal active
+        with lock:
+            active += 1
+            seen.append(active)
+        threading.Event().wait(0.01)
+        with lock:
+            active -= 1
+        return Answer(status=503)
+
+    backoff = Backoff(retry=None, first_s=0.02, cap_s=0.02)
+    with delivering(spool, send, backoff=backoff, parallel=4, clock=SYSTEM):
+        wait_until(lambda: len(seen) >= 12)
+    assert seen[4:] == [1] * len(seen[4:])
+
+
+def test_what_may_be_the_events_fault_lets_the_next_be_tried_at_once(spool: Spool) -> None:
+    spool.put(image(0))
+    spool.put(image(1))
+    backoff = Backoff(retry=None, first_s=3600.0, cap_s=3600.0)
+    with delivering(spool, Sink(Answer(status=500), Answer(status=202)), backoff=backoff) as attempts:
+        wait_until(lambda: len(attempts) == 2)
+    assert outcomes(attempts) == [Outcome.RETRIED, Outcome.DELIVERED]
 
 
 def test_an_outage_is_held_against_no_entry(spool: Spool) -> None:
@@ -218,6 +278,97 @@ def test_dead_letters_whose_budget_refuses_stay_queued_and_pause_the_lane(tmp_pa
         assert spool.counts() == {"out": (1, 0)}
 
 
+def test_an_entry_that_the_budget_refuses_backs_off_and_keeps_no_other_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = Limits(dead_max_bytes=10, dead_when_full=WhenFull.REFUSE)
+    backoff = Backoff(retry=None, first_s=1.0, cap_s=3600.0)
+    wall = Wall(422, {"id-0"})
+    clock = ManualClock()
+    with Spool(tmp_path / "spool.db", limits=limits, clock=clock) as spool:
+        for number in range(100):
+            spool.put(image(number))
+        with delivering(spool, wall, backoff=backoff, clock=clock):
+            for _ in range(10):
+                wait_until(lambda: clock.waiting)
+                clock.turn(1.0)
+            wait_until(lambda: spool.depth() == 1)
+        assert spool.counts() == {"out": (1, 0)}
+    assert wall.sent < 110
+    assert not [record for record in caplog.records if "gave up" in record.getMessage()]
+
+
+class Unreadable(Spool):
+    """One that can't be read a few times."""
+
+    failures = 3
+
+    def peek(
+        self, lane: str, *, limit: int = 1, now: float, exclude: Collection[int] = (), after: int = 0
+    ) -> list[Entry]:
+        if self.failures:
+            self.failures -= 1
+            raise SpoolError("disk I/O error")
+        return super().peek(lane, limit=limit, now=now, exclude=exclude, after=after)
+
+
+class Slow(Spool):
+    """One that takes its time, as while a damaged file is replaced."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def peek(
+        self, lane: str, *, limit: int = 1, now: float, exclude: Collection[int] = (), after: int = 0
+    ) -> list[Entry]:
+        self.asked.set()
+        assert self.go_on.wait(20)
+        return super().peek(lane, limit=limit, now=now, exclude=exclude, after=after)
+
+
+def test_a_spool_that_takes_its_time_holds_up_neither_status_nor_stop(tmp_path: Path) -> None:
+    with Slow(tmp_path / "spool.db") as spool:
+        deliverer = Deliverer(spool, "out", Sink(Answer(status=202)))
+        deliverer.start()
+        assert spool.asked.wait(10)
+        asker = threading.Thread(target=lambda: (deliverer.status(), deliverer.stop(0.1)))
+        asker.start()
+        asker.join(10)
+        answered = not asker.is_alive()
+        spool.go_on.set()
+        asker.join()
+        assert answered
+        assert deliverer.stop()
+
+
+def test_an_empty_lane_is_not_said_to_be_paused_once_its_spool_can_be_read_again(tmp_path: Path) -> None:
+    clock = ManualClock()
+    with Unreadable(tmp_path / "spool.db", clock=clock) as spool:
+        deliverer = Deliverer(spool, "out", Sink(Answer(status=202)), backoff=FOR_EVER, clock=clock)
+        deliverer.start()
+        for left in (2, 1, 0):
+            wait_until(lambda left=left: spool.failures == left and clock.waiting)  # type: ignore[misc]
+            assert deliverer.status().paused
+            clock.turn(1.0)
+        wait_until(lambda: not deliverer.status().paused)
+        assert deliverer.stop()
+
+
+def test_a_system_that_gives_no_threads_costs_no_entry(spool: Spool) -> None:
+    sink = Sink(Answer(status=202))
+    deliverer = Deliverer(spool, "out", sink, backoff=FOR_EVER, parallel=2, clock=SYSTEM)
+    deliverer.start()
+    before = threading.stack_size(1 << 47)  # more than a process can address
+    try:
+        spool.put(image(0))
+        wait_until(lambda: deliverer.status().paused)
+    finally:
+        threading.stack_size(before)
+    wait_until(lambda: spool.depth() == 0)
+    assert deliverer.stop()
+
+
 def test_an_idle_lane_asks_the_file_once_a_second_however_many_it_may_send_at_once(tmp_path: Path) -> None:
     clock = ManualClock()
     statements = 0
@@ -241,8 +392,9 @@ def test_an_idle_lane_asks_the_file_once_a_second_however_many_it_may_send_at_on
         for _ in range(60):
             clock.turn(1.0)
             wait_until(lambda: clock.waiting == 3)
+        counted = statements
         assert all(deliverer.stop() for deliverer in lanes)
-    assert statements <= 60 + 2 * 3 * 3, "a look of all lanes together each second, and a look of each every 30"
+    assert counted <= 60 + 2 * 3 * 3, "a look of all lanes together each second, and a look of each every 30"
 
 
 def test_a_pause_can_be_cut_short_for_one_attempt(spool: Spool) -> None:

@@ -59,6 +59,7 @@ def seqs(spool: Spool, selection: Selection) -> list[int]:
         (Selection(source="north"), [1, 2, 3]),
         (Selection(source="/eaves/site/south"), [4]),
         (Selection(source="outh"), []),
+        (Selection(source="site"), []),
         (Selection(put_before=START + 60), [1]),
         (Selection(state="dead", reason="422", lane="out", source="north"), [1]),
     ],
@@ -84,6 +85,12 @@ def test_redrive_queues_only_dead_letters_and_wakes_who_delivers(spool: Spool) -
     assert spool.wait(version, 0)
     assert redrive(spool, Selection(seqs=(3, 4))) == 0
     assert [entry.seq for entry in spool.peek("out", limit=9, now=spool.clock.now())] == [1]
+
+
+def test_a_selection_of_another_state_changes_nothing(spool: Spool) -> None:
+    assert redrive(spool, Selection(state="queued")) == 0
+    assert retry_now(spool, Selection(state="dead")) == 0
+    assert len(list_entries(spool, Selection(state="dead"))) == 2
 
 
 def test_retry_makes_what_backs_off_due_at_once(spool: Spool) -> None:

@@ -20,9 +20,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from eaves.errors import SpoolError, SpoolFullError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Entry, Limits, Selection, Spool
-from eaves.spool.admin import drop, redrive
-from eaves.spool.database import connect
-from tests.fakes.clock import FrozenClock
+from eaves.spool.admin import drop, list_entries, redrive
+from eaves.spool.database import WAL_LIMIT_BYTES, connect
+from tests.fakes.clock import FrozenClock, ManualClock
 from tests.waiting import wait_until
 
 NOW = 1_000_000.0
@@ -170,6 +170,49 @@ def test_a_retried_entry_waits_and_lets_others_pass(spool: Spool) -> None:
     assert (again.event.id, again.attempts) == ("id-1", 1)
 
 
+def test_the_oldest_entry_of_a_lane_counts_while_it_backs_off(path: Path) -> None:
+    clock = ManualClock(NOW)
+    with Spool(path, clock=clock) as spool:
+        spool.put(image(1))
+        clock.turn(60)
+        spool.put(image(2))
+        spool.retry(spool.peek("out", now=NOW)[0], NOW + 3600, "answered 503")
+        assert [lane.oldest_at for lane in spool.lanes()] == [NOW]
+
+
+def test_what_failed_before_does_not_make_looking_slow(spool: Spool) -> None:
+    """Ten days of one attempt every half minute leave tens of thousands of entries that are due again together."""
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)"
+    events = "INSERT INTO events(eid, source, id, attributes, size_bytes, put_at, data)"
+    attributes = '{"id": "1", "source": "s", "type": "t"}'
+    statements = (
+        f"{numbers} {events} SELECT i, 's', i, '{attributes}', 2, 0, x'' FROM n",
+        "INSERT INTO deliveries(lane, eid) SELECT 'out', eid FROM events",
+        "UPDATE deliveries SET not_before = 1000 + seq",
+    )
+    for sql in statements:
+        spool.database().commit(lambda db, sql=sql: db.execute(sql))  # type: ignore[misc]
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    spool.database()._reader.set_progress_handler(count, 100)
+    assert [entry.seq for entry in spool.peek("out", limit=4, now=NOW)] == [1, 2, 3, 4]
+    assert steps < 50, "a look takes as long as what it finds, not as what is there"
+
+
+def test_the_newest_entry_that_was_never_tried(spool: Spool) -> None:
+    assert spool.peek_newest("out") == []
+    for number in (1, 2, 3):
+        spool.put(image(number))
+    spool.retry(spool.peek("out", limit=3, now=NOW)[2], NOW + 60, "answered 503")
+    assert ids(spool.peek_newest("out")) == ["id-2"]
+    assert ids(spool.peek_newest("out", exclude={2})) == ["id-1"]
+
+
 def test_nothing_is_due_on_an_empty_lane(spool: Spool) -> None:
     assert spool.next_due("out") is None
     spool.put(image())
@@ -206,6 +249,28 @@ def test_a_late_settle_does_not_touch_a_dead_letter(spool: Spool) -> None:
     spool.retry(entry, NOW, "late")
     assert spool.counts() == {"out": (0, 1)}
     assert spool.dead()[0].reason == "answered 422"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["attributes = CAST(x'7bff7d' AS TEXT)", "attributes = '[]'", "attributes = '{\"id\": 5}'", "data = 'text'"],
+)
+def test_an_entry_whose_row_is_damaged_becomes_a_dead_letter_and_lets_others_pass(spool: Spool, damage: str) -> None:
+    spool.put(image(0))
+    spool.put(image(1))
+    spool.database().commit(lambda db: db.execute(f"UPDATE events SET {damage} WHERE eid = 1"))
+    assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-1"]
+    assert spool.counts() == {"out": (1, 1)}
+    assert [stored.event_id for stored in list_entries(spool, Selection())] == ["id-0", "id-1"]
+
+
+def test_a_reason_that_is_no_text_any_more_keeps_no_other_from_expiring(path: Path) -> None:
+    with Spool(path, limits=Limits(dead_max_bytes=10), clock=FrozenClock(NOW)) as spool:
+        for number in range(2):
+            spool.put(image(number))
+            spool.dead_letter(spool.peek("out", now=NOW)[0], "answered 422", 422)
+            spool.database().commit(lambda db: db.execute("UPDATE deliveries SET reason = CAST(x'ff' AS TEXT)"))
+        assert [letter.entry.event.id for letter in spool.dead()] == ["id-1"]
 
 
 def test_what_was_put_is_there_after_reopening(path: Path) -> None:
@@ -401,6 +466,7 @@ def test_every_commit_is_synced(spool: Spool) -> None:
     db = spool._db._writer
     assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     assert db.execute("PRAGMA synchronous").fetchone()[0] == 2
+    assert db.execute("PRAGMA journal_size_limit").fetchone()[0] == WAL_LIMIT_BYTES
 
 
 def test_a_file_that_is_no_spool_is_named_and_left_alone(path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,10 @@ def kill(spool: Spool, number: int) -> None:
     spool.put(image(number))
     [entry] = spool.peek("out", now=spool.clock.now(), limit=1)
     spool.dead_letter(entry, f"answered 422: number {number}", 422)
+
+
+def statement(sql: str) -> Callable[[sqlite3.Connection], object]:
+    return lambda db: db.execute(sql)
 
 
 def dead_ids(spool: Spool) -> list[str]:
@@ -82,7 +88,31 @@ def test_dead_letters_expire_by_age_while_nothing_else_happens(tmp_path: Path) -
         clock.turn(2 * DAY_S)
         spool.keep_limits()
         assert dead_ids(spool) == ["id-002"]
+        clock.set_back(-25 * DAY_S)
+        spool.keep_limits()
+        assert dead_ids(spool) == ["id-002"], "it looks once a minute"
         assert spool.expired() == 1
+
+
+@pytest.mark.parametrize("start", [0.0, 4_000_000_000.0], ids=["1970", "2096"])
+def test_dead_letters_of_a_clock_that_was_wrong_are_neither_kept_for_ever_nor_gone_at_once(
+    tmp_path: Path, start: float
+) -> None:
+    clock = ManualClock(start)
+    with Spool(tmp_path / "spool.db", limits=Limits(dead_max_bytes=3 * SIZE), clock=clock) as spool:
+        kill(spool, 1)
+        kill(spool, 2)
+        clock.set_back(start - 1_800_000_000.0)
+        clock.turn(61)
+        spool.keep_limits()
+        assert dead_ids(spool) == ["id-001", "id-002"]
+        for number in (3, 4, 5):
+            clock.turn(1)
+            kill(spool, number)
+        assert dead_ids(spool) == ["id-003", "id-004", "id-005"]
+        clock.turn(31 * DAY_S)
+        spool.keep_limits()
+        assert dead_ids(spool) == []
 
 
 def test_with_refuse_nothing_expires_and_the_entry_stays_queued(tmp_path: Path) -> None:
@@ -96,6 +126,12 @@ def test_with_refuse_nothing_expires_and_the_entry_stays_queued(tmp_path: Path) 
         assert dead_ids(spool) == ["id-001", "id-002"]
         assert [entry.event.id for entry in spool.peek("out", limit=9, now=0)] == ["id-003"]
         assert spool.expired() == 0
+    lowered = Limits(dead_max_bytes=SIZE // 2, dead_when_full=WhenFull.REFUSE, dead_max_age_s=DAY_S)
+    clock = ManualClock()
+    with Spool(tmp_path / "spool.db", limits=lowered, clock=clock) as spool:
+        spool.database().commit(statement("UPDATE deliveries SET died_at = 1600000000 WHERE seq = 1"))
+        spool.keep_limits()
+        assert dead_ids(spool) == ["id-002"], "age lets them expire all the same"
 
 
 def test_a_dead_letter_that_another_lane_still_delivers_counts_as_queued(tmp_path: Path) -> None:
@@ -115,6 +151,38 @@ def test_the_ids_remembered_have_a_bound_and_the_oldest_go_first(tmp_path: Path)
             assert spool.put(image(number), once=True, lanes=())
         assert spool.remembered() == 10
         assert [spool.seen("/eaves/site/camera", f"id-{number:03}") for number in (14, 15, 24)] == [False, True, True]
+
+
+def test_a_clock_that_is_set_back_lets_no_new_id_be_forgotten_first(tmp_path: Path) -> None:
+    clock = ManualClock()
+    with Spool(tmp_path / "spool.db", limits=Limits(seen_max_entries=10), clock=clock) as spool:
+        for number in range(10):
+            clock.turn(1)
+            spool.put(image(number), once=True, lanes=())
+        clock.set_back(365 * DAY_S)
+        spool.touch("/eaves/site/camera", ["id-000"])
+        for number in range(10, 15):
+            spool.put(image(number), once=True, lanes=())
+        kept = [spool.seen("/eaves/site/camera", f"id-{number:03}") for number in (1, 2, 3, 4, 5)]
+        assert kept == [False] * 5
+        assert spool.remembered() == 10
+
+
+def test_many_dead_letters_expire_in_several_commits(tmp_path: Path) -> None:
+    clock = ManualClock()
+    with Spool(tmp_path / "spool.db", clock=clock) as spool:
+        numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)"
+        events = "INSERT INTO events(eid, source, id, attributes, size_bytes, put_at, data)"
+        for sql in (
+            f"{numbers} {events} SELECT i, 's', i, '{{}}', 2, 0, x'' FROM n",
+            "INSERT INTO deliveries(lane, eid) SELECT 'out', eid FROM events",
+            "UPDATE deliveries SET state = 'dead', died_at = 1600000000",
+        ):
+            spool.database().commit(statement(sql))
+        commits: list[str] = []
+        spool.database()._writer.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+        spool.keep_limits()
+        assert (spool.counts(), spool.expired(), len(commits)) == ({}, 2500, 3)
 
 
 def test_ids_are_forgotten_by_age_unless_they_were_touched(tmp_path: Path) -> None:
