@@ -16,7 +16,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -75,7 +75,6 @@ class Checkpoints:
         identity: What is being trained.
         interval_s: Seconds between two of them, and so what a kill loses at most.
         stop: Set when the process was asked to stop.
-        on_first: Called once before the first checkpoint of a run, to write what belongs beside it.
         beside: Name to content of files that whoever goes on needs; written with the first checkpoint.
 
     Raises:
@@ -91,10 +90,8 @@ class Checkpoints:
         interval_s: float,
         stop: threading.Event | None = None,
         beside: Mapping[str, bytes] | None = None,
-        on_first: Callable[[], None] = lambda: None,
     ) -> None:
         self._beside = beside or {}
-        self._on_first = on_first
         self._store, self._identity, self._interval_s = store, identity, interval_s
         self._stop = stop or threading.Event()
         self._saved = time.monotonic()
@@ -133,7 +130,6 @@ class Checkpoints:
             meta: Plain data for JSON.
         """
         if not self._known:
-            self._on_first()
             for name, data in self._beside.items():
                 self._store.write(name, data)
             self._store.write(IDENTITY, _dump(asdict(self._identity)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from trainer.settings import DataSettings, TrainSettings
 from trainer.share import PassDoneError, Share
 from trainer.storage import is_uri
 from trainer.training.architecture_choice import choose_architecture
-from trainer.training.stored_settings import save_settings
+from trainer.training.stored_settings import SETTINGS, render_settings, save_settings
 
 if TYPE_CHECKING:
     from trainer.task import Task
@@ -76,7 +76,8 @@ def train(
     data = _absolute(data)
     stop, place, clock = stop or threading.Event(), build_place(output, cache), records.Clock()
     progress = Stoppable(progress or Silent(), stop)
-    with disk_errors(place.local), _keep_settings(place, data, settings) as keep:
+    started = settings
+    with disk_errors(place.local), _keep_settings(place, data, settings):
         settings = _fetch_weights(settings, place, progress)
         with clock.phase("hash"):
             dataset, settings, identity = _load(data, settings, place, progress)
@@ -86,10 +87,11 @@ def train(
             return done
         with new_run(place.local) as work:
             store = place.checkpoints(work)
-            split = {SPLIT_FILE: render_split(dataset.split_entries()).encode()}
-            checkpoints = Checkpoints(
-                store, identity, interval_s=settings.checkpoint_s, stop=stop, beside=split, on_first=keep
-            )
+            beside = {
+                SPLIT_FILE: render_split(dataset.split_entries()).encode(),
+                SETTINGS: render_settings(data, started),
+            }
+            checkpoints = Checkpoints(store, identity, interval_s=settings.checkpoint_s, stop=stop, beside=beside)
             with _open_task(dataset, settings, place, progress, clock, share=share, checkpoints=checkpoints) as task:
                 run = _train(task, work, place, data, identity, name or build_name(place.local.name), clock)
         place.finish(run)
@@ -133,17 +135,13 @@ def compute_share(
 
 
 @contextmanager
-def _keep_settings(place: Place, data: DataSettings, settings: TrainSettings) -> Iterator[Callable[[], None]]:
-    """Write what continues this run by its name: when it is asked to stop, and when the yielded function is called."""
-
-    def keep() -> None:
+def _keep_settings(place: Place, data: DataSettings, settings: TrainSettings) -> Iterator[None]:
+    """Write what continues this run by its name when it is asked to stop, perhaps before its first checkpoint."""
+    try:
+        yield
+    except StoppedError:
         if (store := place.settings()) is not None:
             save_settings(store, data, settings)
-
-    try:
-        yield keep
-    except StoppedError:
-        keep()
         raise
 
 

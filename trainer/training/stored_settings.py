@@ -41,8 +41,13 @@ def save_settings(store: Store, data: DataSettings, settings: TrainSettings) -> 
     Raises:
         StorageError: They can't be written.
     """
+    store.write(SETTINGS, render_settings(data, settings))
+
+
+def render_settings(data: DataSettings, settings: TrainSettings) -> bytes:
+    """The content of the file `SETTINGS`, JSON."""
     text = json.dumps({"data": data.to_dict(), "train": settings.to_dict()}, ensure_ascii=False)
-    store.write(SETTINGS, text.encode(errors="backslashreplace"))
+    return text.encode(errors="backslashreplace")
 
 
 def load_settings(output: Path) -> StoredSettings | None:
