@@ -123,7 +123,8 @@ def test_held_out_images_that_are_gone_are_counted(
 
 
 def test_images_of_which_the_run_knows_none_are_another_set(photos: Path, tmp_path: Path) -> None:
-    source = write_run(tmp_path, scan(photos, val_fraction=0.2))
+    dataset = scan(photos, val_fraction=0.2)
+    source = write_run(tmp_path, dataset)
     for index, label in enumerate(("a", "b")):
         (tmp_path / "more" / label).mkdir(parents=True)
         for number in range(20):
@@ -132,6 +133,7 @@ def test_images_of_which_the_run_knows_none_are_another_set(photos: Path, tmp_pa
     assert len(found.judged) + len(found.calibration) == 40
     assert found.judged
     assert not {sample.path for sample in found.judged} & set(found.calibration)
+    assert {sha256(path) for path in of(dataset, "train")} < found.trained
 
 
 @pytest.mark.parametrize("text", ["{", '{"digest": "a", "label": "b", "split": "test"}'])
