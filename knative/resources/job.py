@@ -32,7 +32,7 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 """Source: Kueue, docs/tasks/run/jobs: Kueue suspends a Job that carries it until there is room; requests are needed."""
 CHANGEABLE = ("activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")
 """Of a Job's spec, what the API server lets change. Source: kubernetes, pkg/apis/batch/validation."""
-_NOT_DECIDING = ("checkpoint_s", "cache")
+_NOT_DECIDING = ("checkpoint_s", "cache", "usable_accuracy")
 _HASH = 10
 
 
