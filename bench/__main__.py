@@ -9,8 +9,8 @@ NAMES = (
     *("cli", "spool", "send", "training", "architectures", "conversion"),
     *("function_start", "function_warm", "function_frames", "package", "sites"),
 )
-ON_REQUEST = ("function_peers", "function")
-"""These install other people's servers, or write a page."""
+ON_REQUEST = ("function_peers", "function", "int8_gate")
+"""These install other people's servers, write a page, or compute a table of the docs that no machine changes."""
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or NAMES:

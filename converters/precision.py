@@ -1,4 +1,4 @@
-"""int8 or fp32: int8 ships when it holds, after the layers that hurt most went back to fp32 if need be."""
+"""int8 or fp32: a candidate is picked on images of the training side and judged on images that nobody trained on."""
 
 from __future__ import annotations
 
@@ -6,34 +6,36 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
-from converters.calibration import calibrate
-from converters.equaliser import equalise
 from converters.graph import write_graph
-from converters.judge import UNREADABLE, Judgement, judge
-from converters.labelled import Labelled, load_labelled
+from converters.int8.candidates import Candidate, Material, make_candidates
+from converters.int8.evidence import NO_LABEL, Allowed, weigh
+from converters.int8.images import Images, find_images
+from converters.int8.pick import SHARE_ON_TRAINED, Look, Seen, Wanted, pick
+from converters.int8.words import explain, explain_difference
+from converters.judge import UNREADABLE, Answers, classify
 from converters.oracle import Truth
 from converters.parity import Demand, answer, compare
-from converters.previous import calibration_key, find_calibrated, reuse_backbone
-from converters.quantiser import convolutions, quantise, with_makers
-from converters.sensitivity import rank
+from converters.previous import calibration_key
+from converters.quantiser import convolutions
 from converters.settings import ConvertSettings
 from converters.source import Source
-from eaves.artifact import TARGETS, Artifact, Parity, Quantisation, Trial, detect_cpu
+from eaves.artifact import TARGETS, Artifact, Evidence, Parity, Quantisation, Trial, detect_cpu
 from eaves.artifact.manifest import EMBED
 from eaves.artifact.store import MODEL
 from eaves.artifact.verdicts import FP32, INT8
-from eaves.errors import ConversionError, ImageError
+from eaves.clock import SYSTEM, Clock
+from eaves.errors import ConversionError
 from functions.session import Session
 from trainer.progress import Progress
 
-RUNGS = (1, 2, 3, 4, 6, 8)
-"""Of the most sensitive layers, how many stay fp32, one trial each until one holds. Beyond, int8 has little left to
-save."""
+RANKING_SHARE = 0.7
+"""Share of the time limit after which no further layer's sensitivity is measured; the rest is for the graphs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,24 +78,17 @@ class Choice:
     parity: Parity | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """An int8 graph and the layers in it that stayed fp32."""
-
-    model: onnx.ModelProto
-    kept: tuple[str, ...] = ()
-
-
-def choose(work: Work, settings: ConvertSettings, progress: Progress) -> Choice:
+def choose(work: Work, settings: ConvertSettings, progress: Progress, clock: Clock = SYSTEM) -> Choice:
     """Decide the precision by measuring.
 
     Args:
         work: What on.
         settings: What is asked for, and how much int8 may lose.
         progress: Told how far it is.
+        clock: Time for `convert.int8_time_limit_s`.
 
     Raises:
-        ConversionError: When int8 is asked for and doesn't hold, or can't be tried.
+        ConversionError: When int8 is asked for and answers the samples too differently, or can't be tried.
     """
     asked = Quantisation(asked=settings.precision, max_accuracy_drop=settings.max_accuracy_drop / 100)
     if settings.precision == FP32:
@@ -104,39 +99,13 @@ def choose(work: Work, settings: ConvertSettings, progress: Progress) -> Choice:
         return Choice(quantisation=replace(asked, reason=f"int8 was not tried: {why}"))
     reduce_range = not (settings.targets and all(TARGETS[target].vnni for target in settings.targets))
     try:
-        labelled = _find_images(work, settings, progress, reduce_range=reduce_range)
+        _check(work, reduce_range=reduce_range)
+        images = find_images(work.source, settings, work.cache, progress)
+        return _Decision(work, settings, images, progress, clock, reduce_range=reduce_range).decide(asked)
     except ConversionError as error:
         if settings.precision == INT8:
             raise
         return Choice(quantisation=replace(asked, reason=f"int8 was not tried: {error.message}"))
-    key = calibration_key(work.prepared, work.source, metadata.version("onnxruntime"), reduce_range=reduce_range)
-    fp32 = _judge(work, work.fp32, labelled, progress, what=FP32)
-    asked = replace(
-        asked,
-        images=int(np.sum(fp32.predicted != UNREADABLE)),
-        data_digest=labelled.digest(),
-        accuracy_fp32=fp32.accuracy,
-        interval_95_fp32=fp32.interval_95,
-        size_bytes_fp32=_size(work.fp32),
-        reduce_range=reduce_range,
-        calibration_images=len(labelled.calibration),
-        calibration_key=key,
-        instruction_set="any" if reduce_range else "vnni",
-    )
-    candidates = _candidates(work, labelled, key, progress, reduce_range=reduce_range)
-    try:
-        choice = _try(work, settings, labelled, asked, fp32, candidates, progress)
-    except ConversionError as error:
-        if settings.precision == INT8:
-            raise
-        reason = f"int8 could not be made: {error.message}"
-        return Choice(quantisation=replace(asked, reason=reason, instruction_set="any"))
-    if choice.model is None and settings.precision == INT8:
-        raise ConversionError(
-            f"int8 doesn't hold: {choice.quantisation.reason}",
-            hint="convert with precision fp32, or allow more with convert.max_accuracy_drop",
-        )
-    return choice
 
 
 def _untried(work: Work) -> str:
@@ -146,7 +115,12 @@ def _untried(work: Work) -> str:
     return "it is judged on images, and a handler makes the inputs" if work.truth.tensors is not None else ""
 
 
-def _find_images(work: Work, settings: ConvertSettings, progress: Progress, *, reduce_range: bool) -> Labelled:
+def _check(work: Work, *, reduce_range: bool) -> None:
+    """Whether there is anything to quantise, and this CPU computes as those that will run it.
+
+    Raises:
+        ConversionError: When not.
+    """
     if not convolutions(work.prepared):
         raise ConversionError("the model has no convolutions, and only these are quantised")
     if not reduce_range and not detect_cpu().vnni:
@@ -154,107 +128,196 @@ def _find_images(work: Work, settings: ConvertSettings, progress: Progress, *, r
             "8-bit weights for CPUs with int8 dot products can't be judged on this one, which has none",
             hint="convert on a machine like convert.targets, or leave targets empty",
         )
-    labelled = load_labelled(
-        work.source, settings.data, images=settings.calibration_images, cache=work.cache, progress=progress
-    )
-    if not labelled.calibration or not labelled.judged:
-        raise ConversionError("there are too few labelled images to calibrate on some and judge on others")
-    return labelled
 
 
-def _candidates(
-    work: Work, labelled: Labelled, key: str, progress: Progress, *, reduce_range: bool
-) -> Iterator[Candidate]:
-    """int8 graphs, the fastest first; each is only made when the one before didn't hold."""
-    previous = find_calibrated(work.previous, key)
-    reused = reuse_backbone(previous, work.prepared) if previous is not None else None
-    if previous is not None and reused is not None:
-        yield Candidate(model=reused, kept=previous.manifest.quantisation.trials[-1].kept_fp32)
-    images: list[npt.NDArray[np.uint8]] = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """A candidate as a file, with its answers to the images that one is picked on."""
 
-    def tensors() -> Iterator[npt.NDArray[np.uint8]]:
-        with progress.phase("Calibrating", len(labelled.calibration)) as step:
-            for path in labelled.calibration:
-                step()
-                try:
-                    images.append(work.source.recipe.tensor(path.read_bytes()))
-                except ImageError:  # training left it out too
-                    continue
-                yield images[-1]
+    candidate: Candidate
+    model: Path
 
-    model = onnx.ModelProto()
-    model.CopyFrom(work.prepared)
-    calibration = equalise(model, calibrate(model, tensors()))
-    yield Candidate(model=quantise(model, calibration, work.folder, reduce_range=reduce_range))
-    ranked = rank(model, calibration, images, progress, reduce_range=reduce_range)
-    keeps = (with_makers(model, ranked[:rung]) for rung in RUNGS if rung <= len(ranked))
-    for kept in dict.fromkeys(keeps):  # one layer's makers may be the next worst layers
-        yield Candidate(
-            model=quantise(model, calibration, work.folder, keep=kept, reduce_range=reduce_range), kept=kept
+
+class _Decision:
+    """One decision under way.
+
+    Args:
+        work: What on.
+        settings: The conversion's.
+        images: By what they are for.
+        progress: Told how far it is.
+        clock: Ends the search for candidates.
+        reduce_range: Whether weights get 7 bits.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        settings: ConvertSettings,
+        images: Images,
+        progress: Progress,
+        clock: Clock,
+        *,
+        reduce_range: bool,
+    ) -> None:
+        self.work, self.settings, self.images = work, settings, images
+        self.progress, self.reduce_range = progress, reduce_range
+        self._clock, self._started = clock, clock.monotonic()
+        self.fp32 = Session(work.fp32)
+        self.key = calibration_key(
+            work.prepared, work.source, metadata.version("onnxruntime"), reduce_range=reduce_range
         )
 
+    def decide(self, asked: Quantisation) -> Choice:
+        """Pick a candidate and judge it."""
+        seen = self._pick()
+        picked = seen[-1].candidate
+        int8 = Session(picked.model, optimise=False)
+        evidence, judged, found = self._judge(int8, asked)
+        found = replace(
+            found,
+            evidence=evidence,
+            trials=(*(_trial(one) for one in seen[:-1]), replace(judged, **_picked(seen[-1]))),
+            picking_images=len(self.images.picking),
+            size_bytes_fp32=_size(self.work.fp32),
+            reduce_range=self.reduce_range,
+            calibration_images=len(self.images.calibration),
+            calibration_key=self.key,
+        )
+        demand = Demand(probabilities=self.settings.tolerance_int8, agreement=self.settings.agreement_int8)
+        answers = answer(int8, self.work.source.recipe, self.work.samples, self.work.truth)
+        parity = compare(answers, self.work.truth, demand)
+        reason = explain(evidence, found.max_accuracy_drop)
+        if not parity.passed:
+            reason = explain_difference(parity)
+            if self.settings.precision == INT8:
+                raise ConversionError(
+                    f"int8 can't ship: {reason}",
+                    hint="convert with precision fp32, or allow more with convert.tolerance_int8",
+                )
+        elif evidence.passed or self.settings.precision == INT8:
+            if not evidence.passed:
+                reason = f"int8 was asked for, and the evidence doesn't suffice by itself: {reason}"
+            shipped = replace(
+                found, shipped=True, reason=reason, instruction_set="any" if self.reduce_range else "vnni"
+            )
+            return Choice(quantisation=shipped, model=picked.model, parity=parity)
+        if self.reduce_range:
+            reason += ". Weights had 7 bits; CPUs with int8 dot products take 8, if convert.targets names them"
+        return Choice(quantisation=replace(found, reason=reason))
 
-def _try(
-    work: Work,
-    settings: ConvertSettings,
-    labelled: Labelled,
-    found: Quantisation,
-    fp32: Judgement,
-    candidates: Iterator[Candidate],
-    progress: Progress,
-) -> Choice:
-    demand = Demand(probabilities=settings.tolerance_int8, agreement=settings.agreement_int8)
-    trials: list[Trial] = []
-    different: list[Parity] = []
-    for candidate in candidates:
-        model = work.folder / f"trial{len(trials)}" / MODEL
-        model.parent.mkdir()
-        write_graph(candidate.model, model, split=work.source.split)
-        int8 = _judge(work, model, labelled, progress, what=f"int8, {len(candidate.kept)} layers in fp32")
-        answers = answer(Session(model, optimise=False), work.source.recipe, work.samples, work.truth)
-        parity = compare(answers, work.truth, demand)
+    def _pick(self) -> list[Seen[_Written]]:
+        """Candidates with their answers on the training side's images, the picked one last."""
+        images, recipe = self.images.picking, self.work.source.recipe
+        exact = classify(self.fp32, recipe, images, self.progress, what="Answering in fp32")
+
+        def look(written: _Written) -> Look:
+            kept = len(written.candidate.kept)
+            session = Session(written.model, optimise=False)
+            found = classify(session, recipe, images, self.progress, what=f"Looking at int8, {kept} layers in fp32")
+            return _compare(exact, found)
+
+        wanted = Wanted(
+            different=SHARE_ON_TRAINED * self.settings.max_accuracy_drop / 100,
+            worst_probability=self.settings.tolerance_int8,
+        )
+        return pick(self._written(), look, wanted, lambda: self._used(1.0))
+
+    def _used(self, share: float) -> bool:
+        """Whether that share of the time limit has passed."""
+        return self._clock.monotonic() - self._started >= share * self.settings.int8_time_limit_s
+
+    def _written(self) -> Iterator[_Written]:
+        work = self.work
+        material = Material(
+            prepared=work.prepared,
+            recipe=work.source.recipe,
+            calibration=self.images.calibration,
+            reduce_range=self.reduce_range,
+            key=self.key,
+            previous=work.previous,
+            folder=work.folder,
+        )
+        candidates = make_candidates(material, self.progress, lambda: self._used(RANKING_SHARE))
+        for number, candidate in enumerate(candidates):
+            model = work.folder / f"trial{number}" / MODEL
+            model.parent.mkdir()
+            write_graph(candidate.model, model, split=work.source.split)
+            yield _Written(candidate=candidate, model=model)
+
+    def _judge(self, int8: Session, asked: Quantisation) -> tuple[Evidence, Trial, Quantisation]:
+        """What the images that nobody trained on show of the picked candidate.
+
+        Photos without labels are looked at only where the labels don't suffice.
+        """
+        source, allowed = self.work.source, Allowed.of(self.settings)
+        index = {label: number for number, label in enumerate(source.labels)}
+        judged = self.images.labelled.judged
+        truth = np.array([index[sample.label] for sample in judged], np.int64)
+        paths = [sample.path for sample in judged]
+        fp32 = self._classify(self.fp32, paths, FP32)
+        found = self._classify(int8, paths, INT8)
+        evidence = _weigh(truth, fp32.predicted, found.predicted, source.labels, allowed)
+        if not evidence.passed and self.images.unlabelled:
+            more = list(self.images.unlabelled)
+            every = np.concatenate([truth, np.full(len(more), NO_LABEL, np.int64)])
+            both = [
+                np.concatenate([known.predicted, self._classify(session, more, what).predicted])
+                for known, session, what in ((fp32, self.fp32, FP32), (found, int8, INT8))
+            ]
+            evidence = _weigh(every, both[0], both[1], source.labels, allowed)
+        (accuracy_fp32, interval_fp32), (accuracy, interval) = fp32.accuracy(truth), found.accuracy(truth)
         trial = Trial(
-            kept_fp32=candidate.kept,
-            accuracy=int8.accuracy,
-            interval_95=int8.interval_95,
-            agreement=int8.agreement(fp32),
-            drop=fp32.accuracy - int8.accuracy,
-            size_bytes=_size(model),
+            accuracy=accuracy,
+            interval_95=interval,
+            agreement=evidence.agreement,
+            drop=accuracy_fp32 - accuracy,
         )
-        trials.append(trial)
-        if trial.drop > found.max_accuracy_drop + 1e-9:
-            continue
-        if parity.passed:
-            reason = f"int8 holds: {trial.accuracy:.3f} against {fp32.accuracy:.3f} on {found.images} held-out images"
-            shipped = replace(found, shipped=True, reason=reason, trials=tuple(trials))
-            return Choice(quantisation=shipped, model=model, parity=parity)
-        different.append(parity)
-    reason = f"{_refuse(trials, different, fp32, found)}; {len(trials)} tried"
-    if found.reduce_range:
-        reason += " with 7-bit weights; CPUs with int8 dot products take 8 bits, if convert.targets names them"
-    refused = replace(found, reason=reason, trials=tuple(trials), instruction_set="any")
-    return Choice(quantisation=refused)
+        about = replace(
+            asked,
+            images=evidence.labelled_images,
+            data_digest=self.images.labelled.digest(),
+            accuracy_fp32=accuracy_fp32,
+            interval_95_fp32=interval_fp32,
+        )
+        return evidence, trial, about
+
+    def _classify(self, session: Session, paths: list[Path], what: str) -> Answers:
+        return classify(session, self.work.source.recipe, paths, self.progress, what=f"Judging {what}")
 
 
-def _refuse(trials: list[Trial], different: list[Parity], fp32: Judgement, found: Quantisation) -> str:
-    """Why no trial ships; `different` are the proofs of those that lost little."""
-    if not different:
-        least = min(trial.drop for trial in trials)
-        return (
-            f"int8 lost at least {least * 100:.1f} points of {fp32.accuracy:.3f} on {found.images} held-out images, "
-            f"{found.max_accuracy_drop * 100:g} allowed"
-        )
-    closest = max(different, key=lambda parity: (parity.top1_agreement, -parity.max_abs_error_probabilities))
-    return (
-        f"int8 answered too differently: the same label on {closest.top1_agreement:.1%} of {closest.images} samples "
-        f"({closest.min_agreement:.0%} demanded), a probability off by {closest.max_abs_error_probabilities:.4f} "
-        f"({closest.tolerance:g} allowed)"
+def _weigh(
+    truth: npt.NDArray[np.int64],
+    fp32: npt.NDArray[np.int64],
+    int8: npt.NDArray[np.int64],
+    labels: tuple[str, ...],
+    allowed: Allowed,
+) -> Evidence:
+    """`weigh` on the images that can be decoded."""
+    seen = fp32 != UNREADABLE
+    return weigh(truth[seen], fp32[seen], int8[seen], labels, allowed)
+
+
+def _compare(fp32: Answers, int8: Answers) -> Look:
+    seen = fp32.predicted != UNREADABLE
+    return Look(
+        different=float(np.mean(fp32.predicted[seen] != int8.predicted[seen])),
+        worst_probability=float(np.max(np.abs(fp32.probabilities - int8.probabilities))),
     )
 
 
-def _judge(work: Work, model: Path, labelled: Labelled, progress: Progress, *, what: str) -> Judgement:
-    session = Session(model, optimise=what == FP32)
-    return judge(session, work.source.recipe, labelled.judged, work.source.labels, progress, what=what)
+def _trial(seen: Seen[_Written]) -> Trial:
+    """A candidate that was looked at and not judged."""
+    return replace(Trial(judged=False), **_picked(seen))
+
+
+def _picked(seen: Seen[_Written]) -> dict[str, Any]:
+    """What is known of every candidate."""
+    return {
+        "kept_fp32": seen.candidate.candidate.kept,
+        "picking_agreement": 1 - seen.look.different,
+        "size_bytes": _size(seen.candidate.model),
+    }
 
 
 def _size(model: Path) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,9 @@ def rank(
     progress: Progress,
     *,
     reduce_range: bool,
+    out_of_time: Callable[[], bool] = lambda: False,
 ) -> list[str]:
-    """Convolutions by the error that rounding each alone puts into the logits, for the time that fp32 would cost there.
+    """Convolutions by the error that rounding each alone puts into the logits.
 
     Args:
         model: A prepared graph.
@@ -33,9 +34,10 @@ def rank(
         images: Input tensors (H, W, 3) of calibration; the first `IMAGES` count.
         progress: Told how far it is.
         reduce_range: As the quantiser will have it.
+        out_of_time: Whether to measure no further layer; those of the network's beginning, often the worst, come first.
 
     Returns:
-        names: Worst first.
+        names: Of the layers that were measured, worst first.
     """
     chosen = images[:IMAGES]
     exact = _logits(model, chosen)
@@ -43,10 +45,12 @@ def rank(
     names = convolutions(model)
     with progress.phase("Finding the sensitive layers", len(names)) as step:
         for name in names:
+            if out_of_time():
+                break
             rounded = _logits(fake_quantise(model, calibration, name, reduce_range=reduce_range), chosen)
             gains[name] = float(np.mean((rounded - exact) ** 2))
             step()
-    return sorted(names, key=lambda name: (-gains[name], name))
+    return sorted(gains, key=lambda name: (-gains[name], name))
 
 
 def _logits(model: onnx.ModelProto, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:

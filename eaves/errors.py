@@ -14,6 +14,7 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
     │   │   └── ClaimTooLargeError          HTTP 413   ... or to more bytes than allowed
     │   ├── TensorError                     HTTP 422   not the numbers that a model takes
     │   ├── DatasetError                               no usable training data
+    │   ├── StuckTrainingError                         a training that learns nothing from its data
     │   └── RunError                                   a directory that is not a complete run
     ├── ArtifactError              exit 65  HTTP 503   an artifact that is damaged or that this code can't serve
     │   ├── GoldenError                                a model that doesn't reproduce its recorded outputs
@@ -150,6 +151,10 @@ class TensorError(InputError):
 
 class DatasetError(InputError):
     """No usable training data."""
+
+
+class StuckTrainingError(InputError):
+    """A training whose loss stays where it is while every held-out image gets the same answer."""
 
 
 class RunError(InputError):

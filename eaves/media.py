@@ -4,6 +4,9 @@ from __future__ import annotations
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 """Of the formats that `eaves.images` decodes."""
+UNSUPPORTED_SUFFIXES = (".heic", ".heif", ".avif")
+"""Of the formats that phones and some cameras write and that `eaves.images` doesn't decode; docs/01-training.md has the
+reason."""
 UNKNOWN = "application/octet-stream"
 
 _MAGIC = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -22,6 +23,9 @@ from trainer.run import build_name
 from trainer.settings import DataSettings, TrainSettings
 from trainer.share import Share
 from trainer.train import ENVIRONMENT, compute_share, train
+from trainer.training.verdict import render_lines
+
+_logger = logging.getLogger("trainer")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -73,6 +77,8 @@ def main(
             compute_share(*sections, output, share=share, progress=progress, cache=work, stop=stop)
             return
         run = train(*sections, output, name=name, progress=progress, cache=work, stop=stop, share=share)
+    for line in render_lines(run.verdict) if run.verdict else ():
+        _logger.info("%s", line, extra={"verdict": run.verdict})
     low, high = run.metrics()["val_accuracy_interval_95"]
     click.echo(f"{output}: {run.name} {run.version}, val accuracy {run.val_accuracy:.3f} ({low:.3f} to {high:.3f})")
 

@@ -6,6 +6,7 @@ Source: Guo et al. 2017, On Calibration of Modern Neural Networks (arXiv:1706.04
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -119,11 +120,19 @@ def likelihood(logits: Floats, truth: Labels, temperature: float = 1.0) -> float
 
 def bins(probabilities: Floats, truth: Labels) -> list[Bin]:
     """The images by best score, in `BINS` intervals of equal width; empty ones are left out."""
-    best = probabilities.max(axis=1)
-    right = np.argmax(probabilities, axis=1) == truth
-    number = np.minimum((best * BINS).astype(np.int64), BINS - 1)
+    return score_bins(probabilities.max(axis=1), np.argmax(probabilities, axis=1) == truth)
+
+
+def score_bins(scores: Floats, right: npt.NDArray[np.bool_]) -> list[Bin]:
+    """As `bins`, from what is left of the probabilities.
+
+    Args:
+        scores: (N,) best score of every image, 0 to 1.
+        right: (N,) whether the label with that score is the truth.
+    """
+    number = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
     return [
-        Bin(images=int(inside.sum()), score=float(best[inside].mean()), accuracy=float(right[inside].mean()))
+        Bin(images=int(inside.sum()), score=float(scores[inside].mean()), accuracy=float(right[inside].mean()))
         for inside in (number == index for index in range(BINS))
         if inside.any()
     ]
@@ -135,7 +144,12 @@ def calibration_error(probabilities: Floats, truth: Labels) -> float:
     Source: Naeini et al. 2015, Obtaining Well Calibrated Probabilities Using Bayesian Binning, section 4; Guo et al.
     2017, equation 3. Few images make it larger than it is: even perfect scores don't get 0.
     """
-    return sum(item.images * abs(item.accuracy - item.score) for item in bins(probabilities, truth)) / len(truth)
+    return expected_error(bins(probabilities, truth))
+
+
+def expected_error(found: Sequence[Bin]) -> float:
+    """The same from the bins, of at least one image."""
+    return sum(item.images * abs(item.accuracy - item.score) for item in found) / sum(item.images for item in found)
 
 
 def _cross_fitted_error(logits: Floats, truth: Labels) -> float | None:

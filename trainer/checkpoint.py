@@ -1,5 +1,6 @@
 """Checkpoints: arrays and where a training is, so that a kill at any moment loses at most one interval.
 
+    split.jsonl             the side of every image; written before identity.json
     identity.json           what is being trained: settings, labels, digests; others may not go on from here
     STAGE/0.npz, 1.npz      two generations of arrays, written in turn
     STAGE/latest.json       which of them counts, its digest, and where the training was; written last
@@ -74,6 +75,7 @@ class Checkpoints:
         identity: What is being trained.
         interval_s: Seconds between two of them, and so what a kill loses at most.
         stop: Set when the process was asked to stop.
+        beside: Name to content of files that whoever goes on needs; written with the first checkpoint.
 
     Raises:
         DatasetError: Those that are there are of other images or labels.
@@ -81,8 +83,15 @@ class Checkpoints:
     """
 
     def __init__(
-        self, store: Store, identity: Identity, *, interval_s: float, stop: threading.Event | None = None
+        self,
+        store: Store,
+        identity: Identity,
+        *,
+        interval_s: float,
+        stop: threading.Event | None = None,
+        beside: Mapping[str, bytes] | None = None,
     ) -> None:
+        self._beside = beside or {}
         self._store, self._identity, self._interval_s = store, identity, interval_s
         self._stop = stop or threading.Event()
         self._saved = time.monotonic()
@@ -121,6 +130,8 @@ class Checkpoints:
             meta: Plain data for JSON.
         """
         if not self._known:
+            for name, data in self._beside.items():
+                self._store.write(name, data)
             self._store.write(IDENTITY, _dump(asdict(self._identity)))
             self._known = True
         buffer = io.BytesIO()

@@ -1,36 +1,31 @@
 """Labelled images, wherever they are > examples in local files, checked and split into training and validation.
 
-The split is by content: sha256 of the file decides, so an image stays on its side when others come and go, when it is
-renamed, and on every machine. Nearly identical pictures go together, by the smallest digest among them: a held-out twin
-of a training image would measure memory. A split that the data declare is taken as it is, and such twins are reported.
+The sides of an earlier run are kept. What is new is split by content: the sha256 of the files and the seed decide, so
+that neither a file's name nor the machine matters. Every class holds out its share, and images that belong together
+(copies of one photo, what `data.group_by` names) stay together as far as their number allows. A split that the data
+declare is taken as it is, and copies across it are reported.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eaves.errors import DatasetError
-from eaves.media import UNKNOWN, sniff
-from trainer.data import archive, copies, manifest, remote
-from trainer.data.folder import load_folder
-from trainer.data.listing import DataFault, Entry, Listing, Split, check_labels
-from trainer.data.manifest import load_manifest
+from trainer.data import groups, splitting
+from trainer.data.listing import DataFault, Listing, Split
+from trainer.data.reading import Seen, entry_name, find_local, read_images
+from trainer.data.stored_split import SplitEntry
 from trainer.progress import Progress, Silent
 from trainer.settings import DataSettings
-from trainer.storage import is_uri
 
-__all__ = ["DataFault", "Dataset", "Example", "Split", "load_dataset", "scan", "side_of"]
+__all__ = ["DataFault", "Dataset", "Example", "Split", "load_dataset", "scan"]
 
 IMBALANCED = 1.5
 """Largest class over smallest, above which `balance: auto` weights: below, weights change less than the seed does."""
-_MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".tif": "image/tiff"}
-_CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +37,14 @@ class Example:
         label: Index into the dataset's labels.
         digest: sha256 of its bytes, hex.
         split: Trained on (`train`) or held out (`val`).
+        group: Name of the group that stays on one side; empty when the image is in none.
     """
 
     path: Path
     label: int
     digest: str
     split: Split
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +57,9 @@ class Dataset:
         examples: In order of class and path.
         faults: What was found wrong: files left out, and some that are `used` all the same.
         declared: Whether the split is the data's own.
-        groups: Sets of nearly identical pictures.
+        groups: Number of groups, of copies or by `data.group_by`.
+        split_of: The run whose split is kept; empty when it is a new one.
+        notes: What the split could not do, each a sentence for people.
         balance: `auto` or `none`: whether `class_weights` makes up for unequal classes.
     """
 
@@ -70,6 +69,8 @@ class Dataset:
     faults: tuple[DataFault, ...]
     declared: bool
     groups: int = 0
+    split_of: str = ""
+    notes: tuple[str, ...] = ()
     balance: str = "auto"
 
     def counts(self, split: Split) -> dict[str, int]:
@@ -99,6 +100,13 @@ class Dataset:
         lines = sorted(f"{item.digest} {item.split} {self.labels[item.label]}\n" for item in self.examples)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
+    def split_entries(self) -> list[SplitEntry]:
+        """The lines of the run's `split.jsonl`."""
+        return [
+            SplitEntry(digest=item.digest, label=self.labels[item.label], split=item.split, group=item.group)
+            for item in self.examples
+        ]
+
     def without(self, faults: Collection[DataFault]) -> Dataset:
         """The dataset with more files found faulty and left out.
 
@@ -114,7 +122,13 @@ class Dataset:
 
 
 def load_dataset(
-    data: DataSettings, *, val_fraction: float, seed: int, cache: Path, progress: Progress | None = None
+    data: DataSettings,
+    *,
+    val_fraction: float,
+    seed: int,
+    cache: Path,
+    known: Mapping[str, Split] | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
     """The dataset that the settings name, downloaded and unpacked into `cache` as far as it isn't there already.
 
@@ -123,142 +137,116 @@ def load_dataset(
         val_fraction: Share held out when the data declare no split.
         seed: Another seed, another split.
         cache: A local folder, kept between runs; the examples' files may be in it.
+        known: Digest to side, of images that an earlier run has placed.
         progress: Told how far it is.
 
     Raises:
         DatasetError: As `scan`; nothing at the URI; an archive that isn't safe.
         StorageError: A URI that can't be reached, a full disk.
     """
-    progress, place = progress or Silent(), str(data.path)
-    faults: tuple[DataFault, ...] = ()
-    if place.startswith("file://"):
-        place = place.removeprefix("file://")
-    if is_uri(place):
-        found = remote.mirror(place, cache / "remote", progress)
-        path, faults = found.path, found.faults
-    else:
-        path = Path(place)
-    if path.name.lower().endswith(archive.SUFFIXES) and not path.is_dir():
-        path = archive.unpack_once(path, cache / "unpacked", limit_bytes=int(data.unpacked_gb * 1e9))
-    dataset = scan(path, val_fraction=val_fraction, seed=seed, progress=progress)
+    progress = progress or Silent()
+    path, faults = find_local(data, cache=cache, progress=progress)
+    dataset = scan(
+        path,
+        val_fraction=val_fraction,
+        seed=seed,
+        near_copies=data.near_copies,
+        group_by=data.group_by,
+        known=known,
+        progress=progress,
+    )
     return replace(dataset, faults=(*faults, *dataset.faults), balance=data.balance)
 
 
-def scan(path: Path, *, val_fraction: float, seed: int = 0, progress: Progress | None = None) -> Dataset:
+def scan(
+    path: Path,
+    *,
+    val_fraction: float,
+    seed: int = 0,
+    near_copies: str = "exact",
+    group_by: str = "",
+    known: Mapping[str, Split] | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
     """Find, hash, check and split the images of a local folder or manifest.
 
     Args:
         path: A folder per class; `train` and `val`, each a folder per class; or a CSV or JSONL manifest.
         val_fraction: Share held out when the data declare no split.
         seed: Another seed, another split.
+        near_copies: As `data.near_copies`.
+        group_by: As `data.group_by`.
+        known: Digest to side, of images that an earlier run has placed.
         progress: Told about every file read.
 
     Raises:
-        DatasetError: No images, fewer than two classes, an empty class, one image in two classes, nothing to validate
-            on.
+        DatasetError: No images, fewer than two classes, a class of fewer than 4 images, one image in two classes,
+            nothing to validate on.
     """
-    is_manifest = path.name.lower().endswith(manifest.SUFFIXES) and not path.is_dir()
-    listing = load_manifest(path) if is_manifest else load_folder(path)
-    check_labels(listing)
-    faults = list(listing.faults)
-    seen = _read_all(listing, faults, progress or Silent())
-    first = _first_of_each(listing, seen, faults)
-    groups = copies.find_groups([item.look for item in first])
-    smallest = {position: min(first[member].digest for member in group) for group in groups for position in group}
-    examples = []
-    for position, item in enumerate(first):
-        split = item.entry.split or side_of(smallest.get(position, item.digest), val_fraction, seed)
-        label = listing.labels.index(item.entry.label)
-        examples.append(Example(path=item.entry.path, label=label, digest=item.digest, split=split))
-    for group in groups:
-        faults.extend(_near_faults(listing, [examples[position] for position in group]))
+    found = read_images(path, progress or Silent())
+    listing, first, faults = found.listing, found.seen, list(found.faults)
+    labels = [listing.labels.index(item.entry.label) for item in first]
+    digests = [item.digest for item in first]
+    copied = groups.group_copies([item.look for item in first], digests, labels, near_copies)
+    names, by_person = _group_names(first, copied, group_by)
+    notes: list[str] = []
+    if listing.declared:
+        of = [item.entry.split or "train" for item in first]
+    else:
+        items = [
+            splitting.Item(digest=item.digest, label=item.entry.label, group=name)
+            for item, name in zip(first, names, strict=True)
+        ]
+        placed = splitting.assign_sides(items, fraction=val_fraction, seed=seed, known=known or {})
+        of = list(placed.of)
+        notes.extend(_notes(placed.parted))
+    examples = [
+        Example(path=item.entry.path, label=label, digest=item.digest, split=side, group=name)
+        for item, label, side, name in zip(first, labels, of, names, strict=True)
+    ]
+    for group in copied:
+        faults.extend(_near_faults(listing, [examples[position] for position in sorted(group)]))
     dataset = Dataset(
         root=listing.root,
         labels=listing.labels,
         examples=tuple(sorted(examples, key=lambda item: (item.label, str(item.path)))),
         faults=tuple(faults),
         declared=listing.declared,
-        groups=len(groups),
+        groups=len(by_person) or len(copied),
+        notes=tuple(notes),
     )
     _check_sides(dataset)
     return dataset
 
 
-def side_of(digest: str, val_fraction: float, seed: int) -> Split:
-    """The side an image is on, from its content alone.
+def _group_names(
+    first: Sequence[Seen], copied: Sequence[Sequence[int]], group_by: str
+) -> tuple[list[str], frozenset[str]]:
+    """The group of each image, and the groups that a person named.
 
-    Args:
-        digest: sha256 of its bytes, hex.
-        val_fraction: Share held out.
-        seed: Another seed, another split.
+    A person's word comes first: copies in two of their groups don't join these. An image that it leaves out follows its
+    copies.
     """
-    number = int.from_bytes(hashlib.sha256(f"{seed}:{digest}".encode()).digest()[:8], "big")
-    return "val" if number / 2**64 < val_fraction else "train"
+    names = [""] * len(first)
+    for group in copied:
+        name = groups.COPIES + first[group[0]].digest[:12]
+        for position in group:
+            names[position] = name
+    by = groups.parse_group_by(group_by)
+    if by is None:
+        return names, frozenset()
+    keys = [by.key(item.entry.below, item.entry.columns) for item in first]
+    groups.check_used(group_by, keys)
+    return [key or name for key, name in zip(keys, names, strict=True)], frozenset(key for key in keys if key)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """An image's file once it has been read."""
-
-    entry: Entry
-    digest: str
-    media_type: str
-    look: copies.Look | None
-
-
-def _read_all(listing: Listing, faults: list[DataFault], progress: Progress) -> Iterator[_Seen]:
-    """Read every file once, in order, on every CPU; Pillow lets go of the interpreter's lock."""
-    with (
-        progress.phase("Hashing images", len(listing.entries)) as step,
-        ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
-    ):
-        for start in range(0, len(listing.entries), _CHUNK):
-            chunk = listing.entries[start : start + _CHUNK]
-            for entry, seen in zip(chunk, pool.map(_read, chunk), strict=True):
-                step()
-                name = _name(listing, entry.path)
-                if isinstance(seen, str):
-                    faults.append(DataFault(file=name, reason=seen))
-                    continue
-                expected = _MEDIA_TYPES.get(entry.path.suffix.lower(), f"image/{entry.path.suffix[1:].lower()}")
-                if seen.media_type not in (UNKNOWN, expected):
-                    reason = f"its bytes are {seen.media_type}, whatever its name ends in"
-                    faults.append(DataFault(file=name, reason=reason, used=True))
-                yield seen
-
-
-def _read(entry: Entry) -> _Seen | str:
-    """A file, or why it can't be used."""
-    try:
-        data = entry.path.read_bytes()
-    except OSError as error:
-        return f"can't be read: {error.strerror}"
-    if not data:
-        return "it is empty (0 bytes)"
-    digest = hashlib.sha256(data).hexdigest()
-    return _Seen(entry=entry, digest=digest, media_type=sniff(data), look=copies.look(data))
-
-
-def _first_of_each(listing: Listing, seen: Iterator[_Seen], faults: list[DataFault]) -> list[_Seen]:
-    """One file of each content.
-
-    Raises:
-        DatasetError: The same picture in two classes.
-    """
-    known: dict[str, _Seen] = {}
-    for item in seen:
-        first = known.setdefault(item.digest, item)
-        if first is item:
-            continue
-        names = [_name(listing, each.entry.path) for each in (first, item)]
-        # The same broken bytes in two classes (an error page saved as .jpg) say nothing about the labels.
-        if first.entry.label != item.entry.label and item.media_type != UNKNOWN:
-            raise DatasetError(
-                f"the same image is in two classes: {names[0]} and {names[1]}",
-                hint=f"remove it from {first.entry.label} or from {item.entry.label}",
-            )
-        faults.append(DataFault(file=names[1], reason=f"same bytes as {names[0]}"))
-    return list(known.values())
+def _notes(parted: Mapping[str, int]) -> Iterator[str]:
+    if parted:
+        groups_are = "1 group are" if len(parted) == 1 else f"{len(parted)} groups are"
+        yield (
+            f"{sum(parted.values())} images of {groups_are} on both sides of the split: their classes have too few "
+            "other images to hold out, or an earlier run had placed them; accuracy may be overestimated"
+        )
 
 
 def _near_faults(listing: Listing, group: Sequence[Example]) -> Iterator[DataFault]:
@@ -266,16 +254,12 @@ def _near_faults(listing: Listing, group: Sequence[Example]) -> Iterator[DataFau
     held = next((item for item in group if item.split == "val"), None)
     for item in group:
         if held and item.split == "train":
-            reason = f"nearly the same picture as {_name(listing, held.path)}, which is held out"
+            reason = f"nearly the same picture as {entry_name(listing, held.path)}, which is held out"
         elif item.label != group[0].label:
-            reason = f"nearly the same picture as {_name(listing, group[0].path)}, which is in another class"
+            reason = f"nearly the same picture as {entry_name(listing, group[0].path)}, which is in another class"
         else:
             continue
-        yield DataFault(file=_name(listing, item.path), reason=reason, used=True)
-
-
-def _name(listing: Listing, path: Path) -> str:
-    return path.relative_to(listing.root).as_posix()
+        yield DataFault(file=entry_name(listing, item.path), reason=reason, used=True)
 
 
 def _check_sides(dataset: Dataset) -> None:

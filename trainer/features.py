@@ -17,11 +17,13 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from eaves.disk import reserve
 from trainer.progress import Progress
 from trainer.storage import Store
 
@@ -56,6 +58,8 @@ def cache_key(*, recipe: str, backbone: str, layer: str, augmentation: str = "",
 def mapped(shape: tuple[int, ...], dtype: str) -> Iterator[Array]:
     """An array in a temporary file that is unlinked already: the system drops its pages from memory when it must."""
     with tempfile.TemporaryFile(prefix="eaves-features-") as file:
+        size_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        reserve(file.fileno(), max(1, size_bytes), Path(tempfile.gettempdir()))
         yield np.memmap(file, dtype=dtype, mode="w+", shape=shape)
 
 

@@ -14,6 +14,7 @@ from trainer.finetune import fit_finetune
 from trainer.head import train_head
 from trainer.precision import half_precision
 from trainer.task import Fitted, Task
+from trainer.training.stuck import StuckWatch
 
 
 def fit(task: Task) -> Fitted:
@@ -48,19 +49,25 @@ def fit_frozen(task: Task) -> Fitted:
 
 
 def fit_full(task: Task) -> Fitted:
-    """Train every layer on pixels."""
+    """Train every layer on pixels.
+
+    Raises:
+        StuckTrainingError: The network learns nothing from them.
+    """
     task.end_pass()  # there is none to share
     # A model of its own around the same layers: the saved one carries no optimiser.
     model, decoded, settings = task.model, task.decoded, task.settings
     with half_precision(model):
+        batches = loop.Batches(decoded.pixels, decoded.labels, decoded.rows("train"), settings, shuffle=True)
         history = loop.fit(
             keras.Model(model.input, model.get_layer("head").output),
-            loop.Batches(decoded.pixels, decoded.labels, decoded.rows("train"), settings, shuffle=True),
+            batches,
             settings,
             task.progress,
             validation=loop.Batches(decoded.pixels, decoded.labels, decoded.rows("val"), settings, shuffle=False),
             stage="full",
             checkpoints=task.checkpoints,
             class_weight=task.class_weight,
+            watch=StuckWatch(labels=decoded.dataset.labels, steps=len(batches)),
         )
     return Fitted(history=history, val_logits=task.validate())

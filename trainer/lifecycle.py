@@ -39,7 +39,7 @@ ENDINGS = (
     Ending(code=0, meaning="the run exists, made now or before", action=""),
     Ending(code=1, meaning="a defect of Eaves or a library", action="Count"),
     Ending(code=2, meaning="a command line that can't be read", action="FailJob"),
-    Ending(code=65, meaning="the images, the event or what is at the output can't be used", action="FailJob"),
+    Ending(code=65, meaning="images, event or output can't be used, or nothing is learned", action="FailJob"),
     Ending(code=74, meaning="storage can't be read or written, or other pods delivered nothing", action="Count"),
     Ending(code=75, meaning="asked to stop; a checkpoint is written", action="Ignore"),
     Ending(code=78, meaning="settings, among them weights that can't be loaded", action="FailJob"),

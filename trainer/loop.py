@@ -23,6 +23,7 @@ from eaves.errors import StoppedError
 from trainer.checkpoint import Checkpoints
 from trainer.progress import Progress, Step
 from trainer.settings import TrainSettings
+from trainer.training.stuck import StuckWatch
 
 Rows = npt.NDArray[np.int64]
 Augment = Callable[[npt.NDArray[Any], Rows, int], npt.NDArray[Any]]
@@ -102,6 +103,7 @@ def fit(
     checkpoints: Checkpoints | None,
     class_weight: dict[int, float] | None = None,
     schedule: tuple[int, float] | None = None,
+    watch: StuckWatch | None = None,
 ) -> list[dict[str, float]]:
     """Train a model, from where an earlier process left off when it left a checkpoint of this stage.
 
@@ -116,12 +118,14 @@ def fit(
         checkpoints: Where to leave and look for them, and whether to stop; None: neither.
         class_weight: Label to the weight of its images in the loss; None: all 1.
         schedule: (epochs, peak learning rate); None: the settings'.
+        watch: Looks at every epoch of this process and ends a training that learns nothing; None: none does.
 
     Returns:
         history: Per epoch: loss, accuracy, val_loss, val_accuracy.
 
     Raises:
         StoppedError: Asked to stop; a checkpoint of the last step is written.
+        StuckTrainingError: The watch ends the training.
     """
     epochs, rate = schedule or settings.schedule()
     trainer = _Trainer(model, keras.optimizers.schedules.CosineDecay(rate, epochs * len(batches)), class_weight)
@@ -131,11 +135,15 @@ def fit(
             report(at.epoch * len(batches) + at.step, _note(at, epochs))
             while at.epoch < epochs:
                 _train_epoch(trainer, batches, at, lambda: _after_step(trainer, at, stage, checkpoints, report, epochs))
-                measured = {"loss": at.loss / at.images, "accuracy": at.correct / at.images}
+                measured, answers = {"loss": at.loss / at.images, "accuracy": at.correct / at.images}, frozenset[int]()
                 if validation is not None:
-                    measured |= _validate(trainer, validation, checkpoints)
+                    figures, answers = _validate(trainer, validation, checkpoints)
+                    measured |= figures
                 at.history.append(measured)
                 at.epoch, at.step, at.loss, at.correct, at.images = at.epoch + 1, 0, 0.0, 0, 0
+                report(0, _note(at, epochs))
+                if watch is not None and validation is not None:
+                    watch.add(measured["loss"], answers)
         except StoppedError:
             _save(trainer, at, stage, checkpoints)
             raise
@@ -165,10 +173,10 @@ class _Trainer:
         loss, correct = self._step(inputs, labels, weights)
         return float(loss), int(correct)
 
-    def look(self, inputs: npt.NDArray[Any], labels: Rows) -> tuple[float, int]:
-        """(mean loss, number right) of one batch, nothing trained."""
-        loss, correct = self._look(inputs, labels)
-        return float(loss), int(correct)
+    def look(self, inputs: npt.NDArray[Any], labels: Rows) -> tuple[float, int, set[int]]:
+        """(mean loss, number right, classes answered) of one batch, nothing trained."""
+        loss, correct, answers = self._look(inputs, labels)
+        return float(loss), int(correct), set(np.asarray(answers).tolist())
 
     def variables(self) -> list[Any]:
         """Everything that changes while training, always in the same order."""
@@ -184,10 +192,11 @@ class _Trainer:
         self._optimizer.apply(gradients, self._model.trainable_variables)
         return loss, _count_right(logits, labels)
 
-    def _graph_look(self, inputs: Any, labels: Any) -> tuple[Any, Any]:
+    def _graph_look(self, inputs: Any, labels: Any) -> tuple[Any, Any, Any]:
         logits = tf.cast(self._model(inputs, training=False), tf.float32)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        return tf.reduce_mean(losses) + sum(self._model.losses), _count_right(logits, labels)
+        loss = tf.reduce_mean(losses) + sum(self._model.losses)
+        return loss, _count_right(logits, labels), tf.argmax(logits, axis=1)
 
 
 def _count_right(logits: Any, labels: Any) -> Any:
@@ -213,15 +222,19 @@ def _after_step(
             _save(trainer, at, stage, checkpoints)
 
 
-def _validate(trainer: _Trainer, validation: Batches, checkpoints: Checkpoints | None) -> dict[str, float]:
-    total, right, images = 0.0, 0, 0
+def _validate(
+    trainer: _Trainer, validation: Batches, checkpoints: Checkpoints | None
+) -> tuple[dict[str, float], frozenset[int]]:
+    """The figures of the held-out images, and every class that was answered to one of them."""
+    total, right, images, answered = 0.0, 0, 0, set[int]()
     with closing(_ahead(validation.epoch(0))) as ready:
         for inputs, labels in ready:
-            loss, correct = trainer.look(inputs, labels)
+            loss, correct, answers = trainer.look(inputs, labels)
+            answered |= answers
             total, right, images = total + loss * len(labels), right + correct, images + len(labels)
             if checkpoints is not None:
                 checkpoints.check_stop()
-    return {"val_loss": total / images, "val_accuracy": right / images}
+    return {"val_loss": total / images, "val_accuracy": right / images}, frozenset(answered)
 
 
 def _ahead(batches: Iterator[Any]) -> Generator[Any, None, None]:
@@ -234,10 +247,13 @@ def _ahead(batches: Iterator[Any]) -> Generator[Any, None, None]:
 
 
 def _note(at: _Position, epochs: int) -> str:
-    names = ("loss", "accuracy", "val_accuracy")
-    last = at.history[-1] if at.history else {}
-    told = [f"{name} {last[name]:.3f}" for name in names if name in last]
-    return " ".join([f"epoch {min(at.epoch + 1, epochs)}/{epochs}", *told])
+    """The figures of the epoch at hand, over its images so far; between two epochs those of the one just done."""
+    if at.images:
+        number, figures = at.epoch + 1, {"loss": at.loss / at.images, "accuracy": at.correct / at.images}
+    else:
+        number, figures = at.epoch, at.history[-1] if at.history else {}
+    told = [f"{name} {figures[name]:.3f}" for name in ("loss", "accuracy", "val_accuracy") if name in figures]
+    return " ".join([f"epoch {max(number, 1)}/{epochs}", *told])
 
 
 def _save(trainer: _Trainer, at: _Position, stage: str, checkpoints: Checkpoints | None) -> None:

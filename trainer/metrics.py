@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from eaves.statistics import wilson
 from trainer.calibration import calibrate
-
-Z_95 = 1.959964
-"""Two-sided 95 % quantile of the normal distribution."""
-
-
-def wilson(successes: int, total: int, z: float = Z_95) -> tuple[float, float]:
-    """Confidence interval of a proportion; unlike the usual one it holds for few images and near 0 and 1.
-
-    Source: Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
-    """
-    if total == 0:
-        return 0.0, 1.0
-    share, spread = successes / total, z * z / total
-    centre = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(share * (1 - share) / total + spread / (4 * total))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def measure(truth: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], labels: Sequence[str]) -> dict[str, Any]:

@@ -106,7 +106,9 @@ def _build_backbone(settings: TrainSettings, size: int) -> Any:
         backbone = build(start, size)
     except (OSError, ValueError, KeyError) as error:
         hint = f"use weights of {settings.arch} saved without its top (`include_top=False`)"
-        raise _weights_error(settings, f"can't be loaded into {settings.arch}: {str(error)[:300]}", hint) from error
+        raise _weights_error(
+            settings, f"can't be loaded into {settings.arch}: {' '.join(str(error).split())[:300]}", hint
+        ) from error
     except Exception as error:
         # Source: keras/src/utils/file_utils.py, get_file: a download that fails raises a bare Exception.
         if kind != "imagenet":

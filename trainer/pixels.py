@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from eaves.disk import reserve
 from eaves.errors import ImageError
 from eaves.images import Pixels
 from eaves.recipe import Recipe
@@ -91,4 +92,6 @@ def _array(shape: tuple[int, ...]) -> Iterator[Pixels]:
         yield np.empty(shape, dtype=np.uint8)
         return
     with tempfile.TemporaryFile(prefix="eaves-pixels-") as file:
+        size_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(np.uint8).itemsize
+        reserve(file.fileno(), max(1, size_bytes), Path(tempfile.gettempdir()))
         yield np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)

@@ -13,7 +13,16 @@ from pathlib import Path
 
 from eaves.errors import RunError
 from trainer.publish import fetch_run, find_fingerprint, publish
-from trainer.run import CHECKPOINTS, MANIFEST, Run, build_name, check_output, checkpoints_of, open_run
+from trainer.run import (
+    CHECKPOINTS,
+    MANIFEST,
+    Run,
+    build_name,
+    check_output,
+    checkpoints_beside,
+    checkpoints_of,
+    open_run,
+)
 from trainer.storage import Store, is_uri, open_store
 
 FEATURES = "features"
@@ -55,9 +64,29 @@ class Place:
             raise RunError(f"{self.uri} exists and holds another run", hint="name another output, or remove it")
         return fetch_run(self.uri, self.local)
 
+    def run(self) -> Store:
+        """Where the run is, once it is."""
+        return open_store(self.uri or self.local)
+
+    def unfinished(self) -> Store:
+        """Where the checkpoints are of the run that is being made, or was until its process was killed."""
+        return (
+            open_store(self.local.parent / f".{self.local.name}.unfinished" / CHECKPOINTS)
+            if self.uri is None
+            else (open_store(self.uri).at(CHECKPOINTS))
+        )
+
+    def beside(self) -> Store:
+        """Where this run and others are."""
+        return open_store(self.uri.rpartition("/")[0] if self.uri else self.local.parent)
+
     def checkpoints(self, work: Path) -> Store:
         """Where the checkpoints go of the run that is made in `work`."""
         return open_store(checkpoints_of(work)) if self.uri is None else open_store(self.uri).at(CHECKPOINTS)
+
+    def settings(self) -> Store | None:
+        """Where the settings of a run on this machine are kept while it is not complete; None for one at a URI."""
+        return open_store(checkpoints_beside(self.local)) if self.uri is None else None
 
     def features(self, wanted: str, *, shared: bool) -> Store:
         """Where features are kept.

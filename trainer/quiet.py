@@ -1,4 +1,4 @@
-"""TensorFlow's C++ notices, kept off the terminal: they tell a person nothing, and no setting silences them all."""
+"""TensorFlow's and Keras's notices, kept off the terminal: they tell a person nothing, and no setting silences them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from eaves.errors import EavesError
+
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
 def native_stderr() -> Iterator[None]:
-    """Catch what native code writes to file descriptor 2: logged at DEBUG, or shown after all when the block fails.
+    """Catch what is written to file descriptor 2, by native code and as warnings of Python, and log it at DEBUG.
 
-    Around imports and the first use of a device, where TensorFlow writes before it reads TF_CPP_MIN_LOG_LEVEL.
+    When the block fails with an error of ours, which says what failed, they stay at DEBUG; with any other error they
+    are shown after all. Used around imports, the first use of a device and the loading of weights: TensorFlow writes
+    before it reads TF_CPP_MIN_LOG_LEVEL, and Keras warns of every layer whose weights don't fit.
     """
     sys.stderr.flush()
     kept = os.dup(2)
@@ -24,6 +28,10 @@ def native_stderr() -> Iterator[None]:
         os.dup2(caught.fileno(), 2)
         try:
             yield
+        except EavesError:
+            sys.stderr.flush()
+            _log_lines(caught.fileno())
+            raise
         except BaseException:
             sys.stderr.flush()
             os.dup2(kept, 2)
@@ -33,14 +41,18 @@ def native_stderr() -> Iterator[None]:
             sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
-        for line in _written(caught.fileno()).decode(errors="replace").splitlines():
-            _log.debug("%s", line)
+        _log_lines(caught.fileno())
 
 
 def quieten() -> None:
     """Show only warnings of the libraries whose INFO tells a person nothing; for entry points."""
     for library in ("tensorflow", "absl"):
         logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def _log_lines(descriptor: int) -> None:
+    for line in _written(descriptor).decode(errors="replace").splitlines():
+        _log.debug("%s", line)
 
 
 def _written(descriptor: int) -> bytes:

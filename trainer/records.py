@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from trainer import samples
 from trainer.checkpoint import Identity
+from trainer.data.stored_split import SPLIT_FILE, render_split
 from trainer.dataset import Dataset
 from trainer.hardware import describe_hardware
 from trainer.pixels import Decoded
 from trainer.provenance import code_digest, installed_versions
 from trainer.report import Facts, write_report
-from trainer.run import write_json
+from trainer.run import CONFIG, write_json
 from trainer.settings import DataSettings, TrainSettings
+from trainer.training.verdict import build_verdict
 
 if TYPE_CHECKING:
     from trainer.task import Fitted
 
-NOT_DECIDING = ("checkpoint_s", "cache", "weights")
-"""Settings that don't change what comes out; the weights count by their content, not by where they lie."""
+NOT_DECIDING = ("checkpoint_s", "cache", "weights", "split", "usable_accuracy")
+"""Settings that don't change what comes out; weights and split count by their content, not by where they lie."""
 
 
 class Clock:
@@ -75,6 +77,7 @@ def describe(
 ) -> dict[str, Any]:
     """What run.json says beside its files."""
     epochs, rate = settings.schedule()
+    verdict = build_verdict(measured, arch=settings.arch, usable_accuracy=settings.usable_accuracy)
     return {
         "name": name,
         "arch": settings.arch,
@@ -89,9 +92,13 @@ def describe(
             "split": "declared" if dataset.declared else "content",
             "train": dataset.counts("train"),
             "val": dataset.counts("val"),
+            "groups": dataset.groups,
+            "split_of": dataset.split_of,
+            "notes": list(dataset.notes),
         },
         "data_faults": [asdict(fault) for fault in dataset.faults],
         "val_accuracy": measured["val_accuracy"],
+        "verdict": verdict.to_dict(),
         "fingerprint": identity.fingerprint,
         "code": identity.code,
         "versions": installed_versions(),
@@ -125,8 +132,9 @@ def write_records(
     )
     (work / "labels.txt").write_text("".join(f"{label}\n" for label in dataset.labels), encoding="utf-8")
     write_json(work / "recipe.json", settings.recipe().to_dict())
-    write_json(work / "config.json", facts.config)
+    write_json(work / CONFIG, facts.config)
     write_json(work / "history.json", facts.history)
+    (work / SPLIT_FILE).write_text(render_split(dataset.split_entries()), encoding="utf-8")
     write_json(work / "samples.json", samples.copy(dataset, work))
     write_json(work / "metrics.json", {**measured, "seconds": seconds})
     write_report(work / "report.html", facts)

@@ -61,9 +61,9 @@ def build_report(facts: Facts) -> str:
         about=facts.about,
         measured=facts.measured,
         curves=_curves(facts.history),
-        matrix=_matrix(facts.measured) if len(facts.about["labels"]) <= MATRIX_CLASSES else None,
-        pairs=_pairs(facts.measured),
-        classes=_classes(facts.measured),
+        matrix=build_matrix(facts.measured) if len(facts.about["labels"]) <= MATRIX_CLASSES else None,
+        pairs=build_pairs(facts.measured),
+        classes=build_classes(facts.measured),
         reliability=_reliability(facts),
         mistakes=_mistakes(facts),
         balance=_balance(facts.about["dataset"]),
@@ -90,7 +90,7 @@ def _curves(history: Sequence[Mapping[str, float]]) -> list[Any]:
     ]
 
 
-def _matrix(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+def build_matrix(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row per true class: its cells, each a count and a shade (0 to 1 of that class's images)."""
     return [
         {
@@ -104,7 +104,8 @@ def _matrix(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _pairs(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+def build_pairs(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The pairs of classes that are confused most often, at most `PAIRS`."""
     confusion = np.array(measured["confusion"])
     np.fill_diagonal(confusion, 0)
     labels = measured["labels"]
@@ -122,7 +123,7 @@ def _pairs(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _classes(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+def build_classes(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The figures of every class with their pictures, worst recall first."""
     rows = [
         {

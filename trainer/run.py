@@ -9,6 +9,7 @@
     metrics.json    what the held-out images said, and seconds per phase
     samples/        some held-out images, original bytes
     samples.json    sample > label, sha256
+    split.jsonl     digest of every image > its label, side and group
     run.json        written last: what this is, made from what, and the digest of every file above
 
 A run is written into a hidden sibling directory (`.NAME.unfinished/run`), synced to disk and renamed into place. It
@@ -32,10 +33,12 @@ from typing import Any
 
 from eaves.errors import ArtifactError, RunError
 from eaves.recipe import Recipe, parse_recipe
+from trainer.data.stored_split import SPLIT_FILE, SplitEntry, parse_split
 from trainer.storage import sync
 
 SCHEMA_VERSION = 1
 MANIFEST = "run.json"
+CONFIG = "config.json"
 WORK, CHECKPOINTS = "run", "checkpoints"
 
 
@@ -58,6 +61,7 @@ class Run:
         dataset: Digest, split and counts of what it was trained on.
         data_faults: Files left out, each with its `file` and `reason`.
         val_accuracy: On the held-out images.
+        verdict: What that is worth, the fields of `trainer.training.verdict.Verdict`; empty in runs of before.
         versions: Of Python and of every distribution that was installed.
         files: Relative path to `sha256` and `size_bytes`, of everything but run.json.
         fingerprint: sha256 of settings and data: two runs that share it are the same training.
@@ -85,6 +89,7 @@ class Run:
     fingerprint: str = ""
     code: str = ""
     hardware: Mapping[str, str] = field(default_factory=dict)
+    verdict: Mapping[str, Any] = field(default_factory=dict)
     schema_version: int = field(default=SCHEMA_VERSION)
 
     @property
@@ -98,6 +103,15 @@ class Run:
         return tuple(
             Sample(path=self.path / name, label=item["label"], sha256=item["sha256"]) for name, item in listed.items()
         )
+
+    def split(self) -> dict[str, SplitEntry] | None:
+        """Digest of each image to its label, side and group; None in a run of before, which has no `split.jsonl`.
+
+        Raises:
+            RunError: The file can't be read.
+        """
+        file = self.path / SPLIT_FILE
+        return parse_split(file.read_text(encoding="utf-8"), str(file)) if file.is_file() else None
 
     def metrics(self) -> dict[str, Any]:
         """What the held-out images said."""
@@ -149,6 +163,18 @@ def open_run(path: Path) -> Run:
     return run
 
 
+def load_trained_on(path: Path) -> frozenset[str]:
+    """sha256 of every image that the run in `path` was trained on, hex.
+
+    Raises:
+        RunError: When there is no run, or it is of before and doesn't tell.
+    """
+    entries = open_run(path).split()
+    if entries is None:
+        raise RunError(f"the run in {path} does not tell which images it was trained on", hint="train it again")
+    return frozenset(entry.digest for entry in entries.values() if entry.split == "train")
+
+
 def write_json(path: Path, values: Any) -> None:
     """Write one of a run's JSON files."""
     text = json.dumps(values, indent=2, ensure_ascii=False)
@@ -180,7 +206,7 @@ def new_run(output: Path) -> Iterator[Path]:
     check_output(output)
     if (output / MANIFEST).is_file():
         raise RunError(f"{output} exists and holds a run", hint="name another output, or remove it")
-    place = output.parent / f".{output.name}.unfinished"
+    place = _unfinished(output)
     place.mkdir(parents=True, exist_ok=True)
     lock = os.open(place, os.O_RDONLY)
     try:
@@ -208,6 +234,11 @@ def new_run(output: Path) -> Iterator[Path]:
 def checkpoints_of(work: Path) -> Path:
     """Where the checkpoints of the run in `work` are, which outlive a killed process."""
     return work.parent / CHECKPOINTS
+
+
+def checkpoints_beside(output: Path) -> Path:
+    """Where the checkpoints of the run that becomes `output` are while it is not complete."""
+    return _unfinished(output.absolute()) / CHECKPOINTS
 
 
 def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
@@ -248,11 +279,15 @@ def build_name(text: str) -> str:
 
 
 def _parse_run(path: Path, values: Mapping[str, Any]) -> Run:
-    later = ("fingerprint", "code", "hardware")  # runs of before don't have them
+    later = ("fingerprint", "code", "hardware", "verdict")  # runs of before don't have them
     known = {item.name: values[item.name] for item in fields(Run) if item.name not in ("path", *later)}
     known |= {name: values[name] for name in later if name in values}
     known |= {"labels": tuple(known["labels"]), "data_faults": tuple(known["data_faults"])}
     return Run(path=path, **{**known, "recipe": parse_recipe(known["recipe"])})
+
+
+def _unfinished(output: Path) -> Path:
+    return output.parent / f".{output.name}.unfinished"
 
 
 def _clear(place: Path) -> None:

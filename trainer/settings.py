@@ -10,8 +10,9 @@ from typing import Any, Literal, cast
 from eaves.config import setting
 from eaves.recipe import Recipe
 from trainer.augment import Augmentation
+from trainer.data.groups import NEAR_COPIES, parse_group_by
 from trainer.data.remote import public
-from trainer.registry import ARCHITECTURES, SYMMETRIC, UNIT, Architecture
+from trainer.registry import ARCHITECTURES, AUTO, PRETRAINED, SYMMETRIC, UNIT, Architecture
 
 HEAD_EPOCHS = 100
 """A head on 2,048 stored features of 500 photos: seconds, and the loss has long stopped falling."""
@@ -40,6 +41,21 @@ class DataSettings:
         "the loss so that classes count alike; `none`: every image counts alike.",
         choices=("auto", "none"),
     )
+    near_copies: str = setting(
+        "exact",
+        "What stays on one side of the split. `exact`: re-encoded and scaled copies of one photo. `similar`: also "
+        "pictures of one class that look alike, such as a burst; under a fixed camera these may be all of them. `off`: "
+        "nothing. Default exact: two shots by a fixed camera look alike and are still two parts. Files of the same "
+        "bytes are used once in any case.",
+        choices=NEAR_COPIES,
+    )
+    group_by: str = setting(
+        "",
+        "Images that belong together (of one part, day, camera) and stay on one side of the split, named by their "
+        "`folder:1` (first folder below the class's; in a manifest, below its own), by `name:(part[0-9]+)_` (a regular "
+        "expression on the file's name; its first group counts) or by `column:part` (of a manifest); empty: none. "
+        "Takes precedence over near_copies.",
+    )
     unpacked_gb: float = setting(
         50.0, "Most that an archive may unpack to, GB; guards the disk against an archive made to fill it.", minimum=0
     )
@@ -48,6 +64,13 @@ class DataSettings:
         "URIs under which an event (`--event`) may name data: `s3://photos/site-a` allows what is below it; none: no "
         "event is taken.",
     )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules of a field that its type doesn't say."""
+        try:
+            parse_group_by(self.group_by)
+        except ValueError as error:
+            yield "group_by", f"{error} (got {self.group_by!r})"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data for JSON, without a URL's password or signature."""
@@ -58,7 +81,11 @@ class DataSettings:
 class TrainSettings:
     """How a model is trained. `auto` and 0 mean: what suits the architecture; a run records what that was."""
 
-    arch: str = setting("inception_v3", "Architecture of the network.", choices=tuple(ARCHITECTURES))
+    arch: str = setting(
+        PRETRAINED,
+        "Architecture of the network; `auto` chooses by the images and by which weights are there, and says why.",
+        choices=(*ARCHITECTURES, AUTO),
+    )
     weights: str = setting(
         "auto",
         "What the backbone starts from: `imagenet` (downloaded by Keras), `none`, or the path or URI of a Keras "
@@ -101,11 +128,24 @@ class TrainSettings:
     )
     val_fraction: float = setting(
         0.2,
-        "Share of the images held out, chosen by a hash of their bytes: an image never changes sides while data grows.",
+        "Share of each class's images held out, at least 2 of them, chosen by a hash of their bytes. A later run on "
+        "the same images keeps the sides of an earlier one (`split`).",
         minimum=0.01,
         maximum=0.9,
     )
-    seed: int = setting(0, "Of the split, the initial weights and the order of images.", minimum=0, maximum=2**31 - 1)
+    split: str = setting(
+        "",
+        "Run whose split is kept, by its name beside this run, its directory or its URI; `new`: split anew; empty: the "
+        "newest run beside this one that was trained on the same `data.path`, if there is one. Images that it doesn't "
+        "know are added.",
+    )
+    seed: int = setting(0, "Of a new split, the initial weights and the order of images.", minimum=0, maximum=2**31 - 1)
+    usable_accuracy: float = setting(
+        0.7,
+        "Accuracy that the lower end of its 95 % interval must exceed for the verdict `usable`; it changes no weight.",
+        minimum=0,
+        maximum=1,
+    )
     image_size: int = setting(
         0, "Side of the network's input, pixels; 0: the architecture's own.", minimum=0, maximum=2048
     )
@@ -135,13 +175,13 @@ class TrainSettings:
             yield "weights", f"{arch.name} has no weights to start from (got {self.weights!r}, must be auto or none)"
         if not arch.pretrained and self.mode in ("frozen", "finetune"):
             yield "mode", f"{arch.name} is always trained in full (got {self.mode!r})"
-        if self.image_size and self.image_size < arch.min_size:
+        if self.arch != AUTO and self.image_size and self.image_size < arch.min_size:
             yield "image_size", f"must be >= {arch.min_size} for {arch.name} (got {self.image_size})"
 
     @property
     def architecture(self) -> Architecture:
-        """The architecture's line of the registry."""
-        return ARCHITECTURES[self.arch]
+        """The architecture's line of the registry; of `auto`, until it is resolved, that of the pretrained network."""
+        return ARCHITECTURES[PRETRAINED if self.arch == AUTO else self.arch]
 
     @property
     def weights_kind(self) -> Literal["imagenet", "none", "file"]:

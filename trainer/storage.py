@@ -6,12 +6,14 @@ it is one PUT (or one completed multipart upload), which readers see whole or no
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from eaves.disk import FULL, READ_ONLY, build_disk_error
 from eaves.errors import StorageError
 
 _UNFINISHED = ".writing"
@@ -101,6 +103,19 @@ class Store:
             found = [str(path).removeprefix(f"{self._root}/") for path in self._files.find(where)]
         return sorted(name for name in found if name.startswith(prefix) and not name.endswith(_UNFINISHED))
 
+    def folders(self) -> builtins.list[str]:
+        """Names of the folders right below the place, sorted; none where there is no such place.
+
+        Raises:
+            StorageError: The place can't be listed.
+        """
+        with _translated("list", self.uri, ""):
+            try:
+                found = self._files.ls(self._root, detail=True)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        return sorted(str(item["name"]).rstrip("/").rpartition("/")[2] for item in found if item["type"] == "directory")
+
     def delete(self, name: str) -> None:
         """Remove a file; one that isn't there is no error.
 
@@ -151,11 +166,19 @@ def _translated(verb: str, uri: str, name: str) -> Iterator[None]:
         yield
     except StorageError:
         raise
+    except OSError as error:
+        if error.errno in FULL | READ_ONLY and not is_uri(uri):
+            raise build_disk_error(error, Path(uri, name)) from error
+        raise _build_error(verb, uri, name, error) from error
     except Exception as error:
         # Every protocol's package raises its own (botocore's, aiohttp's, google's), without a common root.
-        hint = next((text for kind, text in _HINTS if isinstance(error, kind)), "try again; is the place reachable?")
-        where = f"{uri.rstrip('/')}/{name}".rstrip("/")
-        raise StorageError(f"can't {verb} {where}: {str(error)[:300] or type(error).__name__}", hint=hint) from error
+        raise _build_error(verb, uri, name, error) from error
+
+
+def _build_error(verb: str, uri: str, name: str, error: Exception) -> StorageError:
+    hint = next((text for kind, text in _HINTS if isinstance(error, kind)), "try again; is the place reachable?")
+    where = f"{uri.rstrip('/')}/{name}".rstrip("/")
+    return StorageError(f"can't {verb} {where}: {str(error)[:300] or type(error).__name__}", hint=hint)
 
 
 def _write_local(path: Path, data: bytes) -> None:

@@ -10,10 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eaves.errors import ConfigError, Fault
+from eaves.disk import disk_errors
+from eaves.errors import ConfigError, Fault, StoppedError
 from trainer import metrics, pixels, records
 from trainer.checkpoint import Checkpoints, Identity
-from trainer.data.remote import mirror_file
+from trainer.data.earlier_run import find_earlier
+from trainer.data.not_used import tell_not_used
+from trainer.data.remote import mirror_file, public
+from trainer.data.stored_split import SPLIT_FILE, render_split
 from trainer.dataset import Dataset, load_dataset
 from trainer.lifecycle import Stoppable
 from trainer.place import Place, build_place
@@ -23,6 +27,8 @@ from trainer.run import Run, build_name, finish, new_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.share import PassDoneError, Share
 from trainer.storage import is_uri
+from trainer.training.architecture_choice import choose_architecture
+from trainer.training.stored_settings import SETTINGS, render_settings, save_settings
 
 if TYPE_CHECKING:
     from trainer.task import Task
@@ -67,21 +73,29 @@ def train(
         StorageError: A URI or the disk can't be read or written.
         StoppedError: `stop` was set.
     """
+    data = _absolute(data)
     stop, place, clock = stop or threading.Event(), build_place(output, cache), records.Clock()
     progress = Stoppable(progress or Silent(), stop)
-    settings = _fetch_weights(settings, place, progress)
-    with clock.phase("hash"):
-        dataset, identity = _load(data, settings, place, progress)
-    if (done := place.find(identity.fingerprint)) is not None:
-        _logger.info("%s is already trained: the same settings and data", output)
-        return done
-    with new_run(place.local) as work:
-        store = place.checkpoints(work)
-        checkpoints = Checkpoints(store, identity, interval_s=settings.checkpoint_s, stop=stop)
-        with _open_task(dataset, settings, place, progress, clock, share=share, checkpoints=checkpoints) as task:
-            run = _train(task, work, place, data, identity, name or build_name(place.local.name), clock)
-    place.finish(run)
-    return run
+    started = settings
+    with disk_errors(place.local), _keep_settings(place, data, settings):
+        settings = _fetch_weights(settings, place, progress)
+        with clock.phase("hash"):
+            dataset, settings, identity = _load(data, settings, place, progress)
+        _tell_split(dataset)
+        if (done := place.find(identity.fingerprint)) is not None:
+            _logger.info("%s is already trained: the same settings and data", output)
+            return done
+        with new_run(place.local) as work:
+            store = place.checkpoints(work)
+            beside = {
+                SPLIT_FILE: render_split(dataset.split_entries()).encode(),
+                SETTINGS: render_settings(data, started),
+            }
+            checkpoints = Checkpoints(store, identity, interval_s=settings.checkpoint_s, stop=stop, beside=beside)
+            with _open_task(dataset, settings, place, progress, clock, share=share, checkpoints=checkpoints) as task:
+                run = _train(task, work, place, data, identity, name or build_name(place.local.name), clock)
+        place.finish(run)
+        return run
 
 
 def compute_share(
@@ -108,16 +122,27 @@ def compute_share(
     Raises:
         EavesError: As `train`.
     """
-    place = build_place(output, cache)
+    data, place = _absolute(data), build_place(output, cache)
     progress = Stoppable(progress or Silent(), stop or threading.Event())
     settings = _fetch_weights(settings, place, progress)
-    dataset, identity = _load(data, settings, place, progress)
+    dataset, settings, identity = _load(data, settings, place, progress)
     if place.find(identity.fingerprint) is not None:
         return
     with _open_task(dataset, settings, place, progress, records.Clock(), share=share) as task, suppress(PassDoneError):
         from trainer import fit
 
         fit.fit(task)
+
+
+@contextmanager
+def _keep_settings(place: Place, data: DataSettings, settings: TrainSettings) -> Iterator[None]:
+    """Write what continues this run by its name when it is asked to stop, perhaps before its first checkpoint."""
+    try:
+        yield
+    except StoppedError:
+        if (store := place.settings()) is not None:
+            save_settings(store, data, settings)
+        raise
 
 
 def _fetch_weights(settings: TrainSettings, place: Place, progress: Progress) -> TrainSettings:
@@ -127,11 +152,45 @@ def _fetch_weights(settings: TrainSettings, place: Place, progress: Progress) ->
     return replace(settings, weights=str(mirror_file(settings.weights, place.cache / "weights", progress)))
 
 
-def _load(data: DataSettings, settings: TrainSettings, place: Place, progress: Progress) -> tuple[Dataset, Identity]:
-    dataset = load_dataset(
-        data, val_fraction=settings.val_fraction, seed=settings.seed, cache=place.cache, progress=progress
+def _absolute(data: DataSettings) -> DataSettings:
+    """The same with a path that means the same from every folder: a conversion may run in another one."""
+    place = str(data.path)
+    return data if is_uri(place) else replace(data, path=Path(place).absolute())
+
+
+def _tell_split(dataset: Dataset) -> None:
+    if dataset.split_of:
+        _logger.info("the split is that of %s, with what is new added", public(dataset.split_of))
+    for note in dataset.notes:
+        _logger.warning("%s", note)
+
+
+def _load(
+    data: DataSettings, settings: TrainSettings, place: Place, progress: Progress
+) -> tuple[Dataset, TrainSettings, Identity]:
+    """The dataset, the settings with `arch: auto` resolved by it, and what both decide."""
+    earlier = find_earlier(
+        settings.split,
+        data_path=data.to_dict()["path"],
+        run=place.run(),
+        unfinished=place.unfinished(),
+        beside=place.beside(),
     )
-    return dataset, records.build_identity(data, settings, dataset)
+    dataset = load_dataset(
+        data,
+        val_fraction=settings.val_fraction,
+        seed=settings.seed,
+        cache=place.cache,
+        known=earlier.known,
+        progress=progress,
+    )
+    dataset = replace(dataset, split_of="" if dataset.declared else earlier.origin)
+    tell_not_used(dataset.faults)
+    files = [example.path for example in dataset.examples if example.split == "train"]
+    settings, reason = choose_architecture(settings, files, len(dataset.labels))
+    if reason:
+        _logger.info("%s", reason, extra={"arch": settings.arch})
+    return dataset, settings, records.build_identity(data, settings, dataset)
 
 
 @contextmanager
@@ -157,6 +216,8 @@ def _open_task(
     with clock.phase("build"), native_stderr():
         model = models.build_model(settings, recipe, len(dataset.labels))
     with pixels.decode(dataset, recipe, progress) as decoded:
+        told = set(dataset.faults)
+        tell_not_used(fault for fault in decoded.dataset.faults if fault not in told)
         yield Task(
             model=model,
             backbone_sha256=models.backbone_digest(model),

@@ -15,7 +15,7 @@ from eaves.artifact.golden import GoldenCase, GoldenResult, Predict, check, load
 from eaves.artifact.manifest import FileEntry, Manifest, Source, TensorSpec, Variant, parse_manifest
 from eaves.artifact.store import Artifact, open_artifact, write_artifact
 from eaves.artifact.targets import TARGETS, Cpu, detect_cpu
-from eaves.artifact.verdicts import FP32, INT8, Parity, Quantisation, Trial
+from eaves.artifact.verdicts import FP32, INT8, Evidence, Parity, Quantisation, Trial
 
 __all__ = [
     "FP32",
@@ -23,6 +23,7 @@ __all__ = [
     "TARGETS",
     "Artifact",
     "Cpu",
+    "Evidence",
     "FileEntry",
     "GoldenCase",
     "GoldenResult",

@@ -18,8 +18,11 @@ from eaves import __version__
 
 COMMANDS = {
     "init": "Write a commented eaves.yaml.",
+    "data": "Look at labelled images before they are trained on.",
     "train": "Train a model on labelled images: images > run.",
     "convert": "Convert a run and prove it equal: run > artifact.",
+    "evaluate": "Measure how good models are on labelled images.",
+    "compare": "Show how two runs differ.",
     "inspect": "Show what a run or an artifact is.",
     "verify": "Prove an artifact, or that a container image is signed.",
     "package": "Build a function's container image, without a daemon.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from eaves.artifact import INT8, Artifact, Manifest, Trial
+from eaves.artifact import INT8, Artifact, Evidence, Manifest, Quantisation, Trial
 from eaves.artifact.manifest import TENSOR
 from eaves.artifact.tree import HANDLER
 
@@ -34,6 +34,7 @@ def table(manifest: Manifest) -> Sequence[dict[str, str]]:
         "model": "fp32",
         "accuracy": f"{found.accuracy_fp32:.1%}",
         "interval": _interval(found.interval_95_fp32),
+        "picking": "",
         "agreement": "",
         "drop": "",
         "size": megabytes(found.size_bytes_fp32),
@@ -99,13 +100,30 @@ def _precision(manifest: Manifest) -> Lines:
     if found.reason:
         yield "because", found.reason
     if found.trials:
-        yield "judged on", f"{found.images} labelled images; a drop of {found.max_accuracy_drop:.1%} would ship"
+        yield from _evidence(found)
     if manifest.precision == INT8:
         needs = "int8 dot products (AVX512-VNNI, AVX-VNNI or ARM)" if found.instruction_set == "vnni" else "any CPU"
         yield "runs on", needs + (", weights of 7 bits" if found.reduce_range else "")
         yield "calibrated", f"on {found.calibration_images} images"
     if manifest.targets:
         yield "targets", ", ".join(manifest.targets)
+
+
+def _evidence(found: Quantisation) -> Lines:
+    evidence = found.evidence
+    if evidence == Evidence():  # the artifact was made before evidence was kept
+        yield "judged on", f"{found.images} labelled images; evidence is not recorded"
+        return
+    yield "evidence", f"{evidence.kind}, {'suffices' if evidence.passed else 'does not suffice by itself'}"
+    if evidence.labelled_images:
+        counts = f"{evidence.lost} lost and {evidence.gained} gained of {evidence.labelled_images} labelled images"
+        bound = f"at most {evidence.drop_bound_95:.2%} with 95 % confidence, {found.max_accuracy_drop:.2%} allowed"
+        yield "accuracy lost", f"{bound}; {counts}"
+    if evidence.images:
+        bound = f"at least {evidence.agreement_bound_95:.1%} with 95 % confidence, {evidence.min_agreement:.1%} wanted"
+        yield "fp32's label", f"on {evidence.agreement:.1%} of {evidence.images} images, {bound} on 500 or more"
+    if evidence.classes_beyond:
+        yield "classes beyond", ", ".join(evidence.classes_beyond)
 
 
 def _files(manifest: Manifest) -> Lines:
@@ -131,10 +149,11 @@ def _trial(trial: Trial) -> dict[str, str]:
     kept = f"int8, {len(trial.kept_fp32)} more layers in fp32" if trial.kept_fp32 else "int8, head in fp32"
     return {
         "model": kept,
-        "accuracy": f"{trial.accuracy:.1%}",
+        "accuracy": f"{trial.accuracy:.1%}" if trial.judged else "",
         "interval": _interval(trial.interval_95),
-        "agreement": f"{trial.agreement:.1%}",
-        "drop": f"{trial.drop * 100:+.1f} points",
+        "picking": f"{trial.picking_agreement:.1%}",
+        "agreement": f"{trial.agreement:.1%}" if trial.judged else "",
+        "drop": f"{trial.drop * 100:+.1f} points" if trial.judged else "",
         "size": megabytes(trial.size_bytes),
     }
 

@@ -9,6 +9,7 @@ import click
 from eaves.cli.arguments import FILE
 from eaves.cli.output import say
 from eaves.cli.project import write_project
+from eaves.disk import disk_errors
 from eaves.errors import ConfigError, Fault
 from eaves.platform import NAME_PATTERN
 
@@ -29,8 +30,14 @@ def command(directory: Path, name: str | None, data: str, force: bool) -> None:
         raise ConfigError(
             [Fault(origin=str(file), path="", message="exists already")], hint="eaves init --force replaces it"
         )
-    directory.mkdir(parents=True, exist_ok=True)
-    file.write_text(write_project(name=chosen, data=data), encoding="utf-8")
+    with disk_errors(file):
+        directory.mkdir(parents=True, exist_ok=True)
+        half = file.with_name(f".{file.name}.unfinished")
+        try:
+            half.write_text(write_project(name=chosen, data=data), encoding="utf-8")
+            half.replace(file)
+        finally:
+            half.unlink(missing_ok=True)
     click.echo(file)
     say(f"next: put labelled images into {data}/CLASS/, then `eaves train`")
 

@@ -17,7 +17,8 @@ COLUMNS = {
     "model": "MODEL",
     "accuracy": "ACCURACY",
     "interval": "95 % INTERVAL",
-    "agreement": "SAME LABEL",
+    "picking": "SAME LABEL, PICKING",
+    "agreement": "JUDGED",
     "drop": "DROP",
     "size": "SIZE",
 }

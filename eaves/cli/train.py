@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eaves import logs
-from eaves.cli.arguments import file_option
+from eaves.cli.arguments import FILE, file_option
 from eaves.cli.clusters import cluster_options, on_option, read_choice
 from eaves.cli.output import say
 from eaves.cli.project import load_workspace
@@ -64,6 +64,7 @@ def command(
     from trainer.progress import build_progress
     from trainer.quiet import quieten
     from trainer.train import ENVIRONMENT, train
+    from trainer.training.stored_settings import continue_settings, load_settings
 
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
@@ -71,23 +72,36 @@ def command(
     quieten()
     place = str(project.data.path)
     images = dataclasses.replace(project.data, path=place if "://" in place else workspace.path(Path(place)))
+    if output is not None and (stored := load_settings(output)) is not None:
+        images, settings = continue_settings(stored, images, settings, given=flags)
     try:
         with stop_on_signals() as stop:
             run = train(images, settings, target, name=project.name, progress=build_progress(sys.stderr), stop=stop)
     except StoppedError as error:
-        hint = f"eaves train --run {shlex.quote(str(target))} goes on from there"
+        named = f" --file {shlex.quote(str(file))}" if file != Path(FILE) else ""
+        hint = f"eaves train{named} --run {shlex.quote(str(target))} goes on from there"
         raise StoppedError(error.message, hint=hint) from error
     _tell(run)
 
 
 def _tell(run: Run) -> None:
-    say(f"{run.name} {run.version}: accuracy {run.val_accuracy:.3f} on held-out images")
+    from trainer.training.verdict import render_lines
+
+    if run.verdict:
+        figures, verdict = render_lines(run.verdict)
+        say(f"{run.name} {run.version}: {figures}")
+        say(verdict)
+    else:  # a run of before
+        say(f"{run.name} {run.version}: accuracy {run.val_accuracy:.3f} on held-out images")
     say(f"report: {run.path / 'report.html'}")
     click.echo(run.path)
 
 
 def _resolve_weights(root: Path, settings: TrainSettings, *, from_flag: bool) -> TrainSettings:
-    """A relative weights file in eaves.yaml starts at eaves.yaml, one on the command line where the user is."""
-    if settings.weights_kind != "file" or from_flag or "://" in settings.weights:
+    """A relative weights file in eaves.yaml starts at eaves.yaml, one on the command line where the user is.
+
+    The path becomes absolute, so that the run is continued with the same file from any directory.
+    """
+    if settings.weights_kind != "file" or "://" in settings.weights:
         return settings
-    return dataclasses.replace(settings, weights=str(root / settings.weights))
+    return dataclasses.replace(settings, weights=str((Path() if from_flag else root).absolute() / settings.weights))

@@ -32,7 +32,7 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 """Source: Kueue, docs/tasks/run/jobs: Kueue suspends a Job that carries it until there is room; requests are needed."""
 CHANGEABLE = ("activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")
 """Of a Job's spec, what the API server lets change. Source: kubernetes, pkg/apis/batch/validation."""
-_NOT_DECIDING = ("checkpoint_s", "cache")
+_NOT_DECIDING = ("checkpoint_s", "cache", "usable_accuracy")
 _HASH = 10
 
 
@@ -79,7 +79,11 @@ class Training:
     @property
     def run_name(self) -> str:
         """Of the run: the same for the same training, also when its pods get more memory."""
-        deciding = {key: value for key, value in self.train.to_dict().items() if key not in _NOT_DECIDING}
+        settings = self.train.to_dict() | {"near_copies": self.data.near_copies, "group_by": self.data.group_by}
+        later = {"near_copies": "exact", "group_by": "", "split": ""}  # at their defaults they change no name of before
+        deciding = {
+            key: value for key, value in settings.items() if key not in _NOT_DECIDING and later.get(key) != value
+        }
         parts = [self.images, self.data.balance, deciding, self.knative.trainer_image, self.place, self.run]
         return f"{self.run or self.name}-{_digest([*parts, self.job.output_claim, self.job.data_claim])}"
 

@@ -51,7 +51,8 @@ def faults(line: str) -> Iterator[str]:
     assert command is not None
     if isinstance(command, click.Group):
         inner = words.pop(0) if words and words[0] in command.commands else "list"
-        name, command = f"{name} {inner}", command.commands[inner]
+        if inner in command.commands:
+            name, command = f"{name} {inner}", command.commands[inner]
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     for word in words:
         option = word.partition("=")[0].strip("[],.:|")

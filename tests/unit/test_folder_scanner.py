@@ -23,7 +23,7 @@ def found(root: Path) -> dict[str, FileVersion]:
     def fail(folder: str, error: OSError) -> None:
         raise AssertionError((folder, error))
 
-    return dict(scan(root, fail))
+    return dict(scan(root, fail, lambda relative: None))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_folder_that_goes_meanwhile_is_told(tmp_path: Path) -> None:
     (root / "below").mkdir(parents=True)
     (root / "a.png").write_bytes(b"1")
     (root / "below" / "b.png").write_bytes(b"1")
-    files = scan(root, lambda folder, error: None)
+    files = scan(root, lambda folder, error: None, lambda relative: None)
     next(files)
     root.rename(tmp_path / "gone")
     with pytest.raises(StorageError, match="inbox can't be opened"):
@@ -85,7 +85,7 @@ def test_a_scan_holds_neither_files_nor_folders_open(tmp_path: Path) -> None:
         (tmp_path / f"{number}").mkdir()
         (tmp_path / f"{number}" / "a.png").write_bytes(b"1")
     before = count_open_files()
-    files = scan(tmp_path, lambda folder, error: None)
+    files = scan(tmp_path, lambda folder, error: None, lambda relative: None)
     for _ in range(25):
         next(files)
         assert count_open_files() <= before + 2
@@ -106,3 +106,13 @@ def test_the_pause_after_a_scan_is_the_interval_or_ten_times_the_scan() -> None:
         pace.end(60.0)
         assert pace.next_at - clock.monotonic() == pytest.approx(pause_s)
         assert pace.soonest_at - clock.monotonic() == pytest.approx(10 * length_s)
+
+
+def test_images_that_no_function_reads_are_told(tmp_path: Path) -> None:
+    for name in ("a.HEIC", "x/b.avif", ".c.heic", ".d/e.heic", "f.png", "g.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"1")
+    (tmp_path / "link.heic").symlink_to("a.HEIC")
+    unsupported: list[str] = []
+    assert set(dict(scan(tmp_path, lambda folder, error: None, unsupported.append))) == {"f.png"}
+    assert sorted(unsupported) == ["a.HEIC", "x/b.avif"]

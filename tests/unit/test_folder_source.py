@@ -307,6 +307,21 @@ def test_an_image_that_is_too_large_is_refused_once_and_holds_up_no_other(
     assert [r.getMessage() for r in caplog.records] == ["not captured: a.png has 1008 bytes, more than 1000"]
 
 
+def test_photos_of_phones_are_counted_once_and_the_first_is_told(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(folder, polling=True, settle_s=0.0) as run:
+        run.write("a.heic")
+        run.write("b.png")
+        run.advance(600)
+        run.write("c.avif")
+        run.advance(600)
+        assert run.subjects == ["b.png"]
+        assert run.source.dropped == {"unsupported": 2}
+    (told,) = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+    assert told.startswith("not captured: a.heic: HEIC and AVIF are not read by functions")
+
+
 def test_an_image_that_no_spool_of_this_size_could_take_is_refused_too(folder: Path) -> None:
     with running(folder, polling=True, settle_s=0.0, spool_max_bytes=1_000_000) as run:
         run.write("a.png", PNG + bytes(1_000_000))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from eaves.artifact import Artifact, Manifest, Parity, Quantisation, Trial
+from eaves.artifact import Artifact, Evidence, Manifest, Parity, Quantisation, Trial, parse_manifest
 from eaves.cli import cli
 from eaves.cli.about import describe, megabytes, table
 from tests.fakes.artifact import write_colours
@@ -62,11 +62,24 @@ INT8 = Quantisation(
     accuracy_fp32=0.91,
     interval_95_fp32=(0.88, 0.93),
     size_bytes_fp32=87_000_000,
-    max_accuracy_drop=0.01,
+    max_accuracy_drop=0.03,
+    evidence=Evidence(
+        kind="labels",
+        passed=True,
+        labelled_images=550,
+        lost=4,
+        gained=1,
+        drop_bound_95=0.0124,
+        images=550,
+        agreement=0.98,
+        agreement_bound_95=0.967,
+        min_agreement=0.95,
+    ),
     trials=(
-        Trial(accuracy=0.5, interval_95=(0.46, 0.54), agreement=0.52, drop=0.41, size_bytes=22_000_000),
+        Trial(judged=False, picking_agreement=0.62, size_bytes=22_000_000),
         Trial(
             kept_fp32=("conv", "mixed0"),
+            picking_agreement=0.985,
             accuracy=0.905,
             interval_95=(0.88, 0.93),
             agreement=0.98,
@@ -85,12 +98,35 @@ def test_int8_is_told_with_its_table(artifact: Artifact) -> None:
     assert "precision: int8 (asked: auto)" in told
     assert "because: int8 names as many images right as fp32." in told
     assert "runs on: any CPU, weights of 7 bits" in told
-    assert "a drop of 1.0% would ship" in told
-    assert [(row["model"], row["drop"], row["size"]) for row in table(manifest)] == [
-        ("fp32", "", "87.00 MB"),
-        ("int8, head in fp32", "+41.0 points", "22.00 MB"),
-        ("int8, 2 more layers in fp32", "+0.5 points", "25.00 MB"),
+    assert "evidence: labels, suffices" in told
+    assert "accuracy lost: at most 1.24% with 95 % confidence, 3.00% allowed; 4 lost and 1 gained of 550" in told
+    assert "fp32's label: on 98.0% of 550 images, at least 96.7% with 95 % confidence, 95.0% wanted" in told
+    assert [(row["model"], row["picking"], row["drop"], row["size"]) for row in table(manifest)] == [
+        ("fp32", "", "", "87.00 MB"),
+        ("int8, head in fp32", "62.0%", "", "22.00 MB"),
+        ("int8, 2 more layers in fp32", "98.5%", "+0.5 points", "25.00 MB"),
     ]
+
+
+def test_evidence_that_does_not_suffice_says_so_and_names_classes(artifact: Artifact) -> None:
+    evidence = replace(INT8.evidence, passed=False, classes_beyond=("red",))
+    manifest = replace(artifact.manifest, precision="int8", quantisation=replace(INT8, evidence=evidence))
+    told = words(with_manifest(artifact, manifest))
+    assert "evidence: labels, does not suffice by itself" in told
+    assert "classes beyond: red" in told
+
+
+def test_an_artifact_without_evidence_still_opens_and_says_so(artifact: Artifact) -> None:
+    """As those that were made before evidence was kept."""
+    manifest = replace(artifact.manifest, precision="int8", quantisation=replace(INT8, evidence=Evidence()))
+    values = json.loads(manifest.to_json())
+    del values["quantisation"]["evidence"], values["quantisation"]["picking_images"]
+    for trial in values["quantisation"]["trials"]:
+        del trial["judged"], trial["picking_agreement"]
+    read = parse_manifest(json.dumps(values).encode())
+    assert read.quantisation.evidence == Evidence()
+    assert all(trial.judged for trial in read.quantisation.trials)
+    assert "judged on: 550 labelled images; evidence is not recorded" in words(with_manifest(artifact, read))
 
 
 def test_an_int8_model_that_needs_dot_products_says_so(artifact: Artifact) -> None:

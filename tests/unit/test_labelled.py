@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 from converters.interface import Interface
-from converters.judge import UNREADABLE, judge
+from converters.judge import UNREADABLE, Answers, classify
 from converters.labelled import Labelled, load_labelled
 from converters.licences import UNKNOWN, _licence, read_licences
 from converters.prepare import prepare
@@ -25,8 +25,9 @@ from eaves.errors import ConversionError
 from functions.session import Session
 from tests.fakes.artifact import COLOURS, RECIPE, ColourSession, encode_png
 from tests.fakes.network import Network, images, run
+from trainer.data.stored_split import SPLIT_FILE, render_split
+from trainer.dataset import scan
 from trainer.progress import Silent
-from trainer.run import Sample
 
 LABELS = tuple(COLOURS)
 
@@ -42,9 +43,11 @@ def write_data(root: Path, labels: tuple[str, ...] = LABELS, count: int = 10) ->
 
 
 def build_source(tmp_path: Path, data: Path | None, **changes: Any) -> Source:
-    """A run's source: its data and how it was split."""
+    """A run's source: its data and how these were split."""
     (tmp_path / "run").mkdir(exist_ok=True)
-    (tmp_path / "run/config.json").write_text(json.dumps({"train": {"val_fraction": 0.3, "seed": 1}}))
+    if data is not None and (data / LABELS[0]).is_dir():
+        entries = scan(data, val_fraction=0.3, seed=1, near_copies="off").split_entries()
+        (tmp_path / "run" / SPLIT_FILE).write_text(render_split(entries))
     source = Source(
         route="run",
         model=tmp_path / "run/model",
@@ -71,20 +74,10 @@ def test_no_image_is_on_both_sides(tmp_path: Path, route: str) -> None:
     assert judged
     assert found.calibration
     assert not judged & set(found.calibration)
+    assert found.trained == {hashlib.sha256(path.read_bytes()).hexdigest() for path in found.calibration}
     assert len(judged) + len(found.calibration) == 30
     assert {sample.label for sample in found.judged} == set(LABELS)
     assert all(sample.path.parent.name == sample.label for sample in found.judged)
-
-
-def test_the_sides_are_those_of_the_training(tmp_path: Path) -> None:
-    from trainer.dataset import load_dataset
-    from trainer.settings import DataSettings
-
-    data = write_data(tmp_path / "data")
-    found = load(build_source(tmp_path, data), tmp_path)
-    trained = load_dataset(DataSettings(path=data), val_fraction=0.3, seed=1, cache=tmp_path / "cache")
-    held_out = {example.path for example in trained.examples if example.split == "val"}
-    assert {sample.path for sample in found.judged} == held_out
 
 
 def test_few_images_calibrate_and_their_choice_is_always_the_same(tmp_path: Path) -> None:
@@ -100,8 +93,9 @@ def test_few_images_calibrate_and_their_choice_is_always_the_same(tmp_path: Path
 
 
 def test_data_that_is_named_wins(tmp_path: Path) -> None:
-    source = build_source(tmp_path, tmp_path / "gone")
-    assert load(source, tmp_path, data=str(write_data(tmp_path / "data"))).judged
+    source = build_source(tmp_path, write_data(tmp_path / "data"))
+    moved = (tmp_path / "data").rename(tmp_path / "moved")
+    assert load(source, tmp_path, data=str(moved)).judged
 
 
 def test_no_place_is_an_error(tmp_path: Path) -> None:
@@ -131,53 +125,31 @@ def test_labels_may_stand_in_another_order_than_the_data_sorts_them(tmp_path: Pa
     assert all(sample.path.parent.name == sample.label for sample in found.judged)
 
 
-@pytest.mark.parametrize("text", [None, "{", '{"train": {}}', '{"train": {"val_fraction": "x", "seed": 1}}'])
-def test_a_run_that_does_not_say_what_it_held_out_cannot_be_judged(tmp_path: Path, text: str | None) -> None:
-    source = build_source(tmp_path, write_data(tmp_path / "data"))
-    (tmp_path / "run/config.json").unlink()
-    if text is not None:
-        (tmp_path / "run/config.json").write_text(text)
-    with pytest.raises(ConversionError, match="doesn't say which images were held out"):
-        load(source, tmp_path)
+# Answers.
 
 
-# Judging.
-
-
-def sample(path: Path, label: str) -> Sample:
-    return Sample(path=path, label=label, sha256="0" * 64)
-
-
-def judged(samples: list[Sample], labels: tuple[str, ...] = LABELS) -> Any:
-    return judge(cast(Session, ColourSession()), RECIPE, samples, labels, Silent(), what="colours")
+def answers(paths: list[Path]) -> Answers:
+    return classify(cast(Session, ColourSession()), RECIPE, paths, Silent(), what="Judging colours")
 
 
 def test_an_accuracy_is_of_the_images_that_can_be_decoded(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", count=2)
     (tmp_path / "broken.png").write_bytes(b"no image")
-    samples = [sample(data / label / f"{number}.png", label) for label in LABELS for number in range(2)]
-    samples += [sample(tmp_path / "broken.png", "red"), sample(data / "red/0.png", "blue")]
-    found = judged(samples)
+    paths = [data / label / f"{number}.png" for label in LABELS for number in range(2)]
+    found = answers([*paths, tmp_path / "broken.png", data / "red/0.png"])
     assert found.predicted.tolist() == [0, 0, 1, 1, 2, 2, UNREADABLE, 2]
-    assert found.accuracy == 6 / 7
-    low, high = found.interval_95
+    assert found.probabilities.shape == (8, 3)
+    assert found.probabilities[6].tolist() == [0, 0, 0]
+    accuracy, (low, high) = found.accuracy(np.array([0, 0, 1, 1, 2, 2, 2, 0]))
+    assert accuracy == 6 / 7
     assert 0.4 < low < 6 / 7 < high < 1
-    other = judged([*samples[:5], samples[0], *samples[6:]])
-    assert found.agreement(found) == 1
-    assert found.agreement(other) == 6 / 7
 
 
-def test_labels_count_in_the_order_of_the_outputs(tmp_path: Path) -> None:
-    data = write_data(tmp_path / "data", count=1)
-    samples = [sample(data / label / "0.png", label) for label in LABELS]
-    assert judged(samples).accuracy == 1
-    assert judged(samples, ("green", "blue", "red")).accuracy == pytest.approx(1 / 3)
-
-
-def test_images_of_which_none_can_be_decoded_judge_nothing(tmp_path: Path) -> None:
+def test_no_images_have_no_answers_and_images_of_which_none_can_be_decoded_are_an_error(tmp_path: Path) -> None:
+    assert answers([]).accuracy(np.zeros(0, np.int64)) == (0.0, (0.0, 1.0))
     (tmp_path / "broken.png").write_bytes(b"")
-    with pytest.raises(ConversionError, match="none of the held-out images can be decoded"):
-        judged([sample(tmp_path / "broken.png", "red")] * 3)
+    with pytest.raises(ConversionError, match="none of the 3 images can be decoded"):
+        answers([tmp_path / "broken.png"] * 3)
 
 
 # Licences.

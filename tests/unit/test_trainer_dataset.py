@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import DatasetError
-from trainer.dataset import DataFault, scan, side_of
+from trainer.dataset import DataFault, scan
 
 
 def fill(root: Path, *classes: str, count: int = 20) -> Path:
@@ -37,31 +37,32 @@ def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:
 
 def test_a_file_of_another_kind_is_listed(tmp_path: Path) -> None:
     fill(tmp_path, "a", "b")
-    (tmp_path / "a" / "photo.heic").write_bytes(b"x")
+    (tmp_path / "a" / "film.mov").write_bytes(b"x")
     (fault,) = scan(tmp_path, val_fraction=0.2).faults
-    assert fault.file == "a/photo.heic"
+    assert fault.file == "a/film.mov"
     assert ".jpg" in fault.reason
 
 
-def test_an_image_keeps_its_side_when_others_come_or_it_is_renamed(tmp_path: Path) -> None:
+def test_a_side_hangs_on_content_not_on_names(tmp_path: Path) -> None:
     before = scan(fill(tmp_path, "a", "b"), val_fraction=0.3)
     (tmp_path / "a" / "00.png").rename(tmp_path / "a" / "renamed.png")
-    after = scan(fill(tmp_path, "a", "b", "c", count=40), val_fraction=0.3)
+    after = scan(tmp_path, val_fraction=0.3)
+    assert {item.digest: item.split for item in after.examples} == {item.digest: item.split for item in before.examples}
+
+
+def test_an_image_keeps_the_side_of_an_earlier_run_when_others_come(tmp_path: Path) -> None:
+    before = scan(fill(tmp_path, "a", "b"), val_fraction=0.3)
+    known = {item.digest: item.split for item in before.examples}
+    after = scan(fill(tmp_path, "a", "b", "c", count=40), val_fraction=0.3, known=known)
     sides = {item.digest: item.split for item in after.examples}
-    assert all(sides[item.digest] == item.split for item in before.examples)
+    assert all(sides[digest] == side for digest, side in known.items())
+    assert after.counts("val") == {"a": 12, "b": 12, "c": 12}
 
 
-def test_about_the_asked_fraction_is_held_out_and_a_seed_changes_which() -> None:
-    digests = [f"{number:064x}" for number in range(2000)]
-    first = [side_of(digest, 0.2, 0) for digest in digests]
-    assert first.count("val") == pytest.approx(400, abs=60)
-    assert first != [side_of(digest, 0.2, 1) for digest in digests]
-
-
-def test_a_larger_fraction_holds_out_the_same_images_and_more() -> None:
-    digests = [f"{number:064x}" for number in range(200)]
-    small, large = ({d for d in digests if side_of(d, fraction, 0) == "val"} for fraction in (0.1, 0.4))
-    assert small < large
+def test_a_class_of_three_images_is_refused_with_the_count(tmp_path: Path) -> None:
+    fill(tmp_path, "a", "b")
+    with pytest.raises(DatasetError, match=r"a class needs 4 images, .*: c has 3$"):
+        scan(fill(tmp_path, "c", count=3), val_fraction=0.2)
 
 
 def test_copies_inside_a_class_are_used_once(tmp_path: Path) -> None:
@@ -145,9 +146,11 @@ def test_a_name_that_is_no_label(tmp_path: Path) -> None:
         scan(fill(tmp_path, "a", "b\nc"), val_fraction=0.2)
 
 
-def test_nothing_to_validate_on(tmp_path: Path) -> None:
+def test_a_declared_split_without_validation_images(tmp_path: Path) -> None:
+    fill(tmp_path / "train", "a", "b", count=5)
+    (tmp_path / "val" / "a").mkdir(parents=True)
     with pytest.raises(DatasetError, match="validate on"):
-        scan(fill(tmp_path, "a", "b", count=3), val_fraction=1e-9)
+        scan(tmp_path, val_fraction=0.2)
 
 
 def test_without_faulty_files(tmp_path: Path) -> None:

@@ -11,19 +11,11 @@ import numpy as np
 import pytest
 
 from eaves.media import SUFFIXES
+from eaves.statistics import wilson
 from trainer.dataset import scan
-from trainer.metrics import measure, summarise, wilson
+from trainer.metrics import measure, summarise
 from trainer.progress import Lines
 from trainer.samples import AT_MOST, choose, copy
-
-
-@pytest.mark.parametrize(
-    ("right", "total", "low", "high"),
-    # Source: Brown, Cai and DasGupta 2001, Interval Estimation for a Binomial Proportion, formula (4), worked by hand.
-    [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0), (0, 0, 0.0, 1.0)],
-)
-def test_the_wilson_interval(right: int, total: int, low: float, high: float) -> None:
-    assert wilson(right, total) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_a_summary_counts_truth_in_rows() -> None:

@@ -32,3 +32,22 @@ def test_when_the_block_fails_everything_is_shown() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("notice\n")
     assert "ValueError: broken" in done.stderr
+
+
+def test_an_error_of_ours_says_what_failed_and_is_shown_alone() -> None:
+    inside = """import warnings
+    from eaves.errors import ConfigError, Fault
+    for layer in range(100):
+        warnings.warn(f"layer {layer} has no such weights")
+    try:
+        raise ConfigError([Fault(origin="training", path="weights", message="can't be loaded")])
+    finally:
+        sys.stderr.flush()"""
+    done = run("INFO", inside)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback")
+    assert "notice" not in done.stderr + done.stdout
+    assert "no such weights" not in done.stderr + done.stdout
+    told = run("DEBUG", inside)
+    assert told.stdout.startswith("notice\n")
+    assert "layer 99 has no such weights" in told.stdout

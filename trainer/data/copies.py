@@ -1,7 +1,9 @@
-"""Which pictures are nearly the same: photographed in a burst, re-encoded, scaled.
+"""Which pictures are copies of one photo (re-encoded, scaled), and which merely look alike (a burst, a fixed camera).
 
-A 64-bit difference hash finds candidates, a small grey thumbnail confirms them. The hash alone isn't enough: of 900
-handwritten digits 11,183 pairs are within 7 bits of each other, and of those 5 correlate above 0.98.
+A 64-bit difference hash finds candidates and a 16x16 grey thumbnail confirms that they look alike. Two shots by a fixed
+camera look alike too: the background is the same and only a part has moved. They are told from a re-encoding by what is
+left when one 32x32 picture is fitted to the other: a re-encoding leaves small errors everywhere, which grow with the
+local contrast; a part that has moved leaves large ones in one place.
 
 Source: the difference hash is Neal Krawetz's dHash, hackerfactor.com/blog, "Kind of Like That" (2013).
 """
@@ -25,13 +27,28 @@ MIN_CORRELATION = 0.98
 """Of 16x16 grey thumbnails. The copies above correlate at 0.990 or more; different flowers within 10 bits at 0.53."""
 FLAT = 2.0
 """Standard deviation of a thumbnail, of 255: below, a picture (blank paper, lens cap) says too little to compare."""
+SIDE = 32
+"""Pixels of a side of the grid by which copies are told from similar shots."""
+NOISE, EDGE = 6.0, 0.25
+"""Tolerance of a grid's pixel: grey levels, and a share of the range of the 3x3 pixels around it."""
+MAX_RESIDUAL, SMALL_RESIDUAL = 1.5, 0.55
+"""Largest residual of a copy, in tolerances: where the residual is spread over the picture, and anywhere."""
+MAX_PEAK = 8.0
+"""Largest residual over the root mean square of all: JPEG's and scaling's errors are spread, a moved part's are not."""
+SMALL_COLOUR, MAX_COLOUR_PEAK = 20.0, 10.0
+"""The same of a colour difference: the residual of a copy anywhere, in levels, and its largest peak."""
 
 _BANDS = tuple(np.uint64(shift) for shift in (0, 16, 32, 48))
 _FLIPS = (0, *(1 << bit for bit in range(16)))
-_PAIRS = 2**18
+_PAIRS = 2**14
 """Compared at once; bounds memory when thousands of pictures share a band."""
 
+_COMPARED = 2**11
+"""Pairs whose grids are compared at once: what they need fits a CPU's cache."""
+
 Positions = npt.NDArray[np.int64]
+Grids = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,52 +58,120 @@ class Look:
     Attributes:
         bits: 64-bit difference hash.
         thumbnail: (256,) float32, grey, mean 0 and length 1: the product of two is their correlation.
+        grid: (3, 1024) uint8: luminance and two colour differences (YCbCr) of 32x32 pixels.
     """
 
     bits: int
     thumbnail: npt.NDArray[np.float32]
+    grid: Grids
 
 
 def look(data: bytes) -> Look | None:
     """A picture's looks; None when it can't be decoded or is flat."""
     try:
-        pixels = images.decode(data, at_least=(64, 64))
+        pixels = images.decode(data, at_least=(4 * SIDE, 4 * SIDE))
     except ImageError:
         return None
-    grey = Image.fromarray(pixels).convert("L")
+    picture = Image.fromarray(pixels)
+    grey = picture.convert("L")
     steps = np.asarray(grey.resize((9, 8), Image.Resampling.BOX))
     bits = int.from_bytes(np.packbits(steps[:, 1:] > steps[:, :-1]).tobytes(), "big")
     small = np.asarray(grey.resize((16, 16), Image.Resampling.BOX), dtype=np.float32).ravel()
     if small.std() < FLAT:
         return None
     small -= small.mean()
-    return Look(bits=bits, thumbnail=small / np.linalg.norm(small))
+    grid = np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC).convert("YCbCr"))
+    planes = np.ascontiguousarray(grid.reshape(-1, 3).T)
+    return Look(bits=bits, thumbnail=small / np.linalg.norm(small), grid=planes)
 
 
-def find_groups(looks: Sequence[Look | None]) -> list[list[int]]:
-    """Positions of nearly identical pictures, together; a picture like no other is in none.
+def find_similar(looks: Sequence[Look | None]) -> Iterator[tuple[Positions, Positions]]:
+    """Pairs of pictures that look alike, each once, the smaller position first; in chunks."""
+    seen = np.array([position for position, item in enumerate(looks) if item is not None], dtype=np.int64)
+    for first, second in _pairs([item for item in looks if item is not None]):
+        yield seen[first], seen[second]
 
-    Groups are transitive: a burst of frames is one although its ends differ.
+
+def find_copies(looks: Sequence[Look | None]) -> Iterator[tuple[Positions, Positions]]:
+    """Pairs of pictures that are copies of one photo, each once, the smaller position first; in chunks.
+
+    Of 120 photos of flowers (213 to 500 pixels), each at full, half and a third of its size and at JPEG quality 20, 50
+    and 90, 99.0 % of the pairs are found (95 % of those at a third of the size and quality 20), and no two different
+    photos are taken for copies. Of 59,400 pairs of a fixed camera's shots, in which a part of 24 to 90 of 640x480
+    pixels moved, 0.03 % are. Where all pictures look alike, 1,000 images take 1 s of processor time, 10,000 100 s.
     """
-    seen = [position for position, item in enumerate(looks) if item is not None]
-    known = [item for item in looks if item is not None]
-    parent = list(range(len(known)))
-
-    def root(item: int) -> int:
-        while parent[item] != item:
-            parent[item] = item = parent[parent[item]]
-        return item
-
-    for first, second in _pairs(known):
-        parent[max(root(first), root(second))] = min(root(first), root(second))
-    groups: dict[int, list[int]] = {}
-    for item, position in enumerate(seen):
-        groups.setdefault(root(item), []).append(position)
-    return [group for group in groups.values() if len(group) > 1]
+    empty = np.zeros((3, SIDE * SIDE), np.uint8)
+    grids = _Grids(np.stack([empty if item is None else item.grid for item in looks]))
+    for first, second in find_similar(looks):
+        for start in range(0, len(first), _COMPARED):
+            some, others = first[start : start + _COMPARED], second[start : start + _COMPARED]
+            copied = grids.are_copies(some, others)
+            yield some[copied], others[copied]
 
 
-def _pairs(looks: Sequence[Look]) -> Iterator[tuple[int, int]]:
-    """Every pair of near copies, perhaps more than once.
+class _Grids:
+    """The grids of all pictures, and what is the same for every pair that a picture is in.
+
+    Args:
+        grids: (N, 3, 1024) uint8.
+    """
+
+    def __init__(self, grids: npt.NDArray[np.uint8]) -> None:
+        self._colours = grids[:, 1:]
+        self._grey = grids[:, 0].astype(np.float32)
+        self._grey -= self._grey.mean(axis=1, keepdims=True)
+        self._energy = np.maximum(np.einsum("ij,ij->i", self._grey, self._grey), 1.0)
+        self._ranges = _ranges(grids[:, 0])
+        lattice = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)[::2, ::2].ravel()
+        self._sparse = np.ascontiguousarray(self._grey[:, lattice]), np.ascontiguousarray(self._ranges[:, lattice])
+
+    def are_copies(self, first: Positions, second: Positions) -> npt.NDArray[np.bool_]:
+        """Whether the pictures of each pair are copies of one photo.
+
+        A quarter of the pixels is compared first: most pairs of a fixed camera's shots end there.
+        """
+        gain = np.einsum("ij,ij->i", self._grey[first], self._grey[second]) / self._energy[second]
+        largest = _residual(*self._sparse, first, second, gain)[1]
+        copied: npt.NDArray[np.bool_] = largest <= MAX_RESIDUAL
+        rows = np.flatnonzero(copied)
+        residual, largest = _residual(self._grey, self._ranges, first[rows], second[rows], gain[rows])
+        copied[rows] = (largest <= SMALL_RESIDUAL) | ((largest <= MAX_RESIDUAL) & (_peaks(residual) <= MAX_PEAK))
+        rows = np.flatnonzero(copied)
+        for channel in (0, 1):
+            of_first, of_second = self._colours[first[rows], channel], self._colours[second[rows], channel]
+            colour = of_first - gain[rows, None] * of_second
+            residual = np.abs(colour - colour.mean(axis=1, keepdims=True))
+            copied[rows] &= (residual.max(axis=1, initial=0) <= SMALL_COLOUR) | (_peaks(residual) <= MAX_COLOUR_PEAK)
+        return copied
+
+
+def _residual(grey: Floats, ranges: Grids, first: Positions, second: Positions, gain: Floats) -> tuple[Floats, Floats]:
+    """What is left of each first picture when the second is fitted to it: in levels, and the largest in tolerances."""
+    residual = np.abs(grey[first] - gain[:, None] * grey[second])
+    tolerance = NOISE + EDGE * np.minimum(ranges[first], ranges[second]).astype(np.float32)
+    return residual, (residual / tolerance).max(axis=1, initial=0)
+
+
+def _peaks(residual: Floats) -> Floats:
+    """The largest residual of each row over the root mean square of the row."""
+    spread = np.sqrt((residual * residual).mean(axis=1))
+    return np.asarray(residual.max(axis=1, initial=0) / np.maximum(spread, 1e-6), dtype=np.float32)
+
+
+def _ranges(grids: Grids) -> Grids:
+    """(N, 1024) uint8: the range of the 3x3 pixels around each pixel of each grid."""
+    square = np.pad(grids.reshape(-1, SIDE, SIDE), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    high, low = square, square
+    for axis in (1, 2):
+        parts = [slice(None, -2), slice(1, -1), slice(2, None)]
+        shifted = [(slice(None),) * axis + (part,) for part in parts]
+        high = np.maximum(np.maximum(high[shifted[0]], high[shifted[1]]), high[shifted[2]])
+        low = np.minimum(np.minimum(low[shifted[0]], low[shifted[1]]), low[shifted[2]])
+    return (high - low).reshape(grids.shape)
+
+
+def _pairs(looks: Sequence[Look]) -> Iterator[tuple[Positions, Positions]]:
+    """Every pair that looks alike, once.
 
     Two hashes within 7 bits have a 16-bit band that differs in one bit or none; so each item is compared only with
     those that share a band with it, give or take a bit.
@@ -95,15 +180,18 @@ def _pairs(looks: Sequence[Look]) -> Iterator[tuple[int, int]]:
         return
     bits = np.array([item.bits for item in looks], dtype=np.uint64)
     thumbnails = np.stack([item.thumbnail for item in looks])
-    for shift in _BANDS:
+    for number, shift in enumerate(_BANDS):
         keys = ((bits >> shift) & np.uint64(0xFFFF)).astype(np.int64)
         order = np.argsort(keys, kind="stable")
         for flip in _FLIPS:
             for some, others in _candidates(keys[order], keys ^ flip, order):
-                near = np.bitwise_count(bits[some] ^ bits[others]) <= MAX_DISTANCE
+                different = bits[some] ^ bits[others]
+                near = np.bitwise_count(different) <= MAX_DISTANCE
+                for earlier in _BANDS[:number]:  # a pair that shares an earlier band has been compared there
+                    near &= np.bitwise_count((different >> earlier) & np.uint64(0xFFFF)) > 1
                 first, second = some[near], others[near]
                 alike = np.einsum("ij,ij->i", thumbnails[first], thumbnails[second]) >= MIN_CORRELATION
-                yield from zip(first[alike].tolist(), second[alike].tolist(), strict=True)
+                yield first[alike], second[alike]
 
 
 def _candidates(ranked: Positions, wanted: Positions, order: Positions) -> Iterator[tuple[Positions, Positions]]:

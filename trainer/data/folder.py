@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from eaves.errors import DatasetError
-from trainer.data.listing import DECLARED, DataFault, Entry, Listing, Split, suffix_fault
+from eaves.media import SUFFIXES, UNSUPPORTED_SUFFIXES
+from trainer.data.listing import DECLARED, LOOSE, DataFault, Entry, Listing, Split, suffix_fault
 
 
 def load_folder(path: Path) -> Listing:
@@ -32,7 +33,10 @@ def load_folder(path: Path) -> Listing:
                 if fault:
                     faults.append(fault)
                 else:
-                    entries.append(Entry(path=file, label=kind.name, split=side))
+                    below = PurePosixPath(file.relative_to(kind).as_posix())
+                    entries.append(Entry(path=file, label=kind.name, below=below, split=side))
+    for folder in dict.fromkeys((path, *(folder for _, folder in sides))):
+        faults.extend(DataFault(file=name.relative_to(path).as_posix(), reason=LOOSE) for name in _loose_files(folder))
     labels = tuple(folder.name for folder in _folders(path / "train" if declared else path))
     return Listing(root=path, labels=labels, entries=tuple(entries), faults=tuple(faults), declared=declared)
 
@@ -43,6 +47,14 @@ def _folders(path: Path) -> list[Path]:
     except OSError as error:
         hint = "name a folder with one subfolder of images per class, a manifest (.csv, .jsonl) or an archive"
         raise DatasetError(f"can't read the folder {path}: {error.strerror}", hint=hint) from error
+
+
+def _loose_files(folder: Path) -> Iterator[Path]:
+    """Images that lie where only the folders of classes should."""
+    for entry in sorted(folder.iterdir()):
+        is_image = entry.name.lower().endswith((*SUFFIXES, *UNSUPPORTED_SUFFIXES)) and not entry.name.startswith(".")
+        if is_image and entry.is_file():
+            yield entry
 
 
 def _is_declared(path: Path) -> bool:

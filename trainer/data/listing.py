@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from eaves.errors import DatasetError
-from eaves.media import SUFFIXES
+from eaves.media import SUFFIXES, UNSUPPORTED_SUFFIXES
 
 Split = Literal["train", "val"]
 DECLARED = ("train", "val")
+
+LOOSE = "it lies beside the class folders, in no class's folder"
+NOT_CONVERTED = "HEIC and AVIF are not read, convert it to JPEG (`magick mogrify -format jpg *.heic *.avif`)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +35,21 @@ class DataFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One image that should be there: its file, its class and the side its owner put it on, if any."""
+    """One image that should be there.
+
+    Attributes:
+        path: The file.
+        label: Its class.
+        below: The file's path below its class's folder, or below the manifest's.
+        split: The side that its owner put it on, if any.
+        columns: Further columns of the manifest: name to value.
+    """
 
     path: Path
     label: str
+    below: PurePosixPath
     split: Split | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +73,11 @@ class Listing:
 
 def suffix_fault(name: str) -> DataFault | None:
     """The fault of a file whose name doesn't end like an image's."""
-    if PurePosixPath(name).suffix.lower() in SUFFIXES:
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in SUFFIXES:
         return None
+    if suffix in UNSUPPORTED_SUFFIXES:
+        return DataFault(file=name, reason=NOT_CONVERTED)
     return DataFault(file=name, reason=f"its name does not end in {', '.join(SUFFIXES)}")
 
 
@@ -77,6 +93,10 @@ def check_labels(listing: Listing) -> None:
         DatasetError: No images, fewer than two classes, an unprintable name, a class that is empty or only in val.
     """
     root, labels = listing.root, listing.labels
+    loose = sum(fault.reason == LOOSE for fault in listing.faults)
+    if not listing.entries and loose:
+        hint = "name the folder above it, or make one subfolder of images per class"
+        raise DatasetError(f"{loose} images lie directly in {root}, in no class's folder", hint=hint)
     if not listing.entries:
         raise DatasetError(f"no images under {root}", hint=f"give each class some {'/'.join(SUFFIXES)} files")
     if len(labels) < 2:
@@ -91,7 +111,16 @@ def check_labels(listing: Listing) -> None:
     count = Counter(entry.label for entry in listing.entries)
     for name in labels:
         if not count[name]:
-            raise DatasetError(f"the class {name} has no images", hint=f"add some to it, or remove the class {name}")
+            message = f"the class {name} has no images{_why_empty(listing.faults, name)}"
+            raise DatasetError(message, hint=f"add some to it, or remove the class {name}")
+
+
+def _why_empty(faults: Collection[DataFault], name: str) -> str:
+    """What to add to the message about a class whose files are all left out."""
+    found = [fault for fault in faults if not fault.used and name in PurePosixPath(fault.file).parts[:-1]]
+    if not found:
+        return ""
+    return f"; {len(found)} {'file in it is' if len(found) == 1 else 'files in it are'} not used: {found[0].reason}"
 
 
 def _strangers(entries: Collection[Entry], labels: Collection[str]) -> list[str]:

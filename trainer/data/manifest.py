@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
@@ -25,12 +25,13 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line: the image's path below the manifest's folder, its class, its side if the manifest says."""
+    """One line: the image's path below the manifest's folder, its class, its side, if any, and further columns."""
 
     line: int
     path: str
     label: str
     split: Split | None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_manifest(file: Path) -> Listing:
@@ -49,7 +50,8 @@ def load_manifest(file: Path) -> Listing:
         if fault:
             faults.append(fault)
         else:
-            entries.append(Entry(path=path, label=row.label, split=row.split))
+            below = PurePosixPath(row.path)
+            entries.append(Entry(path=path, label=row.label, below=below, split=row.split, columns=row.columns))
     declared = any(row.split for row in rows)
     labels = tuple(sorted({row.label for row in rows if not declared or row.split == "train"}))
     return Listing(root=file.parent, labels=labels, entries=tuple(entries), faults=tuple(faults), declared=declared)
@@ -129,7 +131,15 @@ def _parse_row(line: int, values: dict[str, Any]) -> Row | str:
         return f"no label for {path[:80]}"
     if split and split not in DECLARED:
         return f"split must be train or val (got {split[:40]!r})"
-    return Row(line=line, path=PurePosixPath(path).as_posix(), label=label, split=cast(Split, split) or None)
+    columns = {str(name): _plain(value) for name, value in values.items() if name not in COLUMNS}
+    return Row(
+        line=line, path=PurePosixPath(path).as_posix(), label=label, split=cast(Split, split) or None, columns=columns
+    )
+
+
+def _plain(value: Any) -> str:
+    """A further column's value as text; a list or an object names no group."""
+    return str(value).strip() if isinstance(value, str | int | float) else ""
 
 
 def _unique(file: Path, rows: list[Row]) -> tuple[list[Row], list[DataFault]]:

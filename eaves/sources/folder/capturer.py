@@ -61,7 +61,10 @@ class Capturer:
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """Images passed over, by cause: `too_large` for good, `unreadable` and `failed` until they can be captured."""
+        """Images passed over, by cause.
+
+        `too_large` and `unsupported` (HEIC, AVIF) for good, `unreadable` and `failed` until they can be captured.
+        """
         return MappingProxyType(dict(self._dropped))
 
     def identify(self, relative: str, version: FileVersion) -> str:
@@ -111,6 +114,19 @@ class Capturer:
             "unreadable", f"{relative}/", f"folder {name} can't be listed ({error.strerror}); it is tried again"
         )
 
+    def report_unsupported(self, relative: str) -> None:
+        """Count, once, an image in a format that no function reads; the first one of all is logged."""
+        if f"{relative}//" in self._reported:
+            return
+        first = not self._dropped["unsupported"]
+        self._count("unsupported", f"{relative}//")
+        if first:
+            _log.error(
+                "not captured: %s: HEIC and AVIF are not read by functions; let the camera or an export write JPEG. "
+                "Further such files are only counted, as dropped for the cause unsupported",
+                build_subject(Path(relative))[:256],
+            )
+
     def _build(self, relative: str, version: FileVersion, identity: str, data: bytes) -> Event:
         first, deeper, _ = relative.partition("/")
         return build_capture(
@@ -124,8 +140,11 @@ class Capturer:
 
     def _report(self, cause: str, key: str, message: str, error: Exception | None = None) -> None:
         if key not in self._reported:
-            if len(self._reported) >= MAX_REPORTED:
-                self._reported.clear()
-            self._reported.add(key)
-            self._dropped[cause] += 1
+            self._count(cause, key)
             _log.error("not captured: %s", message, exc_info=error)
+
+    def _count(self, cause: str, key: str) -> None:
+        if len(self._reported) >= MAX_REPORTED:
+            self._reported.clear()
+        self._reported.add(key)
+        self._dropped[cause] += 1

@@ -17,7 +17,15 @@ def is_image_path(relative: str) -> bool:
     return parts[-1].lower().endswith(media.SUFFIXES) and not any(part.startswith(".") for part in parts)
 
 
-def scan(root: Path, unreadable: Callable[[str, OSError], None]) -> Iterator[tuple[str, FileVersion]]:
+def is_unsupported_path(relative: str) -> bool:
+    """Whether a path below the folder has the suffix of an image that no function reads, and no hidden part."""
+    parts = relative.split("/")
+    return parts[-1].lower().endswith(media.UNSUPPORTED_SUFFIXES) and not any(part.startswith(".") for part in parts)
+
+
+def scan(
+    root: Path, unreadable: Callable[[str, OSError], None], unsupported: Callable[[str], None]
+) -> Iterator[tuple[str, FileVersion]]:
     """Yield path and version of every regular image file below the folder, in no particular order.
 
     Memory holds the names of the folders that are still to be listed, and no names of files. Symbolic links aren't
@@ -26,6 +34,7 @@ def scan(root: Path, unreadable: Callable[[str, OSError], None]) -> Iterator[tup
     Args:
         root: The folder.
         unreadable: Called with each folder below it that can't be listed, and why.
+        unsupported: Called with each image in a format that no function reads (HEIC, AVIF).
 
     Raises:
         StorageError: When `root` itself can't be opened, or is gone before the scan has ended.
@@ -43,6 +52,8 @@ def scan(root: Path, unreadable: Callable[[str, OSError], None]) -> Iterator[tup
                             pending.append(relative)
                     elif is_image_path(relative) and (version := _version(entry)) is not None:
                         yield relative, version
+                    elif is_unsupported_path(relative) and entry.is_file(follow_symlinks=False):
+                        unsupported(relative)
         except (FileNotFoundError, NotADirectoryError):
             continue  # removed, or replaced by a file or a link
         except OSError as error:

@@ -110,7 +110,7 @@ class FolderSource:
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """Images passed over, by cause: `too_large`, `unreadable`, `failed`."""
+        """Images passed over, by cause: `too_large`, `unsupported`, `unreadable`, `failed`."""
         return self._capturer.dropped
 
     @property
@@ -181,7 +181,7 @@ class FolderSource:
                 self._overflowed = self._untold = False
             self._sent.begin_scan()
             self._pace.begin()
-            self._scan = scan(self._settings.path, self._capturer.report_folder)
+            self._scan = scan(self._settings.path, self._capturer.report_folder, self._capturer.report_unsupported)
         try:
             with self._pace.measured():
                 ended = self._look_at_some(self._scan)

@@ -1,0 +1,66 @@
+"""An artifact, asked through the predictor that serves it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from converters.evaluation.model import NO_LABEL, Answer
+from eaves.artifact import open_artifact
+from eaves.artifact.manifest import CLASSIFY
+from eaves.errors import ArtifactError
+from functions.handler import load_handler
+from functions.session import open_session
+from functions.settings import ServeSettings
+from functions.tasks import open_predictor
+
+
+class ArtifactModel:
+    """An artifact in this process, on one thread; handler.py, if there is one, runs as it does in a function.
+
+    Args:
+        path: Its directory.
+
+    Raises:
+        ArtifactError: When it is damaged, or is for another task than classifying.
+    """
+
+    kind = "artifact"
+    trained_on: frozenset[str] = frozenset()
+
+    def __init__(self, path: Path) -> None:
+        artifact = open_artifact(path)
+        found = artifact.manifest
+        if found.task != CLASSIFY:
+            raise ArtifactError(
+                f"{path} is for the task {found.task}, which names no class", hint="name an artifact that classifies"
+            )
+        self.name = f"{path.name} ({found.name} {found.version})"
+        self.labels: tuple[str, ...] | None = found.labels
+        settings = ServeSettings(top_k=1, threshold=0.0)
+        self._predictor = open_predictor(artifact, open_session(artifact), settings, load_handler(artifact))
+
+    def classify(self, data: bytes) -> Answer:
+        """Answer one encoded image."""
+        started = time.perf_counter()
+        prediction = self._predictor.predict(data)
+        time_ms = (time.perf_counter() - started) * 1000
+        return read_best(prediction.payload.get("predictions"), time_ms)
+
+
+def read_best(predictions: object, time_ms: float) -> Answer:
+    """The answer in a reply's `predictions`, best first.
+
+    Raises:
+        ArtifactError: When they aren't a list of labels with scores.
+    """
+    if predictions == []:
+        return Answer(label=NO_LABEL, score=0.0, time_ms=time_ms)
+    try:
+        best = predictions[0]  # type: ignore[index] # whatever a handler or a function answered
+        return Answer(label=str(best["label"]), score=float(best["score"]), time_ms=time_ms)
+    except (TypeError, LookupError, ValueError) as error:
+        raise ArtifactError(
+            f"the answer holds no list of predictions: {str(predictions)[:100]}",
+            hint="evaluate a model for the task classify",
+        ) from error

@@ -1,0 +1,191 @@
+"""Two runs > what was set differently, and which one answers better on images that neither was trained on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from converters.evaluation.figures import Evaluation, evaluate
+from converters.evaluation.labelled_images import LabelledImages, load_labelled_images
+from converters.evaluation.paired import Pairing, pair
+from eaves.errors import DatasetError
+from trainer.progress import Progress
+from trainer.quiet import native_stderr
+from trainer.run import Run, open_run
+from trainer.storage import is_uri
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What a run says of itself.
+
+    Attributes:
+        run: The run.
+        settings: Section and name of a setting to its value.
+        history: Figures by epoch.
+        accuracy: On its own held-out images.
+        interval: 95 % confidence interval of it.
+        held_out: Number of its held-out images.
+        trained_on: Number of images that it was trained on.
+        size_bytes: Of the SavedModel.
+        training_s: Seconds that the fit took.
+    """
+
+    run: Run
+    settings: Mapping[str, Any]
+    history: tuple[Mapping[str, float], ...]
+    accuracy: float
+    interval: tuple[float, float]
+    held_out: int
+    trained_on: int
+    size_bytes: int
+    training_s: float
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self.run.path.name
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "run": str(self.run.path),
+            "version": self.run.version,
+            "accuracy": self.accuracy,
+            "accuracy_interval_95": list(self.interval),
+            "held_out": self.held_out,
+            "trained_on": self.trained_on,
+            "size_bytes": self.size_bytes,
+            "training_s": self.training_s,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingDifference:
+    """A setting with two values; None where a run doesn't have it."""
+
+    setting: str
+    first: Any
+    second: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """How two runs differ.
+
+    Attributes:
+        runs: What each says of itself.
+        settings: The settings that differ.
+        evaluations: Each on the images that both hold out; empty when they could not be compared.
+        pairing: How the second's answers differ from the first's; None when they could not be compared.
+        not_paired: Why they could not be compared on the same images; empty when they were.
+    """
+
+    runs: tuple[RunFacts, RunFacts]
+    settings: tuple[SettingDifference, ...]
+    evaluations: tuple[Evaluation, ...] = ()
+    pairing: Pairing | None = None
+    not_paired: str = ""
+
+    def confusion_difference(self) -> list[list[int]]:
+        """Confusion matrix of the second less that of the first: rows the truth, columns the prediction."""
+        if not self.evaluations:
+            return []
+        first, second = (evaluation.measured["confusion"] for evaluation in self.evaluations)
+        return [
+            [int(b) - int(a) for a, b in zip(one, other, strict=True)] for one, other in zip(first, second, strict=True)
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data."""
+        return {
+            "runs": [run.to_dict() for run in self.runs],
+            "settings": [
+                {"setting": item.setting, "first": item.first, "second": item.second} for item in self.settings
+            ],
+            "on_the_same_images": [evaluation.to_dict() for evaluation in self.evaluations],
+            "pairing": self.pairing.to_dict() if self.pairing else None,
+            "not_paired": self.not_paired,
+            "labels": list(self.runs[0].run.labels),
+            "confusion_difference": self.confusion_difference(),
+        }
+
+
+def compare(first: Path, second: Path, data: Path | None, progress: Progress) -> Comparison:
+    """Compare two runs.
+
+    Args:
+        first: Directory of a run.
+        second: Directory of another.
+        data: The labelled images; None: where the first run had them.
+        progress: Told of every image.
+
+    Raises:
+        RunError: When one isn't a complete run.
+    """
+    runs = (_load_facts(first), _load_facts(second))
+    found = Comparison(runs=runs, settings=tuple(_differences(runs[0].settings, runs[1].settings)))
+    try:
+        images = _load_shared(runs, data)
+    except DatasetError as error:
+        return replace(found, not_paired=error.message)
+
+    with native_stderr():  # TensorFlow's libraries talk there
+        from converters.evaluation.run_model import RunModel
+
+        models = [RunModel(facts.run.path) for facts in runs]
+    evaluations = tuple(evaluate(model, images, progress) for model in models)
+    return replace(found, evaluations=evaluations, pairing=pair(*evaluations))
+
+
+def _load_shared(runs: tuple[RunFacts, RunFacts], data: Path | None) -> LabelledImages:
+    """The images that both runs hold out.
+
+    Raises:
+        DatasetError: With the reason why there are none.
+    """
+    first, second = (facts.run for facts in runs)
+    if first.labels != second.labels:
+        raise DatasetError("the runs have different classes")
+    splits = [run.split() for run in (first, second)]
+    held_out = [{d for d, entry in (split or {}).items() if entry.split == "val"} for split in splits]
+    shared = held_out[0] & held_out[1]
+    if not shared:
+        raise DatasetError("no image is held out by both runs")
+    place = str(data or runs[0].settings.get("data.path", ""))
+    if is_uri(place) or not place or not Path(place).exists():
+        raise DatasetError(f"the images are not at {place or 'any known place'}; name their folder with --data")
+    trained_on = {d for split in splits for d, entry in (split or {}).items() if entry.split == "train"}
+    found = load_labelled_images(Path(place), trained_on)
+    left = tuple(image for image in found.images if image.digest in shared)
+    if not left:
+        raise DatasetError(f"none of the {len(shared)} images that both runs hold out are in {place}")
+    return replace(found, images=left)
+
+
+def _load_facts(path: Path) -> RunFacts:
+    run = open_run(path)
+    measured = run.metrics()
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    low, high = measured["val_accuracy_interval_95"]
+    return RunFacts(
+        run=run,
+        settings={f"{section}.{name}": value for section, values in config.items() for name, value in values.items()},
+        history=tuple(json.loads((path / "history.json").read_text(encoding="utf-8"))),
+        accuracy=run.val_accuracy,
+        interval=(low, high),
+        held_out=measured["val_images"],
+        trained_on=sum(run.dataset["train"].values()),
+        size_bytes=sum(entry["size_bytes"] for name, entry in run.files.items() if name.startswith("model/")),
+        training_s=measured.get("seconds", {}).get("fit", 0.0),
+    )
+
+
+def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[SettingDifference]:
+    for setting in sorted({*first, *second}):
+        one, other = first.get(setting), second.get(setting)
+        if one != other:
+            yield SettingDifference(setting=setting, first=one, second=other)

@@ -1,0 +1,95 @@
+"""A running function, asked over HTTP: `eaves up`'s /functions/NAME, a Knative Service's URL, or any other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from converters.evaluation.artifact_model import read_best
+from converters.evaluation.model import Answer
+from eaves.clock import SYSTEM, Clock, StopFlag
+from eaves.delivery.client import HttpAnswer, SinkClient
+from eaves.errors import ArtifactError, DeliveryError, ImageError
+from eaves.http_client.proxies import DIRECT, Proxies
+from eaves.media import UNKNOWN, sniff
+
+TIMEOUT_S = 120.0
+"""Seconds to wait for one answer; a function that starts from zero first loads its model."""
+BUSY_S = 60.0
+"""Seconds for which an image is sent again to a function that has no place for it."""
+PAUSE_S = 1.0
+BUSY = (429, 503)
+REFUSED = (400, 413, 415, 422)
+"""Statuses that blame the image. Source: docs/04-functions.md, the table of answers."""
+
+
+class FunctionModel:
+    """A function behind a URL.
+
+    Args:
+        url: Where images are posted.
+        client: Sends them.
+        clock: Time.
+    """
+
+    kind = "function"
+    labels: tuple[str, ...] | None = None
+    trained_on: frozenset[str] = frozenset()
+
+    def __init__(self, url: str, client: SinkClient, clock: Clock = SYSTEM) -> None:
+        self.name = url
+        self._clock = clock
+        self._url = url
+        self._client = client
+
+    def classify(self, data: bytes) -> Answer:
+        """Post one encoded image and read the answer.
+
+        Raises:
+            ImageError: When the function refuses the image.
+            ArtifactError: When the answer holds no predictions.
+            DeliveryError: When the function doesn't answer.
+        """
+        answer = self._post(data)
+        if answer.status in REFUSED:
+            raise ImageError(_detail(answer))
+        if answer.status // 100 != 2:
+            raise DeliveryError(f"{self._url} answered {answer.status}: {_detail(answer)}", hint="check that it runs")
+        try:
+            document = json.loads(answer.body)
+            predictions = document["predictions"]
+        except (ValueError, KeyError, TypeError) as error:
+            hint = "give the URL of a function that classifies, such as http://127.0.0.1:8080/functions/NAME"
+            raise ArtifactError(f"the answer of {self._url} holds no predictions", hint=hint) from error
+        return read_best(predictions, answer.latency_ms)
+
+    def _post(self, data: bytes) -> HttpAnswer:
+        media_type = sniff(data)
+        headers = {"Content-Type": "image/*" if media_type == UNKNOWN else media_type}
+        deadline = self._clock.monotonic() + BUSY_S
+        while True:
+            answer = self._client.exchange("POST", self._url, headers=headers, body=data, timeout_s=TIMEOUT_S)
+            if answer.status not in BUSY or self._clock.monotonic() + PAUSE_S > deadline:
+                return answer
+            StopFlag(self._clock).wait(PAUSE_S)
+
+
+@contextmanager
+def open_function(url: str, proxies: Proxies = DIRECT) -> Iterator[FunctionModel]:
+    """A client of the function at `url`.
+
+    Args:
+        url: Where images are posted.
+        proxies: Proxies of the process.
+    """
+    with SinkClient(connections=1, proxies=proxies) as client:
+        yield FunctionModel(url, client)
+
+
+def _detail(answer: HttpAnswer) -> str:
+    """The reason in a problem document, else the beginning of the body."""
+    try:
+        return str(json.loads(answer.body)["detail"])[:200]
+    except (ValueError, KeyError, TypeError):
+        return answer.body[:200].decode(errors="replace") or "no reason given"

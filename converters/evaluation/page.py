@@ -1,0 +1,92 @@
+"""The pages of an evaluation and of a comparison, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from converters.evaluation.comparison import Comparison
+from converters.evaluation.figures import Evaluation
+from converters.evaluation.labelled_images import LabelledImages
+from converters.evaluation.paired import Pairing
+from trainer import charts
+from trainer.page import build_page, build_thumbnail
+from trainer.report import MATRIX_CLASSES, build_classes, build_matrix, build_pairs
+
+DIFFERING = 48
+"""Images with two different answers that are shown."""
+REFUSED = 100
+
+
+def build_evaluation_page(found: LabelledImages, evaluations: Sequence[Evaluation], pairing: Pairing | None) -> str:
+    """The page's HTML.
+
+    Args:
+        found: The images.
+        evaluations: One or two models.
+        pairing: How the second differs from the first; None of one model.
+    """
+    shown = pairing.differing[:DIFFERING] if pairing else ()
+    return build_page(
+        Path(__file__).with_name("evaluation.html.j2"),
+        models=[_model(evaluation) for evaluation in evaluations],
+        faults=found.faults[:REFUSED],
+        trained_on=found.trained_on,
+        pairing=pairing,
+        differing=[{"item": item, "image": build_thumbnail(item.image.path)} for item in shown],
+    )
+
+
+def build_comparison_page(found: Comparison) -> str:
+    """The page of two runs side by side, as HTML."""
+    pairing = found.pairing
+    shown = pairing.differing[:DIFFERING] if pairing else ()
+    labels = found.runs[0].run.labels
+    return build_page(
+        Path(__file__).with_name("comparison.html.j2"),
+        found=found,
+        labels=labels,
+        confusion=found.confusion_difference() if len(labels) <= MATRIX_CLASSES else [],
+        curves=[_curves(found, name) for name in ("val_accuracy", "val_loss", "accuracy", "loss")],
+        pairing=pairing,
+        models=[_model(evaluation) for evaluation in found.evaluations],
+        differing=[{"item": item, "image": build_thumbnail(item.image.path)} for item in shown],
+    )
+
+
+def _curves(found: Comparison, name: str) -> dict[str, Any]:
+    """One figure by epoch: the first run dashed, the second solid."""
+    lines = [
+        charts.Line(css=css, values=[epoch[name] for epoch in facts.history if name in epoch])
+        for css, facts in zip(("train", "val"), found.runs, strict=True)
+    ]
+    title = name.replace("val_", "held-out ")
+    return {
+        "title": title,
+        "chart": charts.draw_curves(lines, y_label=title, y_max=1.0 if name.endswith("accuracy") else None),
+    }
+
+
+def _model(evaluation: Evaluation) -> dict[str, Any]:
+    measured = evaluation.measured
+    few = len(measured["labels"]) <= MATRIX_CLASSES
+    return {
+        "about": evaluation,
+        "matrix": build_matrix(measured) if few else None,
+        "pairs": build_pairs(measured),
+        "classes": build_classes(measured),
+        "reliability": charts.draw_reliability([], evaluation.bins),
+        "times": evaluation.times_ms(),
+        "refused": evaluation.refused[:REFUSED],
+        "mistakes": [
+            {
+                "file": evaluation.images[position].name,
+                "truth": evaluation.images[position].label,
+                "predicted": evaluation.answers[position].label,
+                "score": evaluation.answers[position].score,
+                "image": build_thumbnail(evaluation.images[position].path),
+            }
+            for position in evaluation.mistakes()
+        ],
+    }

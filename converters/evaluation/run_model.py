@@ -1,0 +1,44 @@
+"""A run, asked through TensorFlow: the SavedModel as training left it, before any conversion."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from converters.evaluation.model import Answer
+from trainer.run import open_run
+
+
+class RunModel:
+    """A run's SavedModel in this process.
+
+    Args:
+        path: The run's directory.
+
+    Raises:
+        RunError: When it isn't complete, or is damaged.
+    """
+
+    kind = "run"
+
+    def __init__(self, path: Path) -> None:
+        run = open_run(path)
+        self.name = f"{path.name} ({run.name} {run.version})"
+        self.labels: tuple[str, ...] | None = run.labels
+        entries = (run.split() or {}).values()
+        self.trained_on = frozenset(entry.digest for entry in entries if entry.split == "train")
+        self._labels, self._recipe = run.labels, run.recipe
+        self._model = tf.saved_model.load(str(run.saved_model))  # the signature lives only as long as its model
+        self._serve = self._model.signatures["serving_default"]
+
+    def classify(self, data: bytes) -> Answer:
+        """Answer one encoded image."""
+        started = time.perf_counter()
+        tensor = self._recipe.tensor(data)[np.newaxis]
+        probabilities = self._serve(image=tf.constant(tensor))["probabilities"].numpy()[0]
+        time_ms = (time.perf_counter() - started) * 1000
+        best = int(np.argmax(probabilities))
+        return Answer(label=self._labels[best], score=float(probabilities[best]), time_ms=time_ms)

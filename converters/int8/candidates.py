@@ -1,0 +1,96 @@
+"""int8 graphs of a model, the most quantised first: those that one is picked of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from converters.calibration import calibrate
+from converters.equaliser import equalise
+from converters.previous import find_calibrated, reuse_backbone
+from converters.quantiser import quantise, with_makers
+from converters.sensitivity import rank
+from eaves.artifact import Artifact
+from eaves.errors import ImageError
+from eaves.recipe import Recipe
+from trainer.progress import Progress
+
+RUNGS = (1, 2, 3, 4, 6, 8)
+"""Numbers of the most sensitive layers that stay fp32, one candidate each. Beyond, int8 has little left to save."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An int8 graph and the layers in it that stayed fp32."""
+
+    model: onnx.ModelProto
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What int8 graphs are made of.
+
+    Attributes:
+        prepared: The prepared graph.
+        recipe: Bytes to tensor.
+        calibration: Images that the ranges are measured on.
+        reduce_range: Whether weights get 7 bits.
+        key: The calibration key of the prepared graph.
+        previous: Artifacts whose int8 backbone may be used again.
+        folder: For files in between.
+    """
+
+    prepared: onnx.ModelProto
+    recipe: Recipe
+    calibration: Sequence[Path]
+    reduce_range: bool
+    key: str
+    previous: tuple[Artifact, ...]
+    folder: Path
+
+
+def make_candidates(
+    material: Material, progress: Progress, out_of_time: Callable[[], bool] = lambda: False
+) -> Iterator[Candidate]:
+    """int8 graphs, the fastest first; each is only made when it is asked for.
+
+    Args:
+        material: What they are made of.
+        progress: Told how far it is.
+        out_of_time: Whether to measure no further layer's sensitivity.
+    """
+    reduce_range = material.reduce_range
+    previous = find_calibrated(material.previous, material.key)
+    reused = reuse_backbone(previous, material.prepared) if previous is not None else None
+    if previous is not None and reused is not None:
+        yield Candidate(model=reused, kept=previous.manifest.quantisation.trials[-1].kept_fp32)
+    images: list[npt.NDArray[np.uint8]] = []
+    model = onnx.ModelProto()
+    model.CopyFrom(material.prepared)
+    calibration = equalise(model, calibrate(model, _tensors(material, images, progress)))
+    yield Candidate(model=quantise(model, calibration, material.folder, reduce_range=reduce_range))
+    ranked = rank(model, calibration, images, progress, reduce_range=reduce_range, out_of_time=out_of_time)
+    keeps = (with_makers(model, ranked[:rung]) for rung in RUNGS if rung <= len(ranked))
+    for kept in dict.fromkeys(keeps):  # one layer's makers may be the next worst layers
+        graph = quantise(model, calibration, material.folder, keep=kept, reduce_range=reduce_range)
+        yield Candidate(model=graph, kept=kept)
+
+
+def _tensors(
+    material: Material, images: list[npt.NDArray[np.uint8]], progress: Progress
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """Input tensors of the images to calibrate on, which are added to `images` too."""
+    with progress.phase("Calibrating", len(material.calibration)) as step:
+        for path in material.calibration:
+            step()
+            try:
+                images.append(material.recipe.tensor(path.read_bytes()))
+            except ImageError:  # training left it out too
+                continue
+            yield images[-1]

@@ -1,0 +1,168 @@
+"""The decision: what predictions on images that nobody trained on show of an int8 graph.
+
+By labels, int8 passes when the upper bound of the accuracy that it lost, with 95 % confidence, is within what is
+allowed. By agreement, it passes when the lower bound of the share of images on which it names fp32's label reaches what
+is wanted, over at least `AGREEMENT_IMAGES` images; that needs no labels. Labels that contradict are never overruled.
+
+A class may lose `CLASS_FACTOR` times what all may lose, and is beyond that when it is shown to be: a rule that wanted
+proof of the opposite would refuse every class of few images. The error of 5 % is divided by the number of classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from converters.settings import ConvertSettings
+from eaves.artifact.verdicts import AGREEMENT, LABELS, NONE, Evidence
+from eaves.statistics import images_needed, lower_bound, paired_drop_bound
+
+NO_LABEL = -1
+"""In an array of true labels: the image has none."""
+CONFIDENCE = 0.95
+CLASS_FACTOR = 2.0
+"""Times what all images may lose, or differ by, for one class: int8's losses are uneven, and 2 keeps a class in use."""
+AGREEMENT_IMAGES = 500
+"""Fewest images for a judgement by agreement: at 95 % wanted, 15 of them may differ."""
+PRIOR_DIFFERENT, PRIOR_IMAGES = 1, 50
+"""Added to the counts when the share of images that exactly one graph names right is estimated: 2 % before any image
+is seen, and never 0. int8 graphs of Inception V3 differed from fp32 on 2 to 7 % of answers."""
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """What the owner of the model allows.
+
+    Attributes:
+        drop: Largest loss of accuracy, a fraction of 1.
+        agreement: Smallest share of images on which int8 names fp32's label.
+    """
+
+    drop: float
+    agreement: float
+
+    @classmethod
+    def of(cls, settings: ConvertSettings) -> Allowed:
+        """What the settings allow."""
+        return cls(drop=settings.max_accuracy_drop / 100, agreement=settings.min_agreement)
+
+    @property
+    def class_drop(self) -> float:
+        """Largest loss of accuracy on the images of one class."""
+        return min(1.0, CLASS_FACTOR * self.drop)
+
+    @property
+    def class_difference(self) -> float:
+        """Largest share of other answers among the images that fp32 gives one label."""
+        return min(1.0, CLASS_FACTOR * (1 - self.agreement))
+
+
+def weigh(truth: Indices, fp32: Indices, int8: Indices, labels: Sequence[str], allowed: Allowed) -> Evidence:
+    """Judge an int8 graph that was not picked on these images.
+
+    Args:
+        truth: (N,) true label of every image, or `NO_LABEL`.
+        fp32: (N,) label that fp32 gives it.
+        int8: (N,) label that int8 gives it.
+        labels: Class names.
+        allowed: What may be lost.
+    """
+    known = truth != NO_LABEL
+    n = int(known.sum())
+    right_fp32, right_int8 = fp32[known] == truth[known], int8[known] == truth[known]
+    lost, gained = int((right_fp32 & ~right_int8).sum()), int((~right_fp32 & right_int8).sum())
+    bound = paired_drop_bound(lost, gained, n, CONFIDENCE)
+    beyond = classes_that_lost(truth[known], right_fp32, right_int8, len(labels), allowed.class_drop)
+    images, same = len(truth), int((fp32 == int8).sum())
+    agreement_bound = lower_bound(same, images, CONFIDENCE)
+    by_labels = n > 0 and bound <= allowed.drop and not beyond
+    contradicted = bool(beyond) or lost - gained > allowed.drop * n
+    kind, passed = LABELS if n else NONE, by_labels
+    if not by_labels and not contradicted and images >= AGREEMENT_IMAGES:
+        kind = AGREEMENT
+        beyond = _classes_that_differ(fp32, int8, len(labels), allowed.class_difference)
+        passed = agreement_bound >= allowed.agreement and not beyond
+    return Evidence(
+        kind=kind,
+        passed=passed,
+        labelled_images=n,
+        lost=lost,
+        gained=gained,
+        drop_bound_95=bound,
+        images=images,
+        agreement=same / images if images else 0.0,
+        agreement_bound_95=agreement_bound,
+        min_agreement=allowed.agreement,
+        classes_beyond=tuple(labels[index] for index in beyond),
+        missing_labelled=0 if by_labels else count_missing(lost, gained, n, allowed.drop),
+        missing_images=max(0, AGREEMENT_IMAGES - images),
+    )
+
+
+def classes_that_lost(
+    truth: Indices, right_fp32: npt.NDArray[np.bool_], right_int8: npt.NDArray[np.bool_], classes: int, allowed: float
+) -> list[int]:
+    """Classes that are shown to have lost more than a class may; what they gained makes up for what they lost.
+
+    Args:
+        truth: (N,) true label of every image.
+        right_fp32: (N,) whether fp32 names it.
+        right_int8: (N,) whether int8 names it.
+        classes: Number of classes.
+        allowed: Largest loss of accuracy on the images of one class, a fraction of 1.
+    """
+    net = right_fp32.astype(np.int64) - right_int8
+    lost = np.bincount(truth, weights=net, minlength=classes).astype(np.int64)
+    return _shown_above(lost, np.bincount(truth, minlength=classes), allowed)
+
+
+def could_pass(labelled: int, images: int, allowed: Allowed) -> bool:
+    """Whether so many images could show enough, if int8 answered exactly as fp32.
+
+    Args:
+        labelled: Number of images with labels.
+        images: Number of images, with and without.
+        allowed: What may be lost.
+    """
+    return images >= AGREEMENT_IMAGES or allowed.drop <= 0 or labelled >= images_needed(0.0, allowed.drop)
+
+
+def count_missing(lost: int, gained: int, n: int, drop: float) -> int:
+    """How many more labelled images would show that int8 lost at most `drop`.
+
+    They show it in at least 80 % of cases if int8 loses nothing on average. Where there are as many already, int8 is
+    taken to lose what was seen. 0: no number would, since it lost as much as is allowed.
+
+    Args:
+        lost: Number of images that only fp32 names right.
+        gained: Number of images that only int8 names right.
+        n: Number of labelled images.
+        drop: What is to be shown, a fraction of 1.
+    """
+    if drop <= 0:
+        return 0
+    discordance = (lost + gained + PRIOR_DIFFERENT) / (n + PRIOR_IMAGES)
+    missing = images_needed(discordance, drop) - n
+    if missing <= 0 and (left := drop - max(0, lost - gained) / n) > 0:
+        missing = max(images_needed(discordance, left) - n, math.ceil(n / 10))
+    return max(0, missing)
+
+
+def _classes_that_differ(fp32: Indices, int8: Indices, classes: int, allowed: float) -> list[int]:
+    """Labels of fp32 of which int8 is shown to name too many images otherwise."""
+    different = np.bincount(fp32, weights=fp32 != int8, minlength=classes).astype(np.int64)
+    return _shown_above(different, np.bincount(fp32, minlength=classes), allowed)
+
+
+def _shown_above(counts: Indices, totals: npt.NDArray[np.int64], allowed: float) -> list[int]:
+    """Classes whose share is above what is allowed, with 95 % confidence for all classes together (Bonferroni)."""
+    seen = int((totals > 0).sum())
+    confidence = 1 - (1 - CONFIDENCE) / max(1, seen)
+    suspects = (index for index in range(len(totals)) if counts[index] > allowed * totals[index])
+    return [index for index in suspects if lower_bound(int(counts[index]), int(totals[index]), confidence) > allowed]

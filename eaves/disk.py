@@ -1,0 +1,112 @@
+"""Disks that can't be written: one error that says which disk, whether it is full or read-only, and what is left."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from eaves.errors import ConversionError, EavesError, StorageError
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+READ_ONLY = frozenset({errno.EROFS})
+NOTHING_LEFT_BYTES = 64 * 1024
+"""Free space below which a library's own error, whatever it says, counts as one of a full disk."""
+
+
+@contextmanager
+def disk_errors(place: Path) -> Iterator[None]:
+    """Turn what a disk refuses into a StorageError, whichever library reports it.
+
+    Libraries hide the cause: onnxruntime reports a full disk as `Protobuf serialization failed`, TensorFlow in the text
+    of an error of its own. So the text and the free space count too.
+
+    Args:
+        place: The path that is written; it needs not exist.
+
+    Raises:
+        StorageError: The disk is full or read-only, or a file can't be read or written.
+    """
+    try:
+        yield
+    except (StorageError, ConnectionError):
+        raise
+    except OSError as error:
+        raise build_disk_error(error, place) from error
+    except Exception as error:
+        if isinstance(error, EavesError) and not isinstance(error, ConversionError):
+            raise  # it says itself what failed
+        number = _find_number(error)
+        if number is None and _free_bytes(place) >= NOTHING_LEFT_BYTES:
+            raise
+        raise build_disk_error(OSError(number or errno.ENOSPC, ""), place) from error
+
+
+def build_disk_error(error: OSError, place: Path) -> StorageError:
+    """The error for people.
+
+    Args:
+        error: What the operating system said.
+        place: The path that is written; the error's own file name is preferred.
+    """
+    where = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else place
+    if error.errno in FULL:
+        usage = shutil.disk_usage(_existing(where))
+        left = f"{usage.free / 1e6:.1f} of {usage.total / 1e6:.1f} MB are left"
+        if error.errno == errno.EDQUOT:
+            left = "the quota is used up"
+        if error.errno == errno.EFBIG:
+            left = "the file may not grow further (see `ulimit -f`)"
+        hint = "free space on that disk, or write to another one; then run the same command again"
+        return StorageError(f"the disk that holds {where} is full: {left}", hint=hint)
+    if error.errno in READ_ONLY:
+        hint = "write to another disk, or mount this one writable"
+        return StorageError(f"the disk that holds {where} is read-only", hint=hint)
+    hint = "check that the path exists, and who may read and write it"
+    return StorageError(f"{where}: {error.strerror or error}", hint=hint)
+
+
+def reserve(descriptor: int, size_bytes: int, place: Path) -> None:
+    """Give an open file its size on disk now.
+
+    A file that is mapped into memory needs this: on a full disk, writing to one of its pages kills the process.
+
+    Args:
+        descriptor: Of the open file.
+        size_bytes: Its size, at least 1.
+        place: Folder that the file is in, for the error.
+
+    Raises:
+        StorageError: The disk has no room for it.
+    """
+    try:
+        os.posix_fallocate(descriptor, 0, size_bytes)
+    except OSError as error:
+        raise build_disk_error(error, place) from error
+
+
+def _find_number(error: BaseException) -> int | None:
+    """The number of the disk's error behind a library's; None when the library doesn't say."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in FULL | READ_ONLY:
+            return seen.errno
+        text = seen.message if isinstance(seen, EavesError) else str(seen)
+        for number in FULL | READ_ONLY:
+            if os.strerror(number) in text:
+                return number
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _free_bytes(place: Path) -> int:
+    return shutil.disk_usage(_existing(place)).free
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest one above it that exists."""
+    path = path.absolute()
+    return next(above for above in (path, *path.parents) if above.exists())

@@ -1,0 +1,58 @@
+"""Disks that are full or read-only, really: a tmpfs in a mount namespace of one command."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+
+@cache
+def can_mount() -> bool:
+    """Whether this machine lets us mount in a namespace of our own."""
+    try:
+        done = subprocess.run(
+            ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
+            capture_output=True,
+            check=False,
+            timeout=30,
+        )
+    except FileNotFoundError:
+        return False
+    return done.returncode == 0
+
+
+def run_on_disk(
+    command: Sequence[str], folder: Path, *, size_kb: int = 1024, before: str = "true", read_only: bool = False,
+    timeout_s: float = 60,
+) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    """Run a command of this Python while a small disk of its own is mounted at a folder.
+
+    Args:
+        command: Arguments of the interpreter, `-m eaves.cli init` for instance.
+        folder: It exists; its own files are hidden meanwhile.
+        size_kb: Size of the disk, KB.
+        before: Shell command that is run in the folder first, to put files there.
+        read_only: Whether the disk is read-only when the command runs.
+        timeout_s: Seconds after which the test fails.
+    """
+    if not can_mount():
+        pytest.skip("mounting a tmpfs needs root and unshare(1)")
+    place = shlex.quote(str(folder))
+    steps = [f"mount -t tmpfs -o size={size_kb}k tmpfs {place}", f"cd {place}", f"( {before} )"]
+    if read_only:
+        steps.append(f"mount -o remount,ro {place}")
+    steps.append(f"cd {place} && exec {shlex.join([sys.executable, '-P', *command])}")
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-c", " && ".join(steps)],
+        capture_output=True, text=True, check=False, timeout=timeout_s, cwd=folder.parent,
+    )  # fmt: skip
+
+
+FILL = "dd if=/dev/zero of=filler bs=1k 2>/dev/null; true"
+"""Fills the disk to the last block."""

@@ -1,0 +1,104 @@
+"""`eaves evaluate`, typed: on a real run, its artifact, and a function that serves it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from eaves.cli import cli
+from tests.artifacts import build_tiny_dataset
+from tests.function import Function
+from tests.page import assert_self_contained
+from tests.waiting import wait_until
+from trainer.run import load_trained_on, open_run
+
+
+def eaves(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def read(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_dataset(tmp_path_factory.mktemp("digits"))
+
+
+def test_a_run_is_measured_on_what_it_was_not_trained_on(tiny_run: Path, digits: Path) -> None:
+    told = read(eaves("evaluate", tiny_run, digits, "-o", "json"))
+    (model,) = told["models"]
+    run = open_run(tiny_run)
+    assert told["trained_on_left_out"] == len(load_trained_on(tiny_run)) > 0
+    assert model["images"] == run.metrics()["val_images"]
+    assert model["accuracy"] == run.val_accuracy
+    assert model["confusion"] == run.metrics()["confusion"]
+    assert model["time_ms"]["median"] > 0
+
+
+def test_an_artifact_answers_as_its_run(tiny_run: Path, tiny_artifact: Path, digits: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    told = read(eaves("evaluate", tiny_run, tiny_artifact, digits, "-o", "json", "--page", page))
+    assert [model["kind"] for model in told["models"]] == ["run", "artifact"]
+    assert told["pairing"]["differing"] == []
+    assert told["pairing"]["mcnemar_p"] == 1.0
+    assert told["pairing"]["images"] == told["models"][0]["images"]
+    assert_self_contained(page.read_text())
+
+
+def test_an_artifact_alone_sees_all_images_unless_a_run_is_named(
+    tiny_run: Path, tiny_artifact: Path, digits: Path
+) -> None:
+    everything = read(eaves("evaluate", tiny_artifact, digits, "-o", "json"))
+    assert everything["models"][0]["images"] == 72
+    held_out = read(eaves("evaluate", tiny_artifact, digits, "--held-out-of", tiny_run, "-o", "json"))
+    assert held_out["models"][0]["images"] == open_run(tiny_run).metrics()["val_images"]
+
+
+def test_a_running_function_answers_as_its_artifact_does(
+    tiny_artifact: Path, digits: Path, start: Callable[..., Function]
+) -> None:
+    function = start()
+    url = f"http://127.0.0.1:{wait_until(function.port, 30)}/"
+    told = read(eaves("evaluate", url, tiny_artifact, digits, "-o", "json"))
+    assert told["models"][0]["kind"] == "function"
+    assert told["models"][0]["accuracy"] == told["models"][1]["accuracy"]
+    assert told["pairing"]["differing"] == []
+
+
+def test_a_function_that_is_not_there_is_an_error(digits: Path) -> None:
+    result = CliRunner().invoke(cli, ["evaluate", "http://127.0.0.1:1/", str(digits)])
+    assert result.exit_code == 1
+    assert "no connection to http://127.0.0.1:1/" in str(result.exception)
+
+
+def test_the_table_names_the_figures(tiny_artifact: Path, digits: Path) -> None:
+    result = eaves("evaluate", tiny_artifact, digits)
+    assert result.exit_code == 0
+    headline = "accuracy 1.000 (0.949 to 1.000 with 95 % confidence) on 72 images"
+    for part in (headline, "calibration error", "ms an image", "RECALL"):
+        assert part in result.stdout
+
+
+def test_min_accuracy_decides_by_the_lower_end(tiny_artifact: Path, digits: Path) -> None:
+    accuracy, low = (
+        read(eaves("evaluate", tiny_artifact, digits, "-o", "json"))["models"][0][name]
+        for name in ("accuracy", "accuracy_interval_95")
+    )
+    assert eaves("evaluate", tiny_artifact, digits, "--min-accuracy", low[0] - 0.001).exit_code == 0
+    failed = eaves("evaluate", tiny_artifact, digits, "--min-accuracy", (low[0] + accuracy) / 2)
+    assert failed.exit_code == 1
+    assert "below --min-accuracy" in failed.stderr
+
+
+def test_three_models_and_no_model_are_refused(tiny_artifact: Path, digits: Path, tmp_path: Path) -> None:
+    for arguments in ([tiny_artifact] * 3, [tmp_path]):
+        result = CliRunner().invoke(cli, ["evaluate", *map(str, arguments), str(digits)])
+        assert result.exit_code != 0

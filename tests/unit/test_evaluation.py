@@ -1,0 +1,134 @@
+"""What is said of a model's answers, alone and beside another's."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from converters.evaluation.figures import evaluate
+from converters.evaluation.labelled_images import load_labelled_images
+from converters.evaluation.page import build_evaluation_page
+from converters.evaluation.paired import mcnemar_p_value, pair
+from eaves.errors import DatasetError
+from eaves.statistics import wilson
+from tests.fakes.evaluated import ColourModel, write_colours
+from tests.page import Page, assert_self_contained
+from trainer.progress import Silent
+
+
+def test_accuracy_classes_and_mistakes_are_counted(tmp_path: Path) -> None:
+    found = load_labelled_images(write_colours(tmp_path, {"blue": 3, "green": 4, "red": 5}))
+    seen = evaluate(ColourModel(answers={"green": "red"}), found, Silent())
+    assert seen.accuracy == 8 / 12
+    assert seen.interval == wilson(8, 12)
+    assert seen.measured["confusion"] == [[3, 0, 0], [0, 0, 4], [0, 0, 5]]
+    assert seen.measured["per_class"]["red"]["precision"] == 5 / 9
+    assert [seen.images[position].name for position in seen.mistakes()] == [f"green/{n:03d}.png" for n in range(4)]
+    assert seen.calibration_error == pytest.approx(0.9 - 8 / 12)
+
+
+def test_a_class_without_images_has_no_recall(tmp_path: Path) -> None:
+    seen = evaluate(ColourModel(), load_labelled_images(write_colours(tmp_path, {"blue": 2})), Silent())
+    assert seen.accuracy == 1
+    assert seen.measured["per_class"]["red"]["recall"] is None
+
+
+def test_unknown_classes_are_refused_with_both_lists(tmp_path: Path) -> None:
+    found = load_labelled_images(write_colours(tmp_path, {"blue": 2, "mauve": 1}))
+    with pytest.raises(DatasetError, match=r"does not know the classes mauve; it knows blue, green, red"):
+        evaluate(ColourModel(), found, Silent())
+
+
+def test_a_model_that_does_not_tell_its_classes_is_refused_when_no_name_fits(tmp_path: Path) -> None:
+    found = load_labelled_images(write_colours(tmp_path, {"blue": 2, "red": 1}))
+    renamed = {"blue": "b", "red": "r"}
+    with pytest.raises(DatasetError, match="does not know the classes blue, red; it knows b, r"):
+        evaluate(ColourModel(answers=renamed, tells=False), found, Silent())
+    assert evaluate(ColourModel(answers={"red": "blue"}, tells=False), found, Silent()).unseen == ("red",)
+
+
+def test_images_that_cannot_be_read_count_neither_way(tmp_path: Path) -> None:
+    root = write_colours(tmp_path, {"blue": 2, "red": 1})
+    (root / "red/cut.png").write_bytes((root / "red/000.png").read_bytes()[:40])
+    seen = evaluate(ColourModel(), load_labelled_images(root), Silent())
+    assert (seen.accuracy, len(seen.images)) == (1, 3)
+    assert [item.file for item in seen.refused] == ["red/cut.png"]
+
+
+def test_only_images_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "red").mkdir()
+    (tmp_path / "red/cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(DatasetError, match="none of the 1 images can be read"):
+        evaluate(ColourModel(), load_labelled_images(tmp_path), Silent())
+
+
+def test_what_was_trained_on_is_left_out(tmp_path: Path) -> None:
+    root = write_colours(tmp_path, {"blue": 2, "red": 1})
+    digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in root.rglob("*.png")}
+    found = load_labelled_images(root, {digests[root / "blue/000.png"]})
+    assert [image.name for image in found.images] == ["blue/001.png", "red/000.png"]
+    assert found.trained_on == 1
+    with pytest.raises(DatasetError, match="the model was trained on all 3 images"):
+        load_labelled_images(root, digests.values())
+
+
+def test_of_a_declared_split_the_held_out_side_is_taken(tmp_path: Path) -> None:
+    write_colours(tmp_path / "train", {"blue": 2, "red": 1})
+    write_colours(tmp_path / "val", {"blue": 1, "red": 1})
+    assert [image.name for image in load_labelled_images(tmp_path).images] == ["val/blue/000.png", "val/red/000.png"]
+
+
+def test_a_manifest_names_the_images(tmp_path: Path) -> None:
+    write_colours(tmp_path, {"blue": 1, "red": 1})
+    (tmp_path / "list.csv").write_text("path,label\nblue/000.png,blue\nred/000.png,blue\n")
+    assert [image.label for image in load_labelled_images(tmp_path / "list.csv").images] == ["blue", "blue"]
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no labelled images"):
+        load_labelled_images(tmp_path)
+
+
+def test_two_models_are_told_apart_by_the_images_that_one_of_them_gets_right(tmp_path: Path) -> None:
+    found = load_labelled_images(write_colours(tmp_path, {"blue": 3, "green": 4, "red": 5}))
+    first = evaluate(ColourModel("first", answers={"green": "red"}), found, Silent())
+    second = evaluate(ColourModel("second", answers={"blue": "red"}), found, Silent())
+    paired = pair(first, second)
+    assert (paired.both_right, paired.lost, paired.gained, paired.both_wrong) == (5, 3, 4, 0)
+    assert paired.difference == pytest.approx(1 / 12)
+    assert paired.interval[0] < 0 < paired.interval[1]
+    assert paired.p_value == 1.0
+    assert len(paired.differing) == 7
+    assert pair(first, first).differing == ()
+
+
+def test_a_clear_difference_has_a_small_p_and_an_interval_on_one_side(tmp_path: Path) -> None:
+    found = load_labelled_images(write_colours(tmp_path, {"blue": 20, "green": 40}))
+    worse = evaluate(ColourModel(answers={"green": "red"}), found, Silent())
+    paired = pair(worse, evaluate(ColourModel(), found, Silent()))
+    assert paired.p_value < 1e-6
+    assert 0.5 < paired.interval[0] < paired.difference < paired.interval[1] < 0.8
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "p_value"), [(0, 0, 1.0), (0, 5, 0.0625), (5, 0, 0.0625), (1, 9, 0.021484375), (4, 5, 1.0)]
+)
+def test_mcnemar_is_the_binomial_test(lost: int, gained: int, p_value: float) -> None:
+    """Source of the values: scipy.stats.binomtest(min, n, 0.5).pvalue."""
+    assert mcnemar_p_value(lost, gained) == pytest.approx(p_value)
+
+
+def test_the_page_is_whole_and_asks_nothing_of_a_network(tmp_path: Path) -> None:
+    root = write_colours(tmp_path, {"blue": 3, "green": 4, "red": 5})
+    (root / "red/cut.png").write_bytes(b"\x89PNG")
+    (root / "red/phone.heic").write_bytes(b"x")
+    found = load_labelled_images(root)
+    first = evaluate(ColourModel("<first>", answers={"green": "red"}), found, Silent())
+    second = evaluate(ColourModel("second"), found, Silent())
+    html = build_evaluation_page(found, [first, second], pair(first, second))
+    assert_self_contained(html)
+    text = Page(html).text
+    for part in ("<first>", "66.7 %", "100.0 %", "green/000.png", "cut.png", "phone.heic", "made no mistakes"):
+        assert part in text

@@ -1,0 +1,62 @@
+"""A picture > a vector of fixed length, made of its colours and its edges.
+
+It is far weaker than the features of a trained network, and needs no weights: a millisecond an image. Edges by
+orientation and place are those of HOG.
+
+Source: Dalal and Triggs 2005, Histograms of Oriented Gradients for Human Detection (the cells and their normalisation,
+without overlapping blocks).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from eaves.images import Pixels
+
+SIDE = 64
+"""Pixels of a side of the picture that is described."""
+CELLS = 4
+"""Cells along a side, each with a histogram of edges of its own."""
+ORIENTATIONS = 12
+COLOURS = 4
+"""Levels of each channel in the histogram of colours."""
+THUMBNAIL = 8
+"""Pixels of a side of the thumbnail whose values are taken as they are."""
+LENGTH = THUMBNAIL * THUMBNAIL * 3 + CELLS * CELLS * ORIENTATIONS + COLOURS**3
+
+Vector = npt.NDArray[np.float32]
+
+
+def describe(pixels: Pixels) -> Vector:
+    """Describe one picture.
+
+    Args:
+        pixels: (H, W, 3) uint8, RGB.
+
+    Returns:
+        vector: (LENGTH,) float32.
+    """
+    small = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX)
+    thumbnail = np.asarray(small.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), np.float32).ravel() / 255
+    return np.concatenate([thumbnail, _edges(np.asarray(small.convert("L"), np.float32)), _colours(np.asarray(small))])
+
+
+def _edges(grey: npt.NDArray[np.float32]) -> Vector:
+    """The strength of edges by cell and orientation; the direction of a contrast doesn't count."""
+    rows, columns = np.gradient(grey)
+    strength, angle = np.hypot(rows, columns), np.arctan2(rows, columns) % np.pi
+    orientation = np.minimum((angle / np.pi * ORIENTATIONS).astype(np.int64), ORIENTATIONS - 1)
+    places = np.arange(SIDE) * CELLS // SIDE
+    cell = places[:, np.newaxis] * CELLS + places[np.newaxis, :]
+    counted = np.bincount((cell * ORIENTATIONS + orientation).ravel(), strength.ravel(), CELLS * CELLS * ORIENTATIONS)
+    cells = counted.reshape(-1, ORIENTATIONS)
+    return np.asarray(cells / (np.linalg.norm(cells, axis=1, keepdims=True) + 50.0), np.float32).ravel()
+
+
+def _colours(pixels: Pixels) -> Vector:
+    """The square root of the share of the pixels in each range of colours."""
+    level = (pixels.astype(np.int64) * COLOURS) // 256
+    number = (level[..., 0] * COLOURS + level[..., 1]) * COLOURS + level[..., 2]
+    return np.sqrt(np.bincount(number.ravel(), minlength=COLOURS**3) / number.size).astype(np.float32)

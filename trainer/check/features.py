@@ -1,0 +1,54 @@
+"""Vectors of a network that an earlier training has kept in its cache, by the digest of each image."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+LEAST_SHARE = 0.98
+"""Share of the images that a cache must hold to be used."""
+_DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
+
+
+def load_cached_features(cache: Path, digests: Sequence[str]) -> tuple[npt.NDArray[np.float32], list[int]] | None:
+    """The vectors that a cache holds of these images; None when it lacks too many.
+
+    A cache has a folder for each network, layer and augmentation. The one that holds most of the images is taken; only
+    the images as they are, without augmentation, are there of both sides of the split.
+
+    Args:
+        cache: Folder of the caches, as `trainer.place` makes it: `runs/.cache/features`.
+        digests: sha256 of each image, hex.
+
+    Returns:
+        vectors: (M, any) float32.
+        rows: Position of each vector in `digests`.
+    """
+    best: dict[str, npt.NDArray[np.float32]] = {}
+    for folder in sorted(cache.iterdir()) if cache.is_dir() else ():
+        found = _load_folder(folder, frozenset(digests))
+        if len(found) > len(best):
+            best = found
+    rows = [row for row, digest in enumerate(digests) if digest in best]
+    if not rows or len(rows) < LEAST_SHARE * len(digests):
+        return None
+    return np.stack([best[digests[row]] for row in rows]), rows
+
+
+def _load_folder(folder: Path, wanted: frozenset[str]) -> dict[str, npt.NDArray[np.float32]]:
+    """Digest to vector; empty for activations in several dimensions."""
+    found: dict[str, npt.NDArray[np.float32]] = {}
+    for file in sorted(folder.glob("*.npz")):
+        try:
+            with np.load(file, allow_pickle=False) as shard:
+                digests, values = shard["digests"].tolist(), shard["values"]
+        except _DAMAGED:  # training computes it again
+            continue
+        if values.ndim != 2:
+            return {}
+        found |= {digest: value.astype(np.float32) for digest, value in zip(digests, values, strict=True)}
+    return {digest: value for digest, value in found.items() if digest in wanted}

@@ -1,0 +1,268 @@
+"""Every file of a dataset, read once > what training would find."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from eaves import images
+from eaves.errors import DatasetError, ImageError
+from eaves.images.envelope import open_envelope
+from trainer.check.descriptor import Vector, describe
+from trainer.check.doubts import Doubts, find_doubts
+from trainer.check.features import load_cached_features
+from trainer.data import copies, manifest
+from trainer.data.folder import load_folder
+from trainer.data.listing import DataFault, Entry, Listing, check_labels
+from trainer.data.manifest import load_manifest
+from trainer.data.not_used import Cause, group_by_cause
+from trainer.progress import Progress
+
+LEAST_IMAGES = 4
+"""Images a class needs: 2 to train on and 2 to hold out."""
+TURNED = 5
+"""EXIF orientations from here on swap width and height. Source: CIPA DC-008 (EXIF 3.0), tag 274."""
+_DECODED = 256
+"""Smallest side that a JPEG is decoded at, pixels; more says nothing more here."""
+_CHUNK = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedImage:
+    """One image that can be used.
+
+    Attributes:
+        path: The file.
+        name: Its path below the dataset's root.
+        label: Name of its class.
+        digest: sha256 of its bytes, hex.
+        width: Pixels.
+        height: Pixels.
+        look: What it looks like, for finding copies.
+        vector: Its description, for doubting labels.
+    """
+
+    path: Path
+    name: str
+    label: str
+    digest: str
+    width: int
+    height: int
+    look: copies.Look | None
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoubtedImage:
+    """An image that looks like another class than its own."""
+
+    image: CheckedImage
+    looks_like: str
+    margin: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What training would find.
+
+    Attributes:
+        root: The dataset's folder.
+        problems: What training would refuse, each a sentence.
+        classes: Class to number of usable images.
+        not_used: Files that training would leave out, by cause.
+        copies: Sets of images of one class that show the same picture.
+        copies_across: Sets of images in two or more classes that show the same picture: one of the labels is wrong.
+        images: The usable images, of several with the same bytes the first.
+        doubts: What the other images say of each label; None with too few images.
+        doubted: The images whose label is doubted, the most doubtful first.
+        described_by: What the labels were doubted by: `cached features` or `descriptor`.
+    """
+
+    root: Path
+    problems: tuple[str, ...]
+    classes: dict[str, int]
+    not_used: tuple[Cause, ...]
+    copies: tuple[tuple[CheckedImage, ...], ...]
+    copies_across: tuple[tuple[CheckedImage, ...], ...]
+    images: tuple[CheckedImage, ...]
+    doubts: Doubts | None
+    doubted: tuple[DoubtedImage, ...]
+    described_by: str
+
+    def sizes(self) -> dict[str, list[int]]:
+        """Width and height in pixels of the smallest, the middle and the largest image."""
+        ordered = sorted(self.images, key=lambda image: image.width * image.height)
+        if not ordered:
+            return {}
+        chosen = {"smallest": ordered[0], "median": ordered[len(ordered) // 2], "largest": ordered[-1]}
+        return {name: [image.width, image.height] for name, image in chosen.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data."""
+        return {
+            "root": str(self.root),
+            "problems": list(self.problems),
+            "classes": self.classes,
+            "sizes": self.sizes(),
+            "not_used": [{"reason": cause.reason, "files": list(cause.files)} for cause in self.not_used],
+            "copies": [[image.name for image in group] for group in self.copies],
+            "copies_across_classes": [[image.name for image in group] for group in self.copies_across],
+            "described_by": self.described_by,
+            "label_agreement": self.doubts.agreement if self.doubts else None,
+            "doubtful_labels": [
+                {"file": item.image.name, "label": item.image.label, "looks_like": item.looks_like}
+                | {"margin": round(item.margin, 3)}
+                for item in self.doubted
+            ],
+        }
+
+
+def inspect_data(path: Path, *, features: Path, progress: Progress) -> Inspection:
+    """Read every file below `path` and say what training would find.
+
+    Args:
+        path: A folder per class, `train` and `val` with a folder per class each, or a CSV or JSONL manifest.
+        features: Folder of cached features; need not exist.
+        progress: Told of every file.
+
+    Raises:
+        DatasetError: When `path` can't be read at all.
+    """
+    is_manifest = path.name.lower().endswith(manifest.SUFFIXES) and not path.is_dir()
+    listing = load_manifest(path) if is_manifest else load_folder(path)
+    faults, found = list(listing.faults), list[CheckedImage]()
+    with progress.phase("Reading images", len(listing.entries)) as step:
+        for entry, seen in zip(listing.entries, _read_all(listing), strict=True):
+            step()
+            if isinstance(seen, str):
+                faults.append(DataFault(file=entry.path.relative_to(listing.root).as_posix(), reason=seen))
+            else:
+                found.append(seen)
+    kept, groups = _first_of_each(found, faults), _find_copies(found)
+    doubts, doubted, described_by = _doubt(kept, features)
+    counts = Counter(image.label for image in kept)
+    return Inspection(
+        root=listing.root,
+        problems=tuple(_problems(listing, counts, groups)),
+        classes={label: counts[label] for label in listing.labels},
+        not_used=tuple(group_by_cause(faults)),
+        copies=tuple(group for group in groups if len({image.label for image in group}) == 1),
+        copies_across=tuple(group for group in groups if len({image.label for image in group}) > 1),
+        images=tuple(kept),
+        doubts=doubts,
+        doubted=tuple(doubted),
+        described_by=described_by,
+    )
+
+
+def _read_all(listing: Listing) -> Iterator[CheckedImage | str]:
+    """Each entry's image, or why it can't be used, in order; on every CPU."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for start in range(0, len(listing.entries), _CHUNK):
+            yield from pool.map(lambda entry: _read(listing, entry), listing.entries[start : start + _CHUNK])
+
+
+def _read(listing: Listing, entry: Entry) -> CheckedImage | str:
+    try:
+        data = entry.path.read_bytes()
+        if not data:
+            return "it is empty (0 bytes)"
+        pixels = images.decode(data, at_least=(_DECODED, _DECODED))
+        width, height = _full_size(data, pixels)
+    except OSError as error:
+        return f"can't be read: {error.strerror}"
+    except ImageError as error:
+        return error.message
+    return CheckedImage(
+        path=entry.path,
+        name=entry.path.relative_to(listing.root).as_posix(),
+        label=entry.label,
+        digest=hashlib.sha256(data).hexdigest(),
+        width=width,
+        height=height,
+        look=copies.look(data),
+        vector=describe(pixels),
+    )
+
+
+def _full_size(data: bytes, pixels: images.Pixels) -> tuple[int, int]:
+    """Width and height in pixels, upright; `pixels` may be a smaller copy."""
+    envelope = open_envelope(data)
+    if envelope.size is None:
+        return pixels.shape[1], pixels.shape[0]
+    width, height = envelope.size
+    return (height, width) if envelope.orientation >= TURNED else (width, height)
+
+
+def _first_of_each(found: Sequence[CheckedImage], faults: list[DataFault]) -> list[CheckedImage]:
+    known: dict[str, CheckedImage] = {}
+    for image in found:
+        first = known.setdefault(image.digest, image)
+        if first is not image:
+            faults.append(DataFault(file=image.name, reason=f"same bytes as {first.name}"))
+    return list(known.values())
+
+
+def _find_copies(found: Sequence[CheckedImage]) -> list[tuple[CheckedImage, ...]]:
+    """Sets of images that show the same picture: the same bytes, or nearly the same pixels."""
+    parent = list(range(len(found)))
+
+    def root(item: int) -> int:
+        while parent[item] != item:
+            parent[item] = item = parent[parent[item]]
+        return item
+
+    first: dict[str, int] = {}
+    pairs = [(first.setdefault(image.digest, row), row) for row, image in enumerate(found)]
+    for one_of, other_of in copies.find_copies([image.look for image in found]) if found else ():
+        pairs += zip(one_of.tolist(), other_of.tolist(), strict=True)
+    for one, other in pairs:
+        parent[max(root(one), root(other))] = min(root(one), root(other))
+    groups: defaultdict[int, list[CheckedImage]] = defaultdict(list)
+    for row, image in enumerate(found):
+        groups[root(row)].append(image)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def _doubt(kept: Sequence[CheckedImage], features: Path) -> tuple[Doubts | None, list[DoubtedImage], str]:
+    """What is said of the labels, the doubted images, and by what they were described."""
+    names = sorted({image.label for image in kept})
+    if len(names) < 2 or len(kept) < 2 * LEAST_IMAGES:
+        return None, [], "descriptor"
+    cached = load_cached_features(features, [image.digest for image in kept])
+    vectors: npt.NDArray[np.float32]
+    vectors, rows = cached or (np.stack([image.vector for image in kept]), list(range(len(kept))))
+    labels = np.array([names.index(kept[row].label) for row in rows], dtype=np.int64)
+    doubts = find_doubts(vectors, labels)
+    doubted = [
+        DoubtedImage(image=kept[rows[item.row]], looks_like=names[item.looks_like], margin=item.margin)
+        for item in doubts.images
+    ]
+    return doubts, doubted, "cached features" if cached else "descriptor"
+
+
+def _problems(listing: Listing, counts: Counter[str], groups: Sequence[tuple[CheckedImage, ...]]) -> Iterator[str]:
+    """What training would refuse."""
+    try:
+        check_labels(listing)
+    except DatasetError as error:
+        yield error.message
+        return
+    for label in listing.labels:
+        if counts[label] < LEAST_IMAGES:
+            yield f"the class {label} has {counts[label]} usable images; training needs {LEAST_IMAGES}"
+    for group in groups:
+        by_digest: defaultdict[str, set[str]] = defaultdict(set)
+        for image in group:
+            by_digest[image.digest].add(image.label)
+        if any(len(labels) > 1 for labels in by_digest.values()):
+            yield f"the same image is in several classes: {', '.join(image.name for image in group)}"

@@ -1,0 +1,154 @@
+"""The files of a listing > images by content: read, hashed, looked at; one of each content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from eaves.errors import DatasetError
+from eaves.media import UNKNOWN, sniff
+from trainer.data import archive, copies, manifest, remote
+from trainer.data.folder import load_folder
+from trainer.data.listing import DataFault, Entry, Listing, check_labels
+from trainer.data.manifest import load_manifest
+from trainer.progress import Progress
+from trainer.settings import DataSettings
+from trainer.storage import is_uri
+
+_MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".tif": "image/tiff"}
+_CHUNK = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """An image's file once it has been read.
+
+    Attributes:
+        entry: Of the listing.
+        digest: sha256 of the file's bytes, hex.
+        media_type: What its bytes are.
+        look: What it looks like; None when it can't be decoded or is flat.
+    """
+
+    entry: Entry
+    digest: str
+    media_type: str
+    look: copies.Look | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Images:
+    """What a folder or a manifest holds.
+
+    Attributes:
+        listing: What it says there is.
+        seen: The images, each content once.
+        faults: What was found wrong.
+    """
+
+    listing: Listing
+    seen: tuple[Seen, ...]
+    faults: tuple[DataFault, ...]
+
+
+def find_local(data: DataSettings, *, cache: Path, progress: Progress) -> tuple[Path, tuple[DataFault, ...]]:
+    """The local folder or manifest of the images, downloaded and unpacked if need be, and the files left out of it.
+
+    Raises:
+        DatasetError: Nothing at the URI; an archive that isn't safe.
+        StorageError: A URI that can't be reached, a full disk.
+    """
+    place = str(data.path)
+    faults: tuple[DataFault, ...] = ()
+    if place.startswith("file://"):
+        place = place.removeprefix("file://")
+    if is_uri(place):
+        found = remote.mirror(place, cache / "remote", progress)
+        path, faults = found.path, found.faults
+    else:
+        path = Path(place)
+    if path.name.lower().endswith(archive.SUFFIXES) and not path.is_dir():
+        path = archive.unpack_once(path, cache / "unpacked", limit_bytes=int(data.unpacked_gb * 1e9))
+    return path, faults
+
+
+def read_images(path: Path, progress: Progress) -> Images:
+    """Find, hash and check the images of a local folder or manifest.
+
+    Args:
+        path: A folder per class; `train` and `val`, each a folder per class; or a CSV or JSONL manifest.
+        progress: Told about every file read.
+
+    Raises:
+        DatasetError: No images, fewer than two classes, an empty class, one image in two classes.
+    """
+    is_manifest = path.name.lower().endswith(manifest.SUFFIXES) and not path.is_dir()
+    listing = load_manifest(path) if is_manifest else load_folder(path)
+    check_labels(listing)
+    faults = list(listing.faults)
+    seen = _first_of_each(listing, _read_all(listing, faults, progress), faults)
+    return Images(listing=listing, seen=tuple(seen), faults=tuple(faults))
+
+
+def entry_name(listing: Listing, path: Path) -> str:
+    """A file's path relative to the dataset's root, for people."""
+    return path.relative_to(listing.root).as_posix()
+
+
+def _read_all(listing: Listing, faults: list[DataFault], progress: Progress) -> Iterator[Seen]:
+    """Read every file once, in order, on every CPU; Pillow lets go of the interpreter's lock."""
+    with (
+        progress.phase("Hashing images", len(listing.entries)) as step,
+        ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
+    ):
+        for start in range(0, len(listing.entries), _CHUNK):
+            chunk = listing.entries[start : start + _CHUNK]
+            for entry, seen in zip(chunk, pool.map(_read, chunk), strict=True):
+                step()
+                name = entry_name(listing, entry.path)
+                if isinstance(seen, str):
+                    faults.append(DataFault(file=name, reason=seen))
+                    continue
+                expected = _MEDIA_TYPES.get(entry.path.suffix.lower(), f"image/{entry.path.suffix[1:].lower()}")
+                if seen.media_type not in (UNKNOWN, expected):
+                    reason = f"its bytes are {seen.media_type}, whatever its name ends in"
+                    faults.append(DataFault(file=name, reason=reason, used=True))
+                yield seen
+
+
+def _read(entry: Entry) -> Seen | str:
+    """A file, or why it can't be used."""
+    try:
+        data = entry.path.read_bytes()
+    except OSError as error:
+        return f"can't be read: {error.strerror}"
+    if not data:
+        return "it is empty (0 bytes)"
+    digest = hashlib.sha256(data).hexdigest()
+    return Seen(entry=entry, digest=digest, media_type=sniff(data), look=copies.look(data))
+
+
+def _first_of_each(listing: Listing, seen: Iterator[Seen], faults: list[DataFault]) -> list[Seen]:
+    """One file of each content.
+
+    Raises:
+        DatasetError: The same picture in two classes.
+    """
+    known: dict[str, Seen] = {}
+    for item in seen:
+        first = known.setdefault(item.digest, item)
+        if first is item:
+            continue
+        names = [entry_name(listing, each.entry.path) for each in (first, item)]
+        # The same broken bytes in two classes (an error page saved as .jpg) say nothing about the labels.
+        if first.entry.label != item.entry.label and item.media_type != UNKNOWN:
+            raise DatasetError(
+                f"the same image is in two classes: {names[0]} and {names[1]}",
+                hint=f"remove it from {first.entry.label} or from {item.entry.label}",
+            )
+        faults.append(DataFault(file=names[1], reason=f"same bytes as {names[0]}"))
+    return list(known.values())

@@ -1,0 +1,187 @@
+"""Which images are held out: of every class its share, groups as a whole, and what an earlier run decided as it was.
+
+Sides hang on the images' digests and the seed alone, never on names or order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from eaves.errors import DatasetError
+from trainer.data.listing import Split
+
+LEAST = 2
+"""Images of a class on each side: with one, a class's accuracy is either 0 or 1."""
+MOST_HELD_OUT = 0.5
+"""Of a class, the share up to which a group that is larger than asked for is held out whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """An image to place.
+
+    Attributes:
+        digest: sha256 of its bytes, hex.
+        label: Its class.
+        group: Name of its group; empty when it is in none.
+    """
+
+    digest: str
+    label: str
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sides:
+    """Where the images are.
+
+    Attributes:
+        of: The side of each item, in their order.
+        parted: Group to its number of images, of every group that is on both sides.
+    """
+
+    of: tuple[Split, ...]
+    parted: Mapping[str, int]
+
+
+def assign_sides(items: Sequence[Item], *, fraction: float, seed: int, known: Mapping[str, Split]) -> Sides:
+    """Place every image.
+
+    Of a class of n images, `fraction` * n are held out, at least 2 and at most n - 2. A group is placed as a whole.
+    When the groups of a class are too large for that, one of them is parted.
+
+    Args:
+        items: The images, each digest once.
+        fraction: Share held out.
+        seed: Another seed, another split.
+        known: Digest to side, of images that an earlier run has placed: they stay there, and what is new in their
+            groups follows them.
+
+    Raises:
+        DatasetError: A class has fewer than 4 images, or the known sides leave it fewer than 2 on a side.
+    """
+    _check_sizes(Counter(item.label for item in items))
+    placing = _Placing(items, fraction, seed, known)
+    placing.follow()
+    placing.fill()
+    placing.overfill()
+    placing.part()
+    of = placing.sides()
+    _check_sides(items, of, bool(known))
+    return Sides(of=of, parted=_parted(items, of))
+
+
+class _Placing:
+    """A split while it is made; what is not held out is trained on."""
+
+    def __init__(self, items: Sequence[Item], fraction: float, seed: int, known: Mapping[str, Split]) -> None:
+        self._items, self._known = items, known
+        self._sizes = Counter(item.label for item in items)
+        self._targets = {
+            label: min(max(LEAST, round(fraction * size)), size - LEAST) for label, size in self._sizes.items()
+        }
+        self._val = {position for position, item in enumerate(items) if known.get(item.digest) == "val"}
+        self._held = Counter(items[position].label for position in self._val)
+        blocks: dict[str, list[int]] = {}
+        for position in sorted(range(len(items)), key=lambda position: items[position].digest):
+            blocks.setdefault(items[position].group or items[position].digest, []).append(position)
+        self._blocks = sorted(blocks.values(), key=lambda block: _rank(seed, items[block[0]].digest))
+
+    def sides(self) -> tuple[Split, ...]:
+        return tuple("val" if position in self._val else "train" for position in range(len(self._items)))
+
+    def follow(self) -> None:
+        """Hold out what is new in a group of which an earlier run has held out all that it knew."""
+        for block in self._blocks:
+            placed = {self._known.get(self._items[position].digest) for position in block}
+            new = [position for position in block if self._items[position].digest not in self._known]
+            if new and "val" in placed and "train" not in placed and self._fits(new, self._limits()):
+                self._hold(new)
+
+    def fill(self) -> None:
+        """Hold out groups and single images as long as no class gets more than its share."""
+        for block in self._free():
+            if self._fits(block, self._targets):
+                self._hold(block)
+
+    def overfill(self) -> None:
+        """Where less than half of a class's share is held out, hold out the smallest of its larger groups."""
+        limits = self._limits()
+        for label in sorted(self._targets):
+            while self._lacks(label):
+                fitting = [block for block in self._free() if self._has(block, label) and self._fits(block, limits)]
+                if not fitting:
+                    break
+                self._hold(min(fitting, key=len))
+
+    def part(self) -> None:
+        """Where that isn't enough, hold out single images of the class: as few of its groups as possible are parted."""
+        for label in sorted(self._targets):
+            if not self._lacks(label):
+                continue
+            for block in self._blocks:
+                for position in block:
+                    new = position not in self._val and self._items[position].digest not in self._known
+                    if new and self._items[position].label == label and self._held[label] < self._targets[label]:
+                        self._hold([position])
+
+    def _free(self) -> list[list[int]]:
+        """Blocks of which nothing is known and nothing is held out."""
+        return [
+            block
+            for block in self._blocks
+            if not any(item in self._val or self._items[item].digest in self._known for item in block)
+        ]
+
+    def _limits(self) -> dict[str, int]:
+        return {label: int(size * MOST_HELD_OUT) for label, size in self._sizes.items()}
+
+    def _lacks(self, label: str) -> bool:
+        return self._held[label] < max(LEAST, self._targets[label] / 2)
+
+    def _has(self, block: Sequence[int], label: str) -> bool:
+        return any(self._items[position].label == label for position in block)
+
+    def _fits(self, block: Sequence[int], limits: Mapping[str, float]) -> bool:
+        more = Counter(self._items[position].label for position in block)
+        return all(self._held[label] + count <= limits[label] for label, count in more.items())
+
+    def _hold(self, block: Sequence[int]) -> None:
+        self._val.update(block)
+        self._held.update(self._items[position].label for position in block)
+
+
+def _rank(seed: int, digest: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{digest}".encode()).digest()
+
+
+def _parted(items: Sequence[Item], of: Sequence[Split]) -> dict[str, int]:
+    sides: dict[str, set[Split]] = {}
+    for item, side in zip(items, of, strict=True):
+        sides.setdefault(item.group, set()).add(side)
+    sizes = Counter(item.group for item in items)
+    return {name: sizes[name] for name, both in sides.items() if name and len(both) > 1}
+
+
+def _check_sizes(sizes: Mapping[str, int]) -> None:
+    few = [f"{label} has {size}" for label, size in sorted(sizes.items()) if size < 2 * LEAST]
+    if few:
+        raise DatasetError(
+            f"a class needs 4 images, 2 to train on and 2 to hold out: {', '.join(few)}",
+            hint="add images of it, or remove the class",
+        )
+
+
+def _check_sides(items: Sequence[Item], of: Sequence[Split], known: bool) -> None:
+    counts = Counter((item.label, side) for item, side in zip(items, of, strict=True))
+    for label in sorted({item.label for item in items}):
+        held, trained = counts[label, "val"], counts[label, "train"]
+        if min(held, trained) < LEAST:
+            raise DatasetError(
+                f"the class {label} has {trained} images to train on and {held} held out, and needs 2 of each"
+                + ("; the split is an earlier run's" if known else ""),
+                hint="add images of it, or split anew: --split new" if known else "add images of it",
+            )

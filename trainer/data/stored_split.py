@@ -1,0 +1,73 @@
+"""`split.jsonl`: the side, label and group of every image of a run, by the digest of its bytes.
+
+A run decides its split once and keeps it in this file. Later runs take the sides over and conversion judges by them, so
+that an image that was trained on is never taken for a held-out one. One line describes one image:
+
+    {"digest": "9f86d0...", "label": "daisy", "split": "val", "group": ""}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+from eaves.errors import RunError
+from trainer.data.listing import DECLARED, Split
+
+SPLIT_FILE = "split.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitEntry:
+    """The place of one image in a run's split.
+
+    Attributes:
+        digest: sha256 of the file's bytes, hex.
+        label: Name of its class.
+        split: `train` (trained on) or `val` (held out).
+        group: Name of the group that it was kept together with; empty when it was in none.
+    """
+
+    digest: str
+    label: str
+    split: Split
+    group: str = ""
+
+
+def render_split(entries: Iterable[SplitEntry]) -> str:
+    """The text of a `split.jsonl`, sorted by digest: the same split gives the same bytes."""
+    ordered = sorted(entries, key=lambda entry: entry.digest)
+    # A folder's name may hold bytes that are no text; JSON's escapes carry them.
+    return "".join(json.dumps(asdict(entry)) + "\n" for entry in ordered)
+
+
+def parse_split(text: str, origin: str) -> dict[str, SplitEntry]:
+    """Digest to entry.
+
+    Args:
+        text: Content of a `split.jsonl`.
+        origin: Name of the file, for messages.
+
+    Raises:
+        RunError: A line is not an entry.
+    """
+    entries: dict[str, SplitEntry] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            entry = SplitEntry(**json.loads(line))
+        except (ValueError, TypeError) as error:
+            raise _unreadable(origin, number, str(error)) from error
+        if not all(isinstance(value, str) for value in asdict(entry).values()) or entry.split not in DECLARED:
+            raise _unreadable(origin, number, f"not a side: {entry.split!r}")
+        entries[entry.digest] = entry
+    return entries
+
+
+def sides(entries: Mapping[str, SplitEntry]) -> dict[str, Split]:
+    """Digest to side."""
+    return {digest: entry.split for digest, entry in entries.items()}
+
+
+def _unreadable(origin: str, number: int, reason: str) -> RunError:
+    return RunError(f"{origin}: line {number} can't be read: {reason[:120]}", hint="train it again")
