@@ -33,14 +33,14 @@ class Labelled:
     Attributes:
         calibration: Images that training saw, for the ranges.
         judged: Held-out images with their labels.
-        trained: sha256 hex of every image of the training side.
         gone: Held-out images of the run that are no longer where the labelled images are.
+        trained: sha256 hex of every image of the training side.
     """
 
     calibration: tuple[Path, ...]
     judged: tuple[Sample, ...]
-    trained: frozenset[str] = frozenset()
     gone: int = 0
+    trained: frozenset[str] = frozenset()
 
     def digest(self) -> str:
         """sha256 over the judged images and their labels, hex."""
@@ -91,6 +91,7 @@ def load_labelled(source: Source, data: str, *, images: int, cache: Path, progre
 def _find_sides(source: Source, found: Images) -> tuple[Mapping[str, Split], int]:
     """Digest to side of the images that may be used, and how many held-out ones of the run are gone."""
     present = {item.digest for item in found.seen}
+    sides: Mapping[str, Split] = {}
     if source.route == "run":
         sides = load_sides(source.model.parent, found)
         if present & sides.keys():
@@ -104,8 +105,8 @@ def _find_sides(source: Source, found: Images) -> tuple[Mapping[str, Split], int
                 )
             return sides, gone
     if found.listing.declared:
-        return {item.digest: item.entry.split or "train" for item in found.seen}, 0
-    return {digest: side_before(digest, DECLARED_SHARE, 0) for digest in present}, 0
+        return {**sides, **{item.digest: item.entry.split or "train" for item in found.seen}}, 0
+    return {**sides, **{digest: side_before(digest, DECLARED_SHARE, 0) for digest in present}}, 0
 
 
 def _sample(item: Seen) -> Sample:
