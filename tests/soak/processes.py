@@ -63,38 +63,26 @@ class Peer:
 
 
 class Record:
-    """What a recording peer has written, read as it grows.
+    """What a recording peer has written, read as it grows. It keeps nothing: tests measure their own memory.
 
-    Attributes:
-        ids: Distinct event ids by subject.
-        lines: Events recorded, repeats included.
+    Args:
+        path: The file.
     """
 
     def __init__(self, path: Path) -> None:
-        self.ids: dict[str, set[str]] = {}
-        self.lines = 0
         self._path = path
         self._offset = 0
 
-    def read(self) -> list[str]:
-        """Read what was recorded since the last call; returns the subjects that are new."""
+    def read(self) -> list[tuple[str, str]]:
+        """Return the events recorded since the last call, repeats included: subject and id of each."""
         if not self._path.exists():
             return []
         with self._path.open("rb") as stream:
             stream.seek(self._offset)
             whole, newline, _ = stream.read().rpartition(b"\n")
         self._offset += len(whole) + len(newline)
-        new = []
-        for line in whole.decode().splitlines():
-            fields = line.split("\t")
-            if len(fields) != 3:
-                continue
-            event_id, subject, _ = fields
-            self.lines += 1
-            if subject not in self.ids:
-                new.append(subject)
-            self.ids.setdefault(subject, set()).add(event_id)
-        return new
+        found = (line.split("\t") for line in whole.decode().splitlines())
+        return [(fields[1], fields[0]) for fields in found if len(fields) == 3]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,8 @@ class Edge:
         platform: `eaves up`.
         subscriber: Takes the predictions.
         record: What the subscriber got.
+        ids: Distinct ids of predictions, by image.
+        predictions: Predictions that arrived, repeats included.
         kills: Kills so far, by kind.
         staging: Where images are written before they are moved into the folder.
     """
@@ -48,6 +50,8 @@ class Edge:
     platform: Platform
     subscriber: Peer
     record: Record
+    ids: dict[str, set[str]] = field(default_factory=dict)
+    predictions: int = 0
     kills: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -58,6 +62,14 @@ class Edge:
         """Write an image beside the folder and move it in."""
         (self.staging / name).write_bytes(data)
         (self.staging / name).rename(self.folder / name)
+
+    def collect(self) -> int:
+        """Take in what has arrived; returns how many images were new."""
+        before = len(self.ids)
+        for subject, event_id in self.record.read():
+            self.ids.setdefault(subject, set()).add(event_id)
+            self.predictions += 1
+        return len(self.ids) - before
 
     def kill(self, kind: str, rest_s: float) -> bool:
         """Kill one process; False when there is none of that kind now.
@@ -125,8 +137,8 @@ def play_round(edge: Edge, name: str, images: int, kills: list[str], chance: ran
     spare = images // 10
     progress_at = time.monotonic()
     while arrived < images or pending:
-        if new := wanted.intersection(edge.record.read()):
-            arrived, progress_at = arrived + len(new), time.monotonic()
+        if new := edge.collect():
+            arrived, progress_at = arrived + new, time.monotonic()
         assert time.monotonic() - progress_at < STUCK_S, report_stuck(edge, wanted)
         while sent < min(images - (spare if pending else 0), arrived + images // AHEAD):
             edge.write(f"{name}-{sent:05}.png", pictures[sent % len(pictures)])
@@ -137,22 +149,22 @@ def play_round(edge: Edge, name: str, images: int, kills: list[str], chance: ran
                 pending.pop(0)
             else:
                 spare = max(0, spare - 1)  # a function starts only when there is something to predict
-    assert wanted <= edge.record.ids.keys()
+    assert wanted <= edge.ids.keys()
     for image in wanted:
         (edge.folder / image).unlink()
 
 
 def report_stuck(edge: Edge, wanted: set[str]) -> str:
-    missing = sorted(wanted - edge.record.ids.keys())
+    missing = sorted(wanted - edge.ids.keys())
     status = edge.platform.harness.platform.status()
     return f"{len(missing)} images don't arrive, {missing[:5]} among them; kills {dict(edge.kills)}; {status}"
 
 
 def check(edge: Edge, rounds: int, images: int) -> None:
     """Every image has a prediction, under one id that no other image has."""
-    edge.record.read()
-    assert len(edge.record.ids) == rounds * images
-    ids = [event_id for found in edge.record.ids.values() for event_id in found]
+    edge.collect()
+    assert len(edge.ids) == rounds * images
+    ids = [event_id for found in edge.ids.values() for event_id in found]
     assert len(ids) == len(set(ids)) == rounds * images
 
 
@@ -173,7 +185,7 @@ def run_rounds(root: Path, rounds: int, images: int, kills: int, seed: int) -> E
             chance.shuffle(order)
             play_round(edge, f"r{number:02}", images, order, chance)
             check(edge, number, images)
-            repeats = edge.record.lines - number * images
+            repeats = edge.predictions - number * images
             took_s = time.monotonic() - began
             progress.write(f"round {number}: {took_s:.0f} s, kills {dict(edge.kills)}, {repeats} repeats so far\n")
         (status,) = edge.platform.harness.platform.status()
