@@ -1,0 +1,85 @@
+"""Credentials in a folder, one file each, as Kubernetes mounts a Secret.
+
+The same folder works on a laptop and in a pod. Files are read at each connection, so that a changed password or a
+renewed certificate is used without a restart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from eaves.errors import ConfigError, Fault
+
+USERNAME, PASSWORD = "username", "password"
+"""Source: Kubernetes, Secrets of type kubernetes.io/basic-auth."""
+CERTIFICATE, KEY, AUTHORITIES = "tls.crt", "tls.key", "ca.crt"
+"""Source: Kubernetes, Secrets of type kubernetes.io/tls; `ca.crt` as cert-manager writes it beside them."""
+MAX_BYTES = 1 << 20
+"""Largest file that is read: what a Secret may hold in all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What was found in a folder.
+
+    Attributes:
+        username: User's name; empty when there is none.
+        password: Its password.
+        certificate: File with the client's certificate, as PEM; None when there is none.
+        key: File with its private key, as PEM.
+        authorities_pem: Certificate authorities to trust beside the system's, as PEM; empty when there are none.
+    """
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    certificate: Path | None = None
+    key: Path | None = None
+    authorities_pem: str = field(default="", repr=False)
+
+
+def read_credentials(folder: Path | None) -> Credentials:
+    """Read a folder that has any of `username`, `password`, `tls.crt` with `tls.key`, and `ca.crt`.
+
+    A line break at the end of a file is left out, as editors add one.
+
+    Args:
+        folder: The folder; None: no credentials.
+
+    Raises:
+        ConfigError: When the folder isn't there, a file can't be read, or a certificate lacks its key; the message
+            names files and never what they hold.
+    """
+    if folder is None:
+        return Credentials()
+    if not folder.is_dir():
+        raise _fault(folder, "is not a folder", f"mkdir -p {folder}, with the files username and password in it")
+    certificate, key = folder / CERTIFICATE, folder / KEY
+    if certificate.exists() != key.exists():
+        raise _fault(folder, f"must hold {CERTIFICATE} and {KEY} together", "add the file that is missing")
+    return Credentials(
+        username=_read(folder / USERNAME),
+        password=_read(folder / PASSWORD),
+        certificate=certificate if certificate.exists() else None,
+        key=key if key.exists() else None,
+        authorities_pem=_read(folder / AUTHORITIES),
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise _fault(path, f"has more than {MAX_BYTES} bytes", "")
+        return data.decode().removesuffix("\n").removesuffix("\r")
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError:
+        raise _fault(path, "is not UTF-8", "") from None  # the cause holds what was read
+    except OSError as error:
+        raise _fault(path, f"can't be read: {error.strerror}", f"ls -l {path}") from error
+
+
+def _fault(path: Path, message: str, hint: str) -> ConfigError:
+    return ConfigError([Fault(origin="credentials", path=str(path), message=message)], hint=hint)

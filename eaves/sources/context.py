@@ -1,0 +1,77 @@
+"""What a source gets from the agent that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Literal, Protocol
+
+from eaves.clock import Clock
+from eaves.sources.frame import Frame, Outcome
+from eaves.sources.source import SentIndex
+
+Cause = Literal[
+    "late", "duplicate", "rate", "unchanged", "too_large", "spool_full", "unsupported", "unreadable", "hours"
+]
+"""Why a frame is dropped.
+
+`late`: a newer frame took its place before it was spooled. `duplicate`: it was captured before. `rate`: it came sooner
+after the last one than `rate` allows. `unchanged`: it hardly differs from the last one. `too_large`: more bytes or
+pixels than allowed. `spool_full`: the queue had no room and the source can't offer it again. `unsupported`: a format
+that no function reads, or no image at all. `unreadable`: it could not be read; it may be captured later. `hours`:
+outside the hours of capture.
+"""
+
+
+class SourceContext(Protocol):
+    """The agent as one source sees it. All of it may be called from any thread."""
+
+    @property
+    def name(self) -> str:
+        """The source's name, last part of its events' `source`."""
+
+    @property
+    def source(self) -> str:
+        """Its events' `source`, `/eaves/SITE/NAME`."""
+
+    @property
+    def clock(self) -> Clock:
+        """Time. A source reads no other clock."""
+
+    @property
+    def index(self) -> SentIndex:
+        """The durable memory of which events were captured."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the source is to return from `run`."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait, at most until the source is to return; False when it is."""
+
+    def on_stop(self, wake: Callable[[], None]) -> AbstractContextManager[None]:
+        """Have `wake` called when the source is to return, while the block runs: for one that waits elsewhere."""
+
+    def capture(self, frame: Frame) -> Outcome:
+        """Apply the source's options (rate, crop, ...) to a frame and store its event; it is on disk on return.
+
+        Raises:
+            SpoolFullError: When the queue has no room now. The source keeps the frame and offers it again after a
+                pause, or drops it for the cause `spool_full` when it can't be had again.
+            SpoolError: When the queue can't be written now; likewise.
+        """
+
+    def drop(self, cause: Cause, count: int = 1) -> None:
+        """Count frames that were passed over without being offered."""
+
+    def report(self, state: Literal["watching", "waiting", "paused"], reason: str = "") -> None:
+        """Say what the source does now; a change is logged once, and repeating it logs nothing.
+
+        Args:
+            state: `watching`: new images are captured. `waiting`: what it reads is not there. `paused`: the queue is
+                full.
+            reason: Why it isn't watching, a sentence without credentials.
+        """
+
+    def reconnected(self) -> None:
+        """Count a connection that was made anew after the first."""

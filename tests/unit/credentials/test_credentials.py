@@ -1,0 +1,65 @@
+"""Credentials are read from files and never shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eaves.credentials import Credentials, has_secrets, read_credentials, redact
+from eaves.errors import ConfigError
+
+
+def test_a_folder_as_kubernetes_mounts_a_secret(tmp_path: Path) -> None:
+    for name, text in {
+        "username": "gate\n",
+        "password": "pa ss\r\n",
+        "tls.crt": "C",
+        "tls.key": "K",
+        "ca.crt": "A",
+    }.items():
+        (tmp_path / name).write_bytes(text.encode())
+    found = read_credentials(tmp_path)
+    assert (found.username, found.password, found.authorities_pem) == ("gate", "pa ss", "A")
+    assert (found.certificate, found.key) == (tmp_path / "tls.crt", tmp_path / "tls.key")
+    assert "pa ss" not in repr(found)
+
+
+def test_no_folder_is_no_credentials(tmp_path: Path) -> None:
+    assert read_credentials(None) == read_credentials(tmp_path) == Credentials()
+
+
+@pytest.mark.parametrize("made", ["nothing", "certificate", "binary", "large", "folder"])
+def test_what_cannot_be_used_is_named_without_its_content(tmp_path: Path, made: str) -> None:
+    folder = tmp_path / "login"
+    if made != "nothing":
+        folder.mkdir()
+    if made == "certificate":
+        (folder / "tls.crt").write_text("C")
+    if made == "binary":
+        (folder / "password").write_bytes(b"geheim\xff")
+    if made == "large":
+        (folder / "password").write_bytes(b"geheim" * 200_000)
+    if made == "folder":
+        (folder / "password").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        read_credentials(folder)
+    assert "login" in str(caught.value)
+    assert "geheim" not in str(caught.value)
+    assert caught.value.__cause__ is None or "geheim" not in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no connection to mqtt://gate:geheim@h:1883/t", "no connection to mqtt://***@h:1883/t"),
+        ("http://u:p@ss@h/x and rtsp://u@h/y", "http://***@h/x and rtsp://***@h/y"),
+        ("http://h/snap.cgi?user=admin&pwd=geheim&size=2", "http://h/snap.cgi?user=***&pwd=***&size=2"),
+        ("http://h/s?X-Amz-Signature=abc&access_token=d", "http://h/s?X-Amz-Signature=***&access_token=***"),
+        ("mail@example.org wrote http://h/a@b", "mail@example.org wrote http://h/a@b"),
+        ("http://h/p?channel=1&monkey=2", "http://h/p?channel=1&monkey=2"),
+    ],
+)
+def test_redacted(text: str, shown: str) -> None:
+    assert redact(text) == shown
+    assert has_secrets(text) == (text != shown)
