@@ -50,8 +50,8 @@ EDGE = $(foreach name,rich pygments markdown-it-py mdurl pyyaml,--no-emit-packag
 lock:  ## pin requirements/*.txt from pyproject.toml (the one target that needs uv; UPGRADE=--upgrade)
 	$(LOCK) pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
 	$(LOCK) --group build --output-file requirements/build.txt
-	$(LOCK) pyproject.toml -c requirements/dev.txt --extra serve $(EDGE) --no-emit-package urllib3 --output-file requirements/serve.txt
-	$(LOCK) pyproject.toml -c requirements/dev.txt --extra sources $(EDGE) --no-emit-package numpy --no-emit-package pillow --output-file requirements/agent.txt
+	$(LOCK) pyproject.toml -c requirements/dev.txt --extra serve $(EDGE) --no-emit-package urllib3 --no-emit-package paho-mqtt --output-file requirements/serve.txt
+	$(LOCK) pyproject.toml -c requirements/dev.txt --extra sources $(EDGE) --no-emit-package numpy --output-file requirements/agent.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra train --extra s3 --extra convert --extra oci --output-file requirements/train.txt
 
 clean:  ## forget everything that was made
