@@ -11,7 +11,8 @@ Without an option a frame's bytes are passed on untouched and Pillow is never im
 beyond the process: after a restart the first frame of each camera is passed.
 """
 
-from eaves.sources.options.editor import Dropped, FrameEditor
+from eaves.sources.frame import Dropped
+from eaves.sources.options.editor import FrameEditor
 from eaves.sources.options.settings import FrameOptions
 
 __all__ = ["Dropped", "FrameEditor", "FrameOptions"]

@@ -7,14 +7,12 @@ A frame that was passed once is passed again when it is offered again, as source
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eaves import media
 from eaves.clock import SYSTEM, Clock
 from eaves.errors import ImageError, ImageTooLargeError
-from eaves.sources.context import Cause
-from eaves.sources.frame import Frame
+from eaves.sources.frame import Cause, Dropped, Frame
 from eaves.sources.options.hours import parse_hours
 from eaves.sources.options.rate import Pacer, parse_interval_ns
 from eaves.sources.options.recent import Recent
@@ -26,19 +24,6 @@ if TYPE_CHECKING:
 
 PASSED = 1_000
 """Frames that are remembered as passed; more than any source holds back while the queue is full."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """A frame that becomes no event.
-
-    Attributes:
-        cause: For the counter.
-        reason: What is wrong with the image, a sentence for the log; empty when nothing is.
-    """
-
-    cause: Cause
-    reason: str = ""
 
 
 class FrameEditor:
