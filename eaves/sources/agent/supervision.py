@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from eaves.backoff import Backoff
-from eaves.clock import SYSTEM, Clock, StopFlag
+from eaves.clock import SYSTEM, Clock
+from eaves.errors import SpoolError
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.counters import Counters
 from eaves.sources.context import SourceContext
+from eaves.sources.refusal import explain_refusal
 
 RESTART = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 STEADY_S = 300.0
@@ -24,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 class SupervisedSource:
     """One source, started again with growing pauses whenever it ends unasked.
+
+    A source may leave a refusal of the spool to this: it is paused meanwhile, and nothing is wrong with it.
 
     Args:
         run: Captures images until the context says to stop.
@@ -39,7 +43,6 @@ class SupervisedSource:
         self._source = run
         self._context = context
         self._clock = clock
-        self._stopping = StopFlag(clock)
         self._logged: set[tuple[type[Exception], int, str]] = set()
         self._thread = threading.Thread(target=self._run, name=f"source-{context.name}", daemon=True)
 
@@ -55,8 +58,7 @@ class SupervisedSource:
 
     def is_alive(self) -> bool:
         """Whether the source runs, or will be started again, and shows signs of life."""
-        resting = self.counters.state == "failed"
-        return self._thread.is_alive() and (resting or not self._context.silent)
+        return self._thread.is_alive() and not self._context.silent
 
     def start(self) -> None:
         """Run the source from now on."""
@@ -64,7 +66,6 @@ class SupervisedSource:
 
     def ask_to_stop(self) -> None:
         """Tell the source to stop, and don't wait for it."""
-        self._stopping.set()
         self._context.stop()
 
     def join(self, timeout_s: float) -> bool:
@@ -74,20 +75,24 @@ class SupervisedSource:
 
     def _run(self) -> None:
         failures = 0
-        while not self._stopping.is_set():
+        while not self._context.stopping:
             began = self._clock.monotonic()
             try:
                 self._source(self._context)
                 failure = "the source ended by itself"
+            except SpoolError as error:
+                failure = ""
+                self._context.report("paused", explain_refusal(error))
             except Exception as error:  # noqa: BLE001 - the source is started again
                 failure = f"{type(error).__name__}: {error}"
                 self._log_once(error)
-            if self._stopping.is_set():
+            if self._context.stopping:
                 return
             failures = 1 if self._clock.monotonic() - began >= STEADY_S else failures + 1
             self.restarts += 1
-            self.counters.fail(failure)
-            self._stopping.wait(RESTART.pause_s(failures))
+            if failure:
+                self.counters.fail(failure)
+            self._context.wait(RESTART.pause_s(failures))
             self.counters.fail("")
 
     def _log_once(self, error: Exception) -> None:
