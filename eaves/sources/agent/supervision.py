@@ -18,8 +18,9 @@ from eaves.sources.refusal import explain_refusal
 RESTART = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 STEADY_S = 300.0
 """A run that lasted so long, seconds, was a good one: the next pause is the shortest again."""
-JOIN_S = 2.0
-"""Longest wait for all sources to stop, seconds. One that hangs on a network folder ends with the process."""
+STOP_S = 2.0
+"""Longest wait for all parts to stop, seconds. What hangs, on a network folder say, ends with the process: nothing is
+acknowledged before it is on disk, and no entry is released before it was delivered."""
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class SupervisedSource:
             )
 
 
-def stop_sources(sources: Sequence[SupervisedSource], timeout_s: float = JOIN_S) -> None:
+def stop_sources(sources: Sequence[SupervisedSource], timeout_s: float = STOP_S) -> None:
     """Stop sources side by side and wait for them, at most `timeout_s` seconds for all."""
     for source in sources:
         source.ask_to_stop()
