@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eaves.cli.project import Project, Workspace
+from eaves.cli.sources import resolve_sources
 from eaves.config import iter_leaves
-from eaves.errors import ConfigError, Fault
 from eaves.platform import AppSpec, FunctionSpec, default_trigger
 from functions.settings import ServeSettings
 
@@ -26,25 +25,16 @@ def build_local_app(workspace: Workspace, artifact: Artifact) -> AppSpec:
     """What eaves.yaml wants on this machine, with this artifact.
 
     Raises:
-        ConfigError: When a source's folder is missing.
+        ConfigError: When a source has a fault, or what it reads is missing.
     """
     project = workspace.project
-    sources = tuple(replace(source, path=workspace.path(source.path).absolute()) for source in project.sources)
-    missing = [source.path for source in sources if not source.path.is_dir()]
-    faults = [
-        Fault(origin=workspace.origin, path=f"sources[{index}].path", message=f"{source.path} is not a folder")
-        for index, source in enumerate(sources)
-        if not source.path.is_dir()
-    ]
-    if faults:
-        raise ConfigError(faults, hint=f"mkdir -p {shlex.quote(str(missing[0]))}")
     function = replace(
         _function(project),
         artifact=artifact.path,
         artifact_digest=artifact.digest,
         task=artifact.manifest.task,
     )
-    return replace(_app(project, function), sources=sources)
+    return replace(_app(project, function), sources=resolve_sources(workspace))
 
 
 def build_site_app(project: Project, image: FunctionImage, site: SiteSettings) -> AppSpec:
