@@ -14,7 +14,7 @@ import click
 
 from eaves import logs
 from eaves.delivery import Deliverer, SinkClient
-from eaves.http_client.proxies import parse_proxies
+from eaves.http_client.proxies import DIRECT, Proxies, parse_proxies
 from eaves.options import build_settings, report_errors, settings_options
 from eaves.sources.agent.admin import open_admin
 from eaves.sources.agent.configuration import ConfiguredSource, count_remembered, parse_sources
@@ -41,10 +41,11 @@ def main(**options: Any) -> None:
     logs.configure(as_json=settings.log_json)
     overrides = parse_overrides(settings.overrides)
     configured = parse_sources(settings)
-    client = SinkClient(ca_certs_pem=settings.ca_certs, proxies=parse_proxies(os.environ))
+    proxies = parse_proxies(os.environ)
+    client = SinkClient(ca_certs_pem=settings.ca_certs, proxies=proxies)
     limits = settings.limits(remembered=count_remembered(configured))
     with open_spool(settings, limits) as spool, client, ExitStack() as stack:
-        sources = [build_source(one, settings, spool, overrides) for one in configured]
+        sources = [build_source(one, settings, spool, overrides, proxies) for one in configured]
         deliverers = build_deliverers(settings, spool, client, overrides)
         for deliverer in deliverers:
             deliverer.start()
@@ -60,7 +61,11 @@ def main(**options: Any) -> None:
 
 
 def build_source(
-    configured: ConfiguredSource, settings: AgentSettings, spool: Spool, overrides: Mapping[str, str]
+    configured: ConfiguredSource,
+    settings: AgentSettings,
+    spool: Spool,
+    overrides: Mapping[str, str],
+    proxies: Proxies = DIRECT,
 ) -> SupervisedSource:
     """One source that puts its images into the spool."""
     context = AgentContext(
@@ -71,6 +76,7 @@ def build_source(
         max_bytes=configured.common.max_bytes,
         spool_max_bytes=settings.spool_max_bytes,
         credentials=configured.common.credentials,
+        proxies=proxies,
         options=configured.options,
     )
     return SupervisedSource(partial(configured.kind.run, configured.settings), context)
