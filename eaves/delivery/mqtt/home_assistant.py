@@ -32,8 +32,8 @@ from eaves.timestamps import parse_timestamp
 ONLINE, OFFLINE = b"online", b"offline"
 """Payloads of the availability topic, and of Home Assistant's own birth and will messages: its defaults."""
 MAX_CAMERAS = 1_000
-"""Cameras whose messages are remembered, about 3 KB each; beyond it the one seen longest ago is forgotten, and described
-again when its next prediction comes."""
+"""Cameras whose messages are remembered, about 3 KB each; beyond it the one seen longest ago is forgotten, and
+described again when its next prediction comes."""
 MAX_STATE = 255
 """Characters of a state. Source: homeassistant/const.py, MAX_LENGTH_STATE_STATE."""
 LATE_S = 60.0
@@ -177,7 +177,7 @@ def build_state(event: Event) -> dict[str, Any]:
     score = best.get("score")
     return {
         "label": label[:MAX_STATE] if isinstance(label, str) else None,
-        "confidence": round(100 * score, 1) if type(score) in (int, float) else None,
+        "confidence": _percent(score),
         "certainty": event.extensions.get("confidence"),
         "subject": event.subject,
         "time": event.time,
@@ -185,6 +185,12 @@ def build_state(event: Event) -> dict[str, Any]:
         "version": event.extensions.get("modelversion"),
         "id": event.id,
     }
+
+
+def _percent(score: object) -> float | None:
+    if isinstance(score, bool) or not isinstance(score, (int, float)):
+        return None
+    return round(100 * score, 1)
 
 
 def slugify(camera: str) -> str:
