@@ -75,8 +75,9 @@ def _faults(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iter
 
 def _source_faults(source: SourceSpec, site: SiteSettings, function: str) -> Iterator[tuple[str, str]]:
     if source.agent == "node":
-        if not source.path.is_absolute():
-            yield "path", f"must be the whole path of a folder on the nodes (got {str(source.path)!r})"
+        path = str(source.options.get("path", ""))
+        if not path.startswith("/"):
+            yield "path", f"must be the whole path of a folder on the nodes (got {path!r})"
         if not site.namespace:
             yield "sites.namespace", f"must be set: the agent {source.name!r} on the nodes has a namespace of its own"
     elif not source.claim:

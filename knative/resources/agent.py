@@ -103,7 +103,7 @@ def _on_nodes(
     pod = _pod(app, source, settings, site, user=0)  # the kubelet makes the spool's folder as root
     pod["serviceAccountName"] = _apart(app)
     pod["volumes"] += [
-        {"name": "images", "hostPath": {"path": str(source.path), "type": "DirectoryOrCreate"}},
+        {"name": "images", "hostPath": {"path": str(source.options["path"]), "type": "DirectoryOrCreate"}},
         {"name": "spool", "hostPath": {"path": f"{NODE_SPOOLS}/{name}", "type": "DirectoryOrCreate"}},
     ]
     if site.selector:
@@ -133,9 +133,7 @@ def _pod(
 ) -> dict[str, Any]:
     volume, mount = build_temporary()
     told = {
-        _ENV["sources"]: json.dumps(
-            [{"name": source.name, "kind": source.kind, "path": IMAGES, "polling": source.polling}]
-        ),
+        _ENV["sources"]: json.dumps([{**source.settings, "path": IMAGES}]),
         _ENV["site"]: app.function.site,
         _ENV["spool"]: f"{SPOOL}/agent.db",
         _ENV["host"]: "0.0.0.0",  # noqa: S104 - the pod's own; the kubelet and who scrapes metrics come from outside
