@@ -27,6 +27,7 @@ LOOP_S = 1.0
 """Longest wait for the network, seconds, before the time limits are looked at."""
 CLOSING_S = 1.0
 """What is still to be written, acknowledgements first, has so many seconds when the connection is ended by us."""
+PACKET_TOO_LARGE = 0x95
 MAX_IN_FLIGHT = 20
 """Most publications that wait for their acknowledgement; a broker may ask for fewer."""
 
@@ -280,10 +281,14 @@ class Session:
         ]
         self._on_subscribed(refused)
 
-    def _published(self, _: PahoClient, __: object, packet_id: int, code: ReasonCode, ___: Properties | None) -> None:
+    def _published(
+        self, client: PahoClient, _: object, packet_id: int, code: ReasonCode, __: Properties | None
+    ) -> None:
         future = self._unconfirmed.setdefault(packet_id, Future())
+        unlisted = _own(client).unlisted_code
+        name = "packet too large" if unlisted == PACKET_TOO_LARGE else str(code).lower()
         with suppress(InvalidStateError):
-            future.set_result(Acknowledgement(code=code.value, name=str(code).lower()))
+            future.set_result(Acknowledgement(code=unlisted or code.value, name=name))
 
     def _build_properties(self, publication: Publication) -> Properties | None:
         if self._protocol != MQTTProtocolVersion.MQTTv5:
