@@ -15,7 +15,10 @@ from typing import Any, Protocol
 from eaves.admin.summary import AgentStatus, LanePause
 from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
 from eaves.config import Layer, build, setting
+from eaves.credentials import redact
 from eaves.delivery import Answer
+from eaves.delivery.mqtt.settings import MqttSettings
+from eaves.delivery.mqtt.target import find_url_fault, is_mqtt
 from eaves.events import (
     IMAGE_CAPTURED,
     IMAGE_CLASSIFIED,
@@ -125,14 +128,20 @@ class TriggerSpec:
         name: Unique in the app.
         filter: Attribute to exact value; all must match. Empty: every event.
         function: Name of the function that receives them, or ""
-        url: ... or the http(s) address that does.
+        url: ... or the address that does: of an HTTP server, or an MQTT broker's with a topic.
+        mqtt: How they are published, for an MQTT broker.
         delivery: Retries and time limits.
     """
 
     name: str = setting("", "Name of the trigger, unique here.")
     filter: dict[str, str] = setting(dict, "Event attribute to exact value; all must match, none matches every event.")
     function: str = setting("", "The function that receives the events (this one when neither it nor url is set).")
-    url: str = setting("", "The http(s) address that receives the events instead of a function.")
+    url: str = setting(
+        "",
+        "What receives the events instead of a function: an http(s) address, or mqtt://HOST[:PORT]/TOPIC (mqtts:// "
+        "with TLS), where attributes of the event may stand in braces, such as {label}.",
+    )
+    mqtt: MqttSettings = setting(MqttSettings, "How events are published when url is an MQTT broker's.")
     delivery: DeliverySettings = setting(DeliverySettings, "Retries and time limits.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
@@ -141,8 +150,21 @@ class TriggerSpec:
             yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
         if self.function and self.url:
             yield "url", "can't be set together with function"
+        if self.is_mqtt:
+            if fault := find_url_fault(self.url):
+                yield "url", fault
+            if not QUANTITY_PATTERN.fullmatch(self.mqtt.spool_size):
+                yield "mqtt.spool_size", f"must be a quantity such as 1Gi (got {self.mqtt.spool_size!r})"
+            return
         if self.url and not self.url.startswith(("http://", "https://")):
-            yield "url", f"must start with http:// or https:// (got {self.url!r})"
+            yield "url", f"must start with http://, https://, mqtt:// or mqtts:// (got {redact(self.url)!r})"
+        if self.mqtt != MqttSettings():
+            yield "mqtt", f"needs a url that starts with mqtt:// or mqtts:// (got {redact(self.url)!r})"
+
+    @property
+    def is_mqtt(self) -> bool:
+        """Whether events are published to an MQTT broker."""
+        return is_mqtt(self.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

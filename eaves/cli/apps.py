@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eaves.cli.project import Project, Workspace
+from eaves.cli.triggers import build_local_triggers
 from eaves.config import iter_leaves
 from eaves.errors import ConfigError, Fault
 from eaves.platform import AppSpec, FunctionSpec, default_trigger
@@ -26,7 +27,7 @@ def build_local_app(workspace: Workspace, artifact: Artifact) -> AppSpec:
     """What eaves.yaml wants on this machine, with this artifact.
 
     Raises:
-        ConfigError: When a source's folder is missing.
+        ConfigError: When a source's folder is missing, or a trigger's folder of credentials can't be used.
     """
     project = workspace.project
     sources = tuple(replace(source, path=workspace.path(source.path).absolute()) for source in project.sources)
@@ -44,7 +45,8 @@ def build_local_app(workspace: Workspace, artifact: Artifact) -> AppSpec:
         artifact_digest=artifact.digest,
         task=artifact.manifest.task,
     )
-    return replace(_app(project, function), sources=sources)
+    app = _app(project, function)
+    return replace(app, triggers=(app.triggers[0], *build_local_triggers(workspace)), sources=sources)
 
 
 def build_site_app(project: Project, image: FunctionImage, site: SiteSettings) -> AppSpec:

@@ -49,6 +49,8 @@ class Project:
                 yield path, f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {value!r})"
         if self.name in [trigger.name for trigger in self.triggers]:
             yield "triggers", f"the name {self.name!r} is taken by the trigger that feeds the function"
+        if sum(trigger.mqtt.home_assistant for trigger in self.triggers) > 1:
+            yield "triggers", "home_assistant is set for more than one of them; each camera would appear twice"
         for path, named in (("triggers", self.triggers), ("sources", self.sources), ("sites", self.sites)):
             names = [one.name for one in named]
             for twice in sorted({name for name in names if names.count(name) > 1}):
@@ -156,6 +158,10 @@ _EXAMPLES = """\
 #  - name: alarm
 #    filter: {type: dev.eaves.image.classified.v1, confidence: high}
 #    url: http://127.0.0.1:9000/
+#  - name: hub
+#    filter: {type: dev.eaves.image.classified.v1}
+#    url: mqtt://127.0.0.1/plant/{partitionkey}/{label}
+#    mqtt: {format: json, home_assistant: true}
 
 # Edge places in clusters, each a kube context and a namespace: `eaves deploy --on knative --site barn`, or --all.
 #sites:

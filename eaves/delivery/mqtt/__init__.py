@@ -1,0 +1,12 @@
+"""Publishing events to an MQTT broker: a sink for the deliverer, as `eaves.delivery.SinkClient` is one over HTTP.
+
+settings        what eaves.yaml says of a trigger whose url is mqtt:// or mqtts://
+target          that url > the broker's address and a topic template
+topic           a template and an event > the topic of its message
+message         an event > payload and properties, by the CloudEvents MQTT binding or as plain JSON
+home_assistant  an event > discovery and state messages, so that each camera appears as sensors
+sink            events > messages with QoS 1, and the broker's acknowledgements > answers
+
+An event counts as delivered once the broker has acknowledged each message that was made of it. Nothing here keeps an
+event: the spool does.
+"""
