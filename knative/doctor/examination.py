@@ -92,9 +92,7 @@ def examine(
         UnreachableClusterError: When the cluster doesn't answer at all. Once it has, that it stops is a finding.
         ClusterError: When it refuses even to tell its version.
     """
-    subject = Subject(
-        cluster, app, settings, site, clock=clock, may_probe=may_probe, probe_wait_s=probe_wait_s
-    )
+    subject = Subject(cluster, app, settings, site, clock=clock, may_probe=may_probe, probe_wait_s=probe_wait_s)
     findings = list(check_server(subject))
     for name, check in CHECKS:
         try:

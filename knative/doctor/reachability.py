@@ -97,7 +97,7 @@ def _fix(subject: Subject, one: Destination, reached: Reached) -> str:
         )
     if reached.failed == "certificate":
         secret = one.secret or "NAME"
-        name_it = "" if one.secret else f", then set `secret: {secret}` of the {one.by} in eaves.yaml"
+        name_it = "" if one.secret else f", then set {one.setting} of the {one.by} in eaves.yaml to {secret}"
         return (
             f"put the authority that signed its certificate into the Secret: kubectl -n {subject.namespace} create "
             f"secret generic {secret} --from-file=ca.crt=FILE{name_it}"
@@ -126,6 +126,6 @@ _SET_IMAGE = "set knative.agent_image in eaves.yaml (Dockerfile, target agent)"
 def _grant(subject: Subject) -> str:
     where = f"kubectl -n {subject.namespace} create"
     return (
-        f"{where} role eaves-doctor --verb=create,patch,get,delete --resource=pods && "
+        f"{where} role eaves-doctor --verb=create,patch,get,list,delete --resource=pods && "
         f"{where} rolebinding eaves-doctor --role=eaves-doctor --user=USER"
     )

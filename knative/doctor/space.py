@@ -151,7 +151,7 @@ def check_storage(subject: Subject) -> Iterator[Finding]:
                 f"kubectl -n {subject.namespace} get persistentvolumeclaims; make it, or set claim of the source in "
                 "eaves.yaml",
             )
-    if not any(source.agent == "claim" for source in agents):
+    if not any(source.agent == "claim" for source in agents) and not any(one.is_mqtt for one in subject.app.triggers):
         return
     classes = subject.cluster.list(STORAGE_CLASS, namespace="")
     default = [
@@ -160,12 +160,12 @@ def check_storage(subject: Subject) -> Iterator[Finding]:
         if (one["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"
     ]
     if default:
-        yield ok("storage", f"agents' spools are made by the storage class {default[0]}")
+        yield ok("storage", f"spools of agents and publishers are made by the storage class {default[0]}")
         return
     name = str(classes[0]["metadata"]["name"]) if classes else "NAME"
     patch = f'\'{{"metadata":{{"annotations":{{"{_DEFAULT_CLASS}":"true"}}}}}}\''
     yield error(
         "storage",
-        "the cluster has no default storage class: the agents' spools get no volume",
+        "the cluster has no default storage class: spools of agents and publishers get no volume",
         f"kubectl patch storageclass {name} -p {patch}",
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from eaves.credentials.folder import AUTHORITIES
 from eaves.platform import AppSpec
 from eaves.reachability import Attempt, to_text
+from knative.destinations import Destination
 from knative.kinds import POD
 from knative.resources.metadata import build_object
 from knative.resources.pod import build_pull_secrets, build_security
@@ -21,21 +21,6 @@ LIFE_S = 120
 SECRETS = "/credentials"
 REPORT = "/dev/termination-log"
 """Source: Kubernetes, default of `terminationMessagePath`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
-    """An address that something connects to.
-
-    Attributes:
-        by: What connects to it: `source gate`, `trigger out`.
-        address: `HOST:PORT`, or `tls://HOST:PORT`.
-        secret: The Secret with its credentials; empty: it needs none.
-    """
-
-    by: str
-    address: str
-    secret: str = ""
 
 
 def build_probe(

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from eaves.publisher.settings import PublisherSettings
-
 from eaves.admin.agent import LIVE
 from eaves.config import iter_leaves
 from eaves.platform import AppSpec, TriggerSpec
+from eaves.publisher.settings import PublisherSettings
 from knative.kinds import NETWORK_POLICY, SERVICE, STATEFUL_SET
 from knative.names import APP_LABEL
 from knative.resources.credentials import FOLDER, build_credentials
-from knative.resources.eventing import trigger_name
+from knative.resources.eventing import publisher_name
 from knative.resources.metadata import build_object
 from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
 from knative.settings import KnativeSettings, SiteSettings
@@ -44,11 +43,6 @@ def build_publishers(app: AppSpec, settings: KnativeSettings, site: SiteSettings
                 yield _policy(app, trigger, site)
             yield _service(app, trigger, site)
             yield _stateful_set(app, trigger, settings, site)
-
-
-def publisher_name(app: AppSpec, trigger: TriggerSpec) -> str:
-    """Of a trigger's Service and StatefulSet."""
-    return f"{trigger_name(app, trigger)}-mqtt"
 
 
 def _service(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> dict[str, Any]:
@@ -87,6 +81,7 @@ def _stateful_set(app: AppSpec, trigger: TriggerSpec, settings: KnativeSettings,
         "spec": {
             "replicas": 1,
             "serviceName": name,
+            "podManagementPolicy": "Parallel",
             "selector": {"matchLabels": _selector(app, trigger)},
             "template": template,
             "volumeClaimTemplates": [spool],

@@ -131,9 +131,7 @@ def start_mosquitto(cluster: Cluster, image: str, folder: Path, kubeconfig: Path
     ):
         cluster.apply(manifest, manager=MANAGER)
     wait_until(lambda: is_pod_ready(cluster.get(POD, NAME)), 120, pause_s=0.5, what="the MQTT broker")
-    return Mosquitto(
-        cluster=cluster, kubectl=Kubectl(kubeconfig=kubeconfig), password=password, authority=certificate
-    )
+    return Mosquitto(cluster=cluster, kubectl=Kubectl(kubeconfig=kubeconfig), password=password, authority=certificate)
 
 
 def _hash(password: str) -> str:

@@ -1,0 +1,49 @@
+"""What an app's sources and MQTT triggers connect to: addresses beyond the cluster, most often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from eaves.platform import AppSpec, TriggerSpec
+from eaves.reachability import TLS
+
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+"""Source: IANA, secure-mqtt and mqtt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """An address that something connects to.
+
+    Attributes:
+        by: What connects to it: `source gate`, `trigger out`.
+        address: `HOST:PORT`, or `tls://HOST:PORT`.
+        secret: The Secret with its credentials; empty: it needs none.
+        setting: Where eaves.yaml names that Secret, within the source or the trigger.
+    """
+
+    by: str
+    address: str
+    secret: str = ""
+    setting: str = "secret"
+
+
+def find_destinations(app: AppSpec) -> Iterator[Destination]:
+    """Every address of an app, in the order of eaves.yaml."""
+    for trigger in app.triggers:
+        if trigger.is_mqtt:
+            yield Destination(
+                by=f"trigger {trigger.name}",
+                address=_broker_address(trigger),
+                secret=trigger.mqtt.secret,
+                setting="mqtt.secret",
+            )
+
+
+def _broker_address(trigger: TriggerSpec) -> str:
+    parts = urlsplit(trigger.url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    address = f"{host}:{parts.port or _PORTS[parts.scheme]}"
+    return f"{TLS}{address}" if parts.scheme == "mqtts" else address
