@@ -18,7 +18,8 @@ from eaves.local.settings import LocalSettings
 from eaves.options import parameter_name
 from eaves.platform import DeliverySettings, SourceSpec, TriggerSpec
 from eaves.publisher.settings import PublisherSettings
-from eaves.sources.settings import AgentSettings
+from eaves.sources.folder.settings import FolderSettings
+from eaves.sources.settings import AgentSettings, SourceSettings
 from functions.settings import FunctionSettings
 from knative.settings import SiteSettings
 
@@ -34,6 +35,8 @@ def build_reference() -> str:
     parts += ["## The local platform (`eaves up`)\n", *_settings(LocalSettings, section="up.")]
     parts += ["## A function's process (`python -P -m functions`)\n", *_settings(FunctionSettings)]
     parts += ["## An agent's process (`python -P -m eaves.sources`)\n", *_settings(AgentSettings)]
+    parts += ["### Each of its sources (EAVES_SOURCES)\n", *_settings(SourceSettings, env=False)]
+    parts += ["### ... of kind `folder`\n", *_settings(FolderSettings, env=False)]
     parts += ["## A publisher's process (`python -P -m eaves.publisher`)\n", *_settings(PublisherSettings)]
     parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]
     parts += ["### ... with `task: tensor`\n", *_settings(TensorDeclaration, env=False)]

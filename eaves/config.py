@@ -14,7 +14,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Union
@@ -148,6 +148,41 @@ def build(cls: type[T], *layers: Layer) -> T:
     return result
 
 
+def build_flat(
+    classes: Sequence[type], values: Mapping[str, Any], *, origin: str, prefix: str = ""
+) -> tuple[list[Any], list[Fault]]:
+    """Several sections from one mapping that holds the settings of all of them side by side.
+
+    Args:
+        classes: The sections' dataclasses. A setting that several have belongs to the first.
+        values: The settings.
+        origin: Where they are from, for the faults.
+        prefix: Path of the mapping with its trailing dot, for the faults.
+
+    Returns:
+        The sections, in the order of `classes`, of no meaning when there are faults; and the faults.
+    """
+    owners: dict[str, type] = {}
+    for cls in classes:
+        for field in dataclasses.fields(cls):
+            owners.setdefault(field.name, cls)
+    faults = [
+        Fault(origin=origin, path=f"{prefix}{key}", message=f"unknown setting; {_advise(str(key), owners)}")
+        for key in values
+        if key not in owners
+    ]
+    sections: list[Any] = []
+    for cls in classes:
+        layer = Layer(origin=origin, values={key: value for key, value in values.items() if owners.get(key) is cls})
+        found: list[Fault] = []
+        section = _build(cls, [layer], "", found)
+        if section is not None and not found:
+            found.extend(_own_faults(section, [layer], ""))
+        faults += [dataclasses.replace(fault, path=f"{prefix}{fault.path}") for fault in found]
+        sections.append(section)
+    return sections, faults
+
+
 def is_scalar(hint: Any) -> bool:
     """Whether one string can carry the whole value (a flag or an environment variable); a list has commas in it."""
     return hint in (str, int, float, bool, Path, tuple[str, ...]) or (
@@ -163,8 +198,7 @@ def _build(cls: type[T], layers: list[Layer], prefix: str, faults: list[Fault]) 
     for layer in layers:
         for key in layer.values:
             if key not in fields:
-                near = difflib.get_close_matches(str(key), fields, n=1)
-                advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(fields)}"
+                advice = _advise(str(key), fields)
                 faults.append(Fault(origin=layer.origin, path=f"{prefix}{key}", message=f"unknown setting; {advice}"))
     chosen: dict[str, Any] = {}
     for name, field in fields.items():
@@ -181,6 +215,11 @@ def _build(cls: type[T], layers: list[Layer], prefix: str, faults: list[Fault]) 
             named = [layer.origin for layer in layers if layer.origin not in (ENVIRONMENT, COMMAND_LINE)]
             faults.append(Fault(origin=named[0] if named else "settings", path=path, message="is required"))
     return cls(**chosen) if len(faults) == before else None
+
+
+def _advise(key: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
 
 
 def _inner_layers(holding: list[Layer], name: str, path: str, faults: list[Fault]) -> list[Layer]:

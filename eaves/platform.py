@@ -27,10 +27,7 @@ from eaves.events import (
     TENSOR_PREDICTED,
     Event,
 )
-
-NAME_PATTERN = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
-"""Source: RFC 1035 labels as Kubernetes has them for Services; 40 characters leave room for `-00001-deployment-...`."""
-
+from eaves.names import NAME_PATTERN
 
 MAX_TIMEOUT_S = 600.0
 """Source: knative/serving, config-defaults: max-revision-timeout-seconds."""

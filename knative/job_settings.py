@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from eaves.config import setting
-from eaves.platform import NAME_PATTERN, QUANTITY_PATTERN
+from eaves.names import NAME_PATTERN
+from eaves.platform import QUANTITY_PATTERN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

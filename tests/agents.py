@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ class AgentProcess:
     Args:
         folder: Where the inbox, the spool and the log are made.
         sink: Where events go.
+        source: More settings of its source.
         environ: More of its settings.
     """
 
-    def __init__(self, folder: Path, sink: str, **environ: str) -> None:
+    def __init__(self, folder: Path, sink: str, *, source: Mapping[str, Any] | None = None, **environ: str) -> None:
         self.inbox = folder / "inbox"
         self.inbox.mkdir(parents=True)
         self.spool = folder / "agent.db"
@@ -35,11 +37,9 @@ class AgentProcess:
         self.log = folder / "agent.log"
         self.environ = {
             "PATH": os.environ["PATH"],
-            "EAVES_SOURCE": "cam",
+            "EAVES_SOURCES": folder_source(self.inbox, settle_s=0.2, **(source or {})),
             "EAVES_SITE": "test",
-            "EAVES_PATH": str(self.inbox),
             "EAVES_SPOOL": str(self.spool),
-            "EAVES_SETTLE_S": "0.2",
             "EAVES_PORT": str(self.port),
             "K_SINK": sink,
             **environ,
@@ -90,6 +90,11 @@ class AgentProcess:
         report = json.loads(self.get("/health")[1])["report"]
         found: dict[str, Any] = next((lane for lane in report["lanes"] if lane["lane"] == name), {})
         return found
+
+
+def folder_source(folder: Path, name: str = "cam", **values: Any) -> str:
+    """EAVES_SOURCES for one folder."""
+    return json.dumps([{"name": name, "kind": "folder", "path": str(folder), **values}])
 
 
 def free_port() -> int:

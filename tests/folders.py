@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from eaves.events import Event
-from eaves.sources.folder import FolderSource
-from eaves.sources.settings import AgentSettings
+from eaves.sources.agent.context import AgentContext
+from eaves.sources.agent.counters import Counters
+from eaves.sources.folder.settings import FolderSettings
+from eaves.sources.folder.source import FolderSource
 from tests.fakes.clock import ManualClock
 from tests.fakes.sent_index import DictIndex
 from tests.fakes.watch import SilentKernel
@@ -27,15 +29,31 @@ class Running:
         refusal: Raised for each event instead of taking it, while it is set.
     """
 
-    def __init__(self, folder: Path, index: DictIndex | None = None, **values: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        index: DictIndex | None = None,
+        *,
+        max_bytes: int = 20_000_000,
+        spool_max_bytes: int = 1_000_000_000,
+        **values: Any,
+    ) -> None:
         self.folder = folder
         self.clock = ManualClock()
         self.index = index or DictIndex(self.clock)
         self.kernel = SilentKernel()
         self.events: list[Event] = []
         self.refusal: Callable[[Event], Exception | None] = lambda event: None
-        settings = AgentSettings(path=folder, sink="http://127.0.0.1:1", **values)
-        self.source = FolderSource(settings, index=self.index, emit=self._emit, clock=self.clock, watcher=self.kernel)
+        self.context = AgentContext(
+            "cam",
+            site="test",
+            index=self.index,
+            store=self._store,
+            max_bytes=max_bytes,
+            spool_max_bytes=spool_max_bytes,
+            clock=self.clock,
+        )
+        self.folder_source = FolderSource(FolderSettings(path=folder, **values), self.context, watcher=self.kernel)
 
     def settle(self) -> None:
         """Wait until the source has nothing to do before the clock is turned."""
@@ -67,24 +85,30 @@ class Running:
         """The images emitted, in order."""
         return [str(event.subject) for event in self.events]
 
-    def _emit(self, event: Event) -> None:
+    @property
+    def source(self) -> Counters:
+        """What the source does and has done."""
+        return self.context.counters
+
+    def _store(self, event: Event) -> bool:
         error = self.refusal(event)
         if error is not None:
             raise error
         self.index.put(event.id)
         self.events.append(event)
+        return True
 
 
 @contextmanager
 def running(folder: Path, index: DictIndex | None = None, **values: Any) -> Iterator[Running]:
-    """Run a source on a folder; `values` are settings."""
+    """Run a source on a folder; `values` are settings of the folder, or the limits of image and spool."""
     made = Running(folder, index, **values)
-    thread = threading.Thread(target=made.source.run)
+    thread = threading.Thread(target=made.folder_source.run)
     thread.start()
     try:
         made.settle()
         yield made
     finally:
-        made.source.stop()
+        made.context.stop()
         thread.join(20)
         assert not thread.is_alive()

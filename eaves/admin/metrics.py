@@ -7,9 +7,9 @@ Source: Prometheus exposition formats, text format 0.0.4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from eaves.admin.report import LaneReport, QueueReport
+from eaves.admin.report import LaneReport, QueueReport, SourceReport
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OUTCOMES = ("delivered", "retried", "dead")
@@ -32,6 +32,8 @@ _METRICS = {
     "eaves_dropped_total": "Images that the source passed over, by cause.",
     "eaves_source_state": "1 for the source's state.",
     "eaves_source_last_image_age_seconds": "Time since the source's last image; absent before the first.",
+    "eaves_source_reconnects_last_hour": "Connections that the source made anew in the last hour.",
+    "eaves_source_last_error_age_seconds": "Time since the source's last error began; absent before the first.",
 }
 
 
@@ -43,9 +45,7 @@ def render_metrics(report: QueueReport) -> str:
 def list_faults(report: QueueReport) -> list[str]:
     """Why images don't flow as they should, one sentence each; none when they do."""
     faults = [f"lane {lane.lane} is paused: {lane.reason}" for lane in report.lanes if lane.paused]
-    source = report.source
-    if source is not None and source.reason:
-        faults.append(f"source {source.name} is {source.state}: {source.reason}")
+    faults += [f"source {source.name} is {source.state}: {source.reason}" for source in report.sources if source.reason]
     return faults
 
 
@@ -79,15 +79,27 @@ def _series(report: QueueReport) -> dict[str, list[Series]]:
         "eaves_spool_bytes": [({}, report.queued_bytes)],
         "eaves_dead_letters_max_bytes": [({}, report.dead_max_bytes)],
     }
-    source = report.source
-    if source is not None:
-        name = {"source": source.name}
-        found["eaves_captured_total"] = [(name, source.captured)]
-        found["eaves_dropped_total"] = [({**name, "cause": cause}, count) for cause, count in source.dropped.items()]
-        found["eaves_source_state"] = [({**name, "state": source.state}, 1.0)]
-        age_s = source.last_captured_age_s
-        found["eaves_source_last_image_age_seconds"] = [] if age_s is None else [(name, age_s)]
+    if report.sources:
+        found |= _source_series(report.sources)
     return found
+
+
+def _source_series(sources: Iterable[SourceReport]) -> dict[str, list[Series]]:
+    named = [({"source": source.name}, source) for source in sources]
+    return {
+        "eaves_captured_total": [(name, source.captured) for name, source in named],
+        "eaves_dropped_total": [
+            ({**name, "cause": cause}, count) for name, source in named for cause, count in source.dropped.items()
+        ],
+        "eaves_source_state": [({**name, "state": source.state}, 1.0) for name, source in named],
+        "eaves_source_last_image_age_seconds": [
+            (name, source.last_captured_age_s) for name, source in named if source.last_captured_age_s is not None
+        ],
+        "eaves_source_reconnects_last_hour": [(name, source.reconnects) for name, source in named],
+        "eaves_source_last_error_age_seconds": [
+            (name, source.last_error_age_s) for name, source in named if source.last_error_age_s is not None
+        ],
+    }
 
 
 def _pause(lane: LaneReport) -> str:

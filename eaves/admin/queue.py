@@ -82,7 +82,7 @@ class SpoolQueue:
     Args:
         spool: The spool.
         deliveries: Gives what the lanes' deliveries report; nothing when this process delivers none.
-        source: Gives what the source reports; None without one.
+        sources: Gives what each source reports; nothing without one.
         try_now: Called with a lane, or with "" for all, whose pause is not to be waited for any longer.
     """
 
@@ -91,17 +91,17 @@ class SpoolQueue:
         spool: Spool,
         *,
         deliveries: Callable[[], Iterable[LaneDelivery]] = tuple,
-        source: Callable[[], SourceReport | None] = lambda: None,
+        sources: Callable[[], Iterable[SourceReport]] = tuple,
         try_now: Callable[[str], object] = lambda lane: None,
     ) -> None:
         self._spool = spool
         self._deliveries = deliveries
-        self._source = source
+        self._sources = sources
         self._try_now = try_now
 
     def report(self) -> QueueReport:
         """What each lane holds and whether it is delivered."""
-        return build_report(self._spool, self._deliveries(), self._source(), self._spool.clock.now())
+        return build_report(self._spool, self._deliveries(), self._sources(), self._spool.clock.now())
 
     def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Mapping[str, Any]]:
         """The chosen entries without their data."""

@@ -35,6 +35,14 @@ class SourceView(Protocol):
     def last_captured_at(self) -> float | None:
         """When the last image was captured, Unix seconds; None before the first."""
 
+    @property
+    def reconnects(self) -> int:
+        """Connections made anew in the last hour."""
+
+    @property
+    def last_error(self) -> tuple[str, float] | None:
+        """The last reason why nothing was captured, and when it began, Unix seconds; None before the first."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneReport:
@@ -83,6 +91,9 @@ class SourceReport:
         dropped: Images passed over since the process started, by cause.
         last_captured_at: When the last image was captured, Unix seconds; None before the first.
         last_captured_age_s: Seconds since then.
+        reconnects: Connections made anew in the last hour.
+        last_error: The last reason why nothing was captured; empty before the first.
+        last_error_age_s: Seconds since that began.
     """
 
     name: str
@@ -92,6 +103,9 @@ class SourceReport:
     dropped: Mapping[str, int] = field(default_factory=dict)
     last_captured_at: float | None = None
     last_captured_age_s: float | None = None
+    reconnects: int = 0
+    last_error: str = ""
+    last_error_age_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +119,7 @@ class QueueReport:
         dead_max_bytes: Their limit.
         expired: Dead letters that were deleted to keep their limit, since the file was made.
         lanes: Each lane, by name.
-        source: The source that fills it, when one does.
+        sources: The sources that fill it, in the order in which they were configured.
     """
 
     queued_bytes: int = 0
@@ -114,7 +128,7 @@ class QueueReport:
     dead_max_bytes: int = 0
     expired: int = 0
     lanes: tuple[LaneReport, ...] = ()
-    source: SourceReport | None = None
+    sources: tuple[SourceReport, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -122,14 +136,14 @@ class QueueReport:
 
 
 def build_report(
-    spool: Spool, deliveries: Iterable[LaneDelivery], source: SourceReport | None, now: float
+    spool: Spool, deliveries: Iterable[LaneDelivery], sources: Iterable[SourceReport], now: float
 ) -> QueueReport:
     """What a spool holds and what its delivery does.
 
     Args:
         spool: The spool.
         deliveries: Of the lanes that this process delivers.
-        source: What fills it, if a source does.
+        sources: What fills it.
         now: Unix seconds.
 
     Raises:
@@ -146,7 +160,7 @@ def build_report(
         lanes=tuple(
             _lane(name, held.get(name), delivering.get(name), now) for name in sorted(held.keys() | delivering.keys())
         ),
-        source=source,
+        sources=tuple(sources),
     )
 
 
@@ -158,7 +172,7 @@ def build_source_report(name: str, source: SourceView, now: float) -> SourceRepo
         source: The source.
         now: Unix seconds.
     """
-    at = source.last_captured_at
+    at, error = source.last_captured_at, source.last_error
     return SourceReport(
         name=name,
         state=source.state,
@@ -167,23 +181,29 @@ def build_source_report(name: str, source: SourceView, now: float) -> SourceRepo
         dropped=dict(source.dropped),
         last_captured_at=at,
         last_captured_age_s=None if at is None else max(0.0, now - at),
+        reconnects=source.reconnects,
+        last_error=error[0] if error else "",
+        last_error_age_s=max(0.0, now - error[1]) if error else None,
     )
 
 
 def parse_report(values: Mapping[str, Any]) -> QueueReport:
     """Read what `QueueReport.to_dict` wrote, by another version perhaps: what isn't known is passed over.
 
+    Agents before version 0.2 run one source, under the key `source`.
+
     Raises:
         ValueError: When it is no report.
     """
     try:
-        source = values.get("source")
+        before = values.get("source")
+        sources = values.get("sources", () if before is None else [before])
         return _read(
             QueueReport,
             {
                 **values,
                 "lanes": tuple(_read(LaneReport, lane) for lane in values["lanes"]),
-                "source": None if source is None else _read(SourceReport, source),
+                "sources": tuple(_read(SourceReport, source) for source in sources),
             },
         )
     except (TypeError, KeyError, AttributeError) as error:

@@ -59,7 +59,7 @@ def summarise(source: str, report: QueueReport, *, pod: str = "") -> AgentStatus
         report: Of its queue.
         pod: On a cluster: the pod it runs in.
     """
-    told = report.source
+    told = next((one for one in report.sources if one.name == source), None)
     ages = [lane.oldest_age_s for lane in report.lanes if lane.oldest_age_s is not None]
     return AgentStatus(
         source=source,

@@ -11,7 +11,7 @@ from eaves.cli.output import say
 from eaves.cli.project import write_project
 from eaves.disk import disk_errors
 from eaves.errors import ConfigError, Fault
-from eaves.platform import NAME_PATTERN
+from eaves.names import NAME_PATTERN
 
 
 @click.command()

@@ -15,7 +15,8 @@ import yaml
 from converters.settings import ConvertSettings
 from eaves.config import Layer, build, env_layer, flag_layer, iter_leaves, setting
 from eaves.errors import ConfigError, Fault
-from eaves.platform import NAME_PATTERN, ScaleSettings, SourceSpec, TriggerSpec
+from eaves.names import NAME_PATTERN
+from eaves.platform import ScaleSettings, SourceSpec, TriggerSpec
 from functions.settings import ServeSettings
 from knative.job_settings import JobSettings
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings

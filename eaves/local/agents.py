@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -154,11 +155,10 @@ class Agents:
         """Return the environment of each agent of an app, by `APP.SOURCE`."""
         return {
             f"{name}.{source.name}": {
-                "EAVES_SOURCE": source.name,
+                "EAVES_SOURCES": json.dumps(
+                    [{"name": source.name, "kind": source.kind, "path": str(source.path), "polling": source.polling}]
+                ),
                 "EAVES_SITE": app.function.site,
-                "EAVES_KIND": source.kind,
-                "EAVES_PATH": str(source.path),
-                "EAVES_POLLING": str(source.polling).lower(),
                 "EAVES_SPOOL": str(self._state.source_spool(f"{name}.{source.name}")),
                 "EAVES_ADMIN_SOCKET": str(self._state.agent_socket(f"{name}.{source.name}")),
                 "K_SINK": self._sink,

@@ -15,7 +15,8 @@ from eaves.errors import NotFoundError, NotRunningError, PlatformError, SpoolFul
 from eaves.events import Event
 from eaves.local.logfiles import tail
 from eaves.local.state import State
-from eaves.platform import NAME_PATTERN, AppSpec, FunctionStatus, parse_status
+from eaves.names import NAME_PATTERN
+from eaves.platform import AppSpec, FunctionStatus, parse_status
 
 QUERY_TIMEOUT_S = 10.0
 RECONCILE_TIMEOUT_S = 120.0

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from eaves.errors import ConfigError, EavesError, Fault, NotFoundError
 from eaves.files import make_directory, remove_durably, write_atomically
-from eaves.platform import NAME_PATTERN, AppSpec, parse_app
+from eaves.names import NAME_PATTERN
+from eaves.platform import AppSpec, parse_app
 
 MAX_SOCKET_PATH = 107
 """Source: sun_path in unix(7), 108 bytes with its final NUL."""

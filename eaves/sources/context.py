@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Literal, Protocol
 
 from eaves.clock import Clock
-from eaves.sources.frame import Frame, Outcome
-from eaves.sources.source import SentIndex
+from eaves.sources.frame import Cause, Frame, Outcome
+from eaves.sources.index import SentIndex
 
-Cause = Literal[
-    "late", "duplicate", "rate", "unchanged", "too_large", "spool_full", "unsupported", "unreadable", "hours"
-]
-"""Why a frame is dropped.
-
-`late`: a newer frame took its place before it was spooled. `duplicate`: it was captured before. `rate`: it came sooner
-after the last one than `rate` allows. `unchanged`: it hardly differs from the last one. `too_large`: more bytes or
-pixels than allowed. `spool_full`: the queue had no room and the source can't offer it again. `unsupported`: a format
-that no function reads, or no image at all. `unreadable`: it could not be read; it may be captured later. `hours`:
-outside the hours of capture.
-"""
+State = Literal["watching", "waiting", "paused"]
+"""`watching`: new images are captured. `waiting`: what the source reads is not there. `paused`: the queue is full."""
 
 
 class SourceContext(Protocol):
-    """The agent as one source sees it. All of it may be called from any thread."""
+    """The agent as one source sees it. All of it may be called from any thread.
+
+    Each call is a sign of life. A source calls something of it at least every five minutes, as one that is silent for
+    longer than `eaves.sources.agent.context.SILENT_S` counts as hung, and its process is started again.
+    """
 
     @property
     def name(self) -> str:
@@ -37,6 +33,14 @@ class SourceContext(Protocol):
     @property
     def clock(self) -> Clock:
         """Time. A source reads no other clock."""
+
+    @property
+    def max_bytes(self) -> int:
+        """Largest image in bytes that becomes an event. A source reads no more than that of one image."""
+
+    @property
+    def credentials(self) -> Path | None:
+        """The folder for `eaves.credentials.read_credentials`, to be read at each connection; None without one."""
 
     @property
     def index(self) -> SentIndex:
@@ -64,7 +68,7 @@ class SourceContext(Protocol):
     def drop(self, cause: Cause, count: int = 1) -> None:
         """Count frames that were passed over without being offered."""
 
-    def report(self, state: Literal["watching", "waiting", "paused"], reason: str = "") -> None:
+    def report(self, state: State, reason: str = "") -> None:
         """Say what the source does now; a change is logged once, and repeating it logs nothing.
 
         Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,37 +24,58 @@ def build_subject(path: Path) -> str:
     Source: CloudEvents 1.0.2, spec.md, type system: no control characters, no lone surrogates. A file's name may hold
     both: a newline, or bytes that are not UTF-8.
     """
-    text = os.fsencode(path.as_posix()).decode("utf-8", "replace")
+    return build_text(os.fsencode(path.as_posix()).decode("utf-8", "replace"))
+
+
+def build_text(text: str) -> str:
+    """Text as an attribute of an event: each character that CloudEvents allow no attribute to hold becomes U+FFFD."""
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
-def build_capture(*, source: str, identity: str, subject: str, mtime_ns: int, data: bytes, camera: str) -> Event:
+def build_capture(
+    *,
+    source: str,
+    identity: str,
+    subject: str,
+    captured_at_ns: int | None,
+    data: bytes,
+    camera: str,
+    content_type: str = "",
+    extensions: Mapping[str, str] | None = None,
+) -> Event:
     """The event of one captured image.
 
     Args:
         source: `/eaves/SITE/SOURCE`.
         identity: The event's id.
-        subject: Path of the image, relative to its folder.
-        mtime_ns: When it was captured, nanoseconds since 1970.
+        subject: What within the source: the image's path relative to its folder, a topic; empty when there is nothing
+            to say.
+        captured_at_ns: When it was captured, nanoseconds since 1970; None when nobody knows.
         data: The encoded image.
         camera: Becomes `partitionkey`.
+        content_type: Media type of `data`; empty: found by its first bytes.
+        extensions: Further extension attributes.
     """
     return Event(
         id=identity,
         source=source,
         type=IMAGE_CAPTURED,
-        subject=subject,
-        time=_moment(mtime_ns),
-        datacontenttype=media.sniff(data),
+        subject=build_text(subject) or None,
+        time=None if captured_at_ns is None else _moment(captured_at_ns),
+        datacontenttype=content_type or media.sniff(data),
         data=data,
-        extensions={"partitionkey": camera, "datadigest": f"sha256:{hashlib.sha256(data).hexdigest()}"},
+        extensions={
+            **{name: build_text(value) for name, value in (extensions or {}).items()},
+            "partitionkey": build_text(camera),
+            "datadigest": f"sha256:{hashlib.sha256(data).hexdigest()}",
+        },
     )
 
 
-def _moment(mtime_ns: int) -> str | None:
+def _moment(captured_at_ns: int) -> str | None:
     """RFC 3339, or nothing when a file's time is none: clocks of cameras are set to anything."""
     try:
-        return datetime.fromtimestamp(mtime_ns / 1e9, UTC).isoformat().replace("+00:00", "Z")
+        return datetime.fromtimestamp(captured_at_ns / 1e9, UTC).isoformat().replace("+00:00", "Z")
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -68,7 +90,7 @@ def capture_file(path: Path, *, site: str, name: str = "send") -> Event:
         source=source,
         identity=identity,
         subject=build_subject(Path(path.name)),
-        mtime_ns=status.st_mtime_ns,
+        captured_at_ns=status.st_mtime_ns,
         data=data,
         camera=name,
     )

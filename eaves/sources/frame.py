@@ -5,6 +5,28 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
+
+Cause = Literal[
+    "late",
+    "duplicate",
+    "rate",
+    "unchanged",
+    "too_large",
+    "spool_full",
+    "unsupported",
+    "unreadable",
+    "hours",
+    "failed",
+]
+"""Why a frame is dropped.
+
+`late`: a newer frame took its place before it was spooled. `duplicate`: it was captured before. `rate`: it came sooner
+after the last one than `rate` allows. `unchanged`: it hardly differs from the last one. `too_large`: more bytes or
+pixels than allowed. `spool_full`: the queue had no room and the source can't offer it again. `unsupported`: a format
+that no function reads, or no image at all. `unreadable`: it could not be read; it may be captured later. `hours`:
+outside the hours of capture. `failed`: an error of the source itself, which is logged; it may be captured later.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +51,17 @@ class Frame:
     camera: str = ""
     content_type: str = ""
     extensions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Says instead of a frame that an option of the source leaves it out.
+
+    Attributes:
+        cause: Why.
+    """
+
+    cause: Cause
 
 
 class Outcome(enum.Enum):

@@ -1,7 +1,7 @@
 """A kind of source: its settings and what runs it.
 
-Kinds are found by entry points of the group `eaves.sources`: the entry point's name is what `kind:` in eaves.yaml says,
-and it names a `SourceKind`. A package of anybody's may add one; docs/06-sources.md shows it in ten lines.
+`kind:` in eaves.yaml names it. Any package may add kinds by entry points of the group `eaves.sources`: an entry point's
+name is the kind's, and its object is a `SourceKind`. docs/06-sources.md shows one in ten lines.
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ class SourceKind(Generic[S]):
             beside the volume `claim`, whose root is the folder it reads. `node`: one on each edge node, that reads a
             folder of the node. `reader`: a ContainerSource without memory, for what can be read again. `service`: a
             StatefulSet with its queue on a volume, for what is reached over the network.
+        remembers: How many event ids of the source must be remembered at once so that no image is sent twice: of those
+            it may find again.
         addresses: `HOST:PORT` of what it connects to, so that `eaves doctor` can try them from inside the cluster.
     """
 
     settings: type[S]
     run: Callable[[S, SourceContext], None]
     runs_as: tuple[str, ...] = ("service",)
+    remembers: Callable[[S], int] = lambda _: 100_000
     addresses: Callable[[S], Iterable[str]] = lambda _: ()
 
 

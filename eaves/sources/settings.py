@@ -1,4 +1,4 @@
-"""An agent's settings: one table for flags, environment variables, validation and docs."""
+"""The settings of an agent and of its sources: one table for flags, environment variables, validation and docs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from eaves.config import setting
 from eaves.http_client.trust import build_tls_context
+from eaves.names import NAME_PATTERN
 from eaves.spool import Limits, WhenFull
 from eaves.spool.limits import DAY_S
 
@@ -15,56 +16,46 @@ ATTRIBUTES_BYTES = 65_536
 """Room that the spool needs beside an image's own bytes, for the event's attributes: a path of 4,096 bytes takes up to
 24 KB of JSON, and the rest is for the extensions that K_CE_OVERRIDES adds."""
 
-MIN_REMEMBER_S = 172_800
-"""Two days: files that are still in the folder are marked as needed once a day."""
+DEFAULT_KIND = "folder"
+"""The kind of a source that names none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSettings:
+    """What every source has, whatever its kind."""
+
+    name: str = setting("source", "The source's name, unique in its agent; last part of its events' source.")
+    kind: str = setting(
+        DEFAULT_KIND, "Which kind of source: `folder`, `mqtt`, `http`, `replay`, or one that a package adds."
+    )
+    credentials: Path | None = setting(
+        None,
+        "Folder with the files `username`, `password`, `tls.crt`, `tls.key` and `ca.crt`, as far as they are needed; "
+        "read at each connection.",
+    )
+    max_bytes: int = setting(
+        20_000_000, "Larger images are skipped and counted; functions refuse them anyway.", minimum=1
+    )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields."""
+        if not NAME_PATTERN.fullmatch(self.name):
+            yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings:
     """What a platform tells an agent process."""
 
-    source: str = setting("source", "The source's name, last part of its events' source.")
+    sources: str = setting(
+        "",
+        "The sources, a JSON list of mappings with the settings of each: those that every source has, and those of its "
+        "kind.",
+    )
     site: str = setting("local", "The site's name, in its events' source.")
-    kind: str = setting("folder", "Which source.", choices=("folder",))
-    path: Path = setting(Path("/images"), "The folder to watch, with everything below it.")
-    polling: bool = setting(
-        False, "Scan the folder every `poll_s` instead of asking the kernel: for NFS and other network folders."
-    )
-    poll_s: float = setting(
-        1.0,
-        "Seconds between two scans when polling; a scan is followed by a pause of ten times its own length at least, "
-        "so that a large folder takes a tenth of a core at most.",
-        minimum=0.01,
-        maximum=3600,
-    )
-    settle_s: float = setting(
-        2.0, "Seconds a file must stay unchanged when nothing tells that its writer closed it.", minimum=0, maximum=600
-    )
-    max_bytes: int = setting(
-        20_000_000, "Larger files are skipped, logged and counted; functions refuse them anyway.", minimum=1
-    )
-    known_files: int = setting(
-        200_000,
-        "Most files that are remembered in memory as sent, about 100 bytes each; further ones are looked up in the "
-        "spool at each scan. The default takes 20 MB of the 256 MB that an agent's pod may use.",
-        minimum=0,
-    )
-    max_files: int = setting(
-        1_000_000,
-        "With so many images in the folder, capture is paused until some are removed, as the spool couldn't remember "
-        "all that were sent. It remembers twice as many, about 60 bytes each: the default takes up to 120 MB of disk.",
-        minimum=1,
-    )
-    remember_s: int = setting(
-        604_800,
-        "Seconds for which the spool remembers an image after it left the folder; when it comes back later, it is sent "
-        "again. Files that stay in the folder are never forgotten. The default, 7 days, lets a disk be unplugged for a "
-        "week.",
-        minimum=MIN_REMEMBER_S,
-    )
     spool: Path = setting(Path("/spool/agent.db"), "The durable queue; on a disk that outlives the agent.")
     spool_max_bytes: int = setting(
-        1_000_000_000, "Room for images while the link is down; full, the source waits.", minimum=1_000_000
+        1_000_000_000, "Room for images while the link is down; full, the sources wait.", minimum=1_000_000
     )
     spool_dead_max_bytes: int = setting(
         200_000_000,
@@ -120,11 +111,15 @@ class AgentSettings:
     )
     log_json: bool = setting(True, "Log JSON lines instead of plain text.")
 
-    def limits(self) -> Limits:
-        """The spool's bounds."""
+    def limits(self, *, remembered: int) -> Limits:
+        """The spool's bounds.
+
+        Args:
+            remembered: Event ids that it remembers.
+        """
         return Limits(
             max_bytes=self.spool_max_bytes,
-            seen_max_entries=2 * self.max_files,
+            seen_max_entries=remembered,
             dead_max_bytes=self.spool_dead_max_bytes,
             dead_max_age_s=self.spool_dead_max_age_days * DAY_S,
             dead_when_full=WhenFull(self.spool_dead_when_full),
@@ -141,12 +136,6 @@ class AgentSettings:
                 yield "ca_certs", str(error)
         if self.function and not self.function.startswith(("http://", "https://")):
             yield "function", f"must be an http:// or https:// address (got {self.function!r})"
-        needed = self.max_bytes + ATTRIBUTES_BYTES
-        if self.spool_max_bytes < needed:
-            yield (
-                "spool_max_bytes",
-                f"must hold an image of max_bytes and its attributes: {needed} at least (got {self.spool_max_bytes})",
-            )
 
 
 def default_socket(spool: Path) -> Path:

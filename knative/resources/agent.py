@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -132,12 +133,11 @@ def _pod(
 ) -> dict[str, Any]:
     volume, mount = build_temporary()
     told = {
-        _ENV["source"]: source.name,
+        _ENV["sources"]: json.dumps(
+            [{"name": source.name, "kind": source.kind, "path": IMAGES, "polling": source.polling}]
+        ),
         _ENV["site"]: app.function.site,
-        _ENV["kind"]: source.kind,
-        _ENV["path"]: IMAGES,
         _ENV["spool"]: f"{SPOOL}/agent.db",
-        _ENV["polling"]: str(source.polling).lower(),
         _ENV["host"]: "0.0.0.0",  # noqa: S104 - the pod's own; the kubelet and who scrapes metrics come from outside
         _ENV["port"]: str(METRICS_PORT),
     }

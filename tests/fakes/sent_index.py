@@ -8,7 +8,7 @@ from eaves.clock import SYSTEM, Clock
 
 
 class DictIndex:
-    """Implements `eaves.sources.source.SentIndex`.
+    """Implements `eaves.sources.index.SentIndex`.
 
     Attributes:
         times: Event id to when it was put or touched last, Unix seconds.

@@ -6,12 +6,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from pathlib import Path
 
 from eaves.clock import SYSTEM, Clock, StopFlag
 from eaves.events import event_id, source_uri
-from eaves.sources.context import Cause
-from eaves.sources.frame import Frame, Outcome
+from eaves.sources.context import State
+from eaves.sources.frame import Cause, Frame, Outcome
 from tests.fakes.sent_index import DictIndex
 
 
@@ -30,6 +30,8 @@ class RecordingContext:
         self.name = name
         self.source = source_uri("local", name)
         self.clock = clock
+        self.max_bytes = 20_000_000
+        self.credentials: Path | None = None
         self.index = DictIndex(clock)
         self.frames: list[Frame] = []
         self.dropped: Counter[str] = Counter()
@@ -77,7 +79,7 @@ class RecordingContext:
     def drop(self, cause: Cause, count: int = 1) -> None:
         self.dropped[cause] += count
 
-    def report(self, state: Literal["watching", "waiting", "paused"], reason: str = "") -> None:
+    def report(self, state: State, reason: str = "") -> None:
         if not self.states or self.states[-1] != (state, reason):
             self.states.append((state, reason))
 

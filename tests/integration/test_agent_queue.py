@@ -181,7 +181,7 @@ def test_a_killed_agents_socket_is_taken_over(agent: AgentProcess) -> None:
     agent.stop(signal.SIGKILL)
     assert agent.socket.exists()
     agent.start()
-    assert SocketQueue(agent.socket).report().source is not None
+    assert SocketQueue(agent.socket).report().sources
 
 
 def test_an_agent_without_a_sink_captures_and_says_what_it_waits_for(tmp_path: Path, function: LocalSink) -> None:

@@ -6,14 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from eaves.events import IMAGE_CAPTURED
 from eaves.spool import Spool
+from tests.agents import folder_source
 from tests.certificates import make_certificate
 from tests.contract.sinks import LocalSink, Told, of, open_sink
 from tests.fakes.proxy import open_proxy
@@ -25,22 +27,22 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(50)
 class Agent:
     """One agent process on one folder."""
 
-    def __init__(self, folder: Path, sink: LocalSink, spool: Path, **environ: str) -> None:
+    def __init__(
+        self, folder: Path, sink: LocalSink, spool: Path, *, source: Mapping[str, Any] | None = None, **environ: str
+    ) -> None:
         self.folder = folder
         self._environ = {
             "PATH": os.environ["PATH"],
-            "EAVES_SOURCE": "cam",
+            "EAVES_SOURCES": folder_source(folder, settle_s=0.3, **(source or {})),
             "EAVES_SITE": "test",
-            "EAVES_PATH": str(folder),
             "EAVES_SPOOL": str(spool),
-            "EAVES_SETTLE_S": "0.3",
             "K_SINK": sink.url,
             **environ,
         }
         self._log = spool.with_suffix(".log")
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, waits_for: str = '"watching ') -> None:
+    def start(self, *, waits_for: str = "is watching") -> None:
         before = self.logged(waits_for)
         with self._log.open("ab") as log:
             command = [sys.executable, "-P", "-m", "eaves.sources"]
@@ -83,7 +85,9 @@ def subjects(sink: LocalSink) -> list[str]:
     return sorted(event.subject or "" for event in sink.received)
 
 
-POLLING = pytest.mark.parametrize("agent", [{}, {"EAVES_POLLING": "true"}], ids=["kernel", "polling"], indirect=True)
+POLLING = pytest.mark.parametrize(
+    "agent", [{}, {"source": {"polling": True}}], ids=["kernel", "polling"], indirect=True
+)
 
 
 @POLLING
@@ -122,7 +126,7 @@ def test_a_folder_that_is_missing_is_waited_for_and_watched_whenever_it_is_made(
     agent.start(waits_for="capture waits until it is there")
     for number in range(3):
         agent.folder.mkdir()
-        wait_until(lambda: agent.logged("watching ") == number + 1, 20, what="the watch")  # noqa: B023
+        wait_until(lambda: agent.logged("is watching") == number + 1, 20, what="the watch")  # noqa: B023
         (agent.folder / f"{number}.png").write_bytes(PNG)  # the kernel tells: the next scan is a minute away
         wait_until(lambda: of(sink, f"{number}.png"), 20, what="the image")  # noqa: B023
         (agent.folder / f"{number}.png").unlink()
@@ -241,8 +245,13 @@ def test_a_sink_that_only_a_proxy_reaches_gets_the_images(tmp_path: Path, sink: 
     (tmp_path / "inbox").mkdir()
     with open_proxy() as proxy:
         proxy.routes["sink.example:80"] = urlsplit(sink.url).port or 0
-        environ = {"K_SINK": "http://sink.example/", "http_proxy": f"http://{proxy.host}"}
-        agent = Agent(tmp_path / "inbox", sink, tmp_path / "agent.db", **environ)
+        agent = Agent(
+            tmp_path / "inbox",
+            sink,
+            tmp_path / "agent.db",
+            K_SINK="http://sink.example/",
+            http_proxy=f"http://{proxy.host}",
+        )
         try:
             agent.start()
             (agent.folder / "a.png").write_bytes(PNG)
@@ -269,7 +278,7 @@ def test_bad_settings_end_the_agent_with_what_to_do(
     base = {
         "PATH": os.environ["PATH"],
         "K_SINK": sink.url,
-        "EAVES_PATH": str(tmp_path),
+        "EAVES_SOURCES": folder_source(tmp_path),
         "EAVES_SPOOL": str(tmp_path / "s.db"),
     }
     command = [sys.executable, "-P", "-m", "eaves.sources"]

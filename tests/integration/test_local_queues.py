@@ -139,7 +139,7 @@ def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarn
     assert "there is no queue" in run(harness, "queue", "--agent", "digits.other", code=66).stderr
     socket = State(root=harness.state).agent_socket("digits.inbox")
     assert socket.stat().st_mode & 0o777 == 0o600
-    assert SocketQueue(socket).report().source is not None
+    assert SocketQueue(socket).report().sources
 
 
 def test_the_file_is_opened_when_nothing_runs(harness: LocalHarness) -> None:

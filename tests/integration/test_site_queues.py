@@ -192,7 +192,7 @@ def proxy(server: FakeCluster, spools: Mapping[str, Path]) -> None:
         if asked == SOUTH:
             return Reply(body=b"<html>")
         with Spool(spools[asked]) as spool:
-            queue = SpoolQueue(spool, deliveries=lambda: [pause], source=lambda: source)
+            queue = SpoolQueue(spool, deliveries=lambda: [pause], sources=lambda: [source])
             told = AgentRoutes(queue, tuple).answer_port("GET", "/health", "")
         return Reply(status=told.status, headers={"Content-Type": told.content_type}, body=told.body)
 

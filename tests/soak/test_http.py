@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 
 from eaves.delivery import SinkClient
-from eaves.sources.__main__ import build_deliverers
-from eaves.sources.folder import FolderSource
-from eaves.sources.lanes import IMAGES
-from eaves.sources.settings import AgentSettings
-from eaves.sources.supervision import SupervisedSource
+from eaves.sources.__main__ import build_source
+from eaves.sources.agent.configuration import ConfiguredSource
+from eaves.sources.agent.deliveries import build_deliverers
+from eaves.sources.agent.supervision import SupervisedSource, stop_sources
+from eaves.sources.folder.kind import KIND
+from eaves.sources.folder.settings import FolderSettings
+from eaves.sources.settings import AgentSettings, SourceSettings
 from eaves.spool import Spool
 from tests.soak.measure import Sample, slope, take_sample
 from tests.soak.processes import Peer, Record
@@ -82,14 +84,12 @@ def running_edge(root: Path, images: int) -> Iterator[Edge]:
     try:
         function.start()
         subscriber.start()
-        settings = AgentSettings(
-            path=folder, spool=root / "agent.db", sink=subscriber.url, function=function.url, source="camera"
-        )
-        with Spool(settings.spool, limits=settings.limits()) as spool, SinkClient() as client:
-            source = SupervisedSource(
-                "camera",
-                FolderSource(settings, index=spool, emit=lambda event: spool.put(event, lanes=(IMAGES,), once=True)),
+        settings = AgentSettings(spool=root / "agent.db", sink=subscriber.url, function=function.url)
+        with Spool(settings.spool, limits=settings.limits(remembered=2_000_000)) as spool, SinkClient() as client:
+            camera = ConfiguredSource(
+                common=SourceSettings(name="camera"), kind=KIND, settings=FolderSettings(path=folder)
             )
+            source = build_source(camera, settings, spool, {})
             deliverers = build_deliverers(settings, spool, client, {})
             for deliverer in deliverers:
                 deliverer.start()
@@ -104,7 +104,7 @@ def running_edge(root: Path, images: int) -> Iterator[Edge]:
                     predicted=bytearray(images),
                 )
             finally:
-                source.stop()
+                stop_sources([source])
                 for deliverer in deliverers:
                     deliverer.stop()
     finally:
@@ -145,7 +145,8 @@ def run(edge: Edge, up_s: float) -> None:
 
 
 def report_stuck(edge: Edge) -> str:
-    return f"{edge.arrived} of {edge.sent} images arrived; {edge.spool.counts()}; the source is {edge.source.state}"
+    state = edge.source.counters.state
+    return f"{edge.arrived} of {edge.sent} images arrived; {edge.spool.counts()}; the source is {state}"
 
 
 def check(edge: Edge) -> None:

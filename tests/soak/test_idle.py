@@ -20,6 +20,7 @@ from eaves.artifact import open_artifact
 from eaves.local.client import LocalPlatform
 from eaves.local.state import State
 from eaves.platform import AppSpec, FunctionSpec, ScaleSettings, SourceSpec, default_trigger
+from tests.agents import folder_source
 from tests.fakes.artifact import COLOURS, encode_png
 from tests.fakes.graph import write_graph_artifact
 from tests.soak import count_statements
@@ -102,7 +103,7 @@ def traced_platform(root: Path, artifact: Path) -> Iterator[dict[str, Path]]:
         wait_until(LocalPlatform(state.root).running, START_S, what="eaves up")
         (root / "empty").mkdir()
         agent = {
-            "EAVES_PATH": str(root / "empty"),
+            "EAVES_SOURCES": folder_source(root / "empty"),
             "EAVES_SPOOL": str(root / "agent.db"),
             "K_SINK": "http://127.0.0.1:9/",
         }

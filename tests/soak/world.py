@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from eaves.backoff import Backoff
@@ -24,9 +25,10 @@ from eaves.history import FileHistory
 from eaves.local.activator import Activator
 from eaves.local.state import State
 from eaves.platform import FunctionSpec, ScaleSettings
-from eaves.sources.folder import FolderSource
-from eaves.sources.settings import AgentSettings
-from eaves.sources.supervision import SupervisedSource
+from eaves.sources.agent.context import AgentContext
+from eaves.sources.agent.supervision import SupervisedSource, stop_sources
+from eaves.sources.folder.kind import run
+from eaves.sources.folder.settings import FolderSettings
 from eaves.spool import Entry, Limits, Puts, Spool
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
@@ -137,8 +139,8 @@ class World:
         try:
             yield
         finally:
-            stops: list[Callable[[], object]] = [self.source.stop, self.coming_and_going.stop]
-            stops += [deliverer.stop for deliverer in self.deliverers]
+            stop_sources([self.source, self.coming_and_going])
+            stops: list[Callable[[], object]] = [deliverer.stop for deliverer in self.deliverers]
             for stop in (*stops, self.activator.stop, self.history.close, self.spool.close):
                 stop()
 
@@ -182,16 +184,17 @@ class World:
             at += length
 
     def _source(self, name: str, folder: Path) -> SupervisedSource:
-        settings = AgentSettings(
-            source=name, path=folder, polling=True, poll_s=60.0, settle_s=2.0, remember_s=172_800, sink="http://x/"
-        )
-        source = FolderSource(
-            settings,
+        settings = FolderSettings(path=folder, polling=True, poll_s=60.0, settle_s=2.0, remember_s=172_800)
+        context = AgentContext(
+            name,
+            site="soak",
             index=self.spool,
-            emit=lambda event: self.spool.put(event, lanes=(IMAGES,), once=True),
+            store=lambda event: self.spool.put(event, lanes=(IMAGES,), once=True),
+            max_bytes=20_000_000,
+            spool_max_bytes=self.spool.limits.max_bytes,
             clock=self.clock,
         )
-        return SupervisedSource(name, source, clock=self.clock)
+        return SupervisedSource(partial(run, settings), context, clock=self.clock)
 
     def _predict(self, event: Event) -> Answer:
         number = _number(event)
@@ -265,8 +268,8 @@ class World:
                 last, changed_at = mark, time.monotonic()
             elif time.monotonic() - changed_at > STUCK_S:
                 raise AssertionError(
-                    f"no progress: {mark}, missing {self.arrived.missing(self.sent)}; the source is {self.source.state}"
-                    f" ({self.source.reason}), {self.clock.waiting} threads wait"
+                    f"no progress: {mark}, missing {self.arrived.missing(self.sent)}; the source is"
+                    f" {self.source.counters.state} ({self.source.counters.reason}), {self.clock.waiting} threads wait"
                 )
             time.sleep(0.002)
             if (self.spool.depth(IMAGES), self.spool.depth(REPLIES), self.emptied) == last:

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
 
 import pytest
 
-from eaves.sources.source import Source, State
-from eaves.sources.supervision import SupervisedSource
+from eaves.sources.agent.context import SILENT_S, AgentContext
+from eaves.sources.agent.supervision import SupervisedSource, stop_sources
+from eaves.sources.context import SourceContext
+from tests.contexts import build_context
 from tests.fakes.clock import ManualClock
 from tests.waiting import wait_until
 
 
 class Failing:
-    """Implements `Source`: each run fails in the way that comes next, or ends by itself when it is None."""
-
-    state: State = "watching"
-    reason = ""
-    captured = 0
-    last_captured_at: float | None = None
+    """A source: each run fails in the way that comes next, or ends by itself when it is None."""
 
     def __init__(self, *errors: Exception | None) -> None:
         self.runs = 0
-        self.stopped = False
         self._errors = errors
-        self.dropped: Mapping[str, int] = {}
 
-    def run(self) -> None:
+    def __call__(self, context: SourceContext) -> None:
         self.runs += 1
+        context.report("watching")
         error = self._errors[self.runs % len(self._errors)]
         if error is not None:
             raise error
-
-    def stop(self) -> None:
-        self.stopped = True
 
 
 def run_for(clock: ManualClock, source: Failing, supervised: SupervisedSource, runs: int) -> list[float]:
@@ -47,45 +40,83 @@ def run_for(clock: ManualClock, source: Failing, supervised: SupervisedSource, r
             before = source.runs
             clock.turn(due_s + 0.001)
             wait_until(lambda: source.runs > before, pause_s=0.001, what="another run")  # noqa: B023
-        wait_until(lambda: supervised.state == "failed", what="the last failure")
+        wait_until(lambda: supervised.counters.state == "failed", what="the last failure")
     finally:
-        supervised.stop()
+        stop_sources([supervised])
     return pauses
 
 
-def test_it_is_run_again_after_any_number_of_failures_with_pauses_that_stop_growing() -> None:
-    clock = ManualClock()
-    source: Failing = Failing(ValueError("a bug"))
-    typed: Source = source
-    supervised = SupervisedSource("cam", typed, clock=clock)
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def context(clock: ManualClock) -> AgentContext:
+    return build_context(clock=clock)
+
+
+def test_it_is_run_again_after_any_number_of_failures_with_pauses_that_stop_growing(
+    clock: ManualClock, context: AgentContext
+) -> None:
+    source = Failing(ValueError("a bug"))
+    supervised = SupervisedSource(source, context, clock=clock)
     pauses = run_for(clock, source, supervised, 1_100)
     assert pauses[:7] == pytest.approx([1, 2, 4, 8, 16, 32, 60])
     assert pauses[7:] == pytest.approx([60.0] * len(pauses[7:]))
     assert supervised.restarts >= 1_100
-    assert source.stopped
+    assert context.stopping
 
 
-def test_state_and_reason_say_that_it_failed() -> None:
-    clock = ManualClock()
-    supervised = SupervisedSource("cam", Failing(ValueError("a bug")), clock=clock)
-    assert (supervised.state, supervised.reason) == ("watching", "")
+def test_state_and_reason_say_that_it_failed(clock: ManualClock, context: AgentContext) -> None:
+    supervised = SupervisedSource(Failing(ValueError("no way to mqtt://me:secret@broker/")), context, clock=clock)
+    counters = supervised.counters
+    assert (counters.state, counters.reason) == ("waiting", "not started")
     supervised.start()
     try:
-        wait_until(lambda: supervised.state == "failed")
-        assert supervised.reason == "ValueError: a bug"
+        wait_until(lambda: counters.state == "failed")
+        assert counters.reason == "ValueError: no way to mqtt://***@broker/"
+        assert counters.last_error == (counters.reason, clock.now())
     finally:
-        supervised.stop()
+        stop_sources([supervised])
 
 
-def test_a_source_that_ends_by_itself_is_run_again() -> None:
-    clock = ManualClock()
+def test_a_source_that_ends_by_itself_is_run_again(clock: ManualClock, context: AgentContext) -> None:
     source = Failing(None)
-    run_for(clock, source, SupervisedSource("cam", source, clock=clock), 3)
+    run_for(clock, source, SupervisedSource(source, context, clock=clock), 3)
 
 
-def test_an_error_is_logged_once_with_its_traceback_and_another_one_too(caplog: pytest.LogCaptureFixture) -> None:
-    clock = ManualClock()
+def test_an_error_is_logged_once_with_its_traceback_and_another_one_too(
+    clock: ManualClock, context: AgentContext, caplog: pytest.LogCaptureFixture
+) -> None:
     source = Failing(ValueError("a bug"), KeyError("another"))
-    run_for(clock, source, SupervisedSource("cam", source, clock=clock), 20)
+    run_for(clock, source, SupervisedSource(source, context, clock=clock), 20)
     assert [record.exc_info is not None for record in caplog.records] == [True, True]
     assert "source cam failed" in caplog.text
+
+
+def test_a_source_that_hangs_is_not_alive_and_one_that_waits_or_rests_is(
+    clock: ManualClock, context: AgentContext
+) -> None:
+    hung = threading.Event()
+
+    def run(context: SourceContext) -> None:
+        context.report("watching")
+        hung.wait(60)
+        while context.wait(86_400):
+            pass
+
+    supervised = SupervisedSource(run, context, clock=clock)
+    supervised.start()
+    try:
+        wait_until(lambda: supervised.counters.state == "watching", what="a source that hangs")
+        clock.turn(SILENT_S - 1)
+        assert supervised.is_alive()
+        clock.turn(2)
+        assert not supervised.is_alive()
+        hung.set()
+        wait_until(supervised.is_alive, what="a source that waits")
+        clock.turn(80_000)
+        assert supervised.is_alive()
+    finally:
+        stop_sources([supervised])

@@ -7,11 +7,9 @@
     reader       opening a file below the folder without following links
     capturer     one complete file > one event
     source       the loop over these
+    settings     what eaves.yaml may say of it
+    kind         all of it as a kind of source
 
 It never writes to the folder, never follows a symbolic link below it, and never gives up on it: a folder that is gone
 is waited for.
 """
-
-from eaves.sources.folder.source import FolderSource
-
-__all__ = ["FolderSource"]

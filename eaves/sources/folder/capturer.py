@@ -1,20 +1,18 @@
-"""One complete file > one event in the spool."""
+"""One complete file > one frame for the agent."""
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from pathlib import Path
-from types import MappingProxyType
 
-from eaves.clock import Clock
 from eaves.errors import SpoolError, StorageError
-from eaves.events import Event, event_id, source_uri
-from eaves.sources.files import build_capture, build_subject, position
+from eaves.events import event_id
+from eaves.sources import frame
+from eaves.sources.context import SourceContext
+from eaves.sources.files import build_subject, position
 from eaves.sources.folder.reader import FileVersion, read_file
-from eaves.sources.settings import ATTRIBUTES_BYTES, AgentSettings
+from eaves.sources.frame import Cause, Frame
 
 MAX_REPORTED = 10_000
 """Files whose failure is remembered so that it is logged and counted once; beyond, all of them are reported again."""
@@ -36,61 +34,44 @@ class Outcome(Enum):
 
 
 class Capturer:
-    """Reads complete files and emits their events. For one thread; the counters may be read from any.
+    """Reads complete files and hands them to the agent. For one thread.
 
     Args:
-        settings: The agent's.
-        emit: Takes each event; when it returns the event is durable.
-        clock: Time.
-
-    Attributes:
-        captured: Images emitted.
-        last_captured_at: When the last one was, Unix seconds; None before the first.
+        root: The folder.
+        context: The agent.
     """
 
-    def __init__(self, settings: AgentSettings, emit: Callable[[Event], object], clock: Clock) -> None:
-        self.captured = 0
-        self.last_captured_at: float | None = None
-        self._settings = settings
-        self._source = source_uri(settings.site, settings.source)
-        self._emit = emit
-        self._clock = clock
-        self._max_bytes = min(settings.max_bytes, settings.spool_max_bytes - ATTRIBUTES_BYTES)
-        self._dropped: Counter[str] = Counter()
+    def __init__(self, root: Path, context: SourceContext) -> None:
+        self._root = root
+        self._context = context
         self._reported: set[str] = set()
-
-    @property
-    def dropped(self) -> Mapping[str, int]:
-        """Images passed over, by cause.
-
-        `too_large` and `unsupported` (HEIC, AVIF) for good, `unreadable` and `failed` until they can be captured.
-        """
-        return MappingProxyType(dict(self._dropped))
+        self._told_unsupported = False
 
     def identify(self, relative: str, version: FileVersion) -> str:
         """The id of a file's event."""
-        return event_id(self._source, position(relative, mtime_ns=version.mtime_ns, size_bytes=version.size_bytes))
+        return event_id(self._context.source, _position(relative, version))
 
     def reported(self, identity: str) -> bool:
         """Whether the file of this event id could not be captured before."""
         return identity in self._reported
 
     def capture(self, relative: str, version: FileVersion, identity: str) -> Outcome:
-        """Read a file and emit its event. A file that can't become one holds up no other.
+        """Read a file and hand it over. A file that can't become an event holds up no other.
 
         Raises:
             StorageError: When the folder itself is gone.
             SpoolError: When the spool doesn't take the event now.
         """
         name = build_subject(Path(relative))[:256]
-        if version.size_bytes > self._max_bytes:
-            self._report("too_large", identity, f"{name} has {version.size_bytes} bytes, more than {self._max_bytes}")
+        largest = self._context.max_bytes
+        if version.size_bytes > largest:
+            self._report("too_large", identity, f"{name} has {version.size_bytes} bytes, more than {largest}")
             return Outcome.PASSED_OVER
         try:
-            data = read_file(self._settings.path, relative, version)
+            data = read_file(self._root, relative, version)
             if data is None:
                 return Outcome.CHANGED
-            self._emit(self._build(relative, version, identity, data))
+            outcome = self._context.capture(_build_frame(relative, version, data))
         except (SpoolError, StorageError):
             raise
         except FileNotFoundError:
@@ -101,11 +82,8 @@ class Capturer:
         except Exception as error:  # noqa: BLE001 - one file must not hold up all others
             self._report("failed", identity, f"{name} can't be made an event; it is tried again", error)
             return Outcome.FAILED
-        self.captured += 1
-        self.last_captured_at = self._clock.now()
         self._reported.discard(identity)
-        _log.info("captured %s", name, extra={"event_id": identity})
-        return Outcome.CAPTURED
+        return Outcome.CAPTURED if outcome is frame.Outcome.CAPTURED else Outcome.PASSED_OVER
 
     def report_folder(self, relative: str, error: OSError) -> None:
         """Log and count, once, a folder below the watched one that can't be listed."""
@@ -118,33 +96,37 @@ class Capturer:
         """Count, once, an image in a format that no function reads; the first one of all is logged."""
         if f"{relative}//" in self._reported:
             return
-        first = not self._dropped["unsupported"]
         self._count("unsupported", f"{relative}//")
-        if first:
+        if not self._told_unsupported:
+            self._told_unsupported = True
             _log.error(
                 "not captured: %s: HEIC and AVIF are not read by functions; let the camera or an export write JPEG. "
                 "Further such files are only counted, as dropped for the cause unsupported",
                 build_subject(Path(relative))[:256],
             )
 
-    def _build(self, relative: str, version: FileVersion, identity: str, data: bytes) -> Event:
-        first, deeper, _ = relative.partition("/")
-        return build_capture(
-            source=self._source,
-            identity=identity,
-            subject=build_subject(Path(relative)),
-            mtime_ns=version.mtime_ns,
-            data=data,
-            camera=build_subject(Path(first)) if deeper else self._settings.source,
-        )
-
-    def _report(self, cause: str, key: str, message: str, error: Exception | None = None) -> None:
+    def _report(self, cause: Cause, key: str, message: str, error: Exception | None = None) -> None:
         if key not in self._reported:
             self._count(cause, key)
             _log.error("not captured: %s", message, exc_info=error)
 
-    def _count(self, cause: str, key: str) -> None:
+    def _count(self, cause: Cause, key: str) -> None:
         if len(self._reported) >= MAX_REPORTED:
             self._reported.clear()
         self._reported.add(key)
-        self._dropped[cause] += 1
+        self._context.drop(cause)
+
+
+def _position(relative: str, version: FileVersion) -> str:
+    return position(relative, mtime_ns=version.mtime_ns, size_bytes=version.size_bytes)
+
+
+def _build_frame(relative: str, version: FileVersion, data: bytes) -> Frame:
+    first, deeper, _ = relative.partition("/")
+    return Frame(
+        data=data,
+        position=_position(relative, version),
+        subject=build_subject(Path(relative)),
+        captured_at_ns=version.mtime_ns,
+        camera=build_subject(Path(first)) if deeper else "",
+    )

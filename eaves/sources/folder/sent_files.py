@@ -10,7 +10,7 @@ again and again, so the folder counts as full before that.
 from __future__ import annotations
 
 from eaves.clock import Clock
-from eaves.sources.source import SentIndex
+from eaves.sources.index import SentIndex
 
 TOUCH_EVERY_S = 86_400.0
 """Seconds between two scans that mark the files found: each writes as many rows as there are files, and once a day is

@@ -8,24 +8,22 @@ links and other suffixes are left alone.
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 
 from eaves.backoff import Backoff
-from eaves.clock import SYSTEM, Clock
-from eaves.errors import SpoolError, SpoolFullError, StorageError
-from eaves.events import Event, source_uri
+from eaves.errors import SpoolError, StorageError
+from eaves.sources.context import SourceContext
 from eaves.sources.folder.candidates import Candidate, Candidates
 from eaves.sources.folder.capturer import Capturer, Outcome
 from eaves.sources.folder.reader import FileVersion, find_version
 from eaves.sources.folder.scan_pace import ScanPace
 from eaves.sources.folder.scanner import is_image_path, scan
 from eaves.sources.folder.sent_files import SentFiles
+from eaves.sources.folder.settings import FolderSettings
 from eaves.sources.folder.watch_keeper import WatchKeeper
 from eaves.sources.folder.watcher import KernelWatch, Watcher
-from eaves.sources.settings import AgentSettings
-from eaves.sources.source import SentIndex, State
+from eaves.sources.refusal import explain_refusal
 
 RESCAN_S = 60.0
 """Seconds between two scans while the kernel tells about new files: it drops notifications when its queue overflows."""
@@ -44,46 +42,34 @@ images come is full every moment anew."""
 RETRY = Backoff(retry=None, first_s=0.5, cap_s=10.0)
 """How often a missing folder is looked for and a full spool is tried."""
 
-_log = logging.getLogger(__name__)
-
 
 class FolderSource:
     """Watches one folder.
 
     Args:
-        settings: The agent's.
-        index: The durable memory of what was sent.
-        emit: Takes each event; when it returns the event is durable. May raise SpoolError: the file is tried again.
-        clock: Time.
+        settings: Which folder, and how.
+        context: The agent.
         watcher: How the kernel is asked to watch, unless `settings.polling` is set.
     """
 
-    def __init__(
-        self,
-        settings: AgentSettings,
-        *,
-        index: SentIndex,
-        emit: Callable[[Event], object],
-        clock: Clock = SYSTEM,
-        watcher: Watcher = KernelWatch,
-    ) -> None:
+    def __init__(self, settings: FolderSettings, context: SourceContext, *, watcher: Watcher = KernelWatch) -> None:
         self._settings = settings
-        self._clock = clock
-        self._watch = WatchKeeper(settings.path, None if settings.polling else watcher, self, clock)
-        self._pace = ScanPace(clock)
+        self._context = context
+        self._clock = context.clock
+        self._watch = WatchKeeper(settings.path, None if settings.polling else watcher, self, self._clock)
+        self._pace = ScanPace(self._clock)
         self._scan: Iterator[tuple[str, FileVersion]] | None = None
         self._trusting = self._untold = False
-        self._capturer = Capturer(settings, emit, clock)
+        self._capturer = Capturer(settings.path, context)
         self._sent = SentFiles(
-            index,
-            source_uri(settings.site, settings.source),
+            context.index,
+            context.source,
             limit=settings.known_files,
             max_present=settings.max_files,
             remember_s=settings.remember_s,
-            clock=clock,
+            clock=self._clock,
         )
-        self._state: State = "waiting"
-        self._reason = "not started"
+        self._paused = False
         self._refused_at = float("-inf")
         # What other threads change too, under the lock of `_changed`:
         self._changed = threading.Condition()
@@ -91,38 +77,6 @@ class FolderSource:
         self._overflowed = False
         self._wake_at = float("-inf")
         self._check = False
-        self._stopping = False
-
-    @property
-    def state(self) -> State:
-        """What the source is doing."""
-        return self._state
-
-    @property
-    def reason(self) -> str:
-        """Why it is waiting or paused; empty while it is watching."""
-        return self._reason
-
-    @property
-    def captured(self) -> int:
-        """Images handed to the spool."""
-        return self._capturer.captured
-
-    @property
-    def dropped(self) -> Mapping[str, int]:
-        """Images passed over, by cause: `too_large`, `unsupported`, `unreadable`, `failed`."""
-        return self._capturer.dropped
-
-    @property
-    def last_captured_at(self) -> float | None:
-        """When the last image was captured, Unix seconds; None before the first."""
-        return self._capturer.last_captured_at
-
-    def stop(self) -> None:
-        """Make `run` return after the file it is working on."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
 
     def notice(self, relative: str, *, wait_s: float) -> None:
         """A file may be new or changed; it counts as complete after `wait_s` seconds without a change.
@@ -148,10 +102,14 @@ class FolderSource:
             self._changed.notify_all()
 
     def run(self) -> None:
-        """Watch and emit until `stop` is called. Waits for a folder that is missing and for a spool that is full."""
+        """Watch and capture until the agent stops. Waits for a folder that is missing and for a spool that is full."""
+        with self._context.on_stop(self._wake):
+            self._run()
+
+    def _run(self) -> None:
         failures = 0
         try:
-            while not self._stopping:
+            while not self._context.stopping:
                 try:
                     if self._watch.ensure():
                         self._abort_scan()
@@ -197,7 +155,7 @@ class FolderSource:
     def _look_at_some(self, found: Iterator[tuple[str, FileVersion]]) -> bool:
         """Look at the next files of a scan; True when those were the last."""
         for _ in range(SCAN_SLICE):
-            if self._stopping or (self._candidates.full and not self._sent.full):
+            if self._context.stopping or (self._candidates.full and not self._sent.full):
                 return False
             file = next(found, None)
             if file is None:
@@ -232,7 +190,7 @@ class FolderSource:
         with self._changed:
             due = self._candidates.find_due(self._clock.monotonic())
         for relative, candidate in due:
-            if self._stopping:
+            if self._context.stopping:
                 return
             if self._sent.full:
                 raise SpoolError(f"folder {self._settings.path} holds max_files ({self._settings.max_files}) images")
@@ -260,41 +218,37 @@ class FolderSource:
                 self._changed.notify_all()
 
     def _interrupt(self, error: StorageError | SpoolError) -> None:
-        """Record why nothing can be captured now, and log it if it is news."""
-        state: State = "paused"
-        if isinstance(error, StorageError):
-            state, reason = "waiting", f"{error.message}; capture waits until it is there"
+        """Report why nothing can be captured now."""
+        self._paused = isinstance(error, SpoolError)
+        self._refused_at = self._clock.monotonic()
+        if isinstance(error, SpoolError):
+            self._context.report("paused", explain_refusal(error))
+        else:
+            self._context.report("waiting", f"{error.message}; capture waits until it is there")
             self._abort_scan()
             self._watch.close()
-        elif isinstance(error, SpoolFullError):
-            size = f"{self._settings.spool_max_bytes / 1e9:.3g} GB"
-            reason = f"spool is full ({size}); capture is paused until events are delivered"
-        else:
-            reason = f"{error.message}; capture is paused and tries again"
-        self._refused_at = self._clock.monotonic()
-        self._change_state(state, reason, logging.WARNING)
 
     def _go_on(self) -> None:
-        if self._state != "paused" or self._clock.monotonic() >= self._refused_at + CALM_S:
-            self._change_state("watching", "", logging.INFO)
+        if not self._paused or self._clock.monotonic() >= self._refused_at + CALM_S:
+            self._paused = False
+            self._context.report("watching")
 
-    def _change_state(self, state: State, reason: str, level: int) -> None:
-        if (state, reason) != (self._state, self._reason):
-            self._state, self._reason = state, reason
-            _log.log(level, "%s", reason or f"watching {self._settings.path}")
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _pause(self, pause_s: float) -> None:
         """Wait, whatever files are noticed meanwhile."""
         deadline = self._clock.monotonic() + pause_s
         with self._changed:
-            while not self._stopping and (left_s := deadline - self._clock.monotonic()) > 0:
+            while not self._context.stopping and (left_s := deadline - self._clock.monotonic()) > 0:
                 self._clock.wait(self._changed, left_s)
 
     def _wait(self) -> None:
         """Wait until a file is complete, a scan is due, or the folder is to be looked at."""
-        check_at = self._clock.monotonic() + CHECK_S if self._watch.watching else float("inf")
+        check_at = self._clock.monotonic() + (CHECK_S if self._watch.watching else RESCAN_S)
         with self._changed:
-            while not self._stopping and not self._check:
+            while not self._context.stopping and not self._check:
                 self._wake_at = min(self._next_step(), check_at)
                 left_s = self._wake_at - self._clock.monotonic()
                 if left_s <= 0:
@@ -309,6 +263,6 @@ class FolderSource:
             steps.append(self._next_scan())
         elif not self._candidates.full:
             return float("-inf")
-        if self._state == "paused":
+        if self._paused:
             steps.append(self._refused_at + CALM_S)
         return min(steps)

@@ -26,8 +26,11 @@ REPORT = QueueReport(
         ),
         LaneReport(lane="left over", queued=1, oldest_age_s=70.0),
     ),
-    source=SourceReport(
-        name="cam", state="waiting", reason="/images is not there", captured=4, dropped={"too large": 1, "": 2}
+    sources=(
+        SourceReport(
+            name="cam", state="waiting", reason="/images is not there", captured=4, dropped={"too large": 1, "": 2}
+        ),
+        SourceReport(name="gate", state="watching", reconnects=3, last_error="gone", last_error_age_s=60.0),
     ),
 )
 
@@ -42,11 +45,18 @@ def samples(report: QueueReport) -> dict[str, dict[tuple[tuple[str, str], ...], 
 
 def test_it_comes_back_from_json_with_what_another_version_added_left_out() -> None:
     values = json.loads(json.dumps(REPORT.to_dict()))
-    values["lanes"][0]["added"] = values["source"]["added"] = values["added"] = 1
+    values["lanes"][0]["added"] = values["sources"][0]["added"] = values["added"] = 1
     assert parse_report(values) == REPORT
 
 
-@pytest.mark.parametrize("values", [{}, {"lanes": 1}, {"lanes": [{}]}, {"lanes": [], "source": 7}])
+def test_the_report_of_an_agent_with_one_source_of_a_version_before_is_read_too() -> None:
+    values = {"lanes": [], "source": {"name": "cam", "state": "watching"}}
+    assert parse_report(values).sources == (SourceReport(name="cam", state="watching"),)
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"lanes": 1}, {"lanes": [{}]}, {"lanes": [], "source": 7}, {"lanes": [], "sources": [7]}]
+)
 def test_what_is_no_report_is_said_so(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="not the report of a queue"):
         parse_report(values)
@@ -65,6 +75,8 @@ def test_metrics_can_be_parsed_whatever_lanes_are_called() -> None:
     }
     assert found["eaves_dropped_total"][("cause", "too large"), ("source", "cam")] == 1
     assert found["eaves_dead_letters_expired_total"][()] == 3
+    assert found["eaves_source_reconnects_last_hour"] == {(("source", "cam"),): 0, (("source", "gate"),): 3}
+    assert found["eaves_source_last_error_age_seconds"] == {(("source", "gate"),): 60}
     assert "eaves_source_last_image_age_seconds" not in found, "there was no image yet"
 
 
@@ -86,6 +98,6 @@ def test_in_short_it_is_an_agents_status() -> None:
 def test_a_lane_that_holds_nothing_but_is_delivered_is_reported(tmp_path: Path) -> None:
     delivery = LaneDelivery(lane="sink", paused=True, reason="no connection", since=5.0, attempts={"retried": 1})
     with Spool(tmp_path / "spool.db", clock=ManualClock()) as spool:
-        (lane,) = build_report(spool, [delivery], None, 0.0).lanes
+        (lane,) = build_report(spool, [delivery], [], 0.0).lanes
     assert (lane.lane, lane.queued, lane.delivering, lane.paused, lane.paused_since) == ("sink", 0, True, True, 5.0)
     assert lane.attempts == {"retried": 1}

@@ -29,12 +29,24 @@ class Delivering(Protocol):
         """Make the next attempt now even when the lane is paused."""
 
 
+class RunningSource(Protocol):
+    """What is needed of a source."""
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+
+    @property
+    def counters(self) -> SourceView:
+        """What it does and has done."""
+
+
 @contextmanager
 def open_admin(
     settings: AgentSettings,
     spool: Spool,
     deliverers: Sequence[Delivering],
-    source: SourceView,
+    sources: Sequence[RunningSource],
     *,
     parts: Mapping[str, Callable[[], bool]],
 ) -> Iterator[list[AdminServer]]:
@@ -46,7 +58,7 @@ def open_admin(
         settings: The agent's.
         spool: Its queue.
         deliverers: Of the spool's lanes.
-        source: What fills the spool.
+        sources: What fills the spool.
         parts: Name of each part without which the process is of no use, and whether it still runs.
 
     Yields:
@@ -61,7 +73,7 @@ def open_admin(
     queue = SpoolQueue(
         spool,
         deliveries=lambda: [deliverer.status() for deliverer in deliverers],
-        source=lambda: build_source_report(settings.source, source, spool.clock.now()),
+        sources=lambda: [build_source_report(one.name, one.counters, spool.clock.now()) for one in sources],
         try_now=try_now,
     )
     routes = AgentRoutes(queue, lambda: [name for name, is_alive in parts.items() if not is_alive()])

@@ -1,0 +1,12 @@
+"""What one agent process consists of, beside the kinds of sources.
+
+configuration   the settings of each source: what all sources have, and what its kind adds
+kinds           the name of a kind > the kind, without loading any other
+context         a frame from a source > an event in the spool: what a source sees of its agent
+counters        what one source has done, for the report
+supervision     runs one source in a thread, again and again
+deliveries      the spool > function and sink
+admin           the queue on a Unix socket, metrics and health on a port
+
+Each source runs in a thread of its own: one that fails or waits holds up no other.
+"""

@@ -1,0 +1,198 @@
+"""A frame from a source > an event in the spool: the agent as one source sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from eaves.clock import SYSTEM, Clock, StopFlag
+from eaves.errors import SpoolError, SpoolFullError
+from eaves.events import Event, event_id, source_uri
+from eaves.sources.agent.counters import Counters
+from eaves.sources.context import State
+from eaves.sources.files import build_capture
+from eaves.sources.frame import Cause, Dropped, Frame, Outcome
+from eaves.sources.index import SentIndex
+from eaves.sources.settings import ATTRIBUTES_BYTES
+
+SILENT_S = 900.0
+"""A source that hasn't used its context for so long, seconds, counts as hung. Three times the longest silence that the
+Protocol allows."""
+
+_log = logging.getLogger(__name__)
+
+
+class Editor(Protocol):
+    """Applies the options of a source (rate, crop, ...). Called by one thread at a time."""
+
+    def edit(self, frame: Frame) -> Frame | Dropped:
+        """The frame as it is to be stored, or why it is not."""
+
+
+class Unedited:
+    """Implements `Editor` for a source without options."""
+
+    def edit(self, frame: Frame) -> Frame | Dropped:
+        """The frame as it is."""
+        return frame
+
+
+class AgentContext:
+    """Implements `eaves.sources.context.SourceContext` for one source.
+
+    Args:
+        name: The source's name.
+        site: The site's name.
+        index: The durable memory of what was sent.
+        store: Stores an event durably; False when it was stored before. May raise SpoolError.
+        max_bytes: Largest image that is stored, bytes.
+        spool_max_bytes: Room of the spool, bytes.
+        credentials: Folder of the source's credentials; None without one.
+        editor: Applies the source's options.
+        clock: Time.
+
+    Attributes:
+        counters: What the source has done.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        site: str,
+        index: SentIndex,
+        store: Callable[[Event], bool],
+        max_bytes: int,
+        spool_max_bytes: int,
+        credentials: Path | None = None,
+        editor: Editor | None = None,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self.name = name
+        self.source = source_uri(site, name)
+        self.clock = clock
+        self.index = index
+        self.max_bytes = min(max_bytes, spool_max_bytes - ATTRIBUTES_BYTES)
+        self.credentials = credentials
+        self.counters = Counters(clock)
+        self._store = store
+        self._spool_max_bytes = spool_max_bytes
+        self._editor = editor or Unedited()
+        self._editing = threading.Lock()
+        self._refused: tuple[str, Frame] | None = None
+        self._stop = StopFlag(clock)
+        self._wakes: list[Callable[[], None]] = []
+        self._alive_until = clock.monotonic() + SILENT_S
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the source is to return from `run`."""
+        self._mark_alive()
+        return self._stop.is_set()
+
+    @property
+    def silent(self) -> bool:
+        """Whether the source has used none of this for so long that it counts as hung."""
+        return self.clock.monotonic() > self._alive_until
+
+    def stop(self) -> None:
+        """Tell the source to return from `run`."""
+        self._stop.set()
+        for wake in list(self._wakes):
+            wake()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait, at most until the source is to return; False when it is."""
+        self._mark_alive(seconds)
+        stopping = self._stop.wait(seconds)
+        self._mark_alive()
+        return not stopping
+
+    @contextmanager
+    def on_stop(self, wake: Callable[[], None]) -> Iterator[None]:
+        """Have `wake` called when the source is to return, while the block runs."""
+        self._wakes.append(wake)
+        if self.stopping:
+            wake()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ValueError):
+                self._wakes.remove(wake)
+
+    def capture(self, frame: Frame) -> Outcome:
+        """Apply the source's options to a frame and store its event; it is on disk on return.
+
+        Raises:
+            SpoolFullError: When the queue has no room now.
+            SpoolError: When the queue can't be written now.
+        """
+        self._mark_alive()
+        edited = self._edit(frame)
+        if isinstance(edited, Dropped):
+            self.counters.count_dropped(edited.cause)
+            return Outcome.DROPPED
+        if len(edited.data) > self.max_bytes:
+            self.counters.count_dropped("too_large")
+            return Outcome.DROPPED
+        event = build_capture(
+            source=self.source,
+            identity=event_id(self.source, frame.position),
+            subject=edited.subject,
+            captured_at_ns=edited.captured_at_ns,
+            data=edited.data,
+            camera=edited.camera or self.name,
+            content_type=edited.content_type,
+            extensions=edited.extensions,
+        )
+        try:
+            stored = self._store(event)
+        except SpoolError as error:
+            self._refused = (frame.position, edited)
+            if isinstance(error, SpoolFullError):
+                size = f"{self._spool_max_bytes / 1e9:.3g} GB"
+                raise SpoolFullError(f"spool is full ({size})", hint=error.hint) from error
+            raise
+        if not stored:
+            self.counters.count_dropped("duplicate")
+            return Outcome.DROPPED
+        self.counters.count_captured()
+        _log.info("captured %s", (event.subject or "")[:256], extra={"event_id": event.id, "source": self.source})
+        return Outcome.CAPTURED
+
+    def drop(self, cause: Cause, count: int = 1) -> None:
+        """Count frames that were passed over without being offered."""
+        self._mark_alive()
+        self.counters.count_dropped(cause, count)
+
+    def report(self, state: State, reason: str = "") -> None:
+        """Say what the source does now; a change is logged once, and repeating it logs nothing."""
+        self._mark_alive()
+        if self.counters.change_state(state, reason):
+            level = logging.INFO if state == "watching" else logging.WARNING
+            told = self.counters.reason
+            _log.log(level, "source %s is %s%s", self.name, state, f": {told}" if told else "")
+
+    def reconnected(self) -> None:
+        """Count a connection that was made anew after the first."""
+        self._mark_alive()
+        self.counters.count_reconnect()
+
+    def _edit(self, frame: Frame) -> Frame | Dropped:
+        """Apply the options once: a frame that the queue refused and that is offered again was edited already.
+
+        The rate, for one, would not let it pass so soon after itself.
+        """
+        with self._editing:
+            refused, self._refused = self._refused, None
+            if refused is not None and refused[0] == frame.position:
+                return refused[1]
+            return self._editor.edit(frame)
+
+    def _mark_alive(self, seconds: float = 0.0) -> None:
+        self._alive_until = self.clock.monotonic() + seconds + SILENT_S

@@ -1,0 +1,115 @@
+"""What one source has done since its process started, for the agent's report."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from eaves.clock import Clock
+from eaves.credentials import redact
+from eaves.sources.frame import Cause
+
+HOUR_S = 3600.0
+MAX_RECONNECTS = 3_600
+"""Most reconnects that are counted within an hour: one a second."""
+MAX_TEXT = 256
+"""Longest reason or error that is kept, characters."""
+
+
+class Counters:
+    """Implements `eaves.admin.report.SourceView`. Safe to use from any thread.
+
+    Args:
+        clock: Time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._state, self._reason = "waiting", "not started"
+        self._failure = ""
+        self._captured = 0
+        self._captured_at: float | None = None
+        self._dropped: Counter[str] = Counter()
+        self._reconnects: deque[float] = deque(maxlen=MAX_RECONNECTS)
+        self._error, self._error_at = "", 0.0
+
+    @property
+    def state(self) -> str:
+        """What the source does; `failed` while it waits to be started again after an error of its own."""
+        return "failed" if self._failure else self._state
+
+    @property
+    def reason(self) -> str:
+        """Why the source captures nothing now; empty while it does."""
+        return self._failure or self._reason
+
+    @property
+    def captured(self) -> int:
+        """Images stored."""
+        return self._captured
+
+    @property
+    def last_captured_at(self) -> float | None:
+        """When the last image was stored, Unix seconds; None before the first."""
+        return self._captured_at
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Images passed over, by cause."""
+        with self._lock:
+            return MappingProxyType(dict(self._dropped))
+
+    @property
+    def reconnects(self) -> int:
+        """Connections made anew in the last hour."""
+        with self._lock:
+            since = self._clock.monotonic() - HOUR_S
+            return sum(at > since for at in self._reconnects)
+
+    @property
+    def last_error(self) -> tuple[str, float] | None:
+        """The last reason why the source captured nothing, and when it began, Unix seconds; None before the first."""
+        with self._lock:
+            return (self._error, self._error_at) if self._error else None
+
+    def count_captured(self) -> None:
+        """An image was stored."""
+        with self._lock:
+            self._captured += 1
+            self._captured_at = self._clock.now()
+
+    def count_dropped(self, cause: Cause, count: int = 1) -> None:
+        """Images were passed over."""
+        with self._lock:
+            self._dropped[cause] += count
+
+    def count_reconnect(self) -> None:
+        """A connection was made anew."""
+        with self._lock:
+            self._reconnects.append(self._clock.monotonic())
+
+    def change_state(self, state: str, reason: str) -> bool:
+        """Note what the source does now; whether that is news. The reason is redacted."""
+        reason = _shorten(reason)
+        with self._lock:
+            if (state, reason) == (self._state, self._reason):
+                return False
+            self._state, self._reason = state, reason
+            if reason:
+                self._error, self._error_at = reason, self._clock.now()
+            return True
+
+    def fail(self, failure: str) -> None:
+        """Note that the source ended by an error of its own; empty: that it is started again."""
+        failure = _shorten(failure)
+        with self._lock:
+            self._failure = failure
+            if failure:
+                self._error, self._error_at = failure, self._clock.now()
+
+
+def _shorten(text: str) -> str:
+    return redact(text)[:MAX_TEXT]

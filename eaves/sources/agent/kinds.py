@@ -1,0 +1,69 @@
+"""Kinds of sources by name: Eaves' own, and those that installed packages add by entry points.
+
+Only the module of a kind that is asked for is imported, so that an agent holds no library that it doesn't use. Eaves'
+own kinds are listed here: looking for entry points imports `importlib.metadata`, which takes 4 MB of memory.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from eaves.errors import NotFoundError
+from eaves.sources.kind import AnyKind, SourceKind
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+GROUP = "eaves.sources"
+"""Group of the entry points by which a package adds kinds; an entry point's name is the kind's."""
+OWN: Mapping[str, str] = {
+    "folder": "eaves.sources.folder.kind:KIND",
+    "http": "eaves.sources.http.kind:KIND",
+    "mqtt": "eaves.sources.mqtt.kind:KIND",
+    "replay": "eaves.sources.replay.kind:KIND",
+}
+"""Module and attribute of each of Eaves' own kinds."""
+
+
+def list_kinds() -> list[str]:
+    """The names of all kinds that can be used here, in alphabetical order."""
+    return sorted({*OWN, *_find_added()})
+
+
+def load_kind(name: str) -> AnyKind:
+    """The kind of this name.
+
+    Raises:
+        NotFoundError: When there is none, or the package that adds it can't be imported.
+    """
+    if name in OWN:
+        module, _, attribute = OWN[name].partition(":")
+        found = getattr(import_module(module), attribute)
+    else:
+        added = _find_added()
+        if name not in added:
+            raise NotFoundError(f"{name!r} is no kind of source; {_suggest(name)}")
+        try:
+            found = added[name].load()
+        except Exception as error:  # a package of somebody else may raise anything
+            raise NotFoundError(
+                f"kind {name} can't be loaded from {added[name].value}: {type(error).__name__}: {error}"[:512]
+            ) from error
+    if not isinstance(found, SourceKind):
+        raise NotFoundError(f"kind {name} is a {type(found).__name__}, not an eaves.sources.kind.SourceKind")
+    return found
+
+
+def _suggest(name: str) -> str:
+    kinds = list_kinds()
+    near = difflib.get_close_matches(name, kinds, n=1)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(kinds)}"
+
+
+def _find_added() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=GROUP)}

@@ -1,0 +1,114 @@
+"""Runs a source in a thread of its own for as long as the process lives, whatever the source raises."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from eaves.backoff import Backoff
+from eaves.clock import SYSTEM, Clock, StopFlag
+from eaves.sources.agent.context import AgentContext
+from eaves.sources.agent.counters import Counters
+from eaves.sources.context import SourceContext
+
+RESTART = Backoff(retry=None, first_s=1.0, cap_s=60.0)
+STEADY_S = 300.0
+"""A run that lasted so long, seconds, was a good one: the next pause is the shortest again."""
+JOIN_S = 2.0
+"""Longest wait for all sources to stop, seconds. One that hangs on a network folder ends with the process."""
+
+_log = logging.getLogger(__name__)
+
+
+class SupervisedSource:
+    """One source, started again with growing pauses whenever it ends unasked.
+
+    Args:
+        run: Captures images until the context says to stop.
+        context: What the source sees of its agent. Its counters go on over restarts.
+        clock: Time.
+
+    Attributes:
+        restarts: How often the source ended unasked.
+    """
+
+    def __init__(self, run: Callable[[SourceContext], None], context: AgentContext, *, clock: Clock = SYSTEM) -> None:
+        self.restarts = 0
+        self._source = run
+        self._context = context
+        self._clock = clock
+        self._stopping = StopFlag(clock)
+        self._logged: set[tuple[type[Exception], int, str]] = set()
+        self._thread = threading.Thread(target=self._run, name=f"source-{context.name}", daemon=True)
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self._context.name
+
+    @property
+    def counters(self) -> Counters:
+        """What the source does and has done."""
+        return self._context.counters
+
+    def is_alive(self) -> bool:
+        """Whether the source runs, or will be started again, and shows signs of life."""
+        resting = self.counters.state == "failed"
+        return self._thread.is_alive() and (resting or not self._context.silent)
+
+    def start(self) -> None:
+        """Run the source from now on."""
+        self._thread.start()
+
+    def ask_to_stop(self) -> None:
+        """Tell the source to stop, and don't wait for it."""
+        self._stopping.set()
+        self._context.stop()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the source to have stopped, at most `timeout_s`; whether it has."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            began = self._clock.monotonic()
+            try:
+                self._source(self._context)
+                failure = "the source ended by itself"
+            except Exception as error:  # noqa: BLE001 - the source is started again
+                failure = f"{type(error).__name__}: {error}"
+                self._log_once(error)
+            if self._stopping.is_set():
+                return
+            failures = 1 if self._clock.monotonic() - began >= STEADY_S else failures + 1
+            self.restarts += 1
+            self.counters.fail(failure)
+            self._stopping.wait(RESTART.pause_s(failures))
+            self.counters.fail("")
+
+    def _log_once(self, error: Exception) -> None:
+        """Log an error with its traceback the first time it comes from this place in the code."""
+        traceback = error.__traceback__
+        while traceback is not None and traceback.tb_next is not None:
+            traceback = traceback.tb_next
+        line, file = (traceback.tb_lineno, traceback.tb_frame.f_code.co_filename) if traceback else (0, "")
+        place = (type(error), line, file)
+        if place not in self._logged:
+            self._logged.add(place)
+            _log.error(
+                "source %s failed; it is started again, and this error is not logged again", self.name, exc_info=error
+            )
+
+
+def stop_sources(sources: Sequence[SupervisedSource], timeout_s: float = JOIN_S) -> None:
+    """Stop sources side by side and wait for them, at most `timeout_s` seconds for all."""
+    for source in sources:
+        source.ask_to_stop()
+    deadline = time.monotonic() + timeout_s
+    for source in sources:
+        if not source.join(max(0.0, deadline - time.monotonic())):
+            _log.warning("source %s did not stop within %g s; it ends with the process", source.name, timeout_s)

@@ -1,0 +1,22 @@
+"""The kind `folder`."""
+
+from __future__ import annotations
+
+from eaves.sources.context import SourceContext
+from eaves.sources.folder.settings import FolderSettings
+from eaves.sources.kind import SourceKind
+
+
+def run(settings: FolderSettings, context: SourceContext) -> None:
+    """Watch the folder until the context says to stop."""
+    from eaves.sources.folder.source import FolderSource  # settings are read where watchdog isn't installed, too
+
+    FolderSource(settings, context).run()
+
+
+KIND = SourceKind(
+    settings=FolderSettings,
+    run=run,
+    runs_as=("claim", "node", "reader"),
+    remembers=lambda settings: settings.max_files,
+)

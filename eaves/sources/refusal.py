@@ -1,0 +1,16 @@
+"""What a source reports while the spool takes no image."""
+
+from __future__ import annotations
+
+from eaves.errors import SpoolError, SpoolFullError
+
+
+def explain_refusal(error: SpoolError) -> str:
+    """The reason that a source reports with the state `paused`.
+
+    Args:
+        error: What `SourceContext.capture` raised.
+    """
+    if isinstance(error, SpoolFullError):
+        return f"{error.message}; capture is paused until events are delivered"
+    return f"{error.message}; capture is paused and tries again"

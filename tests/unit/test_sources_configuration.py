@@ -1,0 +1,122 @@
+"""What an agent is told about its sources: one flat mapping each, every fault with its path."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.errors import ConfigError, NotFoundError
+from eaves.sources.agent.configuration import count_remembered, parse_sources
+from eaves.sources.agent.kinds import list_kinds, load_kind
+from eaves.sources.folder.kind import KIND
+from eaves.sources.folder.settings import FolderSettings
+from eaves.sources.settings import AgentSettings, SourceSettings
+
+
+def parse(*sources: Any, **values: Any) -> Any:
+    return parse_sources(AgentSettings(sources=json.dumps(sources), **values))
+
+
+def test_the_settings_of_all_sources_and_those_of_the_kind_stand_side_by_side() -> None:
+    first, second = parse(
+        {"name": "inbox", "kind": "folder", "path": "/in", "polling": True, "max_bytes": 1000},
+        {"name": "gate", "path": "/gate", "credentials": "/secret"},
+    )
+    assert first.common == SourceSettings(name="inbox", kind="folder", max_bytes=1000)
+    assert first.settings == FolderSettings(path=Path("/in"), polling=True)
+    assert first.kind is second.kind is KIND
+    assert second.common.credentials == Path("/secret")
+    assert count_remembered([first, second]) == 4_000_000
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"name": "a", "pth": "/in"}, "sources[0].pth: unknown setting; did you mean path?"),
+        ({"name": "a", "max_byte": 1}, "sources[0].max_byte: unknown setting; did you mean max_bytes?"),
+        ({"name": "A b"}, "sources[0].name: must be 1-40 characters"),
+        ({"name": "a", "kind": "foldr"}, "sources[0].kind: 'foldr' is no kind of source; did you mean folder?"),
+        ({"name": "a", "settle_s": -1}, "sources[0].settle_s: must be >= 0"),
+        ({"name": "a", "max_bytes": "many"}, "sources[0].max_bytes: must be an integer"),
+    ],
+)
+def test_a_fault_is_told_with_the_path_of_its_setting(source: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(source)
+    assert f"environment variable EAVES_SOURCES: {message}" in str(caught.value)
+
+
+def test_all_faults_of_all_sources_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse({"name": "a", "x": 1, "poll_s": 0}, {"name": "b", "max_bytes": 0})
+    assert [fault.path for fault in caught.value.faults] == [
+        "sources[0].x",
+        "sources[0].poll_s",
+        "sources[1].max_bytes",
+    ]
+
+
+def test_two_sources_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigError, match="two of them are named 'a'"):
+        parse({"name": "a"}, {"name": "a"})
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "[1]", "no", '{"name": "a"}'])
+def test_what_is_no_list_of_sources_is_said_so_with_an_example(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"sources: (must be a JSON list of sources, for instance|is not JSON)"):
+        parse_sources(AgentSettings(sources=text))
+
+
+def test_the_spool_must_hold_the_largest_image_of_every_source() -> None:
+    message = "spool_max_bytes: must hold an image of max_bytes and its attributes: 20065536 at least"
+    with pytest.raises(ConfigError, match=message):
+        parse({"name": "a", "max_bytes": 1}, {"name": "b"}, spool_max_bytes=20_065_535)
+    parse({"name": "a", "max_bytes": 1}, {"name": "b"}, spool_max_bytes=20_065_536)
+
+
+def test_loading_a_kind_imports_no_other_and_no_metadata() -> None:
+    code = (
+        "import sys; from eaves.sources.agent.kinds import load_kind; load_kind('folder');"
+        "print([name for name in sys.modules if name.startswith(('eaves.sources.mqtt', 'eaves.sources.http', 'paho',"
+        " 'watchdog', 'importlib.metadata'))])"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def add_package(folder: Path, value: str, source: str = "") -> None:
+    """An installed package, `theirs`, whose entry point is the kind `theirs`."""
+    metadata = folder / "theirs-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text(f"[eaves.sources]\ntheirs = {value}\n")
+    (folder / "theirs.py").write_text(source)
+
+
+@pytest.mark.parametrize(
+    ("value", "source", "message"),
+    [
+        ("theirs:KIND", "", "kind theirs can't be loaded from theirs:KIND: AttributeError"),
+        ("theirs:KIND", "1 / 0", "kind theirs can't be loaded from theirs:KIND: ZeroDivisionError: division by zero"),
+        ("theirs:KIND", "KIND = 7", "kind theirs is a int, not an eaves.sources.kind.SourceKind"),
+    ],
+)
+def test_a_kind_that_cannot_be_loaded_is_said_so(
+    value: str, source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_package(tmp_path, value, source)
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("theirs", None)
+    assert "theirs" in list_kinds()
+    with pytest.raises(NotFoundError, match=message):
+        load_kind("theirs")
+
+
+def test_an_unknown_kind_is_told_with_those_that_are_known() -> None:
+    with pytest.raises(NotFoundError, match="'x' is no kind of source; known here: folder, http, mqtt, replay"):
+        load_kind("x")
