@@ -19,6 +19,7 @@ from eaves.options import parameter_name
 from eaves.platform import DeliverySettings, SourceSpec, TriggerSpec
 from eaves.publisher.settings import PublisherSettings
 from eaves.sources.folder.settings import FolderSettings
+from eaves.sources.options import FrameOptions
 from eaves.sources.settings import AgentSettings, SourceSettings
 from functions.settings import FunctionSettings
 from knative.settings import SiteSettings
@@ -36,6 +37,7 @@ def build_reference() -> str:
     parts += ["## A function's process (`python -P -m functions`)\n", *_settings(FunctionSettings)]
     parts += ["## An agent's process (`python -P -m eaves.sources`)\n", *_settings(AgentSettings)]
     parts += ["### Each of its sources (EAVES_SOURCES)\n", *_settings(SourceSettings, env=False)]
+    parts += ["### ... to pick and edit its images\n", *_settings(FrameOptions, env=False)]
     parts += ["### ... of kind `folder`\n", *_settings(FolderSettings, env=False)]
     parts += ["## A publisher's process (`python -P -m eaves.publisher`)\n", *_settings(PublisherSettings)]
     parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from eaves import images
 from eaves.errors import ArtifactError
+from eaves.images.decoder import MAX_PIXELS, load
+from eaves.images.pixels import Pixels
 
 Tensor = npt.NDArray[Any]
 VERSION = 1
@@ -56,18 +57,18 @@ class Recipe:
     layout: Literal["NHWC"] = "NHWC"
     version: int = VERSION
 
-    def tensor(self, data: bytes, *, max_pixels: int = images.MAX_PIXELS) -> Tensor:
+    def tensor(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> Tensor:
         """Encoded bytes to one example.
 
         Returns:
             tensor: (height, width, 3), dtype as the recipe says.
 
         Raises:
-            ImageError: As `eaves.images.decode`.
+            ImageError: As `eaves.images.pixels.decode`.
         """
-        return self.prepare(images.load(data, at_least=(self.height, self.width), max_pixels=max_pixels))
+        return self.prepare(load(data, at_least=(self.height, self.width), max_pixels=max_pixels))
 
-    def apply(self, image: images.Pixels) -> Tensor:
+    def apply(self, image: Pixels) -> Tensor:
         """Decoded pixels to one example.
 
         Args:
@@ -79,7 +80,7 @@ class Recipe:
         return self.prepare(Image.fromarray(image))
 
     def prepare(self, image: Image.Image) -> Tensor:
-        """As `apply`, of an image as `eaves.images.load` gives it, without copying it into an array and back."""
+        """As `apply`, of an image as `decoder.load` gives it, without copying it into an array and back."""
         pixels = np.asarray(self._resized(image))
         if self.dtype == "uint8":
             return pixels

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from eaves import images
 from eaves.artifact import Artifact, TensorSpec
 from eaves.errors import TensorError
+from eaves.images import decoder
 from functions import handler as handlers
 from functions.handler import Handler
 from functions.predictor import Array, Prediction
@@ -128,7 +128,7 @@ class ImagePipeline(Pipeline):
 
     def _prepare(self, data: bytes, timings_ms: dict[str, float]) -> Array:
         start = time.perf_counter()
-        image = images.load(
+        image = decoder.load(
             data,
             at_least=(self._recipe.height, self._recipe.width),
             max_pixels=self._max_pixels,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from eaves.images import Pixels
+from eaves.images.pixels import Pixels
 
 VERSION = 1
 

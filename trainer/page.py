@@ -10,8 +10,8 @@ from typing import Any
 import jinja2
 from PIL import Image
 
-from eaves import images
 from eaves.errors import ImageError
+from eaves.images.pixels import decode
 
 THUMBNAIL_PIXELS = 96
 
@@ -43,7 +43,7 @@ def write_page(path: Path, html: str) -> None:
 def build_thumbnail(file: Path) -> str | None:
     """A JPEG as a data URI; None when the file is gone or is no picture."""
     try:
-        pixels = images.decode(file.read_bytes(), at_least=(THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+        pixels = decode(file.read_bytes(), at_least=(THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     except (OSError, ImageError):
         return None
     picture, stream = Image.fromarray(pixels), io.BytesIO()

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from eaves.disk import reserve
 from eaves.errors import ImageError
-from eaves.images import Pixels
+from eaves.images.pixels import Pixels
 from eaves.recipe import Recipe
 from trainer.dataset import DataFault, Dataset, Split
 from trainer.progress import Progress

@@ -1,8 +1,9 @@
-"""An envelope's bytes > pixels: EXIF orientation applied, everything as RGB.
+"""An envelope's bytes > a Pillow image: EXIF orientation applied, everything as RGB.
 
 Large JPEGs are decoded at a fraction of their size (libjpeg's scaled DCT) when the caller says how many pixels it
 needs, which is faster and nearer to an antialiased resize than decoding in full. The formats that can't be drafted
-are in memory once, 4 bytes a pixel, and twice where they have to be turned.
+are in memory once, 4 bytes a pixel, and twice where they have to be turned. NumPy is not imported, as an agent, which
+crops images by this module, doesn't have it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ import io
 import struct
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from eaves.errors import ImageError, ImageTooLargeError
@@ -31,8 +31,6 @@ WEBP_FACTOR = 3
 """By which fewer pixels a WebP may have: libwebp's animation decoder, Pillow's only one, needs 16 bytes for each."""
 LARGE_PIXELS = 8_000_000
 """Decoded ones; above, `large` is asked for."""
-
-Pixels = npt.NDArray[np.uint8]
 
 # By name and not by Image.open, which imports five plugins for the first image and all 40 for the first TIFF.
 _PLUGINS = {
@@ -59,23 +57,6 @@ _CORRUPT = (
 """What Pillow's plugins raise on corrupt files."""
 _STRIP_PIXELS = 2**20
 """Converted at a time where a conversion needs memory of its own."""
-
-
-def decode(data: bytes, *, at_least: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Decode one image into an array.
-
-    Args:
-        data: As `load`.
-        at_least: As `load`.
-        max_pixels: As `load`.
-
-    Returns:
-        image: (H, W, 3) uint8, RGB.
-
-    Raises:
-        ImageError: As `load`.
-    """
-    return np.asarray(load(data, at_least=at_least, max_pixels=max_pixels))
 
 
 def load(
@@ -146,10 +127,10 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     image.load()
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I"):
         return _by_strips(image, _scale_16_bit)  # Pillow clips 16-bit grey to 255 instead of scaling it
-    if image.mode in ("I", "F"):
-        return _by_strips(image, _stretch)
+    if image.mode == "F":
+        return _by_strips(image, _scale_float)
     if image.has_transparency_data:
         return _by_strips(image, _lay_over_white)
     return image if image.mode == "RGB" else image.convert("RGB")
@@ -170,10 +151,17 @@ def _lay_over_white(strip: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba).convert("RGB")
 
 
+@cache
+def _levels() -> list[int]:
+    """Each level of 16 bits as one of 8 bits; Pillow takes levels beyond either end as the nearest end."""
+    return [level // 257 for level in range(2**16)]
+
+
 def _scale_16_bit(strip: Image.Image) -> Image.Image:
-    return Image.fromarray((np.asarray(strip) // 257).astype(np.uint8))
+    """16-bit grey, or 32-bit as which some Pillow versions open it: 0..65535 onto 0..255, rounded down."""
+    return strip.convert("I").point(_levels(), "L")
 
 
-def _stretch(strip: Image.Image) -> Image.Image:
-    """32-bit grey (16-bit PNGs open as such in some Pillow versions): 0..65535 onto 0..255, NaN onto 0."""
-    return Image.fromarray(np.nan_to_num(np.clip(np.asarray(strip) / 257.0, 0, 255)).astype(np.uint8))
+def _scale_float(strip: Image.Image) -> Image.Image:
+    """32-bit floating point grey: 0..65535 onto 0..255, rounded down, NaN onto 0."""
+    return strip.point(lambda value: value * (1 / 257) + 0).convert("L")

@@ -71,6 +71,7 @@ def build_source(
         max_bytes=configured.common.max_bytes,
         spool_max_bytes=settings.spool_max_bytes,
         credentials=configured.common.credentials,
+        options=configured.options,
     )
     return SupervisedSource(partial(configured.kind.run, configured.settings), context)
 

@@ -55,13 +55,15 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Says instead of a frame that an option of the source leaves it out.
+    """Says instead of a frame that it becomes no event.
 
     Attributes:
-        cause: Why.
+        cause: For the counter.
+        reason: What is wrong with the image, a sentence for the log; empty when nothing is.
     """
 
     cause: Cause
+    reason: str = ""
 
 
 class Outcome(enum.Enum):

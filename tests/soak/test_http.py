@@ -22,6 +22,7 @@ from eaves.sources.agent.deliveries import build_deliverers
 from eaves.sources.agent.supervision import SupervisedSource, stop_sources
 from eaves.sources.folder.kind import KIND
 from eaves.sources.folder.settings import FolderSettings
+from eaves.sources.options import FrameOptions
 from eaves.sources.settings import AgentSettings, SourceSettings
 from eaves.spool import Spool
 from tests.soak.measure import Sample, slope, take_sample
@@ -87,7 +88,10 @@ def running_edge(root: Path, images: int) -> Iterator[Edge]:
         settings = AgentSettings(spool=root / "agent.db", sink=subscriber.url, function=function.url)
         with Spool(settings.spool, limits=settings.limits(remembered=2_000_000)) as spool, SinkClient() as client:
             camera = ConfiguredSource(
-                common=SourceSettings(name="camera"), kind=KIND, settings=FolderSettings(path=folder)
+                common=SourceSettings(name="camera"),
+                options=FrameOptions(),
+                kind=KIND,
+                settings=FolderSettings(path=folder),
             )
             source = build_source(camera, settings, spool, {})
             deliverers = build_deliverers(settings, spool, client, {})

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from eaves.errors import ImageError, ImageTooLargeError
-from eaves.images import FORMATS, decode, load
+from eaves.images.decoder import FORMATS, load
+from eaves.images.pixels import decode
 from eaves.media import SUFFIXES, sniff
 from tests import hostile
 from tests.hostile import encode

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from eaves.errors import ImageError
-from eaves.images import Pixels, decode
+from eaves.images.pixels import Pixels, decode
 from eaves.media import sniff
 from functions.classifier import Classifier
 from functions.session import Session

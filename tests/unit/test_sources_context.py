@@ -11,8 +11,10 @@ from eaves.errors import SpoolError, SpoolFullError
 from eaves.events import Event, event_id
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.context import SourceContext
-from eaves.sources.frame import Dropped, Frame, Outcome
+from eaves.sources.frame import Frame, Outcome
+from eaves.sources.options import FrameOptions
 from tests.contexts import build_context
+from tests.fakes.artifact import COLOURS, encode_png
 from tests.fakes.clock import START, ManualClock
 from tests.fakes.source_context import RecordingContext
 
@@ -33,17 +35,6 @@ class Store:
             return False
         self.events.append(event)
         return True
-
-
-class EveryOther:
-    """Implements `Editor`: each second frame that it sees is dropped, the others are cropped."""
-
-    def __init__(self) -> None:
-        self.seen = 0
-
-    def edit(self, frame: Frame) -> Frame | Dropped:
-        self.seen += 1
-        return Dropped("rate") if self.seen % 2 == 0 else Frame(data=b"cropped", position="other", subject="s")
 
 
 @pytest.fixture
@@ -86,26 +77,44 @@ def test_a_frame_that_was_captured_before_is_a_duplicate(store: Store) -> None:
     assert (context.counters.captured, context.counters.dropped) == (1, {"duplicate": 1})
 
 
+def frames(count: int, step_s: int = 1) -> list[Frame]:
+    """Frames of consecutive seconds."""
+    return [
+        Frame(data=encode_png(COLOURS["red"]), position=str(number), captured_at_ns=number * step_s * 10**9)
+        for number in range(count)
+    ]
+
+
 def test_options_are_applied_and_the_id_stays_that_of_the_frame(store: Store) -> None:
-    context = build_context(store=store, editor=EveryOther())
-    outcomes = [context.capture(Frame(data=PNG, position=str(number))) for number in range(4)]
+    context = build_context(store=store, options=FrameOptions(rate="1/2s", jpeg_quality=50))
+    outcomes = [context.capture(frame) for frame in frames(4)]
     assert outcomes == [Outcome.CAPTURED, Outcome.DROPPED] * 2
     assert [event.id for event in store.events] == [event_id(context.source, "0"), event_id(context.source, "2")]
-    assert {event.data for event in store.events} == {b"cropped"}
+    assert {event.datacontenttype for event in store.events} == {"image/jpeg"}
+    assert {"reencoded", "partitionkey", "datadigest"} == set(store.events[0].extensions)
     assert context.counters.dropped == {"rate": 2}
 
 
-def test_a_frame_that_the_queue_refused_is_not_edited_again(store: Store) -> None:
-    editor = EveryOther()
-    context = build_context(store=store, editor=editor)
+def test_a_frame_that_the_queue_refused_is_taken_when_it_is_offered_again(store: Store) -> None:
+    context = build_context(store=store, options=FrameOptions(rate="1/2s", unchanged=1.0))
+    first, second = frames(2)
     store.error = SpoolFullError("x is full")
     for _ in range(3):
         with pytest.raises(SpoolFullError, match=r"^spool is full \(1 GB\)$"):
-            context.capture(Frame(data=PNG, position="7"))
+            context.capture(first)
     store.error = None
-    assert context.capture(Frame(data=PNG, position="7")) is Outcome.CAPTURED
-    assert editor.seen == 1
-    assert context.capture(Frame(data=PNG, position="8")) is Outcome.DROPPED
+    assert context.capture(first) is Outcome.CAPTURED
+    assert context.capture(second) is Outcome.DROPPED
+
+
+def test_what_is_wrong_with_images_is_logged_once_by_cause(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    context = build_context(store=store, max_bytes=100, options=FrameOptions(max_side=16))
+    for number in range(5):
+        context.capture(Frame(data=b"<html>", position=str(number), subject="snap"))
+    assert context.counters.dropped == {"unsupported": 5}
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("source cam: not captured: snap: ")
+    assert message.endswith("Further ones are only counted, as dropped for the cause unsupported")
 
 
 def test_another_error_of_the_spool_is_passed_on(store: Store) -> None:

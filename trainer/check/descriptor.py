@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from eaves.images import Pixels
+from eaves.images.pixels import Pixels
 
 SIDE = 64
 """Pixels of a side of the picture that is described."""

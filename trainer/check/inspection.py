@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from eaves import images
 from eaves.errors import DatasetError, ImageError
 from eaves.images.envelope import open_envelope
+from eaves.images.pixels import Pixels, decode
 from trainer.check.descriptor import Vector, describe
 from trainer.check.doubts import Doubts, find_doubts
 from trainer.check.features import load_cached_features
@@ -176,7 +176,7 @@ def _read(listing: Listing, entry: Entry) -> CheckedImage | str:
         data = entry.path.read_bytes()
         if not data:
             return "it is empty (0 bytes)"
-        pixels = images.decode(data, at_least=(_DECODED, _DECODED))
+        pixels = decode(data, at_least=(_DECODED, _DECODED))
         width, height = _full_size(data, pixels)
     except OSError as error:
         return f"can't be read: {error.strerror}"
@@ -194,7 +194,7 @@ def _read(listing: Listing, entry: Entry) -> CheckedImage | str:
     )
 
 
-def _full_size(data: bytes, pixels: images.Pixels) -> tuple[int, int]:
+def _full_size(data: bytes, pixels: Pixels) -> tuple[int, int]:
     """Width and height in pixels, upright; `pixels` may be a smaller copy."""
     envelope = open_envelope(data)
     if envelope.size is None:

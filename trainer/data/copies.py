@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from eaves import images
 from eaves.errors import ImageError
+from eaves.images.pixels import decode
 
 MAX_DISTANCE = 7
 """Bits of 64. Of 100 photos at half size all are within it, at a third 99, at JPEG quality 20 all; of 500 different
@@ -69,7 +69,7 @@ class Look:
 def look(data: bytes) -> Look | None:
     """A picture's looks; None when it can't be decoded or is flat."""
     try:
-        pixels = images.decode(data, at_least=(4 * SIDE, 4 * SIDE))
+        pixels = decode(data, at_least=(4 * SIDE, 4 * SIDE))
     except ImageError:
         return None
     picture = Image.fromarray(pixels)

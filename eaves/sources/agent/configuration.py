@@ -11,6 +11,7 @@ from eaves.config import build_flat
 from eaves.errors import ConfigError, Fault, NotFoundError
 from eaves.sources.agent.kinds import load_kind
 from eaves.sources.kind import AnyKind
+from eaves.sources.options import FrameOptions
 from eaves.sources.settings import ATTRIBUTES_BYTES, DEFAULT_KIND, AgentSettings, SourceSettings
 
 VARIABLE = "EAVES_SOURCES"
@@ -23,11 +24,13 @@ class ConfiguredSource:
 
     Attributes:
         common: What every source has.
+        options: What is done to its frames.
         kind: Its kind.
         settings: What the kind adds, an instance of `kind.settings`.
     """
 
     common: SourceSettings
+    options: FrameOptions
     kind: AnyKind
     settings: Any
 
@@ -86,10 +89,11 @@ def read_source(values: Mapping[str, Any], origin: str, prefix: str) -> tuple[Co
         kind = load_kind(str(name))
     except NotFoundError as error:
         return None, [Fault(origin=origin, path=f"{prefix}kind", message=error.message)]
-    (common, settings), faults = build_flat([SourceSettings, kind.settings], values, origin=origin, prefix=prefix)
+    sections = [SourceSettings, FrameOptions, kind.settings]
+    (common, options, settings), faults = build_flat(sections, values, origin=origin, prefix=prefix)
     if faults:
         return None, faults
-    return ConfiguredSource(common=common, kind=kind, settings=settings), []
+    return ConfiguredSource(common=common, options=options, kind=kind, settings=settings), []
 
 
 def count_remembered(sources: Sequence[ConfiguredSource]) -> int:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from eaves.clock import SYSTEM, Clock, StopFlag
-from eaves.errors import SpoolError, SpoolFullError
+from eaves.credentials import redact
+from eaves.errors import SpoolFullError
 from eaves.events import Event, event_id, source_uri
 from eaves.sources.agent.counters import Counters
 from eaves.sources.context import State
-from eaves.sources.files import build_capture
+from eaves.sources.files import build_capture, build_text
 from eaves.sources.frame import Cause, Dropped, Frame, Outcome
 from eaves.sources.index import SentIndex
+from eaves.sources.options import FrameEditor, FrameOptions
 from eaves.sources.settings import ATTRIBUTES_BYTES
 
 SILENT_S = 900.0
@@ -25,21 +25,6 @@ SILENT_S = 900.0
 Protocol allows."""
 
 _log = logging.getLogger(__name__)
-
-
-class Editor(Protocol):
-    """Applies the options of a source (rate, crop, ...). Called by one thread at a time."""
-
-    def edit(self, frame: Frame) -> Frame | Dropped:
-        """The frame as it is to be stored, or why it is not."""
-
-
-class Unedited:
-    """Implements `Editor` for a source without options."""
-
-    def edit(self, frame: Frame) -> Frame | Dropped:
-        """The frame as it is."""
-        return frame
 
 
 class AgentContext:
@@ -53,7 +38,7 @@ class AgentContext:
         max_bytes: Largest image that is stored, bytes.
         spool_max_bytes: Room of the spool, bytes.
         credentials: Folder of the source's credentials; None without one.
-        editor: Applies the source's options.
+        options: What is done to each frame.
         clock: Time.
 
     Attributes:
@@ -70,7 +55,7 @@ class AgentContext:
         max_bytes: int,
         spool_max_bytes: int,
         credentials: Path | None = None,
-        editor: Editor | None = None,
+        options: FrameOptions | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
         self.name = name
@@ -82,10 +67,9 @@ class AgentContext:
         self.counters = Counters(clock)
         self._store = store
         self._spool_max_bytes = spool_max_bytes
-        self._editor = editor or Unedited()
-        self._editing = threading.Lock()
-        self._refused: tuple[str, Frame] | None = None
+        self._editor = FrameEditor(options or FrameOptions(), clock=clock)
         self._stop = StopFlag(clock)
+        self._told: set[Cause] = set()
         self._wakes: list[Callable[[], None]] = []
         self._alive_until = clock.monotonic() + SILENT_S
 
@@ -133,13 +117,12 @@ class AgentContext:
             SpoolError: When the queue can't be written now.
         """
         self._mark_alive()
-        edited = self._edit(frame)
+        edited = self._editor.edit(frame)
         if isinstance(edited, Dropped):
-            self.counters.count_dropped(edited.cause)
-            return Outcome.DROPPED
+            return self._pass_over(frame, edited)
         if len(edited.data) > self.max_bytes:
-            self.counters.count_dropped("too_large")
-            return Outcome.DROPPED
+            reason = f"it has {len(edited.data)} bytes, more than {self.max_bytes}"
+            return self._pass_over(frame, Dropped("too_large", reason))
         event = build_capture(
             source=self.source,
             identity=event_id(self.source, frame.position),
@@ -152,12 +135,8 @@ class AgentContext:
         )
         try:
             stored = self._store(event)
-        except SpoolError as error:
-            self._refused = (frame.position, edited)
-            if isinstance(error, SpoolFullError):
-                size = f"{self._spool_max_bytes / 1e9:.3g} GB"
-                raise SpoolFullError(f"spool is full ({size})", hint=error.hint) from error
-            raise
+        except SpoolFullError as error:
+            raise SpoolFullError(f"spool is full ({self._spool_max_bytes / 1e9:.3g} GB)", hint=error.hint) from error
         if not stored:
             self.counters.count_dropped("duplicate")
             return Outcome.DROPPED
@@ -183,16 +162,19 @@ class AgentContext:
         self._mark_alive()
         self.counters.count_reconnect()
 
-    def _edit(self, frame: Frame) -> Frame | Dropped:
-        """Apply the options once: a frame that the queue refused and that is offered again was edited already.
-
-        The rate, for one, would not let it pass so soon after itself.
-        """
-        with self._editing:
-            refused, self._refused = self._refused, None
-            if refused is not None and refused[0] == frame.position:
-                return refused[1]
-            return self._editor.edit(frame)
+    def _pass_over(self, frame: Frame, dropped: Dropped) -> Outcome:
+        """Count a frame that becomes no event; of those with something wrong, log the first of each cause."""
+        self.counters.count_dropped(dropped.cause)
+        if dropped.reason and dropped.cause not in self._told:
+            self._told.add(dropped.cause)
+            _log.error(
+                "source %s: not captured: %s: %s. Further ones are only counted, as dropped for the cause %s",
+                self.name,
+                build_text(frame.subject)[:256] or "an image",
+                redact(dropped.reason)[:256],
+                dropped.cause,
+            )
+        return Outcome.DROPPED
 
     def _mark_alive(self, seconds: float = 0.0) -> None:
         self._alive_until = self.clock.monotonic() + seconds + SILENT_S

@@ -1,0 +1,103 @@
+"""A source's options, applied to each frame in one order: hours, rate, crop, unchanged, longest side, encoding.
+
+A frame that was passed once is passed again when it is offered again, as sources do after a full queue, so `rate` and
+`unchanged` never drop a frame that has to wait.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from eaves import media
+from eaves.clock import SYSTEM, Clock
+from eaves.errors import ImageError, ImageTooLargeError
+from eaves.sources.frame import Cause, Dropped, Frame
+from eaves.sources.options.hours import parse_hours
+from eaves.sources.options.rate import Pacer, parse_interval_ns
+from eaves.sources.options.recent import Recent
+from eaves.sources.options.region import OutsideImageError, parse_region
+from eaves.sources.options.settings import FrameOptions
+
+if TYPE_CHECKING:
+    from eaves.sources.options.pixels import PixelEditor
+
+PASSED = 1_000
+"""Frames that are remembered as passed; more than any source holds back while the queue is full."""
+
+
+class FrameEditor:
+    """Applies the options of one source; safe to use from many threads.
+
+    Args:
+        options: What eaves.yaml says of the source.
+        clock: Time, of frames whose own nobody knows.
+    """
+
+    def __init__(self, options: FrameOptions, *, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
+        self._hours = parse_hours(options.hours, options.time_zone)
+        interval_ns = parse_interval_ns(options.rate)
+        self._pacer = Pacer(interval_ns) if interval_ns else None
+        self._pixels = _build_pixel_editor(options)
+        self._selects = bool(self._hours or self._pacer or options.unchanged)
+        self._passed: Recent[bool] = Recent(PASSED)
+        self._lock = threading.Lock()
+
+    def edit(self, frame: Frame) -> Frame | Dropped:
+        """The frame as it is sent, or why it isn't.
+
+        What was done to it stands in its extensions: `crop` (left,top,width,height in pixels of the upright image),
+        `scaledto` (widthxheight in pixels), `reencoded` (media type and quality).
+        """
+        again = self._selects and self._passed_before(frame)
+        if not again and (cause := self._select(frame)):
+            return Dropped(cause)
+        edited: Frame | None = frame
+        if self._pixels is not None:
+            try:
+                edited = self._pixels.edit(frame, compare=not again)
+            except ImageError as error:
+                return Dropped(_cause(frame, error), error.message)
+        if edited is None:
+            return Dropped("unchanged")
+        if self._selects:
+            with self._lock:
+                self._passed.put(frame.position, value=True)
+        return edited
+
+    def _passed_before(self, frame: Frame) -> bool:
+        with self._lock:
+            return self._passed.get(frame.position) is not None
+
+    def _select(self, frame: Frame) -> Cause | None:
+        """Why a frame is dropped, as far as its time tells."""
+        moment_ns = frame.captured_at_ns
+        if moment_ns is None:
+            moment_ns = int(self._clock.now() * 1e9)
+        if self._hours is not None and not self._hours.contain(moment_ns):
+            return "hours"
+        with self._lock:
+            if self._pacer is not None and not self._pacer.take(frame.camera, moment_ns):
+                return "rate"
+        return None
+
+
+def _build_pixel_editor(options: FrameOptions) -> PixelEditor | None:
+    if not (options.crop or options.unchanged or options.max_side or options.jpeg_quality):
+        return None
+    from eaves.sources.options.pixels import PixelEditor  # an agent whose sources have no such option needs no Pillow
+
+    return PixelEditor(
+        region=parse_region(options.crop),
+        unchanged=options.unchanged,
+        max_side=options.max_side,
+        quality=options.jpeg_quality,
+    )
+
+
+def _cause(frame: Frame, error: ImageError) -> Cause:
+    if isinstance(error, ImageTooLargeError):
+        return "too_large"
+    no_image = media.sniff(frame.data) == media.UNKNOWN
+    return "unsupported" if no_image or isinstance(error, OutsideImageError) else "unreadable"

@@ -1,0 +1,81 @@
+"""A region of interest: the rectangle of an image that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eaves.errors import ImageError
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels; right and bottom are the first ones outside."""
+
+
+class OutsideImageError(ImageError):
+    """An image that is smaller than its region reaches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A rectangle of an upright image, with the origin at its top left.
+
+    Source: IIIF Image API 3.0, section 4.1, which gives regions as left, top, width, height as well.
+
+    Attributes:
+        left: Of the rectangle; in pixels, or as a share of the image's width.
+        top: Likewise, of its height.
+        width: Likewise, of its width.
+        height: Likewise, of its height.
+        shares: Whether all four are shares of 0 to 1.
+    """
+
+    left: float
+    top: float
+    width: float
+    height: float
+    shares: bool
+
+    def box(self, size: tuple[int, int]) -> Box:
+        """The rectangle in pixels.
+
+        Args:
+            size: Width and height of the upright image, pixels.
+
+        Raises:
+            OutsideImageError: When it reaches beyond the image: what is left of it would show something else than in
+                the images of the size that it was measured in.
+        """
+        across, down = size if self.shares else (1, 1)
+        left, top = round(self.left * across), round(self.top * down)
+        right, bottom = round((self.left + self.width) * across), round((self.top + self.height) * down)
+        if self.shares:
+            left, top = min(left, across - 1), min(top, down - 1)
+        right, bottom = max(right, left + 1), max(bottom, top + 1)
+        if right > size[0] or bottom > size[1]:
+            raise OutsideImageError(
+                f"crop reaches to {right},{bottom}, beyond the image of {size[0]}x{size[1]} pixels",
+                hint="give crop in shares, or measure it again",
+            )
+        return left, top, right, bottom
+
+
+def parse_region(numbers: Sequence[float]) -> Region | None:
+    """A region of four numbers, which are shares when none is above 1; None of no numbers.
+
+    Raises:
+        ValueError: When they are no rectangle.
+    """
+    if not numbers:
+        return None
+    given = ",".join(f"{number:g}" for number in numbers)
+    if len(numbers) != 4:
+        raise ValueError(f"must be left, top, width, height (got {given})")
+    left, top, width, height = numbers
+    if min(left, top) < 0 or min(width, height) <= 0:
+        raise ValueError(f"must lie in the image and have a width and a height (got {given})")
+    shares = max(numbers) <= 1
+    if shares and max(left + width, top + height) > 1 + 1e-9:
+        raise ValueError(f"must lie in the image: left + width and top + height are 1 at most (got {given})")
+    if not shares and any(number != int(number) for number in numbers):
+        raise ValueError(f"must be whole pixels, or shares of which none is above 1 (got {given})")
+    return Region(left=left, top=top, width=width, height=height, shares=shares)
