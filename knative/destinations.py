@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from eaves.platform import AppSpec, TriggerSpec
 from eaves.reachability import TLS
+from knative.source_kinds import source_addresses
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 """Source: IANA, secure-mqtt and mqtt."""
@@ -32,6 +33,9 @@ class Destination:
 
 def find_destinations(app: AppSpec) -> Iterator[Destination]:
     """Every address of an app, in the order of eaves.yaml."""
+    for source in app.sources:
+        for address in source_addresses(source):
+            yield Destination(by=f"source {source.name}", address=address, secret=source.secret)
     for trigger in app.triggers:
         if trigger.is_mqtt:
             yield Destination(

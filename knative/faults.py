@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from eaves.credentials import has_secrets
-from eaves.errors import Fault
+from eaves.errors import Fault, NotFoundError
 from eaves.platform import AppSpec, SourceSpec, TriggerSpec
+from eaves.sources.agent.kinds import load_kind
 from knative.resources.eventing import publisher_name
 from knative.settings import KnativeSettings, SiteSettings
+from knative.source_kinds import CREDENTIALS, Runner, find_secrets, runs_as
 
 MAX_STATEFUL_SET = 52
 """Characters of a name: its pods carry it and a hash in a label of 63. Source: kubernetes/kubernetes#64023."""
@@ -39,13 +41,9 @@ def find_faults(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> 
 
 def _publisher_faults(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> Iterator[tuple[str, str]]:
     if has_secrets(trigger.url):
-        yield "url", inside_address(site, trigger.name, "mqtt.secret")
+        yield "url", _password_in_address(site, trigger.name, "mqtt.secret")
     if trigger.mqtt.credentials and not trigger.mqtt.secret:
-        message = (
-            "must name a Secret, as pods don't see the folder mqtt.credentials: "
-            f"{_kubectl(site)} create secret generic {trigger.name} --from-file={trigger.mqtt.credentials}"
-        )
-        yield "mqtt.secret", message
+        yield "mqtt.secret", _secret_of_folder(site, trigger.name, "mqtt.credentials", trigger.mqtt.credentials)
     name = publisher_name(app, trigger)
     if len(name) > MAX_STATEFUL_SET:
         most = MAX_STATEFUL_SET - len(name) + len(trigger.name)
@@ -54,7 +52,14 @@ def _publisher_faults(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) ->
         yield "name", f"must be another, as the StatefulSet {name} would be the source's of that name too"
 
 
-def inside_address(site: SiteSettings, name: str, setting: str) -> str:
+def _secret_of_folder(site: SiteSettings, name: str, setting: str, folder: object) -> str:
+    return (
+        f"must name a Secret, as pods don't see the folder {setting}: "
+        f"{_kubectl(site)} create secret generic {name} --from-file={folder}"
+    )
+
+
+def _password_in_address(site: SiteSettings, name: str, setting: str) -> str:
     """What to do about a password in an address."""
     return (
         "must hold no password or token, as whoever sees the pod would see it; make a Secret of it, "
@@ -68,13 +73,27 @@ def _kubectl(site: SiteSettings) -> str:
 
 
 def _source_faults(source: SourceSpec, site: SiteSettings, function: str) -> Iterator[tuple[str, str]]:
-    if source.agent == "node":
+    try:
+        known = load_kind(source.kind).runs_as
+    except NotFoundError as error:
+        yield "kind", error.message
+        return
+    runner = runs_as(source)
+    if source.agent and source.agent not in known:
+        yield "agent", f"must be {' or '.join(known)} for the kind {source.kind} (got {source.agent!r})"
+        return
+    for path in find_secrets(source.options):
+        yield path, _password_in_address(site, source.name, "secret")
+    if (folder := source.options.get(CREDENTIALS)) and not source.secret:
+        yield "secret", _secret_of_folder(site, source.name, CREDENTIALS, folder)
+    if runner is Runner.NODE:
         if not source.path.is_absolute():
             yield "path", f"must be the whole path of a folder on the nodes (got {str(source.path)!r})"
         if not site.namespace:
             yield "sites.namespace", f"must be set: the agent {source.name!r} on the nodes has a namespace of its own"
-    elif not source.claim:
-        yield "claim", f"must name the volume that the agent {source.name!r} reads, or `agent: node` be set"
-    if source.agent == "claim" and len(f"{function}-{source.name}") > MAX_STATEFUL_SET:
+    elif runner in {Runner.CLAIM, Runner.READER} and not source.claim:
+        also = ", or `agent: node` be set" if Runner.NODE in known else ""
+        yield "claim", f"must name the volume that the agent {source.name!r} reads{also}"
+    if runner in {Runner.CLAIM, Runner.SERVICE} and len(f"{function}-{source.name}") > MAX_STATEFUL_SET:
         most = MAX_STATEFUL_SET - len(function) - 1
         yield "name", f"must be at most {most} characters long, for a StatefulSet that is named after {function} and it"

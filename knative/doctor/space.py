@@ -15,6 +15,7 @@ from knative.doctor.nodes import requests_of
 from knative.doctor.subject import Made, Subject
 from knative.kinds import CLAIM, LIMIT_RANGE, NAMESPACE, RESOURCE_QUOTA, STORAGE_CLASS
 from knative.quantities import parse_quantity, show_cpu, show_memory
+from knative.source_kinds import Runner, runs_as
 
 LEVEL_LABEL = "pod-security.kubernetes.io/enforce"
 LEVELS = ("privileged", "baseline", "restricted")
@@ -141,7 +142,7 @@ _SHOWN = {"cpu": show_cpu, "memory": show_memory}
 
 def check_storage(subject: Subject) -> Iterator[Finding]:
     """Volumes for agents: the folder that is watched, and a place for the spool."""
-    agents = [source for source in subject.app.sources if source.agent != "node"]
+    agents = [source for source in subject.app.sources if runs_as(source) is not Runner.NODE]
     for source in agents:
         claim = subject.cluster.get(CLAIM, source.claim, namespace=subject.namespace) if source.claim else None
         if source.claim and claim is None:
@@ -151,7 +152,8 @@ def check_storage(subject: Subject) -> Iterator[Finding]:
                 f"kubectl -n {subject.namespace} get persistentvolumeclaims; make it, or set claim of the source in "
                 "eaves.yaml",
             )
-    if not any(source.agent == "claim" for source in agents) and not any(one.is_mqtt for one in subject.app.triggers):
+    spools = any(runs_as(source) in {Runner.CLAIM, Runner.SERVICE} for source in agents)
+    if not spools and not any(trigger.is_mqtt for trigger in subject.app.triggers):
         return
     classes = subject.cluster.list(STORAGE_CLASS, namespace="")
     default = [
