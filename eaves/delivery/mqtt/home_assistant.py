@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,20 +24,18 @@ from typing import Any
 
 from eaves import __version__
 from eaves.clock import SYSTEM, Clock
-from eaves.delivery.mqtt.message import Message, parse_object
+from eaves.delivery.mqtt.latest import Latest
+from eaves.delivery.mqtt.message import parse_object
 from eaves.events import IMAGE_CLASSIFIED, TENSOR_PREDICTED, Event, source_uri
-from eaves.timestamps import parse_timestamp
+from eaves.mqtt import Publication
 
 ONLINE, OFFLINE = b"online", b"offline"
 """Payloads of the availability topic, and of Home Assistant's own birth and will messages: its defaults."""
 MAX_CAMERAS = 1_000
-"""Cameras whose messages are remembered, about 3 KB each; beyond it the one seen longest ago is forgotten, and described
-again when its next prediction comes."""
+"""Cameras whose messages are remembered, about 3 KB each; beyond it the one seen longest ago is forgotten, and
+described again when its next prediction comes."""
 MAX_STATE = 255
 """Characters of a state. Source: homeassistant/const.py, MAX_LENGTH_STATE_STATE."""
-LATE_S = 60.0
-"""For so long after a prediction is shown, seconds, an older one doesn't replace it: deliveries overtake each other,
-above all after the broker was away. Later it does, as the camera's clock was set back or its images are replayed."""
 MAX_SLUG = 48
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_-]")
 
@@ -50,24 +47,14 @@ class Sensors:
     Attributes:
         discovery: What describes its sensors.
         state: What they show.
-        at: Time of the prediction that is shown, Unix seconds; None when the event has none.
-        shown_at: When it was shown, by the clock's monotonic seconds.
     """
 
-    discovery: tuple[Message, ...]
-    state: Message
-    at: float | None
-    shown_at: float
-
-    def outdates(self, older: Sensors) -> bool:
-        """Whether these stay when `older` comes now."""
-        if self.at is None or older.at is None or older.shown_at - self.shown_at > LATE_S:
-            return False
-        return older.at < self.at
+    discovery: tuple[Publication, ...]
+    state: Publication
 
 
 class HomeAssistant:
-    """What Home Assistant is told about one app's cameras. Safe for threads.
+    """What Home Assistant is told about one app's cameras. Not safe for threads: its caller holds a lock.
 
     Only predictions of the app's own function are shown, so that two apps that share a broker don't announce each
     other's cameras.
@@ -84,8 +71,7 @@ class HomeAssistant:
         self._app = app
         self._prefix = prefix
         self._source = source_uri(site, app)
-        self._clock = clock
-        self._lock = threading.Lock()
+        self._latest = Latest(clock)
         self._shown: OrderedDict[str, Sensors] = OrderedDict()
 
     @property
@@ -93,40 +79,43 @@ class HomeAssistant:
         """Where Home Assistant says that it has started."""
         return f"{self._prefix}/status"
 
-    def availability(self, payload: bytes) -> Message:
-        """The message that says whether the sensors are kept up to date."""
-        return Message(topic=f"eaves/{self._site}/{self._app}/availability", payload=payload, retain=True)
+    @property
+    def topics(self) -> str:
+        """Every topic that is published to, for people and for a broker's access list."""
+        return f"{self._prefix}/sensor/+/config, eaves/{self._site}/{self._app}/#"
 
-    def update(self, event: Event) -> list[Message]:
+    def availability(self, payload: bytes) -> Publication:
+        """The message that says whether the sensors are kept up to date."""
+        return Publication(topic=f"eaves/{self._site}/{self._app}/availability", payload=payload, retain=True)
+
+    def update(self, event: Event) -> list[Publication]:
         """The messages to publish for an event: none when it is no prediction of the app, or older than what is shown.
 
         The sensors are described again only when their description changes, with the model's version for instance.
         """
         if event.type not in (IMAGE_CLASSIFIED, TENSOR_PREDICTED) or event.source != self._source:
             return []
-        camera = event.extensions.get("partitionkey") or self._app
-        made = self._build(camera, event)
-        with self._lock:
-            shown = self._shown.get(camera)
-            if shown is not None and shown.outdates(made):
-                return []
-            self._shown[camera] = made
-            self._shown.move_to_end(camera)
-            if len(self._shown) > MAX_CAMERAS:
-                self._shown.popitem(last=False)
+        camera = self._camera(event)
+        if not self._latest.take(camera, event):
+            return []
+        shown, made = self._shown.get(camera), self._build(camera, event)
+        self._shown[camera] = made
+        self._shown.move_to_end(camera)
+        if len(self._shown) > MAX_CAMERAS:
+            self._shown.popitem(last=False)
         fresh = () if shown is not None and shown.discovery == made.discovery else made.discovery
         return [*fresh, made.state]
 
     def forget(self, event: Event) -> None:
         """Take it that the messages of an event's camera did not arrive: the next ones describe its sensors again."""
-        with self._lock:
-            self._shown.pop(event.extensions.get("partitionkey") or self._app, None)
+        self._shown.pop(self._camera(event), None)
 
-    def all_messages(self) -> list[Message]:
+    def all_messages(self) -> list[Publication]:
         """Everything that is known, for a broker or a Home Assistant that has started again."""
-        with self._lock:
-            shown = list(self._shown.values())
-        return [message for one in shown for message in (*one.discovery, one.state)]
+        return [message for one in self._shown.values() for message in (*one.discovery, one.state)]
+
+    def _camera(self, event: Event) -> str:
+        return event.extensions.get("partitionkey") or self._app
 
     def _build(self, camera: str, event: Event) -> Sensors:
         slug = slugify(camera)
@@ -158,14 +147,12 @@ class HomeAssistant:
                 self._discovery(f"{identity}_label", {**shared, **label}),
                 self._discovery(f"{identity}_confidence", {**shared, **confidence}),
             ),
-            state=Message(topic=state_topic, payload=json.dumps(build_state(event)).encode(), retain=True),
-            at=_moment(event),
-            shown_at=self._clock.monotonic(),
+            state=Publication(topic=state_topic, payload=json.dumps(build_state(event)).encode(), retain=True),
         )
 
-    def _discovery(self, unique_id: str, config: Mapping[str, Any]) -> Message:
+    def _discovery(self, unique_id: str, config: Mapping[str, Any]) -> Publication:
         payload = json.dumps({"unique_id": unique_id, **config}, sort_keys=True).encode()
-        return Message(topic=f"{self._prefix}/sensor/{unique_id}/config", payload=payload, retain=True)
+        return Publication(topic=f"{self._prefix}/sensor/{unique_id}/config", payload=payload, retain=True)
 
 
 def build_state(event: Event) -> dict[str, Any]:
@@ -177,7 +164,7 @@ def build_state(event: Event) -> dict[str, Any]:
     score = best.get("score")
     return {
         "label": label[:MAX_STATE] if isinstance(label, str) else None,
-        "confidence": round(100 * score, 1) if type(score) in (int, float) else None,
+        "confidence": _percent(score),
         "certainty": event.extensions.get("confidence"),
         "subject": event.subject,
         "time": event.time,
@@ -185,6 +172,12 @@ def build_state(event: Event) -> dict[str, Any]:
         "version": event.extensions.get("modelversion"),
         "id": event.id,
     }
+
+
+def _percent(score: object) -> float | None:
+    if isinstance(score, bool) or not isinstance(score, (int, float)):
+        return None
+    return round(100 * score, 1)
 
 
 def slugify(camera: str) -> str:
@@ -206,10 +199,3 @@ def _device(identity: str, name: str, event: Event) -> dict[str, Any]:
 
 def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else "_" for char in text)[:64]
-
-
-def _moment(event: Event) -> float | None:
-    try:
-        return parse_timestamp(event.time).timestamp() if event.time else None
-    except (ValueError, OverflowError):
-        return None

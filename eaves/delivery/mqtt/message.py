@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from eaves.errors import EventError
 from eaves.events import Event, encode_structured, is_json
+from eaves.mqtt import Publication
 
 PACKET_BYTES = 64
 """What a PUBLISH packet has besides topic, payload and properties' texts, at most.
@@ -24,52 +24,33 @@ room to spare; a user property has 5 bytes besides its texts.
 USER_PROPERTY_BYTES = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """One message to be published with QoS 1.
-
-    Attributes:
-        topic: Its topic.
-        payload: Its payload.
-        retain: Whether the broker keeps it for later subscribers.
-        content_type: Media type of the payload; None sends none, as to a broker that speaks MQTT 3.1.1.
-        user_properties: Names and values; MQTT 5 only.
-    """
-
-    topic: str
-    payload: bytes
-    retain: bool = False
-    content_type: str | None = None
-    user_properties: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def size_bytes(self) -> int:
-        """Largest size of its packet, for a broker's Maximum Packet Size."""
-        texts = [self.topic, self.content_type or "", *(text for pair in self.user_properties for text in pair)]
-        fixed = PACKET_BYTES + USER_PROPERTY_BYTES * len(self.user_properties)
-        return fixed + sum(len(text.encode()) for text in texts) + len(self.payload)
+def packet_bytes(message: Publication) -> int:
+    """Largest size of a message's packet, for a broker's Maximum Packet Size."""
+    texts = [message.topic, message.content_type, *(text for pair in message.user_properties for text in pair)]
+    fixed = PACKET_BYTES + USER_PROPERTY_BYTES * len(message.user_properties)
+    return fixed + sum(len(text.encode()) for text in texts) + len(message.payload)
 
 
-def build_cloudevent(event: Event, topic: str, *, version5: bool, retain: bool) -> Message:
+def build_cloudevent(event: Event, topic: str, *, version5: bool, retain: bool) -> Publication:
     """An event in binary mode where the broker speaks MQTT 5, in structured mode otherwise.
 
     Raises:
         EventError: When the event can't be encoded; it never can.
     """
     if not version5:
-        return Message(topic=topic, payload=encode_structured(event)[1], retain=retain)
+        return Publication(topic=topic, payload=encode_structured(event)[1], retain=retain)
     attributes = {name: value for name, value in event.attributes().items() if name != "datacontenttype"}
     _check_text(event, attributes)
-    return Message(
+    return Publication(
         topic=topic,
         payload=event.data,
         retain=retain,
-        content_type=event.datacontenttype,
+        content_type=event.datacontenttype or "",
         user_properties=tuple(attributes.items()),
     )
 
 
-def build_json(event: Event, topic: str, *, version5: bool, retain: bool) -> Message:
+def build_json(event: Event, topic: str, *, version5: bool, retain: bool) -> Publication:
     """An event for receivers that know no CloudEvents.
 
     Data that is a JSON object gets the event's `id`, `camera`, `subject`, `time`, `label` and `confidence` beside its
@@ -93,7 +74,9 @@ def build_json(event: Event, topic: str, *, version5: bool, retain: bool) -> Mes
         payload = json.dumps({**named, **members}).encode()
         content_type = content_type or "application/json"
     _check_text(event, {"datacontenttype": content_type or ""})
-    return Message(topic=topic, payload=payload, retain=retain, content_type=content_type if version5 else None)
+    return Publication(
+        topic=topic, payload=payload, retain=retain, content_type=(content_type or "") if version5 else ""
+    )
 
 
 def parse_object(event: Event) -> dict[str, Any] | None:

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eaves.delivery.mqtt.home_assistant import LATE_S, MAX_CAMERAS, ONLINE, HomeAssistant, build_state, slugify
-from eaves.delivery.mqtt.message import Message
+from eaves.delivery.mqtt.home_assistant import MAX_CAMERAS, ONLINE, HomeAssistant, build_state, slugify
+from eaves.delivery.mqtt.latest import LATE_S
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_PREDICTED, Event
+from eaves.mqtt import Publication
 from tests.fakes.clock import ManualClock
 from tests.home_assistant import DISCOVERY_TOPIC, SENSOR
 
@@ -40,7 +41,7 @@ def home(clock: ManualClock) -> HomeAssistant:
     return HomeAssistant(site="home", app="flowers", prefix="homeassistant", clock=clock)
 
 
-def by_topic(messages: list[Message]) -> dict[str, Any]:
+def by_topic(messages: list[Publication]) -> dict[str, Any]:
     return {message.topic: json.loads(message.payload) for message in messages}
 
 

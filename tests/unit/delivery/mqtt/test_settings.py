@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from eaves.config import Layer, build
-from eaves.delivery.mqtt.target import broker_url, topic_template
+from eaves.delivery.mqtt.target import broker_url, find_url_fault, topic_template
 from eaves.errors import ConfigError
+from eaves.mqtt import parse_address
 from eaves.platform import AppSpec, FunctionSpec, TriggerSpec, parse_app
 
 
@@ -73,3 +74,9 @@ def test_a_spec_file_keeps_all_of_it() -> None:
 
     assert read.triggers == (trigger,)
     assert read.triggers[0].mqtt.credentials == Path("keys")
+
+
+@pytest.mark.parametrize("url", ["mqtt://hub/a", "MQTT://hub/a", "mqtts://[::1]/{label}", "mqtt://u:p%40@hub:1/a%20b"])
+def test_an_address_without_a_fault_is_one_that_can_be_connected_to(url: str) -> None:
+    if not find_url_fault(url):
+        assert parse_address(broker_url(url)).host
