@@ -250,8 +250,13 @@ class Session:
 
     def _received(self, client: PahoClient, _: object, received: MQTTMessage) -> None:
         bounded, properties = _own(client), received.properties
+        try:
+            topic = received.topic
+        except UnicodeDecodeError:  # brokers refuse such a topic; unacknowledged, the message would come for ever
+            client.ack(received.mid, received.qos)
+            return
         message = Message(
-            topic=received.topic,
+            topic=topic,
             payload=bytes(received.payload),
             qos=received.qos,
             retain=received.retain,
