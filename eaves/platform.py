@@ -190,8 +190,8 @@ class SourceSpec:
         "On a cluster: `claim`, one agent that watches the volume `claim` and keeps its spool on a volume of its own; "
         "`node`, one on each edge node, that watches the folder `path` of the node (needs a privileged namespace of "
         "its own); `reader`, like `claim` but without memory: it sends everything again after each restart, under the "
-        "same ids; `service`, one agent without a folder that keeps its spool on a volume of its own, for what is reached "
-        "over the network. Not given: what fits its kind.",
+        "same ids; `service`, one agent without a folder that keeps its spool on a volume of its own, for what is "
+        "reached over the network. Not given: what fits its kind.",
         choices=("", "claim", "node", "reader", "service"),
     )
     through: str = setting(

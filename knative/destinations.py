@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
+from eaves.delivery.mqtt.target import broker_url
+from eaves.mqtt.address import parse_address
 from eaves.platform import AppSpec, TriggerSpec
 from eaves.reachability import TLS
 from knative.source_kinds import source_addresses
-
-_PORTS = {"mqtt": 1883, "mqtts": 8883}
-"""Source: IANA, secure-mqtt and mqtt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +45,5 @@ def find_destinations(app: AppSpec) -> Iterator[Destination]:
 
 
 def _broker_address(trigger: TriggerSpec) -> str:
-    parts = urlsplit(trigger.url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    address = f"{host}:{parts.port or _PORTS[parts.scheme]}"
-    return f"{TLS}{address}" if parts.scheme == "mqtts" else address
+    broker = parse_address(broker_url(trigger.url))
+    return f"{TLS}{broker.endpoint}" if broker.tls else broker.endpoint

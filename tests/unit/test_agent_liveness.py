@@ -80,4 +80,4 @@ def test_a_source_that_waits_for_long_is_not_deaf() -> None:
 @pytest.mark.parametrize("path", ["/", "/queues"])
 def test_nothing_else_is_answered_on_the_port(path: str) -> None:
     queue: Queue = NoQueue()  # type: ignore[assignment]
-    assert AgentRoutes(queue, lambda: []).answer_port("GET", path, "").status == 404
+    assert AgentRoutes(queue, list).answer_port("GET", path, "").status == 404
