@@ -60,6 +60,7 @@ def setting(
     maximum: float | None = None,
     choices: Sequence[str] = (),
     env: str | None = None,
+    collects: bool = False,
 ) -> Any:
     """Declare one field of a section.
 
@@ -70,8 +71,17 @@ def setting(
         maximum: Largest allowed number.
         choices: The allowed strings, when they are few.
         env: Name of the environment variable, when a platform fixes it (`PORT`).
+        collects: Whether a mapping collects the settings that its section doesn't know, instead of them being faults.
+            Whoever knows them checks them. It may be given by its own name too, as a spec file does.
     """
-    metadata = {"doc": doc, "minimum": minimum, "maximum": maximum, "choices": tuple(choices), "env": env}
+    metadata = {
+        "doc": doc,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": tuple(choices),
+        "env": env,
+        "collects": collects,
+    }
     if isinstance(default, type):
         return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -149,7 +159,7 @@ def build(cls: type[T], *layers: Layer) -> T:
 
 
 def build_flat(
-    classes: Sequence[type], values: Mapping[str, Any], *, origin: str, prefix: str = ""
+    classes: Sequence[type], values: Mapping[str, Any], *, origin: str, prefix: str = "", beside: Collection[str] = ()
 ) -> tuple[list[Any], list[Fault]]:
     """Several sections from one mapping that holds the settings of all of them side by side.
 
@@ -158,6 +168,7 @@ def build_flat(
         values: The settings.
         origin: Where they are from, for the faults.
         prefix: Path of the mapping with its trailing dot, for the faults.
+        beside: Further settings that stand in the same place and were taken out before, for "did you mean".
 
     Returns:
         The sections, in the order of `classes`, of no meaning when there are faults; and the faults.
@@ -167,7 +178,7 @@ def build_flat(
         for field in dataclasses.fields(cls):
             owners.setdefault(field.name, cls)
     faults = [
-        Fault(origin=origin, path=f"{prefix}{key}", message=f"unknown setting; {_advise(str(key), owners)}")
+        Fault(origin=origin, path=f"{prefix}{key}", message=f"unknown setting; {_advise(str(key), [*owners, *beside])}")
         for key in values
         if key not in owners
     ]
@@ -195,6 +206,9 @@ def _build(cls: type[T], layers: list[Layer], prefix: str, faults: list[Fault]) 
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     before = len(faults)
+    collector = next((name for name, field in fields.items() if field.metadata.get("collects")), None)
+    if collector is not None:
+        layers = [_collect(layer, collector, fields) for layer in layers]
     for layer in layers:
         for key in layer.values:
             if key not in fields:
@@ -215,6 +229,16 @@ def _build(cls: type[T], layers: list[Layer], prefix: str, faults: list[Fault]) 
             named = [layer.origin for layer in layers if layer.origin not in (ENVIRONMENT, COMMAND_LINE)]
             faults.append(Fault(origin=named[0] if named else "settings", path=path, message="is required"))
     return cls(**chosen) if len(faults) == before else None
+
+
+def _collect(layer: Layer, collector: str, known: Collection[str]) -> Layer:
+    """The layer with the settings that aren't known below the one that collects them."""
+    unknown = {str(key): value for key, value in layer.values.items() if key not in known}
+    given = layer.values.get(collector)
+    if not unknown or not (given is None or isinstance(given, Mapping)):
+        return layer
+    values = {key: value for key, value in layer.values.items() if key in known}
+    return dataclasses.replace(layer, values={**values, collector: {**(given or {}), **unknown}})
 
 
 def _advise(key: str, known: Collection[str]) -> str:
@@ -250,6 +274,8 @@ def _parse(value: Any, hint: Any, metadata: Mapping[str, Any], origin: str, path
     if container is dict or container is Mapping:
         if not isinstance(value, Mapping):
             return fault("must be a mapping")
+        if metadata.get("collects"):
+            return {str(key): item for key, item in value.items()}
         return {str(key): item if isinstance(item, Mapping) else str(item) for key, item in value.items()}
     try:
         parsed = _parse_scalar(value, hint)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -170,21 +170,20 @@ class SourceSpec:
 
     Attributes:
         name: Unique in the app; the last part of its events' source.
-        kind: Which source: `folder`.
-        path: The folder to watch.
-        polling: Look at the folder every second instead of asking the kernel.
+        kind: Which kind of source.
         agent: On a cluster: what runs it.
         through: On a cluster: where its images go first.
         claim: On a cluster: the volume that holds the folder.
         spool_size: On a cluster: room for its durable queue.
         secret: On a cluster: the Secret with its credentials.
-        options: What its kind and every source may say besides.
+        options: What its agent is told beside: the settings that every source has, and those of its kind. Whoever
+            starts the agent checks them.
     """
 
     name: str = setting("", "Name of the source, unique here.")
-    kind: str = setting("folder", "What it is.")
-    path: Path = setting(Path(), "The folder to watch, with everything below it.")
-    polling: bool = setting(False, "Poll instead of asking the kernel: for NFS and other network folders.")
+    kind: str = setting(
+        "folder", "Which kind of source: `folder`, `mqtt`, `http`, `replay`, or one that an installed package adds."
+    )
     agent: str = setting(
         "",
         "On a cluster: `claim`, one agent that watches the volume `claim` and keeps its spool on a volume of its own; "
@@ -204,7 +203,14 @@ class SourceSpec:
     claim: str = setting("", "On a cluster: the PersistentVolumeClaim whose root is the folder to watch.")
     spool_size: str = setting("2Gi", "On a cluster: size of the volume for images while the broker doesn't answer.")
     secret: str = setting("", "On a cluster: the Secret with its credentials, mounted in place of `credentials`.")
-    options: dict[str, Any] = setting(dict, "What its kind and every source may say besides.")
+    options: dict[str, Any] = setting(
+        dict, "The settings that every source has, and those of its kind; they stand beside the others.", collects=True
+    )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its agent is told, as one of EAVES_SOURCES."""
+        return {"name": self.name, "kind": self.kind, **self.options}
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Rules across fields."""
@@ -212,6 +218,10 @@ class SourceSpec:
             yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
         if not QUANTITY_PATTERN.fullmatch(self.spool_size):
             yield "spool_size", f"must be a quantity such as 2Gi (got {self.spool_size!r})"
+
+
+OF_PLATFORMS = tuple(one.name for one in fields(SourceSpec) if one.name != "options")
+"""What eaves.yaml says of a source beside its options."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ def find_faults(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> 
             yield fault(f"triggers[{index}].{path}", message)
     for index, source in enumerate(app.sources):
         for path, message in _source_faults(source, site, function.name):
-            yield fault(f"sources[{index}].{path}" if "." not in path else path, message)
+            yield fault(path if path.startswith("sites.") else f"sources[{index}].{path}", message)
 
 
 def _publisher_faults(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> Iterator[tuple[str, str]]:
@@ -87,8 +87,9 @@ def _source_faults(source: SourceSpec, site: SiteSettings, function: str) -> Ite
     if (folder := source.options.get(CREDENTIALS)) and not source.secret:
         yield "secret", _secret_of_folder(site, source.name, CREDENTIALS, folder)
     if runner is Runner.NODE:
-        if not source.path.is_absolute():
-            yield "path", f"must be the whole path of a folder on the nodes (got {str(source.path)!r})"
+        path = str(source.options.get("path", ""))
+        if not path.startswith("/"):
+            yield "path", f"must be the whole path of a folder on the nodes (got {path!r})"
         if not site.namespace:
             yield "sites.namespace", f"must be set: the agent {source.name!r} on the nodes has a namespace of its own"
     elif runner in {Runner.CLAIM, Runner.READER} and not source.claim:

@@ -41,9 +41,7 @@ def runs_as(source: SourceSpec) -> Runner:
 
 def source_values(source: SourceSpec) -> dict[str, Any]:
     """What the agent in a pod is told of its source: its folder is a volume there, its Secret a folder."""
-    values: dict[str, Any] = {"name": source.name, "kind": source.kind, **source.options}
-    if source.polling:
-        values["polling"] = True
+    values = source.settings
     if runs_as(source) is not Runner.SERVICE:
         values |= {"path": IMAGES}
     if source.secret:

@@ -44,7 +44,7 @@ def full_app() -> AppSpec:
     )
     sources = (
         SourceSpec(name="inbox", claim="photos"),
-        SourceSpec(name="camera", agent="node", path=Path("/data/camera"), polling=True),
+        SourceSpec(name="camera", agent="node", options={"path": "/data/camera", "polling": True}),
         SourceSpec(name="archive", agent="reader", claim="archive"),
     )
     plain = plain_app(

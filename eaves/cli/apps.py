@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eaves.cli.project import Project, Workspace
+from eaves.cli.sources import resolve_sources
 from eaves.cli.triggers import build_local_triggers
 from eaves.config import iter_leaves
-from eaves.errors import ConfigError, Fault
 from eaves.platform import AppSpec, FunctionSpec, default_trigger
 from functions.settings import ServeSettings
 
@@ -27,18 +26,10 @@ def build_local_app(workspace: Workspace, artifact: Artifact) -> AppSpec:
     """What eaves.yaml wants on this machine, with this artifact.
 
     Raises:
-        ConfigError: When a source's folder is missing, or a trigger's folder of credentials can't be used.
+        ConfigError: When a source has a fault, what it reads is missing, or a trigger's folder of credentials can't be
+            used.
     """
     project = workspace.project
-    sources = tuple(replace(source, path=workspace.path(source.path).absolute()) for source in project.sources)
-    missing = [source.path for source in sources if not source.path.is_dir()]
-    faults = [
-        Fault(origin=workspace.origin, path=f"sources[{index}].path", message=f"{source.path} is not a folder")
-        for index, source in enumerate(sources)
-        if not source.path.is_dir()
-    ]
-    if faults:
-        raise ConfigError(faults, hint=f"mkdir -p {shlex.quote(str(missing[0]))}")
     function = replace(
         _function(project),
         artifact=artifact.path,
@@ -46,7 +37,8 @@ def build_local_app(workspace: Workspace, artifact: Artifact) -> AppSpec:
         task=artifact.manifest.task,
     )
     app = _app(project, function)
-    return replace(app, triggers=(app.triggers[0], *build_local_triggers(workspace)), sources=sources)
+    triggers = (app.triggers[0], *build_local_triggers(workspace))
+    return replace(app, triggers=triggers, sources=resolve_sources(workspace))
 
 
 def build_site_app(project: Project, image: FunctionImage, site: SiteSettings) -> AppSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from converters.settings import ConvertSettings
 from eaves.config import Layer, build, env_layer, flag_layer, iter_leaves, setting
 from eaves.errors import ConfigError, Fault
 from eaves.names import NAME_PATTERN
-from eaves.platform import ScaleSettings, SourceSpec, TriggerSpec
+from eaves.platform import OF_PLATFORMS, ScaleSettings, SourceSpec, TriggerSpec
 from functions.settings import ServeSettings
 from knative.job_settings import JobSettings
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
@@ -102,8 +102,28 @@ def load_workspace(file: Path, flags: dict[str, Any] | None = None, *, section: 
     """
     values = read_yaml(file)
     layers = [Layer(origin=file.name, values=values), env_layer(Project, os.environ), flag_layer(flags or {}, section)]
-    project = build(Project, *layers)
+    faults: list[Fault] = []
+    project = None
+    try:
+        project = build(Project, *layers)
+    except ConfigError as error:
+        faults += error.faults
+    faults += [fault for fault in _find_source_faults(values, file.name) if str(fault) not in map(str, faults)]
+    if faults or project is None:
+        raise ConfigError(faults)
     return Workspace(root=file.absolute().parent, project=project, origin=file.name, values=values)
+
+
+def _find_source_faults(values: Mapping[str, Any], origin: str) -> list[Fault]:
+    """What is wrong with the settings of sources that only their kinds know."""
+    listed = values.get("sources")
+    if not listed or not isinstance(listed, list) or not all(isinstance(source, dict) for source in listed):
+        return []
+    from eaves.sources.agent.configuration import read_sources  # imports the modules of the kinds that are named
+
+    hidden = set(OF_PLATFORMS) - {"name", "kind"}
+    told = [{key: value for key, value in source.items() if key not in hidden} for source in listed]
+    return read_sources(told, origin, beside=OF_PLATFORMS)[1]
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

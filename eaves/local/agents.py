@@ -155,9 +155,7 @@ class Agents:
         """Return the environment of each agent of an app, by `APP.SOURCE`."""
         return {
             f"{name}.{source.name}": {
-                "EAVES_SOURCES": json.dumps(
-                    [{"name": source.name, "kind": source.kind, "path": str(source.path), "polling": source.polling}]
-                ),
+                "EAVES_SOURCES": json.dumps([source.settings]),
                 "EAVES_SITE": app.function.site,
                 "EAVES_SPOOL": str(self._state.source_spool(f"{name}.{source.name}")),
                 "EAVES_ADMIN_SOCKET": str(self._state.agent_socket(f"{name}.{source.name}")),

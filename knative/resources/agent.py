@@ -116,7 +116,7 @@ def _on_nodes(
     pod = _pod(app, source, settings, site, user=0)  # the kubelet makes the spool's folder as root
     pod["serviceAccountName"] = _apart(app)
     pod["volumes"] += [
-        {"name": "images", "hostPath": {"path": str(source.path), "type": "DirectoryOrCreate"}},
+        {"name": "images", "hostPath": {"path": str(source.options["path"]), "type": "DirectoryOrCreate"}},
         {"name": "spool", "hostPath": {"path": f"{NODE_SPOOLS}/{name}", "type": "DirectoryOrCreate"}},
     ]
     if site.selector:

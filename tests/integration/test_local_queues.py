@@ -121,7 +121,7 @@ def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarn
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     harness.start()
-    harness.platform.deploy(app(tmp_path / "no such artifact", SourceSpec(name="inbox", path=inbox)))
+    harness.platform.deploy(app(tmp_path / "no such artifact", SourceSpec(name="inbox", options={"path": str(inbox)})))
 
     def state() -> str:
         agents = status_of(harness.platform).agents

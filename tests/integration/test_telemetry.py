@@ -127,7 +127,7 @@ def test_the_local_platform_reports_nothing(artifact: Artifact, trace: Trace, tm
     inbox.mkdir()
     shutil.copy(artifact.path / "golden/000.png", inbox / "a.png")
     function = FunctionSpec(name="net", site="barn", artifact=artifact.path)
-    source = SourceSpec(name="inbox", path=inbox)
+    source = SourceSpec(name="inbox", options={"path": str(inbox)})
     state.write_spec(AppSpec(function=function, triggers=(default_trigger("net"),), sources=(source,)))
     words = ["up", "--port", "0", "--state", str(state.root)]
     with (tmp_path / "up.log").open("wb") as log:

@@ -140,7 +140,7 @@ def write_app(state: State, root: Path, artifact: Path) -> None:
         artifact_digest=open_artifact(artifact).digest,
         scale=ScaleSettings(idle_s=0.5),
     )
-    sources = (SourceSpec(name="inbox", path=root / "images"),)
+    sources = (SourceSpec(name="inbox", options={"path": str(root / "images")}),)
     state.write_spec(AppSpec(function=function, triggers=(default_trigger(NAME),), sources=sources))
 
 

@@ -109,7 +109,7 @@ def running_edge(root: Path) -> Iterator[Edge]:
             results = TriggerSpec(
                 name="results", filter={"type": IMAGE_CLASSIFIED}, url=subscriber.url, delivery=PATIENCE
             )
-            sources = (SourceSpec(name="inbox", path=folder),)
+            sources = (SourceSpec(name="inbox", options={"path": str(folder)}),)
             platform.harness.deploy(
                 AppSpec(function=function, triggers=(default_trigger(NAME), results), sources=sources)
             )

@@ -15,7 +15,9 @@ from tests.fakes.processes import FakeLauncher
 
 def app(name: str, *sources: str, site: str = "s") -> AppSpec:
     function = FunctionSpec(name=name, site=site, artifact=Path("/a"))
-    return AppSpec(function=function, sources=tuple(SourceSpec(name=source, path=Path("/in")) for source in sources))
+    return AppSpec(
+        function=function, sources=tuple(SourceSpec(name=source, options={"path": "/in"}) for source in sources)
+    )
 
 
 @pytest.fixture

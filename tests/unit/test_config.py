@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from eaves.config import Layer, build, env_layer, flag_layer, is_scalar, iter_leaves, put, setting
+from eaves.config import Layer, build, build_flat, env_layer, flag_layer, is_scalar, iter_leaves, put, setting
 from eaves.errors import ConfigError
 
 
@@ -232,3 +232,44 @@ def test_dotted_paths_become_nested_mappings() -> None:
     put(values, "a.b.c", 1)
     put(values, "a.d", 2)
     assert values == {"a": {"b": {"c": 1}, "d": 2}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collecting:
+    name: str = setting("", "Own.")
+    rest: dict[str, Any] = setting(dict, "Others'.", collects=True)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "a", "size": 5, "deep": {"x": [1]}},
+        {"name": "a", "rest": {"size": 5, "deep": {"x": [1]}}},
+        {"name": "a", "rest": {"size": 5}, "deep": {"x": [1]}},
+        {"name": "a", "rest": None, "size": 5, "deep": {"x": [1]}},
+    ],
+)
+def test_settings_of_others_are_collected_as_they_are(values: dict[str, Any]) -> None:
+    assert build(Collecting, Layer(origin="f", values=values)) == Collecting(
+        name="a", rest={"size": 5, "deep": {"x": [1]}}
+    )
+
+
+def test_what_collects_others_settings_must_be_a_mapping() -> None:
+    with pytest.raises(ConfigError, match="rest: must be a mapping"):
+        build(Collecting, Layer(origin="f", values={"rest": 7}))
+
+
+def test_flat_sections_share_a_mapping_and_every_fault_is_told() -> None:
+    (first, second), faults = build_flat(
+        [Collecting, Section], {"name": "a", "scale": {"max": 3}}, origin="f", prefix="x."
+    )
+    assert (first, second.scale.max, faults) == (Collecting(name="a"), 3, [])
+    _, faults = build_flat(
+        [Section], {"scal": 1, "scale": {"max": -1}, "own": 1}, origin="f", prefix="x.", beside=["owns"]
+    )
+    assert [str(fault) for fault in faults][:2] == [
+        "f: x.scal: unknown setting; did you mean scale?",
+        "f: x.own: unknown setting; did you mean owns?",
+    ]
+    assert [fault.path for fault in faults[2:]] == ["x.scale.max"]

@@ -161,7 +161,7 @@ def test_nothing_is_let_out_but_names_until_references_are_allowed() -> None:
 
 
 def test_what_a_cluster_needs_and_eaves_yaml_lacks_is_said_all_at_once() -> None:
-    sources = (SourceSpec(name="inbox"), SourceSpec(name="camera", agent="node", path=Path("camera")))
+    sources = (SourceSpec(name="inbox"), SourceSpec(name="camera", agent="node", options={"path": "camera"}))
     short = TriggerSpec(name="short", delivery=DeliverySettings(timeout_s=30))
     app = plain_app(image="registry.example/flowers:v1")
     with pytest.raises(ConfigError) as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,9 +88,7 @@ def test_a_folder_is_still_beside_its_claim() -> None:
 
 
 def test_what_a_kind_cannot_run_as_is_refused() -> None:
-    assert faults(app(agent="node", path=Path("/data"))) == {
-        "sources[0].agent": "must be service for the kind mqtt (got 'node')"
-    }
+    assert faults(app(agent="node")) == {"sources[0].agent": "must be service for the kind mqtt (got 'node')"}
     assert "did you mean mqtt" in faults(app("mqt"))["sources[0].kind"]
 
 

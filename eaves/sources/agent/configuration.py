@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,17 +56,20 @@ def parse_sources(settings: AgentSettings) -> list[ConfiguredSource]:
     return sources
 
 
-def read_sources(listed: Sequence[Mapping[str, Any]], origin: str) -> tuple[list[ConfiguredSource], list[Fault]]:
+def read_sources(
+    listed: Sequence[Mapping[str, Any]], origin: str, *, beside: Collection[str] = ()
+) -> tuple[list[ConfiguredSource], list[Fault]]:
     """The sources in a list of flat mappings, and every fault.
 
     Args:
         listed: The mappings, as `sources` in eaves.yaml and EAVES_SOURCES hold them.
         origin: Where they are from, for the faults.
+        beside: As of `read_source`.
     """
     sources: list[ConfiguredSource] = []
     faults: list[Fault] = []
     for number, values in enumerate(listed):
-        source, found = read_source(values, origin, f"sources[{number}].")
+        source, found = read_source(values, origin, f"sources[{number}].", beside=beside)
         faults += found
         if source is not None:
             sources.append(source)
@@ -76,13 +79,16 @@ def read_sources(listed: Sequence[Mapping[str, Any]], origin: str) -> tuple[list
     return sources, faults
 
 
-def read_source(values: Mapping[str, Any], origin: str, prefix: str) -> tuple[ConfiguredSource | None, list[Fault]]:
+def read_source(
+    values: Mapping[str, Any], origin: str, prefix: str, *, beside: Collection[str] = ()
+) -> tuple[ConfiguredSource | None, list[Fault]]:
     """The source in one flat mapping, None when it has faults, and every fault.
 
     Args:
         values: The settings.
         origin: Where they are from, for the faults.
         prefix: Path of the mapping with its trailing dot, for the faults.
+        beside: Settings of eaves.yaml that stand in the same mapping and that no agent is told, for "did you mean".
     """
     name = values.get("kind", DEFAULT_KIND)
     try:
@@ -90,7 +96,7 @@ def read_source(values: Mapping[str, Any], origin: str, prefix: str) -> tuple[Co
     except NotFoundError as error:
         return None, [Fault(origin=origin, path=f"{prefix}kind", message=error.message)]
     sections = [SourceSettings, FrameOptions, kind.settings]
-    (common, options, settings), faults = build_flat(sections, values, origin=origin, prefix=prefix)
+    (common, options, settings), faults = build_flat(sections, values, origin=origin, prefix=prefix, beside=beside)
     if faults:
         return None, faults
     return ConfiguredSource(common=common, options=options, kind=kind, settings=settings), []
