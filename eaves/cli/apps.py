@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from eaves.cli.project import Project, Workspace
 from eaves.cli.sources import resolve_sources
-from eaves.cli.triggers import build_local_triggers
+from eaves.cli.triggers import resolve_triggers
 from eaves.config import iter_leaves
 from eaves.platform import AppSpec, FunctionSpec, default_trigger
 from functions.settings import ServeSettings
@@ -26,8 +26,7 @@ def build_local_app(workspace: Workspace, artifact: Artifact) -> AppSpec:
     """What eaves.yaml wants on this machine, with this artifact.
 
     Raises:
-        ConfigError: When a source has a fault, what it reads is missing, or a trigger's folder of credentials can't be
-            used.
+        ConfigError: When a source has a fault, or what it or a trigger reads is missing.
     """
     project = workspace.project
     function = replace(
@@ -37,7 +36,7 @@ def build_local_app(workspace: Workspace, artifact: Artifact) -> AppSpec:
         task=artifact.manifest.task,
     )
     app = _app(project, function)
-    triggers = (app.triggers[0], *build_local_triggers(workspace))
+    triggers = (app.triggers[0], *resolve_triggers(workspace))
     return replace(app, triggers=triggers, sources=resolve_sources(workspace))
 
 

@@ -1,50 +1,53 @@
-"""Triggers of eaves.yaml as this machine's platform gets them."""
+"""The triggers of eaves.yaml as this machine runs them: credentials checked, their folders made absolute."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-import click
-
+from eaves.cli.output import say
 from eaves.cli.project import Workspace
-from eaves.credentials import has_secrets, read_credentials, redact
+from eaves.credentials import has_secrets, read_credentials
 from eaves.errors import ConfigError, Fault
 from eaves.platform import TriggerSpec
 
 
-def build_local_triggers(workspace: Workspace) -> tuple[TriggerSpec, ...]:
-    """The project's triggers, with the folders of credentials as seen from here; warns of a password in an address.
+def resolve_triggers(workspace: Workspace) -> tuple[TriggerSpec, ...]:
+    """The triggers, with the folder of credentials of each absolute.
+
+    Says where an address holds a password.
 
     Raises:
-        ConfigError: When a folder of credentials can't be used.
+        ConfigError: With every folder of credentials that can't be used.
     """
-    triggers = []
-    for index, trigger in enumerate(workspace.project.triggers):
-        if trigger.mqtt.credentials is not None:
-            folder = workspace.path(trigger.mqtt.credentials).absolute()
-            _check_folder(folder, workspace.origin, index)
-            trigger = replace(trigger, mqtt=replace(trigger.mqtt, credentials=folder))  # noqa: PLW2901 - the same one
+    resolved: list[TriggerSpec] = []
+    faults: list[Fault] = []
+    for number, trigger in enumerate(workspace.project.triggers):
+        prefix = f"{workspace.origin}: triggers[{number}]"
         if has_secrets(trigger.url):
-            click.echo(f"warning: {workspace.origin}: triggers[{index}].url: {_advice(trigger)}", err=True)
-        triggers.append(trigger)
-    return tuple(triggers)
+            say(f"warning: {prefix}.url holds a password or token; {_advise(trigger)}")
+        folder = trigger.mqtt.credentials
+        if folder is not None:
+            folder = workspace.path(folder).absolute()
+            faults += _find_faults(folder, workspace.origin, f"triggers[{number}].mqtt.credentials")
+        resolved.append(replace(trigger, mqtt=replace(trigger.mqtt, credentials=folder)))
+    if faults:
+        raise ConfigError(faults, hint="a folder with the files username and password, that only you may read")
+    return tuple(resolved)
 
 
-def _check_folder(folder: Path, origin: str, index: int) -> None:
+def _find_faults(folder: Path, origin: str, path: str) -> list[Fault]:
     try:
         read_credentials(folder)
     except ConfigError as error:
-        path = f"triggers[{index}].mqtt.credentials"
-        faults = [Fault(origin=origin, path=path, message=f"{one.path} {one.message}") for one in error.faults]
-        raise ConfigError(faults, hint=error.hint) from error
+        return [Fault(origin=origin, path=path, message=f"{one.path} {one.message}") for one in error.faults]
+    return []
 
 
-def _advice(trigger: TriggerSpec) -> str:
-    shown = redact(trigger.url)
-    if not trigger.is_mqtt:
-        return f"a password or token in an address is kept in plain text, and can't be used on a cluster ({shown})"
-    return (
-        f"a password in an address is kept in plain text, and can't be used on a cluster ({shown}); put it into the "
-        "file `password` of a folder, the user into `username`, and name the folder as `mqtt: {credentials: FOLDER}`"
-    )
+def _advise(trigger: TriggerSpec) -> str:
+    if trigger.is_mqtt:
+        return (
+            "put it into the files username and password of a folder that only you may read, and set "
+            "`mqtt: {credentials: FOLDER}`"
+        )
+    return "eaves.yaml is no place for it, and a cluster doesn't take it"

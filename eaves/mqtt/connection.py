@@ -93,6 +93,10 @@ class Connection:
         if self._thread.is_alive():
             self._thread.join(JOIN_S)
 
+    def is_alive(self) -> bool:
+        """Whether the thread that connects runs."""
+        return self._thread.is_alive()
+
     def reconnect(self) -> None:
         """End the connection and make another: the broker then sends again what was never acknowledged."""
         session = self._session

@@ -18,7 +18,7 @@ SETTLE_S = 3.0
 """How long a connection that is being made is waited for before an event counts as not sent, seconds: long enough for
 the first attempt after a loss, so that its reason is the one that is logged."""
 GRACE_S = 1.0
-"""How long messages in flight have for their acknowledgement when the link is closed, seconds."""
+"""How long messages have for their acknowledgement when the link is closed, seconds."""
 
 
 class Link(Listener):
@@ -52,13 +52,22 @@ class Link(Listener):
         """Connect, and stay connected, from now on."""
         self._connection.start()
 
-    def close(self) -> None:
-        """Wait a moment for acknowledgements, and end the connection; what is published later is refused."""
+    def is_alive(self) -> bool:
+        """Whether it is connected, or will be again."""
+        return self._connection.is_alive()
+
+    def close(self, grace_s: float = GRACE_S) -> None:
+        """End the connection; what is published later is refused.
+
+        Args:
+            grace_s: How long messages in flight have for their acknowledgement, seconds.
+        """
         with self._state:
             self._closing = True
             self._state.notify_all()
-            self._state.wait_for(lambda: not self._busy, GRACE_S)
-        if self.home is not None and self._connection.session is not None:
+            self._state.wait_for(lambda: not self._busy, grace_s)
+            acknowledges = not self._busy
+        if acknowledges and self.home is not None and self._connection.session is not None:
             with self.order:
                 said = self._connection.publish(self.home.availability(OFFLINE))
             with self._state:
