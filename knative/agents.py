@@ -10,12 +10,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eaves.admin.agent import HEALTH
 from eaves.admin.report import parse_report
-from eaves.admin.summary import AgentStatus, summarise
+from eaves.admin.summary import AgentStatus, describe_silent, summarise
 from eaves.errors import ClusterError, DeniedError
 from knative.kinds import POD
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
@@ -54,8 +54,13 @@ class AgentPod:
 
     @property
     def agent(self) -> str:
-        """`FUNCTION.SOURCE`, as commands name it."""
+        """`FUNCTION.SOURCE`, or `FUNCTION.TRIGGER-mqtt`, as commands name it."""
         return f"{self.app}.{self.source}"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources that it runs; a publisher runs none."""
+        return (self.source,) if self.container == CONTAINER else ()
 
 
 def list_agent_pods(cluster: Cluster, owner: Owner) -> list[AgentPod]:
@@ -100,15 +105,14 @@ def _pods(cluster: Cluster, namespace: str, selector: str) -> Iterator[AgentPod]
 
 def _read(cluster: Cluster, pod: AgentPod) -> AgentStatus:
     if pod.phase != "Running":
-        return AgentStatus(source=pod.source, pod=pod.name, state=pod.phase.lower())
+        return describe_silent(pod.agent, pod.sources, pod=pod.name, state=pod.phase.lower())
     try:
         target = f"pods/{pod.name}:{METRICS_PORT}"
         answer = cluster.proxy(target, HEALTH, timeout_s=TIMEOUT_S, namespace=pod.namespace)
-        status = summarise(pod.source, parse_report(json.loads(answer.body)["report"]), pod=pod.name)
-        return status if pod.container == CONTAINER else replace(status, state="running")
+        return summarise(pod.agent, parse_report(json.loads(answer.body)["report"]), pod=pod.name)
     except ClusterError as error:
-        return AgentStatus(source=pod.source, pod=pod.name, state="unknown", reason=error.message)
+        return describe_silent(pod.agent, pod.sources, pod=pod.name, state="unknown", reason=error.message)
     except (ValueError, KeyError, TypeError):
         said = answer.body[:200].decode(errors="replace")
         reason = f"{HEALTH} answers {answer.status} without a report: {said}"
-        return AgentStatus(source=pod.source, pod=pod.name, state="unknown", reason=reason)
+        return describe_silent(pod.agent, pod.sources, pod=pod.name, state="unknown", reason=reason)

@@ -19,6 +19,7 @@ from eaves.sources.agent.admin import open_admin
 from eaves.sources.agent.configuration import ConfiguredSource, count_remembered, parse_sources
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.deliveries import build_deliverers
+from eaves.sources.agent.opening import open_spool
 from eaves.sources.agent.supervision import SupervisedSource, stop_sources
 from eaves.sources.lanes import IMAGES
 from eaves.sources.overrides import parse_overrides
@@ -41,7 +42,7 @@ def main(**options: Any) -> None:
     configured = parse_sources(settings)
     client = SinkClient(ca_certs_pem=settings.ca_certs, proxies=parse_proxies(os.environ))
     limits = settings.limits(remembered=count_remembered(configured))
-    with Spool(settings.spool, limits=limits) as spool, client, ExitStack() as stack:
+    with open_spool(settings, limits) as spool, client, ExitStack() as stack:
         sources = [build_source(one, settings, spool, overrides) for one in configured]
         deliverers = build_deliverers(settings, spool, client, overrides)
         for deliverer in deliverers:

@@ -73,9 +73,9 @@ def test_an_image_published_by_mqtt_becomes_a_prediction_published_by_mqtt(
     assert (properties["type"], properties["subject"]) == (IMAGE_CLASSIFIED, "images/north")
     assert json.loads(found["predictions/north"]["payload"])["predictions"]
 
-    agents = {agent["source"]: agent for agent in status(place)["agents"]}
-    assert (agents["gate"]["captured"], agents["gate"]["queued"]) == (2, 0)
-    assert (agents["told-mqtt"]["state"], agents["told-mqtt"]["queued"]) == ("running", 0)
+    queued = {one["name"]: one["queued"] for one in status(place)["agents"]}
+    assert queued == {f"{NAME}.gate": 0, f"{NAME}.told-mqtt": 0}
+    assert agent(place)["captured"] == 2
 
     place.eaves("remove", NAME)
     ours = f"{APP_LABEL}={NAME}"
@@ -149,8 +149,9 @@ def status(place: Place) -> dict[str, Any]:
 
 
 def agent(place: Place) -> dict[str, Any]:
-    """What it says of the source's agent; nothing of one that is on its way."""
-    return next((one for one in status(place)["agents"] if one["source"] == "gate"), {"state": "", "reason": ""})
+    """What it says of the source; nothing of one whose agent is on its way."""
+    sources = [source for one in status(place)["agents"] for source in one["sources"]]
+    return dict(next((one for one in sources if one["name"] == "gate"), {"state": "", "reason": ""}))
 
 
 def watching(place: Place) -> bool:

@@ -214,7 +214,8 @@ def test_status_shows_what_each_agent_says(site: Sites, spools: Mapping[str, Pat
     assert result.exit_code == 0, result.output
     (row,) = json.loads(result.stdout)
     north, south, inbox = row["agents"]
-    assert (inbox["pod"], inbox["queued"], inbox["dead"], inbox["state"]) == (INBOX, 1, 1, "waiting")
+    assert (inbox["pod"], inbox["queued"], inbox["dead"], inbox["state"]) == (INBOX, 1, 1, "running")
+    assert (inbox["name"], inbox["sources"][0]["state"]) == ("flowers.inbox", "waiting")
     assert inbox["pauses"] == [{"lane": "replies", "reason": "answered 503", "since": 1.0}]
     assert (north["queued"], north["oldest_age_s"] is None) == (1, False)
     assert (south["state"], south["queued"]) == ("unknown", None)
@@ -244,6 +245,6 @@ def test_the_queue_of_a_publisher_is_shown_and_asked_like_an_agents(
     proxy(server, {**spools, "flowers-out-mqtt-0": spools[INBOX]})
     (row,) = json.loads(site.run("status", "-o", "json", "--on", "knative").stdout)
     (told,) = [agent for agent in row["agents"] if agent["pod"] == "flowers-out-mqtt-0"]
-    assert (told["source"], told["state"], told["queued"]) == ("out-mqtt", "running", 1)
+    assert (told["name"], told["state"], told["queued"]) == ("flowers.out-mqtt", "running", 1)
     site.run("queue", "list", "--on", "knative", "--agent", "flowers.out-mqtt")
     assert kubectl.calls[-1]["own"][-3:] == ["flowers-out-mqtt-0", "--container", "publisher"]  # type: ignore[index]
