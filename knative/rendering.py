@@ -13,8 +13,8 @@ import yaml
 
 from eaves.errors import ConfigError, StorageError
 from eaves.platform import AppSpec
+from knative.app.faults import find_faults
 from knative.comments import annotate
-from knative.faults import find_faults
 from knative.names import PART_LABEL
 from knative.resources.access import build_account, build_network_policy
 from knative.resources.agent import build_agents

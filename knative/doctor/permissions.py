@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from knative.app.sources import Runner, runs_as
 from knative.doctor.finding import Finding, error, ok, warning
 from knative.doctor.subject import Subject
 from knative.kinds import EVENT, KSERVICE, POD, POD_AUTOSCALER, REVISION, SERVICE, Kind
-from knative.source_kinds import Runner, runs_as
 
 APPLY = ("get", "list", "create", "patch", "delete")
 """Server-side apply is a PATCH, and `create` too where the object isn't there yet."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from eaves.errors import DeniedError
 from eaves.reachability import Reached, parse_report
-from knative.destinations import Destination
+from knative.app.destinations import Destination
 from knative.doctor.finding import Finding, error, note, ok, warning
 from knative.doctor.subject import Subject
 from knative.kinds import POD

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from knative.app.sources import Runner, runs_as
 from knative.diagnosis.admission import RESOURCE_DEFAULTS
 from knative.doctor.finding import Finding, error, note, ok, warning
 from knative.doctor.nodes import requests_of
 from knative.doctor.subject import Made, Subject
 from knative.kinds import CLAIM, LIMIT_RANGE, NAMESPACE, RESOURCE_QUOTA, STORAGE_CLASS
 from knative.quantities import parse_quantity, show_cpu, show_memory
-from knative.source_kinds import Runner, runs_as
 
 LEVEL_LABEL = "pod-security.kubernetes.io/enforce"
 LEVELS = ("privileged", "baseline", "restricted")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConfigError, Fault
 from eaves.platform import AppSpec
-from knative.destinations import Destination, find_destinations
+from knative.app.destinations import Destination, find_destinations
 from knative.kinds import CONFIG_MAP, DEPLOYMENT, KSERVICE, NODE, Kind, kind_of
 from knative.rendering import render_app
 from knative.settings import KnativeSettings, SiteSettings

@@ -10,6 +10,7 @@ from eaves.admin.agent import LIVE
 from eaves.config import iter_leaves
 from eaves.platform import AppSpec, SourceSpec
 from eaves.sources.settings import AgentSettings
+from knative.app.sources import IMAGES, Runner, runs_as, source_values
 from knative.kinds import (
     BROKER,
     CONTAINER_SOURCE,
@@ -25,7 +26,6 @@ from knative.resources.credentials import build_credentials
 from knative.resources.metadata import build_object, reference
 from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
 from knative.settings import KnativeSettings, SiteSettings
-from knative.source_kinds import IMAGES, Runner, runs_as, source_values
 
 PART = "source"
 SOURCE_LABEL = "eaves.dev/source"

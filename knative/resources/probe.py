@@ -8,7 +8,7 @@ from typing import Any
 from eaves.credentials.folder import AUTHORITIES
 from eaves.platform import AppSpec
 from eaves.reachability import Attempt, to_text
-from knative.destinations import Destination
+from knative.app.destinations import Destination
 from knative.kinds import POD
 from knative.resources.metadata import build_object
 from knative.resources.pod import build_pull_secrets, build_security

@@ -11,7 +11,7 @@ import pytest
 from eaves.errors import ConfigError
 from eaves.platform import AppSpec, SourceSpec
 from eaves.sources.agent.configuration import read_source
-from knative.destinations import Destination, find_destinations
+from knative.app.destinations import Destination, find_destinations
 from knative.kinds import CONTAINER_SOURCE, DAEMON_SET, STATEFUL_SET
 from knative.rendering import render_app
 from tests.apps import full_settings, plain_app, plain_site

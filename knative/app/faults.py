@@ -8,9 +8,9 @@ from eaves.credentials import has_secrets
 from eaves.errors import Fault, NotFoundError
 from eaves.platform import AppSpec, SourceSpec, TriggerSpec
 from eaves.sources.agent.kinds import load_kind
+from knative.app.sources import CREDENTIALS, Runner, find_secrets, runs_as
 from knative.resources.eventing import publisher_name
 from knative.settings import KnativeSettings, SiteSettings
-from knative.source_kinds import CREDENTIALS, Runner, find_secrets, runs_as
 
 MAX_STATEFUL_SET = 52
 """Characters of a name: its pods carry it and a hash in a label of 63. Source: kubernetes/kubernetes#64023."""

@@ -30,8 +30,8 @@ class Runner(enum.StrEnum):
 def runs_as(source: SourceSpec) -> Runner:
     """What runs a source: as eaves.yaml says, or what fits its kind best.
 
-    A kind that isn't installed here is a fault that rendering tells (`knative.faults`); for whoever looks at an app in
-    spite of it, such a source is a service.
+    A kind that isn't installed here is a fault that rendering tells (`knative.app.faults`); for whoever looks at an app
+    in spite of it, such a source is a service.
     """
     try:
         return Runner(source.agent or load_kind(source.kind).runs_as[0])

@@ -9,7 +9,7 @@ from eaves.delivery.mqtt.target import broker_url
 from eaves.mqtt.address import parse_address
 from eaves.platform import AppSpec, TriggerSpec
 from eaves.reachability import TLS
-from knative.source_kinds import source_addresses
+from knative.app.sources import source_addresses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
