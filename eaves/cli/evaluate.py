@@ -172,4 +172,4 @@ def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def _share(share: float | None, interval: list[float]) -> str:
     """A share with its interval, short enough for five columns on a terminal of 80; empty when it is of no image."""
-    return "" if share is None else f"{share:.2f} ({interval[0]:.2f} to {interval[1]:.2f})"
+    return "" if share is None else f"{share:.2f} ({interval[0]:.2f}-{interval[1]:.2f})"

@@ -95,6 +95,8 @@ def test_what_is_told_of_two_models_fits_a_terminal_of_80_columns(
     assert result.exit_code == 0
     assert "the second differs by +0.0 points" in result.stdout
     assert [line for line in lines if len(line) > 80] == []
+    heading = next(line for line in lines if line.lstrip().startswith("CLASS"))
+    assert len(heading.rstrip()) <= 68, "names of classes as long as `sunflowers` would not fit"
 
 
 def test_min_accuracy_decides_by_the_lower_end(tiny_artifact: Path, digits: Path) -> None:
