@@ -69,7 +69,7 @@ class FixedCamera:
         side = max(3, round(self.part * scale))
         image.paste(self._part(label, side), (x, y), _disc(side))
         shape = (*image.size[::-1], 3)
-        pixels = np.asarray(image) + chance.normal(0, 6, shape).astype(np.float32)
+        pixels = np.asarray(image) + 6 * chance.standard_normal(shape, dtype=np.float32)
         return np.clip(pixels * (1 + chance.uniform(-0.1, 0.1)), 0, 255).astype(np.uint8)
 
     def _part(self, label: int, side: int) -> Image.Image:

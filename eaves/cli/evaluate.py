@@ -20,11 +20,9 @@ if TYPE_CHECKING:
 COLUMNS = {
     "label": "CLASS",
     "images": "IMAGES",
-    "recall": "RECALL",
-    "recall_interval": "95 % INTERVAL",
-    "precision": "PRECISION",
-    "precision_interval": "95 % INTERVAL",
-    "taken_for": "MOST OFTEN TAKEN FOR",
+    "recall": "RECALL (95 %)",
+    "precision": "PRECISION (95 %)",
+    "taken_for": "TAKEN FOR",
 }
 
 
@@ -127,8 +125,11 @@ def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
         print_line(f"{evaluation.kind} {evaluation.name}")
         print_line(
             f"accuracy {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f} with 95 % confidence) on "
-            f"{len(evaluation.images)} images; calibration error {evaluation.calibration_error:.3f}; "
-            f"{times['median']:.1f} ms an image, 95 % within {times['p95']:.1f} ms"
+            f"{len(evaluation.images)} images"
+        )
+        print_line(
+            f"calibration error {evaluation.calibration_error:.3f}; {times['median']:.1f} ms an image, 95 % within "
+            f"{times['p95']:.1f} ms"
         )
         if evaluation.refused:
             first = evaluation.refused[0]
@@ -141,11 +142,14 @@ def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
         low, high = pairing.interval
         print_line(
             f"the second differs by {pairing.difference * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f} with "
-            f"95 % confidence) on {pairing.images} images; exact McNemar p = {pairing.p_value:.2g}"
+            "95 % confidence)"
         )
         print_line(
-            f"both right {pairing.both_right}, only the first {pairing.lost}, only the second {pairing.gained}, "
-            f"neither {pairing.both_wrong}; {len(pairing.differing)} images have two different answers"
+            f"of {pairing.images} images both are right on {pairing.both_right}, only the first on {pairing.lost}, "
+            f"only the second on {pairing.gained}"
+        )
+        print_line(
+            f"exact McNemar p = {pairing.p_value:.2g}; {len(pairing.differing)} images have two different answers"
         )
 
 
@@ -158,15 +162,14 @@ def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
             {
                 "label": label,
                 "images": figures["images"],
-                "recall": figures["recall"],
-                "recall_interval": _interval(figures["recall_interval_95"]),
-                "precision": figures["precision"],
-                "precision_interval": _interval(figures["precision_interval_95"]),
+                "recall": _share(figures["recall"], figures["recall_interval_95"]),
+                "precision": _share(figures["precision"], figures["precision_interval_95"]),
                 "taken_for": f"{other} ({count})" if count else "",
             }
         )
     return rows
 
 
-def _interval(ends: list[float]) -> str:
-    return f"{ends[0]:.3f} to {ends[1]:.3f}"
+def _share(share: float | None, interval: list[float]) -> str:
+    """A share with its interval, short enough for five columns on a terminal of 80; empty when it is of no image."""
+    return "" if share is None else f"{share:.2f} ({interval[0]:.2f}-{interval[1]:.2f})"

@@ -87,6 +87,18 @@ def test_the_table_names_the_figures(tiny_artifact: Path, digits: Path) -> None:
         assert part in result.stdout
 
 
+def test_what_is_told_of_two_models_fits_a_terminal_of_80_columns(
+    tiny_run: Path, tiny_artifact: Path, digits: Path
+) -> None:
+    result = eaves("evaluate", tiny_run, tiny_artifact, digits)
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0
+    assert "the second differs by +0.0 points" in result.stdout
+    assert [line for line in lines if len(line) > 80] == []
+    heading = next(line for line in lines if line.lstrip().startswith("CLASS"))
+    assert len(heading.rstrip()) <= 68, "names of classes as long as `sunflowers` would not fit"
+
+
 def test_min_accuracy_decides_by_the_lower_end(tiny_artifact: Path, digits: Path) -> None:
     accuracy, low = (
         read(eaves("evaluate", tiny_artifact, digits, "-o", "json"))["models"][0][name]
