@@ -13,6 +13,7 @@ import numpy.typing as npt
 from trainer import charts
 from trainer.calibration import bins, softmax
 from trainer.page import build_page, build_thumbnail, write_page
+from trainer.training.temperature import cross_fit
 
 MATRIX_CLASSES = 20
 """With more, a matrix can't be read: the pairs most often confused are listed instead."""
@@ -138,8 +139,12 @@ def build_classes(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _reliability(facts: Facts) -> Any:
-    before, after = (softmax(facts.logits, T) for T in (1.0, facts.measured["temperature"]))
-    return charts.draw_reliability(bins(before, facts.truth), bins(after, facts.truth))
+    """The scores as trained and as served; each as served at a temperature that was fitted without its image."""
+    trained = bins(softmax(facts.logits), facts.truth)
+    if facts.measured["temperature"] == 1:
+        return charts.draw_reliability([], trained)
+    served = softmax(facts.logits, cross_fit(facts.logits, facts.truth))
+    return charts.draw_reliability(trained, bins(served, facts.truth))
 
 
 def _mistakes(facts: Facts) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.logits import sample_logits
 from tests.page import Page, assert_self_contained
 from trainer.metrics import measure
 from trainer.report import FAULTS, MISTAKES, PAIRS, Facts, build_report, write_report
@@ -72,6 +74,19 @@ def test_many_classes_get_the_pairs_most_confused_instead_of_a_matrix(tmp_path: 
     assert f"only the {PAIRS} pairs" in " ".join(many.split())
     assert "No class was taken for another." in build_report(build_facts(tmp_path, labels))
     assert 'class="matrix"' in build_report(build_facts(tmp_path, labels[:20]))
+
+
+def test_the_temperature_is_told_with_its_reason(tmp_path: Path) -> None:
+    facts, legend = build_facts(tmp_path, ["a", "b"], wrong=1), "</i>as trained</span>"
+    html = build_report(facts)
+    assert "Decision: the temperature is 1: 50 held-out images are needed to fit one (got 8)." in Page(html).text
+    assert legend not in html
+    logits, truth = sample_logits(4.0, images=100, classes=2)
+    measured = measure(truth, logits, ["a", "b"])
+    scaled = build_report(replace(facts, truth=truth, logits=logits, files=[facts.files[0]] * 100, measured=measured))
+    assert measured["temperature"] > 2
+    assert f"Decision: {measured['calibration']['text']}." in Page(scaled).text
+    assert legend in scaled
 
 
 def test_mistakes_are_few_and_small(tmp_path: Path) -> None:
