@@ -118,10 +118,12 @@ def _plain(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
 
 
 def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: Pairing | None) -> None:
+    from trainer.data.not_used import render_not_used
+
     if found.trained_on:
         say(f"{found.trained_on} images that a model was trained on are left out")
-    if found.faults:
-        say(f"{len(found.faults)} files are not used: {found.faults[0].file}: {found.faults[0].reason}, ...")
+    for line in render_not_used(found.faults):
+        say(line)
     for evaluation in evaluations:
         (low, high), times = evaluation.interval, evaluation.times_ms()
         print_line(f"{evaluation.kind} {evaluation.name}")

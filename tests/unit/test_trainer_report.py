@@ -13,7 +13,7 @@ from PIL import Image
 from tests.logits import sample_logits
 from tests.page import Page, assert_self_contained
 from trainer.metrics import measure
-from trainer.report import FAULTS, MISTAKES, PAIRS, Facts, build_report, write_report
+from trainer.report import FILES, MISTAKES, PAIRS, Facts, build_report, write_report
 
 HOSTILE = ["<script>alert(1)</script>", 'a & "b"', "🌻 sun", "x" * 200]
 
@@ -100,10 +100,26 @@ def test_mistakes_are_few_and_small(tmp_path: Path) -> None:
     assert build_report(facts).count("no longer there") == MISTAKES
 
 
-def test_faults_are_counted_and_the_first_ones_listed(tmp_path: Path) -> None:
-    page = Page(build_report(build_facts(tmp_path, ["a", "b"], faults=FAULTS + 50)))
-    assert f"Faults in the data: {FAULTS + 50}" in page.text
-    assert page.text.count("corrupt & small") == FAULTS
+def test_faults_are_told_by_cause_with_count_and_first_names(tmp_path: Path) -> None:
+    facts = build_facts(tmp_path, ["a", "b"], faults=FILES + 50)
+    facts.about["data_faults"].append({"file": "one.png", "reason": "it is empty (0 bytes)", "used": False})
+    facts.about["data_faults"].extend(
+        {"file": f"{number}.jpg", "reason": "its bytes are image/png, whatever its name ends in", "used": True}
+        for number in range(3)
+    )
+    page = Page(build_report(facts))
+    assert f"Faults in the data: {FILES + 54}" in page.words
+    assert f"{FILES + 50} files are not used: corrupt & small" in page.words
+    assert f"<{FILES - 1}>.png and 50 more" in page.words
+    assert f"<{FILES}>.png" not in page.text
+    assert "1 file is not used: it is empty (0 bytes) one.png" in page.words
+    assert "3 files are used all the same: its bytes are image/png, whatever its name ends in 0.jpg, 1.jpg, 2.jpg" in (
+        page.words
+    )
+
+
+def test_data_without_faults_are_said_to_have_none(tmp_path: Path) -> None:
+    assert "Every file was used." in Page(build_report(build_facts(tmp_path, ["a", "b"]))).text
 
 
 def test_a_file_name_that_is_no_text_is_written_all_the_same(tmp_path: Path) -> None:
