@@ -26,7 +26,7 @@ class ArtifactModel:
     """
 
     kind = "artifact"
-    trained_on: frozenset[str] = frozenset()
+    trained_on: frozenset[str] | None = None
 
     def __init__(self, path: Path) -> None:
         artifact = open_artifact(path)

@@ -35,7 +35,7 @@ class FunctionModel:
 
     kind = "function"
     labels: tuple[str, ...] | None = None
-    trained_on: frozenset[str] = frozenset()
+    trained_on: frozenset[str] | None = None
 
     def __init__(self, url: str, client: SinkClient, clock: Clock = SYSTEM) -> None:
         self.name = url

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from converters.evaluation.model import Model
 from eaves.errors import DatasetError
 from trainer.data import manifest
 from trainer.data.folder import load_folder
@@ -42,11 +43,14 @@ class LabelledImages:
         images: In order of class and path.
         faults: Files that are left out because they are no images that can be read.
         trained_on: Number of images that are left out because a model was trained on them.
+        untold: For each model that doesn't tell what it was trained on, so that it may have been trained on some of the
+            images: why, and how they are left out, as one sentence without a full stop.
     """
 
     images: tuple[LabelledImage, ...]
     faults: tuple[DataFault, ...]
     trained_on: int
+    untold: tuple[str, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -54,19 +58,57 @@ class LabelledImages:
         return tuple(sorted({image.label for image in self.images}))
 
 
-def load_labelled_images(path: Path, trained_on: Collection[str] = ()) -> LabelledImages:
+def load_unseen_images(
+    path: Path, models: Sequence[Model], held_out_of: Collection[str] | None, faults: Collection[DataFault] = ()
+) -> LabelledImages:
+    """Find labelled images that models were not trained on, as far as they tell.
+
+    Args:
+        path: As `load_labelled_images`.
+        models: The models.
+        held_out_of: sha256 of the images that the run was trained on whose models they are, hex; None: no run is named.
+        faults: As `load_labelled_images`.
+
+    Raises:
+        DatasetError: As `load_labelled_images`.
+    """
+    told = [model.trained_on for model in models if model.trained_on is not None]
+    found = load_labelled_images(path, frozenset(held_out_of or ()).union(*told), faults)
+    if held_out_of is not None:
+        return found
+    silent = [model for model in models if model.trained_on is None]
+    return replace(found, untold=tuple(_untold(model, len(found.images)) for model in silent))
+
+
+def _untold(model: Model, images: int) -> str:
+    if model.kind == "run":
+        why = "it has no split.jsonl, as runs of an earlier Eaves"
+        then = "train it again, or give images that it has not seen"
+    else:
+        why = "only a run does"
+        then = "name its run (--held-out-of RUN), or give images that it has not seen"
+    return (
+        f"{model.kind} {model.name} does not tell which images it was trained on ({why}): all {images} images are "
+        f"used, and its accuracy is overestimated if it was trained on some of them; {then}"
+    )
+
+
+def load_labelled_images(
+    path: Path, trained_on: Collection[str] = (), faults: Collection[DataFault] = ()
+) -> LabelledImages:
     """Find labelled images. Of a folder with `train` and `val` the held-out side is taken.
 
     Args:
         path: A folder per class, `train` and `val` with a folder per class each, or a CSV or JSONL manifest.
         trained_on: sha256 of images that a model was trained on, hex; they are left out.
+        faults: Files that were left out already, when the images were downloaded.
 
     Raises:
         DatasetError: When `path` can't be read, or no image is left.
     """
     is_manifest = path.name.lower().endswith(manifest.SUFFIXES) and not path.is_dir()
     listing = load_manifest(path) if is_manifest else load_folder(path)
-    faults = list(listing.faults)
+    not_used = [*faults, *listing.faults]
     images: list[LabelledImage] = []
     left_out = 0
     for entry in sorted(listing.entries, key=lambda entry: (entry.label, entry.path)):
@@ -76,7 +118,7 @@ def load_labelled_images(path: Path, trained_on: Collection[str] = ()) -> Labell
         try:
             digest = _sha256(entry.path)
         except OSError as error:
-            faults.append(DataFault(file=name, reason=f"can't be read: {error.strerror}"))
+            not_used.append(DataFault(file=name, reason=f"can't be read: {error.strerror}"))
             continue
         if digest in trained_on:
             left_out += 1
@@ -88,7 +130,7 @@ def load_labelled_images(path: Path, trained_on: Collection[str] = ()) -> Labell
         )
     if not images:
         raise DatasetError(f"no labelled images in {path}", hint="name a folder with one subfolder of images per class")
-    return LabelledImages(images=tuple(images), faults=tuple(faults), trained_on=left_out)
+    return LabelledImages(images=tuple(images), faults=tuple(not_used), trained_on=left_out)
 
 
 def check_labels(found: Collection[str], known: Sequence[str], model: str) -> None:
