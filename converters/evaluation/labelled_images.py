@@ -8,11 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.evaluation.model import Model
-from eaves.errors import DatasetError
+from converters.held_out import load_sides
+from eaves.errors import ConversionError, DatasetError
 from trainer.data import manifest
 from trainer.data.folder import load_folder
 from trainer.data.listing import DataFault
 from trainer.data.manifest import load_manifest
+from trainer.data.reading import read_images
+from trainer.data.stored_split import SPLIT_FILE
+from trainer.progress import Silent
 
 SHOWN = 10
 """Most class names in a message."""
@@ -43,14 +47,14 @@ class LabelledImages:
         images: In order of class and path.
         faults: Files that are left out because they are no images that can be read.
         trained_on: Number of images that are left out because a model was trained on them.
-        untold: For each model that doesn't tell what it was trained on, so that it may have been trained on some of the
-            images: why, and how they are left out, as one sentence without a full stop.
+        notes: For each model that doesn't tell what it was trained on: what was done instead, and how these images are
+            left out; each without a full stop.
     """
 
     images: tuple[LabelledImage, ...]
     faults: tuple[DataFault, ...]
     trained_on: int
-    untold: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -72,24 +76,36 @@ def load_unseen_images(
     Raises:
         DatasetError: As `load_labelled_images`.
     """
-    told = [model.trained_on for model in models if model.trained_on is not None]
-    found = load_labelled_images(path, frozenset(held_out_of or ()).union(*told), faults)
-    if held_out_of is not None:
-        return found
-    silent = [model for model in models if model.trained_on is None]
-    return replace(found, untold=tuple(_untold(model, len(found.images)) for model in silent))
+    trained_on, notes = set(held_out_of or ()), list[str]()
+    for model in models:
+        told = model.trained_on
+        if told is None and model.run is not None and (told := _compute_trained_on(model.run, path)) is not None:
+            notes.append(f"run {model.name} has no {SPLIT_FILE}; its split was computed again, as {path} is unchanged")
+        trained_on |= told or frozenset()
+        if told is None and held_out_of is None:
+            notes.append(_describe_unknown(model))
+    return replace(load_labelled_images(path, trained_on, faults), notes=tuple(notes))
 
 
-def _untold(model: Model, images: int) -> str:
-    if model.kind == "run":
-        why = "it has no split.jsonl, as runs of an earlier Eaves"
+def _compute_trained_on(run: Path, path: Path) -> frozenset[str] | None:
+    """sha256 of what an earlier Eaves trained a run on, hex; None when `path` isn't what it was trained on."""
+    try:
+        sides = load_sides(run, read_images(path, Silent()))
+    except (ConversionError, DatasetError):
+        return None
+    return frozenset(digest for digest, side in sides.items() if side == "train")
+
+
+def _describe_unknown(model: Model) -> str:
+    if model.run is not None:
+        why = f"it has no {SPLIT_FILE}, as runs of an earlier Eaves, and its images have changed"
         then = "train it again, or give images that it has not seen"
     else:
         why = "only a run does"
         then = "name its run (--held-out-of RUN), or give images that it has not seen"
     return (
-        f"{model.kind} {model.name} does not tell which images it was trained on ({why}): all {images} images are "
-        f"used, and its accuracy is overestimated if it was trained on some of them; {then}"
+        f"{model.kind} {model.name} does not tell which images it was trained on ({why}): all images are used, and its "
+        f"accuracy is overestimated if it was trained on some of them; {then}"
     )
 
 

@@ -115,7 +115,7 @@ def _plain(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
         "models": [evaluation.to_dict() for evaluation in evaluations],
         "pairing": pairing.to_dict() if pairing else None,
         "trained_on_left_out": found.trained_on,
-        "trained_on_untold": list(found.untold),
+        "trained_on_notes": list(found.notes),
         "not_used": [{"file": fault.file, "reason": fault.reason} for fault in found.faults],
     }
 
@@ -125,8 +125,8 @@ def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
 
     if found.trained_on:
         say(f"{found.trained_on} images that a model was trained on are left out")
-    for line in found.untold:
-        say(f"warning: {line}")
+    for note in found.notes:
+        say(f"note: {note}")
     for line in render_not_used(found.faults):
         say(line)
     for evaluation in evaluations:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eaves.cli.arguments import FILE
+
 if TYPE_CHECKING:
     from trainer.data.listing import DataFault
     from trainer.progress import Progress
@@ -16,8 +18,7 @@ CACHE = Path("runs/.cache")
 def find_labelled_data(place: str, progress: Progress) -> tuple[Path, tuple[DataFault, ...]]:
     """The local folder or manifest of labelled images, downloaded and unpacked if need be, as training does.
 
-    What is downloaded or unpacked is kept in `runs/.cache` when there is a folder `runs` here, else in
-    `~/.cache/eaves`.
+    What is downloaded or unpacked is kept in `runs/.cache` when this folder is a project's, else in `~/.cache/eaves`.
 
     Args:
         place: Path or URI of a folder, a manifest or an archive.
@@ -34,5 +35,6 @@ def find_labelled_data(place: str, progress: Progress) -> tuple[Path, tuple[Data
     from trainer.data.reading import find_local
     from trainer.settings import DataSettings
 
-    cache = CACHE if CACHE.parent.is_dir() else Path.home() / ".cache" / "eaves"
+    in_project = CACHE.parent.is_dir() or Path(FILE).is_file()
+    cache = CACHE if in_project else Path.home() / ".cache" / "eaves"
     return find_local(DataSettings(path=place), cache=cache, progress=progress)

@@ -23,6 +23,7 @@ class ColourModel:
         self.name = name
         self.labels = tuple(COLOURS) if tells else None
         self.trained_on: frozenset[str] | None = frozenset()
+        self.run: Path | None = None
         self._answers = answers or {}
 
     def classify(self, data: bytes) -> Answer:

@@ -71,18 +71,18 @@ def test_a_model_that_does_not_tell_what_it_was_trained_on_is_named(
     page = tmp_path / "page.html"
     seen = eaves("evaluate", old, digits, "--page", page)
     reason = (
-        "does not tell which images it was trained on (it has no split.jsonl, as runs of an earlier Eaves): all 72 "
-        "images are used, and its accuracy is overestimated if it was trained on some of them; train it again, or give "
-        "images that it has not seen"
+        "does not tell which images it was trained on (it has no split.jsonl, as runs of an earlier Eaves, and its "
+        "images have changed): all images are used, and its accuracy is overestimated if it was trained on some of "
+        "them; train it again, or give images that it has not seen"
     )
-    assert "warning: run old (digits" in seen.stderr
+    assert "note: run old (digits" in seen.stderr
     assert reason in seen.stderr
     assert reason in Page(page.read_text()).words
-    (line,) = read(eaves("evaluate", tiny_artifact, digits, "-o", "json"))["trained_on_untold"]
+    (line,) = read(eaves("evaluate", tiny_artifact, digits, "-o", "json"))["trained_on_notes"]
     assert "only a run does" in line
     assert "name its run (--held-out-of RUN)" in line
     for quiet in ((tiny_run, digits), (tiny_artifact, digits, "--held-out-of", tiny_run)):
-        assert read(eaves("evaluate", *quiet, "-o", "json"))["trained_on_untold"] == []
+        assert read(eaves("evaluate", *quiet, "-o", "json"))["trained_on_notes"] == []
     refused = CliRunner().invoke(cli, ["evaluate", str(tiny_artifact), str(digits), "--held-out-of", str(old)])
     assert "does not tell which images it was trained on" in str(refused.exception)
 
