@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -35,9 +37,22 @@ def build_run(root: Path) -> Path:
     from trainer.settings import DataSettings, TrainSettings
     from trainer.train import train
 
-    values = {"arch": "small_cnn", "epochs": 12, "image_size": 16, "batch_size": 8}
+    values = {"arch": "small_cnn", "epochs": 12, "image_size": 16, "batch_size": 8, "variants": 1}
     settings = build(TrainSettings, Layer(origin="test", values=values))
     return train(DataSettings(path=build_tiny_dataset(root / "digits")), settings, root / "run", name="digits").path
+
+
+def strip_split(run: Path, target: Path) -> Path:
+    """A copy of a run as an earlier Eaves left it: without the split in it."""
+    from trainer.data.stored_split import SPLIT_FILE
+    from trainer.run import MANIFEST, write_json
+
+    shutil.copytree(run, target)
+    (target / SPLIT_FILE).unlink()
+    manifest = json.loads((target / MANIFEST).read_text())
+    del manifest["files"][SPLIT_FILE]
+    write_json(target / MANIFEST, manifest)
+    return target
 
 
 def build_artifact(root: Path) -> Path:

@@ -1,13 +1,9 @@
-"""Makes scores mean what they say: one temperature, fitted on the held-out images, and how far off scores are.
-
-Dividing all logits by one number changes no label, so accuracy stays; it only makes the model as sure as it is right.
-Source: Guo et al. 2017, On Calibration of Modern Neural Networks (arXiv:1706.04599), section 4.2.
-"""
+"""Scores of a classifier: from logits, how likely they make the truth, and how far they are from what is right."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,36 +11,8 @@ import numpy.typing as npt
 
 BINS = 15
 """Of equal width over 0..1. Source: Guo et al. 2017, section 5 (M = 15)."""
-LOWEST, HIGHEST = 0.05, 20.0
-"""Bounds of the temperature. Beyond, the fit has found that the logits say nothing, or that nothing is ever wrong."""
-
 Floats = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
-    """What temperature scaling did.
-
-    Attributes:
-        temperature: Probabilities are softmax(logits / temperature); above 1 the raw scores were too sure.
-        nll_before: Mean negative log-likelihood of the truth, nats, at temperature 1.
-        nll_after: The same at `temperature`.
-        ece_before: Expected calibration error (0..1, `BINS` bins) at temperature 1.
-        ece_after: The same at `temperature`; optimistic, as it is judged on the images it was fitted on.
-        ece_cross_fitted: The same when each half is judged at the other half's temperature; None below two images.
-    """
-
-    temperature: float
-    nll_before: float
-    nll_after: float
-    ece_before: float
-    ece_after: float
-    ece_cross_fitted: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data for metrics.json."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,60 +30,19 @@ class Bin:
     accuracy: float
 
 
-def calibrate(logits: Floats, truth: Labels) -> Calibration:
-    """Fit the temperature on held-out images and say what it changed.
-
-    Args:
-        logits: (N, classes), N at least 1.
-        truth: (N,) label of every image.
-    """
-    temperature = fit_temperature(logits, truth)
-    before, after = softmax(logits), softmax(logits, temperature)
-    return Calibration(
-        temperature=temperature,
-        nll_before=likelihood(logits, truth),
-        nll_after=likelihood(logits, truth, temperature),
-        ece_before=calibration_error(before, truth),
-        ece_after=calibration_error(after, truth),
-        ece_cross_fitted=_cross_fitted_error(logits, truth),
-    )
-
-
-def fit_temperature(logits: Floats, truth: Labels) -> float:
-    """The temperature within bounds at which the truth is most likely.
-
-    When every image is right there is no such temperature (surer is always likelier, without end), nor any evidence of
-    how sure a mistake looks: then it is 1.
-    """
-    values = np.asarray(logits, np.float64)
-    if np.all(np.argmax(values, axis=1) == truth):
-        return 1.0
-    chosen = values[np.arange(len(truth)), truth]
-    # In beta = 1 / T the likelihood is concave: halve the interval in which its slope changes sign.
-    low, high = np.log(1 / HIGHEST), np.log(1 / LOWEST)
-    for _ in range(60):
-        middle = (low + high) / 2
-        expected = np.sum(softmax(values, 1 / np.exp(middle)) * values, axis=1)
-        if np.mean(expected - chosen) > 0:
-            high = middle
-        else:
-            low = middle
-    return float(np.clip(np.exp(-(low + high) / 2), LOWEST, HIGHEST))
-
-
-def softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]:
-    """Probabilities, (N, classes), of logits divided by the temperature."""
-    scaled = np.asarray(logits, np.float64) / temperature
+def softmax(logits: Floats, temperature: float | Floats = 1.0) -> npt.NDArray[np.float64]:
+    """Probabilities, (N, classes), of logits divided by one temperature, or by one for every image, (N,)."""
+    scaled = _divide(logits, temperature)
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def likelihood(logits: Floats, truth: Labels, temperature: float = 1.0) -> float:
-    """Mean negative log-likelihood of the truth, nats."""
-    scaled = np.asarray(logits, np.float64) / temperature
+def likelihoods(logits: Floats, truth: Labels, temperature: float | Floats = 1.0) -> npt.NDArray[np.float64]:
+    """Negative log-likelihood of the truth of every image, (N,), nats; the temperature as in `softmax`."""
+    scaled = _divide(logits, temperature)
     top = scaled.max(axis=1)
     total = top + np.log(np.sum(np.exp(scaled - top[:, np.newaxis]), axis=1))
-    return float(np.mean(total - scaled[np.arange(len(truth)), truth]))
+    return np.asarray(total - scaled[np.arange(len(truth)), truth])
 
 
 def bins(probabilities: Floats, truth: Labels) -> list[Bin]:
@@ -152,12 +79,5 @@ def expected_error(found: Sequence[Bin]) -> float:
     return sum(item.images * abs(item.accuracy - item.score) for item in found) / sum(item.images for item in found)
 
 
-def _cross_fitted_error(logits: Floats, truth: Labels) -> float | None:
-    if len(truth) < 2:
-        return None
-    # Rows stand in order of class, so that every second one is a fair half.
-    judged = np.empty(logits.shape, np.float64)
-    for half in (0, 1):
-        other = slice(1 - half, None, 2)
-        judged[half::2] = softmax(logits[half::2], fit_temperature(logits[other], truth[other]))
-    return calibration_error(judged, truth)
+def _divide(logits: Floats, temperature: float | Floats) -> npt.NDArray[np.float64]:
+    return np.asarray(logits, np.float64) / np.reshape(np.asarray(temperature, np.float64), (-1, 1))

@@ -9,18 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.statistics import wilson
-from trainer.calibration import calibrate
+from trainer.training.temperature import calibrate
 
 
 def measure(truth: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], labels: Sequence[str]) -> dict[str, Any]:
-    """Everything that metrics.json says about the model: `summarise`, and what calibration did.
+    """Everything that metrics.json says about the model: `summarise`, the temperature and the evidence for it.
 
     Args:
         truth: (N,) label of every held-out image.
         logits: (N, classes) the model's answers to them.
         labels: Class names.
     """
-    return summarise(truth, np.argmax(logits, axis=1), labels) | calibrate(logits, truth).to_dict()
+    calibration = calibrate(logits, truth)
+    return summarise(truth, np.argmax(logits, axis=1), labels) | {
+        "temperature": calibration.temperature,
+        "calibration": calibration.to_dict(),
+    }
 
 
 def summarise(truth: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], labels: Sequence[str]) -> dict[str, Any]:

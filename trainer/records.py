@@ -99,6 +99,7 @@ def describe(
         "data_faults": [asdict(fault) for fault in dataset.faults],
         "val_accuracy": measured["val_accuracy"],
         "verdict": verdict.to_dict(),
+        "calibration": measured["calibration"],
         "fingerprint": identity.fingerprint,
         "code": identity.code,
         "versions": installed_versions(),

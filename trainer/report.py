@@ -12,13 +12,17 @@ import numpy.typing as npt
 
 from trainer import charts
 from trainer.calibration import bins, softmax
+from trainer.data.listing import DataFault
+from trainer.data.not_used import group_by_cause
 from trainer.page import build_page, build_thumbnail, write_page
+from trainer.training.temperature import cross_fit
 
 MATRIX_CLASSES = 20
 """With more, a matrix can't be read: the pairs most often confused are listed instead."""
 PAIRS = 20
 MISTAKES = 12
-FAULTS = 200
+FILES = 10
+"""File names that are listed of each cause of faults."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +59,7 @@ def write_report(path: Path, facts: Facts) -> None:
 
 def build_report(facts: Facts) -> str:
     """The page's HTML."""
-    faults = facts.about["data_faults"]
+    faults = [DataFault(**fault) for fault in facts.about["data_faults"]]
     return build_page(
         Path(__file__).with_name("report.html.j2"),
         about=facts.about,
@@ -67,8 +71,10 @@ def build_report(facts: Facts) -> str:
         reliability=_reliability(facts),
         mistakes=_mistakes(facts),
         balance=_balance(facts.about["dataset"]),
-        faults=faults[:FAULTS],
         fault_count=len(faults),
+        not_used=group_by_cause(faults),
+        used=group_by_cause(faults, used=True),
+        shown_files=FILES,
         seconds=facts.seconds,
         hardware=facts.hardware,
         config=facts.config,
@@ -138,8 +144,12 @@ def build_classes(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _reliability(facts: Facts) -> Any:
-    before, after = (softmax(facts.logits, T) for T in (1.0, facts.measured["temperature"]))
-    return charts.draw_reliability(bins(before, facts.truth), bins(after, facts.truth))
+    """The scores as trained and as served; each as served at a temperature that was fitted without its image."""
+    trained = bins(softmax(facts.logits), facts.truth)
+    if facts.measured["temperature"] == 1:
+        return charts.draw_reliability([], trained)
+    served = softmax(facts.logits, cross_fit(facts.logits, facts.truth))
+    return charts.draw_reliability(trained, bins(served, facts.truth))
 
 
 def _mistakes(facts: Facts) -> list[dict[str, Any]]:

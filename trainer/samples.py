@@ -9,11 +9,16 @@ from typing import Any
 from trainer.dataset import Dataset, Example
 
 PER_CLASS = 4
+"""Images of one class, where there are few classes."""
 AT_MOST = 64
+"""Images in all, while there are no more classes than that; with more, there is one of each class."""
 
 
 def choose(dataset: Dataset) -> list[Example]:
-    """Held-out images of every class, the same ones whenever the dataset is the same, at most `AT_MOST`."""
+    """Held-out images of every class that has some, the same ones whenever the dataset is the same.
+
+    They are at most `AT_MOST`, or one of each class.
+    """
     per_class = max(1, min(PER_CLASS, AT_MOST // len(dataset.labels)))
     chosen: list[Example] = []
     for label in range(len(dataset.labels)):
@@ -22,7 +27,7 @@ def choose(dataset: Dataset) -> list[Example]:
             key=lambda item: item.digest,
         )
         chosen.extend(held_out[:per_class])
-    return chosen[:AT_MOST]
+    return chosen
 
 
 def copy(dataset: Dataset, folder: Path) -> dict[str, Any]:

@@ -26,7 +26,8 @@ class ArtifactModel:
     """
 
     kind = "artifact"
-    trained_on: frozenset[str] = frozenset()
+    trained_on: frozenset[str] | None = None
+    run: Path | None = None
 
     def __init__(self, path: Path) -> None:
         artifact = open_artifact(path)

@@ -11,10 +11,13 @@ from typing import Any
 from converters.evaluation.figures import Evaluation, evaluate
 from converters.evaluation.labelled_images import LabelledImages, load_labelled_images
 from converters.evaluation.paired import Pairing, pair
-from eaves.errors import DatasetError
+from eaves.errors import DatasetError, StorageError
+from trainer.data.reading import find_local
+from trainer.data.stored_split import SPLIT_FILE
 from trainer.progress import Progress
 from trainer.quiet import native_stderr
 from trainer.run import Run, open_run
+from trainer.settings import DataSettings
 from trainer.storage import is_uri
 
 
@@ -114,13 +117,13 @@ class Comparison:
         }
 
 
-def compare(first: Path, second: Path, data: Path | None, progress: Progress) -> Comparison:
+def compare(first: Path, second: Path, data: str, progress: Progress) -> Comparison:
     """Compare two runs.
 
     Args:
         first: Directory of a run.
         second: Directory of another.
-        data: The labelled images; None: where the first run had them.
+        data: Path or URI of the labelled images; empty: where the first run had them.
         progress: Told of every image.
 
     Raises:
@@ -129,8 +132,8 @@ def compare(first: Path, second: Path, data: Path | None, progress: Progress) ->
     runs = (_load_facts(first), _load_facts(second))
     found = Comparison(runs=runs, settings=tuple(_differences(runs[0].settings, runs[1].settings)))
     try:
-        images = _load_shared(runs, data)
-    except DatasetError as error:
+        images = _load_shared(runs, data, progress)
+    except (DatasetError, StorageError) as error:
         return replace(found, not_paired=error.message)
 
     with native_stderr():  # TensorFlow's libraries talk there
@@ -141,25 +144,35 @@ def compare(first: Path, second: Path, data: Path | None, progress: Progress) ->
     return replace(found, evaluations=evaluations, pairing=pair(*evaluations))
 
 
-def _load_shared(runs: tuple[RunFacts, RunFacts], data: Path | None) -> LabelledImages:
-    """The images that both runs hold out.
+def _load_shared(runs: tuple[RunFacts, RunFacts], data: str, progress: Progress) -> LabelledImages:
+    """The images that both runs hold out, from where the first run had them or from `data`.
 
     Raises:
         DatasetError: With the reason why there are none.
+        StorageError: A URI can't be reached, or the disk is full.
     """
     first, second = (facts.run for facts in runs)
     if first.labels != second.labels:
         raise DatasetError("the runs have different classes")
     splits = [run.split() for run in (first, second)]
+    for run, split in zip((first, second), splits, strict=True):
+        if split is None:
+            raise DatasetError(
+                f"{run.path.name} does not tell which images it was trained on: it has no {SPLIT_FILE}, as runs of an "
+                "earlier Eaves"
+            )
     held_out = [{d for d, entry in (split or {}).items() if entry.split == "val"} for split in splits]
     shared = held_out[0] & held_out[1]
     if not shared:
         raise DatasetError("no image is held out by both runs")
     place = str(data or runs[0].settings.get("data.path", ""))
-    if is_uri(place) or not place or not Path(place).exists():
-        raise DatasetError(f"the images are not at {place or 'any known place'}; name their folder with --data")
+    if not place or not (is_uri(place) or Path(place).exists()):
+        raise DatasetError(f"the images are not at {place or 'any known place'}; name their place with --data")
     trained_on = {d for split in splits for d, entry in (split or {}).items() if entry.split == "train"}
-    found = load_labelled_images(Path(place), trained_on)
+    path, faults = find_local(
+        DataSettings(path=place), cache=first.path.absolute().parent / ".cache", progress=progress
+    )
+    found = load_labelled_images(path, trained_on, faults)
     left = tuple(image for image in found.images if image.digest in shared)
     if not left:
         raise DatasetError(f"none of the {len(shared)} images that both runs hold out are in {place}")

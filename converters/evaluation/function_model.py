@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from converters.evaluation.artifact_model import read_best
 from converters.evaluation.model import Answer
@@ -35,7 +36,8 @@ class FunctionModel:
 
     kind = "function"
     labels: tuple[str, ...] | None = None
-    trained_on: frozenset[str] = frozenset()
+    trained_on: frozenset[str] | None = None
+    run: Path | None = None
 
     def __init__(self, url: str, client: SinkClient, clock: Clock = SYSTEM) -> None:
         self.name = url

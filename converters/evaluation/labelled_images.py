@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from eaves.errors import DatasetError
+from converters.evaluation.model import Model
+from converters.held_out import load_sides
+from eaves.errors import ConversionError, DatasetError
 from trainer.data import manifest
 from trainer.data.folder import load_folder
 from trainer.data.listing import DataFault
 from trainer.data.manifest import load_manifest
+from trainer.data.reading import read_images
+from trainer.data.stored_split import SPLIT_FILE
+from trainer.progress import Silent
 
 SHOWN = 10
 """Most class names in a message."""
@@ -42,11 +47,14 @@ class LabelledImages:
         images: In order of class and path.
         faults: Files that are left out because they are no images that can be read.
         trained_on: Number of images that are left out because a model was trained on them.
+        notes: For each model that doesn't tell what it was trained on: what was done instead, and how these images are
+            left out; each without a full stop.
     """
 
     images: tuple[LabelledImage, ...]
     faults: tuple[DataFault, ...]
     trained_on: int
+    notes: tuple[str, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -54,19 +62,69 @@ class LabelledImages:
         return tuple(sorted({image.label for image in self.images}))
 
 
-def load_labelled_images(path: Path, trained_on: Collection[str] = ()) -> LabelledImages:
+def load_unseen_images(
+    path: Path, models: Sequence[Model], held_out_of: Collection[str] | None, faults: Collection[DataFault] = ()
+) -> LabelledImages:
+    """Find labelled images that models were not trained on, as far as they tell.
+
+    Args:
+        path: As `load_labelled_images`.
+        models: The models.
+        held_out_of: sha256 of the images that the run was trained on whose models they are, hex; None: no run is named.
+        faults: As `load_labelled_images`.
+
+    Raises:
+        DatasetError: As `load_labelled_images`.
+    """
+    trained_on, notes = set(held_out_of or ()), list[str]()
+    for model in models:
+        told = model.trained_on
+        if told is None and model.run is not None and (told := _compute_trained_on(model.run, path)) is not None:
+            notes.append(f"run {model.name} has no {SPLIT_FILE}; its split was computed again, as {path} is unchanged")
+        trained_on |= told or frozenset()
+        if told is None and held_out_of is None:
+            notes.append(_describe_unknown(model))
+    return replace(load_labelled_images(path, trained_on, faults), notes=tuple(notes))
+
+
+def _compute_trained_on(run: Path, path: Path) -> frozenset[str] | None:
+    """sha256 of what an earlier Eaves trained a run on, hex; None when `path` isn't what it was trained on."""
+    try:
+        sides = load_sides(run, read_images(path, Silent()))
+    except (ConversionError, DatasetError):
+        return None
+    return frozenset(digest for digest, side in sides.items() if side == "train")
+
+
+def _describe_unknown(model: Model) -> str:
+    if model.run is not None:
+        why = f"it has no {SPLIT_FILE}, as runs of an earlier Eaves, and its images have changed"
+        then = "train it again, or give images that it has not seen"
+    else:
+        why = "only a run does"
+        then = "name its run (--held-out-of RUN), or give images that it has not seen"
+    return (
+        f"{model.kind} {model.name} does not tell which images it was trained on ({why}): all images are used, and its "
+        f"accuracy is overestimated if it was trained on some of them; {then}"
+    )
+
+
+def load_labelled_images(
+    path: Path, trained_on: Collection[str] = (), faults: Collection[DataFault] = ()
+) -> LabelledImages:
     """Find labelled images. Of a folder with `train` and `val` the held-out side is taken.
 
     Args:
         path: A folder per class, `train` and `val` with a folder per class each, or a CSV or JSONL manifest.
         trained_on: sha256 of images that a model was trained on, hex; they are left out.
+        faults: Files that were left out already, when the images were downloaded.
 
     Raises:
         DatasetError: When `path` can't be read, or no image is left.
     """
     is_manifest = path.name.lower().endswith(manifest.SUFFIXES) and not path.is_dir()
     listing = load_manifest(path) if is_manifest else load_folder(path)
-    faults = list(listing.faults)
+    not_used = [*faults, *listing.faults]
     images: list[LabelledImage] = []
     left_out = 0
     for entry in sorted(listing.entries, key=lambda entry: (entry.label, entry.path)):
@@ -76,7 +134,7 @@ def load_labelled_images(path: Path, trained_on: Collection[str] = ()) -> Labell
         try:
             digest = _sha256(entry.path)
         except OSError as error:
-            faults.append(DataFault(file=name, reason=f"can't be read: {error.strerror}"))
+            not_used.append(DataFault(file=name, reason=f"can't be read: {error.strerror}"))
             continue
         if digest in trained_on:
             left_out += 1
@@ -88,7 +146,7 @@ def load_labelled_images(path: Path, trained_on: Collection[str] = ()) -> Labell
         )
     if not images:
         raise DatasetError(f"no labelled images in {path}", hint="name a folder with one subfolder of images per class")
-    return LabelledImages(images=tuple(images), faults=tuple(faults), trained_on=left_out)
+    return LabelledImages(images=tuple(images), faults=tuple(not_used), trained_on=left_out)
 
 
 def check_labels(found: Collection[str], known: Sequence[str], model: str) -> None:

@@ -38,13 +38,15 @@ class Model(Protocol):
         name: For people.
         kind: `run`, `artifact` or `function`.
         labels: The classes it knows, in the order of its outputs; None when it doesn't tell.
-        trained_on: sha256 of the images that it was trained on, hex; empty when it doesn't tell.
+        trained_on: sha256 of the images that it was trained on, hex; None when it doesn't tell.
+        run: Directory of the run; None when it is an artifact or a function.
     """
 
     name: str
     kind: str
     labels: tuple[str, ...] | None
-    trained_on: frozenset[str]
+    trained_on: frozenset[str] | None
+    run: Path | None
 
     def classify(self, data: bytes) -> Answer:
         """Answer one encoded image.

@@ -11,8 +11,9 @@ from converters.evaluation.figures import Evaluation
 from converters.evaluation.labelled_images import LabelledImages
 from converters.evaluation.paired import Pairing
 from trainer import charts
+from trainer.data.not_used import group_by_cause
 from trainer.page import build_page, build_thumbnail
-from trainer.report import MATRIX_CLASSES, build_classes, build_matrix, build_pairs
+from trainer.report import FILES, MATRIX_CLASSES, build_classes, build_matrix, build_pairs
 
 DIFFERING = 48
 """Images with two different answers that are shown."""
@@ -31,8 +32,10 @@ def build_evaluation_page(found: LabelledImages, evaluations: Sequence[Evaluatio
     return build_page(
         Path(__file__).with_name("evaluation.html.j2"),
         models=[_model(evaluation) for evaluation in evaluations],
-        faults=found.faults[:REFUSED],
+        not_used=group_by_cause(found.faults),
+        shown_files=FILES,
         trained_on=found.trained_on,
+        notes=found.notes,
         pairing=pairing,
         differing=[{"item": item, "image": build_thumbnail(item.image.path)} for item in shown],
     )

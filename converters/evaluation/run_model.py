@@ -28,8 +28,11 @@ class RunModel:
         run = open_run(path)
         self.name = f"{path.name} ({run.name} {run.version})"
         self.labels: tuple[str, ...] | None = run.labels
-        entries = (run.split() or {}).values()
-        self.trained_on = frozenset(entry.digest for entry in entries if entry.split == "train")
+        self.run: Path | None = path
+        split = run.split()
+        self.trained_on: frozenset[str] | None = (
+            None if split is None else frozenset(digest for digest, entry in split.items() if entry.split == "train")
+        )
         self._labels, self._recipe = run.labels, run.recipe
         self._model = tf.saved_model.load(str(run.saved_model))  # the signature lives only as long as its model
         self._serve = self._model.signatures["serving_default"]

@@ -31,14 +31,14 @@ SETTINGS = {"setting": "SETTING THAT DIFFERS", "first": "FIRST", "second": "SECO
 @click.argument("second", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, exists=True),
-    help="The labelled images, when they are no longer where the first run had them.",
+    default="",
+    help="Path or URI of the labelled images, when they are no longer where the first run had them.",
 )
 @click.option(
     "--page", type=click.Path(path_type=Path, dir_okay=False), help="Write an HTML page with learning curves."
 )
 @output_option
-def command(first: Path, second: Path, data: Path | None, page: Path | None, form: str) -> None:
+def command(first: Path, second: Path, data: str, page: Path | None, form: str) -> None:
     """Show how the run in SECOND differs from the one in FIRST.
 
     Both models are asked about the images that both runs hold out, so that the difference in accuracy is of the same

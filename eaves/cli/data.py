@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eaves.cli.labelled_data import find_labelled_data
 from eaves.cli.output import output_option, print_line, print_rows, print_value, say
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("path", type=click.Path(path_type=Path, exists=True))
+@click.argument("path")
 @click.option(
     "--page",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -38,16 +39,18 @@ def command() -> None:
     help="Folder of features that an earlier training has kept: they doubt labels far better than colours and edges.",
 )
 @output_option
-def check(path: Path, page: Path | None, features: Path, form: str) -> None:
+def check(path: str, page: Path | None, features: Path, form: str) -> None:
     """Say what training would find in PATH: classes, copies, files that are not used, doubtful labels.
 
-    PATH is a folder with one subfolder of images per class, or a manifest (.csv, .jsonl). Nothing is changed.
+    PATH is a folder with one subfolder of images per class, a manifest (.csv, .jsonl) or an archive: path or URI.
+    Nothing in it is changed.
     """
     from trainer.check.inspection import inspect_data
     from trainer.progress import Silent, build_progress
 
     progress = build_progress(sys.stderr) if sys.stderr.isatty() else Silent()
-    found = inspect_data(path, features=features, progress=progress)
+    place, faults = find_labelled_data(path, progress)
+    found = inspect_data(place, features=features, progress=progress, faults=faults)
     if page is not None:
         from trainer.check.page import build_check_page
         from trainer.page import write_page

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eaves.cli.labelled_data import find_labelled_data
 from eaves.cli.output import output_option, print_line, print_rows, print_value, say
 from eaves.errors import ConfigError, Fault
 
@@ -28,7 +29,7 @@ COLUMNS = {
 
 @click.command()
 @click.argument("models", metavar="MODEL [MODEL]", nargs=-1, required=True)
-@click.argument("data", type=click.Path(path_type=Path, exists=True))
+@click.argument("data")
 @click.option(
     "--held-out-of",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -45,7 +46,7 @@ COLUMNS = {
 @output_option
 @click.pass_context
 def command(
-    context: click.Context, models: tuple[str, ...], data: Path, held_out_of: Path | None, page: Path | None,
+    context: click.Context, models: tuple[str, ...], data: str, held_out_of: Path | None, page: Path | None,
     min_accuracy: float | None, form: str,
 ) -> None:  # fmt: skip
     """Measure how good one or two models are on the labelled images in DATA.
@@ -53,8 +54,8 @@ def command(
     MODEL is the directory of a run or of an artifact, or the URL of a running function, such as
     http://127.0.0.1:8080/functions/NAME. Two models are compared on the same images.
 
-    DATA is a folder with one subfolder of images per class, or a manifest (.csv, .jsonl). Of a folder with train and
-    val, the images in val are taken.
+    DATA is a folder with one subfolder of images per class, a manifest (.csv, .jsonl) or an archive: path or URI. Of a
+    folder with train and val, the images in val are taken.
     """
     if len(models) > 2:
         message = f"takes one or two models (got {len(models)})"
@@ -82,12 +83,12 @@ def command(
 
 
 def _evaluate(
-    places: tuple[str, ...], data: Path, held_out_of: Path | None
+    places: tuple[str, ...], data: str, held_out_of: Path | None
 ) -> tuple[LabelledImages, tuple[Evaluation, ...]]:
     from contextlib import ExitStack
 
     from converters.evaluation.figures import evaluate
-    from converters.evaluation.labelled_images import load_labelled_images
+    from converters.evaluation.labelled_images import load_unseen_images
     from converters.evaluation.model import open_model
     from eaves.http_client.proxies import parse_proxies
     from trainer.progress import Silent, build_progress
@@ -99,10 +100,11 @@ def _evaluate(
         os.environ.setdefault(variable, value)
     quieten()
     progress = build_progress(sys.stderr) if sys.stderr.isatty() else Silent()
-    trained_on = frozenset() if held_out_of is None else load_trained_on(held_out_of)
+    held_out = None if held_out_of is None else load_trained_on(held_out_of)
+    path, faults = find_labelled_data(data, progress)
     with ExitStack() as stack:
         models = [stack.enter_context(open_model(place, parse_proxies(os.environ))) for place in places]
-        found = load_labelled_images(data, trained_on.union(*(model.trained_on for model in models)))
+        found = load_unseen_images(path, models, held_out, faults)
         return found, tuple(evaluate(model, found, progress) for model in models)
 
 
@@ -111,15 +113,20 @@ def _plain(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
         "models": [evaluation.to_dict() for evaluation in evaluations],
         "pairing": pairing.to_dict() if pairing else None,
         "trained_on_left_out": found.trained_on,
+        "trained_on_notes": list(found.notes),
         "not_used": [{"file": fault.file, "reason": fault.reason} for fault in found.faults],
     }
 
 
 def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: Pairing | None) -> None:
+    from trainer.data.not_used import render_not_used
+
     if found.trained_on:
         say(f"{found.trained_on} images that a model was trained on are left out")
-    if found.faults:
-        say(f"{len(found.faults)} files are not used: {found.faults[0].file}: {found.faults[0].reason}, ...")
+    for note in found.notes:
+        say(f"note: {note}")
+    for line in render_not_used(found.faults):
+        say(line)
     for evaluation in evaluations:
         (low, high), times = evaluation.interval, evaluation.times_ms()
         print_line(f"{evaluation.kind} {evaluation.name}")

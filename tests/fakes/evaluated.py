@@ -22,7 +22,8 @@ class ColourModel:
     def __init__(self, name: str = "colours", *, answers: Mapping[str, str] | None = None, tells: bool = True) -> None:
         self.name = name
         self.labels = tuple(COLOURS) if tells else None
-        self.trained_on: frozenset[str] = frozenset()
+        self.trained_on: frozenset[str] | None = frozenset()
+        self.run: Path | None = None
         self._answers = answers or {}
 
     def classify(self, data: bytes) -> Answer:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from eaves.cli import cli
 from eaves.config import Layer, build
+from tests.artifacts import build_tiny_dataset, strip_split
 from tests.page import Page, assert_self_contained
 from trainer.run import open_run
 from trainer.settings import DataSettings, TrainSettings
@@ -27,7 +28,7 @@ def compare(*arguments: str | Path) -> Any:
 @pytest.fixture(scope="module")
 def shorter(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on the same images that was trained for one epoch."""
-    values = {"arch": "small_cnn", "epochs": 1, "image_size": 16, "batch_size": 8}
+    values = {"arch": "small_cnn", "epochs": 1, "image_size": 16, "batch_size": 8, "variants": 1}
     settings = build(TrainSettings, Layer(origin="test", values=values))
     images = DataSettings(path=tiny_run.parent / "digits")
     return train(images, settings, tmp_path_factory.mktemp("shorter") / "run", name="digits").path
@@ -64,6 +65,21 @@ def test_images_that_are_gone_leave_the_rest(tiny_run: Path, shorter: Path, tmp_
     assert told["pairing"] is None
     assert told["not_paired"].startswith("no labelled images in")
     assert told["settings"]
+
+
+def test_images_of_an_archive_are_unpacked_as_training_does(tiny_run: Path, shorter: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(tiny_run, tmp_path / "runs" / "copy")
+    archive = shutil.make_archive(str(tmp_path / "digits"), "zip", build_tiny_dataset(tmp_path / "digits"))
+    told = compare(copy, shorter, "--data", archive)
+    assert told["pairing"]["images"] == open_run(tiny_run).metrics()["val_images"]
+    assert (tmp_path / "runs" / ".cache" / "unpacked").is_dir()
+    gone = compare(copy, shorter, "--data", f"http://127.0.0.1:1/{Path(archive).name}")
+    assert "127.0.0.1" in gone["not_paired"]
+
+
+def test_a_run_that_does_not_tell_its_split_is_named(tiny_run: Path, shorter: Path, tmp_path: Path) -> None:
+    told = compare(shorter, strip_split(tiny_run, tmp_path / "old"))
+    assert told["not_paired"].startswith("old does not tell which images it was trained on: it has no split.jsonl")
 
 
 def test_the_table_tells_both(tiny_run: Path, shorter: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from eaves.cli import cli
-from tests.artifacts import build_tiny_dataset
+from eaves.errors import DatasetError
+from tests.artifacts import build_tiny_dataset, strip_split
 from tests.function import Function
-from tests.page import assert_self_contained
+from tests.page import Page, assert_self_contained
 from tests.waiting import wait_until
 from trainer.run import load_trained_on, open_run
 
@@ -60,6 +62,58 @@ def test_an_artifact_alone_sees_all_images_unless_a_run_is_named(
     assert everything["models"][0]["images"] == 72
     held_out = read(eaves("evaluate", tiny_artifact, digits, "--held-out-of", tiny_run, "-o", "json"))
     assert held_out["models"][0]["images"] == open_run(tiny_run).metrics()["val_images"]
+
+
+def test_a_model_that_does_not_tell_what_it_was_trained_on_is_named(
+    tiny_run: Path, tiny_artifact: Path, digits: Path, tmp_path: Path
+) -> None:
+    old = strip_split(tiny_run, tmp_path / "old")
+    page = tmp_path / "page.html"
+    seen = eaves("evaluate", old, digits, "--page", page)
+    reason = (
+        "does not tell which images it was trained on (it has no split.jsonl, as runs of an earlier Eaves, and its "
+        "images have changed): all images are used, and its accuracy is overestimated if it was trained on some of "
+        "them; train it again, or give images that it has not seen"
+    )
+    assert "note: run old (digits" in seen.stderr
+    assert reason in seen.stderr
+    assert reason in Page(page.read_text()).words
+    (line,) = read(eaves("evaluate", tiny_artifact, digits, "-o", "json"))["trained_on_notes"]
+    assert "only a run does" in line
+    assert "name its run (--held-out-of RUN)" in line
+    for quiet in ((tiny_run, digits), (tiny_artifact, digits, "--held-out-of", tiny_run)):
+        assert read(eaves("evaluate", *quiet, "-o", "json"))["trained_on_notes"] == []
+    refused = CliRunner().invoke(cli, ["evaluate", str(tiny_artifact), str(digits), "--held-out-of", str(old)])
+    assert "does not tell which images it was trained on" in str(refused.exception)
+
+
+@pytest.mark.parametrize("as_uri", [False, True])
+def test_an_archive_is_taken_as_training_takes_it(
+    tiny_run: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, as_uri: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    archive = shutil.make_archive(str(tmp_path / "digits"), "zip", digits)
+    place = Path(archive).as_uri() if as_uri else "digits.zip"
+    (model,) = read(eaves("evaluate", tiny_run, place, "-o", "json"))["models"]
+    assert model["accuracy"] == open_run(tiny_run).val_accuracy
+    assert model["images"] == open_run(tiny_run).metrics()["val_images"]
+    assert [entry.name for entry in (tmp_path / "runs" / ".cache").iterdir()] == ["unpacked"]
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("nowhere", "can't read the folder nowhere"),
+        ("nowhere.zip", "can't read the archive nowhere.zip"),
+        ("ftp://host/photos", "data can't be read from ftp://host/photos"),
+    ],
+)
+def test_data_that_are_not_there_are_an_error_with_a_hint(tiny_run: Path, place: str, message: str) -> None:
+    result = CliRunner().invoke(cli, ["evaluate", str(tiny_run), place])
+    assert isinstance(result.exception, DatasetError)
+    assert result.exception.message.startswith(message)
+    assert result.exception.hint
 
 
 def test_a_running_function_answers_as_its_artifact_does(

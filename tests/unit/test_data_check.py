@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from eaves.cli import cli
+from eaves.errors import DatasetError
 from tests.page import Page, assert_self_contained
 from trainer.check.descriptor import LENGTH, describe
 from trainer.check.doubts import find_doubts
@@ -185,3 +187,14 @@ def test_the_command_changes_nothing_and_prints_both_forms(tmp_path: Path) -> No
     assert json.loads(told.stdout)["classes"] == {"blue": 12, "green": 12, "red": 12}
     assert page.is_file()
     assert sorted((str(path), path.stat().st_mtime_ns) for path in root.rglob("*")) == before
+
+
+def test_the_command_takes_an_archive_as_training_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    archive = shutil.make_archive(str(tmp_path / "photos"), "gztar", fill(tmp_path / "photos"))
+    told = CliRunner().invoke(cli, ["data", "check", archive, "-o", "json"], catch_exceptions=False)
+    assert json.loads(told.stdout)["classes"] == {"blue": 12, "green": 12, "red": 12}
+    missing = CliRunner().invoke(cli, ["data", "check", "nowhere"])
+    assert isinstance(missing.exception, DatasetError)
+    assert "an archive" in str(missing.exception.hint)

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from converters.evaluation.labelled_images import load_unseen_images
 from converters.interface import Interface
 from converters.labelled import Labelled, load_labelled
 from converters.source import Source
 from eaves.errors import ConversionError
+from tests.fakes.evaluated import ColourModel
 from trainer.data import copies
 from trainer.data.listing import DataFault, Split
 from trainer.data.split_before import side_before, sides_before
@@ -171,6 +173,19 @@ def test_a_run_without_the_file_is_judged_as_it_was_split(photos: Path, tmp_path
     assert {sample.path for sample in load(source, tmp_path).judged} == {
         path for path, side in sides.items() if side == "val"
     }
+
+
+def test_a_run_without_the_file_is_evaluated_as_it_was_split(photos: Path, tmp_path: Path) -> None:
+    source, sides = before(tmp_path / "run", photos)
+    model = ColourModel("old")
+    model.kind, model.trained_on, model.run = "run", None, source.model.parent
+    found = load_unseen_images(photos, [model], None)
+    assert {image.path for image in found.images} == {path for path, side in sides.items() if side == "val"}
+    assert found.notes == (f"run old has no split.jsonl; its split was computed again, as {photos} is unchanged",)
+    (photos / "a" / "001.png").unlink()
+    found = load_unseen_images(photos, [model], None)
+    assert len(found.images) == 79
+    assert "and its images have changed): all images are used" in found.notes[0]
 
 
 @pytest.mark.parametrize("change", ["new", "gone", "relabelled"])

@@ -75,6 +75,40 @@ def test_causes_are_counted_the_most_frequent_first() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("reasons", "cause"),
+    [
+        (
+            [
+                "nearly the same picture as a/1.png, which is held out",
+                "nearly the same picture as b, which is held out",
+            ],
+            "nearly the same picture as another file, which is held out",
+        ),
+        (
+            ["named in line 2 of l.csv but not there", "named in line 9 of l.csv but not there"],
+            "named in l.csv but not there",
+        ),
+        (
+            ["line 3 of l.csv repeats line 2; it counts once", "line 5 of l.csv repeats line 2; it counts once"],
+            "a line of l.csv repeats another; it counts once",
+        ),
+        (
+            [f"not an image that is known by its first bytes ({size} bytes)" for size in (5, 6)],
+            "not an image that is known by its first bytes",
+        ),
+        (
+            [f"the image is {size}, more than 50 megapixels or 65000 on a side" for size in ("9000x9000", "1x70000")],
+            "the image has more than 50 megapixels or 65000 on a side",
+        ),
+    ],
+)
+def test_what_differs_from_file_to_file_is_no_cause(reasons: list[str], cause: str) -> None:
+    faults = [DataFault(file=f"{number}.png", reason=reason, used=True) for number, reason in enumerate(reasons)]
+    assert group_by_cause(faults) == []
+    assert group_by_cause(faults, used=True) == [Cause(reason=cause, files=("0.png", "1.png"))]
+
+
 def test_each_cause_is_one_line_with_count_and_first_names(caplog: pytest.LogCaptureFixture) -> None:
     faults = [DataFault(file=f"a/{number}.png", reason="it is empty (0 bytes)") for number in range(9)]
     with caplog.at_level(logging.WARNING):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.logits import sample_logits
 from tests.page import Page, assert_self_contained
 from trainer.metrics import measure
-from trainer.report import FAULTS, MISTAKES, PAIRS, Facts, build_report, write_report
+from trainer.report import FILES, MISTAKES, PAIRS, Facts, build_report, write_report
 
 HOSTILE = ["<script>alert(1)</script>", 'a & "b"', "🌻 sun", "x" * 200]
 
@@ -74,6 +76,19 @@ def test_many_classes_get_the_pairs_most_confused_instead_of_a_matrix(tmp_path: 
     assert 'class="matrix"' in build_report(build_facts(tmp_path, labels[:20]))
 
 
+def test_the_temperature_is_told_with_its_reason(tmp_path: Path) -> None:
+    facts, legend = build_facts(tmp_path, ["a", "b"], wrong=1), "</i>as trained</span>"
+    html = build_report(facts)
+    assert "Decision: the temperature is 1: 50 held-out images are needed to fit one (got 8)." in Page(html).text
+    assert legend not in html
+    logits, truth = sample_logits(4.0, images=100, classes=2)
+    measured = measure(truth, logits, ["a", "b"])
+    scaled = build_report(replace(facts, truth=truth, logits=logits, files=[facts.files[0]] * 100, measured=measured))
+    assert measured["temperature"] > 2
+    assert f"Decision: {measured['calibration']['text']}." in Page(scaled).text
+    assert legend in scaled
+
+
 def test_mistakes_are_few_and_small(tmp_path: Path) -> None:
     facts = build_facts(tmp_path, ["a", "b", "c", "d", "e"], wrong=20)
     html = build_report(facts)
@@ -85,10 +100,26 @@ def test_mistakes_are_few_and_small(tmp_path: Path) -> None:
     assert build_report(facts).count("no longer there") == MISTAKES
 
 
-def test_faults_are_counted_and_the_first_ones_listed(tmp_path: Path) -> None:
-    page = Page(build_report(build_facts(tmp_path, ["a", "b"], faults=FAULTS + 50)))
-    assert f"Faults in the data: {FAULTS + 50}" in page.text
-    assert page.text.count("corrupt & small") == FAULTS
+def test_faults_are_told_by_cause_with_count_and_first_names(tmp_path: Path) -> None:
+    facts = build_facts(tmp_path, ["a", "b"], faults=FILES + 50)
+    facts.about["data_faults"].append({"file": "one.png", "reason": "it is empty (0 bytes)", "used": False})
+    facts.about["data_faults"].extend(
+        {"file": f"{number}.jpg", "reason": "its bytes are image/png, whatever its name ends in", "used": True}
+        for number in range(3)
+    )
+    page = Page(build_report(facts))
+    assert f"Faults in the data: {FILES + 54}" in page.words
+    assert f"{FILES + 50} files are not used: corrupt & small" in page.words
+    assert f"<{FILES - 1}>.png and 50 more" in page.words
+    assert f"<{FILES}>.png" not in page.text
+    assert "1 file is not used: it is empty (0 bytes) one.png" in page.words
+    assert "3 files are used all the same: its bytes are image/png, whatever its name ends in 0.jpg, 1.jpg, 2.jpg" in (
+        page.words
+    )
+
+
+def test_data_without_faults_are_said_to_have_none(tmp_path: Path) -> None:
+    assert "Every file was used." in Page(build_report(build_facts(tmp_path, ["a", "b"]))).text
 
 
 def test_a_file_name_that_is_no_text_is_written_all_the_same(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,35 +126,36 @@ class Inspection:
         }
 
 
-def inspect_data(path: Path, *, features: Path, progress: Progress) -> Inspection:
+def inspect_data(path: Path, *, features: Path, progress: Progress, faults: Collection[DataFault] = ()) -> Inspection:
     """Read every file below `path` and say what training would find.
 
     Args:
         path: A folder per class, `train` and `val` with a folder per class each, or a CSV or JSONL manifest.
         features: Folder of cached features; need not exist.
         progress: Told of every file.
+        faults: Files that were left out already, when the images were downloaded.
 
     Raises:
         DatasetError: When `path` can't be read at all.
     """
     is_manifest = path.name.lower().endswith(manifest.SUFFIXES) and not path.is_dir()
     listing = load_manifest(path) if is_manifest else load_folder(path)
-    faults, found = list(listing.faults), list[CheckedImage]()
+    left_out, found = [*faults, *listing.faults], list[CheckedImage]()
     with progress.phase("Reading images", len(listing.entries)) as step:
         for entry, seen in zip(listing.entries, _read_all(listing), strict=True):
             step()
             if isinstance(seen, str):
-                faults.append(DataFault(file=entry.path.relative_to(listing.root).as_posix(), reason=seen))
+                left_out.append(DataFault(file=entry.path.relative_to(listing.root).as_posix(), reason=seen))
             else:
                 found.append(seen)
-    kept, groups = _first_of_each(found, faults), _find_copies(found)
+    kept, groups = _first_of_each(found, left_out), _find_copies(found)
     doubts, doubted, described_by = _doubt(kept, features)
     counts = Counter(image.label for image in kept)
     return Inspection(
         root=listing.root,
         problems=tuple(_problems(listing, counts, groups)),
         classes={label: counts[label] for label in listing.labels},
-        not_used=tuple(group_by_cause(faults)),
+        not_used=tuple(group_by_cause(left_out)),
         copies=tuple(group for group in groups if len({image.label for image in group}) == 1),
         copies_across=tuple(group for group in groups if len({image.label for image in group}) > 1),
         images=tuple(kept),

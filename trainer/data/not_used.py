@@ -1,26 +1,35 @@
-"""The files that training doesn't use, by cause, for people."""
+"""The faults of a dataset's files, by cause, for people."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from trainer.data.listing import DataFault
 
 SHOWN = 3
 """Names in a line; the report has the others."""
-_ANOTHER = "same bytes as "
+_GENERAL = (
+    (r"same bytes as .*", "same bytes as another file"),
+    (r"nearly the same picture as .*, which is ([a-z ]+)", r"nearly the same picture as another file, which is \1"),
+    (r"named in line \d+ of (.*) but not there", r"named in \1 but not there"),
+    (r"line \d+ of (.*) repeats line \d+; it counts once", r"a line of \1 repeats another; it counts once"),
+    (r"(not an image that is known by its first bytes) .*", r"\1"),
+    (r"the image is \d+x\d+, more than (.*)", r"the image has more than \1"),
+)
+"""Reasons that name another file, a line or a size, and what they have in common."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """Why some files are not used.
+    """What is wrong with some files.
 
     Attributes:
-        reason: What is wrong with all of them.
+        reason: The same for all of them.
         files: Their paths relative to the dataset's root.
     """
 
@@ -28,11 +37,16 @@ class Cause:
     files: tuple[str, ...]
 
 
-def group_by_cause(faults: Iterable[DataFault]) -> list[Cause]:
-    """The causes of the files that are not used, the most frequent first."""
+def group_by_cause(faults: Iterable[DataFault], *, used: bool = False) -> list[Cause]:
+    """The causes of faults, the most frequent first.
+
+    Args:
+        faults: Faults of files.
+        used: Whether to look at the files that are used all the same, or at those that aren't.
+    """
     groups: dict[str, list[str]] = {}
     for fault in faults:
-        if not fault.used:
+        if fault.used == used:
             groups.setdefault(_cause(fault.reason), []).append(fault.file)
     causes = [Cause(reason=reason, files=tuple(files)) for reason, files in groups.items()]
     return sorted(causes, key=lambda cause: -len(cause.files))
@@ -40,13 +54,21 @@ def group_by_cause(faults: Iterable[DataFault]) -> list[Cause]:
 
 def tell_not_used(faults: Iterable[DataFault]) -> None:
     """Log one line per cause, with the number of files and their first names."""
+    for line in render_not_used(faults):
+        _log.warning("%s", line)
+
+
+def render_not_used(faults: Iterable[DataFault]) -> Iterator[str]:
+    """One line per cause of the files that are not used, with their number and first names."""
     for cause in group_by_cause(faults):
         many, shown = len(cause.files), ", ".join(cause.files[:SHOWN])
         more = f" and {many - SHOWN} more" if many > SHOWN else ""
-        verb = "file is" if many == 1 else "files are"
-        _log.warning("%d %s not used: %s: %s%s", many, verb, cause.reason, shown, more)
+        yield f"{many} {'file is' if many == 1 else 'files are'} not used: {cause.reason}: {shown}{more}"
 
 
 def _cause(reason: str) -> str:
     """A reason without what differs from file to file."""
-    return f"{_ANOTHER}another file" if reason.startswith(_ANOTHER) else reason.partition(": ")[0]
+    for pattern, general in _GENERAL:
+        if found := re.fullmatch(pattern, reason):
+            return found.expand(general)
+    return reason.partition(": ")[0]
