@@ -12,80 +12,131 @@ import pytest
 
 from eaves.config import Layer, build
 from eaves.errors import StorageError
-from trainer.dataset import Example
+from trainer.dataset import Dataset, Example
+from trainer.pixels import Decoded
 from trainer.progress import Silent
 from trainer.settings import TrainSettings
+from trainer.share import Share
 from trainer.storage import open_store
 from trainer.weights.choice import Choice, parse_choice
-from trainer.weights.chooser import apply_scale, settle_scale
-from trainer.weights.probe import choose_unprobed, compare_scales
+from trainer.weights.chooser import choose_scale, settle_scale
+from trainer.weights.probe import decide, judge
 from trainer.weights.ridge import leave_out
 from trainer.weights.scales import RAW, SCALES, SYMMETRIC, TORCH, UNIT
-from trainer.weights.selection import IMAGES, LEAST_IMAGES, select_images
+from trainer.weights.selection import IMAGES, select_images
 from trainer.weights.stored import SCALE_FILE, load_choice, save_choice, wait_for_choice
 
-Features = dict[str, npt.NDArray[np.float32]]
+Answers = dict[str, npt.NDArray[np.bool_]]
+NEAR = {"unit": 0.1, "symmetric": 2.0, "torch": 9.0, "raw": 5000.0}
 
 
 def settings(**values: object) -> TrainSettings:
     return build(TrainSettings, Layer(origin="test", values=values))
 
 
-def features(classes: int, each: int, noise: dict[str, float], seed: int = 0) -> tuple[Features, npt.NDArray[np.int64]]:
-    """Of every scale, features from which the classes stand out the less, the larger its noise is."""
+def answers(noise: dict[str, float], seed: int = 0, *, classes: int = 5, each: int = 30) -> Answers:
+    """To features from which the classes stand out the less, the larger a scale's noise is."""
     rng, labels = np.random.default_rng(seed), np.repeat(np.arange(classes), each)
-    centres = rng.normal(size=(classes, 40))
-    found = {
-        name: (centres[labels] + noise.get(name, 50.0) * rng.normal(size=(len(labels), 40))).astype(np.float32)
-        for name in SCALES
-    }
-    return found, labels
+    centres, found = rng.normal(size=(classes, 40)), {}
+    for name in SCALES:
+        features = centres[labels] + noise.get(name, 50.0) * rng.normal(size=(len(labels), 40))
+        found[name] = judge(features.astype(np.float32), labels, [""] * len(labels))
+    return found
 
 
-def choose(classes: int, each: int, noise: dict[str, float], seed: int = 0) -> Choice:
-    found, labels = features(classes, each, noise, seed)
-    return compare_scales(found, labels, [""] * len(labels), own=SYMMETRIC, file="w.h5")
+def choose(noise: dict[str, float], distances: dict[str, float] | None = None, seed: int = 0) -> Choice:
+    return decide(answers(noise, seed), distances or {}, own=SYMMETRIC, images=150, file="w.h5")
 
 
-def test_the_scale_that_is_better_beyond_noise_is_chosen() -> None:
-    choice = choose(5, 30, {"unit": 2.5, "symmetric": 6.0})
+def test_the_scale_under_which_a_classifier_is_better_beyond_noise_is_chosen() -> None:
+    choice = choose({"unit": 2.5, "symmetric": 6.0})
     assert (choice.scale, choice.by, choice.images) == (UNIT, "probe", 150)
     assert [figure.scale for figure in choice.figures[:2]] == ["unit", "symmetric"]
-    assert [figure.differs for figure in choice.figures] == [False, True, True, True]
-    low, high = choice.figures[0].interval_95
-    assert low < choice.figures[0].accuracy < high
-    assert choice.render_line().startswith("train.scale: auto chose unit (pixels 0 to 1) for w.h5 by a probe. Share of")
-    assert f"unit {choice.figures[0].accuracy:.2f} ({low:.2f} to {high:.2f}), symmetric" in choice.render_line()
+    assert [figure.worse for figure in choice.figures] == [False, True, True, True]
+    first = choice.figures[0]
+    assert first.accuracy is not None
+    assert first.interval_95 is not None
+    low, high = first.interval_95
+    assert low < first.accuracy < high
+    assert choice.reason.startswith(
+        "train.scale: auto took unit (pixels 0 to 1) for w.h5: a linear classifier is worse"
+    )
+    assert f"unit {first.accuracy:.2f} ({low:.2f} to {high:.2f}); symmetric" in choice.render_line()
 
 
-def test_the_architectures_own_is_chosen_where_all_others_are_worse() -> None:
-    choice = choose(5, 30, {"symmetric": 1.0})
+def test_the_architectures_own_is_confirmed_where_all_others_are_worse() -> None:
+    choice = choose({"symmetric": 1.0})
     assert (choice.scale, choice.by) == (SYMMETRIC, "probe")
 
 
-def test_one_that_is_not_told_from_the_chosen_one_is_named() -> None:
-    choice = choose(5, 30, {"unit": 1.0, "torch": 1.0})
+def test_among_scales_that_a_classifier_does_not_tell_apart_the_nearest_is_chosen() -> None:
+    choice = choose(dict.fromkeys(SCALES, 3.0), NEAR)
+    assert (choice.scale, choice.by) == (UNIT, "probe")
+    assert "first features are the nearest to those of its training" in choice.reason
+    assert "distance 0.1; " in choice.render_line()
+
+
+def test_the_nearest_is_not_chosen_where_a_classifier_is_worse_under_it() -> None:
+    choice = choose({"symmetric": 1.0, "torch": 1.0}, NEAR)
+    assert (choice.scale, choice.by) == (SYMMETRIC, "probe")
+    assert choice.figures[-1].worse
+
+
+def test_without_a_clear_difference_the_architectures_own_is_taken_and_said() -> None:
+    close = {"unit": 0.1, "symmetric": 0.25, "torch": 9.0, "raw": 5000.0}
+    choice = choose(dict.fromkeys(SCALES, 3.0), close)
+    assert (choice.scale, choice.by) == (SYMMETRIC, "undecided")
+    assert "could not tell whether unit or torch or raw suits better. Set train.scale" in choice.reason
+
+
+def test_the_architectures_own_is_not_taken_where_it_is_worse() -> None:
+    choice = choose({"unit": 1.0, "torch": 1.0})
     assert choice.by == "probe"
-    (alike,) = [name for name in ("unit", "torch") if name != choice.scale.name]
-    assert f"; {alike} can't be told from it" in choice.reason
+    assert choice.scale in {UNIT, TORCH}
+    assert "the architecture's own is worse; the probe could not tell unit and torch apart" in choice.reason
 
 
-def test_without_a_difference_beyond_noise_the_architectures_own_is_taken() -> None:
-    choices = [choose(5, 30, dict.fromkeys(SCALES, 3.0), seed) for seed in range(40)]
+def test_scales_that_are_equally_good_are_seldom_told_apart() -> None:
+    choices = [choose(dict.fromkeys(SCALES, 3.0), seed=seed) for seed in range(40)]
     undecided = [choice for choice in choices if choice.by == "undecided"]
-    assert len(undecided) >= 38
+    assert len(undecided) >= 37
     assert {choice.scale for choice in undecided} == {SYMMETRIC}
-    assert all("by a probe no other is better beyond noise" in choice.reason for choice in undecided)
-    assert {len(choice.figures) for choice in undecided} == {len(SCALES)}
+
+
+def test_few_images_are_decided_by_their_first_features_or_not_at_all() -> None:
+    choice = decide({}, NEAR, own=SYMMETRIC, images=4, file="w.h5")
+    assert (choice.scale, choice.by) == (UNIT, "probe")
+    assert [figure.accuracy for figure in choice.figures] == [None] * len(SCALES)
+    assert "Measured: unit, distance 0.1; symmetric, distance 2; torch" in choice.render_line()
+    choice = decide({}, {}, own=SYMMETRIC, images=4, file="w.h5")
+    assert (choice.scale, choice.by, choice.figures) == (SYMMETRIC, "undecided", ())
+    assert "a probe of 4 training images could not tell" in choice.render_line()
 
 
 def test_a_network_that_overflows_under_a_scale_is_merely_wrong_there() -> None:
-    found, labels = features(5, 30, {"unit": 1.0})
-    found["raw"][:] = np.inf
-    found["torch"][::2] = np.nan
-    choice = compare_scales(found, labels, [""] * len(labels), own=SYMMETRIC, file="w.h5")
-    assert choice.scale == UNIT
-    assert choice.figures[-1].accuracy <= 0.35
+    labels = np.repeat(np.arange(5), 30)
+    assert judge(np.full((150, 40), np.inf, np.float32), labels, [""] * 150).mean() <= 0.35
+
+
+def test_the_distance_is_smallest_under_the_scale_of_the_training() -> None:
+    import keras
+
+    from trainer.weights.first_features import measure_distances
+
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+    image = keras.Input((8, 8, 3))
+    convolved = keras.layers.Conv2D(16, 3)(image)
+    backbone = keras.Model(image, keras.layers.BatchNormalization(momentum=0.0)(convolved))
+    assert measure_distances(backbone, pixels, SCALES) is None  # never trained
+    assert measure_distances(keras.Model(image, convolved), pixels, SCALES) is None
+    for scale in SCALES.values():
+        backbone(scale.apply(rng.integers(0, 256, (64, 8, 8, 3), dtype=np.uint8)), training=True)
+        distances = measure_distances(backbone, pixels, SCALES)
+        assert distances is not None
+        nearest, *others = sorted(distances, key=lambda name: distances[name])
+        assert nearest == scale.name
+        assert 3 * distances[nearest] < distances[others[0]]
 
 
 def test_images_of_a_group_are_not_judged_by_each_other() -> None:
@@ -158,11 +209,11 @@ def test_a_scale_is_what_the_models_layer_does() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8)
     for scale in SCALES.values():
         layer = keras.layers.Rescaling(scale.factors(), scale.offsets())
-        assert np.array_equal(apply_scale(scale, pixels), np.asarray(layer(pixels)))
-    assert apply_scale(UNIT, pixels).max() <= 1
-    assert apply_scale(SYMMETRIC, pixels).min() >= -1
-    assert apply_scale(RAW, pixels).max() == pixels.max()
-    assert apply_scale(TORCH, pixels)[0, 0, 0] == pytest.approx(
+        assert np.array_equal(scale.apply(pixels), np.asarray(layer(pixels)))
+    assert UNIT.apply(pixels).max() <= 1
+    assert SYMMETRIC.apply(pixels).min() >= -1
+    assert RAW.apply(pixels).max() == pixels.max()
+    assert TORCH.apply(pixels)[0, 0, 0] == pytest.approx(
         (pixels[0, 0, 0] / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225], rel=1e-5
     )
 
@@ -185,14 +236,8 @@ def test_what_needs_no_probe(tmp_path: Path) -> None:
     assert told.reason == "train.scale is unit (pixels 0 to 1), so mine.weights.h5 is not probed"
 
 
-def test_too_few_images_are_said() -> None:
-    choice = choose_unprobed(SYMMETRIC, images=8, file="w.h5")
-    assert (choice.scale, choice.by, choice.figures) == (SYMMETRIC, "undecided", ())
-    assert f"8 training images are too few for a probe, which takes {LEAST_IMAGES}" in choice.render_line()
-
-
 def test_the_choice_of_an_unfinished_run_is_kept_for_the_same_training_only(tmp_path: Path) -> None:
-    store, choice = open_store(tmp_path / "checkpoints"), choose(5, 30, {"unit": 1.0})
+    store, choice = open_store(tmp_path / "checkpoints"), choose({"unit": 1.0}, NEAR)
     assert load_choice(store, "f") is None
     save_choice(store, "f", choice)
     assert load_choice(store, "f") == choice
@@ -207,6 +252,29 @@ def test_a_pod_waits_for_the_choice_for_so_long(tmp_path: Path) -> None:
         wait_for_choice(open_store(tmp_path), "f", Silent(), patience_s=0.02, poll_s=0.005)
 
 
+def test_further_pods_of_a_job_and_a_run_that_goes_on_take_the_stored_choice(tmp_path: Path) -> None:
+    """The backbone is never asked: there is none."""
+    file = tmp_path / "mine.weights.h5"
+    file.write_bytes(b"abc")
+    dataset = Dataset(root=tmp_path, labels=("a", "b"), examples=(), faults=(), declared=True)
+    nothing = Decoded(dataset=dataset, pixels=np.empty((0, 9, 9, 3), np.uint8), labels=np.empty(0, np.int64))
+    store, choice = open_store(tmp_path / "checkpoints"), choose({"unit": 1.0}, NEAR)
+    save_choice(store, "f", choice)
+    for share in (None, Share(index=0, count=2), Share(index=1, count=2)):
+        found = choose_scale(
+            settings(weights=str(file)),
+            nothing,
+            None,
+            backbone_sha256="b",
+            features=open_store(tmp_path / "features"),
+            unfinished=store,
+            fingerprint="f",
+            progress=Silent(),
+            share=share,
+        )
+        assert found == choice
+
+
 def test_the_choice_is_plain_data() -> None:
-    choice = choose(5, 30, {"unit": 1.0})
+    choice = choose({"unit": 1.0}, NEAR)
     assert parse_choice(json.loads(json.dumps(choice.to_dict()))) == choice

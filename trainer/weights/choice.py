@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from trainer.weights.scales import SCALES, Scale
@@ -18,15 +18,27 @@ class Figure:
     Attributes:
         scale: Its name.
         accuracy: Share of the images that a linear classifier on the backbone's features gets right, each by a fit to
-            the others.
-        interval_95: 95 % confidence interval of the accuracy, (lower end, upper end).
-        differs: Whether its answers are worse than those of the chosen scale beyond noise.
+            the others; None where there are too few images.
+        interval_95: 95 % confidence interval of the accuracy, (lower end, upper end); None likewise.
+        distance: Between the backbone's first features of the images and those of its training, nats; None where the
+            network doesn't tell.
+        worse: Whether its answers are worse than those of the most accurate scale beyond noise.
     """
 
     scale: str
-    accuracy: float
-    interval_95: tuple[float, float]
-    differs: bool
+    accuracy: float | None
+    interval_95: tuple[float, float] | None
+    distance: float | None
+    worse: bool
+
+    def render(self) -> str:
+        """As words: `unit 0.77 (0.70 to 0.83), distance 0.07`."""
+        parts = [self.scale]
+        if self.accuracy is not None and self.interval_95 is not None:
+            parts[0] += f" {self.accuracy:.2f} ({self.interval_95[0]:.2f} to {self.interval_95[1]:.2f})"
+        if self.distance is not None:
+            parts.append(f"distance {self.distance:.2g}")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +48,8 @@ class Choice:
     Attributes:
         scale: The scale.
         by: `architecture`: the weights are Keras's download, or there are none. `setting`: `train.scale` names it.
-            `keras`: the file is one that Keras publishes. `probe`: measured. `undecided`: the architecture's own, for
-            the probe found no other that is better beyond noise, or there are too few images.
+            `keras`: the file is one that Keras publishes. `probe`: measured. `undecided`: the architecture's own, as
+            the probe could not tell it from others.
         reason: Why, as sentences without the last full stop.
         images: Number of training images that were probed.
         figures: Of every scale that was probed, the best first.
@@ -53,11 +65,9 @@ class Choice:
         """The reason and the figures as one line, for a terminal."""
         if not self.figures:
             return self.reason
-        right = ", ".join(
-            f"{figure.scale} {figure.accuracy:.2f} ({figure.interval_95[0]:.2f} to {figure.interval_95[1]:.2f})"
-            for figure in self.figures
-        )
-        return f"{self.reason}. Share of {self.images} training images that a linear classifier gets right: {right}"
+        what = "training images that a linear classifier gets right (95 % interval)"
+        counted = f"Share of {self.images} {what}" if self.figures[0].accuracy is not None else "Measured"
+        return f"{self.reason}. {counted}: {'; '.join(figure.render() for figure in self.figures)}"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data for JSON."""
@@ -67,15 +77,7 @@ class Choice:
             "by": self.by,
             "reason": self.reason,
             "images": self.images,
-            "figures": [
-                {
-                    "scale": figure.scale,
-                    "accuracy": figure.accuracy,
-                    "interval_95": list(figure.interval_95),
-                    "differs": figure.differs,
-                }
-                for figure in self.figures
-            ],
+            "figures": [asdict(figure) for figure in self.figures],
         }
 
 
@@ -91,7 +93,7 @@ def parse_choice(values: Mapping[str, Any]) -> Choice:
         reason=str(values["reason"]),
         images=int(values["images"]),
         figures=tuple(
-            Figure(**{**figure, "interval_95": tuple(map(float, figure["interval_95"]))})
+            Figure(**{**figure, "interval_95": figure["interval_95"] and tuple(figure["interval_95"])})
             for figure in values["figures"]
         ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ from trainer.share import Share
 from trainer.storage import Store
 from trainer.weights.choice import Choice
 from trainer.weights.known import is_published_by_keras
-from trainer.weights.probe import choose_unprobed, compare_scales
+from trainer.weights.probe import Right, decide, judge
 from trainer.weights.scales import SCALES, Scale
 from trainer.weights.selection import LEAST_IMAGES, select_images
 from trainer.weights.stored import load_choice, save_choice, wait_for_choice
+
+FIRST_IMAGES = 32
+"""Most images whose first features are compared with those of the training; each has thousands of pixels."""
 
 _logger = logging.getLogger(__name__)
 
@@ -105,44 +109,42 @@ def probe_scale(
             next training's probe all of them.
         progress: Told about every image.
     """
-    examples, file = decoded.dataset.examples, Path(settings.weights).name
-    rows = select_images(examples)
-    if len(rows) < LEAST_IMAGES:
-        return choose_unprobed(settings.own_scale, images=len(rows), file=file)
-    found: dict[str, Array] = {}
-    for scale in SCALES.values():
+    from trainer.weights.first_features import measure_distances
 
-        def read(wanted: Sequence[int], scale: Scale = scale) -> Array:
-            return apply_scale(scale, decoded.pixels[[rows[position] for position in wanted]])
+    file, rows = Path(settings.weights).name, select_images(decoded.dataset.examples)
+    pixels = decoded.pixels[rows[:: max(1, math.ceil(len(rows) / FIRST_IMAGES))]]
+    distances = measure_distances(backbone, pixels, SCALES) or {}
+    right: dict[str, Right] = {}
+    if len(rows) >= LEAST_IMAGES:
+        groups = [decoded.dataset.examples[row].group for row in rows]
+        for scale in SCALES.values():
+            values = _compute(settings, decoded, backbone, rows, scale, backbone_sha256, features, progress)
+            right[scale.name] = judge(values, decoded.labels[rows], groups)
+    return decide(right, distances, own=settings.own_scale, images=len(rows), file=file)
 
-        values = np.empty((len(rows), *backbone.output_shape[1:]), np.float32)
-        key = cache_key(
-            recipe=settings.recipe(scale).digest(), scale=scale.name, backbone=backbone_sha256, layer="backbone"
-        )
-        FeatureCache(features, key).compute(
-            backbone,
-            read,
-            [examples[row].digest for row in rows],
-            values,
-            batch_size=settings.batch_size,
-            progress=progress,
-            title=f"Probing scale {scale.name}",
-        )
-        found[scale.name] = values
-    return compare_scales(
-        found, decoded.labels[rows], [examples[row].group for row in rows], own=settings.own_scale, file=file
+
+def _compute(
+    settings: TrainSettings,
+    decoded: Decoded,
+    backbone: Any,
+    rows: Sequence[int],
+    scale: Scale,
+    backbone_sha256: str,
+    features: Store,
+    progress: Progress,
+) -> Array:
+    """(rows, features) of images under one scale, from the cache as far as it has them."""
+    key = cache_key(
+        recipe=settings.recipe(scale).digest(), scale=scale.name, backbone=backbone_sha256, layer="backbone"
     )
-
-
-def apply_scale(scale: Scale, pixels: Array) -> Array:
-    """What the model's layer `scaling` makes of pixels.
-
-    Args:
-        scale: The scale.
-        pixels: (N, H, W, 3) uint8, RGB.
-
-    Returns:
-        scaled: (N, H, W, 3) float32.
-    """
-    factors, offsets = (np.asarray(values, np.float32) for values in (scale.factors(), scale.offsets()))
-    return np.asarray(pixels.astype(np.float32) * factors + offsets)
+    values = np.empty((len(rows), *backbone.output_shape[1:]), np.float32)
+    FeatureCache(features, key).compute(
+        backbone,
+        lambda wanted: scale.apply(decoded.pixels[[rows[position] for position in wanted]]),
+        [decoded.dataset.examples[row].digest for row in rows],
+        values,
+        batch_size=settings.batch_size,
+        progress=progress,
+        title=f"Probing scale {scale.name}",
+    )
+    return values

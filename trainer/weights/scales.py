@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,18 @@ class Scale:
         """What is added after multiplying with `factors`, as many numbers."""
         channels = zip(self.mean, self.std, strict=True)
         return tuple((self.add - mean) / std for mean, std in channels) or (self.add,)
+
+    def apply(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """What the model's layer `scaling` makes of pixels, bit for bit.
+
+        Args:
+            pixels: (N, H, W, 3) uint8, RGB.
+
+        Returns:
+            scaled: (N, H, W, 3) float32.
+        """
+        factors, offsets = (np.asarray(values, np.float32) for values in (self.factors(), self.offsets()))
+        return np.asarray(pixels.astype(np.float32) * factors + offsets)
 
 
 UNIT = Scale(name="unit", words="0 to 1", multiply=1 / 255, add=0.0)

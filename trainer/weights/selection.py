@@ -10,7 +10,7 @@ from trainer.dataset import Example
 IMAGES = 160
 """Most images that a probe looks at; see `docs/01-training.md` for what that costs."""
 LEAST_IMAGES = 30
-"""Fewest images on which scales are compared: with fewer, only differences of half of the answers could be shown."""
+"""Fewest images on which a linear classifier is judged; on 30, only a difference of a quarter of the answers shows."""
 PER_CLASS = 8
 """Fewest images a class for which the largest set of classes is chosen, where all classes would get fewer."""
 
