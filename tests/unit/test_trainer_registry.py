@@ -69,8 +69,9 @@ def test_it_builds_at_its_smallest_size_gives_a_vector_and_can_be_cut(name: str)
     size = architecture.min_size
     assert model.input_shape == (None, size, size, 3)
     assert model.get_layer("backbone").output_shape == (None, FEATURES[name])
-    assert model.get_layer("scaling").scale == pytest.approx(architecture.scale.factors())
-    assert model.get_layer("scaling").offset == pytest.approx(architecture.scale.offsets())
+    scaling = model.get_layer("scaling")
+    assert tuple(np.ravel(scaling.scale)) == pytest.approx(architecture.scale.factors())
+    assert tuple(np.ravel(scaling.offset)) == pytest.approx(architecture.scale.offsets())
     if architecture.cut:
         lower, upper = cut(model, architecture.cut)
         assert lower.output_shape == upper.input_shape

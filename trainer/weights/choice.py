@@ -37,7 +37,7 @@ class Figure:
         if self.accuracy is not None and self.interval_95 is not None:
             parts[0] += f" {self.accuracy:.2f} ({self.interval_95[0]:.2f} to {self.interval_95[1]:.2f})"
         if self.distance is not None:
-            parts.append(f"distance {self.distance:.2g}")
+            parts.append(f"distance {self.distance:.2g}" if self.distance < 1000 else "distance over 1,000")
         return ", ".join(parts)
 
 
