@@ -108,7 +108,7 @@ def build_run(arch: str, images: Path, folder: Path) -> Run:
     if ARCHITECTURES[arch].pretrained:
         random = _settings(arch=arch, weights="none")
         weights = _write_weights(random, images, folder / "random.weights.h5")
-        values |= {"weights": str(weights), "epochs": 20}
+        values |= {"weights": str(weights), "epochs": 20, "scale": random.own_scale.name}
     return train(DataSettings(path=images), _settings(**values), folder / "run", name="architecture")
 
 
@@ -161,7 +161,7 @@ def _write_weights(settings: TrainSettings, images: Path, path: Path) -> Path:
 
     recipe = settings.recipe()
     with native_stderr():
-        whole = model.build_model(settings, recipe, CLASSES)
+        whole = model.build_model(settings, settings.own_scale, CLASSES)
     backbone = whole.get_layer("backbone")
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):

@@ -29,6 +29,7 @@ from trainer.quiet import native_stderr
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
 from trainer.train import ENVIRONMENT
+from trainer.weights.choice import Choice
 
 IMAGES = 192
 SKIPPED = 2
@@ -73,7 +74,7 @@ def _print_frozen(folder: Path) -> None:
         seconds = []
         for _ in range(2):
             with native_stderr():
-                built = model.build_model(made, made.recipe(), 4)
+                built = model.build_model(made, made.own_scale, 4)
             task = Task(
                 model=built,
                 backbone_sha256=model.backbone_digest(built),
@@ -81,6 +82,7 @@ def _print_frozen(folder: Path) -> None:
                 settings=made,
                 progress=Silent(),
                 features=open_store(folder / "features"),
+                scale=Choice(scale=made.own_scale, by="architecture", reason=""),
             )
             seconds.append(_seconds(partial(fit.fit, task)))
     first, second = seconds
@@ -124,7 +126,7 @@ def _network(made: TrainSettings) -> Any:
     from trainer import model
 
     with native_stderr():
-        built = model.build_model(made, made.recipe(), 4)
+        built = model.build_model(made, made.own_scale, 4)
     return keras.Model(built.input, built.get_layer("head").output)
 
 

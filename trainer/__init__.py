@@ -7,6 +7,7 @@ command line, and is what a training Job's container starts.
     settings    what can be set                          dataset     images, wherever they are > split examples
     event       a `dataset.updated` event                data/       folders, manifests, archives, URIs, near copies
     registry    the architectures                        pixels      examples > one uint8 array, broken images listed
+    weights/    what pixels become for a backbone's first weights
     model       architecture > Keras model > SavedModel  fit         by mode: head, finetune, or everything
     features    outputs of what is frozen, cached        share       several pods fill that cache together
     loop        the training loop, resumed at its step   checkpoint  what it resumes from

@@ -40,17 +40,21 @@ _DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
 _log = logging.getLogger(__name__)
 
 
-def cache_key(*, recipe: str, backbone: str, layer: str, augmentation: str = "", dtype: str = "float32") -> str:
+def cache_key(
+    *, recipe: str, scale: str, backbone: str, layer: str, augmentation: str = "", dtype: str = "float32"
+) -> str:
     """What values depend on beside the image; another key, other values.
 
     Args:
         recipe: Its digest.
+        scale: Name of the scale; recipes don't tell all of them apart.
         backbone: Digest of its weights.
         layer: Whose output is kept.
         augmentation: `Augmentation.key` of the variant.
         dtype: As stored.
     """
-    parts = {"recipe": recipe, "backbone": backbone, "layer": layer, "augmentation": augmentation, "dtype": dtype}
+    parts = {"recipe": recipe, "scale": scale, "backbone": backbone, "layer": layer}
+    parts |= {"augmentation": augmentation, "dtype": dtype}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -16,12 +16,35 @@ import numpy as np
 import tensorflow as tf
 
 from eaves.errors import ConfigError, Fault
-from eaves.recipe import Recipe
 from trainer.settings import TrainSettings
+from trainer.weights.scales import Scale
 
 
-def build_model(settings: TrainSettings, recipe: Recipe, classes: int) -> Any:
+def build_backbone(settings: TrainSettings) -> Any:
+    """The backbone with its first weights, for `build_model`; nothing else may be built between the two.
+
+    Returns:
+        backbone: (N, H, W, 3) float32, scaled > (N, features) float32.
+
+    Raises:
+        ConfigError: When the weights can't be loaded.
+    """
+    # Layers are numbered per process; from 0 again, or the second model of a process has other weight names.
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(settings.seed)
+    backbone = _load_backbone(settings, settings.recipe().height)
+    backbone.trainable = not settings.frozen
+    return backbone
+
+
+def build_model(settings: TrainSettings, scale: Scale, classes: int, backbone: Any = None) -> Any:
     """The whole model, its head fresh.
+
+    Args:
+        settings: Of the training.
+        scale: What the backbone's weights expect pixels to be.
+        classes: Number of them.
+        backbone: From `build_backbone`; None: built here.
 
     Returns:
         model: image (N, H, W, 3) uint8 > {"logits", "probabilities"}, each (N, classes) float32.
@@ -29,13 +52,10 @@ def build_model(settings: TrainSettings, recipe: Recipe, classes: int) -> Any:
     Raises:
         ConfigError: When the backbone's weights can't be loaded.
     """
-    # Layers are numbered per process; from 0 again, or the second model of a process has other weight names.
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(settings.seed)
-    backbone = _build_backbone(settings, recipe.height)
-    backbone.trainable = not settings.frozen
-    image = keras.Input((recipe.height, recipe.width, 3), dtype="uint8", name="image")
-    scaled = keras.layers.Rescaling(recipe.multiply, recipe.add, name="scaling")(image)
+    backbone = backbone or build_backbone(settings)
+    image = keras.Input(backbone.input_shape[1:], dtype="uint8", name="image")
+    factors, offsets = (values if len(values) > 1 else values[0] for values in (scale.factors(), scale.offsets()))
+    scaled = keras.layers.Rescaling(factors, offsets, name="scaling")(image)
     logits = keras.layers.Dense(classes, name="head")(backbone(scaled))
     temperature = _build_temperature()
     probabilities = keras.layers.Softmax(name="probabilities")(temperature(logits))
@@ -62,8 +82,13 @@ def accelerators() -> list[str]:
 
 def backbone_digest(model: Any) -> str:
     """sha256 of the backbone's weights in order, hex: what tells whether two runs share a backbone."""
+    return weights_digest(model.get_layer("backbone"))
+
+
+def weights_digest(network: Any) -> str:
+    """sha256 of a network's weights in order, hex."""
     digest = hashlib.sha256()
-    for values in model.get_layer("backbone").get_weights():
+    for values in network.get_weights():
         digest.update(f"{values.dtype}{values.shape}".encode())
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
@@ -97,7 +122,7 @@ def _build_temperature() -> Any:
     return keras.layers.Normalization(name="head_temperature")
 
 
-def _build_backbone(settings: TrainSettings, size: int) -> Any:
+def _load_backbone(settings: TrainSettings, size: int) -> Any:
     kind, build = settings.weights_kind, settings.architecture.build
     start = {"none": None, "imagenet": "imagenet", "file": settings.weights}[kind]
     if kind == "file" and not Path(settings.weights).is_file():

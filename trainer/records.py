@@ -23,7 +23,7 @@ from trainer.settings import DataSettings, TrainSettings
 from trainer.training.verdict import build_verdict
 
 if TYPE_CHECKING:
-    from trainer.task import Fitted
+    from trainer.task import Fitted, Task
 
 NOT_DECIDING = ("checkpoint_s", "cache", "weights", "split", "usable_accuracy")
 """Settings that don't change what comes out; weights and split count by their content, not by where they lie."""
@@ -67,7 +67,7 @@ def describe_weights(settings: TrainSettings) -> dict[str, str]:
 
 def describe(
     name: str,
-    settings: TrainSettings,
+    task: Task,
     dataset: Dataset,
     identity: Identity,
     *,
@@ -76,6 +76,7 @@ def describe(
     accelerators: str,
 ) -> dict[str, Any]:
     """What run.json says beside its files."""
+    settings, scale = task.settings, task.scale
     epochs, rate = settings.schedule()
     verdict = build_verdict(measured, arch=settings.arch, usable_accuracy=settings.usable_accuracy)
     return {
@@ -86,7 +87,8 @@ def describe(
         "learning_rate": rate,
         "weights": weights,
         "labels": list(dataset.labels),
-        "recipe": settings.recipe().to_dict(),
+        "recipe": settings.recipe(scale.scale).to_dict(),
+        "scale": scale.to_dict(),
         "dataset": {
             "sha256": dataset.digest(),
             "split": "declared" if dataset.declared else "content",
@@ -132,7 +134,7 @@ def write_records(
         config={"data": data.to_dict(), "train": settings.to_dict()},
     )
     (work / "labels.txt").write_text("".join(f"{label}\n" for label in dataset.labels), encoding="utf-8")
-    write_json(work / "recipe.json", settings.recipe().to_dict())
+    write_json(work / "recipe.json", about["recipe"])
     write_json(work / CONFIG, facts.config)
     write_json(work / "history.json", facts.history)
     (work / SPLIT_FILE).write_text(render_split(dataset.split_entries()), encoding="utf-8")

@@ -12,23 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from trainer.weights.scales import SYMMETRIC, TORCH, UNIT, Scale
+
 AUTO = "auto"
 """Value of `train.arch` that leaves the choice to `trainer.training.architecture_choice`."""
 PRETRAINED, SMALL = "inception_v3", "small_cnn"
 """What `auto` chooses between: the best network that starts from weights, and the one that needs none."""
-UNIT = (1 / 255, 0.0)
-"""Pixels 0..255 onto 0..1, as (multiply, add)."""
-SYMMETRIC = (1 / 127.5, -1.0)
-"""Pixels 0..255 onto -1..1, what `keras.applications` calls "tf" preprocessing.
-
-Source: keras/src/applications/imagenet_utils.py, `_preprocess_numpy_input`, mode "tf".
-"""
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Of ImageNet's pixels, 0..1, RGB: with the next, what `keras.applications` calls "torch" preprocessing.
-
-Source: keras/src/applications/imagenet_utils.py, `_preprocess_numpy_input`, mode "torch".
-"""
-IMAGENET_STD = (0.229, 0.224, 0.225)
 SMALL_CNN_MOMENTUM = 0.8
 """Of the running statistics: Keras's 0.99 takes hundreds of steps to forget its start, and a small data set has few."""
 
@@ -45,8 +34,8 @@ class Architecture:
         min_size: Smallest side it works with, pixels.
         cut: Layer above which fine-tuning trains; everything above sees the image only through its output. Empty: none.
         pretrained: Whether there are weights to start from, so that freezing it makes sense.
-        keras_scale: (multiply, add) that Keras's own weights want; also used without weights.
-        file_scale: (multiply, add) that weights from a file are taken to want.
+        scale: What Keras's own weights expect pixels to be; also used without weights, and for a file of weights that a
+            probe finds nothing else for.
         epochs: When everything is trained.
         learning_rate: Peak, when everything is trained; small, for it starts from weights where there are any.
     """
@@ -58,30 +47,23 @@ class Architecture:
     min_size: int
     cut: str
     pretrained: bool = True
-    keras_scale: tuple[float, float] = SYMMETRIC
-    file_scale: tuple[float, float] = SYMMETRIC
+    scale: Scale = SYMMETRIC
     epochs: int = 20
     learning_rate: float = 1e-4
 
 
-def _build_application(weights: str | None, size: int, *, name: str, channels: bool = False, **options: Any) -> Any:
+def _build_application(weights: str | None, size: int, *, name: str, **options: Any) -> Any:
     """A network of `keras.applications` without its classifier.
 
     Args:
         weights: `imagenet`, None or a file's path.
         size: Side of its input, pixels.
         name: Its function in `keras.applications`.
-        channels: Whether its weights want each channel normalised by its own mean and deviation. A recipe has one scale
-            for all channels, so this is the first layer of the network, which then takes 0..1.
-        options: Of that function; `include_preprocessing=False` where it would scale pixels, for our recipe does.
+        options: Of that function; `include_preprocessing=False` where it would scale pixels, for our model does.
     """
     import keras
 
     build, shape = getattr(keras.applications, name), (size, size, 3)
-    if channels:
-        scale = [1 / std for std in IMAGENET_STD]
-        offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
-        options["input_tensor"] = keras.layers.Rescaling(scale, offset, name="channels")(keras.Input(shape))
     return build(include_top=False, pooling="avg", weights=weights, input_shape=shape, **options)
 
 
@@ -115,7 +97,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=299,
             min_size=75,
             cut="mixed7",
-            file_scale=UNIT,
         ),
         Architecture(
             name="mobilenet_v2",
@@ -146,12 +127,11 @@ ARCHITECTURES: dict[str, Architecture] = {
             paper="2104.00298",
             # Source: keras/src/applications/efficientnet_v2.py, EfficientNetV2: the B variants normalise each channel,
             # whatever their documentation says of -1..1, which is true of S, M and L.
-            build=partial(_build_application, name="EfficientNetV2B0", channels=True, include_preprocessing=False),
+            build=partial(_build_application, name="EfficientNetV2B0", include_preprocessing=False),
             size=224,
             min_size=32,
             cut="block5e_add",
-            keras_scale=UNIT,
-            file_scale=UNIT,
+            scale=TORCH,
         ),
         Architecture(
             name="resnet50_v2",
@@ -172,12 +152,11 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture(
             name="densenet121",
             paper="1608.06993",
-            build=partial(_build_application, name="DenseNet121", channels=True),
+            build=partial(_build_application, name="DenseNet121"),
             size=224,
             min_size=32,
             cut="pool4_pool",
-            keras_scale=UNIT,
-            file_scale=UNIT,
+            scale=TORCH,
         ),
         Architecture(
             name="small_cnn",
@@ -187,8 +166,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             min_size=16,
             cut="",
             pretrained=False,
-            keras_scale=UNIT,
-            file_scale=UNIT,
+            scale=UNIT,
             epochs=20,
             learning_rate=2e-3,
         ),

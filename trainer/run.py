@@ -64,6 +64,7 @@ class Run:
         verdict: What that is worth, the fields of `trainer.training.verdict.Verdict`; empty in runs of before.
         calibration: Whether logits are divided by a temperature and why, the fields of
             `trainer.training.temperature.Calibration`; empty in runs of before.
+        scale: What pixels become and why, as `trainer.weights.choice.Choice` gives it; empty in runs of before.
         versions: Of Python and of every distribution that was installed.
         files: Relative path to `sha256` and `size_bytes`, of everything but run.json.
         fingerprint: sha256 of settings and data: two runs that share it are the same training.
@@ -93,6 +94,7 @@ class Run:
     hardware: Mapping[str, str] = field(default_factory=dict)
     verdict: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    scale: Mapping[str, Any] = field(default_factory=dict)
     schema_version: int = field(default=SCHEMA_VERSION)
 
     @property
@@ -282,7 +284,7 @@ def build_name(text: str) -> str:
 
 
 def _parse_run(path: Path, values: Mapping[str, Any]) -> Run:
-    later = ("fingerprint", "code", "hardware", "verdict", "calibration")  # runs of before don't have them
+    later = ("fingerprint", "code", "hardware", "verdict", "calibration", "scale")  # runs of before don't have them
     known = {item.name: values[item.name] for item in fields(Run) if item.name not in ("path", *later)}
     known |= {name: values[name] for name in later if name in values}
     known |= {"labels": tuple(known["labels"]), "data_faults": tuple(known["data_faults"])}

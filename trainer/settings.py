@@ -12,7 +12,8 @@ from eaves.recipe import Recipe
 from trainer.augment import Augmentation
 from trainer.data.groups import NEAR_COPIES, parse_group_by
 from trainer.data.remote import public
-from trainer.registry import ARCHITECTURES, AUTO, PRETRAINED, SYMMETRIC, UNIT, Architecture
+from trainer.registry import ARCHITECTURES, AUTO, PRETRAINED, Architecture
+from trainer.weights.scales import SCALES, Scale
 
 HEAD_EPOCHS = 100
 """A head on 2,048 stored features of 500 photos: seconds, and the loss has long stopped falling."""
@@ -157,9 +158,10 @@ class TrainSettings:
     )
     scale: str = setting(
         "auto",
-        "What the backbone's weights expect pixels to be: `unit` 0..1, `symmetric` -1..1 (as Keras's own weights do). "
-        "`auto`: symmetric for imagenet, unit for an Inception V3 file.",
-        choices=("auto", "unit", "symmetric"),
+        "What the backbone's weights expect pixels to be: `unit` 0..1, `symmetric` -1..1, `torch` 0..1 and then each "
+        "channel by ImageNet's mean and deviation, `raw` 0..255. `auto`: what Keras's own weights expect; a file of "
+        "other weights is probed on training images.",
+        choices=("auto", *SCALES),
     )
 
     checkpoint_s: float = setting(
@@ -207,14 +209,21 @@ class TrainSettings:
         """The layer above which fine-tuning trains, empty resolved."""
         return self.cut or self.architecture.cut
 
-    def recipe(self) -> Recipe:
-        """How images become the model's input. Scaling is in the graph, so the tensor stays uint8."""
-        arch = self.architecture
-        auto = arch.file_scale if self.weights_kind == "file" else arch.keras_scale
-        multiply, add = {"auto": auto, "unit": UNIT, "symmetric": SYMMETRIC}[self.scale]
-        size = self.image_size or arch.size
+    @property
+    def own_scale(self) -> Scale:
+        """The scale that is set; of `auto` the architecture's own, which a probe of the weights may replace."""
+        return self.architecture.scale if self.scale == "auto" else SCALES[self.scale]
+
+    def recipe(self, scale: Scale | None = None) -> Recipe:
+        """How images become the model's input. Scaling is in the graph, so the tensor stays uint8.
+
+        Args:
+            scale: Scale of the graph; None: `own_scale`. A recipe has no normalisation by channel: that is the graph's.
+        """
+        scale = scale or self.own_scale
+        size = self.image_size or self.architecture.size
         resize = cast(Literal["stretch", "crop", "pad"], self.resize)
-        return Recipe(height=size, width=size, resize=resize, dtype="uint8", multiply=multiply, add=add)
+        return Recipe(height=size, width=size, resize=resize, dtype="uint8", multiply=scale.multiply, add=scale.add)
 
     def schedule(self) -> tuple[int, float]:
         """(epochs, peak learning rate), zeros resolved."""

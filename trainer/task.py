@@ -15,6 +15,7 @@ from trainer.progress import Progress
 from trainer.settings import TrainSettings
 from trainer.share import PassDoneError, Share, SharedCache
 from trainer.storage import Store
+from trainer.weights.choice import Choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Task:
         settings: How.
         progress: Told how far it is.
         features: Where features are cached.
+        scale: What the model's layer `scaling` does, and why.
         checkpoints: Where to resume from and to save; None: neither.
         share: Which of several pods this is, all of which see `features`; None: the only one.
     """
@@ -38,6 +40,7 @@ class Task:
     settings: TrainSettings
     progress: Progress
     features: Store
+    scale: Choice
     checkpoints: Checkpoints | None = None
     share: Share | None = None
 
@@ -56,7 +59,8 @@ class Task:
             shared: Whether the pods of a Job share out the work, as far as there are several.
         """
         key = cache_key(
-            recipe=self.settings.recipe().digest(),
+            recipe=self.settings.recipe(self.scale.scale).digest(),
+            scale=self.scale.scale.name,
             backbone=self.backbone_sha256,
             layer=layer,
             augmentation=self.settings.augmentation.key(variant),

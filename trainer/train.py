@@ -29,6 +29,7 @@ from trainer.share import PassDoneError, Share
 from trainer.storage import is_uri
 from trainer.training.architecture_choice import choose_architecture
 from trainer.training.stored_settings import SETTINGS, render_settings, save_settings
+from trainer.weights.chooser import choose_scale
 
 if TYPE_CHECKING:
     from trainer.task import Task
@@ -92,7 +93,9 @@ def train(
                 SETTINGS: render_settings(data, started),
             }
             checkpoints = Checkpoints(store, identity, interval_s=settings.checkpoint_s, stop=stop, beside=beside)
-            with _open_task(dataset, settings, place, progress, clock, share=share, checkpoints=checkpoints) as task:
+            with _open_task(
+                dataset, settings, place, progress, clock, identity=identity, share=share, checkpoints=checkpoints
+            ) as task:
                 run = _train(task, work, place, data, identity, name or build_name(place.local.name), clock)
         place.finish(run)
         return run
@@ -128,10 +131,12 @@ def compute_share(
     dataset, settings, identity = _load(data, settings, place, progress)
     if place.find(identity.fingerprint) is not None:
         return
-    with _open_task(dataset, settings, place, progress, records.Clock(), share=share) as task, suppress(PassDoneError):
+    clock = records.Clock()
+    with _open_task(dataset, settings, place, progress, clock, identity=identity, share=share) as task:
         from trainer import fit
 
-        fit.fit(task)
+        with suppress(PassDoneError):
+            fit.fit(task)
 
 
 @contextmanager
@@ -201,6 +206,7 @@ def _open_task(
     progress: Progress,
     clock: records.Clock,
     *,
+    identity: Identity,
     share: Share | None,
     checkpoints: Checkpoints | None = None,
 ) -> Iterator[Task]:
@@ -208,23 +214,36 @@ def _open_task(
     if share is not None and place.uri is None:
         fault = Fault(origin="training", path="output", message="must be a URI that all pods of an Indexed Job see")
         raise ConfigError([fault], hint="use --output s3://BUCKET/NAME")
-    recipe = settings.recipe()
     features = place.features(settings.cache, shared=share is not None)
     with clock.phase("import_tensorflow"), native_stderr():
         from trainer import model as models
         from trainer.task import Task
     with clock.phase("build"), native_stderr():
-        model = models.build_model(settings, recipe, len(dataset.labels))
-    with pixels.decode(dataset, recipe, progress) as decoded:
+        backbone = models.build_backbone(settings)
+        digest = models.weights_digest(backbone)
+    with pixels.decode(dataset, settings.recipe(), progress) as decoded:
         told = set(dataset.faults)
         tell_not_used(fault for fault in decoded.dataset.faults if fault not in told)
+        with clock.phase("scale"):
+            scale = choose_scale(
+                settings,
+                decoded,
+                backbone,
+                backbone_sha256=digest,
+                features=features,
+                unfinished=place.unfinished(),
+                fingerprint=identity.fingerprint,
+                progress=progress,
+                share=share,
+            )
         yield Task(
-            model=model,
-            backbone_sha256=models.backbone_digest(model),
+            model=models.build_model(settings, scale.scale, len(dataset.labels), backbone),
+            backbone_sha256=digest,
             decoded=decoded,
             settings=settings,
             progress=progress,
             features=features,
+            scale=scale,
             checkpoints=checkpoints,
             share=share,
         )
@@ -247,7 +266,7 @@ def _train(
     weights = records.describe_weights(settings) | {"backbone_sha256": models.backbone_digest(task.model)}
     accelerators = ", ".join(models.accelerators()) or "none"
     about = records.describe(
-        name, settings, dataset, identity, weights=weights, measured=measured, accelerators=accelerators
+        name, task, dataset, identity, weights=weights, measured=measured, accelerators=accelerators
     )
     records.write_records(work, about, data, settings, decoded, fitted, measured=measured, seconds=clock.seconds)
     return finish(work, place.local, about)

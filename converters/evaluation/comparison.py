@@ -183,10 +183,13 @@ def _load_facts(path: Path) -> RunFacts:
     run = open_run(path)
     measured = run.metrics()
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    settings = {f"{section}.{name}": value for section, values in config.items() for name, value in values.items()}
+    if run.scale:
+        settings["train.scale"] = run.scale["name"]  # what `auto` took may differ
     low, high = measured["val_accuracy_interval_95"]
     return RunFacts(
         run=run,
-        settings={f"{section}.{name}": value for section, values in config.items() for name, value in values.items()},
+        settings=settings,
         history=tuple(json.loads((path / "history.json").read_text(encoding="utf-8"))),
         accuracy=run.val_accuracy,
         interval=(low, high),

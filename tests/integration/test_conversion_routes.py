@@ -281,7 +281,7 @@ from pathlib import Path
 from eaves.config import Layer, build
 from trainer.model import build_model, save_saved_model
 from trainer.settings import TrainSettings
-from eaves.recipe import Recipe
-settings = build(TrainSettings, Layer(origin="test", values={"arch": sys.argv[1], "weights": "none"}))
-save_saved_model(build_model(settings, Recipe(height=299, width=299), 5), Path(sys.argv[2]))
+values = {"arch": sys.argv[1], "weights": "none", "scale": "unit", "image_size": 299}
+settings = build(TrainSettings, Layer(origin="test", values=values))
+save_saved_model(build_model(settings, settings.own_scale, 5), Path(sys.argv[2]))
 """

@@ -20,6 +20,7 @@ from trainer.pixels import Decoded
 from trainer.progress import Silent, Step
 from trainer.settings import TrainSettings
 from trainer.storage import Store, open_store
+from trainer.weights.choice import Choice
 
 TINY = {"arch": "mobilenet_v3_small", "weights": "none", "image_size": 32, "batch_size": 16}
 
@@ -71,10 +72,16 @@ def train(folder: Path, made: TrainSettings, store: Store) -> tuple[Any, Any, di
     from trainer.task import Task
 
     with decoded(folder, made) as ready:
-        built, progress = model.build_model(made, made.recipe(), 3), Counting()
+        built, progress = model.build_model(made, made.own_scale, 3), Counting()
         digest = model.backbone_digest(built)
         task = Task(
-            model=built, backbone_sha256=digest, decoded=ready, settings=made, progress=progress, features=store
+            model=built,
+            backbone_sha256=digest,
+            decoded=ready,
+            settings=made,
+            progress=progress,
+            features=store,
+            scale=Choice(scale=made.own_scale, by="architecture", reason=""),
         )
         return built, fit.fit(task), progress.done
 
@@ -93,7 +100,7 @@ def test_fine_tuning_changes_what_is_above_the_cut_and_nothing_below(folder: Pat
     from trainer import model
 
     made = settings(mode="finetune", epochs=1, variants=3, learning_rate=1e-2)
-    before = model.build_model(made, made.recipe(), 3).get_layer("backbone").get_weights()
+    before = model.build_model(made, made.own_scale, 3).get_layer("backbone").get_weights()
     trained, fitted, phases = train(folder, made, store)
     backbone = trained.get_layer("backbone")
     names = [variable.path for variable in backbone.weights]
@@ -146,7 +153,7 @@ def test_half_precision_trains_and_leaves_a_float32_model() -> None:
     from trainer.precision import half_precision, has_tensor_cores
 
     made = build(TrainSettings, Layer(origin="test", values={"arch": "small_cnn"}))
-    built = model.build_model(made, made.recipe(), 3)
+    built = model.build_model(made, made.own_scale, 3)
     images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
     rows = np.arange(64)
     before = np.asarray(built(images)["logits"])

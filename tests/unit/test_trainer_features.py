@@ -15,7 +15,7 @@ from trainer.features import SHARD, FeatureCache, cache_key
 from trainer.progress import Silent
 from trainer.storage import Store, open_store
 
-PARTS = {"recipe": "r", "backbone": "b", "layer": "mixed7", "augmentation": "1:x", "dtype": "float16"}
+PARTS = {"recipe": "r", "scale": "s", "backbone": "b", "layer": "mixed7", "augmentation": "1:x", "dtype": "float16"}
 
 
 class Sum:

@@ -50,7 +50,7 @@ def small(name: str, weights: str = "none") -> Any:
     """The whole model of three classes at its smallest size."""
     values = {"arch": name, "weights": weights, "image_size": ARCHITECTURES[name].min_size}
     settings = build(TrainSettings, Layer(origin="test", values=values))
-    return build_model(settings, settings.recipe(), 3)
+    return build_model(settings, settings.own_scale, 3)
 
 
 def prepared(layers: list[Any], pixels: Any) -> Any:
@@ -69,7 +69,9 @@ def test_it_builds_at_its_smallest_size_gives_a_vector_and_can_be_cut(name: str)
     size = architecture.min_size
     assert model.input_shape == (None, size, size, 3)
     assert model.get_layer("backbone").output_shape == (None, FEATURES[name])
-    assert (model.get_layer("scaling").scale, model.get_layer("scaling").offset) == architecture.keras_scale
+    scaling = model.get_layer("scaling")
+    assert tuple(np.ravel(scaling.scale)) == pytest.approx(architecture.scale.factors())
+    assert tuple(np.ravel(scaling.offset)) == pytest.approx(architecture.scale.offsets())
     if architecture.cut:
         lower, upper = cut(model, architecture.cut)
         assert lower.output_shape == upper.input_shape
@@ -94,8 +96,8 @@ def test_its_weights_see_pixels_as_keras_prepares_them(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", ["notop.h5", "notop.weights.h5"])
-def test_weights_that_keras_saved_load_behind_our_normalisation(file: str, tmp_path: Path) -> None:
-    """Its layer has no weights, so files of Keras's own networks fit: by order in .h5, by name in .weights.h5."""
+def test_weights_that_keras_saved_load(file: str, tmp_path: Path) -> None:
+    """By order from a .h5 file, by name from a .weights.h5 file."""
     theirs = keras.applications.DenseNet121(include_top=False, pooling="avg", weights=None, input_shape=(32, 32, 3))
     expected = theirs.get_weights()
     (theirs.save_weights if ".weights" in file else theirs.save)(tmp_path / file)

@@ -10,8 +10,9 @@ import pytest
 
 from eaves.config import Layer, build
 from eaves.errors import ConfigError
-from trainer.registry import ARCHITECTURES, SYMMETRIC, UNIT
+from trainer.registry import ARCHITECTURES
 from trainer.settings import TrainSettings
+from trainer.weights.scales import RAW, SYMMETRIC, TORCH, UNIT, Scale
 
 
 def settings(**values: Any) -> TrainSettings:
@@ -38,7 +39,11 @@ def test_a_rule_names_the_setting(values: dict[str, Any], path: str) -> None:
     ("values", "kind", "frozen", "scale"),
     [
         ({}, "imagenet", True, SYMMETRIC),
-        ({"weights": "notop.weights.h5"}, "file", True, UNIT),
+        ({"weights": "notop.weights.h5"}, "file", True, SYMMETRIC),
+        ({"weights": "notop.weights.h5", "scale": "unit"}, "file", True, UNIT),
+        ({"weights": "notop.weights.h5", "scale": "raw"}, "file", True, RAW),
+        ({"arch": "densenet121"}, "imagenet", True, TORCH),
+        ({"arch": "densenet121", "scale": "unit"}, "imagenet", True, UNIT),
         ({"weights": "notop.weights.h5", "scale": "symmetric"}, "file", True, SYMMETRIC),
         ({"weights": "none"}, "none", False, SYMMETRIC),
         ({"weights": "none", "mode": "frozen"}, "none", True, SYMMETRIC),
@@ -47,10 +52,11 @@ def test_a_rule_names_the_setting(values: dict[str, Any], path: str) -> None:
         ({"arch": "small_cnn"}, "none", False, UNIT),
     ],
 )
-def test_what_auto_becomes(values: dict[str, Any], kind: str, frozen: bool, scale: tuple[float, float]) -> None:
+def test_what_auto_becomes(values: dict[str, Any], kind: str, frozen: bool, scale: Scale) -> None:
     made = settings(**values)
     assert (made.weights_kind, made.frozen) == (kind, frozen)
-    assert (made.recipe().multiply, made.recipe().add) == scale
+    assert made.own_scale == scale
+    assert (made.recipe().multiply, made.recipe().add) == (scale.multiply, scale.add)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

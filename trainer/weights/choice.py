@@ -1,0 +1,99 @@
+"""The scale that a run's images get, and how it was found: the value that run.json, a log line and the report tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from trainer.weights.scales import SCALES, Scale
+
+By = Literal["architecture", "setting", "keras", "probe", "undecided"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """What a probe measured of one scale.
+
+    Attributes:
+        scale: Its name.
+        accuracy: Share of the images that a linear classifier on the backbone's features gets right, each by a fit to
+            the others; None where there are too few images.
+        interval_95: 95 % confidence interval of the accuracy, (lower end, upper end); None likewise.
+        distance: Between the backbone's first features of the images and those of its training, nats; None where the
+            network doesn't tell.
+        worse: Whether its answers are worse than those of the most accurate scale beyond noise.
+    """
+
+    scale: str
+    accuracy: float | None
+    interval_95: tuple[float, float] | None
+    distance: float | None
+    worse: bool
+
+    def render(self) -> str:
+        """As words: `unit 0.77 (0.70 to 0.83), distance 0.07`."""
+        parts = [self.scale]
+        if self.accuracy is not None and self.interval_95 is not None:
+            parts[0] += f" {self.accuracy:.2f} ({self.interval_95[0]:.2f} to {self.interval_95[1]:.2f})"
+        if self.distance is not None:
+            parts.append(f"distance {self.distance:.2g}" if self.distance < 1000 else "distance over 1,000")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A scale and the reason for it.
+
+    Attributes:
+        scale: The scale.
+        by: `architecture`: the weights are Keras's download, or there are none. `setting`: `train.scale` names it.
+            `keras`: the file is one that Keras publishes. `probe`: measured. `undecided`: the architecture's own, as
+            the probe could not tell it from others.
+        reason: Why, as sentences without the last full stop.
+        images: Number of training images that were probed.
+        figures: Of every scale that was probed, the best first.
+    """
+
+    scale: Scale
+    by: By
+    reason: str
+    images: int = 0
+    figures: tuple[Figure, ...] = ()
+
+    def render_line(self) -> str:
+        """The reason and the figures as one line, for a terminal."""
+        if not self.figures:
+            return self.reason
+        what = "training images that a linear classifier gets right (95 % interval)"
+        counted = f"Share of {self.images} {what}" if self.figures[0].accuracy is not None else "Measured"
+        return f"{self.reason}. {counted}: {'; '.join(figure.render() for figure in self.figures)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data for JSON."""
+        return {
+            "name": self.scale.name,
+            "words": self.scale.words,
+            "by": self.by,
+            "reason": self.reason,
+            "images": self.images,
+            "figures": [asdict(figure) for figure in self.figures],
+        }
+
+
+def parse_choice(values: Mapping[str, Any]) -> Choice:
+    """Read what `Choice.to_dict` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is something else.
+    """
+    return Choice(
+        scale=SCALES[values["name"]],
+        by=values["by"],
+        reason=str(values["reason"]),
+        images=int(values["images"]),
+        figures=tuple(
+            Figure(**{**figure, "interval_95": figure["interval_95"] and tuple(figure["interval_95"])})
+            for figure in values["figures"]
+        ),
+    )

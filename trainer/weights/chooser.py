@@ -1,0 +1,150 @@
+"""`train.scale: auto`: by the setting, by Keras's digests, by the unfinished run, else by a probe."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.features import Array, FeatureCache, cache_key
+from trainer.pixels import Decoded
+from trainer.progress import Progress
+from trainer.settings import TrainSettings
+from trainer.share import Share
+from trainer.storage import Store
+from trainer.weights.choice import Choice
+from trainer.weights.known import is_published_by_keras
+from trainer.weights.probe import Right, decide, judge
+from trainer.weights.scales import SCALES, Scale
+from trainer.weights.selection import LEAST_IMAGES, select_images
+from trainer.weights.stored import load_choice, save_choice, wait_for_choice
+
+FIRST_IMAGES = 32
+"""Most images whose first features are compared with those of the training; each has thousands of pixels."""
+
+_logger = logging.getLogger(__name__)
+
+
+def choose_scale(
+    settings: TrainSettings,
+    decoded: Decoded,
+    backbone: Any,
+    *,
+    backbone_sha256: str,
+    features: Store,
+    unfinished: Store,
+    fingerprint: str,
+    progress: Progress,
+    share: Share | None = None,
+) -> Choice:
+    """Choose the scale of a training; a line of the log tells what it is for a file of weights.
+
+    Args:
+        settings: Of the training.
+        decoded: The images.
+        backbone: Scaled floats > features.
+        backbone_sha256: Digest of its weights.
+        features: Where features are kept.
+        unfinished: Where the checkpoints of this run are; the scale that it began with is beside them.
+        fingerprint: Of the training.
+        progress: Told about a probe's images.
+        share: Which pod of an Indexed Job this is; the first one probes, the others wait for it. None: the only one.
+
+    Raises:
+        StorageError: Storage can't be read or written, or the first pod stores no scale for too long.
+    """
+    if (choice := settle_scale(settings)) is None:
+        if share is not None and share.index:
+            choice = wait_for_choice(unfinished, fingerprint, progress)
+        elif (choice := load_choice(unfinished, fingerprint)) is None:
+            choice = probe_scale(
+                settings, decoded, backbone, backbone_sha256=backbone_sha256, features=features, progress=progress
+            )
+            save_choice(unfinished, fingerprint, choice)
+    if settings.weights_kind == "file":
+        _logger.info("%s", choice.render_line(), extra={"scale": choice.to_dict()})
+    return choice
+
+
+def settle_scale(settings: TrainSettings) -> Choice | None:
+    """The scale, where nothing needs to be measured; None for a file of weights that must be probed."""
+    scale, file = settings.own_scale, Path(settings.weights)
+    if settings.scale != "auto":
+        unprobed = f", so {file.name} is not probed" if settings.weights_kind == "file" else ""
+        return Choice(scale=scale, by="setting", reason=f"train.scale is {scale.name} (pixels {scale.words}){unprobed}")
+    if settings.weights_kind != "file":
+        return Choice(
+            scale=scale, by="architecture", reason=f"{settings.arch} takes {scale.name} (pixels {scale.words})"
+        )
+    if is_published_by_keras(settings.arch, file):
+        reason = (
+            f"{file.name} is Keras's own file of {settings.arch}, which takes {scale.name} (pixels {scale.words}): "
+            "it is not probed"
+        )
+        return Choice(scale=scale, by="keras", reason=reason)
+    return None
+
+
+def probe_scale(
+    settings: TrainSettings,
+    decoded: Decoded,
+    backbone: Any,
+    *,
+    backbone_sha256: str,
+    features: Store,
+    progress: Progress,
+) -> Choice:
+    """Measure which scale a file of weights was trained with, on training images only.
+
+    Args:
+        settings: Of the training; they name the file.
+        decoded: The images.
+        backbone: Scaled floats > features.
+        backbone_sha256: Digest of its weights.
+        features: Where features are kept: a frozen backbone's pass takes those of the chosen scale from there, and the
+            next training's probe all of them.
+        progress: Told about every image.
+    """
+    from trainer.weights.first_features import measure_distances
+
+    file, rows = Path(settings.weights).name, select_images(decoded.dataset.examples)
+    pixels = decoded.pixels[rows[:: max(1, math.ceil(len(rows) / FIRST_IMAGES))]]
+    distances = measure_distances(backbone, pixels, SCALES) or {}
+    right: dict[str, Right] = {}
+    if len(rows) >= LEAST_IMAGES:
+        groups = [decoded.dataset.examples[row].group for row in rows]
+        for scale in SCALES.values():
+            values = _compute(settings, decoded, backbone, rows, scale, backbone_sha256, features, progress)
+            right[scale.name] = judge(values, decoded.labels[rows], groups)
+    return decide(right, distances, own=settings.own_scale, images=len(rows), file=file)
+
+
+def _compute(
+    settings: TrainSettings,
+    decoded: Decoded,
+    backbone: Any,
+    rows: Sequence[int],
+    scale: Scale,
+    backbone_sha256: str,
+    features: Store,
+    progress: Progress,
+) -> Array:
+    """(rows, features) of images under one scale, from the cache as far as it has them."""
+    key = cache_key(
+        recipe=settings.recipe(scale).digest(), scale=scale.name, backbone=backbone_sha256, layer="backbone"
+    )
+    values = np.empty((len(rows), *backbone.output_shape[1:]), np.float32)
+    FeatureCache(features, key).compute(
+        backbone,
+        lambda wanted: scale.apply(decoded.pixels[[rows[position] for position in wanted]]),
+        [decoded.dataset.examples[row].digest for row in rows],
+        values,
+        batch_size=settings.batch_size,
+        progress=progress,
+        title=f"Probing scale {scale.name}",
+    )
+    return values

@@ -1,0 +1,57 @@
+"""How far a network's first features are from those of its training: what its batch normalisation tells without labels.
+
+A batch normalisation keeps the mean and the variance of what each of its channels was given in training. The first one
+of a network comes right after the first convolution, so that a wrong scale of the pixels shows in it as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from trainer.weights.scales import Scale
+
+BATCH = 8
+"""Images at once: the first features of one are up to 4 MB."""
+
+
+def measure_distances(
+    backbone: Any, pixels: npt.NDArray[np.uint8], scales: Mapping[str, Scale]
+) -> dict[str, float] | None:
+    """Measure every scale's distance between the first features of some images and those of the network's training.
+
+    Args:
+        backbone: Scaled floats > features.
+        pixels: (N, H, W, 3) uint8, RGB.
+        scales: Name to scale.
+
+    Returns:
+        distances: Name to the median over the channels of the Kullback-Leibler divergence, nats, of the images' normal
+            distribution from that of the training; None for a network without batch normalisation, or one that was
+            never trained.
+
+    Source: Kullback and Leibler 1951, On Information and Sufficiency; the divergence of two normal distributions.
+    """
+    layer = next((one for one in backbone.layers if isinstance(one, keras.layers.BatchNormalization)), None)
+    if layer is None or not np.any(layer.moving_mean):
+        return None
+    mean, variance = (np.asarray(values, np.float64) for values in (layer.moving_mean, layer.moving_variance))
+    variance = variance + layer.epsilon
+    first = keras.Model(backbone.input, layer.input, name="first_features")
+    found = {}
+    for name, scale in scales.items():
+        sums = np.zeros((2, len(mean)))
+        count = 0
+        for start in range(0, len(pixels), BATCH):
+            features = first.predict_on_batch(scale.apply(pixels[start : start + BATCH])).astype(np.float64)
+            features = features.reshape(-1, len(mean))
+            sums += features.sum(axis=0), (features**2).sum(axis=0)
+            count += len(features)
+        ours, square = sums / count
+        ratio = np.maximum(square - ours**2, 1e-12) / variance
+        found[name] = float(np.median((ratio + (ours - mean) ** 2 / variance - 1 - np.log(ratio)) / 2))
+    return found

@@ -1,0 +1,42 @@
+"""Files of weights that Keras itself publishes, by their digests: these take the architecture's own scale."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+KERAS_MD5: dict[str, str] = {
+    "inception_v3": "bcbd6486424b2319ff4ef7d526e38f63",
+    "mobilenet_v3_small": "d3e8ec802a04aa4fc771ee12a9a9b836",
+    "mobilenet_v3_large": "07fb09a5933dd0c8eaafa16978110389",
+    "efficientnet_v2_b0": "893217f2bb855e2983157299931e43ff",
+    "resnet50_v2": "fac2f116257151a9d068a22e544a4917",
+    "xception": "b0042744bf5b25fce3cb969f33bebb97",
+    "densenet121": "30ee3e1110167f948a6b9946edeeb738",
+}
+"""Architecture to the md5 of Keras's file without the top, hex. MobileNetV2 has none, so that its file is probed.
+
+Source: Keras 3.15.1, keras/src/applications/: inception_v3.py, mobilenet_v3.py, efficientnet_v2.py, resnet.py,
+xception.py and densenet.py, `file_hash`.
+"""
+
+
+def is_published_by_keras(arch: str, file: Path, digests: Mapping[str, str] = KERAS_MD5) -> bool:
+    """Whether a file of weights is the one that Keras publishes for an architecture.
+
+    Args:
+        arch: Name in the registry.
+        file: The file; one that isn't there is not.
+        digests: Architecture to the md5 of that file, hex.
+    """
+    expected = digests.get(arch)
+    if expected is None or not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, _md5).hexdigest() == expected
+
+
+def _md5() -> hashlib._Hash:
+    """Keras's own choice; nothing here is kept safe by it."""
+    return hashlib.md5(usedforsecurity=False)

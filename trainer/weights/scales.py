@@ -1,0 +1,69 @@
+"""The scales that weights may expect pixels to have, one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """A map from pixels, 0 to 255, to what a network takes: multiply, add, then normalise each channel.
+
+    Attributes:
+        name: Value of `train.scale`.
+        words: The result's range, for people.
+        multiply: Factor on all pixels.
+        add: Added after multiplying.
+        mean: Subtracted from each channel after that, RGB; empty: nothing.
+        std: What each channel is divided by in the end, RGB; empty: nothing.
+    """
+
+    name: str
+    words: str
+    multiply: float
+    add: float
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def factors(self) -> tuple[float, ...]:
+        """The factor on the pixels of each channel, RGB; one number where the channels are treated alike."""
+        return tuple(self.multiply / std for std in self.std) or (self.multiply,)
+
+    def offsets(self) -> tuple[float, ...]:
+        """What is added after multiplying with `factors`, as many numbers."""
+        channels = zip(self.mean, self.std, strict=True)
+        return tuple((self.add - mean) / std for mean, std in channels) or (self.add,)
+
+    def apply(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """What the model's layer `scaling` makes of pixels, bit for bit.
+
+        Args:
+            pixels: (N, H, W, 3) uint8, RGB.
+
+        Returns:
+            scaled: (N, H, W, 3) float32.
+        """
+        factors, offsets = (np.asarray(values, np.float32) for values in (self.factors(), self.offsets()))
+        return np.asarray(pixels.astype(np.float32) * factors + offsets)
+
+
+UNIT = Scale(name="unit", words="0 to 1", multiply=1 / 255, add=0.0)
+SYMMETRIC = Scale(name="symmetric", words="-1 to 1", multiply=1 / 127.5, add=-1.0)
+"""Source: keras/src/applications/imagenet_utils.py, `_preprocess_numpy_input`, mode "tf"."""
+TORCH = Scale(
+    name="torch",
+    words="0 to 1, then each channel by ImageNet's mean and deviation",
+    multiply=1 / 255,
+    add=0.0,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+)
+"""Source: keras/src/applications/imagenet_utils.py, `_preprocess_numpy_input`, mode "torch"."""
+RAW = Scale(name="raw", words="0 to 255", multiply=1.0, add=0.0)
+
+SCALES: dict[str, Scale] = {scale.name: scale for scale in (UNIT, SYMMETRIC, TORCH, RAW)}
+"""Name to scale."""
