@@ -1,6 +1,7 @@
 """Checkpoints: arrays and where a training is, so that a kill at any moment loses at most one interval.
 
     split.jsonl             the side of every image; written before identity.json
+    scale.json              what pixels become, where a probe of the weights has chosen it
     identity.json           what is being trained: settings, labels, digests; others may not go on from here
     STAGE/0.npz, 1.npz      two generations of arrays, written in turn
     STAGE/latest.json       which of them counts, its digest, and where the training was; written last

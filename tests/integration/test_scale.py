@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +24,7 @@ from eaves.config import Layer, build
 from eaves.errors import StoppedError
 from functions.session import open_session
 from tests.once import build_once
+from tests.waiting import wait_until
 from trainer.progress import Step
 from trainer.run import Run, checkpoints_beside, open_run
 from trainer.settings import DataSettings, TrainSettings
@@ -29,7 +33,9 @@ from trainer.weights.scales import SCALES, UNIT, Scale
 from trainer.weights.stored import SCALE_FILE
 
 CLASSES, SIDE = 4, 32
-TINY = {"arch": "mobilenet_v3_small", "image_size": SIDE}
+STARTED_S = 240
+"""Importing TensorFlow takes minutes while others train on the same two cores."""
+TINY: dict[str, Any] = {"arch": "mobilenet_v3_small", "image_size": SIDE}
 
 
 def settings(**values: Any) -> TrainSettings:
@@ -196,6 +202,28 @@ def test_a_few_images_are_probed_in_no_time(weights: Path, stripes: Path, tmp_pa
     assert run.scale["name"] == "unit"
     assert open_run(run.path).scale == run.scale
     assert [figure["accuracy"] for figure in run.scale["figures"]] == [None] * len(SCALES)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_pods_of_a_job_take_the_scale_that_the_first_one_probes(weights: Path, stripes: Path, tmp_path: Path) -> None:
+    def pod(index: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-P", "-m", "trainer", "--path", str(stripes), "--output", f"file://{tmp_path}/run"]
+        command += ["--arch", TINY["arch"], "--image-size", str(SIDE), "--weights", str(weights), "--epochs", "5"]
+        environ = {"JOB_COMPLETION_INDEX": str(index), "JOB_COMPLETIONS": "2"}
+        with (tmp_path / f"{index}.log").open("ab") as log:
+            work = ["--work", str(tmp_path / f"work-{index}")]
+            return subprocess.Popen([*command, *work], stderr=log, stdout=log, env=os.environ | environ)
+
+    second = pod(1)
+    log = tmp_path / "1.log"
+    wait_until(lambda: "Waiting for the scale" in log.read_text(), timeout_s=STARTED_S)
+    first = pod(0)
+    assert second.wait(STARTED_S) == 0, log.read_text()
+    assert first.wait(STARTED_S) == 0, (tmp_path / "0.log").read_text()
+    assert "Probing scale" not in log.read_text()
+    assert "train.scale: auto took unit" in log.read_text()
+    assert open_run(tmp_path / "run").scale["name"] == "unit"
 
 
 def _train_on_flowers(shared: Path, folder: Path, each: int) -> Run:
