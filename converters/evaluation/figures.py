@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from converters.evaluation.labelled_images import LabelledImage, LabelledImages, check_labels
-from converters.evaluation.model import NO_LABEL, Answer, Model
+from converters.evaluation.model import FUNCTION_HINT, NO_LABEL, Answer, Model
 from eaves.errors import DatasetError, InputError
 from trainer.calibration import Bin, expected_error, score_bins
 from trainer.metrics import summarise
@@ -131,7 +131,8 @@ def evaluate(model: Model, found: LabelledImages, progress: Progress) -> Evaluat
                 refused.append(Refusal(file=image.name, reason=f"can't be read: {error.strerror}"))
             step()
     if not answers:
-        raise DatasetError(f"none of the {len(refused)} images can be read: {refused[0].reason}")
+        hint = FUNCTION_HINT if model.kind == "function" else None  # such as the broker's URL instead of a function's
+        raise DatasetError(f"none of the {len(refused)} images can be read: {refused[0].reason}", hint=hint)
     named = {answer.label for answer in answers} - {NO_LABEL}
     if model.labels is None and not named & set(found.labels):
         check_labels(found.labels, sorted(named), model.name)

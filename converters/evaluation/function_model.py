@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from converters.evaluation.artifact_model import read_best
-from converters.evaluation.model import Answer
+from converters.evaluation.model import FUNCTION_HINT, Answer
 from eaves.clock import SYSTEM, Clock, StopFlag
 from eaves.delivery.client import HttpAnswer, SinkClient
 from eaves.errors import ArtifactError, DeliveryError, ImageError
@@ -62,8 +62,7 @@ class FunctionModel:
             document = json.loads(answer.body)
             predictions = document["predictions"]
         except (ValueError, KeyError, TypeError) as error:
-            hint = "give the URL of a function that classifies, such as http://127.0.0.1:8080/functions/NAME"
-            raise ArtifactError(f"the answer of {self._url} holds no predictions", hint=hint) from error
+            raise ArtifactError(f"the answer of {self._url} holds no predictions", hint=FUNCTION_HINT) from error
         return read_best(predictions, answer.latency_ms)
 
     def _post(self, data: bytes) -> HttpAnswer:

@@ -12,6 +12,8 @@ from eaves.errors import ArtifactError
 from eaves.http_client.proxies import DIRECT, Proxies
 from trainer.quiet import native_stderr
 
+FUNCTION_HINT = "give the URL of a function that classifies, such as http://127.0.0.1:8480/functions/NAME"
+"""Hint where a URL answers, but not as a function does."""
 NO_LABEL = "(no label)"
 """Stands for the answer of a function whose threshold no score reached."""
 

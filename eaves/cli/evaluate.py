@@ -52,7 +52,7 @@ def command(
     """Measure how good one or two models are on the labelled images in DATA.
 
     MODEL is the directory of a run or of an artifact, or the URL of a running function, such as
-    http://127.0.0.1:8080/functions/NAME. Two models are compared on the same images.
+    http://127.0.0.1:8480/functions/NAME. Two models are compared on the same images.
 
     DATA is a folder with one subfolder of images per class, a manifest (.csv, .jsonl) or an archive: path or URI. Of a
     folder with train and val, the images in val are taken.

@@ -17,10 +17,16 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {"blue": (0, 0, 255), "green": (0,
 class ColourModel:
     """Names the colour that an image has most of; `answers` replaces the name of a colour by another."""
 
-    kind = "artifact"
-
-    def __init__(self, name: str = "colours", *, answers: Mapping[str, str] | None = None, tells: bool = True) -> None:
+    def __init__(
+        self,
+        name: str = "colours",
+        *,
+        answers: Mapping[str, str] | None = None,
+        tells: bool = True,
+        kind: str = "artifact",
+    ) -> None:
         self.name = name
+        self.kind = kind
         self.labels = tuple(COLOURS) if tells else None
         self.trained_on: frozenset[str] | None = frozenset()
         self.run: Path | None = None

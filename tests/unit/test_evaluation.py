@@ -60,8 +60,17 @@ def test_images_that_cannot_be_read_count_neither_way(tmp_path: Path) -> None:
 def test_only_images_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "red").mkdir()
     (tmp_path / "red/cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    with pytest.raises(DatasetError, match="none of the 1 images can be read"):
+    with pytest.raises(DatasetError, match="none of the 1 images can be read") as refused:
         evaluate(ColourModel(), load_labelled_images(tmp_path), Silent())
+    assert refused.value.hint is None
+
+
+def test_a_url_that_refuses_every_image_may_be_the_wrong_one(tmp_path: Path) -> None:
+    (tmp_path / "red").mkdir()
+    (tmp_path / "red/cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(DatasetError, match="none of the 1 images can be read") as refused:
+        evaluate(ColourModel(kind="function"), load_labelled_images(tmp_path), Silent())
+    assert "/functions/NAME" in str(refused.value.hint)
 
 
 def test_what_was_trained_on_is_left_out(tmp_path: Path) -> None:
