@@ -189,7 +189,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             pretrained=False,
             keras_scale=UNIT,
             file_scale=UNIT,
-            epochs=20,
+            epochs=40,
             learning_rate=2e-3,
         ),
     )
