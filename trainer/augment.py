@@ -43,9 +43,11 @@ class Augmentation:
     """What the variants of an image may be.
 
     Attributes:
-        variants: How many there are, the image itself included.
+        variants: How many there are, the image itself included; training everything (`full`) sees a new one in every
+            second epoch when this is above 1.
         crop: Largest share of each side that is cut away.
         brightness: Largest change of brightness, a share of it.
+        mirror: Whether the odd ones are mirrored, left to right.
         seed: Another seed, other variants.
         version: Of this meaning of these fields.
     """
@@ -53,11 +55,12 @@ class Augmentation:
     variants: int
     crop: float = 0.25
     brightness: float = 0.2
+    mirror: bool = True
     seed: int = 0
     version: int = VERSION
 
     def view(self, digest: str, variant: int) -> View:
-        """How a variant sees an image; the odd ones are mirrored.
+        """How a variant sees an image; the odd ones are mirrored, unless none is.
 
         Args:
             digest: sha256 of the image's bytes, hex.
@@ -70,10 +73,23 @@ class Augmentation:
         size = 1 - self.crop * side
         left, top = left * (1 - size), top * (1 - size)
         return View(
-            flip=variant % 2 == 1,
+            flip=self.mirror and variant % 2 == 1,
             box=(left, top, min(1.0, left + size), min(1.0, top + size)),
             brightness=1 + self.brightness * (2 * light - 1),
         )
+
+    def variant_in_epoch(self, digest: str, epoch: int) -> int:
+        """The variant of an image that an epoch of training everything sees.
+
+        In each epoch half of the images are themselves, and the others a variant that no epoch before has seen. With
+        variants alone a small network did not learn photos of one part under a fixed camera within its epochs.
+
+        Args:
+            digest: sha256 of the image's bytes, hex.
+            epoch: Its number, from 0.
+        """
+        number = epoch + int(digest, 16) % 2
+        return 1 + number // 2 if number % 2 and self.variants > 1 else 0
 
     def apply(self, pixels: Pixels, digest: str, variant: int) -> Pixels:
         """One variant of one image.

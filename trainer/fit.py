@@ -6,8 +6,11 @@ for the curves, and decide nothing: what they say in the end is honest.
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from trainer import loop
 from trainer.finetune import fit_finetune
@@ -49,7 +52,7 @@ def fit_frozen(task: Task) -> Fitted:
 
 
 def fit_full(task: Task) -> Fitted:
-    """Train every layer on pixels.
+    """Train every layer on pixels; each epoch sees another variant of every image.
 
     Raises:
         StuckTrainingError: The network learns nothing from them.
@@ -58,7 +61,10 @@ def fit_full(task: Task) -> Fitted:
     # A model of its own around the same layers: the saved one carries no optimiser.
     model, decoded, settings = task.model, task.decoded, task.settings
     with half_precision(model):
-        batches = loop.Batches(decoded.pixels, decoded.labels, decoded.rows("train"), settings, shuffle=True)
+        rows = decoded.rows("train")
+        batches = loop.Batches(
+            decoded.pixels, decoded.labels, rows, settings, shuffle=True, augment=_build_augment(task)
+        )
         history = loop.fit(
             keras.Model(model.input, model.get_layer("head").output),
             batches,
@@ -71,3 +77,21 @@ def fit_full(task: Task) -> Fitted:
             watch=StuckWatch(labels=decoded.dataset.labels, steps=len(batches)),
         )
     return Fitted(history=history, val_logits=task.validate())
+
+
+def _build_augment(task: Task) -> loop.Augment | None:
+    """What makes an epoch's variants of the training images; None: they are trained on as they are."""
+    augmentation, digests = task.settings.augmentation, task.digests()
+    if augmentation.variants == 1:
+        return None
+
+    def augment(images: npt.NDArray[Any], rows: loop.Rows, epoch: int) -> npt.NDArray[Any]:
+        named = [digests[row] for row in rows]
+        return np.stack(
+            [
+                augmentation.apply(image, digest, augmentation.variant_in_epoch(digest, epoch))
+                for image, digest in zip(images, named, strict=True)
+            ]
+        )
+
+    return augment

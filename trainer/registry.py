@@ -167,7 +167,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             cut="",
             pretrained=False,
             scale=UNIT,
-            epochs=20,
+            epochs=40,
             learning_rate=2e-3,
         ),
     )

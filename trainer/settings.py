@@ -25,6 +25,10 @@ FINETUNE_LEARNING_RATE = 2e-5
 """Small beside the head's own: what was learned on a million images is bent, not replaced. One fold of 137 inside 500
 training photos of flowers: 0.825, against 0.796 for 5e-6 and 0.781 for the frozen backbone; 1e-4 overfits at once."""
 
+FINETUNE_CROP, FULL_CROP = 0.25, 0.1
+"""Largest share of each side that a variant loses. The mean accuracy of `small_cnn` was 0.831 with 0.1 and 0.813 with
+0.25 on five sets: four of a drawn part, with 30 and 120 photos a class, and one of flowers."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSettings:
@@ -102,9 +106,15 @@ class TrainSettings:
     cut: str = setting("", "Layer above which `finetune` trains; empty: the architecture's own.")
     variants: int = setting(
         4,
-        "Of each image when fine-tuning: itself, and others that are mirrored, cropped and lit differently.",
+        "Variants of each training image when fine-tuning: itself, and others that are mirrored, cropped and lit "
+        "differently. `full` sees the image and a new variant in turn, epoch by epoch. 1: the image alone, in both.",
         minimum=1,
         maximum=64,
+    )
+    mirror: bool = setting(
+        True,
+        "Whether half of the variants are mirrored, left to right. Say false where a mirrored image belongs to another "
+        "class or to none: writing, left and right parts.",
     )
     cache: str = setting(
         "",
@@ -237,8 +247,10 @@ class TrainSettings:
 
     @property
     def augmentation(self) -> Augmentation:
-        """The variants of an image that are trained on; only fine-tuning sees more than the image itself."""
-        return Augmentation(variants=self.variants if self.resolved_mode == "finetune" else 1, seed=self.seed)
+        """The variants of an image that are trained on; the head of a frozen backbone sees the image itself."""
+        crop = FULL_CROP if self.resolved_mode == "full" else FINETUNE_CROP
+        variants = 1 if self.frozen else self.variants
+        return Augmentation(variants=variants, crop=crop, mirror=self.mirror, seed=self.seed)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data for JSON, what is derived included."""

@@ -145,7 +145,9 @@ def open_store(place: str | Path) -> Store:
     """
     import fsspec
 
-    uri = str(place) if is_uri(place) else Path(place).absolute().as_uri()
+    if not is_uri(place):  # not as a URI: fsspec would take `a%20b` for the name of the folder `a b`
+        return Store(fsspec.filesystem("file"), str(Path(place).absolute()), str(place), local=True)
+    uri = str(place)
     try:
         filesystem, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
     except ImportError as error:

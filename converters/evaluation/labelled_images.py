@@ -12,7 +12,7 @@ from converters.held_out import load_sides
 from eaves.errors import ConversionError, DatasetError
 from trainer.data import manifest
 from trainer.data.folder import load_folder
-from trainer.data.listing import DataFault
+from trainer.data.listing import DataFault, check_not_loose
 from trainer.data.manifest import load_manifest
 from trainer.data.reading import read_images
 from trainer.data.stored_split import SPLIT_FILE
@@ -124,6 +124,7 @@ def load_labelled_images(
     """
     is_manifest = path.name.lower().endswith(manifest.SUFFIXES) and not path.is_dir()
     listing = load_manifest(path) if is_manifest else load_folder(path)
+    check_not_loose(listing)
     not_used = [*faults, *listing.faults]
     images: list[LabelledImage] = []
     left_out = 0

@@ -38,7 +38,8 @@ def main() -> int:
     with (HERE / "eaves.yaml").open("a") as file:
         file.write("sources:\n  - {name: inbox, kind: folder, path: inbox}\n")
     weights = ["--weights", str(options.weights.resolve())] if options.weights else []
-    run = Path(eaves("train", "--arch", options.arch, *weights))
+    variants = [] if options.data else ["--no-mirror"]  # a mirrored digit is no digit
+    run = Path(eaves("train", "--arch", options.arch, *weights, *variants))
     eaves("convert", str(run))
     eaves("deploy")
     truth = serve(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -52,6 +53,35 @@ def test_views_stay_within_the_image_and_the_limits() -> None:
 def test_nothing_to_crop_or_light_leaves_the_mirror_image() -> None:
     mirrored = Augmentation(variants=2, crop=0.0, brightness=0.0).apply(PIXELS, DIGEST, 1)
     assert np.array_equal(mirrored, PIXELS[:, ::-1])
+
+
+def test_a_variant_is_brighter_or_darker_by_its_views_factor() -> None:
+    grey, made = np.full((16, 16, 3), 100, np.uint8), Augmentation(variants=9, brightness=0.5)
+    for variant in range(1, 9):
+        factor = made.view(DIGEST, variant).brightness
+        assert abs(factor - 1) > 0.005
+        assert np.abs(made.apply(grey, DIGEST, variant) - 100 * factor).max() <= 1, "within rounding"
+    white = made.apply(np.full((4, 4, 3), 255, np.uint8), DIGEST, 1)
+    assert white.min() == white.max() == min(255, round(255 * made.view(DIGEST, 1).brightness))
+
+
+def test_nothing_is_mirrored_where_left_and_right_differ() -> None:
+    made = Augmentation(variants=8, crop=0.0, brightness=0.0, mirror=False)
+    assert all(np.array_equal(made.apply(PIXELS, DIGEST, variant), PIXELS) for variant in range(8))
+    assert made.key(2) != Augmentation(variants=8, crop=0.0, brightness=0.0).key(2)
+
+
+def test_half_of_an_epochs_images_are_themselves_and_the_others_new_variants() -> None:
+    made, digests = Augmentation(variants=2), [hashlib.sha256(bytes([number])).hexdigest() for number in range(64)]
+    seen = [[made.variant_in_epoch(digest, epoch) for digest in digests] for epoch in range(8)]
+    for variants in seen:
+        assert 16 <= variants.count(0) <= 48
+    for number in range(len(digests)):
+        assert sorted(variants[number] for variants in seen) == [0, 0, 0, 0, 1, 2, 3, 4]
+
+
+def test_a_single_variant_is_the_image_in_every_epoch() -> None:
+    assert {Augmentation(variants=1).variant_in_epoch(f"{number:064x}", 3) for number in range(16)} == {0}
 
 
 def test_it_survives_json() -> None:

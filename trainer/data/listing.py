@@ -93,10 +93,7 @@ def check_labels(listing: Listing) -> None:
         DatasetError: No images, fewer than two classes, an unprintable name, a class that is empty or only in val.
     """
     root, labels = listing.root, listing.labels
-    loose = sum(fault.reason == LOOSE for fault in listing.faults)
-    if not listing.entries and loose:
-        hint = "name the folder above it, or make one subfolder of images per class"
-        raise DatasetError(f"{loose} images lie directly in {root}, in no class's folder", hint=hint)
+    check_not_loose(listing)
     if not listing.entries:
         raise DatasetError(f"no images under {root}", hint=f"give each class some {'/'.join(SUFFIXES)} files")
     if len(labels) < 2:
@@ -113,6 +110,18 @@ def check_labels(listing: Listing) -> None:
         if not count[name]:
             message = f"the class {name} has no images{_why_empty(listing.faults, name)}"
             raise DatasetError(message, hint=f"add some to it, or remove the class {name}")
+
+
+def check_not_loose(listing: Listing) -> None:
+    """Raise when all images lie where only the folders of classes should.
+
+    Raises:
+        DatasetError: With their number.
+    """
+    loose = sum(fault.reason == LOOSE for fault in listing.faults)
+    if not listing.entries and loose:
+        hint = "name the folder above it, or make one subfolder of images per class"
+        raise DatasetError(f"{loose} images lie directly in {listing.root}, in no class's folder", hint=hint)
 
 
 def _why_empty(faults: Collection[DataFault], name: str) -> str:
