@@ -198,7 +198,7 @@ def _decode_binary(headers: Mapping[str, str], body: bytes) -> Event:
     content_type = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
     if content_type:
         attributes["datacontenttype"] = content_type
-    return _build_event(attributes, body)
+    return build_event(attributes, body)
 
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -229,7 +229,7 @@ def _decode_structured(body: bytes) -> Event:
     if "data" in fields and "data_base64" in fields:
         raise EventError("data and data_base64 are both present; a CloudEvent has at most one")
     attributes = {name: value for name, value in fields.items() if name not in ("data", "data_base64")}
-    return _build_event(attributes, _structured_data(fields))
+    return build_event(attributes, _structured_data(fields))
 
 
 def _structured_data(fields: Mapping[str, Any]) -> bytes:
@@ -323,8 +323,12 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number in JSON")
 
 
-def _build_event(attributes: Mapping[str, Any], data: bytes) -> Event:
-    """The event of attributes as they were received, once they are found to be well-formed."""
+def build_event(attributes: Mapping[str, Any], data: bytes) -> Event:
+    """The event of attributes as they were received, once they are found to be well-formed.
+
+    Raises:
+        EventError: When they are not; the message names what is missing, or the first attribute that is wrong.
+    """
     _check(attributes)
     texts = {name: _canonical(value) for name, value in attributes.items()}
     from eaves import sdk  # with the first event: many a function never sees one before its first prediction

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import click
 
 from eaves import logs
-from eaves.delivery import SinkClient
+from eaves.delivery import Deliverer, SinkClient
 from eaves.http_client.proxies import DIRECT, Proxies, parse_proxies
 from eaves.options import build_settings, report_errors, settings_options
 from eaves.sources.agent.admin import open_admin
@@ -20,7 +21,7 @@ from eaves.sources.agent.configuration import ConfiguredSource, count_remembered
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.deliveries import build_deliverers
 from eaves.sources.agent.opening import open_spool
-from eaves.sources.agent.supervision import SupervisedSource, stop_sources
+from eaves.sources.agent.supervision import STOP_S, SupervisedSource, stop_sources
 from eaves.sources.lanes import IMAGES
 from eaves.sources.overrides import parse_overrides
 from eaves.sources.settings import AgentSettings
@@ -56,9 +57,7 @@ def main(**options: Any) -> None:
         try:
             signal.sigwait(STOP_SIGNALS)
         finally:
-            stop_sources(sources)
-            for deliverer in deliverers:
-                deliverer.stop()
+            stop(sources, deliverers)
 
 
 def build_source(
@@ -81,6 +80,16 @@ def build_source(
         options=configured.options,
     )
     return SupervisedSource(partial(configured.kind.run, configured.settings), context)
+
+
+def stop(sources: Sequence[SupervisedSource], deliverers: Sequence[Deliverer]) -> None:
+    """Stop everything side by side, within `STOP_S`: a delivery that takes longer is made again at the next start."""
+    stopping = [threading.Thread(target=deliverer.stop, args=(STOP_S,), daemon=True) for deliverer in deliverers]
+    for thread in stopping:
+        thread.start()
+    stop_sources(sources)
+    for thread in stopping:
+        thread.join(STOP_S)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,31 @@
+"""Connections to MQTT brokers; the one importer of paho-mqtt.
+
+address      text > where a broker is, mqtt:// or mqtts://
+settings     what a connection needs beside the address
+client       paho's client with a bound on the size of a packet, built for one connection
+message      what is received and what is published, as values of our own
+session      one connection from CONNECT to its end
+refusals     a broker's reason codes > sentences with their fix
+connection   connects again for as long as the process lives; publishes, acknowledges
+
+Everything that a broker tells runs on the connection's own thread, which must never wait for anything else: only it
+answers the broker's keepalive. Messages are acknowledged by who has stored them, from any thread.
+"""
+
+from eaves.mqtt.address import Address, parse_address
+from eaves.mqtt.connection import Connection, Listener
+from eaves.mqtt.message import Message, Publication
+from eaves.mqtt.session import Acknowledgement, SessionInfo
+from eaves.mqtt.settings import ConnectionSettings
+
+__all__ = [
+    "Acknowledgement",
+    "Address",
+    "Connection",
+    "ConnectionSettings",
+    "Listener",
+    "Message",
+    "Publication",
+    "SessionInfo",
+    "parse_address",
+]

@@ -1,0 +1,158 @@
+"""paho's client with a bound on the size of a packet, built for one connection."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from eaves.credentials import Credentials, read_credentials
+from eaves.credentials.folder import AUTHORITIES
+from eaves.errors import ConfigError, Fault
+from eaves.http_client.trust import build_tls_context
+from eaves.mqtt.settings import ConnectionSettings
+
+KEPT_BYTES = 262_144
+"""What is kept of a packet that is too large: enough for its topic and its properties."""
+_PIECE_BYTES = 65_536
+
+
+class BoundedClient(paho.Client):
+    """A client that keeps only the beginning of a packet that is too large.
+
+    paho reads a packet of any size into memory, and a broker that speaks MQTT 3.1.1 can't be told a limit. A
+    message that was read can be acknowledged; one that breaks the connection comes again for ever.
+
+    Relies on private parts of paho-mqtt 2.2: `_sock_recv` is its one way of reading, asked for what is left of the
+    packet whose state is `_in_packet`. tests/integration/mqtt/test_large_messages.py fails when that changes.
+
+    Args:
+        client_id: The name under which the broker keeps the session.
+        protocol: Version of the protocol.
+        max_packet_bytes: Largest packet that is kept whole.
+        session: Whether the broker is to keep a session.
+
+    Attributes:
+        failure: What reading from the connection failed with, such as TLS's refusal of a client certificate.
+    """
+
+    def __init__(self, *, client_id: str, protocol: MQTTProtocolVersion, max_packet_bytes: int, session: bool) -> None:
+        super().__init__(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=protocol,
+            clean_session=None if protocol == MQTTProtocolVersion.MQTTv5 else not session,
+            reconnect_on_failure=False,  # on True, paho goes down to MQTT 3.1 by itself
+            manual_ack=True,
+        )
+        self.on_socket_register_write = _leave_to_loop
+        self.failure: OSError | None = None
+        self._max_packet_bytes = max_packet_bytes
+
+    @property
+    def packet_bytes(self) -> int:
+        """Size of the packet that is being read or handled."""
+        return self._in_packet["remaining_length"]
+
+    @property
+    def packet_is_cut(self) -> bool:
+        """Whether only the beginning of that packet is kept."""
+        return self.packet_bytes > self._max_packet_bytes
+
+    def limit_publications(self, limit: int) -> None:
+        """Bound the publications that wait for their acknowledgement; paho allows it before a connection only."""
+        self._max_inflight_messages = limit
+
+    def close(self) -> None:
+        """Close the connection at once."""
+        self._reset_sockets()
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        try:
+            piece = super()._sock_recv(min(bufsize, _PIECE_BYTES) if self.packet_is_cut else bufsize)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.failure = error
+            raise
+        if self.packet_is_cut:
+            del self._in_packet["packet"][KEPT_BYTES:]
+        return piece
+
+
+def _leave_to_loop(*_: object) -> None:
+    """Keeps paho from writing in any thread but the one that runs `loop`: two that write at once mix their packets."""
+
+
+class _ClosingSocket(ssl.SSLSocket):
+    """A TLS socket that closes itself when the handshake fails; paho leaves it open."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
+def build_client(settings: ConnectionSettings, protocol: MQTTProtocolVersion) -> BoundedClient:
+    """A client that isn't connected yet.
+
+    Raises:
+        ConfigError: When the credentials can't be read or used; the message names files, not what they hold.
+    """
+    credentials = read_credentials(settings.credentials)
+    client = BoundedClient(
+        client_id=settings.client_id,
+        protocol=protocol,
+        max_packet_bytes=settings.max_packet_bytes,
+        session=settings.session_expiry_s > 0,
+    )
+    client.connect_timeout = settings.connect_timeout_s
+    username = credentials.username or settings.address.username
+    password = credentials.password or settings.address.password
+    if username or password:
+        client.username_pw_set(username, password or None)
+    if settings.address.tls:
+        client.tls_set_context(_build_tls_context(credentials, settings.credentials))
+    return client
+
+
+def connect(client: BoundedClient, settings: ConnectionSettings, protocol: MQTTProtocolVersion) -> None:
+    """Connect over TCP and TLS, and have CONNECT sent by the next `loop`.
+
+    Raises:
+        OSError: When there is no connection; TLS errors are among them.
+    """
+    host, port, keepalive_s = settings.address.host, settings.address.port, settings.keepalive_s
+    if protocol != MQTTProtocolVersion.MQTTv5:
+        client.connect(host, port, keepalive_s)
+        return
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = settings.session_expiry_s
+    properties.ReceiveMaximum = settings.receive_maximum
+    properties.MaximumPacketSize = settings.max_packet_bytes
+    client.connect(host, port, keepalive_s, clean_start=settings.session_expiry_s == 0, properties=properties)
+
+
+def _build_tls_context(credentials: Credentials, folder: Path | None) -> ssl.SSLContext:
+    try:
+        context = build_tls_context(credentials.authorities_pem)
+    except ValueError as error:
+        raise _fault(f"{folder}/{AUTHORITIES}", str(error)) from error
+    context.sslsocket_class = _ClosingSocket
+    if credentials.certificate and credentials.key:
+        try:
+            # A key with a passphrase fails here; without one given, OpenSSL would ask for it at the terminal.
+            context.load_cert_chain(credentials.certificate, credentials.key, password="")
+        except (ssl.SSLError, OSError) as error:
+            raise _fault(str(credentials.certificate), f"can't be used with {credentials.key}: {error}") from error
+    return context
+
+
+def _fault(path: str, message: str) -> ConfigError:
+    return ConfigError([Fault(origin="credentials", path=path, message=message)])

@@ -1,0 +1,311 @@
+"""One connection, from CONNECT to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import cast
+
+from paho.mqtt.client import Client as PahoClient
+from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from eaves.clock import Clock
+from eaves.errors import ConfigError, UnreachableError
+from eaves.mqtt.client import BoundedClient, build_client, connect
+from eaves.mqtt.message import Message, Publication
+from eaves.mqtt.refusals import UNSUPPORTED_VERSION, describe_error, describe_refusal
+from eaves.mqtt.settings import ConnectionSettings
+
+LOOP_S = 1.0
+"""Longest wait for the network, seconds, before the time limits are looked at."""
+CLOSING_S = 1.0
+"""What is still to be written, acknowledgements first, has so many seconds when the connection is ended by us."""
+MAX_IN_FLIGHT = 20
+"""Most publications that wait for their acknowledgement; a broker may ask for fewer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionInfo:
+    """A connection that a broker has accepted.
+
+    Attributes:
+        number: Of the connections of this process, from 1.
+        present: Whether the broker still has the session of an earlier connection, subscriptions and messages in it.
+        version: `5` or `3.1.1`.
+        max_packet_bytes: Largest packet that the broker takes; None when it sets no limit.
+    """
+
+    number: int
+    present: bool
+    version: str
+    max_packet_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledgement:
+    """What a broker says of a publication.
+
+    Attributes:
+        code: Reason code of PUBACK; below 0x80 the broker has taken the message. 0 with MQTT 3.1.1, which knows no
+            refusal. Source: MQTT 5.0, section 3.4.2.1.
+        name: The code's name, lower-case.
+    """
+
+    code: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How a connection ended.
+
+    Attributes:
+        reason: Why, a sentence; empty when it was lost without a word, or ended by us.
+        unsupported: Whether the broker doesn't speak this version of the protocol.
+        unanswered: Whether it was closed before the broker answered CONNECT.
+        wanted: Whether it was ended by us.
+    """
+
+    reason: str = ""
+    unsupported: bool = False
+    unanswered: bool = False
+    wanted: bool = False
+
+
+class Session:
+    """One connection. `run` is for the connection's thread; all else may be called from any.
+
+    Args:
+        number: Of the connections of this process.
+        settings: How to connect.
+        protocol: Version of the protocol.
+        on_connected: Called in `run` when the broker has accepted the connection.
+        on_message: Called in `run` with each message.
+        on_subscribed: Called in `run` with the filters that the broker has refused, and why.
+        clock: Time.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        settings: ConnectionSettings,
+        protocol: MQTTProtocolVersion,
+        *,
+        on_connected: Callable[[SessionInfo], None],
+        on_message: Callable[[Message], None],
+        on_subscribed: Callable[[Sequence[str]], None],
+        clock: Clock,
+    ) -> None:
+        self._number = number
+        self._settings = settings
+        self._protocol = protocol
+        self._on_connected = on_connected
+        self._on_message = on_message
+        self._on_subscribed = on_subscribed
+        self._clock = clock
+        self._client: BoundedClient | None = None
+        self._info: SessionInfo | None = None
+        self._refusal: ReasonCode | None = None
+        self._unsupported = False
+        self._closing = False
+        self._ended = False
+        self._filters: dict[int, list[str]] = {}
+        self._unconfirmed: dict[int, Future[Acknowledgement]] = {}
+
+    @property
+    def info(self) -> SessionInfo | None:
+        """The connection as the broker has accepted it; None before and after."""
+        return None if self._ended else self._info
+
+    def run(self) -> End:
+        """Connect, and serve the connection until it ends."""
+        client = None
+        try:
+            self._client = client = build_client(self._settings, self._protocol)
+            client.on_connect = self._connected
+            client.on_disconnect = self._disconnected
+            client.on_message = self._received
+            client.on_subscribe = self._subscribed
+            client.on_publish = self._published
+            if not self._closing:
+                connect(client, self._settings, self._protocol)
+                self._serve(client)
+            return self._build_end(client.failure)
+        except (OSError, ConfigError) as error:
+            return End(reason=describe_error(error, self._settings))
+        finally:
+            self._ended = True
+            if client is not None:
+                client.close()
+            for future in list(self._unconfirmed.values()):
+                fail(future)
+
+    def close(self) -> None:
+        """End the connection once what waits to be written is written."""
+        self._closing = True
+        if self._client is not None:
+            self._client.disconnect()
+
+    def subscribe(self, filters: Sequence[str], *, retained: bool) -> None:
+        """Subscribe with QoS 1.
+
+        Args:
+            filters: Topics, wildcards allowed.
+            retained: Whether the broker sends what it has kept of these topics, once for a new subscription. A broker
+                that speaks MQTT 3.1.1 sends it in any case, and each time.
+        """
+        if self._client is None:
+            return
+        if self._protocol == MQTTProtocolVersion.MQTTv5:
+            handling = SubscribeOptions.RETAIN_SEND_IF_NEW_SUB if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
+            options = SubscribeOptions(qos=1, retainHandling=handling)
+            _, packet_id = self._client.subscribe([(topic, options) for topic in filters])
+        else:
+            _, packet_id = self._client.subscribe([(topic, 1) for topic in filters])
+        if packet_id is not None:
+            self._filters[packet_id] = list(filters)
+
+    def acknowledge(self, message: Message) -> bool:
+        """Tell the broker that a message is stored; False when its connection is over, so that it comes again."""
+        if self._client is None or self._ended or message.session != self._number or message.qos == 0:
+            return False
+        return self._client.ack(message.packet_id, message.qos) == MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def publish(self, publication: Publication) -> Future[Acknowledgement]:
+        """Send a message with QoS 1.
+
+        Returns:
+            What the broker says of it; it fails with UnreachableError when the connection ends before.
+        """
+        future: Future[Acknowledgement] = Future()
+        if self._client is None or self.info is None:
+            fail(future)
+            return future
+        properties = self._build_properties(publication)
+        sent = self._client.publish(
+            publication.topic, publication.payload, 1, retain=publication.retain, properties=properties
+        )
+        future = self._unconfirmed.setdefault(sent.mid, future)  # the broker may have answered by now
+        future.add_done_callback(lambda _: self._unconfirmed.pop(sent.mid, None))
+        if self._ended:
+            fail(future)
+        return future
+
+    def _serve(self, client: BoundedClient) -> None:
+        answer_by = self._clock.monotonic() + self._settings.connect_timeout_s
+        end_by: float | None = None
+        while client.loop(LOOP_S) == MQTTErrorCode.MQTT_ERR_SUCCESS and client.socket() is not None:
+            now = self._clock.monotonic()
+            if self._info is None and now > answer_by:
+                raise TimeoutError
+            if self._closing:
+                end_by = now + CLOSING_S if end_by is None else end_by
+                if now > end_by:
+                    return
+
+    def _build_end(self, failure: OSError | None) -> End:
+        if self._closing:
+            return End(wanted=True)
+        if self._unsupported:
+            reason = f"the broker {self._settings.address.endpoint} doesn't speak MQTT {_spell(self._protocol)}"
+            return End(reason=reason, unsupported=True)
+        if self._refusal is not None:
+            return End(reason=describe_refusal(self._refusal, self._settings))
+        if self._info is not None:
+            return End()
+        if failure is not None and not isinstance(failure, ConnectionError):
+            return End(reason=describe_error(failure, self._settings))
+        reason = f"the broker {self._settings.address.endpoint} closed the connection without an answer"
+        return End(reason=reason, unanswered=True)
+
+    def _connected(
+        self, client: PahoClient, _: object, flags: ConnectFlags, code: ReasonCode, properties: Properties | None
+    ) -> None:
+        if code.is_failure:
+            self._unsupported = code.value == UNSUPPORTED_VERSION
+            self._refusal = code
+            return
+        if self._closing:
+            return
+        _own(client).limit_publications(min(MAX_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT)))
+        self._info = SessionInfo(
+            number=self._number,
+            present=flags.session_present,
+            version=_spell(self._protocol),
+            max_packet_bytes=getattr(properties, "MaximumPacketSize", None),
+        )
+        self._on_connected(self._info)
+
+    def _disconnected(
+        self, _: PahoClient, __: object, flags: DisconnectFlags, code: ReasonCode, ___: Properties | None
+    ) -> None:
+        if flags.is_disconnect_packet_from_server:
+            self._refusal = code
+
+    def _received(self, client: PahoClient, _: object, received: MQTTMessage) -> None:
+        bounded, properties = _own(client), received.properties
+        try:
+            topic = received.topic
+        except UnicodeDecodeError:  # brokers refuse such a topic; unacknowledged, the message would come for ever
+            client.ack(received.mid, received.qos)
+            return
+        message = Message(
+            topic=topic,
+            payload=bytes(received.payload),
+            qos=received.qos,
+            retain=received.retain,
+            dup=received.dup,
+            packet_id=received.mid,
+            session=self._number,
+            size_bytes=bounded.packet_bytes,
+            cut=bounded.packet_is_cut,
+            content_type=getattr(properties, "ContentType", ""),
+            user_properties=tuple(getattr(properties, "UserProperty", ())),
+        )
+        self._on_message(message)
+
+    def _subscribed(
+        self, _: PahoClient, __: object, packet_id: int, codes: list[ReasonCode], ___: Properties | None
+    ) -> None:
+        filters = self._filters.pop(packet_id, [])
+        refused = [
+            f"{topic} ({str(code).lower()})" for topic, code in zip(filters, codes, strict=False) if code.is_failure
+        ]
+        self._on_subscribed(refused)
+
+    def _published(self, _: PahoClient, __: object, packet_id: int, code: ReasonCode, ___: Properties | None) -> None:
+        future = self._unconfirmed.setdefault(packet_id, Future())
+        with suppress(InvalidStateError):
+            future.set_result(Acknowledgement(code=code.value, name=str(code).lower()))
+
+    def _build_properties(self, publication: Publication) -> Properties | None:
+        if self._protocol != MQTTProtocolVersion.MQTTv5:
+            return None
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        if publication.content_type:
+            properties.ContentType = publication.content_type
+        if publication.user_properties:
+            properties.UserProperty = list(publication.user_properties)
+        return properties
+
+
+def _own(client: PahoClient) -> BoundedClient:
+    """The client as `build_client` made it; paho's callbacks say only that it is one of theirs."""
+    return cast(BoundedClient, client)
+
+
+def _spell(protocol: MQTTProtocolVersion) -> str:
+    return "5" if protocol == MQTTProtocolVersion.MQTTv5 else "3.1.1"
+
+
+def fail(future: Future[Acknowledgement]) -> None:
+    """Settle a publication whose connection is down."""
+    with suppress(InvalidStateError):
+        future.set_exception(UnreachableError("the connection to the broker is down"))

@@ -1,0 +1,24 @@
+"""The kind `mqtt`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from eaves.mqtt.address import parse_address
+from eaves.sources.context import SourceContext
+from eaves.sources.kind import SourceKind
+from eaves.sources.mqtt.settings import MqttSettings
+
+
+def run(settings: MqttSettings, context: SourceContext) -> None:
+    """Capture the images of the topics until the context says to stop."""
+    from eaves.sources.mqtt.source import MqttSource
+
+    MqttSource(settings, context).run()
+
+
+def _list_addresses(settings: MqttSettings) -> Iterator[str]:
+    yield parse_address(settings.url).endpoint
+
+
+KIND = SourceKind(settings=MqttSettings, run=run, runs_as=("service",), addresses=_list_addresses)

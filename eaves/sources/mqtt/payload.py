@@ -1,0 +1,183 @@
+"""A message > image, sender's id, time: raw, base64 in JSON, CloudEvents in both modes.
+
+Source: CloudEvents 1.0.2, bindings/mqtt-protocol-binding.md: a content type that begins with `application/cloudevents`
+is structured mode; user properties named as attributes are binary mode, which MQTT 3.1.1 doesn't have.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from eaves.errors import EventError, UnsupportedContentError
+from eaves.events import REPLY_TYPES, STRUCTURED, Event, build_event, decode, is_json, parse_json
+from eaves.mqtt.message import Message
+from eaves.sources.frame import Cause
+from eaves.sources.mqtt.pointer import find_value
+from eaves.sources.mqtt.settings import MqttSettings
+from eaves.timestamps import parse_timestamp
+
+DROPPED_EXTENSIONS = frozenset(
+    {"causeid", "causesource", "confidence", "datadigest", "dataref", "label", "model", "modelversion", "partitionkey"}
+)
+"""Attributes of a sender's event that the captured one has for itself, or that belong to predictions."""
+MAX_ID = 1024
+"""Characters of a sender's id that stand in an event; a longer one still identifies its message."""
+MAX_EXTENSIONS, MAX_EXTENSIONS_BYTES = 64, 16_384
+"""Of a sender's event, kept: an event may have 100 attributes, and the queue counts on 64 KB for all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a message holds.
+
+    Attributes:
+        data: The image.
+        content_type: Its media type as the sender says; empty when it says none.
+        sender_id: What the sender identifies the message by; empty when it doesn't.
+        captured_at_ns: When it was captured, nanoseconds since 1970, as the sender says.
+        camera: Which camera it is from, as the sender says.
+        extensions: Further attributes for the event.
+    """
+
+    data: bytes = field(repr=False)
+    content_type: str = ""
+    sender_id: str = ""
+    captured_at_ns: int | None = None
+    camera: str = ""
+    extensions: Mapping[str, str] = field(default_factory=dict)
+
+
+class UnusableError(Exception):
+    """A message without an image that can be used.
+
+    Args:
+        cause: The counter.
+        reason: For the log, without anything of the payload; empty when it is no fault of anybody.
+    """
+
+    def __init__(self, cause: Cause, reason: str) -> None:
+        super().__init__(reason)
+        self.cause = cause
+        self.reason = reason
+
+
+def read_message(message: Message, settings: MqttSettings) -> Found:
+    """What a message holds.
+
+    Raises:
+        UnusableError: When there is no image in it.
+    """
+    event = _read_event(message, settings)
+    if event is not None:
+        return _read_event_data(event, settings)
+    sender_id = _find_property(message, settings.id_property)
+    if settings.payload == "json" or (settings.payload == "auto" and settings.image_at and _is_object(message.payload)):
+        return _read_json(message.payload, settings, sender_id)
+    return Found(
+        data=message.payload,
+        content_type=_image_type(message.content_type),
+        sender_id=sender_id,
+        extensions=_build_sender(sender_id),
+    )
+
+
+def _read_event(message: Message, settings: MqttSettings) -> Event | None:
+    """The CloudEvent that a message is, or None."""
+    if settings.payload not in ("auto", "cloudevents"):
+        return None
+    try:
+        properties = dict(message.user_properties)
+        if message.content_type.lower().startswith(STRUCTURED):
+            return decode({"content-type": message.content_type}, message.payload)
+        if "specversion" in properties:
+            attributes = {name: value for name, value in properties.items() if _is_attribute(name)}
+            if message.content_type:
+                attributes["datacontenttype"] = message.content_type
+            return build_event(attributes, message.payload)
+        if settings.payload == "cloudevents" or (_is_object(message.payload) and b'"specversion"' in message.payload):
+            return decode({"content-type": f"{STRUCTURED}+json"}, message.payload)
+    except UnsupportedContentError as error:
+        raise UnusableError("unsupported", str(error)[:200]) from error
+    except EventError as error:
+        raise UnusableError("unreadable", f"a CloudEvent can't be read: {str(error)[:200]}") from error
+    return None
+
+
+def _read_event_data(event: Event, settings: MqttSettings) -> Found:
+    if event.type in REPLY_TYPES:
+        raise UnusableError("unsupported", "")  # predictions on topics that are subscribed to with a wildcard
+    extensions = {**_bound(event.extensions), "senderid": event.id, "sendersource": event.source}
+    sender_id = f"{event.source}\0{event.id}"
+    data, content_type = event.data, event.datacontenttype or ""
+    if settings.image_at and (is_json(content_type) or settings.payload == "json") and _is_object(data):
+        inner = _read_json(data, settings, sender_id)
+        data, content_type = inner.data, inner.content_type
+    if not data:
+        raise UnusableError("unsupported", "a CloudEvent has no data")
+    return Found(
+        data=data,
+        content_type=_image_type(content_type),
+        sender_id=sender_id,
+        captured_at_ns=int(parse_timestamp(event.time).timestamp() * 1e6) * 1000 if event.time else None,
+        camera=event.extensions.get("partitionkey", ""),
+        extensions=extensions,
+    )
+
+
+def _read_json(payload: bytes, settings: MqttSettings, sender_id: str) -> Found:
+    try:
+        document = parse_json(payload)
+    except ValueError as error:
+        raise UnusableError("unreadable", f"a message is not JSON: {str(error)[:200]}") from error
+    text = find_value(document, settings.image_at)
+    if not isinstance(text, str):
+        raise UnusableError("unsupported", f"a message has no text at {settings.image_at}")
+    found = sender_id or (_spell_id(find_value(document, settings.id_at)) if settings.id_at else "")
+    data = _decode_base64(text, settings.image_at)
+    return Found(data=data, sender_id=found, extensions=_build_sender(found))
+
+
+def _decode_base64(text: str, place: str) -> bytes:
+    if text.startswith("data:"):  # a data URL (RFC 2397), as browsers write an image
+        text = text.partition(",")[2]
+    try:
+        return binascii.a2b_base64(text.encode().translate(None, b"\r\n"), strict_mode=True)
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise UnusableError("unreadable", f"the text at {place} is not base64: {error}") from error
+
+
+def _build_sender(sender_id: str) -> dict[str, str]:
+    return {"senderid": sender_id} if sender_id.isprintable() and 0 < len(sender_id) <= MAX_ID else {}
+
+
+def _bound(extensions: Mapping[str, str]) -> dict[str, str]:
+    kept: dict[str, str] = {}
+    room = MAX_EXTENSIONS_BYTES
+    for name, value in extensions.items():
+        room -= len(name) + len(value.encode())
+        if name not in DROPPED_EXTENSIONS and room >= 0 and len(kept) < MAX_EXTENSIONS:
+            kept[name] = value
+    return kept
+
+
+def _find_property(message: Message, name: str) -> str:
+    return next((value for key, value in message.user_properties if name and key == name), "")
+
+
+def _spell_id(value: Any) -> str:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def _image_type(content_type: str) -> str:
+    return content_type if content_type.lower().startswith("image/") and content_type.isascii() else ""
+
+
+def _is_attribute(name: str) -> bool:
+    return name.isascii() and name.isalnum() and name == name.lower()
+
+
+def _is_object(payload: bytes) -> bool:
+    return payload[:64].lstrip()[:1] == b"{"

@@ -1,0 +1,22 @@
+"""A value in JSON by its path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def find_value(document: Any, pointer: str) -> Any:
+    """The value that a JSON Pointer leads to, or None when there is none.
+
+    Source: RFC 6901, sections 3 and 4.
+    """
+    for token in pointer.split("/")[1:]:
+        name = token.replace("~1", "/").replace("~0", "~")
+        if isinstance(document, Mapping):
+            document = document.get(name)
+        elif isinstance(document, list) and name.isascii() and name.isdecimal():
+            document = document[int(name)] if int(name) < len(document) else None
+        else:
+            return None
+    return document

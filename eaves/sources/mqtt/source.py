@@ -1,0 +1,241 @@
+"""The connection's thread hands over, the source's thread stores and acknowledges."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
+
+from eaves import media
+from eaves.backoff import Backoff
+from eaves.errors import SpoolError
+from eaves.mqtt.address import parse_address
+from eaves.mqtt.connection import Connection, Listener
+from eaves.mqtt.message import Message
+from eaves.mqtt.session import SessionInfo
+from eaves.mqtt.settings import ConnectionSettings, Version
+from eaves.mqtt.topics import matches
+from eaves.sources.context import SourceContext
+from eaves.sources.frame import Frame
+from eaves.sources.mqtt.arrivals import Arrivals
+from eaves.sources.mqtt.payload import Found, UnusableError, read_message
+from eaves.sources.mqtt.settings import MqttSettings
+from eaves.sources.mqtt.slot import Held, Slot
+
+ENVELOPE_BYTES = 65_536
+"""Room beside an image for a topic, properties, and the rest of a JSON text."""
+SLOT_BYTES = 32_000_000
+"""Memory for messages that are not stored yet, unless two of the largest need more."""
+LOOK_S = 1.0
+"""Longest wait for a message, seconds, before the source looks whether it is to stop."""
+FULL = Backoff(retry=None, first_s=0.5, cap_s=10.0)
+"""How often a message is offered again while the queue is full."""
+MAX_LOGGED = 20
+"""Different reasons for unusable messages that are logged; all are counted."""
+
+_log = logging.getLogger(__name__)
+
+
+class MqttSource(Listener):
+    """Images from the topics of a broker, until the context says to stop.
+
+    Args:
+        settings: What to subscribe to.
+        context: The agent.
+    """
+
+    def __init__(self, settings: MqttSettings, context: SourceContext) -> None:
+        self._settings = settings
+        self._context = context
+        largest = context.max_bytes * 4 // 3 + ENVELOPE_BYTES  # base64, with line breaks in the envelope's room
+        self._slot = Slot(max(SLOT_BYTES, 2 * largest), clock=context.clock)
+        self._arrivals = Arrivals()
+        self._missed = False
+        self._logged: set[str] = set()
+        self._states = threading.Lock()
+        self._unavailable = "not connected yet"
+        self._full = ""
+        self._connection = Connection(
+            ConnectionSettings(
+                address=parse_address(settings.url),
+                client_id=settings.client_id or _build_client_id(context.source),
+                credentials=context.credentials,
+                version=cast(Version, settings.version),
+                session_expiry_s=settings.session_expiry_s,
+                receive_maximum=settings.in_flight,
+                max_packet_bytes=largest,
+                keepalive_s=settings.keepalive_s,
+            ),
+            self,
+            clock=context.clock,
+        )
+
+    def run(self) -> None:
+        """Store what is received until the context says to stop."""
+        with self._context.on_stop(self._slot.wake):
+            self._connection.start()
+            try:
+                while not self._context.stopping:
+                    held = self._slot.peek(LOOK_S)
+                    if held is None:
+                        self._ask_again()
+                    elif not held.wanted or self._store(held):
+                        self._finish(held)
+            finally:
+                self._connection.stop()
+
+    def connected(self, session: SessionInfo) -> None:
+        """Subscribe anew: the broker may have lost the session, or the settings may name other topics."""
+        if self._connection.connections > 1:
+            self._context.reconnected()
+            if not session.present:
+                _log.warning(
+                    "the broker of source %s has lost its session: what it held for this source is lost there",
+                    self._context.name,
+                )
+        if not session.present:
+            self._arrivals.forget()
+        self._missed = False
+        self._connection.subscribe(self._settings.topics, retained=self._settings.retained)
+
+    def subscribed(self, refused: Sequence[str]) -> None:
+        """Images come from now on, unless the broker doesn't allow it."""
+        self._report(unavailable=f"the broker refuses to subscribe to {', '.join(refused)}" if refused else "")
+
+    def unavailable(self, reason: str) -> None:
+        """There is no connection."""
+        self._report(unavailable=reason)
+
+    def received(self, message: Message) -> None:
+        """Hand a message over, or leave it with the broker when there is no room."""
+        wanted = self._is_wanted(message)
+        if not wanted and message.qos == 0:
+            return
+        if self._missed and message.qos:
+            return  # acknowledgements must be in the order of arrival
+        if not wanted:
+            message = replace(message, payload=b"")
+        digest = hashlib.sha256(message.payload).digest()
+        held = Held(message, self._arrivals.find_number(message, digest), digest, wanted)
+        if self._slot.put(held):
+            return
+        if message.qos:
+            self._missed = True
+            self._log_once("messages come faster than they can be stored; a new connection asks for them again")
+            return
+        while self._slot.drop_oldest_unkept():
+            self._context.drop("late")
+            if self._slot.put(held):
+                return
+        self._context.drop("late")
+
+    def _is_wanted(self, message: Message) -> bool:
+        if not matches(self._settings.topics, message.topic):
+            self._log_once("messages come of topics that an earlier subscription named; they are left out")
+            return False
+        return self._settings.retained or not message.retain
+
+    def _ask_again(self) -> None:
+        """Have the broker send again what there was no room for."""
+        if self._missed:
+            self._connection.reconnect()
+
+    def _finish(self, held: Held) -> None:
+        message = self._slot.remove(held)
+        if self._connection.acknowledge(message):
+            self._arrivals.close(message, held.number)
+
+    def _store(self, held: Held) -> bool:
+        """Store a message's image, however long that takes; False when the source is to stop before."""
+        try:
+            frame = self._build_frame(held)
+        except UnusableError as error:
+            self._context.drop(error.cause)
+            if error.reason:
+                self._log_once(error.reason)
+            return True
+        failures = 0
+        while True:
+            try:
+                self._context.capture(frame)
+            except SpoolError as error:
+                if held.message.qos == 0:
+                    self._context.drop("spool_full")
+                    return True
+                failures += 1
+                self._report(full=str(error))
+                if not self._context.wait(FULL.pause_s(failures)):
+                    return False
+            else:
+                self._report(full="")
+                return True
+
+    def _build_frame(self, held: Held) -> Frame:
+        """A message's image.
+
+        Raises:
+            UnusableError: When there is none that can be used.
+        """
+        message = held.message
+        if message.cut:
+            raise UnusableError("too_large", f"a message is too large ({message.size_bytes} bytes)")
+        found = read_message(message, self._settings)
+        known = media.sniff(found.data) != media.UNKNOWN
+        if not known and not found.content_type:
+            raise UnusableError("unsupported", "a message holds no image of a format that functions read")
+        return Frame(
+            data=found.data,
+            position=self._build_position(held, found),
+            subject=_build_subject(message.topic),
+            captured_at_ns=found.captured_at_ns,
+            camera=self._find_camera(message.topic) or found.camera,
+            content_type="" if known else found.content_type,
+            extensions=found.extensions,
+        )
+
+    def _build_position(self, held: Held, found: Found) -> str:
+        digest = held.digest if found.data is held.message.payload else hashlib.sha256(found.data).digest()
+        if found.sender_id:
+            identity = f"id\0{found.sender_id}"
+        elif held.message.retain:
+            identity = "retained"  # comes with each new subscription
+        else:
+            identity = f"arrival\0{held.number}"
+        return f"{held.message.topic}\0{digest.hex()}\0{identity}"
+
+    def _find_camera(self, topic: str) -> str:
+        levels, wanted = topic.split("/"), self._settings.camera_level
+        if wanted == 0 or abs(wanted) > len(levels):
+            return ""
+        return _build_subject(levels[wanted - 1 if wanted > 0 else wanted])
+
+    def _report(self, *, unavailable: str | None = None, full: str | None = None) -> None:
+        """Report the state that follows from both threads' parts of it."""
+        with self._states:
+            self._unavailable = self._unavailable if unavailable is None else unavailable
+            self._full = self._full if full is None else full
+            if self._unavailable:
+                self._context.report("waiting", self._unavailable)
+            elif self._full:
+                self._context.report("paused", f"{self._full}; the broker keeps what comes until events are delivered")
+            else:
+                self._context.report("watching")
+
+    def _log_once(self, reason: str) -> None:
+        if reason not in self._logged and len(self._logged) < MAX_LOGGED:
+            self._logged.add(reason)
+            _log.warning("source %s: %s; further ones are only counted", self._context.name, reason)
+
+
+def _build_client_id(source: str) -> str:
+    """`eaves-SITE-NAME` of `/eaves/SITE/NAME`."""
+    return source.strip("/").replace("/", "-")
+
+
+def _build_subject(topic: str) -> str:
+    """A topic as an attribute of an event, which holds no control characters and at most 4,096 bytes."""
+    text = "".join(char if char.isprintable() else "\ufffd" for char in topic)
+    return text.encode(errors="replace")[:4096].decode(errors="ignore")

@@ -1,0 +1,209 @@
+"""A connection to a real broker, through what brokers do."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import UnreachableError
+from eaves.mqtt import Connection, ConnectionSettings, Message, Publication, parse_address
+from tests.fakes.mqtt_listener import RecordingListener
+from tests.fakes.old_broker import OldBroker
+from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with run_mosquitto(tmp_path / "broker", (*KEEPING_ALL, "log_type all")) as running:
+        yield running
+
+
+@contextmanager
+def connected(settings: ConnectionSettings, listener: RecordingListener) -> Iterator[Connection]:
+    connection = Connection(settings, listener)
+    listener.connection = connection
+    connection.start()
+    try:
+        yield connection
+    finally:
+        connection.stop()
+
+
+def to(url: str, client_id: str = "test") -> ConnectionSettings:
+    return ConnectionSettings(address=parse_address(url), client_id=client_id)
+
+
+def publication(payload: bytes, topic: str = "a/b") -> Publication:
+    return Publication(
+        topic=topic, payload=payload, content_type="image/png", user_properties=(("id", "7"), ("id", "ä"))
+    )
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_what_is_published_arrives(broker: Mosquitto, version: str) -> None:
+    settings = replace(to(broker.url), version=version)  # type: ignore[arg-type]
+    listener = RecordingListener(["a/#"])
+    with connected(settings, listener) as connection:
+        wait_until(lambda: listener.subscriptions, what="the subscription")
+        answer = connection.publish(publication(b"\x00one")).result(10)
+        assert answer.code < 0x80
+        message = wait_until(lambda: listener.messages, what="the message")[0]
+    assert (message.topic, message.payload, message.qos) == ("a/b", b"\x00one", 1)
+    assert (message.retain, message.dup, message.cut) == (False, False, False)
+    assert listener.sessions[0].version == version
+    newer = version == "5"
+    assert message.content_type == ("image/png" if newer else "")
+    assert message.user_properties == ((("id", "7"), ("id", "ä")) if newer else ())
+
+
+def test_a_broker_that_speaks_only_the_older_version_is_spoken_to_in_it(broker: Mosquitto) -> None:
+    old = OldBroker(broker.port)
+    listener = RecordingListener(["a"])
+    with connected(to(f"mqtt://127.0.0.1:{old.port}"), listener):
+        wait_until(lambda: listener.subscriptions, what="the subscription")
+        assert [(session.version, session.present) for session in listener.sessions] == [("3.1.1", False)]
+        assert (old.refused, listener.reasons) == (1, [])
+    old.close()
+
+
+def test_a_broker_that_closes_on_the_newer_version_is_asked_in_the_older_one_later(broker: Mosquitto) -> None:
+    old = OldBroker(broker.port, silent=True)
+    listener = RecordingListener(["a"])
+    with connected(to(f"mqtt://127.0.0.1:{old.port}"), listener):
+        wait_until(lambda: listener.subscriptions, what="the subscription")
+        assert listener.sessions[0].version == "3.1.1"
+    assert old.refused == 3
+    assert "without an answer" in listener.reasons[0]
+    old.close()
+
+
+def test_a_version_that_is_set_is_kept(broker: Mosquitto) -> None:
+    old = OldBroker(broker.port)
+    listener = RecordingListener()
+    with connected(replace(to(f"mqtt://127.0.0.1:{old.port}"), version="5"), listener):
+        reason = wait_until(lambda: listener.reasons, what="the reason")[0]
+    assert "doesn't speak MQTT 5" in reason
+    assert not listener.sessions
+    old.close()
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_what_was_not_acknowledged_comes_again_after_the_broker_was_killed(broker: Mosquitto, version: str) -> None:
+    settings = replace(to(broker.url, "keeper"), version=version)  # type: ignore[arg-type]
+    listener = RecordingListener(["a/b"], acknowledge=False)
+    with connected(settings, listener) as connection, connected(to(broker.url, "pub"), RecordingListener()) as sender:
+        wait_until(lambda: listener.subscriptions and sender.session, what="the connections")
+        for payload in (b"1", b"2"):
+            sender.publish(publication(payload)).result(10)
+        wait_until(lambda: len(listener.messages) == 2, what="two messages")
+        connection.acknowledge(listener.messages[0])
+        wait_until(lambda: "Received PUBACK from keeper" in broker.log.read_text(), what="the acknowledgement")
+        broker.wait_for_save()
+        broker.kill()
+        wait_until(lambda: listener.losses, what="the loss")
+        assert not connection.acknowledge(listener.messages[1])
+        broker.start()
+        wait_until(lambda: len(listener.messages) > 2, what="the message again")
+        again = listener.messages[2]
+        assert (again.payload, again.dup, again.packet_id) == (b"2", True, listener.messages[1].packet_id)
+        assert listener.sessions[1].present
+        assert connection.acknowledge(again)
+
+
+def test_a_publication_fails_while_there_is_no_broker_and_when_it_goes(broker: Mosquitto) -> None:
+    listener = RecordingListener()
+    with connected(to(broker.url), listener) as connection:
+        wait_until(lambda: connection.session, what="the connection")
+        broker.signal(signal.SIGSTOP)
+        waiting = connection.publish(publication(b"x"))
+        broker.kill()
+        with pytest.raises(UnreachableError):
+            waiting.result(10)
+        with pytest.raises(UnreachableError):
+            connection.publish(publication(b"x")).result(0)
+        wait_until(lambda: listener.reasons, what="a reason")
+        assert f"can't connect to the broker 127.0.0.1:{broker.port}" in connection.reason
+        broker.start()
+        wait_until(lambda: connection.session, what="the connection")
+        assert connection.publish(publication(b"x")).result(10).code < 0x80
+        assert connection.reason == ""
+
+
+def test_many_threads_publish_at_once(broker: Mosquitto) -> None:
+    listener = RecordingListener(["a/b"])
+    with connected(to(broker.url), listener) as connection:
+        wait_until(lambda: listener.subscriptions, what="the subscription")
+        codes: list[int] = []
+
+        def publish(number: int) -> None:
+            for turn in range(50):
+                payload = b"%d-%d-" % (number, turn) + b"x" * 20_000
+                codes.append(connection.publish(publication(payload)).result(30).code)
+
+        threads = [threading.Thread(target=publish, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        wait_until(lambda: len(listener.messages) >= 200, what="200 messages")
+        assert len({message.payload[:6] for message in listener.messages}) == 200
+        assert (len(codes), max(codes)) == (200, 0)
+        assert len(listener.sessions) == 1
+
+
+def test_an_exception_of_the_listener_ends_one_connection_and_not_the_thread(
+    broker: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(RecordingListener):
+        def received(self, message: Message) -> None:
+            super().received(message)
+            if len(self.messages) <= 2:
+                raise RuntimeError("a bug")
+
+    listener = Failing(["a/b"])
+    with connected(to(broker.url), listener) as connection:
+        wait_until(lambda: listener.subscriptions, what="the subscription")
+        with caplog.at_level(logging.ERROR):
+            connection.publish(publication(b"x"))
+            wait_until(lambda: len(listener.messages) == 3, what="the message again")
+    assert len(caplog.records) == 1
+    assert "RuntimeError" in listener.reasons[0]
+
+
+def test_a_deaf_broker_is_noticed(broker: Mosquitto) -> None:
+    listener = RecordingListener()
+    with connected(replace(to(broker.url), keepalive_s=2, connect_timeout_s=1), listener) as connection:
+        wait_until(lambda: connection.session, what="the connection")
+        broker.signal(signal.SIGSTOP)
+        wait_until(lambda: listener.reasons, what="a reason")
+        assert listener.reasons == [f"the broker 127.0.0.1:{broker.port} doesn't answer"]
+        broker.signal(signal.SIGCONT)
+        wait_until(lambda: connection.session, what="the connection")
+
+
+def test_two_clients_of_one_name_are_told_so_and_slow_down(broker: Mosquitto) -> None:
+    first, second = RecordingListener(), RecordingListener()
+    with connected(to(broker.url, "same"), first), connected(to(broker.url, "same"), second):
+        began = time.monotonic()
+        wait_until(lambda: len(first.sessions) + len(second.sessions) >= 8, 30, what="8 connections")
+        assert time.monotonic() - began > 2
+    assert "another client named 'same'" in first.reasons[0]
+    assert "another client named 'same'" in second.reasons[0]
+
+
+def test_stopping_is_quick_and_says_goodbye(broker: Mosquitto) -> None:
+    listener = RecordingListener(["a"])
+    with connected(to(broker.url, "polite"), listener):
+        wait_until(lambda: listener.subscriptions, what="the subscription")
+        began = time.monotonic()
+    assert time.monotonic() - began < 1
+    wait_until(lambda: "polite disconnected." in broker.log.read_text(), what="the goodbye")

@@ -1,0 +1,54 @@
+"""Where a broker is."""
+
+from __future__ import annotations
+
+import pytest
+
+from eaves.mqtt import Address, parse_address
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("mqtt://broker", Address(host="broker", port=1883)),
+        ("mqtts://broker", Address(host="broker", port=8883, tls=True)),
+        ("MQTT://Broker:1884/", Address(host="broker", port=1884)),
+        ("mqtt://[::1]:1884/a/b", Address(host="::1", port=1884, path="a/b")),
+        ("mqtt://h/eaves/{label}/a%23b", Address(host="h", port=1883, path="eaves/{label}/a#b")),
+        ("mqtt://u%40x:p%3Aw@h", Address(host="h", port=1883, username="u@x", password="p:w")),
+    ],
+)
+def test_what_is_an_address(text: str, address: Address) -> None:
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "broker",
+        "http://broker",
+        "mqtt://",
+        "mqtt://h:0",
+        "mqtt://h:99999",
+        "mqtt://h:x",
+        "mqtt://h/#",
+        "mqtt://h?a=b",
+    ],
+)
+def test_what_is_not(text: str) -> None:
+    with pytest.raises(ValueError, match="must"):
+        parse_address(text)
+
+
+def test_a_password_is_not_shown() -> None:
+    address = parse_address("mqtt://user:hunter2@h")
+    assert "hunter2" not in repr(address)
+    assert address.endpoint == "h:1883"
+    with pytest.raises(ValueError, match="must") as caught:
+        parse_address("mqtt://user:hunter2@h:99999")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_endpoint_of_an_ipv6_address_is_in_brackets() -> None:
+    assert parse_address("mqtts://[fe80::1]").endpoint == "[fe80::1]:8883"

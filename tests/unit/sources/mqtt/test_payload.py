@@ -1,0 +1,139 @@
+"""A message > image, sender's id, time."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from eaves.events import Event, encode_structured
+from eaves.mqtt import Message
+from eaves.sources.mqtt.payload import MAX_EXTENSIONS_BYTES, UnusableError, read_message
+from eaves.sources.mqtt.settings import MqttSettings
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+IN_BASE64 = base64.b64encode(PNG).decode()
+EVENT = {"id": "7", "source": "/gate", "type": "com.example.photo", "specversion": "1.0"}
+
+
+def settings(**values: Any) -> MqttSettings:
+    return MqttSettings(url="mqtt://h", topics=("a",), **values)
+
+
+def message(payload: bytes, *, content_type: str = "", properties: tuple[tuple[str, str], ...] = ()) -> Message:
+    return Message(topic="a", payload=payload, content_type=content_type, user_properties=properties)
+
+
+def in_json(value: Any) -> Message:
+    return message(json.dumps(value).encode())
+
+
+def test_an_image() -> None:
+    found = read_message(message(PNG), settings())
+    assert (found.data, found.sender_id, found.extensions) == (PNG, "", {})
+
+
+def test_a_user_property_is_the_senders_id() -> None:
+    sent = message(PNG, content_type="image/png", properties=(("x", "1"), ("frame", "cam-7"), ("frame", "8")))
+    found = read_message(sent, settings(id_property="frame"))
+    assert (found.sender_id, found.content_type, found.extensions) == ("cam-7", "image/png", {"senderid": "cam-7"})
+
+
+@pytest.mark.parametrize(
+    "text", [IN_BASE64, f"data:image/png;base64,{IN_BASE64}", IN_BASE64[:76] + "\r\n" + IN_BASE64[76:]]
+)
+@pytest.mark.parametrize("payload", ["auto", "json"])
+def test_base64_in_json(text: str, payload: str) -> None:
+    sent = in_json({"image": {"data/x": [text]}, "seq": 12})
+    found = read_message(sent, settings(payload=payload, image_at="/image/data~1x/0", id_at="/seq"))
+    assert (found.data, found.sender_id, found.extensions) == (PNG, "12", {"senderid": "12"})
+
+
+@pytest.mark.parametrize(("value", "sender_id"), [("x", "x"), (7, "7"), (True, ""), (None, ""), ({}, ""), (1.5, "")])
+def test_only_texts_and_integers_are_ids(value: Any, sender_id: str) -> None:
+    assert (
+        read_message(in_json({"i": IN_BASE64, "id": value}), settings(image_at="/i", id_at="/id")).sender_id
+        == sender_id
+    )
+
+
+def test_an_id_that_no_attribute_can_hold_identifies_all_the_same() -> None:
+    found = read_message(in_json({"i": IN_BASE64, "id": "a\nb"}), settings(image_at="/i", id_at="/id"))
+    assert (found.sender_id, found.extensions) == ("a\nb", {})
+
+
+@pytest.mark.parametrize(
+    ("payload", "cause"),
+    [
+        (b"[1", "unreadable"),
+        (b"{}", "unsupported"),
+        (b'{"i": 5}', "unsupported"),
+        (b'{"i": "%%"}', "unreadable"),
+        (b'{"i": "\\ud800"}', "unreadable"),
+        (b"[" * 100_000, "unreadable"),
+    ],
+)
+def test_json_without_an_image(payload: bytes, cause: str) -> None:
+    with pytest.raises(UnusableError) as caught:
+        read_message(message(payload), settings(payload="json", image_at="/i"))
+    assert caught.value.cause == cause
+
+
+def test_a_cloudevent_in_binary_mode() -> None:
+    properties = (*EVENT.items(), ("time", "2026-11-25T20:00:00.123456Z"), ("station", "ä 3"), ("Own-Name", "x"))
+    found = read_message(message(PNG, content_type="image/png", properties=properties), settings())
+    assert (found.data, found.content_type, found.sender_id) == (PNG, "image/png", "/gate\x007")
+    assert found.extensions == {"station": "ä 3", "senderid": "7", "sendersource": "/gate"}
+    assert found.captured_at_ns == 1_795_636_800_123_456_000
+
+
+@pytest.mark.parametrize("content_type", ["application/cloudevents+json; charset=utf-8", ""])
+def test_a_cloudevent_in_structured_mode(content_type: str) -> None:
+    event = Event(
+        id="7", source="/gate", type="t", data=PNG, datacontenttype="image/png", extensions={"partitionkey": "north"}
+    )
+    found = read_message(message(encode_structured(event)[1], content_type=content_type), settings())
+    assert (found.data, found.sender_id, found.camera) == (PNG, "/gate\x007", "north")
+    assert "partitionkey" not in found.extensions
+
+
+def test_a_cloudevent_whose_data_is_json_with_an_image() -> None:
+    event = {**EVENT, "datacontenttype": "application/json", "data": {"image": IN_BASE64, "id": "other"}}
+    found = read_message(in_json(event), settings(image_at="/image", id_at="/id"))
+    assert (found.data, found.sender_id) == (PNG, "/gate\x007")
+
+
+@pytest.mark.parametrize(
+    ("sent", "cause", "words"),
+    [
+        (in_json({**EVENT, "id": ""}), "unreadable", "missing required attribute(s): id"),
+        (in_json({**EVENT, "dataref": "http://x"}), "unsupported", "no data"),
+        (in_json({**EVENT, "type": "dev.eaves.image.classified.v1", "data": {}}), "unsupported", ""),
+        (message(b"[]", content_type="application/cloudevents-batch+json"), "unsupported", "batched"),
+        (message(b"", properties=(("specversion", "0.3"),)), "unreadable", "missing required"),
+    ],
+)
+def test_cloudevents_that_are_not_taken(sent: Message, cause: str, words: str) -> None:
+    with pytest.raises(UnusableError) as caught:
+        read_message(sent, settings())
+    assert caught.value.cause == cause
+    assert words in caught.value.reason
+    assert bool(words) == bool(caught.value.reason)
+
+
+def test_what_is_set_is_not_guessed() -> None:
+    looks_like_an_event = in_json({**EVENT, "i": IN_BASE64})
+    assert read_message(looks_like_an_event, settings(payload="json", image_at="/i")).sender_id == ""
+    assert read_message(looks_like_an_event, settings(payload="image")).data == looks_like_an_event.payload
+    with pytest.raises(UnusableError):
+        read_message(message(PNG), settings(payload="cloudevents"))
+
+
+def test_a_senders_attributes_are_bounded() -> None:
+    extensions = {f"x{number}": "v" * 1000 for number in range(60)} | {"label": "no", "traceparent": "late"}
+    found = read_message(in_json({**EVENT, **extensions, "data_base64": IN_BASE64}), settings())
+    assert sum(len(name) + len(value) for name, value in found.extensions.items()) < MAX_EXTENSIONS_BYTES + 100
+    assert len(found.extensions) > 10
+    assert "label" not in found.extensions

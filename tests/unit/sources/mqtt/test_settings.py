@@ -1,0 +1,53 @@
+"""What eaves.yaml may say of an MQTT source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from eaves.config import Layer, build
+from eaves.errors import ConfigError
+from eaves.sources.mqtt.kind import KIND
+from eaves.sources.mqtt.settings import MqttSettings
+
+
+def read(**values: Any) -> MqttSettings:
+    return build(MqttSettings, Layer(origin="eaves.yaml", values={"url": "mqtt://h", "topics": ["a/#"], **values}))
+
+
+def test_the_least() -> None:
+    settings = read()
+    assert (settings.topics, settings.client_id, settings.version, settings.retained) == (("a/#",), "", "auto", False)
+    assert list(KIND.addresses(settings)) == ["h:1883"]
+    assert list(KIND.addresses(read(url="mqtts://u:p@h"))) == ["h:8883"]
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({"url": "http://h"}, "url: must be an address that begins with mqtt://"),
+        ({"url": "mqtt://h/a/b"}, "url: must have no path"),
+        ({"topics": []}, "topics: must name a topic"),
+        ({"topics": ["ok", "a/#/b"]}, "topics[1]: must have # only as its whole last level"),
+        ({"topics": ["a+/b"]}, "topics[0]: must have + only as a whole level"),
+        ({"topics": ["$share/x"]}, "topics[0]: must be $share/GROUP/TOPIC"),
+        ({"topics": [""]}, "topics[0]: must be a topic"),
+        ({"client_id": "a\nb"}, "client_id: must be"),
+        ({"image_at": "a.b"}, "image_at: must begin with /"),
+        ({"id_at": "id"}, "id_at: must begin with /"),
+        ({"payload": "json"}, "image_at: must say where the image is"),
+        ({"version": "3.1.1", "id_property": "id"}, "id_property: must not be set with version 3.1.1"),
+        ({"version": "4"}, "version: must be one of"),
+    ],
+)
+def test_faults(values: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(**values)
+    assert f"eaves.yaml: {fault}" in str(caught.value)
+
+
+def test_a_fault_never_quotes_a_password() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(url="mqtt://u:hunter2@h/a")
+    assert "hunter2" not in str(caught.value)
