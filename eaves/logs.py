@@ -1,6 +1,7 @@
 """How entry points set up logging: JSON lines where a machine reads them, plain lines on a terminal.
 
-Library code only calls `getLogger(__name__)`; nothing but a process's entry point calls `configure`.
+Whatever a record holds, passwords and tokens in addresses are replaced by `***`. Library code only calls
+`getLogger(__name__)`; nothing but a process's entry point calls `configure`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 import warnings
 from typing import Any
 
+from eaves.credentials.redact import redact
 from eaves.terminal import escape, escape_json
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -23,15 +25,16 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line of JSON."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        extra = {key: value for key, value in vars(record).items() if key not in _STANDARD}
         fields = {
-            **{key: value for key, value in vars(record).items() if key not in _STANDARD},
+            **{key: redact(value) if isinstance(value, str) else value for key, value in extra.items()},
             "time": f"{moment}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": redact(record.getMessage()),
         }
         if record.exc_info:
-            fields["traceback"] = self.formatException(record.exc_info)
+            fields["traceback"] = redact(self.formatException(record.exc_info))
         return escape_json(json.dumps(fields, ensure_ascii=False, default=str))
 
 
@@ -43,11 +46,11 @@ class PlainFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """The line, with line breaks and what could steer a terminal made visible."""
-        return escape(super().formatMessage(record), keep="")
+        return escape(redact(super().formatMessage(record)), keep="")
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
         """The traceback, with what could steer a terminal made visible."""
-        return escape(super().formatException(ei))
+        return escape(redact(super().formatException(ei)))
 
 
 def configure(*, level: int = logging.INFO, as_json: bool | None = None) -> None:

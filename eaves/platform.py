@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from eaves.admin.report import SourceReport
 from eaves.admin.summary import AgentStatus, LanePause
 from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
 from eaves.config import Layer, build, setting
@@ -301,7 +302,13 @@ class FunctionStatus:
 def parse_status(values: Mapping[str, Any]) -> FunctionStatus:
     """Read a status that was plain data, such as `dataclasses.asdict` makes it."""
     agents = tuple(
-        AgentStatus(**{**agent, "pauses": tuple(LanePause(**pause) for pause in agent["pauses"])})
+        AgentStatus(
+            **{
+                **agent,
+                "pauses": tuple(LanePause(**pause) for pause in agent["pauses"]),
+                "sources": tuple(SourceReport(**source) for source in agent["sources"]),
+            }
+        )
         for agent in values.get("agents", ())
     )
     pauses = tuple(LanePause(**pause) for pause in values.get("pauses", ()))

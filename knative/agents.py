@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.admin.agent import HEALTH
 from eaves.admin.report import parse_report
-from eaves.admin.summary import AgentStatus, summarise
+from eaves.admin.summary import AgentStatus, describe_silent, summarise
 from eaves.errors import ClusterError, DeniedError
 from knative.kinds import POD
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
@@ -93,14 +93,14 @@ def _pods(cluster: Cluster, namespace: str, selector: str) -> Iterator[AgentPod]
 
 def _read(cluster: Cluster, pod: AgentPod) -> AgentStatus:
     if pod.phase != "Running":
-        return AgentStatus(source=pod.source, pod=pod.name, state=pod.phase.lower())
+        return describe_silent(pod.agent, [pod.source], pod=pod.name, state=pod.phase.lower())
     try:
         target = f"pods/{pod.name}:{METRICS_PORT}"
         answer = cluster.proxy(target, HEALTH, timeout_s=TIMEOUT_S, namespace=pod.namespace)
-        return summarise(pod.source, parse_report(json.loads(answer.body)["report"]), pod=pod.name)
+        return summarise(pod.agent, parse_report(json.loads(answer.body)["report"]), pod=pod.name)
     except ClusterError as error:
-        return AgentStatus(source=pod.source, pod=pod.name, state="unknown", reason=error.message)
+        return describe_silent(pod.agent, [pod.source], pod=pod.name, state="unknown", reason=error.message)
     except (ValueError, KeyError, TypeError):
         said = answer.body[:200].decode(errors="replace")
         reason = f"{HEALTH} answers {answer.status} without a report: {said}"
-        return AgentStatus(source=pod.source, pod=pod.name, state="unknown", reason=reason)
+        return describe_silent(pod.agent, [pod.source], pod=pod.name, state="unknown", reason=reason)

@@ -46,6 +46,12 @@ class AgentProcess:
         }
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         with self.log.open("ab") as log:
             command = [sys.executable, "-P", "-m", "eaves.sources"]

@@ -13,6 +13,7 @@ from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.counters import Counters
 from eaves.sources.folder.settings import FolderSettings
 from eaves.sources.folder.source import FolderSource
+from eaves.sources.options import FrameOptions
 from tests.fakes.clock import ManualClock
 from tests.fakes.sent_index import DictIndex
 from tests.fakes.watch import SilentKernel
@@ -36,6 +37,7 @@ class Running:
         *,
         max_bytes: int = 20_000_000,
         spool_max_bytes: int = 1_000_000_000,
+        options: FrameOptions | None = None,
         **values: Any,
     ) -> None:
         self.folder = folder
@@ -51,6 +53,7 @@ class Running:
             store=self._store,
             max_bytes=max_bytes,
             spool_max_bytes=spool_max_bytes,
+            options=options,
             clock=self.clock,
         )
         self.folder_source = FolderSource(FolderSettings(path=folder, **values), self.context, watcher=self.kernel)
@@ -101,7 +104,7 @@ class Running:
 
 @contextmanager
 def running(folder: Path, index: DictIndex | None = None, **values: Any) -> Iterator[Running]:
-    """Run a source on a folder; `values` are settings of the folder, or the limits of image and spool."""
+    """Run a source on a folder; `values` are settings of the folder, the limits of image and spool, and `options`."""
     made = Running(folder, index, **values)
     thread = threading.Thread(target=made.folder_source.run)
     thread.start()

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,8 @@ PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 KEEPING_ALL = ("persistence true", "autosave_on_changes true", "autosave_interval 1")
 """Each change is saved at once, so that a broker that is killed has all that it acknowledged."""
 
+QUIET_S = 0.3
+
 
 class Mosquitto:
     """One broker. It is the caller's to start and to end.
@@ -33,12 +36,14 @@ class Mosquitto:
     Attributes:
         port: Its TCP port on loopback, the same after each start.
         log: Its log file.
+        database: What it saves, with persistence.
     """
 
     def __init__(self, folder: Path, lines: Sequence[str] = (), *, users: Mapping[str, str] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = find_restart_port()
         self.log = folder / "mosquitto.log"
+        self.database = folder / "mosquitto.db"
         self._process: subprocess.Popen[bytes] | None = None
         self._config = folder / "mosquitto.conf"
         own = [
@@ -81,6 +86,10 @@ class Mosquitto:
     def stop(self) -> None:
         """End it with SIGTERM; it saves its database."""
         self._end(SIGTERM)
+
+    def wait_for_save(self) -> None:
+        """Wait until it has saved what it was told before: until it has not saved anything for a while."""
+        wait_until(lambda: time.time() - self.database.stat().st_mtime > QUIET_S, what="a save")
 
     def signal(self, number: Signals) -> None:
         """Send it a signal: SIGSTOP makes it deaf while its port still answers."""

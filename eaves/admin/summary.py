@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from eaves.admin.report import QueueReport
+from eaves.admin.report import QueueReport, SourceReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,55 +25,64 @@ class LanePause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentStatus:
-    """One agent, the process that runs a source.
+    """One agent, a process that runs sources and has a queue for them.
 
     Attributes:
-        source: Name of the source.
+        name: What `eaves queue --agent` calls it: `FUNCTION` here, `FUNCTION.SOURCE` on a cluster.
         pod: On a cluster: the pod it runs in; empty elsewhere.
-        state: What the source does; `stopped` or `starting` when the agent doesn't run.
-        reason: Why the source captures nothing now, or why the agent can't be asked; empty when all is well.
-        captured: Images captured since the agent started.
-        last_captured_age_s: Seconds since the last image; None before the first, or when the agent can't be asked.
+        state: `running`, or why it can't be asked: `starting`, `stopped`, `unknown`, or the phase of its pod.
+        reason: Why it can't be asked, in words; empty when it can.
+        sources: Its sources as it reports them; those that it should run, by name, when it can't be asked.
         queued: Entries that wait in its queue; None when the agent can't be asked.
         dead: Dead letters in its queue; None when the agent can't be asked.
         oldest_age_s: Seconds since the oldest waiting entry was put; None when none waits.
         pauses: Its queues that wait.
     """
 
-    source: str
+    name: str
     pod: str = ""
     state: str = ""
     reason: str = ""
-    captured: int = 0
-    last_captured_age_s: float | None = None
+    sources: tuple[SourceReport, ...] = ()
     queued: int | None = None
     dead: int | None = None
     oldest_age_s: float | None = None
     pauses: tuple[LanePause, ...] = ()
 
 
-def summarise(source: str, report: QueueReport, *, pod: str = "") -> AgentStatus:
-    """The status of an agent.
+def summarise(name: str, report: QueueReport, *, pod: str = "") -> AgentStatus:
+    """The status of an agent that runs.
 
     Args:
-        source: Name of its source.
-        report: Of its queue.
+        name: Its name.
+        report: Of its queue and its sources.
         pod: On a cluster: the pod it runs in.
     """
-    told = next((one for one in report.sources if one.name == source), None)
     ages = [lane.oldest_age_s for lane in report.lanes if lane.oldest_age_s is not None]
     return AgentStatus(
-        source=source,
+        name=name,
         pod=pod,
-        state=told.state if told else "",
-        reason=told.reason if told else "",
-        captured=told.captured if told else 0,
-        last_captured_age_s=told.last_captured_age_s if told else None,
+        state="running",
+        sources=report.sources,
         queued=sum(lane.queued for lane in report.lanes),
         dead=sum(lane.dead for lane in report.lanes),
         oldest_age_s=max(ages, default=None),
         pauses=list_pauses(report),
     )
+
+
+def describe_silent(name: str, sources: Iterable[str], *, state: str, reason: str = "", pod: str = "") -> AgentStatus:
+    """The status of an agent that can't be asked.
+
+    Args:
+        name: Its name.
+        sources: Names of the sources that it should run.
+        state: Why it can't, in one word.
+        reason: Why, in words.
+        pod: On a cluster: the pod it runs in.
+    """
+    reports = tuple(SourceReport(name=source, state=state) for source in sources)
+    return AgentStatus(name=name, pod=pod, state=state, reason=reason, sources=reports)
 
 
 def list_pauses(report: QueueReport) -> tuple[LanePause, ...]:

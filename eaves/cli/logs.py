@@ -22,6 +22,6 @@ from eaves.cli.output import print_line
 @on_option
 @cluster_options
 def command(name: str, lines: int, state_dir: Path, file: Path, **clusters: Any) -> None:
-    """Show what function NAME (here also source FUNCTION.SOURCE) wrote, oldest first."""
+    """Show what function NAME wrote, oldest first; here also FUNCTION.SOURCE, of the agent that runs this source."""
     for line in choose_platform(file, state_dir, read_choice(**clusters)).logs(name, lines=lines):
         print_line(line)

@@ -185,4 +185,4 @@ def _point_to_agents(state_dir: Path) -> None:
     for status in LocalPlatform(state_dir).status():
         for agent in status.agents:
             if agent.queued or agent.dead:
-                say(f"{agent.queued} queued, {agent.dead} dead: eaves queue --agent {status.name}.{agent.source}")
+                say(f"{agent.queued} queued, {agent.dead} dead: eaves queue --agent {agent.name}")

@@ -27,7 +27,8 @@ class Target:
     """One queue.
 
     Attributes:
-        agent: `FUNCTION.SOURCE` of the agent it belongs to; empty: it is the local broker's.
+        agent: Name of the agent it belongs to, `FUNCTION` here and `FUNCTION.SOURCE` at a site; empty: it is the
+            local broker's.
         pod: At a site: the agent's pod; empty elsewhere.
         queue: The queue.
     """
@@ -42,7 +43,9 @@ class Target:
 
 def target_options(command: Command) -> Command:
     """The options that say which queues are meant; `open_targets` takes what they say."""
-    agent = click.option("--agent", default="", metavar="FUNCTION.SOURCE", help="The queue of a source's agent.")
+    agent = click.option(
+        "--agent", default="", metavar="FUNCTION[.SOURCE]", help="The queue of the agent that runs a source."
+    )
     pod = click.option("--pod", default="", help="At a site: only the agent in this pod.")
     for option in (site_options, on_option, file_option, state_option, pod, agent):
         command = option(command)

@@ -18,6 +18,7 @@ from eaves.cli.fleet import judge, visit_sites
 from eaves.cli.output import output_option, print_rows, say
 
 if TYPE_CHECKING:
+    from eaves.admin.report import SourceReport
     from eaves.admin.summary import AgentStatus, LanePause
     from eaves.platform import FunctionStatus
 
@@ -45,13 +46,23 @@ SITE_COLUMNS = {
 AGENT_COLUMNS = {
     "agent": "AGENT",
     "state": "STATE",
-    "last_image": "LAST IMAGE",
     "queued": "QUEUED",
     "oldest": "OLDEST",
     "dead": "DEAD",
     "reason": "REASON",
 }
+SOURCE_COLUMNS = {
+    "source": "SOURCE",
+    "state": "STATE",
+    "captured": "CAPTURED",
+    "last_image": "LAST IMAGE",
+    "dropped": "DROPPED",
+    "reconnects": "RECONNECTS",
+    "last_error": "LAST ERROR",
+    "reason": "REASON",
+}
 SITE_AGENT_COLUMNS = {"site": "SITE", "pod": "POD", **AGENT_COLUMNS}
+SITE_SOURCE_COLUMNS = {"site": "SITE", "pod": "POD", **SOURCE_COLUMNS}
 
 
 @click.command()
@@ -72,7 +83,10 @@ def command(form: str, state_dir: Path, file: Path, **clusters: Any) -> None:
     found = platform.status()
     print_rows([_row(status) for status in found], COLUMNS, form)
     if form == "table":
-        _print_agents([_agent_row(status, agent) for status in found for agent in status.agents], AGENT_COLUMNS)
+        agents = [agent for status in found for agent in status.agents]
+        _print_part([_agent_row(agent) for agent in agents], AGENT_COLUMNS)
+        rows = [_source_row(status.name, source) for status in found for one in status.agents for source in one.sources]
+        _print_part(rows, SOURCE_COLUMNS)
     for status in found:
         for pause in status.pauses:
             say(f"{pause.lane} is paused{_since(pause)}: {pause.reason}")
@@ -94,18 +108,20 @@ def _show_sites(file: Path, choice: Choice, form: str) -> None:
     outcomes = visit_sites(load_scope(file), choice, lambda visit: visit.platform().status())
     rows: list[dict[str, Any]] = []
     agents: list[dict[str, Any]] = []
+    sources: list[dict[str, Any]] = []
     for outcome in outcomes:
         if outcome.error is not None:
             rows.append({"site": outcome.site, "state": outcome.state, "reason": str(outcome.error)})
         rows += [{**_row(status), "site": outcome.site} for status in outcome.result or ()]
-        agents += [
-            {**_agent_row(status, agent), "site": outcome.site}
-            for status in outcome.result or ()
-            for agent in status.agents
-        ]
+        for status in outcome.result or ():
+            for agent in status.agents:
+                where = {"site": outcome.site, "pod": agent.pod}
+                agents.append({**_agent_row(agent), **where})
+                sources += [{**_source_row(status.name, source), **where} for source in agent.sources]
     print_rows(rows, SITE_COLUMNS, form)
     if form == "table":
-        _print_agents(agents, SITE_AGENT_COLUMNS)
+        _print_part(agents, SITE_AGENT_COLUMNS)
+        _print_part(sources, SITE_SOURCE_COLUMNS)
     judge(outcomes, "eaves doctor", choice)
     if not rows:
         say("nothing is deployed there: `eaves deploy --on knative`")
@@ -116,21 +132,31 @@ def _row(status: FunctionStatus) -> dict[str, Any]:
     return row
 
 
-def _print_agents(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> None:
+def _print_part(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> None:
     if rows:
         print_rows(rows, columns, "table")
 
 
-def _agent_row(status: FunctionStatus, agent: AgentStatus) -> dict[str, Any]:
+def _agent_row(agent: AgentStatus) -> dict[str, Any]:
     """One agent for the table, its pauses among the reasons."""
     pauses = [f"{pause.lane} is paused{_since(pause)}: {pause.reason}" for pause in agent.pauses]
-    last = describe_age(agent.last_captured_age_s)
     return {
         **asdict(agent),
-        "agent": f"{status.name}.{agent.source}",
-        "last_image": f"{last} ago" if last else "none yet" if agent.queued is not None else "",
+        "agent": agent.name,
         "oldest": describe_age(agent.oldest_age_s),
         "reason": [*([agent.reason] if agent.reason else []), *pauses],
+    }
+
+
+def _source_row(function: str, source: SourceReport) -> dict[str, Any]:
+    """One source for the table; an error that lasts stands there once, as the reason."""
+    last, error = describe_age(source.last_captured_age_s), describe_age(source.last_error_age_s)
+    return {
+        **asdict(source),
+        "source": f"{function}.{source.name}",
+        "last_image": f"{last} ago" if last else "none yet",
+        "dropped": ", ".join(f"{cause} {count}" for cause, count in sorted(source.dropped.items())),
+        "last_error": f"{error} ago: {source.last_error}" if error and not source.reason else "",
     }
 
 

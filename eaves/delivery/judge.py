@@ -60,9 +60,11 @@ class Judge:
         try:
             answer = self._send(entry.event)
         except UnreachableError as error:
-            return Judged(verdict=Verdict.RETRY, status=NO_ANSWER, blame=Blame.WAY, reason=error.message, reached=False)
+            return Judged(
+                verdict=Verdict.RETRY, status=NO_ANSWER, blame=Blame.WAY, reason=brief(error.message), reached=False
+            )
         except DeliveryError as error:
-            return Judged(verdict=Verdict.RETRY, status=NO_ANSWER, blame=Blame.WAY, reason=error.message)
+            return Judged(verdict=Verdict.RETRY, status=NO_ANSWER, blame=Blame.WAY, reason=brief(error.message))
         except EavesError as error:
             status = error.http_status
             return Judged(verdict=verdict(status), status=status, blame=blame(status), reason=brief(error.message))

@@ -10,6 +10,7 @@ import enum
 import json
 from dataclasses import dataclass
 
+from eaves.credentials.redact import redact
 from eaves.events import Event
 
 NO_ANSWER = 0
@@ -100,8 +101,8 @@ def _problem_kind(body: bytes) -> str:
 
 
 def brief(text: str, limit: int = 256) -> str:
-    """Foreign text for a reason or a log line: one line, bounded."""
-    return " ".join(text.split())[:limit]
+    """Foreign text for a reason or a log line: one line, bounded, without passwords and tokens."""
+    return redact(" ".join(text.split()))[:limit]
 
 
 def describe(status: int, body: bytes) -> str:

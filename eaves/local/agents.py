@@ -1,4 +1,4 @@
-"""The processes of sources: started, watched, and started again with growing pauses when they end."""
+"""The agents of apps, one process each: started, watched, and started again with growing pauses when they end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from eaves.admin.summary import AgentStatus
+from eaves.admin.summary import AgentStatus, describe_silent
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
 from eaves.local.failures import Failures, describe
@@ -27,10 +27,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Agent:
-    """One source's process.
+    """The process of one app's sources.
 
     Attributes:
         environ: What it was started with.
+        sources: Names of its sources.
         failures: Its ends in a row.
         process: The process, running or ended; None before it could be started.
         started_at: Start of the process, by the clock's monotonic seconds.
@@ -38,6 +39,7 @@ class Agent:
     """
 
     environ: Mapping[str, str]
+    sources: tuple[str, ...]
     failures: Failures
     process: Child | None = None
     started_at: float = 0.0
@@ -76,38 +78,36 @@ class Agents:
 
     def reconcile(self, apps: Mapping[str, AppSpec]) -> None:
         """Run exactly the agents of these apps; start those again that ended and whose pause is over."""
-        wanted = {key: environ for name, app in apps.items() for key, environ in self._environs(name, app).items()}
-        for key in [key for key, agent in self._agents.items() if wanted.get(key) != agent.environ]:
-            agent = self._agents.pop(key)
+        wanted = {name: self._environ(name, app) for name, app in apps.items() if app.sources}
+        for name in [name for name, agent in self._agents.items() if wanted.get(name) != agent.environ]:
+            agent = self._agents.pop(name)
             if agent.process is not None:
                 agent.process.stop()
-        for key, environ in wanted.items():
-            if key not in self._agents:
-                self._agents[key] = Agent(environ=environ, failures=Failures(RESTART, self._clock))
-            self._tend(key, self._agents[key])
+        for name, environ in wanted.items():
+            if name not in self._agents:
+                sources = tuple(source.name for source in apps[name].sources)
+                self._agents[name] = Agent(environ=environ, sources=sources, failures=Failures(RESTART, self._clock))
+            self._tend(name, self._agents[name])
 
     def describe(self, app: str) -> tuple[str, ...]:
-        """Return the sources of an app, `NAME: STATE` each."""
-        agents = list(self._agents.items())
-        return tuple(
-            f"{key.partition('.')[2]}: {agent.describe()}" for key, agent in agents if key.startswith(f"{app}.")
-        )
+        """Return the sources of an app, `NAME: STATE` each, with the state of the process that runs them."""
+        agent = self._agents.get(app)
+        return tuple(f"{source}: {agent.describe()}" for source in agent.sources) if agent else ()
 
     def statuses(self, app: str) -> tuple[AgentStatus, ...]:
-        """Return what each agent of an app says of its source and its queue."""
-        agents = [(key, agent) for key, agent in list(self._agents.items()) if key.startswith(f"{app}.")]
-        return tuple(
-            read_agent(key.partition(".")[2], self._state.agent_socket(key))
-            if agent.process is not None and agent.process.running
-            else AgentStatus(source=key.partition(".")[2], state="stopped", reason=agent.describe())
-            for key, agent in agents
-        )
+        """Return what the agent of an app says of its sources and its queue; nothing when it has no sources."""
+        agent = self._agents.get(app)
+        if agent is None:
+            return ()
+        if agent.process is not None and agent.process.running:
+            return (read_agent(app, agent.sources, self._state.agent_socket(app)),)
+        return (describe_silent(app, agent.sources, state="stopped", reason=agent.describe()),)
 
     def failed(self) -> dict[str, str]:
-        """Return, by app, why an agent of it can't be started."""
+        """Return, by app, why its agent can't be started."""
         return {
-            key.partition(".")[0]: f"source {key} {agent.describe()}"
-            for key, agent in list(self._agents.items())
+            app: f"the agent of {app} {agent.describe()}"
+            for app, agent in list(self._agents.items())
             if agent.process is None and agent.failures.reason
         }
 
@@ -124,42 +124,45 @@ class Agents:
             if agent.process is not None:
                 agent.process.stop()
 
-    def _tend(self, key: str, agent: Agent) -> None:
+    def _tend(self, app: str, agent: Agent) -> None:
         if agent.process is not None and agent.process.running:
             if self._clock.monotonic() - agent.started_at >= STEADY_S:
                 agent.failures.clear()
             return
         if agent.process is not None and not agent.ended:
             agent.ended = True
-            pause_s = agent.failures.note(f"ended with {agent.process.exit_code}")
+            code = agent.process.exit_code
+            pause_s = agent.failures.note(f"ended with {code}")
             _log.warning(
-                "source %s ended with %s; it is started again in %.0f s, see its log",
-                key,
-                agent.process.exit_code,
+                "the agent of %s ended with %s; it is started again in %.0f s, see its log: eaves logs %s.agent",
+                app,
+                code,
                 pause_s,
+                app,
             )
         if agent.failures.due():
-            self._start(key, agent)
+            self._start(app, agent)
 
-    def _start(self, key: str, agent: Agent) -> None:
+    def _start(self, app: str, agent: Agent) -> None:
+        former = self._state.former_spools(app)
+        takeover = {"EAVES_TAKEOVER": ",".join(map(str, former))} if former else {}
         try:
-            agent.process = self._launch("eaves.sources", agent.environ, self._state.log(key), inherit=self._inherit)
-        except Exception as error:  # noqa: BLE001 - one source that can't be started must not stop the others
+            agent.process = self._launch(
+                "eaves.sources", {**agent.environ, **takeover}, self._state.agent_log(app), inherit=self._inherit
+            )
+        except Exception as error:  # noqa: BLE001 - one agent that can't be started must not stop the others
             agent.process = None
             pause_s = agent.failures.note(describe(error))
-            _log.error("source %s can't be started: %s; next try in %.0f s", key, describe(error), pause_s)
+            _log.error("the agent of %s can't be started: %s; next try in %.0f s", app, describe(error), pause_s)
         else:
             agent.started_at, agent.ended = self._clock.monotonic(), False
 
-    def _environs(self, name: str, app: AppSpec) -> dict[str, dict[str, str]]:
-        """Return the environment of each agent of an app, by `APP.SOURCE`."""
+    def _environ(self, name: str, app: AppSpec) -> dict[str, str]:
+        """Return the environment of the agent of an app."""
         return {
-            f"{name}.{source.name}": {
-                "EAVES_SOURCES": json.dumps([source.settings]),
-                "EAVES_SITE": app.function.site,
-                "EAVES_SPOOL": str(self._state.source_spool(f"{name}.{source.name}")),
-                "EAVES_ADMIN_SOCKET": str(self._state.agent_socket(f"{name}.{source.name}")),
-                "K_SINK": self._sink,
-            }
-            for source in app.sources
+            "EAVES_SOURCES": json.dumps([source.settings for source in app.sources]),
+            "EAVES_SITE": app.function.site,
+            "EAVES_SPOOL": str(self._state.agent_spool(name)),
+            "EAVES_ADMIN_SOCKET": str(self._state.agent_socket(name)),
+            "K_SINK": self._sink,
         }

@@ -126,13 +126,14 @@ class LocalPlatform:
             raise PlatformError(f"the broker answered {status}: {_detail(content)}")
 
     def logs(self, name: str, *, lines: int = 100) -> list[str]:
-        """The last lines a function (or source) wrote.
+        """The last lines that a function wrote, or with `FUNCTION.SOURCE` the agent that runs this source.
 
         Raises:
             NotFoundError: When it never wrote any.
         """
-        path = self._state.log(name)
         parts = name.split(".")
+        of_source = len(parts) == 2 and parts[1] in self._state.list_sources(parts[0])
+        path = self._state.agent_log(parts[0]) if of_source else self._state.log(name)
         if len(parts) > 2 or not all(map(NAME_PATTERN.fullmatch, parts)) or not path.is_file():
             known = ", ".join(sorted(log.stem for log in self._state.logs.glob("*.log"))) or "none"
             raise NotFoundError(f"no log of {name!r} (there are: {known})", hint="eaves status")

@@ -16,12 +16,12 @@ from eaves.telemetry import TELEMETRY_OFF
 STOP_S = 10.0
 """Seconds a process has to finish what it accepted before it is killed."""
 INHERITED = (
-    *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
+    *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
     *(*proxies.VARIABLES, *trust.VARIABLES),
 )
-"""What a child sees of our environment: where programs and temporary files are, which kernels the CPU can run, and
-which proxies and certificate authorities lead out of this network (a function fetches datarefs through them).
-The rest comes from its spec, as in a container."""
+"""What a child sees of our environment: where programs and temporary files are, the time zone, which kernels the CPU
+can run, and which proxies and certificate authorities lead out of this network (a function fetches datarefs through
+them). The rest comes from its spec, as in a container."""
 
 
 class Child(Protocol):

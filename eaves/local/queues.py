@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from flask import Blueprint, Response, request
 from eaves.admin import Queue
 from eaves.admin.client import SocketQueue, open_queue
 from eaves.admin.routes import answer
-from eaves.admin.summary import AgentStatus, summarise
-from eaves.errors import EavesError, NotRunningError
+from eaves.admin.summary import AgentStatus, describe_silent, summarise
+from eaves.errors import EavesError, NotFoundError, NotRunningError
 from eaves.local.state import State
 from eaves.sources.lanes import LANES
 from eaves.spool import lease_path
@@ -34,19 +34,20 @@ def build_queue_routes(queue: Queue) -> Blueprint:
     return blueprint
 
 
-def read_agent(source: str, socket: Path) -> AgentStatus:
+def read_agent(app: str, sources: Sequence[str], socket: Path) -> AgentStatus:
     """Ask a running agent how it is.
 
     Args:
-        source: Name of its source.
+        app: Name of its app.
+        sources: Names of its sources.
         socket: Where it listens.
     """
     try:
-        return summarise(source, SocketQueue(socket, timeout_s=AGENT_TIMEOUT_S).report())
+        return summarise(app, SocketQueue(socket, timeout_s=AGENT_TIMEOUT_S).report())
     except NotRunningError:
-        return AgentStatus(source=source, state="starting")
+        return describe_silent(app, sources, state="starting")
     except EavesError as error:
-        return AgentStatus(source=source, state="unknown", reason=error.message)
+        return describe_silent(app, sources, state="unknown", reason=error.message)
 
 
 @contextmanager
@@ -55,7 +56,7 @@ def open_local_queue(state: State, agent: str) -> Iterator[Queue]:
 
     Args:
         state: The platform's directory.
-        agent: `FUNCTION.SOURCE` of the agent whose queue is meant; empty: the broker's.
+        agent: `FUNCTION`, or `FUNCTION.SOURCE`, of the agent whose queue is meant; empty: the broker's.
 
     Raises:
         NotFoundError: When there is no such queue.
@@ -66,6 +67,9 @@ def open_local_queue(state: State, agent: str) -> Iterator[Queue]:
         with open_queue(state.spool, state.socket, [state.lock]) as queue:
             yield queue
         return
-    spool = state.source_spool(agent)
-    with open_queue(spool, state.agent_socket(agent), [lease_path(spool, lane) for lane in LANES]) as queue:
+    app, _, source = agent.partition(".")
+    if source and source not in state.list_sources(app):
+        raise NotFoundError(f"there is no queue of the source {agent!r}", hint="eaves status")
+    spool = state.agent_spool(app)
+    with open_queue(spool, state.agent_socket(app), [lease_path(spool, lane) for lane in LANES]) as queue:
         yield queue

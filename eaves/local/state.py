@@ -57,16 +57,24 @@ class State:
         """The control socket."""
         return self.root / "control.sock"
 
-    def source_spool(self, name: str) -> Path:
-        """The durable queue of one source's agent."""
-        return self.root / "sources" / f"{name}.db"
+    def agent_spool(self, app: str) -> Path:
+        """The durable queue of an app's agent."""
+        return self.root / "agents" / f"{app}.db"
 
-    def agent_socket(self, name: str) -> Path:
-        """Where one source's agent listens."""
-        return self.root / "sources" / f"{name}.sock"
+    def agent_socket(self, app: str) -> Path:
+        """Where an app's agent listens."""
+        return self.root / "agents" / f"{app}.sock"
+
+    def agent_log(self, app: str) -> Path:
+        """The log file of an app's agent."""
+        return self.log(f"{app}.agent")
+
+    def former_spools(self, app: str) -> list[Path]:
+        """The queues of an app's sources that an earlier version left, when each source had an agent of its own."""
+        return sorted((self.root / "sources").glob(f"{app}.*.db"))
 
     def log(self, name: str) -> Path:
-        """The log file of a function or source."""
+        """The log file of a function, or of what else runs under this name."""
         return self.logs / f"{name}.log"
 
     def prepare(self) -> None:
@@ -77,7 +85,7 @@ class State:
         """
         self.check_length()
         try:
-            for folder in (self.root, self.specs, self.previous, self.logs, self.root / "sources"):
+            for folder in (self.root, self.specs, self.previous, self.logs, self.root / "agents"):
                 make_directory(folder)
             self.root.chmod(0o700)  # it holds images and predictions
         except OSError as error:
@@ -156,6 +164,11 @@ class State:
             except Exception as error:  # noqa: BLE001 - what is in one file must not keep the others from being read
                 faults[name] = f"{type(error).__name__}: {error}"
         return apps, faults
+
+    def list_sources(self, app: str) -> list[str]:
+        """The names of the sources that an app wants; none when it isn't wanted or can't be read."""
+        found = self.read_specs()[0].get(app)
+        return [source.name for source in found.sources] if found else []
 
     def fingerprint(self) -> tuple[tuple[str, int, int, int], ...]:
         """Return what changes whenever a spec file is written, replaced or removed; much cheaper than reading them.

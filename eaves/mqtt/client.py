@@ -102,6 +102,17 @@ def _leave_to_loop(*_: object) -> None:
     """Keeps paho from writing in any thread but the one that runs `loop`: two that write at once mix their packets."""
 
 
+class _ClosingSocket(ssl.SSLSocket):
+    """A TLS socket that closes itself when the handshake fails; paho leaves it open."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
 def build_client(settings: ConnectionSettings, protocol: MQTTProtocolVersion) -> BoundedClient:
     """A client that isn't connected yet.
 
@@ -149,6 +160,7 @@ def _build_tls_context(credentials: Credentials, folder: Path | None) -> ssl.SSL
         context = build_tls_context(credentials.authorities_pem)
     except ValueError as error:
         raise _fault(f"{folder}/{AUTHORITIES}", str(error)) from error
+    context.sslsocket_class = _ClosingSocket
     if credentials.certificate and credentials.key:
         try:
             # A key with a passphrase fails here; without one given, OpenSSL would ask for it at the terminal.

@@ -150,8 +150,9 @@ class Connection:
             if self._choose_protocol(end, accepted=accepted):
                 continue
             steady = accepted and self._clock.monotonic() - began >= STEADY_S
-            failures = 1 if steady else failures + 1
-            self._tell(end, accepted=accepted, failures=failures)
+            failures = 1 if steady or end.wanted else failures + 1
+            if not end.wanted:
+                self._tell(end, accepted=accepted, failures=failures)
             self._stopping.wait(BACKOFF.pause_s(failures, jitter=random.random()))  # noqa: S311
 
     def _attempt(self) -> End:

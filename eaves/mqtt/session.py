@@ -71,11 +71,13 @@ class End:
         reason: Why, a sentence; empty when it was lost without a word, or ended by us.
         unsupported: Whether the broker doesn't speak this version of the protocol.
         unanswered: Whether it was closed before the broker answered CONNECT.
+        wanted: Whether it was ended by us.
     """
 
     reason: str = ""
     unsupported: bool = False
     unanswered: bool = False
+    wanted: bool = False
 
 
 class Session:
@@ -211,7 +213,7 @@ class Session:
 
     def _build_end(self, failure: OSError | None) -> End:
         if self._closing:
-            return End()
+            return End(wanted=True)
         if self._unsupported:
             reason = f"the broker {self._settings.address.endpoint} doesn't speak MQTT {_spell(self._protocol)}"
             return End(reason=reason, unsupported=True)

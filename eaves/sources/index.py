@@ -16,6 +16,17 @@ class SentIndex(Protocol):
             SpoolError: When the memory can't be read.
         """
 
+    @property
+    def added(self) -> int:
+        """Ids that were added since the process started, by any source: so many newer ones may push older ones out."""
+
+    def remember(self, source: str, event_ids: Collection[str]) -> None:
+        """Remember ids as if their events had been emitted.
+
+        Raises:
+            SpoolError: When the memory can't be written.
+        """
+
     def touch(self, source: str, event_ids: Collection[str]) -> int:
         """Mark remembered ids as still needed now, and ignore others; returns how many were marked.
 

@@ -54,6 +54,11 @@ class AgentSettings:
     )
     site: str = setting("local", "The site's name, in its events' source.")
     spool: Path = setting(Path("/spool/agent.db"), "The durable queue; on a disk that outlives the agent.")
+    takeover: tuple[str, ...] = setting(
+        (),
+        "Spool files that this agent empties into its own at its start, with what they remember, and deletes: those of "
+        "agents for one source each, as versions before 0.2 had.",
+    )
     spool_max_bytes: int = setting(
         1_000_000_000, "Room for images while the link is down; full, the sources wait.", minimum=1_000_000
     )

@@ -91,6 +91,7 @@ class Spool:
         self._repair_at = float("-inf")
         self._closed = False
         self._kept_at = float("-inf")
+        self._added = 0
         try:
             self._db = self._open()
         except SpoolDamagedError:
@@ -128,7 +129,7 @@ class Spool:
 
         def store(db: sqlite3.Connection) -> bool:
             now = self.clock.now()
-            if once and not retention.remember(db, seen_key(event.source, event.id), now, self.limits.seen_max_entries):
+            if once and not self._remember(db, seen_key(event.source, event.id), now):
                 return False
             if names:
                 self._check_room(db, row, names)
@@ -228,6 +229,21 @@ class Spool:
     def seen(self, source: str, event_id: str) -> bool:
         """Whether this pair was put with `once` and is still remembered."""
         return bool(self.database().read("SELECT 1 FROM seen WHERE key = ?", (seen_key(source, event_id),)))
+
+    @property
+    def added(self) -> int:
+        """Ids that were added since the file was opened; those of a commit that failed count too."""
+        return self._added
+
+    def remember(self, source: str, event_ids: Collection[str]) -> None:
+        """Remember these ids of a source as if they had been put with `once`."""
+        keys = [seen_key(source, event_id) for event_id in event_ids]
+
+        def add(db: sqlite3.Connection) -> None:
+            for key in keys:
+                self._remember(db, key, self.clock.now())
+
+        self.database().commit(add)
 
     def touch(self, source: str, event_ids: Collection[str]) -> int:
         """Remember these ids of a source for as long as if they had been put now; returns how many were remembered."""
@@ -349,6 +365,12 @@ class Spool:
                 f" entries used, {row[-1]} bytes more were to be put",
                 hint="let it be delivered, purge what nobody needs, or raise its limit",
             )
+
+    def _remember(self, db: sqlite3.Connection, key: bytes, now: float) -> bool:
+        """Remember an id; False when it was remembered already. Within a commit, of which there is one at a time."""
+        added = retention.remember(db, key, now, self.limits.seen_max_entries)
+        self._added += added
+        return added
 
     def _readable(self, row: Any) -> Entry | None:
         """An entry, or None for one whose row is damaged: that becomes a dead letter and lets those behind it pass."""

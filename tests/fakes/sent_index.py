@@ -15,6 +15,7 @@ class DictIndex:
         asked: Ids that `seen` was asked for, in order.
         batches: How many ids each call of `touch` named.
         forgotten: How often `forget` was called.
+        error: Raised by `remember` while it is set.
     """
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
@@ -22,14 +23,27 @@ class DictIndex:
         self.asked: list[str] = []
         self.batches: list[int] = []
         self.forgotten = 0
+        self.error: Exception | None = None
+        self._added = 0
         self._clock = clock
 
+    @property
+    def added(self) -> int:
+        return self._added
+
     def put(self, event_id: str) -> None:
+        self._added += event_id not in self.times
         self.times[event_id] = self._clock.now()
 
     def seen(self, source: str, event_id: str) -> bool:
         self.asked.append(event_id)
         return event_id in self.times
+
+    def remember(self, source: str, event_ids: Collection[str]) -> None:
+        if self.error is not None:
+            raise self.error
+        for event_id in event_ids:
+            self.put(event_id)
 
     def touch(self, source: str, event_ids: Collection[str]) -> int:
         self.batches.append(len(event_ids))

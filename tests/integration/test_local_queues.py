@@ -125,19 +125,21 @@ def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarn
 
     def state() -> str:
         agents = status_of(harness.platform).agents
-        return agents[0].state if agents else ""
+        return agents[0].sources[0].state if agents else ""
 
     wait_until(lambda: state() == "watching", 60, what="the agent")
     (inbox / "a.png").write_bytes(PNG)
-    wait_until(lambda: status_of(harness.platform).agents[0].captured == 1, 60, what="the image")
+    wait_until(lambda: status_of(harness.platform).agents[0].sources[0].captured == 1, 60, what="the image")
     table = run(harness, "status").stdout
     assert "digits.inbox" in table
     assert " s ago" in table
     agent = json.loads(run(harness, "status", "-o", "json").stdout)[0]["agents"][0]
-    assert (agent["source"], agent["state"], agent["dead"]) == ("inbox", "watching", 0)
-    assert listed(harness, "--agent", "digits.inbox") == []
+    assert (agent["name"], agent["state"], agent["dead"]) == ("digits", "running", 0)
+    assert [(source["name"], source["state"]) for source in agent["sources"]] == [("inbox", "watching")]
+    assert listed(harness, "--agent", "digits") == listed(harness, "--agent", "digits.inbox") == []
+    assert "captured a.png" in run(harness, "logs", "digits.inbox").stdout
     assert "there is no queue" in run(harness, "queue", "--agent", "digits.other", code=66).stderr
-    socket = State(root=harness.state).agent_socket("digits.inbox")
+    socket = State(root=harness.state).agent_socket("digits")
     assert socket.stat().st_mode & 0o777 == 0o600
     assert SocketQueue(socket).report().sources
 

@@ -171,7 +171,7 @@ def test_a_source_whose_folder_is_missing_runs_and_waits_for_it(harness: LocalHa
     folder = tmp_path / "inbox"
     harness.start()
     harness.platform.deploy(app(tmp_path / "no such artifact", SourceSpec(name="inbox", options={"path": str(folder)})))
-    log = harness.state / "logs" / "digits.inbox.log"
+    log = harness.state / "logs" / "digits.agent.log"
     wait_until(lambda: log.exists() and "capture waits until it is there" in log.read_text(), 20, what="a source waits")
     assert list(harness.platform.status()[0].sources) == ["inbox: running"]
     folder.mkdir()

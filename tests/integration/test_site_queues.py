@@ -213,7 +213,8 @@ def test_status_shows_what_each_agent_says(site: Sites, spools: Mapping[str, Pat
     assert result.exit_code == 0, result.output
     (row,) = json.loads(result.stdout)
     north, south, inbox = row["agents"]
-    assert (inbox["pod"], inbox["queued"], inbox["dead"], inbox["state"]) == (INBOX, 1, 1, "waiting")
+    assert (inbox["pod"], inbox["queued"], inbox["dead"], inbox["state"]) == (INBOX, 1, 1, "running")
+    assert (inbox["name"], inbox["sources"][0]["state"]) == ("flowers.inbox", "waiting")
     assert inbox["pauses"] == [{"lane": "replies", "reason": "answered 503", "since": 1.0}]
     assert (north["queued"], north["oldest_age_s"] is None) == (1, False)
     assert (south["state"], south["queued"]) == ("unknown", None)

@@ -64,7 +64,7 @@ def test_a_deploy_that_can_not_be_taken_up_says_why_and_is_tried_again(state: St
         with pytest.raises(StartError) as caught:
             platform.deploy(app("digits", SourceSpec(name="inbox", options={"path": "/in"})))
         assert caught.value.message == (
-            "digits is deployed, but it doesn't run yet: source digits.inbox can't be started: no memory"
+            "digits is deployed, but it doesn't run yet: the agent of digits can't be started: no memory"
         )
         assert "tries again by itself" in (caught.value.hint or "")
         assert state.names() == ["digits"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -64,8 +65,8 @@ def test_a_source_that_can_not_be_started_is_named_and_the_others_run(
         agents.reconcile(apps)
         clock.turn(60)
     assert agents.failed() == {
-        "b": "source b.two can't be started: embedded null byte",
-        "c": "source c.three can't be started: embedded null byte",
+        "b": "the agent of b can't be started: embedded null byte",
+        "c": "the agent of c can't be started: embedded null byte",
     }
     assert agents.describe("a") == ("one: running",)
     launch.error = None
@@ -111,6 +112,35 @@ def test_a_source_is_started_anew_when_anything_it_is_told_changes(agents: Agent
 
 
 def test_stopping_ends_them_all(agents: Agents, launch: FakeLauncher) -> None:
-    agents.reconcile({"a": app("a", "one", "two")})
+    agents.reconcile({"a": app("a", "one", "two"), "b": app("b", "three")})
     agents.stop()
     assert [child.running for child in launch.children] == [False, False]
+
+
+def test_all_sources_of_an_app_run_in_one_process(agents: Agents, launch: FakeLauncher) -> None:
+    agents.reconcile({"a": app("a", "one", "two"), "b": app("b")})
+    assert launch.count == 1
+    told = json.loads(launch.environs["eaves.sources"]["EAVES_SOURCES"])
+    assert told == [{"name": name, "kind": "folder", "path": "/in"} for name in ("one", "two")]
+    assert agents.describe("a") == ("one: running", "two: running")
+    assert agents.describe("b") == ()
+    launch.children[0].end(1)
+    (status,) = agents.statuses("a")
+    assert (status.name, status.state, status.reason) == ("a", "stopped", "ended with 1")
+    assert [(source.name, source.state) for source in status.sources] == [("one", "stopped"), ("two", "stopped")]
+    assert agents.statuses("b") == ()
+
+
+def test_what_an_agent_for_each_source_has_left_is_taken_over(
+    agents: Agents, launch: FakeLauncher, tmp_path: Path
+) -> None:
+    (tmp_path / "sources").mkdir()
+    for name in ("a.one.db", "a.gone.db", "ab.one.db"):
+        (tmp_path / "sources" / name).touch()
+    agents.reconcile({"a": app("a", "one")})
+    taken = [str(tmp_path / "sources" / name) for name in ("a.gone.db", "a.one.db")]
+    assert launch.environs["eaves.sources"]["EAVES_TAKEOVER"] == ",".join(taken)
+    for path in taken:
+        Path(path).unlink()
+    agents.reconcile({"a": app("a", "one")})
+    assert launch.count == 1, "it runs on when there is nothing left to take over"

@@ -149,15 +149,18 @@ def test_a_folder_is_full_before_the_index_would_drop_what_is_in_it() -> None:
 
 
 def test_files_are_marked_before_as_many_others_are_sent_as_the_index_holds() -> None:
+    """By this source or by others of the agent, which share the index."""
     clock = ManualClock()
     index = DictIndex(clock)
     sent = make(index, clock, max_present=10)
     scanned(sent, 1, 2)
     for number in range(10, 14):
-        sent.add(identity(number))
+        index.put(identity(number))
     scanned(sent, 1, 2)
     assert index.batches == [2]
-    sent.add(identity(14))
+    index.put(identity(14))
+    scanned(sent, 1, 2)
+    assert index.batches == [2, 2]
     scanned(sent, 1, 2)
     assert index.batches == [2, 2]
 

@@ -12,6 +12,7 @@ import pytest
 
 from eaves.errors import SpoolError, SpoolFullError
 from eaves.sources.folder.source import CALM_S, RESCAN_S
+from eaves.sources.options import FrameOptions
 from tests.folders import PNG, Running, running
 from tests.waiting import wait_until
 
@@ -379,3 +380,27 @@ def test_a_restart_asks_the_index_and_reads_nothing_again(folder: Path) -> None:
         after.write("b.png")
         after.advance(5)
     assert (run.subjects, after.subjects) == (["a.png"], ["b.png"])
+
+
+def test_files_that_an_option_leaves_out_are_left_out_after_a_restart_too(folder: Path) -> None:
+    with running(folder, options=FrameOptions(rate="1/min"), polling=True, settle_s=0.0) as run:
+        for number in range(5):
+            os.utime(run.write(f"{number}.png"), ns=(number * 10**9, number * 10**9))
+        run.advance(10)
+        assert (run.subjects, run.source.dropped) == (["0.png"], {"rate": 4})
+    with running(folder, run.index, polling=True, settle_s=0.0) as after:
+        os.utime(after.write("later.png"), ns=(10**12, 10**12))
+        after.advance(10)
+    assert after.subjects == ["later.png"]
+
+
+def test_files_passed_over_are_written_once_the_spool_takes_them(folder: Path) -> None:
+    with running(folder, options=FrameOptions(rate="1/min"), polling=True, settle_s=0.0) as run:
+        run.index.error = SpoolError("disk I/O error")
+        for number in range(2):
+            os.utime(run.write(f"{number}.png"), ns=(number * 10**9, number * 10**9))
+        run.advance(10)
+        assert run.source.state == "paused"
+        run.index.error = None
+        run.advance(30)
+        assert (run.source.state, len(run.index.times)) == ("watching", 2)

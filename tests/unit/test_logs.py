@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from eaves.logs import JsonFormatter
+from eaves.logs import JsonFormatter, PlainFormatter
 
 
 def test_a_record_becomes_one_line_of_json() -> None:
@@ -42,3 +42,18 @@ def test_an_extra_field_never_hides_one_of_ours(name: str) -> None:
     setattr(record, name, "forged")
     found = json.loads(JsonFormatter().format(record))
     assert {key: found[key] for key in expected} == expected
+
+
+def test_no_formatter_shows_a_password() -> None:
+    secret = 'mqtt://me:hunter2@broker/ and http://cam/snap?token="hunter2"&pwd=hunter2'
+    try:
+        raise ValueError(f"no way to {secret}\n")
+    except ValueError:
+        record = logging.LogRecord("n", logging.ERROR, "p", 1, "to %s", (secret,), sys.exc_info())
+    record.address = secret
+    for formatter in (JsonFormatter(), PlainFormatter()):
+        text = formatter.format(record)
+        assert "hunter2@" not in text
+        assert "pwd=hunter2" not in text
+        assert "mqtt://***@broker/" in text
+    json.loads(JsonFormatter().format(record))

@@ -5,6 +5,7 @@ kinds           the name of a kind > the kind, without loading any other
 context         a frame from a source > an event in the spool: what a source sees of its agent
 counters        what one source has done, for the report
 supervision     runs one source in a thread, again and again
+opening         the spool, with what earlier agents left
 deliveries      the spool > function and sink
 admin           the queue on a Unix socket, metrics and health on a port
 

@@ -25,8 +25,10 @@ class Outcome(Enum):
 
     CAPTURED = auto()
     """Its event is in the spool."""
-    PASSED_OVER = auto()
-    """This version of it will never become an event."""
+    LEFT_OUT = auto()
+    """This version of it will never become an event, as an option of the source leaves it out."""
+    TOO_LARGE = auto()
+    """It is larger than the source's limit, which may be raised before the next start."""
     CHANGED = auto()
     """It is not what was noticed; it may be complete later."""
     FAILED = auto()
@@ -66,7 +68,7 @@ class Capturer:
         largest = self._context.max_bytes
         if version.size_bytes > largest:
             self._report("too_large", identity, f"{name} has {version.size_bytes} bytes, more than {largest}")
-            return Outcome.PASSED_OVER
+            return Outcome.TOO_LARGE
         try:
             data = read_file(self._root, relative, version)
             if data is None:
@@ -83,7 +85,7 @@ class Capturer:
             self._report("failed", identity, f"{name} can't be made an event; it is tried again", error)
             return Outcome.FAILED
         self._reported.discard(identity)
-        return Outcome.CAPTURED if outcome is frame.Outcome.CAPTURED else Outcome.PASSED_OVER
+        return Outcome.CAPTURED if outcome is frame.Outcome.CAPTURED else Outcome.LEFT_OUT
 
     def report_folder(self, relative: str, error: OSError) -> None:
         """Log and count, once, a folder below the watched one that can't be listed."""

@@ -3,7 +3,8 @@
 In memory are the files that the last scan found in the folder, up to a limit; all others are looked up on disk. On disk
 (the spool's index of sent events) is every file that was sent and is still in the folder, and those that left it not
 long ago: once a day the files found are marked as still needed, and what has not been marked for long is forgotten.
-The index is bounded too, and drops what was marked longest ago. A folder with more files than it can hold would be sent
+The index is bounded too, and drops what was marked longest ago; other sources add to it, so files are marked again
+before too many ids came after them. A folder with more files than it can hold would be sent
 again and again, so the folder counts as full before that.
 """
 
@@ -45,7 +46,9 @@ class SentFiles:
         self._touching = False
         self._touched_at = float("-inf")
         self._batch: list[str] = []
-        self._present = self._counted = self._sent_since_touch = 0
+        self._present = self._counted = 0
+        self._added_before = self._added_before_touch = index.added
+        self._passed_over: list[str] = []
 
     def __contains__(self, identity: str) -> bool:
         """Whether the file of this event id was sent.
@@ -73,16 +76,33 @@ class SentFiles:
     def add(self, identity: str) -> None:
         """Remember a file that was sent or passed over: in memory, if there is room."""
         self._present += 1
-        self._sent_since_touch += 1
         self._keep(bytes.fromhex(identity))
+
+    def pass_over(self, identity: str) -> None:
+        """Remember a file that is never to be sent, in the durable memory too: at the next `save`, or after many."""
+        self.add(identity)
+        self._passed_over.append(identity)
+        if len(self._passed_over) >= TOUCH_BATCH:
+            self.save()
+
+    def save(self) -> None:
+        """Write to the durable memory which files were passed over.
+
+        Raises:
+            SpoolError: When it can't be written; the next call tries again.
+        """
+        if self._passed_over:
+            self._index.remember(self._source, self._passed_over)
+            self._passed_over.clear()
 
     def begin_scan(self) -> None:
         """Start to learn which files are in the folder."""
         self._found = set()
         self._counted = 0
         due = self._clock.monotonic() - self._touched_at >= TOUCH_EVERY_S
-        # Ids that are put after a mark outlive what was marked in an index that is full.
-        self._touching = due or self._sent_since_touch >= self._max_present // 2
+        self._added_before = self._index.added
+        # Ids that are added after a mark outlive what was marked in an index that is full.
+        self._touching = due or self._added_before - self._added_before_touch >= self._max_present // 2
 
     def find(self, identity: str) -> None:
         """Learn that a file is in the folder, sent or not.
@@ -109,7 +129,7 @@ class SentFiles:
         if self._touching:
             self._touch()
             self._index.forget(self._clock.now() - self._remember_s)
-            self._touched_at, self._sent_since_touch = self._clock.monotonic(), 0
+            self._touched_at, self._added_before_touch = self._clock.monotonic(), self._added_before
         self._known, self._found = self._found or set(), None
         self._present, self._counted = self._counted, 0
 

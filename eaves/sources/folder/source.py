@@ -191,7 +191,7 @@ class FolderSource:
             due = self._candidates.find_due(self._clock.monotonic())
         for relative, candidate in due:
             if self._context.stopping:
-                return
+                break
             if self._sent.full:
                 raise SpoolError(f"folder {self._settings.path} holds max_files ({self._settings.max_files}) images")
             outcome = self._capture(relative, candidate.version)
@@ -199,13 +199,16 @@ class FolderSource:
                 self._candidates.remove(relative, candidate)
             if outcome is Outcome.CHANGED:
                 self.notice(relative, wait_s=max(self._settings.settle_s, CHANGED_S))
+        self._sent.save()
 
     def _capture(self, relative: str, version: FileVersion) -> Outcome:
         identity = self._capturer.identify(relative, version)
         if identity in self._sent:
-            return Outcome.PASSED_OVER
+            return Outcome.CAPTURED
         outcome = self._capturer.capture(relative, version, identity)
-        if outcome in {Outcome.CAPTURED, Outcome.PASSED_OVER}:
+        if outcome is Outcome.LEFT_OUT:
+            self._sent.pass_over(identity)
+        elif outcome in {Outcome.CAPTURED, Outcome.TOO_LARGE}:
             self._sent.add(identity)
         return outcome
 

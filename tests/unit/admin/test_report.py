@@ -89,8 +89,9 @@ def test_faults_are_pauses_and_a_source_that_captures_nothing() -> None:
 
 
 def test_in_short_it_is_an_agents_status() -> None:
-    status = summarise("cam", REPORT, pod="p")
-    assert (status.source, status.pod, status.state, status.queued, status.dead) == ("cam", "p", "waiting", 3, 1)
+    status = summarise("digits", REPORT, pod="p")
+    assert (status.name, status.pod, status.state, status.queued, status.dead) == ("digits", "p", "running", 3, 1)
+    assert status.sources == REPORT.sources
     assert status.oldest_age_s == 70.0
     assert status.pauses == (LanePause(lane='si"nk\n', reason="answered 503: x", since=9.0),)
 

@@ -1,0 +1,140 @@
+"""Another spool's entries and memory move into an open one, as when one agent takes over from several."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from eaves.clock import SYSTEM, StopFlag
+from eaves.errors import SpoolError
+from eaves.files import make_directory, sync_directory
+from eaves.spool.database import users_lease
+from eaves.spool.faults import translated
+from eaves.spool.queue import Spool
+from eaves.spool.schema import DEAD
+
+BATCH_BYTES = 4_000_000
+"""Data that one commit moves, but for a single larger entry: moving takes no more memory than that."""
+BATCH = 1_000
+"""Rows that one commit moves at most."""
+IN_USE_S, POLL_S = 15.0, 0.1
+"""Longest wait for the process that has the other spool open, and the pause between two looks, seconds. A process of
+the local platform that is asked to stop is killed after 10 s."""
+
+_SIZES = "SELECT seq, size_bytes FROM deliveries JOIN events USING(eid) ORDER BY seq LIMIT ?"
+_ENTRIES = (
+    "SELECT lane, state, attempts, not_before, status, reason, died_at, source, id, attributes, size_bytes, put_at,"
+    " data FROM deliveries JOIN events USING(eid) WHERE seq <= ? ORDER BY seq"
+)
+_PUT_EVENT = "INSERT INTO events(source, id, attributes, size_bytes, put_at, data) VALUES(?, ?, ?, ?, ?, ?)"
+_PUT_DELIVERY = "INSERT INTO deliveries(lane, eid, attempts, not_before, reason) VALUES(?, ?, ?, ?, ?)"
+_DIE = "UPDATE deliveries SET state = ?, status = ?, died_at = ? WHERE seq = ?"
+"""A delivery is made queued and dies after that: the triggers count by these two steps."""
+
+
+def take_over(spool: Spool, path: Path, *, wait_s: float = IN_USE_S) -> int:
+    """Move every entry and every remembered id of another spool into this one, and delete its files.
+
+    Entries keep their lane, order, attempts and reasons. No limit refuses them, as they were accepted before. After a
+    crash the next call goes on; the entries of one commit, at most, are then there twice, under the same ids.
+
+    Args:
+        spool: Takes them.
+        path: The other spool's file.
+        wait_s: Longest wait for a process that still has it open, seconds.
+
+    Returns:
+        How many entries were moved.
+
+    Raises:
+        SpoolError: When a file can't be read, written or deleted; the rest stays in `path`.
+    """
+    _require_unused(path, wait_s)
+    moved = 0
+    with Spool(path, limits=spool.limits, clock=spool.clock) as former:
+        while rows := former.database().read("SELECT key, at FROM seen LIMIT ?", (BATCH,)):
+            _move_seen(spool, former, rows)
+        while sizes := former.database().read(_SIZES, (BATCH,)):
+            moved += _move_entries(spool, former, _choose_last(sizes))
+    _delete_files(path)
+    return moved
+
+
+def adopt(path: Path, former: Path) -> bool:
+    """Make another spool the one at `path`, when there is none; False when there is one, or it isn't all in one file.
+
+    Raises:
+        SpoolError: When it can't be opened or renamed.
+    """
+    if path.exists():
+        return False
+    _require_unused(former, IN_USE_S)
+    with Spool(former):
+        pass  # brings it up to date; closing it writes its log into the file
+    with translated(former):
+        if Path(f"{former}-wal").exists():
+            return False
+        make_directory(path.parent)
+        former.rename(path)
+        sync_directory(path.parent)
+    _delete_files(former)
+    return True
+
+
+def _require_unused(path: Path, wait_s: float) -> None:
+    """Wait until no process has a spool open, an agent that is just stopping, say.
+
+    Raises:
+        SpoolError: When one still has.
+    """
+    users = users_lease(path)
+    deadline = SYSTEM.monotonic() + wait_s
+    pause = StopFlag()
+    while not users.acquire():
+        if SYSTEM.monotonic() > deadline:
+            raise SpoolError(f"spool {path} is still used by another process", hint=f"fuser {path}")
+        pause.wait(POLL_S)
+    users.release()
+
+
+def _move_seen(spool: Spool, former: Spool, rows: Sequence[Any]) -> None:
+    sql = "INSERT OR IGNORE INTO seen VALUES(?, ?)"
+    spool.database().commit(lambda db: db.executemany(sql, rows).rowcount)
+    keys = [(key,) for key, _ in rows]
+    former.database().commit(lambda db: db.executemany("DELETE FROM seen WHERE key = ?", keys).rowcount)
+
+
+def _choose_last(sizes: Sequence[tuple[int, int]]) -> int:
+    """The number of the last entry that the next commit moves."""
+    total, last = 0, sizes[0][0]
+    for seq, size_bytes in sizes:
+        total += size_bytes
+        if total > BATCH_BYTES:
+            break
+        last = seq
+    return last
+
+
+def _move_entries(spool: Spool, former: Spool, last: int) -> int:
+    rows = former.database().read(_ENTRIES, (last,))
+
+    def put(db: sqlite3.Connection) -> int:
+        for lane, state, attempts, not_before, status, reason, died_at, *event in rows:
+            eid = db.execute(_PUT_EVENT, event).lastrowid
+            seq = db.execute(_PUT_DELIVERY, (lane, eid, attempts, not_before, reason)).lastrowid
+            if state == DEAD:
+                db.execute(_DIE, (state, status, died_at, seq))
+        return len(rows)
+
+    moved = spool.database().commit(put, tuple({row[0] for row in rows}))
+    former.database().commit(lambda db: db.execute("DELETE FROM deliveries WHERE seq <= ?", (last,)).rowcount)
+    return moved
+
+
+def _delete_files(path: Path) -> None:
+    beside = [Path(f"{path}{suffix}") for suffix in ("-wal", "-shm")]
+    with translated(path):
+        for file in (path, *beside, *path.parent.glob(f"{path.name}.*.lease")):
+            file.unlink(missing_ok=True)

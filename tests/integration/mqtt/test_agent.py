@@ -1,0 +1,179 @@
+"""A whole agent, from a broker to a function: memory, signals, secrets, kills."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.mqtt import Connection, Publication
+from tests.agents import AgentProcess
+from tests.contract.sinks import LocalSink, open_sink
+from tests.integration.mqtt.harness import connect_publisher, number_of, picture, publish
+from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
+from tests.waiting import wait_until
+
+TOPIC = "cameras/3/image"
+LARGE_BYTES = 200_000_000
+GROWTH_BYTES = 12_000_000
+"""What an agent may hold in addition while images flow: threads' stacks, SQLite's cache, what malloc keeps."""
+
+
+@pytest.fixture
+def sink() -> Iterator[LocalSink]:
+    with open_sink() as opened:
+        yield opened
+
+
+@contextmanager
+def run_agent(folder: Path, sink: str, broker: Mosquitto, **values: Any) -> Iterator[AgentProcess]:
+    """An agent with one MQTT source, which watches when the block begins."""
+    source = {"name": "gate", "kind": "mqtt", "url": broker.url, "topics": ["cameras/#"], **values}
+    agent = AgentProcess(folder / "agent", sink, EAVES_SOURCES=json.dumps([source]))
+    agent.start()
+    try:
+        wait_until(lambda: is_watching(agent), 30, what="watching")
+        yield agent
+    finally:
+        agent.stop()
+
+
+def is_watching(agent: AgentProcess) -> bool:
+    return '"source gate is watching"' in agent.log.read_text()
+
+
+def memory_bytes(agent: AgentProcess, field: str = "VmRSS") -> int:
+    """Resident memory of an agent, or its peak with `VmHWM`."""
+    lines = Path(f"/proc/{agent.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def numbers(sink: LocalSink) -> Counter[int]:
+    return Counter(number_of(event.data) for event in sink.received)
+
+
+def metric(agent: AgentProcess, name: str) -> int:
+    """The value of one metric; 0 when it isn't there."""
+    found = (line.split()[-1] for line in agent.get("/metrics")[1].splitlines() if line.startswith(name))
+    return int(float(next(found, "0")))
+
+
+def test_images_become_events(tmp_path: Path, sink: LocalSink) -> None:
+    with (
+        run_mosquitto(tmp_path / "broker") as broker,
+        run_agent(tmp_path, sink.url, broker, camera_level=2, id_property="id") as agent,
+        connect_publisher(broker.url) as publisher,
+    ):
+        for number in (1, 1, 2):
+            publish(publisher, picture(number), TOPIC, properties=[("id", str(number))])
+        wait_until(lambda: len(sink.received) == 2, 30, what="two events")
+        assert metric(agent, 'eaves_dropped_total{source="gate",cause="duplicate"}') == 1
+    assert {event.data: event.extensions["senderid"] for event in sink.received} == {picture(1): "1", picture(2): "2"}
+    event = sink.received[0]
+    assert (event.source, event.subject, event.datacontenttype) == ("/eaves/test/gate", TOPIC, "image/png")
+    assert event.extensions["partitionkey"] == "3"
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_a_message_of_200_mb(tmp_path: Path, version: str) -> None:
+    """MQTT 5: the broker is told not to send it. 3.1.1: it is read, dropped piece by piece and acknowledged."""
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(LARGE_BYTES)
+    with run_mosquitto(tmp_path / "broker") as broker, run_agent(tmp_path, "", broker, version=version) as agent:
+        before = memory_bytes(agent)
+        command = ["mosquitto_pub", "-p", str(broker.port), "-t", TOPIC, "-q", "1", "-f", str(large)]
+        subprocess.run(command, check=True, timeout=60)
+        with connect_publisher(broker.url) as publisher:
+            publish(publisher, picture(1), TOPIC)
+        wait_until(lambda: metric(agent, 'eaves_captured_total{source="gate"}') == 1, 60, what="the next image")
+        too_large = metric(agent, 'eaves_dropped_total{source="gate",cause="too_large"}')
+        assert memory_bytes(agent, "VmHWM") - before < GROWTH_BYTES
+        assert metric(agent, 'eaves_source_reconnects_last_hour{source="gate"}') == 0
+    assert too_large == (0 if version == "5" else 1)
+    assert agent.log.read_text().count("a message is too large") == too_large
+
+
+@pytest.mark.parametrize("seconds", [pytest.param(2, id="2 s"), pytest.param(60, marks=pytest.mark.slow, id="60 s")])
+@pytest.mark.timeout(900)
+def test_500_messages_a_second(tmp_path: Path, seconds: int) -> None:
+    """More than a disk can store durably: the broker keeps the rest, the agent's memory stays as it is."""
+    lines = ("max_queued_messages 0",)
+    with (
+        run_mosquitto(tmp_path / "broker", lines) as broker,
+        run_agent(tmp_path, "", broker) as agent,
+        connect_publisher(broker.url) as publisher,
+    ):
+        publish(publisher, picture(0), TOPIC)
+        before = memory_bytes(agent)
+        count = 1 + publish_at(publisher, per_s=500, seconds=seconds)
+        wait_until(lambda: metric(agent, 'eaves_captured_total{source="gate"}') == count, 600, pause_s=0.2)
+        assert memory_bytes(agent, "VmHWM") - before < GROWTH_BYTES
+        assert metric(agent, "eaves_dropped_total") == 0
+        assert metric(agent, 'eaves_source_reconnects_last_hour{source="gate"}') == 0
+
+
+def publish_at(publisher: Connection, *, per_s: int, seconds: int) -> int:
+    """Publish at a rate, without waiting for the broker; returns how many, once it has them all."""
+    count = per_s * seconds
+    began, answers = time.monotonic(), []
+    for number in range(1, count + 1):
+        answers.append(publisher.publish(Publication(topic=TOPIC, payload=picture(number))))
+        wait_until(lambda due=began + number / per_s: time.monotonic() >= due, pause_s=0.001)  # type: ignore[misc]
+    assert all(answer.result(60).code < 0x80 for answer in answers)
+    return count
+
+
+@pytest.mark.parametrize("identified", [True, False], ids=["with ids", "raw"])
+def test_an_agent_that_is_killed_loses_nothing(tmp_path: Path, sink: LocalSink, identified: bool) -> None:
+    in_flight, count, kills = 4, 120, 3
+    values: dict[str, Any] = {"in_flight": in_flight, "id_property": "id" if identified else ""}
+    with run_mosquitto(tmp_path / "broker", KEEPING_ALL) as broker, connect_publisher(broker.url) as publisher:
+        with run_agent(tmp_path, sink.url, broker, **values) as agent:
+
+            def send() -> None:
+                for number in range(count):
+                    publish(publisher, picture(number), TOPIC, properties=[("id", str(number))])
+
+            thread = threading.Thread(target=send)
+            thread.start()
+            for kill in range(kills):
+                wait_until(lambda least=10 + 30 * kill: len(numbers(sink)) >= least, 60, what="images")  # type: ignore[misc]
+                agent.stop(signal.SIGKILL)
+                agent.start()
+            thread.join(60)
+            wait_until(lambda: len(numbers(sink)) == count, 60, what="all images")
+        ids = {event.id for event in sink.received}
+    assert len(ids) == count if identified else count <= len(ids) <= count + kills * in_flight
+
+
+def test_no_password_is_shown_anywhere(tmp_path: Path) -> None:
+    with run_mosquitto(tmp_path / "broker", users={"gate": "right"}) as broker:
+        source = {"name": "gate", "kind": "mqtt", "topics": ["#"]}
+        source["url"] = broker.url.replace("mqtt://", "mqtt://gate:hunter2@")
+        agent = AgentProcess(tmp_path / "agent", "", EAVES_SOURCES=json.dumps([source]))
+        agent.start()
+        try:
+            wait_until(lambda: "refuses the user" in agent.log.read_text(), 30, what="the reason")
+            shown = agent.log.read_text() + agent.get("/health")[1] + agent.get("/metrics")[1]
+        finally:
+            agent.stop()
+    assert "refuses the user" in agent.log.read_text()
+    assert shown.count("hunter2") == 0
+
+
+def test_sigterm_ends_an_agent_soon_though_its_broker_is_deaf(tmp_path: Path) -> None:
+    with run_mosquitto(tmp_path / "broker") as broker, run_agent(tmp_path, "", broker) as agent:
+        broker.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        agent.stop()
+        assert time.monotonic() - began < 3
