@@ -5,10 +5,12 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import urllib3
 
+from eaves.http_client.open_sockets import OpenSockets
 from eaves.http_client.proxies import DIRECT, Proxies, Proxy
 from eaves.http_client.trust import build_tls_context
 
@@ -24,9 +26,11 @@ class HttpClient:
         connections: Connections that are kept for each host.
         timeout: Time limits of a request that names none; None waits for ever.
         headers: Sent with every request that doesn't set them itself.
+        certificate: Files of a certificate and its private key, as PEM, that servers are shown when they ask for one;
+            proxies aren't.
 
     Raises:
-        ValueError: When `ca_certs_pem` holds no certificate that can be read.
+        ValueError: When `ca_certs_pem` or `certificate` holds no certificate that can be read.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class HttpClient:
         connections: int = 8,
         timeout: urllib3.Timeout | None = None,
         headers: Mapping[str, str] | None = None,
+        certificate: tuple[Path, Path] | None = None,
     ) -> None:
         self._proxies = proxies
         self._connections = connections
@@ -46,6 +51,8 @@ class HttpClient:
         self._managers: dict[tuple[Proxy | None, bool], urllib3.PoolManager] = {}
         # Reading the system's authorities takes 20 ms: not before TLS is spoken, unless there is something to check.
         self._trusted = build_tls_context(ca_certs_pem) if ca_certs_pem else None
+        self._presented = _build_presented(ca_certs_pem, certificate) if certificate else None
+        self._sockets = OpenSockets()
 
     def request(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, **options: Any
@@ -72,6 +79,10 @@ class HttpClient:
             **options,
         )
 
+    def abort(self) -> None:
+        """End every exchange that is under way, from any thread: whoever waits in one gets an exception."""
+        self._sockets.shut_down()
+
     def close(self) -> None:
         """Close every connection."""
         with self._lock:
@@ -88,17 +99,30 @@ class HttpClient:
     def _build_manager(self, proxy: Proxy | None, *, secure: bool) -> urllib3.PoolManager:
         options: dict[str, Any] = {"maxsize": self._connections, "timeout": self._timeout}
         if secure:
-            options["ssl_context"] = self._context()
+            options["ssl_context"] = self._presented or self._context()
+        manager: urllib3.PoolManager
         if proxy is None:
-            return urllib3.PoolManager(**options)
-        return urllib3.ProxyManager(
-            proxy.url,
-            proxy_headers=proxy.headers,
-            proxy_ssl_context=self._context() if proxy.tls else None,
-            **options,
-        )
+            manager = urllib3.PoolManager(**options)
+        else:
+            manager = urllib3.ProxyManager(
+                proxy.url,
+                proxy_headers=proxy.headers,
+                proxy_ssl_context=self._context() if proxy.tls else None,
+                **options,
+            )
+        self._sockets.follow(manager)
+        return manager
 
     def _context(self) -> ssl.SSLContext:
         if self._trusted is None:
             self._trusted = build_tls_context()
         return self._trusted
+
+
+def _build_presented(ca_certs_pem: str, certificate: tuple[Path, Path]) -> ssl.SSLContext:
+    context = build_tls_context(ca_certs_pem)
+    try:
+        context.load_cert_chain(*certificate)
+    except (OSError, ssl.SSLError) as error:
+        raise ValueError(f"{certificate[0]} and its key can't be used: {error.strerror or error}") from error
+    return context

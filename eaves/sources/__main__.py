@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -12,15 +13,15 @@ from typing import Any
 import click
 
 from eaves import logs
-from eaves.delivery import SinkClient
-from eaves.http_client.proxies import parse_proxies
+from eaves.delivery import Deliverer, SinkClient
+from eaves.http_client.proxies import DIRECT, Proxies, parse_proxies
 from eaves.options import build_settings, report_errors, settings_options
 from eaves.sources.agent.admin import open_admin
 from eaves.sources.agent.configuration import ConfiguredSource, count_remembered, parse_sources
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.deliveries import build_deliverers
 from eaves.sources.agent.opening import open_spool
-from eaves.sources.agent.supervision import SupervisedSource, stop_sources
+from eaves.sources.agent.supervision import STOP_S, SupervisedSource, stop_sources
 from eaves.sources.lanes import IMAGES
 from eaves.sources.overrides import parse_overrides
 from eaves.sources.settings import AgentSettings
@@ -40,10 +41,11 @@ def main(**options: Any) -> None:
     logs.configure(as_json=settings.log_json)
     overrides = parse_overrides(settings.overrides)
     configured = parse_sources(settings)
-    client = SinkClient(ca_certs_pem=settings.ca_certs, proxies=parse_proxies(os.environ))
+    proxies = parse_proxies(os.environ)
+    client = SinkClient(ca_certs_pem=settings.ca_certs, proxies=proxies)
     limits = settings.limits(remembered=count_remembered(configured))
     with open_spool(settings, limits) as spool, client, ExitStack() as stack:
-        sources = [build_source(one, settings, spool, overrides) for one in configured]
+        sources = [build_source(one, settings, spool, overrides, proxies) for one in configured]
         deliverers = build_deliverers(settings, spool, client, overrides)
         for deliverer in deliverers:
             deliverer.start()
@@ -55,13 +57,15 @@ def main(**options: Any) -> None:
         try:
             signal.sigwait(STOP_SIGNALS)
         finally:
-            stop_sources(sources)
-            for deliverer in deliverers:
-                deliverer.stop()
+            stop(sources, deliverers)
 
 
 def build_source(
-    configured: ConfiguredSource, settings: AgentSettings, spool: Spool, overrides: Mapping[str, str]
+    configured: ConfiguredSource,
+    settings: AgentSettings,
+    spool: Spool,
+    overrides: Mapping[str, str],
+    proxies: Proxies = DIRECT,
 ) -> SupervisedSource:
     """One source that puts its images into the spool."""
     context = AgentContext(
@@ -72,9 +76,20 @@ def build_source(
         max_bytes=configured.common.max_bytes,
         spool_max_bytes=settings.spool_max_bytes,
         credentials=configured.common.credentials,
+        proxies=proxies,
         options=configured.options,
     )
     return SupervisedSource(partial(configured.kind.run, configured.settings), context)
+
+
+def stop(sources: Sequence[SupervisedSource], deliverers: Sequence[Deliverer]) -> None:
+    """Stop everything side by side, within `STOP_S`: a delivery that takes longer is made again at the next start."""
+    stopping = [threading.Thread(target=deliverer.stop, args=(STOP_S,), daemon=True) for deliverer in deliverers]
+    for thread in stopping:
+        thread.start()
+    stop_sources(sources)
+    for thread in stopping:
+        thread.join(STOP_S)
 
 
 if __name__ == "__main__":

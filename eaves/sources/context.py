@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from eaves.clock import Clock
+from eaves.http_client.proxies import Proxies
 from eaves.sources.frame import Cause, Frame, Outcome
 from eaves.sources.index import SentIndex
 
@@ -41,6 +42,10 @@ class SourceContext(Protocol):
     @property
     def credentials(self) -> Path | None:
         """The folder for `eaves.credentials.read_credentials`, to be read at each connection; None without one."""
+
+    @property
+    def proxies(self) -> Proxies:
+        """HTTP proxies of the process, for `eaves.http_client`."""
 
     @property
     def index(self) -> SentIndex:

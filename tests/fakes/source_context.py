@@ -10,6 +10,7 @@ from pathlib import Path
 
 from eaves.clock import SYSTEM, Clock, StopFlag
 from eaves.events import event_id, source_uri
+from eaves.http_client.proxies import DIRECT
 from eaves.sources.context import State
 from eaves.sources.frame import Cause, Frame, Outcome
 from tests.fakes.sent_index import DictIndex
@@ -32,6 +33,7 @@ class RecordingContext:
         self.clock = clock
         self.max_bytes = 20_000_000
         self.credentials: Path | None = None
+        self.proxies = DIRECT
         self.index = DictIndex(clock)
         self.frames: list[Frame] = []
         self.dropped: Counter[str] = Counter()

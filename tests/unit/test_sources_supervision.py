@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 
 import pytest
 
+from eaves.errors import SpoolFullError
 from eaves.sources.agent.context import SILENT_S, AgentContext
 from eaves.sources.agent.supervision import SupervisedSource, stop_sources
 from eaves.sources.context import SourceContext
@@ -93,6 +95,21 @@ def test_an_error_is_logged_once_with_its_traceback_and_another_one_too(
     run_for(clock, source, SupervisedSource(source, context, clock=clock), 20)
     assert [record.exc_info is not None for record in caplog.records] == [True, True]
     assert "source cam failed" in caplog.text
+
+
+def test_a_source_may_leave_a_full_spool_to_its_agent(
+    clock: ManualClock, context: AgentContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    source = Failing(SpoolFullError("spool is full (1 GB)"))
+    supervised = SupervisedSource(source, context, clock=clock)
+    supervised.start()
+    try:
+        wait_until(lambda: supervised.counters.state == "paused")
+        assert supervised.counters.reason == "spool is full (1 GB); capture is paused until events are delivered"
+    finally:
+        stop_sources([supervised])
+    assert [record.levelname for record in caplog.records if record.exc_info] == []
 
 
 def test_a_source_that_hangs_is_not_alive_and_one_that_waits_or_rests_is(

@@ -12,6 +12,7 @@ from eaves.clock import SYSTEM, Clock, StopFlag
 from eaves.credentials import redact
 from eaves.errors import SpoolFullError
 from eaves.events import Event, event_id, source_uri
+from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.sources.agent.counters import Counters
 from eaves.sources.context import State
 from eaves.sources.files import build_capture, build_text
@@ -38,6 +39,7 @@ class AgentContext:
         max_bytes: Largest image that is stored, bytes.
         spool_max_bytes: Room of the spool, bytes.
         credentials: Folder of the source's credentials; None without one.
+        proxies: HTTP proxies of the process.
         options: What is done to each frame.
         clock: Time.
 
@@ -55,6 +57,7 @@ class AgentContext:
         max_bytes: int,
         spool_max_bytes: int,
         credentials: Path | None = None,
+        proxies: Proxies = DIRECT,
         options: FrameOptions | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -64,6 +67,7 @@ class AgentContext:
         self.index = index
         self.max_bytes = min(max_bytes, spool_max_bytes - ATTRIBUTES_BYTES)
         self.credentials = credentials
+        self.proxies = proxies
         self.counters = Counters(clock)
         self._store = store
         self._spool_max_bytes = spool_max_bytes

@@ -8,22 +8,27 @@ import time
 from collections.abc import Callable, Sequence
 
 from eaves.backoff import Backoff
-from eaves.clock import SYSTEM, Clock, StopFlag
+from eaves.clock import SYSTEM, Clock
+from eaves.errors import SpoolError
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.counters import Counters
 from eaves.sources.context import SourceContext
+from eaves.sources.refusal import explain_refusal
 
 RESTART = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 STEADY_S = 300.0
 """A run that lasted so long, seconds, was a good one: the next pause is the shortest again."""
-JOIN_S = 2.0
-"""Longest wait for all sources to stop, seconds. One that hangs on a network folder ends with the process."""
+STOP_S = 2.0
+"""Longest wait for all parts to stop, seconds. What hangs, on a network folder say, ends with the process: nothing is
+acknowledged before it is on disk, and no entry is released before it was delivered."""
 
 _log = logging.getLogger(__name__)
 
 
 class SupervisedSource:
     """One source, started again with growing pauses whenever it ends unasked.
+
+    A source may leave a refusal of the spool to this: it is paused meanwhile, and nothing is wrong with it.
 
     Args:
         run: Captures images until the context says to stop.
@@ -39,7 +44,6 @@ class SupervisedSource:
         self._source = run
         self._context = context
         self._clock = clock
-        self._stopping = StopFlag(clock)
         self._logged: set[tuple[type[Exception], int, str]] = set()
         self._thread = threading.Thread(target=self._run, name=f"source-{context.name}", daemon=True)
 
@@ -55,8 +59,7 @@ class SupervisedSource:
 
     def is_alive(self) -> bool:
         """Whether the source runs, or will be started again, and shows signs of life."""
-        resting = self.counters.state == "failed"
-        return self._thread.is_alive() and (resting or not self._context.silent)
+        return self._thread.is_alive() and not self._context.silent
 
     def start(self) -> None:
         """Run the source from now on."""
@@ -64,7 +67,6 @@ class SupervisedSource:
 
     def ask_to_stop(self) -> None:
         """Tell the source to stop, and don't wait for it."""
-        self._stopping.set()
         self._context.stop()
 
     def join(self, timeout_s: float) -> bool:
@@ -74,20 +76,24 @@ class SupervisedSource:
 
     def _run(self) -> None:
         failures = 0
-        while not self._stopping.is_set():
+        while not self._context.stopping:
             began = self._clock.monotonic()
             try:
                 self._source(self._context)
                 failure = "the source ended by itself"
+            except SpoolError as error:
+                failure = ""
+                self._context.report("paused", explain_refusal(error))
             except Exception as error:  # noqa: BLE001 - the source is started again
                 failure = f"{type(error).__name__}: {error}"
                 self._log_once(error)
-            if self._stopping.is_set():
+            if self._context.stopping:
                 return
             failures = 1 if self._clock.monotonic() - began >= STEADY_S else failures + 1
             self.restarts += 1
-            self.counters.fail(failure)
-            self._stopping.wait(RESTART.pause_s(failures))
+            if failure:
+                self.counters.fail(failure)
+            self._context.wait(RESTART.pause_s(failures))
             self.counters.fail("")
 
     def _log_once(self, error: Exception) -> None:
@@ -104,7 +110,7 @@ class SupervisedSource:
             )
 
 
-def stop_sources(sources: Sequence[SupervisedSource], timeout_s: float = JOIN_S) -> None:
+def stop_sources(sources: Sequence[SupervisedSource], timeout_s: float = STOP_S) -> None:
     """Stop sources side by side and wait for them, at most `timeout_s` seconds for all."""
     for source in sources:
         source.ask_to_stop()

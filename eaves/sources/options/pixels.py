@@ -78,10 +78,13 @@ class PixelEditor:
         return differs
 
     def _at_least(self) -> tuple[int, int] | None:
-        """Height and width that are needed of a JPEG; None: all of it, as its region or its pixels are."""
+        """Height and width that are needed of a JPEG; None: all of it, as its region or its pixels are.
+
+        One more than `max_side`: a larger image is then still larger when it is decoded at a fraction of its size.
+        """
         if self._region is not None or (self._quality and not self._max_side):
             return None
-        side = max(self._max_side, DECODED_SIDE)
+        side = max(self._max_side + 1, DECODED_SIDE)
         return side, side
 
 

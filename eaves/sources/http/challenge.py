@@ -1,0 +1,50 @@
+"""What a server asks for before it lets in: the challenges in its WWW-Authenticate headers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_SCHEME = re.compile(rf"[\s,]*({_WORD})(?=\s|,|$)")
+_PARAMETER = re.compile(rf'[\s,]*({_WORD})\s*=\s*("(?:[^"\\]|\\.)*"|{_WORD})')
+MAX_HEADER = 8_192
+"""Longest header that is read, characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """One challenge. Source: RFC 9110, section 11.3.
+
+    Attributes:
+        scheme: Such as `basic` or `digest`, in lower case.
+        parameters: Names in lower case.
+    """
+
+    scheme: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
+    """The challenges in the values of WWW-Authenticate headers, in their order; what is none is left out."""
+    found: list[Challenge] = []
+    for header in headers:
+        text, position = header[:MAX_HEADER], 0
+        parameters: dict[str, str] | None = None
+        while True:
+            parameter = _PARAMETER.match(text, position) if parameters is not None else None
+            if parameter is not None and parameters is not None:
+                parameters.setdefault(parameter[1].lower(), _unquote(parameter[2]))
+                position = parameter.end()
+                continue
+            scheme = _SCHEME.match(text, position)
+            if scheme is None:
+                break
+            parameters, position = {}, scheme.end()
+            found.append(Challenge(scheme=scheme[1].lower(), parameters=parameters))
+    return found
+
+
+def _unquote(value: str) -> str:
+    return re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value

@@ -1,0 +1,213 @@
+"""One request for a picture, and what it leads to: logging in, redirects, and an image that is checked.
+
+The time limit is for all of it together, whatever the server does: a timer ends the exchange.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit, urlunsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.util import parse_url
+
+from eaves import media
+from eaves.backoff import parse_retry_after
+from eaves.credentials import redact
+from eaves.errors import DeliveryError
+from eaves.http_client.connection_errors import find_connection_fault
+from eaves.http_client.pools import HttpClient
+from eaves.sources.frame import Cause
+from eaves.sources.http.authentication import Authentication
+from eaves.sources.http.completeness import has_end
+from eaves.sources.http.redirects import STATUSES, find_target
+
+MAX_STEPS = 6
+"""Requests for one picture: redirects and challenges lead to further ones."""
+CONNECT_TIMEOUT_S = 10.0
+_CHUNK_BYTES = 64 << 10
+_HEADERS = {"User-Agent": "eaves", "Accept": "image/*", "Accept-Encoding": "identity, gzip;q=0.1"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A picture as a server answered it.
+
+    Attributes:
+        data: The encoded image.
+        headers: Of the answer, names in lower case.
+        url: Where it was found, after redirects.
+    """
+
+    data: bytes = field(repr=False)
+    headers: Mapping[str, str]
+    url: str
+
+
+class NoSnapshotError(DeliveryError):
+    """No picture this time.
+
+    Args:
+        message: Why: the same text for the same reason, without credentials.
+        cause: The cause that a frame is dropped for; None when none was sent.
+        retry_after_s: When the server wants to be asked again, seconds from now.
+    """
+
+    def __init__(self, message: str, *, cause: Cause | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.retry_after_s = retry_after_s
+
+
+class SnapshotClient:
+    """Asks one server for one picture. Not safe to use from several threads, but for `abort`.
+
+    Args:
+        url: Address of the picture; a user name and a password in it are for the caller, and aren't sent.
+        http: Connections.
+        authentication: Who to log in.
+        timeout_s: For all that one picture takes, seconds.
+        max_bytes: Largest image.
+    """
+
+    def __init__(
+        self, url: str, *, http: HttpClient, authentication: Authentication, timeout_s: float, max_bytes: int
+    ) -> None:
+        parts = urlsplit(url)
+        self._url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
+        self._http = http
+        self._authentication = authentication
+        self._timeout_s = timeout_s
+        self._max_bytes = max_bytes
+        self._receiving = False
+
+    def fetch(self, conditions: Mapping[str, str], now: float) -> Snapshot | None:
+        """The picture as it is now; None when the server says that the conditions hold: it is the one known already.
+
+        Args:
+            conditions: If-None-Match or If-Modified-Since.
+            now: Unix seconds.
+
+        Raises:
+            NoSnapshotError: When there is none.
+        """
+        deadline, self._receiving = time.monotonic() + self._timeout_s, False
+        timer = threading.Timer(self._timeout_s, self._http.abort)
+        timer.daemon = True
+        timer.start()
+        try:
+            return self._follow(conditions, now, deadline)
+        except (NoSnapshotError, HTTPError, OSError, ValueError) as error:
+            if time.monotonic() >= deadline:  # what the end of the connection looks like isn't what happened
+                what = f"did not send a picture within {self._timeout_s:g} s"
+                raise self._fault(what, cause="unreadable" if self._receiving else None) from error
+            if isinstance(error, NoSnapshotError):
+                raise
+            raise self._fault(_explain(error)) from error
+        finally:
+            timer.cancel()
+
+    def _follow(self, conditions: Mapping[str, str], now: float, deadline: float) -> Snapshot | None:
+        url, answered = self._url, False
+        for _ in range(MAX_STEPS):
+            response = self._request(url, conditions, deadline)
+            try:
+                if response.status == 200:
+                    return Snapshot(data=self._read(response, deadline), headers=_lower(response.headers), url=url)
+                _discard(response)
+                if response.status == 304 and conditions:
+                    return None
+                if response.status == 401:
+                    self._log_in(response, answered=answered)
+                    answered = True
+                elif response.status in STATUSES and (location := response.headers.get("location")):
+                    url, answered = self._redirected(url, location), False
+                else:
+                    retry_after_s = parse_retry_after(response.headers.get("retry-after"), now)
+                    raise self._fault(f"answers with status {response.status}", retry_after_s=retry_after_s)
+            finally:
+                response.close()
+        raise self._fault(f"redirects or asks to log in more than {MAX_STEPS} times")
+
+    def _request(self, url: str, conditions: Mapping[str, str], deadline: float) -> urllib3.BaseHTTPResponse:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        headers = {**_HEADERS, **conditions, **self._authentication.headers("GET", parse_url(url).request_uri)}
+        timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT_S, left_s), read=left_s)
+        return self._http.request("GET", url, headers=headers, timeout=timeout)
+
+    def _log_in(self, response: urllib3.BaseHTTPResponse, *, answered: bool) -> None:
+        """Take up a challenge, once for each place that asks: a second one means that the answer was wrong."""
+        if answered:
+            raise self._fault("refuses the user name or the password")
+        if not self._authentication.challenge(response.headers.getlist("www-authenticate")):
+            asks = "asks to log in, which it offers neither by Basic nor by a Digest that is known"
+            raise self._fault(
+                asks if self._authentication.known else "asks to log in; there is no user name in its credentials"
+            )
+
+    def _redirected(self, url: str, location: str) -> str:
+        try:
+            return find_target(url, location)
+        except ValueError as error:
+            raise self._fault(str(error)) from error
+
+    def _read(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+        """The answer's image, checked."""
+        content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()[:80]
+        if content_type.startswith("multipart/"):
+            raise self._fault(f"answers with a stream ({content_type}), not with one picture", cause="unsupported")
+        length = response.headers.get("content-length", "")
+        if "content-encoding" not in response.headers and length.isdecimal() and int(length) > self._max_bytes:
+            raise self._fault(f"answers with more than {self._max_bytes} bytes", cause="too_large")
+        try:
+            data = self._read_all(response, deadline)
+        except (HTTPError, OSError, ValueError) as error:
+            raise self._fault("broke off within a picture", cause="unreadable") from error
+        if media.sniff(data) == media.UNKNOWN:
+            what = f"answers with {content_type or 'something'} that is not an image"
+            raise self._fault(what, cause="unsupported")
+        framed = length or "transfer-encoding" in response.headers
+        if not framed and not has_end(data):
+            raise self._fault("broke off within a picture", cause="unreadable")
+        return data
+
+    def _read_all(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+        data = bytearray()
+        while part := response.read1(_CHUNK_BYTES, decode_content=True):
+            data += part
+            self._receiving = True
+            if len(data) > self._max_bytes:
+                raise self._fault(f"answers with more than {self._max_bytes} bytes", cause="too_large")
+            if time.monotonic() > deadline:
+                raise TimeoutError
+        response.release_conn()
+        return bytes(data)
+
+    def _fault(self, what: str, *, cause: Cause | None = None, retry_after_s: float | None = None) -> NoSnapshotError:
+        return NoSnapshotError(f"{redact(self._url)} {what}", cause=cause, retry_after_s=retry_after_s)
+
+
+def _discard(response: urllib3.BaseHTTPResponse) -> None:
+    """Read the body of an answer that has no picture; when it is short, its connection is kept for the next request."""
+    if len(response.read(_CHUNK_BYTES, decode_content=False)) < _CHUNK_BYTES:
+        response.release_conn()
+
+
+def _explain(error: Exception) -> str:
+    """What went wrong before an answer, in the same words each time: urllib3's hold addresses in memory."""
+    cause = error.__cause__ or error.__context__
+    if isinstance(error, NewConnectionError) and isinstance(cause, OSError):
+        return f"can't be reached: {cause.strerror or type(cause).__name__}"
+    if isinstance(error, HTTPError) and (fault := find_connection_fault(error)) is not None:
+        return f"can't be reached: {fault.reason.partition(' object at 0x')[0][:160]}"
+    return f"doesn't answer ({type(error).__name__})"
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}

@@ -1,0 +1,134 @@
+"""What tells one snapshot from another, and when it was captured.
+
+A snapshot's position is the digest of its bytes with the validator that came with them: its ETag, else its
+Last-Modified, else the time at which these bytes were first seen. The digest is always in it: cameras were seen that
+send one ETag or one Last-Modified for ever, and with these alone every picture after the first would count as sent.
+Without a validator, bytes that are those of the picture before are the same picture: a camera's noise makes two
+pictures that are equal to the last bit practically impossible, so the camera served one picture twice.
+
+The capture time is Last-Modified as long as it changes with the picture, else the time of the answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+from eaves.sources.http.client import Snapshot
+
+MAX_VALIDATOR = 512
+"""Longest ETag or date that is used, characters."""
+REFRESH_S = 600.0
+"""Seconds after which a picture is asked for without conditions, whatever its validators were: a server whose
+validators don't change with the picture would otherwise say for ever that nothing changed."""
+CLEAR_S = 2.0
+"""Seconds by which Last-Modified must be older than the answer to be a condition: it counts whole seconds, and within
+one there may be further pictures. Source: RFC 9110, section 8.8.2.2."""
+MAX_AHEAD_S = 60.0
+"""Seconds that Last-Modified may be ahead of this machine's clock; more is a clock that is set wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """The last snapshot, as far as it matters for the next one.
+
+    Attributes:
+        digest: sha256 of its bytes, hex.
+        etag: Its ETag; empty without one.
+        modified: Its Last-Modified; empty without one.
+        modified_s: The same, Unix seconds; None when it is no date.
+        answered_s: When it was received in whole, Unix seconds.
+        url: Where it was found, without credentials.
+    """
+
+    digest: str
+    etag: str
+    modified: str
+    modified_s: float | None
+    answered_s: float
+    url: str
+
+    def has_validators_of(self, other: Picture) -> bool:
+        """Whether its server would say that both are the same picture."""
+        return (self.etag or self.modified) != "" and (self.etag, self.modified) == (other.etag, other.modified)
+
+
+class Identity:
+    """Gives each snapshot of one source its position and its capture time. Remembers the last one only."""
+
+    def __init__(self) -> None:
+        self._last: Picture | None = None
+        self._first_seen_s = 0.0
+        self._asked_whole_s = float("-inf")
+        self._trusted = True
+
+    def conditions(self, monotonic_s: float) -> dict[str, str]:
+        """What to send so that the server needn't send the last picture again.
+
+        Args:
+            monotonic_s: Now.
+        """
+        last = self._last
+        if last is None or not self._trusted or monotonic_s - self._asked_whole_s >= REFRESH_S:
+            self._asked_whole_s = monotonic_s
+            return {}
+        if last.etag:
+            return {"If-None-Match": last.etag}
+        if last.modified_s is not None and last.answered_s - last.modified_s >= CLEAR_S:
+            return {"If-Modified-Since": last.modified}
+        return {}
+
+    def identify(self, snapshot: Snapshot, now_s: float) -> tuple[str, int] | None:
+        """A snapshot's position and its capture time in nanoseconds since 1970; None for the last one without change.
+
+        Args:
+            snapshot: What was received.
+            now_s: Unix seconds.
+        """
+        new, last = _describe(snapshot, now_s), self._last
+        same = last is not None and last.digest == new.digest
+        if last is not None and not same and new.has_validators_of(last):
+            self._trusted = False
+        if not same:
+            self._first_seen_s = now_s
+        self._last = new
+        if same and not new.etag and not new.modified:
+            return None
+        validator = f"etag {new.etag}" if new.etag else f"modified {new.modified}"
+        if not new.etag and not new.modified:
+            validator = f"seen {round(self._first_seen_s * 1e9)}"
+        return f"{new.url}\0{new.digest}\0{validator}", round(_capture_time_s(new, last, now_s) * 1e9)
+
+
+def _describe(snapshot: Snapshot, now_s: float) -> Picture:
+    modified = _validator(snapshot.headers, "last-modified")
+    return Picture(
+        digest=hashlib.sha256(snapshot.data).hexdigest(),
+        etag=_validator(snapshot.headers, "etag"),
+        modified=modified,
+        modified_s=_parse_date(modified),
+        answered_s=now_s,
+        url=snapshot.url,
+    )
+
+
+def _capture_time_s(new: Picture, last: Picture | None, now_s: float) -> float:
+    moment_s = new.modified_s
+    stale = last is not None and last.digest != new.digest and last.modified == new.modified
+    if moment_s is None or stale or not 0 < moment_s <= now_s + MAX_AHEAD_S:
+        return now_s
+    return moment_s
+
+
+def _validator(headers: Mapping[str, str], name: str) -> str:
+    value = headers.get(name, "").strip()
+    return value if value.isascii() and value.isprintable() and len(value) <= MAX_VALIDATOR else ""
+
+
+def _parse_date(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError, TypeError):
+        return None

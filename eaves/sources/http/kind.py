@@ -1,0 +1,33 @@
+"""The kind `http`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from eaves.sources.context import SourceContext
+from eaves.sources.http.settings import PORTS, HttpSettings
+from eaves.sources.kind import SourceKind
+
+
+def run(settings: HttpSettings, context: SourceContext) -> None:
+    """Ask for the picture until the context says to stop."""
+    from eaves.sources.http.source import HttpSource  # settings are read where nothing is asked for, too
+
+    HttpSource(settings, context).run()
+
+
+def find_addresses(settings: HttpSettings) -> Iterator[str]:
+    """`HOST:PORT` of the server."""
+    parts = urlsplit(settings.url)
+    host = parts.hostname or ""
+    yield f"{f'[{host}]' if ':' in host else host}:{parts.port or PORTS.get(parts.scheme, 80)}"
+
+
+KIND = SourceKind(
+    settings=HttpSettings,
+    run=run,
+    runs_as=("service",),
+    remembers=lambda _: 1_000,
+    addresses=find_addresses,
+)

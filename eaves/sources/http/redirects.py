@@ -1,0 +1,43 @@
+"""Where an answer may lead: within its host only, as requests carry credentials."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
+
+from eaves.sources.http.settings import PORTS
+
+STATUSES = frozenset({301, 302, 303, 307, 308})
+"""Source: RFC 9110, section 15.4: those that lead to the same picture elsewhere."""
+
+
+def find_target(url: str, location: str) -> str:
+    """The URL that an answer leads to.
+
+    Args:
+        url: What was asked for.
+        location: The answer's Location header.
+
+    Raises:
+        ValueError: When it leads to another host or port, from https:// to http://, or nowhere; the message says so.
+    """
+    here = urlsplit(url)
+    try:
+        there = urlsplit(urljoin(url, location.strip()))
+        port = there.port
+    except ValueError:
+        raise ValueError("redirects to what is no address") from None
+    if there.scheme not in PORTS or not there.hostname:
+        raise ValueError("redirects to what is no http:// or https:// address")
+    if there.hostname != here.hostname:
+        raise ValueError(f"redirects to another host, {there.hostname[:100]!r}")
+    if here.scheme == "https" and there.scheme == "http":
+        raise ValueError("redirects from https:// to http://")
+    upgraded = here.scheme == "http" and there.scheme == "https"
+    if not upgraded and (port or PORTS[there.scheme]) != _port(here):
+        raise ValueError(f"redirects to another port, {port}")
+    host = there.netloc.rpartition("@")[2]  # a user name in a redirect is the server's affair, and isn't sent
+    return urlunsplit((there.scheme, host, there.path or "/", there.query, ""))
+
+
+def _port(parts: SplitResult) -> int:
+    return parts.port or PORTS[parts.scheme]

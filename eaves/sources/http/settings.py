@@ -1,0 +1,43 @@
+"""Settings of a source of kind `http`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from eaves.config import setting
+
+PORTS = {"http": 80, "https": 443}
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """A picture at a URL."""
+
+    url: str = setting("", "Address of a picture, http:// or https://, such as a camera's snapshot.")
+    every_s: float = setting(
+        5.0,
+        "Seconds between two requests. The default suits what changes within seconds; for a camera that makes a new "
+        "picture each minute, 60 is enough.",
+        minimum=0.05,
+        maximum=86_400,
+    )
+    timeout_s: float = setting(
+        10.0,
+        "Seconds that one picture may take, from the request to its last byte, redirects and logging in included.",
+        minimum=0.1,
+        maximum=250,
+    )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields."""
+        try:
+            parts = urlsplit(self.url)
+            usable = parts.scheme in PORTS and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # its message may quote a password
+            usable = False
+        if not usable or _UNSAFE.search(self.url):
+            yield "url", "must be an http:// or https:// address, such as http://camera.example/snapshot.jpg"

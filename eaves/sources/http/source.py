@@ -1,0 +1,178 @@
+"""The loop of the http source: ask, check, capture; wait for a camera that is away and for a queue that is full."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from eaves.backoff import Backoff
+from eaves.credentials import Credentials, read_credentials
+from eaves.errors import ConfigError, Fault, SpoolError
+from eaves.http_client.pools import HttpClient
+from eaves.sources.context import SourceContext
+from eaves.sources.frame import Frame
+from eaves.sources.http.authentication import Authentication
+from eaves.sources.http.client import NoSnapshotError, SnapshotClient
+from eaves.sources.http.identity import Identity
+from eaves.sources.http.settings import HttpSettings
+from eaves.sources.refusal import explain_refusal
+
+RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
+"""How often a server that gives no picture is asked, unless `every_s` is longer."""
+REFUSED = Backoff(retry=None, first_s=0.5, cap_s=10.0)
+"""How often a full queue is tried."""
+
+
+class HttpSource:
+    """Asks one server for one picture at an interval.
+
+    Args:
+        settings: Which picture, and how often.
+        context: The agent.
+    """
+
+    def __init__(self, settings: HttpSettings, context: SourceContext) -> None:
+        self._settings = settings
+        self._context = context
+        self._identity = Identity()
+        self._connection: Connection | None = None
+        self._failures = 0
+
+    def run(self) -> None:
+        """Ask until the agent stops."""
+        try:
+            with self._context.on_stop(self._abort):
+                self._run()
+        finally:
+            self._close()
+
+    def _run(self) -> None:
+        context, every_s = self._context, self._settings.every_s
+        due = context.clock.monotonic()
+        while not context.stopping:
+            pause_s = self._poll()
+            now = context.clock.monotonic()
+            due = max(due + every_s, now) if not pause_s else now + max(every_s, pause_s)
+            context.wait(due - now)
+
+    def _poll(self) -> float:
+        """Ask once; seconds to wait at least before the next time, 0 when all is well."""
+        context = self._context
+        try:
+            client = self._connect()
+            conditions = self._identity.conditions(context.clock.monotonic())
+            snapshot = client.fetch(conditions, context.clock.now())
+        except (NoSnapshotError, ConfigError) as error:
+            if context.stopping:
+                return 0.0
+            return self._fail(error)
+        if self._failures:
+            self._failures = 0
+            context.reconnected()
+        context.report("watching")
+        if snapshot is None:
+            return 0.0
+        found = self._identity.identify(snapshot, context.clock.now())
+        if found is None:
+            context.drop("duplicate")
+            return 0.0
+        position, captured_at_ns = found
+        self._capture(Frame(data=snapshot.data, position=position, captured_at_ns=captured_at_ns))
+        return 0.0
+
+    def _fail(self, error: NoSnapshotError | ConfigError) -> float:
+        self._failures += 1
+        if isinstance(error, NoSnapshotError) and error.cause is not None:
+            self._context.drop(error.cause)
+        self._context.report("waiting", error.message)
+        retry_after_s = error.retry_after_s if isinstance(error, NoSnapshotError) else None
+        return RETRY.pause_s(self._failures, jitter=random.random(), retry_after_s=retry_after_s)  # noqa: S311
+
+    def _capture(self, frame: Frame) -> None:
+        """Store a frame. While the queue is full the frame is kept, and pictures that come meanwhile are missed."""
+        context, failures = self._context, 0
+        began = context.clock.monotonic()
+        while True:
+            try:
+                context.capture(frame)
+                break
+            except SpoolError as error:
+                failures += 1
+                context.report("paused", explain_refusal(error))
+                if not context.wait(REFUSED.pause_s(failures)):
+                    return
+                passed = int((context.clock.monotonic() - began) / self._settings.every_s)
+                if passed:
+                    began += passed * self._settings.every_s
+                    context.drop("spool_full", passed)
+        context.report("watching")
+
+    def _connect(self) -> SnapshotClient:
+        """The client with the credentials as they are in their files now."""
+        credentials = read_credentials(self._context.credentials)
+        if self._connection is None or self._connection.outdated(credentials):
+            self._close()
+            self._connection = Connection(self._settings, self._context, credentials)
+        return self._connection.client
+
+    def _abort(self) -> None:
+        connection = self._connection
+        if connection is not None:
+            connection.http.abort()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.http.close()
+            self._connection = None
+
+
+class Connection:
+    """A client with one state of the credentials.
+
+    Args:
+        settings: Of the source.
+        context: The agent.
+        credentials: What was read; where they name nobody, whoever the URL names.
+
+    Raises:
+        ConfigError: When a certificate of the credentials can't be used.
+    """
+
+    def __init__(self, settings: HttpSettings, context: SourceContext, credentials: Credentials) -> None:
+        self._credentials, self._versions = credentials, _versions(credentials)
+        pair = (credentials.certificate, credentials.key)
+        try:
+            self.http = HttpClient(
+                proxies=context.proxies,
+                ca_certs_pem=credentials.authorities_pem,
+                certificate=(pair[0], pair[1]) if pair[0] and pair[1] else None,
+                connections=1,
+            )
+        except ValueError as error:
+            fault = Fault(origin="credentials", path=str(context.credentials), message=str(error))
+            raise ConfigError([fault], hint=f"ls -l {context.credentials}") from error
+        parts = urlsplit(settings.url)
+        username, password = credentials.username, credentials.password
+        if not username:
+            username, password = unquote(parts.username or ""), unquote(parts.password or "")
+        self.client = SnapshotClient(
+            settings.url,
+            http=self.http,
+            authentication=Authentication(username, password),
+            timeout_s=settings.timeout_s,
+            max_bytes=context.max_bytes,
+        )
+
+    def outdated(self, credentials: Credentials) -> bool:
+        """Whether the files have changed since."""
+        return credentials != self._credentials or _versions(credentials) != self._versions
+
+
+def _versions(credentials: Credentials) -> list[int]:
+    """When each file changed that OpenSSL reads itself, nanoseconds since 1970."""
+    files: list[Path] = [file for file in (credentials.certificate, credentials.key) if file is not None]
+    try:
+        return [file.stat().st_mtime_ns for file in files]
+    except OSError:
+        return []

@@ -1,0 +1,142 @@
+"""The images of a folder or an archive, one after the other, with one image in memory at a time.
+
+A folder's are sorted by their modification times, an archive's come in its own order. Members of an archive are never
+written anywhere; their names are only told.
+"""
+
+from __future__ import annotations
+
+import lzma
+import stat
+import tarfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from eaves.errors import StorageError
+from eaves.sources.folder.reader import FileVersion, read_file
+from eaves.sources.folder.scanner import is_image_path, scan
+
+MAX_FILES = 100_000
+"""Images of one folder, whose names and times are in memory: some 20 MB."""
+DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError),
+    *(OSError, ValueError, RuntimeError, NotImplementedError),  # encrypted, or packed in a way that Python can't undo
+)
+"""What the standard library raises for archives that are damaged or that it can't read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """One image.
+
+    Attributes:
+        path: Within the folder or archive.
+        mtime_ns: When it was modified, nanoseconds since 1970.
+        size_bytes: Its size.
+        read: Reads it; may raise any of `DAMAGED`. None when it is gone.
+    """
+
+    path: str
+    mtime_ns: int
+    size_bytes: int
+    read: Callable[[], bytes | None]
+
+
+def open_recording(path: Path, unsupported: Callable[[str], None]) -> Iterator[Recorded]:
+    """The images at a path, in order. An image is to be read before the next one is asked for.
+
+    Args:
+        path: A folder or an archive.
+        unsupported: Called with the path of each image in a format that no function reads.
+
+    Raises:
+        StorageError: When there is neither, or it can't be read to its end.
+    """
+    if path.is_dir():
+        yield from _iter_folder(path, unsupported)
+        return
+    if not path.is_file():
+        raise StorageError(f"{path} is neither a folder nor an archive", hint=f"ls -l {path}")
+    try:
+        if zipfile.is_zipfile(path):
+            yield from _iter_zip(path)
+        else:
+            yield from _iter_tar(path)
+    except DAMAGED as error:
+        raise StorageError(f"{path} can't be read as an archive: {str(error)[:160]}", hint=f"ls -l {path}") from error
+
+
+def _iter_folder(root: Path, unsupported: Callable[[str], None]) -> Iterator[Recorded]:
+    found: list[tuple[FileVersion, str]] = []
+    for path, version in scan(root, lambda *_: None, unsupported):
+        if len(found) == MAX_FILES:
+            raise StorageError(
+                f"folder {root} holds more than {MAX_FILES} images", hint="split it, or pack it as a .tar"
+            )
+        found.append((version, path))
+    for version, path in sorted(found):
+        yield Recorded(
+            path=path,
+            mtime_ns=version.mtime_ns,
+            size_bytes=version.size_bytes,
+            read=lambda path=path, version=version: read_file(root, path, version),  # type: ignore[misc]
+        )
+
+
+def _iter_zip(file: Path) -> Iterator[Recorded]:
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            if member.is_dir() or not _is_image(member.filename) or stat.S_ISLNK(member.external_attr >> 16):
+                continue
+            yield Recorded(
+                path=member.filename,
+                mtime_ns=_zip_time_ns(member),
+                size_bytes=member.file_size,
+                read=lambda member=member: _read_zip(archive, member),  # type: ignore[misc]
+            )
+
+
+def _read_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    with archive.open(member) as stream:
+        return stream.read(member.file_size + 1)  # a bomb says less than it holds
+
+
+def _zip_time_ns(member: zipfile.ZipInfo) -> int:
+    """A zip's times have no time zone: they are taken as this machine's, as other programs do."""
+    try:
+        return int(time.mktime((*member.date_time, 0, 0, -1))) * 10**9
+    except (ValueError, OverflowError):
+        return 0
+
+
+def _iter_tar(file: Path) -> Iterator[Recorded]:
+    with tarfile.open(file) as archive:
+        while (member := archive.next()) is not None:
+            archive.members = []  # type: ignore[attr-defined]  # else the list of all members grows in memory
+            if not member.isreg() or not _is_image(member.name):
+                continue
+            yield Recorded(
+                path=member.name,
+                mtime_ns=int(member.mtime * 1e9),
+                size_bytes=member.size,
+                read=lambda member=member: _read_tar(archive, member),  # type: ignore[misc]
+            )
+
+
+def _read_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    stream = archive.extractfile(member)
+    if stream is None:
+        raise ValueError(f"{member.name[:100]!r} is no file")
+    with stream:
+        data = stream.read(member.size)
+    if len(data) < member.size:
+        raise EOFError(f"{member.name[:100]!r} ends too early")
+    return data
+
+
+def _is_image(name: str) -> bool:
+    return is_image_path(PurePosixPath(name).as_posix())

@@ -1,0 +1,125 @@
+"""The loop of the replay source: play the recording at its pace, once or again and again.
+
+Played once, an image's position is that of a folder's: path, modification time and size. After a restart, images that
+were captured before are passed over and the rest follows. In a loop, each round has a number that no other has, in
+other processes too, made of the time at which it began; a restart begins a new round. Nothing else is remembered.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eaves.backoff import Backoff
+from eaves.errors import SpoolError, StorageError
+from eaves.events import event_id
+from eaves.sources.context import SourceContext
+from eaves.sources.files import build_subject, position
+from eaves.sources.frame import Frame
+from eaves.sources.refusal import explain_refusal
+from eaves.sources.replay.recording import DAMAGED, Recorded, open_recording
+from eaves.sources.replay.settings import ReplaySettings
+
+RETRY = Backoff(retry=None, first_s=0.5, cap_s=10.0)
+"""How often a recording that is missing and a full queue are tried."""
+IDLE_S = 60.0
+"""Seconds between two signs of life after the last image was played."""
+EMPTY_S = 1.0
+"""Least seconds from one round to the next when none of its images could be played."""
+
+
+class ReplaySource:
+    """Plays one folder or archive.
+
+    Args:
+        settings: Which one, and how.
+        context: The agent.
+    """
+
+    def __init__(self, settings: ReplaySettings, context: SourceContext) -> None:
+        self._settings = settings
+        self._context = context
+        self._due = context.clock.monotonic()
+        self._played = 0
+
+    def run(self) -> None:
+        """Play until the agent stops."""
+        context, failures = self._context, 0
+        while not context.stopping:
+            before = self._played
+            try:
+                self._play_round(f"{int(context.clock.now() * 1e9)}" if self._settings.loop else "")
+            except StorageError as error:
+                failures += 1
+                context.report("waiting", error.message)
+                context.wait(RETRY.pause_s(failures))
+                continue
+            failures = 0
+            if not self._settings.loop:
+                break
+            if self._played == before:
+                context.wait(EMPTY_S)
+        if not context.stopping:
+            context.report("waiting", f"all images of {self._settings.path} were played")
+        while context.wait(IDLE_S):
+            pass
+
+    def _play_round(self, number: str) -> None:
+        def count_unsupported(_: str) -> None:
+            self._context.drop("unsupported")
+
+        for image in open_recording(self._settings.path, count_unsupported):
+            if self._context.stopping:
+                return
+            self._play(image, number)
+
+    def _play(self, image: Recorded, number: str) -> None:
+        context = self._context
+        place = position(image.path, mtime_ns=image.mtime_ns, size_bytes=image.size_bytes)
+        place = f"{place}\0{number}" if number else place
+        if not number and self._was_played(place):
+            return
+        if image.size_bytes > context.max_bytes:
+            context.drop("too_large")
+            return
+        if not self._wait_for_turn():
+            return
+        try:
+            data = image.read()
+        except DAMAGED:
+            data = None
+        if data is None or len(data) != image.size_bytes:
+            context.drop("unreadable")
+            return
+        moment_ns = int(context.clock.now() * 1e9) if self._settings.times == "now" else image.mtime_ns
+        subject = build_subject(Path(image.path))
+        camera = subject.partition("/")[0] if "/" in subject else ""
+        self._capture(Frame(data=data, position=place, subject=subject, captured_at_ns=moment_ns, camera=camera))
+
+    def _was_played(self, place: str) -> bool:
+        try:
+            return self._context.index.seen(self._context.source, event_id(self._context.source, place))
+        except SpoolError:
+            return False  # then `capture` finds it out
+
+    def _wait_for_turn(self) -> bool:
+        """Wait until the next image is due; False when the source is to stop."""
+        now = self._context.clock.monotonic()
+        self._due = max(self._due, now)
+        if self._due > now and not self._context.wait(self._due - now):
+            return False
+        self._due += self._settings.every_s
+        return True
+
+    def _capture(self, frame: Frame) -> None:
+        failures = 0
+        while not self._context.stopping:
+            try:
+                self._context.capture(frame)
+            except SpoolError as error:
+                failures += 1
+                self._context.report("paused", explain_refusal(error))
+                self._context.wait(RETRY.pause_s(failures))
+            else:
+                self._played += 1
+                self._context.report("watching")
+                return

@@ -1,0 +1,171 @@
+"""Answers to what a server asks for before it lets in."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eaves.sources.http.authentication import Authentication
+from eaves.sources.http.challenge import Challenge, parse_challenges
+from eaves.sources.http.digest import answer_digest, is_supported
+
+RFC_7616 = (
+    'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm={}, '
+    'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"'
+)
+
+
+def parameters(header: str) -> dict[str, str]:
+    (challenge,) = parse_challenges([header])
+    return dict(challenge.parameters)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "response"),
+    [
+        ("MD5", "8ca523f5e9506fed4657c9700eebdbec"),
+        ("SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+    ],
+)
+def test_digest_answers_as_rfc_7616_section_3_9_1_does(algorithm: str, response: str) -> None:
+    (challenge,) = parse_challenges([RFC_7616.format(algorithm)])
+    header = answer_digest(
+        challenge,
+        username="Mufasa",
+        password="Circle of Life",
+        method="GET",
+        uri="/dir/index.html",
+        count=1,
+        client_nonce="f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
+    )
+    sent = parameters(header)
+    assert sent["response"] == response
+    assert (sent["nc"], sent["qop"], sent["algorithm"], sent["uri"]) == (
+        "00000001",
+        "auth",
+        algorithm,
+        "/dir/index.html",
+    )
+    assert sent["opaque"] == "FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"
+
+
+def test_digest_hides_the_user_name_as_rfc_7616_section_3_9_2_does() -> None:
+    """With the values of its erratum 4897: those of the section are of a draft of SHA-512-256."""
+    (challenge,) = parse_challenges(
+        [
+            (
+                'Digest realm="api@example.org", qop="auth", algorithm=SHA-512-256, '
+                'nonce="5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK", '
+                'opaque="HRPCssKJSGjCrkzDg8OhwpzCiGPChXYjwrI2QmXDnsOS", charset=UTF-8, userhash=true'
+            )
+        ]
+    )
+    sent = parameters(
+        answer_digest(
+            challenge,
+            username="J\u00e4s\u00f8n Doe",
+            password="Secret, or not?",
+            method="GET",
+            uri="/doe.json",
+            count=1,
+            client_nonce="NTg6RKcb9boFIAS3KrFK9BGeh+iDa/sm6jUMp2wds69v",
+        )
+    )
+    assert sent["username"] == "793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b"
+    assert sent["response"] == "3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5"
+    assert sent["userhash"] == "true"
+
+
+def test_digest_without_qop_answers_as_rfc_2069_does() -> None:
+    (challenge,) = parse_challenges(['Digest realm="a", nonce="b"'])
+    header = answer_digest(
+        challenge, username="u", password="p", method="GET", uri="/", count=1, client_nonce="never sent"
+    )
+    first, second = hashlib.md5(b"u:a:p").hexdigest(), hashlib.md5(b"GET:/").hexdigest()
+    assert parameters(header)["response"] == hashlib.md5(f"{first}:b:{second}".encode()).hexdigest()
+    assert "cnonce" not in header
+    assert "qop" not in header
+
+
+def test_a_session_algorithm_binds_the_password_to_the_nonces() -> None:
+    (plain,) = parse_challenges(['Digest realm="a", nonce="b", qop=auth, algorithm=MD5'])
+    (session,) = parse_challenges(['Digest realm="a", nonce="b", qop=auth, algorithm=MD5-sess'])
+    answers = {
+        answer_digest(one, username="u", password="p", method="GET", uri="/", count=1, client_nonce="c")
+        for one in (plain, session)
+    }
+    assert len(answers) == 2
+    secret = hashlib.md5(f"{hashlib.md5(b'u:a:p').hexdigest()}:b:c".encode()).hexdigest()
+    asked = hashlib.md5(b"GET:/").hexdigest()
+    expected = hashlib.md5(f"{secret}:b:00000001:c:auth:{asked}".encode()).hexdigest()
+    assert any(expected in answer for answer in answers)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        'Digest realm="a", nonce="b", algorithm=SHA-1',
+        'Digest realm="a", nonce="b", qop="auth-int"',
+        'Digest realm="a"',
+        'Digest nonce="b"',
+    ],
+)
+def test_a_digest_that_is_not_known_is_not_answered(header: str) -> None:
+    (challenge,) = parse_challenges([header])
+    assert not is_supported(challenge)
+    assert not Authentication("u", "p").challenge([header])
+
+
+def test_challenges_are_read_from_one_header_and_from_several() -> None:
+    headers = ['Negotiate, Basic realm="a \\"b\\", c" , Digest nonce=n,realm="r", qop="auth"', "NewScheme x=1"]
+    assert parse_challenges(headers) == [
+        Challenge(scheme="negotiate"),
+        Challenge(scheme="basic", parameters={"realm": 'a "b", c'}),
+        Challenge(scheme="digest", parameters={"nonce": "n", "realm": "r", "qop": "auth"}),
+        Challenge(scheme="newscheme", parameters={"x": "1"}),
+    ]
+
+
+@given(st.lists(st.text(max_size=200), max_size=4))
+def test_no_header_is_too_strange_to_be_read(headers: list[str]) -> None:
+    for challenge in parse_challenges(headers):
+        assert challenge.scheme == challenge.scheme.lower()
+    Authentication("u", "p").challenge(headers)
+
+
+def test_a_header_without_end_takes_no_time() -> None:
+    assert len(parse_challenges(['Basic realm="' + "\\" * 1_000_000, "a," * 1_000_000])) < 10_000
+
+
+def test_digest_is_preferred_to_basic_wherever_it_stands() -> None:
+    login = Authentication("u", "p")
+    assert login.challenge(['Basic realm="a", Digest realm="a", nonce="n", qop="auth"'])
+    assert login.headers("GET", "/")["Authorization"].startswith("Digest ")
+
+
+def test_basic_is_the_pair_in_base64() -> None:
+    login = Authentication("Aladdin", "open ses\u00e4me")
+    assert login.headers("GET", "/") == {}
+    assert login.challenge(['Basic realm="a"'])
+    scheme, _, pair = login.headers("GET", "/")["Authorization"].partition(" ")
+    assert (scheme, base64.b64decode(pair).decode()) == ("Basic", "Aladdin:open ses\u00e4me")
+
+
+def test_nobody_logs_in_without_a_user_name() -> None:
+    login = Authentication("", "")
+    assert not login.challenge(['Basic realm="a"'])
+    assert login.headers("GET", "/") == {}
+
+
+def test_requests_with_one_nonce_are_counted() -> None:
+    login = Authentication("u", "p")
+    login.challenge(['Digest realm="a", nonce="n", qop="auth"'])
+    sent = [parameters(login.headers("GET", "/")["Authorization"]) for _ in range(3)]
+    assert [one["nc"] for one in sent] == ["00000001", "00000002", "00000003"]
+    assert len({one["cnonce"] for one in sent}) == 3
+    login.challenge(['Digest realm="a", nonce="other", qop="auth", stale=true'])
+    assert parameters(login.headers("GET", "/")["Authorization"])["nc"] == "00000001"
