@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,15 +147,21 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return values
 
 
-def write_project(*, name: str, data: str) -> str:
-    """The text of a new eaves.yaml: every setting with its text, those at their defaults commented out."""
+def write_project(*, name: str, data: str, sources: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The text of a new eaves.yaml: every setting with its text, those at their defaults commented out.
+
+    Args:
+        name: Of the model and the function.
+        data: Folder of the labelled images.
+        sources: What turns images into events; none: an example in a comment.
+    """
     lines = ["# eaves.yaml: one model, one function, and what feeds it. Lines that start with '#' are the defaults."]
     lines += ["", "# " + _doc("name"), f"name: {name}", "# " + _doc("site"), "#site: home"]
     for section in ("data", "train", "convert", "function", "scale", "knative", "job", "rollout"):
         kind = next(f.type for f in dataclasses.fields(Project) if f.name == section)
         lines += ["", f"# {_doc(section)}", f"{section}:"]
         lines += _section_lines(_SECTIONS[str(kind)], {"path": data} if section == "data" else {})
-    lines += ["", _EXAMPLES]
+    lines += ["", _source_lines(sources) if sources else _SOURCES_EXAMPLE, _EXAMPLES]
     return "\n".join(lines)
 
 
@@ -166,13 +172,14 @@ _SECTIONS = {
         RolloutSettings,
     )
 }  # fmt: skip
-_EXAMPLES = """\
+_SOURCES_EXAMPLE = """\
 # What turns images into events: every image file that appears in a folder, for instance.
 #sources:
 #  - name: inbox
 #    kind: folder
 #    path: inbox
-
+"""
+_EXAMPLES = """\
 # More ways for events to go. A filter names event attributes; label, confidence and model are among a prediction's.
 # What is at the url must answer 2xx with an empty body (or with a CloudEvent), else it gets the event again.
 #triggers:
@@ -194,6 +201,11 @@ _EXAMPLES = """\
 
 def _doc(name: str) -> str:
     return str(next(f.metadata["doc"] for f in dataclasses.fields(Project) if f.name == name))
+
+
+def _source_lines(sources: Sequence[Mapping[str, Any]]) -> str:
+    text = yaml.safe_dump([dict(one) for one in sources], sort_keys=False, allow_unicode=True, width=10_000)
+    return "# What turns images into events.\nsources:\n" + textwrap.indent(text, "  ")
 
 
 def _section_lines(cls: type, given: dict[str, str]) -> list[str]:
