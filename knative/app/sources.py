@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from eaves.credentials import has_secrets
@@ -16,6 +17,8 @@ from knative.resources.credentials import FOLDER
 IMAGES = "/images"
 """Where an agent sees the folder that it reads."""
 CREDENTIALS = "credentials"
+ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"})
+"""Ends of names by which a source of kind `replay` tells an archive from a folder."""
 
 
 class Runner(enum.StrEnum):
@@ -43,10 +46,16 @@ def source_values(source: SourceSpec) -> dict[str, Any]:
     """What the agent in a pod is told of its source: its folder is a volume there, its Secret a folder."""
     values = source.settings
     if runs_as(source) is not Runner.SERVICE:
-        values |= {"path": IMAGES}
+        values |= {"path": _path_in_pod(source)}
     if source.secret:
         values[CREDENTIALS] = FOLDER
     return values
+
+
+def _path_in_pod(source: SourceSpec) -> str:
+    """The root of the volume, or the archive of that name in it."""
+    path = PurePath(str(source.options.get("path", "")))
+    return f"{IMAGES}/{path.name}" if source.kind == "replay" and path.suffix in ARCHIVES else IMAGES
 
 
 def source_addresses(source: SourceSpec) -> Iterator[str]:

@@ -76,6 +76,8 @@ def _judge(subject: Subject, wanted: Sequence[Destination], pod: Mapping[str, An
     if phase != "Succeeded":
         why = waiting_for(pod) if phase in ("", "Pending") else f"it is {phase}: {_said(pod)[:200]}".removesuffix(": ")
         fix = f"kubectl -n {subject.namespace} get events --sort-by=.lastTimestamp"
+        if "No module named" in why:
+            fix = "set knative.agent_image in eaves.yaml to one of this version: that one is older"
         yield warning(CHECK, f"{_named(wanted)} could not be tried: the pod that tries it did not run: {why}", fix)
         return
     for one, reached in zip_longest(wanted, parse_report(_said(pod))[: len(wanted)]):  # in the order of the attempts

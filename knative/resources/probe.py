@@ -45,6 +45,7 @@ def build_probe(
         "image": settings.agent_image,
         "command": ["python", "-P", "-m", "eaves.reachability"],
         "args": [to_text(attempts), REPORT],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
         "securityContext": build_security(),
         "volumeMounts": [

@@ -87,6 +87,20 @@ def test_a_folder_is_still_beside_its_claim() -> None:
     assert "podManagementPolicy" not in made["spec"], "it can't be changed of one that is there"
 
 
+def told_path(wanted: AppSpec) -> str:
+    """The path in the pod that the agent is told."""
+    (container,) = render(wanted)["spec"]["template"]["spec"]["containers"]
+    (values,) = json.loads(next(one["value"] for one in container["env"] if one["name"] == "EAVES_SOURCES"))
+    return str(values["path"])
+
+
+def test_a_recording_is_the_volume_or_an_archive_in_it() -> None:
+    assert told_path(app("replay", options={"path": "photos"}, claim="recordings")) == "/images"
+    assert told_path(app("replay", options={"path": "old/day.tar.gz"}, claim="recordings")) == "/images/day.tar.gz"
+    assert told_path(app("folder", options={"path": "photos.tar"}, claim="photos")) == "/images"
+    assert render(app("replay", options={}, claim="recordings", agent="reader"))["kind"] == CONTAINER_SOURCE.kind
+
+
 def test_what_a_kind_cannot_run_as_is_refused() -> None:
     assert faults(app(agent="node")) == {"sources[0].agent": "must be service for the kind mqtt (got 'node')"}
     assert "did you mean mqtt" in faults(app("mqt"))["sources[0].kind"]
@@ -109,6 +123,9 @@ def test_a_folder_of_this_machine_is_no_secret() -> None:
 def test_addresses_that_the_doctor_tries() -> None:
     assert list(find_destinations(app(secret="login"))) == [
         Destination(by="source gate", address="tls://broker.lan:8883", secret="login")
+    ]
+    assert [one.address for one in find_destinations(app("http", options={"url": "https://cam.lan/snap.jpg"}))] == [
+        "tls://cam.lan:443"
     ]
     assert list(find_destinations(app(options={"url": "nonsense"}))) == []
     assert list(find_destinations(app("folder", options={}, claim="photos"))) == []
