@@ -19,6 +19,7 @@ from trainer.progress import Silent
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
 from trainer.task import Task
+from trainer.weights.choice import Choice
 
 FEW, MANY = 6, 30
 """Training images of the two classes."""
@@ -44,7 +45,7 @@ def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "a
         root=folder, labels=("few", "many"), examples=examples, faults=(), declared=False, balance=balance
     )
     labels = np.array([item.label for item in examples], dtype=np.int64)
-    model = build_model(settings, settings.recipe(), 2)
+    model = build_model(settings, settings.own_scale, 2)
     return Task(
         model=model,
         backbone_sha256=backbone_digest(model),
@@ -52,6 +53,7 @@ def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "a
         settings=settings,
         progress=Silent(),
         features=open_store(folder / "features"),
+        scale=Choice(scale=settings.own_scale, by="architecture", reason=""),
     )
 
 
