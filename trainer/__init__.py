@@ -13,7 +13,8 @@ command line, and is what a training Job's container starts.
     loop        the training loop, resumed at its step   checkpoint  what it resumes from
     storage     files by name, on disk or at a URI       lifecycle   signals, exit codes
     run         the directory: whole, opened checked     place       where it goes;  publish: to a URI and back
-    metrics     what the held-out images say             calibration  so that a score is a probability
+    metrics     what the held-out images say             calibration  scores: their likelihood and error
+    training/   the temperature, the verdict, a training that is stuck, the settings that continue a run
     records     what run.json and the other files say    report      the same for people;  provenance: made by what
     page        the frame of pages for people            charts      their pictures
     progress    what a person watches meanwhile          train       all of it, in order
