@@ -70,7 +70,7 @@ class FixedCamera:
         image.paste(self._part(label, side), (x, y), _disc(side))
         shape = (*image.size[::-1], 3)
         pixels = np.asarray(image) + 6 * chance.standard_normal(shape, dtype=np.float32)
-        return np.clip(pixels * (1 + chance.uniform(-0.1, 0.1)), 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(pixels * (1 + chance.uniform(-0.1, 0.1)), 0, 255), dtype=np.uint8)
 
     def _part(self, label: int, side: int) -> Image.Image:
         if not self.texture:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +19,12 @@ from trainer.run import Run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.train import train
 
-SIDES = {24: 96, 40: 32, 64: 32, 90: 32}
-"""Side of the network's input by the part's diameter, of 640 pixels of width: the part spans two pixels or more."""
+SIDES = {24: 64, 40: 32, 64: 32, 90: 32}
+"""Side of the network's input, pixels, by the part's diameter, of 640 pixels of width; a part spans at least two."""
 SIZES = tuple(SIDES)
-TEXTURE_SIDES = {24: 128, 40: 96, 64: 64, 90: 64}
-"""The same where texture decides: stripes are a sixth of the part."""
+LARGER = {part: side for part, side in SIDES.items() if part > 24}
+TEXTURE_SIDES = {40: 96, 64: 64, 90: 64}
+"""The same where texture decides: a stripe is a sixth of the part."""
 _logger = logging.getLogger(__name__)
 
 
@@ -109,24 +112,29 @@ def test_what_is_learned_holds_elsewhere_short(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
-    ("seeds", "classes", "texture", "cameras"), [(6, 2, False, 1), (2, 3, False, 1), (2, 2, True, 1), (2, 2, False, 2)]
+    ("camera", "seeds", "sides"),
+    [
+        pytest.param(FixedCamera(part=0), 6, SIDES, id="two colours"),
+        pytest.param(FixedCamera(part=0, classes=3), 2, LARGER, id="three colours"),
+        pytest.param(FixedCamera(part=0, texture=True), 2, TEXTURE_SIDES, id="texture"),
+        pytest.param(FixedCamera(part=0, cameras=2), 2, LARGER, id="two cameras"),
+    ],
 )
 def test_the_sets_train_and_what_is_learned_holds_elsewhere(
-    tmp_path: Path, seeds: int, classes: int, texture: bool, cameras: int
+    tmp_path: Path, camera: FixedCamera, seeds: int, sides: Mapping[int, int]
 ) -> None:
-    """Mean accuracy on 504 separate photos is within 5 points of the true split's, and of that on what was held out."""
+    """Mean accuracy on 504 separate photos is within 5 points of the true split's, and of that on what was held out.
+
+    Trainings on the smallest part differ by ten points and more from seed to seed, so only a mean over many says
+    something. The repetitions leave it out: with it they would need an input of 96 pixels and three times as long.
+    """
     measured = [
-        measure(
-            FixedCamera(part=part, classes=classes, texture=texture, cameras=cameras, seed=seed),
-            tmp_path / f"{part}-{seed}",
-            count=100,
-            separate=504,
-            side=(TEXTURE_SIDES if texture else SIDES)[part],
-        )
-        for part in SIZES
+        measure(replace(camera, part=part, seed=seed), tmp_path / f"{part}-{seed}", count=100, separate=504, side=side)
+        for part, side in sides.items()
         for seed in range(seeds)
     ]
     ours, true, held_out = np.mean(measured, axis=0)
     _logger.info("mean of %d sets: ours %.3f, true split %.3f, held out %.3f", len(measured), ours, true, held_out)
+    assert true >= 0.85, "too little is learned to compare"
     assert ours >= true - 0.05
     assert abs(ours - held_out) <= 0.05
