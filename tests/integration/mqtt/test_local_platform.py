@@ -102,6 +102,17 @@ def test_a_prediction_waits_for_a_broker_that_is_away_and_status_says_why(
     assert status_of(harness.platform).dead == 0
 
 
+def test_a_topic_that_is_not_allowed_makes_no_dead_letter(harness: LocalHarness, tmp_path: Path) -> None:
+    rules = tmp_path / "acl"
+    rules.write_text("topic write other\n")
+    with run_mosquitto(tmp_path / "strict", [f"acl_file {rules}"]) as broker:
+        harness.deploy(app(trigger(f"{broker.url}/plant")))
+        publish(harness, prediction(1))
+        pause = wait_until(lambda: status_of(harness.platform).pauses, 20, what="the reason")[0]
+        assert "not authorized" in pause.reason
+        assert (status_of(harness.platform).queued, status_of(harness.platform).dead) == (1, 0)
+
+
 def test_home_assistant_sees_an_app_that_is_there_and_then_not(harness: LocalHarness, broker: Mosquitto) -> None:
     with subscribed(broker.port, AVAILABILITY, "homeassistant/#") as subscriber:
         harness.deploy(app(trigger(f"{broker.url}/plant", home_assistant=True)))

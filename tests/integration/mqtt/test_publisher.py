@@ -187,6 +187,18 @@ def test_it_ends_in_time_whatever_the_broker_does(broker: Mosquitto, tmp_path: P
     assert took_s < 3
 
 
+def test_sensors_are_unavailable_once_it_was_killed(broker: Mosquitto, tmp_path: Path) -> None:
+    with (
+        subscribed(broker.port, "eaves/home/flowers/availability") as subscriber,
+        running(tmp_path, f"{broker.url}/plant", EAVES_MQTT_HOME_ASSISTANT="true") as publisher,
+    ):
+        assert subscriber.wait_for(1)[0].payload == b"online"
+        publisher.end(signal.SIGKILL)
+        assert subscriber.wait_for(2)[1].payload == b"offline"
+        publisher.start()
+        assert subscriber.wait_for(3)[2].payload == b"online"
+
+
 def test_its_queue_is_looked_after_like_an_agents(tmp_path: Path) -> None:
     with running(tmp_path, "mqtt://127.0.0.1:9/a") as publisher:
         publisher.post(prediction(1))

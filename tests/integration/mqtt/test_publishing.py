@@ -13,6 +13,7 @@ import pytest
 
 from eaves.delivery import Outcome
 from tests.certificates import make_certificate
+from tests.fakes.deaf_broker import DeafBroker
 from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
 from tests.publishing import prediction, publishing
 from tests.subscriber import subscribed
@@ -155,6 +156,16 @@ def test_a_broker_that_never_acknowledges_is_given_up_on_in_time(broker: Mosquit
         out.wait_until_empty()
         wait_until(lambda: len(subscriber.ids()) == 2, what="both")
         assert not out.dead()
+
+
+def test_messages_that_are_never_acknowledged_do_not_gather_in_a_connection(tmp_path: Path) -> None:
+    broker = DeafBroker()
+    with publishing(tmp_path, f"mqtt://127.0.0.1:{broker.port}/plant", timeout_s=0.2, parallel=1) as out:
+        out.put(prediction(0))
+        wait_until(lambda: broker.connections >= 3, 30, what="connections made anew")
+        assert broker.open <= 1
+        assert out.queued() == 1
+    broker.close()
 
 
 def test_closing_does_not_wait_for_a_broker_that_never_acknowledges(broker: Mosquitto, tmp_path: Path) -> None:
