@@ -27,6 +27,7 @@ LOOP_S = 1.0
 """Longest wait for the network, seconds, before the time limits are looked at."""
 CLOSING_S = 1.0
 """What is still to be written, acknowledgements first, has so many seconds when the connection is ended by us."""
+PACKET_TOO_LARGE = 0x95
 MAX_IN_FLIGHT = 20
 """Most publications that wait for their acknowledgement; a broker may ask for fewer."""
 
@@ -89,6 +90,7 @@ class Session:
         on_connected: Called in `run` when the broker has accepted the connection.
         on_message: Called in `run` with each message.
         on_subscribed: Called in `run` with the filters that the broker has refused, and why.
+        on_turn: Called at each turn of the network loop, a sign of life.
         clock: Time.
     """
 
@@ -101,6 +103,7 @@ class Session:
         on_connected: Callable[[SessionInfo], None],
         on_message: Callable[[Message], None],
         on_subscribed: Callable[[Sequence[str]], None],
+        on_turn: Callable[[], None],
         clock: Clock,
     ) -> None:
         self._number = number
@@ -109,6 +112,7 @@ class Session:
         self._on_connected = on_connected
         self._on_message = on_message
         self._on_subscribed = on_subscribed
+        self._on_turn = on_turn
         self._clock = clock
         self._client: BoundedClient | None = None
         self._info: SessionInfo | None = None
@@ -202,6 +206,7 @@ class Session:
         answer_by = self._clock.monotonic() + self._settings.connect_timeout_s
         end_by: float | None = None
         while client.loop(LOOP_S) == MQTTErrorCode.MQTT_ERR_SUCCESS and client.socket() is not None:
+            self._on_turn()
             now = self._clock.monotonic()
             if self._info is None and now > answer_by:
                 raise TimeoutError
@@ -280,10 +285,14 @@ class Session:
         ]
         self._on_subscribed(refused)
 
-    def _published(self, _: PahoClient, __: object, packet_id: int, code: ReasonCode, ___: Properties | None) -> None:
+    def _published(
+        self, client: PahoClient, _: object, packet_id: int, code: ReasonCode, __: Properties | None
+    ) -> None:
         future = self._unconfirmed.setdefault(packet_id, Future())
+        unlisted = _own(client).unlisted_code
+        name = "packet too large" if unlisted == PACKET_TOO_LARGE else str(code).lower()
         with suppress(InvalidStateError):
-            future.set_result(Acknowledgement(code=code.value, name=str(code).lower()))
+            future.set_result(Acknowledgement(code=unlisted or code.value, name=name))
 
     def _build_properties(self, publication: Publication) -> Properties | None:
         if self._protocol != MQTTProtocolVersion.MQTTv5:

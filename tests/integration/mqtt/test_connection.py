@@ -145,8 +145,8 @@ def test_many_threads_publish_at_once(broker: Mosquitto) -> None:
         codes: list[int] = []
 
         def publish(number: int) -> None:
-            for turn in range(50):
-                payload = b"%d-%d-" % (number, turn) + b"x" * 20_000
+            for turn in range(10):
+                payload = b"%d-%d-" % (number, turn) + b"x" * 900_000  # more than a socket takes at once
                 codes.append(connection.publish(publication(payload)).result(30).code)
 
         threads = [threading.Thread(target=publish, args=(number,)) for number in range(4)]
@@ -154,9 +154,9 @@ def test_many_threads_publish_at_once(broker: Mosquitto) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        wait_until(lambda: len(listener.messages) >= 200, what="200 messages")
-        assert len({message.payload[:6] for message in listener.messages}) == 200
-        assert (len(codes), max(codes)) == (200, 0)
+        wait_until(lambda: len(listener.messages) >= 40, 60, what="40 messages")
+        assert len({message.payload[:4] for message in listener.messages}) == 40
+        assert (len(codes), max(codes)) == (40, 0)
         assert len(listener.sessions) == 1
 
 
