@@ -176,6 +176,7 @@ class SourceSpec:
         through: On a cluster: where its images go first.
         claim: On a cluster: the volume that holds the folder.
         spool_size: On a cluster: room for its durable queue.
+        secret: On a cluster: the Secret with its credentials.
         options: What its agent is told beside: the settings that every source has, and those of its kind. Whoever
             starts the agent checks them.
     """
@@ -185,12 +186,13 @@ class SourceSpec:
         "folder", "Which kind of source: `folder`, `mqtt`, `http`, `replay`, or one that an installed package adds."
     )
     agent: str = setting(
-        "claim",
+        "",
         "On a cluster: `claim`, one agent that watches the volume `claim` and keeps its spool on a volume of its own; "
         "`node`, one on each edge node, that watches the folder `path` of the node (needs a privileged namespace of "
         "its own); `reader`, like `claim` but without memory: it sends everything again after each restart, under the "
-        "same ids.",
-        choices=("claim", "node", "reader"),
+        "same ids; `service`, one agent without a folder that keeps its spool on a volume of its own, for what is "
+        "reached over the network. Not given: what fits its kind.",
+        choices=("", "claim", "node", "reader", "service"),
     )
     through: str = setting(
         "function",
@@ -201,6 +203,7 @@ class SourceSpec:
     )
     claim: str = setting("", "On a cluster: the PersistentVolumeClaim whose root is the folder to watch.")
     spool_size: str = setting("2Gi", "On a cluster: size of the volume for images while the broker doesn't answer.")
+    secret: str = setting("", "On a cluster: the Secret with its credentials, mounted in place of `credentials`.")
     options: dict[str, Any] = setting(
         dict, "The settings that every source has, and those of its kind; they stand beside the others.", collects=True
     )
