@@ -17,7 +17,9 @@ from eaves.local.settings import LocalSettings
 from eaves.options import parameter_name
 from eaves.platform import DeliverySettings, SourceSpec, TriggerSpec
 from eaves.sources.folder.settings import FolderSettings
+from eaves.sources.http.settings import HttpSettings
 from eaves.sources.options import FrameOptions
+from eaves.sources.replay.settings import ReplaySettings
 from eaves.sources.settings import AgentSettings, SourceSettings
 from functions.settings import FunctionSettings
 from knative.settings import SiteSettings
@@ -36,6 +38,8 @@ def build_reference() -> str:
     parts += ["### Each of its sources (EAVES_SOURCES)\n", *_settings(SourceSettings, env=False)]
     parts += ["### ... to pick and edit its images\n", *_settings(FrameOptions, env=False)]
     parts += ["### ... of kind `folder`\n", *_settings(FolderSettings, env=False)]
+    parts += ["### ... of kind `http`\n", *_settings(HttpSettings, env=False)]
+    parts += ["### ... of kind `replay`\n", *_settings(ReplaySettings, env=False)]
     parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]
     parts += ["### ... with `task: tensor`\n", *_settings(TensorDeclaration, env=False)]
     parts += ["## Errors and exit codes\n", *_errors()]
