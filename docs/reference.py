@@ -17,6 +17,7 @@ from eaves.local.settings import LocalSettings
 from eaves.options import parameter_name
 from eaves.platform import DeliverySettings, SourceSpec, TriggerSpec
 from eaves.sources.folder.settings import FolderSettings
+from eaves.sources.mqtt.settings import MqttSettings
 from eaves.sources.options import FrameOptions
 from eaves.sources.settings import AgentSettings, SourceSettings
 from functions.settings import FunctionSettings
@@ -36,6 +37,7 @@ def build_reference() -> str:
     parts += ["### Each of its sources (EAVES_SOURCES)\n", *_settings(SourceSettings, env=False)]
     parts += ["### ... to pick and edit its images\n", *_settings(FrameOptions, env=False)]
     parts += ["### ... of kind `folder`\n", *_settings(FolderSettings, env=False)]
+    parts += ["### ... of kind `mqtt`\n", *_settings(MqttSettings, env=False)]
     parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]
     parts += ["### ... with `task: tensor`\n", *_settings(TensorDeclaration, env=False)]
     parts += ["## Errors and exit codes\n", *_errors()]

@@ -18,7 +18,7 @@ class MqttSettings:
     """A source that takes images from the topics of an MQTT broker."""
 
     url: str = setting(MISSING, "The broker: mqtt://HOST[:1883], or mqtts://HOST[:8883] with TLS.")
-    topics: tuple[str, ...] = setting((), "Topics to subscribe to, with QoS 1; wildcards + and # are allowed.")
+    topics: tuple[str, ...] = setting(MISSING, "Topics to subscribe to, with QoS 1; wildcards + and # are allowed.")
     client_id: str = setting(
         "",
         "The name under which the broker keeps what is sent while the agent is away. No other client of the broker may "

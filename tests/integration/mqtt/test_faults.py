@@ -50,7 +50,8 @@ def test_the_queue_is_full_for_an_hour(broker: Mosquitto, version: str) -> None:
             publish(publisher, picture(number))
         wait_until(lambda: context.states[-1][0] == "paused", what="paused")
         began = time.monotonic()
-        while clock.monotonic() < HOUR_S or time.monotonic() - began < 9:  # mosquitto cuts off after 1.5 x keepalive
+        silent_s = 9 if version == "5" else 0  # mosquitto cuts off after 1.5 x keepalive
+        while clock.monotonic() < HOUR_S or time.monotonic() - began < silent_s:
             wait_until(lambda: clock.waiting, what="the source's pause")
             clock.turn(30)
             time.sleep(0.05)
