@@ -46,8 +46,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wheels = [build(folder / "src", folder / "theirs"), build(ROOT, folder / "eaves")]
     venv.create(folder / "venv", with_pip=False, symlinks=True)
     python = folder / "venv" / "bin" / "python"
-    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", *wheels]
-    subprocess.run(command, capture_output=True, check=True, timeout=120)
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index"]
+    subprocess.run([*command, *map(str, wheels)], capture_output=True, check=True, timeout=120)
     (site,) = (folder / "venv" / "lib").glob("python*/site-packages")
     (site / "dependencies.pth").write_text(f"{Path(click.__file__).parents[1]}\n")
     return python

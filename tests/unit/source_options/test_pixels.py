@@ -120,8 +120,8 @@ def test_a_crop_that_is_no_rectangle_is_a_fault(crop: str) -> None:
 
 @pytest.mark.parametrize("times", [2, 4, 8])
 def test_a_jpeg_that_is_decoded_at_just_the_longest_side_is_made_smaller_too(times: int) -> None:
-    edited = edit(encode(picture(320 * times, 240 * times), "JPEG"), max_side=320)
-    assert (edited.extensions["scaledto"], decode(edited.data).shape) == ("320x240", (240, 320, 3))
+    edited = edit(encode(picture(320 * times, 320 * times), "JPEG"), max_side=320)
+    assert (edited.extensions["scaledto"], decode(edited.data).shape) == ("320x320", (320, 320, 3))
 
 
 def test_the_longest_side_is_made_smaller_and_never_larger() -> None:
