@@ -19,7 +19,7 @@ from eaves.errors import ConfigError
 from eaves.mqtt.client import BoundedClient, build_client, connect
 from eaves.mqtt.message import Acknowledgement, Message, Publication
 from eaves.mqtt.publications import MAX_IN_FLIGHT, Publications, fail
-from eaves.mqtt.refusals import UNSUPPORTED_VERSION, describe_error, describe_refusal
+from eaves.mqtt.refusals import SHUTTING_DOWN, UNSUPPORTED_VERSION, describe_error, describe_refusal
 from eaves.mqtt.settings import ConnectionSettings
 
 LOOP_S = 1.0
@@ -221,7 +221,7 @@ class Session:
     def _disconnected(
         self, _: PahoClient, __: object, flags: DisconnectFlags, code: ReasonCode, ___: Properties | None
     ) -> None:
-        if flags.is_disconnect_packet_from_server:
+        if flags.is_disconnect_packet_from_server and code.value != SHUTTING_DOWN:  # it may be back at once
             self._refusal = code
 
     def _received(self, client: PahoClient, _: object, received: MQTTMessage) -> None:

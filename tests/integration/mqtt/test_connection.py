@@ -138,6 +138,18 @@ def test_a_publication_fails_while_there_is_no_broker_and_when_it_goes(broker: M
         assert connection.reason == ""
 
 
+def test_a_broker_that_is_stopped_has_one_reason(broker: Mosquitto) -> None:
+    listener = RecordingListener()
+    with connected(to(broker.url), listener) as connection:
+        wait_until(lambda: connection.session, what="the connection")
+        broker.stop()
+        wait_until(lambda: listener.reasons, what="a reason")
+        broker.start()
+        wait_until(lambda: connection.session, what="the connection")
+    assert (listener.losses, len(listener.reasons)) == (1, 1)
+    assert "can't connect" in listener.reasons[0]
+
+
 def test_many_threads_publish_at_once(broker: Mosquitto) -> None:
     listener = RecordingListener(["a/b"])
     with connected(to(broker.url), listener) as connection:
