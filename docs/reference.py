@@ -18,6 +18,7 @@ from eaves.options import parameter_name
 from eaves.platform import DeliverySettings, SourceSpec, TriggerSpec
 from eaves.sources.folder.settings import FolderSettings
 from eaves.sources.http.settings import HttpSettings
+from eaves.sources.mqtt.settings import MqttSettings
 from eaves.sources.options import FrameOptions
 from eaves.sources.replay.settings import ReplaySettings
 from eaves.sources.settings import AgentSettings, SourceSettings
@@ -40,6 +41,7 @@ def build_reference() -> str:
     parts += ["### ... of kind `folder`\n", *_settings(FolderSettings, env=False)]
     parts += ["### ... of kind `http`\n", *_settings(HttpSettings, env=False)]
     parts += ["### ... of kind `replay`\n", *_settings(ReplaySettings, env=False)]
+    parts += ["### ... of kind `mqtt`\n", *_settings(MqttSettings, env=False)]
     parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]
     parts += ["### ... with `task: tensor`\n", *_settings(TensorDeclaration, env=False)]
     parts += ["## Errors and exit codes\n", *_errors()]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,9 +22,10 @@ from eaves.artifact import open_artifact
 from eaves.local.client import LocalPlatform
 from eaves.local.state import State
 from eaves.platform import AppSpec, FunctionSpec, ScaleSettings, SourceSpec, default_trigger
-from tests.agents import folder_source
 from tests.fakes.artifact import COLOURS, encode_png
+from tests.fakes.camera import Asked, open_camera, respond
 from tests.fakes.graph import write_graph_artifact
+from tests.mosquitto import run_mosquitto
 from tests.soak import count_statements
 from tests.soak.processes import SOURCE, START_S, Platform
 from tests.waiting import wait_until
@@ -51,17 +54,18 @@ class Cost:
     statements: dict[str, float]
 
 
-def measure(root: Path, window_s: float) -> Cost:
+def measure(root: Path, window_s: float, beside: Sequence[Mapping[str, Any]] = ()) -> Cost:
     """Start platforms, let them predict one image and come to rest, and measure them for `window_s` seconds.
 
     Args:
         root: An empty folder.
         window_s: Length of the measurement, seconds.
+        beside: Sources beside a folder.
     """
     artifact = write_graph_artifact(root / "artifact").path
     with ExitStack() as opened:
-        pids = opened.enter_context(resting_platform(root / "plain", artifact))
-        records = opened.enter_context(traced_platform(root / "traced", artifact))
+        pids = opened.enter_context(resting_platform(root / "plain", artifact, beside))
+        records = opened.enter_context(traced_platform(root / "traced", artifact, beside))
         began, cpu_began = time.monotonic(), {name: cpu_s(pid) for name, pid in pids.items()}
         wait_until(lambda: time.monotonic() >= began + window_s, window_s + 10, pause_s=0.5, what="the window's end")
         took_s = time.monotonic() - began
@@ -77,12 +81,12 @@ def measure(root: Path, window_s: float) -> Cost:
 
 
 @contextmanager
-def resting_platform(root: Path, artifact: Path) -> Iterator[dict[str, int]]:
+def resting_platform(root: Path, artifact: Path, beside: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, int]]:
     """A real platform at rest; gives the process ids of `eaves up` and its agent."""
     with tempfile.TemporaryDirectory(prefix="eaves-") as short:
         platform = Platform(Path(short) / "s")
         try:
-            write_app(State(root=platform.harness.state), root, artifact)
+            write_app(State(root=platform.harness.state), root, artifact, beside)
             platform.start()
             come_to_rest(platform.harness.platform, root)
             wait_until(lambda: [child.module for child in platform.children()] == [SOURCE], START_S, what="no function")
@@ -93,17 +97,17 @@ def resting_platform(root: Path, artifact: Path) -> Iterator[dict[str, int]]:
 
 
 @contextmanager
-def traced_platform(root: Path, artifact: Path) -> Iterator[dict[str, Path]]:
+def traced_platform(root: Path, artifact: Path, beside: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Path]]:
     """A platform at rest, and an agent of which nobody wants anything; gives the records of their SQLite statements."""
     records = {UP: root / "up.statements", AGENT: root / "agent.statements"}
     with tempfile.TemporaryDirectory(prefix="eaves-") as short, ExitStack() as opened:
         state = State(root=Path(short) / "s")
-        write_app(state, root, artifact)
+        write_app(state, root, artifact, ())
         opened.enter_context(traced(records[UP], "eaves.cli", "up", "--port", "0", "--state", str(state.root)))
         wait_until(LocalPlatform(state.root).running, START_S, what="eaves up")
         (root / "empty").mkdir()
         agent = {
-            "EAVES_SOURCES": folder_source(root / "empty"),
+            "EAVES_SOURCES": json.dumps([{"name": "inbox", "path": str(root / "empty")}, *map(as_traced, beside)]),
             "EAVES_SPOOL": str(root / "agent.db"),
             "K_SINK": "http://127.0.0.1:9/",
         }
@@ -130,8 +134,13 @@ def traced(record: Path, module: str, *arguments: str, **environ: str) -> Iterat
                 process.kill()
 
 
-def write_app(state: State, root: Path, artifact: Path) -> None:
-    """Want one app: a function that stops when it is idle, and a source."""
+def as_traced(source: Mapping[str, Any]) -> dict[str, Any]:
+    """A source as a second agent runs it; a broker knows it by another name."""
+    return {**source, **({"client_id": "traced"} if source["kind"] == "mqtt" else {})}
+
+
+def write_app(state: State, root: Path, artifact: Path, beside: Sequence[Mapping[str, Any]]) -> None:
+    """Want one app: a function that stops when it is idle, a folder, and the sources beside it."""
     (root / "images").mkdir(parents=True)
     function = FunctionSpec(
         name=NAME,
@@ -140,7 +149,15 @@ def write_app(state: State, root: Path, artifact: Path) -> None:
         artifact_digest=open_artifact(artifact).digest,
         scale=ScaleSettings(idle_s=0.5),
     )
-    sources = (SourceSpec(name="inbox", options={"path": str(root / "images")}),)
+    more = (
+        SourceSpec(
+            name=one["name"],
+            kind=one["kind"],
+            options={key: value for key, value in one.items() if key not in ("name", "kind")},
+        )
+        for one in beside
+    )
+    sources = (SourceSpec(name="inbox", options={"path": str(root / "images")}), *more)
     state.write_spec(AppSpec(function=function, triggers=(default_trigger(NAME),), sources=sources))
 
 
@@ -178,6 +195,35 @@ def check(cost: Cost, max_cores: float) -> None:
 @pytest.mark.timeout(300)
 def test_idle_for_ten_seconds(tmp_path: Path) -> None:
     check(measure(tmp_path, 10), max_cores=0.02)
+
+
+@contextmanager
+def quiet_sources(root: Path) -> Iterator[list[dict[str, Any]]]:
+    """A broker that says nothing, and a camera whose picture never changes."""
+    snapshot = respond(200, encode_png(COLOURS["green"]), Content_Type="image/png", ETag='"1"')
+    unchanged = respond(304, ETag='"1"')
+
+    def answer(asked: Asked) -> bytes:
+        return unchanged if "if-none-match" in asked.headers else snapshot
+
+    with run_mosquitto(root / "broker") as broker, open_camera(answer) as camera:
+        yield [
+            {"name": "gate", "kind": "mqtt", "url": broker.url, "topics": ["gate/#"]},
+            {"name": "hall", "kind": "http", "url": f"{camera.url}/snap.png", "every_s": 5},
+        ]
+
+
+@pytest.mark.timeout(300)
+def test_three_sources_idle_for_ten_seconds(tmp_path: Path) -> None:
+    with quiet_sources(tmp_path) as beside:
+        check(measure(tmp_path, 10, beside), max_cores=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_three_sources_idle_for_a_minute(tmp_path: Path) -> None:
+    with quiet_sources(tmp_path) as beside:
+        check(measure(tmp_path, 60, beside), max_cores=0.01)
 
 
 @pytest.mark.slow

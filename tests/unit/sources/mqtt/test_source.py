@@ -1,0 +1,120 @@
+"""What a source makes of what its connection tells, without a broker."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from eaves.mqtt import Message, SessionInfo
+from eaves.sources.mqtt.settings import MqttSettings
+from eaves.sources.mqtt.source import SLOT_BYTES, MqttSource
+from tests.fakes.source_context import RecordingContext
+from tests.waiting import wait_until
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def context() -> RecordingContext:
+    made = RecordingContext("gate")
+    made.max_bytes = 1_000_000
+    return made
+
+
+def make(context: RecordingContext, **values: Any) -> MqttSource:
+    """A source whose broker nobody answers for."""
+    return MqttSource(MqttSettings(url="mqtt://127.0.0.1:1", topics=("a/#",), **values), context)
+
+
+def message(packet_id: int, data: bytes = PNG, *, qos: int = 1, session: int = 1, **values: Any) -> Message:
+    return Message(topic="a/b", payload=data, packet_id=packet_id, qos=qos, session=session, **values)
+
+
+def drain(source: MqttSource, context: RecordingContext, count: int) -> None:
+    """Run it until so many frames were captured."""
+    thread = threading.Thread(target=source.run)
+    thread.start()
+    wait_until(lambda: len(context.frames) + sum(context.dropped.values()) >= count, what="frames")
+    context.stop()
+    thread.join(10)
+
+
+def accepted(number: int, *, present: bool) -> SessionInfo:
+    return SessionInfo(number=number, present=present, version="5")
+
+
+def test_a_message_that_comes_again_on_a_new_connection_is_one_frame(context: RecordingContext) -> None:
+    source = make(context)
+    source.received(message(1))
+    source.connected(accepted(2, present=True))
+    source.received(message(1, session=2, dup=True))
+    source.received(message(2, session=2))
+    drain(source, context, 2)
+    assert len({frame.position for frame in context.frames}) == len(context.frames) == 2
+
+
+def test_in_a_new_session_nothing_comes_again(context: RecordingContext) -> None:
+    source = make(context)
+    source.received(message(1))
+    source.connected(accepted(2, present=False))
+    source.received(message(1, session=2, dup=True))
+    drain(source, context, 2)
+    assert len({frame.position for frame in context.frames}) == 2
+
+
+def test_a_position_is_of_topic_image_and_senders_id(context: RecordingContext) -> None:
+    source = make(context, id_property="id")
+    for number, (data, sender_id) in enumerate([(PNG, "1"), (PNG + b"x", "1"), (PNG, "2"), (PNG, "1")], 1):
+        source.received(message(number, data, user_properties=(("id", sender_id),)))
+    source.received(Message(topic="a/c", payload=PNG, packet_id=9, session=1, user_properties=(("id", "1"),)))
+    drain(source, context, 5)
+    assert (len(context.frames), context.dropped) == (4, {"duplicate": 1})
+
+
+def test_after_one_message_without_room_none_is_taken_on_this_connection(context: RecordingContext) -> None:
+    source = make(context)
+    big = PNG + bytes(SLOT_BYTES - 5_000)
+    source.received(message(1, big))
+    source.received(message(2, big + b"2"))
+    source.received(message(3))  # has room, but its acknowledgement would overtake that of 2
+    source.connected(accepted(2, present=True))
+    source.received(message(2, PNG + b"2", session=2))
+    drain(source, context, 2)
+    assert [frame.data[len(PNG) :][-1:] for frame in context.frames] == [b"\0", b"2"]
+
+
+def test_messages_of_qos_0_make_room_for_newer_ones(context: RecordingContext) -> None:
+    source = make(context)
+    half = bytes(SLOT_BYTES // 2 - 5_000)
+    for number in range(4):
+        source.received(message(0, PNG + bytes([number]) + half, qos=0))
+    assert context.dropped == {"late": 2}
+    drain(source, context, 4)
+    assert [frame.data[len(PNG)] for frame in context.frames] == [0, 3]
+
+
+def test_a_refused_subscription_is_said(context: RecordingContext) -> None:
+    source = make(context)
+    source.subscribed(["a/# (not authorized)"])
+    source.subscribed([])
+    assert context.states == [
+        ("waiting", "the broker refuses to subscribe to a/# (not authorized)"),
+        ("watching", ""),
+    ]
+
+
+@pytest.mark.parametrize(("level", "camera"), [(0, ""), (1, "a"), (2, "b"), (-1, "b"), (-2, "a"), (3, ""), (-3, "")])
+def test_the_camera_is_a_level_of_the_topic(context: RecordingContext, level: int, camera: str) -> None:
+    source = make(context, camera_level=level)
+    source.received(message(1))
+    drain(source, context, 1)
+    assert context.frames[0].camera == camera
+
+
+def test_a_message_that_was_cut_is_dropped(context: RecordingContext) -> None:
+    source = make(context)
+    source.received(message(1, cut=True, size_bytes=99_000_000))
+    drain(source, context, 1)
+    assert context.dropped == {"too_large": 1}
