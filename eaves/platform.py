@@ -16,7 +16,10 @@ from eaves.admin.report import SourceReport
 from eaves.admin.summary import AgentStatus, LanePause
 from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
 from eaves.config import Layer, build, setting
+from eaves.credentials import redact
 from eaves.delivery import Answer
+from eaves.delivery.mqtt.settings import MqttSettings
+from eaves.delivery.mqtt.target import find_url_fault, is_mqtt
 from eaves.events import (
     IMAGE_CAPTURED,
     IMAGE_CLASSIFIED,
@@ -123,14 +126,20 @@ class TriggerSpec:
         name: Unique in the app.
         filter: Attribute to exact value; all must match. Empty: every event.
         function: Name of the function that receives them, or ""
-        url: ... or the http(s) address that does.
+        url: ... or the address that does: of an HTTP server, or an MQTT broker's with a topic.
+        mqtt: How they are published, for an MQTT broker.
         delivery: Retries and time limits.
     """
 
     name: str = setting("", "Name of the trigger, unique here.")
     filter: dict[str, str] = setting(dict, "Event attribute to exact value; all must match, none matches every event.")
     function: str = setting("", "The function that receives the events (this one when neither it nor url is set).")
-    url: str = setting("", "The http(s) address that receives the events instead of a function.")
+    url: str = setting(
+        "",
+        "What receives the events instead of a function: an http(s) address, or mqtt://HOST[:PORT]/TOPIC (mqtts:// "
+        "with TLS), where attributes of the event may stand in braces, such as {label}.",
+    )
+    mqtt: MqttSettings = setting(MqttSettings, "How events are published when url is an MQTT broker's.")
     delivery: DeliverySettings = setting(DeliverySettings, "Retries and time limits.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
@@ -139,8 +148,21 @@ class TriggerSpec:
             yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
         if self.function and self.url:
             yield "url", "can't be set together with function"
+        if self.is_mqtt:
+            if fault := find_url_fault(self.url):
+                yield "url", fault
+            if not QUANTITY_PATTERN.fullmatch(self.mqtt.spool_size):
+                yield "mqtt.spool_size", f"must be a quantity such as 1Gi (got {self.mqtt.spool_size!r})"
+            return
         if self.url and not self.url.startswith(("http://", "https://")):
-            yield "url", f"must start with http:// or https:// (got {self.url!r})"
+            yield "url", f"must start with http://, https://, mqtt:// or mqtts:// (got {redact(self.url)!r})"
+        if self.mqtt != MqttSettings():
+            yield "mqtt", f"needs a url that starts with mqtt:// or mqtts:// (got {redact(self.url)!r})"
+
+    @property
+    def is_mqtt(self) -> bool:
+        """Whether events are published to an MQTT broker."""
+        return is_mqtt(self.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +176,7 @@ class SourceSpec:
         through: On a cluster: where its images go first.
         claim: On a cluster: the volume that holds the folder.
         spool_size: On a cluster: room for its durable queue.
+        secret: On a cluster: the Secret with its credentials.
         options: What its agent is told beside: the settings that every source has, and those of its kind. Whoever
             starts the agent checks them.
     """
@@ -163,12 +186,13 @@ class SourceSpec:
         "folder", "Which kind of source: `folder`, `mqtt`, `http`, `replay`, or one that an installed package adds."
     )
     agent: str = setting(
-        "claim",
+        "",
         "On a cluster: `claim`, one agent that watches the volume `claim` and keeps its spool on a volume of its own; "
         "`node`, one on each edge node, that watches the folder `path` of the node (needs a privileged namespace of "
         "its own); `reader`, like `claim` but without memory: it sends everything again after each restart, under the "
-        "same ids.",
-        choices=("claim", "node", "reader"),
+        "same ids; `service`, one agent without a folder that keeps its spool on a volume of its own, for what is "
+        "reached over the network. Not given: what fits its kind.",
+        choices=("", "claim", "node", "reader", "service"),
     )
     through: str = setting(
         "function",
@@ -179,6 +203,7 @@ class SourceSpec:
     )
     claim: str = setting("", "On a cluster: the PersistentVolumeClaim whose root is the folder to watch.")
     spool_size: str = setting("2Gi", "On a cluster: size of the volume for images while the broker doesn't answer.")
+    secret: str = setting("", "On a cluster: the Secret with its credentials, mounted in place of `credentials`.")
     options: dict[str, Any] = setting(
         dict, "The settings that every source has, and those of its kind; they stand beside the others.", collects=True
     )

@@ -3,6 +3,7 @@
     settings, job_settings       what can be set
     kinds, names, quantities     words of Kubernetes, and ours
     packaged                     a function's container image, by digest
+    app/                         what an app lacks for a cluster, what runs its sources, what they connect to
     resources/                   specs > objects, pure
     rendering, comments, files   all objects of an app, as YAML, for GitOps
 

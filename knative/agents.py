@@ -1,4 +1,4 @@
-"""The agents of a site: their pods, and what each says of its source and its queue.
+"""The agents and publishers of a site: their pods, and what each says of its source and its queue.
 
 An agent serves its report at its metrics port, which the API server's pod proxy reaches. What can't be read is told,
 never guessed.
@@ -20,7 +20,8 @@ from eaves.errors import ClusterError, DeniedError
 from knative.kinds import POD
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
 from knative.owned import Owner
-from knative.resources.agent import METRICS_PORT, PART, SOURCE_LABEL
+from knative.resources import publisher
+from knative.resources.agent import CONTAINER, METRICS_PORT, PART, SOURCE_LABEL
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -33,12 +34,13 @@ AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentPod:
-    """One pod that runs a source.
+    """One pod that has a queue: it runs a source, or publishes what a trigger delivers.
 
     Attributes:
-        app: The function that the source belongs to.
-        source: Name of the source.
+        app: The function that the source or the trigger belongs to.
+        source: Name of the source; `TRIGGER-mqtt` of a publisher.
         name: Of the pod.
+        container: Its container.
         namespace: Of the pod.
         phase: `Running` and the like. Source: Kubernetes, PodStatus.
     """
@@ -48,15 +50,21 @@ class AgentPod:
     name: str
     namespace: str
     phase: str
+    container: str = CONTAINER
 
     @property
     def agent(self) -> str:
-        """`FUNCTION.SOURCE`, as commands name it."""
+        """`FUNCTION.SOURCE`, or `FUNCTION.TRIGGER-mqtt`, as commands name it."""
         return f"{self.app}.{self.source}"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources that it runs; a publisher runs none."""
+        return (self.source,) if self.container == CONTAINER else ()
 
 
 def list_agent_pods(cluster: Cluster, owner: Owner) -> list[AgentPod]:
-    """Every pod that runs a source here, those on nodes too where these may be seen; by agent, then by name.
+    """Every pod with a queue here, those on nodes too where these may be seen; by agent, then by name.
 
     Args:
         cluster: The site's.
@@ -65,7 +73,8 @@ def list_agent_pods(cluster: Cluster, owner: Owner) -> list[AgentPod]:
     Raises:
         ClusterError: When the cluster refuses or fails.
     """
-    ours = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL}={PART}" + (f",{APP_LABEL}={owner.app}" if owner.app else "")
+    ours = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL} in ({PART},{publisher.PART})"
+    ours += f",{APP_LABEL}={owner.app}" if owner.app else ""
     found = list(_pods(cluster, cluster.namespace, ours))
     if owner.agents and owner.agents != cluster.namespace:
         with suppress(DeniedError):  # who may not look there is shown the agents that they may see
@@ -82,9 +91,12 @@ def read_agents(cluster: Cluster, pods: Sequence[AgentPod]) -> list[AgentStatus]
 def _pods(cluster: Cluster, namespace: str, selector: str) -> Iterator[AgentPod]:
     for one in cluster.list(POD, namespace=namespace, selector=selector):
         labels: Mapping[str, Any] = one["metadata"].get("labels", {})
+        publishes = labels.get(PART_LABEL) == publisher.PART
+        trigger = str(labels.get(publisher.TRIGGER_LABEL, ""))
         yield AgentPod(
             app=str(labels.get(APP_LABEL, "")),
-            source=str(labels.get(SOURCE_LABEL, "")),
+            source=f"{trigger}-mqtt" if publishes else str(labels.get(SOURCE_LABEL, "")),
+            container=publisher.CONTAINER if publishes else CONTAINER,
             name=str(one["metadata"]["name"]),
             namespace=namespace,
             phase=str(one.get("status", {}).get("phase", "Unknown")),
@@ -93,14 +105,14 @@ def _pods(cluster: Cluster, namespace: str, selector: str) -> Iterator[AgentPod]
 
 def _read(cluster: Cluster, pod: AgentPod) -> AgentStatus:
     if pod.phase != "Running":
-        return describe_silent(pod.agent, [pod.source], pod=pod.name, state=pod.phase.lower())
+        return describe_silent(pod.agent, pod.sources, pod=pod.name, state=pod.phase.lower())
     try:
         target = f"pods/{pod.name}:{METRICS_PORT}"
         answer = cluster.proxy(target, HEALTH, timeout_s=TIMEOUT_S, namespace=pod.namespace)
         return summarise(pod.agent, parse_report(json.loads(answer.body)["report"]), pod=pod.name)
     except ClusterError as error:
-        return describe_silent(pod.agent, [pod.source], pod=pod.name, state="unknown", reason=error.message)
+        return describe_silent(pod.agent, pod.sources, pod=pod.name, state="unknown", reason=error.message)
     except (ValueError, KeyError, TypeError):
         said = answer.body[:200].decode(errors="replace")
         reason = f"{HEALTH} answers {answer.status} without a report: {said}"
-        return describe_silent(pod.agent, [pod.source], pod=pod.name, state="unknown", reason=reason)
+        return describe_silent(pod.agent, pod.sources, pod=pod.name, state="unknown", reason=reason)

@@ -17,6 +17,9 @@ _TRAINING = {
     ".dockerconfigjson": "Logins at registries, as $DOCKER_CONFIG/config.json.",
 }
 
+_PARALLEL = "A pod that can't start is replaced as soon as its template is mended."
+_FILE_MODE = "0400: read by its user alone; the kubelet adds fsGroup."
+
 COMMENTS = {
     "Job": _TRAINING,
     "JobSink": _TRAINING | {"job": "Each event makes one, named by the event's source and id."},
@@ -58,18 +61,36 @@ COMMENTS = {
     },
     "StatefulSet": {
         "env": "EAVES_FUNCTION_URL: asked first; only predictions go to the sink (`through: broker`: the images do).",
-        "fsGroup": "So that the agent may write its spool.",
+        "fsGroup": "So that the agent may write its spool, and read its Secret.",
+        "podManagementPolicy": _PARALLEL,
+        "defaultMode": _FILE_MODE,
         "volumeClaimTemplates": "What was found and the broker hasn't taken yet.",
     },
     "ContainerSource": {"emptyDir": "No memory: after a restart everything is sent again, under the same ids."},
+    "publisher NetworkPolicy": {
+        "ingress": "Events from Knative Eventing only; metrics for the kubelet and for who scrapes them.",
+    },
+    "publisher Service": {"spec": "The Trigger's subscriber: Knative delivers by HTTP."},
+    "publisher StatefulSet": {
+        "podManagementPolicy": _PARALLEL,
+        "fsGroup": "So that the publisher may write its spool, and read its Secret.",
+        "defaultMode": _FILE_MODE,
+        "volumeClaimTemplates": "What the Broker delivered and the MQTT broker hasn't acknowledged yet.",
+    },
     "SinkBinding": {"subject": "Gets K_SINK, the address of the sink; a Job only while it is made."},
 }
-"""Kind to field to text. A field's comment stands at its first place in the object."""
+"""Kind, or part and kind, to field to text. A field's comment stands at its first place in the object."""
 
 
-def annotate(text: str, kind: str) -> str:
-    """YAML of an object with its comments in."""
-    waiting = dict(COMMENTS.get(kind, {}))
+def annotate(text: str, kind: str, part: str = "") -> str:
+    """YAML of an object with its comments in.
+
+    Args:
+        text: The YAML.
+        kind: Of the object.
+        part: What it is there for, `knative.names.PART_LABEL`.
+    """
+    waiting = dict(COMMENTS.get(f"{part} {kind}", COMMENTS.get(kind, {})))
     lines = []
     for line in text.splitlines():
         bare = line.lstrip().removeprefix("- ")

@@ -14,6 +14,7 @@ from knative.kinds import (
     JOB_SINK,
     KSERVICE,
     NETWORK_POLICY,
+    SERVICE,
     SERVICE_ACCOUNT,
     SINK_BINDING,
     STATEFUL_SET,
@@ -34,6 +35,7 @@ AT_HOME = (
     DAEMON_SET,
     JOB_SINK,
     KSERVICE,
+    SERVICE,
     EVENT_TYPE,
     NETWORK_POLICY,
     SERVICE_ACCOUNT,
@@ -123,10 +125,20 @@ def key_of(one: Mapping[str, Any], cluster: Cluster) -> Key:
 
 
 def _listed(cluster: Cluster, kind: Kind, namespace: str, owner: Owner) -> list[dict[str, Any]]:
-    """What may be seen there; elsewhere than at home, a namespace that we may not see holds nothing of ours."""
+    """What may be seen there and isn't another object's.
+
+    Knative copies the labels of its Service to the Services of Kubernetes that it makes for it. A namespace elsewhere
+    than at home that we may not see holds nothing of ours, and neither do Services that we may not see: only apps with
+    MQTT triggers have any, and only who may see them can have deployed those.
+    """
     try:
-        return cluster.list(kind, namespace=namespace, selector=owner.selector(namespace))
+        found = cluster.list(kind, namespace=namespace, selector=owner.selector(namespace))
     except (DeniedError, AbsentError):
-        if namespace == cluster.namespace:
+        if namespace == cluster.namespace and kind is not SERVICE:
             raise
         return []
+    return [one for one in found if not _is_made_by_another(one)]
+
+
+def _is_made_by_another(one: Mapping[str, Any]) -> bool:
+    return any(owner.get("controller") for owner in one["metadata"].get("ownerReferences") or ())

@@ -44,11 +44,11 @@ class Kubectl:
     kubeconfig: Path | None = None
     context: str = ""
 
-    def build_exec(self, namespace: str, pod: str, command: Sequence[str]) -> list[str]:
-        """The arguments that run a command in an agent's container."""
+    def build_exec(self, namespace: str, pod: str, command: Sequence[str], *, container: str = CONTAINER) -> list[str]:
+        """The arguments that run a command in a container, an agent's unless another is named."""
         variables = ["env", f"KUBECONFIG={self.kubeconfig}"] if self.kubeconfig is not None else []
         context = ["--context", self.context] if self.context else []
-        where = ["--namespace", namespace, "exec", pod, "--container", CONTAINER, "--"]
+        where = ["--namespace", namespace, "exec", pod, "--container", container, "--"]
         return [*variables, self.program, *context, *where, *command]
 
 
@@ -59,12 +59,14 @@ class PodQueue:
         kubectl: How to reach the cluster.
         namespace: Of the pod.
         pod: Its name.
+        container: Its container with the queue.
     """
 
-    def __init__(self, kubectl: Kubectl, namespace: str, pod: str) -> None:
+    def __init__(self, kubectl: Kubectl, namespace: str, pod: str, *, container: str = CONTAINER) -> None:
         self._kubectl = kubectl
         self._namespace = namespace
         self._pod = pod
+        self._container = container
 
     def report(self) -> QueueReport:
         """What each lane holds and whether it is delivered.
@@ -100,7 +102,8 @@ class PodQueue:
         return Changed(**self._run(action.value, *flags, *to_arguments(chosen)))
 
     def _run(self, *arguments: str) -> Any:
-        command = self._kubectl.build_exec(self._namespace, self._pod, [*MODULE, *arguments])
+        words = [*MODULE, *arguments]
+        command = self._kubectl.build_exec(self._namespace, self._pod, words, container=self._container)
         if shutil.which(self._kubectl.program) is None:
             raise ClusterError(
                 f"{self._kubectl.program} is not installed here, and only it reaches the queue of {self._pod}",

@@ -11,19 +11,20 @@ from typing import Any
 
 import yaml
 
-from eaves.errors import ConfigError, Fault, StorageError
-from eaves.platform import AppSpec, SourceSpec
+from eaves.errors import ConfigError, StorageError
+from eaves.platform import AppSpec
+from knative.app.faults import find_faults
 from knative.comments import annotate
+from knative.names import PART_LABEL
 from knative.resources.access import build_account, build_network_policy
 from knative.resources.agent import build_agents
 from knative.resources.eventing import build_broker, build_event_types, build_triggers
 from knative.resources.function import build_function
 from knative.resources.pin import build_pin
+from knative.resources.publisher import build_publishers
 from knative.settings import KnativeSettings, SiteSettings
 
 HEAD = "# Written by `eaves render`. Change eaves.yaml and render again; `kubectl apply -f` takes it as it is.\n"
-MAX_STATEFUL_SET = 52
-"""Characters of a name: its pods carry it and a hash in a label of 63. Source: kubernetes/kubernetes#64023."""
 
 
 def render_app(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> tuple[dict[str, Any], ...]:
@@ -32,7 +33,7 @@ def render_app(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> t
     Raises:
         ConfigError: With everything that stands in the way.
     """
-    faults = list(_faults(app, settings, site))
+    faults = list(find_faults(app, settings, site))
     if faults:
         raise ConfigError(faults)
     return tuple(sorted(_objects(app, settings, site), key=lambda one: one["kind"] != "Namespace"))
@@ -48,43 +49,9 @@ def _objects(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Ite
     if settings.pin:
         yield build_pin(app, settings, site)
     yield build_function(app, settings, site)
+    yield from build_publishers(app, settings, site)
     yield from build_triggers(app, settings, site)
     yield from build_agents(app, settings, site)
-
-
-def _faults(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iterator[Fault]:
-    """What eaves.yaml lacks for a cluster; each alone is allowed, together they can't work."""
-
-    def fault(path: str, message: str) -> Fault:
-        return Fault(origin="eaves.yaml", path=path, message=message)
-
-    function = app.function
-    if "@sha256:" not in function.image:
-        told = f"got {function.image!r}" if function.image else "none is named"
-        yield fault("knative.image", f"must name the function's container image by digest ({told})")
-    if app.sources and not settings.agent_image:
-        yield fault("knative.agent_image", "must be set where there are sources")
-    for index, trigger in enumerate(app.triggers[1:]):
-        if not trigger.url and trigger.delivery.timeout_s <= function.scale.start_timeout_s:
-            path = f"triggers[{index}].delivery.timeout_s"
-            yield fault(path, f"must be above scale.start_timeout_s, {function.scale.start_timeout_s:g}: a cold start")
-    for index, source in enumerate(app.sources):
-        for path, message in _source_faults(source, site, function.name):
-            yield fault(f"sources[{index}].{path}" if "." not in path else path, message)
-
-
-def _source_faults(source: SourceSpec, site: SiteSettings, function: str) -> Iterator[tuple[str, str]]:
-    if source.agent == "node":
-        path = str(source.options.get("path", ""))
-        if not path.startswith("/"):
-            yield "path", f"must be the whole path of a folder on the nodes (got {path!r})"
-        if not site.namespace:
-            yield "sites.namespace", f"must be set: the agent {source.name!r} on the nodes has a namespace of its own"
-    elif not source.claim:
-        yield "claim", f"must name the volume that the agent {source.name!r} reads, or `agent: node` be set"
-    if source.agent == "claim" and len(f"{function}-{source.name}") > MAX_STATEFUL_SET:
-        most = MAX_STATEFUL_SET - len(function) - 1
-        yield "name", f"must be at most {most} characters long, for a StatefulSet that is named after {function} and it"
 
 
 class _Plain(yaml.SafeDumper):
@@ -98,7 +65,8 @@ class _Plain(yaml.SafeDumper):
 def to_yaml(manifest: Mapping[str, Any]) -> str:
     """An object as YAML, with comments where a field isn't obvious."""
     text = yaml.dump(dict(manifest), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=10_000)
-    return annotate(text, str(manifest["kind"]))
+    part = (manifest["metadata"].get("labels") or {}).get(PART_LABEL, "")
+    return annotate(text, str(manifest["kind"]), part)
 
 
 def file_name(position: int, manifest: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from eaves.delivery.mqtt.settings import MqttSettings
 from eaves.platform import (
     AppSpec,
     DeliverySettings,
@@ -35,6 +36,12 @@ def full_app() -> AppSpec:
         url="http://alarm.barn.svc.cluster.local/",
         delivery=DeliverySettings(retry=3, dead_letter_sink="http://dead.barn.svc.cluster.local/"),
     )
+    gate = TriggerSpec(
+        name="gate",
+        filter={"type": "dev.eaves.image.classified.v1"},
+        url="mqtts://broker.barn.lan/gate/{label}",
+        mqtt=MqttSettings(retain=True, home_assistant=True, secret="broker-login", spool_size="100Mi"),
+    )
     sources = (
         SourceSpec(name="inbox", claim="photos"),
         SourceSpec(name="camera", agent="node", options={"path": "/data/camera", "polling": True}),
@@ -45,7 +52,7 @@ def full_app() -> AppSpec:
         concurrency=2,
         env={"EAVES_DATAREF_HOSTS": "store.example,*.store.example:8443", "EAVES_DATAREF_NETWORKS": "10.1.0.0/16"},
     )
-    return replace(plain, triggers=(*plain.triggers, alarm), sources=sources)
+    return replace(plain, triggers=(*plain.triggers, alarm, gate), sources=sources)
 
 
 def plain_site(**changes: object) -> SiteSettings:

@@ -25,9 +25,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--kubeconfig", type=Path, default=None, help="the cluster for --e2e (default: kubectl's own)")
     registry = os.environ.get("EAVES_E2E_REGISTRY", "")
     group.addoption("--registry", default=registry, help="HOST/PREFIX that the cluster pulls from [EAVES_E2E_REGISTRY]")
-    for name, what in (("agent", "sources"), ("trainer", "trainings")):
+    for name, what, tests in (
+        ("agent", "the agent's container image", "sources"),
+        ("trainer", "the trainer's container image", "trainings"),
+        ("mosquitto", "a container image with mosquitto and its clients", "MQTT"),
+    ):
         told = os.environ.get(f"EAVES_E2E_{name.upper()}_IMAGE", "")
-        text = f"for --e2e: the {name}'s container image, for tests of {what} [EAVES_E2E_{name.upper()}_IMAGE]"
+        text = f"for --e2e: {what}, for tests of {tests} [EAVES_E2E_{name.upper()}_IMAGE]"
         group.addoption(f"--{name}-image", default=told, metavar="REFERENCE", help=text)
     for name, what in (
         ("--stop-registry", "ends that registry"),

@@ -9,6 +9,7 @@ from eaves.platform import AppSpec
 from knative.applied import Applied
 from knative.cluster import Cluster
 from knative.deploying import apply_app
+from knative.names import APP_LABEL
 from knative.owned import Owner
 from knative.rendering import render_app
 from knative.settings import KnativeSettings, SiteSettings
@@ -22,7 +23,7 @@ OWN_KINDS = (
     *("v1/ServiceAccount", "networking.k8s.io/v1/NetworkPolicy", "eventing.knative.dev/v1beta3/EventType"),
     *("eventing.knative.dev/v1/Broker", "eventing.knative.dev/v1/Trigger", "serving.knative.dev/v1/Service"),
     *("apps/v1/DaemonSet", "apps/v1/StatefulSet", "sources.knative.dev/v1/SinkBinding"),
-    *("sources.knative.dev/v1/ContainerSource", "sinks.knative.dev/v1alpha1/JobSink"),
+    *("sources.knative.dev/v1/ContainerSource", "sinks.knative.dev/v1alpha1/JobSink", "v1/Service"),
 )
 
 
@@ -62,6 +63,8 @@ def objects(server: FakeCluster) -> dict[str, dict[str, Any]]:
     for kind in OWN_KINDS:
         for one in server.all(kind):
             metadata = one["metadata"]
+            if kind == "v1/Service" and APP_LABEL not in metadata.get("labels", {}):
+                continue  # Knative's for its own, and the gateway's
             place = f"{metadata['namespace']}/{one['kind']}/{metadata['name']}"
             found[place] = {"labels": metadata.get("labels"), "spec": one.get("spec")}
     return found

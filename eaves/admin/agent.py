@@ -19,7 +19,8 @@ class AgentRoutes:
 
     Args:
         queue: Its queue.
-        find_dead_parts: Gives the names of parts that have ended and never start again; none in a healthy process.
+        find_dead_parts: Gives the names of parts that have ended and never start again, or that show no sign of life
+            any more; none in a healthy process.
     """
 
     def __init__(self, queue: Queue, find_dead_parts: Callable[[], Sequence[str]]) -> None:
@@ -36,14 +37,17 @@ class AgentRoutes:
         if method != "GET" or path not in (LIVE, HEALTH, METRICS):
             return answer_problem(404, f"{method} {path[:128]} is not answered here", None)
         if path == LIVE:
-            return _as_health([f"{part} has ended" for part in self._find_dead_parts()])
+            return _as_health(self._list_dead_parts())
         try:
             report = self._queue.report()
         except EavesError as error:
             return _as_health([error.message])
         if path == METRICS:
             return Response(status=200, content_type=CONTENT_TYPE, body=render_metrics(report).encode())
-        return _as_health([*(f"{part} has ended" for part in self._find_dead_parts()), *list_faults(report)], report)
+        return _as_health([*self._list_dead_parts(), *list_faults(report)], report)
+
+    def _list_dead_parts(self) -> list[str]:
+        return [f"{part} has ended or hangs" for part in self._find_dead_parts()]
 
     def answer_socket(self, method: str, path: str, query: str) -> Response:
         """Answer the user that the process runs as: the same, and everything about the queue."""

@@ -50,7 +50,7 @@ class AdminServer:
         handler = type("Handler", (_Handler,), {"answer": staticmethod(answer)})
         try:
             if path is None:
-                self._server: _Bounded = _TcpServer((host, port), handler)
+                self._server: BoundedServer = BoundedTcpServer((host, port), handler)
             else:
                 prepare_folder(path.parent)
                 self._server = _UnixServer(str(path), handler)
@@ -89,8 +89,14 @@ def prepare_folder(folder: Path) -> None:
     folder.chmod(0o700)
 
 
-class _Bounded(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """A thread a connection, of which there are at most `CONNECTIONS`."""
+class BoundedServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """A thread a connection, of which there are at most `connections`; when all are taken, the oldest is closed.
+
+    Attributes:
+        connections: Most connections at the same time.
+    """
+
+    connections = CONNECTIONS
 
     daemon_threads = True
     block_on_close = False
@@ -102,33 +108,39 @@ class _Bounded(socketserver.ThreadingMixIn, socketserver.TCPServer):
         super().__init__(*arguments)
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        """Make room for a connection, and start its thread."""
         with self._lock:
-            if len(self._open) >= CONNECTIONS:
+            if len(self._open) >= self.connections:
                 _, oldest = self._open.popitem(last=False)
                 _hang_up(oldest)
             self._open[id(request)] = request
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
+        """Forget a connection that is closed."""
         with self._lock:
             self._open.pop(id(request), None)
         super().shutdown_request(request)
 
     def server_close(self) -> None:
+        """Stop listening, and close every connection."""
         super().server_close()
         with self._lock:
             for connection in self._open.values():
                 _hang_up(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log where somebody looks for it only: the other side may end a connection at any time."""
         _log.debug("a request broke off", exc_info=True)
 
 
-class _TcpServer(_Bounded):
+class BoundedTcpServer(BoundedServer):
+    """The same, on a TCP port."""
+
     allow_reuse_address = True
 
 
-class _UnixServer(_Bounded):
+class _UnixServer(BoundedServer):
     address_family = socket.AF_UNIX
 
     def server_bind(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from eaves.cli.project import Project, Workspace
 from eaves.cli.sources import resolve_sources
+from eaves.cli.triggers import resolve_triggers
 from eaves.config import iter_leaves
 from eaves.platform import AppSpec, FunctionSpec, default_trigger
 from functions.settings import ServeSettings
@@ -25,7 +26,7 @@ def build_local_app(workspace: Workspace, artifact: Artifact) -> AppSpec:
     """What eaves.yaml wants on this machine, with this artifact.
 
     Raises:
-        ConfigError: When a source has a fault, or what it reads is missing.
+        ConfigError: When a source has a fault, or what it or a trigger reads is missing.
     """
     project = workspace.project
     function = replace(
@@ -34,7 +35,9 @@ def build_local_app(workspace: Workspace, artifact: Artifact) -> AppSpec:
         artifact_digest=artifact.digest,
         task=artifact.manifest.task,
     )
-    return replace(_app(project, function), sources=resolve_sources(workspace))
+    app = _app(project, function)
+    triggers = (app.triggers[0], *resolve_triggers(workspace))
+    return replace(app, triggers=triggers, sources=resolve_sources(workspace))
 
 
 def build_site_app(project: Project, image: FunctionImage, site: SiteSettings) -> AppSpec:

@@ -29,9 +29,17 @@ HERE = ""
 @click.command()
 @file_option
 @cluster_options
+@click.option(
+    "--no-pod",
+    is_flag=True,
+    help="Don't try the addresses that sources and triggers name: that takes a pod for seconds.",
+)
 @output_option
-def command(file: Path, form: str, **clusters: Any) -> None:
-    """Look for what stands in the way of a deploy at sites, and say what mends it. Changes nothing.
+def command(file: Path, form: str, *, no_pod: bool, **clusters: Any) -> None:
+    """Look for what stands in the way of a deploy at sites, and say what mends it.
+
+    Changes nothing. Addresses that sources and MQTT triggers name are tried from a pod that lives for seconds and is
+    deleted; an app that names none gets no pod.
 
     Ends with 0 when all is well or only worth a note, with 3 when it works but a promise isn't kept, with 69 when
     something won't work.
@@ -41,7 +49,9 @@ def command(file: Path, form: str, **clusters: Any) -> None:
     choice = read_choice(**clusters)
     workspace = _load(file)
     image = _image(workspace)
-    found = [(HERE, finding) for finding in check_owners()] + _examine_sites(workspace.project, image, choice)
+    found = [(HERE, finding) for finding in check_owners()] + _examine_sites(
+        workspace.project, image, choice, may_probe=not no_pod
+    )
     several = len({site for site, _ in found if site}) > 1
     _print([(site if several else HERE, finding) for site, finding in found], form)
     click.get_current_context().exit(EXIT_CODES[worst(finding for _, finding in found)])
@@ -66,7 +76,9 @@ def _image(workspace: Workspace) -> FunctionImage:
     return kept.image if kept is not None else named
 
 
-def _examine_sites(project: Project, image: FunctionImage, choice: Choice) -> list[tuple[str, Finding]]:
+def _examine_sites(
+    project: Project, image: FunctionImage, choice: Choice, *, may_probe: bool
+) -> list[tuple[str, Finding]]:
     """What was found at each chosen site. At one site, that it doesn't answer is the command's error.
 
     Raises:
@@ -78,10 +90,10 @@ def _examine_sites(project: Project, image: FunctionImage, choice: Choice) -> li
 
     sites = choose_sites(project.sites or (SiteSettings(name=project.site),), choice)
     if len(sites) == 1:
-        return [(sites[0].name, finding) for finding in _examine(project, image, sites[0], choice)]
+        return [(sites[0].name, finding) for finding in _examine(project, image, sites[0], choice, may_probe)]
     with progress("sites", len(sites)) as bar:
         outcomes = run_on_sites(
-            sites, lambda site: _examine(project, image, site, choice), show=lambda _: bar.update(1)
+            sites, lambda site: _examine(project, image, site, choice, may_probe), show=lambda _: bar.update(1)
         )
     found = []
     for outcome in outcomes:
@@ -93,12 +105,14 @@ def _examine_sites(project: Project, image: FunctionImage, choice: Choice) -> li
     return found
 
 
-def _examine(project: Project, image: FunctionImage, site: SiteSettings, choice: Choice) -> list[Finding]:
+def _examine(
+    project: Project, image: FunctionImage, site: SiteSettings, choice: Choice, may_probe: bool
+) -> list[Finding]:
     from eaves.cli.apps import build_site_app
     from knative.doctor import examine
 
     app = build_site_app(project, image, site)
-    return examine(open_site(site, choice), app, project.knative, site)
+    return examine(open_site(site, choice), app, project.knative, site, may_probe=may_probe)
 
 
 def _print(found: list[tuple[str, Finding]], form: str) -> None:

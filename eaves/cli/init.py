@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from eaves.cli.arguments import FILE
 from eaves.cli.output import say
-from eaves.cli.project import write_project
+from eaves.cli.project import load_workspace, write_project
 from eaves.disk import disk_errors
 from eaves.errors import ConfigError, Fault
 from eaves.names import NAME_PATTERN
@@ -19,27 +20,87 @@ from eaves.names import NAME_PATTERN
 @click.option("--name", help="Of the model and the function; the directory's name when not given.")
 @click.option("--data", default="photos", show_default=True, help="Folder with one subfolder of images per class.")
 @click.option("--force", is_flag=True, help="Replace an eaves.yaml that is there.")
-def command(directory: Path, name: str | None, data: str, force: bool) -> None:
-    """Write a commented eaves.yaml into DIRECTORY (here when not given)."""
+@click.option(
+    "--from-source",
+    "source",
+    metavar="SOURCE",
+    help="Collect training images from a source, and write the source into eaves.yaml: a URL, a folder, a .yaml file "
+    "with a mapping as under `sources:`, or that mapping itself. What is served later passes the same options.",
+)
+@click.option("--images", type=click.IntRange(1), default=200, show_default=True, help="Images to collect.")
+@click.option("--every", type=float, help="Seconds between two images, for a URL.")
+@click.option("--crop", help="Part of each image: left,top,width,height in pixels, or in shares of 0 to 1.")
+@click.option("--rate", help="Most images in a time, such as 1/10s.")
+@click.option("--unchanged", type=float, help="Leave out images that differ less than this from the last; try 1.")
+@click.option("--max-side", type=int, help="Longest side in pixels.")
+@click.option("--jpeg-quality", type=int, help="Encode every image anew as JPEG, 1 to 95.")
+@click.option(
+    "--credentials",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder with the files username and password, or tls.crt and tls.key, and ca.crt.",
+)
+def command(
+    directory: Path, name: str | None, data: str, *, force: bool, source: str | None, images: int, **options: Any
+) -> None:
+    """Write a commented eaves.yaml into DIRECTORY (here when not given).
+
+    With --from-source, images are collected, too, into the folder `unsorted` beside those of the classes. Ctrl-C stops
+    that, and the same command goes on.
+    """
     file = directory / FILE
     chosen = name or _name_of(directory)
     if not NAME_PATTERN.fullmatch(chosen):
         message = f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {chosen!r})"
         raise ConfigError([Fault(origin="--name", path="name", message=message)], hint="eaves init --name flowers")
+    if source is not None:
+        _init_from_source(file, chosen, data, source, images, options, force=force)
+        return
+    if given := [name for name, value in options.items() if value is not None]:
+        flag = f"--{given[0].replace('_', '-')}"
+        raise ConfigError([Fault(origin=flag, path="", message="is for --from-source only")])
+    _refuse_to_replace(file, force=force)
+    _write(file, write_project(name=chosen, data=data))
+    say(f"next: put labelled images into {data}/CLASS/, then `eaves train`")
+
+
+def _init_from_source(
+    file: Path, name: str, data: str, source: str, wanted: int, options: dict[str, Any], *, force: bool
+) -> None:
+    from eaves.cli.collecting import UNSORTED, collect_images, is_same_source, parse_source
+
+    options["every_s"] = options.pop("every")
+    if options["credentials"] is not None:
+        options["credentials"] = str(options["credentials"].absolute())
+    if "://" in data:
+        raise ConfigError([Fault(origin="--data", path="", message=f"must be a folder here (got {data!r})")])
+    values = parse_source(source, options)
+    if force or not (file.exists() and is_same_source(load_workspace(file), values)):
+        _refuse_to_replace(file, force=force)
+        _write(file, write_project(name=name, data=data, sources=(values,)))
+    workspace = load_workspace(file)
+    collect_images(workspace, values["name"], wanted)
+    folder = workspace.project.data.path
+    say(f"next: sort the images in {folder}/{UNSORTED} into one folder for each class, {folder}/CLASS/, until it is")
+    say(f"empty, remove {folder}/{UNSORTED}, then `eaves train`")
+
+
+def _refuse_to_replace(file: Path, *, force: bool) -> None:
     if file.exists() and not force:
         raise ConfigError(
             [Fault(origin=str(file), path="", message="exists already")], hint="eaves init --force replaces it"
         )
+
+
+def _write(file: Path, text: str) -> None:
     with disk_errors(file):
-        directory.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         half = file.with_name(f".{file.name}.unfinished")
         try:
-            half.write_text(write_project(name=chosen, data=data), encoding="utf-8")
+            half.write_text(text, encoding="utf-8")
             half.replace(file)
         finally:
             half.unlink(missing_ok=True)
     click.echo(file)
-    say(f"next: put labelled images into {data}/CLASS/, then `eaves train`")
 
 
 def _name_of(directory: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,8 @@ class Project:
                 yield path, f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {value!r})"
         if self.name in [trigger.name for trigger in self.triggers]:
             yield "triggers", f"the name {self.name!r} is taken by the trigger that feeds the function"
+        if sum(trigger.mqtt.home_assistant for trigger in self.triggers) > 1:
+            yield "triggers", "home_assistant is set for more than one of them; each camera would appear twice"
         for path, named in (("triggers", self.triggers), ("sources", self.sources), ("sites", self.sites)):
             names = [one.name for one in named]
             for twice in sorted({name for name in names if names.count(name) > 1}):
@@ -145,15 +147,21 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return values
 
 
-def write_project(*, name: str, data: str) -> str:
-    """The text of a new eaves.yaml: every setting with its text, those at their defaults commented out."""
+def write_project(*, name: str, data: str, sources: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The text of a new eaves.yaml: every setting with its text, those at their defaults commented out.
+
+    Args:
+        name: Of the model and the function.
+        data: Folder of the labelled images.
+        sources: What turns images into events; none: an example in a comment.
+    """
     lines = ["# eaves.yaml: one model, one function, and what feeds it. Lines that start with '#' are the defaults."]
     lines += ["", "# " + _doc("name"), f"name: {name}", "# " + _doc("site"), "#site: home"]
     for section in ("data", "train", "convert", "function", "scale", "knative", "job", "rollout"):
         kind = next(f.type for f in dataclasses.fields(Project) if f.name == section)
         lines += ["", f"# {_doc(section)}", f"{section}:"]
         lines += _section_lines(_SECTIONS[str(kind)], {"path": data} if section == "data" else {})
-    lines += ["", _EXAMPLES]
+    lines += ["", _source_lines(sources) if sources else _SOURCES_EXAMPLE, _EXAMPLES]
     return "\n".join(lines)
 
 
@@ -164,19 +172,24 @@ _SECTIONS = {
         RolloutSettings,
     )
 }  # fmt: skip
-_EXAMPLES = """\
+_SOURCES_EXAMPLE = """\
 # What turns images into events: every image file that appears in a folder, for instance.
 #sources:
 #  - name: inbox
 #    kind: folder
 #    path: inbox
-
+"""
+_EXAMPLES = """\
 # More ways for events to go. A filter names event attributes; label, confidence and model are among a prediction's.
 # What is at the url must answer 2xx with an empty body (or with a CloudEvent), else it gets the event again.
 #triggers:
 #  - name: alarm
 #    filter: {type: dev.eaves.image.classified.v1, confidence: high}
 #    url: http://127.0.0.1:9000/
+#  - name: hub
+#    filter: {type: dev.eaves.image.classified.v1}
+#    url: mqtt://127.0.0.1/plant/{partitionkey}/{label}
+#    mqtt: {format: json, home_assistant: true}
 
 # Edge places in clusters, each a kube context and a namespace: `eaves deploy --on knative --site barn`, or --all.
 #sites:
@@ -188,6 +201,11 @@ _EXAMPLES = """\
 
 def _doc(name: str) -> str:
     return str(next(f.metadata["doc"] for f in dataclasses.fields(Project) if f.name == name))
+
+
+def _source_lines(sources: Sequence[Mapping[str, Any]]) -> str:
+    text = yaml.safe_dump([dict(one) for one in sources], sort_keys=False, allow_unicode=True, width=10_000)
+    return "# What turns images into events.\nsources:\n" + textwrap.indent(text, "  ")
 
 
 def _section_lines(cls: type, given: dict[str, str]) -> list[str]:

@@ -101,7 +101,14 @@ def _open_pods(file: Path, choice: Choice, agent: str, pod: str) -> list[Target]
     chosen = [one for one in found if agent in ("", one.agent) and pod in ("", one.name)]
     if not chosen:
         raise _nothing_found(cluster, found, agent or pod)
-    return [Target(agent=one.agent, pod=one.name, queue=PodQueue(kubectl, one.namespace, one.name)) for one in chosen]
+    return [
+        Target(
+            agent=one.agent,
+            pod=one.name,
+            queue=PodQueue(kubectl, one.namespace, one.name, container=one.container),
+        )
+        for one in chosen
+    ]
 
 
 def _nothing_found(cluster: Cluster, found: Sequence[AgentPod], name: str) -> NotFoundError:

@@ -20,6 +20,7 @@ from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.local.activator import Activator
 from eaves.local.broker import Subscription
 from eaves.local.failures import Failures, describe
+from eaves.local.publishers import Publishers
 from eaves.local.replica import capacity_of
 from eaves.local.state import State
 from eaves.platform import AppSpec, FunctionSpec, TriggerSpec
@@ -71,6 +72,7 @@ class Apps:
         self._activate = activate
         self._clock = clock
         self._client = SinkClient(proxies=proxies)
+        self._publishers = Publishers(clock)
         self._fingerprint: object = None
         self._activators: dict[str, Activator] = {}
         self._unmade: dict[str, tuple[FunctionSpec, Failures]] = {}
@@ -141,6 +143,10 @@ class Apps:
             return "failed", replicas, reason
         return condition, replicas, activator.reason if activator else ""
 
+    def stop_publishing(self) -> None:
+        """End the connections to MQTT brokers, after a moment for what is in flight."""
+        self._publishers.close()
+
     def stop(self) -> None:
         """Stop every function, after what it has accepted."""
         for activator in self._activators.values():
@@ -205,6 +211,7 @@ class Apps:
                 return
             self._subscribed, self._kept = subscriptions, keep
             self._subscribing.clear()
+            self._publishers.keep(self.wanted.values())
         self._routed = frozenset(self.wanted)
 
     def _subscriptions(self, app: AppSpec) -> list[Subscription]:
@@ -213,7 +220,9 @@ class Apps:
             Subscription(
                 app=name,
                 trigger=trigger,
-                send=partial(self._send, trigger, name),
+                send=partial(self._publishers.send, app, trigger)
+                if trigger.is_mqtt
+                else partial(self._send, trigger, name),
                 parallel=URL_PARALLEL if trigger.url else capacity_of(app.function),
             )
             for trigger in app.triggers

@@ -47,6 +47,9 @@ class Subscription:
         trigger: Filter and delivery.
         send: Delivers one event to its subscriber.
         parallel: Deliveries at the same time.
+
+    An MQTT broker's answers say less than a function's, and its absence says nothing of an event: such a trigger's
+    retries never end (docs/05-spool-and-delivery.md).
     """
 
     app: str
@@ -138,7 +141,8 @@ class Broker:
 
     def _deliverer(self, subscription: Subscription) -> Deliverer:
         delivery = subscription.trigger.delivery
-        backoff = Backoff(retry=delivery.retry, first_s=delivery.backoff_s, cap_s=delivery.backoff_cap_s)
+        retry = None if subscription.trigger.is_mqtt else delivery.retry
+        backoff = Backoff(retry=retry, first_s=delivery.backoff_s, cap_s=delivery.backoff_cap_s)
         return Deliverer(
             self._spool,
             subscription.lane,

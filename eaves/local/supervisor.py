@@ -256,6 +256,7 @@ class Supervisor:
         for step in (
             self._agents.terminate,
             self._ingress.stop,
+            self._apps.stop_publishing,
             self._broker.stop,
             self._agents.stop,
             self._apps.stop,

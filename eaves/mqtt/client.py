@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Literal
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -19,6 +20,9 @@ from eaves.mqtt.settings import ConnectionSettings
 KEPT_BYTES = 262_144
 """What is kept of a packet that is too large: enough for its topic and its properties."""
 _PIECE_BYTES = 65_536
+PUBACK_CODES = frozenset({0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99})
+"""Source: MQTT 5.0, section 3.4.2.1, PUBACK Reason Code."""
+UNSPECIFIED = 0x80
 
 
 class BoundedClient(paho.Client):
@@ -39,6 +43,8 @@ class BoundedClient(paho.Client):
 
     Attributes:
         failure: What reading from the connection failed with, such as TLS's refusal of a client certificate.
+        unlisted_code: Reason code of the acknowledgement that is being handled when MQTT lists it for other packets
+            only, else 0. mosquitto answers 0x95, packet too large, beyond its `message_size_limit`.
     """
 
     def __init__(self, *, client_id: str, protocol: MQTTProtocolVersion, max_packet_bytes: int, session: bool) -> None:
@@ -52,6 +58,7 @@ class BoundedClient(paho.Client):
         )
         self.on_socket_register_write = _leave_to_loop
         self.failure: OSError | None = None
+        self.unlisted_code = 0
         self._max_packet_bytes = max_packet_bytes
 
     @property
@@ -83,6 +90,13 @@ class BoundedClient(paho.Client):
         if self.packet_is_cut:
             del self._in_packet["packet"][KEPT_BYTES:]
         return piece
+
+    def _handle_pubackcomp(self, cmd: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:
+        """Keep an unlisted reason code: paho can't read it and would end the connection."""
+        packet, self.unlisted_code = self._in_packet["packet"], 0
+        if len(packet) > 2 and packet[2] not in PUBACK_CODES:
+            self.unlisted_code, packet[2] = packet[2], UNSPECIFIED
+        return super()._handle_pubackcomp(cmd)
 
 
 def _leave_to_loop(*_: object) -> None:
@@ -118,6 +132,8 @@ def build_client(settings: ConnectionSettings, protocol: MQTTProtocolVersion) ->
     password = credentials.password or settings.address.password
     if username or password:
         client.username_pw_set(username, password or None)
+    if settings.will is not None:
+        client.will_set(settings.will.topic, settings.will.payload, 1, retain=settings.will.retain)
     if settings.address.tls:
         client.tls_set_context(_build_tls_context(credentials, settings.credentials))
     return client

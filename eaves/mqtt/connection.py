@@ -24,6 +24,9 @@ name that push each other out so do it every few seconds, not all the time."""
 UNANSWERED = 3
 """So many connections in a row that are closed without an answer, and the next attempt uses the other version."""
 JOIN_S = 2.0
+STUCK_S = 300.0
+"""A thread that has neither turned the network loop nor begun an attempt for so long, seconds, hangs: looking up a
+name, connecting and the pause before the next attempt take a minute and a half together at most."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,18 +60,24 @@ class Connection:
         settings: How to connect.
         listener: Who is told.
         clock: Time.
+        stuck_s: After so many seconds without a sign of life the connection's thread counts as hung. They pass as they
+            do, whatever `clock` says: so does what the thread waits for.
 
     Attributes:
         connections: Connections that a broker has accepted since the start.
         reason: Why there is no connection; empty while there is one, and before the first attempt has failed.
     """
 
-    def __init__(self, settings: ConnectionSettings, listener: Listener, *, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self, settings: ConnectionSettings, listener: Listener, *, clock: Clock = SYSTEM, stuck_s: float = STUCK_S
+    ) -> None:
         self.connections = 0
         self.reason = ""
         self._settings = settings
         self._listener = listener
         self._clock = clock
+        self._stuck_s = stuck_s
+        self._turned_at = SYSTEM.monotonic()
         self._stopping = StopFlag(clock)
         self._session: Session | None = None
         self._attempts = 0
@@ -85,6 +94,7 @@ class Connection:
 
     def start(self) -> None:
         """Connect, and stay connected, from now on."""
+        self._turn()
         self._thread.start()
 
     def stop(self) -> None:
@@ -93,6 +103,10 @@ class Connection:
         self.reconnect()
         if self._thread.is_alive():
             self._thread.join(JOIN_S)
+
+    def is_alive(self) -> bool:
+        """Whether the thread that connects runs and shows signs of life."""
+        return self._thread.is_alive() and SYSTEM.monotonic() - self._turned_at < self._stuck_s
 
     def reconnect(self) -> None:
         """End the connection and make another: the broker then sends again what was never acknowledged."""
@@ -155,7 +169,11 @@ class Connection:
                     self._log_once(error)
             self._stopping.wait(BACKOFF.pause_s(failures, jitter=random.random()))  # noqa: S311
 
+    def _turn(self) -> None:
+        self._turned_at = SYSTEM.monotonic()
+
     def _attempt(self) -> End:
+        self._turn()
         self._attempts += 1
         self._session = session = Session(
             self._attempts,
@@ -164,6 +182,7 @@ class Connection:
             on_connected=self._connected,
             on_message=self._listener.received,
             on_subscribed=self._listener.subscribed,
+            on_turn=self._turn,
             clock=self._clock,
         )
         try:

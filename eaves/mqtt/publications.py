@@ -13,6 +13,7 @@ from eaves.errors import UnreachableError
 from eaves.mqtt.client import BoundedClient
 from eaves.mqtt.message import Acknowledgement, Publication
 
+PACKET_TOO_LARGE = 0x95
 MAX_IN_FLIGHT = 20
 """Most publications that wait for their acknowledgement; a broker may ask for fewer."""
 
@@ -43,11 +44,18 @@ class Publications:
             fail(future)
         return future
 
-    def settle(self, packet_id: int, code: ReasonCode) -> None:
-        """The broker has answered."""
+    def settle(self, packet_id: int, code: ReasonCode, *, unlisted_code: int) -> None:
+        """The broker has answered.
+
+        Args:
+            packet_id: Of the message.
+            code: The answer.
+            unlisted_code: The answer as it was sent when MQTT doesn't list it for acknowledgements, else 0.
+        """
         future = self._unconfirmed.setdefault(packet_id, Future())
+        name = "packet too large" if unlisted_code == PACKET_TOO_LARGE else str(code).lower()
         with suppress(InvalidStateError):
-            future.set_result(Acknowledgement(code=code.value, name=str(code).lower()))
+            future.set_result(Acknowledgement(code=unlisted_code or code.value, name=name))
 
     def end(self) -> None:
         """The connection is over: what isn't settled fails, and whatever is sent from now on."""

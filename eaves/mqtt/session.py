@@ -72,6 +72,7 @@ class Session:
         on_connected: Called in `run` when the broker has accepted the connection.
         on_message: Called in `run` with each message.
         on_subscribed: Called in `run` with the filters that the broker has refused, and why.
+        on_turn: Called at each turn of the network loop, a sign of life.
         clock: Time.
     """
 
@@ -84,6 +85,7 @@ class Session:
         on_connected: Callable[[SessionInfo], None],
         on_message: Callable[[Message], None],
         on_subscribed: Callable[[Sequence[str]], None],
+        on_turn: Callable[[], None],
         clock: Clock,
     ) -> None:
         self._number = number
@@ -92,6 +94,7 @@ class Session:
         self._on_connected = on_connected
         self._on_message = on_message
         self._on_subscribed = on_subscribed
+        self._on_turn = on_turn
         self._clock = clock
         self._client: BoundedClient | None = None
         self._info: SessionInfo | None = None
@@ -177,6 +180,7 @@ class Session:
         answer_by = self._clock.monotonic() + self._settings.connect_timeout_s
         end_by: float | None = None
         while client.loop(LOOP_S) == MQTTErrorCode.MQTT_ERR_SUCCESS and client.socket() is not None:
+            self._on_turn()
             now = self._clock.monotonic()
             if self._info is None and now > answer_by:
                 raise TimeoutError
@@ -255,8 +259,10 @@ class Session:
         ]
         self._on_subscribed(refused)
 
-    def _published(self, _: PahoClient, __: object, packet_id: int, code: ReasonCode, ___: Properties | None) -> None:
-        self._publications.settle(packet_id, code)
+    def _published(
+        self, client: PahoClient, _: object, packet_id: int, code: ReasonCode, __: Properties | None
+    ) -> None:
+        self._publications.settle(packet_id, code, unlisted_code=_own(client).unlisted_code)
 
 
 def _own(client: PahoClient) -> BoundedClient:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from eaves.mqtt.address import Address
+from eaves.mqtt.message import Publication
 
 Version = Literal["auto", "5", "3.1.1"]
 """`auto`: MQTT 5, and 3.1.1 with a broker that doesn't speak it."""
@@ -31,6 +32,7 @@ class ConnectionSettings:
             ones; of what arrives all the same, the beginning is kept and the rest is read and dropped.
         keepalive_s: Seconds of silence after which the broker is asked whether it is there; twice as long, and the
             connection is made anew.
+        will: Message that the broker publishes when the connection ends without a word; None for none.
         connect_timeout_s: Seconds that TCP and TLS may take, each, and again that the broker's first answer may.
     """
 
@@ -42,4 +44,5 @@ class ConnectionSettings:
     receive_maximum: int = 20
     max_packet_bytes: int = 1_000_000
     keepalive_s: int = 30
+    will: Publication | None = None
     connect_timeout_s: float = 5.0

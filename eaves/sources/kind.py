@@ -31,7 +31,8 @@ class SourceKind(Generic[S]):
             StatefulSet with its queue on a volume, for what is reached over the network.
         remembers: How many event ids of the source must be remembered at once so that no image is sent twice: of those
             it may find again.
-        addresses: `HOST:PORT` of what it connects to, so that `eaves doctor` can try them from inside the cluster.
+        addresses: `HOST:PORT` of what it connects to, `tls://HOST:PORT` with TLS, so that `eaves doctor` can try them
+            from inside the cluster.
     """
 
     settings: type[S]

@@ -17,13 +17,14 @@ import click
 
 from eaves.admin import Action
 from eaves.admin.client import open_queue
+from eaves.admin.doors import default_socket
 from eaves.admin.options import build_selector, filter_options, numbers_argument
 from eaves.admin.queue import LIMIT, Queue
 from eaves.admin.routes import MAX_LIMIT
 from eaves.config import iter_leaves
 from eaves.options import report_errors
 from eaves.sources.lanes import LANES
-from eaves.sources.settings import AgentSettings, default_socket
+from eaves.sources.settings import AgentSettings
 from eaves.spool import lease_path
 
 

@@ -141,8 +141,3 @@ class AgentSettings:
                 yield "ca_certs", str(error)
         if self.function and not self.function.startswith(("http://", "https://")):
             yield "function", f"must be an http:// or https:// address (got {self.function!r})"
-
-
-def default_socket(spool: Path) -> Path:
-    """Where an agent's queue is administered unless `admin_socket` says otherwise."""
-    return spool.with_name(f"{spool.name}.admin") / "socket"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from eaves.errors import ClusterError, DeniedError, UnreachableClusterError
 from eaves.platform import AppSpec
+from knative.doctor.credentials import check_credentials
 from knative.doctor.events import check_binding, check_broker, check_triggers
 from knative.doctor.features import check_features
 from knative.doctor.finding import Finding, error, note, ok
@@ -16,6 +17,7 @@ from knative.doctor.network import check_network
 from knative.doctor.nodes import check_nodes
 from knative.doctor.permissions import check_permissions
 from knative.doctor.place import check_clock, check_link, check_node_clocks
+from knative.doctor.reachability import check_reachability
 from knative.doctor.space import check_namespace, check_quota, check_storage
 from knative.doctor.subject import Subject
 from knative.doctor.versions import check_eventing, check_server, check_serving
@@ -54,6 +56,8 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("broker", check_broker),
     ("triggers", check_triggers),
     ("agents", check_binding),
+    ("credentials", check_credentials),
+    ("reachability", check_reachability),
 )
 """Name and check, after the server itself."""
 
@@ -65,8 +69,12 @@ def examine(
     site: SiteSettings,
     *,
     clock: Callable[[], float] = time.time,
+    may_probe: bool = True,
+    probe_wait_s: float = 60.0,
 ) -> list[Finding]:
-    """Look at everything that deploying this app at this site takes. Changes nothing.
+    """Look at everything that deploying this app at this site takes.
+
+    It changes nothing, but for one pod that lives for seconds where sources or triggers name addresses.
 
     Args:
         cluster: The site's.
@@ -74,6 +82,8 @@ def examine(
         settings: How it would stand there.
         site: Which place it is.
         clock: This machine's, Unix seconds.
+        may_probe: Whether that pod may be made.
+        probe_wait_s: Longest wait for it, seconds.
 
     Returns:
         What was found, good and bad, in the order it was looked for.
@@ -82,7 +92,7 @@ def examine(
         UnreachableClusterError: When the cluster doesn't answer at all. Once it has, that it stops is a finding.
         ClusterError: When it refuses even to tell its version.
     """
-    subject = Subject(cluster, app, settings, site, clock=clock)
+    subject = Subject(cluster, app, settings, site, clock=clock, may_probe=may_probe, probe_wait_s=probe_wait_s)
     findings = list(check_server(subject))
     for name, check in CHECKS:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from knative.app.sources import Runner, runs_as
 from knative.doctor.finding import Finding, error, ok, warning
 from knative.doctor.subject import Subject
 from knative.kinds import EVENT, KSERVICE, POD, POD_AUTOSCALER, REVISION, SERVICE, Kind
@@ -61,8 +62,9 @@ def needs(subject: Subject) -> Iterator[Need]:
 
 def _agent_needs(subject: Subject) -> Iterator[Need]:
     """What showing and changing the queues of agents takes."""
-    kinds = {source.agent for source in subject.app.sources}
-    places = [subject.namespace] * bool(kinds - {"node"}) + [subject.settings.agent_namespace] * ("node" in kinds)
+    kinds = {runs_as(source) for source in subject.app.sources}
+    here = bool(kinds - {Runner.NODE}) or any(trigger.is_mqtt for trigger in subject.app.triggers)
+    places = [subject.namespace] * here + [subject.settings.agent_namespace] * (Runner.NODE in kinds)
     for place in dict.fromkeys(places):
         if place != subject.namespace:
             yield Need(command="status, queue", kind=POD, verbs=("get", "list"), namespace=place, hard=False)

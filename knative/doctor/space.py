@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from knative.app.sources import Runner, runs_as
 from knative.diagnosis.admission import RESOURCE_DEFAULTS
 from knative.doctor.finding import Finding, error, note, ok, warning
 from knative.doctor.nodes import requests_of
@@ -141,7 +142,7 @@ _SHOWN = {"cpu": show_cpu, "memory": show_memory}
 
 def check_storage(subject: Subject) -> Iterator[Finding]:
     """Volumes for agents: the folder that is watched, and a place for the spool."""
-    agents = [source for source in subject.app.sources if source.agent != "node"]
+    agents = [source for source in subject.app.sources if runs_as(source) is not Runner.NODE]
     for source in agents:
         claim = subject.cluster.get(CLAIM, source.claim, namespace=subject.namespace) if source.claim else None
         if source.claim and claim is None:
@@ -151,7 +152,8 @@ def check_storage(subject: Subject) -> Iterator[Finding]:
                 f"kubectl -n {subject.namespace} get persistentvolumeclaims; make it, or set claim of the source in "
                 "eaves.yaml",
             )
-    if not any(source.agent == "claim" for source in agents):
+    spools = any(runs_as(source) in {Runner.CLAIM, Runner.SERVICE} for source in agents)
+    if not spools and not any(trigger.is_mqtt for trigger in subject.app.triggers):
         return
     classes = subject.cluster.list(STORAGE_CLASS, namespace="")
     default = [
@@ -160,12 +162,12 @@ def check_storage(subject: Subject) -> Iterator[Finding]:
         if (one["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"
     ]
     if default:
-        yield ok("storage", f"agents' spools are made by the storage class {default[0]}")
+        yield ok("storage", f"spools of agents and publishers are made by the storage class {default[0]}")
         return
     name = str(classes[0]["metadata"]["name"]) if classes else "NAME"
     patch = f'\'{{"metadata":{{"annotations":{{"{_DEFAULT_CLASS}":"true"}}}}}}\''
     yield error(
         "storage",
-        "the cluster has no default storage class: the agents' spools get no volume",
+        "the cluster has no default storage class: spools of agents and publishers get no volume",
         f"kubectl patch storageclass {name} -p {patch}",
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConfigError, Fault
 from eaves.platform import AppSpec
+from knative.app.destinations import Destination, find_destinations
 from knative.kinds import CONFIG_MAP, DEPLOYMENT, KSERVICE, NODE, Kind, kind_of
 from knative.rendering import render_app
 from knative.settings import KnativeSettings, SiteSettings
@@ -48,6 +49,9 @@ class Subject:
         settings: How it would stand there.
         site: Which place it is.
         clock: This machine's, Unix seconds.
+        may_probe: Whether a pod may be made that tries addresses.
+        probe_wait_s: Longest wait for that pod, seconds: to be scheduled, its container image fetched, and its attempts
+            made.
     """
 
     def __init__(
@@ -58,8 +62,11 @@ class Subject:
         site: SiteSettings,
         *,
         clock: Callable[[], float] = time.time,
+        may_probe: bool = True,
+        probe_wait_s: float = 60.0,
     ) -> None:
         self.cluster, self.app, self.settings, self.clock = cluster, app, settings, clock
+        self.may_probe, self.probe_wait_s = may_probe, probe_wait_s
         self.namespace = site.namespace or cluster.namespace
         self.site = replace(site, namespace=self.namespace)
         self._configs: dict[tuple[str, str], dict[str, Any] | None] = {}
@@ -123,6 +130,11 @@ class Subject:
     def manifests(self) -> tuple[dict[str, Any], ...]:
         """Every object that `deploy` would apply; none when eaves.yaml has faults."""
         return self._rendered[0]
+
+    @cached_property
+    def destinations(self) -> tuple[Destination, ...]:
+        """Every address that its sources and MQTT triggers connect to."""
+        return tuple(dict.fromkeys(find_destinations(self.app)))
 
     @cached_property
     def _rendered(self) -> tuple[tuple[dict[str, Any], ...], tuple[Fault, ...]]:

@@ -1,6 +1,8 @@
 """Builders: specs and settings > Kubernetes objects as plain dicts. Pure: the same values give the same objects.
 
-    function    the Knative Service                 agent     what runs a source beside a volume or on each node
+    function    the Knative Service                 agent     what runs a source: with a queue, on each node, or neither
+    publisher   what publishes a trigger to MQTT    probe     a pod that tries addresses for the doctor
+    credentials a Secret as a folder in a pod
     eventing    Broker, Triggers, EventTypes        pin       keeps a container image on the nodes
     access      ServiceAccounts, NetworkPolicy      job       a training; jobsink, pipeline: what starts and follows one
     metadata    names and labels                    pod       what a pod that trusts nobody says

@@ -1,4 +1,4 @@
-"""What runs a source: beside a volume, on each edge node, or as a ContainerSource where it can be read again."""
+"""What runs a source: an agent with a queue on a volume, on each edge node, or without one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from eaves.admin.agent import LIVE
 from eaves.config import iter_leaves
 from eaves.platform import AppSpec, SourceSpec
 from eaves.sources.settings import AgentSettings
+from knative.app.sources import IMAGES, Runner, runs_as, source_values
 from knative.kinds import (
     BROKER,
     CONTAINER_SOURCE,
@@ -21,8 +22,9 @@ from knative.kinds import (
     Kind,
 )
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, SITE_LABEL
+from knative.resources.credentials import build_credentials
 from knative.resources.metadata import build_object, reference
-from knative.resources.pod import build_env, build_pull_secrets, build_security, build_temporary
+from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
 from knative.settings import KnativeSettings, SiteSettings
 
 PART = "source"
@@ -30,7 +32,7 @@ SOURCE_LABEL = "eaves.dev/source"
 CONTAINER = "agent"
 METRICS_PORT = 9090
 """Where an agent serves /metrics and /health."""
-IMAGES, SPOOL = "/images", "/spool"
+SPOOL = "/spool"
 NODE_SPOOLS = "/var/lib/eaves"
 _LIVENESS = {
     "httpGet": {"path": LIVE, "port": "metrics"},
@@ -51,13 +53,18 @@ def build_agents(app: AppSpec, settings: KnativeSettings, site: SiteSettings) ->
 
     A SinkBinding comes before what it binds, which then starts with its sink known instead of twice.
     """
-    builders = {"claim": _beside_claim, "node": _on_nodes, "reader": _reading}
-    if any(source.agent == "node" for source in app.sources):
+    builders = {
+        Runner.CLAIM: _with_spool,
+        Runner.SERVICE: _with_spool,
+        Runner.NODE: _on_nodes,
+        Runner.READER: _reading,
+    }
+    if any(runs_as(source) is Runner.NODE for source in app.sources):
         yield _namespace(settings.agent_namespace)
         account = build_object(SERVICE_ACCOUNT, _apart(app), app, site, "access", namespace=settings.agent_namespace)
         yield {**account, "automountServiceAccountToken": False}
     for source in app.sources:
-        yield from builders[source.agent](app, source, settings, site)
+        yield from builders[runs_as(source)](app, source, settings, site)
 
 
 def agent_name(app: AppSpec, source: SourceSpec) -> str:
@@ -65,10 +72,14 @@ def agent_name(app: AppSpec, source: SourceSpec) -> str:
     return f"{app.function.name}-{source.name}"
 
 
-def _beside_claim(
+def _with_spool(
     app: AppSpec, source: SourceSpec, settings: KnativeSettings, site: SiteSettings
 ) -> Iterator[dict[str, Any]]:
-    """One agent, always the same one: a StatefulSet keeps its spool's volume for it."""
+    """One agent, always the same one: a StatefulSet keeps its spool's volume for it.
+
+    One that reads no folder is new, so its StatefulSet may say what can't be changed of one that is there.
+    """
+    reads = runs_as(source) is Runner.CLAIM
     name = agent_name(app, source)
     yield _binding(app, settings, site, STATEFUL_SET, site.namespace, name)
     spool = {
@@ -76,13 +87,15 @@ def _beside_claim(
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": source.spool_size}}},
     }
     pod = _pod(app, source, settings, site)
-    pod["securityContext"] = {"fsGroup": 65532}  # the spool's volume is the user's that writes it
-    pod["volumes"].append(_claim(source))
+    pod["securityContext"] = {"fsGroup": USER}  # the spool's volume is the user's that writes it
+    if reads:
+        pod["volumes"].append(_claim(source))
     yield {
         **build_object(STATEFUL_SET, name, app, site, PART, more_labels=_told(source)),
         "spec": {
             "replicas": 1,
             "serviceName": name,
+            **({} if reads else {"podManagementPolicy": "Parallel"}),
             "selector": {"matchLabels": _selector(app, source)},
             "template": {"metadata": {"labels": _labels(app, source, site)}, "spec": pod},
             "volumeClaimTemplates": [spool],
@@ -122,6 +135,8 @@ def _reading(
 ) -> Iterator[dict[str, Any]]:
     """One agent without memory: what it forgot it reads again, and sends it under the same ids."""
     pod = _pod(app, source, settings, site)
+    if source.secret:
+        pod["securityContext"] = {"fsGroup": USER}
     pod["volumes"] += [_claim(source), {"name": "spool", "emptyDir": {"sizeLimit": source.spool_size}}]
     made = build_object(CONTAINER_SOURCE, agent_name(app, source), app, site, PART, more_labels=_told(source))
     template = {"metadata": {"labels": _labels(app, source, site)}, "spec": pod}
@@ -132,8 +147,15 @@ def _pod(
     app: AppSpec, source: SourceSpec, settings: KnativeSettings, site: SiteSettings, *, user: int | None = None
 ) -> dict[str, Any]:
     volume, mount = build_temporary()
+    volumes, mounts = [volume], [mount, {"name": "spool", "mountPath": SPOOL}]
+    if runs_as(source) is not Runner.SERVICE:
+        mounts.insert(1, {"name": "images", "mountPath": IMAGES, "readOnly": True})
+    if source.secret:
+        secret, folder = build_credentials(source.secret)
+        volumes.append(secret)
+        mounts.append(folder)
     told = {
-        _ENV["sources"]: json.dumps([{**source.settings, "path": IMAGES}]),
+        _ENV["sources"]: json.dumps([source_values(source)]),
         _ENV["site"]: app.function.site,
         _ENV["spool"]: f"{SPOOL}/agent.db",
         _ENV["host"]: "0.0.0.0",  # noqa: S104 - the pod's own; the kubelet and who scrapes metrics come from outside
@@ -150,11 +172,7 @@ def _pod(
         "livenessProbe": _LIVENESS,
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": build_security(user=user),
-        "volumeMounts": [
-            mount,
-            {"name": "images", "mountPath": IMAGES, "readOnly": True},
-            {"name": "spool", "mountPath": SPOOL},
-        ],
+        "volumeMounts": mounts,
     }
     return {
         "automountServiceAccountToken": False,
@@ -162,7 +180,7 @@ def _pod(
         "serviceAccountName": app.function.name,
         **build_pull_secrets(settings),
         "containers": [container],
-        "volumes": [volume],
+        "volumes": volumes,
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from eaves.platform import AppSpec, DeliverySettings, TriggerSpec
 from eaves.schemas import SCHEMAS, schema_uri
-from knative.kinds import BROKER, EVENT_TYPE, KSERVICE, TRIGGER
+from knative.kinds import BROKER, EVENT_TYPE, KSERVICE, SERVICE, TRIGGER
 from knative.names import APP_LABEL
 from knative.resources.metadata import build_object, reference
 from knative.settings import KnativeSettings, SiteSettings
@@ -32,18 +32,27 @@ def build_triggers(app: AppSpec, settings: KnativeSettings, site: SiteSettings) 
         spec: dict[str, Any] = {"broker": settings.broker}
         if trigger.filter:
             spec["filter"] = {"attributes": dict(trigger.filter)}
-        spec["subscriber"] = (
-            {"uri": trigger.url}
-            if trigger.url
-            else {"ref": reference(KSERVICE, trigger.function or app.function.name, site.namespace)}
-        )
+        spec["subscriber"] = _subscriber(app, trigger, site)
         yield {**made, "spec": {**spec, "delivery": build_delivery(trigger.delivery, settings.dead_letter_sink)}}
+
+
+def _subscriber(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> dict[str, Any]:
+    if trigger.is_mqtt:
+        return {"ref": reference(SERVICE, publisher_name(app, trigger), site.namespace)}
+    if trigger.url:
+        return {"uri": trigger.url}
+    return {"ref": reference(KSERVICE, trigger.function or app.function.name, site.namespace)}
 
 
 def trigger_name(app: AppSpec, trigger: TriggerSpec) -> str:
     """Of a trigger in its namespace, where other apps have theirs."""
     name = app.function.name
     return name if trigger.name == name else f"{name}-{trigger.name}"
+
+
+def publisher_name(app: AppSpec, trigger: TriggerSpec) -> str:
+    """Of the Service and the StatefulSet that publish a trigger's events to MQTT."""
+    return f"{trigger_name(app, trigger)}-mqtt"
 
 
 def build_delivery(delivery: DeliverySettings, dead_letter_sink: str = "") -> dict[str, Any]:

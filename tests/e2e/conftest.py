@@ -159,11 +159,18 @@ def trainer_image(pytestconfig: pytest.Config) -> str:
     return pinned(pytestconfig, "trainer")
 
 
-def pinned(pytestconfig: pytest.Config, name: str) -> str:
+@pytest.fixture(scope="session")
+def mosquitto_image(pytestconfig: pytest.Config) -> str:
+    """A container image with mosquitto and its clients, by digest."""
+    return pinned(pytestconfig, "mosquitto", "with Debian's packages mosquitto and mosquitto-clients")
+
+
+def pinned(pytestconfig: pytest.Config, name: str, how: str = "") -> str:
     """What an option names, by digest."""
     named = str(pytestconfig.getoption(f"--{name}-image") or "")
     if not named:
-        pytest.skip(f"needs the {name}'s container image at a registry: --{name}-image (Dockerfile, target {name})")
+        how = how or f"Dockerfile, target {name}"
+        pytest.skip(f"needs the {name}'s container image at a registry: --{name}-image ({how})")
     found = open_place(named, Access(plain_http=True))
     assert found.reference is not None
     return str(found.reference.pinned(found.resolve().digest))

@@ -125,6 +125,12 @@ def is_ready(one: dict[str, Any]) -> bool:
     return current and any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ()))
 
 
+def is_pod_ready(pod: dict[str, Any] | None) -> bool:
+    """Whether a pod is there and ready."""
+    conditions = (pod or {}).get("status", {}).get("conditions", ())
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
 def start_sink(cluster: Cluster, image: str) -> None:
     """Run the sink in the cluster, in a function's container image: it has Python."""
     script = (Path(__file__).parent / "sink_server.py").read_text()
@@ -157,9 +163,4 @@ def start_sink(cluster: Cluster, image: str) -> None:
     ):
         cluster.apply(manifest, manager=MANAGER)
 
-    def running() -> bool:
-        found = cluster.get(POD, SINK) or {}
-        conditions = found.get("status", {}).get("conditions", ())
-        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-
-    wait_until(running, 180, pause_s=0.5, what="the sink's pod")
+    wait_until(lambda: is_pod_ready(cluster.get(POD, SINK)), 180, pause_s=0.5, what="the sink's pod")

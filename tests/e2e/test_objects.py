@@ -17,7 +17,7 @@ from knative.cluster import Cluster, open_cluster
 from knative.kinds import EVENT, NAMESPACE, POD
 from knative.names import APP_LABEL
 from knative.resources.agent import NODE_SPOOLS
-from tests.e2e.harness import KnativeSink
+from tests.e2e.harness import MANAGER, KnativeSink
 from tests.e2e.inventory import list_objects, wait_for_objects
 from tests.e2e.places import NAME, SITE, Namespaces, Place
 from tests.e2e.volumes import clear_node, make_claim
@@ -26,7 +26,8 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 ANY_AGENT = "registry.example/agent@sha256:" + "c" * 64
-SPOOL = f"PersistentVolumeClaim/spool-{NAME}-inbox-0"
+SPOOLS = {f"PersistentVolumeClaim/spool-{NAME}-{agent}-0" for agent in ("inbox", "gate", "yard", "told-mqtt")}
+SECRET = "login"
 
 
 def configure(place: Place, agents: str, agent_image: str, url: str, camera: str = "camera") -> None:
@@ -36,6 +37,15 @@ def configure(place: Place, agents: str, agent_image: str, url: str, camera: str
             {"name": "inbox", "claim": "photos", "spool_size": "100Mi"},
             {"name": camera, "agent": "node", "path": f"/var/tmp/{agents}"},
             {"name": "archive", "agent": "reader", "claim": "archive", "through": "broker"},
+            {
+                "name": "gate",
+                "kind": "mqtt",
+                "url": "mqtts://broker.invalid",
+                "topics": ["gate/#"],
+                "secret": SECRET,
+                "spool_size": "100Mi",
+            },
+            {"name": "yard", "kind": "http", "url": "http://camera.invalid/snap.jpg", "spool_size": "100Mi"},
         ],
         triggers=[
             {
@@ -43,7 +53,13 @@ def configure(place: Place, agents: str, agent_image: str, url: str, camera: str
                 "filter": {"type": IMAGE_CLASSIFIED, "confidence": "high"},
                 "url": url,
                 "delivery": {"dead_letter_sink": url},
-            }
+            },
+            {
+                "name": "told",
+                "filter": {"type": IMAGE_CLASSIFIED},
+                "url": "mqtt://broker.invalid/{label}",
+                "mqtt": {"secret": SECRET, "spool_size": "100Mi"},
+            },
         ],
         function={"dataref_hosts": ["store.example"], "dataref_networks": ["10.1.0.0/16"]},
         knative={"agent_image": agent_image, "agent_namespace": agents},
@@ -112,6 +128,8 @@ def test_every_pod_is_admitted_under_restricted_pod_security_and_a_removal_leave
     there = open_cluster(kubeconfig=namespaces.kubeconfig, namespace=name)
     for claim in ("photos", "archive"):
         make_claim(place.cluster, claim)
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "stringData": {"username": "me"}}
+    place.cluster.apply(secret, manager=MANAGER)
     before = list_objects(place.cluster, place.cluster.namespace)
     configure(place, name, agent_image, outside.url, camera)
     place.eaves("deploy", image, "--plain-http")
@@ -122,12 +140,12 @@ def test_every_pod_is_admitted_under_restricted_pod_security_and_a_removal_leave
         return len([one for one in pods if one["status"]["phase"] == "Running"])
 
     try:
-        # the function, its pin, the agent beside the volume, the one that reads; and the one at the node
-        wait_until(lambda: running(place.cluster) >= 4, 180, pause_s=0.5, what="four kinds of pods")
+        # the function, its pin, agents beside a volume, that read, of a broker and of a camera, and the publisher
+        wait_until(lambda: running(place.cluster) >= 7, 180, pause_s=0.5, what="seven kinds of pods")
         wait_until(lambda: running(there) == 1, 180, pause_s=0.5, what="the agent of the node")
         assert refusals(place.cluster) + refusals(there) == []
         place.eaves("remove", NAME)
-        wait_for_objects(place.cluster, before | {SPOOL})
+        wait_for_objects(place.cluster, before | SPOOLS)
         wait_until(lambda: running(there) == 0, 60, pause_s=0.5, what="no agent at the node")
         left = {one.partition("/")[0] for one in list_objects(there, name)}
         assert left <= {"ConfigMap", "ServiceAccount", "Secret"}, left  # Kubernetes' own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,17 @@ def wait_for(outside: KnativeSink, *names: str) -> None:
     """Until each has its prediction."""
     wait_until(lambda: subjects(outside) >= set(names), 180, pause_s=0.5, what=f"predictions of {', '.join(names)}")
     assert {event.type for event in outside.received} == {IMAGE_CLASSIFIED}
+
+
+def check_queue(place: Place, source: str) -> None:
+    """Its agent's queue is asked by kubectl exec in its pod, and empty; its report comes by the pod proxy."""
+    if shutil.which("kubectl"):
+        listed = place.eaves("queue", "list", "--on", "knative", "--agent", f"{NAME}.{source}", "-o", "json")
+        assert json.loads(listed.stdout) == []
+    (row,) = json.loads(place.eaves("status", "-o", "json").stdout)
+    (told,) = [agent for agent in row["agents"] if agent["name"] == f"{NAME}.{source}"]
+    assert (told["state"], told["queued"], told["dead"]) == ("running", 0, 0)
+    assert [one["name"] for one in told["sources"]] == [source]
 
 
 def restart(cluster: Cluster, source: str) -> None:
@@ -102,6 +114,7 @@ def test_images_of_a_source_that_goes_through_the_broker_are_seen_by_other_trigg
         what="the image and its prediction",
     )
     first = {event.id for event in of(outside, "a.png")}
+    check_queue(place, "archive")
     restart(place.cluster, "archive")
     wait_until(lambda: len(of(outside, "a.png")) >= 4, 120, pause_s=0.5, what="the same once more")
     assert {event.id for event in of(outside, "a.png")} == first
@@ -122,6 +135,7 @@ def test_images_in_a_folder_of_the_node_are_predicted(
         wait_for(outside, "a.png", "b.png")
         (status,) = json.loads(place.eaves("status", "-o", "json").stdout)
         assert status["sources"] == [f"{source} running (1/1)"]
+        check_queue(place, source)
         place.eaves("remove", NAME)
         assert there.list(DAEMON_SET) == []
         wait_until(lambda: not there.list(POD, selector=f"{SOURCE_LABEL}={source}"), 60, pause_s=0.5, what="no agent")

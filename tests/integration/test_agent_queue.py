@@ -171,7 +171,7 @@ def test_an_agent_that_can_not_listen_delivers_all_the_same(tmp_path: Path, func
         made.start()
         (made.inbox / "a.png").write_bytes(PNG)
         wait_until(lambda: function.received, 30, what="the image")
-        assert "captured and delivered all the same" in made.log.read_text()
+        assert "events are captured and delivered all the same" in made.log.read_text()
     finally:
         made.stop()
 

@@ -57,6 +57,10 @@ def test_what_eaves_yaml_no_longer_has_goes(cluster: Cluster, knative: Knative) 
     done = outcomes(deploy(cluster, fewer, full_settings()))
     assert done[REMOVED] == {
         "Trigger/flowers-alarm",
+        "Trigger/flowers-gate",
+        "NetworkPolicy/flowers-gate-mqtt",
+        "Service/flowers-gate-mqtt",
+        "StatefulSet/flowers-gate-mqtt",
         "EventType/flowers-camera-captured",
         "EventType/flowers-archive-captured",
         "ContainerSource/flowers-archive",

@@ -43,7 +43,11 @@ def test_only_the_lines_that_change_and_what_goes(cluster: Cluster, knative: Kna
     before, app = objects(knative.server), full_app()
     fewer = replace(app, function=replace(app.function, concurrency=7), triggers=app.triggers[:1])
     lines = diff(cluster, fewer, full_settings())
-    assert heads(lines) == ["service/flowers", "trigger/flowers-alarm"]
+    assert heads(lines) == [
+        "service/flowers",
+        *("trigger/flowers-alarm", "trigger/flowers-gate", "statefulset/flowers-gate-mqtt"),
+        *("service/flowers-gate-mqtt", "networkpolicy/flowers-gate-mqtt"),
+    ]
     assert "+      containerConcurrency: 7" in lines
     assert "-      containerConcurrency: 2" in lines
     assert "-  broker: eaves" in lines

@@ -33,7 +33,9 @@ def test_a_good_cluster_is_told_what_it_keeps_not(cluster: Cluster) -> None:
     ]
     assert worst(findings) == WARNING
     assert all(one.fix for one in findings if one.severity in {WARNING, ERROR})
-    assert {name for name, _ in CHECKS} - {"pull-secret", "storage", "agents"} <= {one.check for one in findings}
+    assert {name for name, _ in CHECKS} - {"pull-secret", "storage", "agents", "credentials", "reachability"} <= {
+        one.check for one in findings
+    }
 
 
 def test_nothing_is_changed(cluster: Cluster, server: FakeCluster) -> None:

@@ -108,3 +108,14 @@ def test_without_an_eaves_yaml_it_looks_at_the_cluster(project: Path, server: Fa
     make_well(server)
     project.unlink()
     assert doctor(project).exit_code == 0
+
+
+def test_no_pod_is_made_when_none_is_wanted(project: Path, server: FakeCluster) -> None:
+    values = yaml.safe_load(project.read_text())
+    triggers = [{"name": "out", "url": "mqtt://broker.lan/gate"}]
+    agent = {"agent_image": "registry.test/agent@sha256:" + 64 * "b"}
+    project.write_text(yaml.safe_dump({**values, "triggers": triggers, "knative": agent}))
+    found = json.loads(doctor(project, "--no-pod", "-o", "json").stdout)
+    (told,) = [one["message"] for one in found if one["check"] == "reachability"]
+    assert told == "broker.lan:1883 was not tried, as --no-pod says"
+    assert server.asked("PATCH", "/pods/") == []

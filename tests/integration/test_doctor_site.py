@@ -31,7 +31,7 @@ __all__ = ["cluster", "patient", "server"]
 
 
 def test_agents_that_are_not_told_their_sink(patient: Patient, server: FakeCluster) -> None:
-    app = source(agent="node", path=Path("/photos"))
+    app = source(agent="node", options={"path": "/photos"})
     assert patient.find("agents", app=app) == []
     server.put(deployment("eventing-webhook", EVENTING, "1.22.2", SINK_BINDING_SELECTION_MODE="inclusion"))
     found = patient.one("agents", app=app)
@@ -45,7 +45,8 @@ def test_a_namespace_that_is_not_there(patient: Patient) -> None:
 
 def test_pod_security_against_what_would_be_made(patient: Patient, server: FakeCluster) -> None:
     server.put(bare("v1", "Namespace", HERE, labels={"pod-security.kubernetes.io/enforce": "restricted"}))
-    assert patient.find("namespace", app=source(agent="node", path=Path("/photos"))) == [], "it has its own namespace"
+    on_nodes = source(agent="node", options={"path": "/photos"})
+    assert patient.find("namespace", app=on_nodes) == [], "it has its own namespace"
     assert patient.find("namespace", app=source(agent="claim", claim="photos")) == []
 
 
@@ -96,14 +97,14 @@ def test_who_may_not_exec_is_told_what_the_queues_of_agents_take(patient: Patien
     )
     assert beside.fix.startswith("kubectl -n barn create role eaves-queue-exec --verb=get,create --resource=pods/exec ")
     server.denied |= {("get", "pods/proxy")}
-    found = [one.message for one in patient.find("permissions", app=source(agent="node", path=Path("/photos")))]
+    found = [one.message for one in patient.find("permissions", app=source(agent="node", options={"path": "/photos"}))]
     assert "the current user may not get, create pods/exec in eaves-agents: eaves queue" in found
     assert "the current user may not get pods/proxy in eaves-agents: eaves status" in found
 
 
 def test_a_namespace_of_its_own_for_agents_has_to_be_made(patient: Patient, server: FakeCluster) -> None:
     server.denied = {("*", "namespaces"), ("create", "namespaces")}
-    found = patient.one("permissions", app=source(agent="node", path=Path("/photos")))
+    found = patient.one("permissions", app=source(agent="node", options={"path": "/photos"}))
     assert found.message == "the current user may not create namespaces in the whole cluster: eaves deploy"
     assert "kubectl create clusterrolebinding eaves-deploy --clusterrole=eaves-deploy --user=USER" in found.fix
 

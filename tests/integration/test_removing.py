@@ -10,7 +10,7 @@ from knative.names import MANAGER
 from knative.owned import Owner
 from knative.removal import remove_app
 from tests.apps import full_app, full_settings, plain_app
-from tests.deploys import OWNER, deploy, objects, render
+from tests.deploys import OWNER, deploy, objects, outcomes, render
 from tests.fakes.apiserver import FakeCluster, Reply, Request, refusal
 from tests.fakes.knative import Knative
 
@@ -84,3 +84,25 @@ def test_an_app_that_isnt_there_is_told_from_those_that_are(cluster: Cluster, kn
     deploy(cluster, plain_app(name="roses"), owner=ROSES)
     with pytest.raises(NotFoundError, match=r"no function 'flowers' in cams of edge \(there are: roses\)"):
         remove_app(cluster, OWNER)
+
+
+def test_services_that_knative_makes_for_its_own_are_left_to_it(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    """They carry the labels of the Knative Service, and would be gone at each deploy."""
+    deploy(cluster, plain_app())
+    route = {"apiVersion": "serving.knative.dev/v1", "kind": "Route", "name": "flowers", "uid": "1", "controller": True}
+    metadata = {"name": "flowers", "labels": {"eaves.dev/app": "flowers"}, "ownerReferences": [route]}
+    apiserver.put({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {}}, namespace="cams")
+    assert "removed" not in outcomes(deploy(cluster, plain_app()))
+    remove_app(cluster, OWNER)
+    assert apiserver.get("v1/Service", "flowers", namespace="cams")
+
+
+def test_who_may_not_see_services_deploys_and_removes_apps_that_have_none(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    apiserver.denied = {("list", "services")}
+    deploy(cluster, plain_app())
+    remove_app(cluster, OWNER)
+    assert objects(apiserver) == {}

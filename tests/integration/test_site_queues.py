@@ -18,6 +18,7 @@ from eaves.errors import ClusterError, DeniedError, InputError, NotFoundError, P
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Spool
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
+from knative.resources import publisher
 from knative.resources.agent import METRICS_PORT, SOURCE_LABEL
 from tests.clusters import pod, service
 from tests.fakes.apiserver import FakeCluster, Reply, Request
@@ -231,3 +232,19 @@ def test_status_without_the_right_to_the_proxy_says_so_at_each_agent(site: Sites
     (row,) = json.loads(site.run("status", "-o", "json", "--on", "knative").stdout)
     assert [agent["state"] for agent in row["agents"]] == ["unknown"] * 3
     assert "may not get pods/proxy" in row["agents"][0]["reason"]
+
+
+def test_the_queue_of_a_publisher_is_shown_and_asked_like_an_agents(
+    site: Sites, spools: Mapping[str, Path], kubectl: FakeKubectl
+) -> None:
+    server = deployed(site)
+    one = pod("flowers-out-mqtt-0", NAMESPACE)
+    labels = {MANAGED_LABEL: MANAGED_VALUE, PART_LABEL: publisher.PART, APP_LABEL: "flowers", SITE_LABEL: "s000"}
+    one["metadata"]["labels"] = {**labels, publisher.TRIGGER_LABEL: "out"}
+    server.put({**one, "status": {"phase": "Running"}}, namespace=NAMESPACE)
+    proxy(server, {**spools, "flowers-out-mqtt-0": spools[INBOX]})
+    (row,) = json.loads(site.run("status", "-o", "json", "--on", "knative").stdout)
+    (told,) = [agent for agent in row["agents"] if agent["pod"] == "flowers-out-mqtt-0"]
+    assert (told["name"], told["state"], told["queued"]) == ("flowers.out-mqtt", "running", 1)
+    site.run("queue", "list", "--on", "knative", "--agent", "flowers.out-mqtt")
+    assert kubectl.calls[-1]["own"][-3:] == ["flowers-out-mqtt-0", "--container", "publisher"]  # type: ignore[index]

@@ -89,12 +89,13 @@ def test_every_commented_setting_of_a_new_file_is_valid_once_uncommented(project
     loaded = load_workspace(project)
     assert loaded.project.sources[0].name == "inbox"
     assert loaded.project.triggers[0].filter["confidence"] == "high"
+    assert loaded.project.triggers[1].mqtt.home_assistant
 
 
 def _is_setting(line: str) -> bool:
     text = line.lstrip()[1:]
     return (bool(text) and not text.startswith(" ")) or text.lstrip().startswith(
-        ("- name", "kind:", "path:", "filter:", "url:")
+        ("- name", "kind:", "path:", "filter:", "url:", "mqtt:")
     )
 
 

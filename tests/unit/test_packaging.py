@@ -15,9 +15,9 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("eaves", "trainer", "converters", "functions", "knative")
 LOCKS = {  # lock: what it is made from, and what of that the container image leaves out on purpose
-    "build.txt": ([], {"rich", "pyyaml", "urllib3", "click", "cloudevents", "numpy", "pillow"}),
-    "serve.txt": (["serve"], {"rich", "pyyaml", "urllib3"}),
-    "agent.txt": (["sources"], {"rich", "pyyaml", "numpy", "pillow"}),
+    "build.txt": ([], {"rich", "pyyaml", "urllib3", "click", "cloudevents", "numpy", "pillow", "paho-mqtt"}),
+    "serve.txt": (["serve"], {"rich", "pyyaml", "urllib3", "paho-mqtt"}),
+    "agent.txt": (["sources"], {"rich", "pyyaml", "numpy"}),
     "train.txt": (["train", "s3", "convert", "oci"], set()),
     "dev.txt": (["serve", "sources", "train", "s3", "convert", "cluster", "oci", "demo"], set()),
 }

@@ -68,7 +68,7 @@ def test_every_pod_but_those_that_need_a_folder_of_their_node_passes_restricted_
 
 def test_what_knatives_webhook_would_add_to_a_probe_is_said(case: tuple[str, Manifests]) -> None:
     """Of a revision with a name it adds nothing to what `kubectl apply` sends again, and then sees a change."""
-    service = only(case[1], "Service")
+    service = only(case[1], "Service", "flowers")
     (container,) = service["spec"]["template"]["spec"]["containers"]
     assert container["readinessProbe"]["successThreshold"] == 1
 
@@ -95,7 +95,7 @@ def test_no_pod_gets_a_token(case: tuple[str, Manifests]) -> None:
 
 
 def test_traffic_is_never_rendered(case: tuple[str, Manifests]) -> None:
-    assert "traffic" not in only(case[1], "Service")["spec"]
+    assert "traffic" not in only(case[1], "Service", "flowers")["spec"]
 
 
 def test_the_function_is_told_the_concurrency_that_knative_limits() -> None:
@@ -109,7 +109,7 @@ def test_variables_of_the_function_are_settings_that_its_process_has() -> None:
     from eaves.config import iter_leaves
 
     known = {leaf.env for leaf in iter_leaves(FunctionSettings)}
-    for container in only(render_app(*CASES["full"]), "Service")["spec"]["template"]["spec"]["containers"]:
+    for container in only(render_app(*CASES["full"]), "Service", "flowers")["spec"]["template"]["spec"]["containers"]:
         assert {one["name"] for one in container["env"]} <= {*known, *TELEMETRY_OFF}
 
 
@@ -155,7 +155,7 @@ def test_the_broker_belongs_to_no_single_app() -> None:
 def test_nothing_is_let_out_but_names_until_references_are_allowed() -> None:
     closed = only(render_app(*CASES["plain"]), "NetworkPolicy")["spec"]["egress"]
     assert [sorted({port["port"] for port in rule["ports"]}) for rule in closed] == [[53]]
-    opened = only(render_app(*CASES["full"]), "NetworkPolicy")["spec"]["egress"][1]
+    opened = only(render_app(*CASES["full"]), "NetworkPolicy", "flowers")["spec"]["egress"][1]
     assert [port["port"] for port in opened["ports"]] == [443, 8443]
     assert [block["ipBlock"]["cidr"] for block in opened["to"]] == ["0.0.0.0/0", "10.1.0.0/16"]
 
@@ -181,9 +181,11 @@ def test_what_a_cluster_needs_and_eaves_yaml_lacks_is_said_all_at_once() -> None
 def test_files_are_named_so_that_what_others_need_is_applied_first(tmp_path: Path) -> None:
     written = write_files(render_app(*CASES["full"]), tmp_path)
     assert sorted(written) == written
-    kinds = [path.name.split("-")[1] for path in written]
+    names = [path.stem.partition("-")[2] for path in written]
+    kinds = [name.partition("-")[0] for name in names]
     assert kinds[0] == "namespace"
-    assert kinds.index("sinkbinding") < kinds.index("statefulset")
+    assert names.index("sinkbinding-flowers-inbox") < names.index("statefulset-flowers-inbox")
+    assert names.index("service-flowers-gate-mqtt") < names.index("trigger-flowers-gate")
     assert kinds.index("serviceaccount") < kinds.index("service")
     assert kinds.index("daemonset") < kinds.index("service")
 
@@ -204,6 +206,6 @@ def test_the_same_app_gives_the_same_files() -> None:
 def test_an_agent_that_has_no_sink_yet_is_replaced_once_it_is_told_one() -> None:
     """A StatefulSet replaces no pod that isn't ready, and the first one may come before its SinkBinding."""
     rendered = render_app(full_app(), full_settings(), plain_site())
-    (container,) = only(rendered, "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    (container,) = only(rendered, "StatefulSet", "flowers-inbox")["spec"]["template"]["spec"]["containers"]
     assert container["livenessProbe"]["httpGet"] == {"path": "/health/liveness", "port": "metrics"}
     assert not {"readinessProbe", "startupProbe"} & container.keys()

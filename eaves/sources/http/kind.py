@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from eaves.reachability import TLS
 from eaves.sources.context import SourceContext
 from eaves.sources.http.settings import PORTS, HttpSettings
 from eaves.sources.kind import SourceKind
@@ -18,10 +19,11 @@ def run(settings: HttpSettings, context: SourceContext) -> None:
 
 
 def find_addresses(settings: HttpSettings) -> Iterator[str]:
-    """`HOST:PORT` of the server."""
+    """`HOST:PORT` of the server, `tls://HOST:PORT` with TLS."""
     parts = urlsplit(settings.url)
     host = parts.hostname or ""
-    yield f"{f'[{host}]' if ':' in host else host}:{parts.port or PORTS.get(parts.scheme, 80)}"
+    address = f"{f'[{host}]' if ':' in host else host}:{parts.port or PORTS.get(parts.scheme, 80)}"
+    yield f"{TLS}{address}" if parts.scheme == "https" else address
 
 
 KIND = SourceKind(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from eaves.mqtt.address import parse_address
+from eaves.reachability import TLS
 from eaves.sources.context import SourceContext
 from eaves.sources.kind import SourceKind
 from eaves.sources.mqtt.settings import MqttSettings
@@ -18,7 +19,8 @@ def run(settings: MqttSettings, context: SourceContext) -> None:
 
 
 def _list_addresses(settings: MqttSettings) -> Iterator[str]:
-    yield parse_address(settings.url).endpoint
+    address = parse_address(settings.url)
+    yield f"{TLS}{address.endpoint}" if address.tls else address.endpoint
 
 
 KIND = SourceKind(settings=MqttSettings, run=run, runs_as=("service",), addresses=_list_addresses)

@@ -13,7 +13,7 @@ from eaves import media
 from eaves.backoff import Backoff
 from eaves.errors import SpoolError
 from eaves.mqtt.address import parse_address
-from eaves.mqtt.connection import Connection, Listener
+from eaves.mqtt.connection import STUCK_S, Connection, Listener
 from eaves.mqtt.message import Message
 from eaves.mqtt.session import SessionInfo
 from eaves.mqtt.settings import ConnectionSettings, Version
@@ -45,9 +45,10 @@ class MqttSource(Listener):
     Args:
         settings: What to subscribe to.
         context: The agent.
+        stuck_s: After so many seconds without a sign of life the connection's thread counts as hung.
     """
 
-    def __init__(self, settings: MqttSettings, context: SourceContext) -> None:
+    def __init__(self, settings: MqttSettings, context: SourceContext, *, stuck_s: float = STUCK_S) -> None:
         self._settings = settings
         self._context = context
         largest = context.max_bytes * 4 // 3 + ENVELOPE_BYTES  # base64, with line breaks in the envelope's room
@@ -71,14 +72,22 @@ class MqttSource(Listener):
             ),
             self,
             clock=context.clock,
+            stuck_s=stuck_s,
         )
 
     def run(self) -> None:
-        """Store what is received until the context says to stop."""
+        """Store what is received until the context says to stop.
+
+        Raises:
+            RuntimeError: When the connection's thread hangs: nothing would be received any more, and the agent starts
+                the source again with another connection.
+        """
         with self._context.on_stop(self._slot.wake):
             self._connection.start()
             try:
                 while not self._context.stopping:
+                    if not self._connection.is_alive():
+                        raise RuntimeError("the thread of the connection to the broker has ended or hangs")
                     held = self._slot.peek(LOOK_S)
                     if held is None:
                         self._ask_again()

@@ -21,9 +21,9 @@ def settings(url: str) -> HttpSettings:
     ("url", "address"),
     [
         ("http://cam/snap.jpg", "cam:80"),
-        ("https://cam.example/a?b=c", "cam.example:443"),
+        ("https://cam.example/a?b=c", "tls://cam.example:443"),
         ("http://user:secret@10.0.0.7:8080/", "10.0.0.7:8080"),
-        ("https://[fe80::1]:8443/x", "[fe80::1]:8443"),
+        ("https://[fe80::1]:8443/x", "tls://[fe80::1]:8443"),
     ],
 )
 def test_the_doctor_is_told_host_and_port(url: str, address: str) -> None:

@@ -20,7 +20,7 @@ def test_the_least() -> None:
     settings = read()
     assert (settings.topics, settings.client_id, settings.version, settings.retained) == (("a/#",), "", "auto", False)
     assert list(KIND.addresses(settings)) == ["h:1883"]
-    assert list(KIND.addresses(read(url="mqtts://u:p@h"))) == ["h:8883"]
+    assert list(KIND.addresses(read(url="mqtts://u:p@h"))) == ["tls://h:8883"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""Where a process with a queue is asked about it: a Unix socket of its user's, and a port for metrics and health."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from eaves.admin.agent import AgentRoutes
+from eaves.admin.queue import SpoolQueue
+from eaves.admin.report import SourceReport
+from eaves.admin.server import AdminServer
+from eaves.delivery.status import LaneDelivery
+from eaves.errors import ConfigError
+from eaves.spool import Spool
+
+_log = logging.getLogger(__name__)
+
+
+class Delivering(Protocol):
+    """What is needed of a deliverer."""
+
+    def status(self) -> LaneDelivery:
+        """What its lane's delivery does."""
+
+    def try_now(self) -> None:
+        """Make the next attempt now even when the lane is paused."""
+
+
+def default_socket(spool: Path) -> Path:
+    """Where a queue is administered unless `admin_socket` says otherwise."""
+    return spool.with_name(f"{spool.name}.admin") / "socket"
+
+
+@contextmanager
+def open_doors(
+    spool: Spool,
+    deliverers: Sequence[Delivering],
+    *,
+    sources: Callable[[], Sequence[SourceReport]] = tuple,
+    parts: Mapping[str, Callable[[], bool]],
+    path: Path,
+    host: str,
+    port: int,
+) -> Iterator[list[AdminServer]]:
+    """Serve both while the block runs.
+
+    Events are delivered without them: one that can't be opened is logged and left closed.
+
+    Args:
+        spool: The queue.
+        deliverers: Of the spool's lanes.
+        sources: Gives what the sources that fill it report.
+        parts: Name of each part without which the process is of no use, and whether it still runs.
+        path: The Unix socket.
+        host: Address that the port is listened to on.
+        port: TCP port of metrics and health; 0 for none.
+
+    Yields:
+        The servers that could be opened, the Unix socket's first.
+    """
+
+    def try_now(lane: str) -> None:
+        for deliverer in deliverers:
+            if lane in ("", deliverer.status().lane):
+                deliverer.try_now()
+
+    queue = SpoolQueue(
+        spool,
+        deliveries=lambda: [deliverer.status() for deliverer in deliverers],
+        sources=sources,
+        try_now=try_now,
+    )
+    routes = AgentRoutes(queue, lambda: [name for name, is_alive in parts.items() if not is_alive()])
+    doors: list[dict[str, Any]] = [{"answer": routes.answer_socket, "path": path}]
+    if port:
+        doors.append({"answer": routes.answer_port, "host": host, "port": port})
+    with ExitStack() as stack:
+        servers = []
+        for door in doors:
+            try:
+                server = AdminServer(**door)
+            except ConfigError as error:
+                _log.error("%s; events are captured and delivered all the same", error.message)
+                continue
+            stack.callback(server.stop)
+            servers.append(server)
+        yield servers

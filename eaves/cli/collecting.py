@@ -1,0 +1,120 @@
+"""`eaves init --from-source`: the source that the command line names, and images collected from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eaves.cli.output import progress, say
+from eaves.cli.project import Workspace, read_yaml
+from eaves.cli.sources import resolve_sources
+from eaves.disk import disk_errors
+from eaves.errors import ConfigError, Fault, StoppedError
+from eaves.http_client.proxies import parse_proxies
+
+ORIGIN = "--from-source"
+DEFAULT_NAME = "camera"
+UNSORTED = "unsorted"
+"""Folder beside those of the classes in which collected images wait to be sorted."""
+
+
+def parse_source(text: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The source as eaves.yaml has it, one flat mapping, checked as its agent checks it.
+
+    Args:
+        text: A URL (http, https, mqtt, mqtts), a folder, a file with a mapping in YAML, or such a mapping itself.
+        options: Settings that are added to it, those with a value.
+
+    Raises:
+        ConfigError: With every fault.
+    """
+    from eaves.platform import OF_PLATFORMS
+    from eaves.sources.agent.configuration import read_source
+
+    values = {"name": DEFAULT_NAME, **_parse_text(text)}
+    values |= {name: value for name, value in options.items() if value is not None}
+    own = {name: value for name, value in values.items() if name in {"name", "kind"} or name not in OF_PLATFORMS}
+    _, faults = read_source(own, ORIGIN, "")
+    if faults:
+        raise ConfigError(
+            faults, hint="eaves init --from-source http://camera.example/snapshot.jpg --crop 0.2,0.1,0.6,0.8"
+        )
+    return values
+
+
+def _parse_text(text: str) -> dict[str, Any]:
+    import yaml
+
+    scheme = text.partition("://")[0].lower()
+    if scheme in {"http", "https"}:
+        return {"kind": "http", "url": text}
+    if scheme in {"mqtt", "mqtts"}:
+        return {"kind": "mqtt", "url": text}
+    path = Path(text)
+    if "{" not in text and path.is_dir():
+        return {"kind": "folder", "path": str(path.absolute())}
+    if "{" not in text and path.suffix in {".yaml", ".yml"}:
+        return read_yaml(path)
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError:
+        values = None
+    if not isinstance(values, dict):
+        message = "must be a URL, a folder, a .yaml file, or a mapping such as {kind: http, url: ...}"
+        raise ConfigError([Fault(origin=ORIGIN, path="", message=f"{message} (got {text[:60]!r})")])
+    return {str(name): value for name, value in values.items()}
+
+
+def is_same_source(workspace: Workspace, values: Mapping[str, Any]) -> bool:
+    """Whether eaves.yaml has this very source already: then an earlier call is continued."""
+    return dict(values) in [one for one in workspace.values.get("sources") or [] if isinstance(one, dict)]
+
+
+def collect_images(workspace: Workspace, name: str, wanted: int) -> None:
+    """Collect images from a source of eaves.yaml into the folder `unsorted` of its labelled images.
+
+    Args:
+        workspace: The project.
+        name: Of the source.
+        wanted: How many images there are to be in the end.
+
+    Raises:
+        StoppedError: When the user ended it before.
+        ConfigError: When the source has faults.
+    """
+    from eaves.sources.agent.configuration import read_source
+    from eaves.sources.agent.counters import Counters
+    from eaves.sources.collecting.images import CollectedImages
+    from eaves.sources.collecting.run import collect
+
+    spec = next(source for source in resolve_sources(workspace) if source.name == name)
+    configured, faults = read_source(spec.settings, workspace.origin, "")
+    if configured is None:
+        raise ConfigError(faults)
+    labelled = workspace.path(Path(workspace.project.data.path))
+    with disk_errors(labelled):
+        images = CollectedImages(labelled / UNSORTED, labelled)
+    told: list[str] = []
+    with progress(f"collecting {wanted} images", wanted) as bar:
+
+        def watch(counters: Counters) -> None:
+            bar.update(min(len(images), wanted) - bar.pos)
+            if counters.reason != (told[-1] if told else "not started"):
+                told.append(counters.reason)
+                if counters.reason:
+                    say(f"\n{name} is {counters.state}: {counters.reason}")
+
+        try:
+            collect(
+                configured,
+                images,
+                site=workspace.project.site,
+                wanted=wanted,
+                proxies=parse_proxies(os.environ),
+                watch=watch,
+            )
+        except KeyboardInterrupt:
+            message = f"stopped: {len(images)} of {wanted} images are in {labelled / UNSORTED}"
+            raise StoppedError(message, hint="the same command goes on from there") from None

@@ -1,0 +1,53 @@
+"""The triggers of eaves.yaml as this machine runs them: credentials checked, their folders made absolute."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from eaves.cli.output import say
+from eaves.cli.project import Workspace
+from eaves.credentials import has_secrets, read_credentials
+from eaves.errors import ConfigError, Fault
+from eaves.platform import TriggerSpec
+
+
+def resolve_triggers(workspace: Workspace) -> tuple[TriggerSpec, ...]:
+    """The triggers, with the folder of credentials of each absolute.
+
+    Says where an address holds a password.
+
+    Raises:
+        ConfigError: With every folder of credentials that can't be used.
+    """
+    resolved: list[TriggerSpec] = []
+    faults: list[Fault] = []
+    for number, trigger in enumerate(workspace.project.triggers):
+        prefix = f"{workspace.origin}: triggers[{number}]"
+        if has_secrets(trigger.url):
+            say(f"warning: {prefix}.url holds a password or token; {_advise(trigger)}")
+        folder = trigger.mqtt.credentials
+        if folder is not None:
+            folder = workspace.path(folder).absolute()
+            faults += _find_faults(folder, workspace.origin, f"triggers[{number}].mqtt.credentials")
+        resolved.append(replace(trigger, mqtt=replace(trigger.mqtt, credentials=folder)))
+    if faults:
+        raise ConfigError(faults, hint="a folder with the files username and password, that only you may read")
+    return tuple(resolved)
+
+
+def _find_faults(folder: Path, origin: str, path: str) -> list[Fault]:
+    try:
+        read_credentials(folder)
+    except ConfigError as error:
+        return [Fault(origin=origin, path=path, message=f"{one.path} {one.message}") for one in error.faults]
+    return []
+
+
+def _advise(trigger: TriggerSpec) -> str:
+    if trigger.is_mqtt:
+        return (
+            "put it into the files username and password of a folder that only you may read, and set "
+            "`mqtt: {credentials: FOLDER}`"
+        )
+    return "eaves.yaml is no place for it, and a cluster doesn't take it"

@@ -1,0 +1,201 @@
+"""Home Assistant: each camera as a device with the sensors label and confidence, without a line of YAML.
+
+A discovery message, kept by the broker, describes each sensor; a state message, kept too, has what both of them show:
+
+    homeassistant/sensor/eaves_SITE_APP_CAMERA_label/config        discovery of the label
+    homeassistant/sensor/eaves_SITE_APP_CAMERA_confidence/config   discovery of its score, in percent
+    eaves/SITE/APP/CAMERA/state                                    {"label": "rose", "confidence": 97.1, ...}
+    eaves/SITE/APP/availability                                    online or offline
+
+The state has a topic of its own because a sensor's topic is fixed, while the trigger's may hold the label.
+
+Source: home-assistant.io, MQTT (Discovery messages; Birth and last will messages) and MQTT Sensor (Configuration).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from eaves import __version__
+from eaves.clock import SYSTEM, Clock
+from eaves.delivery.mqtt.latest import Latest
+from eaves.delivery.mqtt.message import parse_object
+from eaves.events import IMAGE_CLASSIFIED, TENSOR_PREDICTED, Event, source_uri
+from eaves.mqtt import Publication
+
+ONLINE, OFFLINE = b"online", b"offline"
+"""Payloads of the availability topic, and of Home Assistant's own birth and will messages: its defaults."""
+MAX_CAMERAS = 1_000
+"""Cameras whose messages are remembered, about 3 KB each; beyond it the one seen longest ago is forgotten, and
+described again when its next prediction comes."""
+MAX_STATE = 255
+"""Characters of a state. Source: homeassistant/const.py, MAX_LENGTH_STATE_STATE."""
+MAX_SLUG = 48
+_UNSAFE = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensors:
+    """The messages of one camera.
+
+    Attributes:
+        discovery: What describes its sensors.
+        state: What they show.
+    """
+
+    discovery: tuple[Publication, ...]
+    state: Publication
+
+
+class HomeAssistant:
+    """What Home Assistant is told about one app's cameras. Not safe for threads: its caller holds a lock.
+
+    Only predictions of the app's own function are shown, so that two apps that share a broker don't announce each
+    other's cameras.
+
+    Args:
+        site: The site's name.
+        app: The app's name, which is its function's.
+        prefix: First part of the discovery topics.
+        clock: Time.
+    """
+
+    def __init__(self, *, site: str, app: str, prefix: str, clock: Clock = SYSTEM) -> None:
+        self._site = site
+        self._app = app
+        self._prefix = prefix
+        self._source = source_uri(site, app)
+        self._latest = Latest(clock)
+        self._shown: OrderedDict[str, Sensors] = OrderedDict()
+
+    @property
+    def birth_topic(self) -> str:
+        """Where Home Assistant says that it has started."""
+        return f"{self._prefix}/status"
+
+    @property
+    def topics(self) -> str:
+        """Every topic that is published to, for people and for a broker's access list."""
+        return f"{self._prefix}/sensor/+/config, eaves/{self._site}/{self._app}/#"
+
+    def availability(self, payload: bytes) -> Publication:
+        """The message that says whether the sensors are kept up to date."""
+        return Publication(topic=f"eaves/{self._site}/{self._app}/availability", payload=payload, retain=True)
+
+    def update(self, event: Event) -> list[Publication]:
+        """The messages to publish for an event: none when it is no prediction of the app, or older than what is shown.
+
+        The sensors are described again only when their description changes, with the model's version for instance.
+        """
+        if event.type not in (IMAGE_CLASSIFIED, TENSOR_PREDICTED) or event.source != self._source:
+            return []
+        camera = self._camera(event)
+        if not self._latest.take(camera, event):
+            return []
+        shown, made = self._shown.get(camera), self._build(camera, event)
+        self._shown[camera] = made
+        self._shown.move_to_end(camera)
+        if len(self._shown) > MAX_CAMERAS:
+            self._shown.popitem(last=False)
+        fresh = () if shown is not None and shown.discovery == made.discovery else made.discovery
+        return [*fresh, made.state]
+
+    def forget(self, event: Event) -> None:
+        """Take it that the messages of an event's camera did not arrive: the next ones describe its sensors again."""
+        self._shown.pop(self._camera(event), None)
+
+    def all_messages(self) -> list[Publication]:
+        """Everything that is known, for a broker or a Home Assistant that has started again."""
+        return [message for one in self._shown.values() for message in (*one.discovery, one.state)]
+
+    def _camera(self, event: Event) -> str:
+        return event.extensions.get("partitionkey") or self._app
+
+    def _build(self, camera: str, event: Event) -> Sensors:
+        slug = slugify(camera)
+        state_topic = f"eaves/{self._site}/{self._app}/{slug}/state"
+        identity = f"eaves_{self._site}_{self._app}_{slug}"
+        shared: dict[str, Any] = {
+            "state_topic": state_topic,
+            "availability": [{"topic": self.availability(ONLINE).topic}],
+            "qos": 1,
+            "device": _device(identity, f"{self._app} {_printable(camera)}", event),
+            "origin": {"name": "eaves", "sw_version": __version__},
+        }
+        label = {
+            "name": "Label",
+            "value_template": "{{ value_json.label }}",
+            "icon": "mdi:tag",
+            "json_attributes_topic": state_topic,
+        }
+        confidence = {
+            "name": "Confidence",
+            "value_template": "{{ value_json.confidence }}",
+            "icon": "mdi:percent",
+            "unit_of_measurement": "%",
+            "state_class": "measurement",
+            "suggested_display_precision": 1,
+        }
+        return Sensors(
+            discovery=(
+                self._discovery(f"{identity}_label", {**shared, **label}),
+                self._discovery(f"{identity}_confidence", {**shared, **confidence}),
+            ),
+            state=Publication(topic=state_topic, payload=json.dumps(build_state(event)).encode(), retain=True),
+        )
+
+    def _discovery(self, unique_id: str, config: Mapping[str, Any]) -> Publication:
+        payload = json.dumps({"unique_id": unique_id, **config}, sort_keys=True).encode()
+        return Publication(topic=f"{self._prefix}/sensor/{unique_id}/config", payload=payload, retain=True)
+
+
+def build_state(event: Event) -> dict[str, Any]:
+    """What the sensors of a prediction show; null is shown as unknown, as below the function's threshold."""
+    data = parse_object(event) or {}
+    predictions = data.get("predictions")
+    best = predictions[0] if isinstance(predictions, list) and predictions and isinstance(predictions[0], dict) else {}
+    label = event.extensions.get("label", best.get("label"))
+    score = best.get("score")
+    return {
+        "label": label[:MAX_STATE] if isinstance(label, str) else None,
+        "confidence": _percent(score),
+        "certainty": event.extensions.get("confidence"),
+        "subject": event.subject,
+        "time": event.time,
+        "model": event.extensions.get("model"),
+        "version": event.extensions.get("modelversion"),
+        "id": event.id,
+    }
+
+
+def _percent(score: object) -> float | None:
+    if isinstance(score, bool) or not isinstance(score, (int, float)):
+        return None
+    return round(100 * score, 1)
+
+
+def slugify(camera: str) -> str:
+    """A camera's name for topics and ids, letters, digits, `_` and `-`: different names give different ones.
+
+    Source: home-assistant.io, MQTT, Discovery topic: the object id has only characters of [a-zA-Z0-9_-].
+    """
+    slug = _UNSAFE.sub("_", camera)[:MAX_SLUG]
+    if slug == camera:
+        return slug
+    return f"{slug}-{hashlib.sha256(camera.encode(errors='surrogatepass')).hexdigest()[:8]}"
+
+
+def _device(identity: str, name: str, event: Event) -> dict[str, Any]:
+    known = {"model": event.extensions.get("model"), "sw_version": event.extensions.get("modelversion")}
+    described = {key: _printable(value) for key, value in known.items() if value}
+    return {"identifiers": [identity], "name": name, "manufacturer": "Eaves", **described}
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "_" for char in text)[:64]

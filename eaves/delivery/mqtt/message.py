@@ -1,0 +1,102 @@
+"""An event as an MQTT message: by the CloudEvents binding, or as plain JSON.
+
+Source: CloudEvents 1.0.2, bindings/mqtt-protocol-binding.md: in binary mode (section 3.1, MQTT 5 only) the payload is
+the data, the content type its media type, and each attribute a user property of its name; in structured mode (3.2) the
+payload is the whole event as JSON, which MQTT 3.1.1 carries without saying so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from eaves.errors import EventError
+from eaves.events import Event, encode_structured, is_json
+from eaves.mqtt import Publication
+
+PACKET_BYTES = 64
+"""What a PUBLISH packet has besides topic, payload and properties' texts, at most.
+
+Source: MQTT 5.0, section 3.3: fixed header (5), lengths and identifiers (4), property length (4), content type (3), and
+room to spare; a user property has 5 bytes besides its texts.
+"""
+USER_PROPERTY_BYTES = 5
+
+
+def packet_bytes(message: Publication) -> int:
+    """Largest size of a message's packet, for a broker's Maximum Packet Size."""
+    texts = [message.topic, message.content_type, *(text for pair in message.user_properties for text in pair)]
+    fixed = PACKET_BYTES + USER_PROPERTY_BYTES * len(message.user_properties)
+    return fixed + sum(len(text.encode()) for text in texts) + len(message.payload)
+
+
+def build_cloudevent(event: Event, topic: str, *, version5: bool, retain: bool) -> Publication:
+    """An event in binary mode where the broker speaks MQTT 5, in structured mode otherwise.
+
+    Raises:
+        EventError: When the event can't be encoded; it never can.
+    """
+    if not version5:
+        return Publication(topic=topic, payload=encode_structured(event)[1], retain=retain)
+    attributes = {name: value for name, value in event.attributes().items() if name != "datacontenttype"}
+    _check_text(event, attributes)
+    return Publication(
+        topic=topic,
+        payload=event.data,
+        retain=retain,
+        content_type=event.datacontenttype or "",
+        user_properties=tuple(attributes.items()),
+    )
+
+
+def build_json(event: Event, topic: str, *, version5: bool, retain: bool) -> Publication:
+    """An event for receivers that know no CloudEvents.
+
+    Data that is a JSON object gets the event's `id`, `camera`, `subject`, `time`, `label` and `confidence` beside its
+    own members, of which none is replaced. Data of any other kind is published as it is.
+
+    Raises:
+        EventError: When the event can't be encoded; it never can.
+    """
+    content_type = event.datacontenttype
+    payload = event.data
+    if is_json(content_type) and isinstance(members := parse_object(event), dict):
+        beside = {
+            "id": event.id,
+            "camera": event.extensions.get("partitionkey"),
+            "subject": event.subject,
+            "time": event.time,
+            "label": event.extensions.get("label"),
+            "confidence": event.extensions.get("confidence"),
+        }
+        named = {name: value for name, value in beside.items() if value is not None}
+        payload = json.dumps({**named, **members}).encode()
+        content_type = content_type or "application/json"
+    _check_text(event, {"datacontenttype": content_type or ""})
+    return Publication(
+        topic=topic, payload=payload, retain=retain, content_type=(content_type or "") if version5 else ""
+    )
+
+
+def parse_object(event: Event) -> dict[str, Any] | None:
+    """The event's data when they are a JSON object; None otherwise."""
+    try:
+        value = event.json()
+    except EventError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _check_text(event: Event, attributes: Mapping[str, str]) -> None:
+    """Refuse text that MQTT can't carry.
+
+    Source: MQTT 5.0, section 1.5.4: UTF-8 of at most 65,535 bytes without U+0000 and surrogates.
+    """
+    for name, value in attributes.items():
+        try:
+            size = len(value.encode())
+        except UnicodeEncodeError as error:
+            raise EventError(f"attribute {name} of event {event.id[:64]!r} holds half a character") from error
+        if size > 65_535 or "\0" in value:
+            raise EventError(f"attribute {name} of event {event.id[:64]!r} can't be a text of MQTT ({size} bytes)")

@@ -1,0 +1,121 @@
+"""The sink of one trigger: an event is done once the broker has acknowledged every message that was made of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+
+from eaves.clock import SYSTEM, Clock
+from eaves.delivery.mqtt.answers import build_answer, refuse_size
+from eaves.delivery.mqtt.home_assistant import HomeAssistant
+from eaves.delivery.mqtt.latest import Latest
+from eaves.delivery.mqtt.link import Link
+from eaves.delivery.mqtt.message import build_cloudevent, build_json, packet_bytes
+from eaves.delivery.mqtt.settings import JSON, MqttSettings
+from eaves.delivery.mqtt.target import topic_template
+from eaves.delivery.mqtt.topic import build_topic
+from eaves.delivery.rules import ACCEPTED, Answer, Verdict, verdict
+from eaves.events import Event
+from eaves.mqtt import Acknowledgement, Publication, SessionInfo
+
+MAX_ACKNOWLEDGEMENT_S = 20.0
+"""Longest wait for an acknowledgement, seconds, whatever the trigger allows a function for a prediction."""
+
+_log = logging.getLogger(__name__)
+
+
+class MqttSink:
+    """Publishes events with QoS 1; from any number of threads.
+
+    Args:
+        name: Of its trigger, for the log.
+        url: The trigger's.
+        settings: How events are published.
+        link: Connection to the broker.
+        clock: Time.
+    """
+
+    def __init__(self, name: str, url: str, settings: MqttSettings, link: Link, *, clock: Clock = SYSTEM) -> None:
+        self._name = name
+        self._template = topic_template(url)
+        self._settings = settings
+        self._link = link
+        self._latest = Latest(clock)
+        self._said: set[str] = set()
+
+    def send(self, event: Event, *, timeout_s: float) -> Answer:
+        """Publish one event, and wait until the broker has acknowledged it.
+
+        Home Assistant's messages come first: where the broker doesn't allow them, nothing else is published again at
+        each attempt.
+
+        Args:
+            event: What to publish.
+            timeout_s: For the acknowledgements; at most 20 s count.
+
+        Raises:
+            EventError: When the event can't be encoded; it never can.
+            UnreachableError: When there is no connection, so that nothing was sent.
+            DeliveryError: When the broker didn't acknowledge in time, or the connection was lost before.
+        """
+        started = time.monotonic()
+        with self._link.use() as session:
+            answer = self._publish(event, session, min(timeout_s, MAX_ACKNOWLEDGEMENT_S))
+        return Answer(status=answer.status, body=answer.body, latency_ms=(time.monotonic() - started) * 1000)
+
+    def _publish(self, event: Event, session: SessionInfo, timeout_s: float) -> Answer:
+        message = self._build(event, session)
+        size_bytes, limit_bytes = packet_bytes(message), session.max_packet_bytes
+        if limit_bytes is not None and size_bytes > limit_bytes:
+            return refuse_size(size_bytes, limit_bytes, broker=self._link.broker)
+        if self._link.home is not None:
+            answer = self._update_home(self._link.home, event, timeout_s)
+            if verdict(answer.status) is not Verdict.DONE:
+                return answer
+        with self._link.order:
+            if message.retain and not self._latest.take(message.topic, event):
+                message = replace(message, retain=False)  # the broker keeps the newer one that was sent before
+            sent = self._link.send([message])
+        return self._wait(sent, self._template, timeout_s)
+
+    def _update_home(self, home: HomeAssistant, event: Event, timeout_s: float) -> Answer:
+        answer: Answer | None = None
+        with self._link.order:
+            sent = self._link.send(home.update(event))
+        try:
+            answer = self._wait(sent, f"the topics of Home Assistant ({home.topics})", timeout_s)
+        finally:
+            if answer is None or verdict(answer.status) is not Verdict.DONE:
+                with self._link.order:
+                    home.forget(event)
+        return answer
+
+    def _build(self, event: Event, session: SessionInfo) -> Publication:
+        topic = build_topic(self._template, event)
+        for name in topic.changed:
+            self._say(name, event, topic.name)
+        build = build_json if self._settings.format == JSON else build_cloudevent
+        return build(event, topic.name, version5=session.version == "5", retain=self._settings.retain)
+
+    def _wait(self, sent: Sequence[Future[Acknowledgement]], topic: str, timeout_s: float) -> Answer:
+        """The broker's answer to several messages: that to the first which it refuses, if it refuses one."""
+        answers = [build_answer(one, broker=self._link.broker, topic=topic) for one in self._link.wait(sent, timeout_s)]
+        refused = [one for one in answers if verdict(one.status) is not Verdict.DONE]
+        return next(iter(refused or answers), Answer(status=ACCEPTED))
+
+    def _say(self, attribute: str, event: Event, topic: str) -> None:
+        """Log once for each attribute that its values can't stand in a topic as they are."""
+        if attribute in self._said:
+            return
+        self._said.add(attribute)
+        _log.warning(
+            "trigger %s: %s of event %s can't stand in a topic of MQTT as it is; it is published to %s, and this is not"
+            " logged again",
+            self._name,
+            attribute,
+            event.id[:64],
+            topic[:128],
+        )

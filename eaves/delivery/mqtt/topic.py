@@ -1,0 +1,94 @@
+"""Topics made of an event's attributes: `plant/{partitionkey}/{label}`.
+
+Source: MQTT 5.0, section 4.7 (topic names and filters) and 1.5.4 (UTF-8 encoded strings); 3.1.1 has the same rules.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from eaves.events import Event
+
+MISSING = "unknown"
+"""Stands for an attribute that an event doesn't have: the trigger's filter decides which events come here."""
+REPLACEMENT = "_"
+PATHS = frozenset({"subject", "source"})
+"""Attributes whose slashes stay levels of the topic: a relative path or a topic, and `/eaves/SITE/NAME`."""
+MAX_BYTES = 1024
+"""Of one attribute's value in a topic; a topic may have 65,535 bytes, and brokers refuse fewer."""
+MAX_LEVELS = 20
+"""Of one attribute's value; mosquitto ends the connection at a topic of more than 200 levels."""
+MAX_PLACEHOLDERS = 8
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_NAME = re.compile(r"[a-z0-9]{1,64}")
+_FORBIDDEN = re.compile(r"[+#\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+
+
+def find_topic_fault(template: str) -> str:
+    """Why a topic template can't be used; empty when it can."""
+    plain = _PLACEHOLDER.sub("", template)
+    names = _PLACEHOLDER.findall(template)
+    if not template:
+        return "is empty; it stands after the host, mqtt://HOST/TOPIC"
+    if "{" in plain or "}" in plain:
+        return f"has a brace without its other one (got {template!r})"
+    if wrong := [name for name in names if not _NAME.fullmatch(name)]:
+        return f"{{{wrong[0]}}} names no event attribute: lower-case letters and digits, {{label}} for instance"
+    if len(names) > MAX_PLACEHOLDERS:
+        return f"has more than {MAX_PLACEHOLDERS} attributes in braces (got {len(names)})"
+    if found := _FORBIDDEN.search(plain):
+        return f"holds {found[0]!r}, which MQTT doesn't allow in the topic of a message"
+    if template.startswith("$"):
+        return f"must not begin with $: those topics belong to the broker itself (got {template!r})"
+    if len(plain.encode()) > MAX_BYTES:
+        return f"has more than {MAX_BYTES} bytes"
+    return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """The topic of one message.
+
+    Attributes:
+        name: The topic.
+        changed: Attributes whose values had to be changed, because MQTT or the template's levels don't allow them.
+    """
+
+    name: str
+    changed: tuple[str, ...] = ()
+
+
+def build_topic(template: str, event: Event) -> Topic:
+    """Fill in a template in which `find_topic_fault` finds nothing.
+
+    A character that no topic may hold (`+`, `#`, control characters) becomes `_`, and so does a slash but in `subject`
+    and `source`, so that a label can't add levels. Values are cut at 1,024 bytes. A `$` at the topic's beginning
+    becomes `_`. An attribute that the event doesn't have is `unknown`.
+    """
+    attributes = event.attributes()
+    changed: list[str] = []
+
+    def fill(found: re.Match[str]) -> str:
+        name = found[1]
+        value = attributes.get(name, "")
+        made = _clean(name, value)
+        if value and made != value.strip("/"):
+            changed.append(name)
+        return made
+
+    name = _PLACEHOLDER.sub(fill, template)
+    if name.startswith("$"):
+        name = REPLACEMENT + name[1:]
+        changed += _PLACEHOLDER.findall(template)[:1]
+    return Topic(name=name, changed=tuple(dict.fromkeys(changed)))
+
+
+def _clean(name: str, value: str) -> str:
+    text = _FORBIDDEN.sub(REPLACEMENT, value)
+    text = text.encode()[:MAX_BYTES].decode(errors="ignore")
+    if name not in PATHS:
+        return text.replace("/", REPLACEMENT) or MISSING
+    levels = [level for level in text.split("/") if level]
+    return "/".join([*levels[: MAX_LEVELS - 1], *filter(None, [REPLACEMENT.join(levels[MAX_LEVELS - 1 :])])]) or MISSING

@@ -1,0 +1,79 @@
+"""`python -P -m eaves.publisher`: one trigger's events to an MQTT broker, in the agent's container image."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import click
+
+from eaves import logs
+from eaves.admin.doors import default_socket, open_doors
+from eaves.backoff import Backoff
+from eaves.delivery import Deliverer
+from eaves.delivery.mqtt.opening import build_link
+from eaves.delivery.mqtt.sink import MqttSink
+from eaves.options import build_settings, report_errors, settings_options
+from eaves.publisher.receiver import Receiver
+from eaves.publisher.settings import PublisherSettings
+from eaves.spool import Spool
+
+LANE = "sink"
+"""The one lane of the spool; an agent's has the same name, so that `python -m eaves.sources.queue` looks after both."""
+PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
+STOP_S = 1.0
+"""How long what is in flight has at the end, seconds."""
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@settings_options(PublisherSettings)
+def main(**options: Any) -> None:
+    """Take events over HTTP and publish them to an MQTT broker, however long it is away."""
+    # As in an agent: the signals stay pending until `sigwait` takes one, and no handler runs in the midst of anything.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    settings = build_settings(PublisherSettings, options)
+    logs.configure(as_json=settings.log_json)
+    with Spool(settings.spool, limits=settings.limits()) as spool, ExitStack() as stack:
+        link = build_link(settings.url, settings.mqtt, site=settings.site, app=settings.app)
+        sink = MqttSink(settings.trigger, settings.url, settings.mqtt, link)
+        deliverer = Deliverer(
+            spool,
+            LANE,
+            partial(sink.send, timeout_s=settings.timeout_s),
+            backoff=PATIENCE,
+            parallel=settings.parallel,
+            lease=spool.lease(LANE),
+        )
+        receiver = Receiver(
+            lambda event: spool.put(event, lanes=(LANE,), once=True),
+            host=settings.host,
+            port=settings.port,
+            max_bytes=settings.max_bytes,
+        )
+        link.start()
+        deliverer.start()
+        parts = {"the receiver": receiver.is_alive, f"lane {LANE}": deliverer.is_alive, "the connection": link.is_alive}
+        stack.enter_context(
+            open_doors(
+                spool,
+                [deliverer],
+                parts=parts,
+                path=settings.admin_socket or default_socket(settings.spool),
+                host=settings.host,
+                port=settings.health_port,
+            )
+        )
+        try:
+            signal.sigwait(STOP_SIGNALS)
+        finally:
+            receiver.stop()
+            deliverer.stop(STOP_S)
+            link.close(grace_s=0)
+            deliverer.stop(STOP_S)
+
+
+if __name__ == "__main__":
+    report_errors(main)

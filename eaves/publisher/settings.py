@@ -1,0 +1,88 @@
+"""A publisher's settings: one table for flags, environment variables, validation and docs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from eaves.config import setting
+from eaves.delivery.mqtt.settings import MqttSettings
+from eaves.delivery.mqtt.target import SCHEMES, find_url_fault, is_mqtt
+from eaves.spool import Limits, WhenFull
+from eaves.spool.limits import DAY_S
+
+ATTRIBUTES_BYTES = 65_536
+"""Room that the spool needs beside an event's own data, for its attributes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublisherSettings:
+    """What a platform tells a publisher process."""
+
+    trigger: str = setting("mqtt", "Name of the trigger whose events are published; part of the MQTT client id.")
+    app: str = setting("images", "Name of the trigger's app; its function's predictions appear in Home Assistant.")
+    site: str = setting("local", "The site's name, in the events' source.")
+    url: str = setting("", "Where events are published: mqtt://HOST[:PORT]/TOPIC or mqtts://HOST[:PORT]/TOPIC.")
+    mqtt: MqttSettings = setting(MqttSettings, "How they are published.")
+    host: str = setting("127.0.0.1", "Address that both ports are listened to on; in a pod 0.0.0.0.")
+    port: int = setting(
+        8080, "TCP port that takes events; Knative's own default.", minimum=1, maximum=65_535, env="PORT"
+    )
+    health_port: int = setting(0, "TCP port of /metrics and /health; 0, the default: none.", minimum=0, maximum=65_535)
+    max_bytes: int = setting(
+        20_000_000, "Larger events are refused with 413; a prediction has some kilobytes, an image more.", minimum=1
+    )
+    spool: Path = setting(Path("/spool/publisher.db"), "The durable queue; on a disk that outlives the process.")
+    spool_max_bytes: int = setting(
+        500_000_000,
+        "Room for events while the broker is away; full, the publisher answers 429 and its sender keeps them. The "
+        "default fits the trigger's usual `spool_size` of 1Gi, with the dead letters.",
+        minimum=1_000_000,
+    )
+    spool_dead_max_bytes: int = setting(
+        100_000_000, "Room for events that the broker refuses, apart from `spool_max_bytes`.", minimum=0
+    )
+    spool_dead_max_age_days: float = setting(
+        30.0, "Days after which an event that the broker refuses expires; somebody looks once a month.", minimum=0
+    )
+    spool_dead_when_full: str = setting(
+        "expire",
+        "Beyond `spool_dead_max_bytes`: `expire` deletes the oldest, counted and logged by id; `refuse` pauses "
+        "delivery until somebody has looked.",
+        choices=("expire", "refuse"),
+    )
+    admin_socket: Path | None = setting(
+        None,
+        "Unix socket, for the process's own user, at which its queue is shown and changed; not given: `socket` in the "
+        "folder `NAME.admin` beside the spool NAME.",
+    )
+    parallel: int = setting(
+        4, "Events that wait for the broker's acknowledgement at the same time.", minimum=1, maximum=64
+    )
+    timeout_s: float = setting(
+        20.0, "Seconds that the broker may take to acknowledge one event.", minimum=1, maximum=600
+    )
+    log_json: bool = setting(True, "Log JSON lines instead of plain text.")
+
+    def limits(self) -> Limits:
+        """The spool's bounds."""
+        return Limits(
+            max_bytes=self.spool_max_bytes,
+            dead_max_bytes=self.spool_dead_max_bytes,
+            dead_max_age_s=self.spool_dead_max_age_days * DAY_S,
+            dead_when_full=WhenFull(self.spool_dead_when_full),
+        )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields."""
+        if not is_mqtt(self.url):
+            yield "url", f"must start with {' or '.join(SCHEMES)}"
+        elif fault := find_url_fault(self.url):
+            yield "url", fault
+        needed = self.max_bytes + ATTRIBUTES_BYTES
+        if self.spool_max_bytes < needed:
+            yield (
+                "spool_max_bytes",
+                f"must hold an event of max_bytes and its attributes: {needed} at least (got {self.spool_max_bytes})",
+            )

@@ -1,0 +1,6 @@
+"""An app as a cluster sees it, before any object is made of it. Pure.
+
+sources         what runs each source, what its agent is told, what it connects to
+destinations    every address of its sources and MQTT triggers
+faults          what eaves.yaml lacks for a cluster
+"""

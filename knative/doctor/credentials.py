@@ -1,0 +1,51 @@
+"""The Secrets that sources and MQTT triggers name: whether they are there, with keys that are used.
+
+Only the names of their keys are looked at, never what they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, PASSWORD, USERNAME
+from knative.doctor.finding import Finding, error, ok, warning
+from knative.doctor.subject import Subject
+from knative.kinds import SECRET
+from knative.resources.credentials import VOLUME
+
+CHECK = "credentials"
+KEYS = (USERNAME, PASSWORD, CERTIFICATE, KEY, AUTHORITIES)
+
+
+def check_credentials(subject: Subject) -> Iterator[Finding]:
+    """Each Secret that is mounted as a folder of credentials."""
+    wanted: dict[tuple[str, str], str] = {}
+    for made in subject.pods():
+        for volume in made.spec.get("volumes", ()):
+            if volume["name"] == VOLUME:
+                wanted.setdefault((made.namespace, str(volume["secret"]["secretName"])), made.by)
+    for (namespace, name), by in wanted.items():
+        yield _check(subject, namespace, name, by)
+
+
+def _check(subject: Subject, namespace: str, name: str, by: str) -> Finding:
+    create = (
+        f"kubectl -n {namespace} create secret generic {name} --from-literal={USERNAME}=USER "
+        f"--from-file={PASSWORD}=FILE"
+    )
+    secret = subject.cluster.get(SECRET, name, namespace=namespace)
+    if secret is None:
+        return error(CHECK, f"the Secret {name} is not in {namespace}, and {by} doesn't start without it", create)
+    keys = set(secret.get("data") or {})
+    again = f"kubectl -n {namespace} delete secret {name} && {create}"
+    if not keys & set(KEYS):
+        has = ", ".join(sorted(keys)) or "nothing"
+        known = ", ".join(KEYS)
+        return error(CHECK, f"the Secret {name} in {namespace} has none of {known} (it has {has})", again)
+    if (CERTIFICATE in keys) != (KEY in keys):
+        missing = KEY if CERTIFICATE in keys else CERTIFICATE
+        fix = f"kubectl -n {namespace} create secret tls {name} --cert=FILE --key=FILE, after deleting it"
+        return error(CHECK, f"the Secret {name} in {namespace} lacks {missing}: a certificate needs its key", fix)
+    if PASSWORD in keys and USERNAME not in keys:
+        return warning(CHECK, f"the Secret {name} in {namespace} has a {PASSWORD} and no {USERNAME}", again)
+    return ok(CHECK, f"the Secret {name} is in {namespace}, with {', '.join(sorted(keys & set(KEYS)))}")

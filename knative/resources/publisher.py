@@ -1,0 +1,151 @@
+"""What publishes the events of a trigger to an MQTT broker: a StatefulSet with a queue on a volume, behind a Service.
+
+Knative delivers by HTTP only. So the Trigger's subscriber is a Service, and behind it is one process in the agents'
+container image that answers once an event is in its queue, and publishes from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from eaves.admin.agent import LIVE
+from eaves.config import iter_leaves
+from eaves.platform import AppSpec, TriggerSpec
+from eaves.publisher.settings import PublisherSettings
+from knative.kinds import NETWORK_POLICY, SERVICE, STATEFUL_SET
+from knative.names import APP_LABEL
+from knative.resources.credentials import FOLDER, build_credentials
+from knative.resources.eventing import publisher_name
+from knative.resources.metadata import build_object
+from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
+from knative.settings import KnativeSettings, SiteSettings
+
+PART = "publisher"
+TRIGGER_LABEL = "eaves.dev/trigger"
+CONTAINER = "publisher"
+EVENTS_PORT, METRICS_PORT = 8080, 9090
+SPOOL = "/spool"
+EVENTING_NAMESPACE = "knative-eventing"
+_DEFAULTS = {leaf.path: leaf.default for leaf in iter_leaves(PublisherSettings)}
+_ENV = {leaf.path: leaf.env for leaf in iter_leaves(PublisherSettings)}
+_NOT_TOLD = frozenset({"credentials", "secret", "spool_size"})
+"""Settings of a trigger's section `mqtt` that the pod's own volumes stand for."""
+_PROBE = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
+"""10 minutes: so long a damaged spool of gigabytes may be read out before the port is open."""
+
+
+def build_publishers(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
+    """Everything that publishes an app's events."""
+    for trigger in app.triggers:
+        if trigger.is_mqtt:
+            if settings.network_policy:
+                yield _policy(app, trigger, site)
+            yield _service(app, trigger, site)
+            yield _stateful_set(app, trigger, settings, site)
+
+
+def _service(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> dict[str, Any]:
+    ports = [{"name": "http", "port": 80, "targetPort": "events"}]
+    made = build_object(SERVICE, publisher_name(app, trigger), app, site, PART, more_labels=_told(trigger))
+    return {**made, "spec": {"selector": _selector(app, trigger), "ports": ports}}
+
+
+def _policy(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> dict[str, Any]:
+    """Lets events in from Eventing only, whose dispatchers filter them; metrics may be read by anybody."""
+    eventing = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": EVENTING_NAMESPACE}}}
+    made = build_object(NETWORK_POLICY, publisher_name(app, trigger), app, site, PART, more_labels=_told(trigger))
+    return {
+        **made,
+        "spec": {
+            "podSelector": {"matchLabels": _selector(app, trigger)},
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                {"from": [eventing], "ports": [{"protocol": "TCP", "port": EVENTS_PORT}]},
+                {"ports": [{"protocol": "TCP", "port": METRICS_PORT}]},
+            ],
+        },
+    }
+
+
+def _stateful_set(app: AppSpec, trigger: TriggerSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+    name = publisher_name(app, trigger)
+    made = build_object(STATEFUL_SET, name, app, site, PART, more_labels=_told(trigger))
+    spool = {
+        "metadata": {"name": "spool"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": trigger.mqtt.spool_size}}},
+    }
+    template = {"metadata": {"labels": dict(made["metadata"]["labels"])}, "spec": _pod(app, trigger, settings)}
+    return {
+        **made,
+        "spec": {
+            "replicas": 1,
+            "serviceName": name,
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": _selector(app, trigger)},
+            "template": template,
+            "volumeClaimTemplates": [spool],
+        },
+    }
+
+
+def _pod(app: AppSpec, trigger: TriggerSpec, settings: KnativeSettings) -> dict[str, Any]:
+    volume, mount = build_temporary()
+    volumes, mounts = [volume], [mount, {"name": "spool", "mountPath": SPOOL}]
+    if trigger.mqtt.secret:
+        secret, folder = build_credentials(trigger.mqtt.secret)
+        volumes.append(secret)
+        mounts.append(folder)
+    container = {
+        "name": CONTAINER,
+        "image": settings.agent_image,
+        "command": ["python", "-P", "-m", "eaves.publisher"],
+        "env": build_env(_variables(app, trigger)),
+        "ports": [
+            {"name": "events", "containerPort": EVENTS_PORT},
+            {"name": "metrics", "containerPort": METRICS_PORT},
+        ],
+        "readinessProbe": {"tcpSocket": {"port": "events"}, "periodSeconds": 5},
+        "livenessProbe": {"httpGet": {"path": LIVE, "port": "metrics"}, **_PROBE},
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        "securityContext": build_security(),
+        "volumeMounts": mounts,
+    }
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "serviceAccountName": app.function.name,
+        "securityContext": {"fsGroup": USER},
+        **build_pull_secrets(settings),
+        "containers": [container],
+        "volumes": volumes,
+    }
+
+
+def _variables(app: AppSpec, trigger: TriggerSpec) -> dict[str, str]:
+    """What the process is told; of the section `mqtt`, what differs from the defaults."""
+    told = {
+        "trigger": trigger.name,
+        "app": app.function.name,
+        "site": app.function.site,
+        "url": trigger.url,
+        "host": "0.0.0.0",  # noqa: S104 - the pod's own; Eventing, the kubelet and who scrapes metrics come from outside
+        "port": str(EVENTS_PORT),
+        "health_port": str(METRICS_PORT),
+        "spool": f"{SPOOL}/publisher.db",
+    }
+    for leaf in iter_leaves(type(trigger.mqtt)):
+        value = getattr(trigger.mqtt, leaf.path)
+        if leaf.path not in _NOT_TOLD and value != _DEFAULTS[f"mqtt.{leaf.path}"]:
+            told[f"mqtt.{leaf.path}"] = str(value).lower() if isinstance(value, bool) else str(value)
+    if trigger.mqtt.secret:
+        told["mqtt.credentials"] = FOLDER
+    return {_ENV[path]: value for path, value in told.items()}
+
+
+def _selector(app: AppSpec, trigger: TriggerSpec) -> dict[str, str]:
+    return {APP_LABEL: app.function.name, TRIGGER_LABEL: trigger.name}
+
+
+def _told(trigger: TriggerSpec) -> dict[str, str]:
+    return {TRIGGER_LABEL: trigger.name}

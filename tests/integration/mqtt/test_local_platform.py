@@ -1,0 +1,146 @@
+"""`eaves up` with triggers that publish to a real broker."""
+
+from __future__ import annotations
+
+import http.client
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from signal import SIGCONT, SIGSTOP
+from typing import Any
+
+import pytest
+
+from eaves.delivery.mqtt.settings import MqttSettings
+from eaves.events import IMAGE_CLASSIFIED, Event, encode_binary
+from eaves.platform import AppSpec, FunctionSpec, TriggerSpec
+from tests.contract.harness import LocalHarness, status_of
+from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
+from tests.publishing import prediction
+from tests.subscriber import subscribed
+from tests.waiting import wait_until
+
+AVAILABILITY = "eaves/home/flowers/availability"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with run_mosquitto(tmp_path / "broker", KEEPING_ALL) as running:
+        yield running
+
+
+@pytest.fixture
+def harness() -> Iterator[LocalHarness]:
+    with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
+        made = LocalHarness(Path(folder) / "s")
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+def trigger(url: str, name: str = "hub", **settings: Any) -> TriggerSpec:
+    return TriggerSpec(name=name, filter={"type": IMAGE_CLASSIFIED}, url=url, mqtt=MqttSettings(**settings))
+
+
+def app(*triggers: TriggerSpec) -> AppSpec:
+    """One whose function is never needed."""
+    return AppSpec(function=FunctionSpec(name="flowers", site="home", artifact=Path("/none")), triggers=triggers)
+
+
+def publish(harness: LocalHarness, *events: Event) -> None:
+    address = next(line for line in harness.log().splitlines()[::-1] if line.startswith("http://"))
+    connection = http.client.HTTPConnection(address.removeprefix("http://").rstrip("/"), timeout=10)
+    try:
+        for event in events:
+            headers, body = encode_binary(event)
+            connection.request("POST", "/", body, headers)
+            response = connection.getresponse()
+            response.read()
+            assert response.status == 202
+    finally:
+        connection.close()
+
+
+def test_predictions_are_published_and_nothing_comes_back(harness: LocalHarness, broker: Mosquitto) -> None:
+    with subscribed(broker.port, "plant/#") as subscriber:
+        harness.deploy(app(trigger(f"{broker.url}/plant/{{label}}")))
+        publish(harness, prediction(1), prediction(2, label="tulip"))
+        got = subscriber.wait_for(2)
+        wait_until(lambda: status_of(harness.platform).delivered == 2, what="two deliveries")
+
+    assert {message.topic for message in got} == {"plant/rose", "plant/tulip"}
+
+
+def test_two_triggers_of_one_broker_share_a_connection(harness: LocalHarness, broker: Mosquitto) -> None:
+    with subscribed(broker.port, "a", "b") as subscriber:
+        harness.deploy(app(trigger(f"{broker.url}/a", "one"), trigger(f"{broker.url}/b", "two")))
+        publish(harness, prediction(1))
+        subscriber.wait_for(2)
+        assert _connections(broker) == 1
+        harness.platform.remove("flowers")
+        wait_until(lambda: _ends(broker), 20, what="its end")
+
+
+def test_a_prediction_waits_for_a_broker_that_is_away_and_status_says_why(
+    harness: LocalHarness, broker: Mosquitto
+) -> None:
+    with subscribed(broker.port, "plant") as subscriber:
+        harness.deploy(app(trigger(f"{broker.url}/plant")))
+        publish(harness, prediction(1))
+        subscriber.wait_for(1)
+        broker.kill()
+        publish(harness, prediction(2))
+        pause = wait_until(lambda: status_of(harness.platform).pauses, 20, what="the reason")[0]
+        assert "can't connect to the broker" in pause.reason
+        harness.kill()
+        harness.start()
+        broker.start()
+        wait_until(lambda: "id-2" in subscriber.ids(), 40, what="the prediction")
+    assert status_of(harness.platform).dead == 0
+
+
+def test_a_topic_that_is_not_allowed_makes_no_dead_letter(harness: LocalHarness, tmp_path: Path) -> None:
+    rules = tmp_path / "acl"
+    rules.write_text("topic write other\n")
+    with run_mosquitto(tmp_path / "strict", [f"acl_file {rules}"]) as broker:
+        harness.deploy(app(trigger(f"{broker.url}/plant")))
+        publish(harness, prediction(1))
+        pause = wait_until(lambda: status_of(harness.platform).pauses, 20, what="the reason")[0]
+        assert "not authorized" in pause.reason
+        assert (status_of(harness.platform).queued, status_of(harness.platform).dead) == (1, 0)
+
+
+def test_home_assistant_sees_an_app_that_is_there_and_then_not(harness: LocalHarness, broker: Mosquitto) -> None:
+    with subscribed(broker.port, AVAILABILITY, "homeassistant/#") as subscriber:
+        harness.deploy(app(trigger(f"{broker.url}/plant", home_assistant=True)))
+        wait_until(lambda: subscriber.on(AVAILABILITY), 20, what="availability, before the first prediction")
+        publish(harness, prediction(1))
+        subscriber.wait_for(3)
+        harness.platform.remove("flowers")
+        wait_until(lambda: subscriber.on(AVAILABILITY)[-1].payload == b"offline", 20, what="offline")
+
+
+def test_up_ends_soon_though_a_broker_never_acknowledges(harness: LocalHarness, broker: Mosquitto) -> None:
+    with subscribed(broker.port, "plant") as subscriber:
+        harness.deploy(app(trigger(f"{broker.url}/plant")))
+        publish(harness, prediction(1))
+        subscriber.wait_for(1)
+        broker.signal(SIGSTOP)
+        publish(harness, prediction(2))
+        began = time.monotonic()
+        harness.stop()
+        took_s = time.monotonic() - began
+        broker.signal(SIGCONT)
+    assert took_s < 8
+    harness.start()
+
+
+def _connections(broker: Mosquitto) -> int:
+    return broker.log.read_text().count(" as eaves-home-flowers-")
+
+
+def _ends(broker: Mosquitto) -> bool:
+    return any("eaves-home-flowers-" in line and "disconnected" in line for line in broker.log.read_text().splitlines())

@@ -1,0 +1,278 @@
+"""Predictions published to a real broker, from a queue that holds them until it has acknowledged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eaves.delivery import Outcome
+from tests.certificates import make_certificate
+from tests.fakes.deaf_broker import DeafBroker
+from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
+from tests.publishing import prediction, publishing
+from tests.subscriber import subscribed
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with run_mosquitto(tmp_path / "broker", KEEPING_ALL) as running:
+        yield running
+
+
+def test_a_prediction_is_a_cloudevent_of_the_binding(broker: Mosquitto, tmp_path: Path) -> None:
+    with (
+        subscribed(broker.port, "plant/#") as subscriber,
+        publishing(tmp_path, f"{broker.url}/plant/{{partitionkey}}/{{label}}") as out,
+    ):
+        out.put(prediction(1))
+        (message,) = subscriber.wait_for(1)
+        out.wait_until_empty()
+
+    assert (message.topic, message.payload, message.retain) == ("plant/gate/rose", prediction(1).data, False)
+    assert message.content_type == "application/json"
+    assert message.properties["id"] == "id-1"
+    assert message.properties["specversion"] == "1.0"
+    assert [attempt.outcome for attempt in out.attempts] == [Outcome.DELIVERED]
+
+
+def test_a_broker_of_version_3_gets_the_whole_event_as_json(broker: Mosquitto, tmp_path: Path) -> None:
+    with (
+        subscribed(broker.port, "plant") as subscriber,
+        publishing(tmp_path, f"{broker.url}/plant", version="3.1.1") as out,
+    ):
+        out.put(prediction(1))
+        (message,) = subscriber.wait_for(1)
+
+    assert message.json()["specversion"] == "1.0"
+    assert message.json()["data"] == prediction(1).json()
+    assert not message.properties
+
+
+def test_plain_json_is_for_receivers_that_know_no_cloudevents(broker: Mosquitto, tmp_path: Path) -> None:
+    with (
+        subscribed(broker.port, "plant") as subscriber,
+        publishing(tmp_path, f"{broker.url}/plant", format="json") as out,
+    ):
+        out.put(prediction(1))
+        (message,) = subscriber.wait_for(1)
+
+    assert (message.json()["label"], message.json()["camera"], message.json()["model"]) == ("rose", "gate", "flowers")
+    assert not message.properties
+
+
+@pytest.mark.parametrize(
+    ("kills", "count"), [(3, 200), pytest.param(20, 2000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+)
+def test_nothing_is_lost_while_the_broker_is_killed(broker: Mosquitto, tmp_path: Path, kills: int, count: int) -> None:
+    with subscribed(broker.port, "plant/#") as subscriber, publishing(tmp_path, f"{broker.url}/plant/{{label}}") as out:
+        for kill in range(kills):
+            out.put(*(prediction(number) for number in range(kill * count // kills, (kill + 1) * count // kills)))
+            wanted = kill * count // kills + count // kills // 3
+            wait_until(lambda wanted=wanted: len(subscriber.ids()) > wanted, 60, what="some of them")  # type: ignore[misc]
+            broker.kill()
+            broker.start()
+        out.wait_until_empty(120)
+        wait_until(lambda: len(subscriber.ids()) == count, 60, what="all of them at the subscriber")
+        ids = subscriber.ids()
+        assert not out.dead()
+
+    assert set(ids) == {prediction(number).id for number in range(count)}
+    repeats = sum(ids.values()) - count
+    logging.getLogger(__name__).info("%d kills, %d predictions, %d repeats", kills, count, repeats)
+    assert repeats <= 2 * kills * 20  # in flight to the broker, and from it
+
+
+def test_the_newest_prediction_is_the_one_that_is_kept(broker: Mosquitto, tmp_path: Path) -> None:
+    with publishing(tmp_path, f"{broker.url}/plant/{{partitionkey}}", retain=True, format="json") as out:
+        out.put(prediction(1), prediction(30))
+        out.wait_until_empty()
+        out.put(prediction(7))
+        out.wait_until_empty()
+
+    with subscribed(broker.port, "plant/#") as subscriber:
+        (message,) = subscriber.wait_for(1)
+    assert (message.retain, message.json()["id"]) == (True, "id-30")
+
+
+def test_a_broker_that_is_away_for_long_costs_one_line_and_no_memory(
+    broker: Mosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.kill()
+    with publishing(tmp_path, f"{broker.url}/plant") as out:
+        out.put(*(prediction(number) for number in range(50)))
+        wait_until(lambda: "refused" in out.reason(), what="the reason")
+        before_bytes = _resident_bytes()
+        attempts = len(out.attempts)
+        wait_until(lambda: len(out.attempts) > attempts + 5, 30, what="more attempts")
+        assert _resident_bytes() - before_bytes < 2_000_000
+        (warning,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+        reason = f"can't connect to the broker 127.0.0.1:{broker.port}: Connection refused"
+        assert warning == f"queue out is paused, nothing is lost: {reason}"
+        broker.start()
+        with subscribed(broker.port, "plant") as subscriber:
+            out.wait_until_empty()
+            assert not out.reason()
+            assert len(subscriber.ids()) <= 50
+        assert not out.dead()
+
+
+def test_a_loss_in_flight_and_the_reason_after_it_are_one_line(
+    broker: Mosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with publishing(tmp_path, f"{broker.url}/plant") as out:
+        out.put(prediction(0))
+        out.wait_until_empty()
+        broker.signal(signal.SIGSTOP)
+        out.put(prediction(1))
+        time.sleep(0.2)  # it is on its way to a broker that reads nothing; nobody can see that
+        broker.kill()
+        wait_until(lambda: len(out.attempts) > 4, 30, what="attempts")
+        warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+        assert len(warnings) == 1, warnings
+        assert "Connection refused" in warnings[0]
+        broker.start()
+        out.wait_until_empty()
+        assert not out.dead()
+
+
+def test_a_broker_that_never_acknowledges_is_given_up_on_in_time(broker: Mosquitto, tmp_path: Path) -> None:
+    with (
+        subscribed(broker.port, "plant") as subscriber,
+        publishing(tmp_path, f"{broker.url}/plant", timeout_s=1) as out,
+    ):
+        out.put(prediction(0))
+        out.wait_until_empty()
+        broker.signal(signal.SIGSTOP)
+        out.put(prediction(1))
+        wait_until(lambda: "didn't acknowledge within 1 s" in out.reason(), what="the reason")
+        broker.signal(signal.SIGCONT)
+        out.wait_until_empty()
+        wait_until(lambda: len(subscriber.ids()) == 2, what="both")
+        assert not out.dead()
+
+
+def test_messages_that_are_never_acknowledged_do_not_gather_in_a_connection(tmp_path: Path) -> None:
+    broker = DeafBroker()
+    with publishing(tmp_path, f"mqtt://127.0.0.1:{broker.port}/plant", timeout_s=0.2, parallel=1) as out:
+        out.put(prediction(0))
+        wait_until(lambda: broker.connections >= 3, 30, what="connections made anew")
+        assert broker.open <= 1
+        assert out.queued() == 1
+    broker.close()
+
+
+def test_closing_does_not_wait_for_a_broker_that_never_acknowledges(broker: Mosquitto, tmp_path: Path) -> None:
+    with publishing(tmp_path, f"{broker.url}/plant", home_assistant=True) as out:
+        out.put(prediction(0))
+        out.wait_until_empty()
+        broker.signal(signal.SIGSTOP)
+        out.put(prediction(1))
+        began = time.monotonic()
+        out.link.close()
+        assert time.monotonic() - began < 4.5
+        broker.signal(signal.SIGCONT)
+    assert out.deliverer.stop(1)
+
+
+def test_tls_with_a_user_and_a_password(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path / "tls")
+    lines = [f"certfile {certificate}", f"keyfile {key}"]
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "username").write_text("eaves\n")
+    (folder / "password").write_text("geheim\n")
+    (folder / "ca.crt").write_text(certificate.read_text())
+    with (
+        run_mosquitto(tmp_path / "broker", lines, users={"eaves": "geheim"}) as broker,
+        publishing(tmp_path, f"mqtts://127.0.0.1:{broker.port}/plant", credentials=folder) as out,
+    ):
+        out.put(prediction(1))
+        out.wait_until_empty()
+        assert not out.dead()
+
+
+def test_a_wrong_password_pauses_the_queue_and_is_not_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "username").write_text("eaves")
+    (folder / "password").write_text("falsch")
+    with (
+        run_mosquitto(tmp_path / "broker", users={"eaves": "geheim"}) as broker,
+        publishing(tmp_path, f"{broker.url}/plant", credentials=folder) as out,
+    ):
+        out.put(prediction(1))
+        wait_until(lambda: "refuses the user" in out.reason(), what="the reason")
+        (folder / "password").write_text("geheim")
+        out.wait_until_empty()
+    assert "falsch" not in caplog.text
+
+
+def test_a_topic_that_is_not_allowed_pauses_the_queue_and_keeps_the_prediction(tmp_path: Path) -> None:
+    rules = tmp_path / "acl"
+    rules.write_text("topic write allowed/#\n")
+    with (
+        run_mosquitto(tmp_path / "broker", [f"acl_file {rules}"]) as broker,
+        publishing(tmp_path, f"{broker.url}/plant/{{label}}") as out,
+    ):
+        out.put(prediction(1), prediction(2, label="tulip"))
+        reason = wait_until(out.reason, what="the reason")
+        attempts = len(out.attempts)
+        wait_until(lambda: len(out.attempts) > attempts + 3, what="more attempts")
+        assert "refuses a message to plant/{label}: not authorized (MQTT reason code 0x87)" in reason
+        assert (out.queued(), out.dead()) == (2, [])
+
+
+def test_one_topic_that_is_not_allowed_holds_up_no_other(tmp_path: Path) -> None:
+    rules = tmp_path / "acl"
+    rules.write_text("topic write plant/rose\n")
+    with (
+        run_mosquitto(tmp_path / "broker", [f"acl_file {rules}"]) as broker,
+        publishing(tmp_path, f"{broker.url}/plant/{{label}}") as out,
+    ):
+        out.put(prediction(0, label="tulip"))
+        out.put(*(prediction(number) for number in range(1, 60)))
+        wait_until(lambda: out.queued() <= 1, 30, what="the others")
+
+
+def test_what_the_broker_finds_too_large_is_a_dead_letter(tmp_path: Path) -> None:
+    with (
+        run_mosquitto(tmp_path / "broker", ["max_packet_size 5000"]) as broker,
+        publishing(tmp_path, f"{broker.url}/plant") as out,
+    ):
+        out.put(prediction(1, data=json.dumps({"x": "y" * 6000}).encode()), prediction(2))
+        out.wait_until_empty()
+        assert out.dead()
+        assert "is larger than the broker" in out.dead()[0]
+        assert len(out.dead()) == 1
+
+
+def test_what_the_broker_refuses_as_too_large_is_a_dead_letter(tmp_path: Path) -> None:
+    with (
+        run_mosquitto(tmp_path / "broker", ["message_size_limit 1000"]) as broker,
+        publishing(tmp_path, f"{broker.url}/plant") as out,
+    ):
+        out.put(prediction(1, data=json.dumps({"x": "y" * 2000}).encode()), prediction(2))
+        out.wait_until_empty()
+        assert ["0x95" in reason for reason in out.dead()] == [True]
+
+
+def test_what_no_topic_may_hold_is_replaced_and_logged_once(
+    broker: Mosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with subscribed(broker.port, "plant/#") as subscriber, publishing(tmp_path, f"{broker.url}/plant/{{label}}") as out:
+        out.put(prediction(1, label="a/+#"), prediction(2, label="b/c"))
+        got = subscriber.wait_for(2)
+
+    assert {message.topic for message in got} == {"plant/a___", "plant/b_c"}
+    assert caplog.text.count("can't stand in a topic of MQTT") == 1
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

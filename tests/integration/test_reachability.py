@@ -1,0 +1,108 @@
+"""`python -P -m eaves.reachability` against real sockets: what it says of each thing that can be in the way."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from eaves.reachability import Attempt, Reached, parse_address, parse_report, reach, to_text
+from tests.certificates import build_server_context, make_certificate
+from tests.ports import find_restart_port
+
+
+@contextmanager
+def listening(context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """A server that takes connections and says nothing of its own; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.05)
+        over = threading.Event()
+
+        def serve() -> None:
+            while not over.is_set():
+                try:
+                    connection, _ = server.accept()
+                except TimeoutError:
+                    continue
+                connection.settimeout(2)
+                try:
+                    with context.wrap_socket(connection, server_side=True) if context else connection:
+                        pass
+                except OSError:
+                    connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            over.set()
+            thread.join()
+
+
+def test_an_address_that_takes_connections_is_reached() -> None:
+    with listening() as port:
+        assert reach(Attempt(address=f"127.0.0.1:{port}")) == Reached(address=f"127.0.0.1:{port}")
+
+
+def test_a_port_where_nobody_listens() -> None:
+    found = reach(Attempt(address=f"127.0.0.1:{find_restart_port()}"))
+    assert (found.failed, found.message) == ("connection", "Connection refused")
+
+
+def test_a_host_that_has_no_address() -> None:
+    assert reach(Attempt(address="no-such-host.invalid:1883")).failed == "name"
+
+
+def test_a_server_that_accepts_and_says_nothing_of_tls() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:  # the kernel accepts, nobody answers
+        found = reach(Attempt(address=f"tls://127.0.0.1:{server.getsockname()[1]}"), timeout_s=0.2)
+    assert (found.failed, found.message) == ("connection", "no answer within 0.2 s")
+
+
+def test_a_certificate_is_trusted_by_the_authorities_that_are_named(tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path / "certificates")
+    with listening(build_server_context(certificate)) as port:
+        address = f"tls://127.0.0.1:{port}"
+        assert reach(Attempt(address=address)).failed == "certificate"
+        assert reach(Attempt(address=address, authorities=str(certificate[0]))).failed == ""
+
+
+def test_a_server_without_tls_where_tls_is_asked() -> None:
+    with listening() as port:
+        assert reach(Attempt(address=f"tls://127.0.0.1:{port}")).failed in {"tls", "connection"}
+
+
+def test_the_command_writes_what_the_doctor_reads(tmp_path: Path) -> None:
+    report = tmp_path / "termination-log"
+    with listening() as port:
+        attempts = [Attempt(address=f"127.0.0.1:{port}"), Attempt(address="no-such-host.invalid:1")]
+        command = [sys.executable, "-P", "-m", "eaves.reachability", to_text(attempts), str(report)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == report.read_text()
+    assert [(one.address, one.failed) for one in parse_report(done.stdout)] == [
+        (f"127.0.0.1:{port}", ""),
+        ("no-such-host.invalid:1", "name"),
+    ]
+    assert len(parse_report(done.stdout[:-5])) == 1, "a line that was cut off is left out"
+
+
+@pytest.mark.parametrize(
+    ("address", "parsed"),
+    [("broker:1883", ("broker", 1883, False)), ("tls://[fd00::1]:8883", ("fd00::1", 8883, True))],
+)
+def test_addresses(address: str, parsed: tuple[str, int, bool]) -> None:
+    assert parse_address(address) == parsed
+
+
+@pytest.mark.parametrize("address", ["", "broker", ":1", "broker:", "broker:0", "broker:70000", "broker:x"])
+def test_what_is_no_address(address: str) -> None:
+    with pytest.raises(ValueError, match="must be HOST:PORT"):
+        parse_address(address)

@@ -1,0 +1,51 @@
+"""The newest event of each key is the one that stays."""
+
+from __future__ import annotations
+
+import pytest
+
+from eaves.delivery.mqtt.latest import LATE_S, MAX_KEYS, Latest
+from eaves.events import Event
+from tests.fakes.clock import ManualClock
+
+
+def at(second: int, time: str | None = "") -> Event:
+    return Event(id="1", source="/s", type="t", time=f"2026-11-25T12:00:{second:02}Z" if time == "" else time)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def latest(clock: ManualClock) -> Latest:
+    return Latest(clock)
+
+
+def test_an_older_event_is_not_taken(latest: Latest) -> None:
+    assert latest.take("a", at(5))
+    assert not latest.take("a", at(4))
+    assert latest.take("a", at(5))
+    assert latest.take("a", at(6))
+    assert latest.take("b", at(1))
+
+
+def test_an_older_event_is_taken_once_the_newer_one_is_long_ago(latest: Latest, clock: ManualClock) -> None:
+    assert latest.take("a", at(5))
+    clock.turn(LATE_S + 1)
+    assert latest.take("a", at(4))
+    assert not latest.take("a", at(3))
+
+
+@pytest.mark.parametrize("time", [None, "yesterday"])
+def test_an_event_without_a_usable_time_is_taken(latest: Latest, time: str | None) -> None:
+    assert latest.take("a", at(5))
+    assert latest.take("a", at(0, time))
+
+
+def test_the_number_of_keys_is_bounded(latest: Latest) -> None:
+    for number in range(MAX_KEYS + 1):
+        assert latest.take(str(number), at(5))
+    assert latest.take("0", at(4))
+    assert not latest.take(str(MAX_KEYS), at(4))

@@ -1,0 +1,82 @@
+"""Triggers that publish to MQTT: what eaves.yaml may say, and what is told where it can't be used."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.config import Layer, build
+from eaves.delivery.mqtt.target import broker_url, find_url_fault, topic_template
+from eaves.errors import ConfigError
+from eaves.mqtt import parse_address
+from eaves.platform import AppSpec, FunctionSpec, TriggerSpec, parse_app
+
+
+def parse(**values: Any) -> TriggerSpec:
+    return build(TriggerSpec, Layer(origin="eaves.yaml", values={"name": "out", **values}))
+
+
+@pytest.mark.parametrize(
+    ("url", "broker", "template"),
+    [
+        ("mqtt://hub/plant/{label}", "mqtt://hub", "plant/{label}"),
+        ("mqtts://hub:8884/a%20b", "mqtts://hub:8884", "a b"),
+        ("mqtt://[::1]:1883/a", "mqtt://[::1]:1883", "a"),
+        ("mqtt://hub//a/", "mqtt://hub", "/a/"),
+    ],
+)
+def test_a_url_is_a_broker_and_a_topic(url: str, broker: str, template: str) -> None:
+    trigger = parse(url=url)
+
+    assert trigger.is_mqtt
+    assert (broker_url(trigger.url), topic_template(trigger.url)) == (broker, template)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"url": "mqtt://hub"}, "url: its topic is empty"),
+        ({"url": "mqtt:///a"}, "url: must name a host"),
+        ({"url": "mqtt://hub:99999/a"}, "url: must be mqtt://HOST[:PORT]/TOPIC"),
+        ({"url": "mqtt://hub/a/#"}, "url: must have no '#'"),
+        ({"url": "mqtt://hub/a%23"}, "url: its topic holds '#'"),
+        ({"url": "mqtt://hub/a?b=c"}, "url: must have no '?'"),
+        ({"url": "mqtt://hub/{Label}"}, "url: its topic {Label} names no event attribute"),
+        ({"url": "tcp://hub/a"}, "url: must start with http://, https://, mqtt:// or mqtts://"),
+        ({"url": "http://hub/a", "mqtt": {"retain": True}}, "mqtt: needs a url that starts with mqtt://"),
+        ({"url": "mqtt://hub/a", "function": "x"}, "url: can't be set together with function"),
+        ({"url": "mqtt://hub/a", "mqtt": {"retian": True}}, "mqtt.retian: unknown setting; did you mean retain?"),
+        ({"url": "mqtt://hub/a", "mqtt": {"format": "xml"}}, "mqtt.format: must be one of cloudevents, json"),
+        ({"url": "mqtt://hub/a", "mqtt": {"discovery_prefix": "a/#"}}, "mqtt.discovery_prefix: holds '#'"),
+        ({"url": "mqtt://hub/a", "mqtt": {"spool_size": "much"}}, "mqtt.spool_size: must be a quantity"),
+    ],
+)
+def test_what_cannot_be_used_is_told_with_its_path(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"eaves.yaml: {message}")):
+        parse(**values)
+
+
+def test_a_password_in_a_wrong_url_is_not_shown() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(url="mqtt://user:geheim@hub/a/#")
+
+    assert "geheim" not in caught.value.message
+
+
+def test_a_spec_file_keeps_all_of_it() -> None:
+    trigger = parse(url="mqtts://hub/a", mqtt={"retain": True, "credentials": "keys", "format": "json"})
+    function = FunctionSpec(name="f", site="s", artifact=Path("a"))
+
+    read = parse_app(AppSpec(function=function, triggers=(trigger,)).to_dict(), "spec")
+
+    assert read.triggers == (trigger,)
+    assert read.triggers[0].mqtt.credentials == Path("keys")
+
+
+@pytest.mark.parametrize("url", ["mqtt://hub/a", "MQTT://hub/a", "mqtts://[::1]/{label}", "mqtt://u:p%40@hub:1/a%20b"])
+def test_an_address_without_a_fault_is_one_that_can_be_connected_to(url: str) -> None:
+    if not find_url_fault(url):
+        assert parse_address(broker_url(url)).host
