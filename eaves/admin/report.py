@@ -190,7 +190,7 @@ def build_source_report(name: str, source: SourceView, now: float) -> SourceRepo
 def parse_report(values: Mapping[str, Any]) -> QueueReport:
     """Read what `QueueReport.to_dict` wrote, by another version perhaps: what isn't known is passed over.
 
-    Agents before version 0.2 run one source, under the key `source`.
+    Agents of earlier versions run one source, which is under the key `source`.
 
     Raises:
         ValueError: When it is no report.

@@ -57,7 +57,7 @@ class AgentSettings:
     takeover: tuple[str, ...] = setting(
         (),
         "Spool files that this agent empties into its own at its start, with what they remember, and deletes: those of "
-        "agents for one source each, as versions before 0.2 had.",
+        "agents for one source each, as earlier versions had.",
     )
     spool_max_bytes: int = setting(
         1_000_000_000, "Room for images while the link is down; full, the sources wait.", minimum=1_000_000

@@ -209,13 +209,13 @@ def test_a_deploy_that_does_not_run_yet_ends_with_the_reason_and_is_taken_up_lat
     (tmp_path / "inbox").mkdir()
     (tmp_path / "eaves.yaml").write_text("name: digits\ndata: {path: inbox}\nsources: [{name: inbox, path: inbox}]\n")
     harness.start()
-    log = harness.state / "logs/digits.inbox.log"
-    log.mkdir()  # so the source can't be started
+    log = harness.state / "logs/digits.agent.log"
+    log.mkdir()  # so the agent can't be started
     options = ["--file", str(tmp_path / "eaves.yaml"), "--state", str(harness.state)]
     command = [sys.executable, "-P", "-m", "eaves.cli", "deploy", str(tiny_artifact), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 69
-    assert "error: digits is deployed, but it doesn't run yet: source digits.inbox can't be started" in done.stderr
+    assert "error: digits is deployed, but it doesn't run yet: the agent of digits can't be started" in done.stderr
     assert "try: `eaves up` tries again by itself" in done.stderr
     assert done.stdout == ""
     log.rmdir()

@@ -71,6 +71,12 @@ def test_what_a_frame_does_not_say_is_left_out(store: Store) -> None:
     assert event.extensions["partitionkey"] == "cam"
 
 
+def test_a_frame_can_not_replace_the_identity_of_its_event(store: Store) -> None:
+    with pytest.raises(ValueError, match="name attributes of the event itself: id, type"):
+        build_context(store=store).capture(Frame(data=PNG, position="7", extensions={"id": "1", "type": "t"}))
+    assert store.events == []
+
+
 def test_a_frame_that_was_captured_before_is_a_duplicate(store: Store) -> None:
     context = build_context(store=store)
     assert [context.capture(Frame(data=PNG, position="7")) for _ in range(2)] == [Outcome.CAPTURED, Outcome.DROPPED]

@@ -11,7 +11,7 @@ from pathlib import Path
 from eaves.clock import SYSTEM, Clock, StopFlag
 from eaves.credentials import redact
 from eaves.errors import SpoolFullError
-from eaves.events import Event, event_id, source_uri
+from eaves.events import CONTEXT_ATTRIBUTES, Event, event_id, source_uri
 from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.sources.agent.counters import Counters
 from eaves.sources.context import State
@@ -119,6 +119,7 @@ class AgentContext:
         Raises:
             SpoolFullError: When the queue has no room now.
             SpoolError: When the queue can't be written now.
+            ValueError: When the frame's extensions would replace an attribute of the event itself.
         """
         self._mark_alive()
         edited = self._editor.edit(frame)
@@ -127,6 +128,8 @@ class AgentContext:
         if len(edited.data) > self.max_bytes:
             reason = f"it has {len(edited.data)} bytes, more than {self.max_bytes}"
             return self._pass_over(frame, Dropped("too_large", reason))
+        if wrong := sorted(CONTEXT_ATTRIBUTES & edited.extensions.keys()):
+            raise ValueError(f"a frame's extensions name attributes of the event itself: {', '.join(wrong)}")
         event = build_capture(
             source=self.source,
             identity=event_id(self.source, frame.position),
