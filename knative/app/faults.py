@@ -78,14 +78,14 @@ def _source_faults(source: SourceSpec, site: SiteSettings, function: str) -> Ite
     except NotFoundError as error:
         yield "kind", error.message
         return
-    runner = runs_as(source)
-    if source.agent and source.agent not in known:
-        yield "agent", f"must be {' or '.join(known)} for the kind {source.kind} (got {source.agent!r})"
-        return
     for path in find_secrets(source.options):
         yield path, _password_in_address(site, source.name, "secret")
     if (folder := source.options.get(CREDENTIALS)) and not source.secret:
         yield "secret", _secret_of_folder(site, source.name, CREDENTIALS, folder)
+    if source.agent and source.agent not in known:
+        yield "agent", f"must be {' or '.join(known)} for the kind {source.kind} (got {source.agent!r})"
+        return
+    runner = runs_as(source)
     if runner is Runner.NODE:
         path = str(source.options.get("path", ""))
         if not path.startswith("/"):
