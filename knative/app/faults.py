@@ -64,7 +64,8 @@ def _password_in_address(site: SiteSettings, name: str, setting: str) -> str:
     return (
         "must hold no password or token, as whoever sees the pod would see it; make a Secret of it, "
         f"{_kubectl(site)} create secret generic {name} --from-literal=username=USER --from-file=password=FILE, "
-        f"name it by {setting}: {name}, and leave both out of the address"
+        f"name it by {setting}: {name}, and leave both out of the address; where a query needs them, write "
+        "{username} and {password} there"
     )
 
 
