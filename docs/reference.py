@@ -19,7 +19,10 @@ from eaves.options import parameter_name
 from eaves.platform import DeliverySettings, SourceSpec, TriggerSpec
 from eaves.publisher.settings import PublisherSettings
 from eaves.sources.folder.settings import FolderSettings
+from eaves.sources.http.settings import HttpSettings
+from eaves.sources.mqtt.settings import MqttSettings as MqttSourceSettings
 from eaves.sources.options import FrameOptions
+from eaves.sources.replay.settings import ReplaySettings
 from eaves.sources.settings import AgentSettings, SourceSettings
 from functions.settings import FunctionSettings
 from knative.settings import SiteSettings
@@ -39,6 +42,9 @@ def build_reference() -> str:
     parts += ["### Each of its sources (EAVES_SOURCES)\n", *_settings(SourceSettings, env=False)]
     parts += ["### ... to pick and edit its images\n", *_settings(FrameOptions, env=False)]
     parts += ["### ... of kind `folder`\n", *_settings(FolderSettings, env=False)]
+    parts += ["### ... of kind `http`\n", *_settings(HttpSettings, env=False)]
+    parts += ["### ... of kind `replay`\n", *_settings(ReplaySettings, env=False)]
+    parts += ["### ... of kind `mqtt`\n", *_settings(MqttSourceSettings, env=False)]
     parts += ["## A publisher's process (`python -P -m eaves.publisher`)\n", *_settings(PublisherSettings)]
     parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]
     parts += ["### ... with `task: tensor`\n", *_settings(TensorDeclaration, env=False)]

@@ -4,8 +4,10 @@ address      text > where a broker is, mqtt:// or mqtts://
 settings     what a connection needs beside the address
 client       paho's client with a bound on the size of a packet, built for one connection
 message      what is received and what is published, as values of our own
+publications what was published and waits for the broker's acknowledgement
 session      one connection from CONNECT to its end
 refusals     a broker's reason codes > sentences with their fix
+topics       which filters are valid, and which topics match
 connection   connects again for as long as the process lives; publishes, acknowledges
 
 Everything that a broker tells runs on the connection's own thread, which must never wait for anything else: only it
@@ -14,8 +16,8 @@ answers the broker's keepalive. Messages are acknowledged by who has stored them
 
 from eaves.mqtt.address import Address, parse_address
 from eaves.mqtt.connection import Connection, Listener
-from eaves.mqtt.message import Message, Publication
-from eaves.mqtt.session import Acknowledgement, SessionInfo
+from eaves.mqtt.message import Acknowledgement, Message, Publication
+from eaves.mqtt.session import SessionInfo
 from eaves.mqtt.settings import ConnectionSettings
 
 __all__ = [

@@ -32,7 +32,8 @@ class BoundedClient(paho.Client):
     message that was read can be acknowledged; one that breaks the connection comes again for ever.
 
     Relies on private parts of paho-mqtt 2.2: `_sock_recv` is its one way of reading, asked for what is left of the
-    packet whose state is `_in_packet`. tests/integration/mqtt/test_large_messages.py fails when that changes.
+    packet whose state is `_in_packet`. The message of 200 MB in tests/integration/mqtt/test_agent.py fails when that
+    changes.
 
     Args:
         client_id: The name under which the broker keeps the session.

@@ -12,8 +12,9 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock, StopFlag
-from eaves.mqtt.message import Message, Publication
-from eaves.mqtt.session import Acknowledgement, End, Session, SessionInfo, fail
+from eaves.mqtt.message import Acknowledgement, Message, Publication
+from eaves.mqtt.publications import fail
+from eaves.mqtt.session import End, Session, SessionInfo
 from eaves.mqtt.settings import ConnectionSettings
 
 BACKOFF = Backoff(retry=None, first_s=0.5, cap_s=30.0)
@@ -162,7 +163,10 @@ class Connection:
             steady = accepted and self._clock.monotonic() - began >= STEADY_S
             failures = 1 if steady or end.wanted else failures + 1
             if not end.wanted:
-                self._tell(end, accepted=accepted, failures=failures)
+                try:
+                    self._tell(end, accepted=accepted, failures=failures)
+                except Exception as error:  # noqa: BLE001 - the thread goes on, whatever a listener does
+                    self._log_once(error)
             self._stopping.wait(BACKOFF.pause_s(failures, jitter=random.random()))  # noqa: S311
 
     def _turn(self) -> None:

@@ -53,3 +53,17 @@ class Publication:
     retain: bool = False
     content_type: str = ""
     user_properties: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledgement:
+    """What a broker says of a publication.
+
+    Attributes:
+        code: Reason code of PUBACK; below 0x80 the broker has taken the message. 0 with MQTT 3.1.1, which knows no
+            refusal. Source: MQTT 5.0, section 3.4.2.1.
+        name: The code's name, lower-case.
+    """
+
+    code: int
+    name: str

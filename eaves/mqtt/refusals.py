@@ -11,6 +11,7 @@ from eaves.mqtt.settings import ConnectionSettings
 
 UNSUPPORTED_VERSION = 0x84
 BAD_CREDENTIALS, NOT_AUTHORIZED = 0x86, 0x87
+SHUTTING_DOWN = 0x8B
 TAKEN_OVER = 0x8E
 """Source: MQTT 5.0, section 2.4, Reason Code. paho translates those of MQTT 3.1.1's CONNACK to these."""
 

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import cast
 
 from paho.mqtt.client import Client as PahoClient
 from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from eaves.clock import Clock
-from eaves.errors import ConfigError, UnreachableError
+from eaves.errors import ConfigError
 from eaves.mqtt.client import BoundedClient, build_client, connect
-from eaves.mqtt.message import Message, Publication
-from eaves.mqtt.refusals import UNSUPPORTED_VERSION, describe_error, describe_refusal
+from eaves.mqtt.message import Acknowledgement, Message, Publication
+from eaves.mqtt.publications import MAX_IN_FLIGHT, Publications, fail
+from eaves.mqtt.refusals import SHUTTING_DOWN, UNSUPPORTED_VERSION, describe_error, describe_refusal
 from eaves.mqtt.settings import ConnectionSettings
 
 LOOP_S = 1.0
 """Longest wait for the network, seconds, before the time limits are looked at."""
 CLOSING_S = 1.0
 """What is still to be written, acknowledgements first, has so many seconds when the connection is ended by us."""
-PACKET_TOO_LARGE = 0x95
-MAX_IN_FLIGHT = 20
-"""Most publications that wait for their acknowledgement; a broker may ask for fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,20 +43,6 @@ class SessionInfo:
     present: bool
     version: str
     max_packet_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acknowledgement:
-    """What a broker says of a publication.
-
-    Attributes:
-        code: Reason code of PUBACK; below 0x80 the broker has taken the message. 0 with MQTT 3.1.1, which knows no
-            refusal. Source: MQTT 5.0, section 3.4.2.1.
-        name: The code's name, lower-case.
-    """
-
-    code: int
-    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +103,7 @@ class Session:
         self._closing = False
         self._ended = False
         self._filters: dict[int, list[str]] = {}
-        self._unconfirmed: dict[int, Future[Acknowledgement]] = {}
+        self._publications = Publications()
 
     @property
     def info(self) -> SessionInfo | None:
@@ -148,8 +130,7 @@ class Session:
             self._ended = True
             if client is not None:
                 client.close()
-            for future in list(self._unconfirmed.values()):
-                fail(future)
+            self._publications.end()
 
     def close(self) -> None:
         """End the connection once what waits to be written is written."""
@@ -188,19 +169,12 @@ class Session:
         Returns:
             What the broker says of it; it fails with UnreachableError when the connection ends before.
         """
-        future: Future[Acknowledgement] = Future()
         if self._client is None or self.info is None:
+            future: Future[Acknowledgement] = Future()
             fail(future)
             return future
-        properties = self._build_properties(publication)
-        sent = self._client.publish(
-            publication.topic, publication.payload, 1, retain=publication.retain, properties=properties
-        )
-        future = self._unconfirmed.setdefault(sent.mid, future)  # the broker may have answered by now
-        future.add_done_callback(lambda _: self._unconfirmed.pop(sent.mid, None))
-        if self._ended:
-            fail(future)
-        return future
+        newer = self._protocol == MQTTProtocolVersion.MQTTv5
+        return self._publications.send(self._client, publication, with_properties=newer)
 
     def _serve(self, client: BoundedClient) -> None:
         answer_by = self._clock.monotonic() + self._settings.connect_timeout_s
@@ -251,7 +225,7 @@ class Session:
     def _disconnected(
         self, _: PahoClient, __: object, flags: DisconnectFlags, code: ReasonCode, ___: Properties | None
     ) -> None:
-        if flags.is_disconnect_packet_from_server:
+        if flags.is_disconnect_packet_from_server and code.value != SHUTTING_DOWN:  # it may be back at once
             self._refusal = code
 
     def _received(self, client: PahoClient, _: object, received: MQTTMessage) -> None:
@@ -288,21 +262,7 @@ class Session:
     def _published(
         self, client: PahoClient, _: object, packet_id: int, code: ReasonCode, __: Properties | None
     ) -> None:
-        future = self._unconfirmed.setdefault(packet_id, Future())
-        unlisted = _own(client).unlisted_code
-        name = "packet too large" if unlisted == PACKET_TOO_LARGE else str(code).lower()
-        with suppress(InvalidStateError):
-            future.set_result(Acknowledgement(code=unlisted or code.value, name=name))
-
-    def _build_properties(self, publication: Publication) -> Properties | None:
-        if self._protocol != MQTTProtocolVersion.MQTTv5:
-            return None
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        if publication.content_type:
-            properties.ContentType = publication.content_type
-        if publication.user_properties:
-            properties.UserProperty = list(publication.user_properties)
-        return properties
+        self._publications.settle(packet_id, code, unlisted_code=_own(client).unlisted_code)
 
 
 def _own(client: PahoClient) -> BoundedClient:
@@ -312,9 +272,3 @@ def _own(client: PahoClient) -> BoundedClient:
 
 def _spell(protocol: MQTTProtocolVersion) -> str:
     return "5" if protocol == MQTTProtocolVersion.MQTTv5 else "3.1.1"
-
-
-def fail(future: Future[Acknowledgement]) -> None:
-    """Settle a publication whose connection is down."""
-    with suppress(InvalidStateError):
-        future.set_exception(UnreachableError("the connection to the broker is down"))

@@ -18,7 +18,7 @@ class MqttSettings:
     """A source that takes images from the topics of an MQTT broker."""
 
     url: str = setting(MISSING, "The broker: mqtt://HOST[:1883], or mqtts://HOST[:8883] with TLS.")
-    topics: tuple[str, ...] = setting((), "Topics to subscribe to, with QoS 1; wildcards + and # are allowed.")
+    topics: tuple[str, ...] = setting(MISSING, "Topics to subscribe to, with QoS 1; wildcards + and # are allowed.")
     client_id: str = setting(
         "",
         "The name under which the broker keeps what is sent while the agent is away. No other client of the broker may "
@@ -37,7 +37,11 @@ class MqttSettings:
     )
     image_at: str = setting("", "Where JSON has the image, a JSON Pointer such as /image/data (RFC 6901).")
     id_at: str = setting("", "Where JSON has the sender's id of the message, a JSON Pointer; empty: it has none.")
-    id_property: str = setting("", "User property of MQTT 5 that is the sender's id of the message; empty: none is.")
+    id_property: str = setting(
+        "",
+        "User property of MQTT 5 that is the sender's id of the message; empty: none is. With it, only MQTT 5 is "
+        "spoken.",
+    )
     camera_level: int = setting(
         0,
         "Level of the topic that names the camera, from 1, or from -1 for the last; 0, the default: the source is the "

@@ -64,7 +64,7 @@ class MqttSource(Listener):
                 address=parse_address(settings.url),
                 client_id=settings.client_id or _build_client_id(context.source),
                 credentials=context.credentials,
-                version=cast(Version, settings.version),
+                version=_choose_version(settings),
                 session_expiry_s=settings.session_expiry_s,
                 receive_maximum=settings.in_flight,
                 max_packet_bytes=largest,
@@ -237,6 +237,11 @@ class MqttSource(Listener):
         if reason not in self._logged and len(self._logged) < MAX_LOGGED:
             self._logged.add(reason)
             _log.warning("source %s: %s; further ones are only counted", self._context.name, reason)
+
+
+def _choose_version(settings: MqttSettings) -> Version:
+    """MQTT 5 where an id is in a user property: messages of a 3.1.1 connection would have none, and be sent twice."""
+    return "5" if settings.id_property else cast(Version, settings.version)
 
 
 def _build_client_id(source: str) -> str:

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from eaves.events import Event
 from eaves.mqtt import Connection, Publication
 from tests.agents import AgentProcess
-from tests.contract.sinks import LocalSink, open_sink
+from tests.contract.sinks import LocalSink, Told, open_sink
 from tests.integration.mqtt.harness import connect_publisher, number_of, picture, publish
 from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
 from tests.waiting import wait_until
@@ -35,10 +36,12 @@ def sink() -> Iterator[LocalSink]:
 
 
 @contextmanager
-def run_agent(folder: Path, sink: str, broker: Mosquitto, **values: Any) -> Iterator[AgentProcess]:
+def run_agent(
+    folder: Path, sink: str, broker: Mosquitto, *, function: str = "", **values: Any
+) -> Iterator[AgentProcess]:
     """An agent with one MQTT source, which watches when the block begins."""
     source = {"name": "gate", "kind": "mqtt", "url": broker.url, "topics": ["cameras/#"], **values}
-    agent = AgentProcess(folder / "agent", sink, EAVES_SOURCES=json.dumps([source]))
+    agent = AgentProcess(folder / "agent", sink, EAVES_SOURCES=json.dumps([source]), EAVES_FUNCTION_URL=function)
     agent.start()
     try:
         wait_until(lambda: is_watching(agent), 30, what="watching")
@@ -81,6 +84,23 @@ def test_images_become_events(tmp_path: Path, sink: LocalSink) -> None:
     event = sink.received[0]
     assert (event.source, event.subject, event.datacontenttype) == ("/eaves/test/gate", TOPIC, "image/png")
     assert event.extensions["partitionkey"] == "3"
+
+
+def test_a_function_predicts_and_what_it_refuses_is_kept(tmp_path: Path, sink: LocalSink) -> None:
+    def decide(event: Event) -> Told:
+        return Told(status=422) if number_of(event.data) == 1 else Told(status=200, echo=True)
+
+    with open_sink() as function, run_mosquitto(tmp_path / "broker") as broker:
+        function.decide = decide
+        with (
+            run_agent(tmp_path, sink.url, broker, function=function.url) as agent,
+            connect_publisher(broker.url) as publisher,
+        ):
+            for number in range(3):
+                publish(publisher, picture(number), TOPIC)
+            wait_until(lambda: len(sink.received) == 2, 30, what="two predictions")
+            wait_until(lambda: agent.lane("sink").get("dead") == 1, 30, what="the refused image")
+    assert {event.subject for event in sink.received} == {TOPIC}
 
 
 @pytest.mark.parametrize("version", ["5", "3.1.1"])

@@ -138,6 +138,18 @@ def test_a_publication_fails_while_there_is_no_broker_and_when_it_goes(broker: M
         assert connection.reason == ""
 
 
+def test_a_broker_that_is_stopped_has_one_reason(broker: Mosquitto) -> None:
+    listener = RecordingListener()
+    with connected(to(broker.url), listener) as connection:
+        wait_until(lambda: connection.session, what="the connection")
+        broker.stop()
+        wait_until(lambda: listener.reasons, what="a reason")
+        broker.start()
+        wait_until(lambda: connection.session, what="the connection")
+    assert (listener.losses, len(listener.reasons)) == (1, 1)
+    assert "can't connect" in listener.reasons[0]
+
+
 def test_many_threads_publish_at_once(broker: Mosquitto) -> None:
     listener = RecordingListener(["a/b"])
     with connected(to(broker.url), listener) as connection:
@@ -169,13 +181,17 @@ def test_an_exception_of_the_listener_ends_one_connection_and_not_the_thread(
             if len(self.messages) <= 2:
                 raise RuntimeError("a bug")
 
+        def unavailable(self, reason: str) -> None:
+            super().unavailable(reason)
+            raise ValueError("another bug")
+
     listener = Failing(["a/b"])
     with connected(to(broker.url), listener) as connection:
         wait_until(lambda: listener.subscriptions, what="the subscription")
         with caplog.at_level(logging.ERROR):
             connection.publish(publication(b"x"))
             wait_until(lambda: len(listener.messages) == 3, what="the message again")
-    assert len(caplog.records) == 1
+    assert [type(record.exc_info[1]) for record in caplog.records if record.exc_info] == [RuntimeError, ValueError]
     assert "RuntimeError" in listener.reasons[0]
 
 

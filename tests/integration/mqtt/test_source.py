@@ -14,6 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from eaves.errors import SpoolFullError
 from eaves.events import Event, encode_structured
+from tests.fakes.old_broker import OldBroker
 from tests.fakes.source_context import RecordingContext
 from tests.integration.mqtt.harness import connect_publisher, number_of, picture, publish, run_source
 from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
@@ -57,6 +58,14 @@ def test_an_id_in_a_user_property_makes_repeats_one_frame(broker: Mosquitto, con
         wait_for(context, 2)
     assert [frame.extensions["senderid"] for frame in context.frames] == ["1", "2"]
     assert context.dropped == {"duplicate": 1}
+
+
+def test_an_id_in_a_user_property_needs_a_broker_that_knows_them(broker: Mosquitto, context: RecordingContext) -> None:
+    old = OldBroker(broker.port)
+    with run_source(f"mqtt://127.0.0.1:{old.port}", context, wait=False, id_property="id"):
+        wait_until(lambda: context.states, what="a state")
+    assert context.states[0] == ("waiting", f"the broker 127.0.0.1:{old.port} doesn't speak MQTT 5")
+    old.close()
 
 
 @VERSIONS
