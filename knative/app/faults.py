@@ -64,7 +64,8 @@ def _password_in_address(site: SiteSettings, name: str, setting: str) -> str:
     return (
         "must hold no password or token, as whoever sees the pod would see it; make a Secret of it, "
         f"{_kubectl(site)} create secret generic {name} --from-literal=username=USER --from-file=password=FILE, "
-        f"name it by {setting}: {name}, and leave both out of the address"
+        f"name it by {setting}: {name}, and leave both out of the address; where a query needs them, write "
+        "{username} and {password} there"
     )
 
 
@@ -78,14 +79,14 @@ def _source_faults(source: SourceSpec, site: SiteSettings, function: str) -> Ite
     except NotFoundError as error:
         yield "kind", error.message
         return
-    runner = runs_as(source)
-    if source.agent and source.agent not in known:
-        yield "agent", f"must be {' or '.join(known)} for the kind {source.kind} (got {source.agent!r})"
-        return
     for path in find_secrets(source.options):
         yield path, _password_in_address(site, source.name, "secret")
     if (folder := source.options.get(CREDENTIALS)) and not source.secret:
         yield "secret", _secret_of_folder(site, source.name, CREDENTIALS, folder)
+    if source.agent and source.agent not in known:
+        yield "agent", f"must be {' or '.join(known)} for the kind {source.kind} (got {source.agent!r})"
+        return
+    runner = runs_as(source)
     if runner is Runner.NODE:
         path = str(source.options.get("path", ""))
         if not path.startswith("/"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from eaves.backoff import Backoff
-from eaves.credentials import Credentials, read_credentials
+from eaves.credentials import Credentials, fill_in, read_credentials
 from eaves.errors import ConfigError, Fault, SpoolError
 from eaves.http_client.pools import HttpClient
 from eaves.sources.context import SourceContext
@@ -177,7 +177,7 @@ class Connection:
         if not username:
             username, password = unquote(parts.username or ""), unquote(parts.password or "")
         self.client = SnapshotClient(
-            settings.url,
+            fill_in(settings.url, credentials),
             http=self.http,
             authentication=Authentication(username, password),
             timeout_s=settings.timeout_s,

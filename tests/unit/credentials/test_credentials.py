@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.credentials import Credentials, has_secrets, read_credentials, redact
+from eaves.credentials import Credentials, fill_in, has_secrets, read_credentials, redact
 from eaves.errors import ConfigError
 
 
@@ -58,8 +58,17 @@ def test_what_cannot_be_used_is_named_without_its_content(tmp_path: Path, made: 
         ("http://h/s?X-Amz-Signature=abc&access_token=d", "http://h/s?X-Amz-Signature=***&access_token=***"),
         ("mail@example.org wrote http://h/a@b", "mail@example.org wrote http://h/a@b"),
         ("http://h/p?channel=1&monkey=2", "http://h/p?channel=1&monkey=2"),
+        ("http://h/p?user={username}&password={password}", "http://h/p?user={username}&password={password}"),
+        ("http://h/p?pwd={password}geheim&user={other}", "http://h/p?pwd=***&user=***"),
     ],
 )
 def test_redacted(text: str, shown: str) -> None:
     assert redact(text) == shown
     assert has_secrets(text) == (text != shown)
+
+
+def test_placeholders_of_a_query_are_filled_in() -> None:
+    found = Credentials(username="me", password="a&b/c%")
+    address = "http://{username}/{password}?user={username}&password={password}&size={size}"
+    assert fill_in(address, found) == "http://{username}/{password}?user=me&password=a%26b%2Fc%25&size={size}"
+    assert fill_in("http://h/snap.jpg", found) == "http://h/snap.jpg"
