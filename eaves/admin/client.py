@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlencode
 
+from eaves.admin.agent import LIVE
 from eaves.admin.queue import LIMIT, Action, Changed, EntryContent, Queue, SpoolQueue
 from eaves.admin.report import QueueReport, parse_report
 from eaves.admin.routes import PREFIX
@@ -98,6 +99,25 @@ class SocketQueue:
         if response.status >= 300:
             _raise(response.status, body)
         return body
+
+
+def list_hung_parts(path: Path, *, timeout_s: float) -> list[str]:
+    """Why the process at a Unix socket must be started again; nothing when it needn't be, or doesn't answer.
+
+    Args:
+        path: The socket.
+        timeout_s: For each wait for an answer.
+    """
+    connection = UnixConnection(path, timeout_s)
+    try:
+        connection.request("GET", LIVE)
+        response = connection.getresponse()
+        body = response.read(MAX_BYTES)
+        return list(map(str, json.loads(body)["reasons"])) if response.status == 503 else []
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return []
+    finally:
+        connection.close()
 
 
 class UnixConnection(http.client.HTTPConnection):

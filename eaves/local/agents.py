@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
+from eaves.admin.client import list_hung_parts
 from eaves.admin.summary import AgentStatus, describe_silent
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
@@ -18,6 +21,8 @@ from eaves.platform import AppSpec
 
 RESTART = Backoff(retry=None, first_s=2.0, cap_s=60.0)
 """Pauses before an agent that ended is started again."""
+LIVENESS_S, LIVENESS_TIMEOUT_S = 60.0, 2.0
+"""Seconds between two questions whether a source hangs, and for an answer."""
 STEADY_S = 600.0
 """An agent that ran for so long works: its next end counts as the first. Ten times the longest pause, so that one that
 ends every few minutes still gets growing pauses."""
@@ -36,6 +41,7 @@ class Agent:
         process: The process, running or ended; None before it could be started.
         started_at: Start of the process, by the clock's monotonic seconds.
         ended: Whether the end of the process was counted.
+        asked_at: When it was asked whether a source hangs, by the clock's monotonic seconds.
     """
 
     environ: Mapping[str, str]
@@ -44,6 +50,7 @@ class Agent:
     process: Child | None = None
     started_at: float = 0.0
     ended: bool = True
+    asked_at: float = 0.0
 
     def describe(self) -> str:
         """Return the state of the process, for people."""
@@ -51,6 +58,13 @@ class Agent:
             return f"can't be started: {self.failures.reason}" if self.failures.reason else "starting"
         code = self.process.exit_code
         return "running" if code is None else f"ended with {code}"
+
+
+class Ask(Protocol):
+    """Asks a process whether it must be started again."""
+
+    def __call__(self, path: Path, *, timeout_s: float) -> Sequence[str]:
+        """Return the reasons; none when it needn't be, or doesn't answer."""
 
 
 class Agents:
@@ -64,11 +78,20 @@ class Agents:
         inherit: Environment of the supervisor.
         clock: Clock for pauses.
         launch: Starts a process.
+        ask: Gives the reasons why the agent at a socket must be started again.
     """
 
     def __init__(
-        self, state: State, *, sink: str, inherit: Mapping[str, str], clock: Clock = SYSTEM, launch: Launch = Process
+        self,
+        state: State,
+        *,
+        sink: str,
+        inherit: Mapping[str, str],
+        clock: Clock = SYSTEM,
+        launch: Launch = Process,
+        ask: Ask = list_hung_parts,
     ) -> None:
+        self._ask = ask
         self._state = state
         self._sink = sink
         self._inherit = inherit
@@ -128,6 +151,7 @@ class Agents:
         if agent.process is not None and agent.process.running:
             if self._clock.monotonic() - agent.started_at >= STEADY_S:
                 agent.failures.clear()
+            self._end_if_hung(app, agent, agent.process)
             return
         if agent.process is not None and not agent.ended:
             agent.ended = True
@@ -143,6 +167,16 @@ class Agents:
         if agent.failures.due():
             self._start(app, agent)
 
+    def _end_if_hung(self, app: str, agent: Agent, process: Child) -> None:
+        """End a process of which a part hangs, as nothing else ends that; it is started again."""
+        now = self._clock.monotonic()
+        if now - agent.asked_at < LIVENESS_S:
+            return
+        agent.asked_at = now
+        if reasons := self._ask(self._state.agent_socket(app), timeout_s=LIVENESS_TIMEOUT_S):
+            _log.warning("the agent of %s is started again: %s", app, "; ".join(reasons))
+            process.stop()
+
     def _start(self, app: str, agent: Agent) -> None:
         former = self._state.former_spools(app)
         takeover = {"EAVES_TAKEOVER": ",".join(map(str, former))} if former else {}
@@ -155,7 +189,8 @@ class Agents:
             pause_s = agent.failures.note(describe(error))
             _log.error("the agent of %s can't be started: %s; next try in %.0f s", app, describe(error), pause_s)
         else:
-            agent.started_at, agent.ended = self._clock.monotonic(), False
+            agent.started_at = agent.asked_at = self._clock.monotonic()
+            agent.ended = False
 
     def _environ(self, name: str, app: AppSpec) -> dict[str, str]:
         """Return the environment of the agent of an app."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.local.agents import RESTART, STEADY_S, Agents
+from eaves.local.agents import LIVENESS_S, RESTART, STEADY_S, Agents
 from eaves.local.state import State
 from eaves.platform import AppSpec, FunctionSpec, SourceSpec
 from tests.fakes.clock import ManualClock
@@ -129,6 +129,27 @@ def test_all_sources_of_an_app_run_in_one_process(agents: Agents, launch: FakeLa
     assert (status.name, status.state, status.reason) == ("a", "stopped", "ended with 1")
     assert [(source.name, source.state) for source in status.sources] == [("one", "stopped"), ("two", "stopped")]
     assert agents.statuses("b") == ()
+
+
+def test_an_agent_of_which_a_source_hangs_is_started_again(
+    tmp_path: Path, clock: ManualClock, launch: FakeLauncher
+) -> None:
+    hung: list[str] = []
+
+    def ask(path: Path, *, timeout_s: float) -> list[str]:
+        return hung if path == State(root=tmp_path).agent_socket("a") else []
+
+    agents = Agents(State(root=tmp_path), sink="http://sink/", inherit={}, clock=clock, launch=launch, ask=ask)
+    apps = {"a": app("a", "one"), "b": app("b", "two")}
+    for _ in range(100):
+        agents.reconcile(apps)
+        clock.turn(LIVENESS_S / 2)
+    assert launch.count == 2
+    hung.append("source one has ended")
+    for _ in range(3):
+        agents.reconcile(apps)
+        clock.turn(LIVENESS_S / 2)
+    assert [child.running for child in launch.children] == [False, True, True]
 
 
 def test_what_an_agent_for_each_source_has_left_is_taken_over(

@@ -75,7 +75,6 @@ def test_a_password_in_an_address_works_with_a_warning_that_names_the_fix(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     values = {"name": "gate", "kind": "http", "url": "http://me:secret@cam.example/snap.jpg", "every_s": 5}
-    pytest.importorskip("eaves.sources.http.kind")
     resolve_sources(workspace(folder, values))
     told = capsys.readouterr().err
     assert "sources[0].url holds a password or token; put it into the files username and password" in told

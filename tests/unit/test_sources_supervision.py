@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 class Failing:
     """A source: each run fails in the way that comes next, or ends by itself when it is None."""
 
-    def __init__(self, *errors: Exception | None) -> None:
+    def __init__(self, *errors: BaseException | None) -> None:
         self.runs = 0
         self._errors = errors
 
@@ -91,7 +91,7 @@ def test_a_source_that_ends_by_itself_is_run_again(clock: ManualClock, context: 
 def test_an_error_is_logged_once_with_its_traceback_and_another_one_too(
     clock: ManualClock, context: AgentContext, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source = Failing(ValueError("a bug"), KeyError("another"))
+    source = Failing(ValueError("a bug"), SystemExit(3))
     run_for(clock, source, SupervisedSource(source, context, clock=clock), 20)
     assert [record.exc_info is not None for record in caplog.records] == [True, True]
     assert "source cam failed" in caplog.text
@@ -131,8 +131,11 @@ def test_a_source_that_hangs_is_not_alive_and_one_that_waits_or_rests_is(
         assert supervised.is_alive()
         clock.turn(2)
         assert not supervised.is_alive()
+        report = supervised.report()
+        assert (report.state, report.reason) == ("hung", "no sign of life for 15 minutes")
         hung.set()
         wait_until(supervised.is_alive, what="a source that waits")
+        assert supervised.report().state == "watching"
         clock.turn(80_000)
         assert supervised.is_alive()
     finally:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from eaves.admin.doors import Delivering, default_socket, open_doors
-from eaves.admin.report import SourceView, build_source_report
+from eaves.admin.report import SourceReport
 from eaves.admin.server import AdminServer
 from eaves.sources.settings import AgentSettings
 from eaves.spool import Spool
@@ -16,12 +16,7 @@ from eaves.spool import Spool
 class RunningSource(Protocol):
     """What is needed of a source."""
 
-    @property
-    def name(self) -> str:
-        """The source's name."""
-
-    @property
-    def counters(self) -> SourceView:
+    def report(self) -> SourceReport:
         """What it does and has done."""
 
 
@@ -45,7 +40,7 @@ def open_admin(
     return open_doors(
         spool,
         deliverers,
-        sources=lambda: [build_source_report(one.name, one.counters, spool.clock.now()) for one in sources],
+        sources=lambda: [source.report() for source in sources],
         parts=parts,
         path=settings.admin_socket or default_socket(settings.spool),
         host=settings.host,

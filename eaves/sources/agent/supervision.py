@@ -6,11 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from eaves.admin.report import SourceReport, build_source_report
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
 from eaves.errors import SpoolError
-from eaves.sources.agent.context import AgentContext
+from eaves.sources.agent.context import SILENT_S, AgentContext
 from eaves.sources.agent.counters import Counters
 from eaves.sources.context import SourceContext
 from eaves.sources.refusal import explain_refusal
@@ -44,7 +46,7 @@ class SupervisedSource:
         self._source = run
         self._context = context
         self._clock = clock
-        self._logged: set[tuple[type[Exception], int, str]] = set()
+        self._logged: set[tuple[type[BaseException], int, str]] = set()
         self._thread = threading.Thread(target=self._run, name=f"source-{context.name}", daemon=True)
 
     @property
@@ -54,8 +56,14 @@ class SupervisedSource:
 
     @property
     def counters(self) -> Counters:
-        """What the source does and has done."""
+        """What the source has done."""
         return self._context.counters
+
+    def report(self) -> SourceReport:
+        """What the source does and has done, for the agent's report."""
+        report = build_source_report(self.name, self.counters, self._clock.now())
+        hung = f"no sign of life for {SILENT_S / 60:.0f} minutes"
+        return replace(report, state="hung", reason=hung) if self._context.silent else report
 
     def is_alive(self) -> bool:
         """Whether the source runs, or will be started again, and shows signs of life."""
@@ -84,7 +92,7 @@ class SupervisedSource:
             except SpoolError as error:
                 failure = ""
                 self._context.report("paused", explain_refusal(error))
-            except Exception as error:  # noqa: BLE001 - the source is started again
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - the source is started again
                 failure = f"{type(error).__name__}: {error}"
                 self._log_once(error)
             if self._context.stopping:
@@ -96,7 +104,7 @@ class SupervisedSource:
             self._context.wait(RESTART.pause_s(failures))
             self.counters.fail("")
 
-    def _log_once(self, error: Exception) -> None:
+    def _log_once(self, error: BaseException) -> None:
         """Log an error with its traceback the first time it comes from this place in the code."""
         traceback = error.__traceback__
         while traceback is not None and traceback.tb_next is not None:
