@@ -13,14 +13,16 @@ from eaves import errors
 from eaves.cli import COMMANDS
 from eaves.cli.project import Project
 from eaves.config import iter_leaves
-from eaves.delivery.mqtt.settings import MqttSettings
+from eaves.delivery.mqtt.settings import MqttSettings as PublishingSettings
 from eaves.local.settings import LocalSettings
 from eaves.options import parameter_name
 from eaves.platform import DeliverySettings, SourceSpec, TriggerSpec
 from eaves.publisher.settings import PublisherSettings
 from eaves.sources.folder.settings import FolderSettings
+from eaves.sources.http.settings import HttpSettings
 from eaves.sources.mqtt.settings import MqttSettings as MqttSourceSettings
 from eaves.sources.options import FrameOptions
+from eaves.sources.replay.settings import ReplaySettings
 from eaves.sources.settings import AgentSettings, SourceSettings
 from functions.settings import FunctionSettings
 from knative.settings import SiteSettings
@@ -31,7 +33,7 @@ def build_reference() -> str:
     parts = [_HEAD, "## Commands\n", *_commands(), "## eaves.yaml\n", _PRECEDENCE, *_settings(Project)]
     parts += ["### Each of `triggers`\n", *_settings(TriggerSpec, env=False)]
     parts += ["### `delivery` of a trigger\n", *_settings(DeliverySettings, env=False)]
-    parts += ["### `mqtt` of a trigger\n", *_settings(MqttSettings, env=False)]
+    parts += ["### `mqtt` of a trigger\n", *_settings(PublishingSettings, env=False)]
     parts += ["### Each of `sources`\n", *_settings(SourceSpec, env=False)]
     parts += ["### Each of `sites`\n", *_settings(SiteSettings, env=False)]
     parts += ["## The local platform (`eaves up`)\n", *_settings(LocalSettings, section="up.")]
@@ -40,6 +42,8 @@ def build_reference() -> str:
     parts += ["### Each of its sources (EAVES_SOURCES)\n", *_settings(SourceSettings, env=False)]
     parts += ["### ... to pick and edit its images\n", *_settings(FrameOptions, env=False)]
     parts += ["### ... of kind `folder`\n", *_settings(FolderSettings, env=False)]
+    parts += ["### ... of kind `http`\n", *_settings(HttpSettings, env=False)]
+    parts += ["### ... of kind `replay`\n", *_settings(ReplaySettings, env=False)]
     parts += ["### ... of kind `mqtt`\n", *_settings(MqttSourceSettings, env=False)]
     parts += ["## A publisher's process (`python -P -m eaves.publisher`)\n", *_settings(PublisherSettings)]
     parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]

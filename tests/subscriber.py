@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -71,6 +72,14 @@ class Subscriber:
         """The messages, once there are so many."""
         wait_until(lambda: len(self.got) >= count, timeout_s, what=f"{count} messages")
         return self.got
+
+    def wait_until_quiet(self, wanted: set[str], quiet_s: float = 3.0) -> None:
+        """Wait until the wanted events have come, or nothing has for a while: a killed broker may have lost some."""
+        seen, since = -1, time.monotonic()
+        while wanted - set(self.ids()) and time.monotonic() - since < quiet_s:
+            if len(self.got) != seen:
+                seen, since = len(self.got), time.monotonic()
+            time.sleep(0.05)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         self._client.publish(topic, payload, 1, retain=retain).wait_for_publish(10)

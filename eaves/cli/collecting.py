@@ -13,6 +13,7 @@ from eaves.cli.sources import resolve_sources
 from eaves.disk import disk_errors
 from eaves.errors import ConfigError, Fault, StoppedError
 from eaves.http_client.proxies import parse_proxies
+from eaves.platform import OF_PLATFORMS, SourceSpec
 
 ORIGIN = "--from-source"
 DEFAULT_NAME = "camera"
@@ -30,7 +31,6 @@ def parse_source(text: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: With every fault.
     """
-    from eaves.platform import OF_PLATFORMS
     from eaves.sources.agent.configuration import read_source
 
     values = {"name": DEFAULT_NAME, **_parse_text(text)}
@@ -72,6 +72,16 @@ def is_same_source(workspace: Workspace, values: Mapping[str, Any]) -> bool:
     return dict(values) in [one for one in workspace.values.get("sources") or [] if isinstance(one, dict)]
 
 
+def _guest_settings(spec: SourceSpec, workspace: Workspace) -> dict[str, Any]:
+    """Settings with which a source doesn't disturb the agent that runs it later, or already.
+
+    A broker throws off who has the client id of another one, and keeps messages for one that was there before.
+    """
+    if spec.kind != "mqtt":
+        return {}
+    return {"client_id": f"eaves-init-{workspace.project.site}-{spec.name}", "session_expiry_s": 60}
+
+
 def collect_images(workspace: Workspace, name: str, wanted: int) -> None:
     """Collect images from a source of eaves.yaml into the folder `unsorted` of its labelled images.
 
@@ -90,7 +100,7 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> None:
     from eaves.sources.collecting.run import collect
 
     spec = next(source for source in resolve_sources(workspace) if source.name == name)
-    configured, faults = read_source(spec.settings, workspace.origin, "")
+    configured, faults = read_source({**spec.settings, **_guest_settings(spec, workspace)}, workspace.origin, "")
     if configured is None:
         raise ConfigError(faults)
     labelled = workspace.path(Path(workspace.project.data.path))

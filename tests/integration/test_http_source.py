@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import itertools
 import logging
+import os
 import re
 import threading
 import time
@@ -13,17 +14,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from eaves.config import Layer, build
 from eaves.errors import SpoolFullError
+from eaves.http_client.pools import HttpClient
 from eaves.http_client.proxies import parse_proxies
+from eaves.sources.http.authentication import Authentication
+from eaves.sources.http.client import NoSnapshotError, SnapshotClient
 from eaves.sources.http.kind import KIND
 from eaves.sources.http.settings import HttpSettings
 from tests import hostile
 from tests.certificates import build_server_context, make_certificate
 from tests.fakes.camera import Asked, FakeCamera, open_camera, respond
+from tests.fakes.clock import ManualClock
 from tests.fakes.proxy import open_proxy
 from tests.fakes.source_context import RecordingContext
 from tests.ports import find_restart_port
@@ -357,6 +363,63 @@ def test_a_full_queue_pauses_polling_and_keeps_the_picture() -> None:
         assert context.states[-1] == ("watching", "")
 
 
+def test_a_queue_that_is_full_for_an_hour_holds_one_picture() -> None:
+    numbers, clock = itertools.count(), ManualClock()
+    context = RecordingContext(clock=clock)
+    context.refuse = SpoolFullError("spool is full (1 GB)")
+    with open_camera(lambda _: counting(numbers)) as camera, polling(camera.url, context, every_s=5):
+        while clock.monotonic() < 3_600:
+            wait_until(lambda: clock.waiting, 20, pause_s=0.0005)
+            clock.turn(60)
+        wait_until(lambda: clock.waiting, 20)
+        assert len(camera.asked) == 1
+        assert [state for state, _ in context.states] == ["watching", "paused"]
+        assert 3_500 / 5 <= context.dropped["spool_full"] <= 3_720 / 5
+        context.refuse = None
+        clock.turn(60)
+        wait_for_frames(context, 1)
+        assert context.frames[0].data == numbered(0)
+        wait_until(lambda: context.states[-1][0] == "watching", 20)
+
+
+def test_faults_without_end_take_no_memory_thread_or_descriptor() -> None:
+    answers = itertools.cycle(
+        [
+            respond(body=b"<html>" + bytes(1_000_000), Content_Type="text/html"),
+            respond(302, Location="/again"),
+            respond(401, WWW_Authenticate='Digest realm="a", nonce="n", qop="auth"'),
+            respond(body=JPEG[:200], length=len(JPEG), Connection="close"),
+            respond(503, bytes(100_000)),
+            b"",
+        ]
+    )
+
+    def size() -> tuple[int, int, int]:
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return resident, threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+    def answer(asked: Asked) -> bytes | Iterator[bytes]:
+        return lazily(camera, "within a header") if asked.target == "/hang" else next(answers)
+
+    http = HttpClient(connections=1)
+    options: dict[str, Any] = {"http": http, "authentication": Authentication("u", "p"), "max_bytes": 10**6}
+    with open_camera(answer) as camera:
+        wrong = SnapshotClient(camera.url, timeout_s=5, **options)
+        hanging = SnapshotClient(f"{camera.url}/hang", timeout_s=0.02, **options)
+        sizes = []
+        for _ in range(4):
+            for client in [wrong] * 60 + [hanging] * 20:
+                with pytest.raises(NoSnapshotError):
+                    client.fetch({}, time.time())
+            wait_until(lambda: threading.active_count() < 12, 20)
+            sizes.append(size())
+        http.close()
+    (_, threads, descriptors), (last, last_threads, last_descriptors) = sizes[0], sizes[-1]
+    assert last - sizes[1][0] < 3_000_000, sizes
+    assert last_threads <= threads + 4
+    assert last_descriptors <= descriptors + 8
+
+
 def test_retry_after_is_kept_to() -> None:
     with open_camera(lambda _: respond(503, Retry_After="100")) as camera, polling(camera.url) as context:
         wait_for_state(context, "503")
@@ -416,6 +479,8 @@ def test_a_password_that_is_wrong_is_said_without_it_and_used_once_it_is_changed
     with open_camera(answer) as camera, polling(camera.url, context):
         told = wait_for_state(context, "refuses the user name or the password")
         assert "hunter2" not in told
+        asked = len(camera.asked)
+        assert asked == 2  # further tries could have the camera lock the account
         write_credentials(tmp_path)
         wait_for_frames(context, 1)
 

@@ -63,6 +63,10 @@ class NoSnapshotError(DeliveryError):
         self.retry_after_s = retry_after_s
 
 
+class RefusedLoginError(NoSnapshotError):
+    """A user name or a password that the server doesn't take."""
+
+
 class SnapshotClient:
     """Asks one server for one picture. Not safe to use from several threads, but for `abort`.
 
@@ -144,7 +148,7 @@ class SnapshotClient:
     def _log_in(self, response: urllib3.BaseHTTPResponse, *, answered: bool) -> None:
         """Take up a challenge, once for each place that asks: a second one means that the answer was wrong."""
         if answered:
-            raise self._fault("refuses the user name or the password")
+            raise RefusedLoginError(f"{redact(self._url)} refuses the user name or the password")
         if not self._authentication.challenge(response.headers.getlist("www-authenticate")):
             asks = "asks to log in, which it offers neither by Basic nor by a Digest that is known"
             raise self._fault(

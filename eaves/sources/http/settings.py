@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from urllib.parse import urlsplit
 
 from eaves.config import setting
@@ -17,7 +17,7 @@ _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 class HttpSettings:
     """A picture at a URL."""
 
-    url: str = setting("", "Address of a picture, http:// or https://, such as a camera's snapshot.")
+    url: str = setting(MISSING, "Address of a picture, http:// or https://, such as a camera's snapshot.")
     every_s: float = setting(
         5.0,
         "Seconds between two requests. The default suits what changes within seconds; for a camera that makes a new "

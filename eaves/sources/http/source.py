@@ -13,13 +13,17 @@ from eaves.http_client.pools import HttpClient
 from eaves.sources.context import SourceContext
 from eaves.sources.frame import Frame
 from eaves.sources.http.authentication import Authentication
-from eaves.sources.http.client import NoSnapshotError, SnapshotClient
+from eaves.sources.http.client import NoSnapshotError, RefusedLoginError, SnapshotClient
 from eaves.sources.http.identity import Identity
 from eaves.sources.http.settings import HttpSettings
 from eaves.sources.refusal import explain_refusal
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """How often a server that gives no picture is asked, unless `every_s` is longer."""
+LOGIN_S = 300.0
+"""Seconds after a password was refused: many cameras lock an account after five wrong passwords within some minutes."""
+LOOK_S = 2.0
+"""Seconds between two looks at the credentials while a server gives no picture."""
 REFUSED = Backoff(retry=None, first_s=0.5, cap_s=10.0)
 """How often a full queue is tried."""
 
@@ -53,8 +57,12 @@ class HttpSource:
         while not context.stopping:
             pause_s = self._poll()
             now = context.clock.monotonic()
-            due = max(due + every_s, now) if not pause_s else now + max(every_s, pause_s)
-            context.wait(due - now)
+            if pause_s:
+                due = now + max(every_s, pause_s)
+                self._rest(due)
+            else:
+                due = max(due + every_s, now)
+                context.wait(due - now)
 
     def _poll(self) -> float:
         """Ask once; seconds to wait at least before the next time, 0 when all is well."""
@@ -86,8 +94,20 @@ class HttpSource:
         if isinstance(error, NoSnapshotError) and error.cause is not None:
             self._context.drop(error.cause)
         self._context.report("waiting", error.message)
+        if isinstance(error, RefusedLoginError):
+            return LOGIN_S
         retry_after_s = error.retry_after_s if isinstance(error, NoSnapshotError) else None
         return RETRY.pause_s(self._failures, jitter=random.random(), retry_after_s=retry_after_s)  # noqa: S311
+
+    def _rest(self, until: float) -> None:
+        """Wait after a failure, monotonic seconds, or until the credentials are others."""
+        context = self._context
+        while (left_s := until - context.clock.monotonic()) > 0 and context.wait(min(left_s, LOOK_S)):
+            try:
+                if self._connection is None or self._connection.outdated(read_credentials(context.credentials)):
+                    return
+            except ConfigError:
+                continue
 
     def _capture(self, frame: Frame) -> None:
         """Store a frame. While the queue is full the frame is kept, and pictures that come meanwhile are missed."""

@@ -96,13 +96,8 @@ def _iter_zip(file: Path) -> Iterator[Recorded]:
                 path=member.filename,
                 mtime_ns=_zip_time_ns(member),
                 size_bytes=member.file_size,
-                read=lambda member=member: _read_zip(archive, member),  # type: ignore[misc]
+                read=lambda member=member: archive.read(member),  # type: ignore[misc]
             )
-
-
-def _read_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    with archive.open(member) as stream:
-        return stream.read(member.file_size + 1)  # a bomb says less than it holds
 
 
 def _zip_time_ns(member: zipfile.ZipInfo) -> int:

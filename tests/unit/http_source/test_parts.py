@@ -77,6 +77,7 @@ def test_a_redirect_within_the_host_is_followed(location: str, target: str) -> N
         ("http://cam/", "http://[bad/"),
         ("http://cam/", "http://cam:99999/"),
         ("https://cam/", "http://cam/"),
+        ("https://cam:8443/", "http://cam:8443/"),
         ("https://cam/", "https://cam:444/"),
     ],
 )
