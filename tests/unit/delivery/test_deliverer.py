@@ -167,6 +167,24 @@ def test_only_what_reached_nobody_costs_no_attempt_and_only_when_asked(
     assert attempts[-1].outcome is outcome
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [
+        UnreachableError("no connection to http://me:hunter2@sink/?token=hunter2"),
+        DeliveryError("http://me:hunter2@sink/?token=hunter2 broke off"),
+        ValueError("http://me:hunter2@sink/?token=hunter2"),
+        Answer(status=422, body=b"not from http://me:hunter2@sink/?token=hunter2"),
+    ],
+)
+def test_no_password_is_kept_as_a_reason(spool: Spool, failure: Answer | Exception) -> None:
+    spool.put(image())
+    with delivering(spool, Sink(failure), backoff=Backoff(retry=0)) as attempts:
+        wait_until(spool.dead)
+    (letter,) = spool.dead()
+    for reason in (attempts[0].reason, letter.reason):
+        assert "http://***@sink/?token=***" in reason
+
+
 def test_an_entry_that_waits_for_its_back_off_lets_others_pass(spool: Spool) -> None:
     spool.put(image(0))
     spool.put(image(1))
