@@ -172,7 +172,8 @@ def _spell_id(value: Any) -> str:
 
 
 def _image_type(content_type: str) -> str:
-    return content_type if content_type.lower().startswith("image/") and content_type.isascii() else ""
+    plain = content_type.isascii() and content_type.isprintable()
+    return content_type if plain and content_type.lower().startswith("image/") else ""
 
 
 def _is_attribute(name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import cast
 
 from eaves import media
 from eaves.backoff import Backoff
-from eaves.errors import SpoolError
+from eaves.errors import InputError, SpoolError
 from eaves.mqtt.address import parse_address
 from eaves.mqtt.connection import STUCK_S, Connection, Listener
 from eaves.mqtt.message import Message
@@ -166,10 +166,18 @@ class MqttSource(Listener):
             if error.reason:
                 self._log_once(error.reason)
             return True
+        except Exception as error:  # noqa: BLE001 - a message that makes the code fail must not hold up the others
+            self._context.drop("failed")
+            self._log_once(f"a message made the source fail with {type(error).__name__}", error)
+            return True
         failures = 0
         while True:
             try:
                 self._context.capture(frame)
+            except InputError as error:
+                self._context.drop("unreadable")
+                self._log_once(f"an image makes no event: {error}"[:256])
+                return True
             except SpoolError as error:
                 if held.message.qos == 0:
                     self._context.drop("spool_full")
@@ -233,10 +241,10 @@ class MqttSource(Listener):
             else:
                 self._context.report("watching")
 
-    def _log_once(self, reason: str) -> None:
+    def _log_once(self, reason: str, error: Exception | None = None) -> None:
         if reason not in self._logged and len(self._logged) < MAX_LOGGED:
             self._logged.add(reason)
-            _log.warning("source %s: %s; further ones are only counted", self._context.name, reason)
+            _log.warning("source %s: %s; further ones are only counted", self._context.name, reason, exc_info=error)
 
 
 def _choose_version(settings: MqttSettings) -> Version:

@@ -7,6 +7,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eaves.events import Event, encode_structured
 from eaves.mqtt import Message
@@ -129,6 +131,33 @@ def test_what_is_set_is_not_guessed() -> None:
     assert read_message(looks_like_an_event, settings(payload="image")).data == looks_like_an_event.payload
     with pytest.raises(UnusableError):
         read_message(message(PNG), settings(payload="cloudevents"))
+
+
+TEXTS = st.text(max_size=20)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["i", "id", "data", *EVENT]), inner),
+    max_leaves=10,
+)
+NAMES = st.sampled_from([*EVENT, "time", "datacontenttype", "Own-Name", "label"]) | TEXTS
+
+
+@given(
+    payload=st.binary(max_size=50) | JSON.map(lambda value: json.dumps(value).encode()),
+    content_type=st.sampled_from(["", "image/png", "image/png\r\nx: y", "application/cloudevents+json"]) | TEXTS,
+    properties=st.lists(st.tuples(NAMES, TEXTS | st.sampled_from(["1.0", "/x", "2026-11-25T20:00:00Z"])), max_size=6),
+    mode=st.sampled_from(["auto", "image", "json", "cloudevents"]),
+)
+def test_whatever_comes_is_an_image_or_told_to_be_none(
+    payload: bytes, content_type: str, properties: list[tuple[str, str]], mode: str
+) -> None:
+    sent = message(payload, content_type=content_type, properties=tuple(properties))
+    try:
+        found = read_message(sent, settings(payload=mode, image_at="/i", id_at="/id", id_property="id"))
+    except UnusableError:
+        return
+    assert found.content_type.isprintable()
+    assert all(name.isalnum() and min(value, default="x") >= " " for name, value in found.extensions.items())
 
 
 def test_a_senders_attributes_are_bounded() -> None:

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from eaves.errors import EventError
 from eaves.mqtt import Message, SessionInfo
+from eaves.sources.frame import Frame
 from eaves.sources.mqtt.settings import MqttSettings
+from eaves.sources.mqtt.slot import Held
 from eaves.sources.mqtt.source import SLOT_BYTES, MqttSource
 from tests.fakes.source_context import RecordingContext
 from tests.waiting import wait_until
@@ -103,6 +106,31 @@ def test_a_refused_subscription_is_said(context: RecordingContext) -> None:
         ("waiting", "the broker refuses to subscribe to a/# (not authorized)"),
         ("watching", ""),
     ]
+
+
+def test_a_message_that_makes_the_code_fail_holds_up_no_other(
+    context: RecordingContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(MqttSource):
+        def _build_frame(self, held: Held) -> Frame:
+            if held.message.packet_id < 3:
+                raise KeyError("a bug")
+            return super()._build_frame(held)
+
+    source = Failing(MqttSettings(url="mqtt://127.0.0.1:1", topics=("a/#",)), context)
+    for packet_id in (1, 2, 3):
+        source.received(message(packet_id))
+    drain(source, context, 3)
+    assert (len(context.frames), context.dropped) == (1, {"failed": 2})
+    assert [record.exc_info is not None for record in caplog.records if "KeyError" in record.message] == [True]
+
+
+def test_an_image_that_makes_no_event_holds_up_no_other(context: RecordingContext) -> None:
+    source = make(context)
+    context.refuse = EventError("attribute subject holds a control character")
+    source.received(message(1))
+    drain(source, context, 1)
+    assert context.dropped == {"unreadable": 1}
 
 
 @pytest.mark.parametrize(("level", "camera"), [(0, ""), (1, "a"), (2, "b"), (-1, "b"), (-2, "a"), (3, ""), (-3, "")])
