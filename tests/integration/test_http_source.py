@@ -100,6 +100,7 @@ def test_each_new_picture_is_captured_once() -> None:
         assert [frame.data for frame in context.frames[:5]] == [numbered(number) for number in range(5)]
         assert context.states == [("watching", "")]
         assert {asked.target for asked in camera.asked} == {"/snap.jpg?x=1"}
+        assert {frame.subject for frame in context.frames} == {"snap.jpg"}
         assert camera.connections == 1
         assert len({frame.position for frame in context.frames}) == len(context.frames)
         assert abs((context.frames[0].captured_at_ns or 0) / 1e9 - time.time()) < 30
@@ -153,6 +154,22 @@ def test_a_frame_after_a_restart_has_the_position_that_it_had() -> None:
                 wait_for_frames(context, 1)
                 positions.append(context.frames[0].position)
     assert positions[0] == positions[1]
+
+
+def test_a_camera_that_closes_kept_connections_is_asked_again_at_once() -> None:
+    """It closes a connection just when the next request is on its way, as servers do with idle ones."""
+    numbers, served = itertools.count(), [0]
+
+    def answer(_: Asked) -> bytes:
+        if served[0] == camera.connections:
+            return b""
+        served[0] = camera.connections
+        return counting(numbers)
+
+    with open_camera(answer) as camera, polling(camera.url) as context:
+        wait_for_frames(context, 4)
+        assert context.states == [("watching", "")]
+        assert context.reconnects == 0
 
 
 WRONG = {

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import paho.mqtt.client as mqtt
 import pytest
 from click.testing import CliRunner, Result
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from PIL import Image
 
 from eaves.cli import cli
@@ -141,7 +141,7 @@ def test_images_of_a_broker_are_collected_as_a_guest(tmp_path: Path) -> None:
     """Under a client id of its own: the agent's would be thrown off, or get later what the broker kept meanwhile."""
     stop, numbers = threading.Event(), itertools.count()
     with run_mosquitto(tmp_path / "broker") as broker:
-        publisher = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        publisher = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
         publisher.connect("127.0.0.1", broker.port)
         publisher.loop_start()
 

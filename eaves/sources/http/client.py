@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
 from urllib3.util import parse_url
 
 from eaves import media
@@ -87,7 +87,12 @@ class SnapshotClient:
         self._authentication = authentication
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
-        self._receiving = False
+        self._receiving = self._kept = self._aborted = False
+
+    def abort(self) -> None:
+        """End the exchange that is under way, from any thread, and those that come after it."""
+        self._aborted = True
+        self._http.abort()
 
     def fetch(self, conditions: Mapping[str, str], now: float) -> Snapshot | None:
         """The picture as it is now; None when the server says that the conditions hold: it is the one known already.
@@ -123,6 +128,7 @@ class SnapshotClient:
                 if response.status == 200:
                     return Snapshot(data=self._read(response, deadline), headers=_lower(response.headers), url=url)
                 _discard(response)
+                self._kept = True
                 if response.status == 304 and conditions:
                     return None
                 if response.status == 401:
@@ -143,7 +149,14 @@ class SnapshotClient:
             raise TimeoutError
         headers = {**_HEADERS, **conditions, **self._authentication.headers("GET", parse_url(url).request_uri)}
         timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT_S, left_s), read=left_s)
-        return self._http.request("GET", url, headers=headers, timeout=timeout)
+        try:
+            return self._http.request("GET", url, headers=headers, timeout=timeout)
+        except ProtocolError:
+            kept, self._kept = self._kept, False
+            if not kept or self._aborted:
+                raise
+            # The server has closed an idle connection while the request was under way. Source: RFC 9110, section 9.2.2.
+            return self._request(url, conditions, deadline)
 
     def _log_in(self, response: urllib3.BaseHTTPResponse, *, answered: bool) -> None:
         """Take up a challenge, once for each place that asks: a second one means that the answer was wrong."""
@@ -191,6 +204,7 @@ class SnapshotClient:
             if time.monotonic() > deadline:
                 raise TimeoutError
         response.release_conn()
+        self._kept = True
         return bytes(data)
 
     def _fault(self, what: str, *, cause: Cause | None = None, retry_after_s: float | None = None) -> NoSnapshotError:

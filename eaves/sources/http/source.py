@@ -11,6 +11,7 @@ from eaves.credentials import Credentials, fill_in, read_credentials
 from eaves.errors import ConfigError, Fault, SpoolError
 from eaves.http_client.pools import HttpClient
 from eaves.sources.context import SourceContext
+from eaves.sources.files import build_text
 from eaves.sources.frame import Frame
 from eaves.sources.http.authentication import Authentication
 from eaves.sources.http.client import NoSnapshotError, RefusedLoginError, SnapshotClient
@@ -86,7 +87,8 @@ class HttpSource:
             context.drop("duplicate")
             return 0.0
         position, captured_at_ns = found
-        self._capture(Frame(data=snapshot.data, position=position, captured_at_ns=captured_at_ns))
+        subject = build_text(unquote(urlsplit(snapshot.url).path).rpartition("/")[2])
+        self._capture(Frame(data=snapshot.data, position=position, subject=subject, captured_at_ns=captured_at_ns))
         return 0.0
 
     def _fail(self, error: NoSnapshotError | ConfigError) -> float:
@@ -139,7 +141,7 @@ class HttpSource:
     def _abort(self) -> None:
         connection = self._connection
         if connection is not None:
-            connection.http.abort()
+            connection.client.abort()
 
     def _close(self) -> None:
         if self._connection is not None:
