@@ -1,6 +1,7 @@
 """One request for a picture, and what it leads to: logging in, redirects, and an image that is checked.
 
-The time limit is for all of it together, whatever the server does: a timer ends the exchange.
+The time limit is for all of it together, whatever the server does: a timer ends the exchange. It is real time, as
+sockets know no other.
 """
 
 from __future__ import annotations
