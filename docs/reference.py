@@ -20,7 +20,7 @@ from eaves.platform import DeliverySettings, SourceSpec, TriggerSpec
 from eaves.publisher.settings import PublisherSettings
 from eaves.sources.folder.settings import FolderSettings
 from eaves.sources.http.settings import HttpSettings
-from eaves.sources.mqtt.settings import MqttSettings
+from eaves.sources.mqtt.settings import MqttSettings as MqttSourceSettings
 from eaves.sources.options import FrameOptions
 from eaves.sources.replay.settings import ReplaySettings
 from eaves.sources.settings import AgentSettings, SourceSettings
@@ -44,7 +44,7 @@ def build_reference() -> str:
     parts += ["### ... of kind `folder`\n", *_settings(FolderSettings, env=False)]
     parts += ["### ... of kind `http`\n", *_settings(HttpSettings, env=False)]
     parts += ["### ... of kind `replay`\n", *_settings(ReplaySettings, env=False)]
-    parts += ["### ... of kind `mqtt`\n", *_settings(MqttSettings, env=False)]
+    parts += ["### ... of kind `mqtt`\n", *_settings(MqttSourceSettings, env=False)]
     parts += ["## A publisher's process (`python -P -m eaves.publisher`)\n", *_settings(PublisherSettings)]
     parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]
     parts += ["### ... with `task: tensor`\n", *_settings(TensorDeclaration, env=False)]

@@ -44,18 +44,18 @@ class Publications:
             fail(future)
         return future
 
-    def settle(self, packet_id: int, code: ReasonCode, *, unlisted_code: int) -> None:
+    def settle(self, packet_id: int, code: ReasonCode, *, unlisted: int = 0) -> None:
         """The broker has answered.
 
         Args:
-            packet_id: Of the message.
-            code: The answer.
-            unlisted_code: The answer as it was sent when MQTT doesn't list it for acknowledgements, else 0.
+            packet_id: The message.
+            code: What.
+            unlisted: The code that `code` stands for when MQTT lists it for other packets only, else 0.
         """
+        name = "packet too large" if unlisted == PACKET_TOO_LARGE else str(code).lower()
         future = self._unconfirmed.setdefault(packet_id, Future())
-        name = "packet too large" if unlisted_code == PACKET_TOO_LARGE else str(code).lower()
         with suppress(InvalidStateError):
-            future.set_result(Acknowledgement(code=unlisted_code or code.value, name=name))
+            future.set_result(Acknowledgement(code=unlisted or code.value, name=name))
 
     def end(self) -> None:
         """The connection is over: what isn't settled fails, and whatever is sent from now on."""

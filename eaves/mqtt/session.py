@@ -262,7 +262,7 @@ class Session:
     def _published(
         self, client: PahoClient, _: object, packet_id: int, code: ReasonCode, __: Properties | None
     ) -> None:
-        self._publications.settle(packet_id, code, unlisted_code=_own(client).unlisted_code)
+        self._publications.settle(packet_id, code, unlisted=_own(client).unlisted_code)
 
 
 def _own(client: PahoClient) -> BoundedClient:

@@ -128,12 +128,13 @@ class Sender:
         return {number for number, at in list(self.acknowledged_at.items()) if at > saved_at - SAVING_S}
 
 
-def kill_now_and_then(broker: Mosquitto, kills: int, count: int, sender: Sender) -> set[int]:
+def kill_now_and_then(broker: Mosquitto, kills: int, count: int, sender: Sender, context: RecordingContext) -> set[int]:
     """Kill the broker at moments spread over all messages, and start it again; what it may have lost."""
     unsaved: set[int] = set()
     for kill in range(kills):
         reached = int((kill + 0.5) * count / kills)
         wait_until(lambda reached=reached: len(sender.acknowledged_at) >= reached, 600, what="progress")  # type: ignore[misc]
+        wait_until(lambda kill=kill: context.reconnects >= kill, 60, what="our connection")  # type: ignore[misc]
         time.sleep(random.random() / 50)  # anywhere between two messages
         broker.kill()
         unsaved |= sender.find_unsaved(broker.database.stat().st_mtime)
@@ -155,7 +156,7 @@ def test_nothing_is_lost_and_ids_are_as_promised(tmp_path: Path, count: int, kil
         sender = Sender(connection, count, careful=identified)
         thread = threading.Thread(target=sender.run)
         thread.start()
-        unsaved = kill_now_and_then(broker, kills, count, sender)
+        unsaved = kill_now_and_then(broker, kills, count, sender, context)
         thread.join(600)
         wanted = set(range(count)) - (set() if identified else unsaved)
         wait_until(lambda: wanted <= {number_of(frame.data) for frame in context.frames}, 30, what="all messages")
