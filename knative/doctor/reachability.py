@@ -15,11 +15,12 @@ from typing import Any
 from eaves.errors import DeniedError
 from eaves.reachability import Reached, parse_report
 from knative.app.destinations import Destination
+from knative.diagnosis.evidence import parse_time
 from knative.doctor.finding import Finding, error, note, ok, warning
 from knative.doctor.subject import Subject
 from knative.kinds import POD
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
-from knative.resources.probe import PART, build_probe
+from knative.resources.probe import LIFE_S, PART, build_probe
 from knative.training import waiting_for
 
 CHECK = "reachability"
@@ -64,10 +65,11 @@ def _wait(subject: Subject, name: str) -> Mapping[str, Any]:
 
 
 def _clear(subject: Subject) -> None:
-    """Delete what a doctor left that was killed."""
+    """Delete what a doctor left that was killed. The pod of one that runs now is younger."""
     ours = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL}={PART},{APP_LABEL}={subject.app.function.name}"
     for pod in subject.cluster.list(POD, namespace=subject.namespace, selector=ours):
-        if pod.get("status", {}).get("phase") in ENDED:
+        made_at = parse_time(pod["metadata"].get("creationTimestamp")) or 0.0
+        if pod.get("status", {}).get("phase") in ENDED and subject.clock() - made_at > 2 * LIFE_S:
             subject.cluster.delete(POD, str(pod["metadata"]["name"]), namespace=subject.namespace)
 
 

@@ -73,8 +73,8 @@ def test_an_image_published_by_mqtt_becomes_a_prediction_published_by_mqtt(
     assert (properties["type"], properties["subject"]) == (IMAGE_CLASSIFIED, "images/north")
     assert json.loads(found["predictions/north"]["payload"])["predictions"]
 
-    queued = {one["name"]: one["queued"] for one in status(place)["agents"]}
-    assert queued == {f"{NAME}.gate": 0, f"{NAME}.told-mqtt": 0}
+    empty = {f"{NAME}.gate": 0, f"{NAME}.told-mqtt": 0}
+    wait_until(lambda: queued(place) == empty, 60, pause_s=1, what="empty queues, once all is acknowledged")
     assert agent(place)["captured"] == 2
 
     place.eaves("remove", NAME)
@@ -150,6 +150,11 @@ def status(place: Place) -> dict[str, Any]:
     """What `eaves status` says of the function and its agents."""
     (row,) = json.loads(place.eaves("status", "-o", "json").stdout)
     return dict(row)
+
+
+def queued(place: Place) -> dict[str, int | None]:
+    """What waits in each queue; None in one that can't be asked just now."""
+    return {one["name"]: one["queued"] for one in status(place)["agents"]}
 
 
 def agent(place: Place) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -13,6 +14,8 @@ from eaves.platform import AppSpec, TriggerSpec
 from eaves.reachability import Attempt, Reached
 from knative.cluster import Cluster
 from knative.doctor import ERROR, NOTE, OK, WARNING, Finding, examine
+from knative.names import labels
+from knative.resources.probe import LIFE_S, PART
 from tests.doctors import APP, HERE, SETTINGS, SITE, Patient, cluster, patient, server
 from tests.fakes.apiserver import FakeCluster, Reply, Request, refusal
 from tests.manifests import pod_templates, restricted_faults, validate
@@ -152,21 +155,15 @@ def test_a_link_that_breaks_meanwhile_leaves_no_pod(cluster: Cluster, server: Fa
     assert server.all("Pod", namespace=HERE) == []
 
 
-def test_what_a_killed_doctor_left_goes_at_the_next_time(cluster: Cluster, server: FakeCluster) -> None:
-    labels = {
-        "app.kubernetes.io/managed-by": "eaves",
-        "app.kubernetes.io/component": "doctor",
-        "eaves.dev/app": "flowers",
-    }
-    left = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "left", "labels": labels},
-        "spec": {"containers": []},
-    }
-    server.put({**left, "status": {"phase": "Succeeded"}}, namespace=HERE)
+def test_what_a_killed_doctor_left_goes_later_and_what_another_one_reads_now_stays(
+    cluster: Cluster, server: FakeCluster
+) -> None:
+    left = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "left", "labels": labels("flowers", "barn", PART)}}
+    server.put({**left, "spec": {"containers": []}, "status": {"phase": "Succeeded"}}, namespace=HERE)
     play_pod(server, Reached(address=PLAIN))
     look(cluster, publishing())
+    assert [pod["metadata"]["name"] for pod in server.all("Pod", namespace=HERE)] == ["left"]
+    look(cluster, publishing(), clock=lambda: time.time() + 3 * LIFE_S)
     assert server.all("Pod", namespace=HERE) == []
 
 
