@@ -18,7 +18,7 @@ IMAGES = "/images"
 """Where an agent sees the folder that it reads."""
 CREDENTIALS = "credentials"
 ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"})
-"""Ends of names by which a source of kind `replay` tells an archive from a folder."""
+"""Ends of names, in any case of letters, by which a source of kind `replay` tells an archive from a folder."""
 
 
 class Runner(enum.StrEnum):
@@ -55,7 +55,7 @@ def source_values(source: SourceSpec) -> dict[str, Any]:
 def _path_in_pod(source: SourceSpec) -> str:
     """The root of the volume, or the archive of that name in it."""
     path = PurePath(str(source.options.get("path", "")))
-    return f"{IMAGES}/{path.name}" if source.kind == "replay" and path.suffix in ARCHIVES else IMAGES
+    return f"{IMAGES}/{path.name}" if source.kind == "replay" and path.suffix.lower() in ARCHIVES else IMAGES
 
 
 def source_addresses(source: SourceSpec) -> Iterator[str]:

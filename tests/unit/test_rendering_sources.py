@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -61,6 +62,27 @@ def test_the_agent_is_told_what_its_source_reads_without_a_fault() -> None:
     assert (found, source is not None) == ([], True)
 
 
+def expand(text: str) -> str:
+    """The value of a variable as the kubelet sets it. Source: Kubernetes, third_party/forked/golang/expansion."""
+    return re.sub(r"\$(\$|\((\w+)\))", lambda found: "$" if found[1] == "$" else f"value of {found[2]}", text)
+
+
+def test_dollars_reach_the_agent_as_they_were_written() -> None:
+    topics = ["$share/eaves/a", "b/$$/c", "d/$(HOSTNAME)", "e/$$(HOSTNAME)/$"]
+    (container,) = render(app(options={**MQTT, "topics": topics}))["spec"]["template"]["spec"]["containers"]
+    told = {one["name"]: expand(one["value"]) for one in container["env"] if "value" in one}
+    (values,) = json.loads(told["EAVES_SOURCES"])
+    assert values["topics"] == topics
+
+
+def test_the_namespace_that_a_site_does_not_name_is_the_pods_own() -> None:
+    made = render_app(app(), full_settings(), replace(plain_site(), namespace=""))
+    (found,) = [one for one in made if one["kind"] == STATEFUL_SET.kind]
+    (container,) = found["spec"]["template"]["spec"]["containers"]
+    told = {one["name"]: expand(one["value"]) for one in container["env"] if "value" in one}
+    assert told["EAVES_FUNCTION_URL"] == "http://flowers.value of NAMESPACE.svc/"
+
+
 def test_a_source_sees_its_own_secret_and_no_other() -> None:
     both = (
         SourceSpec(name="gate", kind="mqtt", options=MQTT, secret="one"),
@@ -97,6 +119,7 @@ def told_path(wanted: AppSpec) -> str:
 def test_a_recording_is_the_volume_or_an_archive_in_it() -> None:
     assert told_path(app("replay", options={"path": "photos"}, claim="recordings")) == "/images"
     assert told_path(app("replay", options={"path": "old/day.tar.gz"}, claim="recordings")) == "/images/day.tar.gz"
+    assert told_path(app("replay", options={"path": "demo.ZIP"}, claim="recordings")) == "/images/demo.ZIP"
     assert told_path(app("folder", options={"path": "photos.tar"}, claim="photos")) == "/images"
     assert render(app("replay", options={}, claim="recordings", agent="reader"))["kind"] == CONTAINER_SOURCE.kind
 
