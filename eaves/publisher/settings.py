@@ -36,8 +36,8 @@ class PublisherSettings:
     spool: Path = setting(Path("/spool/publisher.db"), "The durable queue; on a disk that outlives the process.")
     spool_max_bytes: int = setting(
         500_000_000,
-        "Room for events while the broker is away; full, the publisher answers 429 and its sender keeps them. The "
-        "default fits the trigger's usual `spool_size` of 1Gi, with the dead letters.",
+        "Room for events while the broker is away; full, the publisher answers 429 and its sender keeps them. A "
+        "trigger's `spool_size` sets it; the default fits 1Gi, with the dead letters.",
         minimum=1_000_000,
     )
     spool_dead_max_bytes: int = setting(

@@ -25,6 +25,7 @@ from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, SITE_LABEL
 from knative.resources.credentials import build_credentials
 from knative.resources.metadata import build_object, reference
 from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
+from knative.resources.spool import find_room
 from knative.settings import KnativeSettings, SiteSettings
 
 PART = "source"
@@ -45,6 +46,7 @@ _LIVENESS = {
 There is no probe of readiness or startup: a StatefulSet replaces no pod that isn't ready, and the first one may have
 been made before the SinkBinding told it its sink.
 """
+_DEFAULTS = {leaf.path: leaf.default for leaf in iter_leaves(AgentSettings)}
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(AgentSettings)}
 
 
@@ -160,6 +162,7 @@ def _pod(
         _ENV["spool"]: f"{SPOOL}/agent.db",
         _ENV["host"]: "0.0.0.0",  # noqa: S104 - the pod's own; the kubelet and who scrapes metrics come from outside
         _ENV["port"]: str(METRICS_PORT),
+        **{_ENV[path]: size for path, size in find_room(source.spool_size).items() if size != str(_DEFAULTS[path])},
     }
     env: list[dict[str, Any]] = [*build_env(told)]
     if source.through == "function":

@@ -19,6 +19,7 @@ from knative.resources.credentials import FOLDER, build_credentials
 from knative.resources.eventing import publisher_name
 from knative.resources.metadata import build_object
 from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
+from knative.resources.spool import find_room
 from knative.settings import KnativeSettings, SiteSettings
 
 PART = "publisher"
@@ -133,6 +134,7 @@ def _variables(app: AppSpec, trigger: TriggerSpec) -> dict[str, str]:
         "port": str(EVENTS_PORT),
         "health_port": str(METRICS_PORT),
         "spool": f"{SPOOL}/publisher.db",
+        **{path: size for path, size in find_room(trigger.mqtt.spool_size).items() if size != str(_DEFAULTS[path])},
     }
     for leaf in iter_leaves(type(trigger.mqtt)):
         value = getattr(trigger.mqtt, leaf.path)

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from eaves.config import build, env_layer
 from eaves.errors import ConfigError
 from eaves.platform import AppSpec, SourceSpec
 from eaves.sources.agent.configuration import read_source
+from eaves.sources.settings import AgentSettings
 from knative.app.destinations import Destination, find_destinations
 from knative.kinds import CONTAINER_SOURCE, DAEMON_SET, STATEFUL_SET
 from knative.rendering import render_app
@@ -81,6 +83,24 @@ def test_the_namespace_that_a_site_does_not_name_is_the_pods_own() -> None:
     (container,) = found["spec"]["template"]["spec"]["containers"]
     told = {one["name"]: expand(one["value"]) for one in container["env"] if "value" in one}
     assert told["EAVES_FUNCTION_URL"] == "http://flowers.value of NAMESPACE.svc/"
+
+
+@pytest.mark.parametrize(
+    ("size", "room", "dead"), [("2Gi", 1_000_000_000, 200_000_000), ("100Mi", 48_828_125, 9_765_625)]
+)
+def test_the_queue_leaves_room_on_its_volume(size: str, room: int, dead: int) -> None:
+    (container,) = render(app(spool_size=size))["spec"]["template"]["spec"]["containers"]
+    told = {one["name"]: one["value"] for one in container["env"]}
+    settings = build(AgentSettings, env_layer(AgentSettings, told))
+    assert (settings.spool_max_bytes, settings.spool_dead_max_bytes) == (room, dead)
+
+
+def test_a_volume_that_holds_no_image_is_refused() -> None:
+    found = faults(app(spool_size="20Mi"))
+    assert found == {"sources[0].spool_size": "must be at least 42Mi, for images of 20000000 bytes (got '20Mi')"}
+    render(app(spool_size="42Mi"))
+    large = app(options={**MQTT, "max_bytes": 205_000_000}, spool_size="100Mi")
+    assert "at least 420Mi" in faults(large)["sources[0].spool_size"]
 
 
 def test_a_source_sees_its_own_secret_and_no_other() -> None:
