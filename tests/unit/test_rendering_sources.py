@@ -103,6 +103,12 @@ def test_a_volume_that_holds_no_image_is_refused() -> None:
     assert "at least 420Mi" in faults(large)["sources[0].spool_size"]
 
 
+@pytest.mark.parametrize(("max_bytes", "limit"), [(1_000, "512Mi"), (20_000_000, "512Mi"), (50_000_000, "1280Mi")])
+def test_the_memory_suffices_for_the_largest_image(max_bytes: int, limit: str) -> None:
+    (container,) = render(app(options={**MQTT, "max_bytes": max_bytes}))["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == {"memory": limit}
+
+
 def test_a_source_sees_its_own_secret_and_no_other() -> None:
     both = (
         SourceSpec(name="gate", kind="mqtt", options=MQTT, secret="one"),
