@@ -33,6 +33,12 @@ class PublisherSettings:
     max_bytes: int = setting(
         20_000_000, "Larger events are refused with 413; a prediction has some kilobytes, an image more.", minimum=1
     )
+    in_flight_bytes: int = setting(
+        32_000_000,
+        "Bytes of all events that are taken at the same time, or `max_bytes` if that is more; beyond it the answer is "
+        "429, and the sender keeps its event.",
+        minimum=1,
+    )
     spool: Path = setting(Path("/spool/publisher.db"), "The durable queue; on a disk that outlives the process.")
     spool_max_bytes: int = setting(
         500_000_000,
