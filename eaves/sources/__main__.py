@@ -20,7 +20,7 @@ from eaves.sources.agent.admin import open_admin
 from eaves.sources.agent.configuration import ConfiguredSource, count_remembered, parse_sources
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.deliveries import build_deliverers
-from eaves.sources.agent.opening import open_spool
+from eaves.sources.agent.opening import Takeover, open_spool
 from eaves.sources.agent.supervision import STOP_S, SupervisedSource, stop_sources
 from eaves.sources.lanes import IMAGES
 from eaves.sources.overrides import parse_overrides
@@ -45,6 +45,8 @@ def main(**options: Any) -> None:
     client = SinkClient(ca_certs_pem=settings.ca_certs, proxies=proxies)
     limits = settings.limits(remembered=count_remembered(configured))
     with open_spool(settings, limits) as spool, client, ExitStack() as stack:
+        takeover = Takeover(spool, settings.former_spools())
+        takeover.start()
         sources = [build_source(one, settings, spool, overrides, proxies) for one in configured]
         deliverers = build_deliverers(settings, spool, client, overrides)
         for deliverer in deliverers:
@@ -57,6 +59,7 @@ def main(**options: Any) -> None:
         try:
             signal.sigwait(STOP_SIGNALS)
         finally:
+            takeover.stop()
             stop(sources, deliverers)
 
 
