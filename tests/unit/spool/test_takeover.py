@@ -113,7 +113,12 @@ def test_an_agent_takes_over_at_its_start_what_it_can_and_runs_in_any_case(
         assert "can't be taken over yet" in caplog.text
         paths[2].rmdir()
         fill(paths[2], "/s/c", range(10))
-        wait_until(lambda: (clock.turn(AGAIN_S), not paths[2].exists())[1], what="another try")
+
+        def moved() -> bool:
+            clock.turn(AGAIN_S)
+            return not paths[2].exists()
+
+        wait_until(moved, what="another try")
         assert "/s/c" in sources()
         takeover.stop()
         assert caplog.text.count("can't be taken over") == 1
