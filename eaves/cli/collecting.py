@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from eaves.http_client.proxies import parse_proxies
 from eaves.platform import OF_PLATFORMS, SourceSpec
 
 ORIGIN = "--from-source"
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,31}")
+"""Source: RFC 3986, section 3.1, in lower case."""
 DEFAULT_NAME = "camera"
 UNSORTED = "unsorted"
 """Folder beside those of the classes in which collected images wait to be sorted."""
@@ -63,7 +66,9 @@ def _parse_text(text: str) -> dict[str, Any]:
         values = None
     if not isinstance(values, dict):
         message = "must be a URL, a folder, a .yaml file, or a mapping such as {kind: http, url: ...}"
-        raise ConfigError([Fault(origin=ORIGIN, path="", message=f"{message} (got {text[:60]!r})")])
+        if _SCHEME.fullmatch(scheme) and "://" in text:
+            message = f"{scheme}:// isn't supported yet; a URL starts with http://, https://, mqtt:// or mqtts://"
+        raise ConfigError([Fault(origin=ORIGIN, path="", message=message)])  # without the text: it may hold a password
     return {str(name): value for name, value in values.items()}
 
 

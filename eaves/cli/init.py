@@ -10,6 +10,7 @@ import click
 from eaves.cli.arguments import FILE
 from eaves.cli.output import say
 from eaves.cli.project import load_workspace, write_project
+from eaves.credentials import redact
 from eaves.disk import disk_errors
 from eaves.errors import ConfigError, Fault
 from eaves.names import NAME_PATTERN
@@ -72,7 +73,7 @@ def _init_from_source(
     if options["credentials"] is not None:
         options["credentials"] = str(options["credentials"].absolute())
     if "://" in data:
-        raise ConfigError([Fault(origin="--data", path="", message=f"must be a folder here (got {data!r})")])
+        raise ConfigError([Fault(origin="--data", path="", message=f"must be a folder here (got {redact(data)!r})")])
     values = parse_source(source, options)
     if force or not (file.exists() and is_same_source(load_workspace(file), values)):
         _refuse_to_replace(file, force=force)

@@ -174,6 +174,11 @@ def test_images_of_a_broker_are_collected_as_a_guest(tmp_path: Path) -> None:
         (("--from-source", "{kind: htp}"), "did you mean http?"),
         (("--from-source", "{kind: http, ulr: 'http://cam/'}"), "did you mean url?"),
         (("--from-source", "nothing"), "must be a URL, a folder, a .yaml file, or a mapping"),
+        (("--from-source", "rtsp://admin:hunter2@cam/1"), "rtsp:// isn't supported yet"),
+        (("--from-source", "rtsp://admin:hun/ter2@cam/1"), "rtsp:// isn't supported yet"),
+        (("--from-source", "{url: http://admin:hunter2@cam/"), "must be a URL, a folder, a .yaml file, or a mapping"),
+        (("--from-source", "http//admin:hunter2@cam/"), "must be a URL, a folder, a .yaml file, or a mapping"),
+        (("--from-source", "http://cam/", "--data", "https://u:hunter2@host/a"), "must be a folder here"),
         (("--from-source", "{a: [}"), "must be a URL, a folder, a .yaml file, or a mapping"),
         (("--from-source", "http://cam/", "--data", "s3://bucket/photos"), "must be a folder here"),
         (("--crop", "0,0,1,1"), "--crop: is for --from-source only"),
@@ -183,6 +188,7 @@ def test_a_source_that_is_wrong_writes_nothing(arguments: tuple[str, ...], told:
     result = eaves("init", tmp_path / "project", "--name", "gate", *arguments)
     assert isinstance(result.exception, ConfigError), result.output
     assert told in str(result.exception)
+    assert "hun" not in f"{result.exception} {result.exception.hint}"
     assert not (tmp_path / "project").exists()
 
 
