@@ -163,6 +163,13 @@ def test_a_password_in_an_address_is_refused_with_what_to_do() -> None:
     assert "hunter2" not in str(found)
 
 
+def test_a_password_in_a_query_as_cameras_name_it_is_refused() -> None:
+    found = faults(app("http", options={"url": "http://cam/videostream.cgi?loginuse=admin&loginpas=hunter2"}))
+    assert found.keys() == {"sources[0].url"}
+    assert "hunter2" not in str(found)
+    render(app("http", options={"url": "http://cam/v.cgi?loginuse={username}&loginpas={password}"}, secret="login"))
+
+
 def test_a_folder_of_this_machine_is_no_secret() -> None:
     found = faults(app(options={**MQTT, "credentials": "secrets/broker"}))
     assert "create secret generic gate --from-file=secrets/broker" in found["sources[0].secret"]
