@@ -190,7 +190,7 @@ def _function_address(app: AppSpec, site: SiteSettings) -> list[dict[str, Any]]:
     if site.namespace:
         return [*build_env({_ENV["function"]: f"http://{name}.{site.namespace}.svc/"})]
     own = {"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
-    return [own, *build_env({_ENV["function"]: f"http://{name}.$(NAMESPACE).svc/"})]
+    return [own, {"name": _ENV["function"], "value": f"http://{name}.$(NAMESPACE).svc/"}]
 
 
 def _binding(

@@ -37,8 +37,11 @@ def build_temporary(size: str = "64Mi") -> tuple[dict[str, Any], dict[str, Any]]
 
 
 def build_env(variables: Mapping[str, str]) -> list[dict[str, str]]:
-    """Environment variables as a container has them."""
-    return [{"name": name, "value": value} for name, value in variables.items()]
+    """Environment variables with these very values: the kubelet expands nothing in them.
+
+    Source: Kubernetes, EnvVar.value: `$(NAME)` is another variable's value, and `$$` is `$`.
+    """
+    return [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()]
 
 
 def build_pull_secrets(settings: KnativeSettings) -> dict[str, Any]:

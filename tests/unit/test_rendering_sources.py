@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +36,19 @@ def render(wanted: AppSpec) -> dict[str, Any]:
     return found
 
 
+def expand(text: str, known: Mapping[str, str]) -> str:
+    """The value of a variable as the kubelet gives it to a container.
+
+    Source: k8s.io/kubernetes, third_party/forked/golang/expansion: `$$` is `$`, and `$(NAME)` the value of a variable
+    that stands before this one.
+    """
+
+    def fill(found: re.Match[str]) -> str:
+        return "$" if found[0] == "$$" else known.get(found[1], found[0])
+
+    return re.sub(r"\$\$|\$\(([^)]*)\)", fill, text)
+
+
 def faults(wanted: AppSpec) -> dict[str, str]:
     with pytest.raises(ConfigError) as error:
         render_app(wanted, full_settings(), plain_site())
@@ -59,6 +74,19 @@ def test_the_agent_is_told_what_its_source_reads_without_a_fault() -> None:
     assert values == {"name": "gate", "kind": "mqtt", **MQTT, "credentials": "/credentials"}
     source, found = read_source(values, "test", "")
     assert (found, source is not None) == ([], True)
+
+
+@pytest.mark.parametrize("topic", ["$share/eaves/gate", "a/$$/b", "a/$(HOSTNAME)/b", "$$(NAMESPACE)", "$(NAMESPACE)"])
+def test_the_kubelet_expands_nothing_in_what_an_agent_is_told(topic: str) -> None:
+    made = render_app(app(options={**MQTT, "topics": [topic]}), full_settings(), replace(plain_site(), namespace=""))
+    (pod,) = [one["spec"]["template"]["spec"] for one in made if one["kind"] == STATEFUL_SET.kind]
+    (container,) = pod["containers"]
+    told = {"HOSTNAME": "gate-0", "NAMESPACE": "another"}
+    for one in container["env"]:
+        told[one["name"]] = expand(one["value"], told) if "value" in one else "cams"
+    (values,) = json.loads(told["EAVES_SOURCES"])
+    assert values["topics"] == [topic]
+    assert told["EAVES_FUNCTION_URL"].endswith(".cams.svc/")
 
 
 def test_a_source_sees_its_own_secret_and_no_other() -> None:
