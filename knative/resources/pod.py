@@ -37,9 +37,10 @@ def build_temporary(size: str = "64Mi") -> tuple[dict[str, Any], dict[str, Any]]
 
 
 def build_env(variables: Mapping[str, str]) -> list[dict[str, str]]:
-    """Environment variables with these very values: the kubelet expands nothing in them.
+    """Environment variables as a container has them.
 
-    Source: Kubernetes, EnvVar.value: `$(NAME)` is another variable's value, and `$$` is `$`.
+    Kubernetes replaces `$(NAME)` in a value, so every `$` is written as `$$`, which it turns back.
+    Source: Kubernetes, EnvVar, `value`.
     """
     return [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()]
 

@@ -84,6 +84,7 @@ def test_the_connection_is_lost_while_the_queue_is_full(broker: Mosquitto, conte
             wait_until(lambda reconnects=reconnects: context.reconnects > reconnects, what="a connection")  # type: ignore[misc]
         context.refuse = None
         wait_until(lambda: len(context.frames) >= 10, 30, what="all messages")
+        wait_until(lambda: publisher.session, 30, what="the publisher's connection")
         publish(publisher, picture(10))
         wait_until(lambda: 10 in numbers(context), 30, what="the last message")
     assert numbers(context) == list(range(11))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -51,6 +52,17 @@ def test_base64_in_json(text: str, payload: str) -> None:
     sent = in_json({"image": {"data/x": [text]}, "seq": 12})
     found = read_message(sent, settings(payload=payload, image_at="/image/data~1x/0", id_at="/seq"))
     assert (found.data, found.sender_id, found.extensions) == (PNG, "12", {"senderid": "12"})
+
+
+def test_base64_is_decoded_without_further_copies() -> None:
+    sent = in_json({"i": base64.b64encode(bytes(3_000_000)).decode()})
+    tracemalloc.start()
+    try:
+        found = read_message(sent, settings(image_at="/i"))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * len(found.data)  # JSON's text, the one within it, the image
 
 
 @pytest.mark.parametrize(("value", "sender_id"), [("x", "x"), (7, "7"), (True, ""), (None, ""), ({}, ""), (1.5, "")])
