@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,8 @@ def _guest_settings(spec: SourceSpec, workspace: Workspace) -> dict[str, Any]:
     """
     if spec.kind != "mqtt":
         return {}
-    return {"client_id": f"eaves-init-{workspace.project.site}-{spec.name}", "session_expiry_s": 60}
+    name = f"eaves-init-{workspace.project.site}-{spec.name}-{secrets.token_hex(4)}"
+    return {"client_id": name, "session_expiry_s": 60}
 
 
 def holds_secrets(values: Mapping[str, Any]) -> bool:
