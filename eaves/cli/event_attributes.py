@@ -42,7 +42,7 @@ _ANY = ("an event of Eaves", tuple(dict.fromkeys(name for _, names in _KINDS.val
 _SYNONYMS = {"camera": "partitionkey", "version": "modelversion", "file": "subject", "path": "subject"}
 """What people call an attribute whose name is not alike."""
 _OF_BROKERS = re.compile(r"knative[a-z0-9]*")
-"""Source: knative/eventing, pkg/broker and pkg/kncloudevents: knativearrivaltime, knativebrokerttl, knativeerrorcode."""
+"""Source: knative/eventing, pkg/broker and pkg/kncloudevents: knativearrivaltime, knativebrokerttl and others."""
 
 
 def warn_of_attributes(triggers: Iterable[TriggerSpec], origin: str) -> None:
