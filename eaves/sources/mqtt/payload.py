@@ -27,6 +27,7 @@ MAX_ID = 1024
 """Characters of a sender's id that stand in an event; a longer one still identifies its message."""
 MAX_EXTENSIONS, MAX_EXTENSIONS_BYTES = 64, 16_384
 """Of a sender's event, kept: an event may have 100 attributes, and the queue counts on 64 KB for all of them."""
+NO_POINTER = "a message is JSON: set image_at to where the image is in it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,8 @@ def read_message(message: Message, settings: MqttSettings) -> Found:
     sender_id = _find_property(message, settings.id_property)
     if settings.payload == "json" or (settings.payload == "auto" and settings.image_at and _is_object(message.payload)):
         return _read_json(message.payload, settings, sender_id)
+    if settings.payload == "auto" and _is_object(message.payload) and not _image_type(message.content_type):
+        raise UnusableError("unsupported", NO_POINTER)
     return Found(
         data=message.payload,
         content_type=_image_type(message.content_type),
@@ -115,6 +118,8 @@ def _read_event_data(event: Event, settings: MqttSettings) -> Found:
     if settings.image_at and (is_json(content_type) or settings.payload == "json") and _is_object(data):
         inner = _read_json(data, settings, sender_id)
         data, content_type = inner.data, inner.content_type
+    elif is_json(content_type) and _is_object(data):
+        raise UnusableError("unsupported", NO_POINTER)
     if not data:
         raise UnusableError("unsupported", "a CloudEvent has no data")
     return Found(
