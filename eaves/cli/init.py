@@ -30,7 +30,7 @@ from eaves.names import NAME_PATTERN
 @click.option("--images", type=click.IntRange(1), default=200, show_default=True, help="Images to collect.")
 @click.option("--every", type=float, help="Seconds between two images, for a URL.")
 @click.option("--crop", help="Part of each image: left,top,width,height in pixels, or in shares of 0 to 1.")
-@click.option("--rate", help="Most images in a time, such as 1/10s.")
+@click.option("--rate", help="Images in a time on average, such as 1/10s.")
 @click.option("--unchanged", type=float, help="Leave out images that differ less than this from the last; try 1.")
 @click.option("--max-side", type=int, help="Longest side in pixels.")
 @click.option("--jpeg-quality", type=int, help="Encode every image anew as JPEG, 1 to 95.")
