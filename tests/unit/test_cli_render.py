@@ -205,3 +205,8 @@ def test_a_broken_file_is_named(project: Path, tmp_path: Path) -> None:
     error = eaves(project, "promote", "--dir", folder).exception
     assert isinstance(error, EavesError)
     assert "99-notes.yaml: can't be read" in error.message
+
+
+def test_a_required_section_that_is_not_there_is_a_fault_of_the_file(project: Path) -> None:
+    project.write_text("name: flowers\n")
+    assert str(render(project).exception) == "eaves.yaml: data.path: is required"
