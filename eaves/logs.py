@@ -86,5 +86,7 @@ def configure(*, level: int = logging.INFO, as_json: bool | None = None) -> None
     handler.addFilter(BoundFields())
     handler.setFormatter(PlainFormatter() if plain else JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # It logs the whole address, with a password that was filled in, for each answer whose headers are malformed.
+    logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
     # Python remembers each warning it has shown, and a sender can have Pillow make a new one with every image.
     warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -204,7 +204,11 @@ class SourceSpec:
         choices=("function", "broker"),
     )
     claim: str = setting("", "On a cluster: the PersistentVolumeClaim whose root is the folder to watch.")
-    spool_size: str = setting("2Gi", "On a cluster: size of the volume for images while the broker doesn't answer.")
+    spool_size: str = setting(
+        "2Gi",
+        "On a cluster: size of the volume for images while the broker doesn't answer. Somewhat less than half of it is "
+        "for images that wait, a tenth for dead letters, the rest for the files' own needs.",
+    )
     secret: str = setting("", "On a cluster: the Secret with its credentials, mounted in place of `credentials`.")
     options: dict[str, Any] = setting(
         dict, "The settings that every source has, and those of its kind; they stand beside the others.", collects=True

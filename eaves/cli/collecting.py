@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,15 +14,18 @@ from eaves.cli.collection_progress import CollectionProgress
 from eaves.cli.output import progress, say
 from eaves.cli.project import Workspace, read_yaml
 from eaves.cli.sources import resolve_sources
+from eaves.credentials import has_secrets
 from eaves.disk import disk_errors
 from eaves.errors import ConfigError, Fault, StoppedError
 from eaves.http_client.proxies import parse_proxies
 from eaves.platform import OF_PLATFORMS, SourceSpec
 
 ORIGIN = "--from-source"
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,31}")
+"""Source: RFC 3986, section 3.1, in lower case."""
 DEFAULT_NAME = "camera"
-UNSORTED = "unsorted"
-"""Folder beside those of the classes in which collected images wait to be sorted."""
+UNSORTED = "-unsorted"
+"""Follows the name of the labelled folder in that of the folder beside it, where collected images wait to be sorted."""
 
 
 def parse_source(text: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,7 +70,9 @@ def _parse_text(text: str) -> dict[str, Any]:
         values = None
     if not isinstance(values, dict):
         message = "must be a URL, a folder, a .yaml file, or a mapping such as {kind: http, url: ...}"
-        raise ConfigError([Fault(origin=ORIGIN, path="", message=f"{message} (got {text[:60]!r})")])
+        if _SCHEME.fullmatch(scheme) and "://" in text:
+            message = f"{scheme}:// isn't supported yet; a URL starts with http://, https://, mqtt:// or mqtts://"
+        raise ConfigError([Fault(origin=ORIGIN, path="", message=message)])  # without the text: it may hold a password
     return {str(name): value for name, value in values.items()}
 
 
@@ -81,16 +88,25 @@ def _guest_settings(spec: SourceSpec, workspace: Workspace) -> dict[str, Any]:
     """
     if spec.kind != "mqtt":
         return {}
-    return {"client_id": f"eaves-init-{workspace.project.site}-{spec.name}", "session_expiry_s": 60}
+    name = f"eaves-init-{workspace.project.site}-{spec.name}-{secrets.token_hex(4)}"
+    return {"client_id": name, "session_expiry_s": 60}
 
 
-def collect_images(workspace: Workspace, name: str, wanted: int) -> None:
-    """Collect images from a source of eaves.yaml into the folder `unsorted` of its labelled images.
+def holds_secrets(values: Mapping[str, Any]) -> bool:
+    """Whether an address among a source's settings holds a password or token."""
+    return any(has_secrets(str(value)) for value in values.values())
+
+
+def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
+    """Collect images from a source of eaves.yaml into a folder beside its labelled images, which is no class.
 
     Args:
         workspace: The project.
         name: Of the source.
         wanted: How many images there are to be in the end.
+
+    Returns:
+        The folder.
 
     Raises:
         StoppedError: When the user ended it before.
@@ -105,9 +121,11 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> None:
     configured, faults = read_source({**spec.settings, **_guest_settings(spec, workspace)}, workspace.origin, "")
     if configured is None:
         raise ConfigError(faults)
-    labelled = workspace.path(Path(workspace.project.data.path))
-    with disk_errors(labelled):
-        images = CollectedImages(labelled / UNSORTED, labelled)
+    labelled = workspace.path(Path(workspace.project.data.path)).absolute()
+    labelled = Path(os.path.normpath(labelled))  # else `.` has no name and `..` a wrong one
+    unsorted = labelled.parent / f"{labelled.name}{UNSORTED}"
+    with disk_errors(unsorted):
+        images = CollectedImages(unsorted, labelled)
     told: list[str] = []
     on_terminal = sys.stderr.isatty()
     lines = CollectionProgress(
@@ -137,5 +155,6 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> None:
                 watch=watch,
             )
         except KeyboardInterrupt:
-            message = f"stopped: {len(images)} of {wanted} images are in {labelled / UNSORTED}"
+            message = f"stopped: {len(images)} of {wanted} images are in {unsorted}"
             raise StoppedError(message, hint="the same command goes on from there") from None
+    return unsorted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import click
 from eaves.cli.arguments import FILE
 from eaves.cli.output import say
 from eaves.cli.project import load_workspace, write_project
+from eaves.credentials import redact
 from eaves.disk import disk_errors
 from eaves.errors import ConfigError, DatasetError, Fault
 from eaves.names import NAME_PATTERN
@@ -45,8 +47,8 @@ def command(
 ) -> None:
     """Write a commented eaves.yaml into DIRECTORY (here when not given).
 
-    With --from-source, images are collected, too, into the folder `unsorted` beside those of the classes. Ctrl-C stops
-    that, and the same command goes on.
+    With --from-source, images are collected, too, into the folder DATA-unsorted beside DATA: training doesn't see them
+    until they are sorted. Ctrl-C stops that, and the same command goes on.
     """
     file = directory / FILE
     chosen = name or _name_of(directory)
@@ -96,22 +98,21 @@ def _count_labelled(place: Path) -> str:
 def _init_from_source(
     file: Path, name: str, data: str, source: str, wanted: int, options: dict[str, Any], *, force: bool
 ) -> None:
-    from eaves.cli.collecting import UNSORTED, collect_images, is_same_source, parse_source
+    from eaves.cli.collecting import collect_images, holds_secrets, is_same_source, parse_source
 
     options["every_s"] = options.pop("every")
     if options["credentials"] is not None:
         options["credentials"] = str(options["credentials"].absolute())
     if "://" in data:
-        raise ConfigError([Fault(origin="--data", path="", message=f"must be a folder here (got {data!r})")])
+        raise ConfigError([Fault(origin="--data", path="", message=f"must be a folder here (got {redact(data)!r})")])
     values = parse_source(source, options)
     if force or not (file.exists() and is_same_source(load_workspace(file), values)):
         _refuse_to_replace(file, force=force)
-        _write(file, write_project(name=name, data=data, sources=(values,)))
+        _write(file, write_project(name=name, data=data, sources=(values,)), private=holds_secrets(values))
     workspace = load_workspace(file)
-    collect_images(workspace, values["name"], wanted)
-    folder = workspace.project.data.path
-    say(f"next: sort the images in {folder}/{UNSORTED} into one folder for each class, {folder}/CLASS/, until it is")
-    say(f"empty, remove {folder}/{UNSORTED}, then `eaves train`")
+    unsorted = os.path.relpath(collect_images(workspace, values["name"], wanted), workspace.root)
+    say(f"next: sort the images of {unsorted} into one folder for each class, {workspace.project.data.path}/CLASS/,")
+    say("then `eaves train`, which doesn't see those that aren't sorted")
 
 
 def _refuse_to_replace(file: Path, *, force: bool) -> None:
@@ -121,11 +122,14 @@ def _refuse_to_replace(file: Path, *, force: bool) -> None:
         )
 
 
-def _write(file: Path, text: str) -> None:
+def _write(file: Path, text: str, *, private: bool = False) -> None:
+    """Write a whole file or none, as the umask has it; a private one is for its owner only."""
     with disk_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         half = file.with_name(f".{file.name}.unfinished")
         try:
+            half.unlink(missing_ok=True)
+            half.touch(mode=0o600 if private else 0o666)
             half.write_text(text, encoding="utf-8")
             half.replace(file)
         finally:

@@ -7,9 +7,11 @@ import re
 HIDDEN = "***"
 _USERINFO = re.compile(r"(?<=://)[^\s/?#@\"']*(?:@[^\s/?#@\"']*)*@(?=[^\s/?#@])")
 _QUERY = re.compile(
-    r"(?i)([?&;](?:[a-z0-9_.-]*(?:passw(?:or)?d|passwd|pwd|token|secret|signature|credential|api_?key|auth)[a-z0-9_.-]*"
-    r"|sig|key|usr|user(?:name)?|pass))=(?!\{(?:username|password)\}(?:[&;#\s\"']|$))[^\s&;#\"']*"
+    r"(?i)([?&;](?:[a-z0-9_.-]*(?:pas|psw|pwd|jwt|token|secret|signature|credential|api_?key|auth)[a-z0-9_.-]*"
+    r"|[a-z0-9_.-]*sid|sig|key|u|p|usr|user(?:name)?|login(?:use|user|name)?))"
+    r"=(?!\{(?:username|password)\}(?:[&;#\s\"']|$))[^\s&;#\"']*"
 )
+"""Names under which cameras and web services take a user, a password or a token in the query of an address."""
 
 
 def redact(text: str) -> str:

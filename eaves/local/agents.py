@@ -179,7 +179,7 @@ class Agents:
 
     def _start(self, app: str, agent: Agent) -> None:
         former = self._state.former_spools(app)
-        takeover = {"EAVES_TAKEOVER": ",".join(map(str, former))} if former else {}
+        takeover = {"EAVES_TAKEOVER": json.dumps([str(path) for path in former])} if former else {}
         try:
             agent.process = self._launch(
                 "eaves.sources", {**agent.environ, **takeover}, self._state.agent_log(app), inherit=self._inherit

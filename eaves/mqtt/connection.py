@@ -144,7 +144,8 @@ class Connection:
 
         Returns:
             What the broker says of it. It fails with UnreachableError when there is no connection, or when it ends
-            before the broker has answered: the message may have arrived then.
+            before the broker has answered: the message may have arrived then. It fails with DeliveryError when no more
+            messages may wait for an answer.
         """
         session = self._session
         if session is not None:

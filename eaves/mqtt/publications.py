@@ -5,11 +5,12 @@ from __future__ import annotations
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from eaves.errors import UnreachableError
+from eaves.errors import DeliveryError, UnreachableError
 from eaves.mqtt.client import BoundedClient
 from eaves.mqtt.message import Acknowledgement, Publication
 
@@ -34,10 +35,18 @@ class Publications:
             client: The connection.
             publication: The message.
             with_properties: Whether the connection speaks MQTT 5.
+
+        Returns:
+            The broker's answer. It fails with UnreachableError when the connection ends before, and with DeliveryError
+            when so many messages wait for an answer that none can be sent.
         """
         properties = _build_properties(publication) if with_properties else None
         topic, payload = publication.topic, publication.payload
         sent = client.publish(topic, payload, 1, retain=publication.retain, properties=properties)
+        if sent.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:  # its packet id is another one's, which isn't answered yet
+            refused: Future[Acknowledgement] = Future()
+            refused.set_exception(DeliveryError("too many messages wait for the broker's acknowledgement"))
+            return refused
         future = self._unconfirmed.setdefault(sent.mid, Future())  # `settle` may have made it by now
         future.add_done_callback(lambda _: self._unconfirmed.pop(sent.mid, None))
         if self._ended:

@@ -167,7 +167,8 @@ class Session:
         """Send a message with QoS 1.
 
         Returns:
-            What the broker says of it; it fails with UnreachableError when the connection ends before.
+            What the broker says of it; it fails with UnreachableError when the connection ends before, and with
+            DeliveryError when no more messages may wait for an answer.
         """
         if self._client is None or self.info is None:
             future: Future[Acknowledgement] = Future()

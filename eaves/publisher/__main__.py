@@ -52,6 +52,7 @@ def main(**options: Any) -> None:
             host=settings.host,
             port=settings.port,
             max_bytes=settings.max_bytes,
+            in_flight_bytes=settings.in_flight_bytes,
         )
         link.start()
         deliverer.start()

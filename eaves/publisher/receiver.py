@@ -2,6 +2,7 @@
 
 A connection takes one request. At most `CONNECTIONS` are open; when all are taken, the oldest is closed for the next
 one, so that senders who hold theirs open keep nobody out: a request takes milliseconds, and its sender tries again.
+What all of them have sent so far takes a bounded number of bytes; beyond it the answer is 429.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from eaves.admin.server import POLL_S, TIMEOUT_S, BoundedTcpServer
 from eaves.delivery.rules import ACCEPTED
 from eaves.errors import ConfigError, EavesError, EventError, Fault, ImageTooLargeError
 from eaves.events import Event, decode
+from eaves.publisher.room import Room, Take
 
 CONNECTIONS = 64
 LINE_BYTES = 1024
 """Longest line that says the size of a chunk."""
+PIECE_BYTES = 65_536
+"""What is read of a body at a time: memory is taken for what has come, not for what a sender announces."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,13 +37,17 @@ class Receiver:
         host: Address of this machine to listen on.
         port: TCP port; 0 takes a free one.
         max_bytes: Largest body that is taken.
+        in_flight_bytes: Bytes of all bodies that are read or stored at the same time; one of `max_bytes` always fits.
 
     Raises:
         ConfigError: When the address can't be listened on.
     """
 
-    def __init__(self, store: Callable[[Event], object], *, host: str, port: int, max_bytes: int) -> None:
-        handler = type("Handler", (_Handler,), {"store": staticmethod(store), "max_bytes": max_bytes})
+    def __init__(
+        self, store: Callable[[Event], object], *, host: str, port: int, max_bytes: int, in_flight_bytes: int
+    ) -> None:
+        room = Room(max(max_bytes, in_flight_bytes))
+        handler = type("Handler", (_Handler,), {"store": staticmethod(store), "max_bytes": max_bytes, "room": room})
         try:
             self._server = _Server((host, port), handler)
         except OSError as error:
@@ -76,6 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = TIMEOUT_S
     store: Callable[[Event], object]
     max_bytes: int
+    room: Room
 
     def do_POST(self) -> None:
         """Take one event."""
@@ -102,29 +111,31 @@ class _Handler(BaseHTTPRequestHandler):
     def _take(self) -> Response:
         if self.path.partition("?")[0] != "/":
             return answer_problem(404, f"{self.path[:128]} is not answered here; post to /", None)
-        body = self._read_body()
-        self.store(decode(dict(self.headers.items()), body))
+        with self.room.share() as take:
+            body = self._read_body(take)
+            self.store(decode(dict(self.headers.items()), body))
         return Response(status=ACCEPTED, content_type="text/plain", body=b"")
 
-    def _read_body(self) -> bytes:
+    def _read_body(self, take: Take) -> bytes:
         """The request's body.
 
         Raises:
             EventError: When its length isn't said, or it breaks off.
             ImageTooLargeError: When it is larger than allowed.
+            OverloadedError: When there is no memory for it now.
             OSError: When the connection ends.
         """
         if self.headers.get("transfer-encoding", "").strip().lower() == "chunked":
-            return read_chunks(self.rfile, self.max_bytes)
+            return read_chunks(self.rfile, self.max_bytes, take)
         length = self.headers.get("content-length", "")
         if not (length.isascii() and length.isdecimal()):
             raise EventError("the request has neither Content-Length nor chunks")
         if int(length) > self.max_bytes:
             raise _too_large(self.max_bytes)
-        body = self.rfile.read(int(length))
-        if len(body) < int(length):
+        body = bytearray()
+        if not _read_pieces(self.rfile, int(length), body, take):
             raise EventError("the request broke off")
-        return body
+        return bytes(body)
 
     def _respond(self, response: Response) -> None:
         self.send_response(response.status)
@@ -136,29 +147,41 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(response.body)
 
 
-def read_chunks(stream: BufferedIOBase, max_bytes: int) -> bytes:
+def read_chunks(stream: BufferedIOBase, max_bytes: int, take: Take) -> bytes:
     """A body in chunks. Source: RFC 9112, section 7.1.
 
     Args:
         stream: The request, after its headers.
         max_bytes: Largest body.
+        take: Takes memory for what is read.
 
     Raises:
         EventError: When it isn't well-formed.
         ImageTooLargeError: When it is larger.
+        OverloadedError: When there is no memory for it now.
         OSError: When the connection ends.
     """
     body = bytearray()
     while size := _read_size(stream):
         if len(body) + size > max_bytes:
             raise _too_large(max_bytes)
-        chunk = stream.read(size)
-        if len(chunk) < size or stream.readline(LINE_BYTES).strip():
+        if not _read_pieces(stream, size, body, take) or stream.readline(LINE_BYTES).strip():
             raise EventError("a chunk of the request broke off")
-        body += chunk
     while stream.readline(LINE_BYTES).strip():  # trailers, which nobody asked for
         pass
     return bytes(body)
+
+
+def _read_pieces(stream: BufferedIOBase, size: int, body: bytearray, take: Take) -> bool:
+    """Read so many bytes to the end of `body`; False when there are fewer."""
+    while size:
+        piece = stream.read(min(size, PIECE_BYTES))
+        if not piece:
+            return False
+        take(len(piece))
+        body += piece
+        size -= len(piece)
+    return True
 
 
 def _read_size(stream: BufferedIOBase) -> int:

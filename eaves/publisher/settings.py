@@ -33,11 +33,17 @@ class PublisherSettings:
     max_bytes: int = setting(
         20_000_000, "Larger events are refused with 413; a prediction has some kilobytes, an image more.", minimum=1
     )
+    in_flight_bytes: int = setting(
+        32_000_000,
+        "Bytes of all events that are taken at the same time, or `max_bytes` if that is more; beyond it the answer is "
+        "429, and the sender keeps its event.",
+        minimum=1,
+    )
     spool: Path = setting(Path("/spool/publisher.db"), "The durable queue; on a disk that outlives the process.")
     spool_max_bytes: int = setting(
         500_000_000,
-        "Room for events while the broker is away; full, the publisher answers 429 and its sender keeps them. The "
-        "default fits the trigger's usual `spool_size` of 1Gi, with the dead letters.",
+        "Room for events while the broker is away; full, the publisher answers 429 and its sender keeps them. A "
+        "trigger's `spool_size` sets it; the default fits 1Gi, with the dead letters.",
         minimum=1_000_000,
     )
     spool_dead_max_bytes: int = setting(

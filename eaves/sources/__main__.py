@@ -20,7 +20,8 @@ from eaves.sources.agent.admin import open_admin
 from eaves.sources.agent.configuration import ConfiguredSource, count_remembered, parse_sources
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.deliveries import build_deliverers
-from eaves.sources.agent.opening import open_spool
+from eaves.sources.agent.identity import load_agent_id
+from eaves.sources.agent.opening import Takeover, open_spool
 from eaves.sources.agent.supervision import STOP_S, SupervisedSource, stop_sources
 from eaves.sources.lanes import IMAGES
 from eaves.sources.overrides import parse_overrides
@@ -45,7 +46,10 @@ def main(**options: Any) -> None:
     client = SinkClient(ca_certs_pem=settings.ca_certs, proxies=proxies)
     limits = settings.limits(remembered=count_remembered(configured))
     with open_spool(settings, limits) as spool, client, ExitStack() as stack:
-        sources = [build_source(one, settings, spool, overrides, proxies) for one in configured]
+        takeover = Takeover(spool, settings.former_spools())
+        takeover.start()
+        agent_id = load_agent_id(settings.spool)
+        sources = [build_source(one, settings, spool, overrides, proxies, agent_id) for one in configured]
         deliverers = build_deliverers(settings, spool, client, overrides)
         for deliverer in deliverers:
             deliverer.start()
@@ -57,6 +61,7 @@ def main(**options: Any) -> None:
         try:
             signal.sigwait(STOP_SIGNALS)
         finally:
+            takeover.stop()
             stop(sources, deliverers)
 
 
@@ -66,6 +71,7 @@ def build_source(
     spool: Spool,
     overrides: Mapping[str, str],
     proxies: Proxies = DIRECT,
+    agent_id: str | None = None,
 ) -> SupervisedSource:
     """One source that puts its images into the spool."""
     context = AgentContext(
@@ -78,6 +84,7 @@ def build_source(
         credentials=configured.common.credentials,
         proxies=proxies,
         options=configured.options,
+        agent_id=agent_id,
     )
     return SupervisedSource(partial(configured.kind.run, configured.settings), context)
 

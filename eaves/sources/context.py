@@ -32,6 +32,10 @@ class SourceContext(Protocol):
         """Its events' `source`, `/eaves/SITE/NAME`."""
 
     @property
+    def agent_id(self) -> str:
+        """A random id that stays the same as long as the agent's spool: for names that no other agent may have."""
+
+    @property
     def clock(self) -> Clock:
         """Time. A source reads no other clock."""
 

@@ -18,6 +18,7 @@ Cause = Literal[
     "unreadable",
     "hours",
     "failed",
+    "topic",
 ]
 """Why a frame is dropped.
 
@@ -26,6 +27,7 @@ after the last one than `rate` allows. `unchanged`: it hardly differs from the l
 pixels than allowed. `spool_full`: the queue had no room and the source can't offer it again. `unsupported`: a format
 that no function reads, or no image at all. `unreadable`: it could not be read; it may be captured later. `hours`:
 outside the hours of capture. `failed`: an error of the source itself, which is logged; it may be captured later.
+`topic`: a message of a topic that the source doesn't subscribe to, or no longer.
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,10 +55,10 @@ class AgentSettings:
     )
     site: str = setting("local", "The site's name, in its events' source.")
     spool: Path = setting(Path("/spool/agent.db"), "The durable queue; on a disk that outlives the agent.")
-    takeover: tuple[str, ...] = setting(
-        (),
-        "Spool files that this agent empties into its own at its start, with what they remember, and deletes: those of "
-        "agents for one source each, as earlier versions had.",
+    takeover: str = setting(
+        "",
+        "Spool files that this agent empties into its own, with what they remember, and deletes, a JSON list of paths: "
+        "those of agents for one source each, as earlier versions had. One that the disk has no room for waits.",
     )
     spool_max_bytes: int = setting(
         1_000_000_000, "Room for images while the link is down; full, the sources wait.", minimum=1_000_000
@@ -130,8 +131,23 @@ class AgentSettings:
             dead_when_full=WhenFull(self.spool_dead_when_full),
         )
 
+    def former_spools(self) -> tuple[Path, ...]:
+        """The files that `takeover` names.
+
+        Raises:
+            ValueError: When it is no JSON list of paths.
+        """
+        listed = json.loads(self.takeover or "[]")
+        if not isinstance(listed, list) or not all(isinstance(path, str) for path in listed):
+            raise ValueError("it is no list of texts")
+        return tuple(map(Path, listed))
+
     def faults(self) -> Iterator[tuple[str, str]]:
         """Rules across fields."""
+        try:
+            self.former_spools()
+        except ValueError as error:
+            yield "takeover", f"must be a JSON list of paths: {error} (got {self.takeover[:80]!r})"
         if self.sink and not self.sink.startswith(("http://", "https://")):
             yield "sink", f"must be an http:// or https:// address (got {self.sink!r})"
         if self.ca_certs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ BATCH_BYTES = 4_000_000
 """Data that one commit moves, but for a single larger entry: moving takes no more memory than that."""
 BATCH = 1_000
 """Rows that one commit moves at most."""
+CHECKPOINT_PAGES = 1_000
+"""Pages in SQLite's log from which it is written into the file. Source: sqlite.org/pragma.html, wal_autocheckpoint."""
 IN_USE_S, POLL_S = 15.0, 0.1
 """Longest wait for the process that has the other spool open, and the pause between two looks, seconds. A process of
 the local platform that is asked to stop is killed after 10 s."""
@@ -49,11 +52,13 @@ def take_over(spool: Spool, path: Path, *, wait_s: float = IN_USE_S) -> int:
         How many entries were moved.
 
     Raises:
-        SpoolError: When a file can't be read, written or deleted; the rest stays in `path`.
+        SpoolError: When a file can't be read, written or deleted; the rest stays in `path`. So does all of it when the
+            disk has no room for both, as an agent whose disk is full captures nothing.
     """
     _require_unused(path, wait_s)
     moved = 0
     with Spool(path, limits=spool.limits, clock=spool.clock) as former:
+        _require_space(spool, former)
         while rows := former.database().read("SELECT key, at FROM seen LIMIT ?", (BATCH,)):
             _move_seen(spool, former, rows)
         while sizes := former.database().read(_SIZES, (BATCH,)):
@@ -97,6 +102,29 @@ def _require_unused(path: Path, wait_s: float) -> None:
             raise SpoolError(f"spool {path} is still used by another process", hint=f"fuser {path}")
         pause.wait(POLL_S)
     users.release()
+
+
+def _require_space(spool: Spool, former: Spool) -> None:
+    """Check that everything fits on the disk beside what it is moved from, with the logs of both files.
+
+    Where SQLite overwrites what it deletes, the other spool's log grows as this one's does.
+
+    Raises:
+        SpoolError: When it doesn't.
+    """
+    (largest,) = former.database().read("SELECT COALESCE(MAX(size_bytes), 0) FROM events")[0]
+    page, pages, empty = (_pragma(former, name) for name in ("page_size", "page_count", "freelist_count"))
+    size = (pages - empty) * page
+    needed = size + 2 * (min(size, CHECKPOINT_PAGES * page) + min(size, max(BATCH_BYTES, largest)))
+    path = spool.database().path
+    free = shutil.disk_usage(path.parent).free + _pragma(spool, "freelist_count") * _pragma(spool, "page_size")
+    if free < needed:
+        place = f"{needed / 1e6:.1f} MB are needed to move it, and {free / 1e6:.1f} MB are left"
+        raise SpoolError(f"{place} on the disk that holds {path}", hint="free space on that disk")
+
+
+def _pragma(spool: Spool, name: str) -> int:
+    return int(spool.database().read(f"PRAGMA {name}")[0][0])
 
 
 def _move_seen(spool: Spool, former: Spool, rows: Sequence[Any]) -> None:

@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from eaves.credentials import has_secrets
 from eaves.errors import Fault, NotFoundError
 from eaves.platform import AppSpec, SourceSpec, TriggerSpec
+from eaves.publisher.settings import ATTRIBUTES_BYTES as EVENT_ATTRIBUTES
+from eaves.publisher.settings import PublisherSettings
 from eaves.sources.agent.kinds import load_kind
-from knative.app.sources import CREDENTIALS, Runner, find_secrets, runs_as
+from eaves.sources.settings import ATTRIBUTES_BYTES as IMAGE_ATTRIBUTES
+from knative.app.sources import CREDENTIALS, Runner, find_secrets, largest_image, runs_as
 from knative.resources.eventing import publisher_name
+from knative.resources.spool import find_size_fault
 from knative.settings import KnativeSettings, SiteSettings
 
 MAX_STATEFUL_SET = 52
@@ -44,6 +48,8 @@ def _publisher_faults(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) ->
         yield "url", _password_in_address(site, trigger.name, "mqtt.secret")
     if trigger.mqtt.credentials and not trigger.mqtt.secret:
         yield "mqtt.secret", _secret_of_folder(site, trigger.name, "mqtt.credentials", trigger.mqtt.credentials)
+    if fault := find_size_fault(trigger.mqtt.spool_size, PublisherSettings().max_bytes, EVENT_ATTRIBUTES, "events"):
+        yield "mqtt.spool_size", fault
     name = publisher_name(app, trigger)
     if len(name) > MAX_STATEFUL_SET:
         most = MAX_STATEFUL_SET - len(name) + len(trigger.name)
@@ -96,6 +102,8 @@ def _source_faults(source: SourceSpec, site: SiteSettings, function: str) -> Ite
     elif runner in {Runner.CLAIM, Runner.READER} and not source.claim:
         also = ", or `agent: node` be set" if Runner.NODE in known else ""
         yield "claim", f"must name the volume that the agent {source.name!r} reads{also}"
+    if fault := find_size_fault(source.spool_size, largest_image(source), IMAGE_ATTRIBUTES, "images"):
+        yield "spool_size", fault
     if runner in {Runner.CLAIM, Runner.SERVICE} and len(f"{function}-{source.name}") > MAX_STATEFUL_SET:
         most = MAX_STATEFUL_SET - len(function) - 1
         yield "name", f"must be at most {most} characters long, for a StatefulSet that is named after {function} and it"

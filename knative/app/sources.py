@@ -10,15 +10,16 @@ from typing import Any
 from eaves.credentials import has_secrets
 from eaves.errors import EavesError, NotFoundError
 from eaves.platform import SourceSpec
-from eaves.sources.agent.configuration import read_source
+from eaves.sources.agent.configuration import ConfiguredSource, read_source
 from eaves.sources.agent.kinds import load_kind
+from eaves.sources.settings import SourceSettings
 from knative.resources.credentials import FOLDER
 
 IMAGES = "/images"
 """Where an agent sees the folder that it reads."""
 CREDENTIALS = "credentials"
 ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"})
-"""Ends of names by which a source of kind `replay` tells an archive from a folder."""
+"""Ends of names, in any case of letters, by which a source of kind `replay` tells an archive from a folder."""
 
 
 class Runner(enum.StrEnum):
@@ -55,17 +56,29 @@ def source_values(source: SourceSpec) -> dict[str, Any]:
 def _path_in_pod(source: SourceSpec) -> str:
     """The root of the volume, or the archive of that name in it."""
     path = PurePath(str(source.options.get("path", "")))
-    return f"{IMAGES}/{path.name}" if source.kind == "replay" and path.suffix in ARCHIVES else IMAGES
+    return f"{IMAGES}/{path.name}" if source.kind == "replay" and path.suffix.lower() in ARCHIVES else IMAGES
 
 
 def source_addresses(source: SourceSpec) -> Iterator[str]:
     """`HOST:PORT`, or `tls://HOST:PORT`, of what a source connects to; none while its settings have faults."""
+    configured = _configure(source)
+    if configured is not None:
+        yield from configured.kind.addresses(configured.settings)
+
+
+def largest_image(source: SourceSpec) -> int:
+    """Bytes of the largest image that a source captures; the default while its settings have faults."""
+    configured = _configure(source)
+    return (configured.common if configured is not None else SourceSettings()).max_bytes
+
+
+def _configure(source: SourceSpec) -> ConfiguredSource | None:
+    """A source's settings as its agent reads them; None while they have faults."""
     try:
         configured, _ = read_source(source_values(source), "eaves.yaml", "")
     except EavesError:
-        return
-    if configured is not None:
-        yield from configured.kind.addresses(configured.settings)
+        return None
+    return configured
 
 
 def find_secrets(values: Mapping[str, Any], path: str = "") -> Iterator[str]:

@@ -6,7 +6,7 @@
     eventing    Broker, Triggers, EventTypes        pin       keeps a container image on the nodes
     access      ServiceAccounts, NetworkPolicy      job       a training; jobsink, pipeline: what starts and follows one
     metadata    names and labels                    pod       what a pod that trusts nobody says
-    reader      a pod that reads a run for us
+    reader      a pod that reads a run for us       spool     how much of its volume a queue may take
 
 Nothing here reads a file, the environment or a cluster. What is rendered is what is applied (`knative.rendering`).
 """

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from eaves.admin.agent import LIVE
 from eaves.config import iter_leaves
 from eaves.platform import AppSpec, SourceSpec
-from eaves.sources.settings import AgentSettings
-from knative.app.sources import IMAGES, Runner, runs_as, source_values
+from eaves.sources.settings import AgentSettings, SourceSettings
+from knative.app.sources import IMAGES, Runner, largest_image, runs_as, source_values
 from knative.kinds import (
     BROKER,
     CONTAINER_SOURCE,
@@ -22,9 +23,11 @@ from knative.kinds import (
     Kind,
 )
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, SITE_LABEL
+from knative.quantities import show_memory
 from knative.resources.credentials import build_credentials
 from knative.resources.metadata import build_object, reference
 from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
+from knative.resources.spool import find_room
 from knative.settings import KnativeSettings, SiteSettings
 
 PART = "source"
@@ -45,7 +48,11 @@ _LIVENESS = {
 There is no probe of readiness or startup: a StatefulSet replaces no pod that isn't ready, and the first one may have
 been made before the SinkBinding told it its sink.
 """
+_DEFAULTS = {leaf.path: leaf.default for leaf in iter_leaves(AgentSettings)}
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(AgentSettings)}
+MEMORY_BYTES = 512 * 2**20
+"""Limit of a pod's memory for images of up to the default of `max_bytes`, 20 MB; larger ones get more in proportion.
+Measured with messages of MQTT that hold such images as base64 in JSON, faster than they are stored: 366 MB."""
 
 
 def build_agents(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
@@ -160,6 +167,7 @@ def _pod(
         _ENV["spool"]: f"{SPOOL}/agent.db",
         _ENV["host"]: "0.0.0.0",  # noqa: S104 - the pod's own; the kubelet and who scrapes metrics come from outside
         _ENV["port"]: str(METRICS_PORT),
+        **{_ENV[path]: size for path, size in find_room(source.spool_size).items() if size != str(_DEFAULTS[path])},
     }
     env: list[dict[str, Any]] = [*build_env(told)]
     if source.through == "function":
@@ -170,7 +178,7 @@ def _pod(
         "env": env,
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
         "livenessProbe": _LIVENESS,
-        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": _memory(source)}},
         "securityContext": build_security(user=user),
         "volumeMounts": mounts,
     }
@@ -190,7 +198,12 @@ def _function_address(app: AppSpec, site: SiteSettings) -> list[dict[str, Any]]:
     if site.namespace:
         return [*build_env({_ENV["function"]: f"http://{name}.{site.namespace}.svc/"})]
     own = {"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
-    return [own, *build_env({_ENV["function"]: f"http://{name}.$(NAMESPACE).svc/"})]
+    return [own, {"name": _ENV["function"], "value": f"http://{name}.$(NAMESPACE).svc/"}]
+
+
+def _memory(source: SourceSpec) -> str:
+    share = max(1.0, largest_image(source) / SourceSettings().max_bytes)
+    return show_memory(math.ceil(MEMORY_BYTES * share / 2**20) * 2**20)
 
 
 def _binding(

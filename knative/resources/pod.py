@@ -37,8 +37,12 @@ def build_temporary(size: str = "64Mi") -> tuple[dict[str, Any], dict[str, Any]]
 
 
 def build_env(variables: Mapping[str, str]) -> list[dict[str, str]]:
-    """Environment variables as a container has them."""
-    return [{"name": name, "value": value} for name, value in variables.items()]
+    """Environment variables as a container has them.
+
+    Kubernetes replaces `$(NAME)` in a value, so every `$` is written as `$$`, which it turns back.
+    Source: Kubernetes, EnvVar, `value`.
+    """
+    return [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()]
 
 
 def build_pull_secrets(settings: KnativeSettings) -> dict[str, Any]:

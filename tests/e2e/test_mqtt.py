@@ -78,10 +78,12 @@ def test_an_image_published_by_mqtt_becomes_a_prediction_published_by_mqtt(
     assert agent(place)["captured"] == 2
 
     place.eaves("remove", NAME)
-    ours = f"{APP_LABEL}={NAME}"
-    assert [
-        one for kind in (STATEFUL_SET, SERVICE, NETWORK_POLICY) for one in place.cluster.list(kind, selector=ours)
-    ] == []
+    ours, kinds = f"{APP_LABEL}={NAME}", (STATEFUL_SET, SERVICE, NETWORK_POLICY)
+
+    def left() -> list[dict[str, Any]]:
+        return [one for kind in kinds for one in place.cluster.list(kind, selector=ours)]
+
+    wait_until(lambda: not left(), 60, pause_s=1, what="the end of it, and of what Knative made for the function")
     kept = {one["metadata"]["name"] for one in place.cluster.list(CLAIM)}
     assert kept == {f"spool-{NAME}-gate-0", f"spool-{NAME}-told-mqtt-0"}
 

@@ -30,6 +30,7 @@ class RecordingContext:
     def __init__(self, name: str = "cam", *, clock: Clock = SYSTEM) -> None:
         self.name = name
         self.source = source_uri("local", name)
+        self.agent_id = "0badcafe"
         self.clock = clock
         self.max_bytes = 20_000_000
         self.credentials: Path | None = None

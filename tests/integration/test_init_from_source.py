@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import signal
 import subprocess
@@ -46,7 +47,7 @@ def eaves(*arguments: str | Path) -> Result:
 
 
 def collected(project: Path) -> list[Path]:
-    return sorted((project / "photos" / "unsorted").glob("*.*"))
+    return sorted((project / "photos-unsorted").glob("*.*"))
 
 
 def init(project: Path, camera: FakeCamera, images: int, *more: str) -> Result:
@@ -59,7 +60,7 @@ def test_what_is_collected_is_what_an_agent_sends(tmp_path: Path) -> None:
     with open_camera(numbered()) as camera:
         result = init(project, camera, 4)
         assert result.exit_code == 0, result.output
-        assert "sort the images in photos/unsorted into one folder for each class" in result.stderr
+        assert "sort the images of photos-unsorted into one folder for each class, photos/CLASS/" in result.stderr
         workspace = load_workspace(project / "eaves.yaml")
         (source,) = workspace.project.sources
         assert source.settings == {
@@ -100,7 +101,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(tmp_path: Path) -> None:
         assert "of 100000 images are in" in told
         assert "the same command goes on from there" in told
         before = collected(tmp_path)
-        (tmp_path / "photos" / "open").mkdir()
+        (tmp_path / "photos" / "open").mkdir(parents=True)
         before[0].rename(tmp_path / "photos" / "open" / before[0].name)  # sorted meanwhile, and still counted
         wanted = len(before) + 3
         done = subprocess.run([*command, str(wanted)], capture_output=True, text=True, timeout=60, check=False)
@@ -176,6 +177,11 @@ def test_images_of_a_broker_are_collected_as_a_guest(tmp_path: Path) -> None:
         (("--from-source", "{kind: htp}"), "did you mean http?"),
         (("--from-source", "{kind: http, ulr: 'http://cam/'}"), "did you mean url?"),
         (("--from-source", "nothing"), "must be a URL, a folder, a .yaml file, or a mapping"),
+        (("--from-source", "rtsp://admin:hunter2@cam/1"), "rtsp:// isn't supported yet"),
+        (("--from-source", "rtsp://admin:hun/ter2@cam/1"), "rtsp:// isn't supported yet"),
+        (("--from-source", "{url: http://admin:hunter2@cam/"), "must be a URL, a folder, a .yaml file, or a mapping"),
+        (("--from-source", "http//admin:hunter2@cam/"), "must be a URL, a folder, a .yaml file, or a mapping"),
+        (("--from-source", "http://cam/", "--data", "https://u:hunter2@host/a"), "must be a folder here"),
         (("--from-source", "{a: [}"), "must be a URL, a folder, a .yaml file, or a mapping"),
         (("--from-source", "http://cam/", "--data", "s3://bucket/photos"), "must be a folder here"),
         (("--crop", "0,0,1,1"), "--crop: is for --from-source only"),
@@ -185,6 +191,7 @@ def test_a_source_that_is_wrong_writes_nothing(arguments: tuple[str, ...], told:
     result = eaves("init", tmp_path / "project", "--name", "gate", *arguments)
     assert isinstance(result.exception, ConfigError), result.output
     assert told in str(result.exception)
+    assert "hun" not in f"{result.exception} {result.exception.hint}"
     assert not (tmp_path / "project").exists()
 
 
@@ -206,3 +213,23 @@ def test_a_password_in_the_address_is_warned_of(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "holds a password or token" in result.stderr
     assert "hunter2" not in result.stderr
+    assert (tmp_path / "eaves.yaml").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_without_a_password_is_for_everybody_who_may_read_the_folder(tmp_path: Path) -> None:
+    with open_camera(numbered()) as camera:
+        assert init(tmp_path, camera, 1).exit_code == 0
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "eaves.yaml").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("data", ["photos", ".", "../elsewhere"])
+def test_images_that_wait_to_be_sorted_are_no_class(data: str, tmp_path: Path) -> None:
+    """They are outside the labelled folder, wherever that is."""
+    project = tmp_path / "project"
+    with open_camera(numbered()) as camera:
+        assert init(project, camera, 1, "--data", data).exit_code == 0
+    (image,) = tmp_path.rglob("*.jpg")
+    labelled = (project / data).resolve()
+    assert image.parent == labelled.with_name(f"{labelled.name}-unsorted")

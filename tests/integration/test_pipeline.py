@@ -23,7 +23,7 @@ from tests.registries import LocalRegistry
 from tests.waiting import wait_until
 from trainer.run import open_run
 
-SETTINGS = {"ARCH": "small_cnn", "EPOCHS": "12", "IMAGE_SIZE": "16", "BATCH_SIZE": "8"}
+SETTINGS = {"ARCH": "small_cnn", "EPOCHS": "12", "IMAGE_SIZE": "16", "BATCH_SIZE": "8", "VARIANTS": "1"}
 """As tests.artifacts trains."""
 
 

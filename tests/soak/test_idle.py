@@ -33,6 +33,8 @@ from tests.waiting import wait_until
 NAME = "colours"
 UP, AGENT = "eaves up", "its agent"
 MAX_THREADS = 12
+MORE_THREADS = 3
+"""Of two sources beside the folder, mqtt and http: one each, and one for the connection to the broker."""
 MAX_STATEMENTS = 5.0
 """SQLite statements a second, of `eaves up` and its agent together."""
 
@@ -186,9 +188,9 @@ def count_between(record: Path, begin: float, end: float) -> int:
     return sum(begin <= moment < end for moment in moments)
 
 
-def check(cost: Cost, max_cores: float) -> None:
+def check(cost: Cost, max_cores: float, *, max_threads: int = MAX_THREADS) -> None:
     assert 0 < sum(cost.cores.values()) < max_cores
-    assert max(cost.threads.values()) <= MAX_THREADS
+    assert max(cost.threads.values()) <= max_threads
     assert 0 < sum(cost.statements.values()) <= MAX_STATEMENTS
 
 
@@ -216,14 +218,14 @@ def quiet_sources(root: Path) -> Iterator[list[dict[str, Any]]]:
 @pytest.mark.timeout(300)
 def test_three_sources_idle_for_ten_seconds(tmp_path: Path) -> None:
     with quiet_sources(tmp_path) as beside:
-        check(measure(tmp_path, 10, beside), max_cores=0.02)
+        check(measure(tmp_path, 10, beside), max_cores=0.02, max_threads=MAX_THREADS + MORE_THREADS)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_three_sources_idle_for_a_minute(tmp_path: Path) -> None:
     with quiet_sources(tmp_path) as beside:
-        check(measure(tmp_path, 60, beside), max_cores=0.01)
+        check(measure(tmp_path, 60, beside), max_cores=0.01, max_threads=MAX_THREADS + MORE_THREADS)
 
 
 @pytest.mark.slow

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from eaves.config import build, env_layer
 from eaves.local.agents import LIVENESS_S, RESTART, STEADY_S, Agents
 from eaves.local.state import State
 from eaves.platform import AppSpec, FunctionSpec, SourceSpec
+from eaves.sources.settings import AgentSettings
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
 
@@ -156,11 +158,12 @@ def test_what_an_agent_for_each_source_has_left_is_taken_over(
     agents: Agents, launch: FakeLauncher, tmp_path: Path
 ) -> None:
     (tmp_path / "sources").mkdir()
-    for name in ("a.one.db", "a.gone.db", "ab.one.db"):
+    for name in ("a.one, or two.db", "a.gone.db", "ab.one.db"):
         (tmp_path / "sources" / name).touch()
     agents.reconcile({"a": app("a", "one")})
-    taken = [str(tmp_path / "sources" / name) for name in ("a.gone.db", "a.one.db")]
-    assert launch.environs["eaves.sources"]["EAVES_TAKEOVER"] == ",".join(taken)
+    taken = [str(tmp_path / "sources" / name) for name in ("a.gone.db", "a.one, or two.db")]
+    settings = build(AgentSettings, env_layer(AgentSettings, launch.environs["eaves.sources"]))
+    assert settings.former_spools() == tuple(map(Path, taken))
     for path in taken:
         Path(path).unlink()
     agents.reconcile({"a": app("a", "one")})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eaves.config import iter_leaves
+from eaves.config import build, env_layer, iter_leaves
 from eaves.delivery.mqtt.settings import MqttSettings
 from eaves.errors import ConfigError
 from eaves.platform import AppSpec, SourceSpec, TriggerSpec
@@ -59,6 +59,22 @@ def test_variables_of_the_publisher_are_settings_that_its_process_has() -> None:
     assert told.keys() <= known
     assert (told["EAVES_URL"], told["EAVES_MQTT_FORMAT"], told["EAVES_MQTT_RETAIN"]) == (URL, "json", "true")
     assert {"EAVES_MQTT_SECRET", "EAVES_MQTT_SPOOL_SIZE"}.isdisjoint(told)
+
+
+@pytest.mark.parametrize(
+    ("size", "room", "dead"), [("1Gi", 500_000_000, 100_000_000), ("100Mi", 48_828_125, 9_765_625)]
+)
+def test_the_queue_leaves_room_on_its_volume(size: str, room: int, dead: int) -> None:
+    _, made = container(app(spool_size=size))
+    told = {one["name"]: one["value"] for one in made["env"]}
+    settings = build(PublisherSettings, env_layer(PublisherSettings, told))
+    assert (settings.spool_max_bytes, settings.spool_dead_max_bytes) == (room, dead)
+
+
+def test_a_volume_that_holds_no_event_is_refused() -> None:
+    found = faults(app(spool_size="20Mi"))
+    assert found == {"triggers[0].mqtt.spool_size": "must be at least 42Mi, for events of 20000000 bytes (got '20Mi')"}
+    render(app(spool_size="42Mi"))
 
 
 def test_what_is_as_usual_is_not_told() -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -147,7 +148,9 @@ class HomeAssistant:
                 self._discovery(f"{identity}_label", {**shared, **label}),
                 self._discovery(f"{identity}_confidence", {**shared, **confidence}),
             ),
-            state=Publication(topic=state_topic, payload=json.dumps(build_state(event)).encode(), retain=True),
+            state=Publication(
+                topic=state_topic, payload=json.dumps(build_state(event), allow_nan=False).encode(), retain=True
+            ),
         )
 
     def _discovery(self, unique_id: str, config: Mapping[str, Any]) -> Publication:
@@ -177,7 +180,11 @@ def build_state(event: Event) -> dict[str, Any]:
 def _percent(score: object) -> float | None:
     if isinstance(score, bool) or not isinstance(score, (int, float)):
         return None
-    return round(100 * score, 1)
+    try:
+        percent = 100 * float(score)
+    except OverflowError:
+        return None
+    return round(percent, 1) if math.isfinite(percent) else None
 
 
 def slugify(camera: str) -> str:

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from eaves.clock import SYSTEM, Clock
 from eaves.delivery.mqtt.home_assistant import OFFLINE, ONLINE, HomeAssistant
+from eaves.delivery.mqtt.teller import Teller
 from eaves.errors import DeliveryError, UnreachableError
 from eaves.mqtt import Acknowledgement, Connection, ConnectionSettings, Listener, Message, Publication, SessionInfo
 
@@ -47,14 +49,17 @@ class Link(Listener):
         self._closing = False
         will = home.availability(OFFLINE) if home else None
         self._connection = Connection(replace(settings, session_expiry_s=0, will=will), self, clock=clock)
+        self._teller = Teller(partial(self._tell, home), clock=clock) if home else None
 
     def start(self) -> None:
         """Connect, and stay connected, from now on."""
+        if self._teller is not None:
+            self._teller.start()
         self._connection.start()
 
     def is_alive(self) -> bool:
         """Whether it is connected, or will be again."""
-        return self._connection.is_alive()
+        return self._connection.is_alive() and (self._teller is None or self._teller.is_alive())
 
     def close(self, grace_s: float = GRACE_S) -> None:
         """End the connection; what is published later is refused.
@@ -62,6 +67,8 @@ class Link(Listener):
         Args:
             grace_s: How long messages in flight have for their acknowledgement, seconds.
         """
+        if self._teller is not None:
+            self._teller.stop()
         with self._state:
             self._closing = True
             self._state.notify_all()
@@ -114,9 +121,9 @@ class Link(Listener):
 
     def connected(self, session: SessionInfo) -> None:
         """Tell Home Assistant everything anew: the broker may have lost what it kept."""
-        if self.home is not None:
+        if self.home is not None and self._teller is not None:
             self._connection.subscribe([self.home.birth_topic, self.home.availability(ONLINE).topic])
-            self._tell_home()
+            self._teller.ask(at_once=True)
         with self._state:
             self._unavailable = ""
             self._state.notify_all()
@@ -134,18 +141,19 @@ class Link(Listener):
 
     def received(self, message: Message) -> None:
         """Tell Home Assistant everything anew: it has started, or an older connection's will says that we are off."""
-        if self.home is None:
+        if self.home is None or self._teller is None:
             return
         started = message.topic == self.home.birth_topic and message.payload == ONLINE
         mistaken = message.topic == self.home.availability(ONLINE).topic and message.payload == OFFLINE
-        if (started or mistaken) and not self._closing:
-            self._tell_home()
+        if started or mistaken:
+            self._teller.ask()
         self._connection.acknowledge(message)
 
-    def _tell_home(self) -> None:
-        if self.home is not None:
-            with self.order:
-                self.send([self.home.availability(ONLINE), *self.home.all_messages()])
+    def _tell(self, home: HomeAssistant) -> list[Future[Acknowledgement]]:
+        with self.order:
+            if self._closing:
+                return []
+            return self.send([home.availability(ONLINE), *home.all_messages()])
 
     def _require(self) -> SessionInfo:
         self._settle()

@@ -71,7 +71,7 @@ def build_json(event: Event, topic: str, *, version5: bool, retain: bool) -> Pub
             "confidence": event.extensions.get("confidence"),
         }
         named = {name: value for name, value in beside.items() if value is not None}
-        payload = json.dumps({**named, **members}).encode()
+        payload = _encode(event, {**named, **members})
         content_type = content_type or "application/json"
     _check_text(event, {"datacontenttype": content_type or ""})
     return Publication(
@@ -86,6 +86,13 @@ def parse_object(event: Event) -> dict[str, Any] | None:
     except EventError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def _encode(event: Event, members: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(members, allow_nan=False).encode()
+    except ValueError as error:  # 1e999 in the event's data
+        raise EventError(f"the data of event {event.id[:64]!r} hold a number that JSON can't hold") from error
 
 
 def _check_text(event: Event, attributes: Mapping[str, str]) -> None:

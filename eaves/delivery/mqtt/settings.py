@@ -48,7 +48,9 @@ class MqttSettings:
         "", "On a cluster: the Secret that holds those files; it is mounted in place of `credentials`."
     )
     spool_size: str = setting(
-        "1Gi", "On a cluster: size of the volume for predictions while the broker doesn't answer."
+        "1Gi",
+        "On a cluster: size of the volume for predictions while the broker doesn't answer. Somewhat less than half of "
+        "it is for those that wait, a tenth for dead letters, the rest for the files' own needs.",
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from urllib.parse import unquote, urlsplit
 
-from eaves.credentials import redact
 from eaves.delivery.mqtt.topic import find_topic_fault
 
 SCHEMES = ("mqtt://", "mqtts://")
@@ -16,21 +15,23 @@ def is_mqtt(url: str) -> bool:
 
 
 def find_url_fault(url: str) -> str:
-    """Why an mqtt:// or mqtts:// url can't be used; empty when it can. It shows no password."""
-    shown = redact(url)
+    """Why an mqtt:// or mqtts:// url can't be used; empty when it can.
+
+    It quotes nothing of the url: where a password holds `/`, `#` or `?`, any part may be a part of it.
+    """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError as error:
-        return f"must be mqtt://HOST[:PORT]/TOPIC (got {shown!r}: {error})"
+    except ValueError:  # its message may quote a password
+        return "must be mqtt://HOST[:PORT]/TOPIC, with a port from 1 to 65535"
     if not host:
-        return f"must name a host, mqtt://HOST[:PORT]/TOPIC (got {shown!r})"
+        return "must name a host, mqtt://HOST[:PORT]/TOPIC"
     if port == 0:
-        return f"must name a port from 1 to 65535, or none (got {shown!r})"
+        return "must name a port from 1 to 65535, or none"
     if parts.fragment or url.endswith("#"):
-        return f"must have no '#': MQTT doesn't allow it in the topic of a message (got {shown!r})"
+        return "must have no '#': MQTT doesn't allow it in the topic of a message, and a password has %23 instead"
     if parts.query or url.endswith("?"):
-        return f"must have no '?' after the topic (got {shown!r})"
+        return "must have no '?' after the topic; a password has %3F instead"
     fault = find_topic_fault(topic_template(url))
     return f"its topic {fault}" if fault else ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,7 @@ class AgentContext:
         credentials: Folder of the source's credentials; None without one.
         proxies: HTTP proxies of the process.
         options: What is done to each frame.
+        agent_id: The agent's own id; None: a new one, as there is no spool that outlives the process.
         clock: Time.
 
     Attributes:
@@ -59,10 +61,12 @@ class AgentContext:
         credentials: Path | None = None,
         proxies: Proxies = DIRECT,
         options: FrameOptions | None = None,
+        agent_id: str | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
         self.name = name
         self.source = source_uri(site, name)
+        self.agent_id = agent_id or secrets.token_hex(4)
         self.clock = clock
         self.index = index
         self.max_bytes = min(max_bytes, spool_max_bytes - ATTRIBUTES_BYTES)

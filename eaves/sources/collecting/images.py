@@ -39,7 +39,7 @@ class CollectedImages:
     def __init__(self, folder: Path, labelled: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        names = (file.name for _, _, files in os.walk(labelled) for file in map(Path, files))
+        names = (name for place in (folder, labelled) for _, _, files in os.walk(place) for name in files)
         self._ids = {match[1] for name in names if (match := _NAME.fullmatch(name))}
         self._left_out: set[str] = set()
         self._stored = 0

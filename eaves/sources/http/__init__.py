@@ -12,5 +12,6 @@ source          the loop over these
 kind            all of it as a kind of source
 
 It sends GET requests to one host only, keeps one snapshot in memory at most, and never gives up on a camera: one that
-doesn't answer is asked again, up to a minute later.
+gives no picture is asked again within a minute, after `every_s` when that is longer, 5 minutes after a refused
+password, and as late as its Retry-After asks for, up to an hour.
 """

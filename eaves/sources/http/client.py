@@ -41,7 +41,7 @@ class Snapshot:
     Attributes:
         data: The encoded image.
         headers: Of the answer, names in lower case.
-        url: Where it was found, after redirects.
+        url: What was asked for, as it is shown: without credentials.
     """
 
     data: bytes = field(repr=False)
@@ -72,7 +72,9 @@ class SnapshotClient:
     """Asks one server for one picture. Not safe to use from several threads, but for `abort`.
 
     Args:
-        url: Address of the picture; a user name and a password in it are for the caller, and aren't sent.
+        url: Address of the picture; a user name and a password before its host are for the caller, and aren't sent.
+        template: The same address with placeholders in place of credentials, for messages and for the snapshot's
+            identity; the address itself when it is empty.
         http: Connections.
         authentication: Who to log in.
         timeout_s: For all that one picture takes, seconds.
@@ -80,10 +82,17 @@ class SnapshotClient:
     """
 
     def __init__(
-        self, url: str, *, http: HttpClient, authentication: Authentication, timeout_s: float, max_bytes: int
+        self,
+        url: str,
+        *,
+        http: HttpClient,
+        authentication: Authentication,
+        timeout_s: float,
+        max_bytes: int,
+        template: str = "",
     ) -> None:
-        parts = urlsplit(url)
-        self._url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
+        self._url = _strip(url)
+        self._shown = redact(_strip(template or url))
         self._http = http
         self._authentication = authentication
         self._timeout_s = timeout_s
@@ -127,7 +136,9 @@ class SnapshotClient:
             response = self._request(url, conditions, deadline)
             try:
                 if response.status == 200:
-                    return Snapshot(data=self._read(response, deadline), headers=_lower(response.headers), url=url)
+                    return Snapshot(
+                        data=self._read(response, deadline), headers=_lower(response.headers), url=self._shown
+                    )
                 _discard(response)
                 self._kept = True
                 if response.status == 304 and conditions:
@@ -162,7 +173,7 @@ class SnapshotClient:
     def _log_in(self, response: urllib3.BaseHTTPResponse, *, answered: bool) -> None:
         """Take up a challenge, once for each place that asks: a second one means that the answer was wrong."""
         if answered:
-            raise RefusedLoginError(f"{redact(self._url)} refuses the user name or the password")
+            raise RefusedLoginError(f"{self._shown} refuses the user name or the password")
         if not self._authentication.challenge(response.headers.getlist("www-authenticate")):
             asks = "asks to log in, which it offers neither by Basic nor by a Digest that is known"
             raise self._fault(
@@ -209,7 +220,13 @@ class SnapshotClient:
         return bytes(data)
 
     def _fault(self, what: str, *, cause: Cause | None = None, retry_after_s: float | None = None) -> NoSnapshotError:
-        return NoSnapshotError(f"{redact(self._url)} {what}", cause=cause, retry_after_s=retry_after_s)
+        return NoSnapshotError(f"{self._shown} {what}", cause=cause, retry_after_s=retry_after_s)
+
+
+def _strip(url: str) -> str:
+    """The address without its user's part and its fragment, which aren't sent."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
 
 
 def _discard(response: urllib3.BaseHTTPResponse) -> None:

@@ -40,7 +40,7 @@ class Picture:
         modified: Its Last-Modified; empty without one.
         modified_s: The same, Unix seconds; None when it is no date.
         answered_s: When it was received in whole, Unix seconds.
-        url: Where it was found, without credentials.
+        url: What was asked for, without credentials: a new password makes no new picture.
     """
 
     digest: str

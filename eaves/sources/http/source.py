@@ -180,6 +180,7 @@ class Connection:
             username, password = unquote(parts.username or ""), unquote(parts.password or "")
         self.client = SnapshotClient(
             fill_in(settings.url, credentials),
+            template=settings.url,
             http=self.http,
             authentication=Authentication(username, password),
             timeout_s=settings.timeout_s,

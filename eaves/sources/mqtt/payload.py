@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 from eaves.errors import EventError, UnsupportedContentError
@@ -25,6 +27,8 @@ DROPPED_EXTENSIONS = frozenset(
 """Attributes of a sender's event that the captured one has for itself, or that belong to predictions."""
 MAX_ID = 1024
 """Characters of a sender's id that stand in an event; a longer one still identifies its message."""
+MAX_SECONDS = 100_000_000_000
+"""A number as a time counts milliseconds from here on, in 1973 then, and seconds below, up to the year 5138."""
 MAX_EXTENSIONS, MAX_EXTENSIONS_BYTES = 64, 16_384
 """Of a sender's event, kept: an event may have 100 attributes, and the queue counts on 64 KB for all of them."""
 NO_POINTER = "a message is JSON: set image_at to where the image is in it"
@@ -56,13 +60,15 @@ class UnusableError(Exception):
 
     Args:
         cause: The counter.
-        reason: For the log, without anything of the payload; empty when it is no fault of anybody.
+        reason: For the log, one of a few sentences, as each is logged once; empty when it is no fault of anybody.
+        detail: What differs from one message to the next, without anything of the payload.
     """
 
-    def __init__(self, cause: Cause, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, cause: Cause, reason: str, *, detail: str = "") -> None:
+        super().__init__(f"{reason} ({detail})" if detail else reason)
         self.cause = cause
         self.reason = reason
+        self.detail = detail
 
 
 def read_message(message: Message, settings: MqttSettings) -> Found:
@@ -76,13 +82,16 @@ def read_message(message: Message, settings: MqttSettings) -> Found:
         return _read_event_data(event, settings)
     sender_id = _find_property(message, settings.id_property)
     if settings.payload == "json" or (settings.payload == "auto" and settings.image_at and _is_object(message.payload)):
-        return _read_json(message.payload, settings, sender_id)
+        found = _read_json(message.payload, settings, sender_id)
+        sent_at_ns = _parse_time(_find_property(message, settings.time_property))
+        return found if sent_at_ns is None else replace(found, captured_at_ns=sent_at_ns)
     if settings.payload == "auto" and _is_object(message.payload) and not _image_type(message.content_type):
         raise UnusableError("unsupported", NO_POINTER)
     return Found(
         data=message.payload,
         content_type=_image_type(message.content_type),
         sender_id=sender_id,
+        captured_at_ns=_parse_time(_find_property(message, settings.time_property)),
         extensions=_build_sender(sender_id),
     )
 
@@ -103,9 +112,11 @@ def _read_event(message: Message, settings: MqttSettings) -> Event | None:
         if settings.payload == "cloudevents" or (_is_object(message.payload) and b'"specversion"' in message.payload):
             return decode({"content-type": f"{STRUCTURED}+json"}, message.payload)
     except UnsupportedContentError as error:
-        raise UnusableError("unsupported", str(error)[:200]) from error
+        raise UnusableError(
+            "unsupported", "a CloudEvent is of a form that isn't taken", detail=str(error)[:200]
+        ) from error
     except EventError as error:
-        raise UnusableError("unreadable", f"a CloudEvent can't be read: {str(error)[:200]}") from error
+        raise UnusableError("unreadable", "a CloudEvent can't be read", detail=str(error)[:200]) from error
     return None
 
 
@@ -115,9 +126,11 @@ def _read_event_data(event: Event, settings: MqttSettings) -> Found:
     extensions = {**_bound(event.extensions), "senderid": event.id, "sendersource": event.source}
     sender_id = f"{event.source}\0{event.id}"
     data, content_type = event.data, event.datacontenttype or ""
+    captured_at_ns = _parse_time(event.time)
     if settings.image_at and (is_json(content_type) or settings.payload == "json") and _is_object(data):
         inner = _read_json(data, settings, sender_id)
         data, content_type = inner.data, inner.content_type
+        captured_at_ns = inner.captured_at_ns if captured_at_ns is None else captured_at_ns
     elif is_json(content_type) and _is_object(data):
         raise UnusableError("unsupported", NO_POINTER)
     if not data:
@@ -126,7 +139,7 @@ def _read_event_data(event: Event, settings: MqttSettings) -> Found:
         data=data,
         content_type=_image_type(content_type),
         sender_id=sender_id,
-        captured_at_ns=int(parse_timestamp(event.time).timestamp() * 1e6) * 1000 if event.time else None,
+        captured_at_ns=captured_at_ns,
         camera=event.extensions.get("partitionkey", ""),
         extensions=extensions,
     )
@@ -136,22 +149,28 @@ def _read_json(payload: bytes, settings: MqttSettings, sender_id: str) -> Found:
     try:
         document = parse_json(payload)
     except ValueError as error:
-        raise UnusableError("unreadable", f"a message is not JSON: {str(error)[:200]}") from error
+        raise UnusableError("unreadable", "a message is not JSON", detail=str(error)[:200]) from error
     text = find_value(document, settings.image_at)
     if not isinstance(text, str):
         raise UnusableError("unsupported", f"a message has no text at {settings.image_at}")
     found = sender_id or (_spell_id(find_value(document, settings.id_at)) if settings.id_at else "")
     data = _decode_base64(text, settings.image_at)
-    return Found(data=data, sender_id=found, extensions=_build_sender(found))
+    return Found(
+        data=data,
+        sender_id=found,
+        captured_at_ns=_parse_time(find_value(document, settings.time_at)) if settings.time_at else None,
+        extensions=_build_sender(found),
+    )
 
 
 def _decode_base64(text: str, place: str) -> bytes:
     if text.startswith("data:"):  # a data URL (RFC 2397), as browsers write an image
         text = text.partition(",")[2]
+    text = text.replace("\r", "").replace("\n", "")  # without a copy where there is none
     try:
-        return binascii.a2b_base64(text.encode().translate(None, b"\r\n"), strict_mode=True)
-    except (binascii.Error, UnicodeEncodeError) as error:
-        raise UnusableError("unreadable", f"the text at {place} is not base64: {error}") from error
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError as error:  # binascii.Error, or a text that isn't ASCII
+        raise UnusableError("unreadable", f"the text at {place} is not base64", detail=str(error)[:200]) from error
 
 
 def _build_sender(sender_id: str) -> dict[str, str]:
@@ -174,6 +193,22 @@ def _find_property(message: Message, name: str) -> str:
 
 def _spell_id(value: Any) -> str:
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def _parse_time(value: object) -> int | None:
+    """Nanoseconds since 1970 of an RFC 3339 timestamp, or of seconds or milliseconds since 1970; None of all else."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return int(parse_timestamp(value).timestamp() * 1e6) * 1000
+    try:
+        number = Decimal(value)
+        if not 0 <= number < MAX_SECONDS * 1000:
+            return None
+    except ArithmeticError:  # no number, or NaN
+        return None
+    return int(number * (1_000_000_000 if number < MAX_SECONDS else 1_000_000))
 
 
 def _image_type(content_type: str) -> str:

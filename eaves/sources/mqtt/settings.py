@@ -22,7 +22,7 @@ class MqttSettings:
     client_id: str = setting(
         "",
         "The name under which the broker keeps what is sent while the agent is away. No other client of the broker may "
-        "have it. Empty, the default: eaves-SITE-NAME.",
+        "have it. Empty, the default: eaves-SITE-NAME-ID, where ID is a random one that is kept beside the spool.",
     )
     version: str = setting(
         "auto",
@@ -41,6 +41,16 @@ class MqttSettings:
         "",
         "User property of MQTT 5 that is the sender's id of the message; empty: none is. With it, only MQTT 5 is "
         "spoken.",
+    )
+    time_at: str = setting(
+        "",
+        "Where JSON has the time of capture, a JSON Pointer; a timestamp of RFC 3339, or seconds or milliseconds since "
+        "1970. Empty, or without such a value: the time of arrival.",
+    )
+    time_property: str = setting(
+        "",
+        "User property of MQTT 5 that is the time of capture, in the same forms; it goes before `time_at`. Empty: none "
+        "is.",
     )
     camera_level: int = setting(
         0,
@@ -86,10 +96,19 @@ class MqttSettings:
                 yield f"topics[{number}]", f"{fault} (got {topic[:80]!r})"
         if len(self.client_id.encode(errors="replace")) > MAX_CLIENT_ID or not self.client_id.isprintable():
             yield "client_id", f"must be at most {MAX_CLIENT_ID} printable characters"
-        for name, pointer in (("image_at", self.image_at), ("id_at", self.id_at)):
+        yield from self._find_pointer_faults()
+        for name, value in (("id_property", self.id_property), ("time_property", self.time_property)):
+            if value and self.version == "3.1.1":
+                yield name, "must not be set with version 3.1.1, which has no user properties"
+
+    def _find_pointer_faults(self) -> Iterator[tuple[str, str]]:
+        for name, pointer in (("image_at", self.image_at), ("id_at", self.id_at), ("time_at", self.time_at)):
             if pointer and not pointer.startswith("/"):
                 yield name, f"must begin with / (got {pointer[:80]!r}); a.b is /a/b"
         if self.payload == "json" and not self.image_at:
             yield "image_at", "must say where the image is, as payload is json"
-        if self.id_property and self.version == "3.1.1":
-            yield "id_property", "must not be set with version 3.1.1, which has no user properties"
+        for name, pointer in (("id_at", self.id_at), ("time_at", self.time_at)):
+            if pointer and not self.image_at:
+                yield name, "needs image_at, as only JSON with an image in it is looked into"
+            elif pointer and self.payload == "image":
+                yield name, "must not be set with payload image, which is no JSON"

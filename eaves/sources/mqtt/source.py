@@ -19,7 +19,7 @@ from eaves.mqtt.session import SessionInfo
 from eaves.mqtt.settings import ConnectionSettings, Version
 from eaves.mqtt.topics import matches
 from eaves.sources.context import SourceContext
-from eaves.sources.frame import Frame
+from eaves.sources.frame import Cause, Frame
 from eaves.sources.mqtt.arrivals import Arrivals
 from eaves.sources.mqtt.payload import Found, UnusableError, read_message
 from eaves.sources.mqtt.settings import MqttSettings
@@ -33,8 +33,6 @@ LOOK_S = 1.0
 """Longest wait for a message, seconds, before the source looks whether it is to stop."""
 FULL = Backoff(retry=None, first_s=0.5, cap_s=10.0)
 """How often a message is offered again while the queue is full."""
-MAX_LOGGED = 20
-"""Different reasons for unusable messages that are logged; all are counted."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +60,7 @@ class MqttSource(Listener):
         self._connection = Connection(
             ConnectionSettings(
                 address=parse_address(settings.url),
-                client_id=settings.client_id or _build_client_id(context.source),
+                client_id=settings.client_id or _build_client_id(context.source, context.agent_id),
                 credentials=context.credentials,
                 version=_choose_version(settings),
                 session_expiry_s=settings.session_expiry_s,
@@ -91,7 +89,10 @@ class MqttSource(Listener):
                     held = self._slot.peek(LOOK_S)
                     if held is None:
                         self._ask_again()
-                    elif not held.wanted or self._store(held):
+                    elif not held.wanted:
+                        self._leave_out(held.message)
+                        self._finish(held)
+                    elif self._store(held):
                         self._finish(held)
             finally:
                 self._connection.stop()
@@ -122,6 +123,7 @@ class MqttSource(Listener):
         """Hand a message over, or leave it with the broker when there is no room."""
         wanted = self._is_wanted(message)
         if not wanted and message.qos == 0:
+            self._leave_out(message)
             return
         if self._missed and message.qos:
             return  # acknowledgements must be in the order of arrival
@@ -133,7 +135,7 @@ class MqttSource(Listener):
             return
         if message.qos:
             self._missed = True
-            self._log_once("messages come faster than they can be stored; a new connection asks for them again")
+            self._log_once("messages come faster than they can be stored; a new connection asks for them again", None)
             return
         while self._slot.drop_oldest_unkept():
             self._context.drop("late")
@@ -142,14 +144,27 @@ class MqttSource(Listener):
         self._context.drop("late")
 
     def _is_wanted(self, message: Message) -> bool:
-        if not matches(self._settings.topics, message.topic):
-            self._log_once("messages come of topics that an earlier subscription named; they are left out")
-            return False
-        return self._settings.retained or not message.retain
+        return self._subscribes(message) and (self._settings.retained or not message.retain)
+
+    def _subscribes(self, message: Message) -> bool:
+        return matches(self._settings.topics, message.topic)
+
+    def _leave_out(self, message: Message) -> None:
+        """Count a message that isn't wanted, unless it is a retained one."""
+        if not self._subscribes(message):
+            self._context.drop("topic")
+            self._log_once(
+                "a message has a topic that isn't subscribed to, by an earlier subscription or by another client of "
+                "the same client_id",
+                "topic",
+            )
 
     def _ask_again(self) -> None:
-        """Have the broker send again what there was no room for."""
-        if self._missed:
+        """Have the broker send again what there was no room for.
+
+        A connection that is still being made is left alone, as it asks for the same.
+        """
+        if self._missed and self._connection.session is not None:
             self._connection.reconnect()
 
     def _finish(self, held: Held) -> None:
@@ -164,11 +179,11 @@ class MqttSource(Listener):
         except UnusableError as error:
             self._context.drop(error.cause)
             if error.reason:
-                self._log_once(error.reason)
+                self._log_once(error.reason, error.cause, detail=error.detail)
             return True
         except Exception as error:  # noqa: BLE001 - a message that makes the code fail must not hold up the others
             self._context.drop("failed")
-            self._log_once(f"a message made the source fail with {type(error).__name__}", error)
+            self._log_once(f"a message made the source fail with {type(error).__name__}", "failed", error=error)
             return True
         failures = 0
         while True:
@@ -176,7 +191,7 @@ class MqttSource(Listener):
                 self._context.capture(frame)
             except InputError as error:
                 self._context.drop("unreadable")
-                self._log_once(f"an image makes no event: {error}"[:256])
+                self._log_once("an image makes no event", "unreadable", detail=str(error)[:200])
                 return True
             except SpoolError as error:
                 if held.message.qos == 0:
@@ -198,7 +213,7 @@ class MqttSource(Listener):
         """
         message = held.message
         if message.cut:
-            raise UnusableError("too_large", f"a message is too large ({message.size_bytes} bytes)")
+            raise UnusableError("too_large", "a message is too large", detail=f"{message.size_bytes} bytes")
         found = read_message(message, self._settings)
         known = media.sniff(found.data) != media.UNKNOWN
         if not known and not found.content_type:
@@ -241,10 +256,21 @@ class MqttSource(Listener):
             else:
                 self._context.report("watching")
 
-    def _log_once(self, reason: str, error: Exception | None = None) -> None:
-        if reason not in self._logged and len(self._logged) < MAX_LOGGED:
+    def _log_once(self, reason: str, cause: Cause | None, *, detail: str = "", error: Exception | None = None) -> None:
+        """Log the first message of each reason.
+
+        Args:
+            reason: What is wrong with it, one of a few sentences.
+            cause: The cause it is counted for; None when it is not dropped.
+            detail: What differs from one message to the next.
+            error: For its traceback.
+        """
+        if reason not in self._logged:
             self._logged.add(reason)
-            _log.warning("source %s: %s; further ones are only counted", self._context.name, reason, exc_info=error)
+            said = f"{reason} ({detail})" if detail else reason
+            later = f"further ones are only counted, as dropped for the cause {cause}" if cause else ""
+            later = later or "this is not logged again"
+            _log.warning("source %s: %s; %s", self._context.name, said, later, exc_info=error)
 
 
 def _choose_version(settings: MqttSettings) -> Version:
@@ -252,9 +278,9 @@ def _choose_version(settings: MqttSettings) -> Version:
     return "5" if settings.id_property else cast(Version, settings.version)
 
 
-def _build_client_id(source: str) -> str:
-    """`eaves-SITE-NAME` of `/eaves/SITE/NAME`."""
-    return source.strip("/").replace("/", "-")
+def _build_client_id(source: str, agent_id: str) -> str:
+    """`eaves-SITE-NAME-ID` of `/eaves/SITE/NAME`: apps and machines with the same names have sessions of their own."""
+    return f"{source.strip('/').replace('/', '-')}-{agent_id}"
 
 
 def _build_subject(topic: str) -> str:

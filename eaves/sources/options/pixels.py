@@ -16,7 +16,8 @@ from eaves.sources.options.recent import Recent
 from eaves.sources.options.region import Box, Region
 
 MAX_PIXELS = 24_000_000
-"""Larger images are dropped: decoded, this one takes 96 MB of the 256 MB that an agent's pod may use."""
+"""Larger images are dropped: an agent that decodes and crops this one takes up to 250 MB (measured), of the 512Mi that
+its pod may use."""
 QUALITY = 90
 """Of JPEG, for images that were changed when no quality is set: a second encoding that no model notices."""
 

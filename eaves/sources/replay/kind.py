@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from eaves.sources.context import SourceContext
 from eaves.sources.kind import SourceKind
-from eaves.sources.replay.settings import ReplaySettings
-
-REMEMBERED = 100_000
-"""Images of one recording that is played once: so many ids are remembered, so that a restart doesn't play it again."""
+from eaves.sources.replay.settings import MAX_IMAGES, ReplaySettings
 
 
 def run(settings: ReplaySettings, context: SourceContext) -> None:
@@ -17,4 +14,4 @@ def run(settings: ReplaySettings, context: SourceContext) -> None:
     ReplaySource(settings, context).run()
 
 
-KIND = SourceKind(settings=ReplaySettings, run=run, runs_as=("claim", "reader"), remembers=lambda _: REMEMBERED)
+KIND = SourceKind(settings=ReplaySettings, run=run, runs_as=("claim", "reader"), remembers=lambda _: MAX_IMAGES)

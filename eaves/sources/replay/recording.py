@@ -20,13 +20,14 @@ from eaves.errors import StorageError
 from eaves.sources.folder.reader import FileVersion, read_file
 from eaves.sources.folder.scanner import is_image_path, scan
 
-MAX_FILES = 100_000
-"""Images of one folder, whose names and times are in memory: some 20 MB."""
+MAX_TIME_S = 253_402_300_800
+"""The end of the year 9999, Unix seconds. A tar's times may be any number, infinite ones too."""
 DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError),
     *(OSError, ValueError, RuntimeError, NotImplementedError),  # encrypted, or packed in a way that Python can't undo
 )
 """What the standard library raises for archives that are damaged or that it can't read."""
+IN_A_LOOP = ", or play it with loop: true, of which no ids are remembered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,37 +47,40 @@ class Recorded:
     read: Callable[[], bytes | None]
 
 
-def open_recording(path: Path, unsupported: Callable[[str], None]) -> Iterator[Recorded]:
+def open_recording(
+    path: Path, unsupported: Callable[[str], None], *, max_in_folder: int, max_in_archive: int | None
+) -> Iterator[Recorded]:
     """The images at a path, in order. An image is to be read before the next one is asked for.
 
     Args:
         path: A folder or an archive.
         unsupported: Called with the path of each image in a format that no function reads.
+        max_in_folder: Images that a folder may hold.
+        max_in_archive: Images that an archive may hold; None: any number.
 
     Raises:
-        StorageError: When there is neither, or it can't be read to its end.
+        StorageError: When there is neither, it can't be read to its end, or it holds more images. A tar's number is
+            known when so many were read.
     """
     if path.is_dir():
-        yield from _iter_folder(path, unsupported)
+        yield from _iter_folder(path, unsupported, max_in_folder)
         return
     if not path.is_file():
         raise StorageError(f"{path} is neither a folder nor an archive", hint=f"ls -l {path}")
     try:
         if zipfile.is_zipfile(path):
-            yield from _iter_zip(path)
+            yield from _iter_zip(path, max_in_archive)
         else:
-            yield from _iter_tar(path)
+            yield from _iter_tar(path, max_in_archive)
     except DAMAGED as error:
         raise StorageError(f"{path} can't be read as an archive: {str(error)[:160]}", hint=f"ls -l {path}") from error
 
 
-def _iter_folder(root: Path, unsupported: Callable[[str], None]) -> Iterator[Recorded]:
+def _iter_folder(root: Path, unsupported: Callable[[str], None], limit: int) -> Iterator[Recorded]:
     found: list[tuple[FileVersion, str]] = []
     for path, version in scan(root, lambda *_: None, unsupported):
-        if len(found) == MAX_FILES:
-            raise StorageError(
-                f"folder {root} holds more than {MAX_FILES} images", hint="split it, or pack it as a .tar"
-            )
+        if len(found) == limit:
+            raise _too_many(root, limit, "")
         found.append((version, path))
     for version, path in sorted(found):
         yield Recorded(
@@ -87,17 +91,26 @@ def _iter_folder(root: Path, unsupported: Callable[[str], None]) -> Iterator[Rec
         )
 
 
-def _iter_zip(file: Path) -> Iterator[Recorded]:
+def _too_many(path: Path, limit: int, otherwise: str) -> StorageError:
+    return StorageError(f"{path} holds more than {limit} images: split it{otherwise}", hint=f"ls -l {path}")
+
+
+def _iter_zip(file: Path, limit: int | None) -> Iterator[Recorded]:
     with zipfile.ZipFile(file) as archive:
-        for member in archive.infolist():
-            if member.is_dir() or not _is_image(member.filename) or stat.S_ISLNK(member.external_attr >> 16):
-                continue
+        images = [member for member in archive.infolist() if _is_zipped_image(member)]
+        if limit is not None and len(images) > limit:
+            raise _too_many(file, limit, IN_A_LOOP)
+        for member in images:
             yield Recorded(
                 path=member.filename,
                 mtime_ns=_zip_time_ns(member),
                 size_bytes=member.file_size,
                 read=lambda member=member: archive.read(member),  # type: ignore[misc]
             )
+
+
+def _is_zipped_image(member: zipfile.ZipInfo) -> bool:
+    return not member.is_dir() and _is_image(member.filename) and not stat.S_ISLNK(member.external_attr >> 16)
 
 
 def _zip_time_ns(member: zipfile.ZipInfo) -> int:
@@ -108,18 +121,26 @@ def _zip_time_ns(member: zipfile.ZipInfo) -> int:
         return 0
 
 
-def _iter_tar(file: Path) -> Iterator[Recorded]:
+def _iter_tar(file: Path, limit: int | None) -> Iterator[Recorded]:
+    count = 0
     with tarfile.open(file) as archive:
         while (member := archive.next()) is not None:
             archive.members = []  # type: ignore[attr-defined]  # else the list of all members grows in memory
             if not member.isreg() or not _is_image(member.name):
                 continue
+            if count == limit:
+                raise _too_many(file, count, IN_A_LOOP)
+            count += 1
             yield Recorded(
                 path=member.name,
-                mtime_ns=int(member.mtime * 1e9),
+                mtime_ns=_tar_time_ns(member),
                 size_bytes=member.size,
                 read=lambda member=member: _read_tar(archive, member),  # type: ignore[misc]
             )
+
+
+def _tar_time_ns(member: tarfile.TarInfo) -> int:
+    return int(member.mtime * 1e9) if abs(member.mtime) < MAX_TIME_S else 0
 
 
 def _read_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

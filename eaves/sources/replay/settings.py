@@ -7,6 +7,10 @@ from pathlib import Path
 
 from eaves.config import setting
 
+MAX_IMAGES = 100_000
+"""Images of a recording that is played once, as many ids are remembered, so that a restart doesn't play it again; and
+of a folder in any case, as its names and times are in memory: some 20 MB."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaySettings:

@@ -16,10 +16,10 @@ from eaves.errors import SpoolError, StorageError
 from eaves.events import event_id
 from eaves.sources.context import SourceContext
 from eaves.sources.files import build_subject, position
-from eaves.sources.frame import Frame, Outcome
+from eaves.sources.frame import Cause, Frame, Outcome
 from eaves.sources.refusal import explain_refusal
 from eaves.sources.replay.recording import DAMAGED, Recorded, open_recording
-from eaves.sources.replay.settings import ReplaySettings
+from eaves.sources.replay.settings import MAX_IMAGES, ReplaySettings
 
 RETRY = Backoff(retry=None, first_s=0.5, cap_s=10.0)
 """How often a recording that is missing and a full queue are tried."""
@@ -27,6 +27,11 @@ IDLE_S = 60.0
 """Seconds between two signs of life after the last image was played."""
 EMPTY_S = 1.0
 """Least seconds from one round to the next when none of its images could be played."""
+REST = 10
+"""A round that failed and played nothing is followed by a pause of so many times its length: a tenth of a core is spent
+on archives that are large and damaged."""
+MAX_REST_S = 240.0
+"""Longest of these pauses: less than the silence of a source that hangs."""
 
 
 class ReplaySource:
@@ -35,27 +40,35 @@ class ReplaySource:
     Args:
         settings: Which one, and how.
         context: The agent.
+        max_images: Images of one recording of which ids are remembered.
     """
 
-    def __init__(self, settings: ReplaySettings, context: SourceContext) -> None:
+    def __init__(self, settings: ReplaySettings, context: SourceContext, *, max_images: int = MAX_IMAGES) -> None:
         self._settings = settings
         self._context = context
+        self._max_images = max_images
         self._due = context.clock.monotonic()
         self._played = 0
+        self._reached = 0
+        self._failed_at = 0
+        self._fault = ""
+        self._dropped: set[str] = set()
 
     def run(self) -> None:
         """Play until the agent stops."""
         context, failures = self._context, 0
         while not context.stopping:
-            before = self._played
+            before, began = self._played, context.clock.monotonic()
             try:
                 self._play_round(f"{int(context.clock.now() * 1e9)}" if self._settings.loop else "")
             except StorageError as error:
                 failures += 1
+                self._failed_at, self._fault = self._reached, error.message
                 context.report("waiting", error.message)
-                context.wait(RETRY.pause_s(failures))
+                lasted_s = context.clock.monotonic() - began if self._played == before else 0.0
+                context.wait(max(RETRY.pause_s(failures), min(REST * lasted_s, MAX_REST_S)))
                 continue
-            failures = 0
+            failures = self._failed_at = 0
             if not self._settings.loop:
                 break
             if self._played == before:
@@ -66,13 +79,33 @@ class ReplaySource:
             pass
 
     def _play_round(self, number: str) -> None:
-        def count_unsupported(_: str) -> None:
-            self._context.drop("unsupported")
-
-        for image in open_recording(self._settings.path, count_unsupported):
+        self._reached = 0
+        images = open_recording(
+            self._settings.path,
+            lambda path: self._drop("unsupported", path),
+            max_in_folder=self._max_images,
+            max_in_archive=None if self._settings.loop else self._max_images,
+        )
+        for image in images:
             if self._context.stopping:
                 return
+            self._reached += 1
             self._play(image, number)
+
+    def _drop(self, cause: Cause, place: str) -> None:
+        """Count an image that isn't played: in each round of a loop, else once however often the recording is tried."""
+        if not self._settings.loop:
+            if place in self._dropped:
+                return
+            self._dropped.add(place)
+        self._context.drop(cause)
+
+    def _report_playing(self) -> None:
+        """A recording that failed is watched again once it gets further: it would fail in each round otherwise."""
+        if self._reached > self._failed_at:
+            self._context.report("watching")
+        else:
+            self._context.report("waiting", self._fault)
 
     def _play(self, image: Recorded, number: str) -> None:
         context = self._context
@@ -81,7 +114,7 @@ class ReplaySource:
         if not number and self._was_played(place):
             return
         if image.size_bytes > context.max_bytes:
-            context.drop("too_large")
+            self._drop("too_large", place)
             return
         if not self._wait_for_turn():
             return
@@ -90,7 +123,7 @@ class ReplaySource:
         except DAMAGED:
             data = None
         if data is None or len(data) != image.size_bytes:
-            context.drop("unreadable")
+            self._drop("unreadable", place)
             return
         moment_ns = int(context.clock.now() * 1e9) if self._settings.times == "now" else image.mtime_ns
         subject = build_subject(Path(image.path))
@@ -125,7 +158,7 @@ class ReplaySource:
                 self._played += 1
                 if outcome is Outcome.DROPPED and not self._settings.loop:
                     self._remember(frame)
-                self._context.report("watching")
+                self._report_playing()
                 return
 
     def _remember(self, frame: Frame) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import SpoolFullError
+from eaves.sources.mqtt.source import LOOK_S
 from tests.certificates import make_certificate
 from tests.fakes.clock import ManualClock
+from tests.fakes.slow_link import SlowLink
 from tests.fakes.source_context import RecordingContext
 from tests.integration.mqtt.harness import connect_publisher, number_of, picture, publish, run_source
 from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
@@ -121,6 +123,24 @@ def test_more_than_memory_allows_is_asked_for_again(
     assert len(context.frames) <= 30 + context.reconnects * 4
     assert 1 <= context.reconnects <= 10
     assert caplog.text.count("faster than they can be stored") == 1
+
+
+def test_what_had_no_room_is_asked_for_over_a_slow_link(broker: Mosquitto, context: RecordingContext) -> None:
+    """A connection that takes longer than a look at the queue is made once, not ended before it is there."""
+    link = SlowLink(broker.port, 2.5 * LOOK_S)
+    context.max_bytes = 100_000
+    with (
+        run_source(f"mqtt://127.0.0.1:{link.port}", context, version="3.1.1") as source,
+        connect_publisher(broker.url) as publisher,
+    ):
+        source._slot._max_bytes = 400_000
+        context.refuse = SpoolFullError("spool is full (1 GB)")
+        for number in range(12):
+            publish(publisher, picture(number, 90_000))
+        wait_until(lambda: source._missed, what="a message without room")
+        context.refuse = None
+        wait_until(lambda: set(numbers(context)) == set(range(12)), 60, what="all messages")
+    link.close()
 
 
 def test_a_broker_that_has_lost_the_session(

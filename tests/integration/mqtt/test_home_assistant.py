@@ -72,6 +72,23 @@ def test_everything_is_told_again_when_home_assistant_starts(broker: Mosquitto, 
         assert len(subscriber.wait_for(6)) == 6
 
 
+def test_whoever_says_that_home_assistant_starts_all_the_time_is_answered_seldom(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    with (
+        subscribed(broker.port, LABEL) as subscriber,
+        publishing(tmp_path, f"{broker.url}/plant", home_assistant=True) as out,
+    ):
+        out.put(prediction(1))
+        subscriber.wait_for(1)
+        for _ in range(500):
+            subscriber.publish("homeassistant/status", b"online")
+        subscriber.wait_for(2)
+        out.put(prediction(2))
+        out.wait_until_empty()
+        assert len(subscriber.got) <= 3
+
+
 def test_everything_is_told_again_to_a_broker_that_forgot_it(broker: Mosquitto, tmp_path: Path) -> None:
     with publishing(tmp_path, f"{broker.url}/plant", home_assistant=True) as out:
         out.put(prediction(1))

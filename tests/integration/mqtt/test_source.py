@@ -51,6 +51,23 @@ def test_equal_images_sent_twice_are_two_frames(broker: Mosquitto, context: Reco
     assert context.states == [("watching", "")]
 
 
+def test_agents_with_the_same_names_have_sessions_of_their_own(broker: Mosquitto, context: RecordingContext) -> None:
+    other = RecordingContext("gate")
+    other.agent_id = "1"
+    with (
+        run_source(broker.url, context, topics=("roses",)),
+        run_source(broker.url, other, topics=("gate",)),
+        connect_publisher(broker.url) as publisher,
+    ):
+        for number in range(20):
+            for topic in ("roses", "gate"):
+                publish(publisher, picture(number), topic)
+        wait_for(context, 20)
+        wait_for(other, 20)
+    assert (context.dropped, other.dropped) == ({}, {})
+    assert (context.reconnects, other.reconnects) == (0, 0)
+
+
 def test_an_id_in_a_user_property_makes_repeats_one_frame(broker: Mosquitto, context: RecordingContext) -> None:
     with run_source(broker.url, context, id_property="id"), connect_publisher(broker.url) as publisher:
         for number in (1, 1, 2):

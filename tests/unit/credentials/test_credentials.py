@@ -60,6 +60,12 @@ def test_what_cannot_be_used_is_named_without_its_content(tmp_path: Path, made: 
         ("http://h/p?channel=1&monkey=2", "http://h/p?channel=1&monkey=2"),
         ("http://h/p?user={username}&password={password}", "http://h/p?user={username}&password={password}"),
         ("http://h/p?pwd={password}geheim&user={other}", "http://h/p?pwd=***&user=***"),
+        ("http://h/v.cgi?loginuse=admin&loginpas=geheim", "http://h/v.cgi?loginuse=***&loginpas=***"),
+        ("http://h/s?u=admin&p=geheim&q=2", "http://h/s?u=***&p=***&q=2"),
+        ("http://h/s?psw=geheim&JWT=geheim&sid=geheim", "http://h/s?psw=***&JWT=***&sid=***"),
+        ("http://h/s?loginName=admin&PHPSESSID=geheim", "http://h/s?loginName=***&PHPSESSID=***"),
+        ("http://h/s?side=left&up=1&unit=2", "http://h/s?side=left&up=1&unit=2"),
+        ("http://h/s?u={username}&p={password}", "http://h/s?u={username}&p={password}"),
     ],
 )
 def test_redacted(text: str, shown: str) -> None:

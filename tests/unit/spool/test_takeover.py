@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import pytest
 
 from eaves.errors import SpoolError
 from eaves.events import Event
-from eaves.sources.agent.opening import open_spool
+from eaves.sources.agent.opening import AGAIN_S, Takeover, open_spool
 from eaves.sources.settings import AgentSettings
 from eaves.spool import Limits, Spool
 from eaves.spool.takeover import BATCH_BYTES, adopt, take_over
 from tests.fakes.clock import START, ManualClock
+from tests.waiting import wait_until
 
 NOW = START
 
@@ -96,9 +98,32 @@ def test_an_agent_takes_over_at_its_start_what_it_can_and_runs_in_any_case(
     for path, source in zip(paths[:2], ("/s/a", "/s/b"), strict=True):
         fill(path, source, range(10))
     paths[2].mkdir()
-    settings = AgentSettings(spool=tmp_path / "digits.db", takeover=tuple(map(str, paths)))
+    clock = ManualClock()
+    settings = AgentSettings(spool=tmp_path / "digits.db", takeover=json.dumps([str(path) for path in paths]))
     with open_spool(settings, settings.limits(remembered=1_000)) as spool:
-        assert {entry.event.source for entry in spool.peek("sink", limit=100, now=NOW)} == {"/s/a", "/s/b"}
-    assert paths[2].exists()
-    assert not any(path.exists() for path in paths[:2])
-    assert "can't be taken over; the next start tries again" in caplog.text
+
+        def sources() -> set[str]:
+            return {entry.event.source for entry in spool.peek("sink", limit=100, now=NOW)}
+
+        takeover = Takeover(spool, settings.former_spools(), clock=clock)
+        takeover.start()
+        assert sources() == {"/s/a", "/s/b"}, "before any image is captured"
+        assert paths[2].exists()
+        assert not any(path.exists() for path in paths[:2])
+        assert "can't be taken over yet" in caplog.text
+        paths[2].rmdir()
+        fill(paths[2], "/s/c", range(10))
+
+        def moved() -> bool:
+            clock.turn(AGAIN_S)
+            return not paths[2].exists()
+
+        wait_until(moved, what="another try")
+        assert "/s/c" in sources()
+        takeover.stop()
+        assert caplog.text.count("can't be taken over") == 1
+
+
+@pytest.mark.parametrize("text", ["/a.db", '"/a.db"', "[1]"])
+def test_what_is_no_list_of_spools_is_told(text: str) -> None:
+    assert dict(AgentSettings(takeover=text).faults()).keys() == {"takeover"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
@@ -161,3 +162,10 @@ def test_a_state_is_unknown_where_the_prediction_says_nothing(
 @given(st.lists(st.text(), unique=True, max_size=20))
 def test_different_cameras_have_different_names(cameras: list[str]) -> None:
     assert len({slugify(camera) for camera in cameras}) == len(cameras)
+
+
+@pytest.mark.parametrize("score", ["1e999", "-1e999", "NaN", "9" * 4000, "true", '"x"'])
+def test_a_score_that_is_no_number_of_json_is_shown_as_unknown(home: HomeAssistant, score: str) -> None:
+    event = replace(prediction(), data=f'{{"predictions": [{{"label": "rose", "score": {score}}}]}}'.encode())
+    (*_, state) = home.update(event)
+    assert json.loads(state.payload, parse_constant=pytest.fail)["confidence"] is None

@@ -92,3 +92,9 @@ def test_a_message_never_claims_to_be_smaller_than_its_packet() -> None:
 def test_text_that_mqtt_cannot_carry_is_the_events_fault(text: str) -> None:
     with pytest.raises(EventError, match="attribute label of event 'a1'"):
         build_cloudevent(PREDICTION.with_extensions(label=text), "t", version5=True, retain=False)
+
+
+def test_numbers_that_json_cannot_hold_make_no_message() -> None:
+    event = replace(PREDICTION, data=b'{"predictions": [{"label": "rose", "score": 1e999}]}')
+    with pytest.raises(EventError, match="a1"):
+        build_json(event, "t", version5=True, retain=False)

@@ -59,10 +59,24 @@ def test_what_cannot_be_used_is_told_with_its_path(values: dict[str, Any], messa
         parse(**values)
 
 
-def test_a_password_in_a_wrong_url_is_not_shown() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mqtt://user:geheim@hub/a/#",
+        "mqtt://user:/geheim@hub/a#",
+        "mqtt://user:geheim/1@hub/a",
+        "mqtt://user:geheim#1@hub/a",
+        "mqtt://user:1?geheim@hub/a",
+        "mqtt://user:[geheim@hub/a",
+        "mqtt://user:1/geheim{@hub/a",
+        "mqtt://user:1/$geheim@hub/a",
+        "mqtt://user:1/geheim+@hub/a",
+        "mqtt:///geheim@hub/a",
+    ],
+)
+def test_a_password_in_a_wrong_url_is_not_shown(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse(url="mqtt://user:geheim@hub/a/#")
-
+        parse(url=url)
     assert "geheim" not in caught.value.message
 
 

@@ -146,3 +146,37 @@ def test_a_message_that_was_cut_is_dropped(context: RecordingContext) -> None:
     source.received(message(1, cut=True, size_bytes=99_000_000))
     drain(source, context, 1)
     assert context.dropped == {"too_large": 1}
+
+
+def test_messages_of_topics_that_are_not_subscribed_to_are_counted(
+    context: RecordingContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = make(context)
+    for packet_id, qos in ((1, 1), (0, 0), (2, 1)):
+        source.received(Message(topic="other", payload=PNG, packet_id=packet_id, qos=qos, session=1))
+    drain(source, context, 3)
+    assert (context.frames, context.dropped) == ([], {"topic": 3})
+    assert len(caplog.records) == 1
+    assert "only counted, as dropped for the cause topic" in caplog.text
+
+
+def test_a_retained_message_that_is_left_out_is_not_counted(context: RecordingContext) -> None:
+    source = make(context)
+    source.received(message(1, retain=True))
+    source.received(message(2))
+    drain(source, context, 1)
+    assert (len(context.frames), context.dropped) == (1, {})
+
+
+def test_many_odd_messages_of_one_kind_leave_the_other_kinds_in_the_log(
+    context: RecordingContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = make(context, payload="json", image_at="/i")
+    for number in range(50):
+        source.received(message(1, cut=True, size_bytes=99_000_000 + number))
+        source.received(message(1, b" " * number + b"["))
+    source.received(message(1, b'{"i": 5}'))
+    drain(source, context, 101)
+    assert len(caplog.records) == 3
+    for reason in ("a message is too large (", "a message is not JSON (", "a message has no text at /i;"):
+        assert caplog.text.count(reason) == 1

@@ -1,0 +1,36 @@
+"""The agent's own id: random, kept in a file beside its spool."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from pathlib import Path
+
+from eaves.errors import SpoolError
+from eaves.files import write_atomically
+
+_ID = re.compile(r"[0-9a-f]{8}")
+
+
+def load_agent_id(spool: Path) -> str:
+    """Read the id from the file `SPOOL.id`; one that is missing or damaged is made anew.
+
+    A site and a source have the same names on many machines and in many apps. What must differ between their agents,
+    such as the name of a session at a broker, contains this id.
+
+    Args:
+        spool: The agent's spool; its folder exists.
+
+    Raises:
+        SpoolError: When the file can't be read or written.
+    """
+    path = spool.with_name(f"{spool.name}.id")
+    try:
+        known = path.read_text(encoding="ascii", errors="replace").strip() if path.exists() else ""
+        if _ID.fullmatch(known):
+            return known
+        made = secrets.token_hex(4)
+        write_atomically(path, f"{made}\n")
+    except OSError as error:
+        raise SpoolError(f"the agent's id can't be kept in {path}: {error}") from error
+    return made

@@ -1,0 +1,95 @@
+"""How often Home Assistant is told everything anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+import pytest
+
+from eaves.delivery.mqtt.teller import PAUSE_S, Teller
+from eaves.mqtt import Acknowledgement
+from tests.fakes.clock import ManualClock
+from tests.waiting import wait_until
+
+Batch = list[Future[Acknowledgement]]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def told() -> list[Batch]:
+    return []
+
+
+@pytest.fixture
+def teller(clock: ManualClock, told: list[Batch]) -> Iterator[Teller]:
+    """Tells batches of three messages."""
+
+    def tell() -> Batch:
+        told.append([Future() for _ in range(3)])
+        return told[-1]
+
+    made = Teller(tell, clock=clock)
+    made.start()
+    yield made
+    made.stop()
+    wait_until(lambda: not made.is_alive(), what="the teller's end")
+
+
+def acknowledge(batch: Batch) -> None:
+    for one in batch:
+        one.set_result(Acknowledgement(code=0, name="success"))
+
+
+def wait_for(told: list[Batch], clock: ManualClock, count: int) -> None:
+    """Wait for so many batches, and until the teller waits for more to do."""
+    wait_until(lambda: len(told) == count and (clock.next_due_s() or 0) > 0, what=f"{count} batches")
+
+
+def test_many_requests_are_one_telling_in_ten_seconds(teller: Teller, clock: ManualClock, told: list[Batch]) -> None:
+    teller.ask()
+    wait_for(told, clock, 1)
+    acknowledge(told[0])
+    for _ in range(3000):
+        teller.ask()
+    wait_for(told, clock, 1)
+    clock.turn(PAUSE_S - 1)
+    wait_for(told, clock, 1)
+    clock.turn(1)
+    wait_for(told, clock, 2)
+    acknowledge(told[1])
+    clock.turn(10 * PAUSE_S)
+    wait_for(told, clock, 2)
+
+
+def test_nothing_is_told_while_an_answer_is_missing(teller: Teller, clock: ManualClock, told: list[Batch]) -> None:
+    teller.ask(at_once=True)
+    wait_for(told, clock, 1)
+    acknowledge(told[0][:2])
+    teller.ask(at_once=True)
+    clock.turn(100 * PAUSE_S)
+    wait_for(told, clock, 1)
+    acknowledge(told[0][2:])
+    wait_for(told, clock, 2)
+
+
+def test_a_new_connection_is_told_without_a_pause(teller: Teller, clock: ManualClock, told: list[Batch]) -> None:
+    teller.ask()
+    wait_for(told, clock, 1)
+    acknowledge(told[0])
+    teller.ask(at_once=True)
+    wait_for(told, clock, 2)
+
+
+def test_a_request_after_a_new_connection_is_answered_at_once(
+    teller: Teller, clock: ManualClock, told: list[Batch]
+) -> None:
+    teller.ask(at_once=True)
+    wait_for(told, clock, 1)
+    acknowledge(told[0])
+    teller.ask()
+    wait_for(told, clock, 2)
