@@ -219,7 +219,7 @@ def _build(cls: type[T], layers: list[Layer], prefix: str, faults: list[Fault]) 
         path, hint = f"{prefix}{name}", hints[name]
         holding = [layer for layer in layers if name in layer.values]
         if dataclasses.is_dataclass(hint):
-            inner = _inner_layers(holding, name, path, faults)
+            inner = _inner_layers(layers, name, path, faults)
             chosen[name] = _build(typing.cast(type, hint), inner, path + ".", faults)
         elif holding:
             top = holding[-1]
@@ -246,12 +246,13 @@ def _advise(key: str, known: Collection[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
 
 
-def _inner_layers(holding: list[Layer], name: str, path: str, faults: list[Fault]) -> list[Layer]:
+def _inner_layers(layers: list[Layer], name: str, path: str, faults: list[Fault]) -> list[Layer]:
+    """What each layer says of a section; one that says nothing of it still names its file to what is required there."""
     inner = []
-    for layer in holding:
-        values = layer.values[name]
+    for layer in layers:
+        values = layer.values.get(name)
         if values is None:
-            continue
+            values = {}
         if not isinstance(values, Mapping):
             faults.append(Fault(origin=layer.origin, path=path, message=f"must be a mapping (got {values!r})"))
             continue

@@ -27,6 +27,7 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
     │   └── SpoolDamagedError                          its file is damaged; what can be read is carried over
     ├── StorageError               exit 74  HTTP 503   files, here or at a URI, can't be read or written
     ├── StoppedError               exit 75  HTTP 503   asked to stop, stopped in good order; start it again
+    ├── CancelledError             exit 130 HTTP 503   ended by Ctrl-C; nothing is left of what was begun
     ├── DeliveryError              exit 69  HTTP 503   no usable answer over HTTP
     │   └── UnreachableError                           nothing was sent: no connection, proxy or TLS
     ├── OverloadedError            exit 75  HTTP 429   more work at once than the bounded queue takes
@@ -221,6 +222,13 @@ class StoppedError(EavesError):
     """Asked to stop and stopped in good order; the same command goes on from there."""
 
     exit_code = 75
+    http_status = 503
+
+
+class CancelledError(EavesError):
+    """Ended by Ctrl-C, and nothing is left of what was begun: the same command begins again."""
+
+    exit_code = 130
     http_status = 503
 
 

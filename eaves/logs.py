@@ -11,12 +11,33 @@ import logging
 import sys
 import time
 import warnings
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 from eaves.credentials.redact import redact
 from eaves.terminal import escape, escape_json
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+_bound: ContextVar[Mapping[str, str]] = ContextVar("bound", default=MappingProxyType({}))
+
+
+def bind(**fields: str) -> None:
+    """Add fields to every record that this thread logs from now on, and threads with a copy of its context."""
+    _bound.set({**_bound.get(), **fields})
+
+
+class BoundFields(logging.Filter):
+    """Adds the fields that a thread has bound to its records; what a call passes as `extra` stands."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add them; no record is left out."""
+        for name, value in _bound.get().items():
+            if not hasattr(record, name):
+                setattr(record, name, value)
+        return True
 
 
 class JsonFormatter(logging.Formatter):
@@ -62,6 +83,7 @@ def configure(*, level: int = logging.INFO, as_json: bool | None = None) -> None
     """
     plain = sys.stderr.isatty() if as_json is None else not as_json
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(BoundFields())
     handler.setFormatter(PlainFormatter() if plain else JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # It logs the whole address, with a password that was filled in, for each answer whose headers are malformed.

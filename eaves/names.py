@@ -4,5 +4,7 @@ from __future__ import annotations
 
 import re
 
+SUBDOMAIN_PATTERN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+"""What a Secret may be called. Source: Kubernetes, apimachinery/pkg/util/validation, IsDNS1123Subdomain."""
 NAME_PATTERN = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 """Source: RFC 1035 labels as Kubernetes has them for Services; 40 characters leave room for `-00001-deployment-...`."""

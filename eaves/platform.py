@@ -28,7 +28,7 @@ from eaves.events import (
     TENSOR_PREDICTED,
     Event,
 )
-from eaves.names import NAME_PATTERN
+from eaves.names import NAME_PATTERN, SUBDOMAIN_PATTERN
 
 MAX_TIMEOUT_S = 600.0
 """Source: knative/serving, config-defaults: max-revision-timeout-seconds."""
@@ -153,6 +153,8 @@ class TriggerSpec:
                 yield "url", fault
             if not QUANTITY_PATTERN.fullmatch(self.mqtt.spool_size):
                 yield "mqtt.spool_size", f"must be a quantity such as 1Gi (got {self.mqtt.spool_size!r})"
+            if fault := _find_object_fault(self.mqtt.secret):
+                yield "mqtt.secret", fault
             return
         if self.url and not self.url.startswith(("http://", "https://")):
             yield "url", f"must start with http://, https://, mqtt:// or mqtts:// (got {redact(self.url)!r})"
@@ -223,6 +225,9 @@ class SourceSpec:
             yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
         if not QUANTITY_PATTERN.fullmatch(self.spool_size):
             yield "spool_size", f"must be a quantity such as 2Gi (got {self.spool_size!r})"
+        for setting_name, object_name in (("claim", self.claim), ("secret", self.secret)):
+            if fault := _find_object_fault(object_name):
+                yield setting_name, fault
 
 
 OF_PLATFORMS = tuple(one.name for one in fields(SourceSpec) if one.name != "options")
@@ -348,6 +353,13 @@ class Platform(Protocol):
 
     def logs(self, name: str, *, lines: int = 100) -> list[str]:
         """The last lines a function wrote, oldest first."""
+
+
+def _find_object_fault(name: str) -> str:
+    """Why a Kubernetes object can't have this name; empty when it can, or when there is none."""
+    if not name or SUBDOMAIN_PATTERN.fullmatch(name):
+        return ""
+    return f"must be the name of a Kubernetes object: a-z, 0-9, '-' and '.', no more than 253 (got {name!r})"
 
 
 def _plain(value: Any) -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from eaves.cli.collection_progress import CollectionProgress
 from eaves.cli.output import progress, say
 from eaves.cli.project import Workspace, read_yaml
 from eaves.cli.sources import resolve_sources
@@ -125,10 +127,19 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
     with disk_errors(unsorted):
         images = CollectedImages(unsorted, labelled)
     told: list[str] = []
+    on_terminal = sys.stderr.isatty()
+    lines = CollectionProgress(
+        name,
+        wanted,
+        kind=spec.kind,
+        lines=not on_terminal,
+        tell=lambda line: say(f"\n{line}" if on_terminal else line),  # below the bar
+    )
     with progress(f"collecting {wanted} images", wanted) as bar:
 
         def watch(counters: Counters) -> None:
             bar.update(min(len(images), wanted) - bar.pos)
+            lines.update(len(images), counters)
             if counters.reason != (told[-1] if told else "not started"):
                 told.append(counters.reason)
                 if counters.reason:

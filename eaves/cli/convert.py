@@ -12,6 +12,7 @@ import click
 from converters.settings import ConvertSettings
 from eaves import logs
 from eaves.cli.arguments import file_option, newest
+from eaves.cli.cancelling import cancelled_by_ctrl_c
 from eaves.cli.output import say
 from eaves.cli.project import load_workspace
 from eaves.errors import RunError
@@ -44,7 +45,12 @@ def command(model: Path | None, artifact: Path | None, declare: Path | None, fil
     if chosen is None:
         raise RunError(f"there is no run in {workspace.runs}", hint="eaves train")
     target = artifact or workspace.artifacts / _name(chosen)
+    with cancelled_by_ctrl_c(f"stopped: {target} was not made; the same command begins again"):
+        _convert(chosen, target, settings, declare)
 
+
+def _convert(model: Path, target: Path, settings: ConvertSettings, declare: Path | None) -> None:
+    """Convert a model and say what came of it."""
     from converters.convert import convert
     from converters.page import page_path
     from eaves.artifact.manifest import TENSOR
@@ -52,7 +58,7 @@ def command(model: Path | None, artifact: Path | None, declare: Path | None, fil
 
     logs.configure(as_json=False)
     made = convert(
-        chosen,
+        model,
         target,
         settings,
         declaration=declare,

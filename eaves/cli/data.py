@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eaves.cli.cancelling import cancelled_by_ctrl_c
 from eaves.cli.labelled_data import find_labelled_data
 from eaves.cli.output import output_option, print_line, print_rows, print_value, say
 
@@ -43,8 +44,16 @@ def check(path: str, page: Path | None, features: Path, form: str) -> None:
     """Say what training would find in PATH: classes, copies, files that are not used, doubtful labels.
 
     PATH is a folder with one subfolder of images per class, a manifest (.csv, .jsonl) or an archive: path or URI.
-    Nothing in it is changed.
+    Nothing in it is changed. Ends with 1 when training would refuse it.
     """
+    with cancelled_by_ctrl_c(f"stopped: {path} was not checked to its end; the same command begins again"):
+        found = _check(path, page, features, form)
+    if found.problems:
+        click.get_current_context().exit(1)
+
+
+def _check(path: str, page: Path | None, features: Path, form: str) -> Inspection:
+    """Look at the images, and print what was found."""
     from trainer.check.inspection import inspect_data
     from trainer.progress import Silent, build_progress
 
@@ -62,13 +71,18 @@ def check(path: str, page: Path | None, features: Path, form: str) -> None:
         print_value(found.to_dict(), form)
     if page is not None:
         say(f"page: {page}")
+    return found
 
 
 def _print(found: Inspection) -> None:
     rows = [{"label": label, "images": count} for label, count in found.classes.items()]
-    print_rows(rows, {"label": "CLASS", "images": "IMAGES"}, "table")
-    sizes = ", ".join(f"{name} {width}x{height}" for name, (width, height) in found.sizes().items())
-    print_line(f"{len(found.images)} images ({sizes})")
+    if rows:
+        print_rows(rows, {"label": "CLASS", "images": "IMAGES"}, "table")
+    if found.images:
+        sizes = ", ".join(f"{name} {width}x{height}" for name, (width, height) in found.sizes().items())
+        print_line(f"{_count(len(found.images), 'image')} ({sizes})")
+    else:
+        print_line(f"{found.root} holds no image that can be trained on")
     for cause in found.not_used:
         print_line(f"not used: {_count(len(cause.files), 'file')}: {cause.reason}: {_some(cause.files)}")
     for kind, groups in (("several classes", found.copies_across), ("one class", found.copies)):

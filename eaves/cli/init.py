@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from eaves.cli.output import say
 from eaves.cli.project import load_workspace, write_project
 from eaves.credentials import redact
 from eaves.disk import disk_errors
-from eaves.errors import ConfigError, Fault
+from eaves.errors import ConfigError, DatasetError, Fault
 from eaves.names import NAME_PATTERN
 
 
@@ -32,7 +33,7 @@ from eaves.names import NAME_PATTERN
 @click.option("--images", type=click.IntRange(1), default=200, show_default=True, help="Images to collect.")
 @click.option("--every", type=float, help="Seconds between two images, for a URL.")
 @click.option("--crop", help="Part of each image: left,top,width,height in pixels, or in shares of 0 to 1.")
-@click.option("--rate", help="Most images in a time, such as 1/10s.")
+@click.option("--rate", help="Images in a time on average, such as 1/10s.")
 @click.option("--unchanged", type=float, help="Leave out images that differ less than this from the last; try 1.")
 @click.option("--max-side", type=int, help="Longest side in pixels.")
 @click.option("--jpeg-quality", type=int, help="Encode every image anew as JPEG, 1 to 95.")
@@ -56,13 +57,42 @@ def command(
         raise ConfigError([Fault(origin="--name", path="name", message=message)], hint="eaves init --name flowers")
     if source is not None:
         _init_from_source(file, chosen, data, source, images, options, force=force)
+        if directory.absolute() != Path.cwd():
+            say(f"these paths start there: cd {shlex.quote(str(directory))}")
         return
     if given := [name for name, value in options.items() if value is not None]:
         flag = f"--{given[0].replace('_', '-')}"
         raise ConfigError([Fault(origin=flag, path="", message="is for --from-source only")])
     _refuse_to_replace(file, force=force)
     _write(file, write_project(name=chosen, data=data))
-    say(f"next: put labelled images into {data}/CLASS/, then `eaves train`")
+    say(_advise(directory, data))
+
+
+def _advise(directory: Path, data: str) -> str:
+    """What to do next, by whether there are labelled images already."""
+    train = "`eaves train`"
+    if directory.absolute() != Path.cwd():
+        train = f"`cd {shlex.quote(str(directory))}` and {train}"
+    place = directory / data
+    if "://" in data or place.is_file():
+        return f"next: {train}"
+    if found := _count_labelled(place):
+        return f"{found} found; next: {train}"
+    return f"next: put labelled images into {place}/CLASS/, then {train}"
+
+
+def _count_labelled(place: Path) -> str:
+    """Classes and images in a folder of labelled images, `3 classes, 150 images`; empty when there are none."""
+    from trainer.data.folder import load_folder
+
+    try:
+        listing = load_folder(place)
+    except DatasetError:
+        return ""
+    classes, images = len(listing.labels), len(listing.entries)
+    if not images:
+        return ""
+    return f"{classes} class{'es' if classes != 1 else ''}, {images} image{'s' if images != 1 else ''}"
 
 
 def _init_from_source(

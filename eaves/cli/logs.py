@@ -9,7 +9,7 @@ import click
 
 from eaves.cli.arguments import file_option, state_option
 from eaves.cli.clusters import choose_platform, cluster_options, on_option, read_choice
-from eaves.cli.output import print_line
+from eaves.cli.output import print_line, say
 
 
 @click.command()
@@ -22,6 +22,12 @@ from eaves.cli.output import print_line
 @on_option
 @cluster_options
 def command(name: str, lines: int, state_dir: Path, file: Path, **clusters: Any) -> None:
-    """Show what function NAME wrote, oldest first; here also FUNCTION.SOURCE, of the agent that runs this source."""
-    for line in choose_platform(file, state_dir, read_choice(**clusters)).logs(name, lines=lines):
+    """Show what function NAME wrote, oldest first.
+
+    Here also FUNCTION.SOURCE, the lines of one source, and FUNCTION.agent, those of all sources of the function.
+    """
+    found = choose_platform(file, state_dir, read_choice(**clusters)).logs(name, lines=lines)
+    for line in found:
         print_line(line)
+    if not found and "." in name:
+        say(f"no line of {name} yet; those of all its sources: eaves logs {name.partition('.')[0]}.agent")

@@ -11,6 +11,7 @@ import click
 from eaves.cli.apps import build_site_app
 from eaves.cli.arguments import file_option
 from eaves.cli.clusters import choose_sites, cluster_options, load_scope, read_choice
+from eaves.cli.event_attributes import warn_of_attributes
 from eaves.cli.images import choose_image, image_options
 from eaves.cli.output import say
 from eaves.cli.project import load_workspace
@@ -59,6 +60,7 @@ def command(
         return
     sites = choose_sites(load_scope(file).sites, read_choice(**clusters))
     chosen = choose_image(workspace, image, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca)
+    warn_of_attributes(workspace.project.triggers, workspace.origin)
     knative = workspace.project.knative
     rendered = {site.name: render_app(build_site_app(workspace.project, chosen, site), knative, site) for site in sites}
     _write(rendered, folder, write_gitops if gitops else write_files)

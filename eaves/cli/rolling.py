@@ -13,6 +13,7 @@ import click
 
 from eaves.cli.apps import build_site_app
 from eaves.cli.clusters import Choice, Scope, choose_sites, load_scope
+from eaves.cli.event_attributes import warn_of_attributes
 from eaves.cli.fleet import Visit, run_visibly, visit_sites
 from eaves.cli.images import choose_image, keep_wanted
 from eaves.cli.output import say
@@ -67,6 +68,7 @@ def build_order(
     chosen = choose_image(
         workspace, image, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca, kept=kept
     )
+    warn_of_attributes(workspace.project.triggers, workspace.origin)
     order = Order(workspace=workspace, scope=scope, image=chosen, choice=choice)
     for site in sites:  # what is wrong with eaves.yaml is said once, and before any site is touched
         render_app(order.wanted(site).app, scope.knative, site)

@@ -14,49 +14,51 @@ from eaves.config import iter_leaves
 from eaves.credentials import has_secrets
 from eaves.errors import ConfigError, Fault
 from eaves.platform import SourceSpec
-from eaves.sources.agent.configuration import ConfiguredSource, read_source
+from eaves.sources.agent.configuration import read_source
 
 
 def resolve_sources(workspace: Workspace) -> tuple[SourceSpec, ...]:
     """The sources, with every path absolute.
 
-    Says where an address holds a password.
+    Says what isn't there to be read, which a source waits for, as it may be a disk that isn't mounted now; and where an
+    address holds a password.
 
     Raises:
-        ConfigError: With every path that is not there.
+        ConfigError: With every fault of the settings, and every folder of credentials that is not there.
     """
     resolved: list[SourceSpec] = []
     faults: list[Fault] = []
-    hint = None
     for number, source in enumerate(workspace.project.sources):
         prefix = f"sources[{number}]."
         configured, found = read_source(source.settings, workspace.origin, prefix)
         if configured is None:
             faults += found
             continue
-        paths = dict(_find_paths(workspace, configured))
-        missing = {name: path for name, path in paths.items() if not path.exists()}
+        needed = dict(_find_paths(workspace, configured.common))
+        awaited = dict(_find_paths(workspace, configured.settings))
         faults += [
             Fault(origin=workspace.origin, path=f"{prefix}{name}", message=f"{path} is not there")
-            for name, path in missing.items()
+            for name, path in needed.items()
+            if not path.exists()
         ]
-        if "path" in missing and source.kind == "folder":
-            hint = hint or f"mkdir -p {shlex.quote(str(missing['path']))}"
+        for name, path in awaited.items():
+            if not path.exists():
+                hint = f": mkdir -p {shlex.quote(str(path))}" if source.kind == "folder" else ""
+                say(f"warning: {workspace.origin}: {prefix}{name}: {path} is not there; the source waits for it{hint}")
         _warn_of_secrets(workspace.origin, prefix, source.options)
-        options = {**source.options, **{name: str(path) for name, path in paths.items()}}
+        options = {**source.options, **{name: str(path) for name, path in {**needed, **awaited}.items()}}
         resolved.append(replace(source, options=options))
     if faults:
-        raise ConfigError(faults, hint=hint)
+        raise ConfigError(faults)
     return tuple(resolved)
 
 
-def _find_paths(workspace: Workspace, source: ConfiguredSource) -> Iterator[tuple[str, Path]]:
-    """The paths among the settings of a source as seen from the project, by the setting's name."""
-    for section in (source.common, source.settings):
-        for leaf in iter_leaves(type(section)):
-            value = getattr(section, leaf.path)
-            if isinstance(value, Path):
-                yield leaf.path, workspace.path(value).absolute()
+def _find_paths(workspace: Workspace, section: Any) -> Iterator[tuple[str, Path]]:
+    """The paths among some settings of a source as seen from the project, by the setting's name."""
+    for leaf in iter_leaves(type(section)):
+        value = getattr(section, leaf.path)
+        if isinstance(value, Path):
+            yield leaf.path, workspace.path(value).absolute()
 
 
 def _warn_of_secrets(origin: str, prefix: str, options: Mapping[str, Any]) -> None:

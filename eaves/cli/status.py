@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,12 +81,15 @@ def command(form: str, state_dir: Path, file: Path, **clusters: Any) -> None:
 
     platform = LocalPlatform(state_dir)
     found = platform.status()
-    print_rows([_row(status) for status in found], COLUMNS, form)
+    rows = [_row(status) for status in found]
+    print_rows(rows, _leave_out_told(COLUMNS, rows), form)
     if form == "table":
         agents = [agent for status in found for agent in status.agents]
         _print_part([_agent_row(agent) for agent in agents], AGENT_COLUMNS)
-        rows = [_source_row(status.name, source) for status in found for one in status.agents for source in one.sources]
-        _print_part(rows, SOURCE_COLUMNS)
+        sources = [
+            _source_row(status.name, one) for status in found for agent in status.agents for one in agent.sources
+        ]
+        _print_part(sources, SOURCE_COLUMNS)
     for status in found:
         for pause in status.pauses:
             say(f"{pause.lane} is paused{_since(pause)}: {pause.reason}")
@@ -118,7 +121,7 @@ def _show_sites(file: Path, choice: Choice, form: str) -> None:
                 where = {"site": outcome.site, "pod": agent.pod}
                 agents.append({**_agent_row(agent), **where})
                 sources += [{**_source_row(status.name, source), **where} for source in agent.sources]
-    print_rows(rows, SITE_COLUMNS, form)
+    print_rows(rows, _leave_out_told(SITE_COLUMNS, rows), form)
     if form == "table":
         _print_part(agents, SITE_AGENT_COLUMNS)
         _print_part(sources, SITE_SOURCE_COLUMNS)
@@ -130,6 +133,13 @@ def _show_sites(file: Path, choice: Choice, form: str) -> None:
 def _row(status: FunctionStatus) -> dict[str, Any]:
     row: dict[str, Any] = json.loads(json.dumps(asdict(status)))  # lists for tuples, which YAML can't write
     return row
+
+
+def _leave_out_told(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> Mapping[str, str]:
+    """The columns without that of the sources where the table of sources tells of all of them, and more."""
+    if any(row.get("sources") and not row.get("agents") for row in rows):
+        return columns
+    return {key: heading for key, heading in columns.items() if key != "sources"}
 
 
 def _print_part(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> None:

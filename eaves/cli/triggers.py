@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from eaves.cli.event_attributes import warn_of_attributes
 from eaves.cli.output import say
 from eaves.cli.project import Workspace
 from eaves.credentials import has_secrets, read_credentials
@@ -15,11 +16,12 @@ from eaves.platform import TriggerSpec
 def resolve_triggers(workspace: Workspace) -> tuple[TriggerSpec, ...]:
     """The triggers, with the folder of credentials of each absolute.
 
-    Says where an address holds a password.
+    Says where an address holds a password, and names that no event has.
 
     Raises:
         ConfigError: With every folder of credentials that can't be used.
     """
+    warn_of_attributes(workspace.project.triggers, workspace.origin)
     resolved: list[TriggerSpec] = []
     faults: list[Fault] = []
     for number, trigger in enumerate(workspace.project.triggers):

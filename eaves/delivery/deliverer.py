@@ -327,7 +327,13 @@ class Deliverer:
             self._spool.ack(entry, puts=puts)
         else:
             self._spool.dead_letter(entry, judged.reason, judged.status)
-        _log.warning("queue %s: gave up on event %s: %s", self._lane, entry.event.id[:64], judged.reason)
+        _log.warning(
+            "queue %s: gave up on event %s: %s",
+            self._lane,
+            entry.event.id[:64],
+            judged.reason,
+            extra={"event_id": entry.event.id, "source": entry.event.source},
+        )
 
     def _tell(self, entry: Entry, outcome: Outcome, judged: Judged) -> None:
         with self._state:

@@ -13,8 +13,8 @@ from eaves import events
 from eaves.delivery import Answer
 from eaves.errors import NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
 from eaves.events import Event
-from eaves.local.logfiles import tail
-from eaves.local.state import State
+from eaves.local.logfiles import tail, tail_source
+from eaves.local.state import AGENT, State
 from eaves.names import NAME_PATTERN
 from eaves.platform import AppSpec, FunctionStatus, parse_status
 
@@ -126,7 +126,7 @@ class LocalPlatform:
             raise PlatformError(f"the broker answered {status}: {_detail(content)}")
 
     def logs(self, name: str, *, lines: int = 100) -> list[str]:
-        """The last lines that a function wrote, or with `FUNCTION.SOURCE` the agent that runs this source.
+        """The last lines that a function wrote; with `FUNCTION.SOURCE` those of a source, with `FUNCTION.agent` of all.
 
         Raises:
             NotFoundError: When it never wrote any.
@@ -137,6 +137,8 @@ class LocalPlatform:
         if len(parts) > 2 or not all(map(NAME_PATTERN.fullmatch, parts)) or not path.is_file():
             known = ", ".join(sorted(log.stem for log in self._state.logs.glob("*.log"))) or "none"
             raise NotFoundError(f"no log of {name!r} (there are: {known})", hint="eaves status")
+        if of_source and parts[1] != AGENT:
+            return tail_source(path, lines, parts[1])
         return tail(path, lines)
 
     def reconcile(self, name: str, done: str) -> None:

@@ -7,10 +7,12 @@ microseconds, is lost. A pipe would lose nothing, but a child would stand still 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
 import stat
+import sys
 from pathlib import Path
 
 BYTES_A_LINE = 2_048
@@ -45,6 +47,26 @@ def tail(path: Path, lines: int) -> list[str]:
         if _identity(_older(path)) == before:
             break
     return found
+
+
+def tail_source(path: Path, lines: int, name: str) -> list[str]:
+    """Return the last lines of an agent's log that concern one source, oldest first.
+
+    Args:
+        path: The log of JSON lines.
+        lines: How many.
+        name: The source's name, last part of the lines' field `source`.
+    """
+    return [line for line in tail(path, sys.maxsize) if _read_source(line).endswith(f"/{name}")][-lines:]
+
+
+def _read_source(line: str) -> str:
+    """The field `source` of a JSON line; empty when there is none."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return ""
+    return str(record.get("source", "")) if isinstance(record, dict) else ""
 
 
 def _rotate_one(path: Path, third_bytes: int) -> None:

@@ -12,6 +12,8 @@ from eaves.files import make_directory, remove_durably, write_atomically
 from eaves.names import NAME_PATTERN
 from eaves.platform import AppSpec, parse_app
 
+AGENT = "agent"
+"""Stands for an app's agent where a source's name may stand, in the name of a log."""
 MAX_SOCKET_PATH = 107
 """Source: sun_path in unix(7), 108 bytes with its final NUL."""
 
@@ -67,7 +69,7 @@ class State:
 
     def agent_log(self, app: str) -> Path:
         """The log file of an app's agent."""
-        return self.log(f"{app}.agent")
+        return self.log(f"{app}.{AGENT}")
 
     def former_spools(self, app: str) -> list[Path]:
         """The queues of an app's sources that an earlier version left, when each source had an agent of its own."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import random
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
@@ -84,7 +86,9 @@ class Connection:
         self._unanswered = 0
         self._protocol = MQTTProtocolVersion.MQTTv311 if settings.version == "3.1.1" else MQTTProtocolVersion.MQTTv5
         self._logged: set[str] = set()
-        self._thread = threading.Thread(target=self._run, name=f"mqtt-{settings.client_id}", daemon=True)
+        # With the context of who makes it, so that its log records have the fields of that one's.
+        run = partial(contextvars.copy_context().run, self._run)
+        self._thread = threading.Thread(target=run, name=f"mqtt-{settings.client_id}", daemon=True)
 
     @property
     def session(self) -> SessionInfo | None:

@@ -71,6 +71,8 @@ def test_what_is_collected_is_what_an_agent_sends(tmp_path: Path) -> None:
             "crop": "0.2,0.1,0.6,0.8",
             "max_side": 50,
         }
+        assert "\n4 of 4 images collected\n" in result.stderr
+        assert result.stderr.endswith(f"these paths start there: cd {project}\n")
         files = collected(project)
         assert len(files) == 4
         assert all(re.fullmatch(r"\d{8}T\d{9}Z-[0-9a-f]{16}\.jpg", file.name) for file in files)

@@ -23,6 +23,7 @@ from eaves.sources.files import capture_file, position
 from eaves.spool import Spool
 from tests.agents import PNG
 from tests.contract.harness import LocalHarness, status_of
+from tests.ports import find_restart_port
 from tests.waiting import wait_until
 
 LANE = "trigger/digits/digits"
@@ -144,6 +145,28 @@ def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarn
     socket = State(root=harness.state).agent_socket("digits")
     assert socket.stat().st_mode & 0o777 == 0o600
     assert SocketQueue(socket).report().sources
+
+
+def test_the_lines_of_one_source_are_not_those_of_another(harness: LocalHarness, tmp_path: Path) -> None:
+    port = find_restart_port()
+    sources = [
+        SourceSpec(name="inbox", options={"path": str(tmp_path / "unmounted")}),
+        SourceSpec(name="hall", kind="mqtt", options={"url": f"mqtt://127.0.0.1:{port}", "topics": ["a"]}),
+    ]
+    harness.start()
+    harness.platform.deploy(app(tmp_path / "no such artifact", *sources))
+
+    def lines(name: str) -> list[str]:
+        return [json.loads(line)["message"] for line in run(harness, "logs", f"digits.{name}").stdout.splitlines()]
+
+    wait_until(lambda: len(run(harness, "logs", "digits.agent").stdout.splitlines()) >= 2, 60, what="both lines")
+    ((inbox,), (hall,)) = lines("inbox"), lines("hall")
+    assert inbox.startswith("source inbox is waiting: ")
+    assert hall.startswith("source hall is waiting: ")
+    assert set(lines("agent")) >= {inbox, hall}
+    shown = run(harness, "status").stdout
+    assert "digits.inbox" in shown
+    assert "SOURCES" not in shown
 
 
 def test_what_an_earlier_version_has_left_runs_on(harness: LocalHarness, tmp_path: Path) -> None:

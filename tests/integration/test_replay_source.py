@@ -16,6 +16,9 @@ import pytest
 
 from eaves.config import Layer, build
 from eaves.errors import SpoolFullError
+from eaves.events import Event
+from eaves.sources.agent.context import AgentContext
+from eaves.sources.options import FrameOptions
 from eaves.sources.replay.kind import KIND
 from eaves.sources.replay.settings import ReplaySettings
 from eaves.sources.replay.source import ReplaySource
@@ -115,6 +118,37 @@ def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
         wait_for_end(second)
     assert [frame.subject for frame in second.frames] == ["c/3.jpg"]
     assert second.dropped == {}
+
+
+def test_a_restart_plays_none_of_the_images_that_an_option_left_out(tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / f"{number}.jpg").write_bytes(JPEG)
+        os.utime(tmp_path / f"{number}.jpg", (100 * number, 100 * number))
+    index, sent = DictIndex(), list[str]()
+
+    def store(event: Event) -> bool:
+        index.put(event.id)
+        sent.append(event.subject or "")
+        return True
+
+    for _ in range(3):
+        context = AgentContext(
+            "demo",
+            site="test",
+            index=index,
+            store=store,
+            max_bytes=20_000_000,
+            spool_max_bytes=1_000_000_000,
+            options=FrameOptions(rate="1/250s"),
+        )
+        settings = ReplaySettings(path=tmp_path, every_s=0)
+        thread = threading.Thread(target=KIND.run, args=(settings, context))
+        thread.start()
+        wait_until(lambda: "were played" in context.counters.reason, 20, what="the end")  # noqa: B023
+        context.stop()
+        thread.join(20)
+
+    assert sent == ["0.jpg", "3.jpg", "5.jpg"]
 
 
 def test_a_loop_begins_again_with_other_ids_also_in_another_process(tmp_path: Path) -> None:

@@ -28,6 +28,27 @@ def project(tmp_path: Path) -> Path:
     return tmp_path / "eaves.yaml"
 
 
+def test_init_says_where_images_go_and_where_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert eaves("init", "My_Camera").stderr == (
+        "next: put labelled images into My_Camera/photos/CLASS/, then `cd My_Camera` and `eaves train`\n"
+    )
+    assert eaves("init").stderr == "next: put labelled images into photos/CLASS/, then `eaves train`\n"
+
+
+def test_init_finds_the_photos_that_are_there_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("red/1.jpg", "red/2.png", "blue/1.jpg", "blue/notes.txt"):
+        path = tmp_path / "here/photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    assert eaves("init", "here").stderr == "2 classes, 3 images found; next: `cd here` and `eaves train`\n"
+    monkeypatch.chdir("here")
+    assert eaves("init", "--force").stderr == "2 classes, 3 images found; next: `eaves train`\n"
+    assert eaves("init", "--force", "--data", "s3://b/photos").stderr == "next: `eaves train`\n"
+
+
 def test_help_lists_every_command_with_its_text() -> None:
     output = eaves("--help").output
     for name, text in COMMANDS.items():

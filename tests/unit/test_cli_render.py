@@ -67,6 +67,14 @@ def test_with_a_folder_each_object_has_a_file_and_stdout_names_them(project: Pat
     )
 
 
+def test_an_attribute_that_no_event_has_is_told_once_for_all_sites(project: Path, tmp_path: Path) -> None:
+    triggers = [{"name": "hub", "url": "http://hub.example/", "filter": {"lable": "rose"}}]
+    write(project, sites=SITES, triggers=triggers)
+    result = render(project, "--all", "--output", tmp_path / "out")
+    assert result.exit_code == 0
+    assert result.stderr.count("warning: eaves.yaml: triggers[0].filter.lable: lable is no attribute") == 1
+
+
 def test_several_sites_have_a_folder_each(project: Path, tmp_path: Path) -> None:
     write(project, sites=SITES)
     result = render(project, "--all", "--output", tmp_path / "out")
@@ -197,3 +205,8 @@ def test_a_broken_file_is_named(project: Path, tmp_path: Path) -> None:
     error = eaves(project, "promote", "--dir", folder).exception
     assert isinstance(error, EavesError)
     assert "99-notes.yaml: can't be read" in error.message
+
+
+def test_a_required_section_that_is_not_there_is_a_fault_of_the_file(project: Path) -> None:
+    project.write_text("name: flowers\n")
+    assert str(render(project).exception) == "eaves.yaml: data.path: is required"

@@ -56,7 +56,7 @@ def test_what_a_platform_needs_and_what_the_agent_is_told_stand_side_by_side(fol
         ({"cliam": "x"}, "eaves.yaml: sources[1].cliam: unknown setting; did you mean claim?"),
         ({"kind": "foldr"}, "eaves.yaml: sources[1].kind: 'foldr' is no kind of source; did you mean folder?"),
         ({"path": "inbox", "settle_s": "long"}, "eaves.yaml: sources[1].settle_s: must be a number (got 'long')"),
-        ({"path": "gone"}, "gone is not there"),
+        ({"path": "inbox", "credentials": "gone"}, "eaves.yaml: sources[1].credentials: "),
     ],
 )
 def test_a_fault_is_told_with_its_path(values: dict[str, Any], message: str, folder: Path) -> None:
@@ -65,10 +65,20 @@ def test_a_fault_is_told_with_its_path(values: dict[str, Any], message: str, fol
     assert message in str(error.value)
 
 
-def test_a_missing_folder_is_told_with_what_makes_it(folder: Path) -> None:
-    with pytest.raises(ConfigError) as error:
-        resolve_sources(workspace(folder, {"name": "a", "path": "in box"}))
-    assert error.value.hint == f"mkdir -p '{folder}/in box'"
+@pytest.mark.parametrize(
+    ("kind", "hint"), [("folder", ": mkdir -p '{folder}/in box'"), ("replay", "")], ids=["folder", "replay"]
+)
+def test_a_missing_folder_works_with_a_warning_as_its_source_waits_for_it(
+    kind: str, hint: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was refused, while a network disk may be unmounted when another setting is deployed."""
+    (source,) = resolve_sources(workspace(folder, {"name": "a", "kind": kind, "path": "in box"}))
+
+    assert source.options["path"] == f"{folder}/in box"
+    assert capsys.readouterr().err == (
+        f"warning: eaves.yaml: sources[0].path: {folder}/in box is not there; the source waits for it"
+        f"{hint.format(folder=folder)}\n"
+    )
 
 
 def test_a_password_in_an_address_works_with_a_warning_that_names_the_fix(

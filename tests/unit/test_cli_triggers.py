@@ -62,6 +62,17 @@ def test_a_password_in_an_address_works_with_a_warning_that_names_the_fix(
     assert "geheim" not in told
 
 
+def test_an_attribute_that_no_event_has_works_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resolve_triggers(workspace(tmp_path, {"url": "http://hub/a"}, {"url": "mqtt://hub/plant/{camera}/{label}"}))
+
+    assert capsys.readouterr().err == (
+        "warning: eaves.yaml: triggers[1].url: camera is no attribute that an event of Eaves has; did you mean "
+        "partitionkey?\n"
+    )
+
+
 def test_two_triggers_do_not_both_tell_home_assistant(tmp_path: Path) -> None:
     both = [{"url": f"mqtt://hub/{topic}", "mqtt": {"home_assistant": True}} for topic in "ab"]
 

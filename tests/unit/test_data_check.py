@@ -198,3 +198,20 @@ def test_the_command_takes_an_archive_as_training_does(tmp_path: Path, monkeypat
     missing = CliRunner().invoke(cli, ["data", "check", "nowhere"])
     assert isinstance(missing.exception, DatasetError)
     assert "an archive" in str(missing.exception.hint)
+
+
+def test_it_ends_with_1_when_training_would_refuse(tmp_path: Path) -> None:
+    root = fill(tmp_path)
+    usable = CliRunner().invoke(cli, ["data", "check", str(root)])
+    assert (usable.exit_code, "refuse" in usable.stdout) == (0, False)
+    (root / "white").mkdir()
+    for form in ("table", "json"):
+        assert CliRunner().invoke(cli, ["data", "check", str(root), "-o", form]).exit_code == 1
+
+
+def test_a_folder_without_images_is_told_as_that(tmp_path: Path) -> None:
+    told = CliRunner().invoke(cli, ["data", "check", str(tmp_path)])
+    assert told.exit_code == 1
+    assert told.stdout == (
+        f"{tmp_path} holds no image that can be trained on\ntraining would refuse: no images under {tmp_path}\n"
+    )

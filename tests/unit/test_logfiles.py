@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from eaves.errors import NotFoundError
 from eaves.local.client import LocalPlatform
-from eaves.local.logfiles import rotate, tail
+from eaves.local.logfiles import rotate, tail, tail_source
 from eaves.local.process import Process
 from eaves.local.state import State
 from tests.waiting import wait_until
@@ -133,6 +134,16 @@ def test_the_log_of_a_real_child_goes_on_after_a_rotation(tmp_path: Path) -> Non
     rotate(path.parent, max_bytes=MAX_BYTES)
     assert path.read_text() == ""
     assert "Namespaces" in tail(path, 1)[0]
+
+
+def test_lines_of_one_source_are_told_from_those_of_its_agents_others(tmp_path: Path) -> None:
+    path = tmp_path / "a.agent.log"
+    sources = ["inbox", "gate", "inbox-2", "inbox"]
+    written = [json.dumps({"message": str(at), "source": f"/eaves/home/{name}"}) for at, name in enumerate(sources)]
+    path.write_text("\n".join([*written[:2], "a word of Python's", "[1]", '{"message": "of all"}', *written[2:], ""]))
+
+    assert tail_source(path, 10, "inbox") == [written[0], written[3]]
+    assert tail_source(path, 1, "inbox") == [written[3]]
 
 
 @pytest.mark.parametrize("name", ["../../secret", "..", ".", "", "a/b", "a.b.c", "A", "a\x00", "a.", ".a", "a.log"])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
 import logging
 import sys
+import threading
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from eaves.logs import JsonFormatter, PlainFormatter
+from eaves.logs import BoundFields, JsonFormatter, PlainFormatter, bind
 
 
 def test_a_record_becomes_one_line_of_json() -> None:
@@ -24,6 +28,35 @@ def test_a_record_becomes_one_line_of_json() -> None:
         "message": "grün\nline",
         "event_id": "1",
         "path": {"not": "plain", "set": "{1}"},
+    }
+
+
+def test_a_threads_records_have_what_it_has_bound_and_so_do_those_of_threads_with_its_context() -> None:
+    found: dict[str, str | None] = {}
+
+    def log(name: str, **extra: str) -> None:
+        record = logging.getLogger("a").makeRecord("a", logging.INFO, "x.py", 1, "m", (), None, extra=extra)
+        assert BoundFields().filter(record)
+        found[name] = json.loads(JsonFormatter().format(record)).get("source")
+
+    def work() -> None:
+        bind(source="/eaves/home/gate")
+        log("its own")
+        log("another", source="/eaves/home/hall")
+        run(partial(contextvars.copy_context().run, log, "child"))
+
+    def run(target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target)
+        thread.start()
+        thread.join()
+
+    run(work)
+    log("outside")
+    assert found == {
+        "its own": "/eaves/home/gate",
+        "another": "/eaves/home/hall",
+        "child": "/eaves/home/gate",
+        "outside": None,
     }
 
 

@@ -178,3 +178,11 @@ def test_stopping_ends_waits_and_wakes_a_source_that_waits_elsewhere() -> None:
         assert (context.stopping, context.wait(60), woken) == (True, False, [1])
     with context.on_stop(lambda: woken.append(2)):
         assert woken == [1, 2]
+
+
+def test_a_captured_image_is_logged_by_its_subject_or_its_id(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    context = build_context()
+    context.capture(Frame(data=PNG, position="1", subject="hall/1.png"))
+    context.capture(Frame(data=PNG, position="2"))
+    assert caplog.messages == ["captured hall/1.png", f"captured {event_id('/eaves/test/cam', '2')}"]

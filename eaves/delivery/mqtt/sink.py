@@ -96,7 +96,9 @@ class MqttSink:
     def _build(self, event: Event, session: SessionInfo) -> Publication:
         topic = build_topic(self._template, event)
         for name in topic.changed:
-            self._say(name, event, topic.name)
+            self._say(f"the attribute {name} can't stand in a topic of MQTT as it is", event, topic.name)
+        for name in topic.missing:
+            self._say(f"the attribute {name} is missing", event, topic.name)
         build = build_json if self._settings.format == JSON else build_cloudevent
         return build(event, topic.name, version5=session.version == "5", retain=self._settings.retain)
 
@@ -106,16 +108,15 @@ class MqttSink:
         refused = [one for one in answers if verdict(one.status) is not Verdict.DONE]
         return next(iter(refused or answers), Answer(status=ACCEPTED))
 
-    def _say(self, attribute: str, event: Event, topic: str) -> None:
-        """Log once for each attribute that its values can't stand in a topic as they are."""
-        if attribute in self._said:
+    def _say(self, fault: str, event: Event, topic: str) -> None:
+        """Log once for each attribute what is the matter with it in a topic."""
+        if fault in self._said:
             return
-        self._said.add(attribute)
+        self._said.add(fault)
         _log.warning(
-            "trigger %s: %s of event %s can't stand in a topic of MQTT as it is; it is published to %s, and this is not"
-            " logged again",
+            "trigger %s: event %s: %s; it is published to %s, and this is not logged again",
             self._name,
-            attribute,
             event.id[:64],
+            fault,
             topic[:128],
         )

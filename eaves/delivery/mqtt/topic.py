@@ -54,10 +54,17 @@ class Topic:
     Attributes:
         name: The topic.
         changed: Attributes whose values had to be changed, because MQTT or the template's levels don't allow them.
+        missing: Attributes that the event doesn't have.
     """
 
     name: str
     changed: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def find_names(template: str) -> list[str]:
+    """The attributes that a topic template names, in their order."""
+    return _PLACEHOLDER.findall(template)
 
 
 def build_topic(template: str, event: Event) -> Topic:
@@ -69,6 +76,7 @@ def build_topic(template: str, event: Event) -> Topic:
     """
     attributes = event.attributes()
     changed: list[str] = []
+    missing: list[str] = []
 
     def fill(found: re.Match[str]) -> str:
         name = found[1]
@@ -76,13 +84,15 @@ def build_topic(template: str, event: Event) -> Topic:
         made = _clean(name, value)
         if value and made != value.strip("/"):
             changed.append(name)
+        if not value:
+            missing.append(name)
         return made
 
     name = _PLACEHOLDER.sub(fill, template)
     if name.startswith("$"):
         name = REPLACEMENT + name[1:]
         changed += _PLACEHOLDER.findall(template)[:1]
-    return Topic(name=name, changed=tuple(dict.fromkeys(changed)))
+    return Topic(name=name, changed=tuple(dict.fromkeys(changed)), missing=tuple(dict.fromkeys(missing)))
 
 
 def _clean(name: str, value: str) -> str:

@@ -152,7 +152,7 @@ class AgentContext:
             self.counters.count_dropped("duplicate")
             return Outcome.DROPPED
         self.counters.count_captured()
-        _log.info("captured %s", (event.subject or "")[:256], extra={"event_id": event.id, "source": self.source})
+        _log.info("captured %s", (event.subject or event.id)[:256], extra={"event_id": event.id, "source": self.source})
         return Outcome.CAPTURED
 
     def drop(self, cause: Cause, count: int = 1) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from eaves import logs
 from eaves.admin.report import SourceReport, build_source_report
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
@@ -55,6 +56,11 @@ class SupervisedSource:
         return self._context.name
 
     @property
+    def source(self) -> str:
+        """Its events' `source`."""
+        return self._context.source
+
+    @property
     def counters(self) -> Counters:
         """What the source has done."""
         return self._context.counters
@@ -83,6 +89,7 @@ class SupervisedSource:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        logs.bind(source=self._context.source)
         failures = 0
         while not self._context.stopping:
             began = self._clock.monotonic()
@@ -125,4 +132,9 @@ def stop_sources(sources: Sequence[SupervisedSource], timeout_s: float = STOP_S)
     deadline = time.monotonic() + timeout_s
     for source in sources:
         if not source.join(max(0.0, deadline - time.monotonic())):
-            _log.warning("source %s did not stop within %g s; it ends with the process", source.name, timeout_s)
+            _log.warning(
+                "source %s did not stop within %g s; it ends with the process",
+                source.name,
+                timeout_s,
+                extra={"source": source.source},
+            )

@@ -31,6 +31,7 @@ MAX_SECONDS = 100_000_000_000
 """A number as a time counts milliseconds from here on, in 1973 then, and seconds below, up to the year 5138."""
 MAX_EXTENSIONS, MAX_EXTENSIONS_BYTES = 64, 16_384
 """Of a sender's event, kept: an event may have 100 attributes, and the queue counts on 64 KB for all of them."""
+NO_POINTER = "a message is JSON: set image_at to where the image is in it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,8 @@ def read_message(message: Message, settings: MqttSettings) -> Found:
         found = _read_json(message.payload, settings, sender_id)
         sent_at_ns = _parse_time(_find_property(message, settings.time_property))
         return found if sent_at_ns is None else replace(found, captured_at_ns=sent_at_ns)
+    if settings.payload == "auto" and _is_object(message.payload) and not _image_type(message.content_type):
+        raise UnusableError("unsupported", NO_POINTER)
     return Found(
         data=message.payload,
         content_type=_image_type(message.content_type),
@@ -128,6 +131,8 @@ def _read_event_data(event: Event, settings: MqttSettings) -> Found:
         inner = _read_json(data, settings, sender_id)
         data, content_type = inner.data, inner.content_type
         captured_at_ns = inner.captured_at_ns if captured_at_ns is None else captured_at_ns
+    elif is_json(content_type) and _is_object(data):
+        raise UnusableError("unsupported", NO_POINTER)
     if not data:
         raise UnusableError("unsupported", "a CloudEvent has no data")
     return Found(

@@ -1,4 +1,4 @@
-"""At most so many frames of each camera in a time, by when they were captured.
+"""On average at most so many frames of each camera in a time, by when they were captured.
 
 Times are those of the frames and not of their arrival: a folder's backlog of a night is thinned out as the same frames
 would have been one by one. They may be out of order or jump, as cameras' clocks are set by hand and by time servers, so

@@ -20,7 +20,7 @@ class FrameOptions:
 
     rate: str = setting(
         "",
-        "At most so many frames of a camera in a time, by their capture times: such as `2/s`, `30/min` or `1/10s`; "
+        "So many frames of a camera in a time on average, by their capture times: such as `2/s`, `30/min` or `1/10s`; "
         "empty: all.",
     )
     unchanged: float = setting(

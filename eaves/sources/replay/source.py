@@ -1,12 +1,14 @@
 """The loop of the replay source: play the recording at its pace, once or again and again.
 
 Played once, an image's position is that of a folder's: path, modification time and size. After a restart, images that
-were captured before are passed over and the rest follows. In a loop, each round has a number that no other has, in
-other processes too, made of the time at which it began; a restart begins a new round. Nothing else is remembered.
+were captured before, or left out by an option, are passed over and the rest follows. In a loop, each round has a number
+that no other has, in other processes too, made of the time at which it began; a restart begins a new round. Nothing
+else is remembered.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from eaves.backoff import Backoff
@@ -14,7 +16,7 @@ from eaves.errors import SpoolError, StorageError
 from eaves.events import event_id
 from eaves.sources.context import SourceContext
 from eaves.sources.files import build_subject, position
-from eaves.sources.frame import Cause, Frame
+from eaves.sources.frame import Cause, Frame, Outcome
 from eaves.sources.refusal import explain_refusal
 from eaves.sources.replay.recording import DAMAGED, Recorded, open_recording
 from eaves.sources.replay.settings import MAX_IMAGES, ReplaySettings
@@ -147,12 +149,19 @@ class ReplaySource:
         failures = 0
         while not self._context.stopping:
             try:
-                self._context.capture(frame)
+                outcome = self._context.capture(frame)
             except SpoolError as error:
                 failures += 1
                 self._context.report("paused", explain_refusal(error))
                 self._context.wait(RETRY.pause_s(failures))
             else:
                 self._played += 1
+                if outcome is Outcome.DROPPED and not self._settings.loop:
+                    self._remember(frame)
                 self._report_playing()
                 return
+
+    def _remember(self, frame: Frame) -> None:
+        """Pass over an image that was left out after a restart, too: the options remember nothing of before it."""
+        with suppress(SpoolError):  # then it may be played after a restart
+            self._context.index.remember(self._context.source, [event_id(self._context.source, frame.position)])

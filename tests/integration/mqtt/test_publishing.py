@@ -287,5 +287,17 @@ def test_what_no_topic_may_hold_is_replaced_and_logged_once(
     assert caplog.text.count("can't stand in a topic of MQTT") == 1
 
 
+def test_an_attribute_that_events_lack_is_logged_once(
+    broker: Mosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"{broker.url}/plant/{{camera}}/{{label}}"
+    with subscribed(broker.port, "plant/#") as subscriber, publishing(tmp_path, url) as out:
+        out.put(prediction(1), prediction(2))
+        got = subscriber.wait_for(2)
+
+    assert {message.topic for message in got} == {"plant/unknown/rose"}
+    assert caplog.text.count("the attribute camera is missing; it is published to plant/unknown/rose") == 1
+
+
 def _resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

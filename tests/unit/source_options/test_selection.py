@@ -17,7 +17,7 @@ from eaves.config import Layer, build
 from eaves.errors import ConfigError
 from eaves.sources.frame import Frame
 from eaves.sources.options import Dropped, FrameEditor, FrameOptions
-from eaves.sources.options.rate import parse_interval_ns
+from eaves.sources.options.rate import Pacer, parse_interval_ns
 from tests.fakes.clock import START, ManualClock
 
 SECOND = 1_000_000_000
@@ -182,3 +182,9 @@ def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         options(rate="2", crop="1,2,3", hours="x", time_zone="y", max_side=4)
     assert {fault.path for fault in caught.value.faults} == {"rate", "crop", "hours", "time_zone", "max_side"}
+
+
+def test_a_rate_is_an_average_on_a_grid_so_two_frames_may_be_closer() -> None:
+    """As docs/06-sources.md says."""
+    pacer = Pacer(5_000_000_000)
+    assert [at for at in range(0, 22, 2) if pacer.take("a", at * 1_000_000_000)] == [0, 6, 10, 16, 20]

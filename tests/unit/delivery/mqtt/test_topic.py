@@ -37,6 +37,13 @@ def test_attributes_are_filled_in(template: str, attributes: dict[str, str], exp
     assert not [name for name in topic.changed if name != "subject"]
 
 
+def test_attributes_that_an_event_lacks_are_told() -> None:
+    topic = build_topic("{camera}/{label}/{subject}/{camera}", prediction(label="", subject="1.jpg"))
+
+    assert topic.name == "unknown/unknown/1.jpg/unknown"
+    assert topic.missing == ("camera", "label")
+
+
 @pytest.mark.parametrize(
     ("template", "attributes", "expected"),
     [

@@ -214,3 +214,24 @@ def test_a_senders_attributes_are_bounded() -> None:
     assert sum(len(name) + len(value) for name, value in found.extensions.items()) < MAX_EXTENSIONS_BYTES + 100
     assert len(found.extensions) > 10
     assert "label" not in found.extensions
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        in_json({"image": IN_BASE64}),
+        in_json({**EVENT, "datacontenttype": "application/json", "data": {"image": IN_BASE64}}),
+    ],
+    ids=["JSON", "a CloudEvent of JSON"],
+)
+def test_json_without_image_at_is_told_as_that(sent: Message) -> None:
+    with pytest.raises(UnusableError) as caught:
+        read_message(sent, settings())
+    assert (caught.value.cause, caught.value.reason) == (
+        "unsupported",
+        "a message is JSON: set image_at to where the image is in it",
+    )
+
+
+def test_an_image_by_its_content_type_is_one_whatever_it_begins_with() -> None:
+    assert read_message(message(b"{...", content_type="image/x-own"), settings()).content_type == "image/x-own"

@@ -1,0 +1,78 @@
+"""Names in triggers that no event has: a filter that never matches, and a topic whose level is always `unknown`.
+
+They are warned of, and not refused, as events of other programs may have any attribute.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Iterator
+
+from eaves.cli.output import say
+from eaves.delivery.mqtt.topic import find_names
+from eaves.events import (
+    CONTEXT_ATTRIBUTES,
+    DATASET_UPDATED,
+    IMAGE_CAPTURED,
+    IMAGE_CLASSIFIED,
+    IMAGE_EMBEDDED,
+    IMAGE_REJECTED,
+    MODEL_PUBLISHED,
+    TENSOR_CAPTURED,
+    TENSOR_PREDICTED,
+    TYPE_PREFIX,
+)
+from eaves.platform import TriggerSpec
+
+_CONTEXT = ("id", "source", "type", "subject", "time", "datacontenttype")
+_PASSED_ON = ("partitionkey", "datadigest", "sequence", "traceparent", "tracestate")
+_CAPTURED = (*_CONTEXT, *_PASSED_ON, "crop", "scaledto", "reencoded", "senderid", "sendersource")
+_REPLIED = (*_CONTEXT, *_PASSED_ON, "causeid", "causesource", "model", "modelversion")
+_KINDS = {
+    IMAGE_CAPTURED: ("a captured image", _CAPTURED),
+    TENSOR_CAPTURED: ("a captured tensor", _CAPTURED),
+    IMAGE_CLASSIFIED: ("a prediction", (*_REPLIED, "label", "confidence")),
+    IMAGE_EMBEDDED: ("an embedding", _REPLIED),
+    TENSOR_PREDICTED: ("a prediction", (*_REPLIED, "label", "confidence")),
+}
+"""By type of event: what it is called, and the attributes that it may have."""
+_TYPES = (*_KINDS, IMAGE_REJECTED, DATASET_UPDATED, MODEL_PUBLISHED)
+_ANY = ("an event of Eaves", tuple(dict.fromkeys(name for _, names in _KINDS.values() for name in names)))
+_SYNONYMS = {"camera": "partitionkey", "version": "modelversion", "file": "subject", "path": "subject"}
+"""What people call an attribute whose name is not alike."""
+_OF_BROKERS = re.compile(r"knative[a-z0-9]*")
+"""Source: knative/eventing, pkg/broker and pkg/kncloudevents: knativearrivaltime, knativebrokerttl and others."""
+
+
+def warn_of_attributes(triggers: Iterable[TriggerSpec], origin: str) -> None:
+    """Say each name in the triggers of a file that no event has."""
+    for number, trigger in enumerate(triggers):
+        for warning in find_attribute_warnings(trigger, f"{origin}: triggers[{number}]"):
+            say(f"warning: {warning}")
+
+
+def find_attribute_warnings(trigger: TriggerSpec, prefix: str) -> Iterator[str]:
+    """Names in a trigger's filter and topic that no event has which the filter lets through.
+
+    Nothing is known of a type that isn't one of Eaves.
+
+    Args:
+        trigger: The trigger.
+        prefix: What stands before the setting's name, `eaves.yaml: triggers[0]`.
+    """
+    wanted = trigger.filter.get("type", "")
+    if wanted.startswith(TYPE_PREFIX) and wanted not in _TYPES:
+        yield f"{prefix}.filter.type: no event has the type {wanted}; {_suggest(wanted, _TYPES)}"
+    if wanted in _KINDS or not wanted:
+        kind, known = _KINDS.get(wanted, _ANY)
+        used = [(f"filter.{name}", name) for name in trigger.filter]
+        used += [("url", name) for name in (find_names(trigger.url) if trigger.is_mqtt else ())]
+        for setting, name in used:
+            if name not in {*known, *CONTEXT_ATTRIBUTES} and not _OF_BROKERS.fullmatch(name):
+                yield f"{prefix}.{setting}: {name} is no attribute that {kind} has; {_suggest(name, known)}"
+
+
+def _suggest(name: str, known: Collection[str]) -> str:
+    near = [_SYNONYMS[name]] if _SYNONYMS.get(name) in known else difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"

@@ -1,0 +1,92 @@
+"""Ctrl-C in commands whose work begins again: a sentence, the shell's usual exit code, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tests.waiting import wait_until
+
+CANCELLED = 128 + signal.SIGINT
+
+
+class Terminal:
+    """A command at a terminal.
+
+    Attributes:
+        process: The command.
+    """
+
+    def __init__(self, folder: Path, *arguments: str | Path) -> None:
+        self._screen, terminal = pty.openpty()
+        os.set_blocking(self._screen, False)
+        self._shown = b""
+        command = [sys.executable, "-P", "-m", "eaves.cli", *map(str, arguments)]
+        self.process = subprocess.Popen(command, cwd=folder, stderr=terminal, stdout=subprocess.DEVNULL)
+        os.close(terminal)
+
+    def read(self) -> str:
+        """Everything that it has shown."""
+        try:
+            while some := os.read(self._screen, 65_536):
+                self._shown += some
+        except OSError:  # nothing more now, or for good
+            pass
+        return self._shown.decode().replace("\r\n", "\n")
+
+    def cancel(self) -> str:
+        """Press Ctrl-C; returns the last line that it has shown."""
+        self.process.send_signal(signal.SIGINT)
+        wait_until(lambda: self.read() and self.process.poll() is not None, 60, what="the end")
+        assert self.process.returncode == CANCELLED, self.read()
+        return self.read().splitlines()[-1]
+
+    def close(self) -> None:
+        """Leave nothing running."""
+        self.process.kill()
+        self.process.wait()
+        os.close(self._screen)
+
+
+@contextmanager
+def typed(folder: Path, *arguments: str | Path) -> Iterator[Terminal]:
+    made = Terminal(folder, *arguments)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_a_conversion(tmp_path: Path, tiny_run: Path) -> None:
+    (tmp_path / "eaves.yaml").write_text("data: {path: photos}\n")
+    artifacts = tmp_path / "artifacts"
+    with typed(tmp_path, "convert", tiny_run) as terminal:
+        wait_until(lambda: list(artifacts.glob(".*.unfinished/*")), 60, what="its workplace")
+        told = terminal.cancel()
+
+    target = artifacts / tiny_run.name
+    assert told == f"error: stopped: {target} was not made; the same command begins again"
+    assert list(artifacts.iterdir()) == []
+
+
+def test_a_check_of_data(tmp_path: Path) -> None:
+    for seed, label in enumerate(("red", "blue")):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        pixels = np.random.default_rng(seed).integers(0, 256, (1200, 1600, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{label}.png", compress_level=1)
+        for number in range(500):
+            (tmp_path / "photos" / label / f"{number}.png").hardlink_to(tmp_path / f"{label}.png")
+    with typed(tmp_path, "data", "check", "photos") as terminal:
+        wait_until(lambda: "Reading images" in terminal.read(), 60, what="its bar")
+        told = terminal.cancel()
+
+    assert told.endswith("error: stopped: photos was not checked to its end; the same command begins again")

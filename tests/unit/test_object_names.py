@@ -1,0 +1,36 @@
+"""Names of Secrets and claims in eaves.yaml: a cluster refuses others, long after `eaves render`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from eaves.config import Layer, build
+from eaves.errors import ConfigError
+from eaves.platform import SourceSpec, TriggerSpec
+
+
+def build_source(**values: Any) -> SourceSpec:
+    return build(SourceSpec, Layer(origin="eaves.yaml", values={"name": "gate", **values}))
+
+
+def build_trigger(secret: str) -> TriggerSpec:
+    values = {"name": "hub", "url": "mqtt://hub/a", "mqtt": {"secret": secret}}
+    return build(TriggerSpec, Layer(origin="eaves.yaml", values=values))
+
+
+@pytest.mark.parametrize("name", ["Broker_Login", "-a", "a-", "a..b", "a b", "a" * 254, "ä", "a\n"])
+def test_what_no_object_may_be_called_is_a_fault(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"secret: must be the name of a Kubernetes object"):
+        build_source(secret=name)
+    with pytest.raises(ConfigError, match=r"claim: must be the name of a Kubernetes object"):
+        build_source(claim=name)
+    with pytest.raises(ConfigError, match=r"mqtt\.secret: must be the name of a Kubernetes object"):
+        build_trigger(name)
+
+
+@pytest.mark.parametrize("name", ["", "broker-login", "broker.login", "7", "a" * 253])
+def test_what_an_object_may_be_called_is_none(name: str) -> None:
+    assert build_source(secret=name, claim=name).secret == name
+    assert build_trigger(name).mqtt.secret == name
