@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -28,7 +29,8 @@ from tests.waiting import wait_until
 from trainer.progress import Step
 from trainer.run import Run, checkpoints_beside, open_run
 from trainer.settings import DataSettings, TrainSettings
-from trainer.train import train
+from trainer.share import Share
+from trainer.train import compute_share, train
 from trainer.weights.scales import SCALES, UNIT, Scale
 from trainer.weights.stored import SCALE_FILE
 
@@ -202,6 +204,34 @@ def test_a_few_images_are_probed_in_no_time(weights: Path, stripes: Path, tmp_pa
     assert run.scale["name"] == "unit"
     assert open_run(run.path).scale == run.scale
     assert [figure["accuracy"] for figure in run.scale["figures"]] == [None] * len(SCALES)
+
+
+class Finishing(Phases):
+    """Progress during whose wait for the scale index 0 finishes the run."""
+
+    def __init__(self, run: Path, place: Path) -> None:
+        super().__init__(threading.Event())
+        self._run, self._place = run, place
+
+    @contextmanager
+    def phase(self, title: str, total: int) -> Iterator[Step]:
+        """Enter a phase."""
+        if title.startswith("Waiting for the scale"):
+            shutil.copytree(self._run, self._place)
+        with super().phase(title, total) as step:
+            yield step
+
+
+def test_a_pod_that_misses_the_scale_is_done_when_the_run_exists(
+    run: Run, weights: Path, stripes: Path, tmp_path: Path
+) -> None:
+    place, share = tmp_path / "place/run", Share(index=1, count=2)
+    phases = Finishing(run.path, place)
+    made = settings(weights=str(weights), epochs=20)
+    compute_share(
+        DataSettings(path=stripes), made, f"file://{place}", share=share, cache=tmp_path / "work", progress=phases
+    )
+    assert phases.titles[-1] == "Waiting for the scale that index 0 chooses"
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from trainer.dataset import Dataset, Example
 from trainer.pixels import Decoded
 from trainer.progress import Silent
 from trainer.settings import TrainSettings
-from trainer.share import Share
+from trainer.share import PassDoneError, Share
 from trainer.storage import open_store
 from trainer.weights.choice import Choice, parse_choice
 from trainer.weights.chooser import choose_scale, settle_scale
@@ -242,14 +242,38 @@ def test_the_choice_of_an_unfinished_run_is_kept_for_the_same_training_only(tmp_
     save_choice(store, "f", choice)
     assert load_choice(store, "f") == choice
     assert load_choice(store, "another") is None
-    assert wait_for_choice(store, "f", Silent()) == choice
+    assert wait_for_choice(store, "f", Silent(), is_finished=lambda: False) == choice
     store.write(SCALE_FILE, b'{"fingerprint": "f", "choice": {"name": "fahrenheit"}}')
     assert load_choice(store, "f") is None
 
 
 def test_a_pod_waits_for_the_choice_for_so_long(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"stored no scale.json"):
-        wait_for_choice(open_store(tmp_path), "f", Silent(), patience_s=0.02, poll_s=0.005)
+        wait_for_choice(open_store(tmp_path), "f", Silent(), is_finished=lambda: False, patience_s=0.02, poll_s=0.005)
+
+
+def test_a_pod_whose_images_are_others_than_those_of_index_0_ends_at_once(tmp_path: Path) -> None:
+    """A photo that is uploaded between the two pods' listings makes two different trainings."""
+    store = open_store(tmp_path)
+    save_choice(store, "that of index 0", choose({"unit": 1.0}, NEAR))
+    with pytest.raises(StorageError, match=r"images or settings of index 0 differ from those of this pod") as caught:
+        wait_for_choice(store, "f", Silent(), is_finished=lambda: False, patience_s=60)
+    assert "scale.json" in caught.value.message
+    assert "start this pod again" in caught.value.hint
+
+
+def test_a_damaged_choice_is_waited_for_until_index_0_has_written_it_again(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.write(SCALE_FILE, b"{")
+    with pytest.raises(StorageError, match=r"stored no scale.json"):
+        wait_for_choice(store, "f", Silent(), is_finished=lambda: False, patience_s=0.02, poll_s=0.005)
+
+
+def test_a_pod_is_done_when_index_0_finishes_the_run_before_it_has_seen_the_scale(tmp_path: Path) -> None:
+    """Index 0 removes scale.json once the run is published."""
+    looks = iter((False, False, True))
+    with pytest.raises(PassDoneError):
+        wait_for_choice(open_store(tmp_path), "f", Silent(), is_finished=lambda: next(looks), patience_s=60, poll_s=0)
 
 
 def test_further_pods_of_a_job_and_a_run_that_goes_on_take_the_stored_choice(tmp_path: Path) -> None:
@@ -269,10 +293,44 @@ def test_further_pods_of_a_job_and_a_run_that_goes_on_take_the_stored_choice(tmp
             features=open_store(tmp_path / "features"),
             unfinished=store,
             fingerprint="f",
+            is_finished=lambda: False,
             progress=Silent(),
             share=share,
         )
         assert found == choice
+
+
+def test_index_0_removes_the_choice_of_an_earlier_training_before_it_probes(tmp_path: Path) -> None:
+    """The other pods would take it for that of index 0, and end."""
+    file = tmp_path / "mine.weights.h5"
+    file.write_bytes(b"abc")
+    dataset = Dataset(root=tmp_path, labels=("a", "b"), examples=(), faults=(), declared=True)
+    nothing = Decoded(dataset=dataset, pixels=np.empty((0, 9, 9, 3), np.uint8), labels=np.empty(0, np.int64))
+    store, there = open_store(tmp_path / "checkpoints"), list[bool]()
+    save_choice(store, "of an earlier training", choose({"unit": 1.0}, NEAR))
+
+    class Backbone:
+        """A backbone without layers, which notes whether the file is there when the probe asks for them."""
+
+        @property
+        def layers(self) -> list[object]:
+            there.append(store.exists(SCALE_FILE))
+            return []
+
+    found = choose_scale(
+        settings(weights=str(file)),
+        nothing,
+        Backbone(),
+        backbone_sha256="b",
+        features=open_store(tmp_path / "features"),
+        unfinished=store,
+        fingerprint="f",
+        is_finished=lambda: False,
+        progress=Silent(),
+        share=Share(index=0, count=2),
+    )
+    assert there == [False]
+    assert load_choice(store, "f") == found
 
 
 def test_the_choice_is_plain_data() -> None:

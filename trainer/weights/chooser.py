@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from trainer.weights.known import is_published_by_keras
 from trainer.weights.probe import Right, decide, judge
 from trainer.weights.scales import SCALES, Scale
 from trainer.weights.selection import LEAST_IMAGES, select_images
-from trainer.weights.stored import load_choice, save_choice, wait_for_choice
+from trainer.weights.stored import SCALE_FILE, load_choice, save_choice, wait_for_choice
 
 FIRST_IMAGES = 32
 """Most images whose first features are compared with those of the training; each has thousands of pixels."""
@@ -38,6 +38,7 @@ def choose_scale(
     features: Store,
     unfinished: Store,
     fingerprint: str,
+    is_finished: Callable[[], bool],
     progress: Progress,
     share: Share | None = None,
 ) -> Choice:
@@ -51,16 +52,20 @@ def choose_scale(
         features: Where features are kept.
         unfinished: Where the checkpoints of this run are; the scale that it began with is beside them.
         fingerprint: Of the training.
+        is_finished: Whether the run of this training exists; a pod that waits for the first one looks.
         progress: Told about a probe's images.
         share: Which pod of an Indexed Job this is; the first one probes, the others wait for it. None: the only one.
 
     Raises:
-        StorageError: Storage can't be read or written, or the first pod stores no scale for too long.
+        StorageError: Storage can't be read or written, the first pod stores no scale for too long, or it trains on
+            other images or with other settings.
+        PassDoneError: The run exists meanwhile.
     """
     if (choice := settle_scale(settings)) is None:
         if share is not None and share.index:
-            choice = wait_for_choice(unfinished, fingerprint, progress)
+            choice = wait_for_choice(unfinished, fingerprint, progress, is_finished=is_finished)
         elif (choice := load_choice(unfinished, fingerprint)) is None:
+            unfinished.delete(SCALE_FILE)  # one of an earlier training would end the pods that wait for this one
             choice = probe_scale(
                 settings, decoded, backbone, backbone_sha256=backbone_sha256, features=features, progress=progress
             )
