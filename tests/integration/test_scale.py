@@ -25,13 +25,16 @@ from eaves.config import Layer, build
 from eaves.errors import StoppedError
 from functions.session import open_session
 from tests.once import build_once
+from tests.parts import draw_part
 from tests.waiting import wait_until
 from trainer.progress import Step
 from trainer.run import Run, checkpoints_beside, open_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.share import Share
 from trainer.train import compute_share, train
-from trainer.weights.scales import SCALES, UNIT, Scale
+from trainer.weights.light import measure_light
+from trainer.weights.probe import decide
+from trainer.weights.scales import SCALES, SYMMETRIC, UNIT, Scale
 from trainer.weights.stored import SCALE_FILE
 
 CLASSES, SIDE = 4, 32
@@ -45,14 +48,14 @@ def settings(**values: Any) -> TrainSettings:
 
 
 def draw_stripes(each: int, seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Faint stripes of four directions in noise, (N, side, side, 3), and their classes."""
+    """Stripes of four directions in noise, (N, side, side, 3), and their classes; grey values vary as in photos."""
     rng, (y, x) = np.random.default_rng(seed), np.mgrid[:SIDE, :SIDE]
     labels = np.repeat(np.arange(CLASSES), each)
     pixels = np.empty((len(labels), SIDE, SIDE, 3), np.uint8)
     for row, label in enumerate(labels):
         angle = np.pi * (label + rng.uniform(-0.2, 0.2)) / CLASSES
         wave = np.sin(rng.uniform(0.5, 0.9) * (x * np.cos(angle) + y * np.sin(angle)) + rng.uniform(0, 6.28))
-        grey = rng.uniform(90, 160) + rng.uniform(10, 20) * wave + rng.normal(0, 14, (SIDE, SIDE))
+        grey = rng.uniform(90, 160) + rng.uniform(27, 54) * wave + rng.normal(0, 38, (SIDE, SIDE))
         pixels[row] = np.clip(grey, 0, 255)[..., np.newaxis]
     return pixels, labels
 
@@ -273,6 +276,25 @@ def _train_on_flowers(shared: Path, folder: Path, each: int) -> Run:
 def test_the_given_inception_is_recognised_by_eight_photos(shared: Path, tmp_path: Path) -> None:
     run = _train_on_flowers(shared, tmp_path, 4)
     assert (run.scale["name"], run.scale["by"]) == ("unit", "probe")
+
+
+@pytest.mark.timeout(600)
+def test_no_other_scale_is_found_for_the_given_inception_on_a_fixed_cameras_photos(shared: Path) -> None:
+    """A drawn part as it is, bright, and of little contrast; the file was trained on 0 to 1, and nothing is claimed."""
+    import keras
+
+    from trainer.weights.first_features import measure_distances
+
+    file = shared / "weights/inception_v3_notop.weights.h5"
+    backbone = keras.applications.InceptionV3(include_top=False, weights=str(file), input_shape=(299, 299, 3))
+    rng = np.random.default_rng(0)
+    drawn = np.stack([draw_part("ok", rng, side=299) for _ in range(6)])
+    for add, multiply in ((0, 1.0), (75, 1.0), (104, 0.75), (104, 0.4)):
+        pixels = np.clip(drawn * multiply + add, 0, 255).astype(np.uint8)
+        distances = measure_distances(backbone, pixels, SCALES)
+        assert distances is not None
+        choice = decide({}, distances, measure_light(pixels), own=SYMMETRIC, images=6, file=file.name)
+        assert (choice.by, choice.scale) in {("undecided", SYMMETRIC), ("probe", UNIT)}, (add, multiply)
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from trainer.share import Share
 from trainer.storage import Store
 from trainer.weights.choice import Choice
 from trainer.weights.known import is_published_by_keras
+from trainer.weights.light import measure_light
 from trainer.weights.probe import Right, decide, judge
 from trainer.weights.scales import SCALES, Scale
 from trainer.weights.selection import LEAST_IMAGES, select_images
@@ -71,7 +72,8 @@ def choose_scale(
             )
             save_choice(unfinished, fingerprint, choice)
     if settings.weights_kind == "file":
-        _logger.info("%s", choice.render_line(), extra={"scale": choice.to_dict()})
+        level = logging.WARNING if choice.by == "undecided" else logging.INFO
+        _logger.log(level, "%s", choice.render_line(), extra={"scale": choice.to_dict()})
     return choice
 
 
@@ -125,7 +127,7 @@ def probe_scale(
         for scale in SCALES.values():
             values = _compute(settings, decoded, backbone, rows, scale, backbone_sha256, features, progress)
             right[scale.name] = judge(values, decoded.labels[rows], groups)
-    return decide(right, distances, own=settings.own_scale, images=len(rows), file=file)
+    return decide(right, distances, measure_light(pixels), own=settings.own_scale, images=len(rows), file=file)
 
 
 def _compute(
