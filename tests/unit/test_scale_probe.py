@@ -19,7 +19,7 @@ from trainer.settings import TrainSettings
 from trainer.share import PassDoneError, Share
 from trainer.storage import open_store
 from trainer.weights.choice import Choice, parse_choice
-from trainer.weights.chooser import choose_scale, settle_scale
+from trainer.weights.chooser import choose_scale, probe_scale, settle_scale
 from trainer.weights.light import Light, measure_light
 from trainer.weights.probe import decide, judge
 from trainer.weights.ridge import leave_out
@@ -302,7 +302,7 @@ def test_a_pod_whose_images_are_others_than_those_of_index_0_ends_at_once(tmp_pa
     with pytest.raises(StorageError, match=r"images or settings of index 0 differ from those of this pod") as caught:
         wait_for_choice(store, "f", Silent(), is_finished=lambda: False, patience_s=60)
     assert "scale.json" in caught.value.message
-    assert "start this pod again" in caught.value.hint
+    assert "start this pod again" in str(caught.value.hint)
 
 
 def test_a_damaged_choice_is_waited_for_until_index_0_has_written_it_again(tmp_path: Path) -> None:
@@ -341,6 +341,43 @@ def test_further_pods_of_a_job_and_a_run_that_goes_on_take_the_stored_choice(tmp
             share=share,
         )
         assert found == choice
+
+
+class Lookup:
+    """A backbone that knows 60 pictures, told by their brightest pixel, and gives every one features of its own."""
+
+    layers = ()
+    output_shape = (None, 200)
+
+    def __init__(self) -> None:
+        self._features = np.random.default_rng(0).normal(size=(81, 200)).astype(np.float32)
+
+    def predict_on_batch(self, scaled: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The features of (N, 9, 9, 3) floats under any scale."""
+        return np.asarray(self._features[scaled[..., 0].reshape(len(scaled), -1).argmax(axis=1)])
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_a_probe_does_not_judge_an_image_by_another_one_of_its_group(tmp_path: Path, *, grouped: bool) -> None:
+    """Features tell the pictures apart and nothing else, so that only the second photo of a picture recognises one."""
+    pixels = np.zeros((120, 81, 3), np.uint8)
+    pixels[np.arange(120), np.arange(120) // 2] = 255
+    labels = np.arange(120) // 2 % 4
+    examples = tuple(
+        example(int(label), number, group=f"g{number // 2}" if grouped else "") for number, label in enumerate(labels)
+    )
+    dataset = Dataset(root=tmp_path, labels=("a", "b", "c", "d"), examples=examples, faults=(), declared=True)
+    choice = probe_scale(
+        settings(weights="mine.weights.h5"),
+        Decoded(dataset=dataset, pixels=pixels.reshape(120, 9, 9, 3), labels=labels),
+        Lookup(),
+        backbone_sha256="b",
+        features=open_store(tmp_path / "features"),
+        progress=Silent(),
+    )
+    accuracies = [figure.accuracy for figure in choice.figures if figure.accuracy is not None]
+    assert len(accuracies) == len(SCALES)
+    assert max(accuracies) < 0.4 if grouped else min(accuracies) > 0.95
 
 
 def test_index_0_removes_the_choice_of_an_earlier_training_before_it_probes(
