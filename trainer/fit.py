@@ -1,7 +1,8 @@
 """Trains a built model on decoded pixels: its head, its top blocks and head, or all of it.
 
 Epochs are fixed beforehand and the last one's weights are kept. The validation images are looked at after each epoch,
-for the curves, and decide nothing: what they say in the end is honest.
+for the curves, and decide nothing here: the accuracy on them is honest. The temperature is fitted on them afterwards
+(`trainer.training.temperature`), which changes scores and no label.
 """
 
 from __future__ import annotations

@@ -132,11 +132,13 @@ def compute_share(
     if place.find(identity.fingerprint) is not None:
         return
     clock = records.Clock()
-    with _open_task(dataset, settings, place, progress, clock, identity=identity, share=share) as task:
+    with (
+        suppress(PassDoneError),
+        _open_task(dataset, settings, place, progress, clock, identity=identity, share=share) as task,
+    ):
         from trainer import fit
 
-        with suppress(PassDoneError):
-            fit.fit(task)
+        fit.fit(task)
 
 
 @contextmanager
@@ -233,6 +235,7 @@ def _open_task(
                 features=features,
                 unfinished=place.unfinished(),
                 fingerprint=identity.fingerprint,
+                is_finished=lambda: place.find(identity.fingerprint) is not None,
                 progress=progress,
                 share=share,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -24,12 +25,16 @@ from eaves.config import Layer, build
 from eaves.errors import StoppedError
 from functions.session import open_session
 from tests.once import build_once
+from tests.parts import draw_part
 from tests.waiting import wait_until
 from trainer.progress import Step
 from trainer.run import Run, checkpoints_beside, open_run
 from trainer.settings import DataSettings, TrainSettings
-from trainer.train import train
-from trainer.weights.scales import SCALES, UNIT, Scale
+from trainer.share import Share
+from trainer.train import compute_share, train
+from trainer.weights.light import measure_light
+from trainer.weights.probe import decide
+from trainer.weights.scales import SCALES, SYMMETRIC, UNIT, Scale
 from trainer.weights.stored import SCALE_FILE
 
 CLASSES, SIDE = 4, 32
@@ -43,14 +48,14 @@ def settings(**values: Any) -> TrainSettings:
 
 
 def draw_stripes(each: int, seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Faint stripes of four directions in noise, (N, side, side, 3), and their classes."""
+    """Stripes of four directions in noise, (N, side, side, 3), and their classes; grey values vary as in photos."""
     rng, (y, x) = np.random.default_rng(seed), np.mgrid[:SIDE, :SIDE]
     labels = np.repeat(np.arange(CLASSES), each)
     pixels = np.empty((len(labels), SIDE, SIDE, 3), np.uint8)
     for row, label in enumerate(labels):
         angle = np.pi * (label + rng.uniform(-0.2, 0.2)) / CLASSES
         wave = np.sin(rng.uniform(0.5, 0.9) * (x * np.cos(angle) + y * np.sin(angle)) + rng.uniform(0, 6.28))
-        grey = rng.uniform(90, 160) + rng.uniform(10, 20) * wave + rng.normal(0, 14, (SIDE, SIDE))
+        grey = rng.uniform(90, 160) + rng.uniform(27, 54) * wave + rng.normal(0, 38, (SIDE, SIDE))
         pixels[row] = np.clip(grey, 0, 255)[..., np.newaxis]
     return pixels, labels
 
@@ -204,6 +209,34 @@ def test_a_few_images_are_probed_in_no_time(weights: Path, stripes: Path, tmp_pa
     assert [figure["accuracy"] for figure in run.scale["figures"]] == [None] * len(SCALES)
 
 
+class Finishing(Phases):
+    """Progress during whose wait for the scale index 0 finishes the run."""
+
+    def __init__(self, run: Path, place: Path) -> None:
+        super().__init__(threading.Event())
+        self._run, self._place = run, place
+
+    @contextmanager
+    def phase(self, title: str, total: int) -> Iterator[Step]:
+        """Enter a phase."""
+        if title.startswith("Waiting for the scale"):
+            shutil.copytree(self._run, self._place)
+        with super().phase(title, total) as step:
+            yield step
+
+
+def test_a_pod_that_misses_the_scale_is_done_when_the_run_exists(
+    run: Run, weights: Path, stripes: Path, tmp_path: Path
+) -> None:
+    place, share = tmp_path / "place/run", Share(index=1, count=2)
+    phases = Finishing(run.path, place)
+    made = settings(weights=str(weights), epochs=20)
+    compute_share(
+        DataSettings(path=stripes), made, f"file://{place}", share=share, cache=tmp_path / "work", progress=phases
+    )
+    assert phases.titles[-1] == "Waiting for the scale that index 0 chooses"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_pods_of_a_job_take_the_scale_that_the_first_one_probes(weights: Path, stripes: Path, tmp_path: Path) -> None:
@@ -243,6 +276,25 @@ def _train_on_flowers(shared: Path, folder: Path, each: int) -> Run:
 def test_the_given_inception_is_recognised_by_eight_photos(shared: Path, tmp_path: Path) -> None:
     run = _train_on_flowers(shared, tmp_path, 4)
     assert (run.scale["name"], run.scale["by"]) == ("unit", "probe")
+
+
+@pytest.mark.timeout(600)
+def test_no_other_scale_is_found_for_the_given_inception_on_a_fixed_cameras_photos(shared: Path) -> None:
+    """A drawn part as it is, bright, and of little contrast; the file was trained on 0 to 1, and nothing is claimed."""
+    import keras
+
+    from trainer.weights.first_features import measure_distances
+
+    file = shared / "weights/inception_v3_notop.weights.h5"
+    backbone = keras.applications.InceptionV3(include_top=False, weights=str(file), input_shape=(299, 299, 3))
+    rng = np.random.default_rng(0)
+    drawn = np.stack([draw_part("ok", rng, side=299) for _ in range(6)])
+    for add, multiply in ((0, 1.0), (75, 1.0), (104, 0.75), (104, 0.4)):
+        pixels = np.clip(drawn * multiply + add, 0, 255).astype(np.uint8)
+        distances = measure_distances(backbone, pixels, SCALES)
+        assert distances is not None
+        choice = decide({}, distances, measure_light(pixels), own=SYMMETRIC, images=6, file=file.name)
+        assert (choice.by, choice.scale) in {("undecided", SYMMETRIC), ("probe", UNIT)}, (add, multiply)
 
 
 @pytest.mark.slow

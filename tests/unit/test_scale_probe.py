@@ -16,10 +16,11 @@ from trainer.dataset import Dataset, Example
 from trainer.pixels import Decoded
 from trainer.progress import Silent
 from trainer.settings import TrainSettings
-from trainer.share import Share
+from trainer.share import PassDoneError, Share
 from trainer.storage import open_store
 from trainer.weights.choice import Choice, parse_choice
-from trainer.weights.chooser import choose_scale, settle_scale
+from trainer.weights.chooser import choose_scale, probe_scale, settle_scale
+from trainer.weights.light import Light, measure_light
 from trainer.weights.probe import decide, judge
 from trainer.weights.ridge import leave_out
 from trainer.weights.scales import RAW, SCALES, SYMMETRIC, TORCH, UNIT
@@ -27,6 +28,7 @@ from trainer.weights.selection import IMAGES, select_images
 from trainer.weights.stored import SCALE_FILE, load_choice, save_choice, wait_for_choice
 
 Answers = dict[str, npt.NDArray[np.bool_]]
+PHOTOS = Light(brightness=110, spread=50)
 NEAR = {"unit": 0.1, "symmetric": 2.0, "torch": 9.0, "raw": 5000.0}
 
 
@@ -44,8 +46,10 @@ def answers(noise: dict[str, float], seed: int = 0, *, classes: int = 5, each: i
     return found
 
 
-def choose(noise: dict[str, float], distances: dict[str, float] | None = None, seed: int = 0) -> Choice:
-    return decide(answers(noise, seed), distances or {}, own=SYMMETRIC, images=150, file="w.h5")
+def choose(
+    noise: dict[str, float], distances: dict[str, float] | None = None, seed: int = 0, *, light: Light = PHOTOS
+) -> Choice:
+    return decide(answers(noise, seed), distances or {}, light, own=SYMMETRIC, images=150, file="w.h5")
 
 
 def test_the_scale_under_which_a_classifier_is_better_beyond_noise_is_chosen() -> None:
@@ -77,7 +81,8 @@ def test_among_scales_that_a_classifier_does_not_tell_apart_the_nearest_is_chose
 
 
 def test_the_nearest_is_not_chosen_where_a_classifier_is_worse_under_it() -> None:
-    choice = choose({"symmetric": 1.0, "torch": 1.0}, NEAR)
+    near = {"unit": 0.02, "symmetric": 0.2, "torch": 9.0, "raw": 5000.0}
+    choice = choose({"symmetric": 1.0, "torch": 1.0}, near)
     assert (choice.scale, choice.by) == (SYMMETRIC, "probe")
     assert choice.figures[-1].worse
 
@@ -86,7 +91,45 @@ def test_without_a_clear_difference_the_architectures_own_is_taken_and_said() ->
     close = {"unit": 0.1, "symmetric": 0.25, "torch": 9.0, "raw": 5000.0}
     choice = choose(dict.fromkeys(SCALES, 3.0), close)
     assert (choice.scale, choice.by) == (SYMMETRIC, "undecided")
-    assert "could not tell whether unit or torch or raw suits better. Set train.scale" in choice.reason
+    assert "could not tell whether unit or torch or raw suits better. Set train.scale (--scale)" in choice.reason
+
+
+@pytest.mark.parametrize(
+    ("light", "why"),
+    [
+        (Light(brightness=193, spread=23), "their spread is 23 grey values (of ordinary photos at least 40)"),
+        (Light(brightness=187, spread=44), "their brightness is 187 of 255 (of ordinary photos at most 160)"),
+    ],
+)
+def test_the_nearest_is_not_chosen_on_images_that_are_not_like_ordinary_photos(light: Light, why: str) -> None:
+    """What was measured of Inception V3, trained on 0 to 1: a drawn part under a fixed camera, and a bright one."""
+    near = {"unit": 0.97, "symmetric": 0.058, "torch": 2.3, "raw": 5000.0}
+    for choice in (
+        choose(dict.fromkeys(SCALES, 3.0), near, light=light),
+        decide({}, near, light, own=UNIT, images=24, file="w.h5"),
+    ):
+        assert choice.by == "undecided"
+        assert f"The distance of the first features says nothing about these images: {why}" in choice.reason
+    assert choice.scale == UNIT  # the architecture's own
+
+
+def test_the_nearest_is_not_chosen_where_it_is_far() -> None:
+    far = {"unit": 0.81, "symmetric": 4.6, "torch": 11.5, "raw": 5000.0}
+    choice = choose(dict.fromkeys(SCALES, 3.0), far)
+    assert (choice.scale, choice.by) == (SYMMETRIC, "undecided")
+    assert "The distance of the first features does not decide: the smallest is 0.81, that of unit" in choice.reason
+
+
+def test_brightness_and_spread_are_those_of_grey_values_within_an_image() -> None:
+    """Images that differ from each other, but hardly within, have nearly no spread."""
+    flat = np.repeat(np.array([40, 120, 200], np.uint8), 8 * 8 * 3).reshape(3, 8, 8, 3)
+    assert measure_light(flat) == Light(brightness=120, spread=0)
+    halves = flat.copy()
+    halves[:, :4] += 40
+    assert measure_light(halves) == Light(brightness=140, spread=20)
+    coloured = np.zeros((1, 8, 8, 3), np.uint8)
+    coloured[..., 0] = 90
+    assert measure_light(coloured) == Light(brightness=30, spread=0)
 
 
 def test_the_architectures_own_is_not_taken_where_it_is_worse() -> None:
@@ -104,11 +147,11 @@ def test_scales_that_are_equally_good_are_seldom_told_apart() -> None:
 
 
 def test_few_images_are_decided_by_their_first_features_or_not_at_all() -> None:
-    choice = decide({}, NEAR, own=SYMMETRIC, images=4, file="w.h5")
+    choice = decide({}, NEAR, PHOTOS, own=SYMMETRIC, images=4, file="w.h5")
     assert (choice.scale, choice.by) == (UNIT, "probe")
     assert [figure.accuracy for figure in choice.figures] == [None] * len(SCALES)
     assert "Measured: unit, distance 0.1; symmetric, distance 2; torch" in choice.render_line()
-    choice = decide({}, {}, own=SYMMETRIC, images=4, file="w.h5")
+    choice = decide({}, {}, PHOTOS, own=SYMMETRIC, images=4, file="w.h5")
     assert (choice.scale, choice.by, choice.figures) == (SYMMETRIC, "undecided", ())
     assert "a probe of 4 training images could not tell" in choice.render_line()
 
@@ -242,14 +285,38 @@ def test_the_choice_of_an_unfinished_run_is_kept_for_the_same_training_only(tmp_
     save_choice(store, "f", choice)
     assert load_choice(store, "f") == choice
     assert load_choice(store, "another") is None
-    assert wait_for_choice(store, "f", Silent()) == choice
+    assert wait_for_choice(store, "f", Silent(), is_finished=lambda: False) == choice
     store.write(SCALE_FILE, b'{"fingerprint": "f", "choice": {"name": "fahrenheit"}}')
     assert load_choice(store, "f") is None
 
 
 def test_a_pod_waits_for_the_choice_for_so_long(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"stored no scale.json"):
-        wait_for_choice(open_store(tmp_path), "f", Silent(), patience_s=0.02, poll_s=0.005)
+        wait_for_choice(open_store(tmp_path), "f", Silent(), is_finished=lambda: False, patience_s=0.02, poll_s=0.005)
+
+
+def test_a_pod_whose_images_are_others_than_those_of_index_0_ends_at_once(tmp_path: Path) -> None:
+    """A photo that is uploaded between the two pods' listings makes two different trainings."""
+    store = open_store(tmp_path)
+    save_choice(store, "that of index 0", choose({"unit": 1.0}, NEAR))
+    with pytest.raises(StorageError, match=r"images or settings of index 0 differ from those of this pod") as caught:
+        wait_for_choice(store, "f", Silent(), is_finished=lambda: False, patience_s=60)
+    assert "scale.json" in caught.value.message
+    assert "start this pod again" in str(caught.value.hint)
+
+
+def test_a_damaged_choice_is_waited_for_until_index_0_has_written_it_again(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.write(SCALE_FILE, b"{")
+    with pytest.raises(StorageError, match=r"stored no scale.json"):
+        wait_for_choice(store, "f", Silent(), is_finished=lambda: False, patience_s=0.02, poll_s=0.005)
+
+
+def test_a_pod_is_done_when_index_0_finishes_the_run_before_it_has_seen_the_scale(tmp_path: Path) -> None:
+    """Index 0 removes scale.json once the run is published."""
+    looks = iter((False, False, True))
+    with pytest.raises(PassDoneError):
+        wait_for_choice(open_store(tmp_path), "f", Silent(), is_finished=lambda: next(looks), patience_s=60, poll_s=0)
 
 
 def test_further_pods_of_a_job_and_a_run_that_goes_on_take_the_stored_choice(tmp_path: Path) -> None:
@@ -269,10 +336,87 @@ def test_further_pods_of_a_job_and_a_run_that_goes_on_take_the_stored_choice(tmp
             features=open_store(tmp_path / "features"),
             unfinished=store,
             fingerprint="f",
+            is_finished=lambda: False,
             progress=Silent(),
             share=share,
         )
         assert found == choice
+
+
+class Lookup:
+    """A backbone that knows 60 pictures, told by their brightest pixel, and gives every one features of its own."""
+
+    layers = ()
+    output_shape = (None, 200)
+
+    def __init__(self) -> None:
+        self._features = np.random.default_rng(0).normal(size=(81, 200)).astype(np.float32)
+
+    def predict_on_batch(self, scaled: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The features of (N, 9, 9, 3) floats under any scale."""
+        return np.asarray(self._features[scaled[..., 0].reshape(len(scaled), -1).argmax(axis=1)])
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_a_probe_does_not_judge_an_image_by_another_one_of_its_group(tmp_path: Path, *, grouped: bool) -> None:
+    """Features tell the pictures apart and nothing else, so that only the second photo of a picture recognises one."""
+    pixels = np.zeros((120, 81, 3), np.uint8)
+    pixels[np.arange(120), np.arange(120) // 2] = 255
+    labels = np.arange(120) // 2 % 4
+    examples = tuple(
+        example(int(label), number, group=f"g{number // 2}" if grouped else "") for number, label in enumerate(labels)
+    )
+    dataset = Dataset(root=tmp_path, labels=("a", "b", "c", "d"), examples=examples, faults=(), declared=True)
+    choice = probe_scale(
+        settings(weights="mine.weights.h5"),
+        Decoded(dataset=dataset, pixels=pixels.reshape(120, 9, 9, 3), labels=labels),
+        Lookup(),
+        backbone_sha256="b",
+        features=open_store(tmp_path / "features"),
+        progress=Silent(),
+    )
+    accuracies = [figure.accuracy for figure in choice.figures if figure.accuracy is not None]
+    assert len(accuracies) == len(SCALES)
+    assert max(accuracies) < 0.4 if grouped else min(accuracies) > 0.95
+
+
+def test_index_0_removes_the_choice_of_an_earlier_training_before_it_probes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other pods would take it for that of index 0, and end."""
+    file = tmp_path / "mine.weights.h5"
+    file.write_bytes(b"abc")
+    dataset = Dataset(root=tmp_path, labels=("a", "b"), examples=(example(0, 1),), faults=(), declared=True)
+    decoded = Decoded(dataset=dataset, pixels=np.zeros((1, 9, 9, 3), np.uint8), labels=np.zeros(1, np.int64))
+    store, there = open_store(tmp_path / "checkpoints"), list[bool]()
+    save_choice(store, "of an earlier training", choose({"unit": 1.0}, NEAR))
+
+    class Backbone:
+        """A backbone without layers, which notes whether the file is there when the probe asks for them."""
+
+        @property
+        def layers(self) -> list[object]:
+            there.append(store.exists(SCALE_FILE))
+            return []
+
+    found = choose_scale(
+        settings(weights=str(file)),
+        decoded,
+        Backbone(),
+        backbone_sha256="b",
+        features=open_store(tmp_path / "features"),
+        unfinished=store,
+        fingerprint="f",
+        is_finished=lambda: False,
+        progress=Silent(),
+        share=Share(index=0, count=2),
+    )
+    assert there == [False]
+    assert load_choice(store, "f") == found
+    assert found.by == "undecided"
+    told = [record for record in caplog.records if "could not tell" in record.getMessage()]
+    assert [record.levelname for record in told] == ["WARNING"]
+    assert "Set train.scale (--scale)" in told[0].getMessage()
 
 
 def test_the_choice_is_plain_data() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from trainer.share import Share
 from trainer.storage import Store
 from trainer.weights.choice import Choice
 from trainer.weights.known import is_published_by_keras
+from trainer.weights.light import measure_light
 from trainer.weights.probe import Right, decide, judge
 from trainer.weights.scales import SCALES, Scale
 from trainer.weights.selection import LEAST_IMAGES, select_images
-from trainer.weights.stored import load_choice, save_choice, wait_for_choice
+from trainer.weights.stored import SCALE_FILE, load_choice, save_choice, wait_for_choice
 
 FIRST_IMAGES = 32
 """Most images whose first features are compared with those of the training; each has thousands of pixels."""
@@ -38,6 +39,7 @@ def choose_scale(
     features: Store,
     unfinished: Store,
     fingerprint: str,
+    is_finished: Callable[[], bool],
     progress: Progress,
     share: Share | None = None,
 ) -> Choice:
@@ -51,22 +53,27 @@ def choose_scale(
         features: Where features are kept.
         unfinished: Where the checkpoints of this run are; the scale that it began with is beside them.
         fingerprint: Of the training.
+        is_finished: Whether the run of this training exists; a pod that waits for the first one looks.
         progress: Told about a probe's images.
         share: Which pod of an Indexed Job this is; the first one probes, the others wait for it. None: the only one.
 
     Raises:
-        StorageError: Storage can't be read or written, or the first pod stores no scale for too long.
+        StorageError: Storage can't be read or written, the first pod stores no scale for too long, or it trains on
+            other images or with other settings.
+        PassDoneError: The run exists meanwhile.
     """
     if (choice := settle_scale(settings)) is None:
         if share is not None and share.index:
-            choice = wait_for_choice(unfinished, fingerprint, progress)
+            choice = wait_for_choice(unfinished, fingerprint, progress, is_finished=is_finished)
         elif (choice := load_choice(unfinished, fingerprint)) is None:
+            unfinished.delete(SCALE_FILE)  # one of an earlier training would end the pods that wait for this one
             choice = probe_scale(
                 settings, decoded, backbone, backbone_sha256=backbone_sha256, features=features, progress=progress
             )
             save_choice(unfinished, fingerprint, choice)
     if settings.weights_kind == "file":
-        _logger.info("%s", choice.render_line(), extra={"scale": choice.to_dict()})
+        level = logging.WARNING if choice.by == "undecided" else logging.INFO
+        _logger.log(level, "%s", choice.render_line(), extra={"scale": choice.to_dict()})
     return choice
 
 
@@ -120,7 +127,7 @@ def probe_scale(
         for scale in SCALES.values():
             values = _compute(settings, decoded, backbone, rows, scale, backbone_sha256, features, progress)
             right[scale.name] = judge(values, decoded.labels[rows], groups)
-    return decide(right, distances, own=settings.own_scale, images=len(rows), file=file)
+    return decide(right, distances, measure_light(pixels), own=settings.own_scale, images=len(rows), file=file)
 
 
 def _compute(

@@ -2,7 +2,8 @@
 
 A linear classifier on the backbone's features is judged under each scale, every image by a fit to the others. Scales
 under which its answers are worse than under the best one, beyond noise, are out. Among the others the one counts whose
-first features are the nearest to those of the network's training, when it is so clearly; else the architecture's own.
+first features are the nearest to those of the network's training, when it is so clearly, when it is near, and when the
+images are as bright and as rich in contrast as ordinary photos; else the architecture's own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from eaves.statistics import paired_p_value, wilson
 from trainer.weights.choice import By, Choice, Figure
+from trainer.weights.light import Light
 from trainer.weights.ridge import leave_out
 from trainer.weights.scales import SCALES, Scale
 
@@ -24,9 +26,11 @@ found a difference at 0.01 and at most 3 at 0.003 (100 draws each of 40 and 1,00
 images)."""
 CLEAR = 3.0
 """How many times the smallest distance the next one must be. For Inception V3 trained on pixels 0 to 1, the next scale
-is 34 times as far on 24 photos of flowers, 13 times on the same in grey, 5.3 made darker (times 0.4), 2.3 at 0.4 of the
-contrast, and 3.3 on drawn parts. On photos that were both too bright and of 0.4 of the contrast -1 to 1 was the nearest
-by 10 times: it makes such photos look like those of the training."""
+is 17 to 31 times as far on photos of flowers (4 to 25 of them), 8 times on the same in grey, 6 at 0.6 of the contrast,
+and 4.5 on drawn parts."""
+NEAR = 0.25
+"""Largest distance that counts as near, nats. In the measurement of `BRIGHTEST`, photos of flowers as they are had 0.01
+to 0.23 under the right scale, the same in grey 0.24 and once 0.58, and darker ones (times 0.4) 0.8."""
 
 Right = npt.NDArray[np.bool_]
 
@@ -48,12 +52,15 @@ def judge(features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], grou
     return np.asarray(leave_out(finite, classes, groups).argmax(axis=1) == classes)
 
 
-def decide(right: Mapping[str, Right], distances: Mapping[str, float], *, own: Scale, images: int, file: str) -> Choice:
+def decide(
+    right: Mapping[str, Right], distances: Mapping[str, float], light: Light, *, own: Scale, images: int, file: str
+) -> Choice:
     """Choose the scale.
 
     Args:
         right: Name of each scale to what `judge` says of the same images; empty: too few images.
         distances: Name of each scale to the distance of the first features; empty: the network doesn't tell.
+        light: Of the images whose first features were measured.
         own: The architecture's own scale.
         images: Number of training images.
         file: Name of the file of weights, for the reason.
@@ -71,22 +78,39 @@ def decide(right: Mapping[str, Right], distances: Mapping[str, float], *, own: S
     best = max(right, key=lambda name: (int(right[name].sum()), name == own.name), default="")
     worse = {name for name in right if _is_better(right[best], right[name])}
     left = [name for name in SCALES if name not in worse]
-    nearest = _find_nearest({name: distances[name] for name in left if name in distances})
+    compared = {name: distances[name] for name in left if name in distances}
+    nearest, doubt = _find_nearest(compared), _find_doubt(compared, light)
     if len(left) == 1:
         return build(left[0], "a linear classifier is worse under every other")
-    if nearest:
+    if nearest and not doubt:
         return build(nearest, "under it the network's first features are the nearest to those of its training")
     if own.name in worse:
         return build(best, f"the architecture's own is worse; the probe could not tell {' and '.join(left)} apart")
     others = " or ".join(name for name in left if name != own.name)
     why = f"the architecture's own; a probe of {images} training images could not tell whether {others} suits better"
-    return build(own.name, f"{why}. Set train.scale where you know what the weights were trained with", by="undecided")
+    advice = "Set train.scale (--scale) where you know what the weights were trained with"
+    return build(own.name, ". ".join(filter(None, (why, doubt, advice))), by="undecided")
 
 
 def _find_nearest(distances: Mapping[str, float]) -> str:
     """The scale with the smallest distance; empty when the next one is not clearly farther."""
     nearest, *others = sorted(distances, key=lambda name: distances[name]) or [""]
     return nearest if others and CLEAR * distances[nearest] <= distances[others[0]] else ""
+
+
+def _find_doubt(distances: Mapping[str, float], light: Light) -> str:
+    """Why the smallest distance, even a clear one, is no evidence, as a sentence without the full stop; else empty."""
+    if not distances:
+        return ""
+    if oddity := light.find_oddity():
+        return f"The distance of the first features says nothing about these images: {oddity}"
+    nearest = min(distances, key=lambda name: distances[name])
+    if distances[nearest] > NEAR:
+        return (
+            f"The distance of the first features does not decide: the smallest is {distances[nearest]:.2g}, that of "
+            f"{nearest}, and near is {NEAR:g}"
+        )
+    return ""
 
 
 def _is_better(one: Right, other: Right) -> bool:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from eaves.errors import StorageError
 from trainer.progress import Progress
-from trainer.share import PATIENCE_S, POLL_S
+from trainer.share import PATIENCE_S, POLL_S, PassDoneError
 from trainer.storage import Store
 from trainer.weights.choice import Choice, parse_choice
 
@@ -37,17 +39,18 @@ def load_choice(store: Store, fingerprint: str) -> Choice | None:
     Raises:
         StorageError: The storage can't be read.
     """
-    if not store.exists(SCALE_FILE):
-        return None
-    try:
-        values = json.loads(store.read(SCALE_FILE))
-        return parse_choice(values["choice"]) if values["fingerprint"] == fingerprint else None
-    except (ValueError, KeyError, TypeError):  # damaged, or of another version: probed again
-        return None
+    stored = _load(store)
+    return stored.choice if stored is not None and stored.fingerprint == fingerprint else None
 
 
 def wait_for_choice(
-    store: Store, fingerprint: str, progress: Progress, *, patience_s: float = PATIENCE_S, poll_s: float = POLL_S
+    store: Store,
+    fingerprint: str,
+    progress: Progress,
+    *,
+    is_finished: Callable[[], bool],
+    patience_s: float = PATIENCE_S,
+    poll_s: float = POLL_S,
 ) -> Choice:
     """The choice, once index 0 of an Indexed Job has stored it.
 
@@ -55,15 +58,19 @@ def wait_for_choice(
         store: Where the run's checkpoints are.
         fingerprint: Of the training.
         progress: Every look is a place to stop.
+        is_finished: Whether the run of this training exists; index 0 removes its checkpoints then.
         patience_s: Seconds after which it gives up.
         poll_s: Seconds between two looks.
 
     Raises:
-        StorageError: Nothing was stored for too long.
+        StorageError: Index 0 trains on other images or with other settings, or it stored nothing for too long.
+        PassDoneError: The run exists.
     """
     deadline = time.monotonic() + patience_s
     with progress.phase("Waiting for the scale that index 0 chooses", 1) as step:
-        while (choice := load_choice(store, fingerprint)) is None:
+        while (stored := _load(store)) is None:
+            if is_finished():
+                raise PassDoneError
             if time.monotonic() > deadline:
                 raise StorageError(
                     f"index 0 of the Job has stored no {SCALE_FILE} in {store.uri} for {patience_s:g} s",
@@ -72,4 +79,29 @@ def wait_for_choice(
             step(0)
             time.sleep(poll_s)
         step()
-    return choice
+    if stored.fingerprint != fingerprint:
+        raise StorageError(
+            f"images or settings of index 0 differ from those of this pod: {SCALE_FILE} in {store.uri} is of another "
+            "training",
+            hint="start this pod again, so that it lists the images anew; don't add images while pods start",
+        )
+    return stored.choice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """What the file holds."""
+
+    fingerprint: str
+    choice: Choice
+
+
+def _load(store: Store) -> _Stored | None:
+    """The choice of any training; None when there is none, or one that is damaged or of another version."""
+    if not store.exists(SCALE_FILE):
+        return None
+    try:
+        values = json.loads(store.read(SCALE_FILE))
+        return _Stored(fingerprint=str(values["fingerprint"]), choice=parse_choice(values["choice"]))
+    except (ValueError, KeyError, TypeError):
+        return None
