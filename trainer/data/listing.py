@@ -83,7 +83,8 @@ def suffix_fault(name: str) -> DataFault | None:
 
 def leaves_root(name: str) -> bool:
     """Whether a path from a manifest, an archive or an object store could lead anywhere but below its root."""
-    return not name or "\0" in name or "\\" in name or name.startswith("/") or ".." in PurePosixPath(name).parts
+    parts = PurePosixPath(name).parts  # none of "" and of ".", which are the root itself
+    return not parts or "\0" in name or "\\" in name or name.startswith("/") or ".." in parts
 
 
 def check_labels(listing: Listing) -> None:
