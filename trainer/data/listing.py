@@ -113,6 +113,23 @@ def check_labels(listing: Listing) -> None:
             raise DatasetError(message, hint=f"add some to it, or remove the class {name}")
 
 
+def same_bytes(name: str, first: str) -> DataFault:
+    """The fault of a file that repeats the bytes of another one."""
+    return DataFault(file=name, reason=f"same bytes as {first}")
+
+
+def in_two_classes(one: tuple[str, str], other: tuple[str, str]) -> DatasetError:
+    """The error about one image in two classes.
+
+    Args:
+        one: Name of a file and of its class.
+        other: The same of a file with the same bytes.
+    """
+    return DatasetError(
+        f"the same image is in two classes: {one[0]} and {other[0]}", hint=f"remove it from {one[1]} or from {other[1]}"
+    )
+
+
 def check_not_loose(listing: Listing) -> None:
     """Raise when all images lie where only the folders of classes should.
 
