@@ -60,7 +60,7 @@ def read_best(predictions: object, time_ms: float) -> Answer:
     try:
         best = predictions[0]  # type: ignore[index] # whatever a handler or a function answered
         return Answer(label=str(best["label"]), score=float(best["score"]), time_ms=time_ms)
-    except (TypeError, LookupError, ValueError) as error:
+    except (TypeError, LookupError, ValueError, OverflowError) as error:
         raise ArtifactError(
             f"the answer holds no list of predictions: {str(predictions)[:100]}",
             hint="evaluate a model for the task classify",

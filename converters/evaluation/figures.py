@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from converters.evaluation.labelled_images import LabelledImage, LabelledImages, check_labels
 from converters.evaluation.model import FUNCTION_HINT, NO_LABEL, Answer, Model
-from eaves.errors import DatasetError, InputError
+from eaves.errors import ArtifactError, DatasetError, InputError
 from trainer.calibration import Bin, expected_error, score_bins
 from trainer.metrics import summarise
 from trainer.progress import Progress
@@ -113,6 +114,7 @@ def evaluate(model: Model, found: LabelledImages, progress: Progress) -> Evaluat
 
     Raises:
         DatasetError: When the images have classes that the model doesn't know, or the model can read none of them.
+        ArtifactError: When a score is not a finite number.
         EavesError: When the model can't answer.
     """
     if model.labels is not None:
@@ -123,12 +125,15 @@ def evaluate(model: Model, found: LabelledImages, progress: Progress) -> Evaluat
     with progress.phase(f"Asking the {model.kind}", len(found.images)) as step:
         for image in found.images:
             try:
-                answers.append(model.classify(image.path.read_bytes()))
-                images.append(image)
+                answer = model.classify(image.path.read_bytes())
             except InputError as error:
                 refused.append(Refusal(file=image.name, reason=error.message))
             except OSError as error:
                 refused.append(Refusal(file=image.name, reason=f"can't be read: {error.strerror}"))
+            else:
+                _check_score(model, image, answer)
+                images.append(image)
+                answers.append(answer)
             step()
     if not answers:
         hint = FUNCTION_HINT if model.kind == "function" else None  # such as the broker's URL instead of a function's
@@ -146,6 +151,12 @@ def evaluate(model: Model, found: LabelledImages, progress: Progress) -> Evaluat
         bins=tuple(_bins(images, answers)),
         unseen=tuple(sorted(set(found.labels) - named)) if model.labels is None else (),
     )
+
+
+def _check_score(model: Model, image: LabelledImage, answer: Answer) -> None:
+    if not math.isfinite(answer.score):
+        message = f"{model.name} answered {image.name} with the score {answer.score}"
+        raise ArtifactError(message, hint="train the model again, or mend the handler or the function that answers so")
 
 
 def _measure(images: Sequence[LabelledImage], answers: Sequence[Answer], known: Sequence[str] | None) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class FunctionModel:
         try:
             document = json.loads(answer.body)
             predictions = document["predictions"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ArtifactError(f"the answer of {self._url} holds no predictions", hint=FUNCTION_HINT) from error
         return read_best(predictions, answer.latency_ms)
 
@@ -92,5 +92,5 @@ def _detail(answer: HttpAnswer) -> str:
     """The reason in a problem document, else the beginning of the body."""
     try:
         return str(json.loads(answer.body)["detail"])[:200]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return answer.body[:200].decode(errors="replace") or "no reason given"

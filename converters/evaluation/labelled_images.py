@@ -10,9 +10,10 @@ from pathlib import Path
 from converters.evaluation.model import Model
 from converters.held_out import load_sides
 from eaves.errors import ConversionError, DatasetError
+from eaves.media import UNKNOWN, sniff
 from trainer.data import manifest
 from trainer.data.folder import load_folder
-from trainer.data.listing import DataFault, check_not_loose
+from trainer.data.listing import DataFault, check_not_loose, in_two_classes, same_bytes
 from trainer.data.manifest import load_manifest
 from trainer.data.reading import read_images
 from trainer.data.stored_split import SPLIT_FILE
@@ -120,27 +121,31 @@ def load_labelled_images(
         faults: Files that were left out already, when the images were downloaded.
 
     Raises:
-        DatasetError: When `path` can't be read, or no image is left.
+        DatasetError: When `path` can't be read, an image is in two classes, or no image is left.
     """
     is_manifest = path.name.lower().endswith(manifest.SUFFIXES) and not path.is_dir()
     listing = load_manifest(path) if is_manifest else load_folder(path)
     check_not_loose(listing)
     not_used = [*faults, *listing.faults]
-    images: list[LabelledImage] = []
-    left_out = 0
+    known: dict[str, LabelledImage] = {}
     for entry in sorted(listing.entries, key=lambda entry: (entry.label, entry.path)):
         if listing.declared and entry.split == "train":
             continue
         name = entry.path.relative_to(listing.root).as_posix()
         try:
-            digest = _sha256(entry.path)
+            data = entry.path.read_bytes()
         except OSError as error:
             not_used.append(DataFault(file=name, reason=f"can't be read: {error.strerror}"))
             continue
-        if digest in trained_on:
-            left_out += 1
-        else:
-            images.append(LabelledImage(path=entry.path, name=name, label=entry.label, digest=digest))
+        digest = hashlib.sha256(data).hexdigest()
+        image = LabelledImage(path=entry.path, name=name, label=entry.label, digest=digest)
+        first = known.setdefault(digest, image)
+        if first is not image:
+            if first.label != image.label and sniff(data) != UNKNOWN:
+                raise in_two_classes((first.name, first.label), (name, image.label))
+            not_used.append(same_bytes(name, first.name))
+    images = [image for image in known.values() if image.digest not in trained_on]
+    left_out = len(known) - len(images)
     if not images and left_out:
         raise DatasetError(
             f"the model was trained on all {left_out} images in {path}", hint="give images that it has not seen"
@@ -166,8 +171,3 @@ def check_labels(found: Collection[str], known: Sequence[str], model: str) -> No
 
 def _list(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -6,7 +6,6 @@ say nothing about the difference.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,5 +120,8 @@ def mcnemar_p_value(lost: int, gained: int) -> float:
         the binomial sign test.
     """
     discordant = lost + gained
-    tail = sum(math.comb(discordant, count) for count in range(min(lost, gained) + 1))
+    combinations = tail = 1
+    for count in range(1, min(lost, gained) + 1):
+        combinations = combinations * (discordant - count + 1) // count
+        tail += combinations
     return min(1.0, float(2 * tail / 2**discordant))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner, Result
 
 from eaves.cli import cli
-from eaves.errors import DatasetError
+from eaves.errors import ArtifactError, DatasetError, DeliveryError, EavesError
 from tests.artifacts import build_tiny_dataset, strip_split
 from tests.function import Function
 from tests.page import Page, assert_self_contained
@@ -131,6 +134,52 @@ def test_a_function_that_is_not_there_is_an_error(digits: Path) -> None:
     result = CliRunner().invoke(cli, ["evaluate", "http://127.0.0.1:1/", str(digits)])
     assert result.exit_code == 1
     assert "no connection to http://127.0.0.1:1/" in str(result.exception)
+
+
+class Answering(BaseHTTPRequestHandler):
+    """Answers every request with its server's status and body."""
+
+    def do_POST(self) -> None:
+        status, body = cast(tuple[int, bytes], self.server.answer)  # type: ignore[attr-defined]
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """URL of a server that answers so."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        server.answer = status, body  # type: ignore[attr-defined]
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "message"),
+    [
+        (200, b'{"predictions": [{"label": "1", "score": NaN}]}', ArtifactError, "with the score nan"),
+        (200, b'{"predictions": ' + b"[" * 200_000, ArtifactError, "holds no predictions"),
+        (400, b"[" * 60_000, DatasetError, "none of the 72 images can be read"),
+        (500, b"[" * 60_000, DeliveryError, "answered 500"),
+    ],
+    ids=["nan", "nested", "nested reason of a refusal", "nested reason of a failure"],
+)
+def test_an_answer_that_makes_no_sense_is_an_error(
+    digits: Path, status: int, body: bytes, error: type[EavesError], message: str
+) -> None:
+    with answering(status, body) as url:
+        result = CliRunner().invoke(cli, ["evaluate", url, str(digits)])
+    assert isinstance(result.exception, error)
+    assert message in str(result.exception)
 
 
 def test_the_table_names_the_figures(tiny_artifact: Path, digits: Path) -> None:

@@ -268,12 +268,13 @@ def test_an_image_that_cannot_be_had_just_now_ends_the_training_and_is_no_fault(
 
 
 def test_a_manifest_over_http(web: Web, tmp_path: Path) -> None:
-    uri = publish(web, "rose/gone.jpg")
+    too_long = f"rose/{'n' * 5000}.jpg"
+    uri = publish(web, "rose/gone.jpg", too_long)
     dataset = load(uri, tmp_path / "cache")
     assert len(dataset.examples) == 16
-    assert [fault.file for fault in dataset.faults] == ["rose/gone.jpg"]
+    assert [fault.file for fault in dataset.faults] == ["rose/gone.jpg", too_long]
     load(uri, tmp_path / "cache")
-    came = [path for path in web.downloads() if "gone" not in path]
+    came = [path for path in web.downloads() if "gone" not in path and "nnn" not in path]
     assert len(came) == len(set(came)) == 17
 
 

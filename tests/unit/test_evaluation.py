@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import shutil
+import time
 from pathlib import Path
 
 import pytest
 
+from converters.evaluation.artifact_model import read_best
 from converters.evaluation.figures import evaluate
 from converters.evaluation.labelled_images import load_labelled_images
 from converters.evaluation.page import build_evaluation_page
 from converters.evaluation.paired import mcnemar_p_value, pair
-from eaves.errors import DatasetError
+from eaves.errors import ArtifactError, DatasetError
 from eaves.statistics import wilson
 from tests.fakes.evaluated import ColourModel, write_colours
 from tests.page import Page, assert_self_contained
+from trainer.data.listing import DataFault
+from trainer.data.not_used import group_by_cause
 from trainer.progress import Silent
 
 
@@ -83,6 +89,52 @@ def test_what_was_trained_on_is_left_out(tmp_path: Path) -> None:
         load_labelled_images(root, digests.values())
 
 
+def test_the_same_bytes_count_once_and_are_told_as_in_training(tmp_path: Path) -> None:
+    root = write_colours(tmp_path, {"blue": 2, "red": 1})
+    digests = [hashlib.sha256((root / "blue/001.png").read_bytes()).hexdigest()]
+    for number in range(20):
+        for name in ("000", "001"):
+            shutil.copy(root / f"blue/{name}.png", root / f"blue/{name}-{number:02d}.png")
+    found = load_labelled_images(root)
+    assert [image.name for image in found.images] == ["blue/000-00.png", "blue/001-00.png", "red/000.png"]
+    assert len(found.faults) == 40
+    assert found.faults[0] == DataFault(file="blue/000-01.png", reason="same bytes as blue/000-00.png")
+    assert [cause.reason for cause in group_by_cause(found.faults)] == ["same bytes as another file"]
+    assert load_labelled_images(root, digests).trained_on == 1
+
+
+def test_one_image_in_two_classes_is_refused_as_in_training(tmp_path: Path) -> None:
+    root = write_colours(tmp_path, {"blue": 2, "red": 1})
+    shutil.copy(root / "blue/001.png", root / "red/other.png")
+    with pytest.raises(
+        DatasetError, match=r"the same image is in two classes: blue/001\.png and red/other\.png"
+    ) as caught:
+        load_labelled_images(root)
+    assert caught.value.hint == "remove it from blue or from red"
+
+
+def test_the_same_bytes_in_two_classes_that_are_no_image_say_nothing_of_the_labels(tmp_path: Path) -> None:
+    root = write_colours(tmp_path, {"blue": 2, "red": 1})
+    for label in ("blue", "red"):
+        (root / label / "page.png").write_bytes(b"<html>404</html>")
+    seen = evaluate(ColourModel(), load_labelled_images(root), Silent())
+    assert [item.file for item in seen.refused] == ["blue/page.png"]
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf])
+def test_a_score_that_is_no_number_is_an_error_that_names_the_image(tmp_path: Path, score: float) -> None:
+    found = load_labelled_images(write_colours(tmp_path, {"blue": 2}))
+    with pytest.raises(ArtifactError, match=f"colours answered blue/000.png with the score {score}") as caught:
+        evaluate(ColourModel(score=score), found, Silent())
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("score", ["high", None, [], 10**400], ids=["text", "none", "list", "huge"])
+def test_an_answer_whose_score_cannot_be_read_is_an_error(score: object) -> None:
+    with pytest.raises(ArtifactError, match="the answer holds no list of predictions"):
+        read_best([{"label": "a", "score": score}], 1.0)
+
+
 def test_of_a_declared_split_the_held_out_side_is_taken(tmp_path: Path) -> None:
     write_colours(tmp_path / "train", {"blue": 2, "red": 1})
     write_colours(tmp_path / "val", {"blue": 1, "red": 1})
@@ -134,6 +186,13 @@ def test_a_clear_difference_has_a_small_p_and_an_interval_on_one_side(tmp_path: 
 def test_mcnemar_is_the_binomial_test(lost: int, gained: int, p_value: float) -> None:
     """Source of the values: scipy.stats.binomtest(min, n, 0.5).pvalue."""
     assert mcnemar_p_value(lost, gained) == pytest.approx(p_value)
+
+
+def test_mcnemar_of_20000_images_is_computed_in_seconds() -> None:
+    started = time.process_time()
+    assert mcnemar_p_value(10_000, 9_900) == pytest.approx(0.4828095738351469)  # scipy, as above
+    assert mcnemar_p_value(20_000, 10_000) == 0.0
+    assert time.process_time() - started < 5
 
 
 def test_the_page_is_whole_and_asks_nothing_of_a_network(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from eaves.config import Layer, build
-from eaves.errors import ConfigError, DatasetError
+from eaves.errors import ConfigError, DatasetError, StorageError
 from trainer.data import copies
 from trainer.data.archive import unpack_once
 from trainer.data.remote import public
@@ -92,11 +92,13 @@ def test_a_manifest_declares_a_split(tmp_path: Path) -> None:
 def test_missing_files_and_repeated_rows_of_a_manifest_are_listed(tmp_path: Path) -> None:
     fill(tmp_path, "daisy", "rose")
     lines = [f"{path},{label}" for path, label in rows(tmp_path, tmp_path)]
-    lines += ["daisy/gone.jpg,daisy", lines[0], "daisy/notes.txt,daisy"]
+    too_long = f"daisy/{'n' * 5000}.jpg"
+    lines += ["daisy/gone.jpg,daisy", lines[0], "daisy/notes.txt,daisy", f"{too_long},daisy"]
     dataset = scan(write_csv(tmp_path / "m.csv", ["path,label", *lines]), val_fraction=0.3)
     faults = {fault.file: fault for fault in dataset.faults}
     assert len(dataset.examples) == 24
     assert faults["daisy/gone.jpg"].reason == "named in line 26 of m.csv but not there"
+    assert faults[too_long].reason == "named in line 29 of m.csv but not there"
     assert faults["daisy/00.jpg"].used
     assert "line 27 of m.csv repeats line 2" in faults["daisy/00.jpg"].reason
     assert "does not end in" in faults["daisy/notes.txt"].reason
@@ -194,9 +196,11 @@ def hostile_tar(name: str, kind: bytes = tarfile.REGTYPE) -> Callable[[Path], Pa
         hostile_zip("a/../../up.jpg"),
         hostile_zip("a\\..\\up.jpg"),
         hostile_zip("/up.jpg"),
+        hostile_zip("."),
         hostile_zip("a/link.jpg", 0o120777),
         hostile_tar("../up.jpg"),
         hostile_tar("/up.jpg"),
+        hostile_tar("."),
         hostile_tar("a/link.jpg", tarfile.SYMTYPE),
         hostile_tar("a/link.jpg", tarfile.LNKTYPE),
         hostile_tar("a/pipe", tarfile.FIFOTYPE),
@@ -210,12 +214,55 @@ def test_an_archive_that_reaches_out_is_refused(tmp_path: Path, make: Callable[[
     assert not list(tmp_path.rglob("link.jpg"))
 
 
+def zip_of(*names: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        with zipfile.ZipFile(folder / "x.zip", "w") as archive:
+            for name in names:
+                archive.writestr(name, b"x")
+        return folder / "x.zip"
+
+    return make
+
+
+def zip_with_a_name_that_is_not_utf_8(folder: Path) -> Path:
+    file = zip_of("a/éé.jpg")(folder)
+    file.write_bytes(file.read_bytes().replace("éé".encode(), b"\xc3\x28\xc3\xa9"))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (zip_of("a/1.jpg", f"a/{'n' * 300}.jpg"), r"'a/n+' can't be a file here: File name too long"),
+        (zip_of("a/1.jpg", "a/1.jpg/2.jpg"), r"'a/1.jpg/2.jpg' can't be a file here: File exists"),
+        (zip_of("a/1.jpg", "a/1.jpg/b/2.jpg"), r"'a/1.jpg/b/2.jpg' can't be a file here: Not a directory"),
+        (zip_of("a/1/2.jpg", "a/1"), r"'a/1' can't be a file here: Is a directory"),
+        (zip_with_a_name_that_is_not_utf_8, r"can't unpack x.zip: .* can't decode"),
+    ],
+)
+def test_an_archive_with_an_impossible_name_is_refused_and_leaves_nothing(
+    tmp_path: Path, make: Callable[[Path], Path], message: str
+) -> None:
+    with pytest.raises(DatasetError, match=message) as caught:
+        load(make(tmp_path), tmp_path / "cache")
+    assert caught.value.exit_code == 65
+    assert caught.value.hint
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file() or "unfinished" in path.name]
+
+
+def test_an_archive_that_may_not_be_read_is_told_as_that(tmp_path: Path) -> None:
+    (tmp_path / "x.zip").mkdir()
+    with pytest.raises(StorageError, match=r"x\.zip: Is a directory") as caught:
+        unpack_once(tmp_path / "x.zip", tmp_path / "cache", limit_bytes=1)
+    assert "who may read" in str(caught.value.hint)
+
+
 def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/zeros.jpg", bytes(50_000_000))
     with pytest.raises(DatasetError, match=r"more than 0\.01 GB"):
         load(tmp_path / "bomb.zip", tmp_path / "cache", unpacked_gb=0.01)
-    assert sum(file.stat().st_size for file in (tmp_path / "cache").rglob("*")) < 13_000_000
+    assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])

@@ -8,6 +8,7 @@ Source: CWE-22, CWE-59 and CWE-409; Python's tarfile documentation, "Extraction 
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import shutil
@@ -19,13 +20,26 @@ from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from eaves.errors import DatasetError, StorageError
+from eaves.disk import build_disk_error
+from eaves.errors import DatasetError
 from trainer.data.listing import leaves_root
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 _CHUNK_BYTES = 2**20
-_CORRUPT = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, LZMAError, EOFError, RuntimeError)
-"""RuntimeError: a password is needed; NotImplementedError, one of its kind: a compression Python doesn't know."""
+_CORRUPT = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zlib.error,
+    LZMAError,
+    EOFError,
+    RuntimeError,
+    UnicodeError,
+)
+"""RuntimeError: a password is needed; NotImplementedError, one of its kind: a compression Python doesn't know.
+UnicodeError: a member's name is not in the encoding that the archive says, or can't be a file's name."""
+_UNFIT_NAME = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR})
+"""Errors of a member whose name is too long, or is a file's in one place and a folder's in another."""
 
 
 def unpack_once(file: Path, cache: Path, *, limit_bytes: int) -> Path:
@@ -33,6 +47,7 @@ def unpack_once(file: Path, cache: Path, *, limit_bytes: int) -> Path:
 
     Raises:
         DatasetError: As `unpack`.
+        StorageError: As `unpack`.
     """
     try:
         status = file.stat()
@@ -57,22 +72,25 @@ def unpack(archive: Path, target: Path, *, limit_bytes: int, name: str) -> None:
 
     Raises:
         DatasetError: Damaged, too large, or with members that no dataset has.
+        StorageError: The archive can't be read, or the disk is full or read-only.
     """
     work = target.with_name(f".{target.name}.unfinished")
     shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
     left = limit_bytes
     try:
+        work.mkdir(parents=True)
         for member, stream in (_zip if name.lower().endswith(".zip") else _tar)(archive, name):
             left -= _write(stream, work, member, name, left)
             if left < 0:
                 message = f"{name} unpacks to more than {limit_bytes / 1e9:.3g} GB"
                 raise DatasetError(message, hint="raise data.unpacked_gb if you trust it")
+        work.rename(target)
     except _CORRUPT as error:
         raise DatasetError(f"can't unpack {name}: {error}", hint="check the archive, or make it again") from error
     except OSError as error:
-        raise StorageError(f"can't write what {name} holds: {error}", hint="is there room on the disk?") from error
-    work.rename(target)
+        raise build_disk_error(error, work) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _top(folder: Path) -> Path:
@@ -112,9 +130,15 @@ def _write(stream: IO[bytes], work: Path, member: str, name: str, limit_bytes: i
     if parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts):
         return 0
     path = work.joinpath(*parts)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("wb")
+    except OSError as error:
+        if error.errno not in _UNFIT_NAME:
+            raise
+        raise _refuse(name, member, f"can't be a file here: {error.strerror}") from error
     size = 0
-    with path.open("wb") as file:
+    with opened as file:
         while size <= limit_bytes and (chunk := stream.read(_CHUNK_BYTES)):
             size += file.write(chunk)
     return size

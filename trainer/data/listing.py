@@ -83,7 +83,8 @@ def suffix_fault(name: str) -> DataFault | None:
 
 def leaves_root(name: str) -> bool:
     """Whether a path from a manifest, an archive or an object store could lead anywhere but below its root."""
-    return not name or "\0" in name or "\\" in name or name.startswith("/") or ".." in PurePosixPath(name).parts
+    parts = PurePosixPath(name).parts  # none of "" and of ".", which are the root itself
+    return not parts or "\0" in name or "\\" in name or name.startswith("/") or ".." in parts
 
 
 def check_labels(listing: Listing) -> None:
@@ -110,6 +111,23 @@ def check_labels(listing: Listing) -> None:
         if not count[name]:
             message = f"the class {name} has no images{_why_empty(listing.faults, name)}"
             raise DatasetError(message, hint=f"add some to it, or remove the class {name}")
+
+
+def same_bytes(name: str, first: str) -> DataFault:
+    """The fault of a file that repeats the bytes of another one."""
+    return DataFault(file=name, reason=f"same bytes as {first}")
+
+
+def in_two_classes(one: tuple[str, str], other: tuple[str, str]) -> DatasetError:
+    """The error about one image in two classes.
+
+    Args:
+        one: Name of a file and of its class.
+        other: The same of a file with the same bytes.
+    """
+    return DatasetError(
+        f"the same image is in two classes: {one[0]} and {other[0]}", hint=f"remove it from {one[1]} or from {other[1]}"
+    )
 
 
 def check_not_loose(listing: Listing) -> None:

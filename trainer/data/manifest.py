@@ -45,7 +45,7 @@ def load_manifest(file: Path) -> Listing:
     for row in sorted(rows, key=lambda row: row.split != "val"):
         path = file.parent / row.path
         fault = suffix_fault(row.path)
-        if not fault and not path.is_file():
+        if not fault and not is_file(path):
             fault = DataFault(file=row.path, reason=f"named in line {row.line} of {file.name} but not there")
         if fault:
             faults.append(fault)
@@ -55,6 +55,14 @@ def load_manifest(file: Path) -> Listing:
     declared = any(row.split for row in rows)
     labels = tuple(sorted({row.label for row in rows if not declared or row.split == "train"}))
     return Listing(root=file.parent, labels=labels, entries=tuple(entries), faults=tuple(faults), declared=declared)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file of this name; a name that no file can have, such as one too long, is none's."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def parse_manifest(file: Path) -> list[Row]:

@@ -9,11 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from eaves.errors import DatasetError
 from eaves.media import UNKNOWN, sniff
 from trainer.data import archive, copies, manifest, remote
 from trainer.data.folder import load_folder
-from trainer.data.listing import DataFault, Entry, Listing, check_labels
+from trainer.data.listing import DataFault, Entry, Listing, check_labels, in_two_classes, same_bytes
 from trainer.data.manifest import load_manifest
 from trainer.progress import Progress
 from trainer.settings import DataSettings
@@ -146,9 +145,6 @@ def _first_of_each(listing: Listing, seen: Iterator[Seen], faults: list[DataFaul
         names = [entry_name(listing, each.entry.path) for each in (first, item)]
         # The same broken bytes in two classes (an error page saved as .jpg) say nothing about the labels.
         if first.entry.label != item.entry.label and item.media_type != UNKNOWN:
-            raise DatasetError(
-                f"the same image is in two classes: {names[0]} and {names[1]}",
-                hint=f"remove it from {first.entry.label} or from {item.entry.label}",
-            )
-        faults.append(DataFault(file=names[1], reason=f"same bytes as {names[0]}"))
+            raise in_two_classes((names[0], first.entry.label), (names[1], item.entry.label))
+        faults.append(same_bytes(names[1], names[0]))
     return list(known.values())

@@ -158,7 +158,8 @@ class _Place:
             except DatasetError:
                 if not missing_ok:
                     raise
-                (self.folder / name).unlink(missing_ok=True)
+                if manifest.is_file(self.folder / name):
+                    (self.folder / name).unlink()
 
         with progress.phase("Downloading", len(wanted)) as step, ThreadPoolExecutor(PARALLEL) as pool:
             try:

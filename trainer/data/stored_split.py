@@ -56,7 +56,7 @@ def parse_split(text: str, origin: str) -> dict[str, SplitEntry]:
     for number, line in enumerate(text.splitlines(), 1):
         try:
             entry = SplitEntry(**json.loads(line))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise _unreadable(origin, number, str(error)) from error
         if not all(isinstance(value, str) for value in asdict(entry).values()) or entry.split not in DECLARED:
             raise _unreadable(origin, number, f"not a side: {entry.split!r}")
