@@ -30,13 +30,21 @@ def load_sides(run: Path, images: Images) -> Mapping[str, Split]:
     Raises:
         ConversionError: The run doesn't tell, or its images are no longer those that it was trained on.
     """
+    stored = load_stored_sides(run)
+    return stored if stored is not None else _sides_before(run, images)
+
+
+def load_stored_sides(run: Path) -> Mapping[str, Split] | None:
+    """Digest to side as the run keeps it, whatever has become of its images; None for a run of before `split.jsonl`.
+
+    Raises:
+        ConversionError: The run's file can't be read.
+    """
     file = run / SPLIT_FILE
     try:
-        if file.is_file():
-            return sides(parse_split(file.read_text(encoding="utf-8"), str(file)))
+        return sides(parse_split(file.read_text(encoding="utf-8"), str(file))) if file.is_file() else None
     except (OSError, UnicodeDecodeError, RunError) as error:
         raise ConversionError(f"{file} can't be read: {error}", hint=_AGAIN) from error
-    return _sides_before(run, images)
 
 
 def _sides_before(run: Path, images: Images) -> Mapping[str, Split]:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.held_out import load_sides
+from converters.held_out import load_sides, load_stored_sides
 from converters.source import Source
 from eaves.errors import ConversionError, DatasetError, StorageError
+from trainer.data.copies import Look
 from trainer.data.listing import Split
 from trainer.data.reading import Images, Seen, find_local, read_images
 from trainer.data.split_before import side_before
@@ -35,12 +36,14 @@ class Labelled:
         judged: Held-out images with their labels.
         gone: Held-out images of the run that are no longer where the labelled images are.
         trained: sha256 hex of every image of the training side.
+        looks: What the images of both sides look like; those that can't be decoded or are flat have none.
     """
 
     calibration: tuple[Path, ...]
     judged: tuple[Sample, ...]
     gone: int = 0
     trained: frozenset[str] = frozenset()
+    looks: tuple[Look, ...] = ()
 
     def digest(self) -> str:
         """sha256 over the judged images and their labels, hex."""
@@ -84,8 +87,36 @@ def load_labelled(source: Source, data: str, *, images: int, cache: Path, progre
         calibration=tuple(item.entry.path for item in ordered if sides.get(item.digest) == "train")[:images],
         judged=tuple(_sample(item) for item in ordered if sides.get(item.digest) == "val")[:AT_MOST],
         gone=gone,
-        trained=frozenset(digest for digest, side in sides.items() if side == "train"),
+        trained=_trained(sides),
+        looks=tuple(item.look for item in ordered if item.look is not None and item.digest in sides),
     )
+
+
+def without_images(source: Source, error: ConversionError) -> Labelled:
+    """What is known where the labelled images can't be read: of a run, which ones it was trained on.
+
+    Args:
+        source: The model.
+        error: Why they can't be read.
+
+    Raises:
+        ConversionError: The run doesn't tell, so that a photo could be one that it was trained on.
+    """
+    trained: frozenset[str] = frozenset()
+    if source.route == "run":
+        stored = load_stored_sides(source.model.parent)
+        if stored is None:
+            raise ConversionError(
+                f"{error.message}, and the photos without labels can't be used: {source.model.parent} keeps no list "
+                "of the images that it was trained on, and these may be among the photos",
+                hint=error.hint,
+            ) from error
+        trained = _trained(stored)
+    return Labelled(calibration=(), judged=(), trained=trained)
+
+
+def _trained(sides: Mapping[str, Split]) -> frozenset[str]:
+    return frozenset(digest for digest, side in sides.items() if side == "train")
 
 
 def _find_sides(source: Source, found: Images) -> tuple[Mapping[str, Split], int]:

@@ -54,7 +54,7 @@ class ConvertSettings:
     unlabelled: str = setting(
         "",
         "Folder of photos without labels, its subfolders too, on which int8 is compared with fp32 where the labels "
-        "don't suffice; photos that were trained on are left out.",
+        "don't suffice; photos that were trained on, and copies, are left out.",
     )
     int8_time_limit_s: float = setting(
         300.0,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from converters.int8.evidence import AGREEMENT_IMAGES, Allowed, could_pass
 from converters.int8.unlabelled import find_unlabelled
-from converters.labelled import AT_MOST, Labelled, load_labelled
+from converters.labelled import AT_MOST, Labelled, load_labelled, without_images
 from converters.settings import ConvertSettings
 from converters.source import Source
 from eaves.artifact.verdicts import INT8
@@ -54,13 +54,16 @@ def find_images(source: Source, settings: ConvertSettings, cache: Path, progress
     count = settings.calibration_images
     try:
         labelled = load_labelled(source, settings.data, images=count + PICKING_IMAGES, cache=cache, progress=progress)
-    except ConversionError:
+    except ConversionError as error:
         if not settings.unlabelled:
             raise
-        labelled = Labelled(calibration=(), judged=())
-    known = labelled.trained | {sample.sha256 for sample in labelled.judged}
+        labelled = without_images(source, error)
     unlabelled = find_unlabelled(
-        settings.unlabelled, known=known, at_most=AT_MOST - len(labelled.judged), progress=progress
+        settings.unlabelled,
+        known=labelled.trained | {sample.sha256 for sample in labelled.judged},
+        looks=labelled.looks,
+        at_most=AT_MOST - len(labelled.judged),
+        progress=progress,
     )
     fitted = labelled.calibration
     if not fitted:  # photos serve as well, and those that int8 is fitted to judge nothing

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+import logging
+import os
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import numpy as np
 
 from eaves.errors import ConversionError
 from eaves.media import UNKNOWN, sniff
+from trainer.data.copies import Look, find_copies, look
 from trainer.progress import Progress
 
 _HINT = "give a folder of photos: convert.unlabelled"
 
+_logger = logging.getLogger(__name__)
 
-def find_unlabelled(folder: str, *, known: Collection[str], at_most: int, progress: Progress) -> tuple[Path, ...]:
-    """The photos of a folder and its subfolders, each content once, in an order that its contents decide.
+
+def find_unlabelled(
+    folder: str, *, known: Collection[str], looks: Sequence[Look], at_most: int, progress: Progress
+) -> tuple[Path, ...]:
+    """The photos of a folder and its subfolders that differ, in an order that their contents decide.
+
+    Copies of one photo (other bytes, another encoding or size) would count as many answers and are one. Pictures of one
+    colour can't be told from copies and are left out, as are those that can't be decoded.
 
     Args:
         folder: A local folder; empty: no photos.
         known: sha256 hex of the images that are left out: those trained on, and those that have labels.
-        at_most: Number of photos that are returned at most.
+        looks: What these look like, as far as they are at hand: their copies are left out too.
+        at_most: Number of photos, one of each content, that are looked at; at most as many are returned.
         progress: Told how far it is.
 
     Raises:
@@ -41,4 +55,36 @@ def find_unlabelled(folder: str, *, known: Collection[str], at_most: int, progre
                 step()
     except OSError as error:
         raise ConversionError(f"the photos without labels can't be read: {error}", hint=_HINT) from error
-    return tuple(found[digest] for digest in sorted(found) if digest not in known)[:at_most]
+    photos = [found[digest] for digest in sorted(found) if digest not in known][:at_most]
+    try:
+        return _keep_different(photos, looks, progress)
+    except OSError as error:
+        raise ConversionError(f"the photos without labels can't be read: {error}", hint=_HINT) from error
+
+
+def _keep_different(photos: Sequence[Path], known: Sequence[Look], progress: Progress) -> tuple[Path, ...]:
+    """The photos that are no copy of an earlier one or of a known image; a line of the log counts the others."""
+    looks: list[Look | None] = []
+    with (
+        progress.phase("Comparing photos without labels", len(photos)) as step,
+        ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
+    ):
+        for seen in pool.map(lambda path: look(path.read_bytes()), photos):
+            looks.append(seen)
+            step()
+    copied = np.zeros(len(known) + len(photos), dtype=bool)
+    for _, second in find_copies([*known, *looks], fresh=len(known)) if photos else ():
+        copied[second] = True
+    different = tuple(
+        path for path, seen, copy in zip(photos, looks, copied[len(known) :], strict=True) if seen and not copy
+    )
+    if len(different) < len(photos):
+        _logger.warning(
+            "%d of %d photos without labels differ and can judge int8: %d are copies of others or of labelled images, "
+            "and %d are of one colour or can't be read",
+            len(different),
+            len(photos),
+            int(copied.sum()),
+            looks.count(None),
+        )
+    return different

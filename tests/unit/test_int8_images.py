@@ -11,8 +11,8 @@ from converters.int8.images import FEWEST_TO_PICK, PICKING_IMAGES, Images, find_
 from converters.settings import ConvertSettings
 from eaves.config import Layer, build
 from eaves.errors import ConversionError
-from tests.fakes.artifact import encode_png
-from tests.unit.test_labelled import build_source, write_data
+from tests.unit.test_int8_unlabelled import draw, encode, write
+from tests.unit.test_labelled import LABELS, build_source, write_data
 from trainer.progress import Silent
 
 
@@ -20,7 +20,7 @@ def write_photos(folder: Path, count: int) -> Path:
     """Photos without labels, all different."""
     folder.mkdir()
     for number in range(count):
-        (folder / f"{number}.png").write_bytes(encode_png((9, number % 256, number // 256)))
+        (folder / f"{number}.png").write_bytes(encode(draw(number)))
     return folder
 
 
@@ -58,7 +58,22 @@ def test_a_photo_that_was_trained_on_or_has_a_label_is_no_photo_without_one(tmp_
     assert found.unlabelled == ()
 
 
+def test_a_copy_of_a_labelled_image_under_other_bytes_is_no_photo_without_one(tmp_path: Path) -> None:
+    for number, label in enumerate(LABELS):
+        for seed in range(10):
+            write(tmp_path / "data" / label / f"{seed}.png", 100 * number + seed)
+    for seed in (0, 100, 200, 500, 501):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        (tmp_path / "photos" / f"{seed}.jpg").write_bytes(encode(draw(seed), "JPEG", quality=80))
+    asked = build(
+        ConvertSettings, Layer(origin="test", values={"precision": "int8", "unlabelled": f"{tmp_path}/photos"})
+    )
+    found = find_images(build_source(tmp_path, tmp_path / "data"), asked, tmp_path / "cache", Silent())
+    assert {path.name for path in found.unlabelled} == {"500.jpg", "501.jpg"}
+
+
 def test_photos_are_fitted_to_where_no_labelled_image_can_be_read(tmp_path: Path) -> None:
+    build_source(tmp_path, write_data(tmp_path / "trained on"))  # the run keeps its split
     photos = write_photos(tmp_path / "photos", PICKING_IMAGES + 30)
     found = find(tmp_path, count=0, calibration_images=10, unlabelled=str(photos))
     assert (len(found.calibration), len(found.picking), len(found.unlabelled)) == (10, PICKING_IMAGES, 20)

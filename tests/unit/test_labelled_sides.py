@@ -14,9 +14,12 @@ import pytest
 from PIL import Image
 
 from converters.evaluation.labelled_images import load_unseen_images
+from converters.int8.images import Images, find_images
 from converters.interface import Interface
 from converters.labelled import Labelled, load_labelled
+from converters.settings import ConvertSettings
 from converters.source import Source
+from eaves.config import Layer, build
 from eaves.errors import ConversionError
 from tests.fakes.evaluated import ColourModel
 from trainer.data import copies
@@ -122,6 +125,35 @@ def test_held_out_images_that_are_gone_are_counted(
     assert found.gone == 3
     assert {sample.path for sample in found.judged} == of(dataset, "val") - set(gone)
     assert "3 of the 16 images that the run held out are no longer there" in caplog.text
+
+
+def find_for_int8(source: Source, tmp_path: Path, unlabelled: Path) -> Images:
+    values = {"precision": "int8", "unlabelled": str(unlabelled), "calibration_images": 10}
+    return find_images(
+        source, build(ConvertSettings, Layer(origin="test", values=values)), tmp_path / "cache", Silent()
+    )
+
+
+def test_photos_that_were_trained_on_judge_nothing_when_the_images_of_the_run_are_gone(
+    photos: Path, tmp_path: Path
+) -> None:
+    dataset = scan(photos, val_fraction=0.5, seed=0)
+    source = write_run(tmp_path, dataset)
+    trained = {sha256(path) for path in of(dataset, "train")}
+    photos.rename(tmp_path / "moved")
+    found = find_for_int8(source, tmp_path, tmp_path / "moved")
+    used = {sha256(path) for path in (*found.calibration, *found.picking, *found.unlabelled)}
+    assert used == {sha256(tmp_path / "moved" / path.relative_to(photos)) for path in of(dataset, "val")}
+    assert not used & trained
+
+
+def test_photos_are_refused_where_the_run_does_not_tell_what_it_was_trained_on(photos: Path, tmp_path: Path) -> None:
+    source, _ = before(tmp_path / "run", photos)
+    (photos / "a/000.png").unlink()
+    message = r"the images have changed since it was trained, and the photos without labels can't be used"
+    with pytest.raises(ConversionError, match=message) as caught:
+        find_for_int8(source, tmp_path, photos)
+    assert caught.value.hint == "train it again"
 
 
 def test_images_of_which_the_run_knows_none_are_another_set(photos: Path, tmp_path: Path) -> None:
