@@ -1,7 +1,10 @@
 """How often int8's gate ships a bad graph and refuses a good one: exact probabilities, without a model or an image.
 
-`python -m bench int8_gate` prints the table of docs/02-conversion.md. Discordance is the share of images that exactly
-one graph names right, of a harmless graph half lost and half gained; a harmful one loses the allowed drop on top.
+`python -m bench int8_gate` prints the tables of docs/02-conversion.md: the first one is of the judgement by labels, the
+second one of the whole gate with its agreement, without the rules for single classes. Discordance is the share of
+images that exactly one graph names right, of a harmless graph half lost and half gained; a harmful one loses the
+allowed drop on top. The second table takes it that no image is named wrong by both graphs in different ways, which
+would let fewer agree, and that photos without labels are like the labelled images.
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from converters.int8.evidence import CONFIDENCE
+from converters.int8.evidence import AGREEMENT_IMAGES, CONFIDENCE, labels_suffice
 from converters.int8.pick import SHARE_ON_TRAINED
-from eaves.statistics import images_needed, paired_p_value, tango_score
+from converters.labelled import AT_MOST
+from converters.settings import ConvertSettings
+from eaves.statistics import images_needed, lower_bound, paired_p_value, tango_score
 
 DROPS = (0.01, 0.03)
 DISCORDANCES = (0.02, 0.04, 0.08)
@@ -29,6 +34,7 @@ RUNS = 200_000
 """Simulated conversions a line: they know 5 % to 0.1 points."""
 
 Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +83,8 @@ def passing(n: int, drop: float) -> tuple[int, ...]:
 
 
 def probability(n: int, drop: float, lost_share: float, gained_share: float) -> float:
-    """Probability that the gate passes a graph, exactly."""
-    log_factorials = np.concatenate([np.zeros(1), np.cumsum(np.log(np.arange(1.0, n + 1)))])
+    """Probability that the gate passes a graph by labels, exactly."""
+    log_factorials = _log_factorials(n)
     total = 0.0
     for gained, most in enumerate(passing(n, drop)):
         lost = np.arange(min(most, n - gained) + 1)
@@ -87,6 +93,61 @@ def probability(n: int, drop: float, lost_share: float, gained_share: float) -> 
         logs = lost * math.log(lost_share) + gained * math.log(gained_share)
         total += float(np.exp(ways + logs + same * math.log1p(-lost_share - gained_share)).sum())
     return total
+
+
+def whole(n: int, drop: float, lost_share: float, gained_share: float, *, photos: int = 0) -> float:
+    """Probability that the gate passes a graph by labels or by agreement, exactly.
+
+    Args:
+        n: Labelled images.
+        drop: Largest loss that is allowed.
+        lost_share: Share of images that only fp32 names right.
+        gained_share: Share of images that only int8 names right.
+        photos: Photos without labels.
+    """
+    limits = np.array(passing(n, drop))[:, np.newaxis]  # rows: gained
+    lost, gained = np.arange(len(limits))[np.newaxis, :], np.arange(len(limits))[:, np.newaxis]
+    same = np.maximum(0, n - lost - gained)
+    steps = _log_factorials(n)
+    logs = steps[n] - steps[np.minimum(lost, n)] - steps[np.minimum(gained, n)] - steps[same]
+    logs += same * math.log1p(-lost_share - gained_share)
+    for count, share in ((lost, lost_share), (gained, gained_share)):
+        logs += count * math.log(share) if share else np.where(count > 0, -np.inf, 0.0)
+    by_labels = lost <= limits
+    agrees = _agrees(n, drop, photos, lost_share + gained_share, 2 * len(limits))[lost + gained]
+    ships = np.where(by_labels, 1.0, np.where(lost - gained <= drop * n, agrees, 0.0))
+    return float((np.exp(logs) * ships)[lost + gained <= n].sum())
+
+
+def _agrees(n: int, drop: float, photos: int, share: float, size: int) -> Floats:
+    """Probability that agreement is asked and passes, for each number of labelled images that differ, below `size`.
+
+    It is asked without the photos first, which are looked at only when that doesn't pass.
+    """
+    differing = np.arange(size)
+    asked = np.array([not labels_suffice(int(count), 0, n, drop) for count in differing])
+    binomial = _log_factorials(photos)[photos] - _log_factorials(photos) - _log_factorials(photos)[::-1]
+    counts = np.arange(photos + 1)
+    below = np.cumsum(np.exp(binomial + counts * math.log(share) + (photos - counts) * math.log1p(-share)))
+    left = _most_that_differ(n + photos) - differing
+    with_photos = np.where(left >= 0, below[np.clip(left, 0, photos)], 0.0)
+    return np.asarray(asked * np.where(differing <= _most_that_differ(n), 1.0, with_photos))
+
+
+@cache
+def _most_that_differ(images: int) -> int:
+    """Largest number of images that may differ for agreement to pass; -1: none may."""
+    wanted = ConvertSettings().min_agreement
+    most = -1
+    while images >= AGREEMENT_IMAGES and lower_bound(images - most - 1, images, CONFIDENCE) >= wanted:
+        most += 1
+    return most
+
+
+@cache
+def _log_factorials(n: int) -> Floats:
+    """The logarithm of k! for k of 0 to n."""
+    return np.concatenate([np.zeros(1), np.cumsum(np.log(np.arange(1.0, n + 1)))])
 
 
 def ships_of_many(n: int, drop: float, discordance: float, *, runs: int, on_judged: bool = False) -> float:
@@ -133,8 +194,31 @@ def build_table(runs: int, images: Sequence[int] = IMAGES) -> list[Row]:
 
 
 def main() -> None:
-    """Print the table."""
-    print("| may lose | discordance | images | bad one ships | ... picked of 7 | good one refused |")
+    """Print the tables."""
+    _print_by_labels()
+    print()
+    _print_whole()
+
+
+def _print_whole() -> None:
+    """The whole gate: without photos, and with as many as are looked at beside the labelled images."""
+    print("| may lose, points | discordance | labelled | bad one ships | twice as bad one ships | good one refused |")
+    print("|---|---|---|---|---|---|")
+    for drop in DROPS:
+        for discordance in DISCORDANCES:
+            for n in IMAGES:
+                half = discordance / 2
+                cells = []
+                for loss in (drop, 2 * drop, 0.0):
+                    shares = [whole(n, drop, half + loss, half, photos=photos) for photos in (0, AT_MOST - n)]
+                    shown = [share if loss else max(0.0, 1 - share) for share in shares]
+                    cells.append(", ".join(f"{share:.0%}" for share in shown))
+                print(f"| {drop * 100:g} | {discordance:.0%} | {n:,} | {' | '.join(cells)} |")
+
+
+def _print_by_labels() -> None:
+    """The judgement by labels."""
+    print("| may lose, points | discordance | images | bad one ships by labels | ... picked of 7 | good one refused |")
     print("|---|---|---|---|---|---|")
     for row in build_table(runs=RUNS):
         asked = " (asked for)" if row.n == images_needed(row.discordance, row.drop) else ""

@@ -2,7 +2,8 @@
 
 By labels, int8 passes when the upper bound of the accuracy that it lost, with 95 % confidence, is within what is
 allowed. By agreement, it passes when the lower bound of the share of images on which it names fp32's label reaches what
-is wanted, over at least `AGREEMENT_IMAGES` images; that needs no labels. Labels that contradict are never overruled.
+is wanted, over at least `AGREEMENT_IMAGES` images; that needs no labels. Labels that contradict or suffice are never
+overruled.
 
 A class may lose `CLASS_FACTOR` times what all may lose, and is beyond that when it is shown to be: a rule that wanted
 proof of the opposite would refuse every class of few images. The error of 5 % is divided by the number of classes.
@@ -83,8 +84,9 @@ def weigh(truth: Indices, fp32: Indices, int8: Indices, labels: Sequence[str], a
     agreement_bound = lower_bound(same, images, CONFIDENCE)
     by_labels = n > 0 and bound <= allowed.drop and not beyond
     contradicted = bool(beyond) or lost - gained > allowed.drop * n
+    suffices = labels_suffice(lost, gained, n, allowed.drop)
     kind, passed = LABELS if n else NONE, by_labels
-    if not by_labels and not contradicted and images >= AGREEMENT_IMAGES:
+    if not (by_labels or contradicted or suffices) and images >= AGREEMENT_IMAGES:
         kind = AGREEMENT
         beyond = _classes_that_differ(fp32, int8, len(labels), allowed.class_difference)
         passed = agreement_bound >= allowed.agreement and not beyond
@@ -101,7 +103,7 @@ def weigh(truth: Indices, fp32: Indices, int8: Indices, labels: Sequence[str], a
         min_agreement=allowed.agreement,
         classes_beyond=tuple(labels[index] for index in beyond),
         missing_labelled=0 if by_labels else count_missing(lost, gained, n, allowed.drop),
-        missing_images=max(0, AGREEMENT_IMAGES - images),
+        missing_images=0 if suffices else max(0, AGREEMENT_IMAGES - images),
     )
 
 
@@ -133,6 +135,21 @@ def could_pass(labelled: int, images: int, allowed: Allowed) -> bool:
     return images >= AGREEMENT_IMAGES or allowed.drop <= 0 or labelled >= images_needed(0.0, allowed.drop)
 
 
+def labels_suffice(lost: int, gained: int, n: int, drop: float) -> bool:
+    """Whether so many labelled images decide by themselves: they would pass most graphs that lose nothing.
+
+    A graph that they don't pass is then likely to lose something, and agreement, which doesn't say which answers are
+    right, would pass it all the same.
+
+    Args:
+        lost: Number of images that only fp32 names right.
+        gained: Number of images that only int8 names right.
+        n: Number of labelled images.
+        drop: What is to be shown, a fraction of 1.
+    """
+    return drop > 0 and n >= images_needed(_discordance(lost, gained, n), drop)
+
+
 def count_missing(lost: int, gained: int, n: int, drop: float) -> int:
     """How many more labelled images would show that int8 lost at most `drop`.
 
@@ -147,11 +164,16 @@ def count_missing(lost: int, gained: int, n: int, drop: float) -> int:
     """
     if drop <= 0:
         return 0
-    discordance = (lost + gained + PRIOR_DIFFERENT) / (n + PRIOR_IMAGES)
+    discordance = _discordance(lost, gained, n)
     missing = images_needed(discordance, drop) - n
     if missing <= 0 and (left := drop - max(0, lost - gained) / n) > 0:
         missing = max(images_needed(discordance, left) - n, math.ceil(n / 10))
     return max(0, missing)
+
+
+def _discordance(lost: int, gained: int, n: int) -> float:
+    """Estimated share of images that exactly one graph names right."""
+    return (lost + gained + PRIOR_DIFFERENT) / (n + PRIOR_IMAGES)
 
 
 def _classes_that_differ(fp32: Indices, int8: Indices, classes: int, allowed: float) -> list[int]:

@@ -30,7 +30,7 @@ def explain(evidence: Evidence, max_drop: float) -> str:
         return f"{text}; it lost too much of {', '.join(evidence.classes_beyond)}"
     if evidence.passed:
         return text + _finer(evidence, max_drop)
-    if evidence.lost - evidence.gained > max_drop * evidence.labelled_images:
+    if not evidence.missing_labelled or evidence.lost - evidence.gained > max_drop * evidence.labelled_images:
         return f"{text}; {_points(max_drop)} may be lost"
     return f"{text}; {_points(max_drop)} may be lost: {_ask_for_labels(evidence)}"
 

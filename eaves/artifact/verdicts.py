@@ -79,7 +79,9 @@ class Evidence:
     missing_labelled: int = setting(
         0, "More labelled images that would show the drop allowed; 0: none are missing, or none would help.", minimum=0
     )
-    missing_images: int = setting(0, "More images, labelled or not, until agreement can be judged.", minimum=0)
+    missing_images: int = setting(
+        0, "More images, labelled or not, until agreement can be judged; 0 where the labels suffice.", minimum=0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -13,7 +14,7 @@ from PIL import Image, ImageDraw
 from eaves.config import Layer, build
 from eaves.errors import ConfigError, DatasetError
 from trainer.data import copies
-from trainer.data.groups import group_copies, parse_group_by
+from trainer.data.groups import BLOCK, group_copies, parse_group_by
 from trainer.dataset import scan
 from trainer.settings import DataSettings
 
@@ -148,6 +149,58 @@ def test_similar_pairs_are_those_of_every_pair_compared_each_once() -> None:
         for first, one in enumerate(looks[:second])
         if one and other and (one.bits ^ other.bits).bit_count() <= copies.MAX_DISTANCE
     }
+
+
+def plain_looks(bits: Sequence[int]) -> list[copies.Look]:
+    """Looks that differ in their hash alone."""
+    thumbnail = np.full(256, 1 / 16, dtype=np.float32)
+    grid = np.zeros((3, 1024), dtype=np.uint8)
+    return [copies.Look(bits=item, thumbnail=thumbnail, grid=grid) for item in bits]
+
+
+@pytest.mark.parametrize("near_copies", ["exact", "similar"])
+def test_groups_are_those_of_all_pairs_whatever_the_number_of_blocks(near_copies: str) -> None:
+    """The image with the smallest digest takes its copies, then the next one of those that are left."""
+    chance = np.random.default_rng(1)
+    bits = []
+    for centre in chance.integers(0, 2**63, 3 * BLOCK // 8):
+        for _ in range(8):
+            flips = chance.choice(64, int(chance.integers(0, 6)), replace=False)
+            bits.append(int(centre) ^ sum(1 << int(bit) for bit in flips))
+    looks: list[copies.Look | None] = [None, *plain_looks(bits), None]
+    digests = [f"{number:05d}" for number in chance.permutation(len(looks))]
+    labels = [int(label) for label in chance.integers(0, 2, len(looks))]
+
+    expected, free = [], {position for position, item in enumerate(looks) if item}
+    for leader in sorted(free, key=lambda position: digests[position]):
+        if leader not in free:
+            continue
+        group = [leader] + [
+            other
+            for other in sorted(free - {leader}, key=lambda position: digests[position])
+            if (one := looks[leader]) and (two := looks[other])
+            if (one.bits ^ two.bits).bit_count() <= copies.MAX_DISTANCE
+            if near_copies == "exact" or labels[leader] == labels[other]
+        ]
+        free.difference_update(group)
+        if len(group) > 1:
+            expected.append(group)
+    assert group_copies(looks, digests, labels, near_copies) == expected
+    assert len(looks) > 2 * BLOCK
+    assert len(expected) > 50
+
+
+@pytest.mark.parametrize("near_copies", ["exact", "similar"])
+def test_memory_does_not_grow_with_the_pairs(near_copies: str) -> None:
+    """2,000 pictures that all look alike are 2 million pairs, which took 220 MB."""
+    looks, digests = plain_looks([7] * 2000), [f"{number:04d}" for number in range(2000)]
+    tracemalloc.start()
+    try:
+        assert group_copies(looks, digests, [0] * 2000, near_copies) == [list(range(2000))]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6, f"{peak / 1e6:.0f} MB"
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,21 @@ def test_agreement_never_overrules_labels_that_contradict() -> None:
     assert (found.kind, found.passed) == ("labels", False)
 
 
+def test_agreement_is_no_way_round_labels_that_suffice() -> None:
+    """500 images decide about 3 points where 2.8 % of answers differ, and this graph loses 2.8 points."""
+    found = judged(500, lost=14)
+    assert found.agreement_bound_95 > 0.95
+    assert (found.kind, found.passed, found.missing_images) == ("labels", False, 0)
+    with_photos = judged(450, lost=13, unlabelled=4000)
+    assert with_photos.agreement_bound_95 > 0.99
+    assert (with_photos.kind, with_photos.passed) == ("labels", False)
+    assert judged(150, lost=3, unlabelled=400).kind == "agreement", "150 don't suffice, so that agreement decides"
+
+
+def test_agreement_decides_where_no_number_of_labels_could() -> None:
+    assert judged(500, Allowed(drop=0.0, agreement=0.95)).kind == "agreement"
+
+
 def test_a_label_of_which_too_many_images_are_named_otherwise_refuses_agreement() -> None:
     fp32 = np.concatenate([np.arange(980) % 3, np.full(20, 3)])
     int8 = fp32.copy()
@@ -179,6 +194,8 @@ def test_a_refusal_tells_what_is_missing() -> None:
         "whether it agrees"
     )
     assert told(400, lost=20).endswith("on 400 images; 3 points may be lost")
+    assert told(500, lost=15).endswith("on 500 images; 3 points may be lost"), "no number of images would help"
+    assert told(500, lost=12).endswith(" more labelled images would show it"), "photos are no way round these labels"
     assert told(0, unlabelled=20).startswith("no image has a label; 480 more photos without labels")
     weed = explain(with_class(5, 5), 0.03)
     assert weed.endswith("; it lost too much of weed")

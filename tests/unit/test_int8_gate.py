@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
-from bench.int8_gate import DISCORDANCES, DROPS, IMAGES, RUNS, build_table, passing, probability, ships_of_many
-from converters.int8.evidence import Allowed, classes_that_lost, count_missing, weigh
+from bench.int8_gate import DISCORDANCES, DROPS, IMAGES, RUNS, build_table, passing, probability, ships_of_many, whole
+from converters.int8.evidence import NO_LABEL, Allowed, classes_that_lost, count_missing, weigh
 from eaves.statistics import images_needed
 
 ALLOWED = Allowed(drop=0.03, agreement=0.95)
@@ -56,6 +58,47 @@ def test_the_table_is_of_the_gate_itself() -> None:
             fp32[lost : lost + gained] += 1
             found = weigh(truth, fp32, int8, ("a", "b", "c", "d"), ALLOWED)
             assert found.passed == (lost <= most)
+
+
+def simulate(n: int, drop: float, lost_share: float, gained_share: float, *, photos: int = 0, runs: int = 600) -> float:
+    """Share of conversions that ship a graph, by `weigh` itself: labels first, then with the photos."""
+    random, allowed, passed = np.random.default_rng(0), Allowed(drop=drop, agreement=0.95), 0
+
+    @cache
+    def passes(lost: int, gained: int, more: int, different: int) -> bool:
+        truth = np.arange(n + more) % 5
+        fp32, int8 = truth.copy(), truth.copy()
+        int8[:lost] += 1
+        fp32[lost : lost + gained] += 1
+        int8[n : n + different] += 1
+        known = np.where(np.arange(n + more) < n, truth, NO_LABEL)
+        return weigh(known, fp32 % 5, int8 % 5, ("a", "b", "c", "d", "e"), allowed).passed
+
+    for _ in range(runs):
+        lost, gained, _ = random.multinomial(n, (lost_share, gained_share, 1 - lost_share - gained_share))
+        different = random.binomial(photos, lost_share + gained_share)
+        passed += passes(lost, gained, 0, 0) or (photos > 0 and passes(lost, gained, photos, different))
+    return passed / runs
+
+
+@pytest.mark.parametrize("photos", [0, 1000])
+def test_the_whole_gate_ships_a_bad_graph_in_under_5_percent_where_labels_suffice(photos: int) -> None:
+    """500 images decide about 3 points; agreement passes most graphs that differ on 3 % of answers."""
+    assert simulate(500, 0.03, 0.032, 0.0, photos=photos, runs=200 if photos else 600) < 0.05
+
+
+@pytest.mark.parametrize(("n", "discordance", "photos"), [(500, 0.02, 0), (300, 0.04, 500)])
+def test_the_second_table_is_of_the_whole_gate(n: int, discordance: float, photos: int) -> None:
+    """At 1 point, 500 images don't suffice: agreement ships graphs that lose what is allowed, and the page says so."""
+    lost, gained = discordance / 2 + 0.01, discordance / 2
+    assert whole(n, 0.01, lost, gained, photos=photos) == pytest.approx(
+        simulate(n, 0.01, lost, gained, photos=photos), abs=0.04
+    )
+
+
+def test_without_agreement_the_whole_gate_is_that_by_labels() -> None:
+    for n, drop in ((150, 0.03), (1250, 0.03)):
+        assert whole(n, drop, 0.05, 0.02) == pytest.approx(probability(n, drop, 0.05, 0.02), abs=1e-9)
 
 
 def refused_for_a_class(sizes: tuple[int, ...], lost: tuple[float, ...], gained: float, *, runs: int = 400) -> float:

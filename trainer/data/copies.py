@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +89,7 @@ def look(data: bytes) -> Look | None:
 def find_similar(looks: Sequence[Look | None]) -> Iterator[tuple[Positions, Positions]]:
     """Pairs of pictures that look alike, each once, the smaller position first; in chunks."""
     seen = np.array([position for position, item in enumerate(looks) if item is not None], dtype=np.int64)
-    for first, second in _pairs([item for item in looks if item is not None]):
+    for first, second in Pictures([item for item in looks if item is not None]).similar():
         yield seen[first], seen[second]
 
 
@@ -104,14 +105,66 @@ def find_copies(looks: Sequence[Look | None], *, fresh: int = 0) -> Iterator[tup
     photos are taken for copies. Of 59,400 pairs of a fixed camera's shots, in which a part of 24 to 90 of 640x480
     pixels moved, 0.03 % are. Where all pictures look alike, 1,000 images take 1 s of processor time, 10,000 100 s.
     """
-    empty = np.zeros((3, SIDE * SIDE), np.uint8)
-    grids = _Grids(np.stack([empty if item is None else item.grid for item in looks]))
-    for lower, higher in find_similar(looks):
-        first, second = lower[higher >= fresh], higher[higher >= fresh]
-        for start in range(0, len(first), _COMPARED):
-            some, others = first[start : start + _COMPARED], second[start : start + _COMPARED]
-            copied = grids.are_copies(some, others)
-            yield some[copied], others[copied]
+    seen = np.array([position for position, item in enumerate(looks) if item is not None], dtype=np.int64)
+    present = Pictures([item for item in looks if item is not None])
+    for first, second in present.copies(fresh=int(np.searchsorted(seen, fresh))):
+        yield seen[first], seen[second]
+
+
+class Pictures:
+    """What all pictures look like, prepared to be compared.
+
+    Args:
+        looks: Of each picture.
+    """
+
+    def __init__(self, looks: Sequence[Look]) -> None:
+        self._looks = looks
+        self._bits = np.array([item.bits for item in looks], dtype=np.uint64)
+        self._bands = [((self._bits >> shift) & np.uint64(0xFFFF)).astype(np.int64) for shift in _BANDS]
+        self._orders = [np.argsort(keys, kind="stable") for keys in self._bands]
+        self._thumbnails = np.stack([item.thumbnail for item in looks]) if looks else np.zeros((0, 256), np.float32)
+
+    def similar(self, of: Positions | None = None) -> Iterator[tuple[Positions, Positions]]:
+        """Pairs that look alike, each once, the smaller position first; in chunks.
+
+        Two hashes within 7 bits have a 16-bit band that differs in one bit or none; so each item is compared only with
+        those that share a band with it, give or take a bit.
+
+        Args:
+            of: The smaller positions of the pairs that are wanted; None: all pairs.
+        """
+        items = np.arange(len(self._looks)) if of is None else of
+        for number, (keys, order) in enumerate(zip(self._bands, self._orders, strict=True)):
+            ranked = keys[order]
+            for flip in _FLIPS:
+                for some, others in _candidates(ranked, keys[items] ^ flip, items, order):
+                    different = self._bits[some] ^ self._bits[others]
+                    near = np.bitwise_count(different) <= MAX_DISTANCE
+                    for earlier in _BANDS[:number]:  # a pair that shares an earlier band has been compared there
+                        near &= np.bitwise_count((different >> earlier) & np.uint64(0xFFFF)) > 1
+                    first, second = some[near], others[near]
+                    correlation = np.einsum("ij,ij->i", self._thumbnails[first], self._thumbnails[second])
+                    alike = correlation >= MIN_CORRELATION
+                    yield first[alike], second[alike]
+
+    def copies(self, of: Positions | None = None, *, fresh: int = 0) -> Iterator[tuple[Positions, Positions]]:
+        """As `similar`, pairs that are copies of one photo.
+
+        Args:
+            of: The smaller positions of the pairs that are wanted; None: all pairs.
+            fresh: Pairs of which both positions are smaller are left out.
+        """
+        for lower, higher in self.similar(of):
+            first, second = lower[higher >= fresh], higher[higher >= fresh]
+            for start in range(0, len(first), _COMPARED):
+                some, others = first[start : start + _COMPARED], second[start : start + _COMPARED]
+                copied = self._grids.are_copies(some, others)
+                yield some[copied], others[copied]
+
+    @cached_property
+    def _grids(self) -> _Grids:
+        return _Grids(np.stack([item.grid for item in self._looks]))
 
 
 class _Grids:
@@ -175,46 +228,25 @@ def _ranges(grids: Grids) -> Grids:
     return (high - low).reshape(grids.shape)
 
 
-def _pairs(looks: Sequence[Look]) -> Iterator[tuple[Positions, Positions]]:
-    """Every pair that looks alike, once.
-
-    Two hashes within 7 bits have a 16-bit band that differs in one bit or none; so each item is compared only with
-    those that share a band with it, give or take a bit.
-    """
-    if len(looks) < 2:
-        return
-    bits = np.array([item.bits for item in looks], dtype=np.uint64)
-    thumbnails = np.stack([item.thumbnail for item in looks])
-    for number, shift in enumerate(_BANDS):
-        keys = ((bits >> shift) & np.uint64(0xFFFF)).astype(np.int64)
-        order = np.argsort(keys, kind="stable")
-        for flip in _FLIPS:
-            for some, others in _candidates(keys[order], keys ^ flip, order):
-                different = bits[some] ^ bits[others]
-                near = np.bitwise_count(different) <= MAX_DISTANCE
-                for earlier in _BANDS[:number]:  # a pair that shares an earlier band has been compared there
-                    near &= np.bitwise_count((different >> earlier) & np.uint64(0xFFFF)) > 1
-                first, second = some[near], others[near]
-                alike = np.einsum("ij,ij->i", thumbnails[first], thumbnails[second]) >= MIN_CORRELATION
-                yield first[alike], second[alike]
-
-
-def _candidates(ranked: Positions, wanted: Positions, order: Positions) -> Iterator[tuple[Positions, Positions]]:
+def _candidates(
+    ranked: Positions, wanted: Positions, items: Positions, order: Positions
+) -> Iterator[tuple[Positions, Positions]]:
     """Pairs whose band is as wanted, the smaller position first, at most `_PAIRS` or so at a time.
 
     Args:
         ranked: Bands, sorted.
         wanted: The band that each item looks for.
+        items: The position of each item.
         order: The item of each of `ranked`.
     """
     starts = np.searchsorted(ranked, wanted, "left")
     counts = np.searchsorted(ranked, wanted, "right") - starts
     chunk = np.cumsum(counts) // _PAIRS
     for number in np.unique(chunk):
-        items = np.nonzero((chunk == number) & (counts > 0))[0]
-        many = counts[items]
-        first = np.repeat(items, many)
+        rows = np.nonzero((chunk == number) & (counts > 0))[0]
+        many = counts[rows]
+        first = np.repeat(items[rows], many)
         within = np.arange(len(first)) - np.repeat(np.cumsum(many) - many, many)
-        second = order[np.repeat(starts[items], many) + within]
+        second = order[np.repeat(starts[rows], many) + within]
         ahead = first < second
         yield first[ahead], second[ahead]
