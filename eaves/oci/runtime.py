@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from eaves.oci import bytecode, wheels
 from eaves.oci.bytecode import Compiler, compile_folder, find_compiler
 from eaves.oci.cache import kept_layer
 from eaves.oci.descriptor import Platform
+from eaves.oci.interruption import scratch_folder
 from eaves.oci.layer import SMALL, Layer, LayerFile, write_layer
 from eaves.oci.layout import Layout
 from eaves.telemetry import TELEMETRY_OFF
@@ -76,9 +76,9 @@ def build_layers(runtime: Runtime, cache: Layout, say: Callable[[str], object] =
 
     def make(title: str, files: Iterable[LayerFile]) -> Layer:
         say(f"making the layer {title} for {runtime.platform}, Python {runtime.python}")
-        with tempfile.TemporaryDirectory(prefix="eaves-layer-") as folder:
-            unpack(files, compiler, Path(folder))
-            return write_layer(cache, _files_of(Path(folder)), title, level=SMALL)
+        with scratch_folder("eaves-layer-") as folder:
+            unpack(files, compiler, folder)
+            return write_layer(cache, _files_of(folder), title, level=SMALL)
 
     ours = f"eaves {eaves.__version__}"
     needed = (str(runtime.platform), lock.read_bytes(), packing)
@@ -112,8 +112,8 @@ def package_files(runtime: Runtime, lock: Path) -> Iterator[LayerFile]:
     Raises:
         OciError: When wheels can't be had.
     """
-    with tempfile.TemporaryDirectory(prefix="eaves-wheels-") as folder:
-        for wheel in wheels.download(lock, runtime.platform, runtime.python, Path(folder)):
+    with scratch_folder("eaves-wheels-") as folder:
+        for wheel in wheels.download(lock, runtime.platform, runtime.python, folder):
             yield from wheels.wheel_files(wheel, PACKAGES)
 
 
