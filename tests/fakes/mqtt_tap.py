@@ -12,12 +12,14 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+from tests.fakes.tcp_proxy import TcpProxy
+
 PUBLISH, PUBACK = 3, 4
 """Packet types. Source: MQTT 5.0, section 2.1.2."""
 _ID = re.compile(rb'"id": "([^"]+)"')
 
 
-class Tap:
+class Tap(TcpProxy):
     """Listens on loopback, passes everything on to a broker, and reads along. Events are published as plain JSON.
 
     Args:
@@ -32,23 +34,9 @@ class Tap:
     def __init__(self, port: int) -> None:
         self.sent: set[str] = set()
         self.acknowledged: set[str] = set()
-        self._behind = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(port)
 
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                peer, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
-
-    def _serve(self, peer: socket.socket) -> None:
+    def serve(self, peer: socket.socket) -> None:
         waiting: dict[bytes, str] = {}
 
         def on_sent(kind: int, body: bytes) -> None:
@@ -62,7 +50,7 @@ class Tap:
             if kind == PUBACK and not refused and (event_id := waiting.pop(body[:2], None)):
                 self.acknowledged.add(event_id)
 
-        with peer, suppress(OSError), socket.create_connection(("127.0.0.1", self._behind)) as behind:
+        with peer, suppress(OSError), self.connect() as behind:
             answers = threading.Thread(target=_pass_on, args=(behind, peer, on_answer), daemon=True)
             answers.start()
             _pass_on(peer, behind, on_sent)

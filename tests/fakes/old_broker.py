@@ -6,13 +6,15 @@ import socket
 import threading
 from contextlib import suppress
 
+from tests.fakes.tcp_proxy import TcpProxy
+
 REFUSAL = bytes((0x20, 0x02, 0x00, 0x01))
 """CONNACK with code 1, unacceptable protocol version. Source: MQTT 3.1.1, section 3.2.2.3."""
 LEVEL_AT = 8
 """Where CONNECT has the version when its length takes one byte: type, length, 2 bytes and the 4 of `MQTT`, level."""
 
 
-class OldBroker:
+class OldBroker(TcpProxy):
     """Listens on loopback and passes on what isn't MQTT 5.
 
     Args:
@@ -26,24 +28,10 @@ class OldBroker:
 
     def __init__(self, port: int, *, silent: bool = False) -> None:
         self.refused = 0
-        self._behind = port
         self._silent = silent
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(port)
 
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                peer, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
-
-    def _serve(self, peer: socket.socket) -> None:
+    def serve(self, peer: socket.socket) -> None:
         with peer, suppress(OSError):
             first = peer.recv(4096)
             at = LEVEL_AT if first[1] < 128 else LEVEL_AT + 1
@@ -52,7 +40,7 @@ class OldBroker:
                 if not self._silent:
                     peer.sendall(REFUSAL)
                 return
-            with socket.create_connection(("127.0.0.1", self._behind)) as behind:
+            with self.connect() as behind:
                 behind.sendall(first)
                 thread = threading.Thread(target=_pass_on, args=(behind, peer), daemon=True)
                 thread.start()

@@ -7,8 +7,10 @@ import threading
 import time
 from contextlib import suppress
 
+from tests.fakes.tcp_proxy import TcpProxy
 
-class SlowLink:
+
+class SlowLink(TcpProxy):
     """Listens on loopback and passes everything on to a broker.
 
     Args:
@@ -20,23 +22,11 @@ class SlowLink:
     """
 
     def __init__(self, port: int, delay_s: float) -> None:
-        self._behind = port
         self._delay_s = delay_s
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(port)
 
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                peer, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
-
-    def _serve(self, peer: socket.socket) -> None:
-        with peer, suppress(OSError), socket.create_connection(("127.0.0.1", self._behind)) as behind:
+    def serve(self, peer: socket.socket) -> None:
+        with peer, suppress(OSError), self.connect() as behind:
             threading.Thread(target=_pass_on, args=(peer, behind, 0.0), daemon=True).start()
             _pass_on(behind, peer, self._delay_s)
 
