@@ -8,7 +8,9 @@ What all of them have sent so far takes a bounded number of bytes; beyond it the
 from __future__ import annotations
 
 import logging
+import socket
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from io import BufferedIOBase
@@ -25,6 +27,9 @@ LINE_BYTES = 1024
 """Longest line that says the size of a chunk."""
 PIECE_BYTES = 65_536
 """What is read of a body at a time: memory is taken for what has come, not for what a sender announces."""
+LINGER_S = 5.0
+"""How long a sender may take to send the rest of a body that was refused, seconds. Its answer is lost when the
+connection is closed before: the kernel then resets it. Source: RFC 9112, section 9.6."""
 
 _log = logging.getLogger(__name__)
 
@@ -145,6 +150,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Type", response.content_type)
         self.end_headers()
         self.wfile.write(response.body)
+        if response.status != ACCEPTED:
+            self._linger()
+
+    def _linger(self) -> None:
+        """Read and forget what the sender still sends, so that it gets to read its answer."""
+        deadline = time.monotonic() + LINGER_S
+        self.connection.shutdown(socket.SHUT_WR)
+        while (left_s := deadline - time.monotonic()) > 0:
+            self.connection.settimeout(left_s)
+            if not self.connection.recv(PIECE_BYTES):
+                return
 
 
 def read_chunks(stream: BufferedIOBase, max_bytes: int, take: Take) -> bytes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from eaves.events import Event, encode_binary
-from eaves.publisher.receiver import Receiver
+from eaves.publisher.receiver import LINGER_S, Receiver
 from tests.publishing import prediction
 
 MAX_BYTES = 1_000_000
@@ -69,3 +71,29 @@ def test_the_largest_event_fits_whatever_the_bound_says() -> None:
     with receiving(lambda _: None, in_flight_bytes=10) as receiver:
         assert post(receiver.port, MAX_BYTES)[0] == 202
         assert post(receiver.port, MAX_BYTES + 1)[0] == 413
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_sender_that_reads_only_once_it_has_sent_everything_gets_its_answer(chunked: bool) -> None:
+    """Most HTTP clients do; more than the sockets hold is sent after the answer."""
+    with receiving(lambda _: None, in_flight_bytes=10) as receiver:
+        status, problem = post(receiver.port, 30 * MAX_BYTES, chunked=chunked)
+        assert (status, b"more than 1000000 bytes" in problem) == (413, True)
+
+
+def send_for(connection: socket.socket, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        connection.sendall(b"1")
+        time.sleep(0.05)
+
+
+def test_what_is_sent_on_and_on_is_cut_off() -> None:
+    with (
+        receiving(lambda _: None, in_flight_bytes=10) as receiver,
+        socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as endless,
+    ):
+        endless.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % (10 * MAX_BYTES))
+        assert endless.recv(1024).startswith(b"HTTP/1.1 413 ")
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            send_for(endless, 2 * LINGER_S)
