@@ -223,6 +223,15 @@ def _decode_structured(body: bytes) -> Event:
         fields = parse_json(body)
     except ValueError as error:
         raise EventError(f"the body is not JSON: {str(error)[:200]}") from error
+    return decode_fields(fields)
+
+
+def decode_fields(fields: Any) -> Event:
+    """The event in parsed JSON, in structured mode or one of a batch.
+
+    Raises:
+        EventError: When it is not a well-formed CloudEvents 1.0 event.
+    """
     if not isinstance(fields, dict):
         raise EventError(f"a structured CloudEvent is a JSON object, not a {type(fields).__name__}")
     fields = {name: value for name, value in fields.items() if value is not None}

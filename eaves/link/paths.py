@@ -1,0 +1,12 @@
+"""The receiver's routes. All but `HEALTH` need a site's token or client certificate."""
+
+EVENTS = "/v1/events"
+"""POST events: a batch, or one event in binary or structured mode. 200 with a `BatchAnswer`."""
+SITE = "/v1/site"
+"""GET `{"site": NAME}`: whom the receiver takes the caller for. Shows that the way and the token are good."""
+LEDGER = "/v1/ledger"
+"""GET the ids that were received from the caller's site as JSON lines; query: `after`, a line's number, and `limit`."""
+FUNCTIONS = "/v1/functions/"
+"""POST an image to the function of this name in the cloud; its prediction is the answer."""
+HEALTH = "/health"
+"""GET 200 while the receiver works."""

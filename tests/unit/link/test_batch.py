@@ -1,0 +1,68 @@
+"""Events come through a batch with the same bytes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eaves.errors import EventError, ImageTooLargeError
+from eaves.events import Event
+from eaves.link import compress, decode_batch, decompress, encode_batch
+
+
+@given(
+    st.lists(st.tuples(st.binary(max_size=60), st.sampled_from([None, "application/json", "image/jpeg"])), max_size=5)
+)
+def test_data_are_the_same_bytes_afterwards(payloads: list[tuple[bytes, str | None]]) -> None:
+    events = [
+        Event(id=str(number), source="/eaves/barn/gate", type="t", data=data, datacontenttype=kind)
+        for number, (data, kind) in enumerate(payloads)
+    ]
+    assert decode_batch(encode_batch(events)) == events
+
+
+@pytest.mark.parametrize(
+    "data", [b'{"a": 1}', b'{"a":1}', b'{"a": 1.0}', b"null", b'{"a": 1, "a": 2}', b'"\xff"', b"[1e400]"]
+)
+def test_json_data_too(data: bytes) -> None:
+    event = Event(id="1", source="/s", type="t", data=data, datacontenttype="application/json")
+    assert decode_batch(encode_batch([event])) == [event]
+
+
+def test_json_data_stand_in_it_as_they_are() -> None:
+    event = Event(id="1", source="/s", type="t", data=b'{"label": "daisy"}', datacontenttype="application/json")
+    assert json.loads(encode_batch([event]))[0]["data"] == {"label": "daisy"}
+
+
+def test_one_bad_event_spoils_no_other() -> None:
+    good = Event(id="1", source="/s", type="t")
+    fields = json.loads(encode_batch([good]))
+    found = decode_batch(json.dumps([*fields, {"id": "2"}, 3]).encode())
+    assert found[0] == good
+    assert [str(fault) for fault in found[1:]] == [
+        "missing required attribute(s): source, specversion, type",
+        "a structured CloudEvent is a JSON object, not a int",
+    ]
+
+
+@pytest.mark.parametrize("body", [b"{", b"{}", b"\xff", b"[" * 100_000])
+def test_what_is_no_batch_is_refused(body: bytes) -> None:
+    with pytest.raises(EventError):
+        decode_batch(body)
+
+
+def test_what_is_unpacked_is_bounded() -> None:
+    packed = compress(b"a" * 1_000_000)
+    assert len(packed) < 2_000
+    assert decompress(packed, 1_000_000) == b"a" * 1_000_000
+    with pytest.raises(ImageTooLargeError, match="more than 999999 bytes"):
+        decompress(packed, 999_999)
+
+
+@pytest.mark.parametrize("body", [b"", b"plain", compress(b"text")[:-1], compress(b"text") + b"more"])
+def test_what_is_no_whole_gzip_is_refused(body: bytes) -> None:
+    with pytest.raises(EventError):
+        decompress(body, 100)
