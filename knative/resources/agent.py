@@ -10,6 +10,7 @@ from typing import Any
 from eaves.admin.agent import LIVE
 from eaves.config import iter_leaves
 from eaves.platform import AppSpec, SourceSpec
+from eaves.platform.quantities import find_room
 from eaves.sources.settings import AgentSettings, SourceSettings
 from knative.app.sources import IMAGES, Runner, largest_image, runs_as, source_values
 from knative.kinds import (
@@ -27,7 +28,6 @@ from knative.quantities import show_memory
 from knative.resources.credentials import build_credentials
 from knative.resources.metadata import build_object, reference
 from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
-from knative.resources.spool import find_room
 from knative.settings import KnativeSettings, SiteSettings
 
 PART = "source"

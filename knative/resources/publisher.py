@@ -12,6 +12,7 @@ from typing import Any
 from eaves.admin.agent import LIVE
 from eaves.config import iter_leaves
 from eaves.platform import AppSpec, TriggerSpec
+from eaves.platform.quantities import find_room
 from eaves.publisher.settings import PublisherSettings
 from knative.kinds import NETWORK_POLICY, SERVICE, STATEFUL_SET
 from knative.names import APP_LABEL
@@ -19,7 +20,6 @@ from knative.resources.credentials import FOLDER, build_credentials
 from knative.resources.eventing import publisher_name
 from knative.resources.metadata import build_object
 from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
-from knative.resources.spool import find_room
 from knative.settings import KnativeSettings, SiteSettings
 
 PART = "publisher"
