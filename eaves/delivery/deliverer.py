@@ -80,7 +80,8 @@ class Deliverer:
         on_reply: Gives what to store for a reply, in the commit that releases the entry. With it a body that is no
             CloudEvent is a failure; without it nobody asked for a reply and bodies are ignored.
         reply_required: An empty success is a failure too, but for 202, which says that there is no reply.
-        on_dead: Gives what to store instead of a dead letter; when it gives nothing the dead letter is kept.
+        on_dead: Gives what to store instead of a dead letter; when it gives nothing the dead letter is kept. A
+            SpoolError that it raises keeps the entry queued.
         observe: Told of every attempt, after the spool knows of it.
         wait_out: An event that reached nobody (UnreachableError) costs no attempt: the lane pauses until the sink is
             back, however long that takes.
@@ -321,6 +322,8 @@ class Deliverer:
         if self._on_dead is not None:
             try:
                 puts = self._on_dead(entry, judged.status, judged.reason)
+            except SpoolError:  # it stays queued until that can be stored
+                raise
             except Exception:  # noqa: BLE001 - an event must end up somewhere
                 _log.exception("queue %s: keeping the dead letter here", self._lane)
         if puts:

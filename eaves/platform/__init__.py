@@ -20,7 +20,7 @@ from eaves.platform.quantities import QUANTITY_PATTERN
 from eaves.platform.relay import RELAY, RelaySpec
 from eaves.platform.sources import OF_PLATFORMS, SourceSpec
 from eaves.platform.status import FunctionStatus, parse_status
-from eaves.platform.triggers import MAX_TIMEOUT_S, DeliverySettings, TriggerSpec, default_trigger
+from eaves.platform.triggers import MAX_TIMEOUT_S, DeliverySettings, TriggerSpec, default_trigger, find_timeout_s
 
 __all__ = [
     "MAX_TIMEOUT_S",
@@ -37,6 +37,7 @@ __all__ = [
     "SourceSpec",
     "TriggerSpec",
     "default_trigger",
+    "find_timeout_s",
     "parse_app",
     "parse_status",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from eaves.config import setting
 from eaves.credentials import has_secrets, redact
 from eaves.http_client.proxies import is_loopback
 from eaves.platform.objects import find_object_fault
-from eaves.platform.quantities import QUANTITY_PATTERN
+from eaves.platform.quantities import QUANTITY_PATTERN, find_room
 
 RELAY = "relay"
 """What the relay of an app is called, where a source or a trigger has its name: in logs, queues and objects."""
@@ -60,6 +61,21 @@ class RelaySpec:
     def enabled(self) -> bool:
         """Whether there is a relay."""
         return bool(self.to)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What its process is told on every platform, by setting of `eaves.relay.settings.RelaySettings`.
+
+        Which images reach it is decided before; it forwards those that do.
+        """
+        return {
+            "to": self.to,
+            "alarms": json.dumps([dict(alarm) for alarm in self.alarms]),
+            "newest_first": str(self.newest_first).lower(),
+            "rate_bytes": str(self.rate_bytes),
+            "images": NONE if self.images == NONE else ALL,
+            **find_room(self.spool_size),
+        }
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Rules across fields."""

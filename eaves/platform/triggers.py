@@ -99,7 +99,14 @@ def default_trigger(
         captured: Type of the events.
         start_timeout_s: What a replica may take to start; an attempt may take twice that, since it queues too.
     """
-    usual = DeliverySettings()
-    patient = min(MAX_TIMEOUT_S, max(usual.timeout_s, 2 * (start_timeout_s or 0.0)))
-    delivery = replace(usual, timeout_s=patient)
+    delivery = replace(DeliverySettings(), timeout_s=find_timeout_s(start_timeout_s or 0.0))
     return TriggerSpec(name=function, filter={"type": captured}, function=function, delivery=delivery)
+
+
+def find_timeout_s(start_timeout_s: float) -> float:
+    """Seconds that one attempt to have an image predicted may take.
+
+    Args:
+        start_timeout_s: What a replica may take to start; an attempt may take twice that, since it queues too.
+    """
+    return min(MAX_TIMEOUT_S, max(DeliverySettings().timeout_s, 2 * start_timeout_s))

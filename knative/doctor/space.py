@@ -163,12 +163,12 @@ def check_storage(subject: Subject) -> Iterator[Finding]:
         if (one["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"
     ]
     if default:
-        yield ok("storage", f"spools of agents and publishers are made by the storage class {default[0]}")
+        yield ok("storage", f"spools of agents, publishers and relays are made by the storage class {default[0]}")
         return
     name = str(classes[0]["metadata"]["name"]) if classes else "NAME"
     patch = f'\'{{"metadata":{{"annotations":{{"{_DEFAULT_CLASS}":"true"}}}}}}\''
     yield error(
         "storage",
-        "the cluster has no default storage class: spools of agents and publishers get no volume",
+        "the cluster has no default storage class: spools of agents, publishers and relays get no volume",
         f"kubectl patch storageclass {name} -p {patch}",
     )
