@@ -162,7 +162,7 @@ class Broker:
             backoff=backoff,
             parallel=subscription.parallel,
             on_reply=self._route,
-            on_dead=partial(self._tell_relay, subscription) if subscription.relay.enabled else None,
+            tell_dead=partial(_tell_relay, subscription) if subscription.relay.enabled else None,
             observe=self._count,
             wait_out=True,
         )
@@ -188,18 +188,6 @@ class Broker:
         subscription = self._subscriptions[lane]
         return subscription.is_relay and wants_cause(subscription.relay, cause, reply)
 
-    def _tell_relay(self, subscription: Subscription, entry: Entry, status: int, reason: str) -> Puts:
-        """Tell the relay of an event that is given up on, before its dead letter is kept here: told twice is once.
-
-        Raises:
-            SpoolError: When that can't be stored; then the event isn't given up on yet.
-        """
-        if not subscription.is_relay:
-            name, lanes = subscription.trigger.name, (lane_of(subscription.app, RELAY),)
-            for event in list_rejected(subscription.relay, subscription.site, name, entry.event, status, reason):
-                self._spool.put(event, lanes=lanes)
-        return ()
-
     def _lanes(self, event: Event) -> tuple[str, ...]:
         return tuple(lane for lane, wanted in self._subscriptions.items() if matches(wanted.trigger.filter, event))
 
@@ -207,3 +195,12 @@ class Broker:
 def _hops(event: Event) -> int:
     value = event.extensions.get(TTL, str(FIRST_TTL))
     return int(value) if value.isdecimal() and len(value) < 6 else FIRST_TTL
+
+
+def _tell_relay(subscription: Subscription, entry: Entry, status: int, reason: str) -> Puts:
+    """What the app's relay gets of an event that is given up on, in the commit that makes it a dead letter here."""
+    if subscription.is_relay:
+        return []
+    name, lanes = subscription.trigger.name, (lane_of(subscription.app, RELAY),)
+    rejected = list_rejected(subscription.relay, subscription.site, name, entry.event, status, reason)
+    return [(event, lanes) for event in rejected]

@@ -15,10 +15,12 @@ from eaves.admin.summary import AgentStatus, describe_silent, summarise
 from eaves.errors import EavesError, NotFoundError, NotRunningError
 from eaves.local.state import State
 from eaves.platform import RELAY
-from eaves.relay.lanes import BROKER, CLASSES
+from eaves.relay.lanes import BROKER
 from eaves.sources.lanes import LANES
 from eaves.spool import lease_path
 
+LINK = "link"
+"""The lease that a relay's forwarder holds."""
 AGENT_TIMEOUT_S = 2.0
 """For one agent's answer, so that `eaves status` isn't held up by one that hangs."""
 
@@ -72,7 +74,7 @@ def open_local_queue(state: State, agent: str) -> Iterator[Queue]:
         return
     app, _, source = agent.partition(".")
     if source == RELAY and (spool := state.relay_spool(app)).is_file():
-        leases = [lease_path(spool, lane) for lane in (*CLASSES, BROKER)]
+        leases = [lease_path(spool, lane) for lane in (LINK, BROKER)]
         with open_queue(spool, state.relay_socket(app), leases) as queue:
             yield queue
         return

@@ -6,11 +6,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from eaves.config import setting
-from eaves.credentials import has_secrets, redact
-from eaves.http_client.proxies import is_loopback
+from eaves.link.client import check_receiver
 from eaves.platform.objects import find_object_fault
 from eaves.platform.quantities import QUANTITY_PATTERN, find_room
 
@@ -79,7 +77,7 @@ class RelaySpec:
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Rules across fields."""
-        if self.to and (fault := find_address_fault(self.to)):
+        if self.to and (fault := check_receiver(self.to)):
             yield "to", fault
         if not QUANTITY_PATTERN.fullmatch(self.spool_size):
             yield "spool_size", f"must be a quantity such as 2Gi (got {self.spool_size!r})"
@@ -88,20 +86,3 @@ class RelaySpec:
         for index, alarm in enumerate(self.alarms):
             if not alarm:
                 yield f"alarms[{index}]", "must name an attribute; without one every event is an alarm"
-
-
-def find_address_fault(address: str) -> str:
-    """What is wrong with the address of a receiver; empty when it can be used."""
-    if has_secrets(address):
-        return f"must hold no password or token; credentials are files (got {redact(address)!r})"
-    try:
-        parts = urlsplit(address)
-        host = parts.hostname or ""
-        parts.port  # noqa: B018 - raises ValueError when it is no number
-    except ValueError as error:
-        return f"must be https://HOST[:PORT]: {error} (got {address!r})"
-    if parts.scheme not in ("https", "http") or not host or parts.query or parts.fragment:
-        return f"must be https://HOST[:PORT] (got {address!r})"
-    if parts.scheme == "http" and not is_loopback(host):
-        return f"must start with https://, as {host} is not this machine: a token must not be sent in the clear"
-    return ""

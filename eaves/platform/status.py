@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eaves.admin.report import SourceReport
+from eaves.admin.report import LinkReport, SourceReport
 from eaves.admin.summary import AgentStatus, LanePause
 
 
@@ -56,6 +56,7 @@ def parse_status(values: Mapping[str, Any]) -> FunctionStatus:
                 **agent,
                 "pauses": tuple(LanePause(**pause) for pause in agent["pauses"]),
                 "sources": tuple(SourceReport(**source) for source in agent["sources"]),
+                "link": None if agent.get("link") is None else LinkReport(**agent["link"]),
             }
         )
         for agent in values.get("agents", ())
