@@ -1,0 +1,1 @@
+"""`eaves receiver`: the cloud's side of the link."""
