@@ -171,7 +171,7 @@ class Served:
 
 @contextmanager
 def receiving(
-    folder: Path, *, tls: bool = True, authorities: Sequence[Certificate] = (), **settings: Any
+    folder: Path, /, *, tls: bool = True, authorities: Sequence[Certificate] = (), **settings: Any
 ) -> Iterator[Served]:
     """A receiver with one site; its sink is down unless the settings say otherwise."""
     if not (folder / "sites").exists():
