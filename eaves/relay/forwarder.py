@@ -101,6 +101,7 @@ class Forwarder:
         self._traffic = Traffic(self.classes, rate_bytes=rate_bytes, began_at=clock.monotonic())
         self._held_until, self._held_reason = float("-inf"), ""
         self._alone = (0, 0)
+        self._as_batch = 0
         self._news = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="forward", daemon=True)
@@ -256,7 +257,7 @@ class Forwarder:
 
     def _send(self, lane: str, entries: Sequence[Entry]) -> None:
         began = self._clock.monotonic()
-        packed = pack([entry.event for entry in entries])
+        packed = pack([entry.event for entry in entries], as_batch=self._as_batch == entries[0].seq)
         with self._state:
             limit_s = self._traffic.limit_s(packed)
             vouched = self._link_state.vouched
@@ -266,7 +267,7 @@ class Forwarder:
             self._fail(lane, entries, Failure(reason=error.message, refused=True))
             return
         except DeliveryError as error:
-            self._fail(lane, entries, judge(error, events=len(entries), vouched=vouched))
+            self._fail(lane, entries, judge(error, events=len(entries), vouched=vouched, is_batch=packed.is_batch))
             return
         self._settle(lane, entries, answer)
         now = self._clock.monotonic()
@@ -295,7 +296,9 @@ class Forwarder:
         if hangs:
             self._set_aside(lane, entry, failure.reason)
             return
-        if len(entries) > 1 or failure.next is Next.WAIT:
+        if failure.next is Next.AS_BATCH:
+            self._as_batch = entry.seq
+        if len(entries) > 1 or failure.next in (Next.WAIT, Next.AS_BATCH):
             return
         with self._state:
             at_fault = failure.next is Next.GIVE_UP or self._traffic.is_at_fault(lane, entry)

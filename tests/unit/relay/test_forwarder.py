@@ -330,3 +330,16 @@ def test_a_redriven_dead_letter_is_sent_again(tmp_path: Path) -> None:
         rig.forwarder.try_now()
         rig.wait_until_empty()
         assert rig.link.stored == ["id-1"]
+
+
+def test_a_picture_that_is_refused_as_it_is_goes_as_a_batch_whose_answer_says_why(tmp_path: Path) -> None:
+    picture = event(1, data=bytes(range(256)) * 100, datacontenttype="image/jpeg")
+    with forwarding(tmp_path) as rig:
+        rig.put(picture, lane=IMAGES)
+        answers = iter([status_error(403), *[refusing({"id-1"})([picture])]])
+        rig.link.answers = lambda events: next(answers)
+        rig.forwarder.start()
+        rig.wait_until_empty()
+        assert rig.dead() == {"id-1": "the receiver refuses it (403): not yours"}
+        assert rig.link.calls == ["probe", "send", "send"]
+        assert rig.state() == "up"
