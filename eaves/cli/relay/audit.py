@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eaves.cli.output import output_option, print_rows, print_value, say
-from eaves.cli.relay.targets import open_relay, relay_options
+from eaves.cli.relay.targets import Relay, open_relays, relay_options
 from eaves.errors import InputError
 
 if TYPE_CHECKING:
@@ -82,15 +82,16 @@ def command(
     form: str,
     **options: Any,
 ) -> None:
-    """Compare what a relay took with what its receiver got: nothing may be missing, and nothing unknown.
+    """Compare what relays took with what their receiver got: nothing may be missing, and nothing unknown.
 
-    Ends with 0 only then. Events that wait, and dead letters, are still at the relay and not missing.
+    Ends with 0 only then. Events that wait, and dead letters, are still at the relay and not missing. All relays of a
+    site that have the same receiver are compared with it together; what another relay has sent would be unknown.
     """
     from eaves.audit import Comparison
 
     with Comparison(late_s=late_s) as comparison:
         if sent is None:
-            _add_from_relay(comparison, received, credentials, source, options)
+            _add_from_relays(comparison, received, credentials, source, options)
         else:
             if not received:
                 raise InputError("with --sent the other list must be named too", hint="--received FILE|URL")
@@ -102,23 +103,36 @@ def command(
         ctx.exit(1)
 
 
-def _add_from_relay(
+def _add_from_relays(
     comparison: Comparison, received: Sequence[str], credentials: Path | None, source: str, options: dict[str, Any]
 ) -> None:
-    """The relay's list, the receiver's, and then what has come to the relay's meanwhile."""
+    """The relays' lists, the receiver's, and then what has come to the relays' meanwhile."""
     from eaves.audit.lists import read_pages
 
-    with open_relay(**options) as relay:
-        lists = received or ((relay.to,) if relay.to else ())
-        if not lists:
-            raise InputError(f"{relay.name} doesn't say to which receiver it forwards", hint="--received URL")
+    def read(relay: Relay, after: int) -> Iterator[LedgerLine]:
+        return read_pages(lambda number: relay.queue.ledger(after=number), after=after)
 
-        def read(after: int) -> Iterator[LedgerLine]:
-            return read_pages(lambda number: relay.queue.ledger(after=number), after=after)
+    with open_relays(**options) as relays:
+        address, folder = _choose_receiver(relays, received)
+        last = [comparison.add_sent(_told(relay.name, read(relay, 0))) for relay in relays]
+        comparison.add_received(_told("received", _read_received(address, credentials or folder, source)))
+        for relay, number in zip(relays, last, strict=True):
+            comparison.add_newer(read(relay, number))
 
-        comparison.add_sent(_told("sent", read(0)))
-        comparison.add_received(_told("received", _read_received(lists, credentials or relay.credentials, source)))
-        comparison.add_newer(read(comparison.last_number))
+
+def _choose_receiver(relays: Sequence[Relay], received: Sequence[str]) -> tuple[Sequence[str], Path | None]:
+    """What was received, and the relays' credentials."""
+    addresses = sorted({relay.to for relay in relays})
+    folder = next((relay.credentials for relay in relays if relay.credentials), None)
+    if received:
+        return received, folder
+    if len(addresses) > 1:
+        raise InputError(
+            f"the relays here have {len(addresses)} receivers: {', '.join(addresses)}", hint="--app FUNCTION"
+        )
+    if not addresses[0]:
+        raise InputError(f"{relays[0].name} doesn't say to which receiver it forwards", hint="--received URL")
+    return addresses, folder
 
 
 def _read_received(lists: Sequence[str], credentials: Path | None, source: str) -> Iterator[LedgerLine]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from eaves.cli.relay.targets import open_relay, relay_options
+from eaves.cli.relay.targets import open_relays, relay_options, require_one
 
 
 @click.command("ledger")
@@ -29,6 +29,7 @@ def command(spool: Path | None, **options: Any) -> None:
         for line in read_spool(spool):
             click.echo(encode_line(line))
         return
-    with open_relay(**options) as relay:
+    with open_relays(**options) as relays:
+        relay = require_one(relays)
         for line in read_pages(lambda after: relay.queue.ledger(after=after)):
             click.echo(encode_line(line))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,8 +12,9 @@ import click
 
 from eaves.cli.arguments import file_option, state_option
 from eaves.cli.clusters import on_option, read_choice, site_options
-from eaves.cli.queue_targets import open_targets
+from eaves.cli.queue_targets import Target, open_targets
 from eaves.errors import InputError, NotFoundError
+from eaves.platform import RELAY, RelaySpec
 
 if TYPE_CHECKING:
     from eaves.admin import Queue
@@ -39,7 +40,7 @@ class Relay:
 
 
 def relay_options(command: Command) -> Command:
-    """The options that say which relay is meant; `open_relay` takes what they say."""
+    """The options that say which relay is meant; `open_relays` takes what they say."""
     app = click.option("--app", default="", metavar="FUNCTION", help="The function whose relay it is.")
     pod = click.option("--pod", default="", help="At a site: the relay in this pod.")
     for option in (site_options, on_option, file_option, state_option, pod, app):
@@ -48,41 +49,49 @@ def relay_options(command: Command) -> Command:
 
 
 @contextmanager
-def open_relay(*, app: str, pod: str, state_dir: Path, file: Path, **clusters: Any) -> Iterator[Relay]:
-    """The relay that the options mean.
+def open_relays(*, app: str, pod: str, state_dir: Path, file: Path, **clusters: Any) -> Iterator[Sequence[Relay]]:
+    """The relays that the options mean; at least one.
 
     Raises:
-        EavesError: When it can't be told or reached.
+        EavesError: When they can't be told or reached.
     """
     if read_choice(**clusters).knative:
-        agent = f"{app}.relay" if app else ""
+        agent = f"{app}.{RELAY}" if app else ""
         with open_targets(agent=agent, pod=pod, state_dir=state_dir, file=file, **clusters) as targets:
-            found = [target for target in targets if target.agent.endswith(".relay")]
-            if len(found) != 1:
-                raise _not_one([target.agent for target in found])
-            link = found[0].queue.report().link
-            yield Relay(name=str(found[0]), queue=found[0].queue, to=link.to if link else "", credentials=None)
+            yield _require([_at_site(target) for target in targets if target.agent.endswith(f".{RELAY}")])
         return
     from eaves.local.queues import open_local_queue
     from eaves.local.state import State
 
     state = State(root=state_dir)
-    apps = [app] if app else state.list_relays()
-    if len(apps) != 1:
-        raise _not_one([f"{name}.relay" for name in apps])
-    spec = state.read_specs()[0].get(apps[0])
-    with open_local_queue(state, f"{apps[0]}.relay") as queue:
-        yield Relay(
-            name=f"{apps[0]}.relay",
-            queue=queue,
-            to=spec.relay.to if spec else "",
-            credentials=spec.relay.credentials if spec else None,
-        )
+    specs = state.read_specs()[0]
+    with ExitStack() as stack:
+        relays = []
+        for name in [app] if app else state.list_relays():
+            queue = stack.enter_context(open_local_queue(state, f"{name}.{RELAY}"))
+            wanted = specs[name].relay if name in specs else RelaySpec()
+            relays.append(Relay(name=f"{name}.{RELAY}", queue=queue, to=wanted.to, credentials=wanted.credentials))
+        yield _require(relays)
 
 
-def _not_one(names: list[str]) -> Exception:
-    if not names:
-        return NotFoundError(
-            "no relay is here", hint="set relay.to in eaves.yaml and deploy, or name a list: --sent FILE"
-        )
-    return InputError(f"there are {len(names)} relays: {', '.join(names)}", hint=f"--app {names[0].partition('.')[0]}")
+def require_one(relays: Sequence[Relay]) -> Relay:
+    """The only relay.
+
+    Raises:
+        InputError: When there are several.
+    """
+    if len(relays) > 1:
+        names = ", ".join(relay.name for relay in relays)
+        raise InputError(f"there are {len(relays)} relays: {names}", hint=f"--app {relays[0].name.partition('.')[0]}")
+    return relays[0]
+
+
+def _at_site(target: Target) -> Relay:
+    link = target.queue.report().link
+    return Relay(name=str(target), queue=target.queue, to=link.to if link else "", credentials=None)
+
+
+def _require(relays: Sequence[Relay]) -> Sequence[Relay]:
+    if not relays:
+        raise NotFoundError("there is no relay", hint="set relay.to in eaves.yaml and deploy, or name a relay's spool")
+    return relays
