@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from eaves.admin.agent import AgentRoutes
 from eaves.admin.queue import SpoolQueue
-from eaves.admin.report import SourceReport
-from eaves.admin.server import AdminServer
+from eaves.admin.report import LinkReport, SourceReport
+from eaves.admin.server import AdminServer, Answer
 from eaves.delivery.status import LaneDelivery
 from eaves.errors import ConfigError
 from eaves.spool import Spool
@@ -40,10 +40,12 @@ def open_doors(
     deliverers: Sequence[Delivering],
     *,
     sources: Callable[[], Sequence[SourceReport]] = tuple,
+    link: Callable[[], LinkReport | None] = lambda: None,
     parts: Mapping[str, Callable[[], bool]],
     path: Path,
     host: str,
     port: int,
+    around: Callable[[Answer], Answer] = lambda answer: answer,
 ) -> Iterator[list[AdminServer]]:
     """Serve both while the block runs.
 
@@ -53,10 +55,12 @@ def open_doors(
         spool: The queue.
         deliverers: Of the spool's lanes.
         sources: Gives what the sources that fill it report.
+        link: Gives how the link is doing that it is forwarded over; None without one.
         parts: Name of each part without which the process is of no use, and whether it still runs.
         path: The Unix socket.
         host: Address that the port is listened to on.
         port: TCP port of metrics and health; 0 for none.
+        around: Gives what answers, made of what answers otherwise: to add something to its answers.
 
     Yields:
         The servers that could be opened, the Unix socket's first.
@@ -71,12 +75,13 @@ def open_doors(
         spool,
         deliveries=lambda: [deliverer.status() for deliverer in deliverers],
         sources=sources,
+        link=link,
         try_now=try_now,
     )
     routes = AgentRoutes(queue, lambda: [name for name, is_alive in parts.items() if not is_alive()])
-    doors: list[dict[str, Any]] = [{"answer": routes.answer_socket, "path": path}]
+    doors: list[dict[str, Any]] = [{"answer": around(routes.answer_socket), "path": path}]
     if port:
-        doors.append({"answer": routes.answer_port, "host": host, "port": port})
+        doors.append({"answer": around(routes.answer_port), "host": host, "port": port})
     with ExitStack() as stack:
         servers = []
         for door in doors:

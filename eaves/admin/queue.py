@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from eaves.admin.report import QueueReport, SourceReport, build_report
+from eaves.admin.report import LinkReport, QueueReport, SourceReport, build_report
 from eaves.admin.selector import DEAD, QUEUED, Selector
 from eaves.delivery.status import LaneDelivery
 from eaves.errors import InputError, NotFoundError
-from eaves.spool import Selection, Spool
+from eaves.spool import LedgerLine, Selection, Spool
 from eaves.spool.admin import drop, list_entries, measure, redrive, retry_now
 
 LIMIT = 100
 """Entries that a listing has when nothing else is asked for."""
+LEDGER_LIMIT = 2_000
+"""Lines of the ledger at a time when nothing else is asked for: half a megabyte."""
 
 
 class Action(enum.Enum):
@@ -75,6 +77,9 @@ class Queue(Protocol):
         Raises InputError when neither a selection nor `everything` is given.
         """
 
+    def ledger(self, *, after: int = 0, limit: int = LEDGER_LIMIT) -> Sequence[LedgerLine]:
+        """Lines of its ledger with a higher number than `after`, in order; NotFoundError when it keeps none."""
+
 
 class SpoolQueue:
     """Implements `Queue` on an open spool.
@@ -83,6 +88,7 @@ class SpoolQueue:
         spool: The spool.
         deliveries: Gives what the lanes' deliveries report; nothing when this process delivers none.
         sources: Gives what each source reports; nothing without one.
+        link: Gives how the link is doing that it is forwarded over; None without one.
         try_now: Called with a lane, or with "" for all, whose pause is not to be waited for any longer.
     """
 
@@ -92,16 +98,19 @@ class SpoolQueue:
         *,
         deliveries: Callable[[], Iterable[LaneDelivery]] = tuple,
         sources: Callable[[], Iterable[SourceReport]] = tuple,
+        link: Callable[[], LinkReport | None] = lambda: None,
         try_now: Callable[[str], object] = lambda lane: None,
     ) -> None:
         self._spool = spool
         self._deliveries = deliveries
         self._sources = sources
+        self._link = link
         self._try_now = try_now
 
     def report(self) -> QueueReport:
         """What each lane holds and whether it is delivered."""
-        return build_report(self._spool, self._deliveries(), self._sources(), self._spool.clock.now())
+        now = self._spool.clock.now()
+        return build_report(self._spool, self._deliveries(), self._sources(), now, link=self._link())
 
     def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Mapping[str, Any]]:
         """The chosen entries without their data."""
@@ -138,6 +147,16 @@ class SpoolQueue:
             if action is Action.RETRY:
                 self._try_now(chosen.lane)
         return Changed(entries=entries, size_bytes=size_bytes)
+
+    def ledger(self, *, after: int = 0, limit: int = LEDGER_LIMIT) -> Sequence[LedgerLine]:
+        """Lines of the spool's ledger.
+
+        Raises:
+            NotFoundError: When it keeps none.
+        """
+        if self._spool.ledger is None:
+            raise NotFoundError(f"{self._spool.path} keeps no ledger", hint="relays and receivers keep one")
+        return self._spool.ledger.read(after=after, limit=limit)
 
 
 def check_change(action: Action, chosen: Selector, *, everything: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -15,8 +16,10 @@ from eaves.backoff import Backoff
 from eaves.delivery import Deliverer
 from eaves.delivery.mqtt.opening import build_link
 from eaves.delivery.mqtt.sink import MqttSink
+from eaves.events import Event
+from eaves.ingress import IngressLimits, IngressServer, StoreRoute
+from eaves.ingress.allocator import return_freed_memory
 from eaves.options import build_settings, report_errors, settings_options
-from eaves.publisher.receiver import Receiver
 from eaves.publisher.settings import PublisherSettings
 from eaves.spool import Spool
 
@@ -36,6 +39,7 @@ def main(**options: Any) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     settings = build_settings(PublisherSettings, options)
     logs.configure(as_json=settings.log_json)
+    return_freed_memory()
     with Spool(settings.spool, limits=settings.limits()) as spool, ExitStack() as stack:
         link = build_link(settings.url, settings.mqtt, site=settings.site, app=settings.app)
         sink = MqttSink(settings.trigger, settings.url, settings.mqtt, link)
@@ -47,12 +51,13 @@ def main(**options: Any) -> None:
             parallel=settings.parallel,
             lease=spool.lease(LANE),
         )
-        receiver = Receiver(
-            lambda event: spool.put(event, lanes=(LANE,), once=True),
+        receiver = IngressServer(
+            StoreRoute(partial(_store, spool), max_bytes=settings.max_bytes, batches=False),
             host=settings.host,
             port=settings.port,
-            max_bytes=settings.max_bytes,
-            in_flight_bytes=settings.in_flight_bytes,
+            limits=IngressLimits(
+                max_bytes=settings.max_bytes, in_flight_bytes=settings.in_flight_bytes, keep_alive=False
+            ),
         )
         link.start()
         deliverer.start()
@@ -74,6 +79,11 @@ def main(**options: Any) -> None:
             deliverer.stop(STOP_S)
             link.close(grace_s=0)
             deliverer.stop(STOP_S)
+
+
+def _store(spool: Spool, events: Sequence[Event]) -> None:
+    for event in events:
+        spool.put(event, lanes=(LANE,), once=True)
 
 
 if __name__ == "__main__":

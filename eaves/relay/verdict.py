@@ -1,0 +1,82 @@
+"""What a failed request says: about the link, or about what was sent."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from eaves.delivery.rules import NO_ANSWER, Blame, blame, brief
+from eaves.errors import EavesError, StatusError
+
+LOGIN_STATUSES = frozenset({401, 403})
+TOO_LARGE = 413
+
+
+class Next(enum.Enum):
+    """What is done about a request that failed."""
+
+    WAIT = "wait"
+    """The link or the receiver is at fault: nothing is given up on, and it is tried again."""
+    SPLIT = "split"
+    """It was too large: half as much is sent at once."""
+    AS_BATCH = "as batch"
+    """A picture that was sent as it is was refused: it is sent as a batch, whose answer says whether it is at fault."""
+    SUSPECT = "suspect"
+    """The way is good, so something in it may be at fault: it is halved down to one event, which lets others pass."""
+    GIVE_UP = "give up"
+    """This one event is at fault."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A request that failed.
+
+    Attributes:
+        reason: Why, for people.
+        status: HTTP status, 0 without an answer.
+        refused: Whether the status says that this site isn't let in.
+        asked_s: What Retry-After asks for, seconds; None without it.
+        next: What is done about it.
+    """
+
+    reason: str
+    status: int = NO_ANSWER
+    refused: bool = False
+    asked_s: float | None = None
+    next: Next = Next.WAIT
+
+
+def judge(error: EavesError, *, events: int, vouched: bool, is_batch: bool = True) -> Failure:
+    """What a failure says.
+
+    Args:
+        error: What sending or probing raised.
+        events: How many events were sent; 0 for a probe.
+        vouched: Whether the exchange before it shows that the way and the token are good. Without that, a proxy or a
+            login in the way may have answered, whatever the status.
+        is_batch: Whether a batch was sent, whose answer accounts for each event.
+    """
+    if not isinstance(error, StatusError):
+        return Failure(reason=brief(error.message))
+    status = error.status
+    return Failure(
+        reason=brief(error.message),
+        status=status,
+        refused=status in LOGIN_STATUSES,
+        asked_s=error.retry_after_s,
+        next=_decide(status, events=events, vouched=vouched, is_batch=is_batch),
+    )
+
+
+def _decide(status: int, *, events: int, vouched: bool, is_batch: bool) -> Next:
+    if not events:
+        return Next.WAIT
+    if status == TOO_LARGE and events > 1:
+        return Next.SPLIT
+    if not vouched:
+        return Next.WAIT
+    if blame(status) is Blame.WAY and status not in LOGIN_STATUSES:
+        return Next.WAIT
+    if not is_batch and status < 500:
+        return Next.AS_BATCH
+    return Next.GIVE_UP if status == TOO_LARGE else Next.SUSPECT
