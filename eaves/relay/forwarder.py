@@ -14,7 +14,7 @@ from eaves.errors import ConfigError, DeliveryError, SpoolError, SpoolFullError
 from eaves.link import BatchAnswer, RefusedEvent
 from eaves.relay.lanes import CLASSES
 from eaves.relay.link_report import LinkView
-from eaves.relay.link_state import LinkState
+from eaves.relay.link_state import PATIENCE, LinkState
 from eaves.relay.sender import Link, Sender
 from eaves.relay.traffic import Traffic
 from eaves.relay.verdict import Failure, Next, judge
@@ -50,6 +50,7 @@ class Forwarder:
         newest_first: Serve each class from its newest end.
         rate_bytes: Most bytes a second, on average; 0: as many as the link carries.
         probe_s: How long the link may be idle before it is probed, seconds; 0: for ever.
+        backoff: Pauses between attempts while the link is down.
         lease: Taken before anything is sent, and waited for.
         clock: Time.
         jitter: Random numbers in [0, 1).
@@ -65,6 +66,7 @@ class Forwarder:
         newest_first: bool = False,
         rate_bytes: int = 0,
         probe_s: float = 45.0,
+        backoff: Backoff = PATIENCE,
         lease: Lease | None = None,
         clock: Clock = SYSTEM,
         jitter: Callable[[], float] = random.random,
@@ -79,7 +81,7 @@ class Forwarder:
         self._clock = clock
         self._jitter = jitter
         self._state = threading.Condition()
-        self._link_state = LinkState(link.to, clock, jitter)
+        self._link_state = LinkState(link.to, clock, jitter, backoff=backoff)
         self._traffic = Traffic(self.classes, rate_bytes=rate_bytes, began_at=clock.monotonic())
         self._held_until, self._held_reason = float("-inf"), ""
         self._alone = (0, 0)

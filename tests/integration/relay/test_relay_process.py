@@ -94,7 +94,10 @@ def test_what_was_taken_survives_a_kill_and_a_receiver_that_is_away(tmp_path: Pa
         assert relay.link()["backlog_events"] == 20
         assert "can't be reached" in relay.link()["reason"]
         status, text = relay.get("/health")
-        assert (status, "lane archive is paused" in text) == (503, True)
+        assert (status, json.loads(text)["reasons"]) == (
+            503,
+            [f"the link to {relay.link()['to']} is down: {relay.link()['reason']}"],
+        )
         assert relay.get("/health/liveness")[0] == 200
         with receiving(tmp_path / "link", tls=False, port=port) as receiver:
             wait_until(lambda: len(receiver.received) == 20, 20)

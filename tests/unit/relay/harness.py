@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from eaves.backoff import Backoff
 from eaves.clock import Clock
 from eaves.errors import DeliveryError, StatusError
 from eaves.events import IMAGE_CLASSIFIED, Event, decode
@@ -23,6 +24,7 @@ from tests.fakes.clock import FrozenClock
 from tests.waiting import wait_until
 
 SITE = "north"
+QUICK = Backoff(retry=None, first_s=0.02, cap_s=0.1)
 Answer = BatchAnswer | Exception | None
 
 
@@ -147,7 +149,9 @@ class Rig:
         self.spool = Spool(folder / "relay.db", clock=self.clock, connect=connect)
         self.link = FakeLink()
         self.forwarder = Forwarder(
-            self.spool, self.link, **{"site": SITE, "clock": self.clock, "jitter": lambda: 0.0, **options}
+            self.spool,
+            self.link,
+            **{"site": SITE, "clock": self.clock, "jitter": lambda: 0.0, "backoff": QUICK, **options},
         )
 
     def put(self, *events: Event, lane: str = ARCHIVE) -> None:
