@@ -113,7 +113,7 @@ class _Site:
             "eaves.receiver",
             port,
             EAVES_HOST=self.network.cloud_host,
-            EAVES_PORT=str(port),
+            PORT=str(port),
             EAVES_CREDENTIALS=str(self.credentials.cloud),
             EAVES_SITES=str(self.credentials.sites),
             EAVES_SPOOL=str(self.folder / "receiver.db"),

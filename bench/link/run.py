@@ -6,7 +6,8 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,6 @@ class Plan:
         kill_mean_s: Mean seconds between two kills.
         seed: Of kills and losses.
         kind: `packets` or `proxy`; empty: packets where this user may.
-        keep: Keep the folders of the arms.
     """
 
     condition: Condition
@@ -46,7 +46,6 @@ class Plan:
     kill_mean_s: float = 45.0
     seed: int = 0
     kind: str = ""
-    keep: bool = False
 
 
 READ: dict[str, Callable[[Arm], Arrivals]] = {"edge": read_edge, "cloud": read_cloud}
@@ -63,24 +62,40 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     Returns:
         result: As JSON has it.
     """
+    with open_arms(folder, plan.artifact, plan.photos, seed=plan.seed, kind=plan.kind) as arms:
+        return _measure(plan, arms, say)
+
+
+@contextmanager
+def open_arms(
+    folder: Path, artifact: Path, photos: Sequence[bytes], *, seed: int, kind: str
+) -> Iterator[dict[str, Arm]]:
+    """Both arms, at work over perfect links.
+
+    Args:
+        folder: Where everything is written; emptied first.
+        artifact: The model.
+        photos: Of the cameras.
+        seed: Of losses.
+        kind: Of the networks.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     networks: dict[str, Network] = {}
     arms: dict[str, Arm] = {}
     try:
         for name, build in (("edge", build_edge), ("cloud", build_cloud)):
-            networks[name] = open_network(f"lx{name[0]}", seed=plan.seed, kind=plan.kind)
-            arms[name] = build(folder.resolve() / name, networks[name], plan.artifact, plan.photos)
+            networks[name] = open_network(f"lx{name[0]}", seed=seed, kind=kind)
+            arms[name] = build(folder.resolve() / name, networks[name], artifact, photos)
             arms[name].start()
         _warm_up(list(arms.values()))
-        return _measure(plan, arms, say)
+        yield arms
     finally:
         for arm in arms.values():
             arm.stop()
         for network in networks.values():
             network.close()
-        if not plan.keep:
-            for arm in arms.values():
-                shutil.rmtree(arm.camera.inbox, ignore_errors=True)
+        for arm in arms.values():
+            shutil.rmtree(arm.camera.inbox, ignore_errors=True)
 
 
 def _warm_up(arms: Sequence[Arm]) -> None:
@@ -90,7 +105,7 @@ def _warm_up(arms: Sequence[Arm]) -> None:
     deadline = time.monotonic() + WARM_S
     for arm in arms:
         while "warm-up.jpg" not in READ[arm.name](arm).last:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or any(part.has_ended() for part in arm.parts.values()):
                 raise TimeoutError(f"the arm {arm.name} predicts nothing; see {arm.folder}/*.log")
             time.sleep(0.2)
         arm.camera.taken.clear()
