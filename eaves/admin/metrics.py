@@ -41,7 +41,7 @@ _METRICS = {
     "eaves_link_backlog_events": "Events that wait to be forwarded.",
     "eaves_link_backlog_bytes": "Data and attributes of the events that wait to be forwarded.",
     "eaves_link_oldest_age_seconds": "Age of the oldest event that waits to be forwarded; 0 when none waits.",
-    "eaves_link_events_per_second": "Events forwarded a second while there was something to forward, in its last minute.",
+    "eaves_link_events_per_second": "Events forwarded a second while any waited, in the last minute of that.",
     "eaves_link_bytes_per_second": "Bytes of bodies over the link a second, likewise.",
     "eaves_link_drain_seconds": "Time until nothing waits, at this rate; absent while no rate is known.",
     "eaves_link_forwarded_total": "Events that the receiver has answered for.",

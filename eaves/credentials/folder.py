@@ -13,7 +13,7 @@ from eaves.errors import ConfigError, Fault
 
 USERNAME, PASSWORD = "username", "password"
 """Source: Kubernetes, Secrets of type kubernetes.io/basic-auth."""
-TOKEN = "token"
+TOKEN = "token"  # noqa: S105 - the name of a file
 """A bearer token; the name that Kubernetes gives the token of a ServiceAccount."""
 CERTIFICATE, KEY, AUTHORITIES = "tls.crt", "tls.key", "ca.crt"
 """Source: Kubernetes, Secrets of type kubernetes.io/tls; `ca.crt` as cert-manager writes it beside them."""

@@ -25,7 +25,7 @@ def parse_alarms(text: str) -> tuple[Rule, ...]:
         return ()
     listed = json.loads(text)
     if not isinstance(listed, list):
-        raise ValueError("it is not a list")
+        raise ValueError("it is not a list")  # noqa: TRY004 - the text is wrong, not the call
     return tuple(_parse_rule(rule) for rule in listed)
 
 
@@ -44,5 +44,5 @@ def _parse_rule(rule: Any) -> Rule:
         if not (name.isascii() and name.isalnum() and name == name.lower()):
             raise ValueError(f"{name[:40]!r} is not the name of an attribute: a-z and 0-9")
         if not isinstance(value, str):
-            raise ValueError(f"the value of {name[:40]} must be a text (got {value!r})")
+            raise ValueError(f"the value of {name[:40]} must be a text (got {value!r})")  # noqa: TRY004 - as above
     return rule

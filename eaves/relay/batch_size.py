@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-MAX_BYTES, MAX_EVENTS = 2_000_000, 2_000
-"""Largest batch, before gzip. A receiver takes more; beyond it a request saves next to nothing."""
+MAX_BYTES, MAX_EVENTS = 1_000_000, 1_000
+"""Largest batch, before gzip: it takes ten times as much memory while it is read and packed, and a larger one saves
+next to nothing."""
 FIRST_BYTES = 65_536
 MIN_BYTES = 4_096
 TARGET_S = 2.0

@@ -341,8 +341,10 @@ class Forwarder:
             self._set_aside(lane, entry, failure.reason)
 
     def _hangs_alone(self, entries: Sequence[Entry], failure: Failure) -> bool:
-        """Whether one event is never answered on a link that is good otherwise, because something on the way resets the
-        connection when it sees this one, or because it takes longer than the link is ever up. It is never given up on.
+        """Whether one event is never answered on a link that is good otherwise.
+
+        Something on the way resets the connection when it sees this one, or it takes longer than the link is ever up.
+        It is never given up on, and others pass.
         """
         first = self._link_state.vouched and len(entries) == 1 and failure.next is Next.WAIT
         self._alone = (
