@@ -37,6 +37,7 @@ class Plan:
         kill_mean_s: Mean seconds between two kills.
         seed: Of kills and losses.
         kind: `packets` or `proxy`; empty: packets where this user may.
+        arms: Which arms.
     """
 
     condition: Condition
@@ -46,8 +47,10 @@ class Plan:
     kill_mean_s: float = 45.0
     seed: int = 0
     kind: str = ""
+    arms: tuple[str, ...] = ("edge", "cloud")
 
 
+BUILD: dict[str, Callable[[Path, Network, Path, Sequence[bytes]], Arm]] = {"edge": build_edge, "cloud": build_cloud}
 READ: dict[str, Callable[[Arm], Arrivals]] = {"edge": read_edge, "cloud": read_cloud}
 
 
@@ -62,13 +65,13 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     Returns:
         result: As JSON has it.
     """
-    with open_arms(folder, plan.artifact, plan.photos, seed=plan.seed, kind=plan.kind) as arms:
+    with open_arms(folder, plan.artifact, plan.photos, seed=plan.seed, kind=plan.kind, names=plan.arms) as arms:
         return _measure(plan, arms, say)
 
 
 @contextmanager
 def open_arms(
-    folder: Path, artifact: Path, photos: Sequence[bytes], *, seed: int, kind: str
+    folder: Path, artifact: Path, photos: Sequence[bytes], *, seed: int, kind: str, names: Sequence[str] = tuple(BUILD)
 ) -> Iterator[dict[str, Arm]]:
     """Both arms, at work over perfect links.
 
@@ -78,14 +81,15 @@ def open_arms(
         photos: Of the cameras.
         seed: Of losses.
         kind: Of the networks.
+        names: Which arms.
     """
     shutil.rmtree(folder, ignore_errors=True)
     networks: dict[str, Network] = {}
     arms: dict[str, Arm] = {}
     try:
-        for name, build in (("edge", build_edge), ("cloud", build_cloud)):
+        for name in names:
             networks[name] = open_network(f"lx{name[0]}", seed=seed, kind=kind)
-            arms[name] = build(folder.resolve() / name, networks[name], artifact, photos)
+            arms[name] = BUILD[name](folder.resolve() / name, networks[name], artifact, photos)
             arms[name].start()
         _warm_up(list(arms.values()))
         yield arms
