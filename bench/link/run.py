@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.link.arms import Arm, build_cloud, build_edge
-from bench.link.arrivals import Arrivals, read_cloud, read_edge
+from bench.link.arrivals import AgentWatcher, Arrivals, read_cloud, read_edge
 from bench.link.conditions import Condition
 from bench.link.network import Network, Traffic, open_network
 from bench.link.parts.processes import Killer
@@ -86,14 +86,18 @@ def open_arms(
     shutil.rmtree(folder, ignore_errors=True)
     networks: dict[str, Network] = {}
     arms: dict[str, Arm] = {}
+    watchers: list[AgentWatcher] = []
     try:
         for name in names:
             networks[name] = open_network(f"lx{name[0]}", seed=seed, kind=kind)
             arms[name] = BUILD[name](folder.resolve() / name, networks[name], artifact, photos)
             arms[name].start()
+            watchers.append(AgentWatcher(arms[name].folder / "agent.db", arms[name].waiting))
         _warm_up(list(arms.values()))
         yield arms
     finally:
+        for watcher in watchers:
+            watcher.stop()
         for arm in arms.values():
             arm.stop()
         for network in networks.values():
