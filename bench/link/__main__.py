@@ -11,8 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from bench.link import conditions, update
+from bench.link import conditions, crossover, update
 from bench.link.material import SHARED, Material, prepare
+from bench.link.plots.page import write_page
 from bench.link.run import Plan, run, write_result
 
 HERE = Path("build/experiment")
@@ -22,7 +23,7 @@ def main() -> None:
     """Do what is asked for."""
     options = parse_arguments()
     material = prepare(HERE / "model", options.shared, say)
-    for condition in options.links:
+    for condition in options.links if "links" in options.parts else ():
         minutes = options.minutes or condition.run_minutes(full=options.full)
         path = HERE / f"link-{condition.name}.json"
         if is_done(path, minutes * 60, again=options.again):
@@ -39,8 +40,24 @@ def main() -> None:
             kind=options.kind,
         )
         write_result({**run(plan, HERE / condition.name, say), "model": material.text}, path)
+    if "crossover" in options.parts:
+        run_crossover(material, options)
     if "updates" in options.parts:
         run_updates(material, options)
+    for path in write_page(HERE):
+        say(f"written: {path}")
+
+
+def run_crossover(material: Material, options: argparse.Namespace) -> None:
+    """Bandwidths and sizes."""
+    path = HERE / "crossover.json"
+    if path.exists() and not options.again:
+        say(f"crossover: {path} is there")
+        return
+    say("crossover: both arms over links of different bandwidths, with photos of different sizes")
+    photo = material.photos[0].read_bytes()
+    found = crossover.run(material.artifact, photo, HERE / "crossover", say, kind=options.kind)
+    write_result({**found, "model": material.text}, path)
 
 
 def run_updates(material: Material, options: argparse.Namespace) -> None:
@@ -78,7 +95,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=0.0, help="minutes of each link; its own when 0")
     parser.add_argument("--full", action="store_true", help="10 minutes a link, 30 of `down`")
     parser.add_argument("--again", action="store_true", help="run what was run before, too")
-    parser.add_argument("--parts", default="updates", help="what else is run: updates, or nothing")
+    parser.add_argument("--parts", default="links,crossover,updates", help="which of links, crossover and updates")
     parser.add_argument("--attempts", type=int, default=5, help="attempts of each request of a pull")
     parser.add_argument("--kind", default="", choices=("", "packets", "proxy"), help="packets need root")
     parser.add_argument("--kill-mean-s", type=float, default=45.0, help="mean seconds between two kills")
