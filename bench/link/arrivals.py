@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections import Counter
@@ -77,6 +78,12 @@ def read_edge(arm: Arm) -> Arrivals:
         repeated=sum(repeats for _, repeats in receiver.values()),
         unknown=sum(key not in names for key in receiver),
     )
+
+
+def read_folder(arm: Arm) -> list[str]:
+    """Id of each prediction that the receiver has passed on, a file of JSON lines a day."""
+    files = sorted((arm.folder / "received").glob("events-*.jsonl"))
+    return [json.loads(line)["id"] for file in files for line in file.read_text().splitlines()]
 
 
 def read_cloud(arm: Arm) -> Arrivals:

@@ -26,6 +26,7 @@ from PIL import Image
 
 from bench.link.arms import Arm
 from bench.link.network import Network
+from bench.link.parts.slow_cpu import slowed
 from bench.link.proxy import SEGMENT_BYTES, Link
 from bench.link.run import READ, open_arms
 
@@ -36,6 +37,9 @@ ROUNDS = 8
 LONGEST_S = 12.0
 """Points of which the arithmetic expects more are not measured."""
 WAIT_S = 90.0
+SHARE = 0.1
+"""Of one processor, for an edge that is slow."""
+SLOW_EVERY_S = 4.0
 FIRST_SEGMENTS = 10
 OVERHEAD = 1.04
 """Bytes on the link for a byte of the image: headers of IP, TCP and TLS."""
@@ -96,8 +100,16 @@ def run(artifact: Path, photo: bytes, folder: Path, say: Callable[[str], None], 
                 point = {"mbit_s": mbit_s, "size_bytes": len(body), "expected_s": round(expected_s, 3), **found}
                 points.append(point)
                 say(f"{mbit_s:g} Mbit/s, {len(body)} bytes: {found}")
+        slow = _measure_slow(arms["edge"], photos)
+        say(f"with {SHARE:g} of a processor: {slow}")
         network: Network = arms["edge"].network
-        return {"delay_ms": DELAY_MS, "kind": network.kind, "points": points, "link": asdict(Link(delay_ms=DELAY_MS))}
+        return {
+            "delay_ms": DELAY_MS,
+            "kind": network.kind,
+            "points": points,
+            "slow": slow,
+            "link": asdict(Link(delay_ms=DELAY_MS)),
+        }
 
 
 def _measure(arms: Mapping[str, Arm], name: str, body: bytes, every_s: float) -> dict[str, float | None]:
@@ -117,6 +129,19 @@ def _measure(arms: Mapping[str, Arm], name: str, body: bytes, every_s: float) ->
         time.sleep(0.5)
         found = {arm.name: READ[arm.name](arm).at_edge for arm in arms.values()}
     return {f"{arm.name}_s": _median(arm, taken[arm.name], found[arm.name]) for arm in arms.values()}
+
+
+def _measure_slow(edge: Arm, photos: Mapping[int, bytes]) -> list[tuple[int, float]]:
+    """Bytes and median seconds of the edge's arm whose function has a share of a processor; none without root."""
+    found: list[tuple[int, float]] = []
+    process = edge.parts["function"].process
+    assert process is not None
+    with slowed(process.pid, SHARE) as able:
+        for size, body in photos.items() if able else ():
+            seconds = _measure({"edge": edge}, f"slow-{size}", body, SLOW_EVERY_S)["edge_s"]
+            if seconds is not None:
+                found.append((len(body), seconds))
+    return found
 
 
 def _median(arm: Arm, names: Sequence[str], found: Mapping[str, float]) -> float | None:

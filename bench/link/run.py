@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.link.arms import Arm, build_cloud, build_edge
-from bench.link.arrivals import AgentWatcher, Arrivals, read_cloud, read_edge
+from bench.link.arrivals import AgentWatcher, Arrivals, read_cloud, read_edge, read_folder
 from bench.link.conditions import Condition
 from bench.link.network import Network, Traffic, open_network
 from bench.link.parts.processes import Killer
@@ -21,6 +21,7 @@ from bench.link.summary import Image
 
 DRAIN_LIMIT_S = 600.0
 WARM_S = 120.0
+PASSED_ON_S = 20.0
 OFFSET_S = 0.5
 """The second arm's photos come half a second later, so that the two functions do not share the processor's time."""
 
@@ -217,8 +218,17 @@ def _report(
         "bytes_up": after.bytes_up - before.bytes_up,
         "bytes_down": after.bytes_down - before.bytes_down,
         "drain_s": None if lost else round(max(0.0, max(arrived) - last), 3),
+        "passed_on": _passed_on(arm, len(arrived)) if arm.name == "edge" else None,
         "ended_by_itself": {role: part.ended for role, part in arm.parts.items() if part.ended},
     }
+
+
+def _passed_on(arm: Arm, expected: int) -> dict[str, int]:
+    """Predictions in the receiver's folder, once all are there: how many, and how many different ones."""
+    deadline = time.monotonic() + PASSED_ON_S
+    while len(set(found := read_folder(arm))) < expected and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return {"lines": len(found), "ids": len(set(found))}
 
 
 def _since(moment: float | None, taken: float) -> float | None:

@@ -30,7 +30,7 @@ def draw_links(results: Sequence[Result]) -> str:
     rows = {result["link"]: {arm: summarise(result["arms"][arm]) for arm, _, _ in ARMS} for result in results}
     worst = max((row.p99_s for arms in rows.values() for row in arms.values() if row.p99_s < 1e9), default=10.0)
     high = next(value for value, _ in (*SECONDS, (1e9, "")) if value > worst * 1.05)
-    step, top, left, width = 62, 96, 210, 620
+    step, top, left, width = 62, 84, 290, 560
     chart = Chart(
         x=seconds_axis("from capture to a durable prediction at the edge (logarithmic)", 0.1, min(high, 3600.0)),
         y=Axis(title="", low=0, high=1, ticks=()),
@@ -42,7 +42,7 @@ def draw_links(results: Sequence[Result]) -> str:
     chart.axes()
     entries = [(text, colour, "line") for _, text, colour in ARMS]
     parts = [legend(20, 56, [*entries, ("median", GREY, "dot"), ("95 of 100", GREY, "ring")])]
-    parts.append(text_at(560, 56, "the bar ends at 99 of 100", size=12.5, colour=GREY))
+    parts.append(text_at(585, 56, "the bar ends at 99 of 100", size=12.5, colour=GREY))
     for number, result in enumerate(results):
         middle = top + step * (number + 0.5)
         parts.append(text_at(18, middle - 4, result["link"], size=14, weight=600))
@@ -89,7 +89,7 @@ def draw_course(result: Result) -> str:
     high = next(value for value, _ in (*SECONDS, (1e9, "")) if value > max(times) * 1.05)
     chart = Chart(
         x=Axis(title="minutes since the first photo", low=0, high=minutes, ticks=ticks),
-        y=seconds_axis("seconds to its prediction", 0.1, high),
+        y=seconds_axis("from capture to prediction", 0.1, high),
         left=92,
         top=74,
         width=760,
@@ -108,12 +108,12 @@ def draw_course(result: Result) -> str:
     entries = [(text, colour, "dot") for _, text, colour in ARMS]
     entries += [(f"the link is {state}", AWAY[state], "band") for state in away]
     edge, cloud = (summarise(result["arms"][arm]) for arm, _, _ in ARMS)
-    title = "While the link is away, photos are predicted at the edge as before; cloud-only makes them wait"
+    title = "While the link is down the edge predicts as before; cloud-only waits"
     described = f"Each photo's wait: at the edge {edge.p50_s:.2f} s in the median, cloud-only {cloud.p50_s:.1f} s."
     return figure(880, 440, title, described, [legend(92, 56, entries), *chart.parts])
 
 
-SIZE_COLOURS = ("#fdba74", "#f97316", "#c2410c", "#7c2d12")
+SIZE_COLOURS = ("#f0a04b", "#dd6b20", "#a83a0c", "#5c1d06")
 
 
 def draw_crossover(result: Result, edges: Sequence[tuple[str, float]]) -> str:
@@ -129,13 +129,14 @@ def draw_crossover(result: Result, edges: Sequence[tuple[str, float]]) -> str:
     ticks = [(0.2, "0.2"), (0.5, "0.5"), (1, "1"), (2, "2"), (5, "5"), (10, "10"), (20, "20"), (50, "50"), (100, "100")]
     chart = Chart(
         x=Axis(title="bandwidth of the link, Mbit/s", low=0.2, high=200, ticks=[*ticks, (200, "200")], log=True),
-        y=seconds_axis("seconds to the prediction", 0.1, 60),
+        y=seconds_axis("from capture to prediction", 0.1, 60),
         left=92,
         top=96,
         width=640,
         height=360,
     )
     chart.axes()
+    labels: list[tuple[float, str, str]] = []
     for size, colour in zip(sizes, SIZE_COLOURS, strict=False):
         own = [point for point in points if point["size_bytes"] == size]
         base_s = sum(point["edge_s"] for point in own) / len(own)
@@ -145,7 +146,11 @@ def draw_crossover(result: Result, edges: Sequence[tuple[str, float]]) -> str:
         for point in own:
             chart.dot(point["mbit_s"], point["cloud_s"], colour)
             chart.dot(point["mbit_s"], point["edge_s"], EDGE, radius=3, filled=False)
-        chart.note(200, curve[-1][1], f"{_size(size)}", colour, dx=8)
+        labels.append((chart.at(200, curve[-1][1])[1], _size(size), colour))
+    lowest = float("inf")
+    for y, text, colour in sorted(labels, reverse=True):
+        lowest = min(y + 4, lowest - 15)
+        chart.parts.append(text_at(chart.left + chart.width + 8, lowest, text, size=12, colour=colour, weight=600))
     for text, seconds in edges:
         chart.line([(0.2, seconds), (200, seconds)], EDGE, dash="6 5", width=1.8)
         chart.note(0.2, seconds, text, EDGE, dx=6, dy=-6)
@@ -160,7 +165,7 @@ def draw_crossover(result: Result, edges: Sequence[tuple[str, float]]) -> str:
             colour=GREY,
         )
     )
-    title = "Cloud-only wins where the link sends an image faster than the edge thinks"
+    title = "Cloud-only is faster only where the edge is slow and the link is fast"
     described = (
         "Seconds to a prediction against bandwidth, by image size, computed and measured; level lines are edges."
     )

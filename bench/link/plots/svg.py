@@ -116,7 +116,8 @@ class Chart:
     ) -> None:
         """Write beside a point."""
         left, top = self.at(x, y)
-        self.parts.append(text_at(left + dx, top + dy, text, size=12, anchor=anchor, colour=colour))
+        halo = ' paint-order="stroke" stroke="#ffffff" stroke-width="5" stroke-linejoin="round"'
+        self.parts.append(text_at(left + dx, top + dy, text, size=12, anchor=anchor, colour=colour, more=halo))
 
 
 def text_at(
