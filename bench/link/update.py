@@ -31,7 +31,8 @@ LINK = Link(delay_ms=50, mbit_s=1, loss=0.05)
 CUTS = ((1.0, 5.0), (30.0, 5.0), (60.0, 20.0), (120.0, 60.0))
 """When the link is cut, seconds after the update began, and for how long; then again from the first."""
 ROUND_S = 240.0
-LIMIT_S = 3600.0
+LIMIT_S = 1800.0
+"""After which a pull that has not ended is ended, without success."""
 ACCESS = Access(plain_http=True, config=Path("/nonexistent"))
 
 
@@ -106,14 +107,19 @@ def _measure(
         threading.Thread(target=_ask, args=(network, function, photo, began, asked, stop)),
         threading.Thread(target=_cut, args=(network, began, cuts, stop)),
     ]
-    for thread in threads:
+    ending = threading.Timer(LIMIT_S, pull.kill)
+    for thread in (*threads, ending):
         thread.start()
     assert pull.stdout is not None
-    lines = [json.loads(line) for line in pull.stdout]
-    pull.wait()
-    stop.set()
-    for thread in threads:
-        thread.join()
+    try:
+        lines = [json.loads(line) for line in pull.stdout]
+    finally:
+        ending.cancel()
+        stop.set()
+        pull.kill()
+        pull.wait()
+        for thread in threads:
+            thread.join()
     after = network.traffic()
     return {
         "update": update.name,
@@ -122,6 +128,7 @@ def _measure(
         "link": {"delay_ms": LINK.delay_ms, "mbit_s": LINK.mbit_s, "loss": LINK.loss},
         "attempts": attempts,
         "cuts": cuts,
+        "done": lines[-1]["event"] == "done",
         "seconds": lines[-1]["t"] - began,
         "layer_bytes": lines[-1].get("moved", 0),
         "wire_bytes": after.bytes_up + after.bytes_down - before.bytes_up - before.bytes_down,
