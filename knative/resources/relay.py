@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from eaves.relay.settings import RelaySettings
-
 from eaves.admin.agent import LIVE
 from eaves.config import iter_leaves
 from eaves.events import source_uri
 from eaves.platform import RELAY, AppSpec, DeliverySettings, SourceSpec
 from eaves.platform.relay import ALL, EDGE
+from eaves.relay.settings import RelaySettings
 from knative.kinds import BROKER, NETWORK_POLICY, SERVICE, SINK_BINDING, STATEFUL_SET, TRIGGER
 from knative.names import APP_LABEL, PART_LABEL
 from knative.resources.credentials import FOLDER, build_credentials
@@ -33,7 +32,6 @@ AGENTS = "source"
 """Part of the agents, whose pods may send to it."""
 MEMORY = "512Mi"
 """Limit of a pod's memory; an image of 20 MB takes several times its size while it is stored, packed and sent."""
-_DEFAULTS = {leaf.path: str(leaf.default) for leaf in iter_leaves(RelaySettings)}
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(RelaySettings)}
 _PROBE = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
 """10 minutes: so long a damaged spool of gigabytes may be read out before the port is open."""
@@ -182,18 +180,17 @@ def _pod(app: AppSpec, settings: KnativeSettings) -> dict[str, Any]:
 
 
 def _variables(app: AppSpec) -> dict[str, str]:
-    """What the process is told that differs from its defaults."""
+    """What the process is told."""
     told = {
-        **app.relay.settings,
         "site": app.function.site,
+        **app.relay.settings,
         "credentials": FOLDER,
         "host": "0.0.0.0",  # noqa: S104 - the pod's own; agents, Eventing and who scrapes metrics come from outside
         "port": str(EVENTS_PORT),
         "health_port": str(METRICS_PORT),
         "spool": f"{SPOOL}/relay.db",
     }
-    usual = {"alarms": "[]", "newest_first": "false", "rate_bytes": "0"}
-    return {_ENV[path]: value for path, value in told.items() if value != usual.get(path, _DEFAULTS[path])}
+    return {_ENV[path]: value for path, value in told.items()}
 
 
 def _selector(app: AppSpec) -> dict[str, str]:
