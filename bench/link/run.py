@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +18,7 @@ from bench.link.arms import Arm, build_cloud, build_edge
 from bench.link.arrivals import AgentWatcher, Arrivals, read_cloud, read_edge, read_folder
 from bench.link.conditions import Condition
 from bench.link.network import Network, Traffic, open_network
-from bench.link.parts.processes import Killer
+from bench.link.parts.processes import Killer, build_environ
 from bench.link.summary import Image
 
 DRAIN_LIMIT_S = 600.0
@@ -219,6 +221,7 @@ def _report(
         "bytes_down": after.bytes_down - before.bytes_down,
         "drain_s": None if lost else round(max(0.0, max(arrived) - last), 3),
         "passed_on": _passed_on(arm, len(arrived)) if arm.name == "edge" else None,
+        "audit": _audit(arm) if arm.name == "edge" else None,
         "ended_by_itself": {role: part.ended for role, part in arm.parts.items() if part.ended},
     }
 
@@ -229,6 +232,18 @@ def _passed_on(arm: Arm, expected: int) -> dict[str, int]:
     while len(set(found := read_folder(arm))) < expected and time.monotonic() < deadline:
         time.sleep(0.2)
     return {"lines": len(found), "ids": len(set(found))}
+
+
+def _audit(arm: Arm) -> dict[str, Any]:
+    """What `eaves relay audit` says of the two lists of ids, and its exit code."""
+    command = [sys.executable, "-P", "-m", "eaves.cli", "relay", "audit", "-o", "json"]
+    spools = ["--sent", str(arm.folder / "relay.db"), "--received", str(arm.folder / "receiver.db")]
+    done = subprocess.run([*command, *spools], capture_output=True, text=True, check=False, env=build_environ())
+    try:
+        said = json.loads(done.stdout)
+    except ValueError:
+        said = done.stderr[-500:]
+    return {"exit_code": done.returncode, "said": said}
 
 
 def _since(moment: float | None, taken: float) -> float | None:
