@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 import zlib
@@ -22,6 +23,9 @@ HERE = Path("build/experiment")
 
 def main() -> None:
     """Do what is asked for."""
+    # A background job of a shell ignores SIGINT, and SIGTERM would leave processes and namespaces behind.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(130))
     options = parse_arguments()
     material = prepare(HERE / "model", options.shared, say)
     for condition in options.links if "links" in options.parts else ():

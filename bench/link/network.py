@@ -125,11 +125,11 @@ class PacketNetwork(Network):
             _ip("-n", space, "route", "add", "unreachable", self.cloud_host)
 
     def reset(self) -> None:
-        """Answer every packet at both ends with RST for `RESET_S`."""
-        rules = "add table inet cut; add chain inet cut in { type filter hook input priority 0; }; add rule inet cut in"
+        """Answer whatever either end sends with RST for `RESET_S`."""
+        chain = "add table inet cut; add chain inet cut out { type filter hook output priority 0; }"
+        rule = "add rule inet cut out oifname uplink meta l4proto tcp reject with tcp reset"
         for side in self._spaces:
-            command = [*self.command(side), "nft", f"{rules} iifname uplink meta l4proto tcp reject with tcp reset"]
-            subprocess.run(command, check=True)
+            subprocess.run([*self.command(side), "nft", f"{chain}; {rule}"], check=True)
         time.sleep(RESET_S)
         for side in self._spaces:
             subprocess.run([*self.command(side), "nft", "delete table inet cut"], check=True)

@@ -13,6 +13,7 @@ import pytest
 from bench.link.network import PacketNetwork, open_network
 from bench.link.packets import can_run
 from bench.link.proxy import Link
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not can_run(), reason="needs root and /dev/net/tun")
 
@@ -110,6 +111,18 @@ def test_down_is_told_at_once_and_silence_is_not() -> None:
         _, took, _, error = send(network, 10, limit_s=0.5)
         assert error == "TimeoutError"
         network.set_state("up")
+        assert send(network, 10)[2] == "10"
+
+
+def test_a_reset_ends_the_connections_of_both_ends() -> None:
+    with served() as network:
+        network.set_link(Link(delay_ms=5, mbit_s=1))
+        command = [*network.command("edge"), sys.executable, "-c", CLIENT, network.cloud_host, "2000000", "30"]
+        client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        wait_until(lambda: network.traffic().bytes_up > 100_000)
+        network.reset()
+        said, _ = client.communicate(timeout=20)
+        assert json.loads(said)[3] in {"Connection reset by peer", "Broken pipe"}
         assert send(network, 10)[2] == "10"
 
 
