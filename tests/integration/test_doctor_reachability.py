@@ -196,6 +196,7 @@ def relaying(**relay: Any) -> AppSpec:
 
 
 def test_the_secret_of_a_relay_needs_a_token_or_a_certificate(patient: Patient, server: FakeCluster) -> None:
+    play_pod(server, Reached(address="tls://cloud.example:443"))
     missing = patient.one("credentials", app=relaying())
     assert missing.fix == ("kubectl -n barn create secret generic link --from-file=token=FILE --from-file=ca.crt=FILE")
     secret(server, "username", "password", name="link")
@@ -212,6 +213,7 @@ def test_agents_that_ask_the_function_in_the_cloud_need_the_secret_where_they_ar
 ) -> None:
     source = SourceSpec(name="camera", agent="node", options={"path": "/photos"})
     app = replace(relaying(), sources=(source,), through="cloud")
+    play_pod(server, Reached(address="tls://cloud.example:443"))
     secret(server, "token", name="link")
     missing = patient.one("credentials", app=app, site=replace(SITE, namespace=HERE))
     assert "the Secret link is not in eaves-agents" in missing.message
@@ -226,6 +228,7 @@ def test_a_receiver_that_is_not_reached(cluster: Cluster, server: FakeCluster) -
 
 
 def test_dead_letters_of_an_app_with_a_relay_go_to_it(patient: Patient) -> None:
+    play_pod(server, Reached(address="tls://cloud.example:443"))
     assert patient.find("triggers", app=relaying()) == []
     assert patient.one("triggers").severity == WARNING
 
