@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar, cast
 from eaves.clock import SYSTEM, Clock
 from eaves.errors import SpoolDamagedError, SpoolError
 from eaves.files import make_directory, sync_directory
-from eaves.spool import schema
+from eaves.spool import schema, write_ahead_log
 from eaves.spool.faults import spool_error, translated
 from eaves.spool.lease import Lease
 
@@ -82,6 +82,10 @@ class Database:
             with open_lease(path):
                 if complete_path(path).exists():
                     raise SpoolDamagedError(f"{path} is being replaced, and the process that did it was killed")
+                if self._users.acquire():  # nobody has it open
+                    self._users.release()
+                    if write_ahead_log.mend(path):
+                        raise SpoolDamagedError(f"the log of {path} is damaged")
                 self._users.acquire(blocking=True, shared=True)
                 opened.callback(self._users.release)
                 make_file(path)
