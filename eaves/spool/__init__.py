@@ -8,6 +8,7 @@ anything: see `eaves.delivery`.
 
 from eaves.spool.entry import DeadLetter, Entry, LaneStatus, Puts
 from eaves.spool.lease import Lease, lease_path
+from eaves.spool.ledger import Ledger, LedgerCounts, LedgerLimits, LedgerLine, content_digest
 from eaves.spool.limits import Limits, WhenFull
 from eaves.spool.queue import Spool
 from eaves.spool.selection import Selection, Stored
@@ -17,11 +18,16 @@ __all__ = [
     "Entry",
     "LaneStatus",
     "Lease",
+    "Ledger",
+    "LedgerCounts",
+    "LedgerLimits",
+    "LedgerLine",
     "Limits",
     "Puts",
     "Selection",
     "Spool",
     "Stored",
     "WhenFull",
+    "content_digest",
     "lease_path",
 ]

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from functools import partial
 
 from eaves.spool import retention
-from eaves.spool.queue import BATCH, Spool
+from eaves.spool.queue import Spool
+from eaves.spool.retention import BATCH
 from eaves.spool.schema import DEAD, QUEUED
 from eaves.spool.selection import Selection, Stored, list_stored, select_seqs
 
@@ -19,7 +21,9 @@ _REDRIVE = (
     " WHERE state = 'dead' AND seq IN (SELECT value FROM json_each(?))"
 )
 _RETRY = "UPDATE deliveries SET not_before = 0 WHERE state = 'queued' AND seq IN (SELECT value FROM json_each(?))"
+_MAKE_DEAD = "UPDATE deliveries SET state = 'dead' WHERE state = 'queued' AND seq IN (SELECT value FROM json_each(?))"
 _DROP = "DELETE FROM deliveries WHERE seq IN (SELECT value FROM json_each(?))"
+"""What is deleted when it is dead is `removed` in the ledger, and what is deleted when it is queued `released`."""
 
 
 def list_entries(spool: Spool, selection: Selection, *, limit: int = 100) -> list[Stored]:
@@ -47,7 +51,7 @@ def retry_now(spool: Spool, selection: Selection) -> int:
 
 def drop(spool: Spool, selection: Selection) -> int:
     """Delete the chosen entries for good, queued ones and dead letters alike; returns how many."""
-    return _change(spool, selection, None, _DROP)
+    return _change(spool, selection, None, _MAKE_DEAD, _DROP)
 
 
 def dead_letter_lane(spool: Spool, lane: str, reason: str) -> int:
@@ -67,16 +71,20 @@ def dead_letter_lane(spool: Spool, lane: str, reason: str) -> int:
     return made
 
 
-def _change(spool: Spool, selection: Selection, state: str | None, sql: str) -> int:
+def _change(spool: Spool, selection: Selection, state: str | None, *sql: str) -> int:
+    """Run statements over the chosen entries; returns how many the last one changed."""
     if state and selection.state not in (None, state):
         return 0
     count, after = 0, 0
     while seqs := select_seqs(spool.database().read, selection.narrow(state=state, after=after), BATCH):
         after = seqs[-1]
-        count += spool.database().commit(partial(_execute, sql=sql, values=(json.dumps(seqs),)))
+        count += spool.database().commit(partial(_execute, statements=sql, values=(json.dumps(seqs),)))
         spool.wake()
     return count
 
 
-def _execute(db: sqlite3.Connection, sql: str, values: tuple[str, ...]) -> int:
-    return db.execute(sql, values).rowcount
+def _execute(db: sqlite3.Connection, *, statements: Sequence[str], values: tuple[str, ...]) -> int:
+    count = 0
+    for sql in statements:
+        count = db.execute(sql, values).rowcount
+    return count

@@ -24,6 +24,7 @@ from eaves.files import make_directory, sync_directory
 from eaves.spool import schema, write_ahead_log
 from eaves.spool.faults import spool_error, translated
 from eaves.spool.lease import Lease
+from eaves.spool.ledger import schema as ledger_schema
 
 T = TypeVar("T")
 Version = tuple[str, int, int]
@@ -58,10 +59,16 @@ class Database:
     Attributes:
         path: The file.
         damaged: Whether SQLite has found the file damaged; nothing is written to it any more.
+        has_ledger: Whether the file has a ledger.
     """
 
     def __init__(
-        self, path: Path, connect: Callable[[Path], sqlite3.Connection] = connect, *, clock: Clock = SYSTEM
+        self,
+        path: Path,
+        connect: Callable[[Path], sqlite3.Connection] = connect,
+        *,
+        clock: Clock = SYSTEM,
+        ledger: bool = False,
     ) -> None:
         self.path = path
         self.damaged = False
@@ -94,6 +101,9 @@ class Database:
                 self._writer.execute("PRAGMA synchronous = FULL")
                 self._writer.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
                 schema.ensure(self._writer, path)
+                if ledger:
+                    ledger_schema.ensure(self._writer)
+                self.has_ledger = ledger_schema.exists(self._writer)
                 self._inode = path.stat().st_ino
                 self._reader = opened.enter_context(contextlib.closing(connect(path)))
                 self._reader.execute("PRAGMA query_only = ON")

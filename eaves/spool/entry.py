@@ -96,3 +96,14 @@ def to_event(attributes: str, data: bytes) -> Event:
     own = (*_REQUIRED, *_OPTIONAL, "specversion")
     known: dict[str, Any] = {name: values[name] for name in _REQUIRED} | {name: values.get(name) for name in _OPTIONAL}
     return Event(**known, data=data, extensions={name: value for name, value in values.items() if name not in own})
+
+
+def build_entry(row: Sequence[Any]) -> Entry:
+    """The entry of a row: number, lane, attributes, data, attempts, when it was put.
+
+    Raises:
+        ValueError: As `to_event`.
+        KeyError: As `to_event`.
+    """
+    seq, lane, attributes, data, attempts, put_at = row[:6]
+    return Entry(seq=seq, lane=lane, event=to_event(attributes, data), attempts=attempts, first_put_at=put_at)

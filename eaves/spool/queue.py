@@ -5,56 +5,27 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from eaves.clock import SYSTEM, Clock
-from eaves.errors import SpoolDamagedError, SpoolError, SpoolFullError
+from eaves.errors import SpoolError
 from eaves.events import Event
 from eaves.spool import retention
 from eaves.spool.database import Database, Version, connect
-from eaves.spool.entry import DeadLetter, Entry, EventRow, LaneStatus, Puts, to_event, to_row
+from eaves.spool.due import ENTRY, read_next_due, select_batch, select_due, select_newest
+from eaves.spool.entry import DeadLetter, Entry, LaneStatus, Puts, build_entry
 from eaves.spool.lease import Lease, lease_path
+from eaves.spool.ledger import Ledger, LedgerLimits
 from eaves.spool.limits import Limits
-from eaves.spool.salvage import replace_damaged
-from eaves.spool.schema import DEAD, QUEUED, seen_key
+from eaves.spool.measures import read_lanes
+from eaves.spool.schema import seen_key
+from eaves.spool.spool_file import SpoolFile
+from eaves.spool.storage import Put, build_put, check_room, store
 
-LONGEST_WAIT_S = 7_200.0
-"""An entry that isn't due for longer than this is due now: the clock was set back after its back-off was written, as no
-pause is longer than an hour."""
-REPAIR_PAUSES = 10.0
-"""Pause after a damaged file could not be replaced, on a full disk say, in lengths of that attempt."""
-BATCH = 1_000
-"""Rows that one commit changes at most where it could be any number, so that deliveries go on beside it."""
-
-_ENTRY = (
-    "SELECT seq, lane, attributes, data, attempts, put_at, reason, status, died_at"
-    " FROM deliveries JOIN events USING(eid)"
-)
-_DUE = (
-    # What failed before comes by the time at which it is due, which is about its order; sorting all of it by number at
-    # each look would take longer the more there is.
-    "SELECT seq FROM (SELECT seq FROM deliveries WHERE lane = ?1 AND state = 'queued' AND not_before = 0 AND seq > ?3"
-    " AND seq NOT IN (SELECT value FROM json_each(?4)) ORDER BY seq LIMIT ?5)"
-    " UNION ALL SELECT seq FROM (SELECT seq FROM deliveries WHERE lane = ?1 AND state = 'queued' AND not_before > 0"
-    " AND not_before <= ?2 AND seq > ?3 AND seq NOT IN (SELECT value FROM json_each(?4)) ORDER BY not_before LIMIT ?5)"
-    " UNION ALL SELECT seq FROM (SELECT seq FROM deliveries WHERE lane = ?1 AND state = 'queued'"
-    " AND not_before > ?2 + ?6 AND seq > ?3 AND seq NOT IN (SELECT value FROM json_each(?4))"
-    " ORDER BY not_before LIMIT ?5) ORDER BY seq LIMIT ?5"
-)
-_NEWEST = (
-    "SELECT seq FROM deliveries WHERE lane = ? AND state = 'queued' AND not_before = 0"
-    " AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY seq DESC LIMIT 1"
-)
-
-_LANES = (
-    "SELECT lane, queued, dead, queued_bytes, dead_bytes, (SELECT put_at FROM events JOIN deliveries USING(eid)"
-    " WHERE seq = (SELECT min(seq) FROM (SELECT min(seq) AS seq FROM deliveries d"
-    " WHERE d.lane = lanes.lane AND state = 'queued' AND not_before = 0 UNION ALL SELECT min(seq) FROM deliveries d"
-    " WHERE d.lane = lanes.lane AND state = 'queued' AND not_before > 0))) FROM lanes ORDER BY lane"
-)
+_RELEASE = "DELETE FROM deliveries WHERE state = 'queued' AND seq IN (SELECT value FROM json_each(?))"
+_RETRY = "UPDATE deliveries SET attempts = attempts + 1, not_before = ?, reason = ? WHERE seq = ? AND state = 'queued'"
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +39,8 @@ class Spool:
     Args:
         path: The file; made, with its folder, when it isn't there.
         limits: How much it keeps.
+        ledger: Keep a ledger of every event that is put, with this bound; made, with a line for each event that waits,
+            when the file has none. A file that has one keeps it whoever opens it.
         clock: Time.
         connect: How connections are opened.
 
@@ -80,29 +53,21 @@ class Spool:
         path: Path,
         *,
         limits: Limits | None = None,
+        ledger: LedgerLimits | None = None,
         clock: Clock = SYSTEM,
         connect: Callable[[Path], sqlite3.Connection] = connect,
     ) -> None:
         self.path = path
         self.limits = limits or Limits()
         self.clock = clock
-        self._connect = connect
-        self._swap = threading.Lock()
-        self._repair_at = float("-inf")
-        self._closed = False
         self._kept_at = float("-inf")
         self._added = 0
-        try:
-            self._db = self._open()
-        except SpoolDamagedError:
-            replace_damaged(path)
-            self._db = self._open()
+        self._file = SpoolFile(path, connect, clock=clock, ledger=ledger is not None)
+        self.ledger = Ledger(self._read, ledger) if self._file.has_ledger else None
 
     def close(self) -> None:
         """Close the file. Changes under way are finished first; later ones raise SpoolError."""
-        with self._swap:
-            self._closed = True
-            self._db.close()
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -116,7 +81,8 @@ class Spool:
         Args:
             event: What to store.
             lanes: Where it is to be delivered. None at all stores nothing (`once` still remembers it).
-            once: Remember the pair (source, id) and store nothing when it was put before.
+            once: Remember the pair (source, id) and store nothing when it was put before. With a ledger its lines are
+                what remembers.
 
         Returns:
             False when `once` found that it was put before.
@@ -125,18 +91,29 @@ class Spool:
             SpoolFullError: Beyond `max_bytes` or `max_entries`; nothing was stored.
             SpoolError: When it can't be written; don't acknowledge it to anybody.
         """
-        row, names = to_row(event), tuple(dict.fromkeys(lanes))
+        return self.put_many([(event, lanes)], once=once)[0]
 
-        def store(db: sqlite3.Connection) -> bool:
+    def put_many(self, events: Sequence[tuple[Event, Collection[str]]], *, once: bool = False) -> list[bool]:
+        """Store events, each with its lanes, in one commit; all of them are on disk when this returns.
+
+        Args:
+            events: As for `put`.
+            once: As for `put`.
+
+        Returns:
+            For each event what `put` returns.
+
+        Raises:
+            SpoolFullError: When there isn't room for all that are new; nothing was stored.
+            SpoolError: When they can't be written; don't acknowledge any of them.
+        """
+        puts = self._build_puts(events)
+
+        def store_all(db: sqlite3.Connection) -> list[bool]:
             now = self.clock.now()
-            if once and not self._remember(db, seen_key(event.source, event.id), now):
-                return False
-            if names:
-                self._check_room(db, row, names)
-                _store(db, row, names, now)
-            return True
+            return [self._put(db, put, now, once=once) for put in puts]
 
-        return self.database().commit(store, names)
+        return self.database().commit(store_all, {lane for put in puts for lane in put.lanes})
 
     def peek(
         self, lane: str, *, limit: int = 1, now: float, exclude: Collection[int] = (), after: int = 0
@@ -152,23 +129,35 @@ class Spool:
             exclude: Sequence numbers to leave out: those in flight.
             after: Only entries with a higher sequence number.
         """
-        values = (lane, now, after, json.dumps(list(exclude)), limit, LONGEST_WAIT_S)
-        rows = self.database().read(f"{_ENTRY} WHERE seq IN ({_DUE}) ORDER BY seq", values)
-        return [entry for row in rows if (entry := self._readable(row)) is not None]
+        rows = select_due(self._read, lane, limit=limit, now=now, exclude=exclude, after=after)
+        return self._entries(rows)
+
+    def peek_batch(
+        self, lane: str, *, now: float, max_events: int, max_bytes: int, newest_first: bool = False
+    ) -> list[Entry]:
+        """Entries of a lane that are due and go into one request; at least one when any is due.
+
+        Args:
+            lane: Of which lane.
+            now: Unix seconds.
+            max_events: Most entries returned.
+            max_bytes: Most bytes of data and attributes, but for a first entry that alone is larger.
+            newest_first: The newest entries, the newest first, instead of the oldest in the order they were put.
+        """
+        while rows := select_batch(
+            self._read, lane, now=now, max_events=max_events, max_bytes=max_bytes, newest_first=newest_first
+        ):
+            if entries := self._entries(rows):
+                return entries
+        return []
 
     def peek_newest(self, lane: str, *, exclude: Collection[int] = ()) -> list[Entry]:
         """The newest entry of a lane that was never tried; none when there is none."""
-        rows = self.database().read(f"{_ENTRY} WHERE seq = ({_NEWEST})", (lane, json.dumps(list(exclude))))
-        return [entry for row in rows if (entry := self._readable(row)) is not None]
+        return self._entries(select_newest(self._read, lane, exclude=exclude))
 
     def next_due(self, lane: str, *, exclude: Collection[int] = ()) -> float | None:
         """When the next entry of a lane is due, Unix seconds; None when nothing but `exclude` is queued."""
-        sql = (
-            "SELECT not_before FROM deliveries WHERE lane = ? AND state = 'queued'"
-            " AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY not_before LIMIT 1"
-        )
-        rows = self.database().read(sql, (lane, json.dumps(list(exclude))))
-        return float(rows[0][0]) if rows else None
+        return read_next_due(self._read, lane, exclude=exclude)
 
     def ack(self, entry: Entry, *, puts: Puts = ()) -> None:
         """Release an entry and store what came of it, in one commit: neither happens without the other.
@@ -179,20 +168,28 @@ class Spool:
         Raises:
             SpoolError: When it can't be written; the entry is still queued.
         """
-        rows = [(to_row(event), tuple(dict.fromkeys(lanes))) for event, lanes in puts]
+        stored = self._build_puts(puts)
 
         def release(db: sqlite3.Connection) -> None:
-            if db.execute("DELETE FROM deliveries WHERE seq = ? AND state = ?", (entry.seq, QUEUED)).rowcount:
-                for row, lanes in rows:
-                    _store(db, row, lanes, self.clock.now())
+            if db.execute(_RELEASE, (json.dumps([entry.seq]),)).rowcount:
+                for put in stored:
+                    store(db, put, self.clock.now(), self.ledger)
 
-        self.database().commit(release, {lane for _, lanes in rows for lane in lanes})
+        self.database().commit(release, {lane for put in stored for lane in put.lanes})
+
+    def ack_many(self, entries: Collection[Entry]) -> None:
+        """Release entries in one commit. Those that were released or dead-lettered before are left alone.
+
+        Raises:
+            SpoolError: When it can't be written; all of them are still queued.
+        """
+        seqs = json.dumps([entry.seq for entry in entries])
+        self.database().commit(lambda db: db.execute(_RELEASE, (seqs,)))
 
     def retry(self, entry: Entry, not_before: float, reason: str) -> None:
         """Count a failed attempt; the entry is due again at `not_before`, Unix seconds."""
-        sql = "UPDATE deliveries SET attempts = attempts + 1, not_before = ?, reason = ? WHERE seq = ? AND state = ?"
-        values = (not_before, reason, entry.seq, QUEUED)
-        self.database().commit(lambda db: db.execute(sql, values), (entry.lane,))
+        values = (not_before, reason, entry.seq)
+        self.database().commit(lambda db: db.execute(_RETRY, values), (entry.lane,))
 
     def dead_letter(self, entry: Entry, reason: str, status: int) -> None:
         """Count a failed attempt and give up: the entry is kept within the dead letters' budget.
@@ -212,23 +209,23 @@ class Spool:
 
     def get(self, seq: int) -> Entry | None:
         """One entry with its data, queued or dead; None when there is none of that number."""
-        rows = self.database().read(f"{_ENTRY} WHERE seq = ?", (seq,))
+        rows = self._read(f"{ENTRY} WHERE seq = ?", (seq,))
         return self._entry(rows[0]) if rows else None
 
     def dead(self, lane: str | None = None, *, limit: int = 100) -> list[DeadLetter]:
         """Dead letters of one lane or all with their data, oldest first."""
-        rows = self.database().read(
-            f"{_ENTRY} WHERE state = ? AND lane = coalesce(?, lane) ORDER BY seq LIMIT ?", (DEAD, lane, limit)
-        )
+        sql = f"{ENTRY} WHERE state = 'dead' AND lane = coalesce(?, lane) ORDER BY seq LIMIT ?"
         return [
             DeadLetter(entry=entry, reason=row[6], status=row[7], died_at=row[8])
-            for row in rows
+            for row in self._read(sql, (lane, limit))
             if (entry := self._readable(row)) is not None
         ]
 
     def seen(self, source: str, event_id: str) -> bool:
         """Whether this pair was put with `once` and is still remembered."""
-        return bool(self.database().read("SELECT 1 FROM seen WHERE key = ?", (seen_key(source, event_id),)))
+        if self.ledger is not None and self.ledger.digest_of(source, event_id) is not None:
+            return True
+        return bool(self._read("SELECT 1 FROM seen WHERE key = ?", (seen_key(source, event_id),)))
 
     @property
     def added(self) -> int:
@@ -248,19 +245,12 @@ class Spool:
     def touch(self, source: str, event_ids: Collection[str]) -> int:
         """Remember these ids of a source for as long as if they had been put now; returns how many were remembered."""
         keys = [seen_key(source, event_id) for event_id in event_ids]
-        sql = "UPDATE seen SET at = ? WHERE key = ?"
-
-        def remember(db: sqlite3.Connection) -> int:
-            at = retention.moment(db, self.clock.now())
-            return db.executemany(sql, [(at, key) for key in keys]).rowcount
-
-        return self.database().commit(remember)
+        return self.database().commit(lambda db: retention.touch(db, keys, self.clock.now()))
 
     def forget(self, before: float) -> int:
         """Forget the ids that were neither put nor touched since, Unix seconds; returns how many."""
-        sql = "DELETE FROM seen WHERE key IN (SELECT key FROM seen WHERE at < ? ORDER BY at LIMIT ?)"
         forgotten = 0
-        while count := self.database().commit(lambda db: db.execute(sql, (before, BATCH)).rowcount):
+        while count := self.database().commit(lambda db: retention.forget(db, before)):
             forgotten += count
         return forgotten
 
@@ -271,15 +261,12 @@ class Spool:
             return
         self._kept_at = now
         moment = self.clock.now()
-        while self.database().read(retention.ANY_OLD, retention.old(self.limits, moment)):
+        while self._read(retention.ANY_OLD, retention.old(self.limits, moment)):
             retention.log_expired(self.database().commit(lambda db: retention.keep_budget(db, self.limits, moment)))
 
     def lanes(self) -> list[LaneStatus]:
         """What each lane holds that holds anything, by name."""
-        return [
-            LaneStatus(lane=lane, queued=queued, dead=dead, queued_bytes=waiting, dead_bytes=kept, oldest_at=oldest)
-            for lane, queued, dead, waiting, kept, oldest in self.database().read(_LANES)
-        ]
+        return read_lanes(self._read)
 
     def depth(self, lane: str | None = None) -> int:
         """Entries queued on one lane or all; dead ones don't count."""
@@ -287,7 +274,7 @@ class Spool:
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """Lane to entries queued and dead, for lanes that have any."""
-        rows = self.database().read("SELECT lane, queued, dead FROM lanes")
+        rows = self._read("SELECT lane, queued, dead FROM lanes")
         return {lane: (queued, dead) for lane, queued, dead in rows}
 
     def size_bytes(self) -> int:
@@ -316,7 +303,7 @@ class Spool:
 
     def wake(self, lane: str | None = None) -> None:
         """End every `wait` in this process, or those for one lane."""
-        self._db.wake(lane)
+        self._file.current.wake(lane)
 
     def lease(self, name: str) -> Lease:
         """The right to do something by this name (deliver a lane, say), not yet taken."""
@@ -328,49 +315,43 @@ class Spool:
         Raises:
             SpoolError: When it is damaged and can't be replaced.
         """
-        if not self._db.damaged:
-            return self._db
-        with self._swap:
-            if self._db.damaged and not self._closed:
-                self._db.close()
-                self._repair()
-            return self._db
+        return self._file.database()
 
-    def _repair(self) -> None:
-        """Replace a damaged file; after a failure the next attempt waits for ten times as long as that one took."""
-        began = self.clock.monotonic()
-        if began < self._repair_at:
-            raise SpoolError(f"{self.path} is damaged and could not be replaced; that is tried again soon")
-        try:
-            if not self._db.is_replaced():
-                replace_damaged(self.path)
-            self._db = self._open()
-        except SpoolError:
-            now = self.clock.monotonic()
-            self._repair_at = now + REPAIR_PAUSES * (now - began)
-            raise
-
-    def _open(self) -> Database:
-        return Database(self.path, self._connect, clock=self.clock)
+    def _read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        return self.database().read(sql, values)
 
     def _usage(self, column: str) -> int:
-        return int(self.database().read(f"SELECT {column} FROM usage")[0][0])  # noqa: S608 - a name of ours
+        return int(self._read(f"SELECT {column} FROM usage")[0][0])  # noqa: S608 - a name of ours
 
-    def _check_room(self, db: sqlite3.Connection, row: EventRow, lanes: tuple[str, ...]) -> None:
-        limits = self.limits
-        used, entries = db.execute("SELECT queued_bytes, (SELECT total(queued) FROM lanes) FROM usage").fetchone()
-        if used + row[-1] > limits.max_bytes or entries + len(lanes) > limits.max_entries:
-            raise SpoolFullError(
-                f"{self.path} is full: {used} of {limits.max_bytes} bytes and {entries:.0f} of {limits.max_entries}"
-                f" entries used, {row[-1]} bytes more were to be put",
-                hint="let it be delivered, purge what nobody needs, or raise its limit",
-            )
+    def _build_puts(self, events: Sequence[tuple[Event, Collection[str]]]) -> list[Put]:
+        return [build_put(event, lanes, ledger=self.ledger is not None) for event, lanes in events]
+
+    def _put(self, db: sqlite3.Connection, put: Put, now: float, *, once: bool) -> bool:
+        """Store one event of a commit; False when it was put before."""
+        if once and not self._is_new(db, put, now):
+            return False
+        if put.lanes:
+            check_room(db, self.path, self.limits, put)
+            store(db, put, now, self.ledger)
+        return True
+
+    def _is_new(self, db: sqlite3.Connection, put: Put, now: float) -> bool:
+        source, event_id = put.row[:2]
+        if self.ledger is not None and self.ledger.is_known(db, source=source, event_id=event_id, digest=put.digest):
+            return False
+        key = seen_key(source, event_id)
+        if self.ledger is not None and put.lanes:
+            return not db.execute("SELECT 1 FROM seen WHERE key = ?", (key,)).fetchone()
+        return self._remember(db, key, now)
 
     def _remember(self, db: sqlite3.Connection, key: bytes, now: float) -> bool:
         """Remember an id; False when it was remembered already. Within a commit, of which there is one at a time."""
         added = retention.remember(db, key, now, self.limits.seen_max_entries)
         self._added += added
         return added
+
+    def _entries(self, rows: Sequence[Any]) -> list[Entry]:
+        return [entry for row in rows if (entry := self._readable(row)) is not None]
 
     def _readable(self, row: Any) -> Entry | None:
         """An entry, or None for one whose row is damaged: that becomes a dead letter and lets those behind it pass."""
@@ -383,18 +364,9 @@ class Spool:
             return None
 
     def _entry(self, row: Any) -> Entry:
-        seq, lane, attributes, data, attempts, put_at = row[:6]
         try:
-            event = to_event(attributes, data)
+            return build_entry(row)
         except (ValueError, KeyError) as error:
             raise SpoolError(
-                f"entry {seq} of {self.path} is damaged: {error}", hint=f"delete it: eaves queue drop {seq}"
+                f"entry {row[0]} of {self.path} is damaged: {error}", hint=f"delete it: eaves queue drop {row[0]}"
             ) from error
-        return Entry(seq=seq, lane=lane, event=event, attempts=attempts, first_put_at=put_at)
-
-
-def _store(db: sqlite3.Connection, row: EventRow, lanes: tuple[str, ...], now: float) -> None:
-    if lanes:
-        sql = "INSERT INTO events(source, id, attributes, data, size_bytes, put_at) VALUES(?, ?, ?, ?, ?, ?)"
-        eid = db.execute(sql, (*row, now)).lastrowid
-        db.executemany("INSERT INTO deliveries(lane, eid) VALUES(?, ?)", [(lane, eid) for lane in lanes])

@@ -11,8 +11,8 @@ from eaves.spool.limits import Limits, WhenFull
 
 LOOK_S = 60.0
 """How often dead letters are looked through for old ones, seconds."""
-MOST = 1_000
-"""Dead letters that expire in one commit at most, so that deliveries go on beside it."""
+BATCH = 1_000
+"""Rows that one commit changes at most where it could be any number, so that deliveries go on beside it."""
 FUTURE_S = 86_400.0
 """A dead letter dated further ahead than this was made before the clock was set back."""
 EARLIEST = 1_577_836_800.0
@@ -60,7 +60,7 @@ def old(limits: Limits, now: float) -> tuple[float, float]:
 
 
 def keep_budget(db: sqlite3.Connection, limits: Limits, now: float, *, newest: int | None = None) -> list[Expired]:
-    """Delete the oldest dead letters until those left are within their budget, `MOST` of them at a time.
+    """Delete the oldest dead letters until those left are within their budget, `BATCH` of them at a time.
 
     Args:
         db: Within the transaction that made them.
@@ -75,7 +75,7 @@ def keep_budget(db: sqlite3.Connection, limits: Limits, now: float, *, newest: i
     expired: list[Expired] = []
     # Their age counts from now on, as nobody knows it.
     db.execute(_REDATE, (now, now + FUTURE_S, min(EARLIEST, now)))
-    while len(expired) < MOST:
+    while len(expired) < BATCH:
         row = db.execute(_OLDEST).fetchone()
         if row is None:
             break
@@ -128,3 +128,15 @@ def remember(db: sqlite3.Connection, key: bytes, now: float, max_entries: int) -
         surplus = max(1, max_entries // 1_000)
         db.execute("DELETE FROM seen WHERE key IN (SELECT key FROM seen ORDER BY at LIMIT ?)", (surplus,))
     return True
+
+
+def touch(db: sqlite3.Connection, keys: list[bytes], now: float) -> int:
+    """Remember ids for as long as if they had been put now; returns how many were remembered."""
+    at = moment(db, now)
+    return db.executemany("UPDATE seen SET at = ? WHERE key = ?", [(at, key) for key in keys]).rowcount
+
+
+def forget(db: sqlite3.Connection, before: float) -> int:
+    """Forget ids that were neither put nor touched since, Unix seconds, `BATCH` at most; returns how many."""
+    sql = "DELETE FROM seen WHERE key IN (SELECT key FROM seen WHERE at < ? ORDER BY at LIMIT ?)"
+    return db.execute(sql, (before, BATCH)).rowcount

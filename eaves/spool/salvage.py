@@ -10,31 +10,28 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import logging
 import os
-import shutil
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from eaves.errors import SpoolError
 from eaves.files import sync_directory
 from eaves.spool import retention, schema
-from eaves.spool.database import BUSY_TIMEOUT_S, complete_path, make_file, open_lease, users_lease
+from eaves.spool.damaged_file import open_damaged, read_rows, remove_database
+from eaves.spool.database import complete_path, make_file, open_lease, users_lease
 from eaves.spool.entry import to_event
 from eaves.spool.faults import translated
+from eaves.spool.ledger.salvage import carry_ledger
 
 LOST_LANE = "salvaged"
 """Lane of dead letters for events whose own lane can't be read any more."""
 KEPT_FILES = 2
 """Damaged files that are kept; older ones are deleted, so that a failing disk doesn't fill."""
-_PIECE = 200
-_LAST_KEY = 1 << 62
 _LOOK_BYTES = 64 << 20
 _DELIVERY = "seq, lane, eid, state, attempts, not_before, status, reason, died_at"
 _EVENT = "eid, source, id, attributes, size_bytes, put_at, data"
@@ -82,20 +79,21 @@ def replace_damaged(path: Path) -> None:
 def _carry(path: Path) -> None:
     """Write all that can be read into a file of its own, whole or not at all."""
     part = path.with_name(f"{path.name}.salvage")
-    _remove(part)
+    remove_database(part)
     count = Count()
     try:
         make_file(part)
         with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as new:
             schema.ensure(new, part)
             new.execute("BEGIN IMMEDIATE")
-            with _damaged(path) as old:
+            with open_damaged(path) as old:
                 copied = _copy_deliveries(old, new, count)
                 _copy_orphans(old, new, copied, count)
                 _copy_seen(old, new)
+                carry_ledger(old, new, read_rows)
             new.execute("COMMIT")
     except BaseException:
-        _remove(part)  # on a full disk it would keep all others from writing
+        remove_database(part)  # on a full disk it would keep all others from writing
         raise
     fd = os.open(part, os.O_RDONLY)
     try:
@@ -152,71 +150,10 @@ def _is_ours(path: Path) -> bool:
     return False
 
 
-@contextlib.contextmanager
-def _damaged(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that reads the damaged file; where its schema is destroyed, a copy of it with the schema mended."""
-    copy = path.with_name(f"{path.name}.salvage-copy")
-    try:
-        with contextlib.closing(_read_only(path)) as db:
-            try:
-                db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            except sqlite3.DatabaseError:
-                pass
-            else:
-                yield db
-                return
-        _remove(copy)
-        _mend_schema(path, copy)
-        with contextlib.closing(_read_only(copy)) as db:
-            yield db
-    finally:
-        _remove(copy)
-
-
-def _remove(path: Path) -> None:
-    """Delete a database with all that SQLite keeps beside it."""
-    for end in ("", "-journal", "-wal", "-shm"):
-        path.with_name(f"{path.name}{end}").unlink(missing_ok=True)
-
-
-def _read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-
-
-def _mend_schema(path: Path, copy: Path) -> None:
-    """Copy a spool with its first page, and the others that hold the schema, taken from a new one.
-
-    The tables of every spool that this version made begin on the same pages, and the pages of the schema never change.
-    Source: sqlite.org/fileformat.html, section 1.3: the size in pages at offset 28 counts when offsets 24 and 92 agree;
-    the freelist at 32 is given up.
-    """
-    model = path.with_name(f"{path.name}.salvage-model")
-    model.unlink(missing_ok=True)
-    try:
-        with contextlib.closing(sqlite3.connect(model, isolation_level=None)) as db:
-            schema.ensure(db, model)
-            size = int(db.execute("PRAGMA page_size").fetchone()[0])
-            roots = {row[0] for row in db.execute("SELECT rootpage FROM sqlite_master WHERE rootpage > 0")}
-        pages = model.read_bytes()
-    finally:
-        model.unlink(missing_ok=True)
-    first = bytearray(pages[:size])
-    first[28:32] = (path.stat().st_size // size).to_bytes(4, "big")
-    first[92:96] = first[24:28]
-    first[32:40] = bytes(8)
-    shutil.copyfile(path, copy)
-    with copy.open("r+b") as stream:
-        stream.write(first)
-        for number in range(2, len(pages) // size + 1):
-            if number not in roots:
-                stream.seek((number - 1) * size)
-                stream.write(pages[(number - 1) * size : number * size])
-
-
 def _copy_deliveries(old: sqlite3.Connection, new: sqlite3.Connection, count: Count) -> set[int]:
     """Copy every entry whose event can be read; returns the events copied."""
     copied: set[int] = set()
-    for row in _rows(old, "deliveries", "seq", _DELIVERY):
+    for row in read_rows(old, "deliveries", "seq", _DELIVERY):
         seq, lane, eid, state, *rest = row
         if not isinstance(lane, str) or not isinstance(eid, int):
             continue  # its event, if there is one, counts among those without a lane
@@ -255,7 +192,7 @@ def _copy_orphans(old: sqlite3.Connection, new: sqlite3.Connection, copied: set[
     """
     places: dict[int, tuple[str, str]] | None = None
     lost = []
-    for (eid,) in _rows(old, "events", "eid", "eid"):
+    for (eid,) in read_rows(old, "events", "eid", "eid"):
         if eid in copied or (event := _event(old, eid)) is None:
             continue
         if places is None:
@@ -337,54 +274,3 @@ def _event(old: sqlite3.Connection, eid: int) -> Sequence[Any] | None:
         return None
     sound = len(row[3]) + len(row[6]) == row[4] and (event.source, event.id) == (row[1], row[2])
     return row if sound and isinstance(row[5], float) else None
-
-
-def _rows(db: sqlite3.Connection, table: str, key: str, columns: str) -> Iterator[Sequence[Any]]:
-    """Every row of a table that can be read, in the order of its integer key."""
-    sql = f"SELECT {columns} FROM {table} NOT INDEXED WHERE {key} > ? ORDER BY {key} LIMIT ?"  # noqa: S608 - constants
-    last = 0
-    while True:
-        try:
-            rows = _fetch(db, sql, last, _PIECE)
-        except (sqlite3.DatabaseError, UnicodeDecodeError):
-            try:
-                rows = _fetch(db, sql, last, 1)
-            except (sqlite3.DatabaseError, UnicodeDecodeError):
-                after = _next_readable(db, sql, last)
-                if after is None:
-                    return
-                last = after
-                continue
-        if not rows:
-            return
-        yield from rows
-        last = rows[-1][0]
-
-
-def _fetch(db: sqlite3.Connection, sql: str, last: int, limit: int) -> list[Sequence[Any]]:
-    rows: list[Sequence[Any]] = db.execute(sql, (last, limit)).fetchall()
-    if any(after[0] <= before[0] for before, after in itertools.pairwise([(last,), *rows])):
-        raise sqlite3.DatabaseError("keys out of order")  # SQLite doesn't look; reading on would never end
-    return rows
-
-
-def _next_readable(db: sqlite3.Connection, sql: str, failing: int) -> int | None:
-    """The lowest key above one at which reading fails from which it works again; None when there is none."""
-
-    def readable(key: int) -> bool:
-        try:
-            _fetch(db, sql, key, 1)
-        except (sqlite3.DatabaseError, UnicodeDecodeError):
-            return False
-        return True
-
-    step = 1
-    while not readable(failing + step):
-        step *= 2
-        if failing + step > _LAST_KEY:
-            return None
-    low, high = failing + step // 2, failing + step
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if readable(middle) else (middle, high)
-    return high

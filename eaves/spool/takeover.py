@@ -58,6 +58,8 @@ def take_over(spool: Spool, path: Path, *, wait_s: float = IN_USE_S) -> int:
     _require_unused(path, wait_s)
     moved = 0
     with Spool(path, limits=spool.limits, clock=spool.clock) as former:
+        if former.ledger is not None:
+            raise SpoolError(f"spool {path} keeps a ledger, which can't be moved", hint="let it be delivered instead")
         _require_space(spool, former)
         while rows := former.database().read("SELECT key, at FROM seen LIMIT ?", (BATCH,)):
             _move_seen(spool, former, rows)

@@ -308,7 +308,7 @@ class Gate:
 
     def close(self, spool: Spool, *, until_waiting: int) -> None:
         self.commits = 0
-        self._hold = lambda: wait_until(lambda: len(spool._db._pending) == until_waiting)
+        self._hold = lambda: wait_until(lambda: len(spool.database()._pending) == until_waiting)
 
     def connect(self, path: Path) -> sqlite3.Connection:
         gate = self
@@ -387,7 +387,7 @@ def test_one_refused_put_does_not_fail_those_it_shares_a_commit_with(path: Path,
     gate = Gate()
     limits = Limits(max_bytes=10_000 if refused is SpoolFullError else 100_000)
     with Spool(path, limits=limits, connect=gate.connect) as spool:
-        spool._db._writer.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 19_000)
+        spool.database()._writer.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 19_000)
         gate.close(spool, until_waiting=3)
         results = put_together(spool, [100, 100, 100, 20_000])
         assert results[:3] == [True] * 3
@@ -414,15 +414,15 @@ def test_a_failed_commit_fails_every_put_that_shares_it(path: Path) -> None:
 def test_a_full_disk_is_an_error_with_a_hint_and_loses_nothing(path: Path) -> None:
     with Spool(path) as spool:
         spool.put(image(1))
-        pages = spool._db._writer.execute("PRAGMA page_count").fetchone()[0]
-        spool._db._writer.execute(f"PRAGMA max_page_count = {pages + 2}")
+        pages = spool.database()._writer.execute("PRAGMA page_count").fetchone()[0]
+        spool.database()._writer.execute(f"PRAGMA max_page_count = {pages + 2}")
         with pytest.raises(SpoolError, match="database or disk is full") as full:
             spool.put(image(2, size_bytes=100_000))
         assert full.value.hint is not None
         assert "free disk space" in full.value.hint
         assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-1"]
         assert spool.size_bytes() < 1000
-        spool._db._writer.execute("PRAGMA max_page_count = 100000")
+        spool.database()._writer.execute("PRAGMA max_page_count = 100000")
         assert spool.put(image(2, size_bytes=100_000))
 
 
@@ -463,7 +463,7 @@ def test_the_folder_is_made_and_the_file_is_its_owners_alone(tmp_path: Path) -> 
 
 
 def test_every_commit_is_synced(spool: Spool) -> None:
-    db = spool._db._writer
+    db = spool.database()._writer
     assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     assert db.execute("PRAGMA synchronous").fetchone()[0] == 2
     assert db.execute("PRAGMA journal_size_limit").fetchone()[0] == WAL_LIMIT_BYTES

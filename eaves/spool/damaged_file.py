@@ -1,0 +1,150 @@
+"""Reading a damaged spool file: what SQLite still gives of it, and how a destroyed schema is mended."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from eaves.spool import schema
+from eaves.spool.database import BUSY_TIMEOUT_S
+from eaves.spool.ledger import schema as ledger_schema
+
+_PIECE = 200
+_LAST_KEY = 1 << 62
+
+
+@contextlib.contextmanager
+def open_damaged(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that reads the damaged file; where its schema is destroyed, a copy of it with the schema mended."""
+    copy = path.with_name(f"{path.name}.salvage-copy")
+    try:
+        with contextlib.closing(_read_only(path)) as db:
+            try:
+                db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            except sqlite3.DatabaseError:
+                pass
+            else:
+                yield db
+                return
+        remove_database(copy)
+        _mend_schema(path, copy)
+        with contextlib.closing(_read_only(copy)) as db:
+            yield db
+    finally:
+        remove_database(copy)
+
+
+def remove_database(path: Path) -> None:
+    """Delete a database with all that SQLite keeps beside it."""
+    for end in ("", "-journal", "-wal", "-shm"):
+        path.with_name(f"{path.name}{end}").unlink(missing_ok=True)
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+
+
+def _mend_schema(path: Path, copy: Path) -> None:
+    """Copy a spool with its first page, and the others that hold the schema, taken from a new one.
+
+    The tables of every spool that this version made begin on the same pages, and the pages of the schema never change.
+    Source: sqlite.org/fileformat.html, section 1.3: the size in pages at offset 28 counts when offsets 24 and 92 agree;
+    the freelist at 32 is given up.
+    """
+    pages, roots, size = _model(path, ledger=True)
+    if not _has_pages(path, pages, roots, size):
+        pages, roots, size = _model(path, ledger=False)
+    first = bytearray(pages[:size])
+    first[28:32] = (path.stat().st_size // size).to_bytes(4, "big")
+    first[92:96] = first[24:28]
+    first[32:40] = bytes(8)
+    shutil.copyfile(path, copy)
+    with copy.open("r+b") as stream:
+        stream.write(first)
+        for number in range(2, len(pages) // size + 1):
+            if number not in roots:
+                stream.seek((number - 1) * size)
+                stream.write(pages[(number - 1) * size : number * size])
+
+
+def _model(path: Path, *, ledger: bool) -> tuple[bytes, set[int], int]:
+    """A new spool's content, the numbers of the pages on which its tables begin, and the size of a page in bytes."""
+    model = path.with_name(f"{path.name}.salvage-model")
+    model.unlink(missing_ok=True)
+    try:
+        with contextlib.closing(sqlite3.connect(model, isolation_level=None)) as db:
+            schema.ensure(db, model)
+            if ledger:
+                ledger_schema.ensure(db)
+            size = int(db.execute("PRAGMA page_size").fetchone()[0])
+            roots = {row[0] for row in db.execute("SELECT rootpage FROM sqlite_master WHERE rootpage > 0")}
+        return model.read_bytes(), roots, size
+    finally:
+        model.unlink(missing_ok=True)
+
+
+def _has_pages(path: Path, pages: bytes, roots: set[int], size: int) -> bool:
+    """Whether a spool was made with the schema of a model: the pages of the schema, but the first, are the same."""
+    with path.open("rb") as stream:
+        found = stream.read(len(pages))
+    numbers = [number for number in range(2, len(pages) // size + 1) if number not in roots]
+    return all(
+        found[(number - 1) * size : number * size] == pages[(number - 1) * size : number * size] for number in numbers
+    )
+
+
+def read_rows(db: sqlite3.Connection, table: str, key: str, columns: str) -> Iterator[Sequence[Any]]:
+    """Every row of a table that can be read, in the order of its integer key."""
+    sql = f"SELECT {columns} FROM {table} NOT INDEXED WHERE {key} > ? ORDER BY {key} LIMIT ?"  # noqa: S608 - constants
+    last = 0
+    while True:
+        try:
+            rows = _fetch(db, sql, last, _PIECE)
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
+            try:
+                rows = _fetch(db, sql, last, 1)
+            except (sqlite3.DatabaseError, UnicodeDecodeError):
+                after = _next_readable(db, sql, last)
+                if after is None:
+                    return
+                last = after
+                continue
+        if not rows:
+            return
+        yield from rows
+        last = rows[-1][0]
+
+
+def _fetch(db: sqlite3.Connection, sql: str, last: int, limit: int) -> list[Sequence[Any]]:
+    rows: list[Sequence[Any]] = db.execute(sql, (last, limit)).fetchall()
+    if any(after[0] <= before[0] for before, after in itertools.pairwise([(last,), *rows])):
+        raise sqlite3.DatabaseError("keys out of order")  # SQLite doesn't look; reading on would never end
+    return rows
+
+
+def _next_readable(db: sqlite3.Connection, sql: str, failing: int) -> int | None:
+    """The lowest key above one at which reading fails from which it works again; None when there is none."""
+
+    def readable(key: int) -> bool:
+        try:
+            _fetch(db, sql, key, 1)
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
+            return False
+        return True
+
+    step = 1
+    while not readable(failing + step):
+        step *= 2
+        if failing + step > _LAST_KEY:
+            return None
+    low, high = failing + step // 2, failing + step
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if readable(middle) else (middle, high)
+    return high

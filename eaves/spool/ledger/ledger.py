@@ -1,0 +1,127 @@
+"""The ledger as the spool writes it and as everybody reads it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from eaves.events import Event
+from eaves.spool.ledger import schema
+from eaves.spool.ledger.line import STATES, LedgerCounts, LedgerLimits, LedgerLine, content_digest, line_key
+from eaves.spool.selection import Read
+
+_FIND = "SELECT number, digest, eid FROM ledger WHERE key = ? AND source = ? AND id = ?"
+_COLUMNS = "number, source, id, taken_at, state, changed_at, repeats, reason"
+_COUNTS = f"SELECT {', '.join(STATES)}, repeats, conflicts, deleted FROM ledger_totals"  # noqa: S608 - constants
+_TRIM = "DELETE FROM ledger WHERE number IN (SELECT number FROM ledger WHERE eid IS NULL ORDER BY number LIMIT ?)"
+
+TRIM = 1_000
+"""Lines that one new line deletes at most, when the bound was lowered say."""
+
+
+class Ledger:
+    """The lines of one spool.
+
+    Args:
+        read: Runs a query on the spool's file.
+        limits: How many lines are kept; None keeps what is there, as somebody who only reads it does.
+    """
+
+    def __init__(self, read: Read, limits: LedgerLimits | None = None) -> None:
+        self._read = read
+        self._limits = limits
+
+    def read(self, *, after: int = 0, limit: int = 10_000, source_prefix: str = "") -> list[LedgerLine]:
+        """Lines in the order of arrival.
+
+        Args:
+            after: Only lines with a higher number: the last one that was read before.
+            limit: Most lines returned.
+            source_prefix: Only events whose source begins with this.
+
+        Raises:
+            SpoolError: When the file can't be read.
+        """
+        sql = (
+            f"SELECT {_COLUMNS} FROM ledger WHERE number > ?1"  # noqa: S608 - constants
+            " AND (?2 = '' OR substr(source, 1, length(?2)) = ?2) ORDER BY number LIMIT ?3"
+        )
+        return [_line(row) for row in self._read(sql, (after, source_prefix, limit))]
+
+    def digest_of(self, source: str, event_id: str) -> bytes | None:
+        """The digest of the content of an event that was put, as `content_digest` gives it; None without a line."""
+        rows = self._read(_FIND, (line_key(source, event_id), source, event_id))
+        return bytes(rows[0][1]) if rows else None
+
+    def is_conflicting(self, event: Event) -> bool:
+        """Whether another event was put under this event's source and id."""
+        known = self.digest_of(event.source, event.id)
+        return bool(known) and known != content_digest(event.attributes(), event.data)
+
+    def counts(self) -> LedgerCounts:
+        """How many lines there are."""
+        *states, repeats, conflicts, deleted = self._read(_COUNTS, ())[0]
+        by_state = dict(zip(STATES, states, strict=True))
+        return LedgerCounts(**by_state, repeats=repeats, conflicts=conflicts, deleted=deleted)
+
+    def add(self, db: sqlite3.Connection, *, source: str, event_id: str, digest: bytes, now: float, eid: int) -> None:
+        """Add the line of an event that was stored just now. Within a commit.
+
+        An event that was stored although it has a line (`put` without `once`) keeps that line, which is queued again.
+        """
+        found = _find(db, source, event_id)
+        if found is None:
+            schema.insert(db, source=source, event_id=event_id, digest=digest, taken_at=now, eid=eid)
+            self._trim(db)
+            return
+        number, _, waiting = found
+        self._count_repeat(db, number)
+        if waiting is None:
+            sql = "UPDATE ledger SET state = ?, changed_at = ?, digest = ?, deleted = 0, reason = '', eid = ?"
+            db.execute(f"{sql} WHERE number = ?", (schema.QUEUED, now, digest, eid, number))
+
+    def is_known(self, db: sqlite3.Connection, *, source: str, event_id: str, digest: bytes) -> bool:
+        """Whether an event has a line; what comes again is counted. Within a commit."""
+        found = _find(db, source, event_id)
+        if found is None:
+            return False
+        number, known, _ = found
+        if known and known != digest:
+            db.execute("UPDATE ledger_totals SET conflicts = conflicts + 1")
+        else:
+            self._count_repeat(db, number)
+        return True
+
+    def _count_repeat(self, db: sqlite3.Connection, number: int) -> None:
+        db.execute("UPDATE ledger SET repeats = repeats + 1 WHERE number = ?", (number,))
+        db.execute("UPDATE ledger_totals SET repeats = repeats + 1")
+
+    def _trim(self, db: sqlite3.Connection) -> None:
+        """Delete the oldest lines beyond the bound whose events have left the spool, some at a time."""
+        if self._limits is None:
+            return
+        most = self._limits.max_entries
+        (lines,) = db.execute(f"SELECT {' + '.join(STATES)} FROM ledger_totals").fetchone()  # noqa: S608 - constants
+        if lines > most:
+            surplus = min(max(lines - most, most // 1_000), TRIM)
+            deleted = db.execute(_TRIM, (surplus,)).rowcount
+            db.execute("UPDATE ledger_totals SET deleted = deleted + ?", (deleted,))
+
+
+def _find(db: sqlite3.Connection, source: str, event_id: str) -> Any:
+    return db.execute(_FIND, (line_key(source, event_id), source, event_id)).fetchone()
+
+
+def _line(row: Sequence[Any]) -> LedgerLine:
+    number, source, event_id, taken_at, state, changed_at, repeats, reason = row
+    return LedgerLine(
+        number=number,
+        source=source,
+        id=event_id,
+        taken_at=taken_at,
+        state=STATES[state],
+        changed_at=changed_at,
+        repeats=repeats,
+        reason=reason,
+    )

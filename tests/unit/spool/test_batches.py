@@ -1,0 +1,164 @@
+"""Many events in one commit: put together, looked at as a batch, released together."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import SpoolError, SpoolFullError
+from eaves.events import IMAGE_CAPTURED, Event
+from eaves.spool import Entry, Limits, Spool
+from eaves.spool.database import connect
+from eaves.spool.due import LONGEST_WAIT_S
+from tests.fakes.clock import FrozenClock
+
+NOW = 1_000_000.0
+
+
+def image(number: int, size_bytes: int = 10) -> Event:
+    return Event(id=f"id-{number}", source="/eaves/site/camera", type=IMAGE_CAPTURED, data=b"x" * size_bytes)
+
+
+def images(count: int) -> list[tuple[Event, tuple[str, ...]]]:
+    return [(image(number), ("out",)) for number in range(count)]
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    with Spool(tmp_path / "spool.db", clock=FrozenClock(NOW)) as opened:
+        yield opened
+
+
+def ids(entries: list[Entry]) -> list[str]:
+    return [entry.event.id for entry in entries]
+
+
+def batch(
+    spool: Spool, *, max_events: int = 100, max_bytes: int = 1 << 20, newest: bool = False, now: float = NOW
+) -> list[Entry]:
+    return spool.peek_batch("out", now=now, max_events=max_events, max_bytes=max_bytes, newest_first=newest)
+
+
+def test_many_are_stored_in_order_each_on_its_lanes(spool: Spool) -> None:
+    stored = spool.put_many([(image(1), ("a",)), (image(2), ("a", "b", "a")), (image(3), ())])
+    assert stored == [True, True, True]
+    assert ids(spool.peek("a", limit=9, now=NOW)) == ["id-1", "id-2"]
+    assert ids(spool.peek("b", limit=9, now=NOW)) == ["id-2"]
+    assert spool.put_many([]) == []
+
+
+def test_many_are_stored_once_each(spool: Spool) -> None:
+    spool.put(image(1), once=True)
+    twice = [(image(number), ("out",)) for number in (1, 2, 2, 3)]
+    assert spool.put_many(twice, once=True) == [False, True, False, True]
+    assert spool.depth() == 3
+
+
+def test_many_that_do_not_fit_leave_nothing(tmp_path: Path) -> None:
+    with Spool(tmp_path / "spool.db", limits=Limits(max_entries=5)) as spool:
+        spool.put(image(100), once=True)
+        with pytest.raises(SpoolFullError):
+            spool.put_many(images(5), once=True)
+        assert spool.counts() == {"out": (1, 0)}
+        assert spool.remembered() == 1
+        repeated_and_new = [(image(number), ("out",)) for number in (100, 1, 2, 3, 4)]
+        assert spool.put_many(repeated_and_new, once=True) == [False, True, True, True, True]
+
+
+def test_many_share_one_commit(tmp_path: Path) -> None:
+    commits = []
+
+    class Counted(sqlite3.Connection):
+        def execute(self, sql: str, parameters: object = (), /) -> sqlite3.Cursor:
+            if sql == "COMMIT":
+                commits.append(sql)
+            return super().execute(sql, parameters)  # type: ignore[arg-type]
+
+    def open_counted(path: Path) -> sqlite3.Connection:
+        return sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Counted)
+
+    with Spool(tmp_path / "spool.db", connect=open_counted) as spool:
+        commits.clear()
+        spool.put_many(images(50))
+        spool.ack_many(batch(spool))
+        assert len(commits) == 2
+        assert spool.depth() == 0
+
+
+def test_who_waits_for_a_lane_wakes_when_many_are_put(spool: Spool) -> None:
+    version = spool.version("out")
+    spool.put_many(images(2))
+    assert spool.version("out") != version
+
+
+def test_a_batch_holds_what_fits_and_keeps_the_order(spool: Spool) -> None:
+    spool.put_many(images(10))
+    assert ids(batch(spool, max_events=4)) == ["id-0", "id-1", "id-2", "id-3"]
+    one = spool.size_bytes() // 10
+    assert ids(batch(spool, max_bytes=3 * one)) == ["id-0", "id-1", "id-2"]
+    assert ids(batch(spool, max_bytes=3 * one - 1)) == ["id-0", "id-1"]
+
+
+def test_an_entry_larger_than_a_batch_comes_alone(spool: Spool) -> None:
+    spool.put_many([(image(1, 5_000), ("out",)), (image(2), ("out",))])
+    assert ids(batch(spool, max_bytes=100)) == ["id-1"]
+
+
+def test_a_batch_can_begin_at_the_newest(spool: Spool) -> None:
+    spool.put_many(images(6))
+    assert ids(batch(spool, max_events=3, newest=True)) == ["id-5", "id-4", "id-3"]
+
+
+def test_what_failed_before_is_in_a_batch_when_it_is_due(spool: Spool) -> None:
+    spool.put_many(images(4))
+    first, second, *_ = batch(spool)
+    spool.retry(first, NOW + 60, "no answer")
+    spool.retry(second, NOW - 1, "no answer")
+    assert ids(batch(spool)) == ["id-1", "id-2", "id-3"]
+    assert ids(batch(spool, newest=True)) == ["id-3", "id-2", "id-1"]
+    assert ids(batch(spool, now=NOW + 60)) == ["id-0", "id-1", "id-2", "id-3"]
+    assert ids(batch(spool, now=NOW - LONGEST_WAIT_S)) == ["id-0", "id-2", "id-3"], "the clock was set back"
+
+
+def test_a_batch_of_damaged_rows_makes_dead_letters_of_them_and_gives_those_behind(spool: Spool) -> None:
+    spool.put_many(images(5))
+    spool.database().commit(lambda db: db.execute("UPDATE events SET attributes = 'x' WHERE eid <= 3"))
+    assert ids(batch(spool, max_events=2)) == ["id-3"]
+    assert ids(batch(spool, max_events=2)) == ["id-3", "id-4"]
+    assert spool.counts() == {"out": (2, 3)}
+
+
+def test_a_batch_of_an_empty_lane_is_empty(spool: Spool) -> None:
+    assert batch(spool) == []
+
+
+def test_acknowledging_many_leaves_the_others_and_the_dead_letters(spool: Spool) -> None:
+    spool.put_many(images(5))
+    entries = batch(spool)
+    spool.dead_letter(entries[1], "answered 422", 422)
+    spool.ack_many(entries[:3])
+    assert ids(batch(spool)) == ["id-3", "id-4"]
+    assert spool.counts() == {"out": (2, 1)}
+    spool.ack_many([])
+    spool.ack_many(entries[:3])
+    assert spool.counts() == {"out": (2, 1)}
+
+
+def test_acknowledging_many_on_a_full_disk_releases_none(tmp_path: Path) -> None:
+    refused = []
+
+    def open_limited(path: Path) -> sqlite3.Connection:
+        db = connect(path)
+        refused.append(db)
+        return db
+
+    with Spool(tmp_path / "spool.db", connect=open_limited) as spool:
+        spool.put_many(images(3))
+        refused[0].execute("PRAGMA query_only = ON")
+        with pytest.raises(SpoolError):
+            spool.ack_many(batch(spool, now=2e9))
+        refused[0].execute("PRAGMA query_only = OFF")
+        assert spool.depth() == 3

@@ -1,0 +1,341 @@
+"""The ledger of a spool: one line an event, in the same commit as its entry, whatever becomes of it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from eaves.errors import SpoolError, SpoolFullError
+from eaves.events import IMAGE_CAPTURED, Event
+from eaves.spool import Ledger, LedgerLimits, LedgerLine, Limits, Selection, Spool, WhenFull, content_digest
+from eaves.spool.admin import drop, redrive
+from eaves.spool.takeover import take_over
+from tests.fakes.clock import FrozenClock
+
+NOW = 1_000_000.0
+BOUND = LedgerLimits(max_entries=1_000)
+
+
+def image(number: int, data: bytes = b"x", source: str = "/eaves/site/camera") -> Event:
+    return Event(id=f"id-{number}", source=source, type=IMAGE_CAPTURED, data=data)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "spool.db"
+
+
+@pytest.fixture
+def spool(path: Path) -> Iterator[Spool]:
+    with Spool(path, ledger=BOUND, clock=FrozenClock(NOW)) as opened:
+        yield opened
+
+
+def ledger_of(spool: Spool) -> Ledger:
+    assert spool.ledger is not None
+    return spool.ledger
+
+
+def lines(spool: Spool) -> list[LedgerLine]:
+    return ledger_of(spool).read()
+
+
+def states(spool: Spool) -> dict[str, str]:
+    found: dict[str, str] = {line.id: line.state for line in lines(spool)}
+    counted = ledger_of(spool).counts()
+    for state in ("queued", "released", "dead", "removed", "lost"):
+        assert getattr(counted, state) == list(found.values()).count(state)
+    return found
+
+
+def test_a_spool_has_a_ledger_only_when_one_was_asked_for(path: Path) -> None:
+    with Spool(path) as spool:
+        assert spool.ledger is None
+        tables = {row[0] for row in spool.database().read("SELECT name FROM sqlite_master")}
+        assert not {name for name in tables if "ledger" in name}
+    with Spool(path, ledger=BOUND) as spool:
+        assert ledger_of(spool).read() == []
+    with Spool(path) as spool:
+        spool.put(image(1))
+        assert states(spool) == {"id-1": "queued"}, "who opens a file that has a ledger keeps it"
+
+
+def test_a_line_says_when_an_event_came_and_that_it_waits(spool: Spool) -> None:
+    spool.put(image(1), once=True)
+    [line] = lines(spool)
+    assert line == LedgerLine(
+        number=1,
+        source="/eaves/site/camera",
+        id="id-1",
+        taken_at=NOW,
+        state="queued",
+        changed_at=NOW,
+        repeats=0,
+    )
+
+
+def test_a_line_follows_its_entry(spool: Spool) -> None:
+    spool.put_many([(image(number), ("out",)) for number in range(5)], once=True)
+    entries = spool.peek("out", limit=9, now=NOW)
+    spool.ack(entries[0])
+    spool.ack_many(entries[1:2])
+    spool.dead_letter(entries[2], "answered 422", 422)
+    spool.retry(entries[3], NOW + 9, "no answer")
+    assert states(spool) == {
+        "id-0": "released",
+        "id-1": "released",
+        "id-2": "dead",
+        "id-3": "queued",
+        "id-4": "queued",
+    }
+    assert [line.reason for line in lines(spool)] == ["", "", "answered 422", "", ""]
+    assert lines(spool)[0].changed_at > NOW, "the machine's own clock"
+    redrive(spool, Selection(seqs=(entries[2].seq,)))
+    assert states(spool)["id-2"] == "queued"
+    assert lines(spool)[2].reason == ""
+    drop(spool, Selection(seqs=(entries[3].seq,)))
+    spool.dead_letter(entries[4], "answered 413", 413)
+    drop(spool, Selection(seqs=(entries[4].seq,)))
+    assert [states(spool)[name] for name in ("id-3", "id-4")] == ["removed", "removed"]
+    assert lines(spool)[4].reason == "answered 413"
+
+
+def test_a_dead_letter_that_expires_is_removed(path: Path) -> None:
+    limits = Limits(dead_max_bytes=1, dead_when_full=WhenFull.EXPIRE)
+    with Spool(path, limits=limits, ledger=BOUND) as spool:
+        for number in range(2):
+            spool.put(image(number))
+            spool.dead_letter(spool.peek("out", now=2e9)[0], "answered 422", 422)
+        assert states(spool) == {"id-0": "removed", "id-1": "dead"}
+
+
+def test_a_dead_letter_that_may_not_be_kept_leaves_its_line(path: Path) -> None:
+    limits = Limits(dead_max_bytes=1, dead_when_full=WhenFull.REFUSE)
+    with Spool(path, limits=limits, ledger=BOUND) as spool:
+        spool.put(image(1))
+        with pytest.raises(SpoolFullError):
+            spool.dead_letter(spool.peek("out", now=2e9)[0], "answered 422", 422)
+        assert states(spool) == {"id-1": "queued"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "state"),
+    [
+        ("ack", "ack", "released"),
+        ("ack", "dead", "dead"),
+        ("dead", "ack", "dead"),
+        ("ack", "drop", "removed"),
+        ("drop", "ack", "removed"),
+        ("drop", "dead", "dead"),
+        ("ack", "", "queued"),
+        ("dead", "", "queued"),
+    ],
+)
+def test_an_event_on_two_lanes_has_one_line(spool: Spool, first: str, second: str, state: str) -> None:
+    spool.put(image(1), lanes=("a", "b"))
+    for lane, what in (("a", first), ("b", second)):
+        [entry] = spool.peek(lane, now=NOW)
+        if what == "ack":
+            spool.ack(entry)
+        elif what == "dead":
+            spool.dead_letter(entry, "answered 422", 422)
+        elif what == "drop":
+            drop(spool, Selection(seqs=(entry.seq,)))
+    assert states(spool) == {"id-1": state}
+
+
+def test_what_comes_again_is_counted_and_not_stored(spool: Spool) -> None:
+    spool.put(image(1), once=True)
+    spool.ack(spool.peek("out", now=NOW)[0])
+    assert spool.put_many([(image(1), ("out",)), (image(2), ("out",)), (image(2), ("out",))], once=True) == [
+        False,
+        True,
+        False,
+    ]
+    assert [line.repeats for line in lines(spool)] == [1, 1]
+    assert ledger_of(spool).counts().repeats == 2
+    assert spool.depth() == 1
+    assert spool.seen("/eaves/site/camera", "id-1")
+    assert spool.remembered() == 0, "the ledger remembers; the table of ids is not written a second time"
+
+
+def test_an_event_under_a_known_id_is_a_conflict_and_no_repetition(spool: Spool) -> None:
+    spool.put(image(1), once=True)
+    other = image(1, b"other")
+    assert not spool.put(other, once=True)
+    counts = ledger_of(spool).counts()
+    assert (counts.repeats, counts.conflicts) == (0, 1)
+    assert ledger_of(spool).is_conflicting(other)
+    assert not ledger_of(spool).is_conflicting(image(1))
+    assert not ledger_of(spool).is_conflicting(image(2))
+    assert spool.peek("out", now=NOW)[0].event == image(1)
+
+
+def test_what_is_added_on_the_way_makes_no_other_event(spool: Spool) -> None:
+    spool.put(image(1), once=True)
+    again = replace(image(1), extensions={"knativearrivaltime": "2026-11-25T00:00:00Z", "traceparent": "00-1-2-00"})
+    assert not ledger_of(spool).is_conflicting(again)
+    assert ledger_of(spool).is_conflicting(replace(image(1), subject="other"))
+
+
+def test_the_digest_tells_attributes_from_data() -> None:
+    digests = {
+        content_digest({"a": "1"}, b"x"),
+        content_digest({"a": "1x"}, b""),
+        content_digest({"a": "1"}, b""),
+        content_digest({"b": "1"}, b"x"),
+    }
+    assert len(digests) == 4
+    assert content_digest({"a": "1", "b": "2"}, b"x") == content_digest({"b": "2", "a": "1"}, b"x")
+    assert {len(digest) for digest in digests} == {8}
+
+
+def test_an_id_of_another_source_is_another_event(spool: Spool) -> None:
+    assert spool.put(image(1, source="/eaves/site/a"), once=True)
+    assert spool.put(image(1, source="/eaves/site/b"), once=True)
+    assert [line.source for line in lines(spool)] == ["/eaves/site/a", "/eaves/site/b"]
+
+
+def test_a_put_without_once_queues_its_line_again(spool: Spool) -> None:
+    spool.put(image(1))
+    spool.ack(spool.peek("out", now=NOW)[0])
+    assert spool.put(image(1))
+    assert states(spool) == {"id-1": "queued"}
+    spool.ack(spool.peek("out", now=NOW)[0])
+    assert states(spool) == {"id-1": "released"}
+    assert lines(spool)[0].repeats == 1
+
+
+def test_what_an_entry_turns_into_has_a_line_too(spool: Spool) -> None:
+    spool.put(image(1), lanes=("in",))
+    spool.ack(spool.peek("in", now=NOW)[0], puts=[(image(2), ("out",))])
+    assert states(spool) == {"id-1": "released", "id-2": "queued"}
+
+
+def test_a_commit_that_fails_leaves_no_line(path: Path) -> None:
+    with Spool(path, ledger=BOUND, limits=Limits(max_entries=2)) as spool:
+        with pytest.raises(SpoolFullError):
+            spool.put_many([(image(number), ("out",)) for number in range(3)], once=True)
+        assert lines(spool) == []
+        assert spool.put(image(0), once=True)
+
+
+def test_lines_are_read_in_pieces_and_by_source(spool: Spool) -> None:
+    for number in range(6):
+        spool.put(image(number, source=f"/eaves/{'ab'[number % 2]}/camera"))
+    ledger = ledger_of(spool)
+    assert [line.number for line in ledger.read(limit=4)] == [1, 2, 3, 4]
+    assert [line.number for line in ledger.read(after=4)] == [5, 6]
+    assert [line.id for line in ledger.read(source_prefix="/eaves/b/")] == ["id-1", "id-3", "id-5"]
+    assert [line.id for line in ledger.read(source_prefix="/eaves/b/", after=2, limit=1)] == ["id-3"]
+    assert ledger.read(source_prefix="/eaves/%/") == []
+
+
+def test_beyond_their_number_the_oldest_lines_of_events_that_left_are_deleted(path: Path) -> None:
+    with Spool(path, ledger=LedgerLimits(max_entries=4)) as spool:
+        for number in range(4):
+            spool.put(image(number), once=True)
+        first, second, third, _ = spool.peek("out", limit=9, now=2e9)
+        spool.ack(second)
+        spool.dead_letter(first, "answered 422", 422)
+        spool.ack(third)
+        spool.put_many([(image(number), ("out",)) for number in (4, 5)], once=True)
+        assert list(states(spool)) == ["id-0", "id-3", "id-4", "id-5"]
+        assert ledger_of(spool).counts().deleted == 2
+        spool.put_many([(image(number), ("out",)) for number in range(6, 9)], once=True)
+        assert len(lines(spool)) == 7, "lines of events that are in the spool are never deleted"
+        assert ledger_of(spool).counts().deleted == 2
+        assert spool.put(image(1), once=True), "its line is gone, so it is taken as new"
+        assert [line.number for line in lines(spool)] == [1, 4, 5, 6, 7, 8, 9, 10]
+
+
+def test_a_lowered_bound_is_reached_step_by_step(path: Path) -> None:
+    with Spool(path, ledger=BOUND) as spool:
+        spool.put_many([(image(number), ("out",)) for number in range(50)])
+        spool.ack_many(spool.peek("out", limit=99, now=2e9))
+    with Spool(path, ledger=LedgerLimits(max_entries=10)) as spool:
+        spool.put(image(99))
+        assert len(lines(spool)) == 10
+        assert ledger_of(spool).counts().deleted == 41
+
+
+def test_a_spool_that_had_none_begins_with_what_waits(path: Path) -> None:
+    with Spool(path, clock=FrozenClock(NOW)) as spool:
+        for number in range(3):
+            spool.put(image(number), once=True, lanes=("a", "b"))
+        entries = spool.peek("a", limit=9, now=NOW)
+        spool.ack_many([entries[0], spool.peek("b", now=NOW)[0]])
+        for lane in ("a", "b"):
+            spool.dead_letter(spool.peek(lane, now=NOW)[0], "answered 422", 422)
+    with Spool(path, ledger=BOUND, clock=FrozenClock(NOW)) as spool:
+        assert states(spool) == {"id-1": "dead", "id-2": "queued"}
+        assert [(line.reason, line.taken_at) for line in lines(spool)] == [("answered 422", NOW), ("", NOW)]
+        assert not spool.put(image(0), once=True), "it left before, and is still remembered"
+        assert not spool.put(image(2), once=True)
+        assert not ledger_of(spool).is_conflicting(image(2))
+        assert ledger_of(spool).is_conflicting(image(2, b"other"))
+        drop(spool, Selection(lane="a"))
+        drop(spool, Selection(lane="b"))
+        assert states(spool) == {"id-1": "removed", "id-2": "removed"}
+
+
+def test_a_ledger_that_could_not_be_made_is_made_the_next_time(path: Path) -> None:
+    with Spool(path) as spool:
+        spool.put(image(1))
+
+    class Failing(sqlite3.Connection):
+        def execute(self, sql: str, parameters: object = (), /) -> sqlite3.Cursor:
+            if "ledger_delivery_out" in sql:
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(sql, parameters)  # type: ignore[arg-type]
+
+    def open_failing(path: Path) -> sqlite3.Connection:
+        return sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Failing)
+
+    with pytest.raises(SpoolError, match="disk is full"):
+        Spool(path, ledger=BOUND, connect=open_failing)
+    with Spool(path, ledger=BOUND) as spool:
+        assert states(spool) == {"id-1": "queued"}
+
+
+def test_a_spool_with_a_ledger_is_not_taken_over(tmp_path: Path, path: Path) -> None:
+    with Spool(path, ledger=BOUND) as spool:
+        spool.put(image(1))
+    with Spool(tmp_path / "other.db") as other, pytest.raises(SpoolError, match="keeps a ledger"):
+        take_over(other, path)
+    with Spool(path) as spool:
+        assert states(spool) == {"id-1": "queued"}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.sampled_from(["put", "ack", "dead", "drop", "redrive"]), st.integers(0, 7))))
+def test_lines_and_entries_agree_after_any_steps(tmp_path: Path, steps: list[tuple[str, int]]) -> None:
+    path = tmp_path / "spool.db"
+    path.unlink(missing_ok=True)
+    for end in ("-wal", "-shm"):
+        path.with_name(f"spool.db{end}").unlink(missing_ok=True)
+    with Spool(path, ledger=BOUND, clock=FrozenClock(NOW)) as spool:
+        for what, number in steps:
+            entries = [entry for entry in spool.peek("out", limit=9, now=NOW) if entry.event.id == f"id-{number}"]
+            if what == "put":
+                spool.put(image(number), once=True)
+            elif what == "ack":
+                spool.ack_many(entries)
+            elif what == "dead" and entries:
+                spool.dead_letter(entries[0], "answered 422", 422)
+            elif what == "drop":
+                drop(spool, Selection(seqs=tuple(entry.seq for entry in entries)))
+            elif what == "redrive":
+                redrive(spool, Selection())
+        found = states(spool)
+        waiting = {entry.event.id for entry in spool.peek("out", limit=99, now=NOW)}
+        dead = {letter.entry.event.id for letter in spool.dead()}
+        assert {event_id for event_id, state in found.items() if state == "queued"} == waiting
+        assert {event_id for event_id, state in found.items() if state == "dead"} == dead
+        assert set(found) == {f"id-{number}" for what, number in steps if what == "put"}
