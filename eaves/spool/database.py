@@ -171,6 +171,13 @@ class Database:
             except sqlite3.Error as error:
                 raise self._translated(error) from error
 
+    def report_damage(self, what: str) -> SpoolDamagedError:
+        """Have the file replaced for what SQLite itself doesn't notice; returns the error to raise."""
+        self.damaged = True
+        return SpoolDamagedError(
+            f"spool {self.path}: {what}", hint="the entries that can be read are carried into a new file at the next call"
+        )
+
     def version(self, lane: str) -> Version:
         """The mark of what a lane holds now."""
         with self._changed:

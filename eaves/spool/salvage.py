@@ -24,7 +24,7 @@ from eaves.files import sync_directory
 from eaves.spool import retention, schema
 from eaves.spool.damaged_file import open_damaged, read_rows, remove_database
 from eaves.spool.database import complete_path, make_file, open_lease, users_lease
-from eaves.spool.entry import to_event
+from eaves.spool.entry import crc, to_event
 from eaves.spool.faults import translated
 from eaves.spool.ledger.salvage import carry_ledger
 
@@ -34,7 +34,8 @@ KEPT_FILES = 2
 """Damaged files that are kept; older ones are deleted, so that a failing disk doesn't fill."""
 _LOOK_BYTES = 64 << 20
 _DELIVERY = "seq, lane, eid, state, attempts, not_before, status, reason, died_at"
-_EVENT = "eid, source, id, attributes, size_bytes, put_at, data"
+_EVENT = "eid, source, id, attributes, size_bytes, put_at, data, crc"
+_PUT_EVENT = f"INSERT INTO events({_EVENT}) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
 _OURS = (b"CREATE TABLE deliveries", b"dev.eaves.")
 
 _log = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ def _copy_deliveries(old: sqlite3.Connection, new: sqlite3.Connection, count: Co
             if event is None:
                 count.lost += 1
                 continue
-            new.execute(f"INSERT INTO events({_EVENT}) VALUES(?, ?, ?, ?, ?, ?, ?)", event)
+            new.execute(_PUT_EVENT, event)
             copied.add(eid)
         if state not in (schema.QUEUED, schema.DEAD):
             state = schema.DEAD
@@ -198,7 +199,7 @@ def _copy_orphans(old: sqlite3.Connection, new: sqlite3.Connection, copied: set[
         if places is None:
             places = _read_places(old)
         known = [(seq, *places[seq]) for seq in _read_seqs(old, eid) if seq in places]
-        new.execute(f"INSERT INTO events({_EVENT}) VALUES(?, ?, ?, ?, ?, ?, ?)", event)
+        new.execute(_PUT_EVENT, event)
         for seq, lane, state in known:
             new.execute("INSERT OR IGNORE INTO deliveries(seq, lane, eid) VALUES(?, ?, ?)", (seq, lane, eid))
             if state == schema.DEAD:
@@ -259,9 +260,10 @@ def _copy_seen(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
 
 def _event(old: sqlite3.Connection, eid: int) -> Sequence[Any] | None:
     """An event's row when it can be read and is what was put."""
+    columns = _EVENT if schema.has_crc(old) else _EVENT.replace("crc", "NULL")
     try:
         row: Sequence[Any] | None = old.execute(
-            f"SELECT {_EVENT} FROM events NOT INDEXED WHERE eid = ?",  # noqa: S608 - constants
+            f"SELECT {columns} FROM events NOT INDEXED WHERE eid = ?",  # noqa: S608 - constants
             (eid,),
         ).fetchone()
         if row is None:
@@ -271,6 +273,8 @@ def _event(old: sqlite3.Connection, eid: int) -> Sequence[Any] | None:
         return None
     digest = event.extensions.get("datadigest", "")
     if digest.startswith("sha256:") and digest != f"sha256:{hashlib.sha256(event.data).hexdigest()}":
+        return None
+    if row[7] is not None and row[7] != crc(row[3], row[6]):
         return None
     sound = len(row[3]) + len(row[6]) == row[4] and (event.source, event.id) == (row[1], row[2])
     return row if sound and isinstance(row[5], float) else None
