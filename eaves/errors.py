@@ -29,7 +29,8 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
     ├── StoppedError               exit 75  HTTP 503   asked to stop, stopped in good order; start it again
     ├── CancelledError             exit 130 HTTP 503   ended by Ctrl-C; nothing is left of what was begun
     ├── DeliveryError              exit 69  HTTP 503   no usable answer over HTTP
-    │   └── UnreachableError                           nothing was sent: no connection, proxy or TLS
+    │   ├── UnreachableError                           nothing was sent: no connection, proxy or TLS
+    │   └── StatusError                                an HTTP answer whose status is no success
     ├── OverloadedError            exit 75  HTTP 429   more work at once than the bounded queue takes
     ├── InWorkError                exit 75  HTTP 409   the same event is in work already
     ├── ForbiddenError             exit 77  HTTP 403   a caller that isn't let in
@@ -244,6 +245,32 @@ class UnreachableError(DeliveryError):
 
     The event is not to blame, and waiting costs it no attempt.
     """
+
+
+class StatusError(DeliveryError):
+    """An HTTP answer whose status is no success.
+
+    Args:
+        message: What was asked, and what was answered.
+        status: The HTTP status.
+        detail: What the answer says about it, for people.
+        retry_after_s: What the answer asks for in Retry-After, seconds; None without it.
+        hint: The command or edit that mends it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        detail: str = "",
+        retry_after_s: float | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.detail = detail
+        self.retry_after_s = retry_after_s
 
 
 class OverloadedError(EavesError):

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from eaves.admin.agent import AgentRoutes
 from eaves.admin.queue import SpoolQueue
-from eaves.admin.report import SourceReport
+from eaves.admin.report import LinkReport, SourceReport
 from eaves.admin.server import AdminServer
 from eaves.delivery.status import LaneDelivery
 from eaves.errors import ConfigError
@@ -40,6 +40,7 @@ def open_doors(
     deliverers: Sequence[Delivering],
     *,
     sources: Callable[[], Sequence[SourceReport]] = tuple,
+    link: Callable[[], LinkReport | None] = lambda: None,
     parts: Mapping[str, Callable[[], bool]],
     path: Path,
     host: str,
@@ -53,6 +54,7 @@ def open_doors(
         spool: The queue.
         deliverers: Of the spool's lanes.
         sources: Gives what the sources that fill it report.
+        link: Gives how the link is doing that it is forwarded over; None without one.
         parts: Name of each part without which the process is of no use, and whether it still runs.
         path: The Unix socket.
         host: Address that the port is listened to on.
@@ -71,6 +73,7 @@ def open_doors(
         spool,
         deliveries=lambda: [deliverer.status() for deliverer in deliverers],
         sources=sources,
+        link=link,
         try_now=try_now,
     )
     routes = AgentRoutes(queue, lambda: [name for name, is_alive in parts.items() if not is_alive()])

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from eaves.admin.report import LaneReport, QueueReport, SourceReport
+from eaves.admin.report import LaneReport, LinkReport, QueueReport, SourceReport
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+LINK_STATES = ("starting", "up", "down", "refused")
 OUTCOMES = ("delivered", "retried", "dead")
 
 Series = tuple[Mapping[str, str], float]
@@ -34,6 +35,20 @@ _METRICS = {
     "eaves_source_last_image_age_seconds": "Time since the source's last image; absent before the first.",
     "eaves_source_reconnects_last_hour": "Connections that the source made anew in the last hour.",
     "eaves_source_last_error_age_seconds": "Time since the source's last error began; absent before the first.",
+    "eaves_link_up": "1 while the receiver answers, 0 otherwise.",
+    "eaves_link_state": "1 for the state of the link: starting, up, down or refused; 0 for the others.",
+    "eaves_link_state_age_seconds": "Time since the link came into its state.",
+    "eaves_link_backlog_events": "Events that wait to be forwarded.",
+    "eaves_link_backlog_bytes": "Data and attributes of the events that wait to be forwarded.",
+    "eaves_link_oldest_age_seconds": "Age of the oldest event that waits to be forwarded; 0 when none waits.",
+    "eaves_link_events_per_second": "Events forwarded a second while any waited, in the last minute of that.",
+    "eaves_link_bytes_per_second": "Bytes of bodies over the link a second, likewise.",
+    "eaves_link_drain_seconds": "Time until nothing waits, at this rate; absent while no rate is known.",
+    "eaves_link_forwarded_total": "Events that the receiver has answered for.",
+    "eaves_link_repeated_total": "Events among them that the receiver had before.",
+    "eaves_link_refused_total": "Events that the receiver never takes; they are dead letters.",
+    "eaves_link_failed_requests_total": "Requests of events that got no usable answer.",
+    "eaves_link_sent_bytes_total": "Bytes of bodies that the receiver has answered for.",
 }
 
 
@@ -81,7 +96,31 @@ def _series(report: QueueReport) -> dict[str, list[Series]]:
     }
     if report.sources:
         found |= _source_series(report.sources)
+    if report.link is not None:
+        found |= _link_series(report.link)
     return found
+
+
+def _link_series(link: LinkReport) -> dict[str, list[Series]]:
+    def single(value: float | None) -> list[Series]:
+        return [] if value is None else [({}, value)]
+
+    return {
+        "eaves_link_up": single(float(link.up)),
+        "eaves_link_state": [({"state": state}, float(state == link.state)) for state in LINK_STATES],
+        "eaves_link_state_age_seconds": single(link.since_age_s),
+        "eaves_link_backlog_events": single(link.backlog_events),
+        "eaves_link_backlog_bytes": single(link.backlog_bytes),
+        "eaves_link_oldest_age_seconds": single(link.oldest_age_s or 0.0),
+        "eaves_link_events_per_second": single(link.events_per_s),
+        "eaves_link_bytes_per_second": single(link.bytes_per_s),
+        "eaves_link_drain_seconds": single(link.drain_s),
+        "eaves_link_forwarded_total": single(link.forwarded),
+        "eaves_link_repeated_total": single(link.repeated),
+        "eaves_link_refused_total": single(link.refused),
+        "eaves_link_failed_requests_total": single(link.failed),
+        "eaves_link_sent_bytes_total": single(link.bytes_sent),
+    }
 
 
 def _source_series(sources: Iterable[SourceReport]) -> dict[str, list[Series]]:

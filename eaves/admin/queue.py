@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from eaves.admin.report import QueueReport, SourceReport, build_report
+from eaves.admin.report import LinkReport, QueueReport, SourceReport, build_report
 from eaves.admin.selector import DEAD, QUEUED, Selector
 from eaves.delivery.status import LaneDelivery
 from eaves.errors import InputError, NotFoundError
@@ -83,6 +83,7 @@ class SpoolQueue:
         spool: The spool.
         deliveries: Gives what the lanes' deliveries report; nothing when this process delivers none.
         sources: Gives what each source reports; nothing without one.
+        link: Gives how the link is doing that it is forwarded over; None without one.
         try_now: Called with a lane, or with "" for all, whose pause is not to be waited for any longer.
     """
 
@@ -92,16 +93,19 @@ class SpoolQueue:
         *,
         deliveries: Callable[[], Iterable[LaneDelivery]] = tuple,
         sources: Callable[[], Iterable[SourceReport]] = tuple,
+        link: Callable[[], LinkReport | None] = lambda: None,
         try_now: Callable[[str], object] = lambda lane: None,
     ) -> None:
         self._spool = spool
         self._deliveries = deliveries
         self._sources = sources
+        self._link = link
         self._try_now = try_now
 
     def report(self) -> QueueReport:
         """What each lane holds and whether it is delivered."""
-        return build_report(self._spool, self._deliveries(), self._sources(), self._spool.clock.now())
+        now = self._spool.clock.now()
+        return build_report(self._spool, self._deliveries(), self._sources(), now, link=self._link())
 
     def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Mapping[str, Any]]:
         """The chosen entries without their data."""

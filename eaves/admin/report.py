@@ -109,6 +109,51 @@ class SourceReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkReport:
+    """The link of a relay to its receiver.
+
+    Attributes:
+        to: The receiver's address.
+        up: Whether the last request was answered as a receiver answers.
+        state: `starting`, `up`, `down` (no answer, or none of a receiver) or `refused` (the receiver doesn't let this
+            site in).
+        since: Since when it is in this state, Unix seconds.
+        since_age_s: For how long, seconds, whatever the clock was set to meanwhile.
+        reason: Why nothing is forwarded; empty while it is.
+        events_per_s: Events forwarded a second while there was something to forward, in the last minute of it; None
+            before the first.
+        bytes_per_s: Bytes of bodies over the link a second, likewise.
+        backlog_events: Events that wait to be forwarded.
+        backlog_bytes: Their data and attributes.
+        oldest_age_s: Age of the oldest of them, seconds; None when none waits.
+        drain_s: Seconds until none waits, at this rate and while the link stays up; None when no rate is known.
+        forwarded: Events that the receiver has answered for since the process started.
+        repeated: How many of them it had before.
+        refused: Events that it never takes; they are dead letters.
+        failed: Requests that got no usable answer.
+        bytes_sent: Bytes of bodies that the receiver has answered for.
+    """
+
+    to: str
+    up: bool = False
+    state: str = ""
+    since: float | None = None
+    since_age_s: float | None = None
+    reason: str = ""
+    events_per_s: float | None = None
+    bytes_per_s: float | None = None
+    backlog_events: int = 0
+    backlog_bytes: int = 0
+    oldest_age_s: float | None = None
+    drain_s: float | None = None
+    forwarded: int = 0
+    repeated: int = 0
+    refused: int = 0
+    failed: int = 0
+    bytes_sent: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueReport:
     """A whole spool.
 
@@ -120,6 +165,7 @@ class QueueReport:
         expired: Dead letters that were deleted to keep their limit, since the file was made.
         lanes: Each lane, by name.
         sources: The sources that fill it, in the order in which they were configured.
+        link: The link that it is forwarded over; None for a queue that isn't a relay's.
     """
 
     queued_bytes: int = 0
@@ -129,6 +175,7 @@ class QueueReport:
     expired: int = 0
     lanes: tuple[LaneReport, ...] = ()
     sources: tuple[SourceReport, ...] = ()
+    link: LinkReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -136,7 +183,12 @@ class QueueReport:
 
 
 def build_report(
-    spool: Spool, deliveries: Iterable[LaneDelivery], sources: Iterable[SourceReport], now: float
+    spool: Spool,
+    deliveries: Iterable[LaneDelivery],
+    sources: Iterable[SourceReport],
+    now: float,
+    *,
+    link: LinkReport | None = None,
 ) -> QueueReport:
     """What a spool holds and what its delivery does.
 
@@ -145,6 +197,7 @@ def build_report(
         deliveries: Of the lanes that this process delivers.
         sources: What fills it.
         now: Unix seconds.
+        link: The link that it is forwarded over, for a relay's.
 
     Raises:
         SpoolError: When the spool can't be read.
@@ -161,6 +214,7 @@ def build_report(
             _lane(name, held.get(name), delivering.get(name), now) for name in sorted(held.keys() | delivering.keys())
         ),
         sources=tuple(sources),
+        link=link,
     )
 
 
@@ -198,12 +252,14 @@ def parse_report(values: Mapping[str, Any]) -> QueueReport:
     try:
         before = values.get("source")
         sources = values.get("sources", () if before is None else [before])
+        link = values.get("link")
         return _read(
             QueueReport,
             {
                 **values,
                 "lanes": tuple(_read(LaneReport, lane) for lane in values["lanes"]),
                 "sources": tuple(_read(SourceReport, source) for source in sources),
+                "link": None if link is None else _read(LinkReport, link),
             },
         )
     except (TypeError, KeyError, AttributeError) as error:

@@ -13,6 +13,8 @@ from eaves.errors import ConfigError, Fault
 
 USERNAME, PASSWORD = "username", "password"
 """Source: Kubernetes, Secrets of type kubernetes.io/basic-auth."""
+TOKEN = "token"  # noqa: S105 - the name of a file
+"""A bearer token; the name that Kubernetes gives the token of a ServiceAccount."""
 CERTIFICATE, KEY, AUTHORITIES = "tls.crt", "tls.key", "ca.crt"
 """Source: Kubernetes, Secrets of type kubernetes.io/tls; `ca.crt` as cert-manager writes it beside them."""
 MAX_BYTES = 1 << 20
@@ -26,6 +28,7 @@ class Credentials:
     Attributes:
         username: User's name; empty when there is none.
         password: Its password.
+        token: Bearer token (RFC 6750); empty when there is none.
         certificate: File with the client's certificate, as PEM; None when there is none.
         key: File with its private key, as PEM.
         authorities_pem: Certificate authorities to trust beside the system's, as PEM; empty when there are none.
@@ -33,13 +36,14 @@ class Credentials:
 
     username: str = ""
     password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
     certificate: Path | None = None
     key: Path | None = None
     authorities_pem: str = field(default="", repr=False)
 
 
 def read_credentials(folder: Path | None) -> Credentials:
-    """Read a folder that has any of `username`, `password`, `tls.crt` with `tls.key`, and `ca.crt`.
+    """Read a folder that has any of `username`, `password`, `token`, `tls.crt` with `tls.key`, and `ca.crt`.
 
     A line break at the end of a file is left out, as editors add one.
 
@@ -60,6 +64,7 @@ def read_credentials(folder: Path | None) -> Credentials:
     return Credentials(
         username=_read(folder / USERNAME),
         password=_read(folder / PASSWORD),
+        token=_read(folder / TOKEN).strip(),
         certificate=certificate if certificate.exists() else None,
         key=key if key.exists() else None,
         authorities_pem=_read(folder / AUTHORITIES),

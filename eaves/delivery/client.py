@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import urllib3
@@ -53,21 +54,40 @@ class SinkClient:
         connections: Connections kept per host.
         ca_certs_pem: Certificate authorities to trust beside the system's, as PEM (Knative's `K_CA_CERTS`).
         proxies: Proxies of the process; loopback is always reached directly.
+        certificate: Files of a certificate and its private key, as PEM, that servers are shown when they ask for one.
+        socket_options: Options of every connection's socket, as `setsockopt` takes them, in place of urllib3's own.
         clock: For Retry-After dates. The time limits of an exchange are real time, as sockets know no other.
 
     Raises:
-        ValueError: When `ca_certs_pem` holds no certificate that can be read.
+        ValueError: When `ca_certs_pem` or `certificate` holds no certificate that can be read.
     """
 
     def __init__(
-        self, *, connections: int = 16, ca_certs_pem: str = "", proxies: Proxies = DIRECT, clock: Clock = SYSTEM
+        self,
+        *,
+        connections: int = 16,
+        ca_certs_pem: str = "",
+        proxies: Proxies = DIRECT,
+        certificate: tuple[Path, Path] | None = None,
+        socket_options: Sequence[tuple[int, int, int]] | None = None,
+        clock: Clock = SYSTEM,
     ) -> None:
-        self._http = HttpClient(proxies=proxies, ca_certs_pem=ca_certs_pem, connections=connections)
+        self._http = HttpClient(
+            proxies=proxies,
+            ca_certs_pem=ca_certs_pem,
+            connections=connections,
+            certificate=certificate,
+            socket_options=socket_options,
+        )
         self._clock = clock
 
     def close(self) -> None:
         """Close every connection."""
         self._http.close()
+
+    def abort(self) -> None:
+        """End every exchange that is under way, from any thread: whoever waits in one gets a DeliveryError."""
+        self._http.abort()
 
     def __enter__(self) -> Self:
         return self
@@ -75,7 +95,15 @@ class SinkClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def post(self, url: str, event: Event, *, prefer_reply: bool, timeout_s: float) -> Answer:
+    def post(
+        self,
+        url: str,
+        event: Event,
+        *,
+        prefer_reply: bool,
+        timeout_s: float,
+        more_headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         """Send one event in binary mode and read the answer.
 
         Args:
@@ -83,6 +111,7 @@ class SinkClient:
             event: What to send.
             prefer_reply: Say that a CloudEvent in the answer is wanted.
             timeout_s: For the exchange, see `exchange`.
+            more_headers: Beside those of the event.
 
         Raises:
             EventError: When the event can't be encoded; it never can.
@@ -90,6 +119,7 @@ class SinkClient:
             DeliveryError: When there is no usable answer.
         """
         headers, body = encode_binary(event)
+        headers |= more_headers or {}
         if prefer_reply:
             headers["Prefer"] = "reply"
         answer = self.exchange("POST", url, headers=headers, body=body, timeout_s=timeout_s)
@@ -111,7 +141,14 @@ class SinkClient:
         )
 
     def exchange(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b"", timeout_s: float
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Iterable[bytes | memoryview] = b"",
+        timeout_s: float,
+        connect_s: float = CONNECT_TIMEOUT_S,
     ) -> HttpAnswer:
         """One request as it is, and its answer as it came.
 
@@ -119,7 +156,8 @@ class SinkClient:
             method: GET or POST.
             url: Where to.
             headers: Of the request.
-            body: Of the request.
+            body: Of the request; in pieces it needs a header Content-Length.
+            connect_s: For connecting, and for each piece to be sent.
             timeout_s: For connecting and then for every wait for bytes; an answer that trickles is cut when it is over.
 
         Raises:
@@ -127,7 +165,7 @@ class SinkClient:
             DeliveryError: When there is no usable answer.
         """
         started = time.monotonic()
-        timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT_S, timeout_s), total=timeout_s)
+        timeout = urllib3.Timeout(connect=min(connect_s, timeout_s), total=timeout_s)
         try:
             response = self._http.request(
                 method, url, body=body, headers=headers, timeout=timeout, decode_content=False

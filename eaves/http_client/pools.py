@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class HttpClient:
         headers: Sent with every request that doesn't set them itself.
         certificate: Files of a certificate and its private key, as PEM, that servers are shown when they ask for one;
             proxies aren't.
+        socket_options: Options of every connection's socket, as `setsockopt` takes them, in place of urllib3's own.
 
     Raises:
         ValueError: When `ca_certs_pem` or `certificate` holds no certificate that can be read.
@@ -42,11 +43,13 @@ class HttpClient:
         timeout: urllib3.Timeout | None = None,
         headers: Mapping[str, str] | None = None,
         certificate: tuple[Path, Path] | None = None,
+        socket_options: Sequence[tuple[int, int, int]] | None = None,
     ) -> None:
         self._proxies = proxies
         self._connections = connections
         self._timeout = timeout
         self._headers = dict(headers or {})
+        self._socket_options = None if socket_options is None else list(socket_options)
         self._lock = threading.Lock()
         self._managers: dict[tuple[Proxy | None, bool], urllib3.PoolManager] = {}
         # Reading the system's authorities takes 20 ms: not before TLS is spoken, unless there is something to check.
@@ -98,6 +101,8 @@ class HttpClient:
 
     def _build_manager(self, proxy: Proxy | None, *, secure: bool) -> urllib3.PoolManager:
         options: dict[str, Any] = {"maxsize": self._connections, "timeout": self._timeout}
+        if self._socket_options is not None:
+            options["socket_options"] = self._socket_options
         if secure:
             options["ssl_context"] = self._presented or self._context()
         manager: urllib3.PoolManager

@@ -10,7 +10,7 @@ from eaves.errors import EventError, ImageTooLargeError
 ENCODING = "gzip"
 """Value of the header Content-Encoding."""
 LEVEL = 6
-_GZIP_WINDOW = 31
+GZIP_WINDOW = 31
 """Source: zlib's manual, inflateInit2: 15 bits of window, and 16 for a gzip header."""
 
 
@@ -30,7 +30,7 @@ def decompress(body: bytes, max_bytes: int) -> bytes:
         EventError: When it isn't gzip, or breaks off.
         ImageTooLargeError: When more comes out of it.
     """
-    inflating = zlib.decompressobj(wbits=_GZIP_WINDOW)
+    inflating = zlib.decompressobj(wbits=GZIP_WINDOW)
     try:
         found = inflating.decompress(body, max_bytes + 1)
     except zlib.error as error:

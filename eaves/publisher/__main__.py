@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -15,8 +16,9 @@ from eaves.backoff import Backoff
 from eaves.delivery import Deliverer
 from eaves.delivery.mqtt.opening import build_link
 from eaves.delivery.mqtt.sink import MqttSink
+from eaves.events import Event
+from eaves.ingress import IngressLimits, IngressServer, StoreRoute
 from eaves.options import build_settings, report_errors, settings_options
-from eaves.publisher.receiver import Receiver
 from eaves.publisher.settings import PublisherSettings
 from eaves.spool import Spool
 
@@ -47,12 +49,13 @@ def main(**options: Any) -> None:
             parallel=settings.parallel,
             lease=spool.lease(LANE),
         )
-        receiver = Receiver(
-            lambda event: spool.put(event, lanes=(LANE,), once=True),
+        receiver = IngressServer(
+            StoreRoute(partial(_store, spool), max_bytes=settings.max_bytes, batches=False),
             host=settings.host,
             port=settings.port,
-            max_bytes=settings.max_bytes,
-            in_flight_bytes=settings.in_flight_bytes,
+            limits=IngressLimits(
+                max_bytes=settings.max_bytes, in_flight_bytes=settings.in_flight_bytes, keep_alive=False
+            ),
         )
         link.start()
         deliverer.start()
@@ -74,6 +77,11 @@ def main(**options: Any) -> None:
             deliverer.stop(STOP_S)
             link.close(grace_s=0)
             deliverer.stop(STOP_S)
+
+
+def _store(spool: Spool, events: Sequence[Event]) -> None:
+    for event in events:
+        spool.put(event, lanes=(LANE,), once=True)
 
 
 if __name__ == "__main__":

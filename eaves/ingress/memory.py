@@ -12,7 +12,7 @@ Take = Callable[[int], None]
 """Takes so many bytes; raises OverloadedError when they aren't free."""
 
 
-class Room:
+class MemoryBudget:
     """A number of bytes. For many threads.
 
     Args:
@@ -23,6 +23,11 @@ class Room:
         self._max_bytes = max_bytes
         self._taken = 0
         self._lock = threading.Lock()
+
+    @property
+    def taken_bytes(self) -> int:
+        """Bytes that are taken now."""
+        return self._taken
 
     @contextmanager
     def share(self) -> Iterator[Take]:

@@ -1,4 +1,4 @@
-"""What a publisher's receiver holds in memory at the same time is bounded."""
+"""What a server holds of bodies at the same time is bounded."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import http.client
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 
 from eaves.events import Event, encode_binary
-from eaves.publisher.receiver import LINGER_S, Receiver
+from eaves.ingress import IngressLimits, IngressServer, StoreRoute
+from eaves.ingress.connection import LINGER_S
 from tests.publishing import prediction
 
 MAX_BYTES = 1_000_000
 
 
 @contextmanager
-def receiving(store: Callable[[Event], object], *, in_flight_bytes: int) -> Iterator[Receiver]:
-    receiver = Receiver(store, host="127.0.0.1", port=0, max_bytes=MAX_BYTES, in_flight_bytes=in_flight_bytes)
+def receiving(store: Callable[[Sequence[Event]], object], *, in_flight_bytes: int) -> Iterator[IngressServer]:
+    route = StoreRoute(store, max_bytes=MAX_BYTES)
+    limits = IngressLimits(max_bytes=MAX_BYTES, in_flight_bytes=in_flight_bytes)
+    receiver = IngressServer(route, host="127.0.0.1", port=0, limits=limits)
     try:
         yield receiver
     finally:
@@ -43,7 +46,7 @@ def post(port: int, size: int, *, chunked: bool = False) -> tuple[int, bytes]:
 def test_senders_keep_what_there_is_no_memory_for(chunked: bool) -> None:
     in_store, go_on = threading.Event(), threading.Event()
 
-    def store(_: Event) -> None:
+    def store(_: Sequence[Event]) -> None:
         in_store.set()
         assert go_on.wait(10)
 

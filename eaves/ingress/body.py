@@ -1,0 +1,125 @@
+"""The body of a request: read piece by piece, unpacked as it comes, within its limits.
+
+Memory is taken for what has come and what came out of it, not for what a sender announces.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from io import BufferedIOBase
+
+from eaves.errors import EventError, ImageTooLargeError
+from eaves.ingress.framing import Framing
+from eaves.ingress.memory import Take
+
+LINE_BYTES = 1024
+"""Longest line that says the size of a chunk, and longest trailer."""
+TRAILERS = 64
+PIECE_BYTES = 65_536
+"""Read, and unpacked, at a time."""
+_GZIP_WINDOW = 31
+"""Source: zlib's manual, inflateInit2: 15 bits of window, and 16 for a gzip header."""
+
+
+def read_body(stream: BufferedIOBase, framing: Framing, *, max_bytes: int, take: Take, gzipped: bool = False) -> bytes:
+    """A request's body.
+
+    Args:
+        stream: The request, after its headers.
+        framing: Where the body ends.
+        max_bytes: Largest body, as it comes and unpacked.
+        take: Takes memory for what is read.
+        gzipped: Whether it is one gzip member.
+
+    Raises:
+        EventError: When it breaks off, or isn't well-formed.
+        ImageTooLargeError: When it is larger.
+        OverloadedError: When there is no memory for it now.
+        OSError: When the connection ends.
+    """
+    body = bytearray()
+    sent = _iter_body(stream, framing, max_bytes)
+    for piece in _unpack(sent) if gzipped else sent:
+        if len(body) + len(piece) > max_bytes:
+            raise build_too_large(max_bytes)
+        take(len(piece))
+        body += piece
+    return bytes(body)
+
+
+def build_too_large(max_bytes: int) -> ImageTooLargeError:
+    """The error about a body that is larger than the server takes."""
+    return ImageTooLargeError(f"the request has more than {max_bytes} bytes", hint="send less, or raise max_bytes")
+
+
+def _iter_body(stream: BufferedIOBase, framing: Framing, max_bytes: int) -> Iterator[bytes]:
+    if framing.chunked:
+        yield from _iter_chunks(stream, max_bytes)
+        return
+    if framing.length is None:
+        raise EventError("the request has neither Content-Length nor chunks")
+    if framing.length > max_bytes:
+        raise build_too_large(max_bytes)
+    yield from _iter_pieces(stream, framing.length)
+
+
+def _iter_chunks(stream: BufferedIOBase, max_bytes: int) -> Iterator[bytes]:
+    """Source: RFC 9112, section 7.1."""
+    total = 0
+    while size := _read_size(stream):
+        total += size
+        if total > max_bytes:
+            raise build_too_large(max_bytes)
+        yield from _iter_pieces(stream, size)
+        if _read_line(stream):
+            raise EventError("a chunk of the request is longer than its size")
+    for _ in range(TRAILERS):  # nobody asked for them
+        if not _read_line(stream):
+            return
+    raise EventError(f"the request has more than {TRAILERS} trailers")
+
+
+def _iter_pieces(stream: BufferedIOBase, size: int) -> Iterator[bytes]:
+    while size:
+        piece = stream.read(min(size, PIECE_BYTES))
+        if not piece:
+            raise EventError("the request broke off")
+        size -= len(piece)
+        yield piece
+
+
+def _read_size(stream: BufferedIOBase) -> int:
+    text = _read_line(stream).partition(b";")[0].strip(b" \t")
+    try:
+        return int(text, 16) if text and text.isalnum() and len(text) <= 16 else int("")
+    except ValueError as error:
+        raise EventError(f"the request has a chunk without a size (got {text[:20]!r})") from error
+
+
+def _read_line(stream: BufferedIOBase) -> bytes:
+    line = stream.readline(LINE_BYTES)
+    if not line.endswith(b"\r\n"):
+        raise EventError("a line between the request's chunks is too long, or breaks off")
+    return line[:-2]
+
+
+def _unpack(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    inflating = zlib.decompressobj(wbits=_GZIP_WINDOW)
+    for piece in pieces:
+        packed = piece
+        while packed:
+            if inflating.eof:
+                raise EventError("something follows the gzip body")
+            try:
+                unpacked = inflating.decompress(packed, PIECE_BYTES)
+            except zlib.error as error:
+                raise EventError(f"the body is not gzip: {error}") from error
+            if unpacked:
+                yield unpacked
+            packed = inflating.unconsumed_tail or inflating.unused_data
+    while not inflating.eof:  # what the last call had no room for
+        unpacked = inflating.decompress(b"", PIECE_BYTES)
+        if not unpacked:
+            raise EventError("the gzip body breaks off")
+        yield unpacked

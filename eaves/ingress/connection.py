@@ -1,0 +1,214 @@
+"""One connection: its TLS handshake, its requests one after the other, and their answers."""
+
+from __future__ import annotations
+
+import io
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from functools import partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Any
+
+from eaves.errors import EavesError, EventError
+from eaves.ingress.body import PIECE_BYTES, read_body
+from eaves.ingress.connections import State
+from eaves.ingress.framing import Framing, parse_framing
+from eaves.ingress.memory import Take
+from eaves.ingress.request import Caller, Request
+from eaves.ingress.response import Response, answer_problem
+from eaves.ingress.timed_reader import TimedReader
+
+if TYPE_CHECKING:
+    from eaves.ingress.server import Listener
+
+HANDSHAKE_S = 10.0
+HEADERS_S = 10.0
+"""For all headers of a request, seconds."""
+STALL_S = 30.0
+"""Longest wait for the next bytes of a body, or for the other side to take more of an answer, seconds."""
+BODY_S = 300.0
+"""For a whole body, seconds: 2 MB over 60 kbit/s."""
+LINGER_S = 5.0
+"""How long a sender may take to send the rest of a body that was refused, seconds. Its answer is lost when the
+connection is closed before: the kernel then resets it. Source: RFC 9112, section 9.6."""
+LINE_BYTES = 65_536
+
+_log = logging.getLogger(__name__)
+
+
+class Connection(BaseHTTPRequestHandler):
+    """Reads requests and answers them until either side has enough."""
+
+    protocol_version = "HTTP/1.1"
+    server: Listener
+    request: socket.socket
+
+    def setup(self) -> None:
+        """Read the socket within limits of time."""
+        self.connection = self.request
+        self._incoming = TimedReader(self.connection)
+        self._buffered = self.rfile = io.BufferedReader(self._incoming)
+        self._names: frozenset[str] = frozenset()
+        self._state = State.NEW
+
+    def finish(self) -> None:
+        """Leave the socket to the server, which closes it."""
+
+    def handle(self) -> None:
+        """Answer requests, one after the other."""
+        if isinstance(self.connection, ssl.SSLSocket):
+            self.connection.settimeout(HANDSHAKE_S)
+            self.connection.do_handshake()
+            self._names = list_names(self.connection.getpeercert() or {})
+        while self._answer_one():
+            pass
+
+    def handle_expect_100(self) -> bool:
+        """Ask for the body only when a route reads it."""
+        self._expects_word = True
+        return True
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what the standard library finds wrong with the request line or the headers."""
+        self.close_connection = True
+        status = 505 if code == HTTPStatus.HTTP_VERSION_NOT_SUPPORTED else code
+        self._send(answer_problem(status, message or "the request is not well-formed"))
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+        """Log nothing: each event would be a line."""
+
+    def _answer_one(self) -> bool:
+        """Wait for a request and answer it; whether another one may follow."""
+        if self._state is not State.NEW:
+            self._mark(State.IDLE)
+        idle_s = HEADERS_S if self._state is State.NEW else self.server.limits.idle_s
+        self._incoming.limit(stall_s=idle_s, total_s=idle_s)
+        if not self._buffered.peek(1):
+            return False
+        self._incoming.limit(stall_s=HEADERS_S, total_s=HEADERS_S)
+        self._expects_word = False
+        self.command = self.requestline = ""
+        self.request_version = self.protocol_version
+        self.raw_requestline = self.rfile.readline(LINE_BYTES + 1)
+        if len(self.raw_requestline) > LINE_BYTES:
+            self.send_error(414, f"the request line has more than {LINE_BYTES} bytes")
+        elif self.parse_request():
+            if self.request_version == "HTTP/0.9":
+                self.send_error(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here")
+            else:
+                self._serve()
+        return not self.close_connection
+
+    def _serve(self) -> None:
+        """Answer a request whose headers have been read."""
+        if not self.server.limits.keep_alive:
+            self.close_connection = True
+        with self.server.budget.share() as take:
+            try:
+                framing = parse_framing(self.headers)
+            except EventError as error:
+                self.close_connection = True
+                self._send(answer_problem(error.http_status, error.message, error.hint))
+                self._linger()
+                return
+            request = Request(
+                method=self.command,
+                target=self.path,
+                headers=self.headers,
+                caller=Caller(address=str(self.client_address[0]), names=self._names),
+                framing=framing,
+                read=partial(self._read, framing, take),
+                on_admit=partial(self._mark, State.BUSY),
+            )
+            response = self._ask(request)
+        # What is left of a body must not be read as the next request.
+        self.close_connection |= not request.is_read or not request.admitted
+        self._send(response)
+        if not request.is_read:
+            self._linger()
+
+    def _ask(self, request: Request) -> Response:
+        try:
+            return self.server.serve(request)
+        except EavesError as error:
+            return answer_problem(error.http_status, error.message, error.hint)
+        except ConnectionBrokenError:
+            raise
+        except Exception:  # noqa: BLE001 - whoever sends next must be answered
+            _log.exception("a request could not be answered")
+            return answer_problem(500, "unexpected error; see the log")
+
+    def _read(self, framing: Framing, take: Take, max_bytes: int, gzipped: bool) -> bytes:
+        self._incoming.limit(stall_s=STALL_S, total_s=BODY_S)
+        try:
+            if self._expects_word and framing.has_body:
+                self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            return read_body(self.rfile, framing, max_bytes=max_bytes, take=take, gzipped=gzipped)
+        except OSError as error:
+            raise ConnectionBrokenError(str(error)) from error
+
+    def _mark(self, state: State) -> None:
+        self._state = state
+        self.server.connections.mark(self.connection, state)
+
+    def _send(self, response: Response) -> None:
+        headers = {
+            "Server": "eaves",
+            "Date": self.date_time_string(),
+            **response.headers,
+            "Content-Length": str(len(response.body)),
+        }
+        if self.close_connection:
+            headers["Connection"] = "close"
+        elif self.request_version == "HTTP/1.0":
+            headers["Connection"] = "keep-alive"
+        try:
+            phrase = HTTPStatus(response.status).phrase
+        except ValueError:
+            phrase = ""
+        head = [f"HTTP/1.1 {response.status} {phrase}", *_fields(headers), "", ""]
+        body = b"" if self.command == "HEAD" else response.body
+        self._write("\r\n".join(head).encode("latin-1", "replace") + body)
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        self.connection.settimeout(STALL_S)
+        for start in range(0, len(view), PIECE_BYTES):
+            self.connection.sendall(view[start : start + PIECE_BYTES])
+
+    def _linger(self) -> None:
+        """Read and forget what the sender still sends, so that it gets to read its answer.
+
+        It isn't decrypted: with the standard library's methods for TLS, nothing could be read after `shutdown`.
+        """
+        deadline = time.monotonic() + LINGER_S
+        plain: Any = socket.socket
+        plain.shutdown(self.connection, socket.SHUT_WR)
+        while (left_s := deadline - time.monotonic()) > 0:
+            self.connection.settimeout(left_s)
+            if not plain.recv(self.connection, PIECE_BYTES):
+                return
+
+
+class ConnectionBrokenError(Exception):
+    """The other side has gone, or is too slow: there is nobody to answer."""
+
+
+def list_names(certificate: Mapping[str, Any]) -> frozenset[str]:
+    """Common name and DNS names of a certificate.
+
+    Args:
+        certificate: As `ssl.SSLSocket.getpeercert` gives it; empty without one.
+    """
+    subject = [pair for group in certificate.get("subject", ()) for pair in group]
+    common = [value for name, value in subject if name == "commonName"]
+    return frozenset([*common, *(value for name, value in certificate.get("subjectAltName", ()) if name == "DNS")])
+
+
+def _fields(headers: Mapping[str, str]) -> list[str]:
+    """Header lines; a line break in a value would begin another header."""
+    return [f"{name}: {' '.join(value.splitlines())}" for name, value in headers.items()]

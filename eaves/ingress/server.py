@@ -1,0 +1,145 @@
+"""A server that listens, and gives each connection a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import socketserver
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from eaves.errors import ConfigError, Fault
+from eaves.ingress.connection import Connection
+from eaves.ingress.connections import Connections
+from eaves.ingress.memory import MemoryBudget
+from eaves.ingress.request import Serve
+from eaves.ingress.tls import ServerTls
+
+POLL_S = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngressLimits:
+    """The bounds of a server.
+
+    Attributes:
+        max_bytes: Largest body that a route of it takes.
+        in_flight_bytes: Bytes of all bodies that are read or stored at the same time; one of `max_bytes` always fits.
+        connections: Most connections at the same time.
+        keep_alive: Whether a connection takes more than one request.
+        idle_s: After how long without a request a connection is closed, seconds.
+    """
+
+    max_bytes: int
+    in_flight_bytes: int
+    connections: int = 128
+    keep_alive: bool = True
+    idle_s: float = 60.0
+
+
+class IngressServer:
+    """A running server.
+
+    Args:
+        serve: Answers requests; called from several threads.
+        host: Address of this machine to listen on.
+        port: TCP port; 0 takes a free one.
+        limits: Its bounds.
+        tls: Certificates; None for plain HTTP.
+        name: What listens, for messages.
+
+    Raises:
+        ConfigError: When the address can't be listened on.
+    """
+
+    def __init__(
+        self, serve: Serve, *, host: str, port: int, limits: IngressLimits, tls: ServerTls | None = None,
+        name: str = "receiver",
+    ) -> None:  # fmt: skip
+        try:
+            self._listener = Listener((host, port), serve, limits, tls)
+        except OSError as error:
+            fault = Fault(origin=name, path="port", message=f"{host}:{port} can't be listened on: {error}")
+            raise ConfigError([fault], hint="choose another port with PORT") from error
+        self._thread = threading.Thread(target=self._listener.serve_forever, args=(POLL_S,), name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The TCP port."""
+        return int(self._listener.server_address[1])
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open."""
+        return len(self._listener.connections)
+
+    def is_alive(self) -> bool:
+        """Whether it takes connections."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Stop listening and close every connection."""
+        self._listener.shutdown()
+        self._thread.join()
+        self._listener.server_close()
+
+
+class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """The listening socket, and what its connections share.
+
+    Attributes:
+        serve: Answers requests.
+        limits: The server's bounds.
+        budget: Memory for bodies.
+        connections: Those that are open.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], serve: Serve, limits: IngressLimits, tls: ServerTls | None) -> None:
+        self.serve = serve
+        self.limits = limits
+        self.budget = MemoryBudget(max(limits.max_bytes, limits.in_flight_bytes))
+        self.connections = Connections(limits.connections)
+        self._tls = tls
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, Connection)
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection. Its thread makes the TLS handshake, so that nobody waits for one that hangs."""
+        connection, address = super().get_request()
+        if self._tls is None:
+            return connection, address
+        try:
+            context = self._tls.context()
+            wrapped = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        except OSError:
+            connection.close()
+            raise
+        return wrapped, address
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Make room for a connection, and start its thread."""
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection and forget it."""
+        self.connections.remove(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Stop listening, and end every connection."""
+        super().server_close()
+        self.connections.hang_up_all()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log where somebody looks for it only: the other side may end a connection at any time."""
+        _log.debug("a connection broke off", exc_info=True)

@@ -1,0 +1,45 @@
+"""The route of publisher and relay: POST / with events, which are in a durable queue before they are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from eaves.errors import EventError, UnsupportedContentError
+from eaves.events import Event
+from eaves.ingress.content import is_batch, read_events
+from eaves.ingress.request import Request
+from eaves.ingress.response import STORED, Response, answer_problem
+
+PATH = "/"
+
+
+class StoreRoute:
+    """Answers POST / with 202 once the events are stored. A batch is stored as a whole or refused as a whole.
+
+    Args:
+        store: Puts events on disk, all or none. What it raises becomes the answer, by its `http_status`.
+        max_bytes: Largest body that is taken.
+        batches: Whether a request may hold many events.
+    """
+
+    def __init__(self, store: Callable[[Sequence[Event]], object], *, max_bytes: int, batches: bool = True) -> None:
+        self._store = store
+        self._max_bytes = max_bytes
+        self._batches = batches
+
+    def __call__(self, request: Request) -> Response:
+        """Answer one request."""
+        if request.method != "POST":
+            detail = "only POST is answered here, with a CloudEvent"
+            return answer_problem(405, detail, Allow="POST")
+        if request.path != PATH:
+            return answer_problem(404, f"{request.path[:128]} is not answered here; post to {PATH}")
+        request.admit()
+        if is_batch(request) and not self._batches:
+            raise UnsupportedContentError("batched CloudEvents are not taken", hint="send one event per request")
+        found = read_events(request, self._max_bytes)
+        for index, event in enumerate(found):
+            if isinstance(event, EventError):
+                raise EventError(f"event {index} of the batch: {event.message}", hint=event.hint)
+        self._store([event for event in found if isinstance(event, Event)])
+        return STORED

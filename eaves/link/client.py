@@ -1,0 +1,243 @@
+"""The relay's side of the link: one kept connection to a receiver."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from eaves.backoff import parse_retry_after
+from eaves.clock import SYSTEM, Clock
+from eaves.delivery import Answer, HttpAnswer
+from eaves.delivery.rules import brief, describe
+from eaves.errors import ConfigError, DeliveryError, Fault, StatusError
+from eaves.events import Event
+from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
+from eaves.link.answer import BatchAnswer, parse_answer
+from eaves.link.credentialed import CredentialedClient
+from eaves.link.packing import Packed, pack
+from eaves.link.paths import EVENTS, FUNCTIONS, LEDGER, SITE
+
+PIECE_BYTES = 8_192
+"""Bytes of a body that are handed to the socket at a time: each has its own time limit, so a slow link has time and a
+silent one ends the request."""
+PIECE_S = 10.0
+"""Longest wait for a connection, and for room for one piece in the socket's buffer, seconds."""
+PROBE_S = 5.0
+"""Longest probe, seconds: name, TCP, TLS and answer take four round trips, 2.4 s over a geostationary satellite."""
+SILENT_S = 12
+"""After so many seconds without the other side's acknowledgement of a byte the kernel ends the connection."""
+SOCKET_OPTIONS: tuple[tuple[int, int, int], ...] = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_S * 1000),
+)
+"""A connection whose packets are swallowed is noticed by the kernel, which would resend for 15 minutes by default.
+Source: tcp(7); RFC 5482."""
+
+
+def check_receiver(address: str) -> str:
+    """Why an address can't be a receiver's; empty when it can."""
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        return f"must be an https:// address: {error}"
+    if parts.scheme not in ("http", "https") or not host:
+        return f"must be an https:// address (got {address[:80]!r})"
+    if parts.username is not None or parts.query or parts.fragment:
+        return "must be an address alone; the token belongs into the file `token` of the credentials folder"
+    if parts.scheme == "http" and not is_loopback(host):
+        return f"must be https:// unless the receiver is on this machine's loopback (got {address[:80]!r})"
+    return ""
+
+
+class LinkClient:
+    """Talks to one receiver. `send` and `probe` are for one thread; `abort` is for any.
+
+    Args:
+        to: The receiver's address: https://, or http:// on loopback.
+        credentials: Folder with `token`, `ca.crt`, and `tls.crt` with `tls.key`; read at each request.
+        ca_certs_pem: Certificate authorities to trust beside the system's and `ca.crt`, as PEM.
+        proxies: Proxies of the process.
+        clock: For Retry-After dates. Limits of an exchange are real time, as sockets know no other.
+
+    Raises:
+        ConfigError: When the address can't be a receiver's.
+
+    Attributes:
+        to: The receiver's address, without a slash at its end.
+        bytes_sent: Bytes of bodies that were handed to the socket, since the start.
+    """
+
+    def __init__(
+        self,
+        to: str,
+        credentials: Path | None = None,
+        *,
+        ca_certs_pem: str = "",
+        proxies: Proxies = DIRECT,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        if fault := check_receiver(to):
+            raise ConfigError([Fault(origin="link", path="to", message=fault)], hint="to: https://HOST:8443")
+        self.to = to.rstrip("/")
+        self.bytes_sent = 0
+        self._clock = clock
+        self._clients = CredentialedClient(
+            credentials, ca_certs_pem=ca_certs_pem, proxies=proxies, socket_options=SOCKET_OPTIONS, clock=clock
+        )
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._clients.close()
+
+    def abort(self) -> None:
+        """End the exchange that is under way, from any thread: whoever waits in it gets a DeliveryError."""
+        self._clients.abort()
+
+    def send(self, events: Sequence[Event], *, timeout_s: float = 60.0) -> BatchAnswer:
+        """Send events as one request; see `send_packed`."""
+        return self.send_packed(pack(events), timeout_s=timeout_s)
+
+    def send_packed(self, packed: Packed, *, timeout_s: float) -> BatchAnswer:
+        """Send one request of events. What the answer doesn't refuse is on the receiver's disk.
+
+        Args:
+            packed: The request.
+            timeout_s: For all of it, from the connection to the answer's last byte.
+
+        Raises:
+            ConfigError: When the credentials can't be read.
+            StatusError: When the receiver refuses the request as a whole.
+            DeliveryError: When there is no answer, or one that doesn't account for every event.
+        """
+        answer = self._exchange("POST", EVENTS, headers=packed.headers, body=packed.body, timeout_s=timeout_s)
+        return parse_answer(answer.body, packed.events)
+
+    def probe(self) -> str:
+        """The site that the receiver takes us for. Costs a few hundred bytes on a kept connection.
+
+        Raises:
+            ConfigError: When the credentials can't be read.
+            StatusError: When the receiver doesn't let us in.
+            DeliveryError: When there is no answer, or not a receiver's.
+        """
+        answer = self._exchange("GET", SITE, timeout_s=PROBE_S, connect_s=PROBE_S)
+        try:
+            site = json.loads(answer.body)["site"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            site = None
+        if not isinstance(site, str) or not site:
+            hint = "check that the address is a receiver's, and that no proxy or login page answers in its place"
+            raise DeliveryError(f"{self.to}{SITE} is not answered by a receiver", hint=hint)
+        return site
+
+    def read_ledger(self, after: int = 0, limit: int = 10_000, *, timeout_s: float = 120.0) -> list[dict[str, Any]]:
+        """Lines of the receiver's ledger about our site, in order.
+
+        Args:
+            after: Only lines with a higher number.
+            limit: Most lines.
+            timeout_s: For the exchange.
+
+        Raises:
+            ConfigError: When the credentials can't be read.
+            DeliveryError: When there is no answer, or not a ledger.
+        """
+        query = urlencode({"after": after, "limit": limit})
+        answer = self._exchange("GET", f"{LEDGER}?{query}", timeout_s=timeout_s)
+        try:
+            lines = [json.loads(line) for line in answer.body.splitlines() if line.strip()]
+        except (ValueError, RecursionError) as error:
+            raise DeliveryError(f"{self.to}{LEDGER} is not a ledger: {brief(str(error))}") from error
+        if not all(isinstance(line, dict) for line in lines):
+            raise DeliveryError(f"{self.to}{LEDGER} is not a ledger: a line is no JSON object")
+        return lines
+
+    def predict(self, function: str, event: Event, *, timeout_s: float = 120.0) -> Answer:
+        """Have a function in the cloud predict an image.
+
+        Args:
+            function: Its name.
+            event: The image.
+            timeout_s: For the exchange.
+
+        Raises:
+            ConfigError: When the credentials can't be read.
+            DeliveryError: When there is no answer.
+        """
+        client, headers = self._clients.current()
+        url = f"{self.to}{FUNCTIONS}{quote(function, safe='')}"
+        return client.post(url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers)
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        timeout_s: float,
+        connect_s: float = PIECE_S,
+    ) -> HttpAnswer:
+        """One request whose answer is a 200; ended from another thread when its time is over, whatever it waits for."""
+        client, own = self._clients.current()
+        headers = {**(headers or {}), **own, "Content-Length": str(len(body))} if body else {**(headers or {}), **own}
+        ends_at = time.monotonic() + timeout_s
+        limit = threading.Timer(timeout_s, client.abort)
+        limit.daemon = True
+        limit.start()
+        try:
+            answer = client.exchange(
+                method,
+                f"{self.to}{path}",
+                headers=headers,
+                body=self._count(body) if body else b"",
+                timeout_s=timeout_s,
+                connect_s=connect_s,
+            )
+        except DeliveryError as error:
+            if type(error) is DeliveryError and time.monotonic() >= ends_at:
+                raise DeliveryError(f"no answer from {self.to} within {timeout_s:.0f} s", hint=error.hint) from error
+            raise
+        finally:
+            limit.cancel()
+        if answer.status != 200:
+            raise self._refused(method, path, answer)
+        return answer
+
+    def _count(self, body: bytes) -> Iterator[memoryview]:
+        """The body in pieces, counted as they are asked for."""
+        view = memoryview(body)
+        for start in range(0, len(body), PIECE_BYTES):
+            piece = view[start : start + PIECE_BYTES]
+            yield piece
+            self.bytes_sent += len(piece)
+
+    def _refused(self, method: str, path: str, answer: HttpAnswer) -> StatusError:
+        detail = _detail(answer.body)
+        told = f"answered {answer.status}: {detail}" if detail else describe(answer.status, answer.body)
+        return StatusError(
+            f"{method} {self.to}{path.partition('?')[0]} {told}",
+            status=answer.status,
+            detail=told,
+            retry_after_s=parse_retry_after(answer.headers.get("retry-after"), self._clock.now()),
+        )
+
+
+def _detail(body: bytes) -> str:
+    """What a problem document says; empty when the body is none. Source: RFC 9457, section 3.1.4."""
+    try:
+        detail = json.loads(body)["detail"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return brief(detail) if isinstance(detail, str) else ""

@@ -1,0 +1,105 @@
+"""An HTTP client that says who it is: with a token or a certificate from a folder that is read again at each use."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from eaves.clock import SYSTEM, Clock
+from eaves.credentials import Credentials, read_credentials
+from eaves.delivery import SinkClient
+from eaves.errors import ConfigError, Fault
+from eaves.http_client.proxies import DIRECT, Proxies
+
+_Mark = tuple[Credentials, tuple[tuple[int, int, int], ...]]
+"""What was read, and inode, size and time of the certificate's files."""
+
+
+class CredentialedClient:
+    """Gives a `SinkClient` and headers by what the folder holds now; a renewed token or certificate needs no restart.
+
+    For many threads. Connections are kept until a certificate or an authority changes.
+
+    Args:
+        folder: Folder with `token`, `ca.crt`, and `tls.crt` with `tls.key`, as far as they are needed; None: none.
+        connections: Connections kept.
+        ca_certs_pem: Certificate authorities to trust beside the system's and `ca.crt`, as PEM.
+        proxies: Proxies of the process.
+        socket_options: Options of every connection's socket; None: urllib3's own.
+        clock: Time.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        connections: int = 1,
+        ca_certs_pem: str = "",
+        proxies: Proxies = DIRECT,
+        socket_options: Sequence[tuple[int, int, int]] | None = None,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self._folder = folder
+        self._connections = connections
+        self._ca_certs_pem = ca_certs_pem
+        self._proxies = proxies
+        self._socket_options = socket_options
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._client: SinkClient | None = None
+        self._mark: _Mark | None = None
+
+    def current(self) -> tuple[SinkClient, Mapping[str, str]]:
+        """The client, and the headers that say who asks.
+
+        Raises:
+            ConfigError: When the folder or a file in it can't be read or used.
+        """
+        credentials = read_credentials(self._folder)
+        headers = {"Authorization": f"Bearer {credentials.token}"} if credentials.token else {}
+        if not credentials.token.isascii() or not credentials.token.isprintable():
+            raise self._fault("the token holds characters that no header can carry", "write the token into it again")
+        with self._lock:
+            mark = _mark(credentials)
+            if self._client is None or mark != self._mark:
+                made = self._build(credentials)
+                if self._client is not None:
+                    self._client.close()
+                self._client, self._mark = made, mark
+            return self._client, headers
+
+    def abort(self) -> None:
+        """End every exchange that is under way, from any thread."""
+        if (client := self._client) is not None:
+            client.abort()
+
+    def close(self) -> None:
+        """Close every connection."""
+        if (client := self._client) is not None:
+            client.close()
+
+    def _build(self, credentials: Credentials) -> SinkClient:
+        certificate, key = credentials.certificate, credentials.key
+        try:
+            return SinkClient(
+                connections=self._connections,
+                ca_certs_pem="\n".join(filter(None, (credentials.authorities_pem, self._ca_certs_pem))),
+                proxies=self._proxies,
+                certificate=(certificate, key) if certificate and key else None,
+                socket_options=self._socket_options,
+                clock=self._clock,
+            )
+        except ValueError as error:
+            raise self._fault(str(error), f"ls -l {self._folder}") from error
+
+    def _fault(self, message: str, hint: str) -> ConfigError:
+        return ConfigError([Fault(origin="credentials", path=str(self._folder), message=message)], hint=hint)
+
+
+def _mark(credentials: Credentials) -> _Mark:
+    """What decides whether connections must be made anew. The token doesn't: it is in a header of each request."""
+    files = [path for path in (credentials.certificate, credentials.key) if path is not None]
+    found = [path.stat() for path in files if path.exists()]
+    marks = tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in found)
+    return Credentials(authorities_pem=credentials.authorities_pem, certificate=credentials.certificate), marks

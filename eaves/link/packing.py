@@ -1,0 +1,65 @@
+"""Events as the body of one request over the link."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from eaves.errors import EventError
+from eaves.events import Event, encode_binary, is_json
+from eaves.link.batch import MEDIA_TYPE, encode_batch
+from eaves.link.compression import ENCODING, GZIP_WINDOW, LEVEL
+
+BINARY_FROM = 16_384
+"""Bytes of data from which a single event that isn't JSON is sent in binary mode. In a batch its data would be base64:
+a third more bytes before gzip, several copies in memory, and time for gzip, which finds nothing in a JPEG."""
+MAX_HEADERS, MAX_HEADER_BYTES = 40, 8_192
+"""Attributes of an event in binary mode and their bytes, percent-encoded at worst: HTTP servers and proxies take about
+100 headers, and 8 KB of them. Source: nginx, large_client_header_buffers; Python, http.client, `_MAXHEADERS`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """The headers and the body of a request.
+
+    Attributes:
+        headers: Of the request, without those that say who asks.
+        body: Its bytes as they are sent.
+        events: How many events are in it.
+    """
+
+    headers: Mapping[str, str]
+    body: bytes
+    events: int
+
+
+def pack(events: Sequence[Event]) -> Packed:
+    """Events as one request: a batch with gzip, or a single large picture as it is."""
+    if len(events) == 1 and _suits_binary(events[0]):
+        try:
+            headers, body = encode_binary(events[0])
+            return Packed(headers=headers, body=body, events=1)
+        except EventError:
+            pass  # an attribute that fits no header; JSON takes it
+    headers = {"Content-Type": MEDIA_TYPE, "Content-Encoding": ENCODING}
+    return Packed(headers=headers, body=_compress_batch(events), events=len(events))
+
+
+def _compress_batch(events: Sequence[Event]) -> bytes:
+    """What `compress(encode_batch(events))` gives, without the whole of it in memory several times."""
+    packing = zlib.compressobj(LEVEL, wbits=GZIP_WINDOW)
+    parts = bytearray(packing.compress(b"["))
+    for number, event in enumerate(events):
+        parts += packing.compress((b", " if number else b"") + encode_batch([event])[1:-1])
+    parts += packing.compress(b"]")
+    parts += packing.flush()
+    return bytes(parts)
+
+
+def _suits_binary(event: Event) -> bool:
+    if len(event.data) < BINARY_FROM or is_json(event.datacontenttype):
+        return False
+    attributes = event.attributes()
+    size = sum(len(name) + 3 * len(value.encode(errors="replace")) for name, value in attributes.items())
+    return len(attributes) <= MAX_HEADERS and size <= MAX_HEADER_BYTES

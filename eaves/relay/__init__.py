@@ -1,0 +1,17 @@
+"""Stores what a site has to tell the cloud, and forwards it when the link is up: `python -P -m eaves.relay`.
+
+It takes CloudEvents over HTTP, from agents or from a Trigger, and answers with success once they are in its own durable
+queue. One thread forwards them to a receiver (`eaves.receiver`) over one kept connection, the most urgent class first,
+and releases exactly what the receiver has answered for. It runs in the agent's container image, and its queue is
+administered like an agent's.
+
+settings        the process's settings
+alarms          which events are alarms
+intake          an event that came in > what is stored, and in which class
+rejection       an event that no function took > the event that says so
+forwarder       the thread that forwards
+batch_size      how much goes into one request
+link_state      whether the link is up, and when it is tried next
+throughput      how fast the link was
+backlog_age     how old the oldest waiting event is, whatever the clock does
+"""

@@ -1,0 +1,142 @@
+"""`python -P -m eaves.relay`: a site's store and forward, in the agent's container image."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import click
+
+from eaves import logs
+from eaves.admin.doors import default_socket, open_doors
+from eaves.backoff import Backoff
+from eaves.delivery import Answer, Deliverer, SinkClient
+from eaves.events import Event
+from eaves.http_client.proxies import Proxies, parse_proxies
+from eaves.ingress import IngressLimits, IngressServer, StoreRoute
+from eaves.link.client import LinkClient
+from eaves.options import build_settings, report_errors, settings_options
+from eaves.relay.forwarder import Forwarder
+from eaves.relay.intake import Intake
+from eaves.relay.lanes import BROKER
+from eaves.relay.link_report import build_reporter, list_deliveries
+from eaves.relay.settings import RelaySettings
+from eaves.spool import Spool
+
+LINK = "link"
+"""Name of the lease on the link."""
+PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
+STOP_S = 1.4
+"""How long what is in flight has at the end, seconds."""
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@settings_options(RelaySettings)
+def main(**options: Any) -> None:
+    """Take events over HTTP, keep them, and forward them to a receiver in the cloud when the link is up."""
+    # As in an agent: the signals stay pending until `sigwait` takes one, and no handler runs in the midst of anything.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    settings = build_settings(RelaySettings, options)
+    logs.configure(as_json=settings.log_json)
+    proxies = parse_proxies(os.environ)
+    link = LinkClient(settings.to, settings.credentials, ca_certs_pem=settings.ca_certs, proxies=proxies)
+    with (
+        Spool(settings.spool, limits=settings.limits(), ledger=settings.ledger_limits()) as spool,
+        build_broker_client(settings, proxies) as client,
+        ExitStack() as stack,
+    ):
+        forwarder = build_forwarder(settings, spool, link)
+        deliverers = build_broker_deliverers(settings, spool, client)
+        server = build_server(settings, spool, forwarder)
+        forwarder.start()
+        for deliverer in deliverers:
+            deliverer.start()
+        parts = {"the HTTP server": server.is_alive, "the forwarder": forwarder.is_alive}
+        parts |= {f"lane {BROKER}": one.is_alive for one in deliverers}
+        stack.enter_context(
+            open_doors(
+                spool,
+                [*list_deliveries(forwarder), *deliverers],
+                link=build_reporter(spool, forwarder),
+                parts=parts,
+                path=settings.admin_socket or default_socket(settings.spool),
+                host=settings.host,
+                port=settings.health_port,
+            )
+        )
+        try:
+            signal.sigwait(STOP_SIGNALS)
+        finally:
+            server.stop()
+            stop_all([forwarder.stop, *(one.stop for one in deliverers)])
+            link.close()
+
+
+def build_forwarder(settings: RelaySettings, spool: Spool, link: LinkClient) -> Forwarder:
+    """What forwards the spool's classes over the link."""
+    return Forwarder(
+        spool,
+        link,
+        site=settings.site,
+        newest_first=settings.newest_first,
+        rate_bytes=settings.rate_bytes,
+        probe_s=settings.probe_s,
+        lease=spool.lease(LINK),
+    )
+
+
+def build_broker_client(settings: RelaySettings, proxies: Proxies) -> SinkClient:
+    """The client for the site's own Broker."""
+    return SinkClient(connections=1, ca_certs_pem=settings.ca_certs, proxies=proxies)
+
+
+def build_broker_deliverers(settings: RelaySettings, spool: Spool, client: SinkClient) -> list[Deliverer]:
+    """What gives the site's own Broker its copies; none without a Broker."""
+    if not settings.broker:
+        return []
+
+    def send(event: Event) -> Answer:
+        return client.post(settings.broker, event, prefer_reply=False, timeout_s=settings.timeout_s)
+
+    return [Deliverer(spool, BROKER, send, backoff=PATIENCE, lease=spool.lease(BROKER))]
+
+
+def build_server(settings: RelaySettings, spool: Spool, forwarder: Forwarder) -> IngressServer:
+    """What takes events over HTTP and answers once they are on disk."""
+    intake = Intake(
+        site=settings.site,
+        alarms=settings.alarm_rules(),
+        keep_images=settings.images == "all",
+        to_broker=bool(settings.broker),
+    )
+
+    def store(events: Sequence[Event]) -> None:
+        if puts := [put for event in events for put in intake.sort(event)]:
+            spool.put_many(puts, once=True)
+            forwarder.notify()
+
+    return IngressServer(
+        StoreRoute(store, max_bytes=settings.max_bytes),
+        host=settings.host,
+        port=settings.port,
+        limits=IngressLimits(max_bytes=settings.max_bytes, in_flight_bytes=settings.in_flight_bytes),
+        name="relay",
+    )
+
+
+def stop_all(stops: Sequence[Callable[[float], bool]]) -> None:
+    """Stop everything side by side: what takes longer than `STOP_S` is made again at the next start."""
+    threads = [threading.Thread(target=stop, args=(STOP_S,), daemon=True) for stop in stops]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(STOP_S)
+
+
+if __name__ == "__main__":
+    report_errors(main)

@@ -1,0 +1,388 @@
+"""The thread that forwards what waits to the receiver."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from eaves.backoff import Backoff
+from eaves.clock import SYSTEM, Clock
+from eaves.delivery.evidence import Evidence
+from eaves.delivery.rules import NO_ANSWER
+from eaves.errors import ConfigError, DeliveryError, SpoolError, SpoolFullError
+from eaves.link import BatchAnswer, RefusedEvent
+from eaves.link.packing import Packed, pack
+from eaves.relay.batch_size import TARGET_S, BatchSize
+from eaves.relay.lanes import CLASSES
+from eaves.relay.link_report import Counts, LinkView
+from eaves.relay.link_state import LinkState
+from eaves.relay.throughput import Sample, Throughput
+from eaves.relay.verdict import Failure, Next, judge
+from eaves.spool import Entry, Lease, Spool
+
+POLL_S = 1.0
+"""How often an idle forwarder looks for what nobody told it of."""
+LEASE_POLL_S = 0.5
+SPOOL_PAUSE_S = 1.0
+"""Pause after the spool could not be read or written, so that a full disk is not met with a busy loop, seconds."""
+SET_ASIDE = Backoff(retry=None, first_s=1.0, cap_s=60.0)
+"""How long an event that alone is refused lets the others pass."""
+TRIES_ALONE = 3
+"""Attempts of a single event that get no answer, each right after a good probe, until it lets the others pass."""
+ABORT_S = 0.5
+"""How long a request that is under way has at the end, once it was ended, seconds."""
+
+_log = logging.getLogger(__name__)
+
+
+class Link(Protocol):
+    """What is needed of a `LinkClient`."""
+
+    @property
+    def to(self) -> str:
+        """The receiver's address."""
+
+    def probe(self) -> str:
+        """The site that the receiver takes us for."""
+
+    def send_packed(self, packed: Packed, *, timeout_s: float) -> BatchAnswer:
+        """Send one request of events."""
+
+    def abort(self) -> None:
+        """End the exchange that is under way."""
+
+
+class Forwarder:
+    """Forwards the entries of a spool, the most urgent class first, until it is stopped.
+
+    One request is under way at a time, so entries arrive in the order they were put, per class. An entry is released
+    only when the receiver's answer accounts for it. Everything else leaves it queued: it is sent again, under the same
+    id, when the link is up.
+
+    Args:
+        spool: Holds the entries.
+        link: The way to the receiver.
+        site: The name that the receiver must know this site by; empty: any.
+        classes: Lanes of the spool, the most urgent first.
+        newest_first: Serve each class from its newest end.
+        rate_bytes: Most bytes a second, on average; 0: as many as the link carries.
+        probe_s: How long the link may be idle before it is probed, seconds; 0: for ever.
+        lease: Taken before anything is sent, and waited for.
+        clock: Time.
+        jitter: Random numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        link: Link,
+        *,
+        site: str = "",
+        classes: Sequence[str] = CLASSES,
+        newest_first: bool = False,
+        rate_bytes: int = 0,
+        probe_s: float = 45.0,
+        lease: Lease | None = None,
+        clock: Clock = SYSTEM,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.classes = tuple(classes)
+        self._spool = spool
+        self._link = link
+        self._site = site
+        self._newest_first = newest_first
+        self._rate_bytes = rate_bytes
+        self._probe_s = probe_s
+        self._lease = lease
+        self._clock = clock
+        self._jitter = jitter
+        self._state = threading.Condition()
+        self._link_state = LinkState(link.to, clock, jitter)
+        self._throughput = Throughput()
+        self._counts = Counts()
+        self._attempts: dict[str, Counter[str]] = {lane: Counter() for lane in self.classes}
+        self._sizes = {lane: BatchSize() for lane in self.classes}
+        self._evidence = {lane: Evidence() for lane in self.classes}
+        self._sendable_at = clock.monotonic()
+        self._held_until, self._held_reason = float("-inf"), ""
+        self._alone = (0, 0)
+        self._news = 0
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="forward", daemon=True)
+
+    def start(self) -> None:
+        """Begin to forward."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 30.0) -> bool:
+        """Stop; a request that takes longer is ended and made again at the next start.
+
+        Returns:
+            False when the thread still runs after `timeout_s`, in a look-up of a name say; the lease is then kept.
+        """
+        with self._state:
+            self._stopping = True
+            self._state.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, timeout_s - ABORT_S))
+            if self._thread.is_alive():
+                self._link.abort()
+                self._thread.join(ABORT_S)
+        stopped = not self._thread.is_alive()
+        if stopped and self._lease is not None:
+            self._lease.release()
+        return stopped
+
+    def notify(self) -> None:
+        """Something was put into the spool."""
+        with self._state:
+            self._news += 1
+            self._state.notify_all()
+
+    def try_now(self) -> None:
+        """Make the next attempt now even when the link is down; when it fails, the pause goes on."""
+        with self._state:
+            self._link_state.cut_short()
+            self._held_until = float("-inf")
+            self._news += 1
+            self._state.notify_all()
+
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def view(self) -> LinkView:
+        """How the link is doing, for reports."""
+        with self._state:
+            state = self._link_state
+            held = self._held_reason if self._clock.monotonic() < self._held_until else ""
+            return LinkView(
+                to=self._link.to,
+                state=state.state,
+                since=state.since,
+                since_age_s=state.since_age_s(),
+                reason=held or state.reason,
+                status=state.status,
+                paused=state.is_blocked or bool(held),
+                next_try_at=self._clock.now() + self._wait_s(),
+                rates=self._throughput.rates(),
+                counts=replace(self._counts),
+                attempts={lane: dict(counted) for lane, counted in self._attempts.items()},
+            )
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                if self._ready():
+                    self._go_on()
+            except SpoolError as error:
+                self._hold(f"{error.message}; nothing is released until that works again")
+            except Exception:  # noqa: BLE001 - a relay without this thread would fill up unseen
+                _log.exception("unexpected error while forwarding; forwarding goes on")
+                self._hold("unexpected error, see the log")
+
+    def _ready(self) -> bool:
+        """Wait until an attempt may be made; False when it isn't ours to make, or not any more."""
+        with self._state:
+            while not self._stopping and (wait_s := self._wait_s()) > 0:
+                self._clock.wait(self._state, wait_s)
+            if self._stopping:
+                return False
+            if self._lease is None or self._lease.acquire():
+                return True
+            self._clock.wait(self._state, LEASE_POLL_S)
+            return False
+
+    def _wait_s(self) -> float:
+        """How long no attempt may be made, seconds. The rate holds back events and no probes."""
+        now = self._clock.monotonic()
+        rated_s = 0.0 if self._link_state.unproven else self._sendable_at - now
+        return max(0.0, self._link_state.left_s(), self._held_until - now, rated_s)
+
+    def _go_on(self) -> None:
+        """Make one step: a probe, a request, or a wait for something to send."""
+        self._spool.keep_limits()
+        with self._state:
+            unproven, news = self._link_state.unproven, self._news
+        if unproven:
+            held = self._spool.counts()
+            self._probe(idle=not any(held.get(lane, (0, 0))[0] for lane in self.classes))
+            return
+        lane, entries = self._choose()
+        if entries:
+            self._send(lane, entries)
+        elif self._is_probe_due():
+            self._probe(idle=True)
+        else:
+            with self._state:
+                if self._news == news and not self._stopping:
+                    self._clock.wait(self._state, POLL_S)
+
+    def _is_probe_due(self) -> bool:
+        with self._state:
+            return 0 < self._probe_s <= self._clock.monotonic() - self._link_state.heard_at
+
+    def _choose(self) -> tuple[str, list[Entry]]:
+        """The next request: of the most urgent class that has anything. What failed alone before is sent alone."""
+        for lane in self.classes:
+            size = self._sizes[lane]
+            limit = size.max_bytes if not self._rate_bytes else min(size.max_bytes, int(self._rate_bytes * TARGET_S))
+            entries = self._spool.peek_batch(
+                lane,
+                now=self._clock.now(),
+                max_events=size.max_events,
+                max_bytes=max(1, limit),
+                newest_first=self._newest_first,
+            )
+            if entries and entries[0].attempts:
+                return lane, entries[:1]
+            if entries:
+                return lane, [entry for entry in entries if not entry.attempts]
+        return "", []
+
+    def _probe(self, *, idle: bool) -> None:
+        try:
+            site = self._link.probe()
+        except ConfigError as error:
+            failure = Failure(reason=error.message, refused=True)
+        except DeliveryError as error:
+            failure = judge(error, events=0, vouched=False)
+        else:
+            if self._site in ("", site):
+                with self._state:
+                    self._link_state.probed(idle=idle)
+                return
+            reason = f"the receiver takes this relay for site {site[:64]!r}, and it is of site {self._site!r}"
+            failure = Failure(reason=f"{reason}; it needs that site's token", refused=True)
+        with self._state:
+            self._link_state.probe_failed(
+                failure.reason, failure.status, refused=failure.refused, asked_s=failure.asked_s
+            )
+
+    def _send(self, lane: str, entries: Sequence[Entry]) -> None:
+        began = self._clock.monotonic()
+        packed = pack([entry.event for entry in entries])
+        with self._state:
+            limit_s = self._throughput.limit_s(len(packed.body))
+            vouched = self._link_state.vouched
+        try:
+            answer = self._link.send_packed(packed, timeout_s=limit_s)
+        except ConfigError as error:
+            self._fail(lane, entries, Failure(reason=error.message, refused=True))
+            return
+        except DeliveryError as error:
+            self._fail(lane, entries, judge(error, events=len(entries), vouched=vouched))
+            return
+        self._settle(lane, entries, answer)
+        self._count(lane, entries, answer, packed, self._clock.monotonic() - began)
+
+    def _settle(self, lane: str, entries: Sequence[Entry], answer: BatchAnswer) -> None:
+        """Release what the receiver has, and set apart what it never takes."""
+        refused = {one.index: one for one in answer.refused}
+        self._spool.ack_many([entry for index, entry in enumerate(entries) if index not in refused])
+        for index, one in refused.items():
+            self._give_up(lane, entries[index], one)
+
+    def _count(self, lane: str, entries: Sequence[Entry], answer: BatchAnswer, packed: Packed, took_s: float) -> None:
+        now, done = self._clock.monotonic(), len(entries) - len(answer.refused)
+        size_bytes = sum(entry_bytes(entry) for entry in entries)
+        with self._state:
+            self._link_state.sent()
+            self._held_reason = ""
+            self._sizes[lane].succeeded(took_s, len(entries), size_bytes)
+            self._throughput.add(
+                Sample(
+                    ended_at=now,
+                    took_s=took_s,
+                    events=len(entries),
+                    stored_bytes=size_bytes,
+                    wire_bytes=len(packed.body),
+                )
+            )
+            self._counts.forwarded += done
+            self._counts.repeated += answer.repeated
+            self._counts.bytes_sent += len(packed.body)
+            self._attempts[lane]["delivered"] += done
+            if self._rate_bytes:
+                self._sendable_at = max(self._sendable_at, now - took_s) + len(packed.body) / self._rate_bytes
+        for entry in entries:
+            self._evidence[lane].passed(entry.seq)
+
+    def _fail(self, lane: str, entries: Sequence[Entry], failure: Failure) -> None:
+        """A request failed: wait, send less, or give up on the one event that is at fault."""
+        size_bytes = sum(entry_bytes(entry) for entry in entries)
+        with self._state:
+            self._counts.failed += 1
+            if failure.status == NO_ANSWER:
+                self._throughput.stalled()
+            if failure.next is Next.SPLIT:
+                self._sizes[lane].too_large(len(entries), size_bytes)
+            else:
+                self._sizes[lane].failed(len(entries), size_bytes)
+            hangs = self._hangs_alone(entries, failure)
+            if failure.next is Next.WAIT:
+                self._link_state.send_failed(failure.reason, failure.status, asked_s=failure.asked_s)
+            elif failure.next is Next.SUSPECT:
+                self._link_state.event_failed(failure.reason, failure.status)
+        entry = entries[0]
+        if hangs:
+            self._set_aside(lane, entry, failure.reason)
+            return
+        if len(entries) > 1 or failure.next is Next.WAIT:
+            return
+        if failure.next is Next.GIVE_UP or self._evidence[lane].refused(entry.seq):
+            self._give_up(lane, entry, RefusedEvent(index=0, status=failure.status, detail=failure.reason))
+        else:
+            self._set_aside(lane, entry, failure.reason)
+
+    def _hangs_alone(self, entries: Sequence[Entry], failure: Failure) -> bool:
+        """Whether one event is never answered on a link that is good otherwise.
+
+        Something on the way resets the connection when it sees this one, or it takes longer than the link is ever up.
+        It is never given up on, and others pass.
+        """
+        first = self._link_state.vouched and len(entries) == 1 and failure.next is Next.WAIT
+        self._alone = (
+            (entries[0].seq, self._alone[1] + 1 if self._alone[0] == entries[0].seq else 1) if first else (0, 0)
+        )
+        return self._alone[1] >= TRIES_ALONE
+
+    def _give_up(self, lane: str, entry: Entry, refusal: RefusedEvent) -> None:
+        event = entry.event
+        reason = f"the receiver refuses it ({refusal.status}): {refusal.detail}"
+        try:
+            self._spool.dead_letter(entry, reason, refusal.status)
+        except SpoolFullError as error:
+            self._set_aside(lane, entry, error.message)
+            self._hold(error.message)
+            return
+        with self._state:
+            self._counts.refused += 1
+            self._attempts[lane]["dead"] += 1
+        told = {"event_id": event.id, "source": event.source}
+        _log.warning("gave up on event %s of %s: %s", event.id[:64], event.source[:128], reason, extra=told)
+
+    def _set_aside(self, lane: str, entry: Entry, reason: str) -> None:
+        """Let the others pass for a while."""
+        pause_s = SET_ASIDE.pause_s(entry.attempts + 1, jitter=self._jitter())
+        self._spool.retry(entry, self._clock.now() + pause_s, reason)
+        with self._state:
+            self._attempts[lane]["retried"] += 1
+
+    def _hold(self, reason: str) -> None:
+        """Do nothing for a while because of something on this machine."""
+        with self._state:
+            if reason != self._held_reason:
+                _log.error("forwarding is paused: %s", reason)
+            self._held_reason = reason
+            self._held_until = self._clock.monotonic() + SPOOL_PAUSE_S
+
+
+def entry_bytes(entry: Entry) -> int:
+    """Bytes of an entry's data and attributes, about as the queue counts them."""
+    return len(entry.event.data) + sum(len(name) + len(value) + 8 for name, value in entry.event.attributes().items())

@@ -1,0 +1,65 @@
+"""What an event that comes in is stored as, and in which class."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from eaves.events import IMAGE_REJECTED, Event
+from eaves.relay.alarms import Rule, is_alarm
+from eaves.relay.lanes import ALARMS, ARCHIVE, BROKER, IMAGES
+from eaves.relay.rejection import build_rejection, is_dead_letter, strip
+from eaves.spool import Puts
+
+_log = logging.getLogger(__name__)
+
+
+class Intake:
+    """Sorts events into classes. For many threads.
+
+    Args:
+        site: The site's name.
+        alarms: What is an alarm; it is forwarded first.
+        keep_images: Whether images are forwarded; otherwise they are answered for and not kept.
+        to_broker: Whether the site's own Broker gets a copy of everything that isn't an image.
+    """
+
+    def __init__(self, *, site: str, alarms: Sequence[Rule] = (), keep_images: bool, to_broker: bool) -> None:
+        self._site = site
+        self._alarms = alarms
+        self._keep_images = keep_images
+        self._broker = (BROKER,) if to_broker else ()
+        self._told = False
+
+    def sort(self, event: Event) -> Puts:
+        """What is stored for an event, each with its lanes.
+
+        A dead letter is stored as the event that says why it was given up on. Its image goes along where images do, and
+        a dead letter that is no image goes to the archive too, as no other copy of it may exist.
+        """
+        if not is_dead_letter(event):
+            return self._place(strip(event))
+        original = strip(event)
+        if original.type == IMAGE_REJECTED:  # a subscriber doesn't take it: it is forwarded, and tells of no other one
+            return [(original, (ARCHIVE,))]
+        rejection = build_rejection(event, self._site)
+        told = [(rejection, (self._class_of(rejection), *self._broker))]
+        return [*told, *(self._place(original) if is_image(original) else [(original, (ARCHIVE,))])]
+
+    def _place(self, event: Event) -> Puts:
+        if not is_image(event):
+            return [(event, (self._class_of(event), *self._broker))]
+        if self._keep_images:
+            return [(event, (IMAGES,))]
+        if not self._told:
+            self._told = True
+            _log.info("images come in and are not forwarded: the setting `images` is `none`")
+        return []
+
+    def _class_of(self, event: Event) -> str:
+        return ALARMS if is_alarm(event, self._alarms) else ARCHIVE
+
+
+def is_image(event: Event) -> bool:
+    """Whether an event's data are an image, by their content type."""
+    return (event.datacontenttype or "").strip().lower().startswith("image/")

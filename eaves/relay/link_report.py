@@ -1,0 +1,151 @@
+"""How the link is doing, as the forwarder sees it and as the process reports it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from eaves.admin.report import LinkReport
+from eaves.delivery.status import LaneDelivery
+from eaves.relay.backlog_age import BacklogAge
+from eaves.relay.link_state import State
+from eaves.spool import Spool
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was forwarded since the process started. Not safe for threads.
+
+    Attributes:
+        forwarded: Events that the receiver has answered for.
+        repeated: How many of them it had before.
+        refused: Events that it never takes.
+        failed: Requests that got no usable answer.
+        bytes_sent: Bytes of bodies that the receiver has answered for.
+    """
+
+    forwarded: int = 0
+    repeated: int = 0
+    refused: int = 0
+    failed: int = 0
+    bytes_sent: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkView:
+    """What a forwarder knows of its link at one moment.
+
+    Attributes:
+        to: The receiver's address.
+        state: What is known of the link.
+        since: Since when, Unix seconds.
+        since_age_s: For how long, seconds, on the monotonic clock.
+        reason: Why nothing is forwarded; empty while it is.
+        status: HTTP status that says so, 0 without an answer.
+        paused: Whether nothing gets through, because of the link or of this machine.
+        next_try_at: When the next attempt is made, Unix seconds.
+        rates: Events, stored bytes and bytes on the wire a second; None before the first request.
+        counts: What was forwarded.
+        attempts: Lane to outcomes to counts.
+    """
+
+    to: str
+    state: State
+    since: float
+    since_age_s: float
+    reason: str
+    status: int
+    paused: bool
+    next_try_at: float
+    rates: tuple[float, float, float] | None
+    counts: Counts
+    attempts: Mapping[str, Mapping[str, int]]
+
+
+class Forwarding(Protocol):
+    """What is needed of a forwarder."""
+
+    classes: tuple[str, ...]
+
+    def view(self) -> LinkView:
+        """How the link is doing."""
+
+    def try_now(self) -> None:
+        """Make the next attempt now."""
+
+
+class ClassDelivery:
+    """One class of events as an operator sees it: a lane that the forwarder delivers.
+
+    Args:
+        lane: The class.
+        forwarder: What forwards it.
+    """
+
+    def __init__(self, lane: str, forwarder: Forwarding) -> None:
+        self._lane = lane
+        self._forwarder = forwarder
+
+    def status(self) -> LaneDelivery:
+        """What its delivery does."""
+        view = self._forwarder.view()
+        attempts = view.attempts.get(self._lane, {})
+        if not view.paused:
+            return LaneDelivery(lane=self._lane, attempts=attempts)
+        return LaneDelivery(
+            lane=self._lane,
+            paused=True,
+            reason=view.reason,
+            status=view.status,
+            since=view.since,
+            next_try_at=view.next_try_at,
+            attempts=attempts,
+        )
+
+    def try_now(self) -> None:
+        """Make the next attempt now even when the link is down."""
+        self._forwarder.try_now()
+
+
+def list_deliveries(forwarder: Forwarding) -> Sequence[ClassDelivery]:
+    """Each class that a forwarder delivers."""
+    return [ClassDelivery(lane, forwarder) for lane in forwarder.classes]
+
+
+def build_reporter(spool: Spool, forwarder: Forwarding) -> Callable[[], LinkReport]:
+    """What gives the report of a relay's link.
+
+    Args:
+        spool: The relay's queue.
+        forwarder: What forwards it.
+    """
+    age = BacklogAge()
+
+    def report() -> LinkReport:
+        view = forwarder.view()
+        lanes = [lane for lane in spool.lanes() if lane.lane in forwarder.classes]
+        oldest = min((lane.oldest_at for lane in lanes if lane.oldest_at is not None), default=None)
+        backlog_bytes = sum(lane.queued_bytes for lane in lanes)
+        events_per_s, stored_per_s, wire_per_s = view.rates or (None, None, None)
+        return LinkReport(
+            to=view.to,
+            up=view.state is State.UP,
+            state=view.state.value,
+            since=view.since,
+            since_age_s=view.since_age_s,
+            reason=view.reason,
+            events_per_s=events_per_s,
+            bytes_per_s=wire_per_s,
+            backlog_events=sum(lane.queued for lane in lanes),
+            backlog_bytes=backlog_bytes,
+            oldest_age_s=age.look(oldest, now=spool.clock.now(), monotonic=spool.clock.monotonic()),
+            drain_s=backlog_bytes / stored_per_s if stored_per_s else None,
+            forwarded=view.counts.forwarded,
+            repeated=view.counts.repeated,
+            refused=view.counts.refused,
+            failed=view.counts.failed,
+            bytes_sent=view.counts.bytes_sent,
+        )
+
+    return report

@@ -1,0 +1,98 @@
+"""Dead letters of a broker: what no function took becomes an event that says so."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from eaves.delivery.rules import brief
+from eaves.events import IMAGE_REJECTED, Event, event_id, source_uri
+
+DESTINATION, CODE, DATA = "knativeerrordest", "knativeerrorcode", "knativeerrordata"
+"""What a Knative broker adds to a dead letter: who refused it, with which status, and the first 1,024 bytes of the
+answer as base64. Source: knative/eventing, pkg/kncloudevents/attributes/dead_letter_attributes.go."""
+ADDED = frozenset({DESTINATION, CODE, DATA, "knativearrivaltime", "knativebrokerttl"})
+"""Extensions that a broker adds on the way. The same event has other values of them each time."""
+PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestate")
+NAME = "relay"
+"""Last part of the `source` of these events."""
+PROBLEM_TYPE = "urn:eaves:problem:rejected"
+DETAIL_CHARACTERS = 700
+
+
+def is_dead_letter(event: Event) -> bool:
+    """Whether a broker gave up on an event and sent it here."""
+    return DESTINATION in event.extensions or CODE in event.extensions
+
+
+def strip(event: Event) -> Event:
+    """An event as its source sent it, without what brokers add."""
+    if not ADDED & event.extensions.keys():
+        return event
+    return replace(event, extensions={name: value for name, value in event.extensions.items() if name not in ADDED})
+
+
+def build_rejection(letter: Event, site: str) -> Event:
+    """The event that says why an event was given up on: the same for the same event, however often it comes.
+
+    Args:
+        letter: The dead letter, with the broker's extensions.
+        site: The site's name.
+    """
+    told = letter.extensions
+    return Event(
+        id=event_id(letter.source, f"{letter.id}\0rejected"),
+        source=source_uri(site, NAME),
+        type=IMAGE_REJECTED,
+        subject=letter.subject,
+        time=letter.time,
+        datacontenttype="application/json",
+        data=json.dumps(_build_problem(letter)).encode(),
+        extensions={
+            **{name: told[name] for name in PASSED_ON if name in told},
+            "causeid": letter.id,
+            "causesource": letter.source,
+        },
+    )
+
+
+def _build_problem(letter: Event) -> dict[str, Any]:
+    """Source: RFC 9457, section 3.1; the members of a function's own problem are taken over."""
+    code = letter.extensions.get(CODE, "")
+    answered = _decode(letter.extensions.get(DATA, ""))
+    problem = _parse_problem(answered)
+    return {
+        "type": str(problem.get("type") or PROBLEM_TYPE)[:256],
+        "title": str(problem.get("title") or "No function takes this event")[:256],
+        "status": int(code) if code.isascii() and code.isdecimal() and len(code) == 3 else 0,
+        "detail": brief(str(problem.get("detail") or answered), DETAIL_CHARACTERS),
+        "function": letter.extensions.get(DESTINATION, ""),
+        "cause": {
+            "id": letter.id,
+            "source": letter.source,
+            "type": letter.type,
+            "datacontenttype": letter.datacontenttype,
+            "size_bytes": len(letter.data),
+        },
+    }
+
+
+def _decode(text: str) -> str:
+    try:
+        return base64.b64decode(text, validate=True).decode(errors="replace")
+    except (binascii.Error, ValueError):
+        return text
+
+
+def _parse_problem(text: str) -> Mapping[str, Any]:
+    if not text.startswith("{"):
+        return {}
+    try:
+        problem = json.loads(text)
+    except (ValueError, RecursionError):  # cut after 1,024 bytes, say
+        return {}
+    return problem if isinstance(problem, dict) else {}

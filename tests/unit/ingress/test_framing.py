@@ -1,0 +1,57 @@
+"""Requests that a proxy and a server could end at different places are refused."""
+
+from __future__ import annotations
+
+import http.client
+import io
+
+import pytest
+
+from eaves.errors import EventError
+from eaves.ingress.framing import Framing, parse_framing
+
+
+def parse(text: str) -> Framing:
+    return parse_framing(http.client.parse_headers(io.BytesIO(text.encode("latin-1") + b"\r\n")))
+
+
+@pytest.mark.parametrize(
+    ("text", "framing"),
+    [
+        ("", Framing()),
+        ("Content-Length: 12\r\n", Framing(length=12)),
+        ("content-length:  0 \r\n", Framing(length=0)),
+        ("Transfer-Encoding: Chunked\r\n", Framing(chunked=True)),
+    ],
+)
+def test_it_says_where_the_body_ends(text: str, framing: Framing) -> None:
+    assert parse(text) == framing
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Content-Length: 5\r\nContent-Length: 5\r\n",
+        "Content-Length: 5, 5\r\n",
+        "Content-Length: +5\r\n",
+        "Content-Length: 5_0\r\n",
+        "Content-Length: \u0665\r\n".encode().decode("latin-1"),
+        "Content-Length: 0x5\r\n",
+        "Content-Length:\r\n",
+        "Content-Length: 9999999999999999999\r\n",
+        "Content-Length : 5\r\n",
+        " Content-Length: 5\r\n",
+        "Content-Length: 5\r\n\t6\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding:\r\n chunked\r\n",
+        "no header at all\r\nContent-Length: 5\r\n",
+        "Host: a\r\nHost: b\r\n",
+    ],
+)
+def test_what_is_ambiguous_is_refused(text: str) -> None:
+    with pytest.raises(EventError):
+        parse(text)
