@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from eaves.admin.agent import AgentRoutes
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.report import LinkReport, SourceReport
-from eaves.admin.server import AdminServer
+from eaves.admin.server import AdminServer, Answer
 from eaves.delivery.status import LaneDelivery
 from eaves.errors import ConfigError
 from eaves.spool import Spool
@@ -45,6 +45,7 @@ def open_doors(
     path: Path,
     host: str,
     port: int,
+    around: Callable[[Answer], Answer] = lambda answer: answer,
 ) -> Iterator[list[AdminServer]]:
     """Serve both while the block runs.
 
@@ -59,6 +60,7 @@ def open_doors(
         path: The Unix socket.
         host: Address that the port is listened to on.
         port: TCP port of metrics and health; 0 for none.
+        around: Gives what answers, made of what answers otherwise: to add something to its answers.
 
     Yields:
         The servers that could be opened, the Unix socket's first.
@@ -77,9 +79,9 @@ def open_doors(
         try_now=try_now,
     )
     routes = AgentRoutes(queue, lambda: [name for name, is_alive in parts.items() if not is_alive()])
-    doors: list[dict[str, Any]] = [{"answer": routes.answer_socket, "path": path}]
+    doors: list[dict[str, Any]] = [{"answer": around(routes.answer_socket), "path": path}]
     if port:
-        doors.append({"answer": routes.answer_port, "host": host, "port": port})
+        doors.append({"answer": around(routes.answer_port), "host": host, "port": port})
     with ExitStack() as stack:
         servers = []
         for door in doors:

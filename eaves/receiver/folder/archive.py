@@ -1,0 +1,179 @@
+"""Files of received events: `events-2026-11-25.jsonl` and `images/SITE/ID.jpg`.
+
+A line is a CloudEvent in JSON. The bytes of an image are a file of their own, whose path in the folder is the line's
+`dataref`. A line's file is that of the day (UTC) on which the event was received, so that it doesn't depend on when it
+is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+
+from eaves.disk import disk_errors
+from eaves.errors import StorageError
+from eaves.events import Event
+from eaves.files import make_directory, sync_directory
+from eaves.link import encode_batch
+from eaves.receiver.folder.tail import Key, read_keys, repair
+from eaves.spool import Entry
+
+IMAGES = "images"
+_SUFFIXES = {
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/webp": ".webp",
+    "image/bmp": ".bmp",
+    "image/tiff": ".tif",
+    "image/gif": ".gif",
+}
+_OWN_ID = re.compile(r"[0-9a-f]{32}")
+"""Ids that `eaves.events` makes. Others may be paths, or unique for their source only."""
+
+_log = logging.getLogger(__name__)
+
+
+class Archive:
+    """Writes entries into a folder. For one thread, and one process.
+
+    Args:
+        folder: Made when it isn't there.
+        batch: Most entries of one `write`.
+
+    Raises:
+        StorageError: When the folder can't be made.
+    """
+
+    def __init__(self, folder: Path, *, batch: int) -> None:
+        self._folder = folder
+        self._batch = batch
+        self._day = ""
+        self._written: set[Key] = set()
+        with disk_errors(folder):
+            make_directory(folder)
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        """Write entries. When this returns, they are on disk; when it raises, the same entries are to be given again.
+
+        What was written before a kill or an error and is given again is not written twice.
+
+        Args:
+            entries: In the order of the queue. Until they are released, the next call has them again.
+
+        Raises:
+            StorageError: When the disk is full, or can't be written.
+        """
+        with disk_errors(self._folder):
+            for day, group in groupby(entries, _day):
+                self._write_day(day, [entry.event for entry in group])
+
+    def _write_day(self, day: str, events: Sequence[Event]) -> None:
+        path = self._folder / f"events-{day}.jsonl"
+        if day != self._day:
+            if path.exists():
+                repair(path)
+            self._written = read_keys(path, self._batch)
+            self._day = day
+        new = [event for event in events if _key(event) not in self._written]
+        if not new:
+            return
+        folders = set()
+        lines = []
+        for event in new:
+            is_image = bool(event.data) and (event.datacontenttype or "").lower().startswith("image/")
+            if is_image:
+                name = _image_name(event)
+                folders.add(self._write_image(name, event.data))
+                event = _refer(event, name)  # noqa: PLW2901 - the image is in a file now
+            lines.append(encode_batch([event])[1:-1] + b"\n")
+        for folder in folders:
+            sync_directory(folder)
+        self._append(path, b"".join(lines))
+        self._written = {_key(event) for event in events}
+
+    def _append(self, path: Path, data: bytes) -> None:
+        is_new = not path.exists()
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            try:
+                _write_all(descriptor, data)
+                os.fsync(descriptor)
+            except OSError:
+                self._day = ""  # the file is looked at again, whatever stands at its end
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+        if is_new:
+            sync_directory(path.parent)
+
+    def _write_image(self, name: str, data: bytes) -> Path:
+        """Write one image through to the disk; its folder, which is to be written through too."""
+        path = self._folder / name
+        make_directory(path.parent)
+        staging = path.with_name(f".{path.name}.tmp")
+        descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            _write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        staging.rename(path)
+        return path.parent
+
+
+def check_folder(folder: Path) -> None:
+    """Find out now whether a folder can be written.
+
+    Raises:
+        StorageError: When it can't.
+    """
+    with disk_errors(folder):
+        make_directory(folder)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise StorageError(f"{folder} can't be written", hint=f"ls -ld {folder}")
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _day(entry: Entry) -> str:
+    return datetime.fromtimestamp(entry.first_put_at, UTC).strftime("%Y-%m-%d")
+
+
+def _key(event: Event) -> Key:
+    return event.source, event.id
+
+
+def _image_name(event: Event) -> str:
+    """Path of an image in the folder, safe whatever the event's attributes hold."""
+    site = event.source.split("/")[2]  # `find_forgery` has let no other source in
+    if _OWN_ID.fullmatch(event.id):
+        stem = event.id
+    else:
+        stem = hashlib.sha256(f"{event.source}\0{event.id}".encode(errors="surrogatepass")).hexdigest()[:32]
+    kind = (event.datacontenttype or "").partition(";")[0].strip().lower()
+    return f"{IMAGES}/{site}/{stem}{_SUFFIXES.get(kind, '.img')}"
+
+
+def _refer(event: Event, name: str) -> Event:
+    return Event(
+        id=event.id,
+        source=event.source,
+        type=event.type,
+        datacontenttype=event.datacontenttype,
+        subject=event.subject,
+        time=event.time,
+        dataschema=event.dataschema,
+        extensions={**event.extensions, "dataref": name},
+    )

@@ -1,0 +1,75 @@
+"""Functions in the cloud for agents that send each image there (`through: cloud`)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from eaves.delivery import HttpAnswer, SinkClient
+from eaves.errors import DeliveryError, EventError, ForbiddenError, NotFoundError, UnsupportedContentError
+from eaves.events import Event, encode_binary
+from eaves.ingress import Request, Response
+from eaves.ingress.content import is_batch, read_events
+from eaves.receiver.counters import FAILED, FORGED, PREDICTED, Counters
+from eaves.receiver.intake import find_forgery
+
+PASSED_ON = ("content-type", "retry-after")
+"""Headers of a function's answer that the caller gets, besides those of a CloudEvent."""
+
+_log = logging.getLogger(__name__)
+
+
+class FunctionProxy:
+    """Asks functions, and gives their answers back with the same statuses. Nothing is stored: the agent tries again.
+
+    Args:
+        urls: Name to address of each function.
+        client: Sends.
+        counters: Told of each event.
+        max_bytes: Largest body that is taken.
+        timeout_s: For one function's answer.
+    """
+
+    def __init__(
+        self, urls: Mapping[str, str], client: SinkClient, counters: Counters, *, max_bytes: int, timeout_s: float
+    ) -> None:
+        self._urls = urls
+        self._client = client
+        self._counters = counters
+        self._max_bytes = max_bytes
+        self._timeout_s = timeout_s
+
+    def answer(self, site: str, name: str, request: Request) -> Response:
+        """Answer one event with a function's prediction.
+
+        Raises:
+            NotFoundError: When there is no function of that name.
+            ForbiddenError: When the event can't be this site's.
+            DeliveryError: When the function gives no answer.
+        """
+        url = self._urls.get(name)
+        if url is None:
+            known = f"functions here: {', '.join(self._urls)}" if self._urls else "the receiver has no functions"
+            raise NotFoundError(f"there is no function {name[:64]!r}", hint=known)
+        if is_batch(request):
+            raise UnsupportedContentError("batched CloudEvents are not taken here", hint="send one image per request")
+        (event,) = read_events(request, self._max_bytes)
+        if isinstance(event, EventError):
+            raise event
+        if fault := find_forgery(site, event):
+            self._counters.refuse(site, FORGED, fault)
+            raise ForbiddenError(fault)
+        answer = self._ask(site, name, url, event)
+        self._counters.add(site, PREDICTED if answer.status < 300 else FAILED)
+        headers = {key: value for key, value in answer.headers.items() if key in PASSED_ON or key.startswith("ce-")}
+        return Response(status=answer.status, headers=headers, body=answer.body)
+
+    def _ask(self, site: str, name: str, url: str, event: Event) -> HttpAnswer:
+        headers, body = encode_binary(event)
+        headers["Prefer"] = "reply"
+        try:
+            return self._client.exchange("POST", url, headers=headers, body=body, timeout_s=self._timeout_s)
+        except DeliveryError as error:
+            self._counters.refuse(site, FAILED, error.message)
+            # The address of a function is the cloud's own matter.
+            raise DeliveryError(f"the function {name} gives no answer", hint="see the receiver's log") from error

@@ -1,0 +1,82 @@
+"""Events of one site: into the spool, and an account of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eaves.errors import EventError, SpoolError
+from eaves.events import Event
+from eaves.link import BatchAnswer, RefusedEvent
+from eaves.receiver.counters import CONFLICTING, FORGED, FULL, MALFORMED, REPEATED, STORED, Counters
+from eaves.spool import Spool
+
+LANE = "sink"
+"""The one lane of the spool; an agent's has the same name, so that the same commands look after both."""
+
+
+class Intake:
+    """Takes events.
+
+    Args:
+        spool: Where they are stored; it has a ledger.
+        counters: Told of each.
+    """
+
+    def __init__(self, spool: Spool, counters: Counters) -> None:
+        self._spool = spool
+        self._counters = counters
+
+    def take(self, site: str, events: Sequence[Event | EventError]) -> BatchAnswer:
+        """Store a site's events in one commit. They are on disk when this returns, but for those that are refused.
+
+        Args:
+            site: The site that sends them.
+            events: In order; in place of one that is not well-formed, what is wrong with it.
+
+        Raises:
+            SpoolFullError: When there is no room for them; nothing was stored.
+            SpoolError: When they can't be written; nothing was stored.
+        """
+        refused: dict[int, RefusedEvent] = {}
+        wanted: list[tuple[int, Event]] = []
+        for index, event in enumerate(events):
+            if isinstance(event, EventError):
+                refused[index] = self._refuse(site, MALFORMED, index, event.http_status, event.message)
+            elif fault := find_forgery(site, event):
+                refused[index] = self._refuse(site, FORGED, index, 403, fault)
+            else:
+                wanted.append((index, event))
+        new = self._store(site, [event for _, event in wanted])
+        for (index, event), is_new in zip(wanted, new, strict=True):
+            # Looked up afterwards: two requests at the same time, or one batch, may hold both events.
+            if not is_new and self._is_conflicting(event):
+                told = f"another event of {event.source[:100]} has the id {event.id[:64]!r} already"
+                refused[index] = self._refuse(site, CONFLICTING, index, 409, told)
+        stored = sum(new)
+        repeated = len(events) - stored - len(refused)
+        self._counters.add(site, STORED, stored)
+        self._counters.add(site, REPEATED, repeated)
+        return BatchAnswer(stored=stored, repeated=repeated, refused=tuple(refused[index] for index in sorted(refused)))
+
+    def _store(self, site: str, events: Sequence[Event]) -> Sequence[bool]:
+        try:
+            return self._spool.put_many([(event, (LANE,)) for event in events], once=True) if events else ()
+        except SpoolError as error:
+            self._counters.refuse(site, FULL, error.message)
+            raise
+
+    def _is_conflicting(self, event: Event) -> bool:
+        ledger = self._spool.ledger
+        return ledger is not None and ledger.is_conflicting(event)
+
+    def _refuse(self, site: str, outcome: str, index: int, status: int, detail: str) -> RefusedEvent:
+        self._counters.refuse(site, outcome, detail)
+        return RefusedEvent(index=index, status=status, detail=detail[:300])
+
+
+def find_forgery(site: str, event: Event) -> str:
+    """Why an event can't be this site's; empty when it can."""
+    prefix = f"/eaves/{site}/"
+    if event.source.startswith(prefix) and len(event.source) > len(prefix):
+        return ""
+    return f"the source of an event of site {site} begins with {prefix} (got {event.source[:100]!r})"

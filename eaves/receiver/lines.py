@@ -1,0 +1,58 @@
+"""What was received from a site, as the ledger has it: JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from eaves.errors import InputError, NotFoundError
+from eaves.ingress import Response
+from eaves.spool import Spool
+
+LIMIT = 10_000
+"""Most lines of one answer, about 200 bytes each."""
+MEDIA_TYPE = "application/jsonl"
+
+
+def answer_ledger(spool: Spool, site: str, query: str) -> Response:
+    """The lines of a site's events, in the order of arrival.
+
+    Args:
+        spool: It has a ledger.
+        site: Whose events.
+        query: `after`, a line's number, and `limit`.
+
+    Raises:
+        InputError: When the query can't be read.
+        SpoolError: When the ledger can't be read.
+    """
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    if unknown := sorted(given.keys() - {"after", "limit"}):
+        raise InputError(f"the ledger takes no {unknown[0][:64]!r}", hint="it takes after and limit")
+    after, limit = _number(given, "after", 0), _number(given, "limit", LIMIT)
+    if spool.ledger is None:
+        raise NotFoundError("there is no ledger")
+    lines = spool.ledger.read(after=after, limit=min(limit, LIMIT), source_prefix=f"/eaves/{site}/")
+    text = "".join(
+        json.dumps(
+            {
+                "number": line.number,
+                "source": line.source,
+                "id": line.id,
+                "at": line.taken_at,
+                "state": line.state,
+                "repeats": line.repeats,
+            }
+        )
+        + "\n"
+        for line in lines
+    )
+    return Response(status=200, headers={"Content-Type": MEDIA_TYPE}, body=text.encode())
+
+
+def _number(given: Mapping[str, str], name: str, default: int) -> int:
+    text = given.get(name, str(default))
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        raise InputError(f"{name} must be a number (got {text[:64]!r})")
+    return int(text)

@@ -1,0 +1,137 @@
+"""A receiver as one process: what listens, what is stored, and what passes it on."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+from eaves.admin.agent import HEALTH, METRICS
+from eaves.admin.doors import default_socket, open_doors
+from eaves.admin.routes import Response
+from eaves.admin.server import Answer
+from eaves.backoff import Backoff
+from eaves.delivery import Deliverer, SinkClient
+from eaves.http_client.proxies import Proxies
+from eaves.ingress import IngressLimits, IngressServer, ServerTls
+from eaves.receiver.counters import Counters
+from eaves.receiver.folder import Archive, FolderWriter
+from eaves.receiver.folder.archive import check_folder
+from eaves.receiver.folder.writer import BATCH
+from eaves.receiver.functions import FunctionProxy
+from eaves.receiver.intake import LANE
+from eaves.receiver.routes import ReceiverRoutes
+from eaves.receiver.settings import ReceiverSettings
+from eaves.receiver.sites import Sites
+from eaves.spool import Lease, LedgerLimits, Spool
+
+PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
+STOP_S = 1.0
+"""How long what is in flight has at the end, seconds."""
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+
+
+def run(settings: ReceiverSettings, proxies: Proxies) -> None:
+    """Receive until the process is told to stop.
+
+    The caller has blocked `STOP_SIGNALS`, so that they stay pending until they are waited for.
+
+    Args:
+        settings: What it does.
+        proxies: Proxies of the process, for the sink and the functions.
+
+    Raises:
+        ConfigError: When the address can't be listened on, or a certificate or the sites can't be read.
+        SpoolError: When the spool can't be opened.
+        StorageError: When the folder can't be written.
+    """
+    with serving(settings, proxies):
+        signal.sigwait(STOP_SIGNALS)
+
+
+@contextmanager
+def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressServer]:
+    """Receive while the block runs. See `run`."""
+    tls = ServerTls(settings.credentials) if settings.credentials else None
+    sites, counters = Sites(settings.sites), Counters()
+    if settings.folder:
+        check_folder(settings.folder)
+    ledger = LedgerLimits(max_entries=settings.ledger_max_entries)
+    client = SinkClient(ca_certs_pem=settings.ca_certs, proxies=proxies)
+    with Spool(settings.spool, limits=settings.limits(), ledger=ledger) as spool, client, ExitStack() as stack:
+        delivery = _build_delivery(settings, spool, client)
+        delivery.start()
+        stack.callback(delivery.stop, STOP_S)
+        functions = FunctionProxy(
+            settings.function_urls(),
+            client,
+            counters,
+            max_bytes=settings.max_bytes,
+            timeout_s=settings.function_timeout_s,
+        )
+        routes = ReceiverRoutes(
+            sites, spool, functions, counters, max_bytes=settings.max_bytes, is_well=delivery.is_alive
+        )
+        server = IngressServer(
+            routes,
+            host=settings.host,
+            port=settings.port,
+            limits=IngressLimits(
+                max_bytes=settings.max_bytes,
+                in_flight_bytes=settings.in_flight_bytes,
+                connections=settings.connections,
+                idle_s=settings.idle_s,
+            ),
+            tls=tls,
+        )
+        stack.callback(server.stop)
+        stack.enter_context(
+            open_doors(
+                spool,
+                [delivery],
+                parts={"the receiver": server.is_alive, f"lane {LANE}": delivery.is_alive},
+                path=settings.admin_socket or default_socket(settings.spool),
+                host=settings.host,
+                port=settings.health_port,
+                around=partial(add_counters, counters),
+            )
+        )
+        yield server
+
+
+def add_counters(counters: Counters, answer: Answer) -> Answer:
+    """An administrator's answers, with the counters in metrics and health.
+
+    Args:
+        counters: What is added.
+        answer: Gives the answers without them.
+    """
+
+    def answer_with(method: str, path: str, query: str) -> Response:
+        response = answer(method, path, query)
+        if path == METRICS and response.status == 200:
+            body = response.body + counters.render_metrics().encode()
+            return Response(status=200, content_type=response.content_type, body=body)
+        if path == HEALTH and response.content_type == "application/json":
+            document = {**json.loads(response.body), "received": counters.to_dict()}
+            body = json.dumps(document).encode()
+            return Response(status=response.status, content_type=response.content_type, body=body)
+        return response
+
+    return answer_with
+
+
+def _build_delivery(settings: ReceiverSettings, spool: Spool, client: SinkClient) -> Deliverer | FolderWriter:
+    if settings.folder:
+        leases = (spool.lease(LANE), Lease(settings.folder / ".lease"))
+        return FolderWriter(spool, LANE, Archive(settings.folder, batch=BATCH), leases=leases)
+    return Deliverer(
+        spool,
+        LANE,
+        partial(client.post, settings.sink, prefer_reply=False, timeout_s=settings.timeout_s),
+        backoff=PATIENCE,
+        parallel=settings.parallel,
+        lease=spool.lease(LANE),
+    )

@@ -1,0 +1,119 @@
+"""The receiver's routes: who speaks is known before a body is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from eaves.errors import EavesError, EventError, ImageTooLargeError, OverloadedError
+from eaves.ingress import Request, Response, answer_json, answer_problem
+from eaves.ingress.content import is_batch, read_events
+from eaves.link import BatchAnswer
+from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, SITE
+from eaves.receiver.counters import MALFORMED, OVERLOADED, OVERSIZED, UNAUTHORISED, Counters
+from eaves.receiver.functions import FunctionProxy
+from eaves.receiver.intake import Intake
+from eaves.receiver.lines import answer_ledger
+from eaves.receiver.sites import Sites
+from eaves.spool import Spool
+
+GET, POST = ("GET", "HEAD"), ("POST",)
+RETRY_S = "2"
+"""When a relay is to come again after 429, seconds."""
+
+Route = Callable[[str, Request], Response]
+
+
+class ReceiverRoutes:
+    """Answers requests of sites.
+
+    Args:
+        sites: Who may send.
+        spool: Where events are stored.
+        functions: Answers for functions.
+        counters: Told of each event and refusal.
+        max_bytes: Largest body that is taken.
+        is_well: Whether every part of the process works.
+    """
+
+    def __init__(
+        self,
+        sites: Sites,
+        spool: Spool,
+        functions: FunctionProxy,
+        counters: Counters,
+        *,
+        max_bytes: int,
+        is_well: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._sites = sites
+        self._spool = spool
+        self._functions = functions
+        self._counters = counters
+        self._intake = Intake(spool, counters)
+        self._max_bytes = max_bytes
+        self._is_well = is_well
+        self._routes: Mapping[str, tuple[tuple[str, ...], Route]] = {
+            EVENTS: (POST, self._take_events),
+            SITE: (GET, lambda site, _: answer_json({"site": site})),
+            LEDGER: (GET, lambda site, request: answer_ledger(self._spool, site, request.query)),
+        }
+
+    def __call__(self, request: Request) -> Response:
+        """Answer one request."""
+        if request.path == HEALTH:
+            return self._answer_health(request)
+        authorization = ", ".join(request.headers.get_all("authorization", []))
+        site = self._sites.identify(authorization, request.caller.names)
+        if not site:
+            self._counters.refuse("", UNAUTHORISED, f"no site's token or certificate, from {request.caller.address}")
+            hint = "send a token of the site, Authorization: Bearer TOKEN, or a client certificate that names it"
+            return answer_problem(401, "the caller is not a site of this receiver", hint, WWW_Authenticate="Bearer")
+        request.admit()
+        try:
+            return self._answer(site, request)
+        except EavesError as error:
+            response = answer_problem(error.http_status, error.message, error.hint)
+            if response.status not in (429, 503):
+                return response
+            headers = {**response.headers, "Retry-After": RETRY_S}
+            return Response(status=response.status, headers=headers, body=response.body)
+
+    def _answer(self, site: str, request: Request) -> Response:
+        methods, route = self._routes.get(request.path, ((), None))
+        if request.path.startswith(FUNCTIONS):
+            methods, route = POST, self._ask_function
+        if route is None:
+            return answer_problem(404, f"{request.path[:128]} is not answered here", f"post events to {EVENTS}")
+        if request.method not in methods:
+            allowed = ", ".join(methods)
+            return answer_problem(405, f"{request.path[:128]} is answered for {allowed} only", Allow=allowed)
+        try:
+            return route(site, request)
+        except ImageTooLargeError as error:
+            self._counters.refuse(site, OVERSIZED, error.message)
+            raise
+        except OverloadedError as error:
+            self._counters.refuse(site, OVERLOADED, error.message)
+            raise
+        except EventError as error:
+            self._counters.refuse(site, MALFORMED, error.message)
+            raise
+
+    def _take_events(self, site: str, request: Request) -> Response:
+        answer = self._intake.take(site, read_events(request, self._max_bytes))
+        if answer.refused and not is_batch(request):
+            return answer_problem(answer.refused[0].status, answer.refused[0].detail)
+        return _answer_batch(answer)
+
+    def _ask_function(self, site: str, request: Request) -> Response:
+        return self._functions.answer(site, request.path.removeprefix(FUNCTIONS), request)
+
+    def _answer_health(self, request: Request) -> Response:
+        if request.method not in GET:
+            return answer_problem(405, f"{HEALTH} is answered for GET only", Allow="GET, HEAD")
+        is_well = self._is_well()
+        return answer_json({"status": "ok" if is_well else "unwell"}, 200 if is_well else 503)
+
+
+def _answer_batch(answer: BatchAnswer) -> Response:
+    return Response(status=200, headers={"Content-Type": "application/json"}, body=answer.to_json())

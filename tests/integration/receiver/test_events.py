@@ -1,0 +1,243 @@
+"""What a receiver answers sites over real TLS: stored, repeated, refused."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eaves.link import encode_batch
+from eaves.link.batch import MEDIA_TYPE
+from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, SITE
+from tests.certificates import make_certificate
+from tests.receiving import Sender, Served, captured, classified, receiving, write_site
+from tests.waiting import wait_until
+
+MAX_BYTES = 1_000_000
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Served]:
+    with receiving(tmp_path, max_bytes=MAX_BYTES, spool_max_bytes=10_000_000) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """For tests that leave nothing behind."""
+    with receiving(tmp_path_factory.mktemp("receiver"), max_bytes=MAX_BYTES, spool_max_bytes=10_000_000) as started:
+        yield started
+
+
+@pytest.fixture
+def sender(receiver: Served) -> Iterator[Sender]:
+    with receiver.sender() as made:
+        yield made
+
+
+def test_a_batch_is_stored_once_however_often_it_comes(receiver: Served, sender: Sender) -> None:
+    events = [captured(number) for number in range(20)] + [classified(number) for number in range(20)]
+    first = sender.send(events)
+    assert (first.stored, first.repeated, first.refused) == (40, 0, ())
+    again = sender.send(events)
+    assert (again.stored, again.repeated, again.refused) == (0, 40, ())
+    assert receiver.queued() == 40
+    assert receiver.report()["received"]["mill"] == {"stored": 40, "repeated": 40}
+    assert 'eaves_receiver_events_total{site="mill",outcome="repeated"} 40' in receiver.metrics()
+
+
+def test_many_requests_come_over_one_connection(receiver: Served, sender: Sender) -> None:
+    sender.send([classified(0)])
+    used = sender.connection.sock
+    for number in range(1, 30):
+        sender.send([classified(number)])
+    assert sender.connection.sock is used
+    assert receiver.server.connections == 1
+
+
+def test_one_event_alone_in_binary_mode_and_in_chunks(sender: Sender) -> None:
+    status, body = sender.send_alone(classified(1))
+    assert (status, json.loads(body)) == (200, {"stored": 1, "repeated": 0, "refused": []})
+    whole = encode_batch([classified(2)])
+    pieces = iter([whole[:7], whole[7:]])
+    assert sender.ask("POST", EVENTS, pieces, {"Content-Type": MEDIA_TYPE})[0] == 200
+
+
+def test_an_event_of_another_site_is_forged_and_the_others_are_stored(receiver: Served, sender: Sender) -> None:
+    answer = sender.send([classified(1), classified(2, site="harbour"), classified(3, site="mill2"), classified(4)])
+    assert (answer.stored, [(one.index, one.status) for one in answer.refused]) == (2, [(1, 403), (2, 403)])
+    assert "begins with /eaves/mill/" in answer.refused[0].detail
+    assert sender.send_alone(classified(5, site="harbour"))[0] == 403
+    assert sender.send_alone(classified(5, source=""))[0] == 403
+    assert receiver.report()["received"]["mill"] == {"stored": 2, "repeated": 0, "forged": 4}
+    assert receiver.queued() == 2
+
+
+def test_another_event_under_a_known_id_is_a_conflict(receiver: Served, sender: Sender) -> None:
+    sender.send([classified(1)])
+    answer = sender.send([classified(1, label="tulip"), classified(2)])
+    assert (answer.stored, answer.repeated, [one.status for one in answer.refused]) == (1, 0, [409])
+    same_batch = sender.send([classified(3), classified(3), classified(3, label="tulip")])
+    assert (same_batch.stored, same_batch.repeated, [one.index for one in same_batch.refused]) == (1, 1, [2])
+    assert sender.send_alone(classified(1, label="dahlia"))[0] == 409
+    assert receiver.report()["received"]["mill"]["conflicting"] == 3
+
+
+def test_a_broken_event_of_a_batch_is_refused_and_the_others_are_stored(receiver: Served, sender: Sender) -> None:
+    good = json.loads(encode_batch([classified(1), classified(2)]))
+    body = json.dumps([good[0], {"id": "x"}, "text", good[1]])
+    status, found = sender.ask("POST", EVENTS, body, {"Content-Type": MEDIA_TYPE})
+    answer = json.loads(found)
+    assert (status, answer["stored"], [one["index"] for one in answer["refused"]]) == (200, 2, [1, 2])
+    assert receiver.report()["received"]["mill"]["malformed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({"Content-Type": MEDIA_TYPE}, b"{}", 400),
+        ({"Content-Type": MEDIA_TYPE}, b"[", 400),
+        ({"Content-Type": MEDIA_TYPE}, b"", 400),
+        ({"Content-Type": MEDIA_TYPE}, b"[" * 100_000, 400),
+        ({"Content-Type": "application/cloudevents-batch+avro"}, b"[]", 400),
+        ({"Content-Type": "text/plain"}, b"hello", 400),
+        ({"Content-Type": "application/cloudevents+json"}, b"[]", 400),
+        ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "br"}, b"[]", 415),
+        ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}, b"[]", 400),
+        ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}, gzip.compress(b"[]")[:-3], 400),
+        ({"Content-Type": MEDIA_TYPE}, b" " * (MAX_BYTES + 1), 413),
+        ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}, gzip.compress(b"\0" * 50_000_000), 413),
+    ],
+)
+def test_a_body_that_can_not_be_used_is_refused(
+    shared: Served, headers: dict[str, str], body: bytes, status: int
+) -> None:
+    outcome = "oversized" if status == 413 else "malformed"
+    before = shared.report()["received"].get("mill", {})
+    with shared.sender() as sender:
+        found, problem = sender.ask("POST", EVENTS, body, headers)
+    assert (found, json.loads(problem)["status"]) == (status, status)
+    counted = shared.report()["received"]["mill"]
+    assert counted == {**before, outcome: before.get(outcome, 0) + 1}
+    with shared.sender() as another:
+        assert another.ask("GET", SITE)[0] == 200
+
+
+def test_an_empty_batch_stores_nothing(sender: Sender) -> None:
+    assert sender.ask("POST", EVENTS, b"[]", {"Content-Type": MEDIA_TYPE}) == (
+        200,
+        b'{"stored": 0, "repeated": 0, "refused": []}',
+    )
+
+
+def test_the_site_and_its_ledger_are_told_to_it_alone(tmp_path: Path, receiver: Served, sender: Sender) -> None:
+    write_site(tmp_path / "sites", "harbour", "token-of-the-harbour")
+    assert sender.ask("GET", SITE) == (200, b'{"site": "mill"}')
+    sender.send([classified(number) for number in range(5)])
+    sender.send([classified(0)])
+    with receiver.sender(token="token-of-the-harbour") as harbour:
+        wait_until(lambda: harbour.ask("GET", SITE)[0] == 200, what="the new site")
+    with receiver.sender(token="token-of-the-harbour") as harbour:
+        harbour.send([classified(0, site="harbour")])
+        status, found = harbour.ask("GET", LEDGER)
+        assert (status, [json.loads(line)["source"] for line in found.splitlines()]) == (
+            200,
+            ["/eaves/harbour/flowers"],
+        )
+    lines = [json.loads(line) for line in sender.ask("GET", LEDGER)[1].splitlines()]
+    assert [line["id"] for line in lines] == [f"id-{number}" for number in range(5)]
+    assert [line["repeats"] for line in lines] == [1, 0, 0, 0, 0]
+    page = sender.ask("GET", f"{LEDGER}?after={lines[1]['number']}&limit=2")[1].splitlines()
+    assert [json.loads(line)["id"] for line in page] == ["id-2", "id-3"]
+    for query in ("after=x", "limit=-1", "source_prefix=/", "after=" + "9" * 30):
+        assert sender.ask("GET", f"{LEDGER}?{query}")[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("POST", "/", 404),
+        ("POST", f"{EVENTS}/", 404),
+        ("POST", "/v1/../v1/events", 404),
+        ("GET", EVENTS, 405),
+        ("HEAD", EVENTS, 405),
+        ("PUT", EVENTS, 405),
+        ("DELETE", LEDGER, 405),
+        ("POST", SITE, 405),
+        ("GET", f"{FUNCTIONS}flowers", 405),
+        ("POST", HEALTH, 405),
+        ("HEAD", SITE, 200),
+        ("HEAD", HEALTH, 200),
+        ("BREW", "/v2", 404),
+    ],
+)
+def test_routes_that_are_none(shared: Served, method: str, path: str, status: int) -> None:
+    with shared.sender() as sender:
+        found, headers, body = sender.ask_all(method, path)
+    assert found == status
+    assert (method == "HEAD") == (not body)
+    assert (status == 405) == ("allow" in headers)
+    with shared.sender(token="") as stranger:
+        assert stranger.ask(method, path)[0] == (status if path == HEALTH else 401)
+
+
+def test_a_full_spool_is_the_relays_to_wait_out(tmp_path: Path) -> None:
+    with receiving(tmp_path, max_bytes=600_000, spool_max_bytes=1_000_000) as receiver, receiver.sender() as sender:
+        large = [captured(number, data=os.urandom(150_000)) for number in range(8)]
+        for event in large[:6]:
+            sender.send([event])
+        status, headers, problem = sender.ask_all("POST", EVENTS, encode_batch(large[6:]), {"Content-Type": MEDIA_TYPE})
+        assert (status, headers["retry-after"], b"full" in problem) == (429, "2", True)
+        assert sender.send(large[:2]).repeated == 2, "what is stored already needs no room"
+        assert receiver.queued() == 6
+        assert receiver.report()["received"]["mill"]["full"] == 1
+
+
+def test_plain_http_gets_no_answer_from_tls(receiver: Served) -> None:
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as plain:
+        plain.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert not plain.recv(1024).startswith(b"HTTP")
+    with receiver.sender() as sender:
+        assert sender.ask("GET", SITE)[0] == 200
+
+
+def test_old_tls_is_not_spoken(receiver: Served) -> None:
+    assert receiver.tls is not None
+    old = receiver.tls
+    old.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises((ssl.SSLError, ConnectionError)), receiver.sender() as sender:
+        sender.ask("GET", SITE)
+
+
+def test_a_site_is_known_by_its_certificate(tmp_path: Path) -> None:
+    mine, other = make_certificate(tmp_path / "mine", "harbour"), make_certificate(tmp_path / "other", "harbour")
+    nobody = make_certificate(tmp_path / "nobody", "lighthouse")
+    write_site(tmp_path / "sites")
+    write_site(tmp_path / "sites", "harbour", "# only by certificate")
+    with receiving(tmp_path, authorities=[mine, nobody]) as receiver:
+        assert receiver.tls is not None
+
+        def ask(certificate: tuple[Path, Path], token: str = "") -> int:
+            tls = ssl.create_default_context(cafile=str(tmp_path / "credentials" / "tls.crt"))
+            tls.load_cert_chain(*certificate)
+            with Sender(receiver.port, tls, token=token) as sender:
+                status, body = sender.ask("GET", SITE)
+                assert status != 200 or json.loads(body) == {"site": "harbour"}
+                return status
+
+        assert ask(mine) == 200
+        assert ask(nobody) == 401, "its authority is trusted, and it names no site"
+        assert ask(mine, token="token-of-the-mill-0123456789") == 401, "a token and a certificate of two sites"
+        assert ask(mine, token="wrong") == 401
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            ask(other)
