@@ -22,7 +22,7 @@ from eaves.clock import SYSTEM, Clock
 from eaves.errors import SpoolDamagedError, SpoolError
 from eaves.files import make_directory, sync_directory
 from eaves.spool import schema, write_ahead_log
-from eaves.spool.faults import spool_error, translated
+from eaves.spool.faults import SALVAGE_HINT, spool_error, translated
 from eaves.spool.lease import Lease
 from eaves.spool.ledger import schema as ledger_schema
 
@@ -175,7 +175,8 @@ class Database:
         """Have the file replaced for what SQLite itself doesn't notice; returns the error to raise."""
         self.damaged = True
         return SpoolDamagedError(
-            f"spool {self.path}: {what}", hint="the entries that can be read are carried into a new file at the next call"
+            f"spool {self.path}: {what}",
+            hint=SALVAGE_HINT,
         )
 
     def version(self, lane: str) -> Version:

@@ -34,11 +34,11 @@ _NEWEST = (
     " AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY seq DESC LIMIT 1"
 )
 
-_HIDDEN = (
+_UNFOUND = (
     "SELECT 1 FROM lanes WHERE lane = ?1 AND queued > 0"
     " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE lane = ?1 AND state = 'queued')"
-    f" UNION ALL SELECT 1 FROM ({_DUE}) WHERE NOT EXISTS ({ENTRY} WHERE seq IN ({_DUE}))"  # noqa: S608 - constants
 )
+_HIDDEN = f"{_UNFOUND} UNION ALL SELECT 1 FROM ({_DUE}) WHERE NOT EXISTS ({ENTRY} WHERE seq IN ({_DUE}))"  # noqa: S608 - constants
 
 
 def select_due(
@@ -78,7 +78,7 @@ def select_batch(
 
 
 def is_hiding(read: Read, lane: str, now: float) -> bool:
-    """Whether the lane's counter says that entries wait and none is found, or the index has one that is not in its table.
+    """Whether a lane's counter says that entries wait and none is found, or its index has one that its table has not.
 
     SQLite doesn't notice when a page of an index has lost its content.
     """

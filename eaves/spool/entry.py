@@ -79,7 +79,14 @@ class LaneStatus:
 def to_row(event: Event) -> EventRow:
     """An event as its table holds it."""
     attributes = json.dumps(event.attributes())
-    return event.source, event.id, attributes, event.data, crc(attributes, event.data), len(attributes) + len(event.data)
+    return (
+        event.source,
+        event.id,
+        attributes,
+        event.data,
+        crc(attributes, event.data),
+        len(attributes) + len(event.data),
+    )
 
 
 def crc(attributes: str, data: bytes) -> int:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from eaves.errors import SpoolDamagedError, SpoolError
 
+SALVAGE_HINT = "the entries that can be read are carried into a new file at the next call"
+"""What happens when a file is found damaged."""
+
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
@@ -23,9 +26,7 @@ def spool_error(path: Path, error: Exception) -> SpoolError:
     """The SpoolError for a foreign one."""
     text = str(error)
     if isinstance(error, sqlite3.Error) and any(sign in text for sign in ("not a database", "malformed")):
-        return SpoolDamagedError(
-            f"spool {path}: {text}", hint="the entries that can be read are carried into a new file at the next call"
-        )
+        return SpoolDamagedError(f"spool {path}: {text}", hint=SALVAGE_HINT)
     full = f"free disk space at {path.parent}, or lower the spool's limit"
     hints = {
         "disk is full": full,

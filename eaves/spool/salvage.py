@@ -35,7 +35,7 @@ KEPT_FILES = 2
 _LOOK_BYTES = 64 << 20
 _DELIVERY = "seq, lane, eid, state, attempts, not_before, status, reason, died_at"
 _EVENT = "eid, source, id, attributes, size_bytes, put_at, data, crc"
-_PUT_EVENT = f"INSERT INTO events({_EVENT}) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
+_PUT_EVENT = f"INSERT INTO events({_EVENT}) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
 _OURS = (b"CREATE TABLE deliveries", b"dev.eaves.")
 
 _log = logging.getLogger(__name__)

@@ -155,7 +155,8 @@ def read_state(path: Path) -> tuple[tuple[Row, ...], frozenset[str]]:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert not db.execute("SELECT 1 FROM events WHERE eid NOT IN (SELECT eid FROM deliveries)").fetchall()
         found = db.execute(
-            "SELECT lane, id, state, attempts, data, size_bytes, eid FROM deliveries JOIN events USING(eid) ORDER BY seq"
+            "SELECT lane, id, state, attempts, data, size_bytes, eid"
+            " FROM deliveries JOIN events USING(eid) ORDER BY seq"
         ).fetchall()
         seen = db.execute("SELECT count(*) FROM seen").fetchone()[0]
     finally:
