@@ -11,10 +11,11 @@ from pathlib import Path
 
 from bench.timing import median_ms, print_table
 from eaves.events import Event
-from eaves.spool import Spool
+from eaves.spool import LedgerLimits, Spool
 
 BODY_BYTES = 100_000
 THREADS = 16
+PREDICTION_BYTES, BATCH, BATCHES = 600, 500, 20
 
 
 def main() -> None:
@@ -36,6 +37,32 @@ def main() -> None:
     rows = [("put, 100 KB, one thread (floor: write + fsync)", one, floor)]
     rows.append((f"put, 100 KB, {THREADS} threads", many, floor))
     print_table("spool, per put", rows)
+    _print_batches()
+
+
+def _print_batches() -> None:
+    """Batches against single calls, with a ledger and without, per event."""
+    rows = []
+    for ledger, name in ((None, "without a ledger"), (LedgerLimits(), "with a ledger")):
+        single, batch = _relay_ms(1, 300, ledger), _relay_ms(BATCH, BATCHES, ledger)
+        rows += [(f"{what}, batches of {BATCH}, {name}", batch[what], single[what]) for what in batch]
+    print_table("spool, per event of 600 bytes (floor: one at a time)", rows)
+
+
+def _relay_ms(size: int, rounds: int, ledger: LedgerLimits | None) -> dict[str, float]:
+    """Durations per event of what a relay does with batches of a size, ms."""
+    with tempfile.TemporaryDirectory(dir=".") as folder, Spool(Path(folder) / "spool.db", ledger=ledger) as spool:
+        numbers, data = iter(range(10_000_000)), os.urandom(PREDICTION_BYTES)
+
+        def put() -> None:
+            events = [Event(id=str(next(numbers)), source="/bench", type="bench", data=data) for _ in range(size)]
+            spool.put_many([(event, ("out",)) for event in events], once=True)
+
+        def drain() -> None:
+            spool.ack_many(spool.peek_batch("out", now=time.time(), max_events=size, max_bytes=2_000_000))
+
+        found = {"put": median_ms(put, runs=rounds), "peek and ack": median_ms(drain, runs=rounds - 1)}
+    return {what: duration_ms / size for what, duration_ms in found.items()}
 
 
 def _together_ms(action: Callable[[], object], *, each: int) -> float:

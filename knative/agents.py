@@ -1,4 +1,4 @@
-"""The agents and publishers of a site: their pods, and what each says of its source and its queue.
+"""The agents, publishers and relays of a site: their pods, and what each says of its source and its queue.
 
 An agent serves its report at its metrics port, which the API server's pod proxy reaches. What can't be read is told,
 never guessed.
@@ -20,7 +20,7 @@ from eaves.errors import ClusterError, DeniedError
 from knative.kinds import POD
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
 from knative.owned import Owner
-from knative.resources import publisher
+from knative.resources import publisher, relay
 from knative.resources.agent import CONTAINER, METRICS_PORT, PART, SOURCE_LABEL
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentPod:
-    """One pod that has a queue: it runs a source, or publishes what a trigger delivers.
+    """One pod that has a queue: it runs a source, publishes what a trigger delivers, or is a relay.
 
     Attributes:
-        app: The function that the source or the trigger belongs to.
-        source: Name of the source; `TRIGGER-mqtt` of a publisher.
+        app: The function that it belongs to.
+        source: Name of the source; `TRIGGER-mqtt` of a publisher, `relay` of a relay.
         name: Of the pod.
         container: Its container.
         namespace: Of the pod.
@@ -54,12 +54,12 @@ class AgentPod:
 
     @property
     def agent(self) -> str:
-        """`FUNCTION.SOURCE`, or `FUNCTION.TRIGGER-mqtt`, as commands name it."""
+        """`FUNCTION.SOURCE`, `FUNCTION.TRIGGER-mqtt` or `FUNCTION.relay`, as commands name it."""
         return f"{self.app}.{self.source}"
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The sources that it runs; a publisher runs none."""
+        """The sources that it runs; publishers and relays run none."""
         return (self.source,) if self.container == CONTAINER else ()
 
 
@@ -73,7 +73,7 @@ def list_agent_pods(cluster: Cluster, owner: Owner) -> list[AgentPod]:
     Raises:
         ClusterError: When the cluster refuses or fails.
     """
-    ours = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL} in ({PART},{publisher.PART})"
+    ours = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL} in ({PART},{publisher.PART},{relay.PART})"
     ours += f",{APP_LABEL}={owner.app}" if owner.app else ""
     found = list(_pods(cluster, cluster.namespace, ours))
     if owner.agents and owner.agents != cluster.namespace:
@@ -91,12 +91,15 @@ def read_agents(cluster: Cluster, pods: Sequence[AgentPod]) -> list[AgentStatus]
 def _pods(cluster: Cluster, namespace: str, selector: str) -> Iterator[AgentPod]:
     for one in cluster.list(POD, namespace=namespace, selector=selector):
         labels: Mapping[str, Any] = one["metadata"].get("labels", {})
-        publishes = labels.get(PART_LABEL) == publisher.PART
-        trigger = str(labels.get(publisher.TRIGGER_LABEL, ""))
+        source, container = str(labels.get(SOURCE_LABEL, "")), CONTAINER
+        if labels.get(PART_LABEL) == publisher.PART:
+            source, container = f"{labels.get(publisher.TRIGGER_LABEL, '')}-mqtt", publisher.CONTAINER
+        elif labels.get(PART_LABEL) == relay.PART:
+            source, container = relay.PART, relay.CONTAINER
         yield AgentPod(
             app=str(labels.get(APP_LABEL, "")),
-            source=f"{trigger}-mqtt" if publishes else str(labels.get(SOURCE_LABEL, "")),
-            container=publisher.CONTAINER if publishes else CONTAINER,
+            source=source,
+            container=container,
             name=str(one["metadata"]["name"]),
             namespace=namespace,
             phase=str(one.get("status", {}).get("phase", "Unknown")),

@@ -48,6 +48,7 @@ COMMENTS = {
         "spec": "The cluster's default class mostly keeps events in memory: `eaves doctor` tells.",
     },
     "Trigger": {
+        "filters": "What the function makes of the Broker's events; agents send theirs straight to the relay.",
         "filter": "Without a type, a function would get its own replies back (it answers them with 202).",
         "retry": "0.5 s, 1 s, 2 s, ...: each pause is twice the one before.",
         "timeout": "Above a cold start and the queue: both count.",
@@ -69,6 +70,17 @@ COMMENTS = {
     "ContainerSource": {"emptyDir": "No memory: after a restart everything is sent again, under the same ids."},
     "publisher NetworkPolicy": {
         "ingress": "Events from Knative Eventing only; metrics for the kubelet and for who scrapes them.",
+    },
+    "relay NetworkPolicy": {
+        "ingress": "Events from Knative Eventing and the app's agents; metrics for the kubelet and who scrapes them.",
+    },
+    "relay Service": {"spec": "The sink of agents, a Trigger's subscriber, and the dead-letter sink of every Trigger."},
+    "relay SinkBinding": {"subject": "Gets K_SINK, the address of the Broker, which gets a copy of every event."},
+    "relay StatefulSet": {
+        "podManagementPolicy": _PARALLEL,
+        "fsGroup": "So that the relay may write its spool, and read its Secret.",
+        "defaultMode": _FILE_MODE,
+        "volumeClaimTemplates": "What the receiver hasn't answered for yet. It stays when the relay is removed.",
     },
     "publisher Service": {"spec": "The Trigger's subscriber: Knative delivers by HTTP."},
     "publisher StatefulSet": {

@@ -11,7 +11,8 @@ APP_LABEL = "eaves.dev/app"
 """The app an object belongs to; by it `remove` finds all of them."""
 SITE_LABEL = "eaves.dev/site"
 PART_LABEL = "app.kubernetes.io/component"
-"""`function`, `broker`, `trigger`, `source`, `publisher`, `pin`, `access`, `event-type`, and `TRAINING_PARTS`."""
+"""`function`, `broker`, `trigger`, `source`, `publisher`, `relay`, `pin`, `access`, `event-type`; and `TRAINING_PARTS`.
+"""
 TRAINING_PARTS = ("training", "pipeline")
 """Of what trains an app: applied for itself, and no part of its deploy."""
 MANAGED_LABEL, MANAGED_VALUE = "app.kubernetes.io/managed-by", "eaves"

@@ -129,7 +129,7 @@ def _listed(cluster: Cluster, kind: Kind, namespace: str, owner: Owner) -> list[
 
     Knative copies the labels of its Service to the Services of Kubernetes that it makes for it. A namespace elsewhere
     than at home that we may not see holds nothing of ours, and neither do Services that we may not see: only apps with
-    MQTT triggers have any, and only who may see them can have deployed those.
+    MQTT triggers or a relay have any, and only who may see them can have deployed those.
     """
     try:
         found = cluster.list(kind, namespace=namespace, selector=owner.selector(namespace))

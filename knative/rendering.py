@@ -22,6 +22,7 @@ from knative.resources.eventing import build_broker, build_event_types, build_tr
 from knative.resources.function import build_function
 from knative.resources.pin import build_pin
 from knative.resources.publisher import build_publishers
+from knative.resources.relay import build_relay, build_relay_triggers
 from knative.settings import KnativeSettings, SiteSettings
 
 HEAD = "# Written by `eaves render`. Change eaves.yaml and render again; `kubectl apply -f` takes it as it is.\n"
@@ -50,7 +51,9 @@ def _objects(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Ite
         yield build_pin(app, settings, site)
     yield build_function(app, settings, site)
     yield from build_publishers(app, settings, site)
+    yield from build_relay(app, settings, site)
     yield from build_triggers(app, settings, site)
+    yield from build_relay_triggers(app, settings, site)
     yield from build_agents(app, settings, site)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from eaves.admin.report import QueueReport, SourceReport
+from eaves.admin.report import LinkReport, QueueReport, SourceReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class LanePause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentStatus:
-    """One agent, a process that runs sources and has a queue for them.
+    """One process with a queue: an agent that runs sources, a publisher, or a relay.
 
     Attributes:
         name: What `eaves queue --agent` calls it: `FUNCTION` here, `FUNCTION.SOURCE` on a cluster.
@@ -37,6 +37,7 @@ class AgentStatus:
         dead: Dead letters in its queue; None when the agent can't be asked.
         oldest_age_s: Seconds since the oldest waiting entry was put; None when none waits.
         pauses: Its queues that wait.
+        link: The link to the receiver, of a relay; None of all others, and when it can't be asked.
     """
 
     name: str
@@ -48,6 +49,7 @@ class AgentStatus:
     dead: int | None = None
     oldest_age_s: float | None = None
     pauses: tuple[LanePause, ...] = ()
+    link: LinkReport | None = None
 
 
 def summarise(name: str, report: QueueReport, *, pod: str = "") -> AgentStatus:
@@ -68,6 +70,7 @@ def summarise(name: str, report: QueueReport, *, pod: str = "") -> AgentStatus:
         dead=sum(lane.dead for lane in report.lanes),
         oldest_age_s=max(ages, default=None),
         pauses=list_pauses(report),
+        link=report.link,
     )
 
 

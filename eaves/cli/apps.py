@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from eaves.cli.project import Project, Workspace
 from eaves.cli.sources import resolve_sources
-from eaves.cli.triggers import resolve_triggers
+from eaves.cli.triggers import resolve_relay, resolve_triggers
 from eaves.config import iter_leaves
 from eaves.platform import AppSpec, FunctionSpec, default_trigger
 from functions.settings import ServeSettings
@@ -37,7 +37,7 @@ def build_local_app(workspace: Workspace, artifact: Artifact) -> AppSpec:
     )
     app = _app(project, function)
     triggers = (app.triggers[0], *resolve_triggers(workspace))
-    return replace(app, triggers=triggers, sources=resolve_sources(workspace))
+    return replace(app, triggers=triggers, sources=resolve_sources(workspace), relay=resolve_relay(workspace))
 
 
 def build_site_app(project: Project, image: FunctionImage, site: SiteSettings) -> AppSpec:
@@ -54,7 +54,13 @@ def build_site_app(project: Project, image: FunctionImage, site: SiteSettings) -
 
 def _app(project: Project, function: FunctionSpec) -> AppSpec:
     trigger = default_trigger(project.name, captured=function.captured, start_timeout_s=project.scale.start_timeout_s)
-    return AppSpec(function=function, triggers=(trigger, *project.triggers), sources=project.sources)
+    return AppSpec(
+        function=function,
+        triggers=(trigger, *project.triggers),
+        sources=project.sources,
+        relay=project.relay,
+        through=project.through,
+    )
 
 
 def _function(project: Project) -> FunctionSpec:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from eaves.cli.output import say
 from eaves.delivery.mqtt.topic import find_names
@@ -23,7 +23,7 @@ from eaves.events import (
     TENSOR_PREDICTED,
     TYPE_PREFIX,
 )
-from eaves.platform import TriggerSpec
+from eaves.platform import RelaySpec, TriggerSpec
 
 _CONTEXT = ("id", "source", "type", "subject", "time", "datacontenttype")
 _PASSED_ON = ("partitionkey", "datadigest", "sequence", "traceparent", "tracestate")
@@ -45,11 +45,17 @@ _OF_BROKERS = re.compile(r"knative[a-z0-9]*")
 """Source: knative/eventing, pkg/broker and pkg/kncloudevents: knativearrivaltime, knativebrokerttl and others."""
 
 
-def warn_of_attributes(triggers: Iterable[TriggerSpec], origin: str) -> None:
-    """Say each name in the triggers of a file that no event has."""
-    for number, trigger in enumerate(triggers):
-        for warning in find_attribute_warnings(trigger, f"{origin}: triggers[{number}]"):
-            say(f"warning: {warning}")
+def warn_of_attributes(triggers: Iterable[TriggerSpec], origin: str, *, relay: RelaySpec | None = None) -> None:
+    """Say each name in the triggers and the alarms of a file that no event has."""
+    found = [
+        warning
+        for number, trigger in enumerate(triggers)
+        for warning in find_attribute_warnings(trigger, f"{origin}: triggers[{number}]")
+    ]
+    for number, alarm in enumerate(relay.alarms if relay is not None else ()):
+        found += find_name_warnings(alarm, [(f"[{number}].{name}", name) for name in alarm], f"{origin}: relay.alarms")
+    for warning in found:
+        say(f"warning: {warning}")
 
 
 def find_attribute_warnings(trigger: TriggerSpec, prefix: str) -> Iterator[str]:
@@ -61,16 +67,28 @@ def find_attribute_warnings(trigger: TriggerSpec, prefix: str) -> Iterator[str]:
         trigger: The trigger.
         prefix: What stands before the setting's name, `eaves.yaml: triggers[0]`.
     """
-    wanted = trigger.filter.get("type", "")
+    used = [(f".filter.{name}", name) for name in trigger.filter]
+    used += [(".url", name) for name in (find_names(trigger.url) if trigger.is_mqtt else ())]
+    yield from find_name_warnings(trigger.filter, used, prefix)
+
+
+def find_name_warnings(filter_: Mapping[str, str], used: Sequence[tuple[str, str]], prefix: str) -> Iterator[str]:
+    """Names that no event has which a filter lets through.
+
+    Args:
+        filter_: Attribute to value.
+        used: Path of the setting below the prefix, and the name that it uses; those of the filter among them.
+        prefix: What stands before the setting's path.
+    """
+    wanted = filter_.get("type", "")
     if wanted.startswith(TYPE_PREFIX) and wanted not in _TYPES:
-        yield f"{prefix}.filter.type: no event has the type {wanted}; {_suggest(wanted, _TYPES)}"
+        place = next(place for place, name in used if name == "type")
+        yield f"{prefix}{place}: no event has the type {wanted}; {_suggest(wanted, _TYPES)}"
     if wanted in _KINDS or not wanted:
         kind, known = _KINDS.get(wanted, _ANY)
-        used = [(f"filter.{name}", name) for name in trigger.filter]
-        used += [("url", name) for name in (find_names(trigger.url) if trigger.is_mqtt else ())]
-        for setting, name in used:
+        for place, name in used:
             if name not in {*known, *CONTEXT_ATTRIBUTES} and not _OF_BROKERS.fullmatch(name):
-                yield f"{prefix}.{setting}: {name} is no attribute that {kind} has; {_suggest(name, known)}"
+                yield f"{prefix}{place}: {name} is no attribute that {kind} has; {_suggest(name, known)}"
 
 
 def _suggest(name: str, known: Collection[str]) -> str:

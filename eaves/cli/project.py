@@ -16,7 +16,8 @@ from converters.settings import ConvertSettings
 from eaves.config import Layer, build, env_layer, flag_layer, iter_leaves, setting
 from eaves.errors import ConfigError, Fault
 from eaves.names import NAME_PATTERN
-from eaves.platform import OF_PLATFORMS, ScaleSettings, SourceSpec, TriggerSpec
+from eaves.platform import OF_PLATFORMS, RELAY, RelaySpec, ScaleSettings, SourceSpec, TriggerSpec
+from eaves.platform.relay import CLOUD, EDGE
 from functions.settings import ServeSettings
 from knative.job_settings import JobSettings
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
@@ -38,6 +39,14 @@ class Project:
         (), "More ways for events to go; captured images reach the function anyway."
     )
     sources: tuple[SourceSpec, ...] = setting((), "What turns images into events.")
+    relay: RelaySpec = setting(RelaySpec, "What forwards predictions to a receiver over a link that fails.")
+    through: str = setting(
+        EDGE,
+        "Where images are predicted: `edge`, by the function here; `cloud`, each image is sent over the link to the "
+        "function of this name behind the receiver, and its prediction comes back. For comparison, and for links that "
+        "are always good.",
+        choices=(EDGE, CLOUD),
+    )
     knative: KnativeSettings = setting(KnativeSettings, "How all of it stands in a cluster.")
     job: JobSettings = setting(JobSettings, "How training runs in a cluster.")
     rollout: RolloutSettings = setting(RolloutSettings, "How a new revision takes over in a cluster.")
@@ -52,10 +61,20 @@ class Project:
             yield "triggers", f"the name {self.name!r} is taken by the trigger that feeds the function"
         if sum(trigger.mqtt.home_assistant for trigger in self.triggers) > 1:
             yield "triggers", "home_assistant is set for more than one of them; each camera would appear twice"
+        yield from self._relay_faults()
         for path, named in (("triggers", self.triggers), ("sources", self.sources), ("sites", self.sites)):
             names = [one.name for one in named]
             for twice in sorted({name for name in names if names.count(name) > 1}):
                 yield path, f"two of them are named {twice!r}"
+
+    def _relay_faults(self) -> Iterator[tuple[str, str]]:
+        if not self.relay.enabled:
+            if self.through == CLOUD:
+                yield "through", "cloud needs relay.to, the address of the receiver before the function in the cloud"
+            return
+        for path, named in (("triggers", self.triggers), ("sources", self.sources)):
+            if RELAY in [one.name for one in named]:
+                yield path, f"the name {RELAY!r} is taken by the relay"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +176,8 @@ def write_project(*, name: str, data: str, sources: Sequence[Mapping[str, Any]] 
     """
     lines = ["# eaves.yaml: one model, one function, and what feeds it. Lines that start with '#' are the defaults."]
     lines += ["", "# " + _doc("name"), f"name: {name}", "# " + _doc("site"), "#site: home"]
-    for section in ("data", "train", "convert", "function", "scale", "knative", "job", "rollout"):
+    lines += [*_wrap(_doc("through"), "# "), f"#through: {EDGE}"]
+    for section in ("data", "train", "convert", "function", "scale", "relay", "knative", "job", "rollout"):
         kind = next(f.type for f in dataclasses.fields(Project) if f.name == section)
         lines += ["", f"# {_doc(section)}", f"{section}:"]
         lines += _section_lines(_SECTIONS[str(kind)], {"path": data} if section == "data" else {})
@@ -168,8 +188,8 @@ def write_project(*, name: str, data: str, sources: Sequence[Mapping[str, Any]] 
 _SECTIONS = {
     cls.__name__: cls
     for cls in (
-        DataSettings, TrainSettings, ConvertSettings, ServeSettings, ScaleSettings, KnativeSettings, JobSettings,
-        RolloutSettings,
+        DataSettings, TrainSettings, ConvertSettings, ServeSettings, ScaleSettings, RelaySpec, KnativeSettings,
+        JobSettings, RolloutSettings,
     )
 }  # fmt: skip
 _SOURCES_EXAMPLE = """\
@@ -212,7 +232,7 @@ def _section_lines(cls: type, given: dict[str, str]) -> list[str]:
     lines = []
     for leaf in iter_leaves(cls):
         choices = f" One of {', '.join(leaf.choices)}." if leaf.choices else ""
-        lines += textwrap.wrap(leaf.doc + choices, 112, initial_indent="  # ", subsequent_indent="  # ")
+        lines += _wrap(leaf.doc + choices, "  # ")
         if leaf.path in given:
             lines.append(f"  {leaf.path}: {_inline(given[leaf.path])}")
         else:
@@ -220,11 +240,15 @@ def _section_lines(cls: type, given: dict[str, str]) -> list[str]:
     return lines
 
 
+def _wrap(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, 112, initial_indent=indent, subsequent_indent=indent)
+
+
 def _plain(default: Any) -> Any:
     """A setting's default as YAML has it."""
     if isinstance(default, tuple):
         return list(default)
-    return default if isinstance(default, (int, float)) else str(default)
+    return default if default is None or isinstance(default, (int, float)) else str(default)
 
 
 def _inline(value: Any) -> str:

@@ -60,7 +60,7 @@ def command(
         return
     sites = choose_sites(load_scope(file).sites, read_choice(**clusters))
     chosen = choose_image(workspace, image, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca)
-    warn_of_attributes(workspace.project.triggers, workspace.origin)
+    warn_of_attributes(workspace.project.triggers, workspace.origin, relay=workspace.project.relay)
     knative = workspace.project.knative
     rendered = {site.name: render_app(build_site_app(workspace.project, chosen, site), knative, site) for site in sites}
     _write(rendered, folder, write_gitops if gitops else write_files)

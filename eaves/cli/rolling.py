@@ -68,7 +68,7 @@ def build_order(
     chosen = choose_image(
         workspace, image, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca, kept=kept
     )
-    warn_of_attributes(workspace.project.triggers, workspace.origin)
+    warn_of_attributes(workspace.project.triggers, workspace.origin, relay=workspace.project.relay)
     order = Order(workspace=workspace, scope=scope, image=chosen, choice=choice)
     for site in sites:  # what is wrong with eaves.yaml is said once, and before any site is touched
         render_app(order.wanted(site).app, scope.knative, site)

@@ -1,4 +1,4 @@
-"""The triggers of eaves.yaml as this machine runs them: credentials checked, their folders made absolute."""
+"""The triggers and the relay of eaves.yaml as this machine runs them: credentials checked, folders made absolute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eaves.cli.output import say
 from eaves.cli.project import Workspace
 from eaves.credentials import has_secrets, read_credentials
 from eaves.errors import ConfigError, Fault
-from eaves.platform import TriggerSpec
+from eaves.platform import RelaySpec, TriggerSpec
 
 
 def resolve_triggers(workspace: Workspace) -> tuple[TriggerSpec, ...]:
@@ -21,7 +21,7 @@ def resolve_triggers(workspace: Workspace) -> tuple[TriggerSpec, ...]:
     Raises:
         ConfigError: With every folder of credentials that can't be used.
     """
-    warn_of_attributes(workspace.project.triggers, workspace.origin)
+    warn_of_attributes(workspace.project.triggers, workspace.origin, relay=workspace.project.relay)
     resolved: list[TriggerSpec] = []
     faults: list[Fault] = []
     for number, trigger in enumerate(workspace.project.triggers):
@@ -36,6 +36,21 @@ def resolve_triggers(workspace: Workspace) -> tuple[TriggerSpec, ...]:
     if faults:
         raise ConfigError(faults, hint="a folder with the files username and password, that only you may read")
     return tuple(resolved)
+
+
+def resolve_relay(workspace: Workspace) -> RelaySpec:
+    """The relay, with its folder of credentials absolute.
+
+    Raises:
+        ConfigError: When the folder can't be used.
+    """
+    relay = workspace.project.relay
+    if not relay.enabled or relay.credentials is None:
+        return relay
+    folder = workspace.path(relay.credentials).absolute()
+    if faults := _find_faults(folder, workspace.origin, "relay.credentials"):
+        raise ConfigError(faults, hint="a folder with the files token and ca.crt, that only you may read")
+    return replace(relay, credentials=folder)
 
 
 def _find_faults(folder: Path, origin: str, path: str) -> list[Fault]:

@@ -81,6 +81,7 @@ class Deliverer:
             CloudEvent is a failure; without it nobody asked for a reply and bodies are ignored.
         reply_required: An empty success is a failure too, but for 202, which says that there is no reply.
         on_dead: Gives what to store instead of a dead letter; when it gives nothing the dead letter is kept.
+        tell_dead: Gives what to store beside a dead letter that is kept, in its commit.
         observe: Told of every attempt, after the spool knows of it.
         wait_out: An event that reached nobody (UnreachableError) costs no attempt: the lane pauses until the sink is
             back, however long that takes.
@@ -100,6 +101,7 @@ class Deliverer:
         on_reply: OnReply | None = None,
         reply_required: bool = False,
         on_dead: OnDead | None = None,
+        tell_dead: OnDead | None = None,
         observe: Callable[[Attempt], None] | None = None,
         wait_out: bool = False,
         lease: Lease | None = None,
@@ -112,6 +114,7 @@ class Deliverer:
         self._parallel = parallel
         self._judge = Judge(lane, send, on_reply, reply_required=reply_required)
         self._on_dead = on_dead
+        self._tell_dead = tell_dead
         self._observe = observe
         self._wait_out = wait_out
         self._lease = lease
@@ -317,16 +320,11 @@ class Deliverer:
         self._spool.retry(entry, self._clock.now() + pause_s, reason)
 
     def _give_up(self, entry: Entry, judged: Judged) -> None:
-        puts: Puts = ()
-        if self._on_dead is not None:
-            try:
-                puts = self._on_dead(entry, judged.status, judged.reason)
-            except Exception:  # noqa: BLE001 - an event must end up somewhere
-                _log.exception("queue %s: keeping the dead letter here", self._lane)
-        if puts:
+        if puts := self._ask(self._on_dead, entry, judged):
             self._spool.ack(entry, puts=puts)
         else:
-            self._spool.dead_letter(entry, judged.reason, judged.status)
+            told = self._ask(self._tell_dead, entry, judged)
+            self._spool.dead_letter(entry, judged.reason, judged.status, puts=told)
         _log.warning(
             "queue %s: gave up on event %s: %s",
             self._lane,
@@ -334,6 +332,15 @@ class Deliverer:
             judged.reason,
             extra={"event_id": entry.event.id, "source": entry.event.source},
         )
+
+    def _ask(self, give: OnDead | None, entry: Entry, judged: Judged) -> Puts:
+        if give is None:
+            return ()
+        try:
+            return give(entry, judged.status, judged.reason)
+        except Exception:  # noqa: BLE001 - an event must end up somewhere
+            _log.exception("queue %s: keeping the dead letter here", self._lane)
+            return ()
 
     def _tell(self, entry: Entry, outcome: Outcome, judged: Judged) -> None:
         with self._state:

@@ -20,6 +20,7 @@ from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.local.activator import Activator
 from eaves.local.broker import Subscription
 from eaves.local.failures import Failures, describe
+from eaves.local.forwarding import build_relay_trigger
 from eaves.local.publishers import Publishers
 from eaves.local.replica import capacity_of
 from eaves.local.state import State
@@ -29,6 +30,8 @@ AGAIN = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between attempts to take up an app."""
 URL_PARALLEL = 4
 """Deliveries at the same time to the address of one trigger."""
+RELAY_PARALLEL = 1
+"""The same to a relay, which keeps the order in which events reach it."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +56,7 @@ class Apps:
         subscribe: Makes exactly these triggers effective, by lane.
         activate: Makes the activator of a function.
         proxies: Proxies to the addresses of triggers.
+        send_to_relay: Hands an event to the relay of an app.
         clock: Clock for pauses.
     """
 
@@ -62,6 +66,7 @@ class Apps:
         *,
         subscribe: Subscribe,
         activate: Callable[[FunctionSpec], Activator],
+        send_to_relay: Callable[[str, Event], Answer],
         proxies: Proxies = DIRECT,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -70,6 +75,7 @@ class Apps:
         self._state = state
         self._set_subscriptions = subscribe
         self._activate = activate
+        self._send_to_relay = send_to_relay
         self._clock = clock
         self._client = SinkClient(proxies=proxies)
         self._publishers = Publishers(clock)
@@ -216,7 +222,7 @@ class Apps:
 
     def _subscriptions(self, app: AppSpec) -> list[Subscription]:
         name = app.function.name
-        return [
+        made = [
             Subscription(
                 app=name,
                 trigger=trigger,
@@ -224,9 +230,18 @@ class Apps:
                 if trigger.is_mqtt
                 else partial(self._send, trigger, name),
                 parallel=URL_PARALLEL if trigger.url else capacity_of(app.function),
+                site=app.function.site,
+                relay=app.relay,
             )
             for trigger in app.triggers
         ]
+        if app.relay.enabled:
+            trigger, send = build_relay_trigger(app), partial(self._send_to_relay, name)
+            site = app.function.site
+            made.append(
+                Subscription(app=name, trigger=trigger, send=send, parallel=RELAY_PARALLEL, site=site, relay=app.relay)
+            )
+        return made
 
     def _send(self, trigger: TriggerSpec, app: str, event: Event) -> Answer:
         timeout_s = trigger.delivery.timeout_s

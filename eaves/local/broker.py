@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from eaves.backoff import Backoff
 from eaves.delivery import Answer, Attempt, Deliverer, LaneDelivery, Outcome
@@ -19,7 +20,8 @@ from eaves.errors import EventError
 from eaves.events import Event
 from eaves.history import History
 from eaves.local.filters import matches
-from eaves.platform import TriggerSpec
+from eaves.local.forwarding import list_rejected, wants_cause
+from eaves.platform import RELAY, RelaySpec, TriggerSpec
 from eaves.spool import Entry, Selection, Spool
 from eaves.spool.admin import dead_letter_lane, redrive
 
@@ -47,20 +49,30 @@ class Subscription:
         trigger: Filter and delivery.
         send: Delivers one event to its subscriber.
         parallel: Deliveries at the same time.
+        site: The site's name.
+        relay: The app's relay: it is told of what is given up on.
 
     An MQTT broker's answers say less than a function's, and its absence says nothing of an event: such a trigger's
-    retries never end (docs/05-spool-and-delivery.md).
+    retries never end (docs/05-spool-and-delivery.md). Neither do those of the relay, which refuses only while it is
+    full.
     """
 
     app: str
     trigger: TriggerSpec
     send: Send = field(compare=False)
     parallel: int
+    site: str = ""
+    relay: RelaySpec = field(default_factory=RelaySpec)
 
     @property
     def lane(self) -> str:
         """Its queue in the spool."""
         return lane_of(self.app, self.trigger.name)
+
+    @property
+    def is_relay(self) -> bool:
+        """Whether it is the relay that receives the events."""
+        return self.relay.enabled and self.trigger.name == RELAY
 
 
 def lane_of(app: str, trigger: str) -> str:
@@ -141,7 +153,7 @@ class Broker:
 
     def _deliverer(self, subscription: Subscription) -> Deliverer:
         delivery = subscription.trigger.delivery
-        retry = None if subscription.trigger.is_mqtt else delivery.retry
+        retry = None if subscription.trigger.is_mqtt or subscription.is_relay else delivery.retry
         backoff = Backoff(retry=retry, first_s=delivery.backoff_s, cap_s=delivery.backoff_cap_s)
         return Deliverer(
             self._spool,
@@ -150,6 +162,7 @@ class Broker:
             backoff=backoff,
             parallel=subscription.parallel,
             on_reply=self._route,
+            tell_dead=partial(_tell_relay, subscription) if subscription.relay.enabled else None,
             observe=self._count,
             wait_out=True,
         )
@@ -168,7 +181,12 @@ class Broker:
         reply = reply.with_extensions(**{TTL: str(hops)})
         self._history.add(reply)
         lanes = self._lanes(reply)
-        return [(reply, lanes)] if lanes else []
+        along = tuple(lane for lane in lanes if self._takes_cause(lane, entry.event, reply))
+        return [*([(reply, lanes)] if lanes else []), *([(entry.event, along)] if along else [])]
+
+    def _takes_cause(self, lane: str, cause: Event, reply: Event) -> bool:
+        subscription = self._subscriptions[lane]
+        return subscription.is_relay and wants_cause(subscription.relay, cause, reply)
 
     def _lanes(self, event: Event) -> tuple[str, ...]:
         return tuple(lane for lane, wanted in self._subscriptions.items() if matches(wanted.trigger.filter, event))
@@ -177,3 +195,12 @@ class Broker:
 def _hops(event: Event) -> int:
     value = event.extensions.get(TTL, str(FIRST_TTL))
     return int(value) if value.isdecimal() and len(value) < 6 else FIRST_TTL
+
+
+def _tell_relay(subscription: Subscription, entry: Entry, status: int, reason: str) -> Puts:
+    """What the app's relay gets of an event that is given up on, in the commit that makes it a dead letter here."""
+    if subscription.is_relay:
+        return []
+    name, lanes = subscription.trigger.name, (lane_of(subscription.app, RELAY),)
+    rejected = list_rejected(subscription.relay, subscription.site, name, entry.event, status, reason)
+    return [(event, lanes) for event in rejected]

@@ -14,9 +14,13 @@ from eaves.admin.routes import answer
 from eaves.admin.summary import AgentStatus, describe_silent, summarise
 from eaves.errors import EavesError, NotFoundError, NotRunningError
 from eaves.local.state import State
+from eaves.platform import RELAY
+from eaves.relay.lanes import BROKER
 from eaves.sources.lanes import LANES
 from eaves.spool import lease_path
 
+LINK = "link"
+"""The lease that a relay's forwarder holds."""
 AGENT_TIMEOUT_S = 2.0
 """For one agent's answer, so that `eaves status` isn't held up by one that hangs."""
 
@@ -56,7 +60,8 @@ def open_local_queue(state: State, agent: str) -> Iterator[Queue]:
 
     Args:
         state: The platform's directory.
-        agent: `FUNCTION`, or `FUNCTION.SOURCE`, of the agent whose queue is meant; empty: the broker's.
+        agent: `FUNCTION`, or `FUNCTION.SOURCE`, of the agent whose queue is meant; `FUNCTION.relay` of the relay;
+            empty: the broker's.
 
     Raises:
         NotFoundError: When there is no such queue.
@@ -68,6 +73,11 @@ def open_local_queue(state: State, agent: str) -> Iterator[Queue]:
             yield queue
         return
     app, _, source = agent.partition(".")
+    if source == RELAY and (spool := state.relay_spool(app)).is_file():
+        leases = [lease_path(spool, lane) for lane in (LINK, BROKER)]
+        with open_queue(spool, state.relay_socket(app), leases) as queue:
+            yield queue
+        return
     if source and source not in state.list_sources(app):
         raise NotFoundError(f"there is no queue of the source {agent!r}", hint="eaves status")
     spool = state.agent_spool(app)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from eaves.delivery import SinkClient
 from eaves.errors import DeliveryError
+from eaves.local.ports import HOST, find_free_port
 from eaves.local.process import Child, Launch
 from eaves.platform import FunctionSpec
 
-HOST = "127.0.0.1"
 PROBE_TIMEOUT_S = 2.0
 
 
@@ -63,7 +62,7 @@ def start_replica(spec: FunctionSpec, log: Path, *, inherit: Mapping[str, str], 
         OSError: When there is no free port, or the process can't be started.
         ValueError: When the function's settings can't be an environment.
     """
-    port = _free_port()
+    port = find_free_port()
     environ = {
         "EAVES_ARTIFACT": str(spec.artifact),
         "EAVES_ARTIFACT_DIGEST": spec.artifact_digest,
@@ -95,9 +94,3 @@ def probe(client: SinkClient, replica: Replica) -> tuple[bool, str]:
         return False, "" if problem["type"].endswith(":loading") else str(problem["detail"])
     except (ValueError, KeyError, TypeError, AttributeError):
         return False, f"its readiness probe answered {answer.status}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe_socket:
-        probe_socket.bind((HOST, 0))
-        return int(probe_socket.getsockname()[1])

@@ -10,7 +10,7 @@ from pathlib import Path
 from eaves.errors import ConfigError, EavesError, Fault, NotFoundError
 from eaves.files import make_directory, remove_durably, write_atomically
 from eaves.names import NAME_PATTERN
-from eaves.platform import AppSpec, parse_app
+from eaves.platform import RELAY, AppSpec, parse_app
 
 AGENT = "agent"
 """Stands for an app's agent where a source's name may stand, in the name of a log."""
@@ -71,6 +71,18 @@ class State:
         """The log file of an app's agent."""
         return self.log(f"{app}.{AGENT}")
 
+    def relay_spool(self, app: str) -> Path:
+        """The durable queue of an app's relay."""
+        return self.root / "relays" / f"{app}.db"
+
+    def relay_socket(self, app: str) -> Path:
+        """Where an app's relay listens for questions about its queue."""
+        return self.root / "relays" / f"{app}.sock"
+
+    def relay_log(self, app: str) -> Path:
+        """The log file of an app's relay."""
+        return self.log(f"{app}.{RELAY}")
+
     def former_spools(self, app: str) -> list[Path]:
         """The queues of an app's sources that an earlier version left, when each source had an agent of its own."""
         return sorted((self.root / "sources").glob(f"{app}.*.db"))
@@ -87,7 +99,7 @@ class State:
         """
         self.check_length()
         try:
-            for folder in (self.root, self.specs, self.previous, self.logs, self.root / "agents"):
+            for folder in (self.root, self.specs, self.previous, self.logs, self.root / "agents", self.root / "relays"):
                 make_directory(folder)
             self.root.chmod(0o700)  # it holds images and predictions
         except OSError as error:

@@ -29,11 +29,12 @@ from eaves.local.broker import Broker, lane_of
 from eaves.local.failures import describe
 from eaves.local.logfiles import rotate
 from eaves.local.process import Launch, Process
+from eaves.local.relays import Relays
 from eaves.local.server import SocketPath, TcpPort, WebServer
 from eaves.local.settings import LocalSettings
 from eaves.local.state import State
 from eaves.local.web import create_app
-from eaves.platform import AppSpec, FunctionStatus
+from eaves.platform import RELAY, AppSpec, FunctionStatus
 from eaves.spool import Spool
 
 RECONCILE_S = 1.0
@@ -87,7 +88,15 @@ class Supervisor:
         self._broker = Broker(self._spool, self._history)
         self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries, try_now=self._broker.try_now)
         activate = partial(Activator, state=state, inherit=environ, clock=clock, launch=launch)
-        self._apps = Apps(state, subscribe=self._broker.subscribe, activate=activate, proxies=proxies, clock=clock)
+        self._relays = Relays(state, inherit=environ, clock=clock, launch=launch)
+        self._apps = Apps(
+            state,
+            subscribe=self._broker.subscribe,
+            activate=activate,
+            send_to_relay=self._relays.send,
+            proxies=proxies,
+            clock=clock,
+        )
         self._turn = threading.Condition()
         self._asked = self._done = 0
         self._failed: dict[str, str] = {}
@@ -117,6 +126,7 @@ class Supervisor:
         """
         parts: dict[str, Callable[[], None]] = {
             "the specs": self._apps.reconcile,
+            "the relays": lambda: self._relays.reconcile(self._apps.wanted),
             "the sources": lambda: self._agents.reconcile(self._apps.wanted),
             "the logs": lambda: rotate(self._state.logs, max_bytes=self._settings.log_max_bytes),
         }
@@ -124,7 +134,9 @@ class Supervisor:
             while not self._stopping:
                 with self._turn:
                     asked = self._asked
-                failed = {**self._attempt(parts), **self._agents.failed(), **self._apps.failed()}
+                failed = self._attempt(parts)
+                for part in (self._relays, self._agents, self._apps):
+                    failed |= part.failed()
                 with self._turn:
                     self._failed, self._done = failed, asked
                     self._turn.notify_all()
@@ -198,7 +210,8 @@ class Supervisor:
         return found + broken
 
     def _status(self, name: str, app: AppSpec, counts: Mapping[str, tuple[int, int]]) -> FunctionStatus:
-        lanes = [lane_of(name, trigger.name) for trigger in app.triggers]
+        triggers = [trigger.name for trigger in app.triggers]
+        lanes = [lane_of(name, trigger) for trigger in (*triggers, *((RELAY,) if app.relay.enabled else ()))]
         condition, replicas, reason = self._apps.state(name)
         return FunctionStatus(
             name=name,
@@ -212,7 +225,7 @@ class Supervisor:
             site=app.function.site,
             sources=self._agents.describe(name),
             delivered=sum(self._broker.delivered.get(lane, 0) for lane in lanes),
-            agents=self._agents.statuses(name),
+            agents=(*self._agents.statuses(name), *self._relays.statuses(name)),
             pauses=tuple(
                 LanePause(lane=one.lane, reason=one.reason, since=one.since)
                 for one in self._broker.deliveries()
@@ -259,6 +272,7 @@ class Supervisor:
             self._apps.stop_publishing,
             self._broker.stop,
             self._agents.stop,
+            self._relays.stop,
             self._apps.stop,
             self._control.stop,
             self._history.close,

@@ -195,21 +195,25 @@ class Spool:
         values = (not_before, reason, entry.seq)
         self.database().commit(lambda db: db.execute(_RETRY, values), (entry.lane,))
 
-    def dead_letter(self, entry: Entry, reason: str, status: int) -> None:
+    def dead_letter(self, entry: Entry, reason: str, status: int, *, puts: Puts = ()) -> None:
         """Count a failed attempt and give up: the entry is kept within the dead letters' budget.
+
+        What is put here tells of it, in the same commit, and is never refused for want of room, as with `ack`.
 
         Raises:
             SpoolFullError: When that budget is used up and its policy is to refuse; the entry is still queued.
             SpoolError: When it can't be written; the entry is still queued.
         """
-        now = self.clock.now()
+        now, stored = self.clock.now(), self._build_puts(puts)
 
         def keep(db: sqlite3.Connection) -> list[retention.Expired]:
             if not retention.make_dead(db, entry.seq, reason, status, now):
                 return []
+            for put in stored:
+                store(db, put, now, self.ledger)
             return retention.keep_budget(db, self.limits, now, newest=entry.seq)
 
-        retention.log_expired(self.database().commit(keep))
+        retention.log_expired(self.database().commit(keep, {lane for put in stored for lane in put.lanes}))
 
     def get(self, seq: int) -> Entry | None:
         """One entry with its data, queued or dead; None when there is none of that number."""

@@ -1,9 +1,10 @@
-"""What an app's sources and MQTT triggers connect to: addresses beyond the cluster, most often."""
+"""What an app's sources, MQTT triggers and relay connect to: addresses beyond the cluster, most often."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from eaves.delivery.mqtt.target import broker_url
 from eaves.mqtt.address import parse_address
@@ -17,7 +18,7 @@ class Destination:
     """An address that something connects to.
 
     Attributes:
-        by: What connects to it: `source gate`, `trigger out`.
+        by: What connects to it: `source gate`, `trigger out`, `relay`.
         address: `HOST:PORT`, or `tls://HOST:PORT`.
         secret: The Secret with its credentials; empty: it needs none.
         setting: Where eaves.yaml names that Secret, within the source or the trigger.
@@ -42,6 +43,15 @@ def find_destinations(app: AppSpec) -> Iterator[Destination]:
                 secret=trigger.mqtt.secret,
                 setting="mqtt.secret",
             )
+    if app.relay.enabled:
+        yield Destination(by="relay", address=_receiver_address(app.relay.to), secret=app.relay.secret)
+
+
+def _receiver_address(url: str) -> str:
+    parts = urlsplit(url)
+    tls = parts.scheme == "https"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{TLS if tls else ''}{host}:{parts.port or (443 if tls else 80)}"
 
 
 def _broker_address(trigger: TriggerSpec) -> str:

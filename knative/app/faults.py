@@ -11,6 +11,7 @@ from eaves.publisher.settings import ATTRIBUTES_BYTES as EVENT_ATTRIBUTES
 from eaves.publisher.settings import PublisherSettings
 from eaves.sources.agent.kinds import load_kind
 from eaves.sources.settings import ATTRIBUTES_BYTES as IMAGE_ATTRIBUTES
+from knative.app.relay import advise_secret, find_relay_faults, show_kubectl
 from knative.app.sources import CREDENTIALS, Runner, find_secrets, largest_image, runs_as
 from knative.resources.eventing import publisher_name
 from knative.resources.spool import find_size_fault
@@ -30,8 +31,13 @@ def find_faults(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> 
     if "@sha256:" not in function.image:
         told = f"got {function.image!r}" if function.image else "none is named"
         yield fault("knative.image", f"must name the function's container image by digest ({told})")
-    if (app.sources or any(trigger.is_mqtt for trigger in app.triggers)) and not settings.agent_image:
-        yield fault("knative.agent_image", "must be set where there are sources or triggers that publish to MQTT")
+    takes_agent = app.sources or app.relay.enabled or any(trigger.is_mqtt for trigger in app.triggers)
+    if takes_agent and not settings.agent_image:
+        yield fault(
+            "knative.agent_image", "must be set where there are sources, a relay, or triggers that publish to MQTT"
+        )
+    for path, message in find_relay_faults(app, site):
+        yield fault(path, message)
     for index, trigger in enumerate(app.triggers[1:]):
         if not trigger.url and trigger.delivery.timeout_s <= function.scale.start_timeout_s:
             path = f"triggers[{index}].delivery.timeout_s"
@@ -47,7 +53,7 @@ def _publisher_faults(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) ->
     if has_secrets(trigger.url):
         yield "url", _password_in_address(site, trigger.name, "mqtt.secret")
     if trigger.mqtt.credentials and not trigger.mqtt.secret:
-        yield "mqtt.secret", _secret_of_folder(site, trigger.name, "mqtt.credentials", trigger.mqtt.credentials)
+        yield "mqtt.secret", advise_secret(site, trigger.name, "mqtt.credentials", trigger.mqtt.credentials)
     if fault := find_size_fault(trigger.mqtt.spool_size, PublisherSettings().max_bytes, EVENT_ATTRIBUTES, "events"):
         yield "mqtt.spool_size", fault
     name = publisher_name(app, trigger)
@@ -58,25 +64,14 @@ def _publisher_faults(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) ->
         yield "name", f"must be another, as the StatefulSet {name} would be the source's of that name too"
 
 
-def _secret_of_folder(site: SiteSettings, name: str, setting: str, folder: object) -> str:
-    return (
-        f"must name a Secret, as pods don't see the folder {setting}: "
-        f"{_kubectl(site)} create secret generic {name} --from-file={folder}"
-    )
-
-
 def _password_in_address(site: SiteSettings, name: str, setting: str) -> str:
     """What to do about a password in an address."""
     return (
         "must hold no password or token, as whoever sees the pod would see it; make a Secret of it, "
-        f"{_kubectl(site)} create secret generic {name} --from-literal=username=USER --from-file=password=FILE, "
+        f"{show_kubectl(site)} create secret generic {name} --from-literal=username=USER --from-file=password=FILE, "
         f"name it by {setting}: {name}, and leave both out of the address; where a query needs them, write "
         "{username} and {password} there"
     )
-
-
-def _kubectl(site: SiteSettings) -> str:
-    return f"kubectl -n {site.namespace}" if site.namespace else "kubectl"
 
 
 def _source_faults(source: SourceSpec, site: SiteSettings, function: str) -> Iterator[tuple[str, str]]:
@@ -88,7 +83,7 @@ def _source_faults(source: SourceSpec, site: SiteSettings, function: str) -> Ite
     for path in find_secrets(source.options):
         yield path, _password_in_address(site, source.name, "secret")
     if (folder := source.options.get(CREDENTIALS)) and not source.secret:
-        yield "secret", _secret_of_folder(site, source.name, CREDENTIALS, folder)
+        yield "secret", advise_secret(site, source.name, CREDENTIALS, folder)
     if source.agent and source.agent not in known:
         yield "agent", f"must be {' or '.join(known)} for the kind {source.kind} (got {source.agent!r})"
         return

@@ -11,8 +11,9 @@ import json
 import re
 from collections.abc import Sequence
 
+from eaves.platform.quantities import parse_quantity
 from knative.diagnosis.evidence import Diagnosis, Object, said
-from knative.quantities import parse_quantity, show_memory
+from knative.quantities import show_memory
 
 CONFIGURATION = frozenset({"CreateContainerConfigError"})
 STARTING = frozenset(

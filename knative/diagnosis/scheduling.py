@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from eaves.platform.quantities import parse_quantity
 from knative.diagnosis.evidence import Diagnosis, Object, said
-from knative.quantities import parse_quantity, show_cpu, show_memory
+from knative.quantities import show_cpu, show_memory
 
 _AFTER = re.compile(r"(no new claims to deallocate|preemption: ).*", re.DOTALL)
 """What the scheduler adds about pods that might be put out; it never is the reason."""

@@ -1,4 +1,4 @@
-"""The Secrets that sources and MQTT triggers name: whether they are there, with keys that are used.
+"""The Secrets that sources, MQTT triggers and the relay name: whether they are there, with keys that are used.
 
 Only the names of their keys are looked at, never what they hold.
 """
@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, PASSWORD, USERNAME
+from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, PASSWORD, TOKEN, USERNAME
 from knative.doctor.finding import Finding, error, ok, warning
 from knative.doctor.subject import Subject
 from knative.kinds import SECRET
-from knative.resources.credentials import VOLUME
+from knative.resources.credentials import VOLUMES
 
 CHECK = "credentials"
-KEYS = (USERNAME, PASSWORD, CERTIFICATE, KEY, AUTHORITIES)
+KEYS = (USERNAME, PASSWORD, TOKEN, CERTIFICATE, KEY, AUTHORITIES)
 
 
 def check_credentials(subject: Subject) -> Iterator[Finding]:
@@ -22,17 +22,18 @@ def check_credentials(subject: Subject) -> Iterator[Finding]:
     wanted: dict[tuple[str, str], str] = {}
     for made in subject.pods():
         for volume in made.spec.get("volumes", ()):
-            if volume["name"] == VOLUME:
+            if volume["name"] in VOLUMES:
                 wanted.setdefault((made.namespace, str(volume["secret"]["secretName"])), made.by)
     for (namespace, name), by in wanted.items():
         yield _check(subject, namespace, name, by)
 
 
 def _check(subject: Subject, namespace: str, name: str, by: str) -> Finding:
-    create = (
-        f"kubectl -n {namespace} create secret generic {name} --from-literal={USERNAME}=USER "
-        f"--from-file={PASSWORD}=FILE"
-    )
+    held = f"--from-literal={USERNAME}=USER --from-file={PASSWORD}=FILE"
+    of_relay = name == subject.app.relay.secret
+    if of_relay:
+        held = f"--from-file={TOKEN}=FILE --from-file={AUTHORITIES}=FILE"
+    create = f"kubectl -n {namespace} create secret generic {name} {held}"
     secret = subject.cluster.get(SECRET, name, namespace=namespace)
     if secret is None:
         return error(CHECK, f"the Secret {name} is not in {namespace}, and {by} doesn't start without it", create)
@@ -42,6 +43,8 @@ def _check(subject: Subject, namespace: str, name: str, by: str) -> Finding:
         has = ", ".join(sorted(keys)) or "nothing"
         known = ", ".join(KEYS)
         return error(CHECK, f"the Secret {name} in {namespace} has none of {known} (it has {has})", again)
+    if of_relay and not keys & {TOKEN, CERTIFICATE}:
+        return error(CHECK, f"the Secret {name} in {namespace} has no {TOKEN}: the receiver knows no site by it", again)
     if (CERTIFICATE in keys) != (KEY in keys):
         missing = KEY if CERTIFICATE in keys else CERTIFICATE
         fix = f"kubectl -n {namespace} create secret tls {name} --cert=FILE --key=FILE, after deleting it"

@@ -147,7 +147,7 @@ def check_triggers(subject: Subject) -> Iterator[Finding]:
     if ((broker or {}).get("spec", {}).get("delivery") or {}).get("deadLetterSink"):
         yield ok("triggers", f"the Broker {subject.settings.broker} has a dead letter sink for all of them")
         return
-    every = subject.settings.dead_letter_sink
+    every = subject.settings.dead_letter_sink or subject.app.relay.to
     bare = [trigger.name for trigger in subject.app.triggers if not (trigger.delivery.dead_letter_sink or every)]
     for name in bare:
         yield warning(

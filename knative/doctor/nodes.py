@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from eaves.platform.quantities import parse_quantity
 from knative.diagnosis.evidence import condition, name_of
 from knative.doctor.finding import Finding, error, note, ok, warning
 from knative.doctor.subject import Made, Subject
-from knative.quantities import parse_quantity, show_cpu, show_memory
+from knative.quantities import show_cpu, show_memory
 
 _SIDECAR = {"cpu": 0.025, "memory": 50 * 2.0**20}
 """What Knative's own container asks for; the annotations of our Knative Service say so."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from eaves.platform.quantities import parse_quantity
 from knative.app.sources import Runner, runs_as
 from knative.diagnosis.admission import RESOURCE_DEFAULTS
 from knative.doctor.finding import Finding, error, note, ok, warning
 from knative.doctor.nodes import requests_of
 from knative.doctor.subject import Made, Subject
 from knative.kinds import CLAIM, LIMIT_RANGE, NAMESPACE, RESOURCE_QUOTA, STORAGE_CLASS
-from knative.quantities import parse_quantity, show_cpu, show_memory
+from knative.quantities import show_cpu, show_memory
 
 LEVEL_LABEL = "pod-security.kubernetes.io/enforce"
 LEVELS = ("privileged", "baseline", "restricted")
@@ -162,12 +163,12 @@ def check_storage(subject: Subject) -> Iterator[Finding]:
         if (one["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"
     ]
     if default:
-        yield ok("storage", f"spools of agents and publishers are made by the storage class {default[0]}")
+        yield ok("storage", f"spools of agents, publishers and relays are made by the storage class {default[0]}")
         return
     name = str(classes[0]["metadata"]["name"]) if classes else "NAME"
     patch = f'\'{{"metadata":{{"annotations":{{"{_DEFAULT_CLASS}":"true"}}}}}}\''
     yield error(
         "storage",
-        "the cluster has no default storage class: spools of agents and publishers get no volume",
+        "the cluster has no default storage class: spools of agents, publishers and relays get no volume",
         f"kubectl patch storageclass {name} -p {patch}",
     )

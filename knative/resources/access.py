@@ -9,6 +9,7 @@ from eaves.platform import AppSpec
 from functions.settings import ServeSettings
 from knative.kinds import NETWORK_POLICY, SERVICE_ACCOUNT
 from knative.resources.metadata import build_object
+from knative.resources.network import build_namespace_peer
 from knative.settings import KnativeSettings, SiteSettings
 
 SERVING_NAMESPACE = "knative-serving"
@@ -29,9 +30,7 @@ def build_network_policy(app: AppSpec, settings: KnativeSettings, site: SiteSett
 
     A node's own kubelet always gets in (probes), and so does the API server's proxy where it runs on the node.
     """
-    peers = [
-        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}} for name in _callers(settings)
-    ]
+    peers = [build_namespace_peer(name) for name in _callers(settings)]
     ports = [{"protocol": "TCP", "port": port} for port in SERVING_PORTS]
     return {
         **build_object(NETWORK_POLICY, app.function.name, app, site, "access"),

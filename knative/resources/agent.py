@@ -9,7 +9,9 @@ from typing import Any
 
 from eaves.admin.agent import LIVE
 from eaves.config import iter_leaves
-from eaves.platform import AppSpec, SourceSpec
+from eaves.platform import AppSpec, SourceSpec, find_timeout_s
+from eaves.platform.quantities import find_room
+from eaves.platform.relay import NONE
 from eaves.sources.settings import AgentSettings, SourceSettings
 from knative.app.sources import IMAGES, Runner, largest_image, runs_as, source_values
 from knative.kinds import (
@@ -24,10 +26,10 @@ from knative.kinds import (
 )
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, SITE_LABEL
 from knative.quantities import show_memory
-from knative.resources.credentials import build_credentials
+from knative.resources.credentials import RELAY_FOLDER, RELAY_VOLUME, build_credentials
 from knative.resources.metadata import build_object, reference
 from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
-from knative.resources.spool import find_room
+from knative.resources.relay import relay_reference, sends_to_relay
 from knative.settings import KnativeSettings, SiteSettings
 
 PART = "source"
@@ -88,7 +90,7 @@ def _with_spool(
     """
     reads = runs_as(source) is Runner.CLAIM
     name = agent_name(app, source)
-    yield _binding(app, settings, site, STATEFUL_SET, site.namespace, name)
+    yield _binding(app, source, settings, site, STATEFUL_SET, site.namespace, name)
     spool = {
         "metadata": {"name": "spool"},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": source.spool_size}}},
@@ -119,7 +121,7 @@ def _on_nodes(
     rest stays where it is `restricted`.
     """
     name, namespace = f"{_apart(app)}-{source.name}", settings.agent_namespace
-    yield _binding(app, settings, site, DAEMON_SET, namespace, name)
+    yield _binding(app, source, settings, site, DAEMON_SET, namespace, name)
     pod = _pod(app, source, settings, site, user=0)  # the kubelet makes the spool's folder as root
     pod["serviceAccountName"] = _apart(app)
     pod["volumes"] += [
@@ -142,12 +144,12 @@ def _reading(
 ) -> Iterator[dict[str, Any]]:
     """One agent without memory: what it forgot it reads again, and sends it under the same ids."""
     pod = _pod(app, source, settings, site)
-    if source.secret:
+    if any("secret" in volume for volume in pod["volumes"]):
         pod["securityContext"] = {"fsGroup": USER}
     pod["volumes"] += [_claim(source), {"name": "spool", "emptyDir": {"sizeLimit": source.spool_size}}]
     made = build_object(CONTAINER_SOURCE, agent_name(app, source), app, site, PART, more_labels=_told(source))
     template = {"metadata": {"labels": _labels(app, source, site)}, "spec": pod}
-    yield {**made, "spec": {"sink": _sink(settings, site), "template": template}}
+    yield {**made, "spec": {"sink": _sink(app, source, settings, site), "template": template}}
 
 
 def _pod(
@@ -161,6 +163,10 @@ def _pod(
         secret, folder = build_credentials(source.secret)
         volumes.append(secret)
         mounts.append(folder)
+    if app.cloud_function:
+        secret, folder = build_credentials(app.relay.secret, volume=RELAY_VOLUME, folder=RELAY_FOLDER)
+        volumes.append(secret)
+        mounts.append(folder)
     told = {
         _ENV["sources"]: json.dumps([source_values(source)]),
         _ENV["site"]: app.function.site,
@@ -168,9 +174,10 @@ def _pod(
         _ENV["host"]: "0.0.0.0",  # noqa: S104 - the pod's own; the kubelet and who scrapes metrics come from outside
         _ENV["port"]: str(METRICS_PORT),
         **{_ENV[path]: size for path, size in find_room(source.spool_size).items() if size != str(_DEFAULTS[path])},
+        **_link(app, source),
     }
     env: list[dict[str, Any]] = [*build_env(told)]
-    if source.through == "function":
+    if source.through == "function" and not app.cloud_function:
         env += _function_address(app, site)
     container = {
         "name": CONTAINER,
@@ -192,6 +199,17 @@ def _pod(
     }
 
 
+def _link(app: AppSpec, source: SourceSpec) -> dict[str, str]:
+    """What an agent is told about the link: which images go along, or that the function is in the cloud."""
+    if app.cloud_function:
+        timeout_s = find_timeout_s(app.function.scale.start_timeout_s)
+        told = {_ENV["function"]: app.cloud_function, _ENV["function_credentials"]: RELAY_FOLDER}
+        return told if timeout_s == _DEFAULTS["timeout_s"] else {**told, _ENV["timeout_s"]: f"{timeout_s:g}"}
+    if sends_to_relay(app, source) and app.relay.images != NONE:
+        return {_ENV["forward_images"]: app.relay.images}
+    return {}
+
+
 def _function_address(app: AppSpec, site: SiteSettings) -> list[dict[str, Any]]:
     """The function's address in the cluster; a namespace that the site doesn't name is the pod's own."""
     name = app.function.name
@@ -208,6 +226,7 @@ def _memory(source: SourceSpec) -> str:
 
 def _binding(
     app: AppSpec,
+    source: SourceSpec,
     settings: KnativeSettings,
     site: SiteSettings,
     kind: Kind,
@@ -217,10 +236,13 @@ def _binding(
     """Tells the agent where its events go (`K_SINK`)."""
     subject = reference(kind, name, namespace)
     made = build_object(SINK_BINDING, name, app, site, PART, namespace=namespace)
-    return {**made, "spec": {"subject": subject, "sink": _sink(settings, site)}}
+    return {**made, "spec": {"subject": subject, "sink": _sink(app, source, settings, site)}}
 
 
-def _sink(settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def _sink(app: AppSpec, source: SourceSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+    """Where an agent's events go: to the relay when they are predictions, which hands a copy to the Broker."""
+    if sends_to_relay(app, source):
+        return {"ref": relay_reference(app, site)}
     return {"ref": reference(BROKER, settings.broker, site.namespace)}
 
 

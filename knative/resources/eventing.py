@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from eaves.platform import AppSpec, DeliverySettings, TriggerSpec
+from eaves.platform import RELAY, AppSpec, DeliverySettings, TriggerSpec
 from eaves.schemas import SCHEMAS, schema_uri
 from knative.kinds import BROKER, EVENT_TYPE, KSERVICE, SERVICE, TRIGGER
 from knative.names import APP_LABEL
@@ -33,7 +33,8 @@ def build_triggers(app: AppSpec, settings: KnativeSettings, site: SiteSettings) 
         if trigger.filter:
             spec["filter"] = {"attributes": dict(trigger.filter)}
         spec["subscriber"] = _subscriber(app, trigger, site)
-        yield {**made, "spec": {**spec, "delivery": build_delivery(trigger.delivery, settings.dead_letter_sink)}}
+        relay = reference(SERVICE, relay_name(app), site.namespace) if app.relay.enabled else None
+        yield {**made, "spec": {**spec, "delivery": build_delivery(trigger.delivery, settings.dead_letter_sink, relay)}}
 
 
 def _subscriber(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> dict[str, Any]:
@@ -55,8 +56,15 @@ def publisher_name(app: AppSpec, trigger: TriggerSpec) -> str:
     return f"{trigger_name(app, trigger)}-mqtt"
 
 
-def build_delivery(delivery: DeliverySettings, dead_letter_sink: str = "") -> dict[str, Any]:
-    """Retries and time limits, and who gets what is given up on: the trigger's own sink, or `dead_letter_sink`.
+def relay_name(app: AppSpec) -> str:
+    """Of the objects of an app's relay."""
+    return f"{app.function.name}-{RELAY}"
+
+
+def build_delivery(
+    delivery: DeliverySettings, dead_letter_sink: str = "", relay: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Retries and time limits, and who gets what is given up on: the trigger's own sink, `dead_letter_sink`, the relay.
 
     Knative doubles the pause each time and knows no longest one: `backoff_cap_s` is ours.
 
@@ -70,6 +78,8 @@ def build_delivery(delivery: DeliverySettings, dead_letter_sink: str = "") -> di
     }
     if sink := delivery.dead_letter_sink or dead_letter_sink:
         built["deadLetterSink"] = {"uri": sink}
+    elif relay:
+        built["deadLetterSink"] = {"ref": dict(relay)}
     return built
 
 

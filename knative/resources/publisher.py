@@ -12,14 +12,15 @@ from typing import Any
 from eaves.admin.agent import LIVE
 from eaves.config import iter_leaves
 from eaves.platform import AppSpec, TriggerSpec
+from eaves.platform.quantities import find_room
 from eaves.publisher.settings import PublisherSettings
 from knative.kinds import NETWORK_POLICY, SERVICE, STATEFUL_SET
 from knative.names import APP_LABEL
 from knative.resources.credentials import FOLDER, build_credentials
 from knative.resources.eventing import publisher_name
 from knative.resources.metadata import build_object
+from knative.resources.network import EVENTING_NAMESPACE, build_namespace_peer
 from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
-from knative.resources.spool import find_room
 from knative.settings import KnativeSettings, SiteSettings
 
 PART = "publisher"
@@ -27,7 +28,6 @@ TRIGGER_LABEL = "eaves.dev/trigger"
 CONTAINER = "publisher"
 EVENTS_PORT, METRICS_PORT = 8080, 9090
 SPOOL = "/spool"
-EVENTING_NAMESPACE = "knative-eventing"
 MEMORY = "512Mi"
 """Limit of a pod's memory. Measured with events of 20 MB, of which four are published at the same time: 372 MB."""
 _DEFAULTS = {leaf.path: leaf.default for leaf in iter_leaves(PublisherSettings)}
@@ -56,7 +56,7 @@ def _service(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> dict[str
 
 def _policy(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> dict[str, Any]:
     """Lets events in from Eventing only, whose dispatchers filter them; metrics may be read by anybody."""
-    eventing = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": EVENTING_NAMESPACE}}}
+    eventing = build_namespace_peer(EVENTING_NAMESPACE)
     made = build_object(NETWORK_POLICY, publisher_name(app, trigger), app, site, PART, more_labels=_told(trigger))
     return {
         **made,

@@ -1,28 +1,11 @@
-"""How much of the volume that a spool is on its process may use."""
+"""Whether the volume of a spool is large enough."""
 
 from __future__ import annotations
 
 import math
 
-from knative.quantities import parse_quantity, show_memory
-
-QUEUED_PER_GI, DEAD_PER_GI = 500_000_000, 100_000_000
-"""Bytes of a Gi for events that wait and for dead letters: the defaults of the agent (2Gi) and of the publisher (1Gi).
-The rest is left to SQLite's log, its index and the free space within its pages."""
-_GI = 2**30
-
-
-def find_room(volume: str) -> dict[str, str]:
-    """The settings that bound a spool on a volume.
-
-    Args:
-        volume: Size of the volume, a quantity.
-    """
-    size = (parse_quantity(volume) or 0.0) / _GI
-    return {
-        "spool_max_bytes": str(int(QUEUED_PER_GI * size)),
-        "spool_dead_max_bytes": str(int(DEAD_PER_GI * size)),
-    }
+from eaves.platform.quantities import GI, QUEUED_PER_GI, parse_quantity
+from knative.quantities import show_memory
 
 
 def find_size_fault(volume: str, largest: int, attributes: int, what: str) -> str:
@@ -35,7 +18,7 @@ def find_size_fault(volume: str, largest: int, attributes: int, what: str) -> st
         what: What the events are, `images`.
     """
     needed = largest + attributes
-    if (parse_quantity(volume) or 0.0) / _GI * QUEUED_PER_GI >= needed:
+    if (parse_quantity(volume) or 0.0) / GI * QUEUED_PER_GI >= needed:
         return ""
     least = show_memory(math.ceil(needed / QUEUED_PER_GI * 1024) * 2**20)
     return f"must be at least {least}, for {what} of {largest} bytes (got {volume!r})"

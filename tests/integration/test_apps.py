@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from eaves.delivery import Answer
 from eaves.errors import PlatformError, UnreachableError
 from eaves.events import Event
 from eaves.local.activator import Activator
@@ -35,6 +36,7 @@ class Parts:
         subscriptions: The effective ones, by lane.
         kept: Apps whose queues are to be left as they are.
         attempts: How often each function and the subscriptions ("") were to be made.
+        relayed: App and event id of what was handed to a relay.
     """
 
     def __init__(self, state: State, clock: ManualClock) -> None:
@@ -43,6 +45,7 @@ class Parts:
         self.subscriptions: Mapping[str, Subscription] = {}
         self.kept: set[str] = set()
         self.attempts: dict[str, int] = {}
+        self.relayed: list[tuple[str, str]] = []
         self._activate = partial(Activator, state=state, inherit={}, clock=clock, launch=FakeLauncher())
 
     def activate(self, spec: FunctionSpec) -> Activator:
@@ -50,6 +53,10 @@ class Parts:
         if spec.name in self.broken:
             raise RuntimeError("can't start new thread")
         return self._activate(spec)
+
+    def send_to_relay(self, app: str, event: Event) -> Answer:
+        self.relayed.append((app, event.id))
+        return Answer(status=202)
 
     def subscribe(self, subscriptions: Mapping[str, Subscription], *, keep: Collection[str]) -> None:
         self.attempts[""] = self.attempts.get("", 0) + 1
@@ -78,7 +85,9 @@ def parts(state: State, clock: ManualClock) -> Parts:
 
 @pytest.fixture
 def apps(state: State, clock: ManualClock, parts: Parts) -> Iterator[Apps]:
-    made = Apps(state, subscribe=parts.subscribe, activate=parts.activate, clock=clock)
+    made = Apps(
+        state, subscribe=parts.subscribe, activate=parts.activate, send_to_relay=parts.send_to_relay, clock=clock
+    )
     yield made
     made.stop()
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from eaves.config import build, env_layer
-from eaves.local.agents import LIVENESS_S, RESTART, STEADY_S, Agents
+from eaves.local.agents import Agents
+from eaves.local.process_group import LIVENESS_S, RESTART, STEADY_S
 from eaves.local.state import State
 from eaves.platform import AppSpec, FunctionSpec, SourceSpec
 from eaves.sources.settings import AgentSettings

@@ -95,6 +95,7 @@ def test_init_writes_a_file_whose_values_are_the_defaults(project: Path) -> None
         "convert": None,
         "function": None,
         "scale": None,
+        "relay": None,
         "knative": None,
         "job": None,
         "rollout": None,

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knative.quantities import parse_quantity, show_cpu, show_memory
+from eaves.platform.quantities import parse_quantity
+from knative.quantities import show_cpu, show_memory
 
 
 @pytest.mark.parametrize(

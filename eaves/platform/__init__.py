@@ -1,0 +1,43 @@
+"""What runs functions, seen from above: specs of what is wanted, plain results of what is, and the Protocol between.
+
+functions   a function
+triggers    which events go where, and how they are delivered
+sources     what turns images into events
+relay       what is forwarded over the link
+app         all of them together, as `eaves deploy` wants them
+status      a function as it is
+protocol    what every platform does
+quantities  sizes as Kubernetes writes them
+
+Specs are files until they are applied, so they convert to and from plain dictionaries here. Nothing in this package
+knows processes or clusters; `eaves.local` and `knative` implement the Protocol and `tests/contract` runs over both.
+"""
+
+from eaves.platform.app import AppSpec, parse_app
+from eaves.platform.functions import FunctionSpec, ScaleSettings
+from eaves.platform.protocol import Platform
+from eaves.platform.quantities import QUANTITY_PATTERN
+from eaves.platform.relay import RELAY, RelaySpec
+from eaves.platform.sources import OF_PLATFORMS, SourceSpec
+from eaves.platform.status import FunctionStatus, parse_status
+from eaves.platform.triggers import MAX_TIMEOUT_S, DeliverySettings, TriggerSpec, default_trigger, find_timeout_s
+
+__all__ = [
+    "MAX_TIMEOUT_S",
+    "OF_PLATFORMS",
+    "QUANTITY_PATTERN",
+    "RELAY",
+    "AppSpec",
+    "DeliverySettings",
+    "FunctionSpec",
+    "FunctionStatus",
+    "Platform",
+    "RelaySpec",
+    "ScaleSettings",
+    "SourceSpec",
+    "TriggerSpec",
+    "default_trigger",
+    "find_timeout_s",
+    "parse_app",
+    "parse_status",
+]

@@ -1,0 +1,38 @@
+"""What every platform does."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from eaves.delivery import Answer
+from eaves.events import Event
+from eaves.platform.app import AppSpec
+from eaves.platform.status import FunctionStatus
+
+
+class Platform(Protocol):
+    """What runs functions. Everything raises PlatformError (or a subclass) when the platform itself fails."""
+
+    def deploy(self, app: AppSpec) -> None:
+        """Want this app; replaces one whose function has the same name. Idempotent. Does not wait."""
+
+    def promote(self, name: str) -> None:
+        """Let what was deployed last take every request; nothing is left to do where `deploy` did so already."""
+
+    def rollback(self, name: str) -> None:
+        """Serve again what was served before. Raises NotFoundError when there is nothing before it."""
+
+    def remove(self, name: str) -> None:
+        """Stop wanting it; leaves nothing running. Raises NotFoundError when it isn't there."""
+
+    def status(self) -> list[FunctionStatus]:
+        """Every function wanted, by name."""
+
+    def invoke(self, name: str, event: Event, *, timeout_s: float = 120.0) -> Answer:
+        """Send one event straight to a function, starting it when needed, and return what it answers."""
+
+    def publish(self, event: Event) -> None:
+        """Hand one event to the broker; once this returns it is the broker's to deliver, at least once."""
+
+    def logs(self, name: str, *, lines: int = 100) -> list[str]:
+        """The last lines a function wrote, oldest first."""

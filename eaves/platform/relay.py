@@ -1,0 +1,88 @@
+"""The relay of an app: what it forwards over the link, and to which receiver."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from eaves.config import setting
+from eaves.link.client import check_receiver
+from eaves.platform.objects import find_object_fault
+from eaves.platform.quantities import QUANTITY_PATTERN, find_room
+
+RELAY = "relay"
+"""What the relay of an app is called, where a source or a trigger has its name: in logs, queues and objects."""
+EDGE, CLOUD = "edge", "cloud"
+NONE, LOW, ALL = "none", "low", "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelaySpec:
+    """The relay as it is wanted; there is one when `to` is set."""
+
+    to: str = setting(
+        "",
+        "Address of the receiver, https://HOST[:PORT]; http:// is allowed on this machine only. Empty, the default: "
+        "there is no relay.",
+    )
+    credentials: Path | None = setting(
+        None,
+        "Folder with the file `token`, or `tls.crt` and `tls.key`, by which the receiver knows the site, and `ca.crt` "
+        "where its certificate needs it. Files that change are read again.",
+    )
+    secret: str = setting("", "On a cluster: the Secret with its credentials, mounted in place of `credentials`.")
+    images: str = setting(
+        NONE,
+        "Which images are forwarded beside their predictions: `none`; `low`, those whose prediction has `confidence: "
+        "low`; `all`. An image has about a hundred times the bytes of its prediction.",
+        choices=(NONE, LOW, ALL),
+    )
+    alarms: tuple[dict[str, str], ...] = setting(
+        (),
+        "Which events are forwarded before all others: a list of attribute-to-value mappings, such as `[{label: "
+        "fire}]`; an event is an alarm when all the attributes of one of them match.",
+    )
+    newest_first: bool = setting(
+        False, "Forward the newest events first after an outage, for people who look at the present; no: in order."
+    )
+    rate_bytes: int = setting(0, "Most bytes per second over the link; 0, the default: no limit.", minimum=0)
+    spool_size: str = setting(
+        "2Gi",
+        "Disk for what waits while the link is down; on a cluster the size of its volume. Somewhat less than half of "
+        "it is for events that wait, a tenth for dead letters, the rest for the files' own needs. The default holds "
+        "about a million predictions.",
+    )
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is a relay."""
+        return bool(self.to)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What its process is told on every platform, by setting of `eaves.relay.settings.RelaySettings`.
+
+        Which images reach it is decided before; it forwards those that do.
+        """
+        return {
+            "to": self.to,
+            "alarms": json.dumps([dict(alarm) for alarm in self.alarms]),
+            "newest_first": str(self.newest_first).lower(),
+            "rate_bytes": str(self.rate_bytes),
+            "images": NONE if self.images == NONE else ALL,
+            **find_room(self.spool_size),
+        }
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields."""
+        if self.to and (fault := check_receiver(self.to)):
+            yield "to", fault
+        if not QUANTITY_PATTERN.fullmatch(self.spool_size):
+            yield "spool_size", f"must be a quantity such as 2Gi (got {self.spool_size!r})"
+        if fault := find_object_fault(self.secret):
+            yield "secret", fault
+        for index, alarm in enumerate(self.alarms):
+            if not alarm:
+                yield f"alarms[{index}]", "must name an attribute; without one every event is an alarm"

@@ -1,0 +1,112 @@
+"""Which events go where, and how they are delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from eaves.config import setting
+from eaves.credentials import redact
+from eaves.delivery.mqtt.settings import MqttSettings
+from eaves.delivery.mqtt.target import find_url_fault, is_mqtt
+from eaves.events import IMAGE_CAPTURED
+from eaves.names import NAME_PATTERN
+from eaves.platform.objects import find_object_fault
+from eaves.platform.quantities import QUANTITY_PATTERN
+
+MAX_TIMEOUT_S = 600.0
+"""Source: knative/serving, config-defaults: max-revision-timeout-seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverySettings:
+    """How a trigger delivers, the same meaning as a Knative Trigger's `delivery`."""
+
+    retry: int = setting(6, "Attempts after the first before the event becomes a dead letter.", minimum=0, maximum=100)
+    backoff_s: float = setting(0.5, "Seconds before the first retry; doubles each time.", minimum=0, maximum=60)
+    backoff_cap_s: float = setting(30.0, "Longest pause between retries, seconds.", minimum=0, maximum=3600)
+    timeout_s: float = setting(
+        120.0, "Seconds one attempt may take; above cold start plus queue.", minimum=1, maximum=MAX_TIMEOUT_S
+    )
+    dead_letter_sink: str = setting(
+        "",
+        "On a cluster: the http(s) address that gets the events given up on; empty: the broker drops them. The local "
+        "platform keeps them itself (`eaves queue`).",
+    )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields."""
+        if self.dead_letter_sink and not self.dead_letter_sink.startswith(("http://", "https://")):
+            yield "dead_letter_sink", f"must start with http:// or https:// (got {self.dead_letter_sink!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerSpec:
+    """Which events go where.
+
+    Attributes:
+        name: Unique in the app.
+        filter: Attribute to exact value; all must match. Empty: every event.
+        function: Name of the function that receives them, or ""
+        url: ... or the address that does: of an HTTP server, or an MQTT broker's with a topic.
+        mqtt: How they are published, for an MQTT broker.
+        delivery: Retries and time limits.
+    """
+
+    name: str = setting("", "Name of the trigger, unique here.")
+    filter: dict[str, str] = setting(dict, "Event attribute to exact value; all must match, none matches every event.")
+    function: str = setting("", "The function that receives the events (this one when neither it nor url is set).")
+    url: str = setting(
+        "",
+        "What receives the events instead of a function: an http(s) address, or mqtt://HOST[:PORT]/TOPIC (mqtts:// "
+        "with TLS), where attributes of the event may stand in braces, such as {label}.",
+    )
+    mqtt: MqttSettings = setting(MqttSettings, "How events are published when url is an MQTT broker's.")
+    delivery: DeliverySettings = setting(DeliverySettings, "Retries and time limits.")
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields."""
+        if not NAME_PATTERN.fullmatch(self.name):
+            yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
+        if self.function and self.url:
+            yield "url", "can't be set together with function"
+        if self.is_mqtt:
+            if fault := find_url_fault(self.url):
+                yield "url", fault
+            if not QUANTITY_PATTERN.fullmatch(self.mqtt.spool_size):
+                yield "mqtt.spool_size", f"must be a quantity such as 1Gi (got {self.mqtt.spool_size!r})"
+            if fault := find_object_fault(self.mqtt.secret):
+                yield "mqtt.secret", fault
+            return
+        if self.url and not self.url.startswith(("http://", "https://")):
+            yield "url", f"must start with http://, https://, mqtt:// or mqtts:// (got {redact(self.url)!r})"
+        if self.mqtt != MqttSettings():
+            yield "mqtt", f"needs a url that starts with mqtt:// or mqtts:// (got {redact(self.url)!r})"
+
+    @property
+    def is_mqtt(self) -> bool:
+        """Whether events are published to an MQTT broker."""
+        return is_mqtt(self.url)
+
+
+def default_trigger(
+    function: str, *, captured: str = IMAGE_CAPTURED, start_timeout_s: float | None = None
+) -> TriggerSpec:
+    """What is captured goes to the function. The type filter is what keeps its replies from coming back to it.
+
+    Args:
+        function: Its name.
+        captured: Type of the events.
+        start_timeout_s: What a replica may take to start; an attempt may take twice that, since it queues too.
+    """
+    delivery = replace(DeliverySettings(), timeout_s=find_timeout_s(start_timeout_s or 0.0))
+    return TriggerSpec(name=function, filter={"type": captured}, function=function, delivery=delivery)
+
+
+def find_timeout_s(start_timeout_s: float) -> float:
+    """Seconds that one attempt to have an image predicted may take.
+
+    Args:
+        start_timeout_s: What a replica may take to start; an attempt may take twice that, since it queues too.
+    """
+    return min(MAX_TIMEOUT_S, max(DeliverySettings().timeout_s, 2 * start_timeout_s))

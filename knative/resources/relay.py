@@ -1,0 +1,200 @@
+"""The relay of an app at a site: a StatefulSet with a queue on a volume, behind a Service.
+
+Agents that ask the function send predictions to it, and it hands a copy to the Broker. A Trigger brings it what the
+function makes of the Broker's events, and every Trigger its dead letters. It answers once an event is in its queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from eaves.relay.settings import RelaySettings
+
+from eaves.admin.agent import LIVE
+from eaves.config import iter_leaves
+from eaves.events import source_uri
+from eaves.platform import RELAY, AppSpec, DeliverySettings, SourceSpec
+from eaves.platform.relay import ALL, EDGE
+from knative.kinds import BROKER, NETWORK_POLICY, SERVICE, SINK_BINDING, STATEFUL_SET, TRIGGER
+from knative.names import APP_LABEL, PART_LABEL
+from knative.resources.credentials import FOLDER, build_credentials
+from knative.resources.eventing import build_delivery, relay_name
+from knative.resources.metadata import build_object, reference
+from knative.resources.network import EVENTING_NAMESPACE, build_namespace_peer
+from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
+from knative.settings import KnativeSettings, SiteSettings
+
+PART = RELAY
+CONTAINER = "relay"
+EVENTS_PORT, METRICS_PORT = 8080, 9090
+SPOOL = "/spool"
+AGENTS = "source"
+"""Part of the agents, whose pods may send to it."""
+MEMORY = "512Mi"
+"""Limit of a pod's memory; an image of 20 MB takes several times its size while it is stored, packed and sent."""
+_DEFAULTS = {leaf.path: str(leaf.default) for leaf in iter_leaves(RelaySettings)}
+_ENV = {leaf.path: leaf.env for leaf in iter_leaves(RelaySettings)}
+_PROBE = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
+"""10 minutes: so long a damaged spool of gigabytes may be read out before the port is open."""
+
+
+def build_relay(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
+    """Everything that an app's relay takes; nothing when it has none.
+
+    The SinkBinding comes before what it binds, which then starts with the Broker known instead of twice.
+    """
+    if not app.relay.enabled:
+        return
+    if settings.network_policy:
+        yield _policy(app, settings, site)
+    yield _service(app, site)
+    yield _binding(app, settings, site)
+    yield _stateful_set(app, settings, site)
+
+
+def build_relay_triggers(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
+    """The Triggers that bring the relay what doesn't come straight from agents."""
+    if not app.relay.enabled:
+        return
+    function, place = app.function.name, app.function.site
+    filters = [{"exact": {"source": source_uri(place, function)}}]
+    filters += [
+        {"not": {"exact": {"causesource": source_uri(place, source.name)}}}
+        for source in app.sources
+        if sends_to_relay(app, source)
+    ]
+    yield _trigger(app, settings, site, relay_name(app), filters)
+    through_broker = [source.name for source in app.sources if source.through == "broker"]
+    if app.relay.images == ALL and through_broker:
+        images = [{"exact": {"source": source_uri(place, name)}} for name in through_broker]
+        yield _trigger(app, settings, site, f"{relay_name(app)}-images", [{"any": images}])
+
+
+def sends_to_relay(app: AppSpec, source: SourceSpec) -> bool:
+    """Whether the agent of a source sends predictions straight to the relay."""
+    return app.relay.enabled and app.through == EDGE and source.through == "function"
+
+
+def relay_reference(app: AppSpec, site: SiteSettings) -> dict[str, str]:
+    """The relay as a sink."""
+    return reference(SERVICE, relay_name(app), site.namespace)
+
+
+def _trigger(
+    app: AppSpec, settings: KnativeSettings, site: SiteSettings, name: str, filters: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Its dead letters never go back to the relay, which was just too full for them."""
+    made = build_object(TRIGGER, name, app, site, "trigger")
+    spec = {
+        "broker": settings.broker,
+        "filters": filters,
+        "subscriber": {"ref": relay_reference(app, site)},
+        "delivery": build_delivery(DeliverySettings(), settings.dead_letter_sink),
+    }
+    return {**made, "spec": spec}
+
+
+def _service(app: AppSpec, site: SiteSettings) -> dict[str, Any]:
+    ports = [{"name": "http", "port": 80, "targetPort": "events"}]
+    made = build_object(SERVICE, relay_name(app), app, site, PART)
+    return {**made, "spec": {"selector": _selector(app), "ports": ports}}
+
+
+def _policy(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+    """Lets events in from Eventing, whose dispatchers filter them, and from the app's agents; metrics for anybody."""
+    agents = {"matchLabels": {APP_LABEL: app.function.name, PART_LABEL: AGENTS}}
+    peers = [
+        build_namespace_peer(EVENTING_NAMESPACE),
+        {"podSelector": agents},
+        {**build_namespace_peer(settings.agent_namespace), "podSelector": agents},
+    ]
+    made = build_object(NETWORK_POLICY, relay_name(app), app, site, PART)
+    return {
+        **made,
+        "spec": {
+            "podSelector": {"matchLabels": _selector(app)},
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                {"from": peers, "ports": [{"protocol": "TCP", "port": EVENTS_PORT}]},
+                {"ports": [{"protocol": "TCP", "port": METRICS_PORT}]},
+            ],
+        },
+    }
+
+
+def _binding(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+    """Tells the relay where the site's own Broker is (`K_SINK`)."""
+    name = relay_name(app)
+    sink = {"ref": reference(BROKER, settings.broker, site.namespace)}
+    made = build_object(SINK_BINDING, name, app, site, PART)
+    return {**made, "spec": {"subject": reference(STATEFUL_SET, name, site.namespace), "sink": sink}}
+
+
+def _stateful_set(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+    name = relay_name(app)
+    made = build_object(STATEFUL_SET, name, app, site, PART)
+    spool = {
+        "metadata": {"name": "spool"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": app.relay.spool_size}}},
+    }
+    template = {"metadata": {"labels": dict(made["metadata"]["labels"])}, "spec": _pod(app, settings)}
+    return {
+        **made,
+        "spec": {
+            "replicas": 1,
+            "serviceName": name,
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": _selector(app)},
+            "template": template,
+            "volumeClaimTemplates": [spool],
+        },
+    }
+
+
+def _pod(app: AppSpec, settings: KnativeSettings) -> dict[str, Any]:
+    volume, mount = build_temporary()
+    secret, folder = build_credentials(app.relay.secret)
+    container = {
+        "name": CONTAINER,
+        "image": settings.agent_image,
+        "command": ["python", "-P", "-m", "eaves.relay"],
+        "env": build_env(_variables(app)),
+        "ports": [
+            {"name": "events", "containerPort": EVENTS_PORT},
+            {"name": "metrics", "containerPort": METRICS_PORT},
+        ],
+        "readinessProbe": {"tcpSocket": {"port": "events"}, "periodSeconds": 5},
+        "livenessProbe": {"httpGet": {"path": LIVE, "port": "metrics"}, **_PROBE},
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": MEMORY}},
+        "securityContext": build_security(),
+        "volumeMounts": [mount, {"name": "spool", "mountPath": SPOOL}, folder],
+    }
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "serviceAccountName": app.function.name,
+        "securityContext": {"fsGroup": USER},
+        **build_pull_secrets(settings),
+        "containers": [container],
+        "volumes": [volume, secret],
+    }
+
+
+def _variables(app: AppSpec) -> dict[str, str]:
+    """What the process is told that differs from its defaults."""
+    told = {
+        **app.relay.settings,
+        "site": app.function.site,
+        "credentials": FOLDER,
+        "host": "0.0.0.0",  # noqa: S104 - the pod's own; agents, Eventing and who scrapes metrics come from outside
+        "port": str(EVENTS_PORT),
+        "health_port": str(METRICS_PORT),
+        "spool": f"{SPOOL}/relay.db",
+    }
+    usual = {"alarms": "[]", "newest_first": "false", "rate_bytes": "0"}
+    return {_ENV[path]: value for path, value in told.items() if value != usual.get(path, _DEFAULTS[path])}
+
+
+def _selector(app: AppSpec) -> dict[str, str]:
+    return {APP_LABEL: app.function.name, PART_LABEL: PART}

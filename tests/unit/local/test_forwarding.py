@@ -1,0 +1,220 @@
+"""What the broker hands to an app's relay."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.delivery import Answer
+from eaves.errors import SpoolFullError, UnreachableError
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
+from eaves.history import FileHistory
+from eaves.local.broker import REMOVED, Broker, Subscription, lane_of
+from eaves.local.forwarding import build_relay_trigger
+from eaves.platform import RELAY, AppSpec, DeliverySettings, FunctionSpec, RelaySpec, TriggerSpec, default_trigger
+from eaves.spool import Limits, Spool
+from tests.waiting import wait_until
+
+QUICK = DeliverySettings(retry=0, backoff_s=0.01, backoff_cap_s=0.05)
+
+
+class Relay:
+    """Takes events while it is up."""
+
+    def __init__(self) -> None:
+        self.up = True
+        self.got: list[Event] = []
+
+    def __call__(self, event: Event) -> Answer:
+        if not self.up:
+            raise UnreachableError("the relay isn't there")
+        self.got.append(event)
+        return Answer(status=202)
+
+    def kinds(self) -> list[str]:
+        """Of what it got, the word in the type: captured, classified, rejected."""
+        return [event.type.split(".")[-2] for event in self.got]
+
+
+def image(number: int = 0) -> Event:
+    return Event(
+        id=f"id-{number}",
+        source="/eaves/home/inbox",
+        type=IMAGE_CAPTURED,
+        datacontenttype="image/png",
+        data=b"x" * 1000,
+    )
+
+
+def predict(confidence: str = "high", function: str = "flowers") -> Callable[[Event], Answer]:
+    def answer(event: Event) -> Answer:
+        reply = Event(
+            id=f"of-{event.id}",
+            source=f"/eaves/home/{function}",
+            type=IMAGE_CLASSIFIED,
+            datacontenttype="application/json",
+            data=b"{}",
+            extensions={"confidence": confidence},
+        )
+        return Answer(status=200, event=reply)
+
+    return answer
+
+
+def refuse(_: Event) -> Answer:
+    return Answer(status=422, body=b'{"type": "urn:eaves:problem:image", "title": "no image", "detail": "cut off"}')
+
+
+class Busy:
+    """Refuses events once it is free."""
+
+    def __init__(self) -> None:
+        self.free = threading.Event()
+
+    def __call__(self, event: Event) -> Answer:
+        assert self.free.wait(10)
+        return refuse(event)
+
+
+def app(name: str = "flowers", **relay: Any) -> AppSpec:
+    function = FunctionSpec(name=name, site="home", artifact=Path("/a"))
+    return AppSpec(
+        function=function,
+        triggers=(default_trigger(name),),
+        relay=RelaySpec(to="https://cloud.example:8443", **relay),
+    )
+
+
+def subscriptions(wanted: AppSpec, function: Callable[[Event], Answer], relay: Relay) -> dict[str, Subscription]:
+    """Of the function and the relay, as `Apps` makes them."""
+    name = wanted.function.name
+    predicts = TriggerSpec(name=name, filter={"type": IMAGE_CAPTURED}, function=name, delivery=QUICK)
+    made = [
+        Subscription(app=name, trigger=predicts, send=function, parallel=1, site="home", relay=wanted.relay),
+        Subscription(
+            app=name, trigger=build_relay_trigger(wanted), send=relay, parallel=1, site="home", relay=wanted.relay
+        ),
+    ]
+    return {one.lane: one for one in made}
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    with Spool(tmp_path / "spool.db", limits=Limits(max_entries=5)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def broker(spool: Spool, tmp_path: Path) -> Iterator[Broker]:
+    history = FileHistory(tmp_path / "history.db")
+    made = Broker(spool, history)
+    yield made
+    made.stop()
+    history.close()
+
+
+@pytest.mark.parametrize(
+    ("images", "confidence", "kinds"),
+    [
+        ("none", "low", ["classified"]),
+        ("low", "high", ["classified"]),
+        ("low", "low", ["classified", "captured"]),
+        ("all", "high", ["classified", "captured"]),
+    ],
+)
+def test_a_prediction_goes_to_the_relay_and_its_image_when_it_is_wanted(
+    images: str, confidence: str, kinds: list[str], spool: Spool, broker: Broker
+) -> None:
+    relay = Relay()
+    broker.subscribe(subscriptions(app(images=images), predict(confidence), relay))
+    broker.accept(image())
+    wait_until(lambda: len(relay.got) == len(kinds))
+    wait_until(lambda: spool.counts() == {})
+    assert relay.kinds() == kinds
+    assert [event.data for event in relay.got if event.type == IMAGE_CAPTURED] == [image().data] * (len(kinds) - 1)
+
+
+def test_each_of_two_apps_has_its_own_predictions_forwarded(spool: Spool, broker: Broker) -> None:
+    first, second = Relay(), Relay()
+    apps = {
+        **subscriptions(app("flowers"), predict(function="flowers"), first),
+        **subscriptions(app("faults"), predict(function="faults"), second),
+    }
+    broker.subscribe(apps)
+    broker.accept(image())
+    wait_until(lambda: first.got and second.got)
+    wait_until(lambda: spool.counts() == {})
+    assert [event.source for event in first.got] == ["/eaves/home/flowers"]
+    assert [event.source for event in second.got] == ["/eaves/home/faults"]
+
+
+@pytest.mark.parametrize(("images", "kinds"), [("none", ["rejected"]), ("low", ["rejected", "captured"])])
+def test_what_the_function_refuses_is_told_to_the_relay_and_kept_here(
+    images: str, kinds: list[str], spool: Spool, broker: Broker
+) -> None:
+    relay = Relay()
+    broker.subscribe(subscriptions(app(images=images), refuse, relay))
+    broker.accept(image())
+    wait_until(lambda: relay.kinds() == kinds)
+    wait_until(lambda: spool.counts() == {lane_of("flowers", "flowers"): (0, 1)})
+    told = relay.got[0]
+    assert (told.type, told.extensions["causeid"]) == (IMAGE_REJECTED, "id-0")
+    assert (told.json()["status"], told.json()["function"]) == (422, "flowers")
+    assert "cut off" in told.json()["detail"]
+
+
+def test_the_relays_own_refusal_is_told_to_nobody(spool: Spool, broker: Broker) -> None:
+    made = subscriptions(app(), predict(), Relay())
+    lane = lane_of("flowers", RELAY)
+    relay = made[lane]
+    refusing = Subscription(
+        app=relay.app, trigger=relay.trigger, send=refuse, parallel=1, site=relay.site, relay=relay.relay
+    )
+    broker.subscribe({**made, lane: refusing})
+    broker.accept(image())
+    wait_until(lambda: spool.counts() == {lane: (0, 1)})
+
+
+def test_a_queue_full_of_images_that_are_refused_gets_empty_and_the_relay_is_told_of_each(
+    spool: Spool, broker: Broker
+) -> None:
+    relay, function, busy = Relay(), lane_of("flowers", "flowers"), Busy()
+    broker.subscribe(subscriptions(app(), busy, relay))
+    for number in range(5):
+        broker.accept(image(number))
+    with pytest.raises(SpoolFullError):
+        broker.accept(image(5))
+    busy.free.set()
+    wait_until(lambda: spool.counts() == {function: (0, 5)})
+    assert len({event.extensions["causeid"] for event in relay.got}) == 5
+
+
+def test_a_relay_that_is_away_for_long_gets_everything_once_it_is_back(spool: Spool, broker: Broker) -> None:
+    relay = Relay()
+    relay.up = False
+    broker.subscribe(subscriptions(app(), predict(), relay))
+    for number in range(3):
+        broker.accept(image(number))
+    wait_until(lambda: spool.counts() == {lane_of("flowers", RELAY): (3, 0)})
+    relay.up = True
+    broker.try_now(lane_of("flowers", RELAY))
+    wait_until(lambda: sorted(event.id for event in relay.got) == ["of-id-0", "of-id-1", "of-id-2"])
+
+
+def test_what_waits_for_a_relay_that_is_removed_is_kept_and_comes_back_with_it(spool: Spool, broker: Broker) -> None:
+    relay = Relay()
+    relay.up = False
+    both = subscriptions(app(), predict(), relay)
+    broker.subscribe(both)
+    broker.accept(image())
+    lane = lane_of("flowers", RELAY)
+    wait_until(lambda: spool.counts() == {lane: (1, 0)})
+    broker.subscribe({name: one for name, one in both.items() if name != lane})
+    assert [letter.reason for letter in spool.dead()] == [REMOVED]
+    relay.up = True
+    broker.subscribe(both)
+    wait_until(lambda: [event.id for event in relay.got] == ["of-id-0"])

@@ -1,0 +1,126 @@
+"""The processes of relays: what each is told, and when it is started, changed and ended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.config import build, env_layer, iter_leaves
+from eaves.errors import UnreachableError
+from eaves.events import Event
+from eaves.local.relays import Relays
+from eaves.local.state import State
+from eaves.platform import AppSpec, FunctionSpec, RelaySpec
+from eaves.relay.settings import RelaySettings
+from tests.fakes.clock import ManualClock
+from tests.fakes.processes import FakeLauncher
+
+TO = "https://cloud.example:8443"
+EVENT = Event(id="1", source="/eaves/home/flowers", type="t")
+
+
+def app(name: str = "flowers", **relay: Any) -> AppSpec:
+    function = FunctionSpec(name=name, site="home", artifact=Path("/a"))
+    return AppSpec(function=function, relay=RelaySpec(**{"to": TO, **relay}))
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def launch() -> FakeLauncher:
+    return FakeLauncher()
+
+
+@pytest.fixture
+def relays(tmp_path: Path, clock: ManualClock, launch: FakeLauncher) -> Relays:
+    return Relays(State(root=tmp_path), inherit={}, clock=clock, launch=launch)
+
+
+def told(launch: FakeLauncher) -> RelaySettings:
+    """What the newest relay was told, as its process reads it."""
+    environ = launch.environs["eaves.relay"]
+    assert environ.keys() <= {leaf.env for leaf in iter_leaves(RelaySettings)}
+    return build(RelaySettings, env_layer(RelaySettings, environ))
+
+
+def test_a_relay_is_told_what_eaves_yaml_says(relays: Relays, launch: FakeLauncher, tmp_path: Path) -> None:
+    wanted = app(
+        credentials=Path("/secrets"),
+        images="low",
+        alarms=({"label": "fire"}, {"label": "smoke", "confidence": "high"}),
+        newest_first=True,
+        rate_bytes=50_000,
+        spool_size="1Gi",
+    )
+    relays.reconcile({"flowers": wanted})
+    settings = told(launch)
+    assert (settings.to, settings.site, settings.credentials) == (TO, "home", Path("/secrets"))
+    assert settings.alarm_rules() == ({"label": "fire"}, {"label": "smoke", "confidence": "high"})
+    assert (settings.newest_first, settings.rate_bytes, settings.images) == (True, 50_000, "all")
+    assert (settings.spool_max_bytes, settings.spool_dead_max_bytes) == (500_000_000, 100_000_000)
+    assert settings.spool == tmp_path / "relays" / "flowers.db"
+    assert (settings.host, settings.broker) == ("127.0.0.1", "")
+
+
+def test_an_app_without_a_receiver_has_no_relay(relays: Relays, launch: FakeLauncher) -> None:
+    relays.reconcile({"flowers": app(to="")})
+    assert launch.count == 0
+    assert relays.statuses("flowers") == ()
+    with pytest.raises(UnreachableError):
+        relays.send("flowers", EVENT)
+
+
+def test_two_apps_with_the_same_receiver_have_a_relay_each(relays: Relays, launch: FakeLauncher) -> None:
+    relays.reconcile({"flowers": app("flowers"), "faults": app("faults")})
+    assert [child.running for child in launch.children] == [True, True]
+    assert relays.send("flowers", EVENT).body != relays.send("faults", EVENT).body  # the port that answered
+    relays.stop()
+
+
+def test_a_relay_is_started_anew_at_another_port_when_its_receiver_changes(
+    relays: Relays, launch: FakeLauncher
+) -> None:
+    relays.reconcile({"flowers": app()})
+    before = told(launch)
+    relays.reconcile({"flowers": app()})
+    assert launch.count == 1
+    relays.reconcile({"flowers": app(to="https://other.example")})
+    after = told(launch)
+    assert (after.to, after.spool) == ("https://other.example", before.spool)
+    assert [child.running for child in launch.children] == [False, True]
+    relays.stop()
+
+
+def test_nothing_is_sent_to_the_port_of_a_relay_that_ended(
+    relays: Relays, launch: FakeLauncher, clock: ManualClock
+) -> None:
+    """Another program may listen there by now, and would answer for events that it throws away."""
+    relays.reconcile({"flowers": app()})
+    launch.children[0].end(1)
+    with pytest.raises(UnreachableError, match="ended with 1"):
+        relays.send("flowers", EVENT)
+    (status,) = relays.statuses("flowers")
+    assert (status.name, status.state, status.reason) == ("flowers.relay", "stopped", "ended with 1")
+    relays.reconcile({"flowers": app()})
+    clock.turn(5)
+    relays.reconcile({"flowers": app()})
+    assert launch.count == 2
+    assert relays.send("flowers", EVENT).status == 200
+    relays.stop()
+
+
+def test_a_relay_that_is_removed_ends_and_says_where_its_queue_is(
+    relays: Relays, launch: FakeLauncher, caplog: pytest.LogCaptureFixture
+) -> None:
+    relays.reconcile({"flowers": app()})
+    relays.reconcile({"flowers": replace(app(), relay=RelaySpec())})
+    assert [child.running for child in launch.children] == [False]
+    assert "eaves queue --agent flowers.relay" in caplog.text
+    relays.reconcile({"flowers": replace(app(), relay=RelaySpec())})
+    assert caplog.text.count("eaves queue") == 1
