@@ -65,13 +65,13 @@ def kill_at_each(forks: Forks, folder: Path, seed: int, count: int, most: int | 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_step_is_done_or_not_whatever_call_the_client_is_killed_before(
-    forks: Forks, tmp_path: Path, seed: int
+    forks: Forks, memory_folder: Path, seed: int
 ) -> None:
-    kill_at_each(forks, tmp_path, seed, 12, SAMPLE)
+    kill_at_each(forks, memory_folder, seed, 12, SAMPLE)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_step_is_done_or_not_before_every_call(forks: Forks, tmp_path: Path, seed: int) -> None:
-    assert kill_at_each(forks, tmp_path, seed, 20, None) > 100
+def test_a_step_is_done_or_not_before_every_call(forks: Forks, memory_folder: Path, seed: int) -> None:
+    assert kill_at_each(forks, memory_folder, seed, 20, None) > 100
