@@ -171,18 +171,18 @@ class Served:
 
 @contextmanager
 def receiving(
-    folder: Path, *, tls: bool = True, authorities: Sequence[Certificate] = (), **settings: Any
+    place: Path, *, tls: bool = True, authorities: Sequence[Certificate] = (), **settings: Any
 ) -> Iterator[Served]:
-    """A receiver with one site; its sink is down unless the settings say otherwise."""
-    if not (folder / "sites").exists():
-        write_site(folder / "sites")
-    trusting = make_credentials(folder / "credentials", *authorities) if tls else None
+    """A receiver with one site and its files in `place`; its sink is down unless the settings say otherwise."""
+    if not (place / "sites").exists():
+        write_site(place / "sites")
+    trusting = make_credentials(place / "credentials", *authorities) if tls else None
     values: dict[str, Any] = {
         "port": 0,
         "health_port": free_port(),
-        "credentials": folder / "credentials" if tls else None,
-        "sites": folder / "sites",
-        "spool": folder / "receiver.db",
+        "credentials": place / "credentials" if tls else None,
+        "sites": place / "sites",
+        "spool": place / "receiver.db",
         "sink": "" if settings.get("folder") else NOWHERE,
     }
     made = ReceiverSettings(**{**values, **settings})

@@ -57,7 +57,7 @@ def read_credentials(folder: Path | None) -> Credentials:
     if folder is None:
         return Credentials()
     if not folder.is_dir():
-        raise _fault(folder, "is not a folder", f"mkdir -p {folder}, with the files username and password in it")
+        raise _fault(folder, "is not a folder", f"mkdir -p {folder}, with the files of the credentials in it")
     certificate, key = folder / CERTIFICATE, folder / KEY
     if certificate.exists() != key.exists():
         raise _fault(folder, f"must hold {CERTIFICATE} and {KEY} together", "add the file that is missing")

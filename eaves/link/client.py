@@ -30,6 +30,9 @@ PIECE_S = 10.0
 """Longest wait for a connection, and for room for one piece in the socket's buffer, seconds."""
 PROBE_S = 5.0
 """Longest probe, seconds: name, TCP, TLS and answer take four round trips, 2.4 s over a geostationary satellite."""
+GRACE_S = 0.5
+"""After so much more than its limit a request is ended from another thread: a socket's own limit is for each wait, so
+an answer that comes byte by byte never meets it."""
 SILENT_S = 12
 """After so many seconds without the other side's acknowledgement of a byte the kernel ends the connection."""
 SOCKET_OPTIONS: tuple[tuple[int, int, int], ...] = (
@@ -193,7 +196,7 @@ class LinkClient:
         client, own = self._clients.current()
         headers = {**(headers or {}), **own, "Content-Length": str(len(body))} if body else {**(headers or {}), **own}
         ends_at = time.monotonic() + timeout_s
-        limit = threading.Timer(timeout_s, client.abort)
+        limit = threading.Timer(timeout_s + GRACE_S, client.abort)
         limit.daemon = True
         limit.start()
         try:
@@ -206,8 +209,8 @@ class LinkClient:
                 connect_s=connect_s,
             )
         except DeliveryError as error:
-            if type(error) is DeliveryError and time.monotonic() >= ends_at:
-                raise DeliveryError(f"no answer from {self.to} within {timeout_s:.0f} s", hint=error.hint) from error
+            if time.monotonic() >= ends_at:
+                raise DeliveryError(f"no answer from {self.to} within {timeout_s:.3g} s", hint=error.hint) from error
             raise
         finally:
             limit.cancel()

@@ -27,19 +27,26 @@ class Packed:
         headers: Of the request, without those that say who asks.
         body: Its bytes as they are sent.
         events: How many events are in it.
+        is_batch: Whether an answer accounts for each event; a picture that is sent as it is gets a status instead.
     """
 
     headers: Mapping[str, str]
     body: bytes
     events: int
+    is_batch: bool = True
 
 
-def pack(events: Sequence[Event]) -> Packed:
-    """Events as one request: a batch with gzip, or a single large picture as it is."""
-    if len(events) == 1 and _suits_binary(events[0]):
+def pack(events: Sequence[Event], *, as_batch: bool = False) -> Packed:
+    """Events as one request: a batch with gzip, or a single large picture as it is.
+
+    Args:
+        events: What is sent.
+        as_batch: Make a batch in any case.
+    """
+    if len(events) == 1 and not as_batch and _suits_binary(events[0]):
         try:
             headers, body = encode_binary(events[0])
-            return Packed(headers=headers, body=body, events=1)
+            return Packed(headers=headers, body=body, events=1, is_batch=False)
         except EventError:
             pass  # an attribute that fits no header; JSON takes it
     headers = {"Content-Type": MEDIA_TYPE, "Content-Encoding": ENCODING}

@@ -10,8 +10,11 @@ alarms          which events are alarms
 intake          an event that came in > what is stored, and in which class
 rejection       an event that no function took > the event that says so
 forwarder       the thread that forwards
+verdict         what a failed request says about the link, or about what was sent
+traffic         what was sent and what came of it
 batch_size      how much goes into one request
 link_state      whether the link is up, and when it is tried next
 throughput      how fast the link was
+link_report     what the process reports of its link
 backlog_age     how old the oldest waiting event is, whatever the clock does
 """

@@ -5,23 +5,19 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
-from eaves.delivery.evidence import Evidence
-from eaves.delivery.rules import NO_ANSWER
 from eaves.errors import ConfigError, DeliveryError, SpoolError, SpoolFullError
 from eaves.link import BatchAnswer, RefusedEvent
 from eaves.link.packing import Packed, pack
-from eaves.relay.batch_size import TARGET_S, BatchSize
 from eaves.relay.lanes import CLASSES
-from eaves.relay.link_report import Counts, LinkView
+from eaves.relay.link_report import LinkView
 from eaves.relay.link_state import LinkState
-from eaves.relay.throughput import Sample, Throughput
+from eaves.relay.traffic import Traffic
 from eaves.relay.verdict import Failure, Next, judge
 from eaves.spool import Entry, Lease, Spool
 
@@ -96,21 +92,16 @@ class Forwarder:
         self._link = link
         self._site = site
         self._newest_first = newest_first
-        self._rate_bytes = rate_bytes
         self._probe_s = probe_s
         self._lease = lease
         self._clock = clock
         self._jitter = jitter
         self._state = threading.Condition()
         self._link_state = LinkState(link.to, clock, jitter)
-        self._throughput = Throughput()
-        self._counts = Counts()
-        self._attempts: dict[str, Counter[str]] = {lane: Counter() for lane in self.classes}
-        self._sizes = {lane: BatchSize() for lane in self.classes}
-        self._evidence = {lane: Evidence() for lane in self.classes}
-        self._sendable_at = clock.monotonic()
+        self._traffic = Traffic(self.classes, rate_bytes=rate_bytes, began_at=clock.monotonic())
         self._held_until, self._held_reason = float("-inf"), ""
         self._alone = (0, 0)
+        self._as_batch = 0
         self._news = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="forward", daemon=True)
@@ -170,9 +161,9 @@ class Forwarder:
                 status=state.status,
                 paused=state.is_blocked or bool(held),
                 next_try_at=self._clock.now() + self._wait_s(),
-                rates=self._throughput.rates(),
-                counts=replace(self._counts),
-                attempts={lane: dict(counted) for lane, counted in self._attempts.items()},
+                rates=self._traffic.rates(),
+                counts=replace(self._traffic.counts),
+                attempts=self._traffic.attempts(),
             )
 
     def _run(self) -> None:
@@ -201,7 +192,7 @@ class Forwarder:
     def _wait_s(self) -> float:
         """How long no attempt may be made, seconds. The rate holds back events and no probes."""
         now = self._clock.monotonic()
-        rated_s = 0.0 if self._link_state.unproven else self._sendable_at - now
+        rated_s = 0.0 if self._link_state.unproven else self._traffic.sendable_at - now
         return max(0.0, self._link_state.left_s(), self._held_until - now, rated_s)
 
     def _go_on(self) -> None:
@@ -230,13 +221,13 @@ class Forwarder:
     def _choose(self) -> tuple[str, list[Entry]]:
         """The next request: of the most urgent class that has anything. What failed alone before is sent alone."""
         for lane in self.classes:
-            size = self._sizes[lane]
-            limit = size.max_bytes if not self._rate_bytes else min(size.max_bytes, int(self._rate_bytes * TARGET_S))
+            with self._state:
+                max_events, max_bytes = self._traffic.limit(lane)
             entries = self._spool.peek_batch(
                 lane,
                 now=self._clock.now(),
-                max_events=size.max_events,
-                max_bytes=max(1, limit),
+                max_events=max_events,
+                max_bytes=max_bytes,
                 newest_first=self._newest_first,
             )
             if entries and entries[0].attempts:
@@ -266,9 +257,9 @@ class Forwarder:
 
     def _send(self, lane: str, entries: Sequence[Entry]) -> None:
         began = self._clock.monotonic()
-        packed = pack([entry.event for entry in entries])
+        packed = pack([entry.event for entry in entries], as_batch=self._as_batch == entries[0].seq)
         with self._state:
-            limit_s = self._throughput.limit_s(len(packed.body))
+            limit_s = self._traffic.limit_s(packed)
             vouched = self._link_state.vouched
         try:
             answer = self._link.send_packed(packed, timeout_s=limit_s)
@@ -276,10 +267,14 @@ class Forwarder:
             self._fail(lane, entries, Failure(reason=error.message, refused=True))
             return
         except DeliveryError as error:
-            self._fail(lane, entries, judge(error, events=len(entries), vouched=vouched))
+            self._fail(lane, entries, judge(error, events=len(entries), vouched=vouched, is_batch=packed.is_batch))
             return
         self._settle(lane, entries, answer)
-        self._count(lane, entries, answer, packed, self._clock.monotonic() - began)
+        now = self._clock.monotonic()
+        with self._state:
+            self._link_state.sent()
+            self._held_reason = ""
+            self._traffic.succeeded(lane, entries, answer, packed, took_s=now - began, now=now)
 
     def _settle(self, lane: str, entries: Sequence[Entry], answer: BatchAnswer) -> None:
         """Release what the receiver has, and set apart what it never takes."""
@@ -288,42 +283,10 @@ class Forwarder:
         for index, one in refused.items():
             self._give_up(lane, entries[index], one)
 
-    def _count(self, lane: str, entries: Sequence[Entry], answer: BatchAnswer, packed: Packed, took_s: float) -> None:
-        now, done = self._clock.monotonic(), len(entries) - len(answer.refused)
-        size_bytes = sum(entry_bytes(entry) for entry in entries)
-        with self._state:
-            self._link_state.sent()
-            self._held_reason = ""
-            self._sizes[lane].succeeded(took_s, len(entries), size_bytes)
-            self._throughput.add(
-                Sample(
-                    ended_at=now,
-                    took_s=took_s,
-                    events=len(entries),
-                    stored_bytes=size_bytes,
-                    wire_bytes=len(packed.body),
-                )
-            )
-            self._counts.forwarded += done
-            self._counts.repeated += answer.repeated
-            self._counts.bytes_sent += len(packed.body)
-            self._attempts[lane]["delivered"] += done
-            if self._rate_bytes:
-                self._sendable_at = max(self._sendable_at, now - took_s) + len(packed.body) / self._rate_bytes
-        for entry in entries:
-            self._evidence[lane].passed(entry.seq)
-
     def _fail(self, lane: str, entries: Sequence[Entry], failure: Failure) -> None:
         """A request failed: wait, send less, or give up on the one event that is at fault."""
-        size_bytes = sum(entry_bytes(entry) for entry in entries)
         with self._state:
-            self._counts.failed += 1
-            if failure.status == NO_ANSWER:
-                self._throughput.stalled()
-            if failure.next is Next.SPLIT:
-                self._sizes[lane].too_large(len(entries), size_bytes)
-            else:
-                self._sizes[lane].failed(len(entries), size_bytes)
+            self._traffic.failed(lane, entries, failure)
             hangs = self._hangs_alone(entries, failure)
             if failure.next is Next.WAIT:
                 self._link_state.send_failed(failure.reason, failure.status, asked_s=failure.asked_s)
@@ -333,9 +296,13 @@ class Forwarder:
         if hangs:
             self._set_aside(lane, entry, failure.reason)
             return
-        if len(entries) > 1 or failure.next is Next.WAIT:
+        if failure.next is Next.AS_BATCH:
+            self._as_batch = entry.seq
+        if len(entries) > 1 or failure.next in (Next.WAIT, Next.AS_BATCH):
             return
-        if failure.next is Next.GIVE_UP or self._evidence[lane].refused(entry.seq):
+        with self._state:
+            at_fault = failure.next is Next.GIVE_UP or self._traffic.is_at_fault(lane, entry)
+        if at_fault:
             self._give_up(lane, entry, RefusedEvent(index=0, status=failure.status, detail=failure.reason))
         else:
             self._set_aside(lane, entry, failure.reason)
@@ -362,8 +329,7 @@ class Forwarder:
             self._hold(error.message)
             return
         with self._state:
-            self._counts.refused += 1
-            self._attempts[lane]["dead"] += 1
+            self._traffic.gave_up(lane)
         told = {"event_id": event.id, "source": event.source}
         _log.warning("gave up on event %s of %s: %s", event.id[:64], event.source[:128], reason, extra=told)
 
@@ -372,7 +338,7 @@ class Forwarder:
         pause_s = SET_ASIDE.pause_s(entry.attempts + 1, jitter=self._jitter())
         self._spool.retry(entry, self._clock.now() + pause_s, reason)
         with self._state:
-            self._attempts[lane]["retried"] += 1
+            self._traffic.set_aside(lane)
 
     def _hold(self, reason: str) -> None:
         """Do nothing for a while because of something on this machine."""
@@ -381,8 +347,3 @@ class Forwarder:
                 _log.error("forwarding is paused: %s", reason)
             self._held_reason = reason
             self._held_until = self._clock.monotonic() + SPOOL_PAUSE_S
-
-
-def entry_bytes(entry: Entry) -> int:
-    """Bytes of an entry's data and attributes, about as the queue counts them."""
-    return len(entry.event.data) + sum(len(name) + len(value) + 8 for name, value in entry.event.attributes().items())

@@ -19,6 +19,8 @@ class Next(enum.Enum):
     """The link or the receiver is at fault: nothing is given up on, and it is tried again."""
     SPLIT = "split"
     """It was too large: half as much is sent at once."""
+    AS_BATCH = "as batch"
+    """A picture that was sent as it is was refused: it is sent as a batch, whose answer says whether it is at fault."""
     SUSPECT = "suspect"
     """The way is good, so something in it may be at fault: it is halved down to one event, which lets others pass."""
     GIVE_UP = "give up"
@@ -44,7 +46,7 @@ class Failure:
     next: Next = Next.WAIT
 
 
-def judge(error: EavesError, *, events: int, vouched: bool) -> Failure:
+def judge(error: EavesError, *, events: int, vouched: bool, is_batch: bool = True) -> Failure:
     """What a failure says.
 
     Args:
@@ -52,6 +54,7 @@ def judge(error: EavesError, *, events: int, vouched: bool) -> Failure:
         events: How many events were sent; 0 for a probe.
         vouched: Whether the exchange before it shows that the way and the token are good. Without that, a proxy or a
             login in the way may have answered, whatever the status.
+        is_batch: Whether a batch was sent, whose answer accounts for each event.
     """
     if not isinstance(error, StatusError):
         return Failure(reason=brief(error.message))
@@ -61,19 +64,19 @@ def judge(error: EavesError, *, events: int, vouched: bool) -> Failure:
         status=status,
         refused=status in LOGIN_STATUSES,
         asked_s=error.retry_after_s,
-        next=_decide(status, events=events, vouched=vouched),
+        next=_decide(status, events=events, vouched=vouched, is_batch=is_batch),
     )
 
 
-def _decide(status: int, *, events: int, vouched: bool) -> Next:
+def _decide(status: int, *, events: int, vouched: bool, is_batch: bool) -> Next:
     if not events:
         return Next.WAIT
     if status == TOO_LARGE and events > 1:
         return Next.SPLIT
     if not vouched:
         return Next.WAIT
-    if status == TOO_LARGE:
-        return Next.GIVE_UP
-    if status in LOGIN_STATUSES or blame(status) is not Blame.WAY:
-        return Next.SUSPECT
-    return Next.WAIT
+    if blame(status) is Blame.WAY and status not in LOGIN_STATUSES:
+        return Next.WAIT
+    if not is_batch and status < 500:
+        return Next.AS_BATCH
+    return Next.GIVE_UP if status == TOO_LARGE else Next.SUSPECT

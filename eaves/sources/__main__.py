@@ -15,6 +15,7 @@ import click
 from eaves import logs
 from eaves.delivery import Deliverer, SinkClient
 from eaves.http_client.proxies import DIRECT, Proxies, parse_proxies
+from eaves.link.credentialed import CredentialedClient
 from eaves.options import build_settings, report_errors, settings_options
 from eaves.sources.agent.admin import open_admin
 from eaves.sources.agent.configuration import ConfiguredSource, count_remembered, parse_sources
@@ -50,7 +51,7 @@ def main(**options: Any) -> None:
         takeover.start()
         agent_id = load_agent_id(settings.spool)
         sources = [build_source(one, settings, spool, overrides, proxies, agent_id) for one in configured]
-        deliverers = build_deliverers(settings, spool, client, overrides)
+        deliverers = build_deliverers(settings, spool, client, overrides, build_function_client(settings, proxies))
         for deliverer in deliverers:
             deliverer.start()
         for source in sources:
@@ -63,6 +64,14 @@ def main(**options: Any) -> None:
         finally:
             takeover.stop()
             stop(sources, deliverers)
+
+
+def build_function_client(settings: AgentSettings, proxies: Proxies) -> CredentialedClient | None:
+    """What sends to a function that asks for credentials; None when this one doesn't."""
+    folder = settings.function_credentials
+    if folder is None:
+        return None
+    return CredentialedClient(folder, connections=settings.parallel, ca_certs_pem=settings.ca_certs, proxies=proxies)
 
 
 def build_source(

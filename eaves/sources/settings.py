@@ -9,6 +9,7 @@ from pathlib import Path
 
 from eaves.config import setting
 from eaves.http_client.trust import build_tls_context
+from eaves.link.client import check_receiver
 from eaves.names import NAME_PATTERN
 from eaves.spool import Limits, WhenFull
 from eaves.spool.limits import DAY_S
@@ -103,6 +104,17 @@ class AgentSettings:
         "to keep images; empty: the images themselves go to the sink.",
         env="EAVES_FUNCTION_URL",
     )
+    function_credentials: Path | None = setting(
+        None,
+        "Folder with the files `token`, `ca.crt`, `tls.crt` and `tls.key`, as far as the function needs them: those of "
+        "the link, for a function in the cloud; read at each request.",
+    )
+    forward_images: str = setting(
+        "none",
+        "Which images go to the sink beside their predictions, in the commit that keeps the prediction: `all`, `low` "
+        "(those whose prediction has low confidence) or `none`. Without a function all of them do.",
+        choices=("none", "low", "all"),
+    )
     timeout_s: float = setting(
         120.0, "Seconds that one delivery may take, a function's cold start included.", minimum=1, maximum=600
     )
@@ -157,3 +169,7 @@ class AgentSettings:
                 yield "ca_certs", str(error)
         if self.function and not self.function.startswith(("http://", "https://")):
             yield "function", f"must be an http:// or https:// address (got {self.function!r})"
+        elif self.function_credentials and (fault := check_receiver(self.function)):
+            yield "function", f"{fault}, as its credentials are sent along"
+        if self.function_credentials and not self.function:
+            yield "function_credentials", "must be given with `function` only"

@@ -6,21 +6,35 @@ from collections.abc import Mapping
 
 from eaves.backoff import Backoff
 from eaves.delivery import Answer, Deliverer, SinkClient
-from eaves.errors import UnreachableError
+from eaves.errors import ConfigError, UnreachableError
 from eaves.events import Event
+from eaves.link.credentialed import CredentialedClient
 from eaves.sources.lanes import IMAGES, REPLIES
 from eaves.sources.settings import AgentSettings
 from eaves.spool import Entry, Puts, Spool
 
 NO_SINK = "the sink isn't known: K_SINK is not set, as when the SinkBinding finds no Broker"
+LOW = "low"
+"""Value of the extension `confidence` of a prediction that the function isn't sure of."""
 
 
 def build_deliverers(
-    settings: AgentSettings, spool: Spool, client: SinkClient, overrides: Mapping[str, str]
+    settings: AgentSettings,
+    spool: Spool,
+    client: SinkClient,
+    overrides: Mapping[str, str],
+    function_client: CredentialedClient | None = None,
 ) -> list[Deliverer]:
     """What empties the spool: images to the function, whose predictions go to the sink; without one, images there.
 
     An image is released in the commit that stores its prediction, so neither a link nor a broker that is down loses it.
+
+    Args:
+        settings: The agent's.
+        spool: Its queue.
+        client: Sends to the sink, and to a function that asks for no credentials.
+        overrides: Extension attributes for every event that goes to the sink.
+        function_client: Sends to a function that asks for credentials.
     """
 
     def to_sink(event: Event) -> Answer:
@@ -29,10 +43,19 @@ def build_deliverers(
         return client.post(settings.sink, event, prefer_reply=False, timeout_s=settings.timeout_s)
 
     def to_function(event: Event) -> Answer:
-        return client.post(settings.function, event, prefer_reply=True, timeout_s=settings.timeout_s)
+        if function_client is None:
+            return client.post(settings.function, event, prefer_reply=True, timeout_s=settings.timeout_s)
+        try:
+            own, headers = function_client.current()
+        except ConfigError as error:  # a Secret that is renewed, say
+            raise UnreachableError(error.message, hint=error.hint) from error
+        return own.post(settings.function, event, prefer_reply=True, timeout_s=settings.timeout_s, more_headers=headers)
 
-    def keep(_: Entry, reply: Event) -> Puts:
-        return [(reply.with_extensions(**overrides), (REPLIES,))]
+    def keep(entry: Entry, reply: Event) -> Puts:
+        kept = [(reply.with_extensions(**overrides), (REPLIES,))]
+        if _goes_along(settings.forward_images, reply):
+            kept.append((entry.event, (REPLIES,)))
+        return kept
 
     patience = Backoff(retry=None, first_s=0.5, cap_s=30.0)
     images = Deliverer(
@@ -47,3 +70,8 @@ def build_deliverers(
     )
     replies = Deliverer(spool, REPLIES, to_sink, backoff=patience, lease=spool.lease(REPLIES))
     return [images, replies]
+
+
+def _goes_along(forward_images: str, reply: Event) -> bool:
+    """Whether an image goes to the sink beside its prediction."""
+    return forward_images == "all" or (forward_images == LOW and reply.extensions.get("confidence") == LOW)

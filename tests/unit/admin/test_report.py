@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from eaves.admin.metrics import list_faults, render_metrics
-from eaves.admin.report import LaneReport, QueueReport, SourceReport, build_report, parse_report
+from eaves.admin.report import LaneReport, LinkReport, QueueReport, SourceReport, build_report, parse_report
 from eaves.admin.summary import LanePause, summarise
 from eaves.delivery import LaneDelivery
 from eaves.spool import Spool
@@ -35,6 +36,20 @@ REPORT = QueueReport(
 )
 
 
+LINK = LinkReport(
+    to="https://cloud:8443",
+    up=True,
+    state="up",
+    since=9.0,
+    since_age_s=60.0,
+    events_per_s=12.5,
+    backlog_events=3,
+    oldest_age_s=7.0,
+    forwarded=40,
+    refused=2,
+)
+
+
 def samples(report: QueueReport) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
     found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
     for family in text_string_to_metric_families(render_metrics(report)):
@@ -47,6 +62,27 @@ def test_it_comes_back_from_json_with_what_another_version_added_left_out() -> N
     values = json.loads(json.dumps(REPORT.to_dict()))
     values["lanes"][0]["added"] = values["sources"][0]["added"] = values["added"] = 1
     assert parse_report(values) == REPORT
+
+
+def test_a_relays_link_comes_back_from_json_too() -> None:
+    report = replace(REPORT, link=LINK)
+    values = json.loads(json.dumps(report.to_dict()))
+    values["link"]["added"] = 1
+    assert parse_report(values) == report
+    with pytest.raises(ValueError, match="not the report of a queue"):
+        parse_report({**values, "link": {"up": True}})
+
+
+def test_metrics_of_a_link_leave_out_what_is_not_known() -> None:
+    found = samples(replace(REPORT, link=LINK))
+    assert found["eaves_link_up"] == {(): 1}
+    assert found["eaves_link_state"] == {
+        (("state", state),): float(state == "up") for state in ("starting", "up", "down", "refused")
+    }
+    assert found["eaves_link_events_per_second"] == {(): 12.5}
+    assert "eaves_link_drain_seconds" not in found
+    assert found["eaves_link_forwarded_total"] == {(): 40}
+    assert not any(name.startswith("eaves_link") for name in samples(REPORT))
 
 
 def test_the_report_of_an_agent_with_one_source_of_a_version_before_is_read_too() -> None:

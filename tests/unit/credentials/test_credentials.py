@@ -14,6 +14,7 @@ def test_a_folder_as_kubernetes_mounts_a_secret(tmp_path: Path) -> None:
     for name, text in {
         "username": "gate\n",
         "password": "pa ss\r\n",
+        "token": " bearer-of \n",
         "tls.crt": "C",
         "tls.key": "K",
         "ca.crt": "A",
@@ -22,7 +23,9 @@ def test_a_folder_as_kubernetes_mounts_a_secret(tmp_path: Path) -> None:
     found = read_credentials(tmp_path)
     assert (found.username, found.password, found.authorities_pem) == ("gate", "pa ss", "A")
     assert (found.certificate, found.key) == (tmp_path / "tls.crt", tmp_path / "tls.key")
+    assert found.token == "bearer-of"
     assert "pa ss" not in repr(found)
+    assert "bearer-of" not in repr(found)
 
 
 def test_no_folder_is_no_credentials(tmp_path: Path) -> None:

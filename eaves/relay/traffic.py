@@ -1,0 +1,115 @@
+"""What was sent and what came of it: how much is sent next, how fast, and which event is at fault."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from eaves.delivery.evidence import Evidence
+from eaves.delivery.rules import NO_ANSWER
+from eaves.link import BatchAnswer
+from eaves.link.packing import Packed
+from eaves.relay.batch_size import TARGET_S, BatchSize
+from eaves.relay.link_report import Counts
+from eaves.relay.throughput import Sample, Throughput
+from eaves.relay.verdict import Failure, Next
+from eaves.spool import Entry
+
+
+class Traffic:
+    """The requests of a forwarder. Not safe for threads: its caller holds a lock.
+
+    Args:
+        classes: Lanes of the spool.
+        rate_bytes: Most bytes a second, on average; 0: as many as the link carries.
+        began_at: Now, on the monotonic clock.
+
+    Attributes:
+        counts: What was forwarded.
+        sendable_at: When the rate lets the next request be sent, on the monotonic clock.
+    """
+
+    def __init__(self, classes: Sequence[str], *, rate_bytes: int, began_at: float) -> None:
+        self.counts = Counts()
+        self.sendable_at = began_at
+        self._rate_bytes = rate_bytes
+        self._throughput = Throughput()
+        self._sizes = {lane: BatchSize() for lane in classes}
+        self._evidence = {lane: Evidence() for lane in classes}
+        self._attempts: dict[str, Counter[str]] = {lane: Counter() for lane in classes}
+
+    def limit(self, lane: str) -> tuple[int, int]:
+        """Most events and most bytes of the next request of a class."""
+        size = self._sizes[lane]
+        if not self._rate_bytes:
+            return size.max_events, size.max_bytes
+        return size.max_events, max(1, min(size.max_bytes, int(self._rate_bytes * TARGET_S)))
+
+    def limit_s(self, packed: Packed) -> float:
+        """How long a request may take before the link is held to be silent, seconds."""
+        return self._throughput.limit_s(len(packed.body))
+
+    def rates(self) -> tuple[float, float, float] | None:
+        """Events, stored bytes and bytes on the wire a second; None before the first request."""
+        return self._throughput.rates()
+
+    def attempts(self) -> Mapping[str, Mapping[str, int]]:
+        """Lane to `delivered`, `retried` and `dead` to their counts."""
+        return {lane: dict(counted) for lane, counted in self._attempts.items()}
+
+    def succeeded(
+        self, lane: str, entries: Sequence[Entry], answer: BatchAnswer, packed: Packed, *, took_s: float, now: float
+    ) -> None:
+        """A request got through, and the spool knows of it.
+
+        Args:
+            lane: Its class.
+            entries: What was in it.
+            answer: What became of them.
+            packed: As it was sent.
+            took_s: How long it took with packing and releasing, seconds.
+            now: When it ended, on the monotonic clock.
+        """
+        wire_bytes, stored_bytes = len(packed.body), sum(map(entry_bytes, entries))
+        self._sizes[lane].succeeded(took_s, len(entries), stored_bytes)
+        self._throughput.add(
+            Sample(ended_at=now, took_s=took_s, events=len(entries), stored_bytes=stored_bytes, wire_bytes=wire_bytes)
+        )
+        done = len(entries) - len(answer.refused)
+        self.counts.forwarded += done
+        self.counts.repeated += answer.repeated
+        self.counts.bytes_sent += wire_bytes
+        self._attempts[lane]["delivered"] += done
+        if self._rate_bytes:
+            self.sendable_at = max(self.sendable_at, now - took_s) + wire_bytes / self._rate_bytes
+        for entry in entries:
+            self._evidence[lane].passed(entry.seq)
+
+    def failed(self, lane: str, entries: Sequence[Entry], failure: Failure) -> None:
+        """A request got no usable answer: the next one is smaller."""
+        self.counts.failed += 1
+        if failure.status == NO_ANSWER:
+            self._throughput.stalled()
+        size, stored_bytes = self._sizes[lane], sum(map(entry_bytes, entries))
+        if failure.next is Next.SPLIT:
+            size.too_large(len(entries), stored_bytes)
+        else:
+            size.failed(len(entries), stored_bytes)
+
+    def is_at_fault(self, lane: str, entry: Entry) -> bool:
+        """Whether an event that was refused alone is at fault, by how the others of its class fared."""
+        return self._evidence[lane].refused(entry.seq)
+
+    def gave_up(self, lane: str) -> None:
+        """An event became a dead letter."""
+        self.counts.refused += 1
+        self._attempts[lane]["dead"] += 1
+
+    def set_aside(self, lane: str) -> None:
+        """An event lets the others pass for a while."""
+        self._attempts[lane]["retried"] += 1
+
+
+def entry_bytes(entry: Entry) -> int:
+    """Bytes of an entry's data and attributes, about as the queue counts them."""
+    return len(entry.event.data) + sum(len(name) + len(value) + 8 for name, value in entry.event.attributes().items())

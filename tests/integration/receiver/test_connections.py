@@ -1,0 +1,201 @@
+"""Connections of callers who want nothing good: they keep nobody out, and take no memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from eaves.link import compress, encode_batch
+from eaves.link.batch import MEDIA_TYPE
+from eaves.link.paths import EVENTS, SITE
+from tests.receiving import TOKEN, Served, captured, classified, receiver_process, receiving
+from tests.waiting import wait_until
+
+CONNECTIONS = 32
+
+
+@pytest.fixture(scope="module")
+def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with receiving(tmp_path_factory.mktemp("receiver"), connections=CONNECTIONS, idle_s=2.0) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with receiving(tmp_path_factory.mktemp("receiver"), tls=False, connections=CONNECTIONS) as started:
+        yield started
+
+
+def connect(receiver: Served) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", receiver.port), timeout=15)
+
+
+def connect_tls(receiver: Served) -> ssl.SSLSocket:
+    assert receiver.tls is not None
+    return receiver.tls.wrap_socket(connect(receiver), server_hostname="127.0.0.1")
+
+
+def send_slowly(connection: socket.socket, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        connection.sendall(b"A: b\r\n")
+        time.sleep(0.5)  # the pace is what is tested
+
+
+def list_statuses(answers: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]
+
+
+def is_answered(receiver: Served) -> bool:
+    with receiver.sender(timeout_s=10) as sender:
+        return sender.ask("GET", SITE)[0] == 200
+
+
+def test_handshakes_that_are_never_finished_keep_nobody_out(receiver: Served) -> None:
+    with ExitStack() as stack, receiver.sender() as kept:
+        kept.send([classified(0)])
+        silent = [stack.enter_context(connect(receiver)) for _ in range(3 * CONNECTIONS)]
+        for connection in silent[::2]:
+            connection.sendall(b"\x16\x03\x01\x02\x00\x01")  # the beginning of a ClientHello
+        assert is_answered(receiver)
+        assert kept.send([classified(0)]).repeated == 1, "a known caller keeps its connection"
+        assert receiver.server.connections <= CONNECTIONS
+
+
+def test_idle_connections_keep_nobody_out_and_are_closed(receiver: Served) -> None:
+    with ExitStack() as stack:
+        idle = [stack.enter_context(connect_tls(receiver)) for _ in range(2 * CONNECTIONS)]
+        assert is_answered(receiver)
+        known = [stack.enter_context(receiver.sender()) for _ in range(2 * CONNECTIONS)]
+        for sender in known:
+            sender.send([classified(1)])
+        assert is_answered(receiver)
+        assert receiver.server.connections <= CONNECTIONS
+        wait_until(lambda: receiver.server.connections <= CONNECTIONS // 2, 20, what="idle ones to be closed")
+        del idle
+
+
+def test_an_idle_connection_is_closed_after_its_time(receiver: Served) -> None:
+    with receiver.sender() as sender:
+        sender.send([classified(1)])
+        sock = sender.connection.sock
+        assert sock is not None
+        began = time.monotonic()
+        assert sock.recv(1) == b""
+        assert 1 < time.monotonic() - began < 10
+
+
+def test_senders_of_one_byte_now_and_then_keep_nobody_out(receiver: Served) -> None:
+    with ExitStack() as stack:
+        slow = [stack.enter_context(connect_tls(receiver)) for _ in range(CONNECTIONS)]
+        for connection in slow:
+            try:
+                connection.sendall(b"POST /v1/events HTTP/1.1\r\nHost: a\r\nX-A")
+            except OSError:
+                continue  # it has made room for another one
+        for round_ in range(5):
+            assert is_answered(receiver), round_
+            for connection in slow[-CONNECTIONS // 2 :]:
+                try:
+                    connection.sendall(b"a")
+                except OSError:
+                    continue
+
+
+def test_headers_that_never_end_are_cut_off(plain: Served) -> None:
+    with connect(plain) as endless:
+        endless.sendall(b"GET /v1/site HTTP/1.1\r\n")
+        began = time.monotonic()
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            send_slowly(endless, 20)
+        assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"POST /v1/events HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"POST /v1/events HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n[]", 400),
+        (b"POST /v1/events HTTP/1.1\r\nContent-Length : 2\r\n\r\n[]", 400),
+        (b"POST /v1/events HTTP/1.1\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", 400),
+        (b"POST /v1/events HTTP/1.1\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\n[]", 400),
+        (b"GET /v1/site HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (b"GET /v1/site HTTP/2.0\r\n\r\n", 505),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"GET /v1/site\r\n\r\n", 505),
+        (b"hello\r\n\r\n", 400),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\n" + b"".join(b"A%d: b\r\n" % number for number in range(200)) + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nA: " + b"b" * 70_000 + b"\r\n\r\n", 431),
+    ],
+)
+def test_requests_that_are_ambiguous_or_broken_are_refused_and_end_the_connection(
+    plain: Served, request_: bytes, status: int
+) -> None:
+    follower = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+    with connect(plain) as connection:
+        connection.sendall(request_ + follower)
+        answers = b""
+        while piece := connection.recv(65_536):
+            answers += piece
+    assert b"HTTP/1.1 %d " % status in answers
+    assert len(list_statuses(answers)) == 1, "nothing after it is read as a request"
+
+
+def test_a_body_that_no_route_reads_is_not_the_next_request(plain: Served) -> None:
+    hidden = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+    with connect(plain) as connection:
+        known = f"Host: a\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {len(hidden)}\r\n\r\n"
+        connection.sendall(b"GET /v1/site HTTP/1.1\r\n" + known.encode() + hidden)
+        connection.shutdown(socket.SHUT_WR)
+        answers = b""
+        while piece := connection.recv(65_536):
+            answers += piece
+    assert list_statuses(answers) == [200]
+
+
+def test_requests_in_one_go_are_answered_in_order(plain: Served) -> None:
+    known = f"HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\n"
+    body = encode_batch([classified(1)]).decode()
+    post = f"POST /v1/events {known}Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    with connect(plain) as connection:
+        connection.sendall(
+            f"GET /v1/site {known}\r\n{post}{post}GET /nothing {known}Connection: close\r\n\r\n".encode()
+        )
+        answers = b""
+        while piece := connection.recv(65_536):
+            answers += piece
+    assert list_statuses(answers) == [200, 200, 200, 404]
+
+
+def test_many_large_bodies_at_once_stay_within_the_memory(tmp_path: Path) -> None:
+    """64 requests of 8 MB, 4 of which are taken at a time: the others keep their events."""
+    body = compress(encode_batch([captured(1, data=os.urandom(6_000_000))]))
+    bomb = compress(b"[" + b" " * 31_000_000 + b"]")
+    sizes = {"EAVES_MAX_BYTES": "32000000", "EAVES_IN_FLIGHT_BYTES": "32000000"}
+    with receiver_process(tmp_path, **sizes) as receiver, ThreadPoolExecutor(64) as senders:
+
+        def post(number: int) -> int:
+            headers = {"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}
+            with receiver.sender(timeout_s=60) as sender:
+                return sender.ask("POST", EVENTS, bomb if number % 2 else body, headers)[0]
+
+        peak_kb = before_kb = receiver.resident_kb()
+        statuses = [senders.submit(post, number) for number in range(64)]
+        while not all(one.done() for one in statuses):
+            peak_kb = max(peak_kb, receiver.resident_kb())
+            time.sleep(0.02)  # how often it is looked at
+        found = {one.result() for one in statuses}
+        assert found <= {200, 429}
+        assert 200 in found
+        assert peak_kb - before_kb < 200_000
+        assert post(0) == 200

@@ -1,0 +1,117 @@
+"""A receiver that writes what it receives into a folder."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import StorageError
+from eaves.events import Event
+from eaves.receiver.folder import Archive
+from eaves.spool import Entry
+from tests.receiving import captured, classified, receiving
+from tests.waiting import wait_until
+
+MIDNIGHT = datetime(2026, 11, 26, tzinfo=UTC).timestamp()
+
+
+def entry(number: int, event: Event, at: float = MIDNIGHT) -> Entry:
+    return Entry(seq=number, lane="sink", event=event, attempts=0, first_put_at=at)
+
+
+def read_lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def list_ids(path: Path) -> list[object]:
+    return [line["id"] for line in read_lines(path)]
+
+
+def test_events_are_lines_and_images_are_files(tmp_path: Path) -> None:
+    folder = tmp_path / "received"
+    with receiving(tmp_path, folder=folder) as receiver, receiver.sender() as sender:
+        sender.send([captured(1), classified(1), captured(2, kind="image/png"), captured(3, data=b"")])
+        wait_until(lambda: receiver.queued() == 0, what="an empty queue")
+        sender.send([captured(1), classified(2)])
+        wait_until(lambda: receiver.queued() == 0, what="an empty queue")
+        (path,) = folder.glob("events-*.jsonl")
+        lines = read_lines(path)
+        assert [line["id"] for line in lines] == [captured(1).id, "id-1", captured(2).id, captured(3).id, "id-2"]
+        assert lines[0]["dataref"] == f"images/mill/{captured(1).id}.jpg"
+        assert (folder / str(lines[0]["dataref"])).read_bytes() == captured(1).data
+        assert str(lines[2]["dataref"]).endswith(".png")
+        assert "dataref" not in lines[3]
+        assert lines[1]["data"] == classified(1).json()
+        assert receiver.report()["report"]["lanes"][0]["attempts"]["delivered"] == 5
+
+
+@pytest.mark.parametrize("name", ["../../../etc/passwd", "a/b", "..", "x" * 4_000, "ünïcode", "%2e%2e%2f", "CON"])
+def test_an_id_can_not_lead_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    one = Event(id=name, source="/eaves/mill/../x", type="t", datacontenttype="image/jpeg", data=b"1")
+    another = Event(id=name, source="/eaves/mill/y", type="t", datacontenttype="image/jpeg", data=b"2")
+    Archive(tmp_path / "received", batch=10).write([entry(1, one), entry(2, another)])
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert [path.parent for path in files[1:]] == [tmp_path / "received" / "images" / "mill"] * 2
+    assert {path.read_bytes() for path in files[1:]} == {b"1", b"2"}
+
+
+def test_a_day_is_that_of_the_arrival(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, batch=10)
+    archive.write([entry(1, classified(1), MIDNIGHT - 0.1), entry(2, classified(2), MIDNIGHT)])
+    archive.write([entry(3, classified(3), MIDNIGHT - 60)])  # the clock was set back
+    assert list_ids(tmp_path / "events-2026-11-25.jsonl") == ["id-1", "id-3"]
+    assert list_ids(tmp_path / "events-2026-11-26.jsonl") == ["id-2"]
+
+
+@pytest.mark.parametrize("cut", [1, 10, 300])
+def test_a_line_that_was_not_written_to_its_end_is_written_again(tmp_path: Path, cut: int) -> None:
+    entries = [entry(number, classified(number)) for number in range(5)]
+    Archive(tmp_path, batch=10).write(entries)
+    path = tmp_path / "events-2026-11-26.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut])
+    Archive(tmp_path, batch=10).write(entries)
+    assert path.read_bytes() == whole
+
+
+def test_lines_of_others_are_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "events-2026-11-26.jsonl"
+    path.write_text('hello\n[]\n{"id": 1}\n')
+    Archive(tmp_path, batch=10).write([entry(1, classified(1))])
+    assert path.read_text().startswith('hello\n[]\n{"id": 1}\n{')
+
+
+def test_what_is_given_again_is_not_written_again(tmp_path: Path) -> None:
+    """Releasing entries may fail after they were written, and then more of them may be given."""
+    archive = Archive(tmp_path, batch=10)
+    entries = [entry(number, classified(number)) for number in range(10)]
+    archive.write(entries[:1])
+    archive.write(entries[:4])
+    archive.write(entries)
+    archive.write(entries)
+    Archive(tmp_path, batch=10).write(entries)
+    assert list_ids(tmp_path / "events-2026-11-26.jsonl") == [f"id-{number}" for number in range(10)]
+
+
+def test_a_folder_that_can_not_be_made_is_told_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError), receiving(tmp_path, tls=False, folder=tmp_path / "file" / "received"):
+        pass
+
+
+def test_two_receivers_do_not_write_into_one_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "received"
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with receiving(tmp_path / "a", tls=False, folder=folder) as first:
+        with first.sender() as sender:
+            sender.send([classified(1)])
+        wait_until(lambda: first.queued() == 0, what="an empty queue")
+        with receiving(tmp_path / "b", tls=False, folder=folder) as second:
+            with second.sender() as sender:
+                sender.send([classified(2)])
+            with pytest.raises(AssertionError):
+                wait_until(lambda: second.queued() == 0, 1.5)

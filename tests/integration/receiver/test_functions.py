@@ -1,0 +1,62 @@
+"""Functions in the cloud that agents ask through the receiver."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from eaves.events import Event, decode, encode_binary
+from eaves.link.batch import MEDIA_TYPE
+from eaves.link.paths import FUNCTIONS
+from tests.contract.sinks import LocalSink, Told, open_sink
+from tests.receiving import NOWHERE, captured, receiving
+from tests.waiting import wait_until
+
+
+def answering(sink: LocalSink) -> None:
+    """Answer images as a function does; an image of no bytes is refused."""
+
+    def decide(event: Event) -> Told:
+        if not event.data:
+            return Told(status=422, content_type="application/problem+json", body='{"title": "not an image"}')
+        return Told(echo=True)
+
+    sink.decide = decide
+
+
+def test_a_prediction_comes_back_with_the_functions_own_status(tmp_path: Path) -> None:
+    with open_sink() as function:
+        answering(function)
+        urls = json.dumps({"flowers": function.url, "broken": NOWHERE})
+        with receiving(tmp_path, functions=urls) as receiver, receiver.sender() as sender:
+            headers, body = encode_binary(captured(1))
+            status, answered, reply = sender.ask_all("POST", f"{FUNCTIONS}flowers", body, headers)
+            assert (status, decode(answered, reply).data) == (200, captured(1).data)
+            assert function.received == [captured(1)]
+
+            headers, body = encode_binary(captured(2, data=b""))
+            status, reply = sender.ask("POST", f"{FUNCTIONS}flowers", body, headers)
+            assert (status, json.loads(reply)["title"]) == (422, "not an image")
+
+            headers, body = encode_binary(captured(3))
+            status, reply = sender.ask("POST", f"{FUNCTIONS}broken", body, headers)
+            assert (status, b"127.0.0.1" in reply) == (503, False)
+            assert sender.ask("POST", f"{FUNCTIONS}tulips", body, headers)[0] == 404
+            assert sender.ask("POST", f"{FUNCTIONS}flowers/..", body, headers)[0] == 404
+            assert sender.ask("POST", f"{FUNCTIONS}flowers", b"[]", {"Content-Type": MEDIA_TYPE})[0] == 415
+            headers, body = encode_binary(captured(3, site="harbour"))
+            assert sender.ask("POST", f"{FUNCTIONS}flowers", body, headers)[0] == 403
+            with receiver.sender(token="wrong") as stranger:
+                assert stranger.ask("POST", f"{FUNCTIONS}flowers", body, headers)[0] == 401
+            assert len(function.received) == 2
+            counted = receiver.report()["received"]["mill"]
+            assert (counted["predicted"], counted["failed"], counted["forged"]) == (1, 2, 1)
+
+
+def test_a_sink_gets_what_was_received_once_it_is_there(tmp_path: Path) -> None:
+    with open_sink() as sink, receiving(tmp_path, sink=sink.url) as receiver, receiver.sender() as sender:
+        sink.answer(Told(status=503), Told(status=503), Told())
+        events = [captured(number) for number in range(5)]
+        assert sender.send(events).stored == 5
+        wait_until(lambda: receiver.queued() == 0, 30, what="an empty queue")
+        assert {event.id for event in sink.received} == {event.id for event in events}

@@ -1,0 +1,205 @@
+"""The relay's side of the link over real TLS, against a receiver that answers as a test tells it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import ConfigError, DeliveryError, StatusError, UnreachableError
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
+from eaves.link import BatchAnswer
+from eaves.link.client import SOCKET_OPTIONS, LinkClient
+from tests.certificates import make_certificate
+from tests.fakes.receiver import FakeReceiver, Reply, receiving
+
+EVENTS = [
+    Event(id=f"id-{number}", source="/eaves/north/flowers", type=IMAGE_CLASSIFIED, data=b'{"label": "rose"}')
+    for number in range(100)
+]
+IMAGE = Event(
+    id="image", source="/eaves/north/gate", type=IMAGE_CAPTURED, datacontenttype="image/jpeg", data=os.urandom(300_000)
+)
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[FakeReceiver]:
+    with receiving(tmp_path / "link") as made:
+        yield made
+
+
+@pytest.fixture
+def client(receiver: FakeReceiver, tmp_path: Path) -> Iterator[LinkClient]:
+    made = LinkClient(receiver.url + "/", tmp_path / "link")
+    yield made
+    made.close()
+
+
+def test_batches_and_probes_share_one_connection(receiver: FakeReceiver, client: LinkClient) -> None:
+    assert client.probe() == "north"
+    assert client.send(EVENTS) == BatchAnswer(stored=100, repeated=0)
+    assert client.send([*EVENTS, IMAGE]) == BatchAnswer(stored=1, repeated=100)
+    assert receiver.received == [*EVENTS, IMAGE]
+    assert len(receiver.connections) == 1
+    assert client.bytes_sent == sum(receiver.sizes)
+    assert receiver.sizes[0] < 2_000
+
+
+def test_a_picture_alone_is_sent_as_it_is(receiver: FakeReceiver, client: LinkClient) -> None:
+    assert client.send([IMAGE]) == BatchAnswer(stored=1, repeated=0)
+    assert (receiver.received, receiver.sizes) == ([IMAGE], [len(IMAGE.data)])
+
+
+def test_a_token_that_changes_is_used_from_the_next_request_on(
+    receiver: FakeReceiver, client: LinkClient, tmp_path: Path
+) -> None:
+    client.send(EVENTS[:1])
+    receiver.token = "renewed"
+    with pytest.raises(StatusError) as caught:
+        client.send(EVENTS[1:2])
+    assert (caught.value.status, caught.value.detail) == (401, "answered 401: no site has this token")
+    (tmp_path / "link" / "token").write_text("renewed\n")
+    assert client.send(EVENTS[1:2]).stored == 1
+    assert len(receiver.connections) == 1
+
+
+def test_an_authority_that_is_trusted_only_later_needs_no_restart(receiver: FakeReceiver, tmp_path: Path) -> None:
+    authority = tmp_path / "link" / "ca.crt"
+    right = authority.read_bytes()
+    authority.write_bytes(make_certificate(tmp_path / "other")[0].read_bytes())
+    client = LinkClient(receiver.url, tmp_path / "link")
+    with pytest.raises(UnreachableError, match="certificate is not trusted"):
+        client.probe()
+    assert receiver.requests == []
+    authority.write_bytes(right)
+    assert client.probe() == "north"
+    client.close()
+
+
+def test_credentials_that_are_not_there_are_told_by_their_names(receiver: FakeReceiver, tmp_path: Path) -> None:
+    client = LinkClient(receiver.url, tmp_path / "nothing")
+    with pytest.raises(ConfigError, match="nothing: is not a folder"):
+        client.probe()
+    (tmp_path / "link" / "token").write_text("two\nlines")
+    with pytest.raises(ConfigError) as caught:
+        LinkClient(receiver.url, tmp_path / "link").probe()
+    assert "lines" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(body=b"<html>log in here</html>", headers={"Content-Type": "text/html"}),
+        Reply(body=BatchAnswer(stored=99, repeated=0).to_json()),
+        Reply(body=BatchAnswer(stored=100, repeated=1).to_json()),
+        Reply(body=BatchAnswer(stored=100, repeated=0).to_json(), cut_after=20),
+        Reply(body=b""),
+        Reply(status=204),
+        Reply(status=202, body=BatchAnswer(stored=100, repeated=0).to_json()),
+        Reply(status=302, headers={"Location": "https://login.example/"}),
+        Reply(status=413, body=b"too large"),
+        Reply(status=500, body=b"oops"),
+    ],
+    ids=lambda reply: f"{reply.status}-{reply.body[:12].decode()}-{reply.cut_after}",
+)
+def test_what_is_no_account_of_every_event_is_no_answer(
+    receiver: FakeReceiver, client: LinkClient, reply: Reply
+) -> None:
+    receiver.script = lambda events: reply
+    with pytest.raises(DeliveryError):
+        client.send(EVENTS)
+    receiver.script = lambda events: None
+    assert client.send(EVENTS).stored == 100
+
+
+def test_what_the_receiver_says_is_told(receiver: FakeReceiver, client: LinkClient) -> None:
+    problem = b'{"detail": "the queue is full (1.0 GB)"}'
+    receiver.script = lambda events: Reply(status=429, body=problem, headers={"Retry-After": "7"})
+    with pytest.raises(StatusError) as caught:
+        client.send(EVENTS)
+    assert caught.value.message == f"POST {receiver.url}/v1/events answered 429: the queue is full (1.0 GB)"
+    assert (caught.value.status, caught.value.retry_after_s) == (429, 7.0)
+
+
+@pytest.mark.parametrize("body", [b"ok", b"[]", b"{}", b'{"site": 1}', b'{"site": ""}', b"null"])
+def test_a_page_that_is_no_receivers_is_no_probe(receiver: FakeReceiver, client: LinkClient, body: bytes) -> None:
+    receiver.site_reply = lambda: Reply(body=body)
+    with pytest.raises(DeliveryError, match="not answered by a receiver"):
+        client.probe()
+
+
+def test_a_receiver_that_is_silent_ends_the_request_in_time(receiver: FakeReceiver, client: LinkClient) -> None:
+    receiver.script = lambda events: Reply(silent=True)
+    began = time.monotonic()
+    with pytest.raises(DeliveryError, match=r"no answer from .* within 0\.4 s"):
+        client.send(EVENTS, timeout_s=0.4)
+    assert time.monotonic() - began < 2
+
+
+def test_a_server_that_sends_a_byte_now_and_then_holds_nobody(tmp_path: Path) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    stop = threading.Event()
+
+    def trickle() -> None:
+        peer, _ = listener.accept()
+        with peer:
+            peer.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not stop.wait(0.05):
+                try:
+                    peer.sendall(b"x")
+                except OSError:
+                    return
+
+    thread = threading.Thread(target=trickle, daemon=True)
+    thread.start()
+    client = LinkClient(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    began = time.monotonic()
+    with pytest.raises(DeliveryError, match="within 1 s"):
+        client.send(EVENTS, timeout_s=1.0)
+    assert time.monotonic() - began < 3
+    stop.set()
+    thread.join()
+    listener.close()
+    client.close()
+
+
+def test_a_request_can_be_ended_from_another_thread(receiver: FakeReceiver, client: LinkClient) -> None:
+    receiver.script = lambda events: Reply(silent=True)
+    threading.Timer(0.3, client.abort).start()
+    began = time.monotonic()
+    with pytest.raises(DeliveryError):
+        client.send(EVENTS, timeout_s=30)
+    assert time.monotonic() - began < 3
+
+
+def test_no_receiver_no_name_and_plain_http_are_told_apart(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    with pytest.raises(UnreachableError, match="can't be reached"):
+        LinkClient(f"https://127.0.0.1:{port}").probe()
+    with pytest.raises(UnreachableError, match="can't be reached"):
+        LinkClient("https://receiver.invalid").probe()
+    with receiving(tmp_path / "plain", tls=False) as plain:
+        with pytest.raises(UnreachableError, match="TLS failed"):
+            LinkClient(plain.url.replace("http:", "https:"), tmp_path / "plain").probe()
+        assert LinkClient(plain.url, tmp_path / "plain").probe() == "north"
+
+
+def test_the_ledger_and_a_function_are_asked_with_the_same_credentials(
+    receiver: FakeReceiver, client: LinkClient
+) -> None:
+    client.send(EVENTS[:3])
+    assert [line["id"] for line in client.read_ledger()] == ["id-0", "id-1", "id-2"]
+    assert client.predict("flowers", IMAGE).body == IMAGE.data
+
+
+def test_the_kernel_ends_a_connection_whose_packets_are_swallowed(client: LinkClient) -> None:
+    client.probe()
+    (one,) = client._clients.current()[0]._http._sockets._sockets
+    for level, option, value in SOCKET_OPTIONS:
+        assert one.getsockopt(level, option) == value

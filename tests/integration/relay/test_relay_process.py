@@ -1,0 +1,212 @@
+"""`python -P -m eaves.relay` as a process: events over HTTP in, a receiver over TLS at the other end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
+from tests.agents import free_port
+from tests.fakes.receiver import FakeReceiver, Reply, receiving
+from tests.receiving import TOKEN, write_site
+from tests.receiving import receiving as real_receiving
+from tests.relaying import RelayProcess, relaying
+from tests.waiting import wait_until
+
+
+def prediction(number: int, label: str = "rose", **fields: Any) -> Event:
+    known: dict[str, Any] = {
+        "id": f"id-{number}",
+        "source": "/eaves/north/flowers",
+        "type": IMAGE_CLASSIFIED,
+        "datacontenttype": "application/json",
+        "data": json.dumps({"predictions": [{"label": label, "score": 0.97}], "number": number}).encode(),
+        "extensions": {"label": label},
+    }
+    return Event(**{**known, **fields})
+
+
+def image(number: int, size_bytes: int = 100_000) -> Event:
+    data = b"\xff\xd8\xff" + os.urandom(size_bytes)
+    return prediction(
+        number, source="/eaves/north/gate", type=IMAGE_CAPTURED, datacontenttype="image/jpeg", data=data, extensions={}
+    )
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[FakeReceiver]:
+    with receiving(tmp_path / "link") as made:
+        yield made
+
+
+def credentials(tmp_path: Path) -> dict[str, str]:
+    return {"EAVES_CREDENTIALS": str(tmp_path / "link")}
+
+
+def test_events_images_and_dead_letters_arrive_at_a_real_receiver(tmp_path: Path) -> None:
+    sites = tmp_path / "sites"
+    write_site(sites, "north")
+    with real_receiving(tmp_path, sites=sites) as receiver:
+        link = tmp_path / "link"
+        link.mkdir()
+        (link / "token").write_text(TOKEN)
+        (link / "ca.crt").write_bytes((tmp_path / "credentials" / "tls.crt").read_bytes())
+        with relaying(
+            tmp_path / "relay", f"https://127.0.0.1:{receiver.port}", **credentials(tmp_path), EAVES_IMAGES="all"
+        ) as relay:
+            assert relay.post(prediction(1))[0] == 202
+            assert relay.post_batch([prediction(number) for number in range(2, 600)]) == 202
+            assert relay.post(image(1_000, 400_000))[0] == 202
+            letter = image(1_001).with_extensions(knativeerrordest="http://f", knativeerrorcode="422")
+            assert relay.post(letter)[0] == 202
+            assert relay.post(prediction(1))[0] == 202
+            assert relay.post(prediction(9_999, source="/eaves/south/flowers"))[0] == 202
+            wait_until(lambda: relay.link()["backlog_events"] == 0, 30)
+            assert receiver.queued() == 599 + 3
+            link_report = relay.link()
+            assert (link_report["forwarded"], link_report["refused"], link_report["up"]) == (602, 1, True)
+            assert relay.lane("archive")["dead"] == 1
+            assert relay.get("/health")[0] == 200
+
+
+def test_what_was_taken_survives_a_kill_and_a_receiver_that_is_away(tmp_path: Path) -> None:
+    port = free_port()
+    with relaying(tmp_path / "relay", f"http://127.0.0.1:{port}", **credentials(tmp_path)) as relay:
+        with receiving(tmp_path / "link", tls=False):
+            pass
+        assert [relay.post(prediction(number))[0] for number in range(20)] == [202] * 20
+        relay.end(signal.SIGKILL)
+        relay.start()
+        wait_until(lambda: relay.link()["state"] == "down")
+        assert relay.link()["backlog_events"] == 20
+        assert "can't be reached" in relay.link()["reason"]
+        status, text = relay.get("/health")
+        assert (status, "lane archive is paused" in text) == (503, True)
+        assert relay.get("/health/liveness")[0] == 200
+        with receiving(tmp_path / "link", tls=False, port=port) as receiver:
+            wait_until(lambda: len(receiver.received) == 20, 20)
+            wait_until(lambda: relay.link()["state"] == "up")
+
+
+def test_a_kill_in_the_midst_of_a_drain_loses_nothing_and_repeats_are_recognised(
+    receiver: FakeReceiver, tmp_path: Path
+) -> None:
+    with relaying(tmp_path / "relay", receiver.url, **credentials(tmp_path)) as relay:
+        receiver.script = lambda events: Reply(silent=True, store=True)  # stored, and the answer is lost
+        assert relay.post_batch([prediction(number) for number in range(300)]) == 202
+        wait_until(lambda: receiver.received)
+        relay.end(signal.SIGKILL)
+        receiver.script = lambda events: None
+        relay.start()
+        wait_until(lambda: relay.link()["backlog_events"] == 0, 20)
+        assert sorted(receiver.ids()) == sorted(f"id-{number}" for number in range(300))
+        assert relay.link()["repeated"] > 0
+
+
+def test_an_alarm_overtakes_a_backlog_of_images(receiver: FakeReceiver, tmp_path: Path) -> None:
+    environ = {"EAVES_IMAGES": "all", "EAVES_ALARMS": '[{"label": "fire"}]', "EAVES_RATE_BYTES": "400000"}
+    with relaying(tmp_path / "relay", receiver.url, **credentials(tmp_path), **environ) as relay:
+        for number in range(12):
+            assert relay.post(image(number, 200_000))[0] == 202
+        wait_until(lambda: receiver.received)
+        assert relay.post(prediction(99, "fire"))[0] == 202
+        wait_until(lambda: "id-99" in receiver.ids(), 5)
+        assert len(receiver.ids()) < 8
+        wait_until(lambda: len(receiver.ids()) == 13, 20)
+
+
+def test_the_sites_own_broker_gets_a_copy_while_the_link_is_down(tmp_path: Path) -> None:
+    with receiving(tmp_path / "link", tls=False) as broker:
+        site_broker = f"{broker.url}/v1/functions/broker"
+        broker.token = "of-nobody"
+        with relaying(tmp_path / "relay", "http://127.0.0.1:9", K_SINK=site_broker) as relay:
+            assert relay.post(prediction(1))[0] == 202
+            wait_until(lambda: relay.lane("broker").get("paused"), what="a broker that asks who it is")
+            assert relay.lane("archive")["queued"] == 1
+            assert json.loads(relay.get("/health")[1])["reasons"]
+
+
+@pytest.mark.parametrize("state", ["idle", "silent", "away"])
+def test_it_ends_within_two_seconds_whatever_the_receiver_does(
+    receiver: FakeReceiver, tmp_path: Path, state: str
+) -> None:
+    to = "https://127.0.0.1:9" if state == "away" else receiver.url
+    with relaying(tmp_path / "relay", to, **credentials(tmp_path)) as relay:
+        if state == "silent":
+            receiver.script = lambda events: Reply(silent=True)
+            relay.post(prediction(1))
+            wait_until(lambda: receiver.requests)
+        elif state == "idle":
+            wait_until(lambda: relay.link()["up"])
+        assert relay.end() < 2.5
+
+
+def test_a_full_queue_is_the_senders_to_keep(tmp_path: Path) -> None:
+    small = {"EAVES_SPOOL_MAX_BYTES": "1000000", "EAVES_MAX_BYTES": "900000"}
+    with relaying(tmp_path / "relay", "http://127.0.0.1:9", **small) as relay:
+        large = json.dumps({"x": "y" * 400_000}).encode()
+        assert [relay.post(prediction(number, data=large))[0] for number in range(3)] == [202, 202, 429]
+
+
+def test_metrics_and_the_queue_are_there_for_operators(receiver: FakeReceiver, tmp_path: Path) -> None:
+    def refuse(events: list[Event]) -> Reply:
+        refused = [{"index": index, "status": 409, "detail": "another event"} for index, _ in enumerate(events)]
+        return Reply(body=json.dumps({"stored": 0, "repeated": 0, "refused": refused}).encode())
+
+    with relaying(tmp_path / "relay", receiver.url, **credentials(tmp_path)) as relay:
+        receiver.script = refuse
+        relay.post(prediction(1))
+        wait_until(lambda: relay.lane("archive").get("dead") == 1)
+        metrics = relay.get("/metrics")[1]
+        assert "eaves_link_up 1\n" in metrics
+        assert 'eaves_link_state{state="up"} 1\n' in metrics
+        assert "eaves_link_refused_total 1\n" in metrics
+        assert 'eaves_deliveries_total{lane="archive",outcome="dead"} 1\n' in metrics
+        receiver.script = lambda events: None
+        command = [sys.executable, "-P", "-m", "eaves.sources.queue", "retry", "--lane", "archive"]
+        subprocess.run(command, env=relay.environ, check=True, capture_output=True)
+        wait_until(lambda: receiver.ids() == ["id-1"])
+
+
+def test_a_batch_is_taken_as_a_whole_or_refused_as_a_whole(receiver: FakeReceiver, tmp_path: Path) -> None:
+    with relaying(tmp_path / "relay", "http://127.0.0.1:9") as relay:
+        assert relay.post_batch([prediction(1), prediction(2, id="")]) == 400
+        assert relay.link()["backlog_events"] == 0
+
+
+def test_a_setting_that_can_not_be_used_is_told_before_anything_is_taken(tmp_path: Path) -> None:
+    relay = RelayProcess(tmp_path / "relay", "http://cloud.example:8443")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "eaves.relay"], env=relay.environ, capture_output=True, check=False
+    )
+    assert done.returncode == 78
+    assert b"must be https:// unless the receiver is on this machine's loopback" in done.stderr
+
+
+def test_it_stays_small(receiver: FakeReceiver, tmp_path: Path) -> None:
+    with relaying(tmp_path / "relay", receiver.url, **credentials(tmp_path)) as relay:
+        wait_until(lambda: relay.link()["up"])
+        assert relay.resident_kb() < 45_000
+        receiver.script = lambda events: Reply(status=503)
+        for first in range(0, 5_000, 500):
+            assert relay.post_batch([prediction(number) for number in range(first, first + 500)]) == 202
+        receiver.script = lambda events: None
+        wait_until(lambda: len(receiver.received) == 5_000, 60)
+        assert relay.resident_kb() < 50_000
+
+
+def test_a_rejected_image_is_told_even_when_images_stay_here(receiver: FakeReceiver, tmp_path: Path) -> None:
+    with relaying(tmp_path / "relay", receiver.url, **credentials(tmp_path)) as relay:
+        relay.post(image(1))
+        relay.post(image(2).with_extensions(knativeerrordest="http://f", knativeerrorcode="422"))
+        wait_until(lambda: receiver.received)
+        (event,) = receiver.received
+        assert (event.type, event.extensions["causeid"]) == (IMAGE_REJECTED, "id-2")

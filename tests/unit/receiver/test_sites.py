@@ -1,0 +1,53 @@
+"""Who a caller is, by token and certificate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eaves.receiver.sites import SITE_PATTERN, Sites
+
+MILL, HARBOUR = "token-of-the-mill", "token-of-the-harbour"
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Sites:
+    (tmp_path / "mill").write_text(f"\n# for the gateway\n  {MILL}  \r\nsecond-token-of-the-mill\n")
+    (tmp_path / "harbour").write_text(HARBOUR)
+    (tmp_path / "lighthouse").write_text("")
+    (tmp_path / "..data").mkdir()
+    (tmp_path / ".hidden").write_text("token-of-a-hidden-file")
+    return Sites(tmp_path)
+
+
+def test_sites_are_the_files_that_have_such_a_name(sites: Sites) -> None:
+    assert set(sites.names()) == {"mill", "harbour", "lighthouse"}
+
+
+@pytest.mark.parametrize(
+    ("authorization", "names", "site"),
+    [
+        (f"Bearer {MILL}", (), "mill"),
+        ("Bearer second-token-of-the-mill", (), "mill"),
+        (f"bearer  {HARBOUR} ", (), "harbour"),
+        ("Bearer token-of-a-hidden-file", (), ""),
+        ("Bearer # for the gateway", (), ""),
+        (f"Bearer {MILL}, Bearer {HARBOUR}", (), ""),
+        ("", ("lighthouse", "gateway.example"), "lighthouse"),
+        ("", ("lighthouse", "mill"), ""),
+        ("", ("gateway.example",), ""),
+        ("", (), ""),
+        (f"Bearer {MILL}", ("mill",), "mill"),
+        (f"Bearer {MILL}", ("gateway.example",), "mill"),
+        (f"Bearer {MILL}", ("harbour",), ""),
+        ("Bearer wrong", ("harbour",), ""),
+    ],
+)
+def test_a_caller_is_one_site_or_none(sites: Sites, authorization: str, names: tuple[str, ...], site: str) -> None:
+    assert sites.identify(authorization, names) == site
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".a", "a/b", "a\n", "-a", "a-", "ä", "a" * 300])
+def test_what_is_no_name_of_a_site(name: str) -> None:
+    assert not SITE_PATTERN.fullmatch(name)

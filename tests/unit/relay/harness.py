@@ -1,0 +1,162 @@
+"""A forwarder at work over a real spool, and a link whose other end is a function."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from eaves.clock import Clock
+from eaves.errors import DeliveryError, StatusError
+from eaves.events import IMAGE_CLASSIFIED, Event, decode
+from eaves.link import BatchAnswer, RefusedEvent, decode_batch, decompress
+from eaves.link.batch import MEDIA_TYPE
+from eaves.link.packing import Packed
+from eaves.relay.forwarder import Forwarder
+from eaves.relay.lanes import ARCHIVE
+from eaves.spool import Spool
+from eaves.spool.database import connect
+from tests.fakes.clock import FrozenClock
+from tests.waiting import wait_until
+
+SITE = "north"
+Answer = BatchAnswer | Exception | None
+
+
+def event(number: int, **fields: Any) -> Event:
+    known: dict[str, Any] = {
+        "id": f"id-{number}",
+        "source": "/eaves/north/flowers",
+        "type": IMAGE_CLASSIFIED,
+        "datacontenttype": "application/json",
+        "data": b'{"label": "rose"}',
+    }
+    return Event(**{**known, **fields})
+
+
+def status_error(status: int, **more: Any) -> StatusError:
+    return StatusError(f"answered {status}", status=status, **more)
+
+
+class FakeLink:
+    """Implements `eaves.relay.forwarder.Link`.
+
+    Attributes:
+        answers: Gives what a request is answered; None: all of it is stored. An exception is raised.
+        probed: Gives what a probe is answered.
+        requests: Ids of the events of each request that was made.
+        stored: Ids of events in the order in which they were stored.
+        calls: `probe` and `send` in the order in which they came.
+        limits: The time limit of each request, seconds.
+    """
+
+    to = "https://receiver"
+
+    def __init__(self) -> None:
+        self.answers: Callable[[list[Event]], Answer] = lambda events: None
+        self.probed: Callable[[], str | Exception] = lambda: SITE
+        self.requests: list[list[str]] = []
+        self.stored: list[str] = []
+        self.calls: list[str] = []
+        self.limits: list[float] = []
+        self.aborted = threading.Event()
+
+    def probe(self) -> str:
+        self.calls.append("probe")
+        found = self.probed()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def send_packed(self, packed: Packed, *, timeout_s: float) -> BatchAnswer:
+        self.calls.append("send")
+        self.limits.append(timeout_s)
+        events = unpack(packed)
+        self.requests.append([one.id for one in events])
+        answer = self.answers(events)
+        if isinstance(answer, Exception):
+            raise answer
+        refused = {one.index for one in answer.refused} if answer else set()
+        self.stored += [one.id for index, one in enumerate(events) if index not in refused]
+        return answer or BatchAnswer(stored=len(events), repeated=0)
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+
+def unpack(packed: Packed) -> list[Event]:
+    if packed.headers.get("Content-Type") != MEDIA_TYPE:
+        return [decode(packed.headers, packed.body)]
+    return [one for one in decode_batch(decompress(packed.body, 1 << 26)) if isinstance(one, Event)]
+
+
+def refusing(bad: set[str], status: int = 403) -> Callable[[list[Event]], Answer]:
+    """Refuses these events alone, as a receiver does."""
+
+    def answer(events: list[Event]) -> Answer:
+        refused = tuple(
+            RefusedEvent(index=index, status=status, detail="not yours")
+            for index, one in enumerate(events)
+            if one.id in bad
+        )
+        return BatchAnswer(stored=len(events) - len(refused), repeated=0, refused=refused)
+
+    return answer
+
+
+def poisoned(bad: set[str], error: Callable[[], Exception]) -> Callable[[list[Event]], Answer]:
+    """Fails for every request that holds one of these events, as something that looks at bodies does."""
+    return lambda events: error() if any(one.id in bad for one in events) else None
+
+
+class Rig:
+    """A spool, a link and what forwards the one over the other."""
+
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock | None = None,
+        connect: Callable[[Path], sqlite3.Connection] = connect,
+        **options: Any,
+    ) -> None:
+        self.clock = clock or FrozenClock()
+        self.spool = Spool(folder / "relay.db", clock=self.clock, connect=connect)
+        self.link = FakeLink()
+        self.forwarder = Forwarder(
+            self.spool, self.link, **{"site": SITE, "clock": self.clock, "jitter": lambda: 0.0, **options}
+        )
+
+    def put(self, *events: Event, lane: str = ARCHIVE) -> None:
+        self.spool.put_many([(one, (lane,)) for one in events], once=True)
+        self.forwarder.notify()
+
+    def queued(self) -> int:
+        return self.spool.depth()
+
+    def dead(self) -> dict[str, str]:
+        return {letter.entry.event.id: letter.reason for letter in self.spool.dead()}
+
+    def state(self) -> str:
+        return self.forwarder.view().state.value
+
+    def wait_until_empty(self, timeout_s: float = 20.0) -> None:
+        wait_until(lambda: not self.queued(), timeout_s, what="an empty queue")
+
+
+@contextmanager
+def forwarding(folder: Path, *events: Event, **options: Any) -> Iterator[Rig]:
+    """A rig whose events were put before; the test starts the forwarder."""
+    rig = Rig(folder, **options)
+    rig.put(*events)
+    try:
+        yield rig
+    finally:
+        assert rig.forwarder.stop(5.0)
+        rig.spool.close()
+
+
+def lost() -> DeliveryError:
+    return DeliveryError("no answer")

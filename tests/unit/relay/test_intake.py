@@ -1,0 +1,140 @@
+"""What an event that comes in is stored as, and in which class."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED, Event
+from eaves.relay.alarms import is_alarm, parse_alarms
+from eaves.relay.intake import Intake
+from eaves.relay.lanes import ALARMS, ARCHIVE, BROKER, IMAGES
+from eaves.spool import Puts
+from tests.unit.relay.harness import event
+
+ALARM_RULES = parse_alarms('[{"label": "fire"}, {"label": "smoke", "confidence": "high"}]')
+PROBLEM = {"type": "urn:eaves:problem:image", "title": "Unprocessable", "status": 422, "detail": "not an image"}
+
+
+def intake(**options: Any) -> Intake:
+    return Intake(**{"site": "north", "alarms": ALARM_RULES, "keep_images": True, "to_broker": False, **options})
+
+
+def image(**fields: Any) -> Event:
+    known = {"source": "/eaves/north/gate", "type": IMAGE_CAPTURED, "datacontenttype": "image/jpeg", "data": b"jpeg"}
+    return event(7, subject="gate/7.jpg", **{**known, **fields})
+
+
+def dead_letter(original: Event, answer: bytes = b"", **more: str) -> Event:
+    return original.with_extensions(
+        knativeerrordest="http://flowers.north.svc",
+        knativeerrorcode="422",
+        knativeerrordata=base64.b64encode(answer[:1_024]).decode(),
+        knativearrivaltime="2026-11-25T12:00:00Z",
+        **more,
+    )
+
+
+def lanes_of(puts: Puts) -> list[tuple[str, tuple[str, ...]]]:
+    return [(one.type, tuple(lanes)) for one, lanes in puts]
+
+
+@pytest.mark.parametrize(
+    ("extensions", "lane"),
+    [
+        ({"label": "fire"}, ALARMS),
+        ({"label": "smoke", "confidence": "high"}, ALARMS),
+        ({"label": "smoke", "confidence": "low"}, ARCHIVE),
+        ({"label": "rose"}, ARCHIVE),
+        ({}, ARCHIVE),
+    ],
+)
+def test_an_alarm_is_what_a_rule_says(extensions: dict[str, str], lane: str) -> None:
+    assert intake().sort(event(1, extensions=extensions)) == [(event(1, extensions=extensions), (lane,))]
+
+
+def test_a_rule_can_ask_for_any_attribute() -> None:
+    assert is_alarm(event(1), parse_alarms('[{"source": "/eaves/north/flowers"}]'))
+    assert not is_alarm(event(1), parse_alarms('[{"source": "/eaves/north/other"}]'))
+    assert not is_alarm(event(1), ())
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[{}]", "[1]", '[{"Label": "x"}]', '[{"label": 1}]', '[{"": "x"}]'])
+def test_rules_that_say_nothing_or_everything_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse_alarms(text)
+
+
+def test_images_go_last_or_not_at_all() -> None:
+    assert lanes_of(intake().sort(image())) == [(IMAGE_CAPTURED, (IMAGES,))]
+    assert lanes_of(intake(to_broker=True).sort(image(extensions={"label": "fire"}))) == [(IMAGE_CAPTURED, (IMAGES,))]
+    assert intake(keep_images=False).sort(image()) == []
+
+
+def test_the_sites_own_broker_gets_a_copy_of_what_is_no_image() -> None:
+    puts = intake(to_broker=True).sort(event(1, extensions={"label": "fire"}))
+    assert [lanes for _, lanes in puts] == [(ALARMS, BROKER)]
+
+
+def test_what_a_broker_adds_on_the_way_is_left_out() -> None:
+    sent = event(1, extensions={"label": "rose"})
+    came = sent.with_extensions(knativearrivaltime="2026-11-25T12:00:00Z", knativebrokerttl="254")
+    assert intake().sort(came) == [(sent, (ARCHIVE,))]
+
+
+def test_a_dead_letter_becomes_an_event_that_says_why_and_its_image_goes_along() -> None:
+    original = image(extensions={"partitionkey": "gate", "label": "?"})
+    (rejected, lanes), along = intake(to_broker=True).sort(dead_letter(original, json.dumps(PROBLEM).encode()))
+    assert along == (original, (IMAGES,))
+    assert lanes == (ARCHIVE, BROKER)
+    assert (rejected.type, rejected.source) == (IMAGE_REJECTED, "/eaves/north/relay")
+    assert rejected.subject == "gate/7.jpg"
+    assert rejected.extensions == {"partitionkey": "gate", "causeid": "id-7", "causesource": "/eaves/north/gate"}
+    document = rejected.json()
+    assert document["cause"].pop("size_bytes") == 4
+    assert document == {
+        **PROBLEM,
+        "function": "http://flowers.north.svc",
+        "cause": {
+            "id": "id-7",
+            "source": "/eaves/north/gate",
+            "type": IMAGE_CAPTURED,
+            "datacontenttype": "image/jpeg",
+        },
+    }
+
+
+def test_a_dead_letter_that_comes_again_is_the_same_event() -> None:
+    first = intake().sort(dead_letter(image(), b"busy"))[0][0]
+    again = intake().sort(dead_letter(image(), b"busy"))[0][0]
+    other = intake().sort(dead_letter(image(id="other"), b"busy"))[0][0]
+    assert first == again
+    assert first.id != other.id
+
+
+@pytest.mark.parametrize(
+    ("answer", "detail"),
+    [(b"", ""), (b"no\nroute", "no route"), (b'{"detail": "cut', '{"detail": "cut'), (b"[1]", "[1]")],
+)
+def test_an_answer_that_is_no_problem_document_is_the_detail(answer: bytes, detail: str) -> None:
+    document = intake().sort(dead_letter(image(), answer))[0][0].json()
+    assert (document["detail"], document["status"]) == (detail, 422)
+
+
+def test_a_code_and_data_that_are_nonsense_do_no_harm() -> None:
+    letter = image(extensions={"knativeerrordest": "x", "knativeerrorcode": "-1", "knativeerrordata": "%%%"})
+    document = intake().sort(letter)[0][0].json()
+    assert (document["status"], document["detail"]) == (0, "%%%")
+
+
+def test_a_dead_letter_that_is_no_image_goes_to_the_archive_beside_the_event_about_it() -> None:
+    puts = intake(to_broker=True, keep_images=False).sort(dead_letter(event(1)))
+    assert lanes_of(puts) == [(IMAGE_REJECTED, (ARCHIVE, BROKER)), (event(1).type, (ARCHIVE,))]
+
+
+def test_a_dead_letter_about_a_dead_letter_tells_of_no_other_one() -> None:
+    rejected = intake().sort(dead_letter(image()))[0][0]
+    assert intake(to_broker=True).sort(dead_letter(rejected)) == [(rejected, (ARCHIVE,))]

@@ -1,0 +1,53 @@
+"""Settings that can't be used are told before anything is taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from eaves.config import Layer, build
+from eaves.errors import ConfigError
+from eaves.relay.settings import RelaySettings
+
+
+def made(**values: Any) -> RelaySettings:
+    return build(RelaySettings, Layer(origin="test", values={"to": "https://cloud:8443", **values}))
+
+
+def test_a_receivers_address_is_all_that_is_needed() -> None:
+    settings = made()
+    assert settings.alarm_rules() == ()
+    assert settings.limits().max_entries == 2_000_000
+    assert settings.ledger_limits().max_entries == 500_000
+
+
+@pytest.mark.parametrize(
+    "to", ["https://cloud", "https://cloud:8443/base", "http://127.0.0.1:8443", "http://localhost"]
+)
+def test_a_receiver_is_reached_by_tls_or_on_loopback(to: str) -> None:
+    assert made(to=to).to == to
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"to": ""}, "to: must be an https:// address"),
+        ({"to": "http://cloud:8443"}, "to: must be https:// unless the receiver is on this machine's loopback"),
+        ({"to": "http://localhost.evil.example"}, "to: must be https://"),
+        ({"to": "https://user:word@cloud"}, "to: must be an address alone; the token belongs into the file `token`"),
+        ({"to": "https://cloud:99999"}, "to: must be an https:// address: Port out of range"),
+        ({"to": "ftp://cloud"}, "to: must be an https:// address"),
+        ({"site": "North"}, "site: must be 1-40 characters"),
+        ({"alarms": "fire"}, "alarms: must be a JSON list of mappings"),
+        ({"images": "some"}, "images: must be one of none, all"),
+        ({"broker": "mqtt://x"}, "broker: must be an http"),
+        ({"ca_certs": "x"}, "ca_certs: there is no certificate"),
+        ({"spool_max_bytes": 1_000_000}, "spool_max_bytes: must hold an event of max_bytes"),
+    ],
+)
+def test_faults_name_the_setting(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        made(**values)
+    assert message in caught.value.message
+    assert "word" not in caught.value.message
