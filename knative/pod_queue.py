@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from eaves.admin.options import to_arguments
-from eaves.admin.queue import LIMIT, Action, Changed, EntryContent
+from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Action, Changed, EntryContent
 from eaves.admin.report import QueueReport, parse_report
 from eaves.admin.selector import Selector
 from eaves.delivery.rules import brief
 from eaves.errors import ClusterError, DeniedError, EavesError, InputError, NotFoundError, PlatformError
+from eaves.link.ledger_lines import parse_line
+from eaves.spool import LedgerLine
 from knative.resources.agent import CONTAINER
 
 MODULE = ("python", "-P", "-m", "eaves.sources.queue")
@@ -100,6 +102,14 @@ class PodQueue:
         """
         flags = ["--all"] * everything + ["--dry-run"] * dry_run
         return Changed(**self._run(action.value, *flags, *to_arguments(chosen)))
+
+    def ledger(self, *, after: int = 0, limit: int = LEDGER_LIMIT) -> Sequence[LedgerLine]:
+        """Lines of its ledger.
+
+        Raises:
+            NotFoundError: When it keeps none.
+        """
+        return [parse_line(values) for values in self._run("ledger", f"--after={after}", f"--limit={limit}")]
 
     def _run(self, *arguments: str) -> Any:
         words = [*MODULE, *arguments]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,13 +13,14 @@ from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 from eaves.admin.agent import LIVE
-from eaves.admin.queue import LIMIT, Action, Changed, EntryContent, Queue, SpoolQueue
+from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Action, Changed, EntryContent, Queue, SpoolQueue
 from eaves.admin.report import QueueReport, parse_report
-from eaves.admin.routes import PREFIX
+from eaves.admin.routes import LEDGER, PREFIX
 from eaves.admin.selector import Selector
 from eaves.admin.unix_path import short_path
 from eaves.errors import EavesError, InputError, NotFoundError, NotRunningError, PlatformError
-from eaves.spool import Lease, Spool
+from eaves.link.ledger_lines import read_lines
+from eaves.spool import Lease, LedgerLine, Spool
 
 TIMEOUT_S = 60.0
 """For one request: purging a million entries takes about so long."""
@@ -73,6 +75,15 @@ class SocketQueue:
         """
         flags = {"all": str(everything).lower(), "dry_run": str(dry_run).lower()}
         return Changed(**self._json("POST", f"{PREFIX}/{action.value}", {**chosen.to_query(), **flags}))
+
+    def ledger(self, *, after: int = 0, limit: int = LEDGER_LIMIT) -> Sequence[LedgerLine]:
+        """Lines of its ledger.
+
+        Raises:
+            NotFoundError: When it keeps none.
+        """
+        body = self._request("GET", LEDGER, {"after": str(after), "limit": str(limit)})
+        return list(read_lines(io.BytesIO(body), str(self._path)))
 
     def _json(self, method: str, path: str, query: Mapping[str, str] | None = None) -> Any:
         body = self._request(method, path, query)

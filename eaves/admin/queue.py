@@ -11,11 +11,13 @@ from eaves.admin.report import LinkReport, QueueReport, SourceReport, build_repo
 from eaves.admin.selector import DEAD, QUEUED, Selector
 from eaves.delivery.status import LaneDelivery
 from eaves.errors import InputError, NotFoundError
-from eaves.spool import Selection, Spool
+from eaves.spool import LedgerLine, Selection, Spool
 from eaves.spool.admin import drop, list_entries, measure, redrive, retry_now
 
 LIMIT = 100
 """Entries that a listing has when nothing else is asked for."""
+LEDGER_LIMIT = 2_000
+"""Lines of the ledger at a time when nothing else is asked for: half a megabyte."""
 
 
 class Action(enum.Enum):
@@ -74,6 +76,9 @@ class Queue(Protocol):
 
         Raises InputError when neither a selection nor `everything` is given.
         """
+
+    def ledger(self, *, after: int = 0, limit: int = LEDGER_LIMIT) -> Sequence[LedgerLine]:
+        """Lines of its ledger with a higher number than `after`, in order; NotFoundError when it keeps none."""
 
 
 class SpoolQueue:
@@ -142,6 +147,16 @@ class SpoolQueue:
             if action is Action.RETRY:
                 self._try_now(chosen.lane)
         return Changed(entries=entries, size_bytes=size_bytes)
+
+    def ledger(self, *, after: int = 0, limit: int = LEDGER_LIMIT) -> Sequence[LedgerLine]:
+        """Lines of the spool's ledger.
+
+        Raises:
+            NotFoundError: When it keeps none.
+        """
+        if self._spool.ledger is None:
+            raise NotFoundError(f"{self._spool.path} keeps no ledger", hint="relays and receivers keep one")
+        return self._spool.ledger.read(after=after, limit=limit)
 
 
 def check_change(action: Action, chosen: Selector, *, everything: bool) -> None:

@@ -4,6 +4,7 @@
     GET  /queues/entries           entries without their data; query: the fields of `Selector`, limit
     GET  /queues/entries/N         one entry and its event's attributes
     GET  /queues/entries/N/data    its event's data, with its content type
+    GET  /queues/ledger            what became of each event, as JSON lines; query: after, a line's number, and limit
     POST /queues/retry             queue dead letters again, make entries that back off due; query: as above
     POST /queues/drop              delete dead letters; also all=true, dry_run=true
     POST /queues/purge             delete entries in any state; needs lane, or all=true
@@ -20,11 +21,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from eaves.admin.queue import LIMIT, Action, Queue
+from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Action, Queue
 from eaves.admin.selector import Selector, parse_selector, parse_seq
 from eaves.errors import EavesError, InputError
+from eaves.link.ledger_lines import encode_lines
 
 PREFIX = "/queues"
+LEDGER = f"{PREFIX}/ledger"
+JSON_LINES = "application/jsonl"
 MAX_LIMIT = 10_000
 """Most entries of one listing; their attributes are up to some kilobytes each."""
 _ENTRY = re.compile(r"/queues/entries/([0-9]+)(/data)?")
@@ -61,6 +65,8 @@ def answer(queue: Queue, method: str, path: str, query: str) -> Response:
             return _change(queue, _ACTIONS[path], given)
         if method == "GET" and path in _LISTS:
             return answer_json(_LISTS[path](queue, given))
+        if method == "GET" and path == LEDGER:
+            return _ledger(queue, given)
         if method == "GET" and (found := _ENTRY.fullmatch(path)):
             return _entry(queue, found[1], data=bool(found[2]))
         return answer_problem(404, f"{method} {path[:128]} is not answered here", None)
@@ -100,6 +106,15 @@ def _entry(queue: Queue, number: str, *, data: bool) -> Response:
     kind = content.attributes.get("datacontenttype") or ""
     known = kind if _SAFE_TYPE.fullmatch(kind) else "application/octet-stream"
     return Response(status=200, content_type=known, body=content.data)
+
+
+def _ledger(queue: Queue, given: Mapping[str, str]) -> Response:
+    if unknown := sorted(given.keys() - {"after", "limit"}):
+        raise InputError(f"the ledger takes no {unknown[0][:64]!r}", hint="it takes after and limit")
+    after, limit = parse_seq(given.get("after", "0")), parse_seq(given.get("limit", str(LEDGER_LIMIT)))
+    if not 1 <= limit <= MAX_LIMIT:
+        raise InputError(f"limit must be from 1 to {MAX_LIMIT} (got {limit})")
+    return Response(status=200, content_type=JSON_LINES, body=encode_lines(queue.ledger(after=after, limit=limit)))
 
 
 def _change(queue: Queue, action: Action, given: Mapping[str, str]) -> Response:

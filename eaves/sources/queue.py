@@ -19,9 +19,10 @@ from eaves.admin import Action
 from eaves.admin.client import open_queue
 from eaves.admin.doors import default_socket
 from eaves.admin.options import build_selector, filter_options, numbers_argument
-from eaves.admin.queue import LIMIT, Queue
+from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Queue
 from eaves.admin.routes import MAX_LIMIT
 from eaves.config import iter_leaves
+from eaves.link.ledger_lines import to_dict
 from eaves.options import report_errors
 from eaves.sources.lanes import LANES
 from eaves.sources.settings import AgentSettings
@@ -63,6 +64,17 @@ def show(queue: Queue, /, seq: int) -> None:
     content = queue.entry(seq)
     data = base64.b64encode(content.data).decode()
     _print({"entry": dict(content.entry), "attributes": dict(content.attributes), "data_base64": data})
+
+
+@main.command()
+@click.option("--after", type=click.IntRange(0), default=0, show_default=True, help="Only lines with a higher number.")
+@click.option(
+    "--limit", type=click.IntRange(1, MAX_LIMIT), default=LEDGER_LIMIT, show_default=True, help="How many at most."
+)
+@click.pass_obj
+def ledger(queue: Queue, /, after: int, limit: int) -> None:
+    """Print lines of the ledger, which says what became of each event; a relay has one."""
+    _print([to_dict(line) for line in queue.ledger(after=after, limit=limit)])
 
 
 def _add_change(action: Action, text: str) -> None:

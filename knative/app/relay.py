@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from eaves.relay.settings import ATTRIBUTES_BYTES, RelaySettings
-
 from eaves.http_client.proxies import is_loopback
 from eaves.platform import AppSpec
 from eaves.platform.relay import CLOUD, LOW
+from eaves.relay.settings import ATTRIBUTES_BYTES, RelaySettings
 from knative.resources.spool import find_size_fault
 from knative.settings import SiteSettings
 

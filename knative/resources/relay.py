@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from eaves.relay.settings import RelaySettings
-
 from eaves.admin.agent import LIVE
 from eaves.config import iter_leaves
 from eaves.events import source_uri
 from eaves.platform import RELAY, AppSpec, DeliverySettings, SourceSpec
 from eaves.platform.relay import ALL, EDGE
+from eaves.relay.settings import RelaySettings
 from knative.kinds import BROKER, NETWORK_POLICY, SERVICE, SINK_BINDING, STATEFUL_SET, TRIGGER
 from knative.names import APP_LABEL, PART_LABEL
 from knative.resources.credentials import FOLDER, build_credentials

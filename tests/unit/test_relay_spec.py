@@ -34,9 +34,7 @@ def faults(folder: Path, **values: Any) -> dict[str, str]:
 
 def test_a_relay_survives_its_spec_file() -> None:
     relay = RelaySpec(to=TO, credentials=Path("/c"), alarms=({"label": "fire"},), images="low", rate_bytes=9)
-    app = AppSpec(
-        function=FunctionSpec(name="flowers", site="home", artifact=Path("/a")), relay=relay, through="cloud"
-    )
+    app = AppSpec(function=FunctionSpec(name="flowers", site="home", artifact=Path("/a")), relay=relay, through="cloud")
     assert parse_app(app.to_dict(), "spec") == app
 
 

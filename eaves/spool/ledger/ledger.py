@@ -12,7 +12,7 @@ from eaves.spool.ledger.line import STATES, LedgerCounts, LedgerLimits, LedgerLi
 from eaves.spool.selection import Read
 
 _FIND = "SELECT number, digest, eid FROM ledger WHERE key = ? AND source = ? AND id = ?"
-_COLUMNS = "number, source, id, taken_at, state, changed_at, repeats, reason"
+_COLUMNS = "number, source, id, taken_at, state, changed_at, repeats, reason, digest"
 _COUNTS = f"SELECT {', '.join(STATES)}, repeats, conflicts, deleted FROM ledger_totals"  # noqa: S608 - constants
 _TRIM = "DELETE FROM ledger WHERE number IN (SELECT number FROM ledger WHERE eid IS NULL ORDER BY number LIMIT ?)"
 
@@ -114,7 +114,7 @@ def _find(db: sqlite3.Connection, source: str, event_id: str) -> Any:
 
 
 def _line(row: Sequence[Any]) -> LedgerLine:
-    number, source, event_id, taken_at, state, changed_at, repeats, reason = row
+    number, source, event_id, taken_at, state, changed_at, repeats, reason, digest = row
     return LedgerLine(
         number=number,
         source=source,
@@ -124,4 +124,5 @@ def _line(row: Sequence[Any]) -> LedgerLine:
         changed_at=changed_at,
         repeats=repeats,
         reason=reason,
+        digest=bytes(digest).hex(),
     )

@@ -48,6 +48,7 @@ class LedgerLine:
         changed_at: When its state changed last, Unix seconds.
         repeats: How often the same event came again.
         reason: Why it is dead or removed, empty otherwise.
+        digest: Stands for the event's content: hexadecimal digits; empty when it isn't known.
     """
 
     number: int
@@ -58,6 +59,7 @@ class LedgerLine:
     changed_at: float
     repeats: int
     reason: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

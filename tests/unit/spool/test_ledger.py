@@ -77,6 +77,7 @@ def test_a_line_says_when_an_event_came_and_that_it_waits(spool: Spool) -> None:
         state="queued",
         changed_at=NOW,
         repeats=0,
+        digest=content_digest(image(1).attributes(), image(1).data).hex(),
     )
 
 

@@ -1,0 +1,96 @@
+"""What an audit found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HourCounts:
+    """Events that the sender took in one hour, and what became of them.
+
+    Each of them counts in one of five ways: received, waiting, dead, removed, missing.
+
+    Attributes:
+        hour: Its begin, UTC, such as `2026-11-25T14:00Z`; empty in totals, and for events whose time isn't known.
+        sent: Events that the sender took.
+        received: Those that the receiver has.
+        waiting: Those that the sender still has in its queue.
+        dead: Those that the sender keeps as dead letters, because the receiver refused them.
+        removed: Those that somebody deleted from the sender's queue, or that expired as dead letters.
+        missing: Those that the sender has released and the receiver doesn't have, or has with another content, and
+            those lost by damage to the sender's disk.
+        repeated: How often the receiver got one of them again.
+        late: How many of the received ones took longer than the limit.
+        unknown: Events that the receiver got in this hour and the sender never had.
+    """
+
+    hour: str = ""
+    sent: int = 0
+    received: int = 0
+    waiting: int = 0
+    dead: int = 0
+    removed: int = 0
+    missing: int = 0
+    repeated: int = 0
+    late: int = 0
+    unknown: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One event that is missing or unknown.
+
+    Attributes:
+        source: The event's.
+        id: The event's.
+        number: Its line's number in the list that has it.
+        at: When that list's side took it, Unix seconds.
+        why: What is known of it.
+    """
+
+    source: str
+    id: str
+    number: int
+    at: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """The result of a comparison.
+
+    Attributes:
+        totals: Of all hours.
+        hours: By hour, in order.
+        late_s: After how many seconds an event was late.
+        longest_s: Longest time from one list to the other, seconds; None when nothing was received.
+        dead_reasons: Why events are dead, with how many.
+        missing: The first of the missing events.
+        unknown: The first of the unknown events.
+        newer: Events that were received after the sender's list was made; they are in no other number.
+        older: Events that were received and whose lines the sender may have deleted to keep its ledger's bound; they
+            are in no other number.
+    """
+
+    totals: HourCounts
+    hours: tuple[HourCounts, ...]
+    late_s: float
+    longest_s: float | None = None
+    dead_reasons: Mapping[str, int] = field(default_factory=dict)
+    missing: tuple[Finding, ...] = ()
+    unknown: tuple[Finding, ...] = ()
+    newer: int = 0
+    older: int = 0
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is missing and nothing is unknown."""
+        return not (self.totals.missing or self.totals.unknown)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data, lists in place of tuples."""
+        found = {**asdict(self), "passed": self.passed}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}

@@ -1,0 +1,109 @@
+"""Where a list of events comes from: a file of JSON lines, a spool, a queue, or a receiver over the link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from eaves.backoff import Backoff
+from eaves.clock import StopFlag
+from eaves.errors import DeliveryError, InputError, NotFoundError, StatusError
+from eaves.link.ledger_lines import parse_line, read_lines
+from eaves.spool import LedgerLine, Spool
+
+PAGE = 5_000
+"""Lines that are asked for at a time: about a megabyte."""
+PATIENCE = Backoff(retry=5, first_s=0.5, cap_s=8.0)
+"""A page over a link that fails now and then is asked for again."""
+_SQLITE = b"SQLite format 3\0"
+"""How a spool's file begins. Source: sqlite.org/fileformat.html, section 1.3."""
+
+
+class Receiver(Protocol):
+    """What is needed of `eaves.link.client.LinkClient`."""
+
+    def read_ledger(self, after: int = 0, limit: int = 10_000) -> Sequence[dict[str, Any]]:
+        """Lines with a higher number."""
+
+
+def read_pages(read: Callable[[int], Sequence[LedgerLine]], *, after: int = 0) -> Iterator[LedgerLine]:
+    """All the lines of a ledger.
+
+    Args:
+        read: Gives some lines with a higher number than the given one, in order; none when there are none.
+        after: The number after which it begins.
+    """
+    while lines := read(after):
+        yield from lines
+        if lines[-1].number <= after:
+            raise InputError("the ledger's numbers don't grow", hint="make the list again")
+        after = lines[-1].number
+
+
+def read_file(path: Path) -> Iterator[LedgerLine]:
+    """The lines of a file: JSON lines, or a spool that keeps a ledger.
+
+    Raises:
+        InputError: When it can't be read.
+        NotFoundError: When it is a spool without a ledger.
+    """
+    try:
+        with path.open("rb") as stream:
+            is_spool = stream.read(len(_SQLITE)) == _SQLITE
+            stream.seek(0)
+            if not is_spool:
+                yield from read_lines(stream, str(path))
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}", hint=f"ls -l {path}") from error
+    if is_spool:
+        yield from read_spool(path)
+
+
+def read_spool(path: Path) -> Iterator[LedgerLine]:
+    """The lines of a spool's ledger, whether a process uses it or not.
+
+    Raises:
+        SpoolError: When it can't be opened.
+        NotFoundError: When it has no ledger.
+    """
+    with Spool(path) as spool:
+        ledger = spool.ledger
+        if ledger is None:
+            raise NotFoundError(f"{path} keeps no ledger", hint="relays and receivers keep one")
+        yield from read_pages(lambda after: ledger.read(after=after, limit=PAGE))
+
+
+def read_stream(stream: BinaryIO) -> Iterator[LedgerLine]:
+    """The JSON lines of standard input."""
+    return read_lines(stream, "standard input")
+
+
+def read_receiver(receiver: Receiver, address: str) -> Iterator[LedgerLine]:
+    """The lines of a receiver about the caller's site, over the link.
+
+    Raises:
+        DeliveryError: When the receiver can't be asked.
+    """
+    return read_pages(lambda after: _ask(receiver, address, after))
+
+
+def _ask(receiver: Receiver, address: str, after: int) -> list[LedgerLine]:
+    pause, failures = StopFlag(), 0
+    while True:
+        try:
+            return [_line(values, address) for values in receiver.read_ledger(after, PAGE)]
+        except DeliveryError as error:
+            failures += 1
+            if isinstance(error, StatusError) or PATIENCE.exhausted(failures):
+                raise
+            pause.wait(PATIENCE.pause_s(failures))
+
+
+def _line(values: Any, address: str) -> LedgerLine:
+    try:
+        return parse_line(values)
+    except ValueError as error:
+        raise InputError(
+            f"{address} answers no ledger: {error}", hint="check that it is a receiver's address"
+        ) from error

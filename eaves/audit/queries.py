@@ -1,0 +1,46 @@
+"""The statements by which two lists are compared."""
+
+from __future__ import annotations
+
+_COLUMNS = "key, source, id, number, at, state, repeats, digest, reason"
+_TYPES = (
+    "key INTEGER, source TEXT, id TEXT, number INTEGER, at REAL, state TEXT, repeats INTEGER, digest TEXT, reason TEXT"
+)
+
+TABLE = f"CREATE TABLE {{0}}_lines(place INTEGER PRIMARY KEY, {_TYPES})"
+INSERT = f"INSERT INTO {{0}}_lines({_COLUMNS}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+SORT = f"""
+CREATE TABLE {{0}}(row INTEGER PRIMARY KEY, place INTEGER, {_TYPES});
+INSERT INTO {{0}}(place, {_COLUMNS}) SELECT place, {_COLUMNS} FROM {{0}}_lines ORDER BY key, place;
+DROP TABLE {{0}}_lines;
+CREATE INDEX {{0}}_by_key ON {{0}}(key)
+"""  # noqa: S608 - constants
+"""In the order of its keys both sides of a join are read from one end to the other, not page by page from all over."""
+_SAME = "b.key = a.key AND b.source = a.source AND b.id = a.id"
+TWICE = (
+    f"SELECT a.row, min(b.row) FROM {{0}} a JOIN {{0}} b ON {_SAME} AND b.row < a.row"  # noqa: S608 - constants
+    " WHERE a.key IN (SELECT key FROM {0} GROUP BY key HAVING count(*) > 1) GROUP BY a.row"
+)
+HOUR = "CASE WHEN {0}.at > 0 THEN coalesce(strftime('%Y-%m-%dT%H:00Z', {0}.at, 'unixepoch'), '') ELSE '' END"
+_DIFFERS = "(b.digest <> '' AND a.digest <> '' AND b.digest <> a.digest)"
+JUDGE = f"""
+CREATE TABLE judged AS SELECT a.row AS row, {HOUR.format("a")} AS hour,
+    CASE WHEN b.row IS NOT NULL AND NOT {_DIFFERS} THEN 'received'
+         WHEN a.state = 'queued' THEN 'waiting' WHEN a.state IN ('dead', 'removed') THEN a.state ELSE 'missing' END
+         AS verdict,
+    b.row IS NOT NULL AS there, coalesce(b.repeats, 0) AS repeats,
+    CASE WHEN a.at > 0 AND b.at > 0 THEN b.at - a.at END AS took_s
+    FROM sent a LEFT JOIN received b ON {_SAME}
+"""  # noqa: S608 - constants
+COUNTS = """
+SELECT hour, count(*), total(verdict = 'received'), total(verdict = 'waiting'), total(verdict = 'dead'),
+    total(verdict = 'removed'), total(verdict = 'missing'), total(repeats * (verdict = 'received')),
+    total(verdict = 'received' AND took_s > ?)
+    FROM judged GROUP BY hour
+"""
+UNMATCHED = f"""
+CREATE TABLE unmatched AS SELECT a.row AS row, CASE
+    WHEN EXISTS (SELECT 1 FROM newer b WHERE {_SAME}) OR a.at > ?1 THEN 'newer'
+    WHEN a.at < ?2 THEN 'older' ELSE 'unknown' END AS verdict
+    FROM received a LEFT JOIN sent b ON {_SAME} WHERE b.row IS NULL
+"""  # noqa: S608 - constants

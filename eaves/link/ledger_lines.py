@@ -1,0 +1,117 @@
+"""A ledger as JSON lines: what was sent or received, one event a line, for programs and for sort and comm.
+
+    {"number": 1, "source": "/eaves/mill/flowers", "id": "9f86...", "at": 1764072000.5, "state": "released",
+     "repeats": 0, "digest": "1a2b3c4d5e6f7081"}
+
+`reason` follows where an event was given up on or removed. Only `source` and `id` are needed to read a line, so that a
+list that somebody made with tools of their own can be compared as well, a file of CloudEvents in JSON for instance.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+from eaves.errors import InputError
+from eaves.spool import LedgerLine
+from eaves.spool.ledger.line import STATES
+
+MAX_LINE = 1 << 20
+"""Bytes of the longest line that is read."""
+_MAX_NUMBER = 1 << 62
+_LAST_AT = 253_402_300_799.0
+"""The end of the year 9999, Unix seconds."""
+
+
+def to_dict(line: LedgerLine) -> dict[str, Any]:
+    """A line as plain data."""
+    values = {
+        "number": line.number,
+        "source": line.source,
+        "id": line.id,
+        "at": line.taken_at,
+        "state": line.state,
+        "repeats": line.repeats,
+        "digest": line.digest,
+        "reason": line.reason,
+    }
+    return {name: value for name, value in values.items() if value or name not in ("digest", "reason")}
+
+
+def encode_line(line: LedgerLine) -> str:
+    """A line as JSON, without a line break; ASCII."""
+    return json.dumps(to_dict(line))
+
+
+def parse_line(values: Any, number: int = 0) -> LedgerLine:
+    """A line from plain data.
+
+    Args:
+        values: What `to_dict` gave, or a mapping with `source` and `id`.
+        number: The line's number where it has none of its own.
+
+    Raises:
+        ValueError: When it is no line.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError("it is no JSON object")  # noqa: TRY004 - the text is wrong, not the call
+    for name in ("source", "id"):
+        if not isinstance(values.get(name), str) or not values[name]:
+            raise ValueError(f"it has no {name}")
+    state = values.get("state", "released")
+    if state not in STATES:
+        raise ValueError(f"its state is none of {', '.join(STATES)}")
+    at = _number(values, "at", 0.0, _LAST_AT)
+    return LedgerLine(
+        number=int(_number(values, "number", number, _MAX_NUMBER)),
+        source=values["source"],
+        id=values["id"],
+        taken_at=float(at),
+        state=state,
+        changed_at=float(at),
+        repeats=int(_number(values, "repeats", 0, _MAX_NUMBER)),
+        reason=_text(values, "reason"),
+        digest=_text(values, "digest"),
+    )
+
+
+def read_lines(stream: BinaryIO, origin: str) -> Iterator[LedgerLine]:
+    """The lines of a file, one at a time; empty ones are passed over.
+
+    Args:
+        stream: The file.
+        origin: What errors call it.
+
+    Raises:
+        InputError: At a line that can't be read.
+    """
+    number = 0
+    while text := stream.readline(MAX_LINE + 1):
+        number += 1
+        if len(text) > MAX_LINE:
+            raise InputError(f"{origin}: line {number} has more than {MAX_LINE} bytes", hint="give a list of events")
+        if not text.strip():
+            continue
+        try:
+            yield parse_line(json.loads(text), number)
+        except (ValueError, RecursionError) as error:
+            hint = "each line is a JSON object with source and id, as `eaves relay ledger` prints it"
+            raise InputError(f"{origin}: line {number} can't be read: {str(error)[:200]}", hint=hint) from error
+
+
+def encode_lines(lines: Iterable[LedgerLine]) -> bytes:
+    """Lines as the body of an answer."""
+    return "".join(f"{encode_line(line)}\n" for line in lines).encode()
+
+
+def _number(values: Mapping[str, Any], name: str, default: float, most: float) -> float:
+    value = values.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
+        raise ValueError(f"its {name} is no number: {str(value)[:64]!r}")
+    return value
+
+
+def _text(values: Mapping[str, Any], name: str) -> str:
+    value = values.get(name, "")
+    return value[:300] if isinstance(value, str) else ""

@@ -1,0 +1,228 @@
+"""Two lists compared: every sent event counts once, and nothing that was received goes unexplained unseen."""
+
+from __future__ import annotations
+
+import random
+import resource
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import eaves
+from eaves.audit import Audit, Comparison, HourCounts
+from eaves.spool import LedgerLine
+
+NOON = 1_764_072_000.0
+"""2025-11-25T12:00:00Z."""
+
+
+def line(number: int, *, at: float | None = None, state: str = "released", **values: object) -> LedgerLine:
+    taken_at = NOON + number if at is None else at
+    known = {"source": "/eaves/mill/flowers", "id": f"id-{number}", "taken_at": taken_at, "changed_at": taken_at}
+    return LedgerLine(**{"number": number, "state": state, "repeats": 0, **known, **values})  # type: ignore[arg-type]
+
+
+def received(*numbers: int, after_s: float = 2.0) -> list[LedgerLine]:
+    return [line(number, at=NOON + number + after_s) for number in numbers]
+
+
+def audit(
+    sent: Iterable[LedgerLine],
+    got: Iterable[LedgerLine],
+    newer: Iterable[LedgerLine] | None = None,
+    late_s: float = 60.0,
+) -> Audit:
+    with Comparison(late_s=late_s) as comparison:
+        comparison.add_sent(sent)
+        comparison.add_received(got)
+        if newer is not None:
+            comparison.add_newer(newer)
+        return comparison.finish()
+
+
+def test_everything_that_was_sent_was_received() -> None:
+    found = audit([line(1), line(2)], received(1, 2))
+    assert found.totals == HourCounts(sent=2, received=2)
+    assert found.hours == (HourCounts(hour="2025-11-25T12:00Z", sent=2, received=2),)
+    assert found.passed
+    assert found.longest_s == pytest.approx(2.0)
+
+
+def test_two_empty_lists_agree() -> None:
+    found = audit([], [])
+    assert found.passed
+    assert found.hours == ()
+    assert found.longest_s is None
+
+
+def test_each_sent_event_counts_in_one_way() -> None:
+    sent = [
+        line(1),
+        line(2, state="queued"),
+        line(3, state="dead", reason="answered 422: broken"),
+        line(4, state="removed", reason="answered 422: broken"),
+        line(5),
+        line(6, state="lost", reason="the event was on a damaged page"),
+        line(7, state="dead", reason="answered 422: broken"),
+    ]
+    found = audit(sent, received(1))
+    assert found.totals == HourCounts(sent=7, received=1, waiting=1, dead=2, removed=1, missing=2)
+    assert found.dead_reasons == {"answered 422: broken": 2}
+    assert [(one.id, one.why) for one in found.missing] == [
+        ("id-5", "released at the sender"),
+        ("id-6", "lost: the event was on a damaged page"),
+    ]
+    assert not found.passed
+
+
+@pytest.mark.parametrize("state", ["queued", "dead", "removed", "lost"])
+def test_what_was_received_counts_as_that_whatever_the_sender_says(state: str) -> None:
+    found = audit([line(1, state=state)], received(1))
+    assert found.totals == HourCounts(sent=1, received=1)
+
+
+def test_another_content_under_the_same_id_is_not_the_event() -> None:
+    got = [replace(one, digest="bbbb") for one in received(1, 2, 3)]
+    sent = [line(1, digest="aaaa"), line(2, digest="aaaa", state="dead", reason="answered 409"), line(3, digest="bbbb")]
+    found = audit(sent, got)
+    assert found.totals == HourCounts(sent=3, received=1, dead=1, missing=1)
+    assert [(one.id, one.why) for one in found.missing] == [("id-1", "the receiver has another content under this id")]
+    assert audit(sent, received(1, 2, 3)).totals.received == 3, "a list without digests is compared by ids alone"
+
+
+def test_the_same_id_of_another_source_is_another_event() -> None:
+    found = audit([line(1)], [line(1, source="/eaves/mill/roses")], newer=[])
+    assert (found.totals.missing, found.totals.unknown) == (1, 1)
+
+
+def test_what_the_receiver_got_again_is_repeated() -> None:
+    got = [replace(received(1)[0], repeats=3), *received(2), *received(2), *received(2)]
+    found = audit([line(1), line(2), line(2)], got)
+    assert found.totals == HourCounts(sent=2, received=2, repeated=5)
+    assert found.passed
+
+
+def test_what_took_longer_than_the_limit_is_late() -> None:
+    got = [*received(1, after_s=60.0), *received(2, after_s=60.5), *received(3, after_s=-5.0)]
+    found = audit([line(1), line(2), line(3)], got)
+    assert found.totals.late == 1
+    assert found.longest_s == pytest.approx(60.5)
+    assert audit([line(1), line(2), line(3)], got, late_s=10.0).totals.late == 2
+
+
+def test_counts_are_by_hour_of_the_sender() -> None:
+    hour = 3_600.0
+    sent = [line(1), line(2, at=NOON + hour), line(3, at=NOON + hour + 1, state="queued")]
+    found = audit(sent, [line(1, at=NOON + hour + 5), line(2, at=NOON + hour + 6), line(9, at=NOON + 7)])
+    assert found.hours == (
+        HourCounts(hour="2025-11-25T12:00Z", sent=1, received=1, late=1, unknown=1),
+        HourCounts(hour="2025-11-25T13:00Z", sent=2, received=1, waiting=1),
+    )
+    assert found.totals == HourCounts(sent=3, received=2, waiting=1, late=1, unknown=1)
+
+
+def test_lists_without_times_are_compared_all_the_same() -> None:
+    found = audit([line(1, at=0), line(2, at=0)], [line(1, at=0), line(3, at=0)])
+    assert found.hours == (HourCounts(sent=2, received=1, missing=1, unknown=1),)
+    assert found.longest_s is None
+
+
+def test_what_nobody_sent_is_unknown() -> None:
+    found = audit([line(1)], [*received(1), line(7, at=NOON)])
+    assert found.totals.unknown == 1
+    assert [(one.id, one.number) for one in found.unknown] == [("id-7", 7)]
+    assert not found.passed
+
+
+def test_what_came_after_the_list_was_made_is_newer_and_not_unknown() -> None:
+    assert audit([line(1)], received(1, 2)).newer == 1
+    found = audit([line(1)], received(1, 2, 3), newer=[line(2)])
+    assert (found.newer, found.totals.unknown) == (1, 1), "with the sender's newer lines each is looked for"
+
+
+def test_what_the_sender_may_have_forgotten_is_older_and_not_unknown() -> None:
+    kept = [line(1, state="dead"), line(5), line(6)]
+    got = received(2, 3, 4, 5, 6)
+    found = audit(kept, got, newer=[])
+    assert (found.older, found.totals.unknown) == (3, 0)
+    assert found.passed
+    late = audit(kept, [*got, line(9, at=NOON + 60)], newer=[])
+    assert (late.older, late.totals.unknown) == (3, 1)
+
+
+def test_a_list_without_gaps_forgot_nothing() -> None:
+    found = audit([line(1), line(2)], [*received(1, 2), line(9, at=NOON - 500)], newer=[])
+    assert (found.older, found.totals.unknown) == (0, 1)
+
+
+def test_findings_are_bounded_and_counts_are_not() -> None:
+    found = audit([line(number) for number in range(1, 1_001)], [])
+    assert found.totals.missing == 1_000
+    assert len(found.missing) == 100
+    assert found.missing[0].id == "id-1"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sent=st.lists(st.tuples(st.integers(1, 12), st.sampled_from(["queued", "released", "dead", "removed", "lost"]))),
+    got=st.lists(st.integers(1, 15)),
+)
+def test_the_counts_are_those_of_sets(sent: list[tuple[int, str]], got: list[int]) -> None:
+    first: dict[int, str] = {}
+    for number, state in sent:
+        first.setdefault(number, state)
+    # Lines in the order of their numbers, as a list has them; the first of several lines of an event stands for it.
+    lines = [line(number, state=state) for number, state in sorted(sent, key=lambda one: one[0])]
+    lines = [replace(one, number=place) for place, one in enumerate(lines, start=1)]
+    found = audit(lines, received(*got), newer=[])
+    there = set(got)
+    expected = {
+        "sent": len(first),
+        "received": len(first.keys() & there),
+        "waiting": sum(state == "queued" and number not in there for number, state in first.items()),
+        "dead": sum(state == "dead" and number not in there for number, state in first.items()),
+        "removed": sum(state == "removed" and number not in there for number, state in first.items()),
+        "missing": sum(state in ("released", "lost") and number not in there for number, state in first.items()),
+        "unknown": len(there - first.keys()),
+    }
+    assert {name: getattr(found.totals, name) for name in expected} == expected
+    assert found.totals.repeated == sum(got.count(number) - 1 for number in first.keys() & there)
+
+
+def many(count: int, *, shuffled: bool = False) -> Iterator[LedgerLine]:
+    numbers = list(range(1, count + 1))
+    if shuffled:
+        random.Random(7).shuffle(numbers)
+    for number in numbers:
+        yield line(number, id=f"{number:064x}", at=NOON + number / 10)
+
+
+def compare_many(count: int) -> None:
+    """Compare lists of so many lines of which one is missing and one unknown; prints the memory that it took."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with Comparison() as comparison:
+        comparison.add_sent(many(count))
+        comparison.add_received(
+            replace(one, id="other") if one.number == 5 else one for one in many(count, shuffled=True)
+        )
+        comparison.add_newer([])
+        found = comparison.finish()
+    assert (found.totals.received, found.totals.missing, found.totals.unknown) == (count - 1, 1, 1)
+    sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+
+
+@pytest.mark.slow
+def test_a_million_lines_take_no_memory() -> None:
+    code = "from tests.unit.audit.test_comparison import compare_many; compare_many(1_000_000)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(eaves.__file__).parents[1], capture_output=True, text=True, check=True
+    )
+    grown_kb = int(done.stdout)
+    sys.stdout.write(f"{grown_kb} KB\n")
+    assert grown_kb < 150_000
