@@ -7,13 +7,14 @@ import json
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from eaves.events import Event
 from eaves.link.paths import LEDGER
-from tests.disks import FILL, can_mount, run_on_disk
+from tests.disks import can_mount, run_on_disk
 from tests.receiving import ReceiverProcess, captured, classified, receiver_process
 from tests.syscalls import needs_strace
 from tests.waiting import wait_until
@@ -23,6 +24,16 @@ from tests.waiting import wait_until
 def receiver(tmp_path: Path) -> Iterator[ReceiverProcess]:
     with receiver_process(tmp_path) as started:
         yield started
+
+
+@pytest.fixture
+def unstarted(tmp_path: Path) -> Iterator[ReceiverProcess]:
+    """One that writes into a folder."""
+    made = ReceiverProcess(tmp_path, EAVES_FOLDER=str(tmp_path / "received"))
+    try:
+        yield made
+    finally:
+        made.stop(signal.SIGKILL)
 
 
 def list_ids(receiver: ReceiverProcess) -> list[str]:
@@ -44,9 +55,9 @@ def test_what_was_answered_for_survives_a_kill(receiver: ReceiverProcess) -> Non
 
 
 @needs_strace
-def test_a_kill_between_the_commit_and_the_answer_makes_a_repetition(tmp_path: Path) -> None:
+def test_a_kill_between_the_commit_and_the_answer_makes_a_repetition(unstarted: ReceiverProcess) -> None:
     """The system call of a connection's second answer kills the process: the relay has none, and sends again."""
-    receiver = ReceiverProcess(tmp_path)
+    receiver = unstarted
     receiver.start()
     receiver.stop()
     receiver.launch("strace", "-f", "-o", os.devnull, "-e", "trace=sendto", "-e", "inject=sendto:signal=KILL:when=2")
@@ -59,7 +70,6 @@ def test_a_kill_between_the_commit_and_the_answer_makes_a_repetition(tmp_path: P
     receiver.start()
     with receiver.sender() as sender:
         answer = sender.send([classified(1), classified(2), classified(3)])
-    receiver.stop()
     assert (answer.stored, answer.repeated) == (1, 2)
 
 
@@ -78,35 +88,43 @@ def send(receiver: ReceiverProcess, events: Sequence[Event]) -> None:
         sender.send(events)
 
 
-CALLS = ("write", "fsync", "fdatasync", "rename", "openat", "pwrite64", "ftruncate")
+LINES = f"events-{datetime.now(UTC):%Y-%m-%d}.jsonl"
+IMAGE = f"images/mill/.{captured(0).id}.jpg.tmp"
+CALLS = (
+    *(("write", LINES), ("fsync", LINES), ("write", IMAGE), ("fsync", IMAGE), ("rename", IMAGE), ("openat", LINES)),
+    *(("fsync", "."), ("fsync", ""), ("fdatasync", ""), ("pwrite64", ""), ("openat", "")),
+)
+"""System calls, each with the file in the folder that it is about, or with any file."""
 
 
 @needs_strace
-@pytest.mark.parametrize("call", CALLS)
-def test_a_kill_anywhere_writes_each_event_into_the_folder_once(tmp_path: Path, call: str) -> None:
+@pytest.mark.parametrize(("call", "file"), CALLS)
+def test_a_kill_anywhere_writes_each_event_into_the_folder_once(
+    tmp_path: Path, unstarted: ReceiverProcess, call: str, file: str
+) -> None:
     """The process is killed at several calls of one kind, one after the other, and started again each time."""
-    folder = tmp_path / "received"
-    receiver = ReceiverProcess(tmp_path, EAVES_FOLDER=str(folder))
+    folder, receiver = tmp_path / "received", unstarted
     receiver.start()
     receiver.stop(signal.SIGKILL)
     events = [captured(number) for number in range(6)] + [classified(number) for number in range(6)]
-    only = ["-P", str(folder)] if call in ("write", "rename") else []
-    for when in (1, 2, 3):
+    only = ["-P", str((folder / file).absolute())] if file else []
+    for when in (1, 2):
+        nth = 1 if only else when * 4
         receiver.launch(
             *("strace", "-f", "-o", os.devnull, *only, "-e", f"trace={call}"),
-            *("-e", f"inject={call}:signal=KILL:when={when * 3 if not only else when}"),
+            *("-e", f"inject={call}:signal=KILL:when={nth}"),
         )
         try:
             wait_until(receiver.is_answering, 30, what="the receiver")
-            send(receiver, events[4 * when - 4 : 4 * when])
+            send(receiver, events[6 * when - 6 : 6 * when])
+            wait_until(lambda: not receiver.is_answering(), 0.5)
         except (OSError, http.client.HTTPException, AssertionError):
-            pass  # killed before it answered
+            pass  # killed before it answered, or not at all
         receiver.stop(signal.SIGKILL)
     receiver.start()
     send(receiver, events)
     wait_until(lambda: len(list_written(folder)) >= len(events), 20, what="all lines")
     wait_until(lambda: not receiver.report()["report"]["queued_bytes"], what="an empty queue")
-    receiver.stop()
     assert sorted(list_written(folder)) == sorted(event.id for event in events)
     for event in events[:6]:
         assert (folder / "images" / "mill" / f"{event.id}.jpg").read_bytes() == event.data
@@ -145,4 +163,3 @@ def test_a_full_disk_is_answered_and_nothing_that_was_answered_for_is_missing(tm
         ["-c", code], folder, size_kb=4_096, before="dd if=/dev/zero of=filler bs=1k count=3000 2>/dev/null"
     )
     assert done.returncode == 0, done.stderr
-    assert FILL
