@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
 
+from eaves.errors import SpoolDamagedError
 from eaves.spool import Spool
-from tests.jepsen.steps import DOING
+from tests.jepsen.steps import DOING, NOW, open_spool
 
 
 def do_steps(argument: dict[str, Any]) -> None:
     """Do the steps that the journal has no line for; write a line after each.
 
     Args:
-        argument: `path` of the spool, `journal`, and the `steps`.
+        argument: `path` of the spool, whether it has a `ledger`, the `journal` and the `steps`.
     """
     journal = Path(argument["journal"])
     done = len(journal.read_text().splitlines()) if journal.exists() else 0
     handle = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with Spool(Path(argument["path"])) as spool:
+    with open_spool(Path(argument["path"]), ledger=argument["ledger"]) as spool:
         lease = spool.lease("a")
         assert lease.acquire()
         for name, value in argument["steps"][done:]:
@@ -28,7 +30,18 @@ def do_steps(argument: dict[str, Any]) -> None:
         lease.release()
 
 
-def open_spool(argument: dict[str, Any]) -> None:
-    """Open a spool, which mends a damaged one, and close it."""
+def open_damaged(argument: dict[str, Any]) -> None:
+    """Read a damaged spool, which replaces it.
+
+    Args:
+        argument: `path` of the spool.
+    """
     with Spool(Path(argument["path"])) as spool:
-        spool.counts()
+        read_damaged(spool)
+
+
+def read_damaged(spool: Spool) -> None:
+    """Read what is queued: the call that finds the damage fails, and the next one replaces the file."""
+    with contextlib.suppress(SpoolDamagedError):
+        spool.peek("a", limit=1_000, now=NOW)
+    spool.peek("a", limit=1_000, now=NOW)

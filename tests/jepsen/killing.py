@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 CHANGING = ("openat", "pwrite64", "write", "ftruncate", "fdatasync", "fsync", "rename", "unlink", "flock", "close")
 """System calls that change a file, its name, a lock, or what of it is on disk. Between two of them a kill leaves the
 same files."""
+Kill = tuple[str, int]
+"""A system call, and which one of this name it is, from 1."""
 
 
 class Forks:
@@ -30,21 +32,22 @@ class Forks:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def run(self, function: str, argument: dict[str, Any], strace: list[str]) -> int:
-        """Run one of `tests.jepsen.clients` under strace to its end.
+    def run(self, function: str, argument: dict[str, Any], strace: Sequence[str] = ()) -> int:
+        """Run one of `tests.jepsen.clients` to its end.
 
         Args:
             function: Its name.
             argument: Its argument.
-            strace: Options of strace.
+            strace: Options of strace; without any it runs alone.
 
         Returns:
             Its exit code; the negative number of the signal that killed it.
         """
         pid = self._ask(json.dumps({"module": clients.__name__, "function": function, "argument": argument}))
-        with subprocess.Popen(
-            ["strace", *strace, "-p", str(pid)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        ) as tracer:
+        if not strace:
+            return self._ask("go")
+        command = ["strace", *strace, "-p", str(pid)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as tracer:
             assert tracer.stderr is not None
             line = tracer.stderr.readline()
             assert "attached" in line, line
@@ -52,13 +55,15 @@ class Forks:
             tracer.communicate(timeout=60)
         return code
 
-    def count_calls(self, function: str, argument: dict[str, Any], log: Path) -> Counter[str]:
-        """Run a client to its end; returns how often it made each call of `CHANGING`."""
+    def list_kills(self, function: str, argument: dict[str, Any], log: Path) -> list[Kill]:
+        """Run a client to its end; returns every kill that `kill_before` can make of it."""
         assert self.run(function, argument, ["-e", f"trace={','.join(CHANGING)}", "-o", str(log)]) == 0
-        return Counter(re.findall(r"^(\w+)\(", log.read_text(), re.MULTILINE))
+        calls = Counter(re.findall(r"^(\w+)\(", log.read_text(), re.MULTILINE))
+        return [(call, number) for call, most in sorted(calls.items()) for number in range(1, most + 1)]
 
-    def kill_before(self, call: str, number: int, function: str, argument: dict[str, Any]) -> bool:
-        """Run a client that is killed before the call of this name and number; False when it ended before that."""
+    def kill_before(self, kill: Kill, function: str, argument: dict[str, Any]) -> bool:
+        """Run a client that is killed; False when it ended before that."""
+        call, number = kill
         inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}", "-o", "/dev/null"]
         code = self.run(function, argument, inject)
         assert code in {0, -signal.SIGKILL}, f"the client ended with {code}"

@@ -91,7 +91,8 @@ class Sender:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
                 return bool(answer.status == 202)
         except urllib.error.HTTPError as error:
-            assert error.code in {429, 503}, error.read()
+            if error.code not in {429, 503}:
+                raise
             return False
         except OSError:
             return False

@@ -13,7 +13,7 @@ MEMORY = Path("/dev/shm")
 
 @pytest.fixture
 def memory_folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where the machine has one: what SIGKILL leaves doesn't depend on the disk, and it is faster."""
+    """A folder in memory where the machine has one: what SIGKILL leaves is the same there, and it is faster."""
     if not MEMORY.is_dir():
         yield tmp_path
         return

@@ -40,9 +40,7 @@ def test_a_large_picture_alone_goes_as_it_is() -> None:
     "event",
     [
         Event(id="1", source="s", type="t", data=b"x" * 100, datacontenttype="image/jpeg"),
-        Event(
-            id="1", source="s", type="t", data=b"[" + b"1," * BINARY_FROM + b"1]"
-        ),
+        Event(id="1", source="s", type="t", data=b"[" + b"1," * BINARY_FROM + b"1]"),
         IMAGE.with_extensions(**{f"name{number}": "x" for number in range(60)}),
         IMAGE.with_extensions(long="x" * 4_000),
     ],
