@@ -25,7 +25,7 @@ from eaves.spool import retention, schema
 from eaves.spool.damaged_file import open_damaged, read_rows, remove_database
 from eaves.spool.database import complete_path, make_file, open_lease, users_lease
 from eaves.spool.entry import crc, to_event
-from eaves.spool.faults import translated
+from eaves.spool.faults import UNREADABLE, translated
 from eaves.spool.ledger.salvage import carry_ledger
 
 LOST_LANE = "salvaged"
@@ -214,7 +214,7 @@ def _read_places(old: sqlite3.Connection) -> dict[int, tuple[str, str]]:
     """Lane and state by sequence number, from the index alone, from both ends up to what can't be read."""
     found: dict[int, tuple[str, str]] = {}
     for order in ("ASC", "DESC"):
-        with contextlib.suppress(sqlite3.DatabaseError):
+        with contextlib.suppress(*UNREADABLE):
             rows = old.execute(
                 "SELECT seq, lane, state FROM deliveries INDEXED BY by_due WHERE lane >= ''"  # noqa: S608 - constants
                 f" ORDER BY lane {order}, state {order}, not_before {order}, seq {order}"
@@ -228,7 +228,7 @@ def _read_places(old: sqlite3.Connection) -> dict[int, tuple[str, str]]:
 
 def _read_seqs(old: sqlite3.Connection, eid: int) -> list[int]:
     """Sequence numbers of an event, from the index alone."""
-    with contextlib.suppress(sqlite3.DatabaseError):
+    with contextlib.suppress(*UNREADABLE):
         return [row[0] for row in old.execute("SELECT seq FROM deliveries INDEXED BY by_event WHERE eid = ?", (eid,))]
     return []
 
@@ -236,7 +236,7 @@ def _read_seqs(old: sqlite3.Connection, eid: int) -> list[int]:
 def _copy_lost(old: sqlite3.Connection, new: sqlite3.Connection, eids: Sequence[int], count: Count) -> None:
     """Queue events that were copied without a lane where there was one lane only, else make dead letters of them."""
     lanes = {row[0] for row in new.execute("SELECT lane FROM lanes")}
-    with contextlib.suppress(sqlite3.DatabaseError):
+    with contextlib.suppress(*UNREADABLE):
         lanes |= {row[0] for row in old.execute("SELECT lane FROM lanes")}
     only = lanes.pop() if len(lanes) == 1 else None
     for eid in eids:
@@ -251,7 +251,7 @@ def _copy_lost(old: sqlite3.Connection, new: sqlite3.Connection, eids: Sequence[
 def _copy_seen(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     """Copy the ids remembered, from both ends up to what can't be read; an id that is lost is sent once more."""
     for order in ("ASC", "DESC"):
-        with contextlib.suppress(sqlite3.DatabaseError):
+        with contextlib.suppress(*UNREADABLE):
             rows = old.execute(f"SELECT key, at FROM seen ORDER BY key {order}")  # noqa: S608 - constants
             for key, at in rows:
                 new.execute("INSERT OR IGNORE INTO seen VALUES(?, ?)", (key, at))
@@ -260,8 +260,8 @@ def _copy_seen(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
 
 def _event(old: sqlite3.Connection, eid: int) -> Sequence[Any] | None:
     """An event's row when it can be read and is what was put."""
-    columns = _EVENT if schema.has_crc(old) else _EVENT.replace("crc", "NULL")
     try:
+        columns = _EVENT if schema.has_crc(old) else _EVENT.replace("crc", "NULL")
         row: Sequence[Any] | None = old.execute(
             f"SELECT {columns} FROM events NOT INDEXED WHERE eid = ?",  # noqa: S608 - constants
             (eid,),
@@ -269,7 +269,7 @@ def _event(old: sqlite3.Connection, eid: int) -> Sequence[Any] | None:
         if row is None:
             return None
         event = to_event(row[3], row[6])
-    except (sqlite3.DatabaseError, UnicodeDecodeError, ValueError, KeyError, TypeError):
+    except (*UNREADABLE, ValueError, KeyError, TypeError):
         return None
     digest = event.extensions.get("datadigest", "")
     if digest.startswith("sha256:") and digest != f"sha256:{hashlib.sha256(event.data).hexdigest()}":
