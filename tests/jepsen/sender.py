@@ -21,7 +21,9 @@ def make_prediction(source: int, number: int) -> Event:
     """A prediction of some hundred bytes, the same for the same numbers."""
     chance = random.Random(f"{source} {number}")
     scores = [{"label": label, "score": round(chance.random(), 6)} for label in ("daisy", "roses", "tulips")]
-    data = json.dumps({"predictions": scores, "model": "flowers", "padding": "x" * chance.randrange(400)}).encode()
+    data = json.dumps(
+        {"predictions": scores, "model": "flowers", "digest": chance.randbytes(chance.randrange(150)).hex()}
+    ).encode()
     return Event(
         id=f"{source:02}-{number:06}",
         source=f"/eaves/{SITE}/camera-{source}",
