@@ -19,11 +19,13 @@ from tests.jepsen.sender import Sender, make_prediction
 from tests.jepsen.services import Service, build_receiver, build_relay
 
 SOURCES = 4
-STUCK_S = 180.0
+STUCK_S = 90.0
 """Seconds without progress after which events count as lost."""
-FAULTS = ("relay", "receiver", "both", "silence", "relay", "receiver", "silent kill", "both")
+FAULTS = ("relay", "receiver", "both", "silence", "relay", "receiver", "silent kill", "both", "clocks")
 """Faults of a run, in a random order: SIGKILL of the relay, of the receiver, of both at once; a link that swallows
-everything for a while; the same with SIGKILL of both ends meanwhile."""
+everything for a while; the same with SIGKILL of both ends meanwhile; wall clocks of both that jump."""
+JUMPS_S = (-10 * 86_400.0, -3_600.0, 3_600.0, 3 * 365 * 86_400.0, -60 * 365 * 86_400.0, 0.0)
+"""Back by days, ahead by years, and before 1970 is over, as on a machine without a battery."""
 
 
 @dataclass(slots=True)
@@ -55,6 +57,11 @@ class World:
 
     def inject(self, fault: str, chance: random.Random) -> None:
         """Make one fault; the link goes on flapping after it."""
+        if fault == "clocks":
+            for service in (self.relay, self.receiver):
+                service.set_clock(chance.choice(JUMPS_S))
+            self.faults[fault] += 1
+            return
         quiet = fault.startswith("silen")
         if quiet:
             self.proxy.silence()

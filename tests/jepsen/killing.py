@@ -69,6 +69,20 @@ class Forks:
         assert code in {0, -signal.SIGKILL}, f"the client ended with {code}"
         return code != 0
 
+    def fail_calls(self, kill: Kill, most: int, error: str, function: str, argument: dict[str, Any]) -> None:
+        """Run a client some of whose calls fail.
+
+        Args:
+            kill: The first call that fails.
+            most: How many calls of this name fail one after the other.
+            error: How, as errno(3) names it.
+            function: As for `run`.
+            argument: As for `run`.
+        """
+        call, number = kill
+        inject = f"inject={call}:error={error}:when={number}..{number + most - 1}"
+        assert self.run(function, argument, ["-e", f"trace={call}", "-e", inject, "-o", "/dev/null"]) == 0
+
     def _ask(self, line: str) -> int:
         assert self._process.stdin is not None
         assert self._process.stdout is not None

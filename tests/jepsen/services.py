@@ -12,6 +12,7 @@ from pathlib import Path
 
 import eaves
 from tests.certificates import make_certificate
+from tests.jepsen import jumping
 from tests.ports import find_restart_port
 from tests.waiting import wait_until
 
@@ -27,14 +28,17 @@ class Service:
     Args:
         module: Python module that it runs.
         options: Its settings; the port is added.
-        log: File that its output is appended to.
+        log: File that its output is appended to. Beside it is the file that sets its clock.
     """
 
     def __init__(self, module: str, options: Mapping[str, object], log: Path) -> None:
         self.port = find_restart_port()
         self.kills = 0
         self._log = log
-        self._command = [sys.executable, "-P", "-m", module, "--port", str(self.port)]
+        self._clock = log.with_suffix(".clock")
+        self.set_clock(0.0)
+        self._command = [sys.executable, "-P", "-m", jumping.__name__, str(self._clock), module]
+        self._command += ["--port", str(self.port)]
         for name, value in options.items():
             self._command += [f"--{name}", str(value)]
         self._process: subprocess.Popen[bytes] | None = None
@@ -54,7 +58,7 @@ class Service:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environ)
         if wait:
-            wait_until(self.accepts, START_S, what=f"{self._command[3]} to accept connections; see {self._log}")
+            wait_until(self.accepts, START_S, what=f"{self._command[5]} to accept connections; see {self._log}")
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -70,6 +74,12 @@ class Service:
             self._process.send_signal(signal.SIGTERM)
             assert self._process.wait(START_S) in {0, -signal.SIGTERM}
             self._process = None
+
+    def set_clock(self, ahead_s: float) -> None:
+        """Set the process's wall clock ahead, or back with a negative number of seconds."""
+        part = self._clock.with_suffix(".part")
+        part.write_text(str(ahead_s))
+        part.rename(self._clock)
 
     def accepts(self) -> bool:
         """Whether it accepts connections."""

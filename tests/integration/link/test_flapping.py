@@ -8,7 +8,7 @@ import pytest
 
 from tests.jepsen.flapping import run
 
-FAULTS = ("relay", "receiver", "silent kill")
+FAULTS = ("clocks", "relay", "receiver", "clocks", "silent kill")
 
 
 @pytest.mark.timeout(280)
