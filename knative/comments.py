@@ -89,6 +89,18 @@ COMMENTS = {
         "defaultMode": _FILE_MODE,
         "volumeClaimTemplates": "What the Broker delivered and the MQTT broker hasn't acknowledged yet.",
     },
+    "receiver NetworkPolicy": {
+        "ingress": "Sites from anywhere, which show a token or a certificate; metrics within the cluster.",
+    },
+    "receiver Service": {"targetPort": "TLS ends in the pod: what stands before it must pass it through."},
+    "receiver SinkBinding": {"subject": "Gets K_SINK, the address of the Broker that received events go to."},
+    "receiver StatefulSet": {
+        "podManagementPolicy": _PARALLEL,
+        "fsGroup": "So that the receiver may write its volumes, and read its Secrets.",
+        "projected": "The server's certificate alone: the authority beside it signs no site's certificate.",
+        "defaultMode": _FILE_MODE,
+        "volumeClaimTemplates": "What was received and not passed on yet, and the ids that were received.",
+    },
     "SinkBinding": {"subject": "Gets K_SINK, the address of the sink; a Job only while it is made."},
 }
 """Kind, or part and kind, to field to text. A field's comment stands at its first place in the object."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from eaves.delivery.mqtt.settings import MqttSettings
 from eaves.platform import (
     AppSpec,
     DeliverySettings,
     FunctionSpec,
+    RelaySpec,
     ScaleSettings,
     SourceSpec,
     TriggerSpec,
@@ -53,6 +55,26 @@ def full_app() -> AppSpec:
         env={"EAVES_DATAREF_HOSTS": "store.example,*.store.example:8443", "EAVES_DATAREF_NETWORKS": "10.1.0.0/16"},
     )
     return replace(plain, triggers=(*plain.triggers, alarm, gate), sources=sources)
+
+
+RECEIVER = "https://receiver.cloud.example"
+
+
+def relayed_app(**relay: object) -> AppSpec:
+    """A function with sources of every kind of agent, and a relay."""
+    sources = (
+        SourceSpec(name="inbox", claim="photos"),
+        SourceSpec(name="camera", agent="node", options={"path": "/data/camera"}),
+        SourceSpec(name="shared", claim="shared", through="broker"),
+    )
+    values: dict[str, Any] = {
+        "to": RECEIVER,
+        "secret": "link",
+        "images": "all",
+        "alarms": ({"label": "fire"},),
+        **relay,
+    }
+    return replace(plain_app(), sources=sources, relay=RelaySpec(**values))
 
 
 def plain_site(**changes: object) -> SiteSettings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Self
 
 from eaves.audit import queries
@@ -20,8 +21,15 @@ LATE_S = 60.0
 _CACHE_KB = 16_000
 
 
+@dataclass(slots=True)
+class _Numbers:
+    """The highest number of a list so far."""
+
+    last: int = 0
+
+
 class Comparison:
-    """Compares what was sent with what was received. First the sent list is added, then the other.
+    """Compares what was sent with what was received.
 
     Args:
         late_s: After how many seconds an event is late.
@@ -29,7 +37,6 @@ class Comparison:
 
     def __init__(self, *, late_s: float = LATE_S) -> None:
         self._late_s = late_s
-        self._last_number = 0
         self._last_at = 0.0
         self._complete_from = 0.0
         self._is_live = False
@@ -46,14 +53,15 @@ class Comparison:
     def __exit__(self, *_: object) -> None:
         self._db.close()
 
-    @property
-    def last_number(self) -> int:
-        """The highest number of the sender's lines."""
-        return self._last_number
+    def add_sent(self, lines: Iterable[LedgerLine]) -> int:
+        """Add the list of a sender, in the order of its numbers; several senders are one after another.
 
-    def add_sent(self, lines: Iterable[LedgerLine]) -> None:
-        """Add lines of the sender's list, in the order of their numbers."""
-        self._insert("sent", self._follow(lines))
+        Returns:
+            The highest number of its lines.
+        """
+        numbers = _Numbers()
+        self._insert("sent", self._follow(lines, numbers))
+        return numbers.last
 
     def add_received(self, lines: Iterable[LedgerLine]) -> None:
         """Add lines of the receiver's list."""
@@ -89,12 +97,12 @@ class Comparison:
             older=self._count("older"),
         )
 
-    def _follow(self, lines: Iterable[LedgerLine]) -> Iterator[LedgerLine]:
-        """Note from which line on none was deleted: numbers follow each other from there."""
+    def _follow(self, lines: Iterable[LedgerLine], numbers: _Numbers) -> Iterator[LedgerLine]:
+        """Note from when on no line of a list was deleted: numbers follow each other from there."""
         for line in lines:
-            if line.number > self._last_number + 1:
-                self._complete_from = line.taken_at
-            self._last_number = max(self._last_number, line.number)
+            if line.number > numbers.last + 1:
+                self._complete_from = max(self._complete_from, line.taken_at)
+            numbers.last = max(numbers.last, line.number)
             self._last_at = max(self._last_at, line.taken_at)
             yield line
 

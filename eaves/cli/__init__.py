@@ -40,6 +40,8 @@ COMMANDS = {
     "status": "Show the functions and how they are.",
     "events": "Show the events that flowed.",
     "queue": "Show, retry and delete what waits and what was given up on.",
+    "relay": "Show what a relay took, and check that all of it was received.",
+    "receiver": "Receive the events of sites: the cloud's side of the link.",
     "logs": "Show what a function or a source wrote.",
     "remove": "Stop wanting a function.",
     "doctor": "Look for what stands in the way at sites, and say what mends it.",

@@ -16,6 +16,8 @@ from eaves.cli.arguments import file_option, state_option
 from eaves.cli.clusters import Choice, cluster_options, load_scope, on_option, read_choice
 from eaves.cli.fleet import judge, visit_sites
 from eaves.cli.output import output_option, print_rows, say
+from eaves.cli.relay.link_rows import COLUMNS as LINK_COLUMNS
+from eaves.cli.relay.link_rows import build_row
 
 if TYPE_CHECKING:
     from eaves.admin.report import SourceReport
@@ -63,6 +65,7 @@ SOURCE_COLUMNS = {
 }
 SITE_AGENT_COLUMNS = {"site": "SITE", "pod": "POD", **AGENT_COLUMNS}
 SITE_SOURCE_COLUMNS = {"site": "SITE", "pod": "POD", **SOURCE_COLUMNS}
+SITE_LINK_COLUMNS = {"site": "SITE", "pod": "POD", **LINK_COLUMNS}
 
 
 @click.command()
@@ -90,6 +93,7 @@ def command(form: str, state_dir: Path, file: Path, **clusters: Any) -> None:
             _source_row(status.name, one) for status in found for agent in status.agents for one in agent.sources
         ]
         _print_part(sources, SOURCE_COLUMNS)
+        _print_part([build_row(agent.name, agent.link) for agent in agents if agent.link], LINK_COLUMNS)
     for status in found:
         for pause in status.pauses:
             say(f"{pause.lane} is paused{_since(pause)}: {pause.reason}")
@@ -112,6 +116,7 @@ def _show_sites(file: Path, choice: Choice, form: str) -> None:
     rows: list[dict[str, Any]] = []
     agents: list[dict[str, Any]] = []
     sources: list[dict[str, Any]] = []
+    links: list[dict[str, Any]] = []
     for outcome in outcomes:
         if outcome.error is not None:
             rows.append({"site": outcome.site, "state": outcome.state, "reason": str(outcome.error)})
@@ -121,10 +126,12 @@ def _show_sites(file: Path, choice: Choice, form: str) -> None:
                 where = {"site": outcome.site, "pod": agent.pod}
                 agents.append({**_agent_row(agent), **where})
                 sources += [{**_source_row(status.name, source), **where} for source in agent.sources]
+                links += [{**build_row(agent.name, agent.link), **where}] if agent.link else []
     print_rows(rows, _leave_out_told(SITE_COLUMNS, rows), form)
     if form == "table":
         _print_part(agents, SITE_AGENT_COLUMNS)
         _print_part(sources, SITE_SOURCE_COLUMNS)
+        _print_part(links, SITE_LINK_COLUMNS)
     judge(outcomes, "eaves doctor", choice)
     if not rows:
         say("nothing is deployed there: `eaves deploy --on knative`")

@@ -79,6 +79,10 @@ class State:
         """Where an app's relay listens for questions about its queue."""
         return self.root / "relays" / f"{app}.sock"
 
+    def list_relays(self) -> list[str]:
+        """The apps that have a relay's queue here, wanted or not."""
+        return sorted(path.stem for path in (self.root / "relays").glob("*.db"))
+
     def relay_log(self, app: str) -> Path:
         """The log file of an app's relay."""
         return self.log(f"{app}.{RELAY}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 from eaves.errors import InputError, NotFoundError
 from eaves.ingress import Response
+from eaves.link.ledger_lines import encode_lines
 from eaves.spool import Spool
 
 LIMIT = 10_000
@@ -34,21 +34,7 @@ def answer_ledger(spool: Spool, site: str, query: str) -> Response:
     if spool.ledger is None:
         raise NotFoundError("there is no ledger")
     lines = spool.ledger.read(after=after, limit=min(limit, LIMIT), source_prefix=f"/eaves/{site}/")
-    text = "".join(
-        json.dumps(
-            {
-                "number": line.number,
-                "source": line.source,
-                "id": line.id,
-                "at": line.taken_at,
-                "state": line.state,
-                "repeats": line.repeats,
-            }
-        )
-        + "\n"
-        for line in lines
-    )
-    return Response(status=200, headers={"Content-Type": MEDIA_TYPE}, body=text.encode())
+    return Response(status=200, headers={"Content-Type": MEDIA_TYPE}, body=encode_lines(lines))
 
 
 def _number(given: Mapping[str, str], name: str, default: int) -> int:

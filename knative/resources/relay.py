@@ -32,7 +32,6 @@ AGENTS = "source"
 """Part of the agents, whose pods may send to it."""
 MEMORY = "512Mi"
 """Limit of a pod's memory; an image of 20 MB takes several times its size while it is stored, packed and sent."""
-_DEFAULTS = {leaf.path: str(leaf.default) for leaf in iter_leaves(RelaySettings)}
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(RelaySettings)}
 _PROBE = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
 """10 minutes: so long a damaged spool of gigabytes may be read out before the port is open."""
@@ -181,18 +180,17 @@ def _pod(app: AppSpec, settings: KnativeSettings) -> dict[str, Any]:
 
 
 def _variables(app: AppSpec) -> dict[str, str]:
-    """What the process is told that differs from its defaults."""
+    """What the process is told."""
     told = {
-        **app.relay.settings,
         "site": app.function.site,
+        **app.relay.settings,
         "credentials": FOLDER,
         "host": "0.0.0.0",  # noqa: S104 - the pod's own; agents, Eventing and who scrapes metrics come from outside
         "port": str(EVENTS_PORT),
         "health_port": str(METRICS_PORT),
         "spool": f"{SPOOL}/relay.db",
     }
-    usual = {"alarms": "[]", "newest_first": "false", "rate_bytes": "0"}
-    return {_ENV[path]: value for path, value in told.items() if value != usual.get(path, _DEFAULTS[path])}
+    return {_ENV[path]: value for path, value in told.items()}
 
 
 def _selector(app: AppSpec) -> dict[str, str]:

@@ -16,13 +16,14 @@ from eaves.telemetry import TELEMETRY_OFF
 from functions.settings import FunctionSettings
 from knative.rendering import file_name, render_app, to_yaml, write_files
 from knative.settings import KnativeSettings, SiteSettings
-from tests.apps import IMAGE, full_app, full_settings, plain_app, plain_site
+from tests.apps import IMAGE, full_app, full_settings, plain_app, plain_site, relayed_app
 from tests.manifests import pod_templates, restricted_faults, validate
 
 GOLDEN = Path(__file__).parent / "rendered"
 CASES: dict[str, tuple[AppSpec, KnativeSettings, SiteSettings]] = {
     "plain": (plain_app(), KnativeSettings(), SiteSettings(name="barn")),
     "full": (full_app(), full_settings(), plain_site()),
+    "relayed": (relayed_app(), full_settings(create_broker=False, pin=False), plain_site()),
     "selected": (plain_app(), KnativeSettings(public=True, pin=False), plain_site(selector={"edge": "yes"})),
 }
 Manifests = tuple[dict[str, Any], ...]

@@ -156,6 +156,17 @@ def test_what_the_sender_may_have_forgotten_is_older_and_not_unknown() -> None:
     assert (late.older, late.totals.unknown) == (3, 1)
 
 
+def test_several_senders_have_numbers_of_their_own() -> None:
+    with Comparison() as comparison:
+        assert comparison.add_sent([line(1), line(2)]) == 2
+        assert comparison.add_sent([line(1, id="a"), line(2, id="b"), line(3, id="c")]) == 3
+        assert comparison.add_sent([]) == 0
+        comparison.add_received([*received(1, 2), *(line(9, id=name) for name in "abc"), line(7, at=NOON - 500)])
+        comparison.add_newer([])
+        found = comparison.finish()
+    assert (found.totals.sent, found.totals.received, found.totals.unknown, found.older) == (5, 5, 1, 0)
+
+
 def test_a_list_without_gaps_forgot_nothing() -> None:
     found = audit([line(1), line(2)], [*received(1, 2), line(9, at=NOON - 500)], newer=[])
     assert (found.older, found.totals.unknown) == (0, 1)

@@ -1,0 +1,62 @@
+"""`eaves receiver run`."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eaves import logs
+from eaves.cli.arguments import state_option
+from eaves.cli.output import say
+from eaves.cli.receiver.paths import receiver_spool
+from eaves.config import Layer, iter_leaves
+from eaves.options import build_settings, settings_options
+from eaves.receiver.settings import ReceiverSettings
+
+SECTION = "receiver."
+"""What the environment variables of the settings begin with."""
+FOLDER = "received"
+"""Where events are written unless a sink or another folder is named."""
+
+
+@click.command("run")
+@state_option
+@settings_options(ReceiverSettings, section=SECTION)
+def command(state_dir: Path, **options: Any) -> None:
+    """Run a receiver in the foreground, until Ctrl-C.
+
+    Without --sink and --folder it writes what it receives into the folder `received`: a file of JSON lines a day, and
+    images. Sites are let in by tokens (`eaves receiver token`).
+    """
+    from eaves.http_client.proxies import parse_proxies
+    from eaves.receiver.process import STOP_SIGNALS, serving
+
+    defaults: dict[str, Any] = {"spool": str(receiver_spool(state_dir)), "log_json": False}
+    if not (options["sink"] or options["folder"] or _is_set("sink") or _is_set("folder")):
+        defaults["folder"] = FOLDER
+    settings = build_settings(ReceiverSettings, options, Layer(origin="defaults", values=defaults), section=SECTION)
+    # The signals stay pending until `sigwait` takes one, and no handler runs in the midst of anything.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        logs.configure(as_json=settings.log_json)
+        with serving(settings, parse_proxies(os.environ)) as server:
+            url = f"{'https' if settings.credentials else 'http'}://{settings.host}:{server.port}"
+            click.echo(url)
+            say(f"{url} takes events of the sites in {settings.sites} for {_target(settings)}; Ctrl-C stops")
+            signal.sigwait(STOP_SIGNALS)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+def _is_set(name: str) -> bool:
+    """Whether the environment gives a setting."""
+    variables = {leaf.path: leaf.env for leaf in iter_leaves(ReceiverSettings, SECTION)}
+    return bool(os.environ.get(variables[f"{SECTION}{name}"]))
+
+
+def _target(settings: ReceiverSettings) -> str:
+    return settings.sink or f"the folder {settings.folder}"

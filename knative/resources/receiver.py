@@ -1,0 +1,182 @@
+"""A receiver in a cluster: a StatefulSet with a queue on a volume, behind a Service that passes TLS through.
+
+It belongs to no app: many sites send to it, and it stands in the cloud, where there may be no function at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from eaves.admin.agent import LIVE
+from eaves.config import iter_leaves
+from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY
+from eaves.link.paths import HEALTH
+from eaves.platform.quantities import find_room
+from eaves.receiver.settings import ReceiverSettings
+from knative.kinds import BROKER, NETWORK_POLICY, SERVICE, SERVICE_ACCOUNT, SINK_BINDING, STATEFUL_SET, Kind
+from knative.names import MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
+from knative.receiver_settings import ReceiverDeployment
+from knative.resources.metadata import reference
+from knative.resources.pod import USER, build_env, build_security, build_temporary
+
+PART = CONTAINER = "receiver"
+INSTANCE_LABEL = "app.kubernetes.io/instance"
+EVENTS_PORT, METRICS_PORT = 8443, 9090
+CREDENTIALS, SITES, SPOOL, FOLDER = "/credentials", "/sites", "/spool", "/received"
+MEMORY = "1Gi"
+"""Limit of a pod's memory: requests of 64 MB in all are read, unpacked and stored at the same time."""
+_OWNER_READS = 0o400
+_ENV = {leaf.path: leaf.env for leaf in iter_leaves(ReceiverSettings)}
+_PROBE = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
+"""10 minutes: so long a damaged spool of gigabytes may be read out before the port is open."""
+
+
+def build_receiver(wanted: ReceiverDeployment) -> Iterator[dict[str, Any]]:
+    """Every object of a receiver, in the order they are applied. The Secrets that it names are not among them."""
+    yield {**_object(SERVICE_ACCOUNT, wanted), "automountServiceAccountToken": False}
+    yield _policy(wanted)
+    yield _service(wanted)
+    if wanted.broker:
+        yield _binding(wanted)
+    yield _stateful_set(wanted)
+
+
+def _object(kind: Kind, wanted: ReceiverDeployment) -> dict[str, Any]:
+    where = {"namespace": wanted.namespace} if wanted.namespace else {}
+    metadata = {"name": wanted.name, **where, "labels": _labels(wanted)}
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+
+
+def _labels(wanted: ReceiverDeployment) -> dict[str, str]:
+    return {MANAGED_LABEL: MANAGED_VALUE, **_selector(wanted)}
+
+
+def _selector(wanted: ReceiverDeployment) -> dict[str, str]:
+    return {PART_LABEL: PART, INSTANCE_LABEL: wanted.name}
+
+
+def _policy(wanted: ReceiverDeployment) -> dict[str, Any]:
+    """Lets in requests of sites from anywhere, which show a token or a certificate, and metrics from the cluster."""
+    return {
+        **_object(NETWORK_POLICY, wanted),
+        "spec": {
+            "podSelector": {"matchLabels": _selector(wanted)},
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                {"ports": [{"protocol": "TCP", "port": EVENTS_PORT}]},
+                {"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": METRICS_PORT}]},
+            ],
+        },
+    }
+
+
+def _service(wanted: ReceiverDeployment) -> dict[str, Any]:
+    ports = [{"name": "https", "port": 443, "targetPort": "events"}]
+    kind = {} if wanted.service_type == "ClusterIP" else {"type": wanted.service_type}
+    return {**_object(SERVICE, wanted), "spec": {**kind, "selector": _selector(wanted), "ports": ports}}
+
+
+def _binding(wanted: ReceiverDeployment) -> dict[str, Any]:
+    """Tells the receiver where the Broker is (`K_SINK`)."""
+    sink = {"ref": reference(BROKER, wanted.broker, wanted.namespace)}
+    subject = reference(STATEFUL_SET, wanted.name, wanted.namespace)
+    return {**_object(SINK_BINDING, wanted), "spec": {"subject": subject, "sink": sink}}
+
+
+def _stateful_set(wanted: ReceiverDeployment) -> dict[str, Any]:
+    claims = [_claim("spool", wanted.spool_size)]
+    if wanted.folder_size:
+        claims.append(_claim("received", wanted.folder_size))
+    return {
+        **_object(STATEFUL_SET, wanted),
+        "spec": {
+            "replicas": 1,
+            "serviceName": wanted.name,
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": _selector(wanted)},
+            "template": {"metadata": {"labels": _labels(wanted)}, "spec": _pod(wanted)},
+            "volumeClaimTemplates": claims,
+        },
+    }
+
+
+def _claim(name: str, size: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}},
+    }
+
+
+def _pod(wanted: ReceiverDeployment) -> dict[str, Any]:
+    volume, mount = build_temporary()
+    mounts = [
+        mount,
+        {"name": "spool", "mountPath": SPOOL},
+        {"name": "credentials", "mountPath": CREDENTIALS, "readOnly": True},
+        {"name": "sites", "mountPath": SITES, "readOnly": True},
+    ]
+    if wanted.folder_size:
+        mounts.append({"name": "received", "mountPath": FOLDER})
+    container = {
+        "name": CONTAINER,
+        "image": wanted.image,
+        "command": ["python", "-P", "-m", "eaves.receiver"],
+        "env": build_env(_variables(wanted)),
+        "ports": [
+            {"name": "events", "containerPort": EVENTS_PORT},
+            {"name": "metrics", "containerPort": METRICS_PORT},
+        ],
+        "readinessProbe": {"httpGet": {"path": HEALTH, "port": "events", "scheme": "HTTPS"}, "periodSeconds": 10},
+        "livenessProbe": {"httpGet": {"path": LIVE, "port": "metrics"}, **_PROBE},
+        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": MEMORY}},
+        "securityContext": build_security(),
+        "volumeMounts": mounts,
+    }
+    pull = {"imagePullSecrets": [{"name": wanted.pull_secret}]} if wanted.pull_secret else {}
+    sites = {"name": "sites", "secret": {"secretName": wanted.sites_secret, "defaultMode": _OWNER_READS}}
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "serviceAccountName": wanted.name,
+        "securityContext": {"fsGroup": USER},
+        **pull,
+        "containers": [container],
+        "volumes": [volume, _certificates(wanted), sites],
+    }
+
+
+def _certificates(wanted: ReceiverDeployment) -> dict[str, Any]:
+    """The server's certificate, and who signs the sites': one folder out of two Secrets.
+
+    The `ca.crt` that cert-manager writes beside a certificate is the one that signed it. Whoever has another
+    certificate of that authority is no site.
+    """
+    files = [{"key": name, "path": name} for name in (CERTIFICATE, KEY)]
+    sources = [{"secret": {"name": wanted.tls_secret, "items": files}}]
+    if wanted.client_ca_secret:
+        authorities = [{"key": AUTHORITIES, "path": AUTHORITIES}]
+        sources.append({"secret": {"name": wanted.client_ca_secret, "items": authorities}})
+    return {"name": "credentials", "projected": {"defaultMode": _OWNER_READS, "sources": sources}}
+
+
+def _variables(wanted: ReceiverDeployment) -> dict[str, str]:
+    """What the process is told."""
+    told = {
+        "host": "0.0.0.0",  # noqa: S104 - the pod's own; sites, the kubelet and who scrapes metrics come from outside
+        "port": str(EVENTS_PORT),
+        "health_port": str(METRICS_PORT),
+        "credentials": CREDENTIALS,
+        "sites": SITES,
+        "spool": f"{SPOOL}/receiver.db",
+        **find_room(wanted.spool_size),
+    }
+    if wanted.functions:
+        told["functions"] = json.dumps(wanted.addresses())
+        told["function_timeout_s"] = f"{wanted.function_timeout_s:g}"
+    if wanted.sink:
+        told["sink"] = wanted.sink
+    if wanted.folder_size:
+        told["folder"] = FOLDER
+    return {_ENV[path]: value for path, value in told.items()}

@@ -1,0 +1,235 @@
+"""`eaves up` with a relay, from a folder of images to the files of a receiver: real processes, real TLS."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.admin.report import LinkReport
+from eaves.artifact import open_artifact
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED
+from eaves.platform import AppSpec, FunctionSpec, RelaySpec, SourceSpec, default_trigger
+from tests.contract.harness import LocalHarness
+from tests.receiving import TOKEN, ReceiverProcess, Served, receiving, write_site
+from tests.waiting import wait_until
+
+SITE = "home"
+
+
+@pytest.fixture
+def harness() -> Iterator[LocalHarness]:
+    with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
+        made = LocalHarness(Path(folder) / "s")
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Served]:
+    """A receiver with TLS in this process, that writes files."""
+    folder = tmp_path / "cloud"
+    folder.mkdir()
+    write_site(folder / "sites", SITE)
+    with receiving(folder, folder=folder / "received") as served:
+        yield served
+
+
+class Edge:
+    """An app on the local platform, whose images are put into a folder.
+
+    Args:
+        harness: The platform.
+        artifact: What the function predicts with.
+        folder: Where the images and the credentials are.
+        to: The receiver's address.
+        name: Of the function.
+        authorities: File with the certificate authority of the receiver; None: it speaks plain HTTP.
+        relay: More settings of the relay.
+    """
+
+    def __init__(
+        self,
+        harness: LocalHarness,
+        artifact: Path,
+        folder: Path,
+        to: str,
+        *,
+        name: str = "digits",
+        authorities: Path | None = None,
+        **relay: Any,
+    ) -> None:
+        self.inbox, self.golden = folder / "inbox", sorted((artifact / "golden").glob("*.png"))
+        self._harness, self._sent = harness, 0
+        credentials = folder / "link"
+        for made in (self.inbox, credentials):
+            made.mkdir(exist_ok=True)
+        (credentials / "token").write_text(TOKEN)
+        if authorities is not None:
+            (credentials / "ca.crt").write_bytes(authorities.read_bytes())
+        opened = open_artifact(artifact)
+        function = FunctionSpec(name=name, site=SITE, artifact=opened.path, artifact_digest=opened.digest)
+        self.app = AppSpec(
+            function=function,
+            triggers=(default_trigger(name),),
+            sources=(SourceSpec(name="inbox", options={"path": str(self.inbox), "settle_s": 0.2}),),
+            relay=RelaySpec(to=to, credentials=credentials, **relay),
+        )
+
+    def deploy(self, app: AppSpec | None = None) -> None:
+        self._harness.platform.deploy(app or self.app)
+
+    def put(self, count: int, data: bytes | None = None) -> None:
+        """Put images into the folder, as a camera does."""
+        for _ in range(count):
+            self._sent += 1
+            image = self.golden[self._sent % len(self.golden)].read_bytes() if data is None else data
+            (self.inbox / f"{self._sent:04d}.png").write_bytes(image)
+
+    def link(self) -> LinkReport | None:
+        """How the platform says that the link is."""
+        agents = [agent for status in self._harness.platform.status() for agent in status.agents]
+        return next((agent.link for agent in agents if agent.name == f"{self.app.function.name}.relay"), None)
+
+
+def received(folder: Path, kind: str = IMAGE_CLASSIFIED) -> list[str]:
+    """What events of a type that a receiver has written are about: their subjects."""
+    lines = [line for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    return [event["subject"] for event in map(json.loads, lines) if event["type"] == kind]
+
+
+def subjects(count: int) -> set[str]:
+    return {f"{number:04d}.png" for number in range(1, count + 1)}
+
+
+def folder_of(cloud: Served) -> Path:
+    assert cloud.settings.folder is not None
+    return cloud.settings.folder
+
+
+def eaves(harness: LocalHarness, *arguments: str) -> str:
+    command = [sys.executable, "-P", "-m", "eaves.cli", *arguments, "--state", str(harness.state)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout
+
+
+def test_predictions_reach_the_cloud_with_the_images_that_are_wanted_and_what_was_refused(
+    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path, cloud: Served
+) -> None:
+    to, authorities = f"https://127.0.0.1:{cloud.port}", tmp_path / "cloud" / "credentials" / "tls.crt"
+    edge = Edge(harness, tiny_artifact, tmp_path, to, authorities=authorities, images="all")
+    edge.deploy()
+    edge.put(6)
+    edge.put(1, b"\x89PNG\r\n\x1a\nnot one")
+    folder = folder_of(cloud)
+    wait_until(lambda: set(received(folder)) == subjects(6), 60, what="six predictions")
+    wait_until(lambda: received(folder, IMAGE_REJECTED) == ["0007.png"], 60, what="the refused image")
+    wait_until(lambda: set(received(folder, IMAGE_CAPTURED)) == subjects(7), 60, what="the images")
+    wait_until(lambda: (link := edge.link()) is not None and link.up and link.forwarded == 14, 30, what="the report")
+    (status,) = harness.platform.status()
+    assert (status.queued, status.dead) == (0, 1)
+    assert sorted(received(folder)) == sorted(subjects(6))
+
+
+def test_what_was_predicted_while_the_link_was_down_arrives_once_and_an_end_of_everything_loses_nothing(
+    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    write_site(tmp_path / "sites", SITE)
+    cloud = ReceiverProcess(tmp_path, EAVES_FOLDER=str(tmp_path / "received"))
+    edge = Edge(harness, tiny_artifact, tmp_path, f"http://127.0.0.1:{cloud.port}")
+    edge.deploy()
+    edge.put(5)
+
+    def backlog() -> int:
+        link = edge.link()
+        return link.backlog_events if link is not None and link.state == "down" else 0
+
+    wait_until(lambda: backlog() == 5, 60, what="five predictions that wait")
+    assert edge.link() is not None
+    harness.kill()
+    harness.start()
+    edge.put(3)
+    wait_until(lambda: backlog() == 8, 60, what="eight predictions that wait")
+    entries = json.loads(eaves(harness, "queue", "--agent", "digits.relay", "-o", "json"))
+    assert {entry["lane"] for entry in entries} == {"archive"}
+    cloud.start()
+    try:
+        wait_until(lambda: set(received(tmp_path / "received")) == subjects(8), 60, what="eight predictions")
+        cloud.stop(signal.SIGKILL)
+        edge.put(2)
+        wait_until(lambda: backlog() == 2, 60, what="two predictions that wait")
+        cloud.start()
+        wait_until(lambda: set(received(tmp_path / "received")) == subjects(10), 60, what="ten predictions")
+        wait_until(lambda: (link := edge.link()) is not None and link.backlog_events == 0, 30, what="an empty queue")
+    finally:
+        cloud.stop()
+    assert sorted(received(tmp_path / "received")) == sorted(subjects(10))
+
+
+def test_a_relay_that_is_taken_away_keeps_its_queue_and_delivers_it_to_another_receiver(
+    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path, cloud: Served
+) -> None:
+    """From a deployment without a relay to one with it, back, and to another receiver."""
+    to, authorities = f"https://127.0.0.1:{cloud.port}", tmp_path / "cloud" / "credentials" / "tls.crt"
+    edge = Edge(harness, tiny_artifact, tmp_path, "http://127.0.0.1:9", authorities=authorities)
+    without = replace(edge.app, relay=RelaySpec())
+    edge.deploy(without)
+    edge.put(2)
+    wait_until(lambda: harness.platform.status()[0].delivered == 2, 60, what="predictions that nobody wants")
+    edge.deploy()
+    edge.put(3)
+    wait_until(lambda: (link := edge.link()) is not None and link.backlog_events == 3, 60, what="three that wait")
+    edge.deploy(without)
+    assert edge.link() is None
+    entries = json.loads(eaves(harness, "queue", "--agent", "digits.relay", "-o", "json"))
+    assert len(entries) == 3
+    harness.platform.rollback("digits")
+    edge.deploy(replace(edge.app, relay=replace(edge.app.relay, to=to)))
+    folder = folder_of(cloud)
+    wait_until(lambda: set(received(folder)) == subjects(5) - subjects(2), 60, what="what waited")
+
+
+def test_two_apps_with_the_same_receiver_each_send_what_they_predicted(
+    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path, cloud: Served
+) -> None:
+    to, authorities = f"https://127.0.0.1:{cloud.port}", tmp_path / "cloud" / "credentials" / "tls.crt"
+    first = Edge(harness, tiny_artifact, tmp_path, to, authorities=authorities, name="digits")
+    second = Edge(harness, tiny_artifact, tmp_path, to, authorities=authorities, name="numbers")
+    first.deploy()
+    second.deploy(replace(second.app, sources=()))
+    first.put(3)
+    folder = folder_of(cloud)
+    wait_until(lambda: len(received(folder)) == 6, 60, what="six predictions")
+    lines = [json.loads(line) for path in folder.glob("*.jsonl") for line in path.read_text().splitlines()]
+    assert {line["source"] for line in lines} == {"/eaves/home/digits", "/eaves/home/numbers"}
+    assert {agent.name for status in harness.platform.status() for agent in status.agents} == {
+        "digits",
+        "digits.relay",
+        "numbers.relay",
+    }
+
+
+def test_a_token_that_is_not_the_sites_keeps_everything_until_it_is(
+    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path, cloud: Served
+) -> None:
+    to, authorities = f"https://127.0.0.1:{cloud.port}", tmp_path / "cloud" / "credentials" / "tls.crt"
+    edge = Edge(harness, tiny_artifact, tmp_path, to, authorities=authorities)
+    token = tmp_path / "link" / "token"
+    token.write_text("somebody-elses-0123456789")
+    edge.deploy()
+    edge.put(2)
+    wait_until(lambda: (link := edge.link()) is not None and link.state == "refused", 60, what="the refusal")
+    assert received(folder_of(cloud)) == []
+    token.write_text(TOKEN)
+    wait_until(lambda: set(received(folder_of(cloud))) == subjects(2), 60, what="both predictions")
