@@ -16,6 +16,7 @@ from eaves.backoff import Backoff
 from eaves.delivery import Deliverer, SinkClient
 from eaves.http_client.proxies import Proxies
 from eaves.ingress import IngressLimits, IngressServer, ServerTls
+from eaves.ingress.allocator import return_freed_memory
 from eaves.receiver.counters import Counters
 from eaves.receiver.folder import Archive, FolderWriter
 from eaves.receiver.folder.archive import check_folder
@@ -47,6 +48,7 @@ def run(settings: ReceiverSettings, proxies: Proxies) -> None:
         SpoolError: When the spool can't be opened.
         StorageError: When the folder can't be written.
     """
+    return_freed_memory()
     with serving(settings, proxies):
         signal.sigwait(STOP_SIGNALS)
 
