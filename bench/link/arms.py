@@ -10,7 +10,7 @@ import json
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.link.network import Network, Side
@@ -36,6 +36,7 @@ class Arm:
         parts: Role to process, in the order in which they start.
         killed: Roles that are killed at random.
         artifact_digest: Digest of the model.
+        waiting: Predictions that were seen in the agent's spool: id to when they were put there, Unix seconds.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Arm:
     parts: dict[str, Part]
     killed: tuple[str, ...]
     artifact_digest: str
+    waiting: dict[str, float] = field(default_factory=dict)
 
     def start(self) -> None:
         """Start everything and wait until it works."""
@@ -113,7 +115,7 @@ class _Site:
             "eaves.receiver",
             port,
             EAVES_HOST=self.network.cloud_host,
-            EAVES_PORT=str(port),
+            PORT=str(port),
             EAVES_CREDENTIALS=str(self.credentials.cloud),
             EAVES_SITES=str(self.credentials.sites),
             EAVES_SPOOL=str(self.folder / "receiver.db"),

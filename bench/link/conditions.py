@@ -7,6 +7,9 @@ from typing import Literal
 
 from bench.link.proxy import Link
 
+SHORT = 0.5
+"""Share of the time that the shortened experiment takes, so that all of it ends within 90 minutes."""
+
 State = Literal["up", "down", "silent"]
 """`down`: the edge's own interface has no way out, so that a connection fails at once. `silent`: packets are swallowed
 on the way, so that it fails only when somebody stops waiting."""
@@ -31,6 +34,10 @@ class Condition:
     minutes: float = 10.0
     course: tuple[tuple[float, State], ...] = ()
     middle_down: bool = False
+
+    def run_minutes(self, *, full: bool) -> float:
+        """Minutes of a whole run, or of a shortened one."""
+        return self.minutes if full else self.minutes * SHORT
 
     def phases(self, seconds: float) -> list[tuple[float, State]]:
         """When each state begins, seconds from the start of a run of so many seconds."""
@@ -65,9 +72,6 @@ CONDITIONS = (
         course=((30.0, "up"), (30.0, "silent")),
     ),
 )
-SHORT_MINUTES = {"down": 15.0}
-"""Of the shortened experiment; links that are not named here take `SHORT_S`."""
-SHORT_DEFAULT_MINUTES = 8.0
 
 
 def find(names: str) -> list[Condition]:

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -19,6 +20,7 @@ from bench.link.packets import can_run
 from bench.link.proxy import FaultProxy, Link
 
 Side = Literal["edge", "cloud"]
+RESET_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,10 @@ class Network(ABC):
     @abstractmethod
     def set_state(self, state: State) -> None:
         """Let it be up, down or silent."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Reset the connections that cross the link, as a router that loses its table does; new ones are let in."""
 
     @abstractmethod
     def traffic(self) -> Traffic:
@@ -117,6 +123,16 @@ class PacketNetwork(Network):
         _ip("-n", space, "route", "flush", "type", "unreachable")
         if state == "down":
             _ip("-n", space, "route", "add", "unreachable", self.cloud_host)
+
+    def reset(self) -> None:
+        """Answer whatever either end sends with RST for `RESET_S`."""
+        chain = "add table inet cut; add chain inet cut out { type filter hook output priority 0; }"
+        rule = "add rule inet cut out oifname uplink meta l4proto tcp reject with tcp reset"
+        for side in self._spaces:
+            subprocess.run([*self.command(side), "nft", f"{chain}; {rule}"], check=True)
+        time.sleep(RESET_S)
+        for side in self._spaces:
+            subprocess.run([*self.command(side), "nft", "delete table inet cut"], check=True)
 
     def traffic(self) -> Traffic:
         """Bytes of IP packets."""
@@ -191,6 +207,12 @@ class ProxyNetwork(Network):
         """Down: connections are reset. Silent: nothing passes."""
         for proxy in self._proxies.values():
             {"up": proxy.restore, "down": proxy.cut, "silent": proxy.silence}[state]()
+
+    def reset(self) -> None:
+        """Cut and restore."""
+        for proxy in self._proxies.values():
+            proxy.cut()
+            proxy.restore()
 
     def traffic(self) -> Traffic:
         """Bytes of TCP's payload, without headers and retransmissions."""

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.link.arms import Arm, build_cloud, build_edge
-from bench.link.arrivals import Arrivals, read_cloud, read_edge
+from bench.link.arrivals import AgentWatcher, Arrivals, read_cloud, read_edge, read_folder
 from bench.link.conditions import Condition
 from bench.link.network import Network, Traffic, open_network
-from bench.link.parts.processes import Killer
+from bench.link.parts.processes import Killer, build_environ
 from bench.link.summary import Image
 
 DRAIN_LIMIT_S = 600.0
 WARM_S = 120.0
+PASSED_ON_S = 20.0
 OFFSET_S = 0.5
 """The second arm's photos come half a second later, so that the two functions do not share the processor's time."""
 
@@ -36,7 +40,7 @@ class Plan:
         kill_mean_s: Mean seconds between two kills.
         seed: Of kills and losses.
         kind: `packets` or `proxy`; empty: packets where this user may.
-        keep: Keep the folders of the arms.
+        arms: Which arms.
     """
 
     condition: Condition
@@ -46,9 +50,10 @@ class Plan:
     kill_mean_s: float = 45.0
     seed: int = 0
     kind: str = ""
-    keep: bool = False
+    arms: tuple[str, ...] = ("edge", "cloud")
 
 
+BUILD: dict[str, Callable[[Path, Network, Path, Sequence[bytes]], Arm]] = {"edge": build_edge, "cloud": build_cloud}
 READ: dict[str, Callable[[Arm], Arrivals]] = {"edge": read_edge, "cloud": read_cloud}
 
 
@@ -63,24 +68,45 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     Returns:
         result: As JSON has it.
     """
+    with open_arms(folder, plan.artifact, plan.photos, seed=plan.seed, kind=plan.kind, names=plan.arms) as arms:
+        return _measure(plan, arms, say)
+
+
+@contextmanager
+def open_arms(
+    folder: Path, artifact: Path, photos: Sequence[bytes], *, seed: int, kind: str, names: Sequence[str] = tuple(BUILD)
+) -> Iterator[dict[str, Arm]]:
+    """Both arms, at work over perfect links.
+
+    Args:
+        folder: Where everything is written; emptied first.
+        artifact: The model.
+        photos: Of the cameras.
+        seed: Of losses.
+        kind: Of the networks.
+        names: Which arms.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     networks: dict[str, Network] = {}
     arms: dict[str, Arm] = {}
+    watchers: list[AgentWatcher] = []
     try:
-        for name, build in (("edge", build_edge), ("cloud", build_cloud)):
-            networks[name] = open_network(f"lx{name[0]}", seed=plan.seed, kind=plan.kind)
-            arms[name] = build(folder.resolve() / name, networks[name], plan.artifact, plan.photos)
+        for name in names:
+            networks[name] = open_network(f"lx{name[0]}", seed=seed, kind=kind)
+            arms[name] = BUILD[name](folder.resolve() / name, networks[name], artifact, photos)
             arms[name].start()
+            watchers.append(AgentWatcher(arms[name].folder / "agent.db", arms[name].waiting))
         _warm_up(list(arms.values()))
-        return _measure(plan, arms, say)
+        yield arms
     finally:
+        for watcher in watchers:
+            watcher.stop()
         for arm in arms.values():
             arm.stop()
         for network in networks.values():
             network.close()
-        if not plan.keep:
-            for arm in arms.values():
-                shutil.rmtree(arm.camera.inbox, ignore_errors=True)
+        for arm in arms.values():
+            shutil.rmtree(arm.camera.inbox, ignore_errors=True)
 
 
 def _warm_up(arms: Sequence[Arm]) -> None:
@@ -90,7 +116,7 @@ def _warm_up(arms: Sequence[Arm]) -> None:
     deadline = time.monotonic() + WARM_S
     for arm in arms:
         while "warm-up.jpg" not in READ[arm.name](arm).last:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or any(part.has_ended() for part in arm.parts.values()):
                 raise TimeoutError(f"the arm {arm.name} predicts nothing; see {arm.folder}/*.log")
             time.sleep(0.2)
         arm.camera.taken.clear()
@@ -194,8 +220,30 @@ def _report(
         "bytes_up": after.bytes_up - before.bytes_up,
         "bytes_down": after.bytes_down - before.bytes_down,
         "drain_s": None if lost else round(max(0.0, max(arrived) - last), 3),
+        "passed_on": _passed_on(arm, len(arrived)) if arm.name == "edge" else None,
+        "audit": _audit(arm) if arm.name == "edge" else None,
         "ended_by_itself": {role: part.ended for role, part in arm.parts.items() if part.ended},
     }
+
+
+def _passed_on(arm: Arm, expected: int) -> dict[str, int]:
+    """Predictions in the receiver's folder, once all are there: how many, and how many different ones."""
+    deadline = time.monotonic() + PASSED_ON_S
+    while len(set(found := read_folder(arm))) < expected and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return {"lines": len(found), "ids": len(set(found))}
+
+
+def _audit(arm: Arm) -> dict[str, Any]:
+    """What `eaves relay audit` says of the two lists of ids, and its exit code."""
+    command = [sys.executable, "-P", "-m", "eaves.cli", "relay", "audit", "-o", "json"]
+    spools = ["--sent", str(arm.folder / "relay.db"), "--received", str(arm.folder / "receiver.db")]
+    done = subprocess.run([*command, *spools], capture_output=True, text=True, check=False, env=build_environ())
+    try:
+        said = json.loads(done.stdout)
+    except ValueError:
+        said = done.stderr[-500:]
+    return {"exit_code": done.returncode, "said": said}
 
 
 def _since(moment: float | None, taken: float) -> float | None:

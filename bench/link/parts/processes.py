@@ -63,6 +63,10 @@ class Part:
                 raise TimeoutError(f"{self.name} does not get ready:\n{self.log.read_text()[-2000:]}")
             time.sleep(0.05)
 
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self.process is not None and self.process.poll() is not None
+
     def listens(self) -> bool:
         """Whether something listens on its port in its network namespace. Source: proc_pid_net(5), state 0A."""
         if self.process is None:
