@@ -135,10 +135,16 @@ def _swap(path: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file was a spool: SQLite's header says so, or, where that is destroyed, its content does.
+    """Whether a file was a spool: SQLite's header says so, or, where that is destroyed, its content or its log does.
 
+    A young spool is in its log alone.
     Source: sqlite.org/fileformat.html, section 1.3: the application id is at offset 68.
     """
+    log = path.with_name(f"{path.name}-wal")
+    return _looks_ours(path) or (log.exists() and _looks_ours(log))
+
+
+def _looks_ours(path: Path) -> bool:
     with path.open("rb") as stream:
         head = stream.read(100)
         if head[:16] == b"SQLite format 3\0" and head[68:72] == schema.APPLICATION_ID.to_bytes(4, "big"):

@@ -227,7 +227,7 @@ def test_a_receiver_that_is_not_reached(cluster: Cluster, server: FakeCluster) -
     assert "secret generic link --from-file=token=FILE --from-file=ca.crt=FILE" in found.fix
 
 
-def test_dead_letters_of_an_app_with_a_relay_go_to_it(patient: Patient) -> None:
+def test_dead_letters_of_an_app_with_a_relay_go_to_it(patient: Patient, server: FakeCluster) -> None:
     play_pod(server, Reached(address="tls://cloud.example:443"))
     assert patient.find("triggers", app=relaying()) == []
     assert patient.one("triggers").severity == WARNING

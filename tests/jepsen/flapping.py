@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -145,7 +147,8 @@ def run(folder: Path, events: int, seed: int, *, faults: Sequence[str] = FAULTS,
         world.proxy.set(Link())
         world.proxy.restore()
         _wait(world, lambda: all(sender.done for sender in world.senders) and world.received >= events)
-        _wait(world, lambda: _count_lines(folder) >= events)
+        _wait(world, lambda: not _count_queued(folder / "relay" / "relay.db"))
+        _wait(world, lambda: not _count_queued(folder / "receiver" / "receiver.db"))
         for service in (world.relay, world.receiver):
             service.stop()
         return compare(world, time.monotonic() - began)
@@ -246,9 +249,10 @@ def _read_ledger(path: Path) -> list[LedgerLine]:
         return lines
 
 
-def _count_lines(folder: Path) -> int:
-    files = (folder / "receiver" / "received").glob("events-*.jsonl")
-    return sum(path.read_bytes().count(b"\n") for path in files)
+def _count_queued(spool: Path) -> int:
+    """Events that wait in a spool that a process has open."""
+    with contextlib.closing(sqlite3.connect(f"file:{spool}?mode=ro", uri=True)) as db:
+        return int(db.execute("SELECT total(queued) FROM lanes").fetchone()[0])
 
 
 def _read_folder(folder: Path) -> Iterator[tuple[str, object]]:

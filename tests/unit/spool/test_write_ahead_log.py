@@ -99,6 +99,21 @@ def test_a_torn_page_in_the_middle_costs_no_entry_but_its_own(path: Path) -> Non
     assert was_salvaged(path)
 
 
+def test_a_torn_page_in_the_log_of_a_young_spool_costs_no_entry_but_its_own(tmp_path: Path) -> None:
+    """Nothing of it is in the file yet, its schema included."""
+    made, path = tmp_path / "made" / "spool.db", tmp_path / "spool.db"
+    with Spool(made) as spool:
+        for number in range(COUNT):
+            spool.put(image(number))
+        for end in ("", "-wal"):
+            shutil.copyfile(f"{made}{end}", f"{path}{end}")
+    content = bytearray(log_of(path).read_bytes())
+    at = content.index(image(2).data[5_000:5_100])
+    content[at : at + 512] = bytes(512)
+    log_of(path).write_bytes(content)
+    assert [event for event in read_all(path) if event.id != MIDDLE] == [image(n) for n in range(COUNT) if n != 2]
+
+
 @pytest.mark.parametrize("how", ["cut off", "zeroed", "first frame missing"])
 def test_what_a_power_cut_left_of_the_last_put_is_dropped_and_nothing_is_salvaged(path: Path, how: str) -> None:
     content = bytearray(log_of(path).read_bytes())
