@@ -380,3 +380,15 @@ def test_an_alarm_alone_on_a_link_that_fails_keeps_its_place(tmp_path: Path, err
         rig.wait_until_empty()
         assert len(rig.link.requests) == 3
         assert rig.forwarder.view().attempts[ARCHIVE] == {"delivered": 1}
+
+
+def test_a_size_that_was_too_large_once_is_not_tried_again_and_again(tmp_path: Path) -> None:
+    def answer(events: list[Event]) -> Answer:
+        return status_error(413) if sum(len(one.data) for one in events) > 20_000 else None
+
+    with forwarding(tmp_path, *[event(number, data=b"x" * 1_000) for number in range(300)]) as rig:
+        rig.link.answers = answer
+        rig.forwarder.start()
+        rig.wait_until_empty()
+        assert len(rig.link.stored) == 300
+        assert sum(len(ids) > 20 for ids in rig.link.requests) <= 4
