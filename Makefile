@@ -6,7 +6,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: demo test test-slow fuzz lint type wheel bench bench-function image image-test lock clean help
+.PHONY: demo test test-slow fuzz lint type wheel bench experiment bench-function image image-test lock clean help
 
 demo: $(READY)  ## train, convert, deploy, send events (DATA=folder-per-class ARCH=inception_v3 WEIGHTS=file: your own)
 	$(BIN)/python examples/demo/demo.py $(if $(DATA),--data "$(DATA)") $(if $(ARCH),--arch "$(ARCH)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
@@ -35,6 +35,9 @@ wheel: $(READY)  ## build the wheel and test it installed, in a clean environmen
 
 bench: $(READY)  ## measure; writes numbers, judges nothing
 	$(BIN)/python -m bench
+
+experiment: $(READY)  ## edge against cloud-only over bad links, into docs/18-link-experiment.md (root for real packets; FULL=1, LINKS=good,down, MINUTES=2)
+	$(BIN)/python -m bench.link $(if $(FULL),--full) $(if $(LINKS),--links "$(LINKS)") $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(PARTS),--parts "$(PARTS)")
 
 bench-function: $(READY)  ## measure a function beside its peers, into docs/function-benchmark.md (EAVES_BENCH_RUN=a run)
 	$(BIN)/python -m bench function

@@ -43,6 +43,7 @@ class LinkState:
         to: The receiver's address, for the log.
         clock: Time.
         jitter: Random numbers in [0, 1).
+        backoff: Pauses between attempts while the link is down.
 
     Attributes:
         state: What is known.
@@ -55,8 +56,9 @@ class LinkState:
         heard_at: When the receiver last answered, on the monotonic clock.
     """
 
-    def __init__(self, to: str, clock: Clock, jitter: Callable[[], float]) -> None:
+    def __init__(self, to: str, clock: Clock, jitter: Callable[[], float], *, backoff: Backoff = PATIENCE) -> None:
         self._to = to
+        self._backoff = backoff
         self._clock = clock
         self._jitter = jitter
         self._until = self._since = clock.monotonic()
@@ -141,7 +143,7 @@ class LinkState:
 
     def _fail(self, failures: int, asked_s: float | None) -> None:
         self.unproven, self.vouched = True, False
-        pause_s = PATIENCE.pause_s(failures, jitter=self._jitter()) if failures else 0.0
+        pause_s = self._backoff.pause_s(failures, jitter=self._jitter()) if failures else 0.0
         self._until = self._clock.monotonic() + max(pause_s, min(asked_s or 0.0, LONGEST_RETRY_AFTER_S))
 
     def _heard(self) -> None:

@@ -15,6 +15,7 @@ import click
 from eaves import logs
 from eaves.delivery import Deliverer, SinkClient
 from eaves.http_client.proxies import DIRECT, Proxies, parse_proxies
+from eaves.link.client import SOCKET_OPTIONS
 from eaves.link.credentialed import CredentialedClient
 from eaves.options import build_settings, report_errors, settings_options
 from eaves.sources.agent.admin import open_admin
@@ -71,7 +72,13 @@ def build_function_client(settings: AgentSettings, proxies: Proxies) -> Credenti
     folder = settings.function_credentials
     if folder is None:
         return None
-    return CredentialedClient(folder, connections=settings.parallel, ca_certs_pem=settings.ca_certs, proxies=proxies)
+    return CredentialedClient(
+        folder,
+        connections=settings.parallel,
+        ca_certs_pem=settings.ca_certs,
+        proxies=proxies,
+        socket_options=SOCKET_OPTIONS,
+    )
 
 
 def build_source(

@@ -13,6 +13,9 @@ from eaves.sources.lanes import IMAGES, REPLIES
 from eaves.sources.settings import AgentSettings
 from eaves.spool import Entry, Puts, Spool
 
+OVER_LINK = Backoff(retry=None, first_s=0.5, cap_s=5.0)
+"""How often a function behind the link is tried: as a relay tries its receiver, so that a link that is up for ten
+seconds of every thirty is used."""
 NO_SINK = "the sink isn't known: K_SINK is not set, as when the SinkBinding finds no Broker"
 LOW = "low"
 """Value of the extension `confidence` of a prediction that the function isn't sure of."""
@@ -62,7 +65,7 @@ def build_deliverers(
         spool,
         IMAGES,
         to_function if settings.function else to_sink,
-        backoff=patience,
+        backoff=patience if function_client is None else OVER_LINK,
         parallel=settings.parallel,
         on_reply=keep if settings.function else None,
         reply_required=bool(settings.function),

@@ -1,0 +1,113 @@
+"""`python -m bench.link`: the link's experiment. Runs what is missing, then draws the figures.
+
+Results are files in build/experiment; one that is there is not run again, so that the whole can be done in parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+import zlib
+from pathlib import Path
+
+from bench.link import conditions, crossover, update
+from bench.link.material import SHARED, Material, prepare
+from bench.link.plots.page import write_page
+from bench.link.run import Plan, run, write_result
+
+HERE = Path("build/experiment")
+
+
+def main() -> None:
+    """Do what is asked for."""
+    # A background job of a shell ignores SIGINT, and SIGTERM would leave processes and namespaces behind.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(130))
+    options = parse_arguments()
+    material = prepare(HERE / "model", options.shared, say)
+    for condition in options.links if "links" in options.parts else ():
+        minutes = options.minutes or condition.run_minutes(full=options.full)
+        path = HERE / f"link-{condition.name}.json"
+        if is_done(path, minutes * 60, again=options.again):
+            say(f"{condition.name}: {path} is there")
+            continue
+        say(f"{condition.name}: {condition.text}; {minutes:g} minutes")
+        photos = [photo.read_bytes() for photo in material.photos]
+        plan = Plan(
+            condition=condition,
+            seconds=minutes * 60,
+            artifact=material.artifact,
+            photos=photos,
+            kill_mean_s=options.kill_mean_s,
+            seed=zlib.crc32(condition.name.encode()),
+            kind=options.kind,
+        )
+        write_result({**run(plan, HERE / condition.name, say), "model": material.text}, path)
+    if "crossover" in options.parts:
+        run_crossover(material, options)
+    if "updates" in options.parts:
+        run_updates(material, options)
+    for path in write_page(HERE):
+        say(f"written: {path}")
+
+
+def run_crossover(material: Material, options: argparse.Namespace) -> None:
+    """Bandwidths and sizes."""
+    path = HERE / "crossover.json"
+    if path.exists() and not options.again:
+        say(f"crossover: {path} is there")
+        return
+    say("crossover: both arms over links of different bandwidths, with photos of different sizes")
+    photo = material.photos[0].read_bytes()
+    found = crossover.run(material.artifact, photo, HERE / "crossover", say, kind=options.kind)
+    write_result({**found, "model": material.text}, path)
+
+
+def run_updates(material: Material, options: argparse.Namespace) -> None:
+    """Both updates."""
+    for one in (
+        update.Update(name="head", text="a new head on the same backbone", old=material.artifact, new=material.head),
+        update.Update(name="full", text="another backbone", old=material.artifact, new=material.other),
+    ):
+        path = HERE / f"update-{one.name}.json"
+        if path.exists() and not options.again:
+            say(f"update {one.name}: {path} is there")
+            continue
+        say(f"update {one.name}: {one.text}")
+        photo = material.photos[0].read_bytes()
+        found = update.run(one, HERE / f"update-{one.name}", attempts=options.attempts, photo=photo, kind=options.kind)
+        write_result({**found, "model": material.text}, path)
+
+
+def is_done(path: Path, seconds: float, *, again: bool) -> bool:
+    """Whether a link was run for at least so long."""
+    if again or not path.exists():
+        return False
+    return float(json.loads(path.read_text())["seconds"]) >= seconds - 1
+
+
+def say(text: str) -> None:
+    """Tell whoever waits."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """What the Makefile passes on."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--links", type=conditions.find, default="", help="names, apart by commas; all when empty")
+    parser.add_argument("--minutes", type=float, default=0.0, help="minutes of each link; its own when 0")
+    parser.add_argument("--full", action="store_true", help="10 minutes a link, 30 of `down`")
+    parser.add_argument("--again", action="store_true", help="run what was run before, too")
+    parser.add_argument("--parts", default="links,crossover,updates", help="which of links, crossover and updates")
+    parser.add_argument("--attempts", type=int, default=5, help="attempts of each request of a pull")
+    parser.add_argument("--kind", default="", choices=("", "packets", "proxy"), help="packets need root")
+    parser.add_argument("--kill-mean-s", type=float, default=45.0, help="mean seconds between two kills")
+    parser.add_argument("--shared", type=Path, default=SHARED, help="folder with data/flowers and weights")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

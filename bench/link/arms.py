@@ -1,0 +1,195 @@
+"""The two arms of the experiment, each a set of real processes on a network of its own.
+
+edge        agent > function > relay > [link] > receiver: predicted at the edge, results forwarded when the link allows
+cloud-only  agent > [link] > receiver > function, and the prediction back over the link to a desk at the edge
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.link.network import Network, Side
+from bench.link.parts.camera import Camera
+from bench.link.parts.credentials import Credentials, make_credentials
+from bench.link.parts.processes import Part, build_environ
+from eaves.artifact import open_artifact
+
+SITE = "edge"
+FUNCTION = "flowers"
+PYTHON = (sys.executable, "-P", "-m")
+
+
+@dataclass(slots=True)
+class Arm:
+    """One arm.
+
+    Attributes:
+        name: `edge` or `cloud`.
+        folder: Everything it writes.
+        network: Its link.
+        camera: Its photos.
+        parts: Role to process, in the order in which they start.
+        killed: Roles that are killed at random.
+        artifact_digest: Digest of the model.
+        waiting: Predictions that were seen in the agent's spool: id to when they were put there, Unix seconds.
+    """
+
+    name: str
+    folder: Path
+    network: Network
+    camera: Camera
+    parts: dict[str, Part]
+    killed: tuple[str, ...]
+    artifact_digest: str
+    waiting: dict[str, float] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Start everything and wait until it works."""
+        for part in self.parts.values():
+            part.start()
+            part.wait_ready()
+
+    def stop(self) -> None:
+        """End everything but the network."""
+        for part in reversed(self.parts.values()):
+            with part.lock:
+                part.end()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Site:
+    """What the parts of an arm are built from."""
+
+    folder: Path
+    network: Network
+    artifact: Path
+    digest: str
+    credentials: Credentials
+
+    def part(self, side: Side, name: str, module: str, port: int, *arguments: str, **environ: str) -> Part:
+        command = [*self.network.command(side), *PYTHON, module, *arguments]
+        log = self.folder / f"{name}.log"
+        return Part(name=name, command=command, environ=build_environ(**environ), log=log, port=port)
+
+    def function(self, side: Side, port: int) -> Part:
+        return self.part(
+            side,
+            "function",
+            "functions",
+            port,
+            EAVES_ARTIFACT=str(self.artifact),
+            EAVES_FUNCTION=FUNCTION,
+            EAVES_SITE=SITE,
+            EAVES_HOST="127.0.0.1",
+            EAVES_CONCURRENCY="1",
+            ORT_DISABLE_TELEMETRY="1",
+            OPENBLAS_NUM_THREADS="1",
+            PORT=str(port),
+        )
+
+    def agent(self, inbox: Path, health_port: int, sink: str, function: str, **environ: str) -> Part:
+        source = {"name": "camera", "kind": "folder", "path": str(inbox)}
+        return self.part(
+            "edge",
+            "agent",
+            "eaves.sources",
+            health_port,
+            EAVES_SOURCES=json.dumps([source]),
+            EAVES_SITE=SITE,
+            EAVES_SPOOL=str(self.folder / "agent.db"),
+            EAVES_PORT=str(health_port),
+            EAVES_FUNCTION_URL=function,
+            K_SINK=sink,
+            **environ,
+        )
+
+    def receiver(self, port: int, **environ: str) -> Part:
+        return self.part(
+            "cloud",
+            "receiver",
+            "eaves.receiver",
+            port,
+            EAVES_HOST=self.network.cloud_host,
+            PORT=str(port),
+            EAVES_CREDENTIALS=str(self.credentials.cloud),
+            EAVES_SITES=str(self.credentials.sites),
+            EAVES_SPOOL=str(self.folder / "receiver.db"),
+            EAVES_FOLDER=str(self.folder / "received"),
+            **environ,
+        )
+
+    def relay(self, port: int, health_port: int, receiver_port: int) -> Part:
+        return self.part(
+            "edge",
+            "relay",
+            "eaves.relay",
+            port,
+            EAVES_TO=f"https://{self.network.cloud_host}:{self.network.reach(receiver_port)}",
+            EAVES_CREDENTIALS=str(self.credentials.edge),
+            EAVES_SITE=SITE,
+            EAVES_SPOOL=str(self.folder / "relay.db"),
+            EAVES_HOST="127.0.0.1",
+            EAVES_HEALTH_PORT=str(health_port),
+            PORT=str(port),
+        )
+
+
+def build_edge(folder: Path, network: Network, artifact: Path, photos: Sequence[bytes]) -> Arm:
+    """The arm that predicts at the edge."""
+    site, camera = _prepare(folder, network, artifact, photos)
+    function, relay, health, agent, receiver = free_ports(5)
+    parts = {
+        "receiver": site.receiver(receiver),
+        "function": site.function("edge", function),
+        "relay": site.relay(relay, health, receiver),
+        "agent": site.agent(camera.inbox, agent, f"http://127.0.0.1:{relay}/", f"http://127.0.0.1:{function}/"),
+    }
+    killed = ("agent", "function", "relay", "receiver")
+    return Arm("edge", folder, network, camera, parts, killed, site.digest)
+
+
+def build_cloud(folder: Path, network: Network, artifact: Path, photos: Sequence[bytes]) -> Arm:
+    """The arm that lets the cloud predict."""
+    site, camera = _prepare(folder, network, artifact, photos)
+    function, desk, agent, receiver = free_ports(4)
+    url = f"https://{network.cloud_host}:{network.reach(receiver)}/v1/functions/{FUNCTION}"
+    functions = json.dumps({FUNCTION: f"http://127.0.0.1:{function}/"})
+    parts = {
+        "function": site.function("cloud", function),
+        "receiver": site.receiver(receiver, EAVES_FUNCTIONS=functions),
+        "desk": site.part("edge", "desk", "bench.link.parts.collector", desk, str(desk), str(folder / "desk.tsv")),
+        "agent": site.agent(
+            camera.inbox,
+            agent,
+            f"http://127.0.0.1:{desk}/",
+            url,
+            EAVES_FUNCTION_CREDENTIALS=str(site.credentials.edge),
+        ),
+    }
+    return Arm("cloud", folder, network, camera, parts, ("agent", "function", "receiver"), site.digest)
+
+
+def _prepare(folder: Path, network: Network, artifact: Path, photos: Sequence[bytes]) -> tuple[_Site, Camera]:
+    inbox = folder / "inbox"
+    inbox.mkdir(parents=True)
+    credentials = make_credentials(folder / "credentials", SITE, ("127.0.0.1", network.cloud_host))
+    digest = open_artifact(artifact).digest
+    site = _Site(folder=folder, network=network, artifact=artifact.resolve(), digest=digest, credentials=credentials)
+    return site, Camera(inbox=inbox, photos=photos)
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports that nobody listens on now."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()

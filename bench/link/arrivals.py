@@ -1,0 +1,136 @@
+"""Which predictions arrived where and when, by the ids of events."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.link.arms import FUNCTION, SITE, Arm
+from bench.link.parts import collector
+from eaves.events import Event, event_id, reply_id, source_uri
+from eaves.sources.files import position
+
+LOOK_S = 0.2
+PREDICTIONS = source_uri(SITE, FUNCTION)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrivals:
+    """What has arrived so far.
+
+    Attributes:
+        at_edge: Photo's name to when its prediction was durable at the edge first, Unix seconds.
+        in_cloud: The same in the cloud, where the arm takes it there.
+        last: The one of both that ends the way.
+        repeated: Predictions that came there again.
+        unknown: Predictions that came there and are of no photo.
+    """
+
+    at_edge: dict[str, float]
+    in_cloud: dict[str, float] = field(default_factory=dict)
+    last: dict[str, float]
+    repeated: int
+    unknown: int
+
+
+class AgentWatcher:
+    """Notes predictions that wait in an agent's spool: they are durable there, though their relay is killed just now.
+
+    Args:
+        path: The spool.
+        put_at: Gets the id of each that is seen, with when it was put, Unix seconds.
+    """
+
+    def __init__(self, path: Path, put_at: dict[str, float]) -> None:
+        self._put_at = put_at
+        self._path = path
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(LOOK_S):
+            with suppress(sqlite3.Error), closing(_open(self._path)) as database:
+                for key, at in database.execute("SELECT id, put_at FROM events WHERE source = ?", (PREDICTIONS,)):
+                    self._put_at.setdefault(key, at)
+
+
+def read_edge(arm: Arm) -> Arrivals:
+    """The edge's arm: the ledgers of relay and receiver."""
+    names = _expected(arm)
+    relay, receiver = _ledger(arm.folder / "relay.db"), _ledger(arm.folder / "receiver.db")
+    in_cloud = {names[key]: at for key, (at, _) in receiver.items() if key in names}
+    return Arrivals(
+        at_edge=_earliest(names, arm.waiting, {key: at for key, (at, _) in relay.items()}),
+        in_cloud=in_cloud,
+        last=in_cloud,
+        repeated=sum(repeats for _, repeats in receiver.values()),
+        unknown=sum(key not in names for key in receiver),
+    )
+
+
+def read_folder(arm: Arm) -> list[str]:
+    """Id of each prediction that the receiver has passed on, a file of JSON lines a day."""
+    files = sorted((arm.folder / "received").glob("events-*.jsonl"))
+    return [json.loads(line)["id"] for file in files for line in file.read_text().splitlines()]
+
+
+def read_cloud(arm: Arm) -> Arrivals:
+    """The other one: what came back to the edge."""
+    lines = collector.read(arm.folder / "desk.tsv")
+    desk: dict[str, float] = {}
+    for at, _, key in lines:
+        desk.setdefault(key, at)
+    names = _expected(arm)
+    last = _earliest(names, desk)
+    times = Counter(key for _, _, key in lines)
+    return Arrivals(
+        at_edge=_earliest(names, arm.waiting, desk),
+        last=last,
+        repeated=sum(times.values()) - len(times),
+        unknown=sum(key not in names for key in desk),
+    )
+
+
+def _earliest(names: Mapping[str, str], *seen: Mapping[str, float]) -> dict[str, float]:
+    """Photo's name to when its prediction was seen first anywhere."""
+    found: dict[str, float] = {}
+    for key, at in (pair for one in seen for pair in list(one.items())):
+        if key in names:
+            found[names[key]] = min(at, found.get(names[key], at))
+    return found
+
+
+def _expected(arm: Arm) -> dict[str, str]:
+    """Id of the prediction of each photo, to the photo's name."""
+    source, found = source_uri(SITE, "camera"), {}
+    for name in arm.camera.sizes:
+        status = (arm.camera.inbox / name).stat()
+        place = position(name, mtime_ns=status.st_mtime_ns, size_bytes=status.st_size)
+        cause = Event(id=event_id(source, place), source=source, type="cause")
+        found[reply_id(cause, arm.artifact_digest)] = name
+    return found
+
+
+def _ledger(path: Path) -> dict[str, tuple[float, int]]:
+    """Id to when it was taken first, and how often it came again."""
+    if not path.exists():
+        return {}
+    with closing(_open(path)) as database:
+        rows = database.execute("SELECT id, taken_at, repeats FROM ledger").fetchall()
+    return {key: (at, repeats) for key, at, repeats in rows}
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)

@@ -1,0 +1,164 @@
+"""Where cloud-only wins: both arms over links of different bandwidths, with photos of different sizes.
+
+The arithmetic has nothing of a paper in it:
+
+    edge   = P
+    cloud  = P + slow start + 8 bytes / bandwidth + round trip
+
+P is what both arms do alike: find the photo, predict, store the result durably. Slow start: on a connection that was
+idle for longer than its retransmission timeout, TCP sends 10 segments, waits a round trip for the first answer, and
+doubles what it sends per round trip until the link is busy all the time. Source: RFC 6928, section 2 (10 segments);
+RFC 5681, sections 3.1 (doubling) and 4.1 (after an idle time).
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from bench.link.arms import Arm
+from bench.link.network import Network
+from bench.link.parts.slow_cpu import slowed
+from bench.link.proxy import SEGMENT_BYTES, Link
+from bench.link.run import READ, open_arms
+
+DELAY_MS = 50.0
+BANDWIDTHS = (0.5, 1.0, 2.0, 5.0, 20.0, 100.0)
+SIZES = (50_000, 250_000, 1_000_000, 4_000_000)
+ROUNDS = 8
+LONGEST_S = 12.0
+"""Points of which the arithmetic expects more are not measured."""
+WAIT_S = 90.0
+SHARE = 0.1
+"""Of one processor, for an edge that is slow."""
+SLOW_EVERY_S = 4.0
+FIRST_SEGMENTS = 10
+OVERHEAD = 1.04
+"""Bytes on the link for a byte of the image: headers of IP, TCP and TLS."""
+
+
+def transfer_s(size_bytes: float, mbit_s: float, round_trip_s: float) -> float:
+    """Seconds from the first byte of an image until its answer's arrival, without the prediction itself.
+
+    Args:
+        size_bytes: Of the image.
+        mbit_s: Bandwidth.
+        round_trip_s: Round trip.
+    """
+    rate = mbit_s * 1e6 / 8 / OVERHEAD
+    sent, window, waited_s = 0.0, FIRST_SEGMENTS * SEGMENT_BYTES, 0.0
+    while sent + window < size_bytes and window < rate * round_trip_s:
+        sent += window
+        waited_s += round_trip_s
+        window *= 2
+    return waited_s + (size_bytes - sent) / rate + round_trip_s
+
+
+def break_even_s(size_bytes: float, mbit_s: float, round_trip_s: float, cloud_s: float) -> float:
+    """How long the edge may take for a prediction before cloud-only is faster, seconds.
+
+    Args:
+        size_bytes: Of the image.
+        mbit_s: Bandwidth.
+        round_trip_s: Round trip.
+        cloud_s: What the cloud takes for a prediction.
+    """
+    return cloud_s + transfer_s(size_bytes, mbit_s, round_trip_s)
+
+
+def run(artifact: Path, photo: bytes, folder: Path, say: Callable[[str], None], *, kind: str = "") -> dict[str, Any]:
+    """Measure.
+
+    Args:
+        artifact: The model.
+        photo: It is scaled to each size.
+        folder: Where everything is written; emptied first.
+        say: Told how it goes.
+        kind: Of the network.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    photos = {size: resize(photo, size) for size in SIZES}
+    points: list[dict[str, Any]] = []
+    with open_arms(folder, artifact, [photo], seed=0, kind=kind) as arms:
+        for mbit_s in BANDWIDTHS:
+            link = Link(delay_ms=DELAY_MS, mbit_s=mbit_s)
+            for arm in arms.values():
+                arm.network.set_link(link)
+            for size, body in photos.items():
+                expected_s = transfer_s(len(body), mbit_s, link.round_trip_s)
+                if expected_s > LONGEST_S:
+                    continue
+                found = _measure(arms, f"{mbit_s:g}-{size}", body, max(1.0, 1.5 * expected_s))
+                point = {"mbit_s": mbit_s, "size_bytes": len(body), "expected_s": round(expected_s, 3), **found}
+                points.append(point)
+                say(f"{mbit_s:g} Mbit/s, {len(body)} bytes: {found}")
+        slow = _measure_slow(arms["edge"], photos)
+        say(f"with {SHARE:g} of a processor: {slow}")
+        network: Network = arms["edge"].network
+        return {
+            "delay_ms": DELAY_MS,
+            "kind": network.kind,
+            "points": points,
+            "slow": slow,
+            "link": asdict(Link(delay_ms=DELAY_MS)),
+        }
+
+
+def _measure(arms: Mapping[str, Arm], name: str, body: bytes, every_s: float) -> dict[str, float | None]:
+    """Median seconds of each arm."""
+    taken: dict[str, list[str]] = {arm: [] for arm in arms}
+    for number in range(ROUNDS):
+        start = time.monotonic()
+        for arm in arms.values():
+            file = f"{name}-{number}.jpg"
+            arm.camera.take(file, body)
+            taken[arm.name].append(file)
+            time.sleep(0.4)
+        time.sleep(max(0.0, start + every_s - time.monotonic()))
+    deadline = time.monotonic() + WAIT_S
+    found = {arm.name: READ[arm.name](arm).at_edge for arm in arms.values()}
+    while time.monotonic() < deadline and any(set(taken[name]) - set(found[name]) for name in arms):
+        time.sleep(0.5)
+        found = {arm.name: READ[arm.name](arm).at_edge for arm in arms.values()}
+    return {f"{arm.name}_s": _median(arm, taken[arm.name], found[arm.name]) for arm in arms.values()}
+
+
+def _measure_slow(edge: Arm, photos: Mapping[int, bytes]) -> list[tuple[int, float]]:
+    """Bytes and median seconds of the edge's arm whose function has a share of a processor; none without root."""
+    found: list[tuple[int, float]] = []
+    process = edge.parts["function"].process
+    assert process is not None
+    with slowed(process.pid, SHARE) as able:
+        for size, body in photos.items() if able else ():
+            seconds = _measure({"edge": edge}, f"slow-{size}", body, SLOW_EVERY_S)["edge_s"]
+            if seconds is not None:
+                found.append((len(body), seconds))
+    return found
+
+
+def _median(arm: Arm, names: Sequence[str], found: Mapping[str, float]) -> float | None:
+    if not set(names) <= set(found):
+        return None
+    return round(statistics.median(found[name] - arm.camera.taken[name] for name in names), 4)
+
+
+def resize(photo: bytes, size_bytes: int) -> bytes:
+    """A photo of about this many bytes, of the same picture, as a camera of more or fewer pixels makes it."""
+    picture = Image.open(io.BytesIO(photo)).convert("RGB")
+    low, high, best = 0.1, 16.0, photo
+    for _ in range(9):
+        scale = (low * high) ** 0.5
+        wide, tall = (max(32, int(side * scale)) for side in picture.size)
+        stream = io.BytesIO()
+        picture.resize((wide, tall), Image.Resampling.BICUBIC).save(stream, "JPEG", quality=92)
+        best = stream.getvalue()
+        low, high = (scale, high) if len(best) < size_bytes else (low, scale)
+    return best

@@ -1,0 +1,50 @@
+"""Where an edge that lets the cloud predict gets its predictions: a small HTTP server in a process of its own.
+
+`python -m bench.link.parts.collector PORT FILE` appends a line for each event: when it came, its subject and its id.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote
+
+
+def main() -> None:
+    """Serve until it is ended."""
+    port, file = int(sys.argv[1]), Path(sys.argv[2])
+    with file.open("a", buffering=1) as stream:
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                subject = unquote(self.headers.get("ce-subject", ""))
+                stream.write(f"{time.time():.4f}\t{subject}\t{self.headers.get('ce-id', '')}\n")
+                self.send_response(202)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class names it)
+                pass
+
+        ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+
+
+def read(file: Path) -> list[tuple[float, str, str]]:
+    """When each event came, its subject and its id."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    parts = [line.split("\t") for line in lines]
+    return [(float(one[0]), one[1], one[2]) for one in parts if len(one) == 3]
+
+
+if __name__ == "__main__":
+    main()

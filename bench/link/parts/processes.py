@@ -1,0 +1,153 @@
+"""Processes that are killed with SIGKILL and started again, as a node that fails does it to them."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+RESTART_S = 1.0
+"""From the kill to the next start: what a supervisor takes to notice."""
+
+
+@dataclass(slots=True)
+class Part:
+    """One process of an arm.
+
+    Attributes:
+        name: Of its log and in results.
+        command: What starts it.
+        environ: All of its environment.
+        log: Where its output goes.
+        port: TCP port that it listens on once it works.
+    """
+
+    name: str
+    command: Sequence[str]
+    environ: Mapping[str, str]
+    log: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    ended: int = 0
+    """How often it was found ended without having been killed."""
+
+    def start(self) -> None:
+        """Start it."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                env=dict(self.environ),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd=self.log.parent,
+            )
+
+    def wait_ready(self, timeout_s: float = 60) -> None:
+        """Wait until it works.
+
+        Raises:
+            TimeoutError: With the end of its log.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self.listens():
+            if time.monotonic() > deadline or (self.process is not None and self.process.poll() is not None):
+                raise TimeoutError(f"{self.name} does not get ready:\n{self.log.read_text()[-2000:]}")
+            time.sleep(0.05)
+
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self.process is not None and self.process.poll() is not None
+
+    def listens(self) -> bool:
+        """Whether something listens on its port in its network namespace. Source: proc_pid_net(5), state 0A."""
+        if self.process is None:
+            return False
+        lines: list[str] = []
+        for table in ("tcp", "tcp6"):
+            with suppress(OSError):
+                lines += Path(f"/proc/{self.process.pid}/net/{table}").read_text().splitlines()
+        found = (line.split() for line in lines)
+        return any(words[1].endswith(f":{self.port:04X}") and words[3] == "0A" for words in found if len(words) > 3)
+
+    def kill(self) -> None:
+        """Kill it and start it again after `RESTART_S`."""
+        with self.lock:
+            self.end(signal.SIGKILL)
+            time.sleep(RESTART_S)
+            self.start()
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End it for good."""
+        if self.process is None:
+            return
+        if self.process.poll() is not None:
+            self.ended += 1
+        else:
+            self.process.send_signal(number)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process = None
+
+    def look(self) -> None:
+        """Start it again when it has ended by itself."""
+        with self.lock:
+            if self.process is not None and self.process.poll() is not None:
+                self.ended += 1
+                self.start()
+
+
+class Killer:
+    """Kills parts at random moments.
+
+    Args:
+        parts: Role to the parts that play it, which are killed together, one in each arm.
+        mean_s: Mean seconds between two kills; the gaps are distributed exponentially.
+        seed: Of the moments.
+    """
+
+    def __init__(self, parts: Mapping[str, Sequence[Part]], *, mean_s: float, seed: int) -> None:
+        self.kills: list[tuple[float, str]] = []
+        self._parts = parts
+        self._mean_s = mean_s
+        self._random = random.Random(seed)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Kill no more."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._random.expovariate(1 / self._mean_s)):
+            role = self._random.choice(sorted(self._parts))
+            self.kills.append((time.time(), role))
+            killing = [threading.Thread(target=part.kill) for part in self._parts[role]]
+            for thread in killing:
+                thread.start()
+            for thread in killing:
+                thread.join()
+            for part in (one for parts in self._parts.values() for one in parts):
+                part.look()
+
+
+def build_environ(**values: str) -> dict[str, str]:
+    """An environment with nothing of this process but where programs are."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
+    return {**kept, "PYTHONPATH": str(Path(__file__).parents[3]), **values}

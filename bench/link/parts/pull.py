@@ -1,0 +1,60 @@
+"""What a node does for an update: fetch a container image into its own store, again and again until it is there.
+
+`python -m bench.link.parts.pull REFERENCE LAYOUT ATTEMPTS` prints JSON lines: `t`, Unix seconds; `bytes`, of layers
+that have arrived; `event`, one of `progress`, `failed`, `done`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from eaves.errors import OciError
+from eaves.oci.copy import copy_image
+from eaves.oci.descriptor import Descriptor
+from eaves.oci.layout import create_layout
+from eaves.oci.reference import parse_reference
+from eaves.oci.registry import Registry
+from eaves.oci.transport import Access
+
+AGAIN_S = 5.0
+"""Until a pull that was given up is tried again, as a node's back-off has it."""
+
+
+def main() -> None:
+    """Fetch it."""
+    reference, layout, attempts = parse_reference(sys.argv[1]), create_layout(Path(sys.argv[2])), int(sys.argv[3])
+    access = Access(plain_http=True, config=Path("/nonexistent"), attempts=attempts)
+    lock, counts = threading.Lock(), {"bytes": 0}
+
+    def tell(event: str, **more: object) -> None:
+        sys.stdout.write(json.dumps({"t": time.time(), "event": event, "bytes": counts["bytes"], **more}) + "\n")
+        sys.stdout.flush()
+
+    def progress(_: Descriptor) -> Callable[[int], None]:
+        def add(size: int) -> None:
+            with lock:
+                counts["bytes"] += size
+                tell("progress")
+
+        return add
+
+    while True:
+        try:
+            source = Registry(reference, access)
+            copied = copy_image(source, layout, source.resolve(reference.name), name="update", progress=progress)
+        except OciError as error:
+            counts["bytes"] = 0
+            tell("failed", reason=error.message[:200])
+            time.sleep(AGAIN_S)
+        else:
+            tell("done", moved=sum(one.size for one in copied.moved), present=sum(one.size for one in copied.present))
+            return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""Puts what a layout holds under `new` at a registry: `python -m bench.link.parts.push LAYOUT REFERENCE`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from eaves.oci.copy import copy_image
+from eaves.oci.layout import open_layout
+from eaves.oci.reference import parse_reference
+from eaves.oci.registry import Registry
+from eaves.oci.transport import Access
+
+if __name__ == "__main__":
+    layout, reference = open_layout(Path(sys.argv[1])), parse_reference(sys.argv[2])
+    target = Registry(reference, Access(plain_http=True, config=Path("/nonexistent")))
+    copy_image(layout, target, layout.resolve("new"), name=reference.tag)

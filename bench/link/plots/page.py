@@ -1,0 +1,185 @@
+"""The tables of docs/18-link-experiment.md, written between its markers."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.link import conditions
+from bench.link.crossover import break_even_s
+from bench.link.plots.figures import draw_course, draw_crossover, draw_links, draw_update
+from bench.link.summary import compare_states, load_images, summarise
+
+DOCS = Path("docs")
+PAGE = DOCS / "18-link-experiment.md"
+COURSE = "down"
+"""The link whose course is drawn."""
+ARMS = {"edge": "edge", "cloud": "cloud-only"}
+
+
+def write_page(here: Path) -> list[Path]:
+    """Draw every figure and write every table of which there are results.
+
+    Args:
+        here: Where the results are.
+
+    Returns:
+        written: Files that were written.
+    """
+    links = _load(here, [f"link-{one.name}" for one in conditions.CONDITIONS])
+    updates = _load(here, ["update-head", "update-full"])
+    crossover = _load(here, ["crossover"])
+    figures: dict[str, str] = {}
+    tables: dict[str, str] = {}
+    if links:
+        figures["link-latency"] = draw_links(links)
+        tables["links"], tables["ratios"], tables["runs"] = _links(links), _ratios(links), _runs(links)
+    for result in links:
+        if result["link"] == COURSE:
+            figures["link-course"] = draw_course(result)
+    if crossover:
+        figures["link-crossover"] = draw_crossover(crossover[0], _edges(crossover[0]))
+        tables["crossover"], tables["break-even"] = _points(crossover[0]), _break_even(crossover[0])
+    if updates:
+        figures["link-update"] = draw_update(updates)
+        tables["updates"] = _updates(updates)
+    written = []
+    for name, text in figures.items():
+        written.append(DOCS / f"{name}.svg")
+        written[-1].write_text(text)
+    page = PAGE.read_text()
+    for name, table in tables.items():
+        page = re.sub(
+            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+            lambda found, table=table: f"{found[1]}{table}\n{found[2]}",  # type: ignore[misc]
+            page,
+            flags=re.DOTALL,
+        )
+    PAGE.write_text(page)
+    return [*written, PAGE]
+
+
+def _load(here: Path, names: Sequence[str]) -> list[dict[str, Any]]:
+    paths = (here / f"{name}.json" for name in names)
+    return [json.loads(path.read_text()) for path in paths if path.exists()]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n".join(lines)
+
+
+def _links(results: Sequence[Mapping[str, Any]]) -> str:
+    head = (
+        "link",
+        "arm",
+        "images",
+        "p50",
+        "p95",
+        "p99",
+        "within 1 s",
+        "MB per 1,000 images",
+        "lost",
+        "repeated",
+        "drained",
+    )
+    rows = []
+    for result in results:
+        for arm, name in ARMS.items():
+            row = summarise(result["arms"][arm])
+            times = [_span(value) for value in (row.p50_s, row.p95_s, row.p99_s)]
+            rows.append(
+                [
+                    *(f"{result['link']}, {result['text']}" if arm == "edge" else "", name, str(row.images), *times),
+                    *(f"{row.within:.1%}", f"{row.bytes_per_1000 / 1e6:.1f}", str(row.lost), str(row.repeated)),
+                    "never" if row.drain_s is None else _span(row.drain_s),
+                ]
+            )
+    return _table(head, rows)
+
+
+def _ratios(results: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for result in results:
+        found = compare_states(load_images(result["arms"]["edge"]["images"]))
+        if found is not None:
+            rows.append(
+                [
+                    *(result["link"], f"{found.up_s * 1000:.0f} ms ({found.up})"),
+                    *(f"{found.away_s * 1000:.0f} ms ({found.away})", f"{found.ratio - 1:+.1%}"),
+                    f"{found.low - 1:+.1%} to {found.high - 1:+.1%}",
+                ]
+            )
+    return _table(("link", "p50, link up (images)", "p50, link away (images)", "difference", "95 % interval"), rows)
+
+
+def _runs(results: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for result in results:
+        kills = [role for _, role in result["kills"]]
+        counted = ", ".join(f"{role} {kills.count(role)}" for role in sorted(set(kills)))
+        rows.append([result["link"], result["at"], f"{result['seconds'] / 60:g}", result["kind"], counted])
+    return _table(("link", "begun", "minutes", "network", "killed (SIGKILL)"), rows)
+
+
+def _edges(result: Mapping[str, Any]) -> list[tuple[str, float]]:
+    own = _base_s(result)
+    if result["slow"]:
+        return [("this edge", own), ("this edge with a tenth of a processor", min(one[1] for one in result["slow"]))]
+    return [("this edge", own), ("an edge ten times slower", 10 * own)]
+
+
+def _base_s(result: Mapping[str, Any]) -> float:
+    found = sorted(point["edge_s"] for point in result["points"] if point["edge_s"] is not None)
+    return float(found[len(found) // 4])
+
+
+def _points(result: Mapping[str, Any]) -> str:
+    rows = []
+    for point in result["points"]:
+        computed = point["edge_s"] + point["expected_s"] if point["edge_s"] is not None else math.nan
+        rows.append(
+            [
+                *(f"{point['mbit_s']:g}", f"{point['size_bytes'] / 1000:.0f}", _span(point["edge_s"])),
+                *(_span(point["cloud_s"]), _span(computed)),
+            ]
+        )
+    head = ("Mbit/s", "image, KB", "edge, median", "cloud-only, median", "cloud-only, computed")
+    return _table(head, rows)
+
+
+def _break_even(result: Mapping[str, Any]) -> str:
+    """How long an edge may take before cloud-only is faster."""
+    base_s, round_trip_s = _base_s(result), 2 * result["delay_ms"] / 1000
+    sizes = (20_000, 64_000, 250_000, 1_000_000, 4_000_000)
+    rows = [
+        [f"{mbit_s:g}", *(_span(break_even_s(size, mbit_s, round_trip_s, base_s)) for size in sizes)]
+        for mbit_s in (0.5, 1, 5, 20, 100)
+    ]
+    return _table(("Mbit/s", *(f"{size / 1000:g} KB" for size in sizes)), rows)
+
+
+def _updates(results: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for result in results:
+        failed = sum(took is None for _, took in result["asked"])
+        rows.append(
+            [
+                *(result["text"], f"{result['layer_bytes']:,}", f"{result['wire_bytes']:,}", _span(result["seconds"])),
+                *(str(len(result["cuts"])), str(len(result["failed"])), f"{len(result['asked'])}, {failed} failed"),
+            ]
+        )
+    head = ("update", "bytes of layers", "bytes over the link", "time", "cuts", "pulls given up", "requests meanwhile")
+    return _table(head, rows)
+
+
+def _span(seconds: float | None) -> str:
+    if seconds is None or math.isnan(seconds) or math.isinf(seconds):
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"

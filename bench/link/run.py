@@ -1,0 +1,258 @@
+"""One link: both arms side by side, with kills, and what came of each photo."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.link.arms import Arm, build_cloud, build_edge
+from bench.link.arrivals import AgentWatcher, Arrivals, read_cloud, read_edge, read_folder
+from bench.link.conditions import Condition
+from bench.link.network import Network, Traffic, open_network
+from bench.link.parts.processes import Killer, build_environ
+from bench.link.summary import Image
+
+DRAIN_LIMIT_S = 600.0
+WARM_S = 120.0
+PASSED_ON_S = 20.0
+OFFSET_S = 0.5
+"""The second arm's photos come half a second later, so that the two functions do not share the processor's time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run is made of.
+
+    Attributes:
+        condition: The link.
+        seconds: For how long photos are taken.
+        artifact: The model.
+        photos: Taken in turn.
+        kill_mean_s: Mean seconds between two kills.
+        seed: Of kills and losses.
+        kind: `packets` or `proxy`; empty: packets where this user may.
+        arms: Which arms.
+    """
+
+    condition: Condition
+    seconds: float
+    artifact: Path
+    photos: Sequence[bytes]
+    kill_mean_s: float = 45.0
+    seed: int = 0
+    kind: str = ""
+    arms: tuple[str, ...] = ("edge", "cloud")
+
+
+BUILD: dict[str, Callable[[Path, Network, Path, Sequence[bytes]], Arm]] = {"edge": build_edge, "cloud": build_cloud}
+READ: dict[str, Callable[[Arm], Arrivals]] = {"edge": read_edge, "cloud": read_cloud}
+
+
+def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run one link.
+
+    Args:
+        plan: What is run.
+        folder: Where everything is written; emptied first.
+        say: Told how it goes.
+
+    Returns:
+        result: As JSON has it.
+    """
+    with open_arms(folder, plan.artifact, plan.photos, seed=plan.seed, kind=plan.kind, names=plan.arms) as arms:
+        return _measure(plan, arms, say)
+
+
+@contextmanager
+def open_arms(
+    folder: Path, artifact: Path, photos: Sequence[bytes], *, seed: int, kind: str, names: Sequence[str] = tuple(BUILD)
+) -> Iterator[dict[str, Arm]]:
+    """Both arms, at work over perfect links.
+
+    Args:
+        folder: Where everything is written; emptied first.
+        artifact: The model.
+        photos: Of the cameras.
+        seed: Of losses.
+        kind: Of the networks.
+        names: Which arms.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    networks: dict[str, Network] = {}
+    arms: dict[str, Arm] = {}
+    watchers: list[AgentWatcher] = []
+    try:
+        for name in names:
+            networks[name] = open_network(f"lx{name[0]}", seed=seed, kind=kind)
+            arms[name] = BUILD[name](folder.resolve() / name, networks[name], artifact, photos)
+            arms[name].start()
+            watchers.append(AgentWatcher(arms[name].folder / "agent.db", arms[name].waiting))
+        _warm_up(list(arms.values()))
+        yield arms
+    finally:
+        for watcher in watchers:
+            watcher.stop()
+        for arm in arms.values():
+            arm.stop()
+        for network in networks.values():
+            network.close()
+        for arm in arms.values():
+            shutil.rmtree(arm.camera.inbox, ignore_errors=True)
+
+
+def _warm_up(arms: Sequence[Arm]) -> None:
+    """Until each arm has predicted a photo over a perfect link."""
+    for arm in arms:
+        arm.camera.take("warm-up.jpg", arm.camera.photos[0])
+    deadline = time.monotonic() + WARM_S
+    for arm in arms:
+        while "warm-up.jpg" not in READ[arm.name](arm).last:
+            if time.monotonic() > deadline or any(part.has_ended() for part in arm.parts.values()):
+                raise TimeoutError(f"the arm {arm.name} predicts nothing; see {arm.folder}/*.log")
+            time.sleep(0.2)
+        arm.camera.taken.clear()
+
+
+def _measure(plan: Plan, arms: Mapping[str, Arm], say: Callable[[str], None]) -> dict[str, Any]:
+    condition, stop = plan.condition, threading.Event()
+    for arm in arms.values():
+        arm.network.set_link(condition.link)
+    before = {name: arm.network.traffic() for name, arm in arms.items()}
+    roles = sorted({role for arm in arms.values() for role in arm.killed})
+    by_role = {role: [arm.parts[role] for arm in arms.values() if role in arm.killed] for role in roles}
+    killer = Killer(by_role, mean_s=plan.kill_mean_s, seed=plan.seed)
+    start, began = time.monotonic() + 1.0, time.time() + 1.0
+    phases = condition.phases(plan.seconds)
+    threads = [
+        threading.Thread(target=arm.camera.run, args=(start + number * OFFSET_S, plan.seconds, stop))
+        for number, arm in enumerate(arms.values())
+    ]
+    threads.append(threading.Thread(target=_follow, args=(phases, start, list(arms.values()), stop)))
+    for thread in threads:
+        thread.start()
+    killer.start()
+    try:
+        for thread in threads:
+            thread.join()
+    finally:
+        stop.set()
+        killer.stop()
+    say(f"photos taken, {len(killer.kills)} kills; waiting for what is under way")
+    ended = _drain(plan, arms, start)
+    after = {name: arm.network.traffic() for name, arm in arms.items()}
+    for arm in arms.values():
+        arm.network.set_link(type(condition.link)())
+        arm.network.set_state("up")
+    return {
+        "link": condition.name,
+        "text": condition.text,
+        **asdict(condition.link),
+        "kind": next(iter(arms.values())).network.kind,
+        "seconds": plan.seconds,
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
+        "phases": phases,
+        "kills": [(round(at - began, 1), role) for at, role in killer.kills],
+        "drained": ended,
+        "arms": {name: _report(arm, began, phases, before[name], after[name]) for name, arm in arms.items()},
+    }
+
+
+def _follow(phases: Sequence[tuple[float, str]], start: float, arms: Sequence[Arm], stop: threading.Event) -> None:
+    for at, state in phases:
+        if stop.wait(max(0.0, start + at - time.monotonic())):
+            return
+        for arm in arms:
+            arm.network.set_state(state)  # type: ignore[arg-type]
+
+
+def _drain(plan: Plan, arms: Mapping[str, Arm], start: float) -> bool:
+    """Wait until every photo's prediction is where it was to arrive, while the link's course goes on."""
+    deadline, stop = time.monotonic() + DRAIN_LIMIT_S, threading.Event()
+    course = [one for one in plan.condition.phases(plan.seconds + DRAIN_LIMIT_S) if one[0] >= plan.seconds]
+    following = threading.Thread(target=_follow, args=(course, start, list(arms.values()), stop))
+    if plan.condition.course:
+        following.start()
+    try:
+        while time.monotonic() < deadline:
+            if all(arm.camera.taken.keys() <= READ[name](arm).last.keys() for name, arm in arms.items()):
+                return True
+            time.sleep(0.5)
+        return False
+    finally:
+        stop.set()
+        if plan.condition.course:
+            following.join()
+
+
+def _report(
+    arm: Arm, began: float, phases: Sequence[tuple[float, str]], before: Traffic, after: Traffic
+) -> dict[str, Any]:
+    found, images = READ[arm.name](arm), []
+    for name, taken in arm.camera.taken.items():
+        at_s = taken - began
+        state = next((state for start, state in reversed(phases) if start <= at_s), "up")
+        images.append(
+            Image(
+                name=name,
+                at_s=round(at_s, 3),
+                size_bytes=arm.camera.sizes[name],
+                state=state,
+                predicted_s=_since(found.at_edge.get(name), taken),
+                in_cloud_s=_since(found.in_cloud.get(name), taken),
+            )
+        )
+    last = max(arm.camera.taken.values())
+    arrived = [found.last[name] for name in arm.camera.taken if name in found.last]
+    lost = len(arm.camera.taken) - len(arrived)
+    return {
+        "images": [asdict(one) for one in images],
+        "lost": lost,
+        "repeated": found.repeated,
+        "bytes_up": after.bytes_up - before.bytes_up,
+        "bytes_down": after.bytes_down - before.bytes_down,
+        "drain_s": None if lost else round(max(0.0, max(arrived) - last), 3),
+        "passed_on": _passed_on(arm, len(arrived)) if arm.name == "edge" else None,
+        "audit": _audit(arm) if arm.name == "edge" else None,
+        "ended_by_itself": {role: part.ended for role, part in arm.parts.items() if part.ended},
+    }
+
+
+def _passed_on(arm: Arm, expected: int) -> dict[str, int]:
+    """Predictions in the receiver's folder, once all are there: how many, and how many different ones."""
+    deadline = time.monotonic() + PASSED_ON_S
+    while len(set(found := read_folder(arm))) < expected and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return {"lines": len(found), "ids": len(set(found))}
+
+
+def _audit(arm: Arm) -> dict[str, Any]:
+    """What `eaves relay audit` says of the two lists of ids, and its exit code."""
+    command = [sys.executable, "-P", "-m", "eaves.cli", "relay", "audit", "-o", "json"]
+    spools = ["--sent", str(arm.folder / "relay.db"), "--received", str(arm.folder / "receiver.db")]
+    done = subprocess.run([*command, *spools], capture_output=True, text=True, check=False, env=build_environ())
+    try:
+        said = json.loads(done.stdout)
+    except ValueError:
+        said = done.stderr[-500:]
+    return {"exit_code": done.returncode, "said": said}
+
+
+def _since(moment: float | None, taken: float) -> float | None:
+    return None if moment is None else round(moment - taken, 4)
+
+
+def write_result(result: Mapping[str, Any], path: Path) -> None:
+    """Write a result file, whole at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hidden = path.with_name(f".{path.name}")
+    hidden.write_text(json.dumps(result, indent=1) + "\n")
+    hidden.rename(path)

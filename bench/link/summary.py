@@ -1,0 +1,140 @@
+"""What a run's records come to: percentiles, shares, bytes, and the edge's median with the link up and down."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+WITHIN_S = 1.0
+DRAWS = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """What became of one photo.
+
+    Attributes:
+        name: Its file's name.
+        at_s: When it was complete in the folder, seconds since the first.
+        size_bytes: Its size.
+        state: The link's state at that moment.
+        predicted_s: Seconds from then until its prediction was durable at the edge; None: never.
+        in_cloud_s: Until its prediction was durable in the cloud, where the arm takes it there; None: never.
+    """
+
+    name: str
+    at_s: float
+    size_bytes: int
+    state: str
+    predicted_s: float | None
+    in_cloud_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One arm on one link.
+
+    Attributes:
+        images: Photos taken.
+        lost: Photos without a prediction where it was to arrive: for the edge's arm in the cloud, for the other at the
+            edge.
+        repeated: Predictions that arrived again.
+        p50_s: Half of all predictions took no longer than this from capture to the edge, seconds; photos without one
+            count as infinitely long.
+        p95_s: The same for 95 of 100.
+        p99_s: The same for 99 of 100.
+        within: Share of photos that were predicted within `WITHIN_S`.
+        bytes_per_1000: Bytes over the link, both directions, for 1,000 photos.
+        drain_s: From the last photo until nothing was missing any more; None: it never came to that.
+    """
+
+    images: int
+    lost: int
+    repeated: int
+    p50_s: float
+    p95_s: float
+    p99_s: float
+    within: float
+    bytes_per_1000: float
+    drain_s: float | None
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of all is not above (nearest rank); NaN of none."""
+    if not values:
+        return float("nan")
+    ordered = sorted(values)
+    return ordered[max(0, min(len(ordered), -int(-share * len(ordered) // 1)) - 1)]
+
+
+def load_images(records: Sequence[Mapping[str, Any]]) -> list[Image]:
+    """Images of a result file."""
+    return [Image(**record) for record in records]
+
+
+def summarise(arm: Mapping[str, Any]) -> Row:
+    """The row of one arm of a result file."""
+    images = load_images(arm["images"])
+    times = [float("inf") if one.predicted_s is None else one.predicted_s for one in images]
+    return Row(
+        images=len(images),
+        lost=arm["lost"],
+        repeated=arm["repeated"],
+        p50_s=percentile(times, 0.5),
+        p95_s=percentile(times, 0.95),
+        p99_s=percentile(times, 0.99),
+        within=sum(time <= WITHIN_S for time in times) / max(1, len(times)),
+        bytes_per_1000=(arm["bytes_up"] + arm["bytes_down"]) / max(1, len(images)) * 1000,
+        drain_s=arm["drain_s"],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """The edge's median with the link away, as a multiple of its median with the link up.
+
+    Attributes:
+        up_s: Median with the link up, seconds.
+        away_s: Median with the link down or silent.
+        ratio: The second by the first.
+        low: Lower end of a 95 % interval by the bootstrap.
+        high: Its upper end.
+        up: Images with the link up.
+        away: Images with the link away.
+    """
+
+    up_s: float
+    away_s: float
+    ratio: float
+    low: float
+    high: float
+    up: int
+    away: int
+
+
+def compare_states(images: Sequence[Image], *, seed: int = 0) -> Ratio | None:
+    """How much the link's absence costs the edge; None of a link that was always up.
+
+    Source of the interval: percentile bootstrap, 2,000 draws.
+    """
+    up = [one.predicted_s for one in images if one.state == "up" and one.predicted_s is not None]
+    away = [one.predicted_s for one in images if one.state != "up" and one.predicted_s is not None]
+    if not up or not away:
+        return None
+    draw = random.Random(seed)
+    ratios = sorted(
+        percentile(draw.choices(away, k=len(away)), 0.5) / percentile(draw.choices(up, k=len(up)), 0.5)
+        for _ in range(DRAWS)
+    )
+    up_s, away_s = percentile(up, 0.5), percentile(away, 0.5)
+    return Ratio(
+        up_s=up_s,
+        away_s=away_s,
+        ratio=away_s / up_s,
+        low=ratios[int(0.025 * DRAWS)],
+        high=ratios[int(0.975 * DRAWS) - 1],
+        up=len(up),
+        away=len(away),
+    )

@@ -1,0 +1,259 @@
+"""An update of the model over a bad link, with cuts, while the function goes on serving."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.link.arms import FUNCTION, SITE, free_ports
+from bench.link.network import Network, open_network
+from bench.link.parts.processes import Part, build_environ
+from bench.link.proxy import Link
+from eaves.artifact import open_artifact
+from eaves.oci.copy import copy_image
+from eaves.oci.layout import Layout, create_layout
+from eaves.oci.package import Base, package
+from eaves.oci.transport import Access
+from tests.oci import build_base, this_platform
+
+LINK = Link(delay_ms=50, mbit_s=1, loss=0.05)
+CUTS = ((1.0, 5.0), (30.0, 5.0), (60.0, 20.0), (120.0, 60.0))
+"""When the link is cut, seconds after the update began, and for how long; then again from the first."""
+ROUND_S = 240.0
+LIMIT_S = 1800.0
+"""After which a pull that has not ended is ended, without success."""
+ACCESS = Access(plain_http=True, config=Path("/nonexistent"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """One update.
+
+    Attributes:
+        name: In results.
+        text: For people.
+        old: The artifact that the node has.
+        new: The one it fetches.
+    """
+
+    name: str
+    text: str
+    old: Path
+    new: Path
+
+
+def run(update: Update, folder: Path, *, attempts: int, photo: bytes, kind: str = "") -> dict[str, Any]:
+    """Run one.
+
+    Args:
+        update: What is fetched.
+        folder: Where everything is written; emptied first.
+        attempts: Of each request of the pull, as `Access.attempts`.
+        photo: What the function is asked every second.
+        kind: Of the network.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    folder = folder.resolve()
+    network = open_network("lxu", kind=kind)
+    try:
+        with _registry(network, folder) as port:
+            host = f"{network.cloud_host}:{port}"
+            store = _publish(network, host, update, folder)
+            function = _function(network, update.old, folder)
+            function.start()
+            try:
+                function.wait_ready()
+                return _measure(update, network, function, host, store, attempts, photo)
+            finally:
+                function.end()
+    finally:
+        network.close()
+
+
+def _measure(
+    update: Update,
+    network: Network,
+    function: Part,
+    host: str,
+    store: Path,
+    attempts: int,
+    photo: bytes,
+) -> dict[str, Any]:
+    network.set_link(LINK)
+    before, stop = network.traffic(), threading.Event()
+    asked: list[tuple[float, float | None]] = []
+    command = [*network.command("edge"), sys.executable, "-m", "bench.link.parts.pull"]
+    began = time.time()
+    pull = subprocess.Popen(
+        [*command, f"{host}/{FUNCTION}:new", str(store), str(attempts)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=build_environ(),
+    )
+    cuts: list[tuple[float, float]] = []
+    threads = [
+        threading.Thread(target=_ask, args=(network, function, photo, began, asked, stop)),
+        threading.Thread(target=_cut, args=(network, began, cuts, stop)),
+    ]
+    ending = threading.Timer(LIMIT_S, pull.kill)
+    for thread in (*threads, ending):
+        thread.start()
+    assert pull.stdout is not None
+    try:
+        lines = [json.loads(line) for line in pull.stdout]
+    finally:
+        ending.cancel()
+        stop.set()
+        pull.kill()
+        pull.wait()
+        for thread in threads:
+            thread.join()
+    after = network.traffic()
+    return {
+        "update": update.name,
+        "text": update.text,
+        "kind": network.kind,
+        "link": {"delay_ms": LINK.delay_ms, "mbit_s": LINK.mbit_s, "loss": LINK.loss},
+        "attempts": attempts,
+        "cuts": cuts,
+        "done": lines[-1]["event"] == "done",
+        "seconds": lines[-1]["t"] - began,
+        "layer_bytes": lines[-1].get("moved", 0),
+        "wire_bytes": after.bytes_up + after.bytes_down - before.bytes_up - before.bytes_down,
+        "failed": [(one["t"] - began, one["reason"]) for one in lines if one["event"] == "failed"],
+        "progress": _thin([(one["t"] - began, one["bytes"]) for one in lines]),
+        "asked": asked,
+    }
+
+
+def _thin(points: Sequence[tuple[float, int]], every_s: float = 0.5) -> list[tuple[float, int]]:
+    """Points that are at least so far apart, or where the count falls."""
+    kept: list[tuple[float, int]] = []
+    for number, (at, count) in enumerate(points):
+        last = number == len(points) - 1
+        if not kept or last or count < kept[-1][1] or at - kept[-1][0] >= every_s:
+            kept.append((round(at, 2), count))
+    return kept
+
+
+def _cut(network: Network, began: float, cuts: list[tuple[float, float]], stop: threading.Event) -> None:
+    turn = 0
+    while True:
+        for at, length in CUTS:
+            if stop.wait(max(0.0, began + turn * ROUND_S + at - time.time())):
+                return
+            cuts.append((round(time.time() - began, 2), length))
+            network.reset()
+            network.set_state("down")
+            stop.wait(length)
+            network.set_state("up")
+        turn += 1
+
+
+def _ask(
+    network: Network,
+    function: Part,
+    photo: bytes,
+    began: float,
+    asked: list[tuple[float, float | None]],
+    stop: threading.Event,
+) -> None:
+    """Ask the function once a second: when, and how long it took; None: no prediction."""
+    command = [*network.command("edge"), sys.executable, "-m", "bench.link.parts.ask", str(function.port)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=build_environ())
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(photo.hex() + "\n")
+    process.stdin.flush()
+    number = 0
+    while not stop.wait(max(0.0, began + number - time.time())):
+        at = time.time() - began
+        process.stdin.write("\n")
+        process.stdin.flush()
+        answer = json.loads(process.stdout.readline())
+        asked.append((round(at, 2), answer))
+        number = int(time.time() - began) + 1
+    process.stdin.close()
+    process.wait()
+
+
+@contextmanager
+def _registry(network: Network, folder: Path) -> Iterator[int]:
+    """Debian's docker-registry in the cloud."""
+    (port,) = free_ports(1)
+    settings = {
+        "version": 0.1,
+        "log": {"level": "warn", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "registry")}, "delete": {"enabled": True}},
+        "http": {"addr": f"{network.cloud_host}:{port}"},
+    }
+    file = folder / "registry.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    part = Part(
+        name="registry",
+        command=[*network.command("cloud"), "docker-registry", "serve", str(file)],
+        environ=build_environ(),
+        log=folder / "registry.log",
+        port=port,
+    )
+    part.start()
+    try:
+        part.wait_ready()
+        yield network.reach(port)
+    finally:
+        part.end()
+
+
+def _function(network: Network, artifact: Path, folder: Path) -> Part:
+    (port,) = free_ports(1)
+    return Part(
+        name="function",
+        command=[*network.command("edge"), sys.executable, "-P", "-m", "functions"],
+        environ=build_environ(
+            EAVES_ARTIFACT=str(artifact.resolve()),
+            EAVES_FUNCTION=FUNCTION,
+            EAVES_SITE=SITE,
+            EAVES_HOST="127.0.0.1",
+            EAVES_CONCURRENCY="1",
+            ORT_DISABLE_TELEMETRY="1",
+            OPENBLAS_NUM_THREADS="1",
+            PORT=str(port),
+        ),
+        log=folder / "function.log",
+        port=port,
+    )
+
+
+def _publish(network: Network, host: str, update: Update, folder: Path) -> Path:
+    """Put the new container image at the registry, and the old one into the node's store.
+
+    Returns:
+        store: The node's.
+    """
+    base_layout = build_base(folder / "base")
+    base = Base(source=base_layout, descriptor=base_layout.resolve("base"), name="")
+    cache = create_layout(folder.parent / "oci-cache")
+    made: dict[str, Any] = {}
+    for name, path in (("old", update.old), ("new", update.new)):
+        layout: Layout = create_layout(folder / name)
+        artifact = open_artifact(path)
+        made[name] = package(artifact, base, layout, cache, platforms=[this_platform()], allow_handler=False)
+    store = create_layout(folder / "store")
+    copy_image(made["old"].source, store, made["old"].descriptor, name="old")
+    whole = create_layout(folder / "whole")
+    copy_image(made["new"].source, whole, made["new"].descriptor, name="new")
+    command = [*network.command("edge"), sys.executable, "-m", "bench.link.parts.push"]
+    subprocess.run([*command, str(folder / "whole"), f"{host}/{FUNCTION}:new"], check=True, env=build_environ())
+    return folder / "store"

@@ -1,0 +1,289 @@
+"""The proxy of `bench/link` behaves as its model says: what is measured through it is measured over that link."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from bench.link.proxy import FaultProxy, Link, parse_link
+from tests.waiting import wait_until
+
+PROXY = Path(__file__).parents[3] / "bench/link/proxy.py"
+
+
+class Echo:
+    """A server that sends back what it gets, and notes how its connections ended."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.ends: list[str] = []
+        self._peers: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+        for peer in self._peers:
+            peer.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                peer, _ = self._listener.accept()
+                self._peers.append(peer)
+                threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
+
+    def _serve(self, peer: socket.socket) -> None:
+        try:
+            while data := peer.recv(65536):
+                peer.sendall(data)
+            peer.shutdown(socket.SHUT_WR)
+            self.ends.append("closed")
+        except OSError as error:
+            self.ends.append(type(error).__name__)
+
+
+@pytest.fixture
+def echo() -> Iterator[Echo]:
+    server = Echo()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def open_proxy(echo: Echo) -> Iterator[Callable[..., FaultProxy]]:
+    opened: list[FaultProxy] = []
+
+    def build(link: Link | None = None) -> FaultProxy:
+        opened.append(FaultProxy("127.0.0.1", echo.port, link, seed=1))
+        return opened[-1]
+
+    yield build
+    for proxy in opened:
+        proxy.stop()
+
+
+def connect(proxy: FaultProxy) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=20)
+
+
+def receive(client: socket.socket, size: int) -> bytes:
+    found = b""
+    while len(found) < size and (data := client.recv(65536)):
+        found += data
+    return found
+
+
+def round_trip_s(client: socket.socket, body: bytes) -> float:
+    start = time.monotonic()
+    sending = threading.Thread(target=client.sendall, args=(body,))
+    sending.start()
+    assert receive(client, len(body)) == body
+    sending.join()
+    return time.monotonic() - start
+
+
+def test_bytes_pass_unchanged_and_are_counted_each_way(open_proxy: Callable[..., FaultProxy]) -> None:
+    proxy = open_proxy()
+    body = bytes(range(256)) * 4000
+    with connect(proxy) as client:
+        round_trip_s(client, body)
+    assert (proxy.bytes_up, proxy.bytes_down) == (len(body), len(body))
+
+
+def test_a_half_closed_connection_brings_the_rest(open_proxy: Callable[..., FaultProxy], echo: Echo) -> None:
+    proxy = open_proxy(Link(delay_ms=20))
+    with connect(proxy) as client:
+        client.sendall(b"last words")
+        client.shutdown(socket.SHUT_WR)
+        assert receive(client, 100) == b"last words"
+        assert client.recv(10) == b""
+    wait_until(lambda: echo.ends == ["closed"])
+    wait_until(lambda: proxy.describe()["connections"] == 0)
+
+
+def test_delay_is_one_way_and_a_handshake_takes_a_round_trip(open_proxy: Callable[..., FaultProxy]) -> None:
+    proxy = open_proxy(Link(delay_ms=60))
+    with connect(proxy) as client:
+        assert 0.235 <= round_trip_s(client, b"x") < 0.6  # SYN, SYN-ACK, there, back: 4 x 60 ms
+        assert 0.115 <= min(round_trip_s(client, b"x") for _ in range(5)) < 0.2
+
+
+def test_bandwidth_is_shared_by_all_connections(open_proxy: Callable[..., FaultProxy]) -> None:
+    proxy = open_proxy(Link(mbit_s=8))
+    body = b"x" * 250_000
+    with connect(proxy) as one, connect(proxy) as other:
+        start = time.monotonic()
+        threads = [threading.Thread(target=round_trip_s, args=(client, body)) for client in (one, other)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        seconds = time.monotonic() - start
+    assert 0.49 <= seconds < 1.0  # 500,000 bytes at 1,000,000 bytes/s; the way back goes on at the same time
+
+
+def test_a_lone_segment_that_is_lost_waits_for_a_retransmission_timeout(
+    open_proxy: Callable[..., FaultProxy],
+) -> None:
+    proxy = open_proxy(Link(delay_ms=1, loss=0.3))
+    with connect(proxy) as client:
+        times = [round_trip_s(client, b"x") for _ in range(12)]
+    lost = proxy.describe()["lost_segments"]
+    assert lost > 0
+    assert sum(times) >= 0.2 * lost
+    assert min(times) < 0.1
+
+
+def test_a_lost_segment_that_others_follow_costs_a_round_trip_not_a_timeout(
+    open_proxy: Callable[..., FaultProxy],
+) -> None:
+    proxy = open_proxy(Link(delay_ms=5, loss=0.05))
+    with connect(proxy) as client:
+        times = [round_trip_s(client, b"x" * 100_000) for _ in range(10)]
+    assert proxy.describe()["lost_segments"] > 20
+    assert min(times) < 0.15
+
+
+def test_a_cut_resets_both_ends_and_new_connections_until_it_is_over(
+    open_proxy: Callable[..., FaultProxy], echo: Echo
+) -> None:
+    proxy = open_proxy()
+    with connect(proxy) as client:
+        round_trip_s(client, b"x")
+        proxy.cut()
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+    wait_until(lambda: echo.ends == ["ConnectionResetError"])
+    with pytest.raises((ConnectionResetError, BrokenPipeError)), connect(proxy) as client:
+        client.recv(1)
+    proxy.restore()
+    with connect(proxy) as client:
+        round_trip_s(client, b"x")
+
+
+def test_what_is_under_way_at_a_cut_is_gone(open_proxy: Callable[..., FaultProxy], echo: Echo) -> None:
+    proxy = open_proxy(Link(delay_ms=100))
+    with connect(proxy) as client:
+        round_trip_s(client, b"first")
+        client.sendall(b"second")
+        wait_until(lambda: proxy.bytes_up == len(b"firstsecond"))
+        proxy.cut()
+    wait_until(lambda: echo.ends != [])
+    assert proxy.bytes_down == len(b"first")
+
+
+def test_a_silent_link_closes_nothing_and_goes_on_where_it_was(
+    open_proxy: Callable[..., FaultProxy], echo: Echo
+) -> None:
+    proxy = open_proxy()
+    with connect(proxy) as old:
+        round_trip_s(old, b"before")
+        proxy.silence()
+        old.sendall(b"during")
+        with connect(proxy) as new:
+            new.sendall(b"hello")
+            for client in (old, new):
+                client.settimeout(0.2)
+                with pytest.raises(TimeoutError):
+                    client.recv(1)
+                client.settimeout(20)
+            assert echo.ends == []
+            proxy.restore()
+            assert receive(old, 6) == b"during"
+            assert receive(new, 5) == b"hello"
+
+
+def test_a_schedule_flaps_until_it_is_taken_away(open_proxy: Callable[..., FaultProxy]) -> None:
+    proxy = open_proxy(Link(schedule=((0.1, "up"), (0.1, "cut"))))
+    seen = [wait_until(lambda state=state: proxy.describe()["state"] == state) for state in ("cut", "up", "cut")]  # type: ignore[misc]
+    assert seen == [True] * 3
+    proxy.set(Link())
+    proxy.restore()
+    with connect(proxy) as client:
+        round_trip_s(client, b"x")
+        client.settimeout(0.4)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+
+
+def test_a_target_that_refuses_resets_the_client() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    with FaultProxy("127.0.0.1", port) as proxy, connect(proxy) as client, pytest.raises(ConnectionResetError):
+        client.recv(1)
+
+
+def test_stopping_ends_connections_and_frees_the_port(open_proxy: Callable[..., FaultProxy]) -> None:
+    proxy = open_proxy(Link(delay_ms=10_000))
+    with connect(proxy) as client:
+        client.sendall(b"x")
+        wait_until(lambda: proxy.describe()["connections"] == 1)
+        proxy.stop()
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+    with socket.create_server(("127.0.0.1", proxy.port)):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "said"),
+    [("speed", "1", "no such field"), ("loss", "1.5", "below 1"), ("schedule", "10:off", "a state is")],
+)
+def test_a_link_that_makes_no_sense_is_refused(field: str, text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        parse_link({field: text}, Link())
+
+
+def test_the_file_alone_runs_as_a_process_with_an_http_control(echo: Echo, tmp_path: Path) -> None:
+    alone = tmp_path / "proxy.py"
+    alone.write_bytes(PROXY.read_bytes())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        control = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-I", str(alone), "--listen", "127.0.0.1:0", "--target", f"127.0.0.1:{echo.port}"]
+    process = subprocess.Popen([*command, "--control", control, "--delay-ms", "1"], stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        port = int(process.stderr.readline().rpartition(":")[2])
+
+        def ask(path: str, method: str = "POST") -> dict[str, object]:
+            with urlopen(Request(f"http://{control}{path}", method=method), timeout=10) as answer:
+                return dict(json.load(answer))
+
+        wait_until(lambda: _listens(control))
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            round_trip_s(client, b"x")
+            assert ask("/set?mbit_s=3&schedule=5:up,6:silent")["schedule"] == [[5, "up"], [6, "silent"]]
+            assert ask("/cut")["state"] == "cut"
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+        state = ask("/", "GET")
+        assert (state["delay_ms"], state["mbit_s"], state["bytes_up"]) == (1, 3, 1)
+        for path, method in (("/cut", "GET"), ("/set?loss=2", "POST"), ("/nowhere", "POST")):
+            with pytest.raises(HTTPError) as refused:
+                ask(path, method)
+            refused.value.close()
+            assert refused.value.code == 400
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+        return True
+    return False
