@@ -2,6 +2,7 @@
 
 settings    one table for flags, environment variables, validation and docs
 sites       which sites there are, and how each shows who it is
+tokens      a new token of a site
 routes      checks in their order: who speaks, then what may be sent; and who answers what
 intake      events of one site > the spool, an account of each
 uploads     bodies that come in parts
