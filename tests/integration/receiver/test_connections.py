@@ -152,15 +152,21 @@ def test_requests_that_are_ambiguous_or_broken_are_refused_and_end_the_connectio
 
 
 def test_a_body_that_no_route_reads_is_not_the_next_request(plain: Served) -> None:
-    hidden = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+    known = f"Host: a\r\nAuthorization: Bearer {TOKEN}\r\n"
+    body = encode_batch([classified(1_000)]).decode()
+    hidden = (
+        f"POST /v1/events HTTP/1.1\r\n{known}Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    )
     with connect(plain) as connection:
-        known = f"Host: a\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {len(hidden)}\r\n\r\n"
-        connection.sendall(b"GET /v1/site HTTP/1.1\r\n" + known.encode() + hidden)
+        connection.sendall(f"GET /v1/site HTTP/1.1\r\n{known}Content-Length: {len(hidden)}\r\n\r\n{hidden}".encode())
         connection.shutdown(socket.SHUT_WR)
         answers = b""
         while piece := connection.recv(65_536):
             answers += piece
     assert list_statuses(answers) == [200]
+    wait_until(lambda: plain.server.connections == 0, what="the end of the connection")
+    with plain.sender() as sender:
+        assert sender.send([classified(1_000)]).stored == 1, "it was not stored before"
 
 
 def test_requests_in_one_go_are_answered_in_order(plain: Served) -> None:
