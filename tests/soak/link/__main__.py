@@ -1,6 +1,6 @@
 """Relay and receiver over a bad link, for long.
 
-    python -m tests.soak.link --runs 20 --events 5000 --seed 0     flapping link, both ends killed at random; a line a run
+    python -m tests.soak.link --runs 20 --events 5000 --seed 0     a flapping link, both ends killed; a line a run
     python -m tests.soak.link --drain 100000                       a backlog over a link of 20 Mbit/s and 50 ms
 
 Runs end with 1 when an event was lost, doubled or changed, or when a ledger disagrees; that run's files are kept.
