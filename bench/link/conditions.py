@@ -73,6 +73,14 @@ CONDITIONS = (
     ),
 )
 
+ALONE = Condition(
+    name="alone",
+    text="as good, 20 s up, 20 s down",
+    link=GOOD,
+    course=((20.0, "up"), (20.0, "down")),
+)
+"""For the edge's arm alone, without kills: what the link's absence changes in a prediction, and nothing else does."""
+
 
 def find(names: str) -> list[Condition]:
     """The conditions of a list of names, all for an empty one.
