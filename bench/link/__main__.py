@@ -122,7 +122,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--parts", default="links,alone,crossover,updates", help="which of these parts")
     parser.add_argument("--attempts", type=int, default=ATTEMPTS, help="attempts of each request of a pull")
     parser.add_argument("--kind", default="", choices=("", "packets", "proxy"), help="packets need root")
-    parser.add_argument("--kill-mean-s", type=float, default=45.0, help="mean seconds between two kills")
+    parser.add_argument("--kill-mean-s", type=float, default=30.0, help="mean seconds between two kills")
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder with data/flowers and weights")
     return parser.parse_args()
 

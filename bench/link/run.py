@@ -47,7 +47,7 @@ class Plan:
     seconds: float
     artifact: Path
     photos: Sequence[bytes]
-    kill_mean_s: float = 45.0
+    kill_mean_s: float = 30.0
     seed: int = 0
     kind: str = ""
     arms: tuple[str, ...] = ("edge", "cloud")
