@@ -7,7 +7,7 @@ from typing import Literal
 
 from bench.link.proxy import Link
 
-SHORT = 0.5
+SHORT = 0.4
 """Share of the time that the shortened experiment takes, so that all of it ends within 90 minutes."""
 
 State = Literal["up", "down", "silent"]
