@@ -400,8 +400,10 @@ def test_what_failed_alone_before_is_sent_alone_again(tmp_path: Path) -> None:
         rig.link.answers = poisoned({"id-0"}, lost)
         rig.forwarder.start()
         wait_until(lambda: rig.forwarder.view().attempts[ARCHIVE].get("retried"))
-        made = len(rig.link.requests)
         rig.link.answers = lambda events: None
+        rig.put(*[event(number) for number in range(10, 30)])  # a request holds several again
+        wait_until(lambda: rig.queued() == 1)
+        made = len(rig.link.requests)
         clock._now += 3_600
         rig.put(event(1), event(2))
         rig.wait_until_empty()
