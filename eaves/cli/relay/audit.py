@@ -179,9 +179,7 @@ def _print(found: Audit, form: str) -> None:
     _name("missing", found.missing, found.totals.missing)
     _name("unknown", found.unknown, found.totals.unknown)
     if found.before:
-        say(
-            f"{found.before:,} of the missing are older than the receiver's first line, whose ledger may have had others"
-        )
+        say(f"{found.before:,} of the missing are older than the receiver's first line: its ledger may be too short")
     if found.newer:
         say(f"{found.newer:,} more were received after the list of what was sent was made")
     if found.older:
