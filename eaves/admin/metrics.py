@@ -59,7 +59,12 @@ def render_metrics(report: QueueReport) -> str:
 
 def list_faults(report: QueueReport) -> list[str]:
     """Why images don't flow as they should, one sentence each; none when they do."""
-    faults = [f"lane {lane.lane} is paused: {lane.reason}" for lane in report.lanes if lane.paused]
+    link = report.link
+    faults = [f"the link to {link.to} is {link.state}: {link.reason}"] if link is not None and link.reason else []
+    told = {link.reason} if link is not None else set()
+    faults += [
+        f"lane {lane.lane} is paused: {lane.reason}" for lane in report.lanes if lane.paused and lane.reason not in told
+    ]
     faults += [f"source {source.name} is {source.state}: {source.reason}" for source in report.sources if source.reason]
     return faults
 

@@ -16,8 +16,8 @@ from eaves.spool.admin import drop, list_entries, measure, redrive, retry_now
 
 LIMIT = 100
 """Entries that a listing has when nothing else is asked for."""
-LEDGER_LIMIT = 2_000
-"""Lines of the ledger at a time when nothing else is asked for: half a megabyte."""
+LEDGER_LIMIT = 5_000
+"""Lines of the ledger at a time when nothing else is asked for: about a megabyte."""
 
 
 class Action(enum.Enum):

@@ -79,25 +79,30 @@ def read_stream(stream: BinaryIO) -> Iterator[LedgerLine]:
     return read_lines(stream, "standard input")
 
 
-def read_receiver(receiver: Receiver, address: str) -> Iterator[LedgerLine]:
+def read_receiver(receiver: Receiver, address: str, *, patience: Backoff = PATIENCE) -> Iterator[LedgerLine]:
     """The lines of a receiver about the caller's site, over the link.
+
+    Args:
+        receiver: The receiver.
+        address: What errors call it.
+        patience: How often a page is asked for that doesn't come.
 
     Raises:
         DeliveryError: When the receiver can't be asked.
     """
-    return read_pages(lambda after: _ask(receiver, address, after))
+    return read_pages(lambda after: _ask(receiver, address, after, patience))
 
 
-def _ask(receiver: Receiver, address: str, after: int) -> list[LedgerLine]:
+def _ask(receiver: Receiver, address: str, after: int, patience: Backoff) -> list[LedgerLine]:
     pause, failures = StopFlag(), 0
     while True:
         try:
             return [_line(values, address) for values in receiver.read_ledger(after, PAGE)]
         except DeliveryError as error:
             failures += 1
-            if isinstance(error, StatusError) or PATIENCE.exhausted(failures):
+            if isinstance(error, StatusError) or patience.exhausted(failures):
                 raise
-            pause.wait(PATIENCE.pause_s(failures))
+            pause.wait(patience.pause_s(failures))
 
 
 def _line(values: Any, address: str) -> LedgerLine:

@@ -46,4 +46,5 @@ class OpenSockets:
                 if isinstance(self.sock, socket.socket):
                     sockets.add(self.sock)
 
+        Noting.__name__ = kind.__name__  # urllib3's messages tell it
         return Noting

@@ -21,7 +21,7 @@ from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
 from eaves.link.answer import BatchAnswer, parse_answer
 from eaves.link.credentialed import CredentialedClient
 from eaves.link.packing import Packed, pack
-from eaves.link.paths import EVENTS, FUNCTIONS, LEDGER, SITE
+from eaves.link.paths import EVENTS, FUNCTIONS, LEDGER, PARTS, SITE, UPLOAD
 
 PIECE_BYTES = 8_192
 """Bytes of a body that are handed to the socket at a time: each has its own time limit, so a slow link has time and a
@@ -45,6 +45,8 @@ SOCKET_OPTIONS: tuple[tuple[int, int, int], ...] = (
 )
 """A connection whose packets are swallowed is noticed by the kernel, which would resend for 15 minutes by default.
 Source: tcp(7); RFC 5482."""
+
+_NO_RECEIVER = "check that the address is a receiver's, and that no proxy or login page answers in its place"
 
 
 def check_receiver(address: str) -> str:
@@ -111,20 +113,53 @@ class LinkClient:
         """Send events as one request; see `send_packed`."""
         return self.send_packed(pack(events), timeout_s=timeout_s)
 
-    def send_packed(self, packed: Packed, *, timeout_s: float) -> BatchAnswer:
+    def send_packed(self, packed: Packed, *, timeout_s: float, uploaded: str = "") -> BatchAnswer:
         """Send one request of events. What the answer doesn't refuse is on the receiver's disk.
 
         Args:
             packed: The request.
             timeout_s: For all of it, from the connection to the answer's last byte.
+            uploaded: What `send_part` has sent the body as; empty: the body is sent now.
 
         Raises:
             ConfigError: When the credentials can't be read.
             StatusError: When the receiver refuses the request as a whole.
             DeliveryError: When there is no answer, or one that doesn't account for every event.
         """
-        answer = self._exchange("POST", EVENTS, headers=packed.headers, body=packed.body, timeout_s=timeout_s)
+        headers, body = packed.headers, packed.body
+        if uploaded:
+            headers, body = {**headers, UPLOAD: uploaded}, b""
+        answer = self._exchange("POST", EVENTS, headers=headers, body=body, timeout_s=timeout_s)
         return parse_answer(answer.body, packed.events)
+
+    def send_part(self, digest: str, part: memoryview, *, offset: int, size: int, timeout_s: float) -> int:
+        """Send a part of a body that takes longer than a link may be up; it is kept at the receiver for days.
+
+        Args:
+            digest: SHA-256 of the whole body, in hexadecimal.
+            part: The part; an empty one asks how much is there.
+            offset: Where it begins.
+            size: Bytes of the whole body.
+            timeout_s: For the exchange.
+
+        Returns:
+            How many bytes from the beginning are there.
+
+        Raises:
+            ConfigError: When the credentials can't be read.
+            StatusError: When the receiver refuses it; 404 when it takes no parts.
+            DeliveryError: When there is no answer, or not a receiver's.
+        """
+        path = f"{PARTS}{digest}?{urlencode({'offset': offset, 'size': size})}"
+        headers = {"Content-Type": "application/octet-stream"}
+        answer = self._exchange("POST", path, headers=headers, body=part, timeout_s=timeout_s)
+        try:
+            received = json.loads(answer.body)["received"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            received = None
+        if isinstance(received, bool) or not isinstance(received, int) or not 0 <= received <= size:
+            raise DeliveryError(f"{self.to}{PARTS} is not answered by a receiver", hint=_NO_RECEIVER)
+        return received
 
     def probe(self) -> str:
         """The site that the receiver takes us for. Costs a few hundred bytes on a kept connection.
@@ -140,8 +175,7 @@ class LinkClient:
         except (ValueError, KeyError, TypeError, RecursionError):
             site = None
         if not isinstance(site, str) or not site:
-            hint = "check that the address is a receiver's, and that no proxy or login page answers in its place"
-            raise DeliveryError(f"{self.to}{SITE} is not answered by a receiver", hint=hint)
+            raise DeliveryError(f"{self.to}{SITE} is not answered by a receiver", hint=_NO_RECEIVER)
         return site
 
     def read_ledger(self, after: int = 0, limit: int = 10_000, *, timeout_s: float = 120.0) -> list[dict[str, Any]]:
@@ -188,7 +222,7 @@ class LinkClient:
         path: str,
         *,
         headers: Mapping[str, str] | None = None,
-        body: bytes = b"",
+        body: bytes | memoryview = b"",
         timeout_s: float,
         connect_s: float = PIECE_S,
     ) -> HttpAnswer:
@@ -218,7 +252,7 @@ class LinkClient:
             raise self._refused(method, path, answer)
         return answer
 
-    def _count(self, body: bytes) -> Iterator[memoryview]:
+    def _count(self, body: bytes | memoryview) -> Iterator[memoryview]:
         """The body in pieces, counted as they are asked for."""
         view = memoryview(body)
         for start in range(0, len(body), PIECE_BYTES):

@@ -18,6 +18,7 @@ from eaves.delivery.mqtt.opening import build_link
 from eaves.delivery.mqtt.sink import MqttSink
 from eaves.events import Event
 from eaves.ingress import IngressLimits, IngressServer, StoreRoute
+from eaves.ingress.allocator import return_freed_memory
 from eaves.options import build_settings, report_errors, settings_options
 from eaves.publisher.settings import PublisherSettings
 from eaves.spool import Spool
@@ -38,6 +39,7 @@ def main(**options: Any) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     settings = build_settings(PublisherSettings, options)
     logs.configure(as_json=settings.log_json)
+    return_freed_memory()
     with Spool(settings.spool, limits=settings.limits()) as spool, ExitStack() as stack:
         link = build_link(settings.url, settings.mqtt, site=settings.site, app=settings.app)
         sink = MqttSink(settings.trigger, settings.url, settings.mqtt, link)

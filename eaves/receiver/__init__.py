@@ -2,8 +2,10 @@
 
 settings    one table for flags, environment variables, validation and docs
 sites       which sites there are, and how each shows who it is
+tokens      a new token of a site
 routes      checks in their order: who speaks, then what may be sent; and who answers what
 intake      events of one site > the spool, an account of each
+uploads     bodies that come in parts
 functions   an image > a function in the cloud > its prediction
 lines       what was received from a site, as the ledger has it
 counters    what was stored and refused, by site

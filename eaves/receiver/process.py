@@ -16,6 +16,7 @@ from eaves.backoff import Backoff
 from eaves.delivery import Deliverer, SinkClient
 from eaves.http_client.proxies import Proxies
 from eaves.ingress import IngressLimits, IngressServer, ServerTls
+from eaves.ingress.allocator import return_freed_memory
 from eaves.receiver.counters import Counters
 from eaves.receiver.folder import Archive, FolderWriter
 from eaves.receiver.folder.archive import check_folder
@@ -25,6 +26,7 @@ from eaves.receiver.intake import LANE
 from eaves.receiver.routes import ReceiverRoutes
 from eaves.receiver.settings import ReceiverSettings
 from eaves.receiver.sites import Sites
+from eaves.receiver.uploads import Uploads
 from eaves.spool import Lease, LedgerLimits, Spool
 
 PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
@@ -47,6 +49,7 @@ def run(settings: ReceiverSettings, proxies: Proxies) -> None:
         SpoolError: When the spool can't be opened.
         StorageError: When the folder can't be written.
     """
+    return_freed_memory()
     with serving(settings, proxies):
         signal.sigwait(STOP_SIGNALS)
 
@@ -72,7 +75,13 @@ def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressSer
             timeout_s=settings.function_timeout_s,
         )
         routes = ReceiverRoutes(
-            sites, spool, functions, counters, max_bytes=settings.max_bytes, is_well=delivery.is_alive
+            sites,
+            spool,
+            Uploads(settings.spool.with_name(f"{settings.spool.name}.parts"), max_bytes=settings.max_bytes),
+            functions,
+            counters,
+            max_bytes=settings.max_bytes,
+            is_well=delivery.is_alive,
         )
         server = IngressServer(
             routes,

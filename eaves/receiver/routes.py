@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from urllib.parse import parse_qsl
 
 from eaves.errors import EavesError, EventError, ImageTooLargeError, OverloadedError
+from eaves.events import decode
 from eaves.ingress import Request, Response, answer_json, answer_problem
 from eaves.ingress.content import is_batch, read_events
 from eaves.link import BatchAnswer
-from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, SITE
+from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPLOAD
 from eaves.receiver.counters import MALFORMED, OVERLOADED, OVERSIZED, UNAUTHORISED, Counters
 from eaves.receiver.functions import FunctionProxy
 from eaves.receiver.intake import Intake
 from eaves.receiver.lines import answer_ledger
 from eaves.receiver.sites import Sites
+from eaves.receiver.uploads import Uploads
 from eaves.spool import Spool
 
 GET, POST = ("GET", "HEAD"), ("POST",)
@@ -29,6 +32,7 @@ class ReceiverRoutes:
     Args:
         sites: Who may send.
         spool: Where events are stored.
+        uploads: Where bodies are that come in parts.
         functions: Answers for functions.
         counters: Told of each event and refusal.
         max_bytes: Largest body that is taken.
@@ -39,6 +43,7 @@ class ReceiverRoutes:
         self,
         sites: Sites,
         spool: Spool,
+        uploads: Uploads,
         functions: FunctionProxy,
         counters: Counters,
         *,
@@ -47,6 +52,7 @@ class ReceiverRoutes:
     ) -> None:
         self._sites = sites
         self._spool = spool
+        self._uploads = uploads
         self._functions = functions
         self._counters = counters
         self._intake = Intake(spool, counters)
@@ -80,6 +86,8 @@ class ReceiverRoutes:
 
     def _answer(self, site: str, request: Request) -> Response:
         methods, route = self._routes.get(request.path, ((), None))
+        if request.path.startswith(PARTS):
+            methods, route = POST, self._take_part
         if request.path.startswith(FUNCTIONS):
             methods, route = POST, self._ask_function
         if route is None:
@@ -100,10 +108,30 @@ class ReceiverRoutes:
             raise
 
     def _take_events(self, site: str, request: Request) -> Response:
+        if UPLOAD in request.headers:
+            return self._take_uploaded(site, request.headers[UPLOAD], request)
         answer = self._intake.take(site, read_events(request, self._max_bytes))
         if answer.refused and not is_batch(request):
             return answer_problem(answer.refused[0].status, answer.refused[0].detail)
         return _answer_batch(answer)
+
+    def _take_uploaded(self, site: str, digest: str, request: Request) -> Response:
+        """Take an event whose data came in parts; its attributes are this request's headers."""
+        body = self._uploads.read(site, digest)
+        if body is None:
+            return answer_problem(412, f"the body {digest[:16]} is not here as a whole", "send it again")
+        answer = self._intake.take(site, [decode(request.header_fields(), body)])
+        self._uploads.finish(site, digest)
+        if answer.refused:
+            return answer_problem(answer.refused[0].status, answer.refused[0].detail)
+        return _answer_batch(answer)
+
+    def _take_part(self, site: str, request: Request) -> Response:
+        query = dict(parse_qsl(request.query))
+        digest = request.path.removeprefix(PARTS)
+        part = request.read_body(self._max_bytes)
+        received = self._uploads.append(site, digest, part, offset=query.get("offset", ""), size=query.get("size", ""))
+        return answer_json({"received": received})
 
     def _ask_function(self, site: str, request: Request) -> Response:
         return self._functions.answer(site, request.path.removeprefix(FUNCTIONS), request)

@@ -10,6 +10,8 @@ alarms          which events are alarms
 intake          an event that came in > what is stored, and in which class
 rejection       an event that no function took > the event that says so
 forwarder       the thread that forwards
+sender          one request: entries at once, or a part of a large one
+upload          a large body that is sent in parts
 verdict         what a failed request says about the link, or about what was sent
 traffic         what was sent and what came of it
 batch_size      how much goes into one request

@@ -7,16 +7,16 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
+from eaves.delivery.rules import NO_ANSWER
 from eaves.errors import ConfigError, DeliveryError, SpoolError, SpoolFullError
 from eaves.link import BatchAnswer, RefusedEvent
-from eaves.link.packing import Packed, pack
 from eaves.relay.lanes import CLASSES
 from eaves.relay.link_report import LinkView
-from eaves.relay.link_state import LinkState
+from eaves.relay.link_state import PATIENCE, LinkState
+from eaves.relay.sender import Link, Sender
 from eaves.relay.traffic import Traffic
 from eaves.relay.verdict import Failure, Next, judge
 from eaves.spool import Entry, Lease, Spool
@@ -36,23 +36,6 @@ ABORT_S = 0.5
 _log = logging.getLogger(__name__)
 
 
-class Link(Protocol):
-    """What is needed of a `LinkClient`."""
-
-    @property
-    def to(self) -> str:
-        """The receiver's address."""
-
-    def probe(self) -> str:
-        """The site that the receiver takes us for."""
-
-    def send_packed(self, packed: Packed, *, timeout_s: float) -> BatchAnswer:
-        """Send one request of events."""
-
-    def abort(self) -> None:
-        """End the exchange that is under way."""
-
-
 class Forwarder:
     """Forwards the entries of a spool, the most urgent class first, until it is stopped.
 
@@ -68,6 +51,7 @@ class Forwarder:
         newest_first: Serve each class from its newest end.
         rate_bytes: Most bytes a second, on average; 0: as many as the link carries.
         probe_s: How long the link may be idle before it is probed, seconds; 0: for ever.
+        backoff: Pauses between attempts while the link is down.
         lease: Taken before anything is sent, and waited for.
         clock: Time.
         jitter: Random numbers in [0, 1).
@@ -83,6 +67,7 @@ class Forwarder:
         newest_first: bool = False,
         rate_bytes: int = 0,
         probe_s: float = 45.0,
+        backoff: Backoff = PATIENCE,
         lease: Lease | None = None,
         clock: Clock = SYSTEM,
         jitter: Callable[[], float] = random.random,
@@ -97,11 +82,12 @@ class Forwarder:
         self._clock = clock
         self._jitter = jitter
         self._state = threading.Condition()
-        self._link_state = LinkState(link.to, clock, jitter)
+        self._link_state = LinkState(link.to, clock, jitter, backoff=backoff)
         self._traffic = Traffic(self.classes, rate_bytes=rate_bytes, began_at=clock.monotonic())
         self._held_until, self._held_reason = float("-inf"), ""
         self._alone = (0, 0)
-        self._as_batch = 0
+        self._doubted = 0
+        self._sender = Sender(link)
         self._news = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="forward", daemon=True)
@@ -221,6 +207,8 @@ class Forwarder:
     def _choose(self) -> tuple[str, list[Entry]]:
         """The next request: of the most urgent class that has anything. What failed alone before is sent alone."""
         for lane in self.classes:
+            if (unfinished := self._sender.unfinished(lane)) is not None:
+                return lane, [unfinished]
             with self._state:
                 max_events, max_bytes = self._traffic.limit(lane)
             entries = self._spool.peek_batch(
@@ -242,7 +230,7 @@ class Forwarder:
         except ConfigError as error:
             failure = Failure(reason=error.message, refused=True)
         except DeliveryError as error:
-            failure = judge(error, events=0, vouched=False)
+            failure = judge(error, events=0)
         else:
             if self._site in ("", site):
                 with self._state:
@@ -257,24 +245,29 @@ class Forwarder:
 
     def _send(self, lane: str, entries: Sequence[Entry]) -> None:
         began = self._clock.monotonic()
-        packed = pack([entry.event for entry in entries], as_batch=self._as_batch == entries[0].seq)
         with self._state:
-            limit_s = self._traffic.limit_s(packed)
-            vouched = self._link_state.vouched
+            _, max_bytes = self._traffic.limit(lane)
         try:
-            answer = self._link.send_packed(packed, timeout_s=limit_s)
+            sent = self._sender.send(lane, entries, max_bytes=max_bytes, limit_s=self._traffic.limit_s)
         except ConfigError as error:
             self._fail(lane, entries, Failure(reason=error.message, refused=True))
             return
         except DeliveryError as error:
-            self._fail(lane, entries, judge(error, events=len(entries), vouched=vouched, is_batch=packed.is_batch))
+            failure = judge(
+                error,
+                events=len(entries),
+                is_batch=self._sender.is_batch,
+                body_bytes=self._sender.attempted_bytes,
+            )
+            self._fail(lane, entries, failure)
             return
-        self._settle(lane, entries, answer)
+        if sent.answer is not None:
+            self._settle(lane, entries, sent.answer)
         now = self._clock.monotonic()
         with self._state:
             self._link_state.sent()
-            self._held_reason = ""
-            self._traffic.succeeded(lane, entries, answer, packed, took_s=now - began, now=now)
+            self._held_reason, self._alone = "", (0, 0)
+            self._traffic.succeeded(lane, entries, sent, took_s=now - began, now=now)
 
     def _settle(self, lane: str, entries: Sequence[Entry], answer: BatchAnswer) -> None:
         """Release what the receiver has, and set apart what it never takes."""
@@ -285,41 +278,44 @@ class Forwarder:
 
     def _fail(self, lane: str, entries: Sequence[Entry], failure: Failure) -> None:
         """A request failed: wait, send less, or give up on the one event that is at fault."""
+        entry, alone = entries[0], len(entries) == 1
         with self._state:
-            self._traffic.failed(lane, entries, failure)
-            hangs = self._hangs_alone(entries, failure)
+            self._traffic.failed(lane, entries, failure, attempted_bytes=self._sender.attempted_bytes)
             if failure.next is Next.WAIT:
                 self._link_state.send_failed(failure.reason, failure.status, asked_s=failure.asked_s)
-            elif failure.next is Next.SUSPECT:
+            elif failure.next in (Next.SUSPECT, Next.GIVE_UP):
                 self._link_state.event_failed(failure.reason, failure.status)
-        entry = entries[0]
-        if hangs:
-            self._set_aside(lane, entry, failure.reason)
-            return
+            hangs = self._hangs_alone(entries, failure)
+            at_fault = alone and self._is_at_fault(lane, entry, failure)
         if failure.next is Next.AS_BATCH:
-            self._as_batch = entry.seq
-        if len(entries) > 1 or failure.next in (Next.WAIT, Next.AS_BATCH):
-            return
-        with self._state:
-            at_fault = failure.next is Next.GIVE_UP or self._traffic.is_at_fault(lane, entry)
-        if at_fault:
+            self._sender.prefer_batch(entry)
+        elif at_fault:
             self._give_up(lane, entry, RefusedEvent(index=0, status=failure.status, detail=failure.reason))
-        else:
+        elif hangs or (alone and failure.next is Next.SUSPECT):
             self._set_aside(lane, entry, failure.reason)
 
+    def _is_at_fault(self, lane: str, entry: Entry, failure: Failure) -> bool:
+        """Whether an event that was refused alone is to be given up on."""
+        if failure.next is Next.GIVE_UP:
+            again, self._doubted = self._doubted == entry.seq, entry.seq
+            return again
+        return failure.next is Next.SUSPECT and self._traffic.is_at_fault(lane, entry)
+
     def _hangs_alone(self, entries: Sequence[Entry], failure: Failure) -> bool:
-        """Whether one event is never answered on a link that is good otherwise.
+        """Whether one event gets no answer again and again, each time right after a good probe.
 
         Something on the way resets the connection when it sees this one, or it takes longer than the link is ever up.
         It is never given up on, and others pass.
         """
-        first = self._link_state.vouched and len(entries) == 1 and failure.next is Next.WAIT
-        self._alone = (
-            (entries[0].seq, self._alone[1] + 1 if self._alone[0] == entries[0].seq else 1) if first else (0, 0)
-        )
+        seq, tries = entries[0].seq, self._alone[1]
+        if len(entries) > 1 or failure.next is not Next.WAIT or failure.status != NO_ANSWER or failure.refused:
+            self._alone = (0, 0)
+        else:
+            self._alone = (seq, tries + 1 if self._alone[0] == seq else 1)
         return self._alone[1] >= TRIES_ALONE
 
     def _give_up(self, lane: str, entry: Entry, refusal: RefusedEvent) -> None:
+        self._sender.put_off()
         event = entry.event
         reason = f"the receiver refuses it ({refusal.status}): {refusal.detail}"
         try:
@@ -335,6 +331,7 @@ class Forwarder:
 
     def _set_aside(self, lane: str, entry: Entry, reason: str) -> None:
         """Let the others pass for a while."""
+        self._sender.put_off()
         pause_s = SET_ASIDE.pause_s(entry.attempts + 1, jitter=self._jitter())
         self._spool.retry(entry, self._clock.now() + pause_s, reason)
         with self._state:

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from eaves.delivery.evidence import Evidence
 from eaves.delivery.rules import NO_ANSWER
-from eaves.link import BatchAnswer
-from eaves.link.packing import Packed
 from eaves.relay.batch_size import TARGET_S, BatchSize
 from eaves.relay.link_report import Counts
+from eaves.relay.sender import Sent
 from eaves.relay.throughput import Sample, Throughput
 from eaves.relay.verdict import Failure, Next
 from eaves.spool import Entry
@@ -45,9 +44,9 @@ class Traffic:
             return size.max_events, size.max_bytes
         return size.max_events, max(1, min(size.max_bytes, int(self._rate_bytes * TARGET_S)))
 
-    def limit_s(self, packed: Packed) -> float:
-        """How long a request may take before the link is held to be silent, seconds."""
-        return self._throughput.limit_s(len(packed.body))
+    def limit_s(self, wire_bytes: int) -> float:
+        """How long a request of so many bytes may take before the link is held to be silent, seconds."""
+        return self._throughput.limit_s(wire_bytes)
 
     def rates(self) -> tuple[float, float, float] | None:
         """Events, stored bytes and bytes on the wire a second; None before the first request."""
@@ -57,43 +56,53 @@ class Traffic:
         """Lane to `delivered`, `retried` and `dead` to their counts."""
         return {lane: dict(counted) for lane, counted in self._attempts.items()}
 
-    def succeeded(
-        self, lane: str, entries: Sequence[Entry], answer: BatchAnswer, packed: Packed, *, took_s: float, now: float
-    ) -> None:
+    def succeeded(self, lane: str, entries: Sequence[Entry], sent: Sent, *, took_s: float, now: float) -> None:
         """A request got through, and the spool knows of it.
 
         Args:
             lane: Its class.
-            entries: What was in it.
-            answer: What became of them.
-            packed: As it was sent.
+            entries: What was in it, or a part of it.
+            sent: What was sent, and what became of it.
             took_s: How long it took with packing and releasing, seconds.
             now: When it ended, on the monotonic clock.
         """
-        wire_bytes, stored_bytes = len(packed.body), sum(map(entry_bytes, entries))
+        wire_bytes, is_part = sent.wire_bytes, sent.answer is None or not sent.wire_bytes
+        stored_bytes = wire_bytes if is_part else sum(map(entry_bytes, entries))
+        events = 0 if sent.answer is None else len(entries)
         self._sizes[lane].succeeded(took_s, len(entries), stored_bytes)
         self._throughput.add(
-            Sample(ended_at=now, took_s=took_s, events=len(entries), stored_bytes=stored_bytes, wire_bytes=wire_bytes)
+            Sample(ended_at=now, took_s=took_s, events=events, stored_bytes=stored_bytes, wire_bytes=wire_bytes)
         )
-        done = len(entries) - len(answer.refused)
-        self.counts.forwarded += done
-        self.counts.repeated += answer.repeated
         self.counts.bytes_sent += wire_bytes
-        self._attempts[lane]["delivered"] += done
         if self._rate_bytes:
             self.sendable_at = max(self.sendable_at, now - took_s) + wire_bytes / self._rate_bytes
+        if sent.answer is None:
+            return
+        done = events - len(sent.answer.refused)
+        self.counts.forwarded += done
+        self.counts.repeated += sent.answer.repeated
+        self._attempts[lane]["delivered"] += done
         for entry in entries:
             self._evidence[lane].passed(entry.seq)
 
-    def failed(self, lane: str, entries: Sequence[Entry], failure: Failure) -> None:
-        """A request got no usable answer: the next one is smaller."""
+    def failed(self, lane: str, entries: Sequence[Entry], failure: Failure, *, attempted_bytes: int) -> None:
+        """A request got no usable answer: the next one is smaller, unless the receiver is busy.
+
+        Args:
+            lane: Its class.
+            entries: What was in it, or a part of it.
+            failure: Why.
+            attempted_bytes: Its body.
+        """
         self.counts.failed += 1
         if failure.status == NO_ANSWER:
             self._throughput.stalled()
         size, stored_bytes = self._sizes[lane], sum(map(entry_bytes, entries))
+        if len(entries) == 1:  # perhaps a part of it only
+            stored_bytes = min(stored_bytes, max(attempted_bytes, 1))
         if failure.next is Next.SPLIT:
             size.too_large(len(entries), stored_bytes)
-        else:
+        elif failure.next is not Next.WAIT or failure.status == NO_ANSWER:  # a busy receiver asks for no smaller ones
             size.failed(len(entries), stored_bytes)
 
     def is_at_fault(self, lane: str, entry: Entry) -> bool:

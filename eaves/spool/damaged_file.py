@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from eaves.spool import schema
 from eaves.spool.database import BUSY_TIMEOUT_S
+from eaves.spool.faults import UNREADABLE
 from eaves.spool.ledger import schema as ledger_schema
 
 _PIECE = 200
@@ -27,7 +28,7 @@ def open_damaged(path: Path) -> Iterator[sqlite3.Connection]:
         with contextlib.closing(_read_only(path)) as db:
             try:
                 db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            except sqlite3.DatabaseError:
+            except UNREADABLE:
                 pass
             else:
                 yield db
@@ -106,10 +107,10 @@ def read_rows(db: sqlite3.Connection, table: str, key: str, columns: str) -> Ite
     while True:
         try:
             rows = _fetch(db, sql, last, _PIECE)
-        except (sqlite3.DatabaseError, UnicodeDecodeError):
+        except UNREADABLE:
             try:
                 rows = _fetch(db, sql, last, 1)
-            except (sqlite3.DatabaseError, UnicodeDecodeError):
+            except UNREADABLE:
                 after = _next_readable(db, sql, last)
                 if after is None:
                     return
@@ -134,7 +135,7 @@ def _next_readable(db: sqlite3.Connection, sql: str, failing: int) -> int | None
     def readable(key: int) -> bool:
         try:
             _fetch(db, sql, key, 1)
-        except (sqlite3.DatabaseError, UnicodeDecodeError):
+        except UNREADABLE:
             return False
         return True
 

@@ -21,8 +21,8 @@ from typing import Any, Generic, TypeVar, cast
 from eaves.clock import SYSTEM, Clock
 from eaves.errors import SpoolDamagedError, SpoolError
 from eaves.files import make_directory, sync_directory
-from eaves.spool import schema
-from eaves.spool.faults import spool_error, translated
+from eaves.spool import schema, write_ahead_log
+from eaves.spool.faults import FOREIGN, SALVAGE_HINT, spool_error, translated
 from eaves.spool.lease import Lease
 from eaves.spool.ledger import schema as ledger_schema
 
@@ -50,7 +50,9 @@ class _Change(Generic[T]):
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection with explicit transactions, usable from every thread."""
-    return sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    db.text_factory = lambda text: text.decode(errors="replace")  # text that damage has made none fails no whole query
+    return db
 
 
 class Database:
@@ -89,6 +91,10 @@ class Database:
             with open_lease(path):
                 if complete_path(path).exists():
                     raise SpoolDamagedError(f"{path} is being replaced, and the process that did it was killed")
+                if self._users.acquire():  # nobody has it open
+                    self._users.release()
+                    if write_ahead_log.mend(path):
+                        raise SpoolDamagedError(f"the log of {path} is damaged")
                 self._users.acquire(blocking=True, shared=True)
                 opened.callback(self._users.release)
                 make_file(path)
@@ -104,8 +110,6 @@ class Database:
                 self._reader = opened.enter_context(contextlib.closing(connect(path)))
                 self._reader.execute("PRAGMA query_only = ON")
                 self._polled = int(self._reader.execute("PRAGMA data_version").fetchone()[0])
-                for db in (self._writer, self._reader):  # text that damage has made none must not fail a whole query
-                    db.text_factory = lambda text: text.decode(errors="replace")
             opened.pop_all()
 
     def close(self) -> None:
@@ -148,7 +152,7 @@ class Database:
                 self._committing = True
         if group:
             self._commit_group(group)
-        if isinstance(waiting.error, sqlite3.Error):
+        if isinstance(waiting.error, FOREIGN):
             raise self._translated(waiting.error) from waiting.error
         if waiting.error is not None:
             raise waiting.error
@@ -164,8 +168,13 @@ class Database:
             self._check_open()
             try:
                 return self._reader.execute(sql, values).fetchall()
-            except sqlite3.Error as error:
+            except FOREIGN as error:
                 raise self._translated(error) from error
+
+    def report_damage(self, what: str) -> SpoolDamagedError:
+        """Have the file replaced for what SQLite itself doesn't notice; returns the error to raise."""
+        self.damaged = True
+        return SpoolDamagedError(f"spool {self.path}: {what}", hint=SALVAGE_HINT)
 
     def version(self, lane: str) -> Version:
         """The mark of what a lane holds now."""
@@ -244,7 +253,7 @@ class Database:
             if lanes:
                 self._changed.notify_all()
 
-    def _translated(self, error: sqlite3.Error) -> SpoolError:
+    def _translated(self, error: Exception) -> SpoolError:
         found = spool_error(self.path, error)
         self.damaged = self.damaged or isinstance(found, SpoolDamagedError)
         return found

@@ -12,7 +12,7 @@ LONGEST_WAIT_S = 7_200.0
 """An entry that isn't due for longer than this is due now: the clock was set back after its back-off was written, as no
 pause is longer than an hour."""
 ENTRY = (
-    "SELECT seq, lane, attributes, data, attempts, put_at, reason, status, died_at"
+    "SELECT seq, lane, attributes, data, attempts, put_at, crc, reason, status, died_at"
     " FROM deliveries JOIN events USING(eid)"
 )
 """The columns of an entry, from which `Spool` makes one."""
@@ -33,6 +33,12 @@ _NEWEST = (
     "SELECT seq FROM deliveries WHERE lane = ? AND state = 'queued' AND not_before = 0"
     " AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY seq DESC LIMIT 1"
 )
+
+_UNFOUND = (
+    "SELECT 1 FROM lanes WHERE lane = ?1 AND queued > 0"
+    " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE lane = ?1 AND state = 'queued')"
+)
+_HIDDEN = f"{_UNFOUND} UNION ALL SELECT 1 FROM ({_DUE}) WHERE NOT EXISTS ({ENTRY} WHERE seq IN ({_DUE}))"  # noqa: S608 - constants
 
 
 def select_due(
@@ -69,6 +75,14 @@ def select_batch(
         return []
     sql = f"{ENTRY} WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq {order}"  # noqa: S608 - constants
     return read(sql, (json.dumps(chosen),))
+
+
+def is_hiding(read: Read, lane: str, now: float) -> bool:
+    """Whether a lane's counter says that entries wait and none is found, or its index has one that its table has not.
+
+    SQLite doesn't notice when a page of an index has lost its content.
+    """
+    return bool(read(_HIDDEN, (lane, now, 0, "[]", 1, LONGEST_WAIT_S)))
 
 
 def read_next_due(read: Read, lane: str, *, exclude: Collection[int] = ()) -> float | None:

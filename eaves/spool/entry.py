@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,8 @@ from eaves.events import Event
 
 Puts = Sequence[tuple[Event, tuple[str, ...]]]
 """Events to store, each with its lanes."""
-EventRow = tuple[str, str, str, bytes, int]
-"""source, id, attributes as JSON, data, size in bytes."""
+EventRow = tuple[str, str, str, bytes, int, int]
+"""source, id, attributes as JSON, data, checksum of these two, their size in bytes."""
 
 _REQUIRED = ("id", "source", "type")
 _OPTIONAL = ("datacontenttype", "subject", "time", "dataschema")
@@ -78,7 +79,19 @@ class LaneStatus:
 def to_row(event: Event) -> EventRow:
     """An event as its table holds it."""
     attributes = json.dumps(event.attributes())
-    return event.source, event.id, attributes, event.data, len(attributes) + len(event.data)
+    return (
+        event.source,
+        event.id,
+        attributes,
+        event.data,
+        crc(attributes, event.data),
+        len(attributes) + len(event.data),
+    )
+
+
+def crc(attributes: str, data: bytes) -> int:
+    """The checksum of a row, which tells an event that was put from one whose bytes were changed on the disk."""
+    return zlib.crc32(data, zlib.crc32(attributes.encode()))
 
 
 def to_event(attributes: str, data: bytes) -> Event:
@@ -99,11 +112,14 @@ def to_event(attributes: str, data: bytes) -> Event:
 
 
 def build_entry(row: Sequence[Any]) -> Entry:
-    """The entry of a row: number, lane, attributes, data, attempts, when it was put.
+    """The entry of a row: number, lane, attributes, data, attempts, when it was put, checksum.
 
     Raises:
-        ValueError: As `to_event`.
+        ValueError: As `to_event`, and when the checksum is another one.
         KeyError: As `to_event`.
     """
-    seq, lane, attributes, data, attempts, put_at = row[:6]
-    return Entry(seq=seq, lane=lane, event=to_event(attributes, data), attempts=attempts, first_put_at=put_at)
+    seq, lane, attributes, data, attempts, put_at, known = row[:7]
+    event = to_event(attributes, data)
+    if known is not None and known != crc(attributes, data):
+        raise ValueError("its bytes are not those that were put")
+    return Entry(seq=seq, lane=lane, event=event, attempts=attempts, first_put_at=put_at)

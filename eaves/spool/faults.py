@@ -9,23 +9,31 @@ from pathlib import Path
 
 from eaves.errors import SpoolDamagedError, SpoolError
 
+FOREIGN = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises. Its message itself is no text when it quotes a damaged schema."""
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What reading a damaged file raises."""
+_ONLY_DAMAGE = (UnicodeDecodeError, sqlite3.IntegrityError)
+"""What only damage raises: no statement of ours breaks a rule of a table that is whole."""
+SALVAGE_HINT = "the entries that can be read are carried into a new file at the next call"
+"""What happens when a file is found damaged."""
+
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Raise SpoolError for what SQLite or the operating system raises inside."""
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except (*FOREIGN, OSError) as error:
         raise spool_error(path, error) from error
 
 
 def spool_error(path: Path, error: Exception) -> SpoolError:
     """The SpoolError for a foreign one."""
     text = str(error)
-    if isinstance(error, sqlite3.Error) and any(sign in text for sign in ("not a database", "malformed")):
-        return SpoolDamagedError(
-            f"spool {path}: {text}", hint="the entries that can be read are carried into a new file at the next call"
-        )
+    damaged = isinstance(error, sqlite3.Error) and any(sign in text for sign in ("not a database", "malformed"))
+    if damaged or isinstance(error, _ONLY_DAMAGE):
+        return SpoolDamagedError(f"spool {path}: {text}", hint=SALVAGE_HINT)
     full = f"free disk space at {path.parent}, or lower the spool's limit"
     hints = {
         "disk is full": full,

@@ -14,7 +14,7 @@ from eaves.errors import SpoolError
 from eaves.events import Event
 from eaves.spool import retention
 from eaves.spool.database import Database, Version, connect
-from eaves.spool.due import ENTRY, read_next_due, select_batch, select_due, select_newest
+from eaves.spool.due import ENTRY, is_hiding, read_next_due, select_batch, select_due, select_newest
 from eaves.spool.entry import DeadLetter, Entry, LaneStatus, Puts, build_entry
 from eaves.spool.lease import Lease, lease_path
 from eaves.spool.ledger import Ledger, LedgerLimits
@@ -62,6 +62,7 @@ class Spool:
         self.clock = clock
         self._kept_at = float("-inf")
         self._added = 0
+        self._looked_at: dict[str, float] = {}
         self._file = SpoolFile(path, connect, clock=clock, ledger=ledger is not None)
         self.ledger = Ledger(self._read, ledger) if self._file.has_ledger else None
 
@@ -130,6 +131,8 @@ class Spool:
             after: Only entries with a higher sequence number.
         """
         rows = select_due(self._read, lane, limit=limit, now=now, exclude=exclude, after=after)
+        if not rows and not exclude:
+            self._check_index(lane)
         return self._entries(rows)
 
     def peek_batch(
@@ -149,6 +152,7 @@ class Spool:
         ):
             if entries := self._entries(rows):
                 return entries
+        self._check_index(lane)
         return []
 
     def peek_newest(self, lane: str, *, exclude: Collection[int] = ()) -> list[Entry]:
@@ -220,7 +224,7 @@ class Spool:
         """Dead letters of one lane or all with their data, oldest first."""
         sql = f"{ENTRY} WHERE state = 'dead' AND lane = coalesce(?, lane) ORDER BY seq LIMIT ?"
         return [
-            DeadLetter(entry=entry, reason=row[6], status=row[7], died_at=row[8])
+            DeadLetter(entry=entry, reason=row[7], status=row[8], died_at=row[9])
             for row in self._read(sql, (lane, limit))
             if (entry := self._readable(row)) is not None
         ]
@@ -353,6 +357,19 @@ class Spool:
         added = retention.remember(db, key, now, self.limits.seen_max_entries)
         self._added += added
         return added
+
+    def _check_index(self, lane: str) -> None:
+        """Look, once a minute, whether a lane without due entries holds some that damage hides.
+
+        Raises:
+            SpoolDamagedError: When it does; the next call replaces the file.
+        """
+        now = self.clock.monotonic()
+        if now - self._looked_at.get(lane, float("-inf")) < retention.LOOK_S:
+            return
+        self._looked_at[lane] = now
+        if is_hiding(self._read, lane, self.clock.now()):
+            raise self.database().report_damage(f"entries of the lane {lane} are missing in the index")
 
     def _entries(self, rows: Sequence[Any]) -> list[Entry]:
         return [entry for row in rows if (entry := self._readable(row)) is not None]

@@ -24,8 +24,8 @@ from eaves.files import sync_directory
 from eaves.spool import retention, schema
 from eaves.spool.damaged_file import open_damaged, read_rows, remove_database
 from eaves.spool.database import complete_path, make_file, open_lease, users_lease
-from eaves.spool.entry import to_event
-from eaves.spool.faults import translated
+from eaves.spool.entry import crc, to_event
+from eaves.spool.faults import UNREADABLE, translated
 from eaves.spool.ledger.salvage import carry_ledger
 
 LOST_LANE = "salvaged"
@@ -34,7 +34,8 @@ KEPT_FILES = 2
 """Damaged files that are kept; older ones are deleted, so that a failing disk doesn't fill."""
 _LOOK_BYTES = 64 << 20
 _DELIVERY = "seq, lane, eid, state, attempts, not_before, status, reason, died_at"
-_EVENT = "eid, source, id, attributes, size_bytes, put_at, data"
+_EVENT = "eid, source, id, attributes, size_bytes, put_at, data, crc"
+_PUT_EVENT = f"INSERT INTO events({_EVENT}) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
 _OURS = (b"CREATE TABLE deliveries", b"dev.eaves.")
 
 _log = logging.getLogger(__name__)
@@ -134,10 +135,16 @@ def _swap(path: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file was a spool: SQLite's header says so, or, where that is destroyed, its content does.
+    """Whether a file was a spool: SQLite's header says so, or, where that is destroyed, its content or its log does.
 
+    A young spool is in its log alone.
     Source: sqlite.org/fileformat.html, section 1.3: the application id is at offset 68.
     """
+    log = path.with_name(f"{path.name}-wal")
+    return _looks_ours(path) or (log.exists() and _looks_ours(log))
+
+
+def _looks_ours(path: Path) -> bool:
     with path.open("rb") as stream:
         head = stream.read(100)
         if head[:16] == b"SQLite format 3\0" and head[68:72] == schema.APPLICATION_ID.to_bytes(4, "big"):
@@ -162,7 +169,7 @@ def _copy_deliveries(old: sqlite3.Connection, new: sqlite3.Connection, count: Co
             if event is None:
                 count.lost += 1
                 continue
-            new.execute(f"INSERT INTO events({_EVENT}) VALUES(?, ?, ?, ?, ?, ?, ?)", event)
+            new.execute(_PUT_EVENT, event)
             copied.add(eid)
         if state not in (schema.QUEUED, schema.DEAD):
             state = schema.DEAD
@@ -198,7 +205,7 @@ def _copy_orphans(old: sqlite3.Connection, new: sqlite3.Connection, copied: set[
         if places is None:
             places = _read_places(old)
         known = [(seq, *places[seq]) for seq in _read_seqs(old, eid) if seq in places]
-        new.execute(f"INSERT INTO events({_EVENT}) VALUES(?, ?, ?, ?, ?, ?, ?)", event)
+        new.execute(_PUT_EVENT, event)
         for seq, lane, state in known:
             new.execute("INSERT OR IGNORE INTO deliveries(seq, lane, eid) VALUES(?, ?, ?)", (seq, lane, eid))
             if state == schema.DEAD:
@@ -213,7 +220,7 @@ def _read_places(old: sqlite3.Connection) -> dict[int, tuple[str, str]]:
     """Lane and state by sequence number, from the index alone, from both ends up to what can't be read."""
     found: dict[int, tuple[str, str]] = {}
     for order in ("ASC", "DESC"):
-        with contextlib.suppress(sqlite3.DatabaseError):
+        with contextlib.suppress(*UNREADABLE):
             rows = old.execute(
                 "SELECT seq, lane, state FROM deliveries INDEXED BY by_due WHERE lane >= ''"  # noqa: S608 - constants
                 f" ORDER BY lane {order}, state {order}, not_before {order}, seq {order}"
@@ -227,7 +234,7 @@ def _read_places(old: sqlite3.Connection) -> dict[int, tuple[str, str]]:
 
 def _read_seqs(old: sqlite3.Connection, eid: int) -> list[int]:
     """Sequence numbers of an event, from the index alone."""
-    with contextlib.suppress(sqlite3.DatabaseError):
+    with contextlib.suppress(*UNREADABLE):
         return [row[0] for row in old.execute("SELECT seq FROM deliveries INDEXED BY by_event WHERE eid = ?", (eid,))]
     return []
 
@@ -235,7 +242,7 @@ def _read_seqs(old: sqlite3.Connection, eid: int) -> list[int]:
 def _copy_lost(old: sqlite3.Connection, new: sqlite3.Connection, eids: Sequence[int], count: Count) -> None:
     """Queue events that were copied without a lane where there was one lane only, else make dead letters of them."""
     lanes = {row[0] for row in new.execute("SELECT lane FROM lanes")}
-    with contextlib.suppress(sqlite3.DatabaseError):
+    with contextlib.suppress(*UNREADABLE):
         lanes |= {row[0] for row in old.execute("SELECT lane FROM lanes")}
     only = lanes.pop() if len(lanes) == 1 else None
     for eid in eids:
@@ -250,7 +257,7 @@ def _copy_lost(old: sqlite3.Connection, new: sqlite3.Connection, eids: Sequence[
 def _copy_seen(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     """Copy the ids remembered, from both ends up to what can't be read; an id that is lost is sent once more."""
     for order in ("ASC", "DESC"):
-        with contextlib.suppress(sqlite3.DatabaseError):
+        with contextlib.suppress(*UNREADABLE):
             rows = old.execute(f"SELECT key, at FROM seen ORDER BY key {order}")  # noqa: S608 - constants
             for key, at in rows:
                 new.execute("INSERT OR IGNORE INTO seen VALUES(?, ?)", (key, at))
@@ -260,17 +267,20 @@ def _copy_seen(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
 def _event(old: sqlite3.Connection, eid: int) -> Sequence[Any] | None:
     """An event's row when it can be read and is what was put."""
     try:
+        columns = _EVENT if schema.has_crc(old) else _EVENT.replace("crc", "NULL")
         row: Sequence[Any] | None = old.execute(
-            f"SELECT {_EVENT} FROM events NOT INDEXED WHERE eid = ?",  # noqa: S608 - constants
+            f"SELECT {columns} FROM events NOT INDEXED WHERE eid = ?",  # noqa: S608 - constants
             (eid,),
         ).fetchone()
         if row is None:
             return None
         event = to_event(row[3], row[6])
-    except (sqlite3.DatabaseError, UnicodeDecodeError, ValueError, KeyError, TypeError):
+    except (*UNREADABLE, ValueError, KeyError, TypeError):
         return None
     digest = event.extensions.get("datadigest", "")
     if digest.startswith("sha256:") and digest != f"sha256:{hashlib.sha256(event.data).hexdigest()}":
+        return None
+    if row[7] is not None and row[7] != crc(row[3], row[6]):
         return None
     sound = len(row[3]) + len(row[6]) == row[4] and (event.source, event.id) == (row[1], row[2])
     return row if sound and isinstance(row[5], float) else None

@@ -21,7 +21,8 @@ CREATE TABLE events(
     attributes TEXT NOT NULL,  -- JSON, all of them
     size_bytes INTEGER NOT NULL,  -- data and attributes
     put_at REAL NOT NULL,  -- Unix seconds, as all times here
-    data BLOB NOT NULL
+    data BLOB NOT NULL,
+    crc INTEGER  -- of attributes and data; none in rows of an earlier release
 );
 
 CREATE TABLE deliveries(
@@ -177,7 +178,17 @@ def ensure(db: sqlite3.Connection, path: Path) -> None:
             f"{path} {what}; this Eaves reads spools of schema versions 1 to {VERSION}",
             hint="deliver it with the version that wrote it, or use another file",
         )
+    if not has_crc(db):
+        db.execute("ALTER TABLE events ADD COLUMN crc INTEGER")
     db.execute("COMMIT")
+
+
+def has_crc(db: sqlite3.Connection) -> bool:
+    """Whether a file's events have the checksum that later files of this schema version have.
+
+    Earlier releases read and write such a file as before: their rows have none.
+    """
+    return any(row[1] == "crc" for row in db.execute("PRAGMA table_info(events)"))
 
 
 def seen_key(source: str, event_id: str) -> bytes:

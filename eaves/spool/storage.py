@@ -55,7 +55,7 @@ def store(db: sqlite3.Connection, put: Put, now: float, ledger: Ledger | None) -
     """Store an event and its deliveries; one without lanes is not stored."""
     if not put.lanes:
         return
-    sql = "INSERT INTO events(source, id, attributes, data, size_bytes, put_at) VALUES(?, ?, ?, ?, ?, ?)"
+    sql = "INSERT INTO events(source, id, attributes, data, crc, size_bytes, put_at) VALUES(?, ?, ?, ?, ?, ?, ?)"
     eid = db.execute(sql, (*put.row, now)).lastrowid
     db.executemany("INSERT INTO deliveries(lane, eid) VALUES(?, ?)", [(lane, eid) for lane in put.lanes])
     if ledger is not None:

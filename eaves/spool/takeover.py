@@ -29,9 +29,9 @@ the local platform that is asked to stop is killed after 10 s."""
 _SIZES = "SELECT seq, size_bytes FROM deliveries JOIN events USING(eid) ORDER BY seq LIMIT ?"
 _ENTRIES = (
     "SELECT lane, state, attempts, not_before, status, reason, died_at, source, id, attributes, size_bytes, put_at,"
-    " data FROM deliveries JOIN events USING(eid) WHERE seq <= ? ORDER BY seq"
+    " data, crc FROM deliveries JOIN events USING(eid) WHERE seq <= ? ORDER BY seq"
 )
-_PUT_EVENT = "INSERT INTO events(source, id, attributes, size_bytes, put_at, data) VALUES(?, ?, ?, ?, ?, ?)"
+_PUT_EVENT = "INSERT INTO events(source, id, attributes, size_bytes, put_at, data, crc) VALUES(?, ?, ?, ?, ?, ?, ?)"
 _PUT_DELIVERY = "INSERT INTO deliveries(lane, eid, attempts, not_before, reason) VALUES(?, ?, ?, ?, ?)"
 _DIE = "UPDATE deliveries SET state = ?, status = ?, died_at = ? WHERE seq = ?"
 """A delivery is made queued and dies after that: the triggers count by these two steps."""

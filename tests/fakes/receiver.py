@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 import ssl
@@ -12,12 +13,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
 
 from eaves.errors import EventError
 from eaves.events import Event, decode
 from eaves.link import BatchAnswer, decode_batch, decompress
 from eaves.link.batch import MEDIA_TYPE
-from eaves.link.paths import EVENTS, FUNCTIONS, LEDGER, SITE
+from eaves.link.paths import EVENTS, FUNCTIONS, LEDGER, PARTS, SITE, UPLOAD
 from tests.certificates import build_server_context, make_certificate
 
 TOKEN = "of-the-site"
@@ -63,6 +65,9 @@ class FakeReceiver:
         connections: Connections that were made.
         probes: How often `/v1/site` was asked for.
         script: What is answered in place of what a receiver answers.
+        parts: Bodies that come in parts, by their digest.
+        part_sizes: Bytes of each part.
+        part_reply: What a part is answered in place of what a receiver answers.
         site_reply: What `/v1/site` answers in place of the site.
     """
 
@@ -77,6 +82,9 @@ class FakeReceiver:
         self.probes = 0
         self.script: Script = lambda events: None
         self.site_reply: Callable[[], Reply | None] = lambda: None
+        self.parts: dict[str, bytearray] = {}
+        self.part_sizes: list[int] = []
+        self.part_reply: Callable[[], Reply | None] = lambda: None
         self.released = threading.Event()
         self._known: dict[tuple[str, str], bytes] = {}
         self._lock = threading.Lock()
@@ -152,7 +160,16 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.startswith(FUNCTIONS):
             self._reply(Reply(body=body, headers={"Content-Type": "application/json"}))
             return
+        if self.path.startswith(PARTS):
+            self._take_part(body)
+            return
         assert self.path == EVENTS
+        uploaded = self.headers.get(UPLOAD)
+        if uploaded:
+            body = bytes(self.receiver.parts.get(uploaded, b""))
+            if hashlib.sha256(body).hexdigest() != uploaded:
+                self._reply(_json({"detail": "not here"}, 412))
+                return
         events = self._events(body)
         self.receiver.requests.append(events)
         self.receiver.sizes.append(len(body))
@@ -164,6 +181,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Nothing."""
+
+    def _take_part(self, part: bytes) -> None:
+        parts = urlsplit(self.path)
+        query = parse_qs(parts.query)
+        self.receiver.part_sizes.append(len(part))
+        reply = self.receiver.part_reply()
+        if reply is not None and not reply.store:
+            self._reply(reply)
+            return
+        there = self.receiver.parts.setdefault(parts.path.removeprefix(PARTS), bytearray())
+        if int(query["offset"][0]) == len(there):
+            there += part
+        self._reply(reply or _json({"received": len(there)}))
 
     def _note(self) -> None:
         self.receiver.connections.add(self.client_address[:2])

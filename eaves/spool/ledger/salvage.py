@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from eaves.spool.faults import UNREADABLE
 from eaves.spool.ledger import schema
 from eaves.spool.ledger.line import STATES
 
@@ -49,7 +50,7 @@ def carry_ledger(old: sqlite3.Connection, new: sqlite3.Connection, rows: Rows) -
         if _is_sound(row):
             new.execute(f"INSERT INTO ledger({_LINE}) VALUES({places})", row)
     schema.add_missing(new)
-    with contextlib.suppress(sqlite3.DatabaseError):
+    with contextlib.suppress(*UNREADABLE):
         totals = old.execute(f"SELECT {', '.join(_EVER)} FROM ledger_totals").fetchone()  # noqa: S608 - constants
         if totals is not None and all(isinstance(total, int) for total in totals):
             new.execute(f"UPDATE ledger_totals SET {', '.join(f'{name} = ?' for name in _EVER)}", totals)  # noqa: S608 - constants
@@ -58,7 +59,7 @@ def carry_ledger(old: sqlite3.Connection, new: sqlite3.Connection, rows: Rows) -
 def _had_ledger(old: sqlite3.Connection) -> bool:
     try:
         return schema.exists(old)
-    except sqlite3.DatabaseError:
+    except UNREADABLE:
         return False
 
 

@@ -19,7 +19,7 @@ import eaves
 from eaves.platform import AppSpec, FunctionSpec, RelaySpec, default_trigger
 from eaves.spool import LedgerLimits, Spool
 from tests.contract.harness import LocalHarness
-from tests.receiving import TOKEN, ReceiverProcess, Sender, classified, receiving, write_site
+from tests.receiving import TOKEN, ReceiverProcess, Sender, captured, classified, receiving, write_site
 from tests.relaying import RelayProcess
 from tests.waiting import wait_until
 
@@ -176,8 +176,6 @@ def test_the_relays_of_this_machine_and_their_receiver_are_asked(
             return sum(agent.link.forwarded for agent in agents if agent.link)
 
         def publish(first: int, count: int) -> None:
-            from tests.receiving import captured
-
             for number in range(first, first + count):
                 harness.platform.publish(captured(number, site=SITE, data=image, kind="image/png"))
 

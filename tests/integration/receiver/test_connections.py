@@ -152,15 +152,21 @@ def test_requests_that_are_ambiguous_or_broken_are_refused_and_end_the_connectio
 
 
 def test_a_body_that_no_route_reads_is_not_the_next_request(plain: Served) -> None:
-    hidden = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+    known = f"Host: a\r\nAuthorization: Bearer {TOKEN}\r\n"
+    body = encode_batch([classified(1_000)]).decode()
+    hidden = (
+        f"POST /v1/events HTTP/1.1\r\n{known}Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    )
     with connect(plain) as connection:
-        known = f"Host: a\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {len(hidden)}\r\n\r\n"
-        connection.sendall(b"GET /v1/site HTTP/1.1\r\n" + known.encode() + hidden)
+        connection.sendall(f"GET /v1/site HTTP/1.1\r\n{known}Content-Length: {len(hidden)}\r\n\r\n{hidden}".encode())
         connection.shutdown(socket.SHUT_WR)
         answers = b""
         while piece := connection.recv(65_536):
             answers += piece
     assert list_statuses(answers) == [200]
+    wait_until(lambda: plain.server.connections == 0, what="the end of the connection")
+    with plain.sender() as sender:
+        assert sender.send([classified(1_000)]).stored == 1, "it was not stored before"
 
 
 def test_requests_in_one_go_are_answered_in_order(plain: Served) -> None:
@@ -177,25 +183,27 @@ def test_requests_in_one_go_are_answered_in_order(plain: Served) -> None:
     assert list_statuses(answers) == [200, 200, 200, 404]
 
 
-def test_many_large_bodies_at_once_stay_within_the_memory(tmp_path: Path) -> None:
-    """64 requests of 8 MB, 4 of which are taken at a time: the others keep their events."""
-    body = compress(encode_batch([captured(1, data=os.urandom(6_000_000))]))
+def test_many_large_bodies_at_once_stay_within_the_memory_and_get_through(tmp_path: Path) -> None:
+    """24 images of 6 MB at once, 4 of which fit, and bodies that unpack to 31 MB: who is refused comes again."""
+    bodies = [compress(encode_batch([captured(number, data=os.urandom(6_000_000))])) for number in range(4)]
     bomb = compress(b"[" + b" " * 31_000_000 + b"]")
     sizes = {"EAVES_MAX_BYTES": "32000000", "EAVES_IN_FLIGHT_BYTES": "32000000"}
-    with receiver_process(tmp_path, **sizes) as receiver, ThreadPoolExecutor(64) as senders:
+    with receiver_process(tmp_path, **sizes) as receiver, ThreadPoolExecutor(32) as senders:
 
-        def post(number: int) -> int:
+        def post(body: bytes) -> int:
             headers = {"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}
             with receiver.sender(timeout_s=60) as sender:
-                return sender.ask("POST", EVENTS, bomb if number % 2 else body, headers)[0]
+                return sender.ask("POST", EVENTS, body, headers)[0]
+
+        def get_through(body: bytes) -> None:
+            wait_until(lambda: post(body) == 200, 90, what="room for a body")
 
         peak_kb = before_kb = receiver.resident_kb()
-        statuses = [senders.submit(post, number) for number in range(64)]
-        while not all(one.done() for one in statuses):
+        sent = [senders.submit(get_through, bodies[number % 4]) for number in range(24)]
+        sent += [senders.submit(get_through, bomb) for _ in range(4)]
+        while not all(one.done() for one in sent):
             peak_kb = max(peak_kb, receiver.resident_kb())
             time.sleep(0.02)  # how often it is looked at
-        found = {one.result() for one in statuses}
-        assert found <= {200, 429}
-        assert 200 in found
-        assert peak_kb - before_kb < 200_000
-        assert post(0) == 200
+        for one in sent:
+            one.result()
+        assert peak_kb - before_kb < 150_000, "about three times the budget: a body, its text and its events"

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ import pytest
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from tests.agents import free_port
 from tests.fakes.receiver import FakeReceiver, Reply, receiving
+from tests.fakes.tcp_proxy import TcpProxy
 from tests.receiving import TOKEN, write_site
 from tests.receiving import receiving as real_receiving
 from tests.relaying import RelayProcess, relaying
@@ -89,7 +94,10 @@ def test_what_was_taken_survives_a_kill_and_a_receiver_that_is_away(tmp_path: Pa
         assert relay.link()["backlog_events"] == 20
         assert "can't be reached" in relay.link()["reason"]
         status, text = relay.get("/health")
-        assert (status, "lane archive is paused" in text) == (503, True)
+        assert (status, json.loads(text)["reasons"]) == (
+            503,
+            [f"the link to {relay.link()['to']} is down: {relay.link()['reason']}"],
+        )
         assert relay.get("/health/liveness")[0] == 200
         with receiving(tmp_path / "link", tls=False, port=port) as receiver:
             wait_until(lambda: len(receiver.received) == 20, 20)
@@ -210,3 +218,66 @@ def test_a_rejected_image_is_told_even_when_images_stay_here(receiver: FakeRecei
         wait_until(lambda: receiver.received)
         (event,) = receiver.received
         assert (event.type, event.extensions["causeid"]) == (IMAGE_REJECTED, "id-2")
+
+
+def test_a_large_image_arrives_in_parts_over_a_link_that_is_cut_again_and_again(tmp_path: Path) -> None:
+    sites = tmp_path / "sites"
+    write_site(sites, "north")
+    large = image(1, 3_000_000)
+    link = tmp_path / "link"
+    link.mkdir()
+    (link / "token").write_text(TOKEN)
+    with (
+        real_receiving(tmp_path, sites=sites, tls=False, folder=tmp_path / "received") as receiver,
+        closing(CuttingProxy(receiver.port, every_bytes=500_000)) as proxy,
+        relaying(
+            tmp_path / "relay", f"http://127.0.0.1:{proxy.port}", **credentials(tmp_path), EAVES_IMAGES="all"
+        ) as relay,
+    ):
+        assert relay.post(large)[0] == 202
+        wait_until(lambda: relay.link()["forwarded"] == 1, 40)
+        assert proxy.cuts >= 5
+        stored = wait_until(lambda: list((tmp_path / "received").glob("images/north/*")))
+        assert [path.read_bytes() for path in stored] == [large.data]
+        assert relay.lane("images").get("dead", 0) == 0
+
+
+class CuttingProxy(TcpProxy):
+    """Resets its connections whenever so many bytes have come since the last time.
+
+    Args:
+        port: Of the server behind it.
+        every_bytes: How many.
+
+    Attributes:
+        cuts: How often it did.
+    """
+
+    def __init__(self, port: int, *, every_bytes: int) -> None:
+        self.cuts = 0
+        self._every_bytes = self._left = every_bytes
+        super().__init__(port)
+
+    def serve(self, peer: socket.socket) -> None:
+        with peer, self.connect() as server:
+            threading.Thread(target=self._answer, args=(server, peer), daemon=True).start()
+            while data := _receive(peer):
+                self._left -= len(data)
+                if self._left <= 0:
+                    self._left = self._every_bytes
+                    self.cuts += 1
+                    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    return
+                server.sendall(data)
+
+    def _answer(self, server: socket.socket, peer: socket.socket) -> None:
+        with suppress(OSError):
+            while data := server.recv(65_536):
+                peer.sendall(data)
+
+
+def _receive(peer: socket.socket) -> bytes:
+    try:
+        return peer.recv(16_384)
+    except OSError:
+        return b""

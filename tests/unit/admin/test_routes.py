@@ -13,7 +13,7 @@ import pytest
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.routes import Response, answer
 from eaves.events import IMAGE_CAPTURED, Event
-from eaves.spool import Spool
+from eaves.spool import LedgerLimits, Spool
 from tests.fakes.clock import ManualClock
 
 
@@ -141,3 +141,22 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(
     assert (response.status, response.content_type) == (status, "application/problem+json")
     assert detail in json.loads(response.body)["detail"]
     assert (spool.depth(), len(spool.dead())) == (3, 1)
+
+
+def test_the_ledger_is_read_in_pieces_as_json_lines(tmp_path: Path) -> None:
+    with Spool(tmp_path / "relay.db", ledger=LedgerLimits(), clock=ManualClock()) as spool:
+        for number in range(1, 6):
+            spool.put(Event(id=f"id-{number}", source="/eaves/barn/north", type="t"))
+        response = ask(spool, "GET", "/queues/ledger", after=1, limit=3)
+        assert (response.status, response.content_type) == (200, "application/jsonl")
+        assert [json.loads(line)["id"] for line in response.body.splitlines()] == ["id-2", "id-3", "id-4"]
+        assert ask(spool, "GET", "/queues/ledger", after=5).body == b""
+        for query in ({"limit": 0}, {"limit": 10_001}, {"after": -1}, {"after": "x"}, {"before": 1}):
+            assert ask(spool, "GET", "/queues/ledger", **query).status == 400
+        assert ask(spool, "POST", "/queues/ledger").status == 404
+
+
+def test_a_queue_without_a_ledger_says_so(spool: Spool) -> None:
+    response = ask(spool, "GET", "/queues/ledger")
+    assert response.status == 404
+    assert b"keeps no ledger" in response.body

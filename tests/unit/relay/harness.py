@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from eaves.backoff import Backoff
 from eaves.clock import Clock
 from eaves.errors import DeliveryError, StatusError
 from eaves.events import IMAGE_CLASSIFIED, Event, decode
@@ -23,6 +24,7 @@ from tests.fakes.clock import FrozenClock
 from tests.waiting import wait_until
 
 SITE = "north"
+QUICK = Backoff(retry=None, first_s=0.02, cap_s=0.1)
 Answer = BatchAnswer | Exception | None
 
 
@@ -50,6 +52,9 @@ class FakeLink:
         requests: Ids of the events of each request that was made.
         stored: Ids of events in the order in which they were stored.
         calls: `probe` and `send` in the order in which they came.
+        bodies: Bodies that come in parts, by their digest.
+        parts: Offset and bytes of each part.
+        part_answers: What a part is answered; None: it is kept. An exception is raised.
         limits: The time limit of each request, seconds.
     """
 
@@ -62,6 +67,9 @@ class FakeLink:
         self.stored: list[str] = []
         self.calls: list[str] = []
         self.limits: list[float] = []
+        self.bodies: dict[str, bytearray] = {}
+        self.parts: list[tuple[int, int]] = []
+        self.part_answers: Callable[[], int | Exception | None] = lambda: None
         self.aborted = threading.Event()
 
     def probe(self) -> str:
@@ -71,8 +79,23 @@ class FakeLink:
             raise found
         return found
 
-    def send_packed(self, packed: Packed, *, timeout_s: float) -> BatchAnswer:
+    def send_part(self, digest: str, part: memoryview, *, offset: int, size: int, timeout_s: float) -> int:
+        self.calls.append("part")
+        self.parts.append((offset, len(part)))
+        found = self.part_answers()
+        if isinstance(found, Exception):
+            raise found
+        if found is not None:
+            return found
+        there = self.bodies.setdefault(digest, bytearray())
+        if offset == len(there):
+            there += part
+        return len(there)
+
+    def send_packed(self, packed: Packed, *, timeout_s: float, uploaded: str = "") -> BatchAnswer:
         self.calls.append("send")
+        if uploaded and bytes(self.bodies.get(uploaded, b"")) != packed.body:
+            raise status_error(412)
         self.limits.append(timeout_s)
         events = unpack(packed)
         self.requests.append([one.id for one in events])
@@ -126,7 +149,9 @@ class Rig:
         self.spool = Spool(folder / "relay.db", clock=self.clock, connect=connect)
         self.link = FakeLink()
         self.forwarder = Forwarder(
-            self.spool, self.link, **{"site": SITE, "clock": self.clock, "jitter": lambda: 0.0, **options}
+            self.spool,
+            self.link,
+            **{"site": SITE, "clock": self.clock, "jitter": lambda: 0.0, "backoff": QUICK, **options},
         )
 
     def put(self, *events: Event, lane: str = ARCHIVE) -> None:

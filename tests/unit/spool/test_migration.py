@@ -26,7 +26,7 @@ def write_version_1(path: Path) -> None:
         row = to_row(image(number))
         eid = db.execute(
             "INSERT INTO events(source, id, attributes, data, size_bytes, put_at) VALUES(?, ?, ?, ?, ?, ?)",
-            (*row, 1000.0 + number),
+            (*row[:4], row[5], 1000.0 + number),
         ).lastrowid
         lanes = ("a", "b") if number == 1 else ("a",)
         db.executemany("INSERT INTO deliveries(lane, eid) VALUES(?, ?)", [(lane, eid) for lane in lanes])

@@ -1,0 +1,138 @@
+"""One request of entries: all of them at once, or the next part of a large one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from eaves.errors import DeliveryError, StatusError
+from eaves.link import BatchAnswer
+from eaves.link.packing import Packed, pack
+from eaves.relay.upload import Upload
+from eaves.spool import Entry
+
+NO_PARTS = frozenset({404, 405, 501})
+"""Statuses of a receiver that takes no parts."""
+NOT_THERE = 412
+"""Status of a receiver that no longer has what was sent in parts."""
+
+
+class Link(Protocol):
+    """What is needed of a `LinkClient`."""
+
+    @property
+    def to(self) -> str:
+        """The receiver's address."""
+
+    def probe(self) -> str:
+        """The site that the receiver takes us for."""
+
+    def send_packed(self, packed: Packed, *, timeout_s: float, uploaded: str = "") -> BatchAnswer:
+        """Send one request of events."""
+
+    def send_part(self, digest: str, part: memoryview, *, offset: int, size: int, timeout_s: float) -> int:
+        """Send a part of a body; how many bytes from the beginning are there."""
+
+    def abort(self) -> None:
+        """End the exchange that is under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A request that got through.
+
+    Attributes:
+        answer: What became of the entries; None after a part, when more is to come.
+        wire_bytes: Its body.
+    """
+
+    answer: BatchAnswer | None
+    wire_bytes: int
+
+
+class Sender:
+    """Makes the requests of a forwarder. For its thread alone.
+
+    A single event whose body is larger than a request may be is sent in parts, so that a link that is up for seconds at
+    a time carries it, and an alarm waits for one part of it only.
+
+    Args:
+        link: The way to the receiver.
+
+    Attributes:
+        is_batch: Whether the last request was a batch, whose answer accounts for each event.
+        attempted_bytes: The body of the last request, whether it got through or not.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self.is_batch = True
+        self.attempted_bytes = 0
+        self._link = link
+        self._upload: Upload | None = None
+        self._takes_parts = True
+        self._as_batch = self._whole = 0
+
+    def unfinished(self, lane: str) -> Entry | None:
+        """The entry of a class that was sent in part."""
+        return self._upload.entry if self._upload is not None and self._upload.lane == lane else None
+
+    def put_off(self) -> None:
+        """Send something else first. What was sent in parts stays at the receiver."""
+        self._upload = None
+
+    def prefer_batch(self, entry: Entry) -> None:
+        """Send this entry as a batch from now on."""
+        self._as_batch = entry.seq
+        self._upload = None
+
+    def send(self, lane: str, entries: Sequence[Entry], *, max_bytes: int, limit_s: Callable[[int], float]) -> Sent:
+        """Make one request.
+
+        Args:
+            lane: The class of the entries.
+            entries: What is to be sent.
+            max_bytes: Largest body of a part.
+            limit_s: Gives how long a body of so many bytes may take, seconds.
+
+        Raises:
+            ConfigError: When the credentials can't be read.
+            DeliveryError: When there is no usable answer.
+        """
+        upload = self._upload
+        if upload is not None and upload.entry.seq == entries[0].seq:
+            return self._go_on(upload, max_bytes, limit_s)
+        packed = pack([entry.event for entry in entries], as_batch=self._as_batch == entries[0].seq)
+        in_parts = self._takes_parts and self._whole != entries[0].seq and len(packed.body) > max_bytes
+        if packed.is_batch or not in_parts:
+            self.is_batch, self.attempted_bytes = packed.is_batch, len(packed.body)
+            answer = self._link.send_packed(packed, timeout_s=limit_s(len(packed.body)))
+            return Sent(answer=answer, wire_bytes=len(packed.body))
+        self._upload = Upload(lane, entries[0], packed)
+        return self._go_on(self._upload, max_bytes, limit_s)
+
+    def _go_on(self, upload: Upload, max_bytes: int, limit_s: Callable[[int], float]) -> Sent:
+        """Send the next part of an upload, or say that the parts are an event."""
+        part = upload.next_part(max_bytes)
+        self.is_batch, self.attempted_bytes = False, len(part)
+        try:
+            if upload.is_complete:
+                answer = self._link.send_packed(upload.packed, timeout_s=limit_s(0), uploaded=upload.digest)
+                self._upload = None
+                return Sent(answer=answer, wire_bytes=0)
+            received = self._link.send_part(
+                upload.digest, part, offset=upload.received, size=upload.size, timeout_s=limit_s(len(part))
+            )
+        except StatusError as error:
+            if error.status == NOT_THERE:
+                self._whole, self._upload = upload.entry.seq, None  # not again in parts: that might never end
+                raise DeliveryError(f"an upload begins anew: {error.message}") from error
+            if error.status in NO_PARTS and not upload.received:
+                self._takes_parts, self._upload = False, None
+                return Sent(answer=None, wire_bytes=0)
+            raise
+        upload.answered(received)
+        if upload.is_stuck:
+            self._upload = None
+            raise DeliveryError(f"{self._link.to} answers for parts of an event and keeps none of them")
+        return Sent(answer=None, wire_bytes=len(part))

@@ -1,0 +1,143 @@
+"""`eaves receiver`: a receiver on a laptop, in the foreground, and the tokens of its sites."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import eaves
+from tests.agents import free_port
+from tests.receiving import Sender, classified
+from tests.waiting import wait_until
+
+ROOT = Path(eaves.__file__).parents[1]
+
+
+def start(folder: Path, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-P", "-m", "eaves.cli", *arguments]
+    own = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environ}
+    return subprocess.Popen(command, cwd=folder, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run(folder: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
+    with start(folder, *arguments) as process:
+        out, told = process.communicate(timeout=60)
+    assert process.returncode == code, told
+    return out, told
+
+
+@contextmanager
+def running(folder: Path, *arguments: str, **environ: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """`eaves receiver run` on a free port; its process and the port."""
+    with start(folder, "receiver", "run", *arguments, PORT=str(free_port()), **environ) as process:
+        assert process.stdout is not None
+        try:
+            url = process.stdout.readline().strip()
+            assert url.startswith("http://127.0.0.1:"), process.stderr.read() if process.stderr else ""
+            yield process, int(url.rpartition(":")[2])
+        finally:
+            process.kill()
+
+
+def token_of(folder: Path, site: str) -> str:
+    return (folder / "sites" / site).read_text().splitlines()[-1]
+
+
+def test_a_receiver_writes_what_a_site_with_a_token_sends_and_ends_on_ctrl_c(tmp_path: Path) -> None:
+    out, told = run(tmp_path, "receiver", "token", "mill")
+    assert out == "sites/mill\n"
+    assert "mill-link" in told
+    token = token_of(tmp_path, "mill")
+    assert token not in out + told, "a token that is shown stays in a terminal's memory"
+    assert stat.S_IMODE((tmp_path / "sites" / "mill").stat().st_mode) == 0o600
+    with running(tmp_path) as (process, port):
+        with Sender(port, token="wrong-0123456789abcdef") as stranger:
+            assert stranger.try_send([classified(9)])[0] == 401
+        with Sender(port, token=token) as sender:
+            assert sender.send([classified(1), classified(2)]).stored == 2
+        wait_until(lambda: len(written(tmp_path)) == 2, 30, what="two lines in the folder")
+        lines = run(tmp_path, "receiver", "ledger", "--site", "mill")[0].splitlines()
+        assert [json.loads(line)["id"] for line in lines] == ["id-1", "id-2"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    lines = run(tmp_path, "receiver", "ledger")[0].splitlines()
+    assert [json.loads(line)["state"] for line in lines] == ["released", "released"]
+
+
+def written(folder: Path) -> list[str]:
+    return [line for path in (folder / "received").glob("*.jsonl") for line in path.read_text().splitlines()]
+
+
+def test_the_environment_says_where_events_go(tmp_path: Path) -> None:
+    run(tmp_path, "receiver", "token", "mill")
+    with running(tmp_path, K_SINK="http://127.0.0.1:9/") as (process, _):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert process.stderr is not None
+        assert "for http://127.0.0.1:9/" in process.stderr.read()
+    assert not (tmp_path / "received").exists()
+    with running(tmp_path, EAVES_RECEIVER_FOLDER="elsewhere") as (process, _):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert (tmp_path / "elsewhere").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "eaves receiver token SITE --sites sites"),
+        (("--host", "0.0.0.0"), "credentials"),
+        (("--sink", "http://127.0.0.1:9/", "--folder", "x"), "one of sink and folder"),
+    ],
+)
+def test_a_receiver_that_can_not_run_says_what_is_missing(
+    tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    _, error = run(tmp_path, "receiver", "run", *arguments, code=78)
+    assert told in error
+    assert "Traceback" not in error
+
+
+def test_a_token_is_changed_without_a_moment_in_which_none_works(tmp_path: Path) -> None:
+    run(tmp_path, "receiver", "token", "mill")
+    first = token_of(tmp_path, "mill")
+    with running(tmp_path) as (_, port):
+
+        def status(token: str) -> int:
+            with Sender(port, token=token) as sender:
+                return sender.ask("GET", "/v1/site")[0]
+
+        assert "--keep adds another" in run(tmp_path, "receiver", "token", "mill", code=65)[1]
+        run(tmp_path, "receiver", "token", "mill", "--keep")
+        second = token_of(tmp_path, "mill")
+        assert first != second
+        wait_until(lambda: status(second) == 200, 30, what="the new token")
+        assert status(first) == 200
+        run(tmp_path, "receiver", "token", "mill", "--replace")
+        third = token_of(tmp_path, "mill")
+        wait_until(lambda: status(third) == 200, 30, what="the last token")
+        assert status(first) == status(second) == 401
+
+
+@pytest.mark.parametrize("site", ["Mill", "../mill", "a/b", "", "-x", "m" * 41])
+def test_a_site_has_a_name_that_it_can_have(tmp_path: Path, site: str) -> None:
+    assert "must be 1-40 characters" in run(tmp_path, "receiver", "token", "--", site, code=78)[1]
+    assert not (tmp_path / "sites").exists()
+
+
+def test_a_folder_of_sites_that_can_not_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "can't be written" in run(tmp_path, "receiver", "token", "mill", "--sites", "file/sites", code=74)[1]
+
+
+def test_there_is_no_ledger_without_a_receiver(tmp_path: Path) -> None:
+    assert "there is no queue" in run(tmp_path, "receiver", "ledger", code=66)[1]

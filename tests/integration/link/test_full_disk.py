@@ -1,0 +1,63 @@
+"""A disk that is full, or that fails, at any write or sync of a client: what raised is done again, and nothing else."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.jepsen.killing import Forks, Kill, forking
+from tests.jepsen.steps import make_steps, play, read_state
+from tests.syscalls import needs_strace
+
+pytestmark = needs_strace
+FAILURES = {"pwrite64": ("ENOSPC", "EIO", "EDQUOT"), "fdatasync": ("EIO", "ENOSPC"), "ftruncate": ("EIO", "ENOSPC")}
+SAMPLE = 12
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with forking() as process:
+        yield process
+
+
+def check_failures(forks: Forks, folder: Path, seed: int, count: int, kill: Kill, chance: random.Random) -> bool:
+    """Let some calls of a client fail and look at what it has made; returns whether it was told of a failure."""
+    folder.mkdir()
+    ledger = seed % 2 == 0
+    steps = make_steps(seed, count, ledger=ledger)
+    path, journal = folder / "spool.db", folder / "journal"
+    argument = {"path": str(path), "journal": str(journal), "steps": steps, "ledger": ledger}
+    error, most = chance.choice(FAILURES[kill[0]]), chance.choice((1, 2, 7))
+    forks.fail_calls(kill, most, error, "do_steps_again", argument)
+    assert read_state(path, ledger=ledger) == play(steps, ledger=ledger), f"{most} x {error} from {kill}"
+    failed = bool(journal.read_text())
+    shutil.rmtree(folder)
+    return failed
+
+
+def fail_clients(forks: Forks, folder: Path, seed: int, count: int, most: int | None) -> int:
+    """Let calls of a client fail, at each write or at some of them; returns how many clients were told."""
+    ledger, chance = seed % 2 == 0, random.Random(seed)
+    steps = make_steps(seed, count, ledger=ledger)
+    argument = {"path": str(folder / "whole.db"), "journal": str(folder / "j"), "steps": steps, "ledger": ledger}
+    kills = [kill for kill in forks.list_kills("do_steps_again", argument, folder / "log") if kill[0] in FAILURES]
+    chosen = kills if most is None else chance.sample(kills, most)
+    return sum(check_failures(forks, folder / str(at), seed, count, kill, chance) for at, kill in enumerate(chosen))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_a_failing_disk_refused_is_done_again_and_nothing_twice(
+    forks: Forks, memory_folder: Path, seed: int
+) -> None:
+    assert fail_clients(forks, memory_folder, seed, 12, SAMPLE) > SAMPLE // 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_write_and_sync_may_fail(forks: Forks, memory_folder: Path, seed: int) -> None:
+    assert fail_clients(forks, memory_folder, seed, 20, None) > 100

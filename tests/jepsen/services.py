@@ -1,0 +1,136 @@
+"""Relay and receiver as processes that are killed and started again on the same port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import eaves
+from tests.certificates import make_certificate
+from tests.jepsen import jumping
+from tests.ports import find_restart_port
+from tests.waiting import wait_until
+
+ROOT = Path(eaves.__file__).parents[1]
+START_S = 60.0
+"""Longest wait for a process that starts, seconds; a busy machine takes its time."""
+SITE, TOKEN = "soak", "token-of-the-soak-test-0123456789"
+
+
+class Service:
+    """A process that listens on one port.
+
+    Args:
+        module: Python module that it runs.
+        options: Its settings; the port is added.
+        log: File that its output is appended to. Beside it is the file that sets its clock.
+    """
+
+    def __init__(self, module: str, options: Mapping[str, object], log: Path) -> None:
+        self.port = find_restart_port()
+        self.kills = 0
+        self._log = log
+        self._clock = log.with_suffix(".clock")
+        self.set_clock(0.0)
+        self._command = [sys.executable, "-P", "-m", jumping.__name__, str(self._clock), module]
+        self._command += ["--port", str(self.port)]
+        for name, value in options.items():
+            self._command += [f"--{name}", str(value)]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process's id; 0 while none runs."""
+        return self._process.pid if self._process else 0
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start it.
+
+        Args:
+            wait: Until it accepts connections.
+        """
+        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environ)
+        if wait:
+            wait_until(self.accepts, START_S, what=f"{self._command[5]} to accept connections; see {self._log}")
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(START_S)
+            self._process = None
+            self.kills += 1
+
+    def stop(self) -> None:
+        """End it with SIGTERM."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            assert self._process.wait(START_S) in {0, -signal.SIGTERM}
+            self._process = None
+
+    def set_clock(self, ahead_s: float) -> None:
+        """Set the process's wall clock ahead, or back with a negative number of seconds."""
+        part = self._clock.with_suffix(".part")
+        part.write_text(str(ahead_s))
+        part.rename(self._clock)
+
+    def accepts(self) -> bool:
+        """Whether it accepts connections."""
+        assert self._process is not None
+        assert self._process.poll() is None, f"it ended by itself; see {self._log}"
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def logged(self) -> str:
+        """The last of what it wrote."""
+        return self._log.read_text(errors="replace")[-4_000:] if self._log.exists() else ""
+
+
+def build_receiver(folder: Path, options: Sequence[tuple[str, object]] = ()) -> Service:
+    """A receiver over TLS that writes what it receives into `folder`/received; not started."""
+    folder.mkdir()
+    credentials = folder / "credentials"
+    certificate, key = make_certificate(credentials)
+    certificate.rename(credentials / "tls.crt")
+    key.rename(credentials / "tls.key")
+    (folder / "sites").mkdir()
+    (folder / "sites" / SITE).write_text(f"{TOKEN}\n")
+    settings = {
+        "credentials": credentials,
+        "sites": folder / "sites",
+        "folder": folder / "received",
+        "spool": folder / "receiver.db",
+        **dict(options),
+    }
+    return Service("eaves.receiver", settings, folder / "receiver.log")
+
+
+def build_relay(folder: Path, to: str, receiver: Path, options: Sequence[tuple[str, object]] = ()) -> Service:
+    """A relay of the site; not started.
+
+    Args:
+        folder: Made for its files.
+        to: Address of the receiver, or of the proxy before it.
+        receiver: The receiver's folder.
+        options: More settings.
+    """
+    folder.mkdir()
+    credentials = folder / "credentials"
+    credentials.mkdir()
+    (credentials / "token").write_text(TOKEN)
+    (credentials / "ca.crt").write_bytes((receiver / "credentials" / "tls.crt").read_bytes())
+    settings = {
+        "to": to,
+        "site": SITE,
+        "credentials": credentials,
+        "spool": folder / "relay.db",
+        **dict(options),
+    }
+    return Service("eaves.relay", settings, folder / "relay.log")

@@ -1,0 +1,64 @@
+"""A bound on the memory of all bodies, within which one request at least gets on."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from eaves.errors import OverloadedError
+from eaves.ingress.memory import WAIT_S, MemoryBudget
+from tests.waiting import wait_until
+
+
+def test_what_was_taken_is_free_again() -> None:
+    budget = MemoryBudget(100)
+    with budget.share() as take:
+        take(60)
+        take(40)
+    assert budget.taken_bytes == 0
+    with pytest.raises(OverloadedError), budget.share() as take:
+        take(101)
+    assert budget.taken_bytes == 0
+
+
+def test_the_first_that_needs_more_waits_and_the_others_make_room() -> None:
+    budget = MemoryBudget(100)
+    done = threading.Event()
+    with budget.share() as second:
+        second(50)
+
+        def first_request() -> None:
+            with budget.share() as first:
+                first(50)
+                first(50)
+                done.set()
+
+        thread = threading.Thread(target=first_request)
+        thread.start()
+        wait_until(lambda: budget.taken_bytes == 100)
+        began = time.monotonic()
+
+        def is_refused() -> bool:
+            try:
+                second(1)
+            except OverloadedError:
+                return time.monotonic() - began < WAIT_S
+            return False
+
+        wait_until(is_refused, WAIT_S / 2, what="a refusal at once, as another one waits")
+        assert not done.is_set()
+    thread.join(10)
+    assert done.is_set()
+
+
+def test_who_waits_in_vain_is_refused() -> None:
+    budget = MemoryBudget(100)
+    with budget.share() as holding, budget.share() as waiting:
+        holding(100)
+        began = time.monotonic()
+        with pytest.raises(OverloadedError):
+            waiting(1)
+        assert WAIT_S <= time.monotonic() - began < 3 * WAIT_S
+    assert budget.taken_bytes == 0

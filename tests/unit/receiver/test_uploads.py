@@ -1,0 +1,112 @@
+"""Bodies that come in parts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import EventError, ImageTooLargeError
+from eaves.receiver.uploads import Uploads
+
+BODY = os.urandom(1_000)
+DIGEST = hashlib.sha256(BODY).hexdigest()
+
+
+def add(uploads: Uploads, begin: int, end: int, *, site: str = "north", body: bytes = BODY) -> int:
+    digest = hashlib.sha256(body).hexdigest()
+    return uploads.append(site, digest, body[begin:end], offset=str(begin), size=str(len(body)))
+
+
+def test_a_body_is_there_once_all_parts_are_whatever_came_again(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
+    assert add(uploads, 0, 0) == 0
+    assert add(uploads, 0, 400) == 400
+    assert add(uploads, 0, 400) == 400  # its answer was lost
+    assert add(uploads, 700, 1_000) == 400  # there is a gap before it
+    assert uploads.read("north", DIGEST) is None
+    assert add(uploads, 0, 400) == 400
+    assert add(uploads, 400, 1_000) == 1_000
+    assert uploads.read("north", DIGEST) == BODY
+    assert add(Uploads(tmp_path / "parts", max_bytes=1_000), 0, 0) == 1_000
+
+
+def test_a_site_never_reads_what_another_one_has_sent(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
+    add(uploads, 0, 1_000)
+    assert uploads.read("south", DIGEST) is None
+    assert add(uploads, 0, 0, site="south") == 0
+
+
+def test_what_is_not_as_its_digest_says_is_sent_again(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
+    add(uploads, 0, 1_000)
+    path = tmp_path / "parts" / "north" / DIGEST
+    path.write_bytes(bytes(1_000))  # a power cut, say
+    assert uploads.read("north", DIGEST) is None
+    assert add(uploads, 0, 1_000) == 1_000
+    path.write_bytes(bytes(2_000))
+    assert add(uploads, 0, 0) == 0
+
+
+@pytest.mark.parametrize("digest", ["", "..", "../../etc/passwd", "A" * 64, DIGEST[:-1], DIGEST + "\n"])
+def test_a_name_that_is_no_digest_is_refused(tmp_path: Path, digest: str) -> None:
+    uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
+    with pytest.raises(EventError):
+        uploads.append("north", digest, b"x", offset="0", size="1")
+    with pytest.raises(EventError):
+        uploads.read("north", digest)
+
+
+@pytest.mark.parametrize(
+    ("offset", "size"), [("", "1"), ("-1", "1"), ("0", ""), ("0", "9" * 13), ("0x1", "1"), ("\u0663", "1")]
+)
+def test_numbers_that_are_none_are_refused(tmp_path: Path, offset: str, size: str) -> None:
+    with pytest.raises(EventError):
+        Uploads(tmp_path / "parts", max_bytes=1_000).append("north", DIGEST, b"x", offset=offset, size=size)
+
+
+def test_a_body_that_would_be_too_large_is_refused_before_its_parts(tmp_path: Path) -> None:
+    with pytest.raises(ImageTooLargeError):
+        add(Uploads(tmp_path / "parts", max_bytes=999), 0, 0)
+    assert not (tmp_path / "parts").exists()
+
+
+def test_a_part_beyond_the_size_it_told_is_passed_over(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
+    assert uploads.append("north", DIGEST, BODY, offset="0", size="10") == 0
+
+
+def test_a_site_has_a_bounded_number_of_bytes_and_what_is_finished_goes_first(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
+    bodies = [bytes([number]) * 900 for number in range(8)]
+    digests = [hashlib.sha256(body).hexdigest() for body in bodies]
+    for number, body in enumerate(bodies):
+        add(uploads, 0, 900, body=body)
+        os.utime(tmp_path / "parts" / "north" / digests[number], (number, number + 2e9))
+    there = [uploads.read("north", digest) is not None for digest in digests]
+    assert there == [False] * 4 + [True] * 4
+    uploads.finish("north", digests[7])
+    assert uploads.read("north", digests[7]) == bodies[7]  # its answer may be lost
+    add(uploads, 0, 1)
+    assert uploads.read("north", digests[7]) is None
+
+
+def test_all_sites_together_have_a_bounded_number_of_bytes(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
+    for number in range(40):
+        add(uploads, 0, 1_000, site=f"site-{number}")
+        os.utime(tmp_path / "parts" / f"site-{number}" / DIGEST, (number, number + 2e9))
+    assert sum(1 for _ in (tmp_path / "parts").glob("*/*")) == 32
+    assert uploads.read("site-39", DIGEST) == BODY
+
+
+def test_an_upload_that_was_given_up_is_deleted_in_the_end(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
+    old = b"x" * 10
+    add(uploads, 0, 10, body=old)
+    os.utime(tmp_path / "parts" / "north" / hashlib.sha256(old).hexdigest(), (0, 0))
+    add(uploads, 0, 400)
+    assert [one.name for one in (tmp_path / "parts" / "north").iterdir()] == [DIGEST]
