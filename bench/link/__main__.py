@@ -88,7 +88,7 @@ def run_updates(material: Material, options: argparse.Namespace) -> None:
     """Both updates."""
     for one in (
         update.Update(name="head", text="a new head on the same backbone", old=material.artifact, new=material.head),
-        update.Update(name="full", text="another backbone", old=material.artifact, new=material.other),
+        update.Update(name="full", text="another backbone (int8)", old=material.artifact, new=material.other),
     ):
         path = HERE / f"update-{one.name}.json"
         if path.exists() and not options.again:
