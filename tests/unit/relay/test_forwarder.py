@@ -392,3 +392,19 @@ def test_a_size_that_was_too_large_once_is_not_tried_again_and_again(tmp_path: P
         rig.wait_until_empty()
         assert len(rig.link.stored) == 300
         assert sum(len(ids) > 20 for ids in rig.link.requests) <= 4
+
+
+def test_what_failed_alone_before_is_sent_alone_again(tmp_path: Path) -> None:
+    clock = FrozenClock()
+    with forwarding(tmp_path, event(0), newest_first=True, clock=clock) as rig:
+        rig.link.answers = poisoned({"id-0"}, lost)
+        rig.forwarder.start()
+        wait_until(lambda: rig.forwarder.view().attempts[ARCHIVE].get("retried"))
+        rig.link.answers = lambda events: None
+        rig.put(*[event(number) for number in range(10, 30)])  # a request holds several again
+        wait_until(lambda: rig.queued() == 1)
+        made = len(rig.link.requests)
+        clock._now += 3_600
+        rig.put(event(1), event(2))
+        rig.wait_until_empty()
+        assert rig.link.requests[made:] in ([["id-2", "id-1"], ["id-0"]], [["id-0"], ["id-2", "id-1"]])
