@@ -91,12 +91,9 @@ class Database:
             with open_lease(path):
                 if complete_path(path).exists():
                     raise SpoolDamagedError(f"{path} is being replaced, and the process that did it was killed")
-                if self._users.acquire():  # nobody has it open
-                    self._users.release()
-                    if write_ahead_log.mend(path):
-                        raise SpoolDamagedError(f"the log of {path} is damaged")
-                self._users.acquire(blocking=True, shared=True)
                 opened.callback(self._users.release)
+                self._users.acquire(blocking=True, shared=True)
+                self._mend_log()
                 make_file(path)
                 self._writer = opened.enter_context(contextlib.closing(connect(path)))
                 self._writer.execute("PRAGMA journal_mode = WAL")
@@ -111,6 +108,20 @@ class Database:
                 self._reader.execute("PRAGMA query_only = ON")
                 self._polled = int(self._reader.execute("PRAGMA data_version").fetchone()[0])
             opened.pop_all()
+
+    def _mend_log(self) -> None:
+        """Mend the log when nobody else has the file open: SQLite reads it at the first open after a crash only.
+
+        Nobody opens the file meanwhile, as `open_lease` is held.
+
+        Raises:
+            SpoolDamagedError: When not all of it can be mended.
+        """
+        self._users.release()
+        if self._users.acquire() and write_ahead_log.mend(self.path):
+            raise SpoolDamagedError(f"the log of {self.path} is damaged")
+        self._users.release()
+        self._users.acquire(blocking=True, shared=True)
 
     def close(self) -> None:
         """Close the file after what is under way; everything later raises SpoolError."""

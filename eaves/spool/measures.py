@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
 from eaves.spool.entry import LaneStatus
-from eaves.spool.selection import Read
 
 _LANES = (
     "SELECT lane, queued, dead, queued_bytes, dead_bytes, (SELECT put_at FROM events JOIN deliveries USING(eid)"
@@ -13,9 +16,44 @@ _LANES = (
 )
 
 
-def read_lanes(read: Read) -> list[LaneStatus]:
-    """What each lane holds that holds anything, by name."""
-    return [
-        LaneStatus(lane=lane, queued=queued, dead=dead, queued_bytes=waiting, dead_bytes=kept, oldest_at=oldest)
-        for lane, queued, dead, waiting, kept, oldest in read(_LANES, ())
-    ]
+class Measures(ABC):
+    """What is asked of a spool about what it holds; a part of `Spool`."""
+
+    @abstractmethod
+    def _read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """The rows of a query."""
+
+    def lanes(self) -> list[LaneStatus]:
+        """What each lane holds that holds anything, by name."""
+        return [
+            LaneStatus(lane=lane, queued=queued, dead=dead, queued_bytes=waiting, dead_bytes=kept, oldest_at=oldest)
+            for lane, queued, dead, waiting, kept, oldest in self._read(_LANES)
+        ]
+
+    def depth(self, lane: str | None = None) -> int:
+        """Entries queued on one lane or all; dead ones don't count."""
+        return sum(queued for name, (queued, _) in self.counts().items() if lane in (None, name))
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Lane to entries queued and dead, for lanes that have any."""
+        rows = self._read("SELECT lane, queued, dead FROM lanes")
+        return {lane: (queued, dead) for lane, queued, dead in rows}
+
+    def size_bytes(self) -> int:
+        """Bytes of the queued events, as `max_bytes` counts them; the file never shrinks, it reuses its room."""
+        return int(self._usage("queued_bytes"))
+
+    def dead_bytes(self) -> int:
+        """Bytes of the dead letters, as their budget counts them."""
+        return int(self._usage("dead_bytes"))
+
+    def expired(self) -> int:
+        """Dead letters that were deleted to keep their budget, since the file was made."""
+        return int(self._usage("expired"))
+
+    def remembered(self) -> int:
+        """Ids that `once` remembers."""
+        return int(self._usage("seen"))
+
+    def _usage(self, column: str) -> int:
+        return int(self._read(f"SELECT {column} FROM usage")[0][0])  # noqa: S608 - a name of ours

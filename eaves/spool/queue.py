@@ -15,11 +15,11 @@ from eaves.events import Event
 from eaves.spool import retention
 from eaves.spool.database import Database, Version, connect
 from eaves.spool.due import ENTRY, is_hiding, read_next_due, select_batch, select_due, select_newest
-from eaves.spool.entry import DeadLetter, Entry, LaneStatus, Puts, build_entry
+from eaves.spool.entry import DeadLetter, Entry, Puts, build_entry
 from eaves.spool.lease import Lease, lease_path
 from eaves.spool.ledger import Ledger, LedgerLimits
 from eaves.spool.limits import Limits
-from eaves.spool.measures import read_lanes
+from eaves.spool.measures import Measures
 from eaves.spool.schema import seen_key
 from eaves.spool.spool_file import SpoolFile
 from eaves.spool.storage import Put, build_put, check_room, store
@@ -30,7 +30,7 @@ _RETRY = "UPDATE deliveries SET attempts = attempts + 1, not_before = ?, reason 
 _log = logging.getLogger(__name__)
 
 
-class Spool:
+class Spool(Measures):
     """The queue. Safe to use from many threads, and from many processes that open the same file; not across a fork.
 
     A file that is found damaged, at the start or later, is replaced at the next call by a new one that holds every
@@ -272,35 +272,6 @@ class Spool:
         while self._read(retention.ANY_OLD, retention.old(self.limits, moment)):
             retention.log_expired(self.database().commit(lambda db: retention.keep_budget(db, self.limits, moment)))
 
-    def lanes(self) -> list[LaneStatus]:
-        """What each lane holds that holds anything, by name."""
-        return read_lanes(self._read)
-
-    def depth(self, lane: str | None = None) -> int:
-        """Entries queued on one lane or all; dead ones don't count."""
-        return sum(queued for name, (queued, _) in self.counts().items() if lane in (None, name))
-
-    def counts(self) -> dict[str, tuple[int, int]]:
-        """Lane to entries queued and dead, for lanes that have any."""
-        rows = self._read("SELECT lane, queued, dead FROM lanes")
-        return {lane: (queued, dead) for lane, queued, dead in rows}
-
-    def size_bytes(self) -> int:
-        """Bytes of the queued events, as `max_bytes` counts them; the file never shrinks, it reuses its room."""
-        return int(self._usage("queued_bytes"))
-
-    def dead_bytes(self) -> int:
-        """Bytes of the dead letters, as their budget counts them."""
-        return int(self._usage("dead_bytes"))
-
-    def expired(self) -> int:
-        """Dead letters that were deleted to keep their budget, since the file was made."""
-        return int(self._usage("expired"))
-
-    def remembered(self) -> int:
-        """Ids that `once` remembers."""
-        return int(self._usage("seen"))
-
     def version(self, lane: str) -> Version:
         """A mark for `wait`. Take it before looking: then nothing that comes in between is missed."""
         return self.database().version(lane)
@@ -327,9 +298,6 @@ class Spool:
 
     def _read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         return self.database().read(sql, values)
-
-    def _usage(self, column: str) -> int:
-        return int(self._read(f"SELECT {column} FROM usage")[0][0])  # noqa: S608 - a name of ours
 
     def _build_puts(self, events: Sequence[tuple[Event, Collection[str]]]) -> list[Put]:
         return [build_put(event, lanes, ledger=self.ledger is not None) for event, lanes in events]

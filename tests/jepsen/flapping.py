@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import sqlite3
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,14 +21,18 @@ from eaves.errors import DeliveryError
 from eaves.link.client import LinkClient
 from eaves.spool import LedgerLine, Spool
 from tests.jepsen.sender import Sender, make_prediction
-from tests.jepsen.services import Service, build_receiver, build_relay
+from tests.jepsen.services import ROOT, Service, build_receiver, build_relay
+from tests.syscalls import can_trace
 
 SOURCES = 4
 STUCK_S = 90.0
 """Seconds without progress after which events count as lost."""
-FAULTS = ("relay", "receiver", "both", "silence", "relay", "receiver", "silent kill", "both", "clocks")
+FAULTS = ("relay", "receiver", "both", "silence", "relay", "receiver", "silent kill", "both", "clocks", "call")
 """Faults of a run, in a random order: SIGKILL of the relay, of the receiver, of both at once; a link that swallows
-everything for a while; the same with SIGKILL of both ends meanwhile; wall clocks of both that jump."""
+everything for a while; the same with SIGKILL of both ends meanwhile; wall clocks of both that jump; SIGKILL of one of
+them before a certain system call."""
+CALLS = ("fdatasync", "pwrite64", "write", "sendto", "recvfrom", "read", "openat")
+"""System calls between which a commit, an answer and a release lie."""
 JUMPS_S = (-10 * 86_400.0, -3_600.0, 3_600.0, 3 * 365 * 86_400.0, -60 * 365 * 86_400.0, 0.0)
 """Back by days, ahead by years, and before 1970 is over, as on a machine without a battery."""
 
@@ -64,6 +71,12 @@ class World:
                 service.set_clock(chance.choice(JUMPS_S))
             self.faults[fault] += 1
             return
+        if fault == "call" and can_trace():
+            service = chance.choice((self.relay, self.receiver))
+            service.kill_before(chance.choice(CALLS), chance.randrange(1, 20))
+            service.start(wait=False)
+            self.faults[fault] += 1
+            return
         quiet = fault.startswith("silen")
         if quiet:
             self.proxy.silence()
@@ -95,6 +108,7 @@ class Outcome:
         disordered: Events that were received before an earlier one of their source.
         unreleased: Lines of the relay's ledger that are not `released`.
         missing_lines: Acknowledged events without a line in the relay's ledger.
+        audit: What `eaves relay audit` says of both ledgers, `agrees` when all is well.
         repeats: How often an event was sent to the receiver again.
         kills: SIGKILLs.
         took_s: Seconds.
@@ -108,6 +122,7 @@ class Outcome:
     disordered: int
     unreleased: int
     missing_lines: int
+    audit: str
     repeats: int
     kills: int
     took_s: float
@@ -116,14 +131,15 @@ class Outcome:
     def is_clean(self) -> bool:
         """Whether nothing is wrong."""
         wrong = (self.lost, self.unknown, self.doubled, self.changed, self.disordered, self.unreleased)
-        return not any((*wrong, self.missing_lines))
+        return not any((*wrong, self.missing_lines)) and self.audit == "agrees"
 
     def line(self) -> str:
         """The outcome in one line."""
         return (
             f"{self.events} events, {self.lost} lost, {self.unknown} unknown, {self.doubled} doubled,"
             f" {self.changed} changed, {self.disordered} out of order, ledger: {self.unreleased} unreleased,"
-            f" {self.missing_lines} missing; {self.repeats} repeats, {self.kills} kills, {self.took_s:.1f} s"
+            f" {self.missing_lines} missing; audit {self.audit}; {self.repeats} repeats, {self.kills} kills,"
+            f" {self.took_s:.1f} s"
         )
 
 
@@ -202,10 +218,29 @@ def compare(world: World, took_s: float) -> Outcome:
         disordered=disordered,
         unreleased=sum(line.state != "released" for line in (*relayed, *received)),
         missing_lines=len(sent.keys() - {line.id for line in relayed}),
+        audit=audit(world.folder, len(sent)),
         repeats=sum(line.repeats for line in received),
         kills=world.relay.kills + world.receiver.kills,
         took_s=took_s,
     )
+
+
+def audit(folder: Path, events: int) -> str:
+    """Let the command compare both spools."""
+    ends = ["--sent", str(folder / "relay" / "relay.db"), "--received", str(folder / "receiver" / "receiver.db")]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "eaves.cli", "relay", "audit", *ends, "-o", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+    )
+    if done.returncode:
+        return f"ended with {done.returncode}: {done.stdout[-500:]} {done.stderr[-500:]}"
+    totals = json.loads(done.stdout)["totals"]
+    agrees = (totals["sent"], totals["received"], totals["missing"], totals["unknown"]) == (events, events, 0, 0)
+    return "agrees" if agrees else f"says {totals}"
 
 
 def _wait(world: World, reached: Callable[[], bool]) -> None:

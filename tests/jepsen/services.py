@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import eaves
@@ -19,6 +20,8 @@ from tests.waiting import wait_until
 ROOT = Path(eaves.__file__).parents[1]
 START_S = 60.0
 """Longest wait for a process that starts, seconds; a busy machine takes its time."""
+CALL_S = 3.0
+"""How long a system call is waited for, before which a process is to be killed, seconds."""
 SITE, TOKEN = "soak", "token-of-the-soak-test-0123456789"
 
 
@@ -67,6 +70,22 @@ class Service:
             self._process.wait(START_S)
             self._process = None
             self.kills += 1
+
+    def kill_before(self, call: str, number: int) -> None:
+        """End it with SIGKILL before a system call of one of its threads, or after `CALL_S` when none comes.
+
+        Args:
+            call: Name of the call.
+            number: Which one from now, in a thread.
+        """
+        inject = f"inject={call}:signal=KILL:when={number}"
+        command = ["strace", "-f", "-q", "-e", f"trace={call}", "-e", inject, "-o", "/dev/null", "-p", str(self.pid)]
+        assert self._process is not None
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as tracer:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(CALL_S)
+            self.kill()
+            tracer.wait(START_S)
 
     def stop(self) -> None:
         """End it with SIGTERM."""

@@ -15,7 +15,7 @@ from eaves.events import Event
 from eaves.spool import Entry, LedgerLimits, Spool
 from tests.jepsen.damage import flip_byte, tear_page
 
-SEEDS = 12
+SEEDS = 8
 COUNT = 40
 LANE = "out"
 SOURCE = "/eaves/jepsen/camera"

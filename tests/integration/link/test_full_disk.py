@@ -15,7 +15,7 @@ from tests.syscalls import needs_strace
 
 pytestmark = needs_strace
 FAILURES = {"pwrite64": ("ENOSPC", "EIO", "EDQUOT"), "fdatasync": ("EIO", "ENOSPC"), "ftruncate": ("EIO", "ENOSPC")}
-SAMPLE = 12
+SAMPLE = 8
 
 
 @pytest.fixture(scope="module")

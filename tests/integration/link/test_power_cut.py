@@ -15,7 +15,7 @@ from tests.jepsen.steps import make_steps, play, read_state
 from tests.syscalls import needs_strace
 
 pytestmark = needs_strace
-CUTS = 60
+CUTS = 25
 
 
 @pytest.fixture(scope="module")

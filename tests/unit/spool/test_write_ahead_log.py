@@ -24,17 +24,25 @@ def image(number: int) -> Event:
     return Event(id=f"e{number}", source="/eaves/site/camera", type=IMAGE_CAPTURED, data=data)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A spool of some images whose process was killed: all are in the log."""
-    path, made = tmp_path / "spool.db", tmp_path / "made" / "spool.db"
-    with Spool(made) as spool:
+    folder = tmp_path_factory.mktemp("killed")
+    with Spool(folder / "made.db") as spool:
         spool.database()._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         for number in range(COUNT):
             spool.put(image(number))
         for end in ("", "-wal"):
-            shutil.copyfile(f"{made}{end}", f"{path}{end}")
-    return path
+            shutil.copyfile(f"{folder / 'made.db'}{end}", f"{folder / 'spool.db'}{end}")
+    return folder / "spool.db"
+
+
+@pytest.fixture
+def path(killed: Path, tmp_path: Path) -> Path:
+    """The same, to be damaged."""
+    for end in ("", "-wal"):
+        shutil.copyfile(f"{killed}{end}", f"{tmp_path / 'spool.db'}{end}")
+    return tmp_path / "spool.db"
 
 
 def log_of(path: Path) -> Path:
