@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eaves.audit import Comparison, HourCounts
+from eaves.audit.lists import read_file
 from eaves.config import Layer, build
 from eaves.link.ledger_lines import to_dict
 from knative.cluster import Cluster
@@ -79,6 +81,14 @@ class Cloud:
                 stream.writelines(f"{json.dumps(to_dict(line))}\n" for line in lines)
                 last, count = lines[-1].number, count + len(lines)
         return count
+
+
+def audit_files(sent: Path, received: Path) -> HourCounts:
+    """The totals of an audit of two lists of JSON lines."""
+    with Comparison() as comparison:
+        comparison.add_sent(read_file(sent))
+        comparison.add_received(read_file(received))
+        return comparison.finish().totals
 
 
 def kill_pod(kubectl: Kubectl, cluster: Cluster, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +219,22 @@ def test_what_waits_for_a_relay_that_is_removed_is_kept_and_comes_back_with_it(s
     relay.up = True
     broker.subscribe(both)
     wait_until(lambda: [event.id for event in relay.got] == ["of-id-0"])
+
+
+def test_a_relay_that_is_full_is_asked_again_for_ever(spool: Spool, broker: Broker) -> None:
+    answers, got = [429, 503, 429], []
+
+    def full_at_first(event: Event) -> Answer:
+        if answers:
+            return Answer(status=answers.pop())
+        got.append(event.id)
+        return Answer(status=202)
+
+    made = subscriptions(app(), predict(), Relay())
+    lane = lane_of("flowers", RELAY)
+    impatient = replace(made[lane].trigger, delivery=QUICK)
+    relay = replace(made[lane], trigger=impatient, send=full_at_first)
+    broker.subscribe({**made, lane: relay})
+    broker.accept(image())
+    wait_until(lambda: got == ["of-id-0"])
+    wait_until(lambda: spool.counts() == {})
