@@ -139,6 +139,9 @@ def draw_crossover(result: Result, edges: Sequence[tuple[str, float]]) -> str:
         height=360,
     )
     chart.axes()
+    for number, (text, seconds) in enumerate(edges):  # first, so that no label hides a point
+        chart.line([(0.2, seconds), (200, seconds)], EDGE, dash="6 5", width=1.8)
+        chart.note(21.5 if number else 0.2, seconds, text, EDGE, dx=6, dy=-5)
     labels: list[tuple[float, str, str]] = []
     for size, colour in zip(sizes, SIZE_COLOURS, strict=False):
         own = [point for point in points if point["size_bytes"] == size]
@@ -154,9 +157,6 @@ def draw_crossover(result: Result, edges: Sequence[tuple[str, float]]) -> str:
     for y, text, colour in sorted(labels, reverse=True):
         lowest = min(y + 4, lowest - 15)
         chart.parts.append(text_at(chart.left + chart.width + 8, lowest, text, size=12, colour=colour, weight=600))
-    for text, seconds in edges:
-        chart.line([(0.2, seconds), (200, seconds)], EDGE, dash="6 5", width=1.8)
-        chart.note(0.2, seconds, text, EDGE, dx=6, dy=-6)
     entries = [("cloud-only, computed", CLOUD, "line"), ("measured", CLOUD, "dot"), ("edge", EDGE, "dash")]
     parts = [legend(92, 56, [*entries, ("measured", EDGE, "ring")])]
     parts.append(

@@ -127,7 +127,7 @@ def _runs(results: Sequence[Mapping[str, Any]]) -> str:
 def _edges(result: Mapping[str, Any]) -> list[tuple[str, float]]:
     own = _base_s(result)
     if result["slow"]:
-        return [("this edge", own), ("this edge with a tenth of a processor", min(one[1] for one in result["slow"]))]
+        return [("this edge", own), ("with a tenth of a CPU", min(one[1] for one in result["slow"]))]
     return [("this edge", own), ("an edge ten times slower", 10 * own)]
 
 
