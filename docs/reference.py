@@ -18,6 +18,7 @@ from eaves.local.settings import LocalSettings
 from eaves.options import parameter_name
 from eaves.platform import DeliverySettings, SourceSpec, TriggerSpec
 from eaves.publisher.settings import PublisherSettings
+from eaves.receiver.settings import ReceiverSettings
 from eaves.sources.folder.settings import FolderSettings
 from eaves.sources.http.settings import HttpSettings
 from eaves.sources.mqtt.settings import MqttSettings
@@ -46,6 +47,7 @@ def build_reference() -> str:
     parts += ["### ... of kind `replay`\n", *_settings(ReplaySettings, env=False)]
     parts += ["### ... of kind `mqtt`\n", *_settings(MqttSettings, env=False)]
     parts += ["## A publisher's process (`python -P -m eaves.publisher`)\n", *_settings(PublisherSettings)]
+    parts += ["## A receiver's process (`python -P -m eaves.receiver`)\n", *_settings(ReceiverSettings)]
     parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]
     parts += ["### ... with `task: tensor`\n", *_settings(TensorDeclaration, env=False)]
     parts += ["## Errors and exit codes\n", *_errors()]

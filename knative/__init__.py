@@ -1,6 +1,6 @@
 """The Knative platform: `eaves.platform.Platform` at a site, which is a namespace of a cluster; trainings as Jobs.
 
-    settings, job_settings       what can be set
+    settings, job_settings, receiver_settings    what can be set
     kinds, names, quantities     words of Kubernetes, and ours
     packaged                     a function's container image, by digest
     app/                         what an app lacks for a cluster, what runs its sources, what they connect to

@@ -33,6 +33,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         told = os.environ.get(f"EAVES_E2E_{name.upper()}_IMAGE", "")
         text = f"for --e2e: {what}, for tests of {tests} [EAVES_E2E_{name.upper()}_IMAGE]"
         group.addoption(f"--{name}-image", default=told, metavar="REFERENCE", help=text)
+    group.addoption("--relay-events", type=int, default=5000, help="for --e2e: images that the test of a relay takes")
+    group.addoption("--relay-cut-s", type=float, default=600.0, help="for --e2e: how long its link is cut, seconds")
     for name, what in (
         ("--stop-registry", "ends that registry"),
         ("--start-registry", "starts it again"),

@@ -19,6 +19,9 @@ from bench.link.plots.page import write_page
 from bench.link.run import Plan, run, write_result
 
 HERE = Path("build/experiment")
+ATTEMPTS = 30
+"""Of each request of a pull. With the five that `eaves` makes by default a pull is given up after 7.5 s without a
+route, and the next one begins the layer anew."""
 
 
 def main() -> None:
@@ -28,30 +31,45 @@ def main() -> None:
         signal.signal(number, lambda *_: sys.exit(130))
     options = parse_arguments()
     material = prepare(HERE / "model", options.shared, say)
-    for condition in options.links if "links" in options.parts else ():
-        minutes = options.minutes or condition.run_minutes(full=options.full)
-        path = HERE / f"link-{condition.name}.json"
-        if is_done(path, minutes * 60, again=options.again):
-            say(f"{condition.name}: {path} is there")
-            continue
-        say(f"{condition.name}: {condition.text}; {minutes:g} minutes")
-        photos = [photo.read_bytes() for photo in material.photos]
-        plan = Plan(
-            condition=condition,
-            seconds=minutes * 60,
-            artifact=material.artifact,
-            photos=photos,
-            kill_mean_s=options.kill_mean_s,
-            seed=zlib.crc32(condition.name.encode()),
-            kind=options.kind,
-        )
-        write_result({**run(plan, HERE / condition.name, say), "model": material.text}, path)
+    if "links" in options.parts:
+        for condition in options.links:
+            run_link(condition, material, options)
+    if "alone" in options.parts:
+        run_link(conditions.ALONE, material, options, arms=("edge",), kill_mean_s=0.0)
     if "crossover" in options.parts:
         run_crossover(material, options)
     if "updates" in options.parts:
         run_updates(material, options)
     for path in write_page(HERE):
         say(f"written: {path}")
+
+
+def run_link(
+    condition: conditions.Condition,
+    material: Material,
+    options: argparse.Namespace,
+    *,
+    arms: tuple[str, ...] = ("edge", "cloud"),
+    kill_mean_s: float | None = None,
+) -> None:
+    """One link, unless its result is there."""
+    minutes = options.minutes or condition.run_minutes(full=options.full)
+    path = HERE / f"link-{condition.name}.json"
+    if is_done(path, minutes * 60, again=options.again):
+        say(f"{condition.name}: {path} is there")
+        return
+    say(f"{condition.name}: {condition.text}; {minutes:g} minutes")
+    plan = Plan(
+        condition=condition,
+        seconds=minutes * 60,
+        artifact=material.artifact,
+        photos=[photo.read_bytes() for photo in material.photos],
+        kill_mean_s=options.kill_mean_s if kill_mean_s is None else kill_mean_s,
+        seed=zlib.crc32(condition.name.encode()),
+        kind=options.kind,
+        arms=arms,
+    )
+    write_result({**run(plan, HERE / condition.name, say), "model": material.text}, path)
 
 
 def run_crossover(material: Material, options: argparse.Namespace) -> None:
@@ -70,7 +88,7 @@ def run_updates(material: Material, options: argparse.Namespace) -> None:
     """Both updates."""
     for one in (
         update.Update(name="head", text="a new head on the same backbone", old=material.artifact, new=material.head),
-        update.Update(name="full", text="another backbone", old=material.artifact, new=material.other),
+        update.Update(name="full", text="another backbone (int8)", old=material.artifact, new=material.other),
     ):
         path = HERE / f"update-{one.name}.json"
         if path.exists() and not options.again:
@@ -101,10 +119,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=0.0, help="minutes of each link; its own when 0")
     parser.add_argument("--full", action="store_true", help="10 minutes a link, 30 of `down`")
     parser.add_argument("--again", action="store_true", help="run what was run before, too")
-    parser.add_argument("--parts", default="links,crossover,updates", help="which of links, crossover and updates")
-    parser.add_argument("--attempts", type=int, default=5, help="attempts of each request of a pull")
+    parser.add_argument("--parts", default="links,alone,crossover,updates", help="which of these parts")
+    parser.add_argument("--attempts", type=int, default=ATTEMPTS, help="attempts of each request of a pull")
     parser.add_argument("--kind", default="", choices=("", "packets", "proxy"), help="packets need root")
-    parser.add_argument("--kill-mean-s", type=float, default=45.0, help="mean seconds between two kills")
+    parser.add_argument("--kill-mean-s", type=float, default=30.0, help="mean seconds between two kills")
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder with data/flowers and weights")
     return parser.parse_args()
 

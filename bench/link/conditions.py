@@ -7,7 +7,7 @@ from typing import Literal
 
 from bench.link.proxy import Link
 
-SHORT = 0.5
+SHORT = 0.4
 """Share of the time that the shortened experiment takes, so that all of it ends within 90 minutes."""
 
 State = Literal["up", "down", "silent"]
@@ -72,6 +72,14 @@ CONDITIONS = (
         course=((30.0, "up"), (30.0, "silent")),
     ),
 )
+
+ALONE = Condition(
+    name="alone",
+    text="as good, 20 s up, 20 s down",
+    link=GOOD,
+    course=((20.0, "up"), (20.0, "down")),
+)
+"""For the edge's arm alone, without kills: what the link's absence changes in a prediction, and nothing else does."""
 
 
 def find(names: str) -> list[Condition]:

@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -20,7 +19,6 @@ from bench.link.packets import can_run
 from bench.link.proxy import FaultProxy, Link
 
 Side = Literal["edge", "cloud"]
-RESET_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,14 +123,10 @@ class PacketNetwork(Network):
             _ip("-n", space, "route", "add", "unreachable", self.cloud_host)
 
     def reset(self) -> None:
-        """Answer whatever either end sends with RST for `RESET_S`."""
-        chain = "add table inet cut; add chain inet cut out { type filter hook output priority 0; }"
-        rule = "add rule inet cut out oifname uplink meta l4proto tcp reject with tcp reset"
+        """End the connections of both ends; needs a kernel that lets `ss --kill` do so."""
         for side in self._spaces:
-            subprocess.run([*self.command(side), "nft", f"{chain}; {rule}"], check=True)
-        time.sleep(RESET_S)
-        for side in self._spaces:
-            subprocess.run([*self.command(side), "nft", "delete table inet cut"], check=True)
+            command = [*self.command(side), "ss", "--kill", "--no-header", "--tcp", "dst", "10.77.0.0/30"]
+            subprocess.run(command, check=True, capture_output=True)
 
     def traffic(self) -> Traffic:
         """Bytes of IP packets."""

@@ -37,7 +37,7 @@ class Plan:
         seconds: For how long photos are taken.
         artifact: The model.
         photos: Taken in turn.
-        kill_mean_s: Mean seconds between two kills.
+        kill_mean_s: Mean seconds between two kills; 0: none.
         seed: Of kills and losses.
         kind: `packets` or `proxy`; empty: packets where this user may.
         arms: Which arms.
@@ -47,7 +47,7 @@ class Plan:
     seconds: float
     artifact: Path
     photos: Sequence[bytes]
-    kill_mean_s: float = 45.0
+    kill_mean_s: float = 30.0
     seed: int = 0
     kind: str = ""
     arms: tuple[str, ...] = ("edge", "cloud")
@@ -139,7 +139,8 @@ def _measure(plan: Plan, arms: Mapping[str, Arm], say: Callable[[str], None]) ->
     threads.append(threading.Thread(target=_follow, args=(phases, start, list(arms.values()), stop)))
     for thread in threads:
         thread.start()
-    killer.start()
+    if plan.kill_mean_s:
+        killer.start()
     try:
         for thread in threads:
             thread.join()

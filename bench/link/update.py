@@ -121,6 +121,8 @@ def _measure(
         for thread in threads:
             thread.join()
     after = network.traffic()
+    if not lines:
+        raise RuntimeError("the pull told nothing")
     return {
         "update": update.name,
         "text": update.text,

@@ -95,6 +95,7 @@ class Comparison:
             unknown=tuple(self._unknown()),
             newer=self._count("newer"),
             older=self._count("older"),
+            before=int(self._one(queries.BEFORE)),
         )
 
     def _follow(self, lines: Iterable[LedgerLine], numbers: _Numbers) -> Iterator[LedgerLine]:

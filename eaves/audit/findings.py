@@ -73,6 +73,8 @@ class Audit:
         newer: Events that were received after the sender's list was made; they are in no other number.
         older: Events that were received and whose lines the sender may have deleted to keep its ledger's bound; they
             are in no other number.
+        before: How many of the missing were sent before the receiver's first line: it may have got them and deleted
+            their lines to keep its ledger's bound.
     """
 
     totals: HourCounts
@@ -84,6 +86,7 @@ class Audit:
     unknown: tuple[Finding, ...] = ()
     newer: int = 0
     older: int = 0
+    before: int = 0
 
     @property
     def passed(self) -> bool:

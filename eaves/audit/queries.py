@@ -44,3 +44,7 @@ CREATE TABLE unmatched AS SELECT a.row AS row, CASE
     WHEN a.at < ?2 THEN 'older' ELSE 'unknown' END AS verdict
     FROM received a LEFT JOIN sent b ON {_SAME} WHERE b.row IS NULL
 """  # noqa: S608 - constants
+BEFORE = """
+SELECT count(*) FROM judged j JOIN sent s ON s.row = j.row
+    WHERE j.verdict = 'missing' AND s.at > 0 AND s.at < (SELECT min(at) FROM received WHERE at > 0)
+"""

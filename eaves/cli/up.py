@@ -40,26 +40,32 @@ def command(port: int, state_dir: Path, **options: Any) -> None:
 
     settings = build_settings(LocalSettings, options, section=SECTION)
     logs.configure()
+    signals = StopSignals()  # before anything is opened that a signal would leave behind
     supervisor = Supervisor(State(root=state_dir), environ=os.environ, port=port, settings=settings)
-    stop_on_signals(supervisor.stop)
+    signals.call(supervisor.stop)
     click.echo(supervisor.url)
     say(f"the broker takes CloudEvents at {supervisor.url}; Ctrl-C stops")
     supervisor.run()
 
 
-def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Have SIGINT and SIGTERM call `stop` from a thread of its own.
+class StopSignals:
+    """From now on SIGINT and SIGTERM end nothing by themselves: they call what `call` is given, whenever they came.
 
-    A handler runs in the main thread, between any two of its steps: a lock that `stop` takes may be held right there,
-    and would never be released.
+    A handler runs in the main thread, between any two of its steps: a lock that it takes may be held right there, and
+    would never be released. So the handlers only note the signal, and a thread of its own does the rest.
     Source: the standard library's `queue.SimpleQueue.put`, which is reentrant and so may be called in a handler.
     """
-    asked: SimpleQueue[int] = SimpleQueue()
 
-    def wait() -> None:
-        asked.get()
-        stop()
+    def __init__(self) -> None:
+        self._asked: SimpleQueue[int] = SimpleQueue()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _: self._asked.put(number))
 
-    threading.Thread(target=wait, name="signals", daemon=True).start()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: asked.put(number))
+    def call(self, stop: Callable[[], None]) -> None:
+        """Have `stop` called by a thread of its own once a signal has come."""
+
+        def wait() -> None:
+            self._asked.get()
+            stop()
+
+        threading.Thread(target=wait, name="signals", daemon=True).start()

@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from eaves.ingress.server import Listener
 
 HANDSHAKE_S = 10.0
-HEADERS_S = 10.0
-"""For all headers of a request, seconds."""
-STALL_S = 30.0
-"""Longest wait for the next bytes of a body, or for the other side to take more of an answer, seconds."""
 BODY_S = 300.0
 """For a whole body, seconds: 2 MB over 60 kbit/s."""
 LINGER_S = 5.0
@@ -85,11 +81,12 @@ class Connection(BaseHTTPRequestHandler):
         """Wait for a request and answer it; whether another one may follow."""
         if self._state is not State.NEW:
             self._mark(State.IDLE)
-        idle_s = HEADERS_S if self._state is State.NEW else self.server.limits.idle_s
+        limits = self.server.limits
+        idle_s = limits.headers_s if self._state is State.NEW else limits.idle_s
         self._incoming.limit(stall_s=idle_s, total_s=idle_s)
         if not self._buffered.peek(1):
             return False
-        self._incoming.limit(stall_s=HEADERS_S, total_s=HEADERS_S)
+        self._incoming.limit(stall_s=limits.headers_s, total_s=limits.headers_s)
         self._expects_word = False
         self.command = self.requestline = ""
         self.request_version = self.protocol_version
@@ -143,7 +140,7 @@ class Connection(BaseHTTPRequestHandler):
             return answer_problem(500, "unexpected error; see the log")
 
     def _read(self, framing: Framing, take: Take, max_bytes: int, gzipped: bool) -> bytes:
-        self._incoming.limit(stall_s=STALL_S, total_s=BODY_S)
+        self._incoming.limit(stall_s=self.server.limits.stall_s, total_s=BODY_S)
         try:
             if self._expects_word and framing.has_body:
                 self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -176,7 +173,7 @@ class Connection(BaseHTTPRequestHandler):
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
-        self.connection.settimeout(STALL_S)
+        self.connection.settimeout(self.server.limits.stall_s)
         for start in range(0, len(view), PIECE_BYTES):
             self.connection.sendall(view[start : start + PIECE_BYTES])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from eaves.errors import EventError
+from eaves.errors import EventError, UnsupportedContentError
 from eaves.events import BATCH, Event, decode
 from eaves.ingress.request import Request
 from eaves.link import decode_batch
@@ -38,7 +38,7 @@ def read_events(request: Request, max_bytes: int) -> list[Event | EventError]:
             return [decode(request.header_fields(), body)]
     media_type = str(request.headers["content-type"]).partition(";")[0].strip().lower()
     if media_type != MEDIA_TYPE:
-        raise EventError(f"a batch of CloudEvents must be {MEDIA_TYPE} (got {media_type[:64]!r})")
+        raise UnsupportedContentError(f"a batch of CloudEvents must be {MEDIA_TYPE} (got {media_type[:64]!r})")
     body = request.read_body(max_bytes)
     with _parsing:
         return decode_batch(body)

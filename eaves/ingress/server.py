@@ -31,6 +31,8 @@ class IngressLimits:
         connections: Most connections at the same time.
         keep_alive: Whether a connection takes more than one request.
         idle_s: After how long without a request a connection is closed, seconds.
+        headers_s: For all headers of a request, and for the first one to begin, seconds.
+        stall_s: Longest wait for the next bytes of a body, or for the other side to take more of an answer, seconds.
     """
 
     max_bytes: int
@@ -38,6 +40,8 @@ class IngressLimits:
     connections: int = 128
     keep_alive: bool = True
     idle_s: float = 60.0
+    headers_s: float = 10.0
+    stall_s: float = 30.0
 
 
 class IngressServer:

@@ -64,7 +64,7 @@ class Sites:
 
         Every token is compared, in a time that doesn't depend on what they have in common.
         """
-        given = hashlib.sha256(token.encode(errors="surrogateescape")).digest()
+        given = hashlib.sha256(token.encode("latin-1", "replace")).digest()  # a header's bytes
         found = {
             site for site, hashes in self._current().items() for known in hashes if hmac.compare_digest(known, given)
         }

@@ -16,8 +16,9 @@ from eaves.disk import disk_errors
 from eaves.errors import EventError, ImageTooLargeError
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
-SITE_BYTES = 4
-"""Bytes of one site's uploads, in largest bodies; the one that was touched longest ago goes first."""
+PER_SITE, IN_ALL = 4, 32
+"""Bytes of one site's uploads and of all sites', in largest bodies; the one that got a part longest ago goes first. It
+is sent again then."""
 MAX_AGE_S = 7 * 86_400.0
 """An upload that got no part for so long is deleted, seconds."""
 
@@ -95,17 +96,19 @@ class Uploads:
         return self._folder / site / digest
 
     def _make_room(self, path: Path) -> None:
-        """Delete what is finished, old, or more than a site may have, but for this one."""
+        """Delete what is finished, old, or more than a site or all of them may have, but for this one."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        others = sorted((one for one in path.parent.iterdir() if one != path), key=lambda one: one.stat().st_mtime)
-        total = sum(one.stat().st_size for one in others)
-        for one in others:
-            status = one.stat()
-            is_old = time.time() - status.st_mtime > MAX_AGE_S
-            if one in self._finished or is_old or total > self._max_bytes * (SITE_BYTES - 1):
+        others = [(one.stat(), one) for one in self._folder.glob("*/*") if one != path]
+        total = sum(status.st_size for status, _ in others)
+        of_site = sum(status.st_size for status, one in others if one.parent == path.parent)
+        for status, one in sorted(others, key=lambda pair: pair[0].st_mtime):
+            own = one.parent == path.parent
+            too_many = (own and of_site > self._max_bytes * (PER_SITE - 1)) or total > self._max_bytes * (IN_ALL - 1)
+            if one in self._finished or time.time() - status.st_mtime > MAX_AGE_S or too_many:
                 one.unlink()
                 self._finished.discard(one)
                 total -= status.st_size
+                of_site -= status.st_size if own else 0
 
 
 def _parse(number: str) -> int:

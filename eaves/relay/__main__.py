@@ -18,6 +18,7 @@ from eaves.delivery import Answer, Deliverer, SinkClient
 from eaves.events import Event
 from eaves.http_client.proxies import Proxies, parse_proxies
 from eaves.ingress import IngressLimits, IngressServer, StoreRoute
+from eaves.ingress.allocator import return_freed_memory
 from eaves.link.client import LinkClient
 from eaves.options import build_settings, report_errors, settings_options
 from eaves.relay.forwarder import Forwarder
@@ -41,6 +42,7 @@ def main(**options: Any) -> None:
     """Take events over HTTP, keep them, and forward them to a receiver in the cloud when the link is up."""
     # As in an agent: the signals stay pending until `sigwait` takes one, and no handler runs in the midst of anything.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    return_freed_memory()
     settings = build_settings(RelaySettings, options)
     logs.configure(as_json=settings.log_json)
     proxies = parse_proxies(os.environ)

@@ -27,6 +27,8 @@ class BatchSize:
     def succeeded(self, took_s: float, events: int, size_bytes: int) -> None:
         """A request got through: the next one is larger when this one was full and quick, smaller when it was slow.
 
+        It comes near to the two seconds, as the time in which an answer is waited for is lost to a slow link.
+
         Args:
             took_s: How long it took, seconds.
             events: How many were in it.
@@ -37,7 +39,7 @@ class BatchSize:
             return
         if events * 2 > self.max_events:
             self.max_events = min(MAX_EVENTS, events * 2)
-        if size_bytes * 2 > self.max_bytes and took_s < TARGET_S / 2:
+        if size_bytes * 2 > self.max_bytes:
             factor = min(2.0, TARGET_S / max(took_s, 0.001))
             self.max_bytes = min(self._largest, max(self.max_bytes, int(size_bytes * factor)))
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
+from eaves.delivery.rules import NO_ANSWER
 from eaves.errors import ConfigError, DeliveryError, SpoolError, SpoolFullError
 from eaves.link import BatchAnswer, RefusedEvent
 from eaves.relay.lanes import CLASSES
@@ -85,6 +86,7 @@ class Forwarder:
         self._traffic = Traffic(self.classes, rate_bytes=rate_bytes, began_at=clock.monotonic())
         self._held_until, self._held_reason = float("-inf"), ""
         self._alone = (0, 0)
+        self._doubted = 0
         self._sender = Sender(link)
         self._news = 0
         self._stopping = False
@@ -228,7 +230,7 @@ class Forwarder:
         except ConfigError as error:
             failure = Failure(reason=error.message, refused=True)
         except DeliveryError as error:
-            failure = judge(error, events=0, vouched=False)
+            failure = judge(error, events=0)
         else:
             if self._site in ("", site):
                 with self._state:
@@ -245,15 +247,19 @@ class Forwarder:
         began = self._clock.monotonic()
         with self._state:
             _, max_bytes = self._traffic.limit(lane)
-            vouched = self._link_state.vouched
         try:
             sent = self._sender.send(lane, entries, max_bytes=max_bytes, limit_s=self._traffic.limit_s)
         except ConfigError as error:
             self._fail(lane, entries, Failure(reason=error.message, refused=True))
             return
         except DeliveryError as error:
-            is_batch = self._sender.is_batch
-            self._fail(lane, entries, judge(error, events=len(entries), vouched=vouched, is_batch=is_batch))
+            failure = judge(
+                error,
+                events=len(entries),
+                is_batch=self._sender.is_batch,
+                body_bytes=self._sender.attempted_bytes,
+            )
+            self._fail(lane, entries, failure)
             return
         if sent.answer is not None:
             self._settle(lane, entries, sent.answer)
@@ -272,38 +278,40 @@ class Forwarder:
 
     def _fail(self, lane: str, entries: Sequence[Entry], failure: Failure) -> None:
         """A request failed: wait, send less, or give up on the one event that is at fault."""
+        entry, alone = entries[0], len(entries) == 1
         with self._state:
             self._traffic.failed(lane, entries, failure, attempted_bytes=self._sender.attempted_bytes)
-            hangs = self._hangs_alone(entries, failure)
             if failure.next is Next.WAIT:
                 self._link_state.send_failed(failure.reason, failure.status, asked_s=failure.asked_s)
-            elif failure.next is Next.SUSPECT:
+            elif failure.next in (Next.SUSPECT, Next.GIVE_UP):
                 self._link_state.event_failed(failure.reason, failure.status)
-        entry = entries[0]
-        if hangs:
-            self._set_aside(lane, entry, failure.reason)
-            return
+            hangs = self._hangs_alone(entries, failure)
+            at_fault = alone and self._is_at_fault(lane, entry, failure)
         if failure.next is Next.AS_BATCH:
             self._sender.prefer_batch(entry)
-        if len(entries) > 1 or failure.next in (Next.WAIT, Next.AS_BATCH):
-            return
-        with self._state:
-            at_fault = failure.next is Next.GIVE_UP or self._traffic.is_at_fault(lane, entry)
-        if at_fault:
+        elif at_fault:
             self._give_up(lane, entry, RefusedEvent(index=0, status=failure.status, detail=failure.reason))
-        else:
+        elif hangs or (alone and failure.next is Next.SUSPECT):
             self._set_aside(lane, entry, failure.reason)
 
+    def _is_at_fault(self, lane: str, entry: Entry, failure: Failure) -> bool:
+        """Whether an event that was refused alone is to be given up on."""
+        if failure.next is Next.GIVE_UP:
+            again, self._doubted = self._doubted == entry.seq, entry.seq
+            return again
+        return failure.next is Next.SUSPECT and self._traffic.is_at_fault(lane, entry)
+
     def _hangs_alone(self, entries: Sequence[Entry], failure: Failure) -> bool:
-        """Whether one event is never answered on a link that is good otherwise.
+        """Whether one event gets no answer again and again, each time right after a good probe.
 
         Something on the way resets the connection when it sees this one, or it takes longer than the link is ever up.
         It is never given up on, and others pass.
         """
-        first = self._link_state.vouched and len(entries) == 1 and failure.next is Next.WAIT
-        self._alone = (
-            (entries[0].seq, self._alone[1] + 1 if self._alone[0] == entries[0].seq else 1) if first else (0, 0)
-        )
+        seq, tries = entries[0].seq, self._alone[1]
+        if len(entries) > 1 or failure.next is not Next.WAIT or failure.status != NO_ANSWER or failure.refused:
+            self._alone = (0, 0)
+        else:
+            self._alone = (seq, tries + 1 if self._alone[0] == seq else 1)
         return self._alone[1] >= TRIES_ALONE
 
     def _give_up(self, lane: str, entry: Entry, refusal: RefusedEvent) -> None:

@@ -50,9 +50,8 @@ class LinkState:
         since: Since when, Unix seconds.
         reason: Why it is down or refused; empty otherwise.
         status: HTTP status that says so, 0 without an answer.
-        unproven: Whether a probe must get through before anything is sent.
-        vouched: Whether the last answer shows that the way and the receiver are good, so that a refusal is about what
-            was sent.
+        unproven: Whether a probe must get through before anything is sent. So a refusal of what is sent follows an
+            answer that shows that the way and the token are good.
         heard_at: When the receiver last answered, on the monotonic clock.
     """
 
@@ -68,7 +67,6 @@ class LinkState:
         self.reason = ""
         self.status = 0
         self.unproven = True
-        self.vouched = False
         self.heard_at = float("-inf")
 
     @property
@@ -142,12 +140,12 @@ class LinkState:
             self._turn(State.DOWN, reason, status)
 
     def _fail(self, failures: int, asked_s: float | None) -> None:
-        self.unproven, self.vouched = True, False
+        self.unproven = True
         pause_s = self._backoff.pause_s(failures, jitter=self._jitter()) if failures else 0.0
         self._until = self._clock.monotonic() + max(pause_s, min(asked_s or 0.0, LONGEST_RETRY_AFTER_S))
 
     def _heard(self) -> None:
-        self.unproven, self.vouched = False, True
+        self.unproven = False
         self.heard_at = self._clock.monotonic()
         self._until = self.heard_at
 

@@ -86,7 +86,7 @@ class Traffic:
             self._evidence[lane].passed(entry.seq)
 
     def failed(self, lane: str, entries: Sequence[Entry], failure: Failure, *, attempted_bytes: int) -> None:
-        """A request got no usable answer: the next one is smaller.
+        """A request got no usable answer: the next one is smaller, unless the receiver is busy.
 
         Args:
             lane: Its class.
@@ -102,7 +102,7 @@ class Traffic:
             stored_bytes = min(stored_bytes, max(attempted_bytes, 1))
         if failure.next is Next.SPLIT:
             size.too_large(len(entries), stored_bytes)
-        else:
+        elif failure.next is not Next.WAIT or failure.status == NO_ANSWER:  # a busy receiver asks for no smaller ones
             size.failed(len(entries), stored_bytes)
 
     def is_at_fault(self, lane: str, entry: Entry) -> bool:

@@ -10,6 +10,9 @@ from eaves.errors import EavesError, StatusError
 
 LOGIN_STATUSES = frozenset({401, 403})
 TOO_LARGE = 413
+LARGE_BYTES = 65_536
+"""A body from which 413 is believed of a single event. No server means a smaller one, which a proxy that answers so to
+everything would have given up on."""
 
 
 class Next(enum.Enum):
@@ -24,7 +27,7 @@ class Next(enum.Enum):
     SUSPECT = "suspect"
     """The way is good, so something in it may be at fault: it is halved down to one event, which lets others pass."""
     GIVE_UP = "give up"
-    """This one event is at fault."""
+    """This one event is at fault, if it is refused once more after another good probe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +49,14 @@ class Failure:
     next: Next = Next.WAIT
 
 
-def judge(error: EavesError, *, events: int, vouched: bool, is_batch: bool = True) -> Failure:
-    """What a failure says.
+def judge(error: EavesError, *, events: int, is_batch: bool = True, body_bytes: int = 0) -> Failure:
+    """What a failure says. A probe got through before it, so a login page or a proxy in the way has let that pass.
 
     Args:
         error: What sending or probing raised.
         events: How many events were sent; 0 for a probe.
-        vouched: Whether the exchange before it shows that the way and the token are good. Without that, a proxy or a
-            login in the way may have answered, whatever the status.
         is_batch: Whether a batch was sent, whose answer accounts for each event.
+        body_bytes: The body that was sent.
     """
     if not isinstance(error, StatusError):
         return Failure(reason=brief(error.message))
@@ -64,19 +66,17 @@ def judge(error: EavesError, *, events: int, vouched: bool, is_batch: bool = Tru
         status=status,
         refused=status in LOGIN_STATUSES,
         asked_s=error.retry_after_s,
-        next=_decide(status, events=events, vouched=vouched, is_batch=is_batch),
+        next=_decide(status, events=events, is_batch=is_batch, body_bytes=body_bytes),
     )
 
 
-def _decide(status: int, *, events: int, vouched: bool, is_batch: bool) -> Next:
+def _decide(status: int, *, events: int, is_batch: bool, body_bytes: int) -> Next:
     if not events:
         return Next.WAIT
     if status == TOO_LARGE and events > 1:
         return Next.SPLIT
-    if not vouched:
-        return Next.WAIT
     if blame(status) is Blame.WAY and status not in LOGIN_STATUSES:
         return Next.WAIT
     if not is_batch and status < 500:
         return Next.AS_BATCH
-    return Next.GIVE_UP if status == TOO_LARGE else Next.SUSPECT
+    return Next.GIVE_UP if status == TOO_LARGE and body_bytes >= LARGE_BYTES else Next.SUSPECT

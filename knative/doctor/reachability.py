@@ -1,4 +1,4 @@
-"""Whether what sources and MQTT triggers name can be reached from inside the cluster.
+"""Whether what sources, MQTT triggers and the relay name can be reached from inside the cluster.
 
 Only a pod sees what an agent would see: the cluster's DNS, its network policies, its routes. So this check alone makes
 something, a pod that tries the addresses, sends nothing and is deleted in any case; apps that name no address get none.
@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
+from eaves.credentials.folder import AUTHORITIES, TOKEN
 from eaves.errors import DeniedError
+from eaves.platform import RELAY
 from eaves.reachability import Reached, parse_report
 from knative.app.destinations import Destination
 from knative.diagnosis.evidence import parse_time
@@ -101,10 +103,11 @@ def _fix(subject: Subject, one: Destination, reached: Reached) -> str:
         )
     if reached.failed == "certificate":
         secret = one.secret or "NAME"
+        token = f"--from-file={TOKEN}=FILE " if one.by == RELAY else ""
         name_it = "" if one.secret else f", then set {one.setting} of the {one.by} in eaves.yaml to {secret}"
         return (
             f"put the authority that signed its certificate into the Secret: kubectl -n {subject.namespace} create "
-            f"secret generic {secret} --from-file=ca.crt=FILE{name_it}"
+            f"secret generic {secret} {token}--from-file={AUTHORITIES}=FILE{name_it}"
         )
     if reached.failed == "tls":
         return f"set the address of the {one.by} in eaves.yaml to its port for TLS, or to a scheme without TLS"

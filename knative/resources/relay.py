@@ -56,7 +56,7 @@ def build_relay_triggers(app: AppSpec, settings: KnativeSettings, site: SiteSett
     if not app.relay.enabled:
         return
     function, place = app.function.name, app.function.site
-    filters = [{"exact": {"source": source_uri(place, function)}}]
+    filters: list[dict[str, Any]] = [{"exact": {"source": source_uri(place, function)}}]
     filters += [
         {"not": {"exact": {"causesource": source_uri(place, source.name)}}}
         for source in app.sources

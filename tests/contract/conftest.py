@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CAPTURED, Event, event_id
-from eaves.platform import AppSpec, FunctionSpec, ScaleSettings, TriggerSpec, default_trigger
+from eaves.platform import AppSpec, FunctionSpec, RelaySpec, ScaleSettings, TriggerSpec, default_trigger
 from tests.artifacts import tiny_artifact
 from tests.contract.harness import Harness, LocalHarness
 from tests.contract.sinks import Sink
+from tests.receiving import TOKEN, receiving, write_site
 
 __all__ = ["tiny_artifact"]
 
-NAME = "digits"
+NAME, SITE = "digits", "test"
 MakeApp = Callable[..., AppSpec]
 MakeEvent = Callable[..., Event]
 
@@ -43,6 +44,32 @@ def sink(harness: Harness) -> Iterator[Sink]:
         yield opened
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receiving:
+    """A receiver in the cloud.
+
+    Attributes:
+        relay: What an app says whose predictions go there.
+        sink: Where the receiver passes on what it has received.
+    """
+
+    relay: RelaySpec
+    sink: Sink
+
+
+@pytest.fixture
+def receiver(harness: Harness, sink: Sink, tmp_path: Path) -> Iterator[Receiving]:
+    """A receiver with TLS that lets one site in, by a token."""
+    place, link = tmp_path / "cloud", tmp_path / "link"
+    for folder in (place, link):
+        folder.mkdir()
+    write_site(place / "sites", SITE)
+    with receiving(place, sink=sink.url) as served:
+        (link / "token").write_text(TOKEN)
+        (link / "ca.crt").write_bytes((place / "credentials" / "tls.crt").read_bytes())
+        yield Receiving(relay=RelaySpec(to=f"https://127.0.0.1:{served.port}", credentials=link), sink=sink)
+
+
 @pytest.fixture
 def make_app(harness: Harness, tiny_artifact: Path) -> MakeApp:
     """The digits function, with more triggers and another scale when wanted."""
@@ -50,7 +77,7 @@ def make_app(harness: Harness, tiny_artifact: Path) -> MakeApp:
     def make(*triggers: TriggerSpec, scale: ScaleSettings | None = None, artifact: Path | None = None) -> AppSpec:
         opened = open_artifact(artifact or tiny_artifact)
         function = FunctionSpec(
-            name=NAME, site="test", artifact=opened.path, artifact_digest=opened.digest, concurrency=1
+            name=NAME, site=SITE, artifact=opened.path, artifact_digest=opened.digest, concurrency=1
         )
         if scale is not None:
             function = replace(function, scale=scale)

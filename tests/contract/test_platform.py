@@ -13,11 +13,12 @@ import jsonschema
 import pytest
 from PIL import Image
 
+from eaves.admin.report import LinkReport
 from eaves.errors import NotFoundError
-from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.platform import FunctionStatus, ScaleSettings, TriggerSpec
 from eaves.schemas import SCHEMAS
-from tests.contract.conftest import NAME, MakeApp, MakeEvent
+from tests.contract.conftest import NAME, MakeApp, MakeEvent, Receiving
 from tests.contract.harness import Harness, label_of, status_of
 from tests.contract.sinks import Sink, Told, of, subjects
 from tests.waiting import T, wait_until
@@ -308,6 +309,27 @@ def test_events_of_a_function_that_can_not_start_wait_and_are_predicted_once_it_
     (mended / "model.onnx").write_bytes(model)
     wait(harness, lambda: of(sink, "patient.png"), 60, what="the prediction")
     assert harness.dead() == 0
+
+
+def test_predictions_and_refusals_are_forwarded_to_the_receiver(
+    harness: Harness, make_app: MakeApp, make_event: MakeEvent, receiver: Receiving
+) -> None:
+    """Also of events that come through the broker and not from an agent; each arrives under one id."""
+    feeding = replace(make_app().triggers[0], delivery=replace(harness.delivery, dead_letter_sink=""))
+    harness.deploy(replace(make_app(), triggers=(feeding,), relay=receiver.relay))
+    for number in range(3):
+        harness.platform.publish(make_event(f"{number}.png"))
+    harness.platform.publish(make_event("poison.png", data=b"\x89PNG\r\n\x1a\nnot one"))
+    wanted = {f"{number}.png" for number in range(3)} | {"poison.png"}
+    wait(harness, lambda: subjects(receiver.sink) == wanted, 60, what="three predictions and a refusal")
+    assert {event.type for event in of(receiver.sink, "poison.png")} == {IMAGE_REJECTED}
+    assert {event.type for event in of(receiver.sink, "0.png")} == {IMAGE_CLASSIFIED}
+    assert {len({event.id for event in of(receiver.sink, subject)}) for subject in wanted} == {1}
+
+    def link() -> LinkReport | None:
+        return next((agent.link for agent in status(harness).agents if agent.name == f"{NAME}.relay"), None)
+
+    wait(harness, lambda: (told := link()) is not None and told.up and told.backlog_events == 0, 30, what="the link")
 
 
 def test_logs_show_what_the_function_wrote(harness: Harness, make_app: MakeApp, make_event: MakeEvent) -> None:

@@ -13,14 +13,18 @@ import pytest
 from eaves.artifact import open_artifact
 from eaves.oci.places import open_place
 from eaves.oci.registry import Access
+from eaves.platform import RelaySpec
 from knative.cluster import Cluster, open_cluster
 from knative.kinds import NAMESPACE
 from tests.artifacts import tiny_artifact
-from tests.contract.conftest import make_app, make_event, sink
+from tests.contract.conftest import SITE as CONTRACT_SITE
+from tests.contract.conftest import Receiving, make_app, make_event, sink
+from tests.contract.sinks import Sink
 from tests.e2e.harness import MANAGER, KnativeHarness, KnativeSink, start_sink
 from tests.e2e.inventory import find_outside
+from tests.e2e.link import start_cloud
 from tests.e2e.places import Namespaces, Place
-from tests.oci import build_base, run_package
+from tests.oci import build_base, need, run_package
 from tests.waiting import wait_until
 
 __all__ = ["make_app", "make_event", "sink", "tiny_artifact"]
@@ -79,6 +83,22 @@ def harness(cluster: Cluster, put_image: PutImage) -> Iterator[KnativeHarness]:
         yield made
     finally:
         made.clear()
+
+
+@pytest.fixture
+def receiver(
+    harness: KnativeHarness, sink: Sink, namespaces: Namespaces, agent_image: str, tmp_path: Path
+) -> Iterator[Receiving]:
+    """A receiver with TLS in another namespace, that lets one site in."""
+    need("kubectl")
+    cloud = start_cloud(
+        namespaces.open("cloud"), site=CONTRACT_SITE, image=agent_image, folder=tmp_path,
+        kubeconfig=namespaces.kubeconfig, sink=sink.url,
+    )  # fmt: skip
+    cloud.make_secret(harness.cluster, "link")
+    harness.use_agents(agent_image)
+    yield Receiving(relay=RelaySpec(to=cloud.url, secret="link", spool_size="100Mi"), sink=sink)
+    namespaces.close(cloud.cluster.namespace)
 
 
 @pytest.fixture(scope="session")

@@ -63,12 +63,23 @@ class KnativeHarness:
     def __init__(self, cluster: Cluster, put_image: Callable[[Path], str]) -> None:
         self.cluster = cluster
         self.settings = KnativeSettings(memory="128Mi", cpu="20m")
-        self.platform = KnativePlatform(cluster, self.settings, SiteSettings(name="test", namespace=cluster.namespace))
-        self._platform_deploy = self.platform.deploy
-        self.platform.deploy = self._deploy  # type: ignore[method-assign]
         self._put_image = put_image
+        self.platform = self._open()
         self._dead = KnativeSink(cluster, f"/dead-{next(_numbers)}")
         self.delivery = DeliverySettings(retry=3, backoff_s=0.1, timeout_s=90, dead_letter_sink=self._dead.url)
+
+    def _open(self) -> KnativePlatform:
+        """The platform with its settings, as one that is given artifacts."""
+        site = SiteSettings(name="test", namespace=self.cluster.namespace)
+        platform = KnativePlatform(self.cluster, self.settings, site)
+        self._platform_deploy = platform.deploy
+        platform.deploy = self._deploy  # type: ignore[method-assign]
+        return platform
+
+    def use_agents(self, image: str) -> None:
+        """Name the container image of agents and relays."""
+        self.settings = replace(self.settings, agent_image=image)
+        self.platform = self._open()
 
     def prepare(self, app: AppSpec) -> AppSpec:
         """The same app with its artifact's container image."""

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from eaves.errors import ClusterError
-from eaves.platform import SourceSpec
+from eaves.platform import RelaySpec, SourceSpec
 from knative.applied import CHANGED, CREATED, REMOVED, UNCHANGED, UNJUDGED, Applied
 from knative.cluster import Cluster
 from knative.names import MANAGER, TRAINING_PARTS
 from knative.owned import Owner
-from tests.apps import full_app, full_settings, plain_app
+from tests.apps import full_app, full_settings, plain_app, relayed_app
 from tests.deploys import AGENTS, deploy, objects, outcomes, render
 from tests.fakes.apiserver import FakeCluster
 from tests.fakes.knative import Knative
@@ -71,6 +71,33 @@ def test_what_eaves_yaml_no_longer_has_goes(cluster: Cluster, knative: Knative) 
     assert not [place for place in objects(knative.server) if place.startswith(AGENTS)]
     assert knative.server.get("Namespace", AGENTS), "other apps may be in it"
     assert outcomes(deploy(cluster, fewer, full_settings())).keys() == {UNCHANGED}
+
+
+def test_a_relay_comes_before_the_agents_that_send_to_it_and_goes_after_they_send_elsewhere(
+    cluster: Cluster, knative: Knative
+) -> None:
+    app = relayed_app()
+    bare = replace(app, relay=RelaySpec())
+    deploy(cluster, bare, full_settings())
+    told = order(deploy(cluster, app, full_settings()))
+    assert told.index("created StatefulSet/flowers-relay") < told.index("changed SinkBinding/flowers-inbox")
+    assert not [one for one in told if one.startswith("removed")], "queues stay where they are"
+    told = order(deploy(cluster, bare, full_settings()))
+    assert told.index("changed SinkBinding/flowers-inbox") < told.index("removed StatefulSet/flowers-relay")
+    assert {one for one in told if one.startswith("removed")} == {
+        "removed Trigger/flowers-relay",
+        "removed Trigger/flowers-relay-images",
+        "removed SinkBinding/flowers-relay",
+        "removed StatefulSet/flowers-relay",
+        "removed Service/flowers-relay",
+        "removed NetworkPolicy/flowers-relay",
+    }
+    assert outcomes(deploy(cluster, bare, full_settings())).keys() == {UNCHANGED}
+
+
+def order(done: list[Applied]) -> list[str]:
+    """Outcomes as they came."""
+    return [f"{one.outcome} {one.kind}/{one.name}" for one in done]
 
 
 @pytest.mark.parametrize("after", range(0, 18, 3))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eaves.delivery.mqtt.settings import MqttSettings
-from eaves.platform import AppSpec, TriggerSpec
+from eaves.platform import AppSpec, RelaySpec, SourceSpec, TriggerSpec
 from eaves.reachability import Attempt, Reached
 from knative.cluster import Cluster
 from knative.doctor import ERROR, NOTE, OK, WARNING, Finding, examine
@@ -167,8 +167,8 @@ def test_what_a_killed_doctor_left_goes_later_and_what_another_one_reads_now_sta
     assert server.all("Pod", namespace=HERE) == []
 
 
-def secret(server: FakeCluster, *keys: str) -> None:
-    metadata = {"name": "login", "namespace": HERE}
+def secret(server: FakeCluster, *keys: str, name: str = "login") -> None:
+    metadata = {"name": name, "namespace": HERE}
     server.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": dict.fromkeys(keys, "eA==")})
 
 
@@ -189,6 +189,48 @@ def test_secrets_that_are_not_there_or_of_no_use(patient: Patient, server: FakeC
     assert patient.one("credentials", app=app).severity == WARNING
     secret(server, "username", "password", "ca.crt")
     assert patient.find("credentials", app=app) == []
+
+
+def relaying(**relay: Any) -> AppSpec:
+    return replace(APP, relay=RelaySpec(**{"to": "https://cloud.example", "secret": "link", **relay}))
+
+
+def test_the_secret_of_a_relay_needs_a_token_or_a_certificate(patient: Patient, server: FakeCluster) -> None:
+    play_pod(server, Reached(address="tls://cloud.example:443"))
+    missing = patient.one("credentials", app=relaying())
+    assert missing.fix == ("kubectl -n barn create secret generic link --from-file=token=FILE --from-file=ca.crt=FILE")
+    secret(server, "username", "password", name="link")
+    assert "has no token" in patient.one("credentials", app=relaying()).message
+    secret(server, "ca.crt", name="link")
+    assert "has no token" in patient.one("credentials", app=relaying()).message
+    for keys in (("token",), ("token", "ca.crt"), ("tls.crt", "tls.key", "ca.crt")):
+        secret(server, *keys, name="link")
+        assert patient.find("credentials", app=relaying()) == []
+
+
+def test_agents_that_ask_the_function_in_the_cloud_need_the_secret_where_they_are(
+    patient: Patient, server: FakeCluster
+) -> None:
+    source = SourceSpec(name="camera", agent="node", options={"path": "/photos"})
+    app = replace(relaying(), sources=(source,), through="cloud")
+    play_pod(server, Reached(address="tls://cloud.example:443"))
+    secret(server, "token", name="link")
+    missing = patient.one("credentials", app=app, site=replace(SITE, namespace=HERE))
+    assert "the Secret link is not in eaves-agents" in missing.message
+
+
+def test_a_receiver_that_is_not_reached(cluster: Cluster, server: FakeCluster) -> None:
+    address = "tls://cloud.example:443"
+    play_pod(server, Reached(address=address, failed="certificate", message="self-signed certificate"))
+    (found,) = look(cluster, relaying())
+    assert found.message.startswith(f"the relay doesn't reach {address} from inside the cluster")
+    assert "secret generic link --from-file=token=FILE --from-file=ca.crt=FILE" in found.fix
+
+
+def test_dead_letters_of_an_app_with_a_relay_go_to_it(patient: Patient, server: FakeCluster) -> None:
+    play_pod(server, Reached(address="tls://cloud.example:443"))
+    assert patient.find("triggers", app=relaying()) == []
+    assert patient.one("triggers").severity == WARNING
 
 
 def test_who_may_not_see_secrets_is_told_so(patient: Patient, server: FakeCluster) -> None:

@@ -12,13 +12,13 @@ import pytest
 
 from eaves.admin.agent import AgentRoutes
 from eaves.admin.queue import SpoolQueue
-from eaves.admin.report import SourceReport
+from eaves.admin.report import LinkReport, SourceReport
 from eaves.delivery import LaneDelivery
 from eaves.errors import ClusterError, DeniedError, InputError, NotFoundError, PlatformError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Spool
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
-from knative.resources import publisher
+from knative.resources import publisher, relay
 from knative.resources.agent import METRICS_PORT, SOURCE_LABEL
 from tests.clusters import pod, service
 from tests.fakes.apiserver import FakeCluster, Reply, Request
@@ -184,6 +184,7 @@ def proxy(server: FakeCluster, spools: Mapping[str, Path]) -> None:
     """Let the pods' ports answer: the volume's agent is paused; one node's answers nonsense."""
     pause = LaneDelivery(lane="replies", paused=True, reason="answered 503", status=503, since=1.0, next_try_at=2.0)
     source = SourceReport(name="inbox", state="waiting", reason="/images is not there", last_captured_age_s=7300.0)
+    link = LinkReport(to="https://cloud.example", state="down", reason="no connection", backlog_events=1)
 
     def answer(request: Request) -> Reply:
         kind, _, name = request.target.partition("/")
@@ -193,7 +194,8 @@ def proxy(server: FakeCluster, spools: Mapping[str, Path]) -> None:
         if asked == SOUTH:
             return Reply(body=b"<html>")
         with Spool(spools[asked]) as spool:
-            queue = SpoolQueue(spool, deliveries=lambda: [pause], sources=lambda: [source])
+            of_relay = link if asked == "flowers-relay-0" else None
+            queue = SpoolQueue(spool, deliveries=lambda: [pause], sources=lambda: [source], link=lambda: of_relay)
             told = AgentRoutes(queue, tuple).answer_port("GET", "/health", "")
         return Reply(status=told.status, headers={"Content-Type": told.content_type}, body=told.body)
 
@@ -248,3 +250,26 @@ def test_the_queue_of_a_publisher_is_shown_and_asked_like_an_agents(
     assert (told["name"], told["state"], told["queued"]) == ("flowers.out-mqtt", "running", 1)
     site.run("queue", "list", "--on", "knative", "--agent", "flowers.out-mqtt")
     assert kubectl.calls[-1]["own"][-3:] == ["flowers-out-mqtt-0", "--container", "publisher"]  # type: ignore[index]
+
+
+def test_the_queue_of_a_relay_is_shown_with_its_link_and_asked_like_an_agents(
+    site: Sites, spools: Mapping[str, Path], kubectl: FakeKubectl
+) -> None:
+    server = deployed(site)
+    one = pod("flowers-relay-0", NAMESPACE)
+    one["metadata"]["labels"] = {
+        MANAGED_LABEL: MANAGED_VALUE,
+        PART_LABEL: relay.PART,
+        APP_LABEL: "flowers",
+        SITE_LABEL: "s000",
+    }
+    server.put({**one, "status": {"phase": "Running"}}, namespace=NAMESPACE)
+    proxy(server, {**spools, "flowers-relay-0": spools[INBOX]})
+    (row,) = json.loads(site.run("status", "-o", "json", "--on", "knative").stdout)
+    links = {agent["pod"]: agent["link"] for agent in row["agents"]}
+    assert links[INBOX] is None
+    assert (links["flowers-relay-0"]["state"], links["flowers-relay-0"]["backlog_events"]) == ("down", 1)
+    (told,) = [agent for agent in row["agents"] if agent["pod"] == "flowers-relay-0"]
+    assert (told["name"], told["state"]) == ("flowers.relay", "running")
+    site.run("queue", "list", "--on", "knative", "--agent", "flowers.relay")
+    assert kubectl.calls[-1]["own"][-3:] == ["flowers-relay-0", "--container", "relay"]  # type: ignore[index]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.cli.up import stop_on_signals
+from eaves.cli.up import StopSignals
 from eaves.errors import PlatformError, StartError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.client import LocalPlatform
@@ -143,9 +143,19 @@ def test_a_signal_that_comes_while_a_lock_is_held_waits_for_it(number: signal.Si
         with lock:
             stopped.set()
 
-    stop_on_signals(stop)
+    StopSignals().call(stop)
     with lock:
         for _ in range(10):
             os.kill(os.getpid(), number)
         assert not stopped.is_set()
+    wait_until(stopped.is_set, what="the stop")
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_that_comes_before_anything_can_be_stopped_is_kept() -> None:
+    """`eaves up` opens its port and socket first: ended right then, it would leave them behind."""
+    signals = StopSignals()
+    os.kill(os.getpid(), signal.SIGTERM)
+    stopped = threading.Event()
+    signals.call(stopped.set)
     wait_until(stopped.is_set, what="the stop")

@@ -15,7 +15,7 @@ from eaves.relay.settings import RelaySettings
 from eaves.sources.settings import AgentSettings
 from knative.app.destinations import find_destinations
 from knative.rendering import render_app
-from knative.resources.relay import relay_name
+from knative.resources.eventing import relay_name
 from knative.settings import KnativeSettings
 from tests.apps import RECEIVER, full_settings, plain_app, plain_site, relayed_app
 

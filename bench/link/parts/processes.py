@@ -132,7 +132,8 @@ class Killer:
     def stop(self) -> None:
         """Kill no more."""
         self._stop.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _run(self) -> None:
         while not self._stop.wait(self._random.expovariate(1 / self._mean_s)):

@@ -105,7 +105,10 @@ def draw_course(result: Result) -> str:
         for image in load_images(result["arms"][arm]["images"]):
             if image.predicted_s is not None:
                 chart.dot(image.at_s / 60, image.predicted_s, colour, radius=1.7)
+    for at, _ in result["kills"]:
+        chart.mark(at / 60)
     entries = [(text, colour, "dot") for _, text, colour in ARMS]
+    entries.append(("a process is killed", GREY, "mark"))
     entries += [(f"the link is {state}", AWAY[state], "band") for state in away]
     edge, cloud = (summarise(result["arms"][arm]) for arm, _, _ in ARMS)
     title = "While the link is down the edge predicts as before; cloud-only waits"

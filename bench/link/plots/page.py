@@ -32,12 +32,14 @@ def write_page(here: Path) -> list[Path]:
     """
     links = _load(here, [f"link-{one.name}" for one in conditions.CONDITIONS])
     updates = _load(here, ["update-head", "update-full"])
-    crossover = _load(here, ["crossover"])
+    alone, crossover = _load(here, ["link-alone"]), _load(here, ["crossover"])
     figures: dict[str, str] = {}
     tables: dict[str, str] = {}
     if links:
         figures["link-latency"] = draw_links(links)
-        tables["links"], tables["ratios"], tables["runs"] = _links(links), _ratios(links), _runs(links)
+        tables["links"], tables["runs"] = _links(links), _runs([*links, *alone])
+    if alone:
+        tables["ratio"] = _ratio(alone[0])
     for result in links:
         if result["link"] == COURSE:
             figures["link-course"] = draw_course(result)
@@ -102,26 +104,22 @@ def _links(results: Sequence[Mapping[str, Any]]) -> str:
     return _table(head, rows)
 
 
-def _ratios(results: Sequence[Mapping[str, Any]]) -> str:
-    rows = []
-    for result in results:
-        found = compare_states(load_images(result["arms"]["edge"]["images"]))
-        if found is not None:
-            rows.append(
-                [
-                    *(result["link"], f"{found.up_s * 1000:.0f} ms ({found.up})"),
-                    *(f"{found.away_s * 1000:.0f} ms ({found.away})", f"{found.ratio - 1:+.1%}"),
-                    f"{found.low - 1:+.1%} to {found.high - 1:+.1%}",
-                ]
-            )
-    return _table(("link", "p50, link up (images)", "p50, link away (images)", "difference", "95 % interval"), rows)
+def _ratio(result: Mapping[str, Any]) -> str:
+    found = compare_states(load_images(result["arms"]["edge"]["images"]))
+    if found is None:
+        return ""
+    row = [
+        *(f"{found.up_s * 1000:.0f} ms ({found.up})", f"{found.away_s * 1000:.0f} ms ({found.away})"),
+        *(f"{found.ratio - 1:+.1%}", f"{found.low - 1:+.1%} to {found.high - 1:+.1%}"),
+    ]
+    return _table(("p50, link up (images)", "p50, link down (images)", "difference", "95 % interval"), [row])
 
 
 def _runs(results: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for result in results:
         kills = [role for _, role in result["kills"]]
-        counted = ", ".join(f"{role} {kills.count(role)}" for role in sorted(set(kills)))
+        counted = ", ".join(f"{role} {kills.count(role)}" for role in sorted(set(kills))) or "none"
         rows.append([result["link"], result["at"], f"{result['seconds'] / 60:g}", result["kind"], counted])
     return _table(("link", "begun", "minutes", "network", "killed (SIGKILL)"), rows)
 

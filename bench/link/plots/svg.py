@@ -111,6 +111,11 @@ class Chart:
             f'<circle cx="{left:.1f}" cy="{top:.1f}" r="{radius}" fill="{fill}" stroke="{colour}" stroke-width="1.6"/>'
         )
 
+    def mark(self, x: float) -> None:
+        """Draw a small triangle below the horizontal axis's line, pointing at it."""
+        left, _ = self.at(x, self.y.low)
+        self.parts.append(_triangle(left, self.top + self.height))
+
     def note(
         self, x: float, y: float, text: str, colour: str, *, anchor: str = "start", dx: float = 6, dy: float = 4
     ) -> None:
@@ -139,13 +144,15 @@ def text_at(
 
 
 def legend(x: float, y: float, entries: Sequence[tuple[str, str, str]]) -> str:
-    """Entries side by side: text, colour, and `line`, `dash`, `dot`, `ring` or `band`."""
+    """Entries side by side: text, colour, and `line`, `dash`, `dot`, `ring`, `band` or `mark`."""
     parts: list[str] = []
     for text, colour, kind in entries:
         if kind in {"line", "dash"}:
             parts.append(_line(x, y - 4, x + 22, y - 4, colour, 2.4, "5 4" if kind == "dash" else ""))
         elif kind == "band":
             parts.append(f'<rect x="{x}" y="{y - 11}" width="22" height="13" fill="{colour}" fill-opacity="0.55"/>')
+        elif kind == "mark":
+            parts.append(_triangle(x + 11, y - 9))
         else:
             fill = colour if kind == "dot" else "#ffffff"
             parts.append(
@@ -178,3 +185,7 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float,
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
     ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
     return f'<line {ends} stroke="{colour}" stroke-width="{width}"{dashed}/>'
+
+
+def _triangle(x: float, top: float) -> str:
+    return f'<path d="M{x:.1f} {top:.1f}l4.5 8h-9z" fill="{GREY}"/>'

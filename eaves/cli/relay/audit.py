@@ -178,6 +178,8 @@ def _print(found: Audit, form: str) -> None:
         say(f"{count:,} dead: {reason or 'no reason is known'}")
     _name("missing", found.missing, found.totals.missing)
     _name("unknown", found.unknown, found.totals.unknown)
+    if found.before:
+        say(f"{found.before:,} of the missing are older than the receiver's first line: its ledger may be too short")
     if found.newer:
         say(f"{found.newer:,} more were received after the list of what was sent was made")
     if found.older:

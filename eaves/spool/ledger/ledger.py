@@ -114,15 +114,23 @@ def _find(db: sqlite3.Connection, source: str, event_id: str) -> Any:
 
 
 def _line(row: Sequence[Any]) -> LedgerLine:
+    """The line of a row; one that no spool writes, on a page that damage has changed, is `lost`."""
     number, source, event_id, taken_at, state, changed_at, repeats, reason, digest = row
+    if not (isinstance(state, int) and 0 <= state < len(STATES) and isinstance(digest, bytes)):
+        state, reason, digest = schema.LOST, "the line is damaged", b""
     return LedgerLine(
         number=number,
-        source=source,
-        id=event_id,
-        taken_at=taken_at,
+        source=str(source),
+        id=str(event_id),
+        taken_at=_number(taken_at),
         state=STATES[state],
-        changed_at=changed_at,
-        repeats=repeats,
-        reason=reason,
-        digest=bytes(digest).hex(),
+        changed_at=_number(changed_at),
+        repeats=int(_number(repeats)),
+        reason=str(reason),
+        digest=digest.hex(),
     )
+
+
+def _number(value: Any) -> float:
+    """A value that was a number; 0 when damage has changed it."""
+    return value if isinstance(value, (int, float)) and value >= 0 else 0.0

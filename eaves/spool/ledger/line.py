@@ -25,9 +25,9 @@ class LedgerLimits:
     """The bound of a ledger.
 
     Attributes:
-        max_entries: Lines that are kept; about 250 bytes of the file each. Beyond it the oldest lines whose events have
-            left the spool are deleted and counted. An event that comes again after its line was deleted is taken as
-            a new one.
+        max_entries: Lines that are kept; 150 to 200 bytes of the file each. Beyond it the oldest lines whose events
+            have left the spool are deleted and counted. An event that comes again after its line was deleted is taken
+            as a new one.
     """
 
     max_entries: int = 1_000_000

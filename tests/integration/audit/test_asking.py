@@ -6,18 +6,23 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from eaves.admin.client import SocketQueue
 from eaves.admin.doors import default_socket
+from eaves.admin.queue import SpoolQueue
+from eaves.admin.routes import answer
+from eaves.admin.server import AdminServer
 from eaves.audit.lists import read_pages
 from eaves.errors import NotFoundError
 from eaves.spool import Spool
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
 from knative.resources import relay as resources
-from tests.clusters import pod
+from tests.clusters import pod, service
+from tests.fakes.apiserver import Reply, Request
 from tests.fakes.kubectl import FakeKubectl
 from tests.receiving import TOKEN, Served, classified, receiving, write_site
 from tests.relaying import RelayProcess, relaying
@@ -25,7 +30,7 @@ from tests.sites import NAMESPACE, Sites, open_sites
 from tests.waiting import wait_until
 
 SITE = "mill"
-COUNT = 20_000
+COUNT = 10_000
 GROWTH_KB = 12_000
 """Allowed while the whole ledger is read: a page of it, and SQLite's cache."""
 
@@ -65,15 +70,9 @@ def test_a_relay_tells_its_whole_ledger_in_little_memory(relay: RelayProcess) ->
 
 
 def test_a_process_without_a_ledger_says_so(tmp_path: Path) -> None:
-    from eaves.admin.queue import SpoolQueue
-    from eaves.admin.routes import answer
-    from eaves.admin.server import AdminServer
-
     with Spool(tmp_path / "agent.db") as spool:
         queue = SpoolQueue(spool)
-        server = AdminServer(
-            lambda method, path, query: answer(queue, method, path, query), path=tmp_path / "s" / "socket"
-        )
+        server = AdminServer(partial(answer, queue), path=tmp_path / "s" / "socket")
         try:
             with pytest.raises(NotFoundError, match="keeps no ledger"):
                 SocketQueue(tmp_path / "s" / "socket").ledger()
@@ -111,3 +110,22 @@ def test_the_relay_of_a_site_is_audited_with_the_sites_token(site: Sites, tmp_pa
     found = json.loads(result.stdout)
     assert (found["totals"]["sent"], found["totals"]["received"], found["passed"]) == (3, 3, True)
     assert isinstance(site.run(*arguments, "--app", "roses").exception, NotFoundError)
+
+
+def test_the_status_of_a_site_shows_the_link_of_its_relay(site: Sites, relay: RelayProcess) -> None:
+    server = site.clusters["s000"]
+    one = service()
+    one["metadata"]["labels"] |= {MANAGED_LABEL: MANAGED_VALUE, SITE_LABEL: "s000"}
+    server.put(one, namespace=NAMESPACE)
+
+    def tell(request: Request) -> Reply:
+        status, body = relay.get(request.path)
+        return Reply(status=status, headers={"Content-Type": "application/json"}, body=body.encode())
+
+    server.backend = tell
+    result = site.run("status", "--on", "knative")
+    assert result.exit_code == 0, result.output
+    table = " ".join(result.stdout.split())
+    assert "RELAY LINK SINCE BACKLOG SIZE OLDEST RATE DRAINED IN TO REASON" in table
+    assert "flowers.relay up" in table
+    assert relay.environ["EAVES_TO"] in table

@@ -43,7 +43,7 @@ def test_a_caller_without_a_good_token_is_refused(tmp_path: Path, authorization:
     with receiving(tmp_path, tls=False) as receiver, receiver.sender(token="") as sender:
         headers = {"Authorization": authorization} if authorization else {}
         status, answered, body = sender.ask_all("GET", SITE, headers=headers)
-        assert (status, answered["www-authenticate"]) == (401, "Bearer")
+        assert (status, answered["www-authenticate"], answered["connection"]) == (401, "Bearer", "close")
         assert b"mill" not in body
         assert receiver.report()["received"] == {"": {"unauthorised": 1}}
 

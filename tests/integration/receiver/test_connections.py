@@ -44,13 +44,6 @@ def connect_tls(receiver: Served) -> ssl.SSLSocket:
     return receiver.tls.wrap_socket(connect(receiver), server_hostname="127.0.0.1")
 
 
-def send_slowly(connection: socket.socket, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        connection.sendall(b"A: b\r\n")
-        time.sleep(0.5)  # the pace is what is tested
-
-
 def list_statuses(answers: bytes) -> list[int]:
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]
 
@@ -111,15 +104,6 @@ def test_senders_of_one_byte_now_and_then_keep_nobody_out(receiver: Served) -> N
                     continue
 
 
-def test_headers_that_never_end_are_cut_off(plain: Served) -> None:
-    with connect(plain) as endless:
-        endless.sendall(b"GET /v1/site HTTP/1.1\r\n")
-        began = time.monotonic()
-        with pytest.raises(OSError, match=r"reset|pipe"):
-            send_slowly(endless, 20)
-        assert time.monotonic() - began < 15
-
-
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
@@ -152,15 +136,21 @@ def test_requests_that_are_ambiguous_or_broken_are_refused_and_end_the_connectio
 
 
 def test_a_body_that_no_route_reads_is_not_the_next_request(plain: Served) -> None:
-    hidden = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+    known = f"Host: a\r\nAuthorization: Bearer {TOKEN}\r\n"
+    body = encode_batch([classified(1_000)]).decode()
+    hidden = (
+        f"POST /v1/events HTTP/1.1\r\n{known}Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    )
     with connect(plain) as connection:
-        known = f"Host: a\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {len(hidden)}\r\n\r\n"
-        connection.sendall(b"GET /v1/site HTTP/1.1\r\n" + known.encode() + hidden)
+        connection.sendall(f"GET /v1/site HTTP/1.1\r\n{known}Content-Length: {len(hidden)}\r\n\r\n{hidden}".encode())
         connection.shutdown(socket.SHUT_WR)
         answers = b""
         while piece := connection.recv(65_536):
             answers += piece
     assert list_statuses(answers) == [200]
+    wait_until(lambda: plain.server.connections == 0, what="the end of the connection")
+    with plain.sender() as sender:
+        assert sender.send([classified(1_000)]).stored == 1, "it was not stored before"
 
 
 def test_requests_in_one_go_are_answered_in_order(plain: Served) -> None:
@@ -178,11 +168,11 @@ def test_requests_in_one_go_are_answered_in_order(plain: Served) -> None:
 
 
 def test_many_large_bodies_at_once_stay_within_the_memory_and_get_through(tmp_path: Path) -> None:
-    """24 images of 6 MB at once, 4 of which fit, and bodies that unpack to 31 MB: who is refused comes again."""
-    bodies = [compress(encode_batch([captured(number, data=os.urandom(6_000_000))])) for number in range(4)]
-    bomb = compress(b"[" + b" " * 31_000_000 + b"]")
-    sizes = {"EAVES_MAX_BYTES": "32000000", "EAVES_IN_FLIGHT_BYTES": "32000000"}
-    with receiver_process(tmp_path, **sizes) as receiver, ThreadPoolExecutor(32) as senders:
+    """16 images of 3 MB at once, 4 of which fit, and bodies that unpack to 15 MB: who is refused comes again."""
+    bodies = [compress(encode_batch([captured(number, data=os.urandom(3_000_000))])) for number in range(4)]
+    bomb = compress(b"[" + b" " * 15_000_000 + b"]")
+    sizes = {"EAVES_MAX_BYTES": "16000000", "EAVES_IN_FLIGHT_BYTES": "16000000"}
+    with receiver_process(tmp_path, **sizes) as receiver, ThreadPoolExecutor(18) as senders:
 
         def post(body: bytes) -> int:
             headers = {"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}
@@ -193,11 +183,11 @@ def test_many_large_bodies_at_once_stay_within_the_memory_and_get_through(tmp_pa
             wait_until(lambda: post(body) == 200, 90, what="room for a body")
 
         peak_kb = before_kb = receiver.resident_kb()
-        sent = [senders.submit(get_through, bodies[number % 4]) for number in range(24)]
-        sent += [senders.submit(get_through, bomb) for _ in range(4)]
+        sent = [senders.submit(get_through, bodies[number % 4]) for number in range(16)]
+        sent += [senders.submit(get_through, bomb) for _ in range(2)]
         while not all(one.done() for one in sent):
             peak_kb = max(peak_kb, receiver.resident_kb())
             time.sleep(0.02)  # how often it is looked at
         for one in sent:
             one.result()
-        assert peak_kb - before_kb < 150_000, "about three times the budget: a body, its text and its events"
+        assert peak_kb - before_kb < 75_000, "about three times the budget: a body, its text and its events"

@@ -105,7 +105,7 @@ def test_a_broken_event_of_a_batch_is_refused_and_the_others_are_stored(receiver
         ({"Content-Type": MEDIA_TYPE}, b"[", 400),
         ({"Content-Type": MEDIA_TYPE}, b"", 400),
         ({"Content-Type": MEDIA_TYPE}, b"[" * 100_000, 400),
-        ({"Content-Type": "application/cloudevents-batch+avro"}, b"[]", 400),
+        ({"Content-Type": "application/cloudevents-batch+avro"}, b"[]", 415),
         ({"Content-Type": "text/plain"}, b"hello", 400),
         ({"Content-Type": "application/cloudevents+json"}, b"[]", 400),
         ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "br"}, b"[]", 415),

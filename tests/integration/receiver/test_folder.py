@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -94,6 +97,33 @@ def test_what_is_given_again_is_not_written_again(tmp_path: Path) -> None:
     archive.write(entries)
     Archive(tmp_path, batch=10).write(entries)
     assert list_ids(tmp_path / "events-2026-11-26.jsonl") == [f"id-{number}" for number in range(10)]
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """What writes beyond this many bytes into a file fails half-way, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, batch=10)
+    path = tmp_path / "events-2026-11-26.jsonl"
+    archive.write([entry(0, classified(0))])
+    before = path.read_bytes()
+    entries = [entry(number, classified(number)) for number in range(1, 10)]
+    with files_of_at_most(len(before) * 4 - 20), pytest.raises(StorageError):
+        archive.write(entries)
+    assert path.read_bytes() == before
+    with files_of_at_most(10), pytest.raises(StorageError):
+        archive.write([entry(10, captured(10, data=b"1" * 100))])
+    assert path.read_bytes() == before
+    archive.write([*entries, entry(10, captured(10))])
+    assert list_ids(path) == [*(f"id-{number}" for number in range(10)), captured(10).id]
 
 
 def test_a_folder_that_can_not_be_made_is_told_at_the_start(tmp_path: Path) -> None:

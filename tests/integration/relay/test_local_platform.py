@@ -7,17 +7,19 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from eaves.admin.report import LinkReport
 from eaves.artifact import open_artifact
-from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED
-from eaves.platform import AppSpec, FunctionSpec, RelaySpec, SourceSpec, default_trigger
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event, decode, encode_binary
+from eaves.platform import AppSpec, FunctionSpec, RelaySpec, SourceSpec, TriggerSpec, default_trigger
 from tests.contract.harness import LocalHarness
 from tests.receiving import TOKEN, ReceiverProcess, Served, receiving, write_site
 from tests.waiting import wait_until
@@ -233,3 +235,68 @@ def test_a_token_that_is_not_the_sites_keeps_everything_until_it_is(
     assert received(folder_of(cloud)) == []
     token.write_text(TOKEN)
     wait_until(lambda: set(received(folder_of(cloud))) == subjects(2), 60, what="both predictions")
+
+
+class FunctionInTheCloud(BaseHTTPRequestHandler):
+    """Predicts the size of an image, after a cold start."""
+
+    protocol_version = "HTTP/1.1"
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        cause = decode(dict(self.headers.items()), body)
+        self.asked.append(str(cause.subject))
+        reply = Event(
+            id=f"of-{cause.id}",
+            source="/eaves/cloud/digits",
+            type=IMAGE_CLASSIFIED,
+            subject=cause.subject,
+            datacontenttype="application/json",
+            data=json.dumps({"bytes": len(cause.data)}).encode(),
+            extensions={"causeid": cause.id, "causesource": cause.source},
+        )
+        headers, answer = encode_binary(reply)
+        self.send_response(200)
+        for name, value in {**headers, "Content-Length": str(len(answer))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+        """Say nothing."""
+
+
+@pytest.fixture
+def function() -> Iterator[str]:
+    """Address of a function in the cloud."""
+    FunctionInTheCloud.asked.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), FunctionInTheCloud)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_through_the_cloud_each_image_goes_over_the_link_and_its_prediction_comes_back(
+    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path, function: str
+) -> None:
+    place = tmp_path / "cloud"
+    place.mkdir()
+    write_site(place / "sites", SITE)
+    with receiving(place, folder=place / "received", functions=json.dumps({"digits": function})) as cloud:
+        to, authorities = f"https://127.0.0.1:{cloud.port}", place / "credentials" / "tls.crt"
+        edge = Edge(harness, tiny_artifact, tmp_path, to, authorities=authorities)
+        with harness.open_sink() as sink:
+            out = TriggerSpec(name="out", filter={"type": IMAGE_CLASSIFIED}, url=sink.url)
+            edge.deploy(replace(edge.app, triggers=(*edge.app.triggers, out), through="cloud"))
+            edge.put(4)
+            wait_until(lambda: {event.subject for event in sink.received} == subjects(4), 60, what="four predictions")
+            assert {event.source for event in sink.received} == {"/eaves/cloud/digits"}
+        assert set(FunctionInTheCloud.asked) == subjects(4)
+        (status,) = harness.platform.status()
+        assert (status.state, status.replicas) == ("idle", 0), "the function here was not asked"
+        assert received(folder_of(cloud)) == []

@@ -172,6 +172,13 @@ def test_a_list_without_gaps_forgot_nothing() -> None:
     assert (found.older, found.totals.unknown) == (0, 1)
 
 
+def test_what_the_receiver_may_have_forgotten_is_missing_and_told_apart() -> None:
+    found = audit([line(number) for number in range(1, 10)], received(6, 7, 9))
+    assert (found.totals.missing, found.before) == (6, 5)
+    assert not found.passed
+    assert audit([line(1)], []).before == 0
+
+
 def test_findings_are_bounded_and_counts_are_not() -> None:
     found = audit([line(number) for number in range(1, 1_001)], [])
     assert found.totals.missing == 1_000

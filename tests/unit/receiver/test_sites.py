@@ -8,13 +8,14 @@ import pytest
 
 from eaves.receiver.sites import SITE_PATTERN, Sites
 
-MILL, HARBOUR = "token-of-the-mill", "token-of-the-harbour"
+MILL, HARBOUR, KEY = "token-of-the-mill", "token-of-the-harbour", "schlüssel-der-burg"
 
 
 @pytest.fixture
 def sites(tmp_path: Path) -> Sites:
     (tmp_path / "mill").write_text(f"\n# for the gateway\n  {MILL}  \r\nsecond-token-of-the-mill\n")
     (tmp_path / "harbour").write_text(HARBOUR)
+    (tmp_path / "castle").write_text(KEY)
     (tmp_path / "lighthouse").write_text("")
     (tmp_path / "..data").mkdir()
     (tmp_path / ".hidden").write_text("token-of-a-hidden-file")
@@ -22,7 +23,7 @@ def sites(tmp_path: Path) -> Sites:
 
 
 def test_sites_are_the_files_that_have_such_a_name(sites: Sites) -> None:
-    assert set(sites.names()) == {"mill", "harbour", "lighthouse"}
+    assert set(sites.names()) == {"mill", "harbour", "lighthouse", "castle"}
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,7 @@ def test_sites_are_the_files_that_have_such_a_name(sites: Sites) -> None:
         (f"Bearer {MILL}", (), "mill"),
         ("Bearer second-token-of-the-mill", (), "mill"),
         (f"bearer  {HARBOUR} ", (), "harbour"),
+        (f"Bearer {KEY.encode().decode('latin-1')}", (), "castle"),
         ("Bearer token-of-a-hidden-file", (), ""),
         ("Bearer # for the gateway", (), ""),
         (f"Bearer {MILL}, Bearer {HARBOUR}", (), ""),

@@ -94,6 +94,15 @@ def test_a_site_has_a_bounded_number_of_bytes_and_what_is_finished_goes_first(tm
     assert uploads.read("north", digests[7]) is None
 
 
+def test_all_sites_together_have_a_bounded_number_of_bytes(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
+    for number in range(40):
+        add(uploads, 0, 1_000, site=f"site-{number}")
+        os.utime(tmp_path / "parts" / f"site-{number}" / DIGEST, (number, number + 2e9))
+    assert sum(1 for _ in (tmp_path / "parts").glob("*/*")) == 32
+    assert uploads.read("site-39", DIGEST) == BODY
+
+
 def test_an_upload_that_was_given_up_is_deleted_in_the_end(tmp_path: Path) -> None:
     uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
     old = b"x" * 10

@@ -94,7 +94,7 @@ class FakeLink:
 
     def send_packed(self, packed: Packed, *, timeout_s: float, uploaded: str = "") -> BatchAnswer:
         self.calls.append("send")
-        if uploaded and self.bodies.get(uploaded) != packed.body:
+        if uploaded and bytes(self.bodies.get(uploaded, b"")) != packed.body:
             raise status_error(412)
         self.limits.append(timeout_s)
         events = unpack(packed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from eaves.errors import DeliveryError, UnreachableError
+from eaves.errors import ConfigError, DeliveryError, UnreachableError
 from eaves.events import Event
 from eaves.link import BatchAnswer
 from eaves.relay.lanes import ALARMS, ARCHIVE, IMAGES
@@ -127,16 +128,19 @@ def test_what_the_receiver_refuses_is_kept_apart_with_its_reason(tmp_path: Path,
 
 
 def test_a_request_that_is_too_large_is_halved_until_only_the_large_event_is_kept_apart(tmp_path: Path) -> None:
-    with forwarding(tmp_path, *[event(number) for number in range(64)]) as rig:
+    events = [event(number) for number in range(64)]
+    events[40] = event(40, data=json.dumps(os.urandom(60_000).hex()).encode())
+    with forwarding(tmp_path, *events) as rig:
         rig.link.answers = poisoned({"id-40"}, lambda: status_error(413))
         rig.forwarder.start()
         rig.wait_until_empty()
         assert list(rig.dead()) == ["id-40"]
+        assert rig.link.calls.count("probe") == 3  # at the start, and about the one event
         assert rig.link.stored == [f"id-{number}" for number in range(64) if number != 40]
         assert rig.state() == "up"
 
 
-@pytest.mark.parametrize("status", [400, 403, 422, 500])
+@pytest.mark.parametrize("status", [400, 403, 413, 422, 500])
 def test_one_event_that_fails_every_request_lets_the_others_pass(tmp_path: Path, status: int) -> None:
     with forwarding(tmp_path, *[event(number) for number in range(8)]) as rig:
         rig.link.answers = poisoned({"id-3"}, lambda: status_error(status))
@@ -343,3 +347,64 @@ def test_a_picture_that_is_refused_as_it_is_goes_as_a_batch_whose_answer_says_wh
         assert rig.dead() == {"id-1": "the receiver refuses it (403): not yours"}
         assert rig.link.calls == ["probe", "send", "send"]
         assert rig.state() == "up"
+
+
+def test_a_proxy_that_refuses_everything_from_now_on_buries_nothing(tmp_path: Path) -> None:
+    with forwarding(tmp_path, event(0)) as rig:
+        rig.forwarder.start()
+        rig.wait_until_empty()
+        rig.link.answers = lambda events: status_error(413)
+        rig.link.probed = lambda: status_error(413)
+        rig.put(event(1, data=json.dumps(os.urandom(60_000).hex()).encode()))
+        wait_until(lambda: rig.link.calls.count("probe") > 4)
+        assert (rig.state(), rig.queued(), rig.dead()) == ("down", 1, {})
+        rig.link.answers, rig.link.probed = lambda events: None, lambda: "north"
+        rig.wait_until_empty()
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_receiver_that_is_busy_for_long_changes_neither_size_nor_order(tmp_path: Path, status: int) -> None:
+    with forwarding(tmp_path, *[event(number) for number in range(30)]) as rig:
+        rig.link.answers = lambda events: status_error(status) if len(rig.link.requests) < 9 else None
+        rig.forwarder.start()
+        rig.wait_until_empty()
+        assert [len(ids) for ids in rig.link.requests] == [30] * 9
+        assert rig.link.stored == [f"id-{number}" for number in range(30)]
+
+
+@pytest.mark.parametrize("error", [ConfigError([]), UnreachableError("no route")])
+def test_an_alarm_alone_on_a_link_that_fails_keeps_its_place(tmp_path: Path, error: Exception) -> None:
+    with forwarding(tmp_path, event(1), classes=(ARCHIVE,)) as rig:
+        rig.link.answers = lambda events: error if len(rig.link.requests) < 3 else None
+        rig.forwarder.start()
+        rig.wait_until_empty()
+        assert len(rig.link.requests) == 3
+        assert rig.forwarder.view().attempts[ARCHIVE] == {"delivered": 1}
+
+
+def test_a_size_that_was_too_large_once_is_not_tried_again_and_again(tmp_path: Path) -> None:
+    def answer(events: list[Event]) -> Answer:
+        return status_error(413) if sum(len(one.data) for one in events) > 20_000 else None
+
+    with forwarding(tmp_path, *[event(number, data=b"x" * 1_000) for number in range(300)]) as rig:
+        rig.link.answers = answer
+        rig.forwarder.start()
+        rig.wait_until_empty()
+        assert len(rig.link.stored) == 300
+        assert sum(len(ids) > 20 for ids in rig.link.requests) <= 4
+
+
+def test_what_failed_alone_before_is_sent_alone_again(tmp_path: Path) -> None:
+    clock = FrozenClock()
+    with forwarding(tmp_path, event(0), newest_first=True, clock=clock) as rig:
+        rig.link.answers = poisoned({"id-0"}, lost)
+        rig.forwarder.start()
+        wait_until(lambda: rig.forwarder.view().attempts[ARCHIVE].get("retried"))
+        rig.link.answers = lambda events: None
+        rig.put(*[event(number) for number in range(10, 30)])  # a request holds several again
+        wait_until(lambda: rig.queued() == 1)
+        made = len(rig.link.requests)
+        clock._now += 3_600
+        rig.put(event(1), event(2))
+        rig.wait_until_empty()
+        assert rig.link.requests[made:] in ([["id-2", "id-1"], ["id-0"]], [["id-0"], ["id-2", "id-1"]])

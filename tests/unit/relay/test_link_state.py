@@ -13,9 +13,11 @@ def build() -> tuple[LinkState, ManualClock]:
 
 def test_a_link_is_probed_before_anything_is_sent() -> None:
     state, _ = build()
-    assert (state.state, state.unproven, state.vouched) == (State.STARTING, True, False)
+    assert (state.state, state.unproven) == (State.STARTING, True)
     state.probed(idle=False)
-    assert (state.state, state.unproven, state.vouched) == (State.UP, False, True)
+    assert (state.state, state.unproven) == (State.UP, False)
+    state.send_failed("no answer")
+    assert state.unproven
 
 
 def test_pauses_grow_to_four_seconds_and_end_at_once_when_something_gets_through() -> None:

@@ -29,8 +29,8 @@ def test_a_slow_request_makes_the_next_one_take_two_seconds() -> None:
     size = BatchSize()
     size.succeeded(16.0, 1, 160_000)
     assert size.max_bytes == 20_000
-    size.succeeded(1.9, 20, 20_000)
-    assert size.max_bytes == 20_000
+    size.succeeded(1.6, 20, 20_000)
+    assert size.max_bytes == 25_000
 
 
 def test_failures_lead_down_to_one_event_and_successes_up_again() -> None:

@@ -305,6 +305,18 @@ def test_a_ledger_that_could_not_be_made_is_made_the_next_time(path: Path) -> No
         assert states(spool) == {"id-1": "queued"}
 
 
+@pytest.mark.parametrize(
+    "change", ["state = 9", "state = 'x'", "digest = 'x'", "id = x'ff00'", "taken_at = 'x'", "repeats = -1.5"]
+)
+def test_a_line_that_damage_has_changed_ends_no_reading(spool: Spool, change: str) -> None:
+    spool.put_many([(image(number), ("out",)) for number in range(3)])
+    spool.database().commit(lambda db: db.execute(f"UPDATE ledger SET {change} WHERE number = 2"))
+    found = lines(spool)
+    assert [line.number for line in found] == [1, 2, 3]
+    if change.startswith(("state", "digest")):
+        assert (found[1].state, found[1].reason) == ("lost", "the line is damaged")
+
+
 def test_a_spool_with_a_ledger_is_not_taken_over(tmp_path: Path, path: Path) -> None:
     with Spool(path, ledger=BOUND) as spool:
         spool.put(image(1))

@@ -1,0 +1,156 @@
+"""The other end of a relay: a receiver in a namespace of its own, and a proxy pod before it that is the link."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eaves.config import Layer, build
+from eaves.link.ledger_lines import to_dict
+from knative.cluster import Cluster
+from knative.kinds import POD, STATEFUL_SET
+from knative.pod_queue import Kubectl, PodQueue
+from knative.receiver_settings import ReceiverDeployment
+from knative.resources.pod import build_security
+from knative.resources.receiver import CONTAINER, build_receiver
+from tests.certificates import make_certificate
+from tests.e2e.harness import MANAGER, is_pod_ready
+from tests.waiting import wait_until
+
+RECEIVER, PROXY = "receiver", "link"
+EVENTS_PORT, CONTROL_PORT = 8443, 9000
+TOKEN = "token-of-the-e2e-site-0123456789"
+SCRIPT = Path(__file__).parents[2] / "bench" / "link" / "proxy.py"
+LINES = 10_000
+"""Lines of a ledger that are read at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """A receiver, and the link to it.
+
+    Attributes:
+        cluster: With their namespace.
+        kubectl: How commands run in their pods.
+        authority: The receiver's certificate, as PEM.
+    """
+
+    cluster: Cluster
+    kubectl: Kubectl
+    authority: str
+
+    @property
+    def url(self) -> str:
+        """Address of the link's near end."""
+        return f"https://{host_of(self.cluster)}:{EVENTS_PORT}"
+
+    def make_secret(self, site: Cluster, name: str) -> None:
+        """What a relay needs to be let in, as a Secret at its site."""
+        data = {"token": TOKEN, "ca.crt": self.authority}
+        site.apply(
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}, manager=MANAGER
+        )
+
+    def link(self, what: str) -> Mapping[str, Any]:
+        """Change the link: `cut`, `silence`, `restore`, or `set?mbit_s=1`; what it is like then."""
+        answer = self.cluster.proxy(f"pods/{PROXY}:{CONTROL_PORT}", f"/{what}", method="POST")
+        assert answer.status == 200, (answer.status, answer.body)
+        found: Mapping[str, Any] = json.loads(answer.body)
+        return found
+
+    def kill(self) -> None:
+        """End the receiver's pod at once."""
+        kill_pod(self.kubectl, self.cluster, f"{RECEIVER}-0")
+
+    def is_ready(self) -> bool:
+        """Whether the receiver takes events."""
+        return is_pod_ready(self.cluster.get(POD, f"{RECEIVER}-0"))
+
+    def write_ledger(self, file: Path) -> int:
+        """Write what the receiver has received as JSON lines; how many they are."""
+        queue = PodQueue(self.kubectl, self.cluster.namespace, f"{RECEIVER}-0", container=CONTAINER)
+        last, count = 0, 0
+        with file.open("w", encoding="utf-8") as stream:
+            while lines := queue.ledger(after=last, limit=LINES):
+                stream.writelines(f"{json.dumps(to_dict(line))}\n" for line in lines)
+                last, count = lines[-1].number, count + len(lines)
+        return count
+
+
+def kill_pod(kubectl: Kubectl, cluster: Cluster, name: str) -> None:
+    """End a pod without a grace period, so that its processes get SIGKILL; its StatefulSet makes another."""
+    config = [f"--kubeconfig={kubectl.kubeconfig}"] if kubectl.kubeconfig else []
+    words = ["delete", "pod", name, "--namespace", cluster.namespace, "--grace-period=0", "--force"]
+    subprocess.run([kubectl.program, *config, *words], check=True, capture_output=True, timeout=120)
+
+
+def host_of(cluster: Cluster) -> str:
+    """Name of the link's near end in the cluster's DNS."""
+    return f"{PROXY}.{cluster.namespace}.svc.cluster.local"
+
+
+def start_cloud(
+    cluster: Cluster, *, site: str, image: str, folder: Path, kubeconfig: Path | None, sink: str = ""
+) -> Cloud:
+    """Run a receiver and a link to it.
+
+    Args:
+        cluster: With their namespace.
+        site: The one site that may send.
+        image: The agents' container image.
+        folder: For the receiver's certificate.
+        kubeconfig: Of the cluster; None: kubectl's own choice.
+        sink: Where received events go; empty: to files on a volume.
+    """
+    certificate, key = make_certificate(folder / "certificate", host_of(cluster))
+    files = {"tls.crt": certificate.read_text(), "tls.key": key.read_text()}
+    for name, data in (("receiver-tls", files), ("receiver-sites", {site: f"{TOKEN}\n"})):
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+        cluster.apply(secret, manager=MANAGER)
+    values = {"namespace": cluster.namespace, "image": image, "spool_size": "500Mi"}
+    values |= {"sink": sink} if sink else {"folder_size": "500Mi"}
+    wanted = build(ReceiverDeployment, Layer(origin="test", values=values))
+    for manifest in build_receiver(wanted):
+        cluster.apply(manifest, manager=MANAGER)
+    _start_proxy(cluster, image)
+    made = Cloud(cluster=cluster, kubectl=Kubectl(kubeconfig=kubeconfig), authority=certificate.read_text())
+    wait_until(lambda: made.is_ready() and is_pod_ready(cluster.get(POD, PROXY)), 240, pause_s=0.5, what="the receiver")
+    assert cluster.get(STATEFUL_SET, RECEIVER) is not None
+    return made
+
+
+def _start_proxy(cluster: Cluster, image: str) -> None:
+    """The link: TLS goes through it unopened, so the receiver's certificate has its name."""
+    labels = {"app": PROXY}
+    target = f"{RECEIVER}.{cluster.namespace}.svc.cluster.local:443"
+    container = {
+        "name": PROXY,
+        "image": image,
+        "command": ["python", "-I", "/script/proxy.py", "--listen", f"0.0.0.0:{EVENTS_PORT}", "--target", target],
+        "args": ["--control", f"0.0.0.0:{CONTROL_PORT}", "--delay-ms", "50", "--mbit-s", "20"],
+        "readinessProbe": {"tcpSocket": {"port": CONTROL_PORT}, "periodSeconds": 1},
+        "securityContext": build_security(),
+        "volumeMounts": [{"name": "script", "mountPath": "/script"}],
+    }
+    pod = {
+        "automountServiceAccountToken": False,
+        "containers": [container],
+        "terminationGracePeriodSeconds": 0,
+        "volumes": [{"name": "script", "configMap": {"name": PROXY}}],
+    }
+    ports = {"ports": [{"name": "events", "port": EVENTS_PORT}]}
+    for manifest in (
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": PROXY},
+            "data": {"proxy.py": SCRIPT.read_text()},
+        },
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": PROXY, "labels": labels}, "spec": pod},
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": PROXY}, "spec": {"selector": labels, **ports}},
+    ):
+        cluster.apply(manifest, manager=MANAGER)

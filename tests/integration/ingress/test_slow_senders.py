@@ -1,0 +1,63 @@
+"""Senders who take too long, wherever in a request, are cut off, and what they had is free again."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from eaves.ingress import IngressLimits, IngressServer, StoreRoute
+from tests.waiting import wait_until
+
+LIMIT_S = 0.5
+HEAD = b"POST / HTTP/1.1\r\nHost: a\r\n"
+BODY = HEAD + b"Content-Length: 100000\r\n\r\n"
+
+
+@pytest.fixture
+def server() -> Iterator[IngressServer]:
+    limits = IngressLimits(
+        max_bytes=100_000, in_flight_bytes=100_000, idle_s=LIMIT_S, headers_s=LIMIT_S, stall_s=LIMIT_S
+    )
+    made = IngressServer(StoreRoute(lambda _: None, max_bytes=100_000), host="127.0.0.1", port=0, limits=limits)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def send_slowly(connection: socket.socket, piece: bytes, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        connection.sendall(piece)
+        time.sleep(LIMIT_S / 5)  # the pace is what is tested
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"PO", HEAD, BODY, BODY + b"1" * 90_000, HEAD + b"Transfer-Encoding: chunked\r\n\r\n5"]
+)
+def test_a_sender_who_stops_is_cut_off(server: IngressServer, begun: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(begun)
+        began = time.monotonic()
+        assert connection.recv(1024) == b""
+        assert LIMIT_S / 2 < time.monotonic() - began < 8
+        wait_until(lambda: server.connections == 0, what="the end of the connection")
+
+
+@pytest.mark.parametrize("piece", [b"A: b\r\n", b"A"])
+def test_headers_that_never_end_are_cut_off(server: IngressServer, piece: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as endless:
+        endless.sendall(HEAD)
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            send_slowly(endless, piece, 8)
+
+
+def test_what_a_sender_who_stops_had_is_free_again(server: IngressServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as stopped:
+        stopped.sendall(BODY + b"1" * 90_000)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as other:
+            other.sendall(BODY + b"1" * 100_000)
+            assert other.recv(1024).startswith(b"HTTP/1.1 400 "), "all of it was read: it is no event"

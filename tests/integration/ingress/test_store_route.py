@@ -1,0 +1,104 @@
+"""The route of publisher and relay: what is stored before it is answered, over kept connections."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from eaves.errors import SpoolFullError
+from eaves.events import Event, encode_binary, encode_structured
+from eaves.ingress import IngressLimits, IngressServer, StoreRoute
+from eaves.link import encode_batch
+from eaves.link.batch import MEDIA_TYPE
+from tests.publishing import prediction
+
+BATCH = {"Content-Type": MEDIA_TYPE}
+
+
+class Storing:
+    """A server whose store is a list that is full at 10 events."""
+
+    def __init__(self, server: IngressServer, stored: list[Event]) -> None:
+        self.stored = stored
+        self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+
+    def post(self, headers: dict[str, str], body: Any) -> int:
+        self.connection.request("POST", "/", body, headers)
+        response = self.connection.getresponse()
+        response.read()
+        return response.status
+
+
+@contextmanager
+def storing(*, batches: bool = True, keep_alive: bool = True) -> Iterator[Storing]:
+    stored: list[Event] = []
+
+    def store(events: Sequence[Event]) -> None:
+        if len(stored) + len(events) > 10:
+            raise SpoolFullError("full")
+        stored.extend(events)
+
+    route = StoreRoute(store, max_bytes=100_000, batches=batches)
+    limits = IngressLimits(max_bytes=100_000, in_flight_bytes=1_000_000, keep_alive=keep_alive)
+    server = IngressServer(route, host="127.0.0.1", port=0, limits=limits)
+    made = Storing(server, stored)
+    try:
+        yield made
+    finally:
+        made.connection.close()
+        server.stop()
+
+
+def test_events_in_every_mode_over_one_connection() -> None:
+    with storing() as server:
+        assert server.post(*encode_binary(prediction(1))) == 202
+        sock = server.connection.sock
+        assert server.post(*encode_structured(prediction(2))) == 202
+        assert server.post(BATCH, encode_batch([prediction(3), prediction(4)])) == 202
+        headers, body = encode_binary(prediction(5))
+        assert server.post({**headers, "Content-Encoding": "gzip"}, gzip.compress(body)) == 202
+        assert server.connection.sock is sock
+        assert [event.id for event in server.stored] == [f"id-{number}" for number in range(1, 6)]
+
+
+def test_a_batch_is_stored_as_a_whole_or_not_at_all() -> None:
+    with storing() as server:
+        broken = json.loads(encode_batch([prediction(1), prediction(2)]))
+        del broken[1]["id"]
+        assert server.post(BATCH, json.dumps(broken)) == 400
+        assert server.post(BATCH, encode_batch([prediction(number) for number in range(11)])) == 429
+        assert server.stored == []
+        assert server.post(BATCH, encode_batch([prediction(number) for number in range(10)])) == 202
+
+
+def test_a_server_may_take_no_batches_and_one_request_a_connection() -> None:
+    with storing(batches=False, keep_alive=False) as server:
+        assert server.post(BATCH, b"[]") == 415
+        assert server.post(*encode_binary(prediction(1))) == 202
+        assert server.connection.sock is None, "it said that it closes the connection"
+
+
+@pytest.mark.parametrize(
+    ("version", "header", "kept"), [("1.0", "", False), ("1.0", "keep-alive", True), ("1.1", "close", False)]
+)
+def test_a_connection_is_kept_as_the_sender_asks(version: str, header: str, kept: bool) -> None:
+    with storing() as server:
+        headers, body = encode_binary(prediction(1))
+        lines = [f"{name}: {value}" for name, value in {**headers, "Content-Length": str(len(body))}.items()]
+        lines += [f"Connection: {header}"] if header else []
+        with socket.create_connection(("127.0.0.1", server.connection.port), timeout=3) as plain:
+            plain.sendall("\r\n".join([f"POST / HTTP/{version}", *lines, "", ""]).encode() + body)
+            assert plain.recv(4096).startswith(b"HTTP/1.1 202 ")
+            if kept:
+                plain.settimeout(0.3)
+                with pytest.raises(TimeoutError):
+                    plain.recv(1)
+            else:
+                assert plain.recv(1) == b""
