@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from eaves.spool import schema
+from eaves.spool import schema, write_ahead_log
 from eaves.spool.database import BUSY_TIMEOUT_S
 from eaves.spool.faults import UNREADABLE
 from eaves.spool.ledger import schema as ledger_schema
 
+_PROBES = (
+    "SELECT count(*) FROM sqlite_master",
+    "SELECT seq, lane, eid, state, attempts, not_before, status, reason, died_at FROM deliveries LIMIT 0",
+    "SELECT eid, source, id, attributes, size_bytes, put_at, data FROM events LIMIT 0",
+)
+"""What works when the schema can be used; none of it reads a row of ours."""
 _PIECE = 200
 _LAST_KEY = 1 << 62
 
@@ -27,7 +33,8 @@ def open_damaged(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with contextlib.closing(_read_only(path)) as db:
             try:
-                db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                for sql in _PROBES:
+                    db.execute(sql).fetchone()
             except UNREADABLE:
                 pass
             else:
@@ -58,14 +65,14 @@ def _mend_schema(path: Path, copy: Path) -> None:
     Source: sqlite.org/fileformat.html, section 1.3: the size in pages at offset 28 counts when offsets 24 and 92 agree;
     the freelist at 32 is given up.
     """
-    pages, roots, size = _model(path, ledger=True)
-    if not _has_pages(path, pages, roots, size):
-        pages, roots, size = _model(path, ledger=False)
+    shutil.copyfile(path, copy)
+    write_ahead_log.apply(path, copy)
+    models = [_model(path, ledger=ledger) for ledger in (True, False)]
+    pages, roots, size = min(models, key=lambda model: _count_differences(copy, *model))
     first = bytearray(pages[:size])
-    first[28:32] = (path.stat().st_size // size).to_bytes(4, "big")
+    first[28:32] = (copy.stat().st_size // size).to_bytes(4, "big")
     first[92:96] = first[24:28]
     first[32:40] = bytes(8)
-    shutil.copyfile(path, copy)
     with copy.open("r+b") as stream:
         stream.write(first)
         for number in range(2, len(pages) // size + 1):
@@ -90,14 +97,13 @@ def _model(path: Path, *, ledger: bool) -> tuple[bytes, set[int], int]:
         model.unlink(missing_ok=True)
 
 
-def _has_pages(path: Path, pages: bytes, roots: set[int], size: int) -> bool:
-    """Whether a spool was made with the schema of a model: the pages of the schema, but the first, are the same."""
+def _count_differences(path: Path, pages: bytes, roots: set[int], size: int) -> int:
+    """How many bytes of the pages of the schema, but the first, are others than those of a model."""
     with path.open("rb") as stream:
-        found = stream.read(len(pages))
+        found = stream.read(len(pages)).ljust(len(pages), b"\0")
     numbers = [number for number in range(2, len(pages) // size + 1) if number not in roots]
-    return all(
-        found[(number - 1) * size : number * size] == pages[(number - 1) * size : number * size] for number in numbers
-    )
+    places = [range((number - 1) * size, number * size) for number in numbers]
+    return sum(found[at] != pages[at] for place in places for at in place)
 
 
 def read_rows(db: sqlite3.Connection, table: str, key: str, columns: str) -> Iterator[Sequence[Any]]:

@@ -15,6 +15,16 @@ UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What reading a damaged file raises."""
 _ONLY_DAMAGE = (UnicodeDecodeError, sqlite3.IntegrityError)
 """What only damage raises: no statement of ours breaks a rule of a table that is whole."""
+_SIGNS = (
+    "not a database",
+    "malformed",
+    "no such column",  # this and the next ones: the text of a table or trigger was changed, and is still SQL
+    "no such table",
+    "no such index",
+    "has no column named",
+    "syntax error",
+    "unrecognized token",
+)
 SALVAGE_HINT = "the entries that can be read are carried into a new file at the next call"
 """What happens when a file is found damaged."""
 
@@ -31,7 +41,7 @@ def translated(path: Path) -> Iterator[None]:
 def spool_error(path: Path, error: Exception) -> SpoolError:
     """The SpoolError for a foreign one."""
     text = str(error)
-    damaged = isinstance(error, sqlite3.Error) and any(sign in text for sign in ("not a database", "malformed"))
+    damaged = isinstance(error, sqlite3.Error) and any(sign in text for sign in _SIGNS)
     if damaged or isinstance(error, _ONLY_DAMAGE):
         return SpoolDamagedError(f"spool {path}: {text}", hint=SALVAGE_HINT)
     full = f"free disk space at {path.parent}, or lower the spool's limit"

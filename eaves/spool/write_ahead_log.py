@@ -184,7 +184,7 @@ def mend(database: Path) -> bool:
     Raises:
         OSError: When the log can't be read or written; it is left as it was.
     """
-    path = database.with_name(f"{database.name}-wal")
+    path = _log_path(database)
     if not path.exists() or path.stat().st_size <= _HEADER + _FRAME_HEADER:
         return False
     with path.open("rb") as stream:
@@ -198,6 +198,33 @@ def mend(database: Path) -> bool:
         _replace(path, log, found, count)
     _log.error("%s was damaged: %d places were set right, %d pages could not be", path, repaired, damaged)
     return damaged > 0
+
+
+def apply(database: Path, copy: Path) -> None:
+    """Write what the log of a database holds into a copy of it, without SQLite, which needs a schema for that.
+
+    Args:
+        database: Nobody has it open for writing, and its log was mended.
+        copy: A copy of its file.
+
+    Raises:
+        OSError: When a file can't be read or written.
+    """
+    path = _log_path(database)
+    if not path.exists() or path.stat().st_size <= _HEADER + _FRAME_HEADER:
+        return
+    with path.open("rb") as stream, copy.open("r+b") as target:
+        log = _Log(stream)
+        found = log.examine()
+        for number in range(found.count_durable()):
+            frame = found.repaired.get(number) or log.read(number)
+            if number not in found.damaged:
+                target.seek((int.from_bytes(frame.head[:4], "big") - 1) * len(frame.page))
+                target.write(frame.page)
+
+
+def _log_path(database: Path) -> Path:
+    return database.with_name(f"{database.name}-wal")
 
 
 def _replace(path: Path, log: _Log, found: _Findings, count: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from eaves.errors import SpoolDamagedError
 from eaves.events import Event
-from eaves.spool import Spool
+from eaves.spool import LedgerLimits, Spool
 from tests.fakes.clock import ManualClock
 
 PAGE = 4096
@@ -133,8 +135,35 @@ def test_a_counter_that_is_none_any_more_does_not_refuse_every_change(path: Path
         assert spool.counts() == {"out": (COUNT + 1, 0)}
 
 
-def test_a_schema_whose_text_is_none_any_more_is_mended(path: Path) -> None:
-    at = path.read_bytes().index(b"TRIGGER delivery_in")
-    change(path, at + 3, b"\x9e")
-    with Spool(path) as spool:
-        assert read_all(spool) == [make_event(number) for number in range(COUNT)]
+SCHEMA = [
+    (b"TRIGGER delivery_in", 3, b"\x9e"),  # an error that is no text
+    (b"SELECT new.lane, 1, 0, size_bytes", 24, b"L"),  # still SQL, of a column that isn't there
+    (b"attributes TEXT NOT NULL", 3, b"x"),  # a table whose column has another name
+    (b"CREATE TABLE events", 13, b"x"),
+    (b"TRIGGER ledger_in", 3, b"\x9e"),
+]
+
+
+@pytest.mark.parametrize(("text", "at", "new"), SCHEMA)
+@pytest.mark.parametrize("later", [0, 3])
+def test_a_schema_whose_text_was_changed_is_mended(
+    tmp_path: Path, text: bytes, at: int, new: bytes, later: int
+) -> None:
+    path, killed = tmp_path / "relay" / "spool.db", tmp_path / "spool.db"
+    with Spool(path, ledger=LedgerLimits()) as spool:
+        spool.put_many([(make_event(number), ("out",)) for number in range(COUNT)])
+        spool.ack(spool.peek("out", now=NOW)[0])
+        spool.database()._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for number in range(COUNT, COUNT + later):  # they are in the log alone
+            spool.put(make_event(number))
+        for end in ("", "-wal") if later else ("",):
+            shutil.copyfile(f"{path}{end}", f"{killed}{end}")
+    change(killed, killed.read_bytes().index(text) + at, new)
+    with Spool(killed, ledger=LedgerLimits()) as spool:
+        with contextlib.suppress(SpoolDamagedError):
+            spool.put(make_event(99))
+        spool.put(make_event(99))
+        whole = [make_event(number) for number in range(1, COUNT + later)]
+        assert [event for event in read_all(spool) if event.id != "id-99"] == whole
+        assert spool.ledger is not None
+        assert spool.ledger.counts().released == 1
