@@ -19,6 +19,7 @@ from eaves.options import parameter_name
 from eaves.platform import DeliverySettings, SourceSpec, TriggerSpec
 from eaves.publisher.settings import PublisherSettings
 from eaves.receiver.settings import ReceiverSettings
+from eaves.relay.settings import RelaySettings
 from eaves.sources.folder.settings import FolderSettings
 from eaves.sources.http.settings import HttpSettings
 from eaves.sources.mqtt.settings import MqttSettings
@@ -47,6 +48,7 @@ def build_reference() -> str:
     parts += ["### ... of kind `replay`\n", *_settings(ReplaySettings, env=False)]
     parts += ["### ... of kind `mqtt`\n", *_settings(MqttSettings, env=False)]
     parts += ["## A publisher's process (`python -P -m eaves.publisher`)\n", *_settings(PublisherSettings)]
+    parts += ["## A relay's process (`python -P -m eaves.relay`)\n", *_settings(RelaySettings)]
     parts += ["## A receiver's process (`python -P -m eaves.receiver`)\n", *_settings(ReceiverSettings)]
     parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]
     parts += ["### ... with `task: tensor`\n", *_settings(TensorDeclaration, env=False)]

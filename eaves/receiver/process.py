@@ -11,9 +11,11 @@ from functools import partial
 from eaves.admin.agent import HEALTH, METRICS
 from eaves.admin.doors import default_socket, open_doors
 from eaves.admin.routes import Response
-from eaves.admin.server import Answer
+from eaves.admin.server import Answer as AdminAnswer
 from eaves.backoff import Backoff
-from eaves.delivery import Deliverer, SinkClient
+from eaves.delivery import Answer, Deliverer, SinkClient
+from eaves.errors import UnreachableError
+from eaves.events import Event
 from eaves.http_client.proxies import Proxies
 from eaves.ingress import IngressLimits, IngressServer, ServerTls
 from eaves.ingress.allocator import return_freed_memory
@@ -30,6 +32,7 @@ from eaves.receiver.uploads import Uploads
 from eaves.spool import Lease, LedgerLimits, Spool
 
 PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
+NO_SINK = "the sink isn't known: neither sink nor folder is given, and K_SINK is not set by a SinkBinding"
 STOP_S = 1.0
 """How long what is in flight has at the end, seconds."""
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
@@ -110,7 +113,7 @@ def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressSer
         yield server
 
 
-def add_counters(counters: Counters, answer: Answer) -> Answer:
+def add_counters(counters: Counters, answer: AdminAnswer) -> AdminAnswer:
     """An administrator's answers, with the counters in metrics and health.
 
     Args:
@@ -136,10 +139,16 @@ def _build_delivery(settings: ReceiverSettings, spool: Spool, client: SinkClient
     if settings.folder:
         leases = (spool.lease(LANE), Lease(settings.folder / ".lease"))
         return FolderWriter(spool, LANE, Archive(settings.folder, batch=BATCH), leases=leases)
+
+    def send(event: Event) -> Answer:
+        if not settings.sink:
+            raise UnreachableError(NO_SINK, hint="give sink or folder; in a cluster: kubectl get brokers,sinkbindings")
+        return client.post(settings.sink, event, prefer_reply=False, timeout_s=settings.timeout_s)
+
     return Deliverer(
         spool,
         LANE,
-        partial(client.post, settings.sink, prefer_reply=False, timeout_s=settings.timeout_s),
+        send,
         backoff=PATIENCE,
         parallel=settings.parallel,
         lease=spool.lease(LANE),

@@ -37,7 +37,12 @@ class ReceiverSettings:
         "Folder with one file for each site, named like the site; each of its lines is a token with which the site may "
         "send. Changed files are used within a second, so a site has two tokens while it changes them.",
     )
-    sink: str = setting("", "Where received events go, an http(s) address such as a Knative Broker's.", env="K_SINK")
+    sink: str = setting(
+        "",
+        "Where received events go, an http(s) address such as a Knative Broker's. With neither this nor `folder` they "
+        "are received and wait, as while a SinkBinding finds no Broker.",
+        env="K_SINK",
+    )
     folder: Path | None = setting(
         None, "Folder where received events are written instead: a file of JSON lines a day, and images."
     )
@@ -139,9 +144,8 @@ class ReceiverSettings:
                 "credentials",
                 f"must be a folder with tls.crt and tls.key, or host must be 127.0.0.1 (got host {self.host})",
             )
-        if bool(self.sink) == (self.folder is not None):
-            given = "both are" if self.sink else "neither is"
-            yield "sink", f"one of sink and folder must be given ({given})"
+        if self.sink and self.folder is not None:
+            yield "sink", "can't be given together with folder"
         if self.sink and not self.sink.startswith(_SCHEMES):
             yield "sink", f"must be an http:// or https:// address (got {self.sink!r})"
         try:

@@ -15,6 +15,7 @@ from eaves import logs
 from eaves.admin.doors import default_socket, open_doors
 from eaves.backoff import Backoff
 from eaves.delivery import Answer, Deliverer, SinkClient
+from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.http_client.proxies import Proxies, parse_proxies
 from eaves.ingress import IngressLimits, IngressServer, StoreRoute
@@ -28,6 +29,7 @@ from eaves.relay.link_report import build_reporter, list_deliveries
 from eaves.relay.settings import RelaySettings
 from eaves.spool import Spool
 
+NO_BROKER = "the site's Broker isn't known: K_SINK is not set, as when the SinkBinding finds no Broker"
 LINK = "link"
 """Name of the lease on the link."""
 PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
@@ -99,10 +101,12 @@ def build_broker_client(settings: RelaySettings, proxies: Proxies) -> SinkClient
 
 def build_broker_deliverers(settings: RelaySettings, spool: Spool, client: SinkClient) -> list[Deliverer]:
     """What gives the site's own Broker its copies; none without a Broker."""
-    if not settings.broker:
+    if not settings.to_broker:
         return []
 
     def send(event: Event) -> Answer:
+        if not settings.broker:
+            raise UnreachableError(NO_BROKER, hint="kubectl get brokers,sinkbindings")
         return client.post(settings.broker, event, prefer_reply=False, timeout_s=settings.timeout_s)
 
     return [Deliverer(spool, BROKER, send, backoff=PATIENCE, lease=spool.lease(BROKER))]
@@ -114,7 +118,7 @@ def build_server(settings: RelaySettings, spool: Spool, forwarder: Forwarder) ->
         site=settings.site,
         alarms=settings.alarm_rules(),
         keep_images=settings.images == "all",
-        to_broker=bool(settings.broker),
+        to_broker=settings.to_broker,
     )
 
     def store(events: Sequence[Event]) -> None:

@@ -37,7 +37,7 @@ def strip(event: Event) -> Event:
 
 
 def build_rejection(letter: Event, site: str) -> Event:
-    """The event that says why an event was given up on: the same for the same event, however often it comes.
+    """The event that says who gave up on an event, and why: the same however often the same one does.
 
     Args:
         letter: The dead letter, with the broker's extensions.
@@ -45,7 +45,7 @@ def build_rejection(letter: Event, site: str) -> Event:
     """
     told = letter.extensions
     return Event(
-        id=event_id(letter.source, f"{letter.id}\0rejected"),
+        id=event_id(letter.source, f"{letter.id}\0rejected\0{told.get(DESTINATION, '')}"),
         source=source_uri(site, NAME),
         type=IMAGE_REJECTED,
         subject=letter.subject,

@@ -101,6 +101,11 @@ class RelaySettings:
         "SinkBinding sets it.",
         env="K_SINK",
     )
+    has_broker: bool = setting(
+        False,
+        "Whether the site has a Broker of its own. Its copies then wait while `broker` is empty, as K_SINK is for as "
+        "long as a SinkBinding finds no Broker.",
+    )
     timeout_s: float = setting(
         60.0, "Seconds that the site's own Broker may take to answer for one event.", minimum=1, maximum=600
     )
@@ -111,6 +116,11 @@ class RelaySettings:
         "folder `NAME.admin` beside the spool NAME.",
     )
     log_json: bool = setting(True, "Log JSON lines instead of plain text.")
+
+    @property
+    def to_broker(self) -> bool:
+        """Whether the site's own Broker gets a copy of what isn't an image."""
+        return self.has_broker or bool(self.broker)
 
     def limits(self) -> Limits:
         """The spool's bounds."""

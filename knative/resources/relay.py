@@ -188,6 +188,7 @@ def _variables(app: AppSpec) -> dict[str, str]:
         "host": "0.0.0.0",  # noqa: S104 - the pod's own; agents, Eventing and who scrapes metrics come from outside
         "port": str(EVENTS_PORT),
         "health_port": str(METRICS_PORT),
+        "has_broker": "true",
         "spool": f"{SPOOL}/relay.db",
     }
     return {_ENV[path]: value for path, value in told.items()}

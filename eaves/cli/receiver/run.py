@@ -33,6 +33,7 @@ def command(state_dir: Path, **options: Any) -> None:
     images. Sites are let in by tokens (`eaves receiver token`).
     """
     from eaves.http_client.proxies import parse_proxies
+    from eaves.ingress.allocator import return_freed_memory
     from eaves.receiver.process import STOP_SIGNALS, serving
 
     defaults: dict[str, Any] = {"spool": str(receiver_spool(state_dir)), "log_json": False}
@@ -43,6 +44,7 @@ def command(state_dir: Path, **options: Any) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         logs.configure(as_json=settings.log_json)
+        return_freed_memory()
         with serving(settings, parse_proxies(os.environ)) as server:
             url = f"{'https' if settings.credentials else 'http'}://{settings.host}:{server.port}"
             click.echo(url)

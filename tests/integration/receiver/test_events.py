@@ -52,6 +52,14 @@ def test_a_batch_is_stored_once_however_often_it_comes(receiver: Served, sender:
     assert 'eaves_receiver_events_total{site="mill",outcome="repeated"} 40' in receiver.metrics()
 
 
+def test_events_wait_while_the_sink_is_not_known(tmp_path: Path) -> None:
+    """A SinkBinding takes K_SINK away while it finds no Broker: a receiver that ended then would refuse every site."""
+    with receiving(tmp_path, sink="") as receiver, receiver.sender() as sender:
+        assert sender.send([classified(1)]).stored == 1
+        wait_until(lambda: "K_SINK is not set" in str(receiver.report()))
+        assert receiver.queued() == 1
+
+
 def test_many_requests_come_over_one_connection(receiver: Served, sender: Sender) -> None:
     sender.send([classified(0)])
     used = sender.connection.sock

@@ -142,6 +142,16 @@ def test_the_sites_own_broker_gets_a_copy_while_the_link_is_down(tmp_path: Path)
             assert json.loads(relay.get("/health")[1])["reasons"]
 
 
+def test_copies_wait_while_the_sites_own_broker_is_not_known(tmp_path: Path) -> None:
+    """A SinkBinding takes K_SINK away while it finds no Broker."""
+    with relaying(tmp_path / "relay", "http://127.0.0.1:9", EAVES_HAS_BROKER="true") as relay:
+        assert relay.post(prediction(1))[0] == 202
+        wait_until(
+            lambda: "K_SINK is not set" in relay.lane("broker").get("reason", ""), what="a Broker that isn't known"
+        )
+        assert relay.lane("broker")["queued"] == 1
+
+
 @pytest.mark.parametrize("state", ["idle", "silent", "away"])
 def test_it_ends_within_two_seconds_whatever_the_receiver_does(
     receiver: FakeReceiver, tmp_path: Path, state: str

@@ -113,6 +113,8 @@ def test_a_dead_letter_that_comes_again_is_the_same_event() -> None:
     other = intake().sort(dead_letter(image(id="other"), b"busy"))[0][0]
     assert first == again
     assert first.id != other.id
+    elsewhere = dead_letter(image(), b"busy").with_extensions(knativeerrordest="http://another-function")
+    assert intake().sort(elsewhere)[0][0].id != first.id, "two functions may refuse one image, each for its own reason"
 
 
 @pytest.mark.parametrize(
