@@ -118,9 +118,7 @@ def _measure(arms: Mapping[str, Arm], name: str, body: bytes, every_s: float) ->
     for number in range(ROUNDS):
         start = time.monotonic()
         for arm in arms.values():
-            file = f"{name}-{number}.jpg"
-            arm.camera.take(file, body)
-            taken[arm.name].append(file)
+            taken[arm.name].append(arm.camera.take(f"{name}-{number}", body))
             time.sleep(0.4)
         time.sleep(max(0.0, start + every_s - time.monotonic()))
     deadline = time.monotonic() + WAIT_S

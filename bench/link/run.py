@@ -111,11 +111,10 @@ def open_arms(
 
 def _warm_up(arms: Sequence[Arm]) -> None:
     """Until each arm has predicted a photo over a perfect link."""
-    for arm in arms:
-        arm.camera.take("warm-up.jpg", arm.camera.photos[0])
+    names = {arm.name: arm.camera.take("warm-up", arm.camera.photos[0]) for arm in arms}
     deadline = time.monotonic() + WARM_S
     for arm in arms:
-        while "warm-up.jpg" not in READ[arm.name](arm).last:
+        while names[arm.name] not in READ[arm.name](arm).last:
             if time.monotonic() > deadline or any(part.has_ended() for part in arm.parts.values()):
                 raise TimeoutError(f"the arm {arm.name} predicts nothing; see {arm.folder}/*.log")
             time.sleep(0.2)

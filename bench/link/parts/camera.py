@@ -42,12 +42,22 @@ class Camera:
             due = start + number * self.every_s
             if due >= start + seconds or stop.wait(max(0.0, due - time.monotonic())):
                 return
-            self.take(f"{self.prefix}-{number:06d}.jpg", photo)
+            self.take(f"{self.prefix}-{number:06d}", photo)
 
-    def take(self, name: str, photo: bytes) -> None:
-        """Write one photo, whole at once."""
+    def take(self, stem: str, photo: bytes) -> str:
+        """Write one photo, whole at once.
+
+        Args:
+            stem: Its file's name without the suffix.
+            photo: JPEG or PNG.
+
+        Returns:
+            name: Its file's name.
+        """
+        name = f"{stem}.png" if photo.startswith(b"\x89PNG") else f"{stem}.jpg"
         hidden = self.inbox / f".{name}"
         hidden.write_bytes(photo)
         self.sizes[name] = len(photo)
         self.taken[name] = time.time()
         hidden.rename(self.inbox / name)
+        return name

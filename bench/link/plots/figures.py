@@ -30,7 +30,7 @@ def draw_links(results: Sequence[Result]) -> str:
     rows = {result["link"]: {arm: summarise(result["arms"][arm]) for arm, _, _ in ARMS} for result in results}
     worst = max((row.p99_s for arms in rows.values() for row in arms.values() if row.p99_s < 1e9), default=10.0)
     high = next(value for value, _ in (*SECONDS, (1e9, "")) if value > worst * 1.05)
-    step, top, left, width = 62, 84, 290, 560
+    step, top, left, width = 62, 84, 312, 538
     chart = Chart(
         x=seconds_axis("from capture to a durable prediction at the edge (logarithmic)", 0.1, min(high, 3600.0)),
         y=Axis(title="", low=0, high=1, ticks=()),
