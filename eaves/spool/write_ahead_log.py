@@ -47,6 +47,11 @@ class Frame:
     page: bytes
 
     @property
+    def number(self) -> int:
+        """Number of the page, from 1; a frame with 0 was never written."""
+        return int.from_bytes(self.head[:4], "big")
+
+    @property
     def ends(self) -> bool:
         """Whether it ends a transaction."""
         return self.head[4:] != bytes(4)
@@ -70,7 +75,7 @@ class _Findings:
 
     def add(self, number: int, frame: Frame, known: Frame | None, *, salts: bytes) -> Sum:
         """Note a frame: as it is, set right, or damaged. Returns the checksum that the next one goes on from."""
-        is_ours = frame.salts == salts
+        is_ours = frame.salts == salts and frame.number > 0
         if known is None:
             self.damaged[number] = is_ours
         else:
@@ -120,14 +125,14 @@ class _Log:
         for number in range(self.count):
             frame = self.read(number)
             if failed is not None:
-                before = found.add(number - 1, failed[1], self._resolve(*failed, frame), salts=self.salts)
+                before = found.add(number - 1, failed[1], self._judge(*failed, frame), salts=self.salts)
                 failed = None
-            if frame.salts == self.salts and self._sum(before, frame) == frame.stored:
+            if frame.number and frame.salts == self.salts and self._sum(before, frame) == frame.stored:
                 before = found.add(number, frame, frame, salts=self.salts)
             else:
                 failed = (before, frame)
         if failed is not None:
-            found.add(self.count - 1, failed[1], self._resolve(*failed, None), salts=self.salts)
+            found.add(self.count - 1, failed[1], self._judge(*failed, None), salts=self.salts)
         return found
 
     def write(self, found: _Findings, count: int, new: BinaryIO) -> None:
@@ -144,6 +149,11 @@ class _Log:
 
     def _sum(self, before: Sum, frame: Frame) -> Sum:
         return checksum(frame.head + frame.page, self.order, before)
+
+    def _judge(self, before: Sum, frame: Frame, after: Frame | None) -> Frame | None:
+        """As `_resolve`; what has no page number can't be set right."""
+        known = self._resolve(before, frame, after)
+        return known if known is not None and known.number else None
 
     def _resolve(self, before: Sum, frame: Frame, after: Frame | None) -> Frame | None:
         """A frame that fails, set right where one byte of it is wrong; None when more is.
@@ -219,7 +229,7 @@ def apply(database: Path, copy: Path) -> None:
         for number in range(found.count_durable()):
             frame = found.repaired.get(number) or log.read(number)
             if number not in found.damaged:
-                target.seek((int.from_bytes(frame.head[:4], "big") - 1) * len(frame.page))
+                target.seek((frame.number - 1) * len(frame.page))
                 target.write(frame.page)
 
 
@@ -251,10 +261,12 @@ def _mend_header(found: bytes, salts: bytes) -> bytes:
         salts: Those of the first frame.
     """
     head, stored = found[:24], split(found[24:32])
-    for order in _ORDERS.values():
+    for number, order in _ORDERS.items():
         summed = checksum(head, order)
         known = head if summed == stored or _is_one_byte(summed, stored) else correct(head, order, (0, 0), stored)
-        if known is not None and _ORDERS.get(int.from_bytes(known[:4], "big")) == order and known[16:24] == salts:
+        if known is None or int.from_bytes(known[:4], "big") != number:
+            continue
+        if known[16:24] == salts:
             return known + join(checksum(known, order))
         if summed == stored:
             return found  # the first frame's salts are what is damaged, or the log was begun anew

@@ -165,6 +165,14 @@ def test_a_log_in_use_is_left_alone(path: Path) -> None:
         log_of(path).write_bytes(before)
 
 
+@pytest.mark.parametrize("kept", [0, HEADER, HEADER + 24])
+def test_a_log_of_zeros_holds_nothing(path: Path, kept: int) -> None:
+    content = log_of(path).read_bytes()
+    log_of(path).write_bytes(content[:kept] + bytes(len(content) - kept))
+    assert not mend(path)
+    assert read_all(path) == []
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_a_checksum_tells_which_byte_was_changed(order: str) -> None:
     chance = random.Random(1)
