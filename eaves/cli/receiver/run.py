@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from eaves import logs
 from eaves.cli.arguments import state_option
 from eaves.cli.output import say
 from eaves.cli.receiver.paths import receiver_spool
+from eaves.cli.stop_signals import StopSignals
 from eaves.config import Layer, iter_leaves
 from eaves.options import build_settings, settings_options
 from eaves.receiver.settings import ReceiverSettings
@@ -34,24 +34,20 @@ def command(state_dir: Path, **options: Any) -> None:
     """
     from eaves.http_client.proxies import parse_proxies
     from eaves.ingress.allocator import return_freed_memory
-    from eaves.receiver.process import STOP_SIGNALS, serving
+    from eaves.receiver.process import serving
 
     defaults: dict[str, Any] = {"spool": str(receiver_spool(state_dir)), "log_json": False}
     if not (options["sink"] or options["folder"] or _is_set("sink") or _is_set("folder")):
         defaults["folder"] = FOLDER
     settings = build_settings(ReceiverSettings, options, Layer(origin="defaults", values=defaults), section=SECTION)
-    # The signals stay pending until `sigwait` takes one, and no handler runs in the midst of anything.
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    try:
-        logs.configure(as_json=settings.log_json)
-        return_freed_memory()
-        with serving(settings, parse_proxies(os.environ)) as server:
-            url = f"{'https' if settings.credentials else 'http'}://{settings.host}:{server.port}"
-            click.echo(url)
-            say(f"{url} takes events of the sites in {settings.sites} for {_target(settings)}; Ctrl-C stops")
-            signal.sigwait(STOP_SIGNALS)
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    logs.configure(as_json=settings.log_json)
+    return_freed_memory()
+    signals = StopSignals()  # a thread that a library started may take a signal, so blocking them here isn't enough
+    with serving(settings, parse_proxies(os.environ)) as server:
+        url = f"{'https' if settings.credentials else 'http'}://{settings.host}:{server.port}"
+        click.echo(url)
+        say(f"{url} takes events of the sites in {settings.sites} for {_target(settings)}; Ctrl-C stops")
+        signals.wait()
 
 
 def _is_set(name: str) -> bool:
