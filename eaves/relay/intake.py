@@ -9,7 +9,10 @@ from eaves.events import IMAGE_REJECTED, Event
 from eaves.relay.alarms import Rule, is_alarm
 from eaves.relay.lanes import ALARMS, ARCHIVE, BROKER, IMAGES
 from eaves.relay.rejection import build_rejection, is_dead_letter, strip
-from eaves.spool import Puts
+from eaves.spool import PutOutcome, Puts, Spool
+
+CONFLICT = "another event of the same source and id was taken before"
+CONFLICT_STATUS = 409
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +61,28 @@ class Intake:
 
     def _class_of(self, event: Event) -> str:
         return ALARMS if is_alarm(event, self._alarms) else ARCHIVE
+
+
+def store(spool: Spool, puts: Puts) -> None:
+    """Store events once each; all of them are on disk when this returns.
+
+    Another event under a known source and id becomes a dead letter, as from a sensor that numbers its events anew after
+    a restart: the receiver would refuse it, and nobody else has it.
+
+    Raises:
+        SpoolFullError: When there is no room; the sender keeps all of them.
+        SpoolError: When they can't be written; the sender keeps all of them.
+    """
+    outcomes = spool.put_many(puts, once=True)
+    conflicting = [put for put, outcome in zip(puts, outcomes, strict=True) if outcome is PutOutcome.CONFLICTING]
+    if not conflicting:
+        return
+    spool.put_dead([(event, lanes[0]) for event, lanes in conflicting], CONFLICT, CONFLICT_STATUS)
+    for event, _ in conflicting:
+        told = {"event_id": event.id, "source": event.source}
+        _log.warning(
+            "kept event %s of %s as a dead letter: %s", event.id[:64], event.source[:128], CONFLICT, extra=told
+        )
 
 
 def is_image(event: Event) -> bool:

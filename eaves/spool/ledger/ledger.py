@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eaves.events import Event
+from eaves.spool.entry import PutOutcome
 from eaves.spool.ledger import schema
 from eaves.spool.ledger.line import STATES, LedgerCounts, LedgerLimits, LedgerLine, content_digest, line_key
 from eaves.spool.selection import Read
@@ -81,17 +82,17 @@ class Ledger:
             sql = "UPDATE ledger SET state = ?, changed_at = ?, digest = ?, deleted = 0, reason = '', eid = ?"
             db.execute(f"{sql} WHERE number = ?", (schema.QUEUED, now, digest, eid, number))
 
-    def is_known(self, db: sqlite3.Connection, *, source: str, event_id: str, digest: bytes) -> bool:
-        """Whether an event has a line; what comes again is counted. Within a commit."""
+    def recall(self, db: sqlite3.Connection, *, source: str, event_id: str, digest: bytes) -> PutOutcome | None:
+        """What an event is that has a line, which is counted; None when it has none and is new. Within a commit."""
         found = _find(db, source, event_id)
         if found is None:
-            return False
+            return None
         number, known, _ = found
         if known and known != digest:
             db.execute("UPDATE ledger_totals SET conflicts = conflicts + 1")
-        else:
-            self._count_repeat(db, number)
-        return True
+            return PutOutcome.CONFLICTING
+        self._count_repeat(db, number)
+        return PutOutcome.REPEATED
 
     def _count_repeat(self, db: sqlite3.Connection, number: int) -> None:
         db.execute("UPDATE ledger SET repeats = repeats + 1 WHERE number = ?", (number,))

@@ -111,11 +111,17 @@ def add_missing(db: sqlite3.Connection) -> None:
     last = 0
     while rows := db.execute(sql, (last, PIECE)).fetchall():
         for eid, source, event_id, attributes, data, put_at in rows:
-            if db.execute("SELECT 1 FROM ledger WHERE eid = ?", (eid,)).fetchone() is None:
+            if not _has_line(db, eid, source, event_id):
                 digest = _stored_digest(attributes, data)
                 insert(db, source=source, event_id=event_id, digest=digest, taken_at=put_at, eid=eid)
         last = rows[-1][0]
     follow_deliveries(db)
+
+
+def _has_line(db: sqlite3.Connection, eid: int, source: str, event_id: str) -> bool:
+    """Whether a stored event has a line. A dead letter that was put under a known id has that of the other event."""
+    sql = "SELECT 1 FROM ledger WHERE eid = ? UNION ALL SELECT 1 FROM ledger WHERE key = ? AND source = ? AND id = ?"
+    return db.execute(sql, (eid, line_key(source, event_id), source, event_id)).fetchone() is not None
 
 
 def follow_deliveries(db: sqlite3.Connection) -> None:

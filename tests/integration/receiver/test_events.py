@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,13 +89,20 @@ def test_an_event_of_another_site_is_forged_and_the_others_are_stored(receiver: 
 
 
 def test_another_event_under_a_known_id_is_a_conflict(receiver: Served, sender: Sender) -> None:
-    sender.send([classified(1)])
-    answer = sender.send([classified(1, label="tulip"), classified(2)])
+    sender.send([captured(1)])
+    answer = sender.send([captured(1, data=b"other"), captured(2)])
     assert (answer.stored, answer.repeated, [one.status for one in answer.refused]) == (1, 0, [409])
-    same_batch = sender.send([classified(3), classified(3), classified(3, label="tulip")])
+    same_batch = sender.send([captured(3), captured(3), captured(3, data=b"other")])
     assert (same_batch.stored, same_batch.repeated, [one.index for one in same_batch.refused]) == (1, 1, [2])
-    assert sender.send_alone(classified(1, label="dahlia"))[0] == 409
+    assert sender.send_alone(captured(1, data=b"a third"))[0] == 409
     assert receiver.report()["received"]["mill"]["conflicting"] == 3
+
+
+def test_an_image_that_was_predicted_a_second_time_is_no_conflict(receiver: Served, sender: Sender) -> None:
+    again = replace(classified(1), data=b'{"predictions": [], "timings": {"infer": 9.9}}')
+    sender.send([classified(1)])
+    answer = sender.send([again])
+    assert (answer.stored, answer.repeated, answer.refused) == (0, 1, ())
 
 
 def test_a_broken_event_of_a_batch_is_refused_and_the_others_are_stored(receiver: Served, sender: Sender) -> None:

@@ -12,12 +12,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
+from eaves.spool import Spool
 from tests.agents import free_port
 from tests.fakes.receiver import FakeReceiver, Reply, receiving
 from tests.fakes.tcp_proxy import TcpProxy
@@ -192,6 +194,24 @@ def test_metrics_and_the_queue_are_there_for_operators(receiver: FakeReceiver, t
         command = [sys.executable, "-P", "-m", "eaves.sources.queue", "retry", "--lane", "archive"]
         subprocess.run(command, env=relay.environ, check=True, capture_output=True)
         wait_until(lambda: receiver.ids() == ["id-1"])
+
+
+def test_another_event_under_a_known_id_is_kept_as_a_dead_letter(receiver: FakeReceiver, tmp_path: Path) -> None:
+    measured = prediction(1, source="/eaves/north/sensor", type="com.example.measured", extensions={})
+    fire = replace(measured, data=b'{"fire": true}')
+    with relaying(tmp_path / "relay", receiver.url, **credentials(tmp_path)) as relay:
+        assert relay.post(measured)[0] == 202
+        wait_until(lambda: receiver.ids() == ["id-1"])
+        for _ in range(2):  # the second time because the answer was lost, say
+            assert relay.post(fire)[0] == 202
+        assert relay.lane("archive")["dead"] == 1
+        assert "eaves_link_conflicting_total 2\n" in relay.get("/metrics")[1]
+        assert relay.post(replace(prediction(2), data=b"{}"))[0] == relay.post(prediction(2))[0] == 202
+        wait_until(lambda: receiver.ids() == ["id-1", "id-2"])
+        assert relay.lane("archive")["dead"] == 1
+    assert "as a dead letter: another event of the same source and id was taken before" in relay.log.read_text()
+    with Spool(relay.spool) as spool:
+        assert [letter.entry.event for letter in spool.dead()] == [fire]
 
 
 def test_a_batch_is_taken_as_a_whole_or_refused_as_a_whole(receiver: FakeReceiver, tmp_path: Path) -> None:

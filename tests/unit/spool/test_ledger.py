@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eaves.errors import SpoolError, SpoolFullError
-from eaves.events import IMAGE_CAPTURED, Event
-from eaves.spool import Ledger, LedgerLimits, LedgerLine, Limits, Selection, Spool, WhenFull, content_digest
+from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event
+from eaves.spool import Ledger, LedgerLimits, LedgerLine, Limits, PutOutcome, Selection, Spool, WhenFull, content_digest
 from eaves.spool.admin import drop, redrive
 from eaves.spool.takeover import take_over
 from tests.fakes.clock import FrozenClock
@@ -155,9 +155,9 @@ def test_what_comes_again_is_counted_and_not_stored(spool: Spool) -> None:
     spool.put(image(1), once=True)
     spool.ack(spool.peek("out", now=NOW)[0])
     assert spool.put_many([(image(1), ("out",)), (image(2), ("out",)), (image(2), ("out",))], once=True) == [
-        False,
-        True,
-        False,
+        PutOutcome.REPEATED,
+        PutOutcome.STORED,
+        PutOutcome.REPEATED,
     ]
     assert [line.repeats for line in lines(spool)] == [1, 1]
     assert ledger_of(spool).counts().repeats == 2
@@ -169,13 +169,52 @@ def test_what_comes_again_is_counted_and_not_stored(spool: Spool) -> None:
 def test_an_event_under_a_known_id_is_a_conflict_and_no_repetition(spool: Spool) -> None:
     spool.put(image(1), once=True)
     other = image(1, b"other")
-    assert not spool.put(other, once=True)
+    assert spool.put_many([(other, ("out",)), (image(1), ("out",))], once=True) == [
+        PutOutcome.CONFLICTING,
+        PutOutcome.REPEATED,
+    ]
     counts = ledger_of(spool).counts()
-    assert (counts.repeats, counts.conflicts) == (0, 1)
+    assert (counts.repeats, counts.conflicts) == (1, 1)
     assert ledger_of(spool).is_conflicting(other)
     assert not ledger_of(spool).is_conflicting(image(1))
     assert not ledger_of(spool).is_conflicting(image(2))
     assert spool.peek("out", now=NOW)[0].event == image(1)
+
+
+@pytest.mark.parametrize("kind", sorted(REPLY_TYPES))
+def test_a_reply_that_was_made_a_second_time_is_the_same_event(spool: Spool, kind: str) -> None:
+    reply = replace(image(1), type=kind, data=b'{"timings": {"infer": 3.1}}', extensions={"modelversion": "1"})
+    again = replace(reply, data=b'{"timings": {"infer": 4.7}}', extensions={"modelversion": "2"})
+    assert spool.put(reply, once=True)
+    assert spool.put_many([(again, ("out",))], once=True) == [PutOutcome.REPEATED]
+    assert ledger_of(spool).is_conflicting(replace(reply, type=IMAGE_CAPTURED))
+
+
+def test_an_event_can_be_kept_as_a_dead_letter_from_the_start(spool: Spool) -> None:
+    spool.put(image(1), once=True)
+    for _ in range(2):
+        spool.put_dead([(image(1, b"other"), "out"), (image(1, b"a third"), "out")], "another event", 409)
+    letters = spool.dead()
+    assert [(one.entry.event.data, one.reason, one.status) for one in letters] == [
+        (b"other", "another event", 409),
+        (b"a third", "another event", 409),
+    ]
+    assert states(spool) == {"id-1": "queued"}
+    assert (spool.counts(), spool.dead_bytes() > 0) == ({"out": (1, 2)}, True)
+    redrive(spool, Selection())
+    assert spool.counts() == {"out": (3, 0)}
+    spool.ack_many(spool.peek("out", limit=9, now=NOW))
+    assert states(spool) == {"id-1": "released"}
+
+
+def test_a_dead_letter_from_the_start_is_within_the_budget(path: Path) -> None:
+    limits = Limits(dead_max_bytes=200, dead_when_full=WhenFull.REFUSE)
+    with Spool(path, limits=limits, ledger=BOUND) as spool, pytest.raises(SpoolFullError):
+        spool.put_dead([(image(1), "out"), (image(2, b"x" * 300), "out")], "another event", 409)
+    with Spool(path, limits=Limits(dead_max_bytes=200), ledger=BOUND) as spool:
+        assert spool.counts() == {}
+        spool.put_dead([(image(number), "out") for number in range(9)], "another event", 409)
+        assert 0 < len(spool.dead()) < 9
 
 
 def test_what_is_added_on_the_way_makes_no_other_event(spool: Spool) -> None:
