@@ -123,7 +123,7 @@ def build_server(settings: RelaySettings, spool: Spool, forwarder: Forwarder) ->
 
     def take(events: Sequence[Event]) -> None:
         if puts := [put for event in events for put in intake.sort(event)]:
-            store(spool, puts)
+            store(spool, puts, settings.site)
             forwarder.notify()
 
     return IngressServer(

@@ -30,6 +30,11 @@ SET_ASIDE = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """How long an event that alone is refused lets the others pass."""
 TRIES_ALONE = 3
 """Attempts of a single event that get no answer, each right after a good probe, until it lets the others pass."""
+FOREIGN = 403
+"""Status of an event that the receiver takes for another site's. None is queued when it comes in, so it was this site's
+then, and the site has another name now. It is kept until the name or the token is mended."""
+FOREIGN_PAUSE = Backoff(retry=None, first_s=30.0, cap_s=600.0)
+"""How long such an event lets the others pass."""
 ABORT_S = 0.5
 """How long a request that is under way has at the end, once it was ended, seconds."""
 
@@ -261,20 +266,35 @@ class Forwarder:
             )
             self._fail(lane, entries, failure)
             return
+        foreign = ""
         if sent.answer is not None:
-            self._settle(lane, entries, sent.answer)
+            foreign = self._settle(lane, entries, sent.answer)
         now = self._clock.monotonic()
         with self._state:
-            self._link_state.sent()
+            if foreign:
+                self._link_state.events_refused(foreign, FOREIGN)
+            else:
+                self._link_state.sent()
             self._held_reason, self._alone = "", (0, 0)
             self._traffic.succeeded(lane, entries, sent, took_s=now - began, now=now)
 
-    def _settle(self, lane: str, entries: Sequence[Entry], answer: BatchAnswer) -> None:
-        """Release what the receiver has, and set apart what it never takes."""
+    def _settle(self, lane: str, entries: Sequence[Entry], answer: BatchAnswer) -> str:
+        """Release what the receiver has, and set apart what it never takes.
+
+        Returns:
+            Why every one of them is refused as another site's; empty when one isn't.
+        """
         refused = {one.index: one for one in answer.refused}
         self._spool.ack_many([entry for index, entry in enumerate(entries) if index not in refused])
         for index, one in refused.items():
-            self._give_up(lane, entries[index], one)
+            if one.status == FOREIGN:
+                self._set_aside(lane, entries[index], f"the receiver refuses it (403): {one.detail}", FOREIGN_PAUSE)
+            else:
+                self._give_up(lane, entries[index], one)
+        if len(refused) < len(entries) or any(one.status != FOREIGN for one in refused.values()):
+            return ""
+        told = f"what waits is of another site than its token: {refused[0].detail}"
+        return f"{told}; give the relay the name and the token that the site had, or delete what is of the old name"
 
     def _fail(self, lane: str, entries: Sequence[Entry], failure: Failure) -> None:
         """A request failed: wait, send less, or give up on the one event that is at fault."""
@@ -329,10 +349,10 @@ class Forwarder:
         told = {"event_id": event.id, "source": event.source}
         _log.warning("gave up on event %s of %s: %s", event.id[:64], event.source[:128], reason, extra=told)
 
-    def _set_aside(self, lane: str, entry: Entry, reason: str) -> None:
+    def _set_aside(self, lane: str, entry: Entry, reason: str, pause: Backoff = SET_ASIDE) -> None:
         """Let the others pass for a while."""
         self._sender.put_off()
-        pause_s = SET_ASIDE.pause_s(entry.attempts + 1, jitter=self._jitter())
+        pause_s = pause.pause_s(entry.attempts + 1, jitter=self._jitter())
         self._spool.retry(entry, self._clock.now() + pause_s, reason)
         with self._state:
             self._traffic.set_aside(lane)

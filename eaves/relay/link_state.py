@@ -30,7 +30,7 @@ class State(enum.Enum):
     DOWN = "down"
     """There is no answer, or none of a receiver."""
     REFUSED = "refused"
-    """The receiver answers, and doesn't let this site in."""
+    """The receiver answers, and lets in neither this site nor, after its name has changed, what is of the old name."""
 
 
 class LinkState:
@@ -62,6 +62,7 @@ class LinkState:
         self._jitter = jitter
         self._until = self._since = clock.monotonic()
         self._lost_probes = self._lost_sends = 0
+        self._only_foreign = False
         self.state = State.STARTING
         self.since = clock.now()
         self.reason = ""
@@ -100,14 +101,15 @@ class LinkState:
         self._heard()
         self._lost_probes = 0
         if idle:
-            self._lost_sends = 0
-        if self._lost_sends < 2:
+            self._lost_sends, self._only_foreign = 0, False
+        if self._lost_sends < 2 and not self._only_foreign:
             self._turn(State.UP)
 
     def sent(self) -> None:
         """A request got through."""
         self._heard()
         self._lost_probes = self._lost_sends = 0
+        self._only_foreign = False
         self._turn(State.UP)
 
     def probe_failed(
@@ -138,6 +140,16 @@ class LinkState:
         self._fail(self._lost_sends - 1, None)
         if self._lost_sends >= MOST_REFUSALS:
             self._turn(State.DOWN, reason, status)
+
+    def events_refused(self, reason: str, status: int) -> None:
+        """A request got through, and each of its events is refused as another site's.
+
+        The link counts as refused until an event gets through, or none waits.
+        """
+        self._lost_sends += 1
+        self._only_foreign = True
+        self._fail(self._lost_sends - 1, None)
+        self._turn(State.REFUSED, reason, status)
 
     def _fail(self, failures: int, asked_s: float | None) -> None:
         self.unproven = True

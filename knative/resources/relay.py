@@ -34,8 +34,8 @@ MEMORY = "512Mi"
 """Limit of a pod's memory; an image of 20 MB takes several times its size while it is stored, packed and sent."""
 RETRIES, STEP_S = 600, 1
 PATIENCE = {"retry": RETRIES, "backoffPolicy": "linear", "backoffDelay": duration(STEP_S)}
-"""Retries of what the Broker has for the relay, after 1 s, 2 s, ..., 600 s. Doubled pauses would grow to days, and for as
-long a relay that is back would not get its events.
+"""Retries of what the Broker has for the relay, after 1 s, 2 s, ..., 600 s. Doubled pauses would grow to days, and a
+relay that is back would not get its events for as long.
 Source: knative/eventing, pkg/kncloudevents/retries.go: neither `retry` nor a pause has an upper bound."""
 PATIENCE_S = STEP_S * RETRIES * (RETRIES + 1) / 2
 """How long it is tried, seconds: 50 hours."""
@@ -110,7 +110,7 @@ def _service(app: AppSpec, site: SiteSettings) -> dict[str, Any]:
 
 
 def _policy(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """Lets in events from Eventing, whose dispatchers filter them, and from the app's agents; metrics from the cluster."""
+    """Lets events in from Eventing, whose dispatchers filter them, and the app's agents; metrics from the cluster."""
     agents = {"matchLabels": {APP_LABEL: app.function.name, PART_LABEL: AGENTS}}
     peers = [
         build_namespace_peer(EVENTING_NAMESPACE),

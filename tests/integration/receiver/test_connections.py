@@ -84,7 +84,7 @@ def test_an_idle_connection_is_closed_after_its_time(receiver: Served) -> None:
         assert sock is not None
         began = time.monotonic()
         assert sock.recv(1) == b""
-        assert 1 < time.monotonic() - began < 10
+        assert time.monotonic() - began > 1
 
 
 def test_senders_of_one_byte_now_and_then_keep_nobody_out(receiver: Served) -> None:

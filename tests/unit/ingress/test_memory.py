@@ -37,18 +37,10 @@ def test_the_first_that_needs_more_waits_and_the_others_make_room() -> None:
 
         thread = threading.Thread(target=first_request)
         thread.start()
-        wait_until(lambda: budget.taken_bytes == 100)
-        began = time.monotonic()
-
-        def is_refused() -> bool:
-            try:
-                second(1)
-            except OverloadedError:
-                return time.monotonic() - began < WAIT_S
-            return False
-
-        wait_until(is_refused, WAIT_S / 2, what="a refusal at once, as another one waits")
-        assert not done.is_set()
+        wait_until(lambda: budget._waiting is not None)
+        with pytest.raises(OverloadedError):
+            second(1)
+        assert not done.is_set(), "it is refused at once, as another one waits"
     thread.join(10)
     assert done.is_set()
 
@@ -60,5 +52,5 @@ def test_who_waits_in_vain_is_refused() -> None:
         began = time.monotonic()
         with pytest.raises(OverloadedError):
             waiting(1)
-        assert WAIT_S <= time.monotonic() - began < 3 * WAIT_S
+        assert WAIT_S <= time.monotonic() - began < WAIT_S + 20
     assert budget.taken_bytes == 0
