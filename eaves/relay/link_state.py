@@ -61,7 +61,7 @@ class LinkState:
         self._clock = clock
         self._jitter = jitter
         self._until = self._since = clock.monotonic()
-        self._lost_probes = self._lost_sends = 0
+        self._lost_probes = self._lost_sends = self._lost_again = 0
         self._only_foreign = False
         self.state = State.STARTING
         self.since = clock.now()
@@ -108,7 +108,7 @@ class LinkState:
     def sent(self) -> None:
         """A request got through."""
         self._heard()
-        self._lost_probes = self._lost_sends = 0
+        self._lost_probes = self._lost_sends = self._lost_again = 0
         self._only_foreign = False
         self._turn(State.UP)
 
@@ -134,8 +134,18 @@ class LinkState:
         if self._lost_sends >= 2:
             self._turn(State.DOWN, reason, status)
 
-    def event_failed(self, reason: str, status: int) -> None:
-        """What was sent is refused on a way that seems good; when nothing gets through in between, it isn't."""
+    def event_failed(self, reason: str, status: int, *, again: bool = False) -> None:
+        """What was sent is refused on a way that seems good; when nothing gets through in between, it isn't.
+
+        Args:
+            reason: Why.
+            status: HTTP status.
+            again: Whether it was refused alone before. That says nothing about the way, and makes its pause no longer.
+        """
+        if again:
+            self._lost_again += 1
+            self._fail(max(self._lost_sends - 1, min(self._lost_again - 1, 1)), None)
+            return
         self._lost_sends += 1
         self._fail(self._lost_sends - 1, None)
         if self._lost_sends >= MOST_REFUSALS:

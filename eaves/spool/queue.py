@@ -46,6 +46,9 @@ class Spool(Measures):
 
     Raises:
         SpoolError: When the file can't be opened, or isn't a spool that this version reads. It is left as it is.
+
+    Attributes:
+        added: Ids that were added since the file was opened; those of a commit that failed count too.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class Spool(Measures):
         self.limits = limits or Limits()
         self.clock = clock
         self._kept_at = float("-inf")
-        self._added = 0
+        self.added = 0
         self._looked_at: dict[str, float] = {}
         self._file = SpoolFile(path, connect, clock=clock, ledger=ledger is not None)
         self.ledger = Ledger(self._read, ledger) if self._file.has_ledger else None
@@ -117,9 +120,7 @@ class Spool(Measures):
         return self.database().commit(store_all, {lane for put in puts for lane in put.lanes})
 
     def put_dead(self, events: Sequence[tuple[Event, str]], reason: str, status: int) -> None:
-        """Store events, each for one lane, as dead letters, in one commit. The ledger has no line of them.
-
-        The same event is stored once.
+        """Store events, each for one lane, as dead letters, once each, in one commit. The ledger has no line of them.
 
         Args:
             events: What to store, with its lane.
@@ -163,7 +164,14 @@ class Spool(Measures):
         return self._entries(rows)
 
     def peek_batch(
-        self, lane: str, *, now: float, max_events: int, max_bytes: int, newest_first: bool = False
+        self,
+        lane: str,
+        *,
+        now: float,
+        max_events: int,
+        max_bytes: int,
+        newest_first: bool = False,
+        untried: bool = False,
     ) -> list[Entry]:
         """Entries of a lane that are due and go into one request; at least one when any is due.
 
@@ -173,10 +181,10 @@ class Spool(Measures):
             max_events: Most entries returned.
             max_bytes: Most bytes of data and attributes, but for a first entry that alone is larger.
             newest_first: The newest entries, the newest first, instead of the oldest in the order they were put.
+            untried: Only entries that never failed; see `tried`.
         """
-        while rows := select_batch(
-            self._read, lane, now=now, max_events=max_events, max_bytes=max_bytes, newest_first=newest_first
-        ):
+        limit = {"max_events": max_events, "max_bytes": max_bytes}
+        while rows := select_batch(self._read, lane, now=now, newest_first=newest_first, untried=untried, **limit):
             if entries := self._entries(rows):
                 return entries
         self._check_index(lane)
@@ -247,6 +255,11 @@ class Spool(Measures):
         rows = self._read(f"{ENTRY} WHERE seq = ?", (seq,))
         return self._entry(rows[0]) if rows else None
 
+    def get_queued(self, seq: int) -> Entry | None:
+        """One entry that waits, with its data. A damaged one is handled as in `peek`."""
+        found = self._entries(self._read(f"{ENTRY} WHERE seq = ? AND state = 'queued'", (seq,)))
+        return found[0] if found else None
+
     def dead(self, lane: str | None = None, *, limit: int = 100) -> list[DeadLetter]:
         """Dead letters of one lane or all with their data, oldest first."""
         sql = f"{ENTRY} WHERE state = 'dead' AND lane = coalesce(?, lane) ORDER BY seq LIMIT ?"
@@ -261,11 +274,6 @@ class Spool(Measures):
         if self.ledger is not None and self.ledger.digest_of(source, event_id) is not None:
             return True
         return bool(self._read("SELECT 1 FROM seen WHERE key = ?", (seen_key(source, event_id),)))
-
-    @property
-    def added(self) -> int:
-        """Ids that were added since the file was opened; those of a commit that failed count too."""
-        return self._added
 
     def remember(self, source: str, event_ids: Collection[str]) -> None:
         """Remember these ids of a source as if they had been put with `once`."""
@@ -355,7 +363,7 @@ class Spool(Measures):
     def _remember(self, db: sqlite3.Connection, key: bytes, now: float) -> bool:
         """Remember an id; False when it was remembered already. Within a commit, of which there is one at a time."""
         added = retention.remember(db, key, now, self.limits.seen_max_entries)
-        self._added += added
+        self.added += added
         return added
 
     def _check_index(self, lane: str) -> None:

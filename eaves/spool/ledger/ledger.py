@@ -12,7 +12,7 @@ from eaves.spool.ledger import schema
 from eaves.spool.ledger.line import STATES, LedgerCounts, LedgerLimits, LedgerLine, content_digest, line_key
 from eaves.spool.selection import Read
 
-_FIND = "SELECT number, digest, eid FROM ledger WHERE key = ? AND source = ? AND id = ?"
+_FIND = "SELECT number, digest, eid, state FROM ledger WHERE key = ? AND source = ? AND id = ?"
 _COLUMNS = "number, source, id, taken_at, state, changed_at, repeats, reason, digest"
 _COUNTS = f"SELECT {', '.join(STATES)}, repeats, conflicts, deleted FROM ledger_totals"  # noqa: S608 - constants
 _TRIM = "DELETE FROM ledger WHERE number IN (SELECT number FROM ledger WHERE eid IS NULL ORDER BY number LIMIT ?)"
@@ -51,9 +51,12 @@ class Ledger:
         return [_line(row) for row in self._read(sql, (after, source_prefix, limit))]
 
     def digest_of(self, source: str, event_id: str) -> bytes | None:
-        """The digest of the content of an event that was put, as `content_digest` gives it; None without a line."""
+        """The digest of the content of an event that was put, as `content_digest` gives it.
+
+        None without a line, and when the event was lost.
+        """
         rows = self._read(_FIND, (line_key(source, event_id), source, event_id))
-        return bytes(rows[0][1]) if rows else None
+        return bytes(rows[0][1]) if rows and not _is_lost(rows[0][3]) else None
 
     def is_conflicting(self, event: Event) -> bool:
         """Whether another event was put under this event's source and id."""
@@ -69,25 +72,30 @@ class Ledger:
     def add(self, db: sqlite3.Connection, *, source: str, event_id: str, digest: bytes, now: float, eid: int) -> None:
         """Add the line of an event that was stored just now. Within a commit.
 
-        An event that was stored although it has a line (`put` without `once`) keeps that line, which is queued again.
+        An event that was stored although it has a line (`put` without `once`) keeps that line, which is queued again;
+        so does one that was lost and came again.
         """
         found = _find(db, source, event_id)
         if found is None:
             schema.insert(db, source=source, event_id=event_id, digest=digest, taken_at=now, eid=eid)
             self._trim(db)
             return
-        number, _, waiting = found
-        self._count_repeat(db, number)
+        number, _, waiting, state = found
+        if not _is_lost(state):
+            self._count_repeat(db, number)
         if waiting is None:
             sql = "UPDATE ledger SET state = ?, changed_at = ?, digest = ?, deleted = 0, reason = '', eid = ?"
             db.execute(f"{sql} WHERE number = ?", (schema.QUEUED, now, digest, eid, number))
 
     def recall(self, db: sqlite3.Connection, *, source: str, event_id: str, digest: bytes) -> PutOutcome | None:
-        """What an event is that has a line, which is counted; None when it has none and is new. Within a commit."""
+        """What an event is that has a line, which is counted. Within a commit.
+
+        None when it is to be stored: when it has no line, and when it was lost.
+        """
         found = _find(db, source, event_id)
-        if found is None:
+        if found is None or _is_lost(found[3]):
             return None
-        number, known, _ = found
+        number, known, *_ = found
         if known and known != digest:
             db.execute("UPDATE ledger_totals SET conflicts = conflicts + 1")
             return PutOutcome.CONFLICTING
@@ -112,6 +120,11 @@ class Ledger:
 
 def _find(db: sqlite3.Connection, source: str, event_id: str) -> Any:
     return db.execute(_FIND, (line_key(source, event_id), source, event_id)).fetchone()
+
+
+def _is_lost(state: Any) -> bool:
+    """Whether a line says that its event was lost, or is damaged itself."""
+    return not isinstance(state, int) or not 0 <= state < schema.LOST
 
 
 def _line(row: Sequence[Any]) -> LedgerLine:

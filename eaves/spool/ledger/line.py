@@ -46,7 +46,8 @@ class LedgerLine:
         taken_at: When it was put first, Unix seconds.
         state: `queued` while any delivery of it waits; `dead` when the others are dead letters; `released` when all
             were delivered; `removed` when one was deleted instead, by an operator or because the dead letters' budget
-            was used up; `lost` when the file was damaged and the event could not be read.
+            was used up; `lost` when the file was damaged and the event could not be read: it is stored when it
+            comes again.
         changed_at: When its state changed last, Unix seconds.
         repeats: How often the same event came again.
         reason: Why it is dead or removed, empty otherwise.

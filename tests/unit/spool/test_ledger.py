@@ -242,6 +242,21 @@ def test_an_id_of_another_source_is_another_event(spool: Spool) -> None:
     assert [line.source for line in lines(spool)] == ["/eaves/site/a", "/eaves/site/b"]
 
 
+@pytest.mark.parametrize("state", ["4", "9", "'x'"])
+def test_an_event_that_was_lost_is_stored_when_it_comes_again(spool: Spool, state: str) -> None:
+    spool.put(image(1), once=True)
+    spool.ack(spool.peek("out", now=NOW)[0])
+    spool.database().commit(lambda db: db.execute(f"UPDATE ledger SET state = {state}"))
+    assert not spool.seen("/eaves/site/camera", "id-1")
+    assert not ledger_of(spool).is_conflicting(image(1, b"other"))
+    assert spool.put(image(1, b"other"), once=True)
+    assert not spool.put(image(1, b"other"), once=True)
+    [line] = lines(spool)
+    assert (line.state, line.repeats) == ("queued", 1)
+    spool.ack(spool.peek("out", now=NOW)[0])
+    assert lines(spool)[0].state == "released"
+
+
 def test_a_put_without_once_queues_its_line_again(spool: Spool) -> None:
     spool.put(image(1))
     spool.ack(spool.peek("out", now=NOW)[0])
