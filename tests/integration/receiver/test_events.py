@@ -106,6 +106,21 @@ def test_a_broken_event_of_a_batch_is_refused_and_the_others_are_stored(receiver
     assert receiver.report()["received"]["mill"]["malformed"] == 2
 
 
+def test_refusals_of_a_batch_are_counted_together_and_each_kind_is_logged_once(
+    receiver: Served, sender: Sender, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender.send([classified(1)])
+    forged = [classified(number, site="harbour") for number in range(1_000)]
+    answer = sender.send([*forged, classified(1, label="tulip"), classified(2)])
+    assert (answer.stored, len(answer.refused)) == (1, 1_001)
+    counted = receiver.report()["received"]["mill"]
+    assert counted == {"stored": 2, "repeated": 0, "forged": 1_000, "conflicting": 1}
+    assert [one.message.split(",")[0] for one in caplog.records if "refused as" in one.message] == [
+        "refused as forged",
+        "refused as conflicting",
+    ]
+
+
 @pytest.mark.parametrize(
     ("headers", "body", "status"),
     [
@@ -120,6 +135,7 @@ def test_a_broken_event_of_a_batch_is_refused_and_the_others_are_stored(receiver
         ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}, b"[]", 400),
         ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}, gzip.compress(b"[]")[:-3], 400),
         ({"Content-Type": MEDIA_TYPE}, b" " * (MAX_BYTES + 1), 413),
+        ({"Content-Type": MEDIA_TYPE}, b"[0" + b",0" * 2_000 + b"]", 413),
         ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}, gzip.compress(b"\0" * 50_000_000), 413),
     ],
 )
