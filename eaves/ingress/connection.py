@@ -17,7 +17,7 @@ from eaves.errors import EavesError, EventError
 from eaves.ingress.body import PIECE_BYTES, read_body
 from eaves.ingress.connections import State
 from eaves.ingress.framing import Framing, parse_framing
-from eaves.ingress.memory import Take
+from eaves.ingress.memory import MemoryBudget, Share
 from eaves.ingress.request import Caller, Request
 from eaves.ingress.response import Response, answer_problem
 from eaves.ingress.timed_reader import TimedReader
@@ -104,7 +104,7 @@ class Connection(BaseHTTPRequestHandler):
         """Answer a request whose headers have been read."""
         if not self.server.limits.keep_alive:
             self.close_connection = True
-        with self.server.budget.share() as take:
+        with self.server.budget.share() as share:
             try:
                 framing = parse_framing(self.headers)
             except EventError as error:
@@ -118,8 +118,9 @@ class Connection(BaseHTTPRequestHandler):
                 headers=self.headers,
                 caller=Caller(address=str(self.client_address[0]), names=self._names),
                 framing=framing,
-                read=partial(self._read, framing, take),
-                on_admit=partial(self._mark, State.BUSY),
+                read=partial(self._read, framing, share),
+                take=share,
+                on_admit=partial(self._admit, share),
             )
             response = self._ask(request)
         # What is left of a body must not be read as the next request.
@@ -139,12 +140,16 @@ class Connection(BaseHTTPRequestHandler):
             _log.exception("a request could not be answered")
             return answer_problem(500, "unexpected error; see the log")
 
-    def _read(self, framing: Framing, take: Take, max_bytes: int, gzipped: bool) -> bytes:
-        self._incoming.limit(stall_s=self.server.limits.stall_s, total_s=BODY_S)
+    def _admit(self, share: Share, owner: str, budget: MemoryBudget | None) -> None:
+        share.assign(owner, budget)
+        self._mark(State.BUSY)
+
+    def _read(self, framing: Framing, share: Share, max_bytes: int, gzipped: bool) -> bytes:
+        self._incoming.limit(stall_s=self.server.limits.stall_s, total_s=BODY_S, in_hurry=share.is_short)
         try:
             if self._expects_word and framing.has_body:
                 self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            return read_body(self.rfile, framing, max_bytes=max_bytes, take=take, gzipped=gzipped)
+            return read_body(self.rfile, framing, max_bytes=max_bytes, take=share, gzipped=gzipped)
         except OSError as error:
             raise ConnectionBrokenError(str(error)) from error
 
