@@ -19,6 +19,11 @@ def is_batch(request: Request) -> bool:
     return _content_type(request).startswith(BATCH)
 
 
+def is_structured(request: Request) -> bool:
+    """Whether the body holds an event's attributes, or those of many events."""
+    return _content_type(request).startswith(STRUCTURED)
+
+
 def read_events(request: Request, max_bytes: int) -> list[Event | EventError]:
     """The events of a request in order; in place of one of a batch that is not well-formed, what is wrong with it.
 
@@ -34,7 +39,7 @@ def read_events(request: Request, max_bytes: int) -> list[Event | EventError]:
     """
     if not is_batch(request):
         body = request.read_body(max_bytes)
-        if _content_type(request).startswith(STRUCTURED):
+        if is_structured(request):
             check_values(body)
         with _parsing:
             return [decode(request.header_fields(), body)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 from eaves.events import Event, encode_binary
 from eaves.ingress.connection import BODY_S
 from eaves.ingress.timed_reader import HURRY_WINDOW_S
-from eaves.link.paths import FUNCTIONS
+from eaves.link.paths import EVENTS, FUNCTIONS, PARTS, UPLOAD
 from tests.contract.sinks import Told, open_sink
 from tests.receiving import TOKEN, Served, captured, classified, receiving, write_site
 from tests.waiting import wait_until
@@ -84,3 +85,21 @@ def test_images_that_wait_for_a_function_keep_no_event_out(tmp_path: Path) -> No
             wait_until(lambda: len(function.received) == 2, what="two images at the function")
             with receiver.sender() as another:
                 assert another.send_alone(captured(2, data=bytes(900_000)))[0] == 200
+
+
+def test_a_body_that_came_in_parts_takes_memory_as_others_do(tmp_path: Path) -> None:
+    image = captured(1, data=bytes(900_000))
+    digest = hashlib.sha256(image.data).hexdigest()
+    headers, body = encode_binary(image)
+    with receiving_from_three(tmp_path) as receiver, receiver.sender() as sender:
+        status, answer = sender.ask("POST", f"{PARTS}{digest}?offset=0&size={len(body)}", body)
+        assert (status, json.loads(answer)) == (200, {"received": len(body)})
+        structured = {UPLOAD: digest, "Content-Type": "application/cloudevents+json"}
+        assert sender.ask("POST", EVENTS, b"", structured)[0] == 415
+        with hold(receiver, TOKEN, 950_000):
+            wait_until(lambda: receiver.server.taken_bytes > 900_000, what="a body that is held")
+            assert sender.ask("POST", EVENTS, b"", {**headers, UPLOAD: digest})[0] == 429
+        wait_until(lambda: receiver.server.taken_bytes == 0, what="free memory")
+        status, answer = sender.ask("POST", EVENTS, b"", {**headers, UPLOAD: digest})
+        assert (status, json.loads(answer)["stored"]) == (200, 1)
+        assert receiver.server.taken_bytes == 0
