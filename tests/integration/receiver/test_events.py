@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,24 @@ def test_an_empty_batch_stores_nothing(sender: Sender) -> None:
         200,
         b'{"stored": 0, "repeated": 0, "refused": []}',
     )
+
+
+def test_an_answer_with_lines_has_a_bounded_number_of_bytes(receiver: Served, sender: Sender) -> None:
+    names = [f"{number}{'x' * 4_000}" for number in range(2_000)]
+    for start in range(0, 2_000, 200):
+        events = [replace(classified(1), id=name) for name in names[start : start + 200]]
+        assert sender.send(events).stored == 200
+    after = 0
+    found: list[str] = []
+    while True:
+        _, body = sender.ask("GET", f"{LEDGER}?after={after}")
+        if not body:
+            break
+        assert len(body) < 5_000_000
+        lines = [json.loads(line) for line in body.splitlines()]
+        found += [line["id"] for line in lines]
+        after = lines[-1]["number"]
+    assert found == names
 
 
 def test_the_site_and_its_ledger_are_told_to_it_alone(tmp_path: Path, receiver: Served, sender: Sender) -> None:
