@@ -1,4 +1,4 @@
-"""Files of received events: `events-2026-11-25.jsonl` and `images/SITE/ID.jpg`.
+"""Files of received events: `events-2026-11-25.jsonl` and `images/SITE/NAME.jpg`.
 
 A line is a CloudEvent in JSON. The bytes of an image are a file of their own, whose path in the folder is the line's
 `dataref`. A line's file is that of the day (UTC) on which the event was received, so that it doesn't depend on when it
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import groupby
@@ -33,8 +32,6 @@ _SUFFIXES = {
     "image/tiff": ".tif",
     "image/gif": ".gif",
 }
-_OWN_ID = re.compile(r"[0-9a-f]{32}")
-"""Ids that `eaves.events` makes. Others may be paths, or unique for their source only."""
 
 _log = logging.getLogger(__name__)
 
@@ -156,12 +153,9 @@ def _key(event: Event) -> Key:
 
 
 def _image_name(event: Event) -> str:
-    """Path of an image in the folder, safe whatever the event's attributes hold."""
+    """Path of an image in the folder, safe whatever the event's attributes hold; an id is unique for its source only."""
     site = event.source.split("/")[2]  # `find_forgery` has let no other source in
-    if _OWN_ID.fullmatch(event.id):
-        stem = event.id
-    else:
-        stem = hashlib.sha256(f"{event.source}\0{event.id}".encode(errors="surrogatepass")).hexdigest()[:32]
+    stem = hashlib.sha256(f"{event.source}\0{event.id}".encode(errors="surrogatepass")).hexdigest()[:32]
     kind = (event.datacontenttype or "").partition(";")[0].strip().lower()
     return f"{IMAGES}/{site}/{stem}{_SUFFIXES.get(kind, '.img')}"
 

@@ -15,7 +15,13 @@ from eaves.spool.selection import Read
 _FIND = "SELECT number, digest, eid, state FROM ledger WHERE key = ? AND source = ? AND id = ?"
 _COLUMNS = "number, source, id, taken_at, state, changed_at, repeats, reason, digest"
 _COUNTS = f"SELECT {', '.join(STATES)}, repeats, conflicts, deleted FROM ledger_totals"  # noqa: S608 - constants
-_TRIM = "DELETE FROM ledger WHERE number IN (SELECT number FROM ledger WHERE eid IS NULL ORDER BY number LIMIT ?)"
+_SITE = schema.SITE.format("source")
+_SITES = "SELECT site, lines FROM ledger_sites WHERE lines * (SELECT count(*) FROM ledger_sites WHERE lines > 0) > ?"
+"""The sites that have more than their part of so many lines."""
+_TRIM = (
+    "DELETE FROM ledger WHERE number IN"  # noqa: S608 - constants
+    f" (SELECT number FROM ledger WHERE {_SITE} = ? AND eid IS NULL ORDER BY number LIMIT ?)"
+)
 
 TRIM = 1_000
 """Lines that one new line deletes at most, when the bound was lowered say."""
@@ -44,11 +50,14 @@ class Ledger:
         Raises:
             SpoolError: When the file can't be read.
         """
+        site = schema.site_of(source_prefix)
+        of_site = f"{_SITE} = ?4 AND " if site else ""  # an index finds the lines of one among those of many sites
         sql = (
-            f"SELECT {_COLUMNS} FROM ledger WHERE number > ?1"  # noqa: S608 - constants
+            f"SELECT {_COLUMNS} FROM ledger WHERE {of_site}number > ?1"  # noqa: S608 - constants
             " AND (?2 = '' OR substr(source, 1, length(?2)) = ?2) ORDER BY number LIMIT ?3"
         )
-        return [_line(row) for row in self._read(sql, (after, source_prefix, limit))]
+        values = (after, source_prefix, limit, site) if site else (after, source_prefix, limit)
+        return [_line(row) for row in self._read(sql, values)]
 
     def digest_of(self, source: str, event_id: str) -> bytes | None:
         """The digest of the content of an event that was put, as `content_digest` gives it.
@@ -107,14 +116,22 @@ class Ledger:
         db.execute("UPDATE ledger_totals SET repeats = repeats + 1")
 
     def _trim(self, db: sqlite3.Connection) -> None:
-        """Delete the oldest lines beyond the bound whose events have left the spool, some at a time."""
+        """Delete the oldest lines beyond the bound whose events have left the spool, some at a time.
+
+        They are those of the sites that have more than their part of all lines, the one with the most first: however
+        much one site sends, what the others have sent is remembered.
+        """
         if self._limits is None:
             return
         most = self._limits.max_entries
         (lines,) = db.execute(f"SELECT {' + '.join(STATES)} FROM ledger_totals").fetchone()  # noqa: S608 - constants
         if lines > most:
             surplus = min(max(lines - most, most // 1_000), TRIM)
-            deleted = db.execute(_TRIM, (surplus,)).rowcount
+            deleted = 0
+            for site, _ in db.execute(f"{_SITES} ORDER BY lines DESC", (most,)).fetchall():
+                deleted += db.execute(_TRIM, (site, surplus - deleted)).rowcount
+                if deleted >= surplus:
+                    break
             db.execute("UPDATE ledger_totals SET deleted = deleted + ?", (deleted,))
 
 

@@ -114,6 +114,21 @@ def test_a_broken_event_of_a_batch_is_refused_and_the_others_are_stored(receiver
     assert receiver.report()["received"]["mill"]["malformed"] == 2
 
 
+def test_refusals_of_a_batch_are_counted_together_and_each_kind_is_logged_once(
+    receiver: Served, sender: Sender, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender.send([classified(1)])
+    forged = [classified(number, site="harbour") for number in range(1_000)]
+    answer = sender.send([*forged, classified(1, label="tulip"), classified(2)])
+    assert (answer.stored, len(answer.refused)) == (1, 1_001)
+    counted = receiver.report()["received"]["mill"]
+    assert counted == {"stored": 2, "repeated": 0, "forged": 1_000, "conflicting": 1}
+    assert [one.message.split(",")[0] for one in caplog.records if "refused as" in one.message] == [
+        "refused as forged",
+        "refused as conflicting",
+    ]
+
+
 @pytest.mark.parametrize(
     ("headers", "body", "status"),
     [
@@ -128,6 +143,7 @@ def test_a_broken_event_of_a_batch_is_refused_and_the_others_are_stored(receiver
         ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}, b"[]", 400),
         ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}, gzip.compress(b"[]")[:-3], 400),
         ({"Content-Type": MEDIA_TYPE}, b" " * (MAX_BYTES + 1), 413),
+        ({"Content-Type": MEDIA_TYPE}, b"[0" + b",0" * 2_000 + b"]", 413),
         ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}, gzip.compress(b"\0" * 50_000_000), 413),
     ],
 )
@@ -150,6 +166,24 @@ def test_an_empty_batch_stores_nothing(sender: Sender) -> None:
         200,
         b'{"stored": 0, "repeated": 0, "refused": []}',
     )
+
+
+def test_an_answer_with_lines_has_a_bounded_number_of_bytes(receiver: Served, sender: Sender) -> None:
+    names = [f"{number}{'x' * 4_000}" for number in range(2_000)]
+    for start in range(0, 2_000, 200):
+        events = [replace(classified(1), id=name) for name in names[start : start + 200]]
+        assert sender.send(events).stored == 200
+    after = 0
+    found: list[str] = []
+    while True:
+        _, body = sender.ask("GET", f"{LEDGER}?after={after}")
+        if not body:
+            break
+        assert len(body) < 5_000_000
+        lines = [json.loads(line) for line in body.splitlines()]
+        found += [line["id"] for line in lines]
+        after = lines[-1]["number"]
+    assert found == names
 
 
 def test_the_site_and_its_ledger_are_told_to_it_alone(tmp_path: Path, receiver: Served, sender: Sender) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +17,7 @@ from eaves.errors import SpoolError, SpoolFullError
 from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event
 from eaves.spool import Ledger, LedgerLimits, LedgerLine, Limits, PutOutcome, Selection, Spool, WhenFull, content_digest
 from eaves.spool.admin import drop, redrive
+from eaves.spool.ledger.schema import SITE, site_of
 from eaves.spool.takeover import take_over
 from tests.fakes.clock import FrozenClock
 
@@ -308,6 +311,81 @@ def test_beyond_their_number_the_oldest_lines_of_events_that_left_are_deleted(pa
         assert ledger_of(spool).counts().deleted == 2
         assert spool.put(image(1), once=True), "its line is gone, so it is taken as new"
         assert [line.number for line in lines(spool)] == [1, 4, 5, 6, 7, 8, 9, 10]
+
+
+def release_all(spool: Spool) -> None:
+    while entries := spool.peek("out", limit=999, now=2e9):
+        spool.ack_many(entries)
+
+
+def test_what_one_site_sends_makes_a_spool_forget_nothing_of_another(path: Path) -> None:
+    with Spool(path, ledger=LedgerLimits(max_entries=100)) as spool:
+        quiet = [(image(number, source="/eaves/quiet/camera"), ("out",)) for number in range(30)]
+        spool.put_many(quiet, once=True)
+        release_all(spool)
+        for start in range(0, 500, 50):
+            loud = [image(number, source="/eaves/loud/camera") for number in range(start, start + 50)]
+            spool.put_many([(event, ("out",)) for event in loud], once=True)
+            release_all(spool)
+        assert len(ledger_of(spool).read(source_prefix="/eaves/quiet/")) == 30
+        assert len(ledger_of(spool).read(source_prefix="/eaves/loud/")) == 70
+        assert len(lines(spool)) == 100
+        assert ledger_of(spool).counts().deleted == 430
+        spool.put_many(quiet, once=True)
+        assert spool.depth() == 0, "they are repetitions"
+        waiting = [image(number, source="/eaves/loud/camera") for number in range(1_000, 1_200)]
+        spool.put_many([(event, ("out",)) for event in waiting], once=True)
+        assert len(ledger_of(spool).read(source_prefix="/eaves/quiet/")) == 30, (
+            "also while nothing of it can be deleted"
+        )
+        assert len(lines(spool)) == 230
+
+
+def test_lines_of_a_site_are_found_by_an_index(path: Path) -> None:
+    asked: list[str] = []
+    with Spool(path, ledger=BOUND) as spool:
+        database = spool.database()
+
+        def read(sql: str, values: Sequence[Any]) -> list[Any]:
+            asked.extend(row[3] for row in database.read(f"EXPLAIN QUERY PLAN {sql}", values))
+            return []
+
+        Ledger(read).read(after=5, source_prefix="/eaves/mill/")
+    assert len(asked) == 1
+    assert "USING INDEX ledger_by_site (<expr>=? AND rowid>?)" in asked[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "site"),
+    [
+        ("/eaves/mill/gate", "mill"),
+        ("/eaves/mill/", "mill"),
+        ("/eaves/mill", ""),
+        ("/eaves//x", ""),
+        ("/eavesx/a/b", ""),
+        ("eaves/a/b", ""),
+        ("", ""),
+        ("/Eaves/a/b", ""),
+        ("https://a/eaves/b", ""),
+        ("/eaves/ü/x/y", "ü"),
+    ],
+)
+def test_sql_and_python_find_the_same_site_in_a_source(source: str, site: str) -> None:
+    assert site_of(source) == site
+    with closing(sqlite3.connect(":memory:")) as db:
+        assert db.execute(f"SELECT {SITE.format('?1')}", (source,)).fetchone() == (site,)
+
+
+def test_a_ledger_from_before_there_were_counts_by_site_gets_them(path: Path) -> None:
+    with Spool(path, ledger=BOUND) as spool:
+        spool.put_many([(image(number), ("out",)) for number in range(3)])
+        for name in ("TRIGGER ledger_site_in", "TRIGGER ledger_site_out", "TABLE ledger_sites"):
+            spool.database().commit(lambda db, name=name: db.execute(f"DROP {name}"))
+        for name in ("by_site", "settled"):
+            spool.database().commit(lambda db, name=name: db.execute(f"DROP INDEX ledger_{name}"))
+    with Spool(path, ledger=BOUND) as spool:
+        spool.put(image(3))
+        assert spool.database().read("SELECT * FROM ledger_sites") == [("site", 4)]
 
 
 def test_a_lowered_bound_is_reached_step_by_step(path: Path) -> None:
