@@ -16,6 +16,8 @@ from eaves.errors import ConfigError, DeliveryError, UnreachableError
 from eaves.events import Event
 from eaves.link import BatchAnswer
 from eaves.relay.lanes import ALARMS, ARCHIVE, IMAGES
+from eaves.spool.admin import retry_now
+from eaves.spool.selection import Selection
 from tests.fakes.clock import FrozenClock
 from tests.unit.relay.harness import Answer, Rig, event, forwarding, lost, poisoned, refusing, status_error
 from tests.waiting import wait_until
@@ -128,8 +130,7 @@ def test_what_the_receiver_refuses_is_kept_apart_with_its_reason(tmp_path: Path,
 
 
 def test_what_waits_when_a_site_gets_another_name_is_kept_and_the_link_says_so(tmp_path: Path) -> None:
-    clock = FrozenClock()
-    with forwarding(tmp_path, *[event(number) for number in range(20)], clock=clock) as rig:
+    with forwarding(tmp_path, *[event(number) for number in range(20)]) as rig:
         rig.link.answers = refusing({f"id-{number}" for number in range(20)}, 403)
         rig.forwarder.start()
         wait_until(lambda: rig.state() == "refused")
@@ -139,7 +140,7 @@ def test_what_waits_when_a_site_gets_another_name_is_kept_and_the_link_says_so(t
         wait_until(lambda: rig.queued() == 20, what="the release of what got through")
         assert rig.dead() == {}
         rig.link.answers = lambda events: None
-        clock._now += 3_600
+        assert retry_now(rig.spool, Selection()) == 20
         rig.forwarder.try_now()
         rig.wait_until_empty()
         assert sorted(rig.link.stored) == sorted(f"id-{number}" for number in (*range(20), 30))
