@@ -138,7 +138,7 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Make room for a connection, and start its thread."""
-        self.connections.add(request)
+        self.connections.add(request, str(client_address[0]))
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:

@@ -379,10 +379,11 @@ def test_sql_and_python_find_the_same_site_in_a_source(source: str, site: str) -
 def test_a_ledger_from_before_there_were_counts_by_site_gets_them(path: Path) -> None:
     with Spool(path, ledger=BOUND) as spool:
         spool.put_many([(image(number), ("out",)) for number in range(3)])
+    with closing(sqlite3.connect(path)) as db:
         for name in ("TRIGGER ledger_site_in", "TRIGGER ledger_site_out", "TABLE ledger_sites"):
-            spool.database().commit(lambda db, name=name: db.execute(f"DROP {name}"))
+            db.execute(f"DROP {name}")
         for name in ("by_site", "settled"):
-            spool.database().commit(lambda db, name=name: db.execute(f"DROP INDEX ledger_{name}"))
+            db.execute(f"DROP INDEX ledger_{name}")
     with Spool(path, ledger=BOUND) as spool:
         spool.put(image(3))
         assert spool.database().read("SELECT * FROM ledger_sites") == [("site", 4)]
