@@ -35,8 +35,7 @@ def warn_of_waiting(state_dir: Path, app: AppSpec) -> None:
         say(f"warning: whether the relay still holds events of site {former} is not known: {error.message}")
         return
     if held:
-        say(
-            f"warning: the relay holds {held:,} {'event' if held == 1 else 'events'} of site {former}; the receiver refuses them from site {site},"
-        )
+        events = "1 event" if held == 1 else f"{held:,} events"
+        say(f"warning: the relay holds {events} of site {former}; the receiver refuses them from site {site},")
         say(f"and they become dead letters. To let them drain first, deploy with site: {former} and {former}'s token")
         say("until `eaves status` says that nothing waits")
