@@ -13,6 +13,7 @@ from eaves.admin.doors import default_socket, open_doors
 from eaves.admin.routes import Response
 from eaves.admin.server import Answer as AdminAnswer
 from eaves.backoff import Backoff
+from eaves.credentials import redact
 from eaves.delivery import Answer, Deliverer, SinkClient
 from eaves.errors import UnreachableError
 from eaves.events import Event
@@ -107,17 +108,19 @@ def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressSer
                 path=settings.admin_socket or default_socket(settings.spool),
                 host=settings.host,
                 port=settings.health_port,
-                around=partial(add_counters, counters),
+                around=partial(add_counters, counters, sites, str(settings.sink or settings.folder or "")),
             )
         )
         yield server
 
 
-def add_counters(counters: Counters, answer: AdminAnswer) -> AdminAnswer:
-    """An administrator's answers, with the counters in metrics and health.
+def add_counters(counters: Counters, sites: Sites, target: str, answer: AdminAnswer) -> AdminAnswer:
+    """An administrator's answers, with the counters in metrics and health, and what is known of sites in health.
 
     Args:
         counters: What is added.
+        sites: Who may send.
+        target: Where events are passed on to; empty when that isn't known.
         answer: Gives the answers without them.
     """
 
@@ -127,7 +130,13 @@ def add_counters(counters: Counters, answer: AdminAnswer) -> AdminAnswer:
             body = response.body + counters.render_metrics().encode()
             return Response(status=200, content_type=response.content_type, body=body)
         if path == HEALTH and response.content_type == "application/json":
-            document = {**json.loads(response.body), "received": counters.to_dict()}
+            document = {
+                **json.loads(response.body),
+                "received": counters.to_dict(),
+                "contacts": {**dict.fromkeys(sites.names()), **counters.contacts()},
+                "shared_tokens": sites.shared_tokens(),
+                "target": redact(target),
+            }
             body = json.dumps(document).encode()
             return Response(status=response.status, content_type=response.content_type, body=body)
         return response
