@@ -12,6 +12,7 @@ from typing import Any
 from eaves.errors import ConfigError, Fault
 from eaves.ingress.connection import Connection
 from eaves.ingress.connections import Connections
+from eaves.ingress.handshakes import FailedHandshakes
 from eaves.ingress.memory import MemoryBudget
 from eaves.ingress.request import Serve
 from eaves.ingress.tls import ServerTls
@@ -81,6 +82,11 @@ class IngressServer:
         """Connections that are open."""
         return len(self._listener.connections)
 
+    @property
+    def failed_handshakes(self) -> int:
+        """TLS handshakes that failed since the start."""
+        return self._listener.handshakes.count
+
     def is_alive(self) -> bool:
         """Whether it takes connections."""
         return self._thread.is_alive()
@@ -100,6 +106,7 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
         limits: The server's bounds.
         budget: Memory for bodies.
         connections: Those that are open.
+        handshakes: TLS handshakes that failed.
     """
 
     daemon_threads = True
@@ -113,6 +120,7 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.budget = MemoryBudget(max(limits.max_bytes, limits.in_flight_bytes))
         self.connections = Connections(limits.connections)
         self._tls = tls
+        self.handshakes = FailedHandshakes()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, Connection)
 

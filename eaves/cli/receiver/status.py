@@ -59,6 +59,8 @@ def command(spool: Path | None, form: str, state_dir: Path) -> None:
         print_sentence(describe_waiting(lane, found.get("target", "")))
         if lane["dead"]:
             say(f"{lane['dead']:,} dead letters: eaves queue list --dead --receiver")
+    if failed := found.get("failed_handshakes"):
+        say(f"{failed:,} TLS handshakes failed: does the other side trust this certificate? The log names addresses")
     for sites in found.get("shared_tokens", ()):
         say(f"the files of {' and '.join(sites)} hold the same token, which lets none of them in; give each its own")
 

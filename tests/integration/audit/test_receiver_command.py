@@ -130,7 +130,8 @@ def test_the_environment_says_where_events_go(tmp_path: Path) -> None:
     ("arguments", "told"),
     [
         ((), "eaves receiver token SITE --sites sites"),
-        (("--host", "0.0.0.0"), "credentials"),
+        (("--host", "0.0.0.0"), "error: --credentials: must be a folder with tls.crt and tls.key"),
+        (("--host", "0.0.0.0"), "try: --credentials FOLDER; docs/15-receiver.md#a-certificate-of-your-own"),
         (("--sink", "http://127.0.0.1:9/", "--folder", "x"), "together with folder"),
     ],
 )
@@ -140,6 +141,20 @@ def test_a_receiver_that_can_not_run_says_what_is_missing(
     _, error = run(tmp_path, "receiver", "run", *arguments, code=78)
     assert told in error
     assert "Traceback" not in error
+
+
+def test_a_port_in_use_and_a_missing_container_image_are_told_by_their_flags(tmp_path: Path) -> None:
+    run(tmp_path, "receiver", "token", "mill")
+    with running(tmp_path) as (_, port):
+        error = run(tmp_path, "receiver", "run", "--state", "b", "--folder", "b", "--port", str(port), code=78)[1]
+    assert f"error: --port: 127.0.0.1:{port} can't be listened on" in error
+    assert "try: eaves receiver run --port N" in error
+    error = run(tmp_path, "receiver", "render", "--broker", "default", code=78)[1]
+    assert "error: --image: must name the agents' container image by digest" in error
+    assert "try: make image, push eaves-agent" in error
+    shown = " ".join(run(tmp_path, "receiver", "run", "--help")[0].split())
+    assert "[default: 8443; PORT]" in shown
+    assert "[default: received; EAVES_RECEIVER_FOLDER]" in shown
 
 
 def test_a_token_is_changed_without_a_moment_in_which_none_works(tmp_path: Path) -> None:
