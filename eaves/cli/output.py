@@ -70,6 +70,18 @@ def _cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else "" if value is None else escape(str(value), keep="\n")
 
 
+def print_sentence(text: str) -> None:
+    """Print a sentence on stdout; on a terminal its lines end between words."""
+    import shutil
+    import textwrap
+
+    shown = escape(text)
+    if sys.stdout.isatty():
+        width = max(40, shutil.get_terminal_size().columns)
+        shown = textwrap.fill(shown, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    click.echo(shown)
+
+
 def print_line(text: object) -> None:
     """Print one result on stdout, with what could steer a terminal made visible."""
     click.echo(escape(str(text)))

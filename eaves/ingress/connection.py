@@ -60,10 +60,20 @@ class Connection(BaseHTTPRequestHandler):
         """Answer requests, one after the other."""
         if isinstance(self.connection, ssl.SSLSocket):
             self.connection.settimeout(HANDSHAKE_S)
-            self.connection.do_handshake()
+            self._shake_hands(self.connection)
             self._names = list_names(self.connection.getpeercert() or {})
         while self._answer_one():
             pass
+
+    def _shake_hands(self, connection: ssl.SSLSocket) -> None:
+        """Make the TLS handshake; a connection that just ends, as a probe of the port does, is no failed one."""
+        try:
+            connection.do_handshake()
+        except ssl.SSLEOFError:
+            raise
+        except ssl.SSLError as error:
+            self.server.handshakes.add(str(self.client_address[0]), error.reason or str(error))
+            raise
 
     def handle_expect_100(self) -> bool:
         """Ask for the body only when a route reads it."""

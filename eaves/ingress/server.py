@@ -12,6 +12,7 @@ from typing import Any
 from eaves.errors import ConfigError, Fault
 from eaves.ingress.connection import Connection
 from eaves.ingress.connections import Connections
+from eaves.ingress.handshakes import FailedHandshakes
 from eaves.ingress.memory import MemoryBudget
 from eaves.ingress.request import Serve
 from eaves.ingress.tls import ServerTls
@@ -86,6 +87,11 @@ class IngressServer:
         """Memory that bodies take now."""
         return self._listener.budget.taken_bytes
 
+    @property
+    def failed_handshakes(self) -> int:
+        """TLS handshakes that failed since the start."""
+        return self._listener.handshakes.count
+
     def is_alive(self) -> bool:
         """Whether it takes connections."""
         return self._thread.is_alive()
@@ -105,6 +111,7 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
         limits: The server's bounds.
         budget: Memory for bodies.
         connections: Those that are open.
+        handshakes: TLS handshakes that failed.
     """
 
     daemon_threads = True
@@ -120,6 +127,7 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.budget = MemoryBudget(limits.in_flight_bytes, largest=limits.max_bytes, name=name)
         self.connections = Connections(limits.connections)
         self._tls = tls
+        self.handshakes = FailedHandshakes()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, Connection)
 

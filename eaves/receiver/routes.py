@@ -75,6 +75,7 @@ class ReceiverRoutes:
             self._counters.refuse("", UNAUTHORISED, f"no site's token or certificate, from {request.caller.address}")
             hint = "send a token of the site, Authorization: Bearer TOKEN, or a client certificate that names it"
             return answer_problem(401, "the caller is not a site of this receiver", hint, WWW_Authenticate="Bearer")
+        self._counters.meet(site)
         request.admit(site)
         try:
             return self._answer(site, request)

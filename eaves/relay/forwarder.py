@@ -232,8 +232,9 @@ class Forwarder:
                 with self._state:
                     self._link_state.probed(idle=idle)
                 return
-            reason = f"the receiver takes this relay for site {site[:64]!r}, and it is of site {self._site!r}"
-            failure = Failure(reason=f"{reason}; it needs that site's token", refused=True)
+            known = f"the receiver knows this relay's token as site {site[:64]!r}"
+            advice = f"set site: {site[:64]}, or use {self._site}'s token"
+            failure = Failure(reason=f"{known}, but eaves.yaml says site {self._site!r}; {advice}", refused=True)
         with self._state:
             self._link_state.probe_failed(
                 failure.reason, failure.status, refused=failure.refused, asked_s=failure.asked_s

@@ -221,7 +221,7 @@ def test_a_relay_takes_the_agents_container_image() -> None:
 
 
 def test_the_receivers_address_is_one_that_the_doctor_tries() -> None:
-    app = replace(plain_app(), relay=replace(relayed_app().relay, to="https://cloud.example/prefix"))
+    app = replace(plain_app(), relay=replace(relayed_app().relay, to="https://cloud.example/"))
     (found,) = find_destinations(app)
     assert (found.by, found.address, found.secret) == ("relay", "tls://cloud.example:443", "link")
     (found,) = find_destinations(replace(app, relay=replace(app.relay, to="https://[2001:db8::1]:8443")))

@@ -39,7 +39,10 @@ def test_nothing_is_sent_before_the_receiver_says_that_this_site_is_meant(tmp_pa
         rig.link.probed = lambda: "south"
         rig.forwarder.start()
         wait_until(lambda: rig.state() == "refused")
-        assert "for site 'south', and it is of site 'north'" in rig.forwarder.view().reason
+        assert rig.forwarder.view().reason == (
+            "the receiver knows this relay's token as site 'south', but eaves.yaml says site 'north'; "
+            "set site: south, or use north's token"
+        )
         assert rig.link.requests == []
         rig.link.probed = lambda: "north"
         rig.wait_until_empty()
