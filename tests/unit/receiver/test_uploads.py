@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import random
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from eaves.errors import EventError, ImageTooLargeError
 from eaves.receiver.uploads import Uploads
 
-BODY = os.urandom(1_000)
+BODY = random.Random(1).randbytes(1_000)
 DIGEST = hashlib.sha256(BODY).hexdigest()
 
 
