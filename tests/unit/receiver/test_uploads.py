@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import random
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from eaves.errors import EventError, ImageTooLargeError, OverloadedError
 from eaves.receiver.uploads import MOST, Uploads
 from tests.fakes.clock import ManualClock
 
-BODY = os.urandom(1_000)
+BODY = random.Random(1).randbytes(1_000)
 DIGEST = hashlib.sha256(BODY).hexdigest()
 
 
