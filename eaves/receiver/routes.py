@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl
 
 from eaves.errors import EavesError, EventError, ImageTooLargeError, OverloadedError, UnsupportedContentError
-from eaves.events import decode
+from eaves.events import Event, decode
 from eaves.ingress import Request, Response, answer_json, answer_problem
 from eaves.ingress.content import is_batch, is_structured, read_events
 from eaves.link import BatchAnswer
@@ -118,7 +118,11 @@ class ReceiverRoutes:
         return _answer_batch(answer)
 
     def _take_uploaded(self, site: str, digest: str, request: Request) -> Response:
-        """Take an event whose data came in parts; its attributes are this request's headers."""
+        """Take an event whose data came in parts; its attributes are this request's headers.
+
+        The answer accounts for it as for a batch, also when it is refused: the relay need not send all of it again to
+        learn whether this receiver refuses it or something on the way.
+        """
         if is_structured(request):
             raise UnsupportedContentError("an upload is the data of one event in binary mode")
         with self._uploads.one_event(site):
@@ -126,10 +130,8 @@ class ReceiverRoutes:
             body = self._uploads.read(site, digest)
             if body is None:
                 return answer_problem(412, f"the body {digest[:16]} is not here as a whole", "send it again")
-            answer = self._intake.take(site, [decode(request.header_fields(), body)])
+            answer = self._intake.take(site, [_decode_uploaded(request, body)])
             self._uploads.finish(site, digest)
-        if answer.refused:
-            return answer_problem(answer.refused[0].status, answer.refused[0].detail)
         return _answer_batch(answer)
 
     def _take_part(self, site: str, request: Request) -> Response:
@@ -147,6 +149,13 @@ class ReceiverRoutes:
             return answer_problem(405, f"{HEALTH} is answered for GET only", Allow="GET, HEAD")
         is_well = self._is_well()
         return answer_json({"status": "ok" if is_well else "unwell"}, 200 if is_well else 503)
+
+
+def _decode_uploaded(request: Request, body: bytes) -> Event | EventError:
+    try:
+        return decode(request.header_fields(), body)
+    except EventError as error:
+        return error
 
 
 def _answer_batch(answer: BatchAnswer) -> Response:

@@ -252,7 +252,7 @@ class Forwarder:
             failure = judge(
                 error,
                 events=len(entries),
-                is_batch=self._sender.is_batch,
+                kind=self._sender.kind,
                 body_bytes=self._sender.attempted_bytes,
             )
             self._fail(lane, entries, failure)

@@ -106,7 +106,7 @@ class Traffic:
         self.counts.failed += 1
         if failure.status == NO_ANSWER:
             self._throughput.stalled()
-        if not is_resized:
+        if not is_resized or failure.next is Next.AS_BATCH:
             return
         size, stored_bytes = self._sizes[lane], sum(map(entry_bytes, entries))
         if len(entries) == 1:  # perhaps a part of it only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import socket
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from eaves.link import encode_batch
+from eaves.events import encode_binary
+from eaves.link import encode_batch, parse_answer
 from eaves.link.batch import MEDIA_TYPE
-from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, SITE
+from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPLOAD
 from tests.certificates import make_certificate
 from tests.receiving import Sender, Served, captured, classified, receiving, write_site
 from tests.waiting import wait_until
@@ -96,6 +98,22 @@ def test_another_event_under_a_known_id_is_a_conflict(receiver: Served, sender: 
     assert (same_batch.stored, same_batch.repeated, [one.index for one in same_batch.refused]) == (1, 1, [2])
     assert sender.send_alone(captured(1, data=b"a third"))[0] == 409
     assert receiver.report()["received"]["mill"]["conflicting"] == 3
+
+
+def test_an_event_that_came_in_parts_and_is_refused_is_accounted_for(sender: Sender) -> None:
+    sender.send([captured(1)])
+    for event, status in ((captured(1, data=b"x" * 9_000), 409), (captured(2, site="harbour"), 403)):
+        headers, body = encode_binary(event)
+        digest = hashlib.sha256(body).hexdigest()
+        sender.ask("POST", f"{PARTS}{digest}?offset=0&size={len(body)}", body)
+        refused = sender.ask("POST", EVENTS, b"", {**headers, UPLOAD: digest})
+        assert refused[0] == 200
+        assert [one.status for one in parse_answer(refused[1], 1).refused] == [status]
+    headers, body = encode_binary(captured(3))
+    digest = hashlib.sha256(body).hexdigest()
+    sender.ask("POST", f"{PARTS}{digest}?offset=0&size={len(body)}", body)
+    broken = sender.ask("POST", EVENTS, b"", {**headers, "ce-id": "", UPLOAD: digest})
+    assert (broken[0], [one.status for one in parse_answer(broken[1], 1).refused]) == (200, [400])
 
 
 def test_an_image_that_was_predicted_a_second_time_is_no_conflict(receiver: Served, sender: Sender) -> None:

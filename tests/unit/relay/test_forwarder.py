@@ -410,7 +410,7 @@ def test_an_alarm_alone_on_a_link_that_fails_keeps_its_place(tmp_path: Path, err
         rig.forwarder.start()
         rig.wait_until_empty()
         assert len(rig.link.requests) == 3
-        assert rig.forwarder.view().attempts[ARCHIVE] == {"delivered": 1}
+        wait_until(lambda: rig.forwarder.view().attempts[ARCHIVE] == {"delivered": 1})
 
 
 def test_a_size_that_was_too_large_once_is_not_tried_again_and_again(tmp_path: Path) -> None:
