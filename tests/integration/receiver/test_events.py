@@ -135,9 +135,9 @@ def test_a_broken_event_of_a_batch_is_refused_and_the_others_are_stored(receiver
 def test_refusals_of_a_batch_are_counted_together_and_each_kind_is_logged_once(
     receiver: Served, sender: Sender, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sender.send([classified(1)])
+    sender.send([captured(1)])
     forged = [classified(number, site="harbour") for number in range(1_000)]
-    answer = sender.send([*forged, classified(1, label="tulip"), classified(2)])
+    answer = sender.send([*forged, captured(1, data=b"another"), classified(2)])
     assert (answer.stored, len(answer.refused)) == (1, 1_001)
     counted = receiver.report()["received"]["mill"]
     assert counted == {"stored": 2, "repeated": 0, "forged": 1_000, "conflicting": 1}
