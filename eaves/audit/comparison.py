@@ -80,7 +80,7 @@ class Comparison:
         for table in ("sent", "received", "newer"):
             self._db.executescript(queries.SORT.format(table))
             self._join_repetitions(table)
-        self._db.execute(queries.JUDGE)
+        self._db.execute(queries.JUDGE, (self._one(queries.KEPT_FROM) or 0.0,))
         longest_s = self._one("SELECT max(took_s) FROM judged WHERE verdict = 'received'")
         older_s = self._complete_from + max(0.0, longest_s or 0.0) if self._complete_from else 0.0
         newest = float("inf") if self._is_live or not self._last_at else self._last_at
@@ -95,7 +95,6 @@ class Comparison:
             unknown=tuple(self._unknown()),
             newer=self._count("newer"),
             older=self._count("older"),
-            before=int(self._one(queries.BEFORE)),
         )
 
     def _follow(self, lines: Iterable[LedgerLine], numbers: _Numbers) -> Iterator[LedgerLine]:
@@ -142,7 +141,7 @@ class Comparison:
         )
         counted = {row[0]: row for row in self._db.execute(queries.COUNTS, (self._late_s,))}
         for hour in sorted(unknown.keys() | counted.keys()):
-            values = counted.get(hour, (hour, *[0] * 8))
+            values = counted.get(hour, (hour, *[0] * 9))
             yield _counts(hour, values[1:], unknown.get(hour, 0))
 
     def _sum(self) -> HourCounts:
@@ -183,6 +182,6 @@ class Comparison:
 
 
 def _counts(hour: str, values: Iterable[float], unknown: int) -> HourCounts:
-    names = ("sent", "received", "waiting", "dead", "removed", "missing", "repeated", "late")
+    names = ("sent", "received", "waiting", "dead", "removed", "forgotten", "missing", "repeated", "late")
     counts = {name: int(value) for name, value in zip(names, values, strict=True)}
     return HourCounts(hour=hour, **counts, unknown=unknown)

@@ -26,7 +26,8 @@ _DIFFERS = "(b.digest <> '' AND a.digest <> '' AND b.digest <> a.digest)"
 JUDGE = f"""
 CREATE TABLE judged AS SELECT a.row AS row, {HOUR.format("a")} AS hour,
     CASE WHEN b.row IS NOT NULL AND NOT {_DIFFERS} THEN 'received'
-         WHEN a.state = 'queued' THEN 'waiting' WHEN a.state IN ('dead', 'removed') THEN a.state ELSE 'missing' END
+         WHEN a.state = 'queued' THEN 'waiting' WHEN a.state IN ('dead', 'removed') THEN a.state
+         WHEN b.row IS NULL AND a.state = 'released' AND a.at > 0 AND a.at < ?1 THEN 'forgotten' ELSE 'missing' END
          AS verdict,
     b.row IS NOT NULL AS there, coalesce(b.repeats, 0) AS repeats,
     CASE WHEN a.at > 0 AND b.at > 0 THEN b.at - a.at END AS took_s
@@ -34,7 +35,8 @@ CREATE TABLE judged AS SELECT a.row AS row, {HOUR.format("a")} AS hour,
 """  # noqa: S608 - constants
 COUNTS = """
 SELECT hour, count(*), total(verdict = 'received'), total(verdict = 'waiting'), total(verdict = 'dead'),
-    total(verdict = 'removed'), total(verdict = 'missing'), total(repeats * (verdict = 'received')),
+    total(verdict = 'removed'), total(verdict = 'forgotten'), total(verdict = 'missing'),
+    total(repeats * (verdict = 'received')),
     total(verdict = 'received' AND took_s > ?)
     FROM judged GROUP BY hour
 """
@@ -44,7 +46,5 @@ CREATE TABLE unmatched AS SELECT a.row AS row, CASE
     WHEN a.at < ?2 THEN 'older' ELSE 'unknown' END AS verdict
     FROM received a LEFT JOIN sent b ON {_SAME} WHERE b.row IS NULL
 """  # noqa: S608 - constants
-BEFORE = """
-SELECT count(*) FROM judged j JOIN sent s ON s.row = j.row
-    WHERE j.verdict = 'missing' AND s.at > 0 AND s.at < (SELECT min(at) FROM received WHERE at > 0)
-"""
+KEPT_FROM = "SELECT CASE WHEN min(number) > 1 THEN min(at) FILTER (WHERE at > 0) END FROM received"
+"""When the receiver took the first event whose line it keeps. A list that begins with line 1 has forgotten nothing."""

@@ -50,9 +50,9 @@ class Counters:
         with self._lock:
             self._counts.setdefault(site, Counter())[outcome] += count
 
-    def refuse(self, site: str, outcome: str, detail: str) -> None:
-        """Count a refusal, and log it unless one like it was logged just now."""
-        self.add(site, outcome)
+    def refuse(self, site: str, outcome: str, detail: str, count: int = 1) -> None:
+        """Count a refusal, or several of one request, and log it unless one like it was logged just now."""
+        self.add(site, outcome, count)
         now = self._clock.monotonic()
         with self._lock:
             if now - self._logged.get((site, outcome), float("-inf")) < LOG_S:

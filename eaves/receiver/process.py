@@ -79,6 +79,7 @@ def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressSer
             counters,
             max_bytes=settings.max_bytes,
             timeout_s=settings.function_timeout_s,
+            in_flight_bytes=settings.in_flight_bytes,
         )
         routes = ReceiverRoutes(
             sites,

@@ -77,9 +77,14 @@ class Sender:
         """The entry of a class that was sent in part."""
         return self._upload.entry if self._upload is not None and self._upload.lane == lane else None
 
-    def put_off(self) -> None:
+    def is_under_way(self, entry: Entry) -> bool:
+        """Whether a part of an entry was sent and the next one is to follow."""
+        return self._upload is not None and self._upload.entry.seq == entry.seq
+
+    def put_off(self, entry: Entry) -> None:
         """Send something else first. What was sent in parts stays at the receiver."""
-        self._upload = None
+        if self.is_under_way(entry):
+            self._upload = None
 
     def prefer_batch(self, entry: Entry) -> None:
         """Send this entry as a batch from now on."""
@@ -100,7 +105,7 @@ class Sender:
             DeliveryError: When there is no usable answer.
         """
         upload = self._upload
-        if upload is not None and upload.entry.seq == entries[0].seq:
+        if upload is not None and self.is_under_way(entries[0]):
             return self._go_on(upload, max_bytes, limit_s)
         packed = pack([entry.event for entry in entries], as_batch=self._as_batch == entries[0].seq)
         in_parts = self._takes_parts and self._whole != entries[0].seq and len(packed.body) > max_bytes

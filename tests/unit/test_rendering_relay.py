@@ -101,6 +101,18 @@ def test_a_trigger_brings_what_does_not_come_from_agents_and_nothing_twice() -> 
     assert "deadLetterSink" not in trigger["delivery"]
 
 
+@pytest.mark.parametrize("name", ["flowers-relay", "flowers-relay-images"])
+def test_the_broker_tries_for_two_days_to_bring_the_relay_something(name: str) -> None:
+    delivery = render(relayed_app())["Trigger", name]["spec"]["delivery"]
+    assert (delivery["backoffPolicy"], delivery["backoffDelay"]) == ("linear", "PT1S")
+    assert sum(range(1, delivery["retry"] + 1)) > 2 * 86_400
+
+
+def test_metrics_are_open_to_the_cluster_alone() -> None:
+    ingress = render(relayed_app())["NetworkPolicy", "flowers-relay"]["spec"]["ingress"]
+    assert all(rule["from"] for rule in ingress)
+
+
 def test_images_that_go_through_the_broker_are_brought_when_all_are_wanted() -> None:
     images = render(relayed_app())["Trigger", "flowers-relay-images"]["spec"]
     assert images["filters"] == [{"any": [{"exact": {"source": "/eaves/barn/shared"}}]}]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from eaves.cli.arguments import state_option
 from eaves.cli.output import say
 from eaves.cli.receiver.faults import named_by_flag
 from eaves.cli.receiver.paths import receiver_spool
+from eaves.cli.stop_signals import StopSignals
 from eaves.config import Layer, iter_leaves
 from eaves.errors import ConfigError, Fault
 from eaves.options import build_settings, settings_options
@@ -46,25 +46,21 @@ def command(state_dir: Path, **options: Any) -> None:
     """
     from eaves.http_client.proxies import parse_proxies
     from eaves.ingress.allocator import return_freed_memory
-    from eaves.receiver.process import STOP_SIGNALS, serving
+    from eaves.receiver.process import serving
 
     defaults: dict[str, Any] = {"spool": str(receiver_spool(state_dir)), "log_json": False}
     if not (options["sink"] or options["folder"] or _is_set("sink") or _is_set("folder")):
         defaults["folder"] = FOLDER
     with named_by_flag(HINTS, default_origins=("defaults", "settings")):
         settings = build_settings(ReceiverSettings, options, Layer(origin="defaults", values=defaults), section=SECTION)
-    # The signals stay pending until `sigwait` takes one, and no handler runs in the midst of anything.
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    try:
-        logs.configure(as_json=settings.log_json)
-        return_freed_memory()
-        with _at_free_port(), serving(settings, parse_proxies(os.environ)) as server:
-            url = f"{'https' if settings.credentials else 'http'}://{settings.host}:{server.port}"
-            click.echo(url)
-            say(f"{url} takes events of the sites in {settings.sites} for {_target(settings)}; Ctrl-C stops")
-            signal.sigwait(STOP_SIGNALS)
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    logs.configure(as_json=settings.log_json)
+    return_freed_memory()
+    signals = StopSignals()  # a thread that a library started may take a signal, so blocking them here isn't enough
+    with _at_free_port(), serving(settings, parse_proxies(os.environ)) as server:
+        url = f"{'https' if settings.credentials else 'http'}://{settings.host}:{server.port}"
+        click.echo(url)
+        say(f"{url} takes events of the sites in {settings.sites} for {_target(settings)}; Ctrl-C stops")
+        signals.wait()
 
 
 @contextmanager

@@ -26,6 +26,7 @@ COLUMNS = {
     "waiting": "WAITING",
     "dead": "DEAD",
     "removed": "REMOVED",
+    "forgotten": "FORGOTTEN",
     "missing": "MISSING",
     "repeated": "REPEATED",
     "late": "LATE",
@@ -195,8 +196,11 @@ def _print(found: Audit, form: str, queues: Sequence[str]) -> None:
         say(f"{count:,} dead: {reason or 'no reason is known'}")
     _name("missing", found.missing, found.totals.missing)
     _name("unknown", found.unknown, found.totals.unknown)
-    if found.before:
-        say(f"{found.before:,} of the missing are older than the receiver's first line: its ledger may be too short")
+    if found.totals.forgotten:
+        say(
+            f"{found.totals.forgotten:,} can't be checked any more: they are older than the lines that the receiver"
+            " keeps of the site; audit more often, or raise its ledger_max_entries"
+        )
     if found.newer:
         say(f"{found.newer:,} more were received after the list of what was sent was made")
     if found.older:

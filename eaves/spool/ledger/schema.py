@@ -78,6 +78,32 @@ CREATE TRIGGER ledger_delivery_out AFTER DELETE ON deliveries BEGIN
         WHERE eid = old.eid;
 END"""  # noqa: S608 - constants
 
+_REST = "substr({0}, 8)"
+SITE = (
+    f"CASE WHEN substr({{0}}, 1, 7) = '/eaves/' AND instr({_REST}, '/') > 0"
+    f" THEN substr({{0}}, 8, instr({_REST}, '/') - 1) ELSE '' END"
+)
+"""The site of a source, as `site_of` gives it."""
+_SITE_TABLES = f"""\
+CREATE TABLE ledger_sites(
+    site TEXT PRIMARY KEY,
+    lines INTEGER NOT NULL
+);
+
+CREATE INDEX ledger_by_site ON ledger({SITE.format("source")});
+
+CREATE INDEX ledger_settled ON ledger({SITE.format("source")}) WHERE eid IS NULL;
+
+INSERT INTO ledger_sites SELECT {SITE.format("source")}, count(*) FROM ledger GROUP BY 1;
+
+CREATE TRIGGER ledger_site_in AFTER INSERT ON ledger BEGIN
+    INSERT INTO ledger_sites VALUES({SITE.format("new.source")}, 1) ON CONFLICT(site) DO UPDATE SET lines = lines + 1;
+END;
+
+CREATE TRIGGER ledger_site_out AFTER DELETE ON ledger BEGIN
+    UPDATE ledger_sites SET lines = lines - 1 WHERE site = {SITE.format("old.source")};
+END"""  # noqa: S608 - constants
+
 
 def exists(db: sqlite3.Connection) -> bool:
     """Whether a spool has a ledger."""
@@ -87,12 +113,15 @@ def exists(db: sqlite3.Connection) -> bool:
 
 def ensure(db: sqlite3.Connection) -> None:
     """Make the ledger of a spool that has none, with a line for each event that is in it, in one commit."""
-    if exists(db):
+    if exists(db) and _counts_sites(db):
         return
     db.execute("BEGIN IMMEDIATE")
     try:
-        make(db)
-        add_missing(db)
+        if exists(db):
+            _make_all(db, _SITE_TABLES)
+        else:
+            make(db)
+            add_missing(db)
     except BaseException:
         db.execute("ROLLBACK")
         raise
@@ -101,8 +130,14 @@ def ensure(db: sqlite3.Connection) -> None:
 
 def make(db: sqlite3.Connection) -> None:
     """Make the tables and triggers, within the caller's transaction."""
-    for statement in _TABLES.split(";\n\n"):
-        db.execute(statement)
+    _make_all(db, _TABLES)
+    _make_all(db, _SITE_TABLES)
+
+
+def site_of(source: str) -> str:
+    """The site of `/eaves/SITE/NAME`; empty for another source."""
+    parts = source.split("/", 3)
+    return parts[2] if len(parts) == 4 and parts[:2] == ["", "eaves"] else ""
 
 
 def add_missing(db: sqlite3.Connection) -> None:
@@ -111,11 +146,17 @@ def add_missing(db: sqlite3.Connection) -> None:
     last = 0
     while rows := db.execute(sql, (last, PIECE)).fetchall():
         for eid, source, event_id, attributes, data, put_at in rows:
-            if db.execute("SELECT 1 FROM ledger WHERE eid = ?", (eid,)).fetchone() is None:
+            if not _has_line(db, eid, source, event_id):
                 digest = _stored_digest(attributes, data)
                 insert(db, source=source, event_id=event_id, digest=digest, taken_at=put_at, eid=eid)
         last = rows[-1][0]
     follow_deliveries(db)
+
+
+def _has_line(db: sqlite3.Connection, eid: int, source: str, event_id: str) -> bool:
+    """Whether a stored event has a line. A dead letter that was put under a known id has that of the other event."""
+    sql = "SELECT 1 FROM ledger WHERE eid = ? UNION ALL SELECT 1 FROM ledger WHERE key = ? AND source = ? AND id = ?"
+    return db.execute(sql, (eid, line_key(source, event_id), source, event_id)).fetchone() is not None
 
 
 def follow_deliveries(db: sqlite3.Connection) -> None:
@@ -143,6 +184,17 @@ def insert(
     """Add a line for an event that is queued."""
     sql = "INSERT INTO ledger(key, digest, source, id, taken_at, changed_at, eid) VALUES(?, ?, ?, ?, ?, ?, ?)"
     db.execute(sql, (line_key(source, event_id), digest, source, event_id, taken_at, taken_at, eid))
+
+
+def _counts_sites(db: sqlite3.Connection) -> bool:
+    """Whether a ledger has the tables by site; one that was made before they were has not."""
+    found = db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'ledger_sites'").fetchone()
+    return found is not None
+
+
+def _make_all(db: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.split(";\n\n"):
+        db.execute(statement)
 
 
 def _stored_digest(attributes: str, data: bytes) -> bytes:

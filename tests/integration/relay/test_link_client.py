@@ -26,6 +26,8 @@ EVENTS = [
 IMAGE = Event(
     id="image", source="/eaves/north/gate", type=IMAGE_CAPTURED, datacontenttype="image/jpeg", data=os.urandom(300_000)
 )
+PATIENT_S = 15.0
+"""Longer than a busy machine takes for anything here, and shorter than the requests that don't end by themselves."""
 
 
 @pytest.fixture
@@ -159,7 +161,7 @@ def test_a_receiver_that_is_silent_ends_the_request_in_time(receiver: FakeReceiv
     began = time.monotonic()
     with pytest.raises(DeliveryError, match=r"no answer from .* within 0\.4 s"):
         client.send(EVENTS, timeout_s=0.4)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < PATIENT_S
 
 
 def test_a_server_that_sends_a_byte_now_and_then_holds_nobody(tmp_path: Path) -> None:
@@ -182,7 +184,7 @@ def test_a_server_that_sends_a_byte_now_and_then_holds_nobody(tmp_path: Path) ->
     began = time.monotonic()
     with pytest.raises(DeliveryError, match="within 1 s"):
         client.send(EVENTS, timeout_s=1.0)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < PATIENT_S
     stop.set()
     thread.join()
     listener.close()
@@ -195,7 +197,7 @@ def test_a_request_can_be_ended_from_another_thread(receiver: FakeReceiver, clie
     began = time.monotonic()
     with pytest.raises(DeliveryError):
         client.send(EVENTS, timeout_s=30)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < PATIENT_S
 
 
 def test_no_receiver_no_name_and_plain_http_are_told_apart(tmp_path: Path) -> None:
