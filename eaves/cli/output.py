@@ -22,16 +22,19 @@ def output_option(command: Command) -> Command:
     )(command)
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], form: str) -> None:
+def print_rows(
+    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], form: str, *, whole_words: bool = False
+) -> None:
     """Print rows on stdout.
 
     Args:
         rows: Plain data.
         columns: Key to heading, of those a table shows; JSON and YAML show everything.
         form: `table`, `json` or `yaml`.
+        whole_words: Break no heading and no number of a table, even where the terminal is narrower.
     """
     if form == "table":
-        _print_table(rows, columns)
+        _print_table(rows, columns, whole_words=whole_words)
     else:
         print_value(list(rows), form)
 
@@ -49,7 +52,7 @@ def print_value(value: Any, form: str) -> None:
     click.echo(text.rstrip())
 
 
-def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, whole_words: bool) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -57,11 +60,14 @@ def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for key, heading in columns.items():
         numeric = all(isinstance(row.get(key), (int, float)) for row in rows) and bool(rows)
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=whole_words)
     for row in rows:
         table.add_row(*(_cell(row.get(key)) for key in columns))
     width = None if sys.stdout.isatty() else 200
-    Console(file=sys.stdout, width=width, highlight=False, markup=False).print(table)
+    console = Console(file=sys.stdout, width=width, highlight=False, markup=False)
+    if whole_words:
+        console.width = max(console.width, console.measure(table, options=console.options.update(width=1_000)).maximum)
+    console.print(table)
 
 
 def _cell(value: Any) -> str:
