@@ -14,7 +14,7 @@ import urllib3
 from eaves.backoff import Backoff
 from eaves.errors import RegistryError
 from eaves.oci.outage import DownloadError, describe_amount, describe_outage
-from eaves.oci.transport import BusyError, Transport, UnreachableError, is_passing
+from eaves.oci.transport import BusyError, OutOfReachError, Transport, is_passing
 
 PIECE_BYTES = 1 << 16
 """Most that one read asks for. What has come is returned at once, so that a cut costs nothing that was here."""
@@ -115,7 +115,7 @@ class Download:
             except RegistryError as error:
                 if not is_passing(error):
                     raise
-                self._wait(error, answered=not isinstance(error, UnreachableError))
+                self._wait(error, answered=not isinstance(error, OutOfReachError))
                 continue
             self._response = response
             try:

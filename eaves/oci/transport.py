@@ -39,6 +39,8 @@ MAX_PAUSE_S = 60.0
 MAX_REDIRECTS = 5
 AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REFUSED_BY_PROXY = "Tunnel connection failed: 4"
+"""A proxy that doesn't let through, in urllib3's words; 5xx is one that doesn't get through itself."""
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -186,7 +188,7 @@ class Transport:
             what: It is, for errors.
 
         Raises:
-            UnreachableError: When the registry is out of reach.
+            OutOfReachError: When the registry is out of reach.
             BusyError: When it asks to come again.
             RegistryError: When it doesn't answer so.
         """
@@ -284,10 +286,11 @@ class Transport:
         fault, hint = find_connection_fault(error), "check the name and the network, then try again"
         if fault is not None and isinstance(error, urllib3.exceptions.ProxyError):
             text, hint = fault.reason, fault.hint
-        return UnreachableError(f"{self._host} can't be reached: {text}"[:300], hint=hint)
+        kind = RegistryError if _REFUSED_BY_PROXY in text else OutOfReachError
+        return kind(f"{self._host} can't be reached: {text}"[:300], hint=hint)
 
 
-class UnreachableError(RegistryError):
+class OutOfReachError(RegistryError):
     """One of the connection: the registry is out of reach, or the link to it."""
 
 
