@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from eaves.events import Event
@@ -47,7 +48,10 @@ class Ledger:
             f"SELECT {_COLUMNS} FROM ledger WHERE number > ?1"  # noqa: S608 - constants
             " AND (?2 = '' OR substr(source, 1, length(?2)) = ?2) ORDER BY number LIMIT ?3"
         )
-        return [_line(row) for row in self._read(sql, (after, source_prefix, limit))]
+        lines = [_line(row) for row in self._read(sql, (after, source_prefix, limit))]
+        if lines and not source_prefix:  # asked for after the lines, so that it never is less than what they lack
+            lines[0] = replace(lines[0], deleted=self.counts().deleted)
+        return lines
 
     def digest_of(self, source: str, event_id: str) -> bytes | None:
         """The digest of the content of an event that was put, as `content_digest` gives it; None without a line."""
