@@ -75,7 +75,7 @@ def parse_line(values: Any, number: int = 0) -> LedgerLine:
         repeats=int(_number(values, "repeats", 0, _MAX_NUMBER)),
         reason=_text(values, "reason"),
         digest=_text(values, "digest"),
-        deleted=int(_number(values, "deleted", 0, _MAX_NUMBER)) if "deleted" in values else None,
+        deleted=_count(values.get("deleted")),
     )
 
 
@@ -114,6 +114,10 @@ def _number(values: Mapping[str, Any], name: str, default: float, most: float) -
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
         raise ValueError(f"its {name} is no number: {str(value)[:64]!r}")
     return value
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_NUMBER else None
 
 
 def _text(values: Mapping[str, Any], name: str) -> str:
