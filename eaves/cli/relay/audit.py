@@ -198,7 +198,7 @@ def _print(found: Audit, form: str) -> None:
         say(f"this covers the relay's lines from {began} on; {found.deleted:,} older ones are forgotten")
     if found.unexplained:
         say(
-            f"{found.unexplained:,} numbers have no line in the relay's list, and its ledger's bound doesn't explain it"
+            f"the relay's list lacks {found.unexplained:,} of its lines, by their numbers, beside those that it deleted"
         )
     if found.older:
         say(f"{found.older:,} more were received, older than the lines that the relay still keeps")
