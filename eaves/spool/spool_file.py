@@ -46,7 +46,7 @@ class SpoolFile:
         try:
             self.current = self._open()
         except SpoolDamagedError:
-            replace_damaged(path)
+            replace_damaged(path, ledger=ledger is not None)
             self.current = self._open()
         self.has_ledger = self.current.has_ledger
 
@@ -77,7 +77,7 @@ class SpoolFile:
             raise SpoolError(f"{self._path} is damaged and could not be replaced; that is tried again soon")
         try:
             if not self.current.is_replaced():
-                replace_damaged(self._path)
+                replace_damaged(self._path, ledger=self.has_ledger)
             self.current = self._open()
         except SpoolError:
             now = self._clock.monotonic()
