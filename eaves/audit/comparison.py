@@ -18,14 +18,37 @@ REASONS = 20
 """Reasons of dead letters that are told apart."""
 LATE_S = 60.0
 """After how many seconds an event is late unless said otherwise."""
+ON_THE_WAY_S = 60.0
+"""The fastest event takes less than this; what it seems to take beyond is how far the receiver's clock is ahead."""
 _CACHE_KB = 16_000
 
 
 @dataclass(slots=True)
 class _Numbers:
-    """The highest number of a list so far."""
+    """What the lines of a list say of the list.
+
+    Attributes:
+        last: The highest number so far.
+        deleted: Lines that were deleted to keep the ledger's bound; None when the list doesn't say it.
+    """
 
     last: int = 0
+    deleted: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Coverage:
+    """What of the senders' events their lists still have.
+
+    Attributes:
+        complete_from: When the first line was taken from which on none lacks, Unix seconds; 0 when none lacks.
+        forgotten: Lines that the senders have deleted to keep their bounds.
+        unexplained: Lines that lack beside those.
+    """
+
+    complete_from: float
+    forgotten: int
+    unexplained: int
 
 
 class Comparison:
@@ -38,7 +61,7 @@ class Comparison:
     def __init__(self, *, late_s: float = LATE_S) -> None:
         self._late_s = late_s
         self._last_at = 0.0
-        self._complete_from = 0.0
+        self._senders: list[_Numbers] = []
         self._is_live = False
         # An empty name is a file that SQLite makes for itself and deletes. Source: sqlite.org/inmemorydb.html
         self._db = sqlite3.connect("", isolation_level=None)
@@ -54,13 +77,14 @@ class Comparison:
         self._db.close()
 
     def add_sent(self, lines: Iterable[LedgerLine]) -> int:
-        """Add the list of a sender, in the order of its numbers; several senders are one after another.
+        """Add the list of a sender, in any order; several senders are one after another.
 
         Returns:
             The highest number of its lines.
         """
         numbers = _Numbers()
-        self._insert("sent", self._follow(lines, numbers))
+        self._senders.append(numbers)
+        self._insert("sent", self._follow(lines, numbers), len(self._senders))
         return numbers.last
 
     def add_received(self, lines: Iterable[LedgerLine]) -> None:
@@ -70,45 +94,67 @@ class Comparison:
     def add_newer(self, lines: Iterable[LedgerLine]) -> None:
         """Add lines that came to the sender's list while the receiver's was read: they explain what was received.
 
-        Without this call everything that was received after the sender's last line is taken for newer than its list.
+        Without this call everything that was received after the sender's last line is taken for newer than its list; by
+        the receiver's clock, whose difference to the sender's is told by what both lists have.
         """
         self._is_live = True
         self._insert("newer", lines)
 
     def finish(self) -> Audit:
         """Compare."""
+        covered = self._cover()
         for table in ("sent", "received", "newer"):
             self._db.executescript(queries.SORT.format(table))
             self._join_repetitions(table)
         self._db.execute(queries.JUDGE, (self._one(queries.KEPT_FROM) or 0.0,))
-        longest_s = self._one("SELECT max(took_s) FROM judged WHERE verdict = 'received'")
-        older_s = self._complete_from + max(0.0, longest_s or 0.0) if self._complete_from else 0.0
-        newest = float("inf") if self._is_live or not self._last_at else self._last_at
+        took_s = "FROM judged WHERE verdict IN ('received', 'undelivered')"
+        longest_s, shortest_s = (self._one(f"SELECT {name}(took_s) {took_s}") for name in ("max", "min"))
+        older_s = covered.complete_from + max(0.0, longest_s or 0.0) if covered.complete_from else 0.0
+        newest = (
+            float("inf") if self._is_live or not self._last_at else self._last_at + _clock_ahead_s(shortest_s or 0.0)
+        )
         self._db.execute(queries.UNMATCHED, (newest, older_s))
+        self._db.execute(queries.TOO_MANY, (covered.forgotten + covered.unexplained,))
         return Audit(
             totals=self._sum(),
             hours=tuple(self._hours()),
             late_s=self._late_s,
             longest_s=longest_s,
-            dead_reasons=dict(self._reasons()),
+            dead_reasons=self._reasons("dead", "s.reason"),
+            undelivered_reasons=self._reasons("undelivered", "j.why"),
             missing=tuple(self._missing()),
             unknown=tuple(self._unknown()),
             newer=self._count("newer"),
             older=self._count("older"),
+            covers_from=covered.complete_from or None,
+            deleted=covered.forgotten,
+            unexplained=covered.unexplained,
         )
 
     def _follow(self, lines: Iterable[LedgerLine], numbers: _Numbers) -> Iterator[LedgerLine]:
-        """Note from when on no line of a list was deleted: numbers follow each other from there."""
         for line in lines:
-            if line.number > numbers.last + 1:
-                self._complete_from = max(self._complete_from, line.taken_at)
             numbers.last = max(numbers.last, line.number)
+            if line.deleted is not None:
+                numbers.deleted = max(numbers.deleted or 0, line.deleted)
             self._last_at = max(self._last_at, line.taken_at)
             yield line
 
-    def _insert(self, table: str, lines: Iterable[LedgerLine]) -> None:
+    def _cover(self) -> _Coverage:
+        """Compare the numbers of the senders' lines with how many they have deleted; a list without gaps has all."""
+        forgotten = unexplained = 0
+        for number, count, first, last in self._db.execute(queries.NUMBERS).fetchall():
+            lacking, deleted = last - count, self._senders[number - 1].deleted
+            explained = min(lacking, first - 1 if deleted is None else deleted)
+            forgotten += explained
+            unexplained += lacking - explained
+        lacking = forgotten + unexplained
+        complete_from = self._one(queries.COMPLETE_FROM) if lacking else None
+        return _Coverage(complete_from=complete_from or 0.0, forgotten=forgotten, unexplained=unexplained)
+
+    def _insert(self, table: str, lines: Iterable[LedgerLine], number: int = 0) -> None:
         rows = (
             (
+                number,
                 line_key(line.source, line.id),
                 line.source,
                 line.id,
@@ -130,6 +176,8 @@ class Comparison:
         for again, before in self._db.execute(queries.TWICE.format(table)).fetchall():
             update = f"UPDATE {table} SET repeats = repeats + 1 + (SELECT repeats FROM {table} WHERE row = ?)"  # noqa: S608 - constants
             self._db.execute(f"{update} WHERE row = ?", (again, before))
+            if table == "received":
+                self._db.execute(queries.BETTER.format(table), (before, again))
             self._db.execute(f"DELETE FROM {table} WHERE row = ?", (again,))  # noqa: S608 - constants
 
     def _hours(self) -> Iterator[HourCounts]:
@@ -149,21 +197,24 @@ class Comparison:
         names = [name for name in HourCounts.__slots__ if name != "hour"]
         return HourCounts(**{name: sum(getattr(hour, name) for hour in hours) for name in names})
 
-    def _reasons(self) -> list[tuple[str, int]]:
+    def _reasons(self, verdict: str, reason: str) -> dict[str, int]:
         sql = (
-            "SELECT s.reason, count(*) FROM judged j JOIN sent s ON s.row = j.row WHERE j.verdict = 'dead'"
+            f"SELECT {reason}, count(*) FROM judged j JOIN sent s ON s.row = j.row WHERE j.verdict = ?"  # noqa: S608 - constants
             " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?"
         )
-        return self._db.execute(sql, (REASONS,)).fetchall()
+        return dict(self._db.execute(sql, (verdict, REASONS)).fetchall())
 
     def _missing(self) -> Iterator[Finding]:
         sql = (
-            "SELECT s.source, s.id, s.number, s.at, j.there, s.state, s.reason FROM judged j"
+            "SELECT s.source, s.id, s.number, s.at, j.there, j.why, s.state, s.reason FROM judged j"
             " JOIN sent s ON s.row = j.row WHERE j.verdict = 'missing' ORDER BY s.place LIMIT ?"
         )
-        for source, event_id, number, at, there, state, reason in self._db.execute(sql, (FINDINGS,)):
-            told = f"{state}: {reason}" if reason else f"{state} at the sender"
-            why = "the receiver has another content under this id" if there else told
+        for source, event_id, number, at, there, damage, state, reason in self._db.execute(sql, (FINDINGS,)):
+            why = f"{state}: {reason}" if reason else f"{state} at the sender"
+            if there == "other":
+                why = "the receiver has another content under this id"
+            elif there == "lost":
+                why = f"lost at the receiver: {damage}" if damage else "lost at the receiver"
             yield Finding(source=source, id=event_id, number=number, at=at, why=why)
 
     def _unknown(self) -> Iterator[Finding]:
@@ -181,7 +232,17 @@ class Comparison:
         return self._db.execute(sql, values).fetchone()[0]
 
 
+def _clock_ahead_s(shortest_s: float) -> float:
+    """How far the receiver's clock is at least ahead of the sender's, by the shortest time that an event took."""
+    if shortest_s < 0:
+        return shortest_s - 1.0  # events that the list no longer has may have been on the way for less
+    return max(0.0, shortest_s - ON_THE_WAY_S)
+
+
 def _counts(hour: str, values: Iterable[float], unknown: int) -> HourCounts:
-    names = ("sent", "received", "waiting", "dead", "removed", "forgotten", "missing", "repeated", "late")
+    names = (
+        *("sent", "received", "waiting", "dead", "removed", "undelivered", "forgotten", "missing"),
+        *("repeated", "late"),
+    )
     counts = {name: int(value) for name, value in zip(names, values, strict=True)}
     return HourCounts(hour=hour, **counts, unknown=unknown)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-_COLUMNS = "key, source, id, number, at, state, repeats, digest, reason"
+_COLUMNS = "list, key, source, id, number, at, state, repeats, digest, reason"
 _TYPES = (
-    "key INTEGER, source TEXT, id TEXT, number INTEGER, at REAL, state TEXT, repeats INTEGER, digest TEXT, reason TEXT"
+    "list INTEGER, key INTEGER, source TEXT, id TEXT, number INTEGER, at REAL, state TEXT, repeats INTEGER,"
+    " digest TEXT, reason TEXT"
 )
 
 TABLE = f"CREATE TABLE {{0}}_lines(place INTEGER PRIMARY KEY, {_TYPES})"
-INSERT = f"INSERT INTO {{0}}_lines({_COLUMNS}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT = f"INSERT INTO {{0}}_lines({_COLUMNS}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+NUMBERS = "SELECT list, count(DISTINCT number), min(number), max(number) FROM sent_lines WHERE number > 0 GROUP BY list"
+COMPLETE_FROM = """
+SELECT max(at) FROM (
+    SELECT at, number - lag(number, 1, 0) OVER (PARTITION BY list ORDER BY number) AS step FROM sent_lines
+) WHERE step > 1
+"""
+"""When the line after the last gap in a list's numbers was taken."""
 SORT = f"""
 CREATE TABLE {{0}}(row INTEGER PRIMARY KEY, place INTEGER, {_TYPES});
 INSERT INTO {{0}}(place, {_COLUMNS}) SELECT place, {_COLUMNS} FROM {{0}}_lines ORDER BY key, place;
@@ -21,22 +29,29 @@ TWICE = (
     f"SELECT a.row, min(b.row) FROM {{0}} a JOIN {{0}} b ON {_SAME} AND b.row < a.row"  # noqa: S608 - constants
     " WHERE a.key IN (SELECT key FROM {0} GROUP BY key HAVING count(*) > 1) GROUP BY a.row"
 )
+BETTER = """
+UPDATE {0} SET state = b.state, reason = b.reason FROM {0} b
+    WHERE {0}.row = ? AND b.row = ? AND {0}.state IN ('dead', 'removed', 'lost') AND b.state IN ('queued', 'released')
+"""
+"""What one of several lists of received events has delivered is delivered."""
 HOUR = "CASE WHEN {0}.at > 0 THEN coalesce(strftime('%Y-%m-%dT%H:00Z', {0}.at, 'unixepoch'), '') ELSE '' END"
 _DIFFERS = "(b.digest <> '' AND a.digest <> '' AND b.digest <> a.digest)"
 JUDGE = f"""
 CREATE TABLE judged AS SELECT a.row AS row, {HOUR.format("a")} AS hour,
-    CASE WHEN b.row IS NOT NULL AND NOT {_DIFFERS} THEN 'received'
+    CASE WHEN b.state IN ('dead', 'removed') AND NOT {_DIFFERS} THEN 'undelivered'
+         WHEN b.state <> 'lost' AND NOT {_DIFFERS} THEN 'received'
          WHEN a.state = 'queued' THEN 'waiting' WHEN a.state IN ('dead', 'removed') THEN a.state
          WHEN b.row IS NULL AND a.state = 'released' AND a.at > 0 AND a.at < ?1 THEN 'forgotten' ELSE 'missing' END
          AS verdict,
-    b.row IS NOT NULL AS there, coalesce(b.repeats, 0) AS repeats,
+    CASE WHEN b.row IS NULL THEN '' WHEN {_DIFFERS} THEN 'other' ELSE b.state END AS there, b.reason AS why,
+    coalesce(b.repeats, 0) AS repeats,
     CASE WHEN a.at > 0 AND b.at > 0 THEN b.at - a.at END AS took_s
     FROM sent a LEFT JOIN received b ON {_SAME}
 """  # noqa: S608 - constants
 COUNTS = """
 SELECT hour, count(*), total(verdict = 'received'), total(verdict = 'waiting'), total(verdict = 'dead'),
-    total(verdict = 'removed'), total(verdict = 'forgotten'), total(verdict = 'missing'),
-    total(repeats * (verdict = 'received')),
+    total(verdict = 'removed'), total(verdict = 'undelivered'), total(verdict = 'forgotten'),
+    total(verdict = 'missing'), total(repeats * (verdict = 'received')),
     total(verdict = 'received' AND took_s > ?)
     FROM judged GROUP BY hour
 """
@@ -48,3 +63,10 @@ CREATE TABLE unmatched AS SELECT a.row AS row, CASE
 """  # noqa: S608 - constants
 KEPT_FROM = "SELECT CASE WHEN min(number) > 1 THEN min(at) FILTER (WHERE at > 0) END FROM received"
 """When the receiver took the first event whose line it keeps. A list that begins with line 1 has forgotten nothing."""
+TOO_MANY = """
+UPDATE unmatched SET verdict = 'unknown' WHERE row IN (
+    SELECT u.row FROM unmatched u JOIN received r ON r.row = u.row WHERE u.verdict = 'older'
+    ORDER BY r.at, r.place LIMIT -1 OFFSET ?
+)
+"""
+"""Not more events can be older than the sender's lines than it has deleted lines."""

@@ -3,7 +3,8 @@
     {"number": 1, "source": "/eaves/mill/flowers", "id": "9f86...", "at": 1764072000.5, "state": "released",
      "repeats": 0, "digest": "1a2b3c4d5e6f7081"}
 
-`reason` follows where an event was given up on or removed. Only `source` and `id` are needed to read a line, so that a
+`reason` follows where an event was given up on or removed, and `deleted` in the first line of a whole ledger: how many
+lines it has deleted to keep its bound. Only `source` and `id` are needed to read a line, so that a
 list that somebody made with tools of their own can be compared as well, a file of CloudEvents in JSON for instance.
 """
 
@@ -36,7 +37,8 @@ def to_dict(line: LedgerLine) -> dict[str, Any]:
         "digest": line.digest,
         "reason": line.reason,
     }
-    return {name: value for name, value in values.items() if value or name not in ("digest", "reason")}
+    told = {name: value for name, value in values.items() if value or name not in ("digest", "reason")}
+    return told if line.deleted is None else {**told, "deleted": line.deleted}
 
 
 def encode_line(line: LedgerLine) -> str:
@@ -73,6 +75,7 @@ def parse_line(values: Any, number: int = 0) -> LedgerLine:
         repeats=int(_number(values, "repeats", 0, _MAX_NUMBER)),
         reason=_text(values, "reason"),
         digest=_text(values, "digest"),
+        deleted=_count(values.get("deleted")),
     )
 
 
@@ -86,15 +89,16 @@ def read_lines(stream: BinaryIO, origin: str) -> Iterator[LedgerLine]:
     Raises:
         InputError: At a line that can't be read.
     """
-    number = 0
+    number = count = 0
     while text := stream.readline(MAX_LINE + 1):
         number += 1
         if len(text) > MAX_LINE:
             raise InputError(f"{origin}: line {number} has more than {MAX_LINE} bytes", hint="give a list of events")
         if not text.strip():
             continue
+        count += 1
         try:
-            yield parse_line(json.loads(text), number)
+            yield parse_line(json.loads(text), count)
         except (ValueError, RecursionError) as error:
             hint = "each line is a JSON object with source and id, as `eaves relay ledger` prints it"
             raise InputError(f"{origin}: line {number} can't be read: {str(error)[:200]}", hint=hint) from error
@@ -110,6 +114,10 @@ def _number(values: Mapping[str, Any], name: str, default: float, most: float) -
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
         raise ValueError(f"its {name} is no number: {str(value)[:64]!r}")
     return value
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_NUMBER else None
 
 
 def _text(values: Mapping[str, Any], name: str) -> str:

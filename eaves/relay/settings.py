@@ -11,6 +11,7 @@ from eaves.http_client.trust import build_tls_context
 from eaves.link.client import check_receiver
 from eaves.names import NAME_PATTERN
 from eaves.relay.alarms import Rule, parse_alarms
+from eaves.relay.lanes import BROKER
 from eaves.spool import LedgerLimits, Limits, WhenFull
 from eaves.spool.limits import DAY_S
 
@@ -133,8 +134,8 @@ class RelaySettings:
         )
 
     def ledger_limits(self) -> LedgerLimits:
-        """The ledger's bound."""
-        return LedgerLimits(max_entries=self.ledger_max_entries)
+        """The ledger's bound; the copies for the site's own Broker are no part of what it says of an event."""
+        return LedgerLimits(max_entries=self.ledger_max_entries, ignored_lanes=(BROKER,))
 
     def alarm_rules(self) -> tuple[Rule, ...]:
         """What `alarms` says.

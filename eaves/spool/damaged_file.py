@@ -22,13 +22,22 @@ _PROBES = (
     "SELECT eid, source, id, attributes, size_bytes, put_at, data FROM events LIMIT 0",
 )
 """What works when the schema can be used; none of it reads a row of ours."""
+_CHANGED_BYTES = 512
+"""Bytes of a page that damage has changed at most, for the rest of the page to tell anything."""
+_INDEX_PAGES = (2, 10)
+"""How a page of an index begins. Source: sqlite.org/fileformat.html, section 1.6."""
 _PIECE = 200
 _LAST_KEY = 1 << 62
 
 
 @contextlib.contextmanager
-def open_damaged(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that reads the damaged file; where its schema is destroyed, a copy of it with the schema mended."""
+def open_damaged(path: Path, *, ledger: bool) -> Iterator[sqlite3.Connection]:
+    """A connection that reads the damaged file; where its schema is destroyed, a copy of it with the schema mended.
+
+    Args:
+        path: The file.
+        ledger: Whether it had a ledger, as far as who opens it knows; asked where the file doesn't tell.
+    """
     copy = path.with_name(f"{path.name}.salvage-copy")
     try:
         with contextlib.closing(_read_only(path)) as db:
@@ -41,7 +50,7 @@ def open_damaged(path: Path) -> Iterator[sqlite3.Connection]:
                 yield db
                 return
         remove_database(copy)
-        _mend_schema(path, copy)
+        _mend_schema(path, copy, ledger=ledger)
         with contextlib.closing(_read_only(copy)) as db:
             yield db
     finally:
@@ -58,7 +67,7 @@ def _read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
 
 
-def _mend_schema(path: Path, copy: Path) -> None:
+def _mend_schema(path: Path, copy: Path, *, ledger: bool) -> None:
     """Copy a spool with its first page, and the others that hold the schema, taken from a new one.
 
     The tables of every spool that this version made begin on the same pages, and the pages of the schema never change.
@@ -67,8 +76,7 @@ def _mend_schema(path: Path, copy: Path) -> None:
     """
     shutil.copyfile(path, copy)
     write_ahead_log.apply(path, copy)
-    models = [_model(path, ledger=ledger) for ledger in (True, False)]
-    pages, roots, size = min(models, key=lambda model: _count_differences(copy, *model))
+    pages, roots, size = _choose_model(path, copy, ledger=ledger)
     first = bytearray(pages[:size])
     first[28:32] = (copy.stat().st_size // size).to_bytes(4, "big")
     first[92:96] = first[24:28]
@@ -79,6 +87,45 @@ def _mend_schema(path: Path, copy: Path) -> None:
             if number not in roots:
                 stream.seek((number - 1) * size)
                 stream.write(pages[(number - 1) * size : number * size])
+
+
+def _choose_model(path: Path, copy: Path, *, ledger: bool) -> tuple[bytes, set[int], int]:
+    """The new spool, with a ledger or without, whose schema is likest to that of a damaged one.
+
+    They are compared on the pages that both have and that damage has left: a destroyed page must not make the spool one
+    without a ledger, as all of its lines would be given up. Where these don't tell, `ledger` does.
+    """
+    with_ledger, without = (_model(path, ledger=kept) for kept in (True, False))
+    pairs = [
+        tuple(_count_differences(copy, model[0], number, model[2]) for model in (with_ledger, without))
+        for number in _schema_pages(*without)
+    ]
+    told = [(one, other) for one, other in pairs if min(one, other) <= _CHANGED_BYTES]
+    likeness = sum(one - other for one, other in told)
+    if likeness < 0:  # the ledger of a spool that was made without one has its tables elsewhere
+        is_same = not any(one for one, _ in told)
+        return with_ledger if is_same or _has_ledger_index(copy, with_ledger, without[1]) else without
+    return with_ledger if likeness == 0 and ledger else without
+
+
+def _has_ledger_index(copy: Path, model: tuple[bytes, set[int], int], others: set[int]) -> bool:
+    """Whether an index begins where one of the ledger does in a model.
+
+    Args:
+        copy: The damaged file.
+        model: A new spool with a ledger.
+        others: Pages on which the tables and indexes of a spool without a ledger begin.
+    """
+    pages, roots, size = model
+    with copy.open("rb") as stream:
+        found = stream.read(len(pages)).ljust(len(pages), b"\0")
+    starts = [(number - 1) * size for number in roots - others]
+    return any(pages[start] in _INDEX_PAGES and found[start] in _INDEX_PAGES for start in starts)
+
+
+def _schema_pages(pages: bytes, roots: set[int], size: int) -> list[int]:
+    """The numbers of the pages of the schema, but the first."""
+    return [number for number in range(2, len(pages) // size + 1) if number not in roots]
 
 
 def _model(path: Path, *, ledger: bool) -> tuple[bytes, set[int], int]:
@@ -97,13 +144,13 @@ def _model(path: Path, *, ledger: bool) -> tuple[bytes, set[int], int]:
         model.unlink(missing_ok=True)
 
 
-def _count_differences(path: Path, pages: bytes, roots: set[int], size: int) -> int:
-    """How many bytes of the pages of the schema, but the first, are others than those of a model."""
+def _count_differences(path: Path, pages: bytes, number: int, size: int) -> int:
+    """How many bytes of a page of a file are others than those of a model."""
+    start = (number - 1) * size
     with path.open("rb") as stream:
-        found = stream.read(len(pages)).ljust(len(pages), b"\0")
-    numbers = [number for number in range(2, len(pages) // size + 1) if number not in roots]
-    places = [range((number - 1) * size, number * size) for number in numbers]
-    return sum(found[at] != pages[at] for place in places for at in place)
+        stream.seek(start)
+        found = stream.read(size).ljust(size, b"\0")
+    return sum(one != other for one, other in zip(found, pages[start : start + size], strict=True))
 
 
 def read_rows(db: sqlite3.Connection, table: str, key: str, columns: str) -> Iterator[Sequence[Any]]:

@@ -71,6 +71,7 @@ class Database:
         *,
         clock: Clock = SYSTEM,
         ledger: bool = False,
+        ignored_lanes: Collection[str] | None = None,
     ) -> None:
         self.path = path
         self.damaged = False
@@ -101,7 +102,7 @@ class Database:
                 self._writer.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
                 schema.ensure(self._writer, path)
                 if ledger:
-                    ledger_schema.ensure(self._writer)
+                    ledger_schema.ensure(self._writer, ignored_lanes)
                 self.has_ledger = ledger_schema.exists(self._writer)
                 self._inode = path.stat().st_ino
                 self._reader = opened.enter_context(contextlib.closing(connect(path)))

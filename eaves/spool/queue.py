@@ -66,7 +66,7 @@ class Spool(Measures):
         self._kept_at = float("-inf")
         self.added = 0
         self._looked_at: dict[str, float] = {}
-        self._file = SpoolFile(path, connect, clock=clock, ledger=ledger is not None)
+        self._file = SpoolFile(path, connect, clock=clock, ledger=ledger)
         self.ledger = Ledger(self._read, ledger) if self._file.has_ledger else None
 
     def close(self) -> None:

@@ -56,8 +56,12 @@ class Count:
     orphans: int = 0
 
 
-def replace_damaged(path: Path) -> None:
+def replace_damaged(path: Path, *, ledger: bool = False) -> None:
     """Put a new file in place of a damaged one.
+
+    Args:
+        path: The file.
+        ledger: Whether it had a ledger, as far as the caller knows; asked where the file doesn't tell any more.
 
     Raises:
         SpoolError: When another process has it open, when it isn't a spool, or when the new file can't be written.
@@ -71,13 +75,13 @@ def replace_damaged(path: Path) -> None:
             if not complete_path(path).exists():
                 if not _is_ours(path):
                     raise SpoolError(f"spool {path}: file is not a database", hint="use another file for the spool")
-                _carry(path)
+                _carry(path, ledger=ledger)
             _swap(path)
         finally:
             users.release()
 
 
-def _carry(path: Path) -> None:
+def _carry(path: Path, *, ledger: bool = False) -> None:
     """Write all that can be read into a file of its own, whole or not at all."""
     part = path.with_name(f"{path.name}.salvage")
     remove_database(part)
@@ -87,7 +91,7 @@ def _carry(path: Path) -> None:
         with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as new:
             schema.ensure(new, part)
             new.execute("BEGIN IMMEDIATE")
-            with open_damaged(path) as old:
+            with open_damaged(path, ledger=ledger) as old:
                 copied = _copy_deliveries(old, new, count)
                 _copy_orphans(old, new, copied, count)
                 _copy_seen(old, new)

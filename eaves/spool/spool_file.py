@@ -10,6 +10,7 @@ from pathlib import Path
 from eaves.clock import Clock
 from eaves.errors import SpoolDamagedError, SpoolError
 from eaves.spool.database import Database
+from eaves.spool.ledger import LedgerLimits
 from eaves.spool.salvage import replace_damaged
 
 REPAIR_PAUSES = 10.0
@@ -23,7 +24,7 @@ class SpoolFile:
         path: The file; made, with its folder, when it isn't there.
         connect: How connections are opened.
         clock: Time.
-        ledger: Make a ledger when the file has none.
+        ledger: Make a ledger when the file has none; None leaves it as it is.
 
     Attributes:
         current: The file as it was opened last, damaged or not.
@@ -33,7 +34,7 @@ class SpoolFile:
     """
 
     def __init__(
-        self, path: Path, connect: Callable[[Path], sqlite3.Connection], *, clock: Clock, ledger: bool
+        self, path: Path, connect: Callable[[Path], sqlite3.Connection], *, clock: Clock, ledger: LedgerLimits | None
     ) -> None:
         self._path = path
         self._connect = connect
@@ -41,13 +42,13 @@ class SpoolFile:
         self._ledger = ledger
         self._swap = threading.Lock()
         self._repair_at = float("-inf")
-        self._closed = False
+        self._closed = self.has_ledger = False
         try:
             self.current = self._open()
         except SpoolDamagedError:
-            replace_damaged(path)
+            replace_damaged(path, ledger=ledger is not None)
             self.current = self._open()
-        self._ledger = self.has_ledger = self.current.has_ledger
+        self.has_ledger = self.current.has_ledger
 
     def close(self) -> None:
         """Close it after what is under way; everything later raises SpoolError."""
@@ -76,7 +77,7 @@ class SpoolFile:
             raise SpoolError(f"{self._path} is damaged and could not be replaced; that is tried again soon")
         try:
             if not self.current.is_replaced():
-                replace_damaged(self._path)
+                replace_damaged(self._path, ledger=self.has_ledger)
             self.current = self._open()
         except SpoolError:
             now = self._clock.monotonic()
@@ -84,4 +85,6 @@ class SpoolFile:
             raise
 
     def _open(self) -> Database:
-        return Database(self._path, self._connect, clock=self._clock, ledger=self._ledger)
+        ignored = self._ledger.ignored_lanes if self._ledger else None
+        ledger = self.has_ledger or self._ledger is not None
+        return Database(self._path, self._connect, clock=self._clock, ledger=ledger, ignored_lanes=ignored)

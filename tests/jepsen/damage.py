@@ -29,6 +29,16 @@ def tear_page(path: Path, chance: random.Random) -> int:
     return start
 
 
+def destroy_block(path: Path, chance: random.Random, pages: int = 16) -> int:
+    """Overwrite pages that follow each other, as a flash block that has failed reads; returns the offset."""
+    content = bytearray(path.read_bytes())
+    size = min(pages * PAGE, len(content))
+    start = chance.randrange((len(content) - size) // PAGE + 1) * PAGE
+    content[start : start + size] = chance.randbytes(size) if chance.random() < 0.5 else bytes(size)
+    path.write_bytes(content)
+    return start
+
+
 def zero_page(path: Path, number: int) -> None:
     """Zero one page of a file.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ import click
 
 from eaves.cli.output import output_option, print_rows, print_value, say
 from eaves.cli.relay.targets import Relay, list_receivers, open_relays, relay_options
-from eaves.errors import InputError
+from eaves.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
     from eaves.audit import Audit, Comparison, Finding, HourCounts
@@ -26,6 +27,7 @@ COLUMNS = {
     "waiting": "WAITING",
     "dead": "DEAD",
     "removed": "REMOVED",
+    "undelivered": "UNDELIVERED",
     "forgotten": "FORGOTTEN",
     "missing": "MISSING",
     "repeated": "REPEATED",
@@ -37,6 +39,8 @@ ALWAYS = ("hour", "sent", "received", "missing", "unknown")
 SHOWN = 10
 """Missing and unknown events that are named; `-o json` names more."""
 LATE_S = 60.0
+DISAGREES, GIVEN_UP = 1, 3
+"""Exit codes of an audit that found something; with nothing to compare it is that of `NotFoundError`."""
 _URLS = ("http://", "https://")
 
 
@@ -87,8 +91,10 @@ def command(
 ) -> None:
     """Compare what relays took with what their receiver got: nothing may be missing, and nothing unknown.
 
-    Ends with 0 only then. Events that wait, and dead letters, are still at the relay and not missing. All relays of a
-    site that have the same receiver are compared with it together; what another relay has sent would be unknown.
+    Ends with 0 when every event was received or waits at the relay; with 1 when events are missing or unknown, or when
+    the relay's list has gaps; with 3 when the lists agree and events were given up on: dead or removed at the relay, or
+    undelivered at the receiver; with 66 when there is nothing to compare. All relays of a site that have the same
+    receiver are compared with it together; what another relay has sent would be unknown.
     """
     from eaves.audit import Comparison
 
@@ -106,7 +112,7 @@ def command(
         found = comparison.finish()
     _print(found, form, queues)
     if not found.passed:
-        ctx.exit(1)
+        ctx.exit(NotFoundError.exit_code if found.is_empty else GIVEN_UP if found.agrees else DISAGREES)
 
 
 def _add_from_relays(
@@ -194,6 +200,8 @@ def _print(found: Audit, form: str, queues: Sequence[str]) -> None:
         print_value(found.to_dict(), form)
     for reason, count in found.dead_reasons.items():
         say(f"{count:,} dead: {reason or 'no reason is known'}")
+    for reason, count in found.undelivered_reasons.items():
+        say(f"{count:,} undelivered at the receiver: {reason or 'no reason is known'}")
     _name("missing", found.missing, found.totals.missing)
     _name("unknown", found.unknown, found.totals.unknown)
     if found.totals.forgotten:
@@ -203,6 +211,15 @@ def _print(found: Audit, form: str, queues: Sequence[str]) -> None:
         )
     if found.newer:
         say(f"{found.newer:,} more were received after the list of what was sent was made")
+    if found.deleted:
+        began = (
+            time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(found.covers_from)) if found.covers_from else "the first"
+        )
+        say(f"this covers the relay's lines from {began} on; {found.deleted:,} older ones are forgotten")
+    if found.unexplained:
+        say(
+            f"the relay's list lacks {found.unexplained:,} of its lines, by their numbers, beside those that it deleted"
+        )
     if found.older:
         say(f"{found.older:,} more were received, older than the lines that the relay still keeps")
     say(_verdict(found, queues))
@@ -221,11 +238,16 @@ def _name(what: str, findings: Sequence[Finding], count: int) -> None:
 
 def _verdict(found: Audit, queues: Sequence[str]) -> str:
     totals = found.totals
-    if not found.passed:
-        return f"the lists don't agree: {totals.missing:,} missing, {totals.unknown:,} unknown"
+    if found.is_empty:
+        return "nothing to compare: both lists are empty"
+    if not found.agrees:
+        gaps = f", {found.unexplained:,} without a line" if found.unexplained else ""
+        return f"the lists don't agree: {totals.missing:,} missing, {totals.unknown:,} unknown{gaps}"
     told = [f"nothing is missing: {totals.received:,} of {totals.sent:,} were received"]
     told += [f"{totals.waiting:,} wait"] if totals.waiting else []
     told += [f"{totals.removed:,} were removed"] if totals.removed else []
+    told += [f"{totals.undelivered:,} were not delivered by the receiver"] if totals.undelivered else []
+    told += [f"{found.newer:,} newer ones are not checked"] if found.newer else []
     if totals.dead:
         where = queues[0] if len(queues) == 1 else "--agent FUNCTION.relay"
         letters = "is a dead letter" if totals.dead == 1 else "are dead letters"

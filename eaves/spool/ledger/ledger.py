@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from eaves.events import Event
@@ -57,7 +58,10 @@ class Ledger:
             " AND (?2 = '' OR substr(source, 1, length(?2)) = ?2) ORDER BY number LIMIT ?3"
         )
         values = (after, source_prefix, limit, site) if site else (after, source_prefix, limit)
-        return [_line(row) for row in self._read(sql, values)]
+        lines = [_line(row) for row in self._read(sql, values)]
+        if lines and not source_prefix:  # asked for after the lines, so that it never is less than what they lack
+            lines[0] = replace(lines[0], deleted=self.counts().deleted)
+        return lines
 
     def digest_of(self, source: str, event_id: str) -> bytes | None:
         """The digest of the content of an event that was put, as `content_digest` gives it.

@@ -30,9 +30,11 @@ class LedgerLimits:
         max_entries: Lines that are kept; 150 to 200 bytes of the file each. Beyond it the oldest lines whose events
             have left the spool are deleted and counted. An event that comes again after its line was deleted is taken
             as a new one.
+        ignored_lanes: Lanes whose deliveries don't count for the state of a line: copies for somebody else.
     """
 
     max_entries: int = 1_000_000
+    ignored_lanes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,8 @@ class LedgerLine:
         repeats: How often the same event came again.
         reason: Why it is dead or removed, empty otherwise.
         digest: Stands for the event's content: hexadecimal digits; empty when it isn't known.
+        deleted: Lines that the ledger had deleted to keep its bound when it was read; only the first line of a reading
+            of the whole ledger says so. Numbers that are neither there nor among these are those of lost lines.
     """
 
     number: int
@@ -63,6 +67,7 @@ class LedgerLine:
     repeats: int
     reason: str = ""
     digest: str = ""
+    deleted: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from eaves.spool.faults import UNREADABLE
@@ -30,12 +32,18 @@ _KINDS: tuple[type | tuple[type, ...], ...] = (
     (int, type(None)),
 )
 _EVER = ("repeats", "conflicts", "deleted")
+_MOST = 1 << 48
+"""Counters beyond it were never counted up to."""
+MOST_LOST = 100_000
+"""Lines that are added for lost ones at most; numbers that damage has made up are no lines."""
 
 
 def carry_ledger(old: sqlite3.Connection, new: sqlite3.Connection, rows: Rows) -> None:
     """Copy every line that can be read, once the entries are copied.
 
-    A line whose event could not be read is `lost`; an event whose line could not be read gets a new one.
+    A line whose event could not be read is `lost`; an event whose line could not be read gets a new one. Every other
+    number that was given out and that is not among the lines deleted to keep the bound gets a line that says `lost`, so
+    that what is gone with its line is told all the same.
 
     Args:
         old: The damaged file.
@@ -45,15 +53,126 @@ def carry_ledger(old: sqlite3.Connection, new: sqlite3.Connection, rows: Rows) -
     if not _had_ledger(old):
         return
     schema.make(new)
+    with contextlib.suppress(*UNREADABLE):
+        lanes = [lane for (lane,) in old.execute("SELECT lane FROM ledger_ignored") if isinstance(lane, str)]
+        schema.ignore(new, lanes)
     places = ", ".join("?" * len(_KINDS))
     for row in rows(old, "ledger", "number", _LINE):
         if _is_sound(row):
             new.execute(f"INSERT INTO ledger({_LINE}) VALUES({places})", row)
-    schema.add_missing(new)
+    known = _read_counts(old)
+    gaps = Gaps(_find_gaps(new, known.last))
+    deleted = known.deleted if known.deleted is not None and known.deleted <= gaps.count else 0
+    gaps.skip(deleted)
+    schema.add_missing(new, lambda eid: gaps.take(_number_before(new, eid)))
+    surplus = max(0, gaps.count - MOST_LOST)
+    gaps.skip(surplus)
+    for number in gaps:
+        schema.insert_lost(new, number)
+    schema.set_last(new, known.last)
+    sql = f"UPDATE ledger_totals SET {', '.join(f'{name} = ?' for name in _EVER)}"  # noqa: S608 - constants
+    new.execute(sql, (*known.ever, deleted + surplus))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counts:
+    """What a damaged file says of its ledger.
+
+    Attributes:
+        last: The highest number that was given out; 0 when nothing says it.
+        ever: Repeats and conflicts.
+        deleted: Lines that were deleted to keep the bound; None when it isn't sure.
+    """
+
+    last: int
+    ever: tuple[int, int]
+    deleted: int | None
+
+
+class Gaps:
+    """Numbers that no line has, in ranges.
+
+    Args:
+        ranges: First and last of each, ascending.
+    """
+
+    def __init__(self, ranges: Iterable[tuple[int, int]]) -> None:
+        self._ranges = list(ranges)
+
+    @property
+    def count(self) -> int:
+        """How many numbers."""
+        return sum(last - first + 1 for first, last in self._ranges)
+
+    def __iter__(self) -> Iterator[int]:
+        for first, last in self._ranges:
+            yield from range(first, last + 1)
+
+    def skip(self, count: int) -> None:
+        """Take the lowest numbers out, at most all."""
+        left, kept = count, list[tuple[int, int]]()
+        for first, last in self._ranges:
+            out = min(left, last - first + 1)
+            left -= out
+            if first + out <= last:
+                kept.append((first + out, last))
+        self._ranges = kept
+
+    def take(self, after: int) -> int | None:
+        """Take out the lowest number above one; None when there is none."""
+        place = bisect.bisect_left(self._ranges, after + 1, key=lambda one: one[1])
+        if place == len(self._ranges):
+            return None
+        first, last = self._ranges[place]
+        number = max(first, after + 1)
+        parts = ((first, number - 1), (number + 1, last))
+        self._ranges[place : place + 1] = [part for part in parts if part[0] <= part[1]]
+        return number
+
+
+def _read_counts(old: sqlite3.Connection) -> _Counts:
+    """What the damaged file's counters say; two of them must agree where both can be read."""
+    names = (*STATES, *_EVER)
+    totals = _read_numbers(old, f"SELECT {', '.join(names)} FROM ledger_totals", len(names))  # noqa: S608 - constants
+    sequence = _read_numbers(old, "SELECT seq FROM sqlite_sequence WHERE name = 'ledger'", 1)
+    given = [one for one in (sequence[0] if sequence else None, _sum(totals)) if one is not None]
+    is_sure = totals is not None and len(set(given)) == 1
+    return _Counts(
+        last=max(given, default=0),
+        ever=(totals[-3], totals[-2]) if totals else (0, 0),
+        deleted=totals[-1] if totals and is_sure else None,
+    )
+
+
+def _sum(totals: Sequence[int] | None) -> int | None:
+    """How many lines there ever were: those that there are, and those deleted."""
+    return None if totals is None else sum(totals[: len(STATES)]) + totals[-1]
+
+
+def _read_numbers(old: sqlite3.Connection, sql: str, count: int) -> Sequence[int] | None:
+    """A row of counters; None when it can't be read, or holds what none is."""
     with contextlib.suppress(*UNREADABLE):
-        totals = old.execute(f"SELECT {', '.join(_EVER)} FROM ledger_totals").fetchone()  # noqa: S608 - constants
-        if totals is not None and all(isinstance(total, int) for total in totals):
-            new.execute(f"UPDATE ledger_totals SET {', '.join(f'{name} = ?' for name in _EVER)}", totals)  # noqa: S608 - constants
+        row = old.execute(sql).fetchone()
+        if row and len(row) == count and all(isinstance(one, int) and 0 <= one < _MOST for one in row):
+            return tuple(row)
+    return None
+
+
+def _find_gaps(new: sqlite3.Connection, last: int) -> Iterator[tuple[int, int]]:
+    before = 0
+    for (number,) in new.execute("SELECT number FROM ledger ORDER BY number"):
+        if number > before + 1:
+            yield before + 1, number - 1
+        before = number
+    if last > before:
+        yield before + 1, last
+
+
+def _number_before(new: sqlite3.Connection, eid: int) -> int:
+    """The number of the line of the event that was put before another one."""
+    sql = "SELECT number FROM ledger WHERE eid < ? ORDER BY eid DESC LIMIT 1"
+    row = new.execute(sql, (eid,)).fetchone()
+    return row[0] if row else 0
 
 
 def _had_ledger(old: sqlite3.Connection) -> bool:

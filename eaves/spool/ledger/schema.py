@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable, Collection
 
 from eaves.spool.ledger.line import REASON_CHARACTERS, STATES, content_digest, line_key
 
 QUEUED, RELEASED, DEAD, REMOVED, LOST = range(len(STATES))
 PIECE = 200
 """Events that are looked at at a time."""
+LOST_SOURCE = "urn:eaves:lost"
+"""Stands for the source in a line that damage has destroyed; its id is `line-NUMBER`."""
 
 _NOW = "(julianday('now') - 2440587.5) * 86400.0"
 """Unix seconds with milliseconds. Source: sqlite.org/lang_datefunc.html; `unixepoch('subsec')` is only in 3.42."""
-_LEFT = "EXISTS (SELECT 1 FROM deliveries WHERE eid = old.eid)"
-_LEFT_QUEUED = "EXISTS (SELECT 1 FROM deliveries WHERE eid = old.eid AND state = 'queued')"
+_IGNORED = "(SELECT lane FROM ledger_ignored)"
+_ANY = f"SELECT 1 FROM deliveries WHERE lane NOT IN {_IGNORED} AND eid"  # noqa: S608 - constants
+_LEFT = f"EXISTS ({_ANY} = old.eid)"
+_LEFT_QUEUED = f"EXISTS ({_ANY} = old.eid AND state = 'queued')"
+_IN_SPOOL = "EXISTS (SELECT 1 FROM deliveries WHERE eid = old.eid)"
 _ADD_NEW = ", ".join(f"{name} = {name} + (new.state = {number})" for number, name in enumerate(STATES))
 _MOVE = ", ".join(
     f"{name} = {name} + (new.state = {number}) - (old.state = {number})" for number, name in enumerate(STATES)
@@ -41,6 +47,8 @@ CREATE INDEX ledger_by_key ON ledger(key);
 
 CREATE INDEX ledger_by_event ON ledger(eid);
 
+CREATE TABLE ledger_ignored(lane TEXT PRIMARY KEY) WITHOUT ROWID;
+
 CREATE TABLE ledger_totals(
     {", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in STATES)},
     repeats INTEGER NOT NULL DEFAULT 0,
@@ -62,7 +70,8 @@ CREATE TRIGGER ledger_out AFTER DELETE ON ledger BEGIN
     UPDATE ledger_totals SET {_TAKE_OLD};
 END;
 
-CREATE TRIGGER ledger_delivery_moved AFTER UPDATE OF state ON deliveries WHEN old.state <> new.state BEGIN
+CREATE TRIGGER ledger_delivery_moved AFTER UPDATE OF state ON deliveries
+    WHEN old.state <> new.state AND old.lane NOT IN {_IGNORED} BEGIN
     UPDATE ledger SET state = CASE WHEN {_LEFT_QUEUED} THEN {QUEUED} ELSE {DEAD} END,
                       reason = CASE WHEN new.state = 'dead' THEN substr(new.reason, 1, {REASON_CHARACTERS}) ELSE '' END,
                       changed_at = {_NOW}
@@ -73,9 +82,9 @@ CREATE TRIGGER ledger_delivery_out AFTER DELETE ON deliveries BEGIN
     UPDATE ledger SET state = CASE WHEN {_LEFT_QUEUED} THEN {QUEUED} WHEN {_LEFT} THEN {DEAD}
                                    WHEN deleted > 0 OR old.state = 'dead' THEN {REMOVED} ELSE {RELEASED} END,
                       deleted = deleted + (old.state = 'dead'),
-                      changed_at = {_NOW},
-                      eid = CASE WHEN {_LEFT} THEN eid END
-        WHERE eid = old.eid;
+                      changed_at = {_NOW}
+        WHERE eid = old.eid AND old.lane NOT IN {_IGNORED};
+    UPDATE ledger SET eid = NULL WHERE eid = old.eid AND NOT {_IN_SPOOL};
 END"""  # noqa: S608 - constants
 
 _REST = "substr({0}, 8)"
@@ -111,17 +120,28 @@ def exists(db: sqlite3.Connection) -> bool:
     return found is not None
 
 
-def ensure(db: sqlite3.Connection) -> None:
-    """Make the ledger of a spool that has none, with a line for each event that is in it, in one commit."""
-    if exists(db) and _counts_sites(db):
+def ensure(db: sqlite3.Connection, ignored_lanes: Collection[str] | None = None) -> None:
+    """Make the ledger of a spool that has none, and the line of each event that has none, in one commit.
+
+    An earlier release, which knows no ledger, has put events without a line into a spool that it was given.
+
+    Args:
+        db: The spool.
+        ignored_lanes: Lanes whose deliveries don't count; None leaves them as they are.
+    """
+    is_there = exists(db)
+    is_set = is_there and _counts_sites(db) and (ignored_lanes is None or _read_ignored(db) == set(ignored_lanes))
+    if is_set and not _find_without_line(db, 1):
         return
     db.execute("BEGIN IMMEDIATE")
     try:
-        if exists(db):
-            _make_all(db, _SITE_TABLES)
-        else:
+        if not is_there:
             make(db)
-            add_missing(db)
+        elif not _counts_sites(db):
+            _make_all(db, _SITE_TABLES)
+        if ignored_lanes is not None:
+            ignore(db, ignored_lanes)
+        add_missing(db)
     except BaseException:
         db.execute("ROLLBACK")
         raise
@@ -140,50 +160,114 @@ def site_of(source: str) -> str:
     return parts[2] if len(parts) == 4 and parts[:2] == ["", "eaves"] else ""
 
 
-def add_missing(db: sqlite3.Connection) -> None:
-    """Add a line for each event of the spool that has none, within the caller's transaction."""
-    sql = "SELECT eid, source, id, attributes, data, put_at FROM events WHERE eid > ? ORDER BY eid LIMIT ?"
+def ignore(db: sqlite3.Connection, lanes: Collection[str]) -> None:
+    """Set the lanes whose deliveries don't count, within the caller's transaction."""
+    db.execute("DELETE FROM ledger_ignored")
+    db.executemany("INSERT INTO ledger_ignored VALUES(?)", [(lane,) for lane in sorted(set(lanes))])
+
+
+def add_missing(db: sqlite3.Connection, choose: Callable[[int], int | None] = lambda eid: None) -> None:
+    """Add a line for each event of the spool that has none, within the caller's transaction.
+
+    Args:
+        db: The spool.
+        choose: The number of the line of an event; None gives it the next one.
+    """
     last = 0
-    while rows := db.execute(sql, (last, PIECE)).fetchall():
-        for eid, source, event_id, attributes, data, put_at in rows:
-            if not _has_line(db, eid, source, event_id):
-                digest = _stored_digest(attributes, data)
-                insert(db, source=source, event_id=event_id, digest=digest, taken_at=put_at, eid=eid)
-        last = rows[-1][0]
+    while eids := _find_without_line(db, PIECE, after=last):
+        for eid in eids:
+            _add_line(db, eid, choose)
+        last = eids[-1]
     follow_deliveries(db)
 
 
-def _has_line(db: sqlite3.Connection, eid: int, source: str, event_id: str) -> bool:
-    """Whether a stored event has a line. A dead letter that was put under a known id has that of the other event."""
-    sql = "SELECT 1 FROM ledger WHERE eid = ? UNION ALL SELECT 1 FROM ledger WHERE key = ? AND source = ? AND id = ?"
-    return db.execute(sql, (eid, line_key(source, event_id), source, event_id)).fetchone() is not None
+def _add_line(db: sqlite3.Connection, eid: int, choose: Callable[[int], int | None]) -> None:
+    sql = "SELECT source, id, attributes, data, put_at FROM events WHERE eid = ?"
+    source, event_id, attributes, data, put_at = db.execute(sql, (eid,)).fetchone()
+    find = "SELECT number, eid, digest FROM ledger WHERE key = ? AND source = ? AND id = ?"
+    line = db.execute(find, (line_key(source, event_id), source, event_id)).fetchone()
+    digest = _stored_digest(attributes, data)
+    if line is None:
+        number = choose(eid)
+        insert(db, source=source, event_id=event_id, digest=digest, taken_at=put_at, eid=eid, number=number)
+    elif line[1] is None and bytes(line[2]) == digest:  # it was put once more, after it had left
+        db.execute("UPDATE ledger SET eid = ? WHERE number = ?", (eid, line[0]))
+
+
+def _read_ignored(db: sqlite3.Connection) -> set[str]:
+    return {lane for (lane,) in db.execute("SELECT lane FROM ledger_ignored")}
+
+
+def _find_without_line(db: sqlite3.Connection, limit: int, *, after: int = 0) -> list[int]:
+    """Events that have no line, by their numbers in the spool; one that is only in lanes that don't count needs none.
+
+    It reads two indexes and no event.
+    """
+    sql = (
+        "SELECT eid FROM (SELECT DISTINCT eid FROM deliveries INDEXED BY by_event) d"  # noqa: S608 - constants
+        " WHERE NOT EXISTS (SELECT 1 FROM ledger WHERE eid = d.eid) AND EXISTS (SELECT 1 FROM events WHERE eid = d.eid)"
+        f" AND eid > ? AND EXISTS ({_ANY} = d.eid) ORDER BY eid LIMIT ?"
+    )
+    return [eid for (eid,) in db.execute(sql, (after, limit))]
 
 
 def follow_deliveries(db: sqlite3.Connection) -> None:
     """Set the state of the lines whose events are in the spool to what its entries say, and of those lost to `LOST`."""
     db.execute(
         f"UPDATE ledger SET state = {DEAD}, reason = (SELECT substr(reason, 1, {REASON_CHARACTERS}) FROM deliveries"  # noqa: S608 - constants
-        " WHERE eid = ledger.eid AND state = 'dead' LIMIT 1)"
-        f" WHERE eid IS NOT NULL AND state <> {DEAD}"
-        " AND EXISTS (SELECT 1 FROM deliveries WHERE eid = ledger.eid AND state = 'dead')"
-        " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE eid = ledger.eid AND state = 'queued')"
+        f" WHERE eid = ledger.eid AND state = 'dead' AND lane NOT IN {_IGNORED} LIMIT 1)"
+        f" WHERE eid IS NOT NULL AND state <> {DEAD} AND EXISTS ({_ANY} = ledger.eid AND state = 'dead')"
+        f" AND NOT EXISTS ({_ANY} = ledger.eid AND state = 'queued')"
     )
     db.execute(
         f"UPDATE ledger SET state = {QUEUED}, reason = '' WHERE eid IS NOT NULL AND state <> {QUEUED}"  # noqa: S608 - constants
-        " AND EXISTS (SELECT 1 FROM deliveries WHERE eid = ledger.eid AND state = 'queued')"
+        f" AND EXISTS ({_ANY} = ledger.eid AND state = 'queued')"
     )
     db.execute(
-        f"UPDATE ledger SET state = {LOST}, reason = 'the event was on a damaged page', eid = NULL"  # noqa: S608 - constants
+        f"UPDATE ledger SET state = {LOST}, reason = 'the event was on a damaged page'"  # noqa: S608 - constants
+        f" WHERE eid IS NOT NULL AND state IN ({QUEUED}, {DEAD}) AND NOT EXISTS ({_ANY} = ledger.eid)"
+    )
+    db.execute(
+        "UPDATE ledger SET eid = NULL"
         " WHERE eid IS NOT NULL AND NOT EXISTS (SELECT 1 FROM deliveries WHERE eid = ledger.eid)"
     )
 
 
 def insert(
-    db: sqlite3.Connection, *, source: str, event_id: str, digest: bytes, taken_at: float, eid: int | None
+    db: sqlite3.Connection,
+    *,
+    source: str,
+    event_id: str,
+    digest: bytes,
+    taken_at: float,
+    eid: int,
+    number: int | None = None,
 ) -> None:
-    """Add a line for an event that is queued."""
-    sql = "INSERT INTO ledger(key, digest, source, id, taken_at, changed_at, eid) VALUES(?, ?, ?, ?, ?, ?, ?)"
-    db.execute(sql, (line_key(source, event_id), digest, source, event_id, taken_at, taken_at, eid))
+    """Add a line for an event that is queued; without a number it gets the next one."""
+    sql = (
+        "INSERT INTO ledger(number, key, digest, source, id, taken_at, changed_at, eid) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
+    )
+    key = line_key(source, event_id)
+    db.execute(sql, (number, key, digest, source, event_id, taken_at, taken_at, eid))
+
+
+def insert_lost(db: sqlite3.Connection, number: int) -> None:
+    """Add a line in the place of one that can't be read any more, with the time of the line before it."""
+    event_id = f"line-{number}"
+    db.execute(
+        "INSERT INTO ledger(number, key, digest, source, id, taken_at, state, changed_at, reason)"  # noqa: S608 - constants
+        " VALUES(?1, ?2, x'', ?3, ?4, coalesce((SELECT taken_at FROM ledger WHERE number < ?1 ORDER BY number DESC"
+        " LIMIT 1), (SELECT taken_at FROM ledger WHERE number > ?1 ORDER BY number LIMIT 1), 0.0),"
+        f" {LOST}, {_NOW}, 'the line was on a damaged page')",
+        (number, line_key(LOST_SOURCE, event_id), LOST_SOURCE, event_id),
+    )
+
+
+def set_last(db: sqlite3.Connection, number: int) -> None:
+    """Have the next line get a higher number than this one."""
+    db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'ledger'", (number,))
+    if not db.execute("SELECT 1 FROM sqlite_sequence WHERE name = 'ledger'").fetchone():
+        db.execute("INSERT INTO sqlite_sequence VALUES('ledger', ?)", (number,))
 
 
 def _counts_sites(db: sqlite3.Connection) -> bool:

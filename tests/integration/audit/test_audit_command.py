@@ -193,7 +193,7 @@ def test_the_relays_of_this_machine_and_their_receiver_are_asked(
         assert "--app digits" in run("relay", "ledger", *state, code=None).stderr
         mine = tmp_path / "digits.jsonl"
         mine.write_text(run("relay", "ledger", *state, "--app", "digits").stdout)
-        lists = ("--sent", mine, "--received", f"{to}/")
+        lists = ("--sent", str(mine), "--received", f"{to}/")
         assert totals(*lists, code=1)["received"] == 5, "the relay's own credentials are used"
         assert f"try: --received {to}\n" in run("relay", "audit", *state, "--sent", mine, code=65).stderr
         with cloud.sender() as forger:
@@ -245,6 +245,48 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path, arguments: tuple[str, .
     assert "Traceback" not in done.stderr
 
 
+def write_list(path: Path, *lines: dict[str, object]) -> Path:
+    event = {"source": "/eaves/mill/flowers", "repeats": 0, "state": "released"}
+    path.write_text("".join(f"{json.dumps({**event, **line})}\n" for line in lines))
+    return path
+
+
+AT = 1_764_072_000.0
+"""2025-11-25T12:00:00Z."""
+KEPT = {"number": 7, "id": "id-7", "at": AT, "deleted": 6}
+
+
+@pytest.mark.parametrize(
+    ("sent", "received", "code", "told"),
+    [
+        ([], [], 66, "nothing to compare: both lists are empty"),
+        ([KEPT, {"number": 8, "id": "id-8", "state": "queued"}], [{"id": "id-7"}], 0, "1 of 2 were received; 1 wait"),
+        ([{**KEPT, "state": "dead", "reason": "answered 403"}], [], 3, "0 of 1 were received; 0 wait, 1 are dead"),
+        ([{**KEPT, "state": "removed"}], [], 3, "1 were removed"),
+        ([KEPT], [{"id": "id-7", "state": "dead", "reason": "answered 400"}], 3, "1 undelivered at the receiver: answ"),
+        ([KEPT], [{"id": "id-7", "state": "lost"}], 1, "missing: id-7 of /eaves/mill/flowers, line 7: lost at the rec"),
+        (
+            [{**KEPT, "deleted": 5}],
+            [{"id": "id-7"}],
+            1,
+            "the lists don't agree: 0 missing, 0 unknown, 1 without a line",
+        ),
+        ([KEPT], [{"id": "id-7"}], 0, "this covers the relay's lines from 2025-11-25T12:00:00Z on; 6 older ones are f"),
+        ([KEPT], [{"id": "id-7"}, {"id": "id-8", "at": AT + 9}], 0, "1 of 1 were received; 1 newer ones are not check"),
+    ],
+)
+def test_how_an_audit_ends_tells_what_it_found(
+    tmp_path: Path, sent: list[dict[str, object]], received: list[dict[str, object]], code: int, told: str
+) -> None:
+    lists = (write_list(tmp_path / "sent", *sent), write_list(tmp_path / "received", *received))
+    done = run("relay", "audit", "--sent", lists[0], "--received", lists[1], "-o", "json", code=code)
+    assert told in done.stderr
+    found = json.loads(done.stdout)
+    assert found["passed"] == (code == 0)
+    if sent and sent[0]["deleted"] == 6:
+        assert (found["deleted"], found["covers_from"]) == (6, AT)
+
+
 def test_a_receiver_that_refuses_the_token_is_no_receiver_without_events(tmp_path: Path) -> None:
     write_site(tmp_path / "sites", SITE)
     (tmp_path / "sent.jsonl").touch()
@@ -261,7 +303,8 @@ def test_sites_are_told_apart_in_the_list_of_a_receiver(tmp_path: Path) -> None:
         spool.put_many([(event, ("sink",)) for event in events], once=True)
     listed = run("receiver", "ledger", "--spool", tmp_path / "receiver.db", "--site", "mill").stdout.splitlines()
     assert [json.loads(line)["id"] for line in listed] == ["id-1", "id-3"]
-    (tmp_path / "sent.jsonl").write_text("\n".join(listed))
+    sent = [{name: json.loads(line)[name] for name in ("source", "id")} for line in listed]
+    (tmp_path / "sent.jsonl").write_text("\n".join(map(json.dumps, sent)))
     lists = ("--sent", tmp_path / "sent.jsonl", "--received", tmp_path / "receiver.db")
     assert run("relay", "audit", *lists, "--source", "/eaves/mill/").returncode == 0
 

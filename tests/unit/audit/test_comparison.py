@@ -54,9 +54,11 @@ def test_everything_that_was_sent_was_received() -> None:
     assert found.longest_s == pytest.approx(2.0)
 
 
-def test_two_empty_lists_agree() -> None:
+def test_two_empty_lists_are_nothing_to_compare() -> None:
     found = audit([], [])
-    assert found.passed
+    assert found.is_empty
+    assert not found.passed
+    assert not audit([], received(1)).is_empty
     assert found.hours == ()
     assert found.longest_s is None
 
@@ -147,11 +149,14 @@ def test_what_came_after_the_list_was_made_is_newer_and_not_unknown() -> None:
 
 
 def test_what_the_sender_may_have_forgotten_is_older_and_not_unknown() -> None:
-    kept = [line(1, state="dead"), line(5), line(6)]
+    kept = [line(1, state="queued", deleted=3), line(5), line(6)]
     got = received(2, 3, 4, 5, 6)
     found = audit(kept, got, newer=[])
     assert (found.older, found.totals.unknown) == (3, 0)
+    assert (found.covers_from, found.deleted, found.unexplained) == (NOON + 5, 3, 0)
     assert found.passed
+    more = audit(kept, [*got, line(70, at=NOON), line(71, at=NOON + 1)], newer=[])
+    assert (more.older, more.totals.unknown) == (3, 2), "not more can be older than lines were deleted"
     late = audit(kept, [*got, line(9, at=NOON + 60)], newer=[])
     assert (late.older, late.totals.unknown) == (3, 1)
 
@@ -187,6 +192,76 @@ def test_a_receiver_that_keeps_its_first_line_has_forgotten_nothing() -> None:
     found = audit([line(number) for number in range(1, 10)], got)
     assert (found.totals.forgotten, found.totals.missing) == (0, 6)
     assert audit([line(1)], []).totals.missing == 1
+
+
+@pytest.mark.parametrize(("deleted", "unexplained"), [(4, 0), (5, 0), (3, 1), (0, 4)])
+def test_numbers_that_were_not_deleted_must_have_a_line(deleted: int, unexplained: int) -> None:
+    kept = [line(1, state="queued", deleted=deleted), line(4), line(7), line(8)]
+    for lines in (kept, kept[::-1], [*kept[2:], *kept[:2]]):
+        found = audit(lines, received(4, 7, 8), newer=[])
+        assert (found.deleted, found.unexplained) == (4 - unexplained, unexplained)
+        assert found.covers_from == NOON + 7
+        assert found.passed == found.agrees == (unexplained == 0)
+
+
+def test_a_list_that_begins_late_says_what_it_covers() -> None:
+    found = audit([line(1_001), line(1_002)], received(1_001, 1_002))
+    assert (found.covers_from, found.deleted, found.unexplained) == (NOON + 1_001, 1_000, 0)
+    assert audit([line(1_001), line(1_003)], received(1_001, 1_003)).unexplained == 1
+    assert audit([line(1), line(2)], received(1, 2)).covers_from is None
+    numberless = [replace(line(number), number=0) for number in (1, 2)]
+    assert audit(numberless, received(1, 2)).passed
+
+
+def test_a_list_in_another_order_hides_nothing() -> None:
+    found = audit([line(3), line(1), line(2)], [*received(1, 2, 3), line(9, at=NOON - 500)])
+    assert (found.older, found.totals.unknown) == (0, 1)
+
+
+@pytest.mark.parametrize("ahead_s", [3_600.0, -3_600.0, 1e6])
+def test_a_receivers_clock_that_is_wrong_hides_no_forged_event(ahead_s: float) -> None:
+    sent = [line(number) for number in range(1, 301)]
+    got = received(*range(1, 301), after_s=ahead_s + 2.0)
+    found = audit(sent, [*got, line(900, at=NOON + 100 + ahead_s), line(901, at=NOON + 303 + ahead_s)])
+    assert [one.id for one in found.unknown] == ["id-900"]
+    assert found.newer == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "counted", "why"),
+    [
+        ("queued", "received", ""),
+        ("released", "received", ""),
+        ("dead", "undelivered", ""),
+        ("removed", "undelivered", ""),
+        ("lost", "missing", "lost at the receiver: the event was on a damaged page"),
+    ],
+)
+def test_what_the_receiver_has_taken_and_not_kept_is_not_received(state: str, counted: str, why: str) -> None:
+    got = [line(1, at=NOON + 3, state=state, reason="the event was on a damaged page"), *received(2)]
+    found = audit([line(1), line(2)], got)
+    assert (found.totals.sent, found.totals.received) == (2, 1 + (counted == "received"))
+    assert getattr(found.totals, counted) == 1 + (counted == "received")
+    assert [one.why for one in found.missing] == ([why] if why else [])
+    assert found.passed == (counted == "received")
+    assert found.agrees == (counted != "missing")
+    assert found.undelivered_reasons == ({"the event was on a damaged page": 1} if counted == "undelivered" else {})
+    assert audit([line(1), line(2)], [*got, *received(1)]).totals.received == 2, "another list says it was delivered"
+    waiting = audit([line(1, state="queued"), line(2)], got)
+    assert waiting.totals.waiting == (state == "lost"), "the sender still has it"
+
+
+@pytest.mark.parametrize("state", ["dead", "removed"])
+def test_what_was_given_up_on_fails_without_being_a_difference(state: str) -> None:
+    found = audit([line(1), line(2, state=state)], received(1))
+    assert (found.agrees, found.given_up, found.passed) == (True, 1, False)
+    assert audit([line(1), line(2, state="queued")], received(1)).passed
+
+
+def test_lines_that_damage_destroyed_are_missing_by_their_number() -> None:
+    lost = line(2, source="urn:eaves:lost", id="line-2", state="lost", reason="the line was on a damaged page")
+    found = audit([line(1), lost, line(3)], received(1, 3))
+    assert [(one.id, one.why) for one in found.missing] == [("line-2", "lost: the line was on a damaged page")]
 
 
 def test_findings_are_bounded_and_counts_are_not() -> None:

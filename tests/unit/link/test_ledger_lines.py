@@ -57,6 +57,9 @@ def test_a_line_has_what_a_stranger_needs_and_no_more() -> None:
         "repeats": 0,
     }
     assert json.loads(encode_line(line(state="dead", reason="answered 422")))["reason"] == "answered 422"
+    assert parse_line(json.loads(encode_line(line(deleted=7)))).deleted == 7
+    assert "deleted" not in json.loads(encode_line(line()))
+    assert parse_line({"source": "/s", "id": "1", "deleted": "yes"}).deleted is None, "another list's own attribute"
 
 
 def test_a_list_of_somebody_else_needs_source_and_id_only() -> None:

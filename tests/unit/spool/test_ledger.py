@@ -81,6 +81,7 @@ def test_a_line_says_when_an_event_came_and_that_it_waits(spool: Spool) -> None:
         changed_at=NOW,
         repeats=0,
         digest=content_digest(image(1).attributes(), image(1).data).hex(),
+        deleted=0,
     )
 
 
@@ -387,6 +388,74 @@ def test_a_ledger_from_before_there_were_counts_by_site_gets_them(path: Path) ->
     with Spool(path, ledger=BOUND) as spool:
         spool.put(image(3))
         assert spool.database().read("SELECT * FROM ledger_sites") == [("site", 4)]
+
+
+def test_the_first_line_of_a_reading_says_how_many_were_deleted(path: Path) -> None:
+    with Spool(path, ledger=LedgerLimits(max_entries=4)) as spool:
+        for number in range(9):
+            spool.put(image(number), once=True)
+            spool.ack_many(spool.peek("out", limit=9, now=2e9))
+        assert [(line.number, line.deleted) for line in lines(spool)] == [(6, 5), (7, None), (8, None), (9, None)]
+        assert [line.deleted for line in ledger_of(spool).read(after=7)] == [5, None]
+        assert [line.deleted for line in ledger_of(spool).read(source_prefix="/eaves/site/")] == [None] * 4
+
+
+def test_a_lane_that_is_ignored_changes_no_line(path: Path) -> None:
+    bound = LedgerLimits(ignored_lanes=("broker",))
+    with Spool(path, ledger=bound) as spool:
+        for number in range(3):
+            spool.put(image(number), lanes=("archive", "broker"), once=True)
+        for_link, for_broker = (spool.peek(lane, limit=9, now=2e9) for lane in ("archive", "broker"))
+        spool.dead_letter(for_broker[0], "answered 400", 400)
+        spool.ack(for_broker[1])
+        assert set(states(spool).values()) == {"queued"}, "the Broker's copy says nothing of the link"
+        spool.ack_many(for_link[:2])
+        spool.dead_letter(for_link[2], "answered 403", 403)
+        assert list(states(spool).values()) == ["released", "released", "dead"]
+        drop(spool, Selection(lane="broker"))
+        assert list(states(spool).values()) == ["released", "released", "dead"]
+        drop(spool, Selection(lane="archive"))
+        assert list(states(spool).values()) == ["released", "released", "removed"]
+    with Spool(path) as spool:
+        spool.put(image(7), lanes=("archive", "broker"))
+        spool.ack_many(spool.peek("archive", now=2e9))
+        assert states(spool)["id-7"] == "released", "the file says which lanes are ignored"
+
+
+def test_a_ledger_that_begins_to_ignore_a_lane_says_what_the_others_say(path: Path) -> None:
+    with Spool(path, ledger=BOUND) as spool:
+        spool.put(image(1), lanes=("archive", "broker"))
+        spool.dead_letter(spool.peek("archive", now=2e9)[0], "answered 403", 403)
+        assert states(spool) == {"id-1": "queued"}
+    with Spool(path, ledger=LedgerLimits(ignored_lanes=("broker",))) as spool:
+        assert states(spool) == {"id-1": "dead"}
+
+
+def test_what_an_earlier_release_has_put_gets_its_line_at_the_next_opening(path: Path) -> None:
+    with Spool(path, ledger=BOUND) as spool:
+        spool.put_many([(image(number), ("out",)) for number in range(3)], once=True)
+        spool.ack_many(spool.peek("out", limit=2, now=2e9))
+    with Spool(path) as spool:
+        spool.ledger = None  # an earlier release has none, and the triggers in the file work for it
+        spool.put_many([(image(number), ("out",)) for number in (1, 7)])
+        spool.ack_many(spool.peek("out", limit=1, now=2e9))
+    with Spool(path, ledger=BOUND) as spool:
+        assert states(spool) == {"id-0": "released", "id-1": "queued", "id-2": "released", "id-7": "queued"}
+        assert not spool.put(image(7), once=True)
+        spool.ack_many(spool.peek("out", limit=9, now=2e9))
+        assert set(states(spool).values()) == {"released"}
+    before = path.stat().st_mtime_ns
+    with Spool(path, ledger=BOUND):
+        pass
+    assert path.stat().st_mtime_ns == before, "nothing is missing, so nothing is written"
+
+
+def test_an_event_that_is_there_twice_keeps_its_one_line(path: Path) -> None:
+    with Spool(path, ledger=BOUND) as spool:
+        for _ in range(2):
+            spool.put(image(1))
+    with Spool(path, ledger=BOUND) as spool:
+        assert states(spool) == {"id-1": "queued"}
 
 
 def test_a_lowered_bound_is_reached_step_by_step(path: Path) -> None:

@@ -103,11 +103,71 @@ def test_a_line_is_lost_when_its_event_is_and_the_others_agree_with_their_entrie
         found = {line.id: line for line in lines(spool)}
         assert {event_id for event_id, line in found.items() if line.state == "queued"} == kept
         lost = [line for line in found.values() if line.state == "lost"]
-        assert all(line.reason == "the event was on a damaged page" for line in lost)
+        nameless = [line for line in lost if line.reason == "the line was on a damaged page"]
+        assert all(line.source == "urn:eaves:lost" for line in nameless)
+        assert all(line.reason == "the event was on a damaged page" for line in lost if line not in nameless)
+        gone = {f"id-{number}" for number in range(COUNT)} - found.keys()
+        if change is zero_middle:
+            assert len(nameless) == len(gone)
+        assert sorted(line.number for line in found.values()) == list(range(1, len(found) + 1)), "no number is skipped"
         assert spool.ledger is not None
         assert spool.ledger.counts().lost == len(lost)
         if change is zero_middle:
             assert lost, "the pages of some events were destroyed, and their lines are elsewhere"
+
+
+def test_events_that_are_lost_with_their_lines_are_told_by_number(path: Path) -> None:
+    with Spool(path) as spool:
+        content = path.read_bytes()
+        pages = [
+            number
+            for number in range(1, len(content) // PAGE + 1)
+            for piece in [content[(number - 1) * PAGE : number * PAGE]]
+            if any(f"id-{one}".encode() in piece for one in range(60, 80)) and b"CREATE" not in piece
+        ]
+    for number in pages:
+        damage(path, zero_page(number))
+    with Spool(path) as spool:
+        kept = {entry.event.id for entry in read_all(spool)}
+        found = lines(spool)
+        lost = [line for line in found if line.state == "lost"]
+        named = {line.id for line in found}
+        gone = {f"id-{number}" for number in range(COUNT)} - named
+        assert gone, "some events are lost with their lines"
+        nameless = [line for line in lost if line.source == "urn:eaves:lost"]
+        assert len(nameless) == len(gone)
+        assert all(line.id == f"line-{line.number}" and line.taken_at > 0 for line in nameless)
+        assert [line.number for line in found] == list(range(1, COUNT + 1))
+        assert not gone & kept
+        assert spool.put(image(1000), once=True)
+        assert lines(spool)[-1].number == COUNT + 1
+
+
+def test_lines_that_were_deleted_to_keep_the_bound_are_not_lost(tmp_path: Path) -> None:
+    path = tmp_path / "bound.db"
+    with Spool(path, ledger=LedgerLimits(max_entries=50)) as spool:
+        spool.put_many([(image(0), ("out",))])
+        spool.dead_letter(spool.peek("out", now=2e9)[0], "answered 422", 422)
+        for number in range(1, COUNT):
+            spool.put(image(number), once=True)
+            if number < COUNT - 10:
+                spool.ack_many(spool.peek("out", limit=9, now=2e9))
+        before = lines(spool)
+        assert before[0].deleted == COUNT - 50
+    damage(path, zero_first_page)
+    with Spool(path) as spool:
+        assert lines(spool) == before
+
+
+def test_without_the_count_of_deleted_lines_all_that_are_not_there_are_lost(path: Path) -> None:
+    with Spool(path) as spool:
+        spool.database().commit(lambda db: db.execute("DELETE FROM ledger WHERE number BETWEEN 5 AND 9"))
+        spool.database().commit(lambda db: db.execute("UPDATE ledger_totals SET deleted = 5, queued = 'x'"))
+        spool.database().commit(lambda db: db.execute("DELETE FROM events WHERE eid BETWEEN 5 AND 9"))
+    damage(path, zero_first_page)
+    with Spool(path) as spool:
+        assert [line.number for line in lines(spool) if line.state == "lost"] == [5, 6, 7, 8, 9]
+        assert lines(spool)[0].deleted == 0
 
 
 def test_entries_whose_lines_are_lost_get_new_ones(path: Path) -> None:
@@ -115,6 +175,7 @@ def test_entries_whose_lines_are_lost_get_new_ones(path: Path) -> None:
     with Spool(path) as spool:
         entries = read_all(spool)
         assert len(entries) == COUNT - 1 - 3
+        assert [line.number for line in lines(spool)] == list(range(1, COUNT + 1)), "with the numbers that they had"
         waiting = [line for line in lines(spool) if line.state == "queued"]
         assert {line.id for line in waiting} == {entry.event.id for entry in entries}
         spool.ack_many(entries)
