@@ -189,7 +189,7 @@ class Comparison:
         )
         counted = {row[0]: row for row in self._db.execute(queries.COUNTS, (self._late_s,))}
         for hour in sorted(unknown.keys() | counted.keys()):
-            values = counted.get(hour, (hour, *[0] * 9))
+            values = counted.get(hour, (hour, *[0] * 10))
             yield _counts(hour, values[1:], unknown.get(hour, 0))
 
     def _sum(self) -> HourCounts:

@@ -261,7 +261,7 @@ KEPT = {"number": 7, "id": "id-7", "at": AT, "deleted": 6}
     [
         ([], [], 66, "nothing to compare: both lists are empty"),
         ([KEPT, {"number": 8, "id": "id-8", "state": "queued"}], [{"id": "id-7"}], 0, "1 of 2 were received; 1 wait"),
-        ([{**KEPT, "state": "dead", "reason": "answered 403"}], [], 3, "0 of 1 were received; 0 wait, 1 are dead"),
+        ([{**KEPT, "state": "dead", "reason": "answered 403"}], [], 3, "0 of 1 were received; 1 is a dead letter"),
         ([{**KEPT, "state": "removed"}], [], 3, "1 were removed"),
         ([KEPT], [{"id": "id-7", "state": "dead", "reason": "answered 400"}], 3, "1 undelivered at the receiver: answ"),
         ([KEPT], [{"id": "id-7", "state": "lost"}], 1, "missing: id-7 of /eaves/mill/flowers, line 7: lost at the rec"),
@@ -331,7 +331,7 @@ def test_the_table_fits_80_columns_and_dead_letters_are_pointed_to(tmp_path: Pat
             spool.dead_letter(entry, "the receiver refuses it (403)", 403)
     (tmp_path / "received.jsonl").touch()
     lists = ("--sent", tmp_path / "relay.db", "--received", tmp_path / "received.jsonl")
-    done = run("relay", "audit", *lists)
+    done = run("relay", "audit", *lists, code=3)
     assert done.stderr.splitlines()[-1] == (
         "nothing is missing: 0 of 40 were received; 40 are dead letters: eaves queue list --dead --agent FUNCTION.relay"
     )
