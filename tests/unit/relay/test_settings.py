@@ -9,6 +9,7 @@ import pytest
 from eaves.config import Layer, build
 from eaves.errors import ConfigError
 from eaves.relay.settings import RelaySettings
+from eaves.spool import LedgerLimits
 
 
 def made(**values: Any) -> RelaySettings:
@@ -19,7 +20,7 @@ def test_a_receivers_address_is_all_that_is_needed() -> None:
     settings = made()
     assert settings.alarm_rules() == ()
     assert settings.limits().max_entries == 2_000_000
-    assert settings.ledger_limits().max_entries == 500_000
+    assert settings.ledger_limits() == LedgerLimits(max_entries=500_000, ignored_lanes=("broker",))
 
 
 @pytest.mark.parametrize("to", ["https://cloud", "https://cloud:8443/", "http://127.0.0.1:8443", "http://localhost"])
