@@ -257,8 +257,7 @@ class Spool(Measures):
 
     def get_queued(self, seq: int) -> Entry | None:
         """One entry that waits, with its data. A damaged one is handled as in `peek`."""
-        found = self._entries(self._read(f"{ENTRY} WHERE seq = ? AND state = 'queued'", (seq,)))
-        return found[0] if found else None
+        return next(iter(self._entries(self._read(f"{ENTRY} WHERE seq = ? AND state = 'queued'", (seq,)))), None)
 
     def dead(self, lane: str | None = None, *, limit: int = 100) -> list[DeadLetter]:
         """Dead letters of one lane or all with their data, oldest first."""
