@@ -193,7 +193,7 @@ def test_the_relays_of_this_machine_and_their_receiver_are_asked(
         assert "--app digits" in run("relay", "ledger", *state, code=None).stderr
         mine = tmp_path / "digits.jsonl"
         mine.write_text(run("relay", "ledger", *state, "--app", "digits").stdout)
-        lists = ("--sent", mine, "--received", f"{to}/")
+        lists = ("--sent", str(mine), "--received", f"{to}/")
         assert totals(*lists, code=1)["received"] == 5, "the relay's own credentials are used"
         assert f"try: --received {to}\n" in run("relay", "audit", *state, "--sent", mine, code=65).stderr
         with cloud.sender() as forger:
