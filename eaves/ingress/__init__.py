@@ -14,6 +14,8 @@ allocator     what the C library does with freed memory
 content       a body's CloudEvents
 store_route   the route of publisher and relay: events > a durable queue > 202
 tls           certificates that may be renewed while the server runs
+certificate_dates  from when until when a certificate is valid
+handshakes    TLS handshakes that failed
 
 A route decides before the body is read: `Request.read_body` reads it. Nothing here stores, sends or knows a site.
 """
