@@ -15,7 +15,9 @@ T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def settings_options(cls: type, *, section: str = "") -> Callable[[Command], Command]:
+def settings_options(
+    cls: type, *, section: str = "", defaults: Mapping[str, str] | None = None
+) -> Callable[[Command], Command]:
     """Decorate a click command with one option per scalar setting of `cls`.
 
     The command receives them as keyword arguments named by `parameter_name`; `given` sorts them out again. Defaults
@@ -24,6 +26,7 @@ def settings_options(cls: type, *, section: str = "") -> Callable[[Command], Com
     Args:
         cls: The section's dataclass.
         section: Dotted path the section stands at in eaves.yaml, with its trailing dot; it names the variables.
+        defaults: The help tells defaults: those of the settings, but for these, which the command has of its own.
     """
     import click  # a function that is told everything by its environment never pays for it
 
@@ -34,12 +37,20 @@ def settings_options(cls: type, *, section: str = "") -> Callable[[Command], Com
             names = f"{flag}/--no-{flag[2:]}" if leaf.type is bool else flag
             one_of = leaf.choices and leaf.type is str
             kind: Any = click.Choice(leaf.choices) if one_of else None if leaf.type is bool else str
-            text = f"{leaf.doc} [{leaf.env}]"
+            told = "" if defaults is None else _tell_default(leaf.default, defaults.get(path, ""))
+            text = f"{leaf.doc} [{told}{leaf.env}]"
             option = click.option(names, parameter_name(path), default=None, type=kind, help=text, metavar=None)
             command = option(command)
         return command
 
     return decorate
+
+
+def _tell_default(default: Any, own: str) -> str:
+    """A setting's default for its help; empty where it has none that says anything."""
+    if not own and (default is None or isinstance(default, bool) or str(default) in ("", "MISSING")):
+        return ""
+    return f"default: {own or default}; "
 
 
 def parameter_name(path: str) -> str:

@@ -50,7 +50,7 @@ COMMENTS = {
     "Trigger": {
         "filters": "What the function makes of the Broker's events; agents send theirs straight to the relay.",
         "filter": "Without a type, a function would get its own replies back (it answers them with 202).",
-        "retry": "0.5 s, 1 s, 2 s, ...: each pause is twice the one before.",
+        "retry": "Pauses: 0.5 s, 1 s, 2 s, 4 s, ... (exponential), or 1 s, 2 s, 3 s, 4 s, ... (linear).",
         "timeout": "Above a cold start and the queue: both count.",
         "deadLetterSink": "Gets what is given up on, with the reason in knativeerror* attributes.",
     },
@@ -72,7 +72,7 @@ COMMENTS = {
         "ingress": "Events from Knative Eventing only; metrics for the kubelet and for who scrapes them.",
     },
     "relay NetworkPolicy": {
-        "ingress": "Events from Knative Eventing and the app's agents; metrics for the kubelet and who scrapes them.",
+        "ingress": "Events from Knative Eventing and the app's agents; metrics within the cluster.",
     },
     "relay Service": {"spec": "The sink of agents, a Trigger's subscriber, and the dead-letter sink of every Trigger."},
     "relay SinkBinding": {"subject": "Gets K_SINK, the address of the Broker, which gets a copy of every event."},

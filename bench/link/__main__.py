@@ -19,9 +19,6 @@ from bench.link.plots.page import write_page
 from bench.link.run import Plan, run, write_result
 
 HERE = Path("build/experiment")
-ATTEMPTS = 30
-"""Of each request of a pull. With the five that `eaves` makes by default a pull is given up after 7.5 s without a
-route, and the next one begins the layer anew."""
 
 
 def main() -> None:
@@ -96,7 +93,7 @@ def run_updates(material: Material, options: argparse.Namespace) -> None:
             continue
         say(f"update {one.name}: {one.text}")
         photo = material.photos[0].read_bytes()
-        found = update.run(one, HERE / f"update-{one.name}", attempts=options.attempts, photo=photo, kind=options.kind)
+        found = update.run(one, HERE / f"update-{one.name}", photo=photo, kind=options.kind)
         write_result({**found, "model": material.text}, path)
 
 
@@ -120,7 +117,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--full", action="store_true", help="10 minutes a link, 30 of `down`")
     parser.add_argument("--again", action="store_true", help="run what was run before, too")
     parser.add_argument("--parts", default="links,alone,crossover,updates", help="which of these parts")
-    parser.add_argument("--attempts", type=int, default=ATTEMPTS, help="attempts of each request of a pull")
     parser.add_argument("--kind", default="", choices=("", "packets", "proxy"), help="packets need root")
     parser.add_argument("--kill-mean-s", type=float, default=30.0, help="mean seconds between two kills")
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder with data/flowers and weights")

@@ -53,13 +53,12 @@ class Update:
     new: Path
 
 
-def run(update: Update, folder: Path, *, attempts: int, photo: bytes, kind: str = "") -> dict[str, Any]:
+def run(update: Update, folder: Path, *, photo: bytes, kind: str = "") -> dict[str, Any]:
     """Run one.
 
     Args:
         update: What is fetched.
         folder: Where everything is written; emptied first.
-        attempts: Of each request of the pull, as `Access.attempts`.
         photo: What the function is asked every second.
         kind: Of the network.
     """
@@ -75,7 +74,7 @@ def run(update: Update, folder: Path, *, attempts: int, photo: bytes, kind: str 
             function.start()
             try:
                 function.wait_ready()
-                return _measure(update, network, function, host, store, attempts, photo)
+                return _measure(update, network, function, host, store, photo)
             finally:
                 function.end()
     finally:
@@ -88,7 +87,6 @@ def _measure(
     function: Part,
     host: str,
     store: Path,
-    attempts: int,
     photo: bytes,
 ) -> dict[str, Any]:
     network.set_link(LINK)
@@ -97,7 +95,7 @@ def _measure(
     command = [*network.command("edge"), sys.executable, "-m", "bench.link.parts.pull"]
     began = time.time()
     pull = subprocess.Popen(
-        [*command, f"{host}/{FUNCTION}:new", str(store), str(attempts)],
+        [*command, f"{host}/{FUNCTION}:new", str(store)],
         stdout=subprocess.PIPE,
         text=True,
         env=build_environ(),
@@ -128,13 +126,13 @@ def _measure(
         "text": update.text,
         "kind": network.kind,
         "link": {"delay_ms": LINK.delay_ms, "mbit_s": LINK.mbit_s, "loss": LINK.loss},
-        "attempts": attempts,
         "cuts": cuts,
         "done": lines[-1]["event"] == "done",
         "seconds": lines[-1]["t"] - began,
         "layer_bytes": lines[-1].get("moved", 0),
         "wire_bytes": after.bytes_up + after.bytes_down - before.bytes_up - before.bytes_down,
         "failed": [(one["t"] - began, one["reason"]) for one in lines if one["event"] == "failed"],
+        "waited": [(one["t"] - began, one["text"]) for one in lines if one["event"] == "waiting"],
         "progress": _thin([(one["t"] - began, one["bytes"]) for one in lines]),
         "asked": asked,
     }

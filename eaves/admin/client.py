@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlencode
 
-from eaves.admin.agent import LIVE
+from eaves.admin.agent import HEALTH, LIVE
 from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Action, Changed, EntryContent, Queue, SpoolQueue
 from eaves.admin.report import QueueReport, parse_report
 from eaves.admin.routes import LEDGER, PREFIX
@@ -85,14 +85,30 @@ class SocketQueue:
         body = self._request("GET", LEDGER, {"after": str(after), "limit": str(limit)})
         return list(read_lines(io.BytesIO(body), str(self._path)))
 
+    def health(self) -> Mapping[str, Any]:
+        """What the process says of itself, whether it is well or not.
+
+        Raises:
+            NotRunningError: When nothing listens there.
+            PlatformError: When the answer can't be used.
+        """
+        found = self._parse(self._request("GET", HEALTH, allowed=(503,)))
+        if not isinstance(found, dict):
+            raise PlatformError(f"{self._path} answered no JSON object")
+        return found
+
     def _json(self, method: str, path: str, query: Mapping[str, str] | None = None) -> Any:
-        body = self._request(method, path, query)
+        return self._parse(self._request(method, path, query))
+
+    def _parse(self, body: bytes) -> Any:
         try:
             return json.loads(body)
         except ValueError as error:
             raise PlatformError(f"{self._path} answered {len(body)} bytes that are not JSON") from error
 
-    def _request(self, method: str, path: str, query: Mapping[str, str] | None = None) -> bytes:
+    def _request(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, *, allowed: Sequence[int] = ()
+    ) -> bytes:
         connection = UnixConnection(self._path, self._timeout_s)
         try:
             connection.request(method, f"{path}?{urlencode(query)}" if query else path)
@@ -107,7 +123,7 @@ class SocketQueue:
             connection.close()
         if len(body) > MAX_BYTES:
             raise PlatformError(f"{self._path} answered more than {MAX_BYTES} bytes")
-        if response.status >= 300:
+        if response.status >= 300 and response.status not in allowed:
             _raise(response.status, body)
         return body
 

@@ -49,6 +49,7 @@ _METRICS = {
     "eaves_link_refused_total": "Events that the receiver never takes; they are dead letters.",
     "eaves_link_failed_requests_total": "Requests of events that got no usable answer.",
     "eaves_link_sent_bytes_total": "Bytes of bodies that the receiver has answered for.",
+    "eaves_link_conflicting_total": "Events that came under the source and id of another one; they are dead letters.",
 }
 
 
@@ -125,6 +126,7 @@ def _link_series(link: LinkReport) -> dict[str, list[Series]]:
         "eaves_link_refused_total": single(link.refused),
         "eaves_link_failed_requests_total": single(link.failed),
         "eaves_link_sent_bytes_total": single(link.bytes_sent),
+        "eaves_link_conflicting_total": single(link.conflicting),
     }
 
 

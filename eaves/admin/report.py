@@ -132,6 +132,8 @@ class LinkReport:
         refused: Events that it never takes; they are dead letters.
         failed: Requests that got no usable answer.
         bytes_sent: Bytes of bodies that the receiver has answered for.
+        conflicting: Events that came under the source and id of another one, since the ledger was made; they are dead
+            letters.
     """
 
     to: str
@@ -151,6 +153,7 @@ class LinkReport:
     refused: int = 0
     failed: int = 0
     bytes_sent: int = 0
+    conflicting: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,7 +106,7 @@ class Comparison:
         for table in ("sent", "received", "newer"):
             self._db.executescript(queries.SORT.format(table))
             self._join_repetitions(table)
-        self._db.execute(queries.JUDGE)
+        self._db.execute(queries.JUDGE, (self._one(queries.KEPT_FROM) or 0.0,))
         took_s = "FROM judged WHERE verdict IN ('received', 'undelivered')"
         longest_s, shortest_s = (self._one(f"SELECT {name}(took_s) {took_s}") for name in ("max", "min"))
         older_s = covered.complete_from + max(0.0, longest_s or 0.0) if covered.complete_from else 0.0
@@ -126,7 +126,6 @@ class Comparison:
             unknown=tuple(self._unknown()),
             newer=self._count("newer"),
             older=self._count("older"),
-            before=int(self._one(queries.BEFORE)),
             covers_from=covered.complete_from or None,
             deleted=covered.forgotten,
             unexplained=covered.unexplained,
@@ -190,7 +189,7 @@ class Comparison:
         )
         counted = {row[0]: row for row in self._db.execute(queries.COUNTS, (self._late_s,))}
         for hour in sorted(unknown.keys() | counted.keys()):
-            values = counted.get(hour, (hour, *[0] * 9))
+            values = counted.get(hour, (hour, *[0] * 10))
             yield _counts(hour, values[1:], unknown.get(hour, 0))
 
     def _sum(self) -> HourCounts:
@@ -241,6 +240,9 @@ def _clock_ahead_s(shortest_s: float) -> float:
 
 
 def _counts(hour: str, values: Iterable[float], unknown: int) -> HourCounts:
-    names = ("sent", "received", "waiting", "dead", "removed", "undelivered", "missing", "repeated", "late")
+    names = (
+        *("sent", "received", "waiting", "dead", "removed", "undelivered", "forgotten", "missing"),
+        *("repeated", "late"),
+    )
     counts = {name: int(value) for name, value in zip(names, values, strict=True)}
     return HourCounts(hour=hour, **counts, unknown=unknown)

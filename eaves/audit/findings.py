@@ -11,7 +11,7 @@ from typing import Any
 class HourCounts:
     """Events that the sender took in one hour, and what became of them.
 
-    Each of them counts in one of six ways: received, waiting, dead, removed, undelivered, missing.
+    Each of them counts in one of seven ways: received, waiting, dead, removed, undelivered, forgotten, missing.
 
     Attributes:
         hour: Its begin, UTC, such as `2026-11-25T14:00Z`; empty in totals, and for events whose time isn't known.
@@ -22,7 +22,9 @@ class HourCounts:
         removed: Those that somebody deleted from the sender's queue, or that expired as dead letters.
         undelivered: Those that the receiver has taken and not delivered: it keeps them as dead letters, or somebody
             deleted them there.
-        missing: Those that the sender has released and the receiver doesn't have, or has with another content, and
+        forgotten: Those that the sender has released before the receiver took the first event of the site whose line
+            it keeps: it has deleted their lines to keep its ledger's bound, or never had them.
+        missing: The others that the sender has released and the receiver doesn't have, or has with another content, and
             those lost by damage to the disk of either.
         repeated: How often the receiver got one of them again.
         late: How many of the received ones took longer than the limit.
@@ -36,6 +38,7 @@ class HourCounts:
     dead: int = 0
     removed: int = 0
     undelivered: int = 0
+    forgotten: int = 0
     missing: int = 0
     repeated: int = 0
     late: int = 0
@@ -77,8 +80,6 @@ class Audit:
         newer: Events that were received after the sender's list was made; they are in no other number.
         older: Events that were received and whose lines the sender may have deleted to keep its ledger's bound; they
             are in no other number.
-        before: How many of the missing were sent before the receiver's first line: it may have got them and deleted
-            their lines to keep its ledger's bound.
         covers_from: When the sender's first line was taken from which on its list is complete, Unix seconds; None when
             all of it is.
         deleted: Lines that the sender has deleted to keep its ledger's bound: of those events nothing is known.
@@ -95,7 +96,6 @@ class Audit:
     unknown: tuple[Finding, ...] = ()
     newer: int = 0
     older: int = 0
-    before: int = 0
     covers_from: float | None = None
     deleted: int = 0
     unexplained: int = 0

@@ -40,7 +40,8 @@ JUDGE = f"""
 CREATE TABLE judged AS SELECT a.row AS row, {HOUR.format("a")} AS hour,
     CASE WHEN b.state IN ('dead', 'removed') AND NOT {_DIFFERS} THEN 'undelivered'
          WHEN b.state <> 'lost' AND NOT {_DIFFERS} THEN 'received'
-         WHEN a.state = 'queued' THEN 'waiting' WHEN a.state IN ('dead', 'removed') THEN a.state ELSE 'missing' END
+         WHEN a.state = 'queued' THEN 'waiting' WHEN a.state IN ('dead', 'removed') THEN a.state
+         WHEN b.row IS NULL AND a.state = 'released' AND a.at > 0 AND a.at < ?1 THEN 'forgotten' ELSE 'missing' END
          AS verdict,
     CASE WHEN b.row IS NULL THEN '' WHEN {_DIFFERS} THEN 'other' ELSE b.state END AS there, b.reason AS why,
     coalesce(b.repeats, 0) AS repeats,
@@ -49,8 +50,9 @@ CREATE TABLE judged AS SELECT a.row AS row, {HOUR.format("a")} AS hour,
 """  # noqa: S608 - constants
 COUNTS = """
 SELECT hour, count(*), total(verdict = 'received'), total(verdict = 'waiting'), total(verdict = 'dead'),
-    total(verdict = 'removed'), total(verdict = 'undelivered'), total(verdict = 'missing'),
-    total(repeats * (verdict = 'received')), total(verdict = 'received' AND took_s > ?)
+    total(verdict = 'removed'), total(verdict = 'undelivered'), total(verdict = 'forgotten'),
+    total(verdict = 'missing'), total(repeats * (verdict = 'received')),
+    total(verdict = 'received' AND took_s > ?)
     FROM judged GROUP BY hour
 """
 UNMATCHED = f"""
@@ -59,6 +61,8 @@ CREATE TABLE unmatched AS SELECT a.row AS row, CASE
     WHEN a.at < ?2 THEN 'older' ELSE 'unknown' END AS verdict
     FROM received a LEFT JOIN sent b ON {_SAME} WHERE b.row IS NULL
 """  # noqa: S608 - constants
+KEPT_FROM = "SELECT CASE WHEN min(number) > 1 THEN min(at) FILTER (WHERE at > 0) END FROM received"
+"""When the receiver took the first event whose line it keeps. A list that begins with line 1 has forgotten nothing."""
 TOO_MANY = """
 UPDATE unmatched SET verdict = 'unknown' WHERE row IN (
     SELECT u.row FROM unmatched u JOIN received r ON r.row = u.row WHERE u.verdict = 'older'
@@ -66,8 +70,3 @@ UPDATE unmatched SET verdict = 'unknown' WHERE row IN (
 )
 """
 """Not more events can be older than the sender's lines than it has deleted lines."""
-BEFORE = """
-SELECT count(*) FROM judged j JOIN sent s ON s.row = j.row
-    WHERE j.verdict = 'missing' AND j.there = '' AND s.state <> 'lost' AND s.at > 0
-    AND s.at < (SELECT min(at) FROM received WHERE at > 0)
-"""

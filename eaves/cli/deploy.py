@@ -15,6 +15,8 @@ from eaves.cli.fleet import fleet_options
 from eaves.cli.images import image_options
 from eaves.cli.output import say
 from eaves.cli.project import load_workspace
+from eaves.cli.relay.first_probe import wait_for_link
+from eaves.cli.relay.site_name import warn_of_waiting
 from eaves.cli.verify import replay_visibly
 from eaves.errors import ArtifactError
 
@@ -77,6 +79,12 @@ def _deploy_here(artifact: Path | None, file: Path, state_dir: Path) -> None:
     for result in replay_visibly(opened):
         result.require()
     platform = LocalPlatform(state_dir)
+    warn_of_waiting(state_dir, app)
     platform.deploy(app)
     click.echo(app.function.name)
-    say("it runs" if platform.running() else "wanted; nothing runs it yet: `eaves up`")
+    if not platform.running():
+        say("wanted; nothing runs it yet: `eaves up`")
+        return
+    say("it runs")
+    if app.relay.enabled:
+        say(f"link: {wait_for_link(platform, app.function.name)}")

@@ -22,16 +22,19 @@ def output_option(command: Command) -> Command:
     )(command)
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], form: str) -> None:
+def print_rows(
+    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], form: str, *, whole_words: bool = False
+) -> None:
     """Print rows on stdout.
 
     Args:
         rows: Plain data.
         columns: Key to heading, of those a table shows; JSON and YAML show everything.
         form: `table`, `json` or `yaml`.
+        whole_words: Break no heading and no number of a table, even where the terminal is narrower.
     """
     if form == "table":
-        _print_table(rows, columns)
+        _print_table(rows, columns, whole_words=whole_words)
     else:
         print_value(list(rows), form)
 
@@ -49,7 +52,7 @@ def print_value(value: Any, form: str) -> None:
     click.echo(text.rstrip())
 
 
-def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, whole_words: bool) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -57,17 +60,32 @@ def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for key, heading in columns.items():
         numeric = all(isinstance(row.get(key), (int, float)) for row in rows) and bool(rows)
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=whole_words)
     for row in rows:
         table.add_row(*(_cell(row.get(key)) for key in columns))
     width = None if sys.stdout.isatty() else 200
-    Console(file=sys.stdout, width=width, highlight=False, markup=False).print(table)
+    console = Console(file=sys.stdout, width=width, highlight=False, markup=False)
+    if whole_words:
+        console.width = max(console.width, console.measure(table, options=console.options.update(width=1_000)).maximum)
+    console.print(table)
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, list):
         return "\n".join(map(_cell, value))
     return f"{value:.3f}" if isinstance(value, float) else "" if value is None else escape(str(value), keep="\n")
+
+
+def print_sentence(text: str) -> None:
+    """Print a sentence on stdout; on a terminal its lines end between words."""
+    import shutil
+    import textwrap
+
+    shown = escape(text)
+    if sys.stdout.isatty():
+        width = max(40, shutil.get_terminal_size().columns)
+        shown = textwrap.fill(shown, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    click.echo(shown)
 
 
 def print_line(text: object) -> None:

@@ -45,7 +45,8 @@ class QueueGroup(click.Group):
 def command() -> None:
     """Show, retry and delete what waits in queues and what was given up on.
 
-    A queue is the local broker's, that of an agent here (--agent), or those of the agents at a site (--site, --on).
+    A queue is the local broker's, that of an agent or a relay here (--agent), that of the receiver here (--receiver),
+    or those of the agents at a site (--site, --on).
     """
 
 
@@ -67,7 +68,7 @@ def list_(limit: int, form: str, **options: Any) -> None:
                 say(f"{target}: these are the first {limit}, more with --limit")
         at_site = bool(targets[0].pod)
     print_rows(rows, SITE_COLUMNS if at_site else COLUMNS, form)
-    if not (at_site or options["agent"]):
+    if not (at_site or options["agent"] or options["receiver"]):
         _point_to_agents(options["state_dir"])
 
 
@@ -105,7 +106,7 @@ def retry(everything: bool, **options: Any) -> None:
 @command.command()
 @numbers_argument
 @filter_options(state=False)
-@click.option("--all", "everything", is_flag=True, help="Every dead letter.")
+@click.option("--all", "--dead", "everything", is_flag=True, help="Every dead letter that the filters leave.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @target_options
 def drop(everything: bool, yes: bool, **options: Any) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from knative.agents import AgentPod
     from knative.cluster import Cluster
 
+RECEIVER = "receiver"
+"""Stands for the receiver's queue where an agent's name may stand."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -38,6 +41,8 @@ class Target:
     queue: Queue
 
     def __str__(self) -> str:
+        if self.agent == RECEIVER:
+            return "the receiver"
         return self.pod or (f"agent {self.agent}" if self.agent else "the broker")
 
 
@@ -46,20 +51,29 @@ def target_options(command: Command) -> Command:
     agent = click.option(
         "--agent", default="", metavar="FUNCTION[.SOURCE]", help="The queue of the agent that runs a source."
     )
+    receiver = click.option("--receiver", is_flag=True, help="The queue of the receiver that runs here.")
     pod = click.option("--pod", default="", help="At a site: only the agent in this pod.")
-    for option in (site_options, on_option, file_option, state_option, pod, agent):
+    for option in (site_options, on_option, file_option, state_option, pod, receiver, agent):
         command = option(command)
     return command
 
 
 @contextmanager
-def open_targets(*, agent: str, pod: str, state_dir: Path, file: Path, **clusters: Any) -> Iterator[Sequence[Target]]:
+def open_targets(
+    *, agent: str, pod: str, state_dir: Path, file: Path, receiver: bool = False, **clusters: Any
+) -> Iterator[Sequence[Target]]:
     """The queues that the options mean; at least one.
 
     Raises:
         EavesError: When they can't be told or reached.
     """
     choice = read_choice(**clusters)
+    if receiver and (agent or pod or choice.knative):
+        raise click.UsageError("--receiver is that of this machine: without --agent, --pod, --site and --on.")
+    if receiver:
+        with _open_receiver(state_dir) as queue:
+            yield [Target(agent=RECEIVER, pod="", queue=queue)]
+        return
     if choice.knative:
         yield _open_pods(file, choice, agent, pod)
         return
@@ -70,6 +84,19 @@ def open_targets(*, agent: str, pod: str, state_dir: Path, file: Path, **cluster
         raise click.UsageError("--pod is for sites: --on knative, or --site.")
     with open_local_queue(State(root=state_dir), agent) as queue:
         yield [Target(agent=agent, pod="", queue=queue)]
+
+
+@contextmanager
+def _open_receiver(state_dir: Path) -> Iterator[Queue]:
+    from eaves.admin.client import open_queue
+    from eaves.admin.doors import default_socket
+    from eaves.cli.receiver.paths import receiver_spool
+    from eaves.receiver.intake import LANE
+    from eaves.spool import lease_path
+
+    spool = receiver_spool(state_dir)
+    with open_queue(spool, default_socket(spool), [lease_path(spool, LANE)]) as queue:
+        yield queue
 
 
 def require_one(targets: Sequence[Target]) -> Target:

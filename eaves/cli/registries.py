@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from eaves.cli.output import say
+
 if TYPE_CHECKING:
     from eaves.oci.registry import Access
 
@@ -46,6 +48,7 @@ def build_access(*, plain_http: bool, registry_ca: Path | None) -> Access:
         authorities=registry_ca,
         proxies=parse_proxies(os.environ),
         config=folder / "config.json",
+        say=say,
     )
 
 

@@ -47,6 +47,7 @@ def command(
 
     kubectl, kn, Argo CD and Flux take them as they are. Prints YAML, or with --output the files.
     """
+    from knative.app.relay import advise_relay_secret
     from knative.files import write_gitops
     from knative.rendering import render_app, write_files
 
@@ -64,6 +65,9 @@ def command(
     knative = workspace.project.knative
     rendered = {site.name: render_app(build_site_app(workspace.project, chosen, site), knative, site) for site in sites}
     _write(rendered, folder, write_gitops if gitops else write_files)
+    relay = workspace.project.relay
+    for site in sites if relay.enabled else ():
+        say(advise_relay_secret(relay, site))
 
 
 def _write(

@@ -15,9 +15,8 @@ from eaves.cli.ages import describe_age
 from eaves.cli.arguments import file_option, state_option
 from eaves.cli.clusters import Choice, cluster_options, load_scope, on_option, read_choice
 from eaves.cli.fleet import judge, visit_sites
-from eaves.cli.output import output_option, print_rows, say
-from eaves.cli.relay.link_rows import COLUMNS as LINK_COLUMNS
-from eaves.cli.relay.link_rows import build_row
+from eaves.cli.output import output_option, print_rows, print_sentence, say
+from eaves.cli.relay.link_sentence import describe_link
 
 if TYPE_CHECKING:
     from eaves.admin.report import SourceReport
@@ -65,7 +64,6 @@ SOURCE_COLUMNS = {
 }
 SITE_AGENT_COLUMNS = {"site": "SITE", "pod": "POD", **AGENT_COLUMNS}
 SITE_SOURCE_COLUMNS = {"site": "SITE", "pod": "POD", **SOURCE_COLUMNS}
-SITE_LINK_COLUMNS = {"site": "SITE", "pod": "POD", **LINK_COLUMNS}
 
 
 @click.command()
@@ -93,7 +91,9 @@ def command(form: str, state_dir: Path, file: Path, **clusters: Any) -> None:
             _source_row(status.name, one) for status in found for agent in status.agents for one in agent.sources
         ]
         _print_part(sources, SOURCE_COLUMNS)
-        _print_part([build_row(agent.name, agent.link) for agent in agents if agent.link], LINK_COLUMNS)
+        for agent in agents:
+            if agent.link is not None:
+                print_sentence(f"{agent.name}: {describe_link(agent.link)}")
     for status in found:
         for pause in status.pauses:
             say(f"{pause.lane} is paused{_since(pause)}: {pause.reason}")
@@ -116,7 +116,7 @@ def _show_sites(file: Path, choice: Choice, form: str) -> None:
     rows: list[dict[str, Any]] = []
     agents: list[dict[str, Any]] = []
     sources: list[dict[str, Any]] = []
-    links: list[dict[str, Any]] = []
+    links: list[str] = []
     for outcome in outcomes:
         if outcome.error is not None:
             rows.append({"site": outcome.site, "state": outcome.state, "reason": str(outcome.error)})
@@ -126,12 +126,14 @@ def _show_sites(file: Path, choice: Choice, form: str) -> None:
                 where = {"site": outcome.site, "pod": agent.pod}
                 agents.append({**_agent_row(agent), **where})
                 sources += [{**_source_row(status.name, source), **where} for source in agent.sources]
-                links += [{**build_row(agent.name, agent.link), **where}] if agent.link else []
+                if agent.link is not None:
+                    links.append(f"{outcome.site}, {agent.name} ({agent.pod}): {describe_link(agent.link)}")
     print_rows(rows, _leave_out_told(SITE_COLUMNS, rows), form)
     if form == "table":
         _print_part(agents, SITE_AGENT_COLUMNS)
         _print_part(sources, SITE_SOURCE_COLUMNS)
-        _print_part(links, SITE_LINK_COLUMNS)
+        for link in links:
+            print_sentence(link)
     judge(outcomes, "eaves doctor", choice)
     if not rows:
         say("nothing is deployed there: `eaves deploy --on knative`")
@@ -155,8 +157,11 @@ def _print_part(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> None:
 
 
 def _agent_row(agent: AgentStatus) -> dict[str, Any]:
-    """One agent for the table, its pauses among the reasons."""
-    pauses = [f"{pause.lane} is paused{_since(pause)}: {pause.reason}" for pause in agent.pauses]
+    """One agent for the table, its pauses among the reasons but for those that the sentence of its link tells."""
+    told = agent.link.reason if agent.link else ""
+    pauses = [
+        f"{pause.lane} is paused{_since(pause)}: {pause.reason}" for pause in agent.pauses if pause.reason != told
+    ]
     return {
         **asdict(agent),
         "agent": agent.name,

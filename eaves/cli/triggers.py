@@ -48,7 +48,11 @@ def resolve_relay(workspace: Workspace) -> RelaySpec:
     if not relay.enabled or relay.credentials is None:
         return relay
     folder = workspace.path(relay.credentials).absolute()
-    if faults := _find_faults(folder, workspace.origin, "relay.credentials"):
+    faults = _find_faults(folder, workspace.origin, "relay.credentials")
+    if not faults and not (found := read_credentials(folder)).token and found.certificate is None:
+        message = f"{folder} holds neither token nor tls.crt with tls.key: the receiver wouldn't know this site"
+        faults = [Fault(origin=workspace.origin, path="relay.credentials", message=message)]
+    if faults:
         raise ConfigError(faults, hint="a folder with the files token and ca.crt, that only you may read")
     return replace(relay, credentials=folder)
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
-from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import click
@@ -15,6 +11,7 @@ import click
 from eaves import logs
 from eaves.cli.arguments import state_option
 from eaves.cli.output import say
+from eaves.cli.stop_signals import StopSignals
 from eaves.local.settings import LocalSettings
 from eaves.options import build_settings, settings_options
 
@@ -46,26 +43,3 @@ def command(port: int, state_dir: Path, **options: Any) -> None:
     click.echo(supervisor.url)
     say(f"the broker takes CloudEvents at {supervisor.url}; Ctrl-C stops")
     supervisor.run()
-
-
-class StopSignals:
-    """From now on SIGINT and SIGTERM end nothing by themselves: they call what `call` is given, whenever they came.
-
-    A handler runs in the main thread, between any two of its steps: a lock that it takes may be held right there, and
-    would never be released. So the handlers only note the signal, and a thread of its own does the rest.
-    Source: the standard library's `queue.SimpleQueue.put`, which is reentrant and so may be called in a handler.
-    """
-
-    def __init__(self) -> None:
-        self._asked: SimpleQueue[int] = SimpleQueue()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda number, _: self._asked.put(number))
-
-    def call(self, stop: Callable[[], None]) -> None:
-        """Have `stop` called by a thread of its own once a signal has come."""
-
-        def wait() -> None:
-            self._asked.get()
-            stop()
-
-        threading.Thread(target=wait, name="signals", daemon=True).start()

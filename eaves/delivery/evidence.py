@@ -13,6 +13,9 @@ ROUNDS = 3
 """Refusals, with others getting through between them, before an entry is held to be at fault."""
 MAX_CHANCE = 1e-5
 """How likely it may be that so many refusals hit one entry by chance."""
+MOST_COUNTED = 8
+"""Refusals of one entry that are counted. Of one whose refusals are chance few are ever in a row, and many entries that
+are at fault and come again and again don't hide each other's."""
 MAX_SUSPECTS = 10_000
 """Entries remembered; the one refused longest ago is forgotten first and begins anew. About 200 bytes each."""
 
@@ -23,7 +26,7 @@ class _Suspect:
 
     Attributes:
         rounds: Refusals between which another entry got through, the first included.
-        refusals: Refusals in all.
+        refusals: Refusals in all, as far as they are counted.
         passes: Entries that had got through when it was last refused.
         passes_before: Entries that had got through when its first round began.
         refusals_before: Refusals of other entries up to then.
@@ -56,15 +59,16 @@ class Evidence:
         others were refused as well, say by one of two replicas, it takes as many rounds as make it unlikely that chance
         hit this one each time.
         """
-        self._refusals += 1
         suspect = self._suspects.get(seq)
         if suspect is None:
-            suspect = _Suspect(1, 0, self._passes, self._passes, self._refusals - 1)
+            suspect = _Suspect(1, 0, self._passes, self._passes, self._refusals)
             self._suspects[seq] = suspect
             if len(self._suspects) > MAX_SUSPECTS:
                 self._suspects.popitem(last=False)
         self._suspects.move_to_end(seq)
-        suspect.refusals += 1
+        if suspect.refusals < MOST_COUNTED:
+            suspect.refusals += 1
+            self._refusals += 1
         if self._passes == suspect.passes:
             if suspect.rounds == 1:  # nobody got through since: its first round begins only now
                 suspect.passes_before = self._passes

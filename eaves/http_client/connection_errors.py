@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import ssl
 from dataclasses import dataclass
 
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, ReadTimeoutError, SSLError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
 
 _PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and what the proxy lets through"
 _TRUST_HINT = "name its certificate authority in SSL_CERT_FILE, or in K_CA_CERTS for a sink; check this machine's clock"
 _TLS_HINT = "check that it serves TLS 1.2 or newer at this port, or use http:// in its address"
+_WORDS = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ENETUNREACH: "there is no route to its network",
+    errno.EHOSTUNREACH: "there is no route to it",
+    errno.ETIMEDOUT: "no answer in time",
+}
 _TUNNEL_REFUSED = "Tunnel connection failed"
 
 
@@ -44,9 +59,22 @@ def find_connection_fault(error: Exception) -> ConnectionFault | None:
     if by_proxy and isinstance(cause, ReadTimeoutError):
         return ConnectionFault(reason="the proxy doesn't answer in time", hint=_PROXY_HINT)
     if isinstance(cause, NewConnectionError | ConnectTimeoutError):
-        reason = f"the proxy can't be reached: {cause}" if by_proxy else f"it can't be reached: {cause}"
+        why = describe_unreachable(cause)
+        reason = f"the proxy can't be reached: {why}" if by_proxy else f"it can't be reached: {why}"
         return ConnectionFault(reason=reason, hint=_PROXY_HINT if by_proxy else "check that it runs")
     return None
+
+
+def describe_unreachable(error: NewConnectionError | ConnectTimeoutError) -> str:
+    """Why there is no connection, in words that are the same each time; urllib3's hold addresses in memory."""
+    if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
+        return "no answer in time"
+    cause = error.__cause__ or error.__context__
+    if isinstance(error, NameResolutionError) or isinstance(cause, socket.gaierror):
+        return "its name is not found"
+    if not isinstance(cause, OSError):
+        return str(error)
+    return _WORDS.get(cause.errno or 0) or cause.strerror or type(cause).__name__
 
 
 def _find_tls_fault(error: Exception, *, by_proxy: bool) -> ConnectionFault | None:

@@ -4,6 +4,7 @@ server        listens, and owns the connections
 connections   the bounded table of open connections, and which of them makes room for the next one
 connection    one connection: TLS handshake, requests one after the other, answers
 timed_reader  a socket's bytes with a limit on how long they may take
+head_reader   the request line and the headers, within their bound
 request       what a route sees of a request
 response      what a route answers
 framing       where a request's body ends, and which requests are ambiguous about it

@@ -17,7 +17,8 @@ from eaves.errors import EavesError, EventError
 from eaves.ingress.body import PIECE_BYTES, read_body
 from eaves.ingress.connections import State
 from eaves.ingress.framing import Framing, parse_framing
-from eaves.ingress.memory import Take
+from eaves.ingress.head_reader import HEAD_BYTES, HeadReader
+from eaves.ingress.memory import MemoryBudget, Share
 from eaves.ingress.request import Caller, Request
 from eaves.ingress.response import Response, answer_problem
 from eaves.ingress.timed_reader import TimedReader
@@ -31,7 +32,8 @@ BODY_S = 300.0
 LINGER_S = 5.0
 """How long a sender may take to send the rest of a body that was refused, seconds. Its answer is lost when the
 connection is closed before: the kernel then resets it. Source: RFC 9112, section 9.6."""
-LINE_BYTES = 65_536
+LINE_BYTES = 8_192
+"""Bytes of the request line. Source: RFC 9112, section 3, names 8,000 as the least."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,10 +60,20 @@ class Connection(BaseHTTPRequestHandler):
         """Answer requests, one after the other."""
         if isinstance(self.connection, ssl.SSLSocket):
             self.connection.settimeout(HANDSHAKE_S)
-            self.connection.do_handshake()
+            self._shake_hands(self.connection)
             self._names = list_names(self.connection.getpeercert() or {})
         while self._answer_one():
             pass
+
+    def _shake_hands(self, connection: ssl.SSLSocket) -> None:
+        """Make the TLS handshake; a connection that just ends, as a probe of the port does, is no failed one."""
+        try:
+            connection.do_handshake()
+        except ssl.SSLEOFError:
+            raise
+        except ssl.SSLError as error:
+            self.server.handshakes.add(str(self.client_address[0]), error.reason or str(error))
+            raise
 
     def handle_expect_100(self) -> bool:
         """Ask for the body only when a route reads it."""
@@ -71,6 +83,8 @@ class Connection(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what the standard library finds wrong with the request line or the headers."""
         self.close_connection = True
+        if code == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+            message = f"the headers of the request are more than 100, or have more than {HEAD_BYTES} bytes"
         status = 505 if code == HTTPStatus.HTTP_VERSION_NOT_SUPPORTED else code
         self._send(answer_problem(status, message or "the request is not well-formed"))
 
@@ -90,21 +104,30 @@ class Connection(BaseHTTPRequestHandler):
         self._expects_word = False
         self.command = self.requestline = ""
         self.request_version = self.protocol_version
-        self.raw_requestline = self.rfile.readline(LINE_BYTES + 1)
+        head: Any = HeadReader(self._buffered)
+        self.raw_requestline = head.readline(LINE_BYTES + 1)
         if len(self.raw_requestline) > LINE_BYTES:
             self.send_error(414, f"the request line has more than {LINE_BYTES} bytes")
-        elif self.parse_request():
+        elif self._parse(head):
             if self.request_version == "HTTP/0.9":
                 self.send_error(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here")
             else:
                 self._serve()
         return not self.close_connection
 
+    def _parse(self, head: Any) -> bool:
+        """Read the headers; whether they are well-formed. `parse_request` reads them from `rfile`."""
+        self.rfile = head
+        try:
+            return self.parse_request()
+        finally:
+            self.rfile = self._buffered
+
     def _serve(self) -> None:
         """Answer a request whose headers have been read."""
         if not self.server.limits.keep_alive:
             self.close_connection = True
-        with self.server.budget.share() as take:
+        with self.server.budget.share() as share:
             try:
                 framing = parse_framing(self.headers)
             except EventError as error:
@@ -118,8 +141,9 @@ class Connection(BaseHTTPRequestHandler):
                 headers=self.headers,
                 caller=Caller(address=str(self.client_address[0]), names=self._names),
                 framing=framing,
-                read=partial(self._read, framing, take),
-                on_admit=partial(self._mark, State.BUSY),
+                read=partial(self._read, framing, share),
+                take=share,
+                on_admit=partial(self._admit, share),
             )
             response = self._ask(request)
         # What is left of a body must not be read as the next request.
@@ -139,12 +163,16 @@ class Connection(BaseHTTPRequestHandler):
             _log.exception("a request could not be answered")
             return answer_problem(500, "unexpected error; see the log")
 
-    def _read(self, framing: Framing, take: Take, max_bytes: int, gzipped: bool) -> bytes:
-        self._incoming.limit(stall_s=self.server.limits.stall_s, total_s=BODY_S)
+    def _admit(self, share: Share, owner: str, budget: MemoryBudget | None) -> None:
+        share.assign(owner, budget)
+        self._mark(State.BUSY)
+
+    def _read(self, framing: Framing, share: Share, max_bytes: int, gzipped: bool) -> bytes:
+        self._incoming.limit(stall_s=self.server.limits.stall_s, total_s=BODY_S, in_hurry=share.is_short)
         try:
             if self._expects_word and framing.has_body:
                 self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            return read_body(self.rfile, framing, max_bytes=max_bytes, take=take, gzipped=gzipped)
+            return read_body(self.rfile, framing, max_bytes=max_bytes, take=share, gzipped=gzipped)
         except OSError as error:
             raise ConnectionBrokenError(str(error)) from error
 

@@ -1,7 +1,8 @@
 """The open connections of a server: a bounded number, and which of them makes room for the next one.
 
-Whoever holds connections open keeps nobody out. A connection is new until a route has let its caller in; new ones have
-half of the places, and the oldest of them makes room for the next. So strangers can't push out callers that are known.
+A connection is new until a route has let its caller in; new ones have half of the places, and the oldest one of the
+address that has the most of them makes room for the next. So strangers can't push out callers that are known, nor, from
+a few addresses, those that are about to be.
 When known callers have all places, the one that has been idle for longest makes room, or else the oldest.
 """
 
@@ -10,7 +11,8 @@ from __future__ import annotations
 import enum
 import socket
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from ipaddress import IPv6Address, ip_address
 
 
 class State(enum.Enum):
@@ -32,22 +34,29 @@ class Connections:
         self._limit = limit
         self._new_limit = max(1, limit // 2)
         self._lock = threading.Lock()
+        self._networks: dict[int, str] = {}
         self._open: dict[State, OrderedDict[int, socket.socket]] = {state: OrderedDict() for state in State}
 
     def __len__(self) -> int:
         with self._lock:
             return self._count()
 
-    def add(self, connection: socket.socket) -> None:
-        """Enter a new connection, and hang up another one when there are too many."""
+    def add(self, connection: socket.socket, address: str = "") -> None:
+        """Enter a new connection, and hang up another one when there are too many.
+
+        Args:
+            connection: The connection.
+            address: Where it comes from.
+        """
         with self._lock:
             strangers = self._open[State.NEW]
             if len(strangers) >= self._new_limit:
-                _hang_up(strangers.popitem(last=False)[1])
+                self._hang_up_stranger(strangers)
             elif self._count() >= self._limit:
                 known = self._open[State.IDLE] or self._open[State.BUSY]
                 _hang_up(known.popitem(last=False)[1])
             strangers[id(connection)] = connection
+            self._networks[id(connection)] = _network(address)
 
     def mark(self, connection: socket.socket, state: State) -> None:
         """Say what a connection does now; nothing when it was hung up."""
@@ -59,6 +68,7 @@ class Connections:
         """Forget a connection that is closed."""
         with self._lock:
             self._pop(connection)
+            self._networks.pop(id(connection), None)
 
     def hang_up_all(self) -> None:
         """End every connection."""
@@ -67,11 +77,25 @@ class Connections:
                 for connection in table.values():
                     _hang_up(connection)
 
+    def _hang_up_stranger(self, strangers: OrderedDict[int, socket.socket]) -> None:
+        counts = Counter(self._networks.get(key, "") for key in strangers)
+        key = max(strangers, key=lambda one: counts[self._networks.get(one, "")])  # the first of several
+        _hang_up(strangers.pop(key))
+
     def _count(self) -> int:
         return sum(map(len, self._open.values()))
 
     def _pop(self, connection: socket.socket) -> bool:
         return any(table.pop(id(connection), None) is not None for table in self._open.values())
+
+
+def _network(address: str) -> str:
+    """Whose an address is: of IPv6 the first 64 bits. Source: RFC 6177, a site has at least so many to itself."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(int(parsed) >> 64) if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None else str(parsed)
 
 
 def _hang_up(connection: socket.socket) -> None:

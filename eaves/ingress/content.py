@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 
 from eaves.errors import EventError, UnsupportedContentError
-from eaves.events import BATCH, Event, decode
+from eaves.events import BATCH, STRUCTURED, Event, decode
 from eaves.ingress.request import Request
 from eaves.link import decode_batch
-from eaves.link.batch import MEDIA_TYPE
+from eaves.link.batch import MEDIA_TYPE, check_values
 
 _parsing = threading.Lock()
 """A JSON text takes several times its size while it is parsed: one text of a process at a time."""
@@ -16,7 +16,12 @@ _parsing = threading.Lock()
 
 def is_batch(request: Request) -> bool:
     """Whether the request says that it holds many events. Source: CloudEvents, HTTP protocol binding, section 3."""
-    return str(request.headers.get("content-type", "")).strip().lower().startswith(BATCH)
+    return _content_type(request).startswith(BATCH)
+
+
+def is_structured(request: Request) -> bool:
+    """Whether the body holds an event's attributes, or those of many events."""
+    return _content_type(request).startswith(STRUCTURED)
 
 
 def read_events(request: Request, max_bytes: int) -> list[Event | EventError]:
@@ -29,16 +34,22 @@ def read_events(request: Request, max_bytes: int) -> list[Event | EventError]:
     Raises:
         UnsupportedContentError: For a content type or coding that isn't taken.
         EventError: When the body holds no event, or the only one is not well-formed.
-        ImageTooLargeError: When it is larger than allowed.
+        ImageTooLargeError: When it is larger, or holds more events, than allowed.
         OverloadedError: When there is no memory for it now.
     """
     if not is_batch(request):
         body = request.read_body(max_bytes)
+        if is_structured(request):
+            check_values(body)
         with _parsing:
             return [decode(request.header_fields(), body)]
-    media_type = str(request.headers["content-type"]).partition(";")[0].strip().lower()
+    media_type = _content_type(request).partition(";")[0].strip()
     if media_type != MEDIA_TYPE:
         raise UnsupportedContentError(f"a batch of CloudEvents must be {MEDIA_TYPE} (got {media_type[:64]!r})")
     body = request.read_body(max_bytes)
     with _parsing:
         return decode_batch(body)
+
+
+def _content_type(request: Request) -> str:
+    return str(request.headers.get("content-type", "")).strip().lower()

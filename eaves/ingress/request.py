@@ -8,6 +8,7 @@ from email.message import Message
 
 from eaves.errors import UnsupportedContentError
 from eaves.ingress.framing import Framing
+from eaves.ingress.memory import MemoryBudget, Take
 from eaves.ingress.response import Response
 
 
@@ -45,7 +46,8 @@ class Request:
         caller: Caller,
         framing: Framing,
         read: Callable[[int, bool], bytes],
-        on_admit: Callable[[], None],
+        take: Take,
+        on_admit: Callable[[str, MemoryBudget | None], None],
     ) -> None:
         self.method = method
         self.path, _, self.query = target.partition("?")
@@ -54,12 +56,26 @@ class Request:
         self.admitted = False
         self.is_read = not framing.has_body
         self._read = read
+        self._take = take
         self._on_admit = on_admit
 
-    def admit(self) -> None:
-        """Say that the caller may be here: its connection is kept, and is not the first that makes room for others."""
+    def admit(self, owner: str = "", budget: MemoryBudget | None = None) -> None:
+        """Say that the caller may be here: its connection is kept, and is not the first that makes room for others.
+
+        Args:
+            owner: Who it is; its requests together get a part of the memory only. Empty when it isn't told apart.
+            budget: Memory for the body; None takes the server's.
+        """
         self.admitted = True
-        self._on_admit()
+        self._on_admit(owner, budget)
+
+    def take_memory(self, size: int) -> None:
+        """Take memory for something that the request needs beside its body; it is free again after the answer.
+
+        Raises:
+            OverloadedError: When there is none now.
+        """
+        self._take(size)
 
     def header_fields(self) -> Mapping[str, str]:
         """The headers as plain values."""

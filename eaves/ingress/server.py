@@ -12,6 +12,7 @@ from typing import Any
 from eaves.errors import ConfigError, Fault
 from eaves.ingress.connection import Connection
 from eaves.ingress.connections import Connections
+from eaves.ingress.handshakes import FailedHandshakes
 from eaves.ingress.memory import MemoryBudget
 from eaves.ingress.request import Serve
 from eaves.ingress.tls import ServerTls
@@ -64,7 +65,7 @@ class IngressServer:
         name: str = "receiver",
     ) -> None:  # fmt: skip
         try:
-            self._listener = Listener((host, port), serve, limits, tls)
+            self._listener = Listener((host, port), serve, limits, tls, name)
         except OSError as error:
             fault = Fault(origin=name, path="port", message=f"{host}:{port} can't be listened on: {error}")
             raise ConfigError([fault], hint="choose another port with PORT") from error
@@ -80,6 +81,16 @@ class IngressServer:
     def connections(self) -> int:
         """Connections that are open."""
         return len(self._listener.connections)
+
+    @property
+    def taken_bytes(self) -> int:
+        """Memory that bodies take now."""
+        return self._listener.budget.taken_bytes
+
+    @property
+    def failed_handshakes(self) -> int:
+        """TLS handshakes that failed since the start."""
+        return self._listener.handshakes.count
 
     def is_alive(self) -> bool:
         """Whether it takes connections."""
@@ -100,6 +111,7 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
         limits: The server's bounds.
         budget: Memory for bodies.
         connections: Those that are open.
+        handshakes: TLS handshakes that failed.
     """
 
     daemon_threads = True
@@ -107,12 +119,15 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], serve: Serve, limits: IngressLimits, tls: ServerTls | None) -> None:
+    def __init__(
+        self, address: tuple[str, int], serve: Serve, limits: IngressLimits, tls: ServerTls | None, name: str
+    ) -> None:
         self.serve = serve
         self.limits = limits
-        self.budget = MemoryBudget(max(limits.max_bytes, limits.in_flight_bytes))
+        self.budget = MemoryBudget(limits.in_flight_bytes, largest=limits.max_bytes, name=name)
         self.connections = Connections(limits.connections)
         self._tls = tls
+        self.handshakes = FailedHandshakes()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, Connection)
 
@@ -131,7 +146,7 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Make room for a connection, and start its thread."""
-        self.connections.add(request)
+        self.connections.add(request, str(client_address[0]))
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:

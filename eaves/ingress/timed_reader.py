@@ -5,7 +5,14 @@ from __future__ import annotations
 import io
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
+
+LOOK_S = 1.0
+"""How often it is looked whether there is a hurry, seconds."""
+HURRY_WINDOW_S, HURRY_BYTES_S = 10.0, 4_000
+"""The least bytes a second, over so many seconds, of a body while others want the memory that it holds: half of what
+a link of 64 kbit/s carries."""
 
 
 class TimedReader(io.RawIOBase):
@@ -20,16 +27,22 @@ class TimedReader(io.RawIOBase):
         self._connection = connection
         self._stall_s = 0.0
         self._deadline = 0.0
+        self._in_hurry: Callable[[], bool] | None = None
+        self._window = (0.0, 0)
 
-    def limit(self, *, stall_s: float, total_s: float) -> None:
+    def limit(self, *, stall_s: float, total_s: float, in_hurry: Callable[[], bool] | None = None) -> None:
         """Set how long what comes next may take.
 
         Args:
             stall_s: Longest wait for the next bytes, seconds.
             total_s: For all of it, seconds.
+            in_hurry: Whether it must come with `HURRY_BYTES_S` at least, now.
         """
+        now = time.monotonic()
         self._stall_s = stall_s
-        self._deadline = time.monotonic() + total_s
+        self._deadline = now + total_s
+        self._in_hurry = in_hurry
+        self._window = (now, 0)
 
     def readable(self) -> bool:
         """Say that it can be read."""
@@ -42,8 +55,26 @@ class TimedReader(io.RawIOBase):
             TimeoutError: When time ran out.
             OSError: When the connection is broken.
         """
-        left_s = min(self._stall_s, self._deadline - time.monotonic())
-        if left_s <= 0:
-            raise TimeoutError("the request takes too long")
-        self._connection.settimeout(left_s)
-        return self._connection.recv_into(buffer)
+        stalled_at = time.monotonic() + self._stall_s
+        while True:
+            left_s = min(stalled_at, self._deadline) - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError("the request takes too long")
+            self._connection.settimeout(left_s if self._in_hurry is None else min(left_s, LOOK_S))
+            try:
+                size = self._connection.recv_into(buffer)
+            except TimeoutError:
+                self._check_rate(0)
+            else:
+                self._check_rate(size)
+                return size
+
+    def _check_rate(self, size: int) -> None:
+        """Count what has come; stop when it is too little while there is a hurry."""
+        since, count = self._window
+        self._window = (since, count + size)
+        if self._in_hurry is None or (seconds := time.monotonic() - since) < HURRY_WINDOW_S:
+            return
+        if count + size < seconds * HURRY_BYTES_S and self._in_hurry():
+            raise TimeoutError("the request comes too slowly while others want its memory")
+        self._window = (time.monotonic(), 0)

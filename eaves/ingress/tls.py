@@ -6,13 +6,18 @@ import logging
 import ssl
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
+from eaves.clock import SYSTEM, Clock
 from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, read_credentials
 from eaves.errors import ConfigError, Fault
+from eaves.ingress.certificate_dates import read_validity
 
 LOOK_S = 1.0
 """How often files are looked at for changes, seconds."""
+TELL_S = 86_400.0
+"""How often it is told that the certificate isn't valid, seconds."""
 
 _log = logging.getLogger(__name__)
 
@@ -27,17 +32,20 @@ class ServerTls:
 
     Args:
         folder: Holds `tls.crt` and `tls.key`; with `ca.crt` clients may show a certificate that it has signed.
+        clock: Time.
 
     Raises:
         ConfigError: When they can't be used now.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, clock: Clock = SYSTEM) -> None:
         self._folder = folder
+        self._clock = clock
         self._lock = threading.Lock()
         self._looked_at = time.monotonic()
         self._signature = self._sign()
         self._context = build_context(folder)
+        self._tell_dates()
 
     def context(self) -> ssl.SSLContext:
         """What the next connection uses."""
@@ -46,7 +54,27 @@ class ServerTls:
             if now - self._looked_at >= LOOK_S:
                 self._looked_at = now
                 self._reread()
+            if self._clock.monotonic() - self._told_at >= TELL_S:
+                self._tell_dates()
             return self._context
+
+    def _tell_dates(self) -> None:
+        """Log, at the start and once a day, that nobody trusts the certificate any more, or not yet."""
+        self._told_at = self._clock.monotonic()
+        path = self._folder / CERTIFICATE
+        try:
+            validity = read_validity(path.read_text(errors="replace"))
+        except OSError:
+            return  # replaced just now
+        if validity is None:
+            return
+        now, (begin, end) = self._clock.now(), validity
+        if now > end:
+            _log.error("%s has expired on %s: nobody connects until it is renewed", path, _date(end))
+        elif now < begin:
+            _log.error(
+                "%s is valid from %s on only: nobody connects before, or this clock is wrong", path, _date(begin)
+            )
 
     def _reread(self) -> None:
         signature = self._sign()
@@ -59,9 +87,14 @@ class ServerTls:
         else:
             _log.info("the certificate in %s is read again", self._folder)
             self._signature = signature
+            self._tell_dates()
 
     def _sign(self) -> _Signature:
         return tuple(_sign(self._folder / name) for name in (CERTIFICATE, KEY, AUTHORITIES))
+
+
+def _date(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def build_context(folder: Path) -> ssl.SSLContext:

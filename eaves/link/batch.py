@@ -10,10 +10,15 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from eaves.errors import EventError
+from eaves.errors import EventError, ImageTooLargeError
 from eaves.events import Event, decode_fields, is_json, parse_json
 
 MEDIA_TYPE = "application/cloudevents-batch+json"
+MAX_EVENTS = 2_000
+"""Events of one batch. A relay sends half as many at most; each event that is refused takes time and a line of the
+answer, and two bytes of JSON could be one."""
+MAX_VALUES = 1_000_000
+"""Values of one JSON text: each takes up to 250 bytes of memory while it is parsed, and two bytes can be one."""
 
 
 def encode_batch(events: Iterable[Event]) -> bytes:
@@ -29,21 +34,37 @@ def decode_batch(body: bytes) -> list[Event | EventError]:
 
     Raises:
         EventError: When the body is no JSON array.
+        ImageTooLargeError: When it holds more than `MAX_EVENTS` events or `MAX_VALUES` values.
     """
+    check_values(body)
     try:
         listed = parse_json(body)
     except ValueError as error:
         raise EventError(f"the body is not JSON: {str(error)[:200]}") from error
     if not isinstance(listed, list):
         raise EventError(f"a batch of CloudEvents is a JSON array, not a {type(listed).__name__}")
+    if len(listed) > MAX_EVENTS:
+        told = f"a batch holds {MAX_EVENTS} events at most (got {len(listed)})"
+        raise ImageTooLargeError(told, hint="send smaller batches")
     return [_decode(fields) for fields in listed]
+
+
+def check_values(text: bytes) -> None:
+    """Refuse a JSON text that would take many times its size in memory. Text in strings counts as well.
+
+    Raises:
+        ImageTooLargeError: When it holds more than `MAX_VALUES` values.
+    """
+    if len(text) > MAX_VALUES and text.count(b",") + text.count(b"[") + text.count(b"{") > MAX_VALUES:
+        raise ImageTooLargeError(f"the JSON text holds more than {MAX_VALUES} values", hint="send smaller batches")
 
 
 def _decode(fields: Any) -> Event | EventError:
     try:
         return decode_fields(fields)
     except EventError as error:
-        return error
+        # A new one: the error that was raised holds the stack, and with it whatever the event was decoded from.
+        return EventError(error.message, hint=error.hint)
 
 
 def _data_member(event: Event) -> dict[str, Any]:

@@ -46,11 +46,18 @@ SOCKET_OPTIONS: tuple[tuple[int, int, int], ...] = (
 """A connection whose packets are swallowed is noticed by the kernel, which would resend for 15 minutes by default.
 Source: tcp(7); RFC 5482."""
 
+UNAUTHORISED = 401
+"""Source: RFC 9110, section 15.5.2."""
 _NO_RECEIVER = "check that the address is a receiver's, and that no proxy or login page answers in its place"
 
 
-def check_receiver(address: str) -> str:
-    """Why an address can't be a receiver's; empty when it can."""
+def check_receiver(address: str, *, with_path: bool = False) -> str:
+    """Why an address can't be a receiver's; empty when it can.
+
+    Args:
+        address: What was given.
+        with_path: Whether it is that of something behind a receiver, so a path is allowed.
+    """
     try:
         parts = urlsplit(address)
         host, _ = parts.hostname, parts.port
@@ -60,6 +67,8 @@ def check_receiver(address: str) -> str:
         return f"must be an https:// address (got {address[:80]!r})"
     if parts.username is not None or parts.query or parts.fragment:
         return "must be an address alone; the token belongs into the file `token` of the credentials folder"
+    if not with_path and parts.path not in ("", "/"):
+        return f"must be an address without a path: https://HOST[:PORT] (got {address[:80]!r})"
     if parts.scheme == "http" and not is_loopback(host):
         return f"must be https:// unless the receiver is on this machine's loopback (got {address[:80]!r})"
     return ""
@@ -261,8 +270,12 @@ class LinkClient:
             self.bytes_sent += len(piece)
 
     def _refused(self, method: str, path: str, answer: HttpAnswer) -> StatusError:
-        detail = _detail(answer.body)
+        detail = _text(answer.body, "detail")
         told = f"answered {answer.status}: {detail}" if detail else describe(answer.status, answer.body)
+        if answer.status == UNAUTHORISED:
+            told = f"{told}; {self._clients.explain_refusal()}"
+        if hint := _text(answer.body, "hint"):
+            told = f"{told} ({hint})"
         return StatusError(
             f"{method} {self.to}{path.partition('?')[0]} {told}",
             status=answer.status,
@@ -271,10 +284,10 @@ class LinkClient:
         )
 
 
-def _detail(body: bytes) -> str:
-    """What a problem document says; empty when the body is none. Source: RFC 9457, section 3.1.4."""
+def _text(body: bytes, member: str) -> str:
+    """What a problem document says in `detail` or `hint`; empty without it. Source: RFC 9457, sections 3.1, 3.2."""
     try:
-        detail = json.loads(body)["detail"]
+        text = json.loads(body)[member]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
-    return brief(detail) if isinstance(detail, str) else ""
+    return brief(text) if isinstance(text, str) else ""

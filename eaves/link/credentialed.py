@@ -8,6 +8,7 @@ from pathlib import Path
 
 from eaves.clock import SYSTEM, Clock
 from eaves.credentials import Credentials, read_credentials
+from eaves.credentials.folder import TOKEN
 from eaves.delivery import SinkClient
 from eaves.errors import ConfigError, Fault
 from eaves.http_client.proxies import DIRECT, Proxies
@@ -68,6 +69,21 @@ class CredentialedClient:
                     self._client.close()
                 self._client, self._mark = made, mark
             return self._client, headers
+
+    def explain_refusal(self) -> str:
+        """What may be wrong on this side when the server doesn't know us."""
+        if self._folder is None:
+            return "this side has no credentials folder, so no token was sent"
+        try:
+            found = read_credentials(self._folder)
+        except ConfigError as error:
+            return error.message
+        token = self._folder / TOKEN
+        if found.token:
+            return f"the token in {token} was sent: compare it with the site's file at the receiver"
+        if found.certificate is None:
+            return f"{token} isn't there or is empty, and there is no tls.crt, so nothing says which site this is"
+        return f"only the certificate {found.certificate} was shown: its name must be a site's, and {token} isn't there"
 
     def abort(self) -> None:
         """End every exchange that is under way, from any thread."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from eaves.delivery.rejection import build_refusal
 from eaves.events import IMAGE_REJECTED, Event, source_uri
 from eaves.platform import RELAY, AppSpec, RelaySpec, TriggerSpec
 from eaves.platform.relay import ALL, LOW, NONE
 from eaves.relay.intake import is_image
-from eaves.relay.rejection import CODE, DATA, DESTINATION, build_rejection
 
 
 def build_relay_trigger(app: AppSpec) -> TriggerSpec:
@@ -35,7 +35,6 @@ def list_rejected(relay: RelaySpec, site: str, trigger: str, event: Event, statu
         reason: Why.
     """
     if event.type != IMAGE_REJECTED:  # a subscriber doesn't take it: that is no second rejection
-        told = {DESTINATION: trigger, CODE: str(status), DATA: reason}
-        yield build_rejection(event.with_extensions(**told), site)
+        yield build_refusal(event, site, by=trigger, status=status, reason=reason)
     if relay.images != NONE or not is_image(event):
         yield event

@@ -56,9 +56,11 @@ class Overlay:
         """A document, verified."""
         return self._having(descriptor).read(descriptor)
 
-    def open(self, descriptor: Descriptor) -> AbstractContextManager[BinaryIO]:
+    def open(
+        self, descriptor: Descriptor, *, start: int = 0, poll: Callable[[], object] = lambda: None
+    ) -> AbstractContextManager[BinaryIO]:
         """Content as a stream."""
-        return self._having(descriptor).open(descriptor)
+        return self._having(descriptor).open(descriptor, start=start, poll=poll)
 
     def _having(self, descriptor: Descriptor) -> Source:
         return next((layout for layout in self._layouts if layout.has(descriptor)), self._base)
@@ -88,6 +90,8 @@ def copy_image(
     """
     images = list(load_images(source, descriptor))
     blobs = {blob.digest: blob for image in images for blob in (*image.layers, image.config)}
+    # Now, not after the layers: what takes hours to fetch must not fail for a document at its end.
+    manifests = {one.digest: source.read(one) for one in (*(image.descriptor for image in images), descriptor)}
 
     stop = threading.Event()
 
@@ -102,8 +106,8 @@ def copy_image(
     how = _together(bring, blobs, stop)
     for image in images:
         if image.descriptor.digest != descriptor.digest:
-            target.write_manifest(image.descriptor, source.read(image.descriptor))
-    target.write_manifest(descriptor, source.read(descriptor), name)
+            target.write_manifest(image.descriptor, manifests[image.descriptor.digest])
+    target.write_manifest(descriptor, manifests[descriptor.digest], name)
     kinds = {kind: tuple(blobs[digest] for digest, found in how.items() if found == kind) for kind in set(how.values())}
     return Copied(moved=kinds.get("moved", ()), mounted=kinds.get("mounted", ()), present=kinds.get("present", ()))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +24,9 @@ from eaves.oci.descriptor import (
     parse_document,
     render_document,
 )
-from eaves.oci.place import Progress, Source, verified
+from eaves.oci.outage import DownloadError
+from eaves.oci.partial import Partial, open_partial, sweep_partials
+from eaves.oci.place import CHUNK_BYTES, Progress, Source, verified
 
 NAME = "org.opencontainers.image.ref.name"
 _BLOBS = "blobs/sha256"
@@ -83,8 +86,15 @@ class Layout:
         return self.has(descriptor)
 
     @contextmanager
-    def open(self, descriptor: Descriptor) -> Iterator[BinaryIO]:
+    def open(
+        self, descriptor: Descriptor, *, start: int = 0, poll: Callable[[], object] = lambda: None
+    ) -> Iterator[BinaryIO]:
         """Content as a stream.
+
+        Args:
+            descriptor: Of it.
+            start: The byte to begin with.
+            poll: Is never called: a disk has no outages.
 
         Raises:
             OciNotFoundError: When it isn't here.
@@ -94,6 +104,7 @@ class Layout:
         except OSError as error:
             raise OciNotFoundError(f"{self.path} lacks {descriptor.digest}: {error.strerror}") from error
         with stream:
+            stream.seek(start)
             yield stream
 
     def read(self, descriptor: Descriptor) -> bytes:
@@ -110,17 +121,42 @@ class Layout:
     def write(self, descriptor: Descriptor, source: Source, progress: Progress = lambda size: None) -> None:
         """Take content in from elsewhere, verified before it gets its name.
 
+        What has come stays in a partial file when this fails or is killed, and the next one goes on from there.
+
+        Args:
+            descriptor: Of it.
+            source: Has it.
+            progress: Told of each piece, of what an earlier one had left, and of nothing (0) while it waits; what it
+                raises ends the writing.
+
         Raises:
             OciError: When it isn't what the descriptor says, or the disk is full.
         """
-        with source.open(descriptor) as stream:
+        target = self.blob_path(descriptor.digest)
+        _guarded(target, lambda: self._fetch(target, descriptor, source, progress))
 
-            def fill(target: BinaryIO) -> None:
-                for piece in verified(stream, descriptor):
-                    target.write(piece)
-                    progress(len(piece))
-
-            self._place(self.blob_path(descriptor.digest), fill)
+    def _fetch(self, target: Path, descriptor: Descriptor, source: Source, progress: Progress) -> None:
+        with open_partial(target, descriptor, lambda: self.has(descriptor), lambda: progress(0)) as partial:
+            if partial is None:
+                progress(descriptor.size)
+                return
+            progress(partial.size)
+            resumed = partial.size > 0
+            while True:
+                _require_space(target.parent, descriptor.size - partial.size)
+                _receive(partial, descriptor, source, progress)
+                if partial.is_whole:
+                    partial.place(target)
+                    return
+                found, size = partial.digest, partial.size
+                partial.clear()
+                if not resumed:
+                    raise OciError(
+                        f"content of {descriptor.digest} has another digest or size ({found[:19]}..., {size} bytes)",
+                        hint="it was altered or damaged: fetch or build it again",
+                    )
+                progress(-size)
+                resumed = False  # what an earlier one had left was damaged: once more, from the first byte
 
     def write_bytes(self, content: bytes, descriptor: Descriptor) -> None:
         """Take in content that is in memory."""
@@ -190,6 +226,35 @@ class Layout:
             os.close(handle)
 
 
+def _receive(partial: Partial, descriptor: Descriptor, source: Source, progress: Progress) -> None:
+    """Read what a partial file lacks."""
+    if partial.size == descriptor.size:
+        return
+    try:
+        with source.open(descriptor, start=partial.size, poll=lambda: progress(0)) as stream:
+            while partial.size <= descriptor.size and (piece := stream.read(CHUNK_BYTES)):
+                partial.append(piece)
+                progress(len(piece))
+    except DownloadError as error:
+        if partial.size:
+            error.hint = "run it again once the registry is in reach; it goes on from there"
+        raise
+
+
+def _require_space(folder: Path, size: int) -> None:
+    """Look before anything is fetched, not when it has come in vain.
+
+    Raises:
+        OciError: When the disk has no room for it.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise OciError(
+            f"{folder} has {free / 1e6:.1f} MB free, and {size / 1e6:.1f} MB are to come",
+            hint="free some space, or choose another place",
+        )
+
+
 def create_layout(path: Path) -> Layout:
     """A layout at `path`: the one that is there, or a new one.
 
@@ -217,6 +282,7 @@ def _sweep(path: Path) -> None:
         with suppress(OSError):
             if left.stat().st_mtime < time.time() - _SWEEP_S:
                 left.unlink()
+    sweep_partials(path / _BLOBS)
 
 
 def _render_index(entries: list[dict[str, Any]]) -> bytes:

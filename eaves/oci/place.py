@@ -33,8 +33,16 @@ class Source(Protocol):
             OciError: When it isn't there, or isn't what the descriptor says.
         """
 
-    def open(self, descriptor: Descriptor) -> AbstractContextManager[BinaryIO]:
-        """Content as a stream; whoever reads it verifies it (`verified`)."""
+    def open(
+        self, descriptor: Descriptor, *, start: int = 0, poll: Callable[[], object] = lambda: None
+    ) -> AbstractContextManager[BinaryIO]:
+        """Content as a stream; whoever reads it verifies it (`verified`).
+
+        Args:
+            descriptor: Of it.
+            start: The byte to begin with.
+            poll: Called several times a second while nothing comes; what it raises ends the reading.
+        """
 
 
 class Target(Protocol):

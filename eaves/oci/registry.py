@@ -9,7 +9,7 @@ Source: OCI distribution-spec 1.1.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import BinaryIO, cast
 from urllib.parse import urlencode
@@ -78,15 +78,23 @@ class Registry:
             return b"".join(verified(stream, descriptor))
 
     @contextmanager
-    def open(self, descriptor: Descriptor) -> Iterator[BinaryIO]:
-        """A blob as a stream, which goes on where it broke off.
+    def open(
+        self, descriptor: Descriptor, *, start: int = 0, poll: Callable[[], object] = lambda: None
+    ) -> Iterator[BinaryIO]:
+        """A blob as a stream, which goes on where it broke off and waits while the registry is out of reach.
+
+        Args:
+            descriptor: Of it.
+            start: The byte to begin with.
+            poll: Called several times a second while nothing comes; what it raises ends the reading.
 
         Raises:
             OciNotFoundError: When it isn't there.
-            RegistryError: When the registry fails, or breaks off for good.
+            RegistryError: When the registry fails, or is out of reach for longer than `Access.outage_s`.
         """
         url, what = f"{self._base}blobs/{descriptor.digest}", self._where(descriptor.digest)
-        with closing(Download(self._transport, url, self._scope(_PULL), what)) as stream:
+        size, scope = descriptor.size, self._scope(_PULL)
+        with closing(Download(self._transport, url, scope, what, size=size, start=start, poll=poll)) as stream:
             yield cast("BinaryIO", stream)
 
     def has(self, descriptor: Descriptor) -> bool:
@@ -133,7 +141,7 @@ class Registry:
 
     def _upload(self, descriptor: Descriptor, source: Source, progress: Progress) -> None:
         place, chunk_bytes = self._begin()
-        with source.open(descriptor) as stream:
+        with source.open(descriptor, poll=lambda: progress(0)) as stream:
             sent = 0
             for chunk in _chunks(verified(stream, descriptor), chunk_bytes):
                 place = self._send(place, chunk, sent, descriptor, progress)

@@ -12,7 +12,7 @@ import base64
 import binascii
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
@@ -243,5 +243,7 @@ class _Memory:
     def read(self, descriptor: Descriptor) -> bytes:
         return self._content
 
-    def open(self, descriptor: Descriptor) -> AbstractContextManager[BinaryIO]:
-        return nullcontext(io.BytesIO(self._content))
+    def open(
+        self, descriptor: Descriptor, *, start: int = 0, poll: Callable[[], object] = lambda: None
+    ) -> AbstractContextManager[BinaryIO]:
+        return nullcontext(io.BytesIO(self._content[start:]))

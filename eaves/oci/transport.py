@@ -7,14 +7,16 @@ leads, and not over plain HTTP unless that was allowed.
 from __future__ import annotations
 
 import io
+import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
+from urllib3.connection import HTTPConnection
 
 import eaves
 from eaves.backoff import Backoff
@@ -26,6 +28,7 @@ from eaves.http_client.trust import build_tls_context
 from eaves.oci.answer import Answer, read_answer, require
 from eaves.oci.credentials import load_credentials
 from eaves.oci.login import Login
+from eaves.oci.outage import Outage
 from eaves.oci.place import Progress
 from eaves.oci.reference import DEFAULT_HOST, Reference
 
@@ -36,7 +39,28 @@ MAX_PAUSE_S = 60.0
 MAX_REDIRECTS = 5
 AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REFUSED_BY_PROXY = "Tunnel connection failed: 4"
+"""A proxy that doesn't let through, in urllib3's words; 5xx is one that doesn't get through itself."""
 _PORTS = {"http": 80, "https": 443}
+
+
+SILENT_S = 20
+"""After so many seconds without a sign of the other side's system the kernel ends a connection: what was sent is not
+acknowledged, or keepalives are not answered."""
+SOCKET_OPTIONS: tuple[tuple[int, int, int], ...] = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_S * 1000),
+)
+"""A connection whose packets are swallowed is noticed by the kernel, which would wait for ever by default.
+Source: tcp(7); RFC 5482."""
+
+
+def _say_nothing(text: str) -> None:
+    """Where nobody listens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +76,10 @@ class Access:
         pause_s: Before the second; it doubles.
         connect_s: Seconds to connect in, and for each small piece that is sent.
         read_s: Seconds without a byte after which an answer counts as broken off.
+        stall_s: The same within a blob that is downloaded: to ask again for what is missing costs little.
+        outage_s: Seconds without a byte more after which a blob's download is given up, while the registry is out of
+            reach. A registry that answers, and sends no byte more, has `attempts`.
+        say: Told while a download waits for the registry.
     """
 
     plain_http: bool = False
@@ -62,6 +90,9 @@ class Access:
     pause_s: float = PAUSE_S
     connect_s: float = 15.0
     read_s: float = 120.0
+    stall_s: float = 30.0
+    outage_s: float = 600.0
+    say: Callable[[str], object] = _say_nothing
 
 
 class Transport:
@@ -76,7 +107,9 @@ class Transport:
     """
 
     def __init__(self, reference: Reference, access: Access) -> None:
-        self.attempts = access.attempts
+        self.attempts, self.pause_s, self.outage_s = access.attempts, access.pause_s, access.outage_s
+        self.outage = Outage(access.say)
+        self._stall_s = access.stall_s
         self._backoff = Backoff(retry=access.attempts - 1, first_s=access.pause_s, cap_s=MAX_PAUSE_S)
         self._host = reference.host
         self._plain = access.plain_http and reference.host != DEFAULT_HOST
@@ -86,6 +119,7 @@ class Transport:
             ca_certs_pem="" if self._plain else _read_authorities(access.authorities),
             timeout=urllib3.Timeout(connect=access.connect_s, read=access.read_s),
             headers={"User-Agent": f"eaves/{eaves.__version__}"},
+            socket_options=SOCKET_OPTIONS,
         )
         self._login = Login(
             self._http, lambda: load_credentials(reference.host, access.config.expanduser()), plain=self._plain
@@ -108,7 +142,7 @@ class Transport:
             try:
                 answer = self.once(method, url, scope, **options)
             except RegistryError as error:
-                if last or not _is_passing(error):
+                if last or not is_passing(error):
                     raise
                 time.sleep(pause_s)
             else:
@@ -145,27 +179,36 @@ class Transport:
         return self._read(self._open(method, url, scope, body=body, headers=headers or {}, progress=progress))
 
     def stream(self, url: str, scope: str, headers: Mapping[str, str], what: str) -> urllib3.BaseHTTPResponse:
-        """An answer of 200 or 206 whose content is still to be read; whoever reads it closes it.
+        """An answer of 200, 206 or 416 whose content is still to be read; whoever reads it closes it. One attempt.
+
+        Args:
+            url: Where to.
+            scope: What a token must allow.
+            headers: To send.
+            what: It is, for errors.
 
         Raises:
-            RegistryError: When the registry doesn't answer so.
+            OutOfReachError: When the registry is out of reach.
+            BusyError: When it asks to come again.
+            RegistryError: When it doesn't answer so.
         """
-        for last, pause_s in self.pauses():
-            try:
-                response = self._open("GET", url, scope, headers=headers)
-                if response.status in (200, 206):
-                    return response
-                answer = self._read(response)
-            except RegistryError as error:
-                if last or not _is_passing(error):
-                    raise
-                time.sleep(pause_s)
-            else:
-                wait_s = answer.wait_s(pause_s)
-                if answer.status not in AGAIN or last or wait_s > MAX_PAUSE_S:
-                    require(answer, (200, 206), what)
-                time.sleep(wait_s)
-        raise AssertionError  # the last attempt returns or raises
+        response = self._open("GET", url, scope, headers=headers)
+        if response.status in (200, 206, 416):
+            connection = response.connection
+            if isinstance(connection, HTTPConnection) and connection.sock is not None:
+                connection.sock.settimeout(self._stall_s)  # until the connection's next request
+            return response
+        answer = self._read(response)
+        wait_s = answer.wait_s(0.0)
+        try:
+            require(answer, (200, 206), what)
+        except AccessError:
+            raise
+        except RegistryError as error:
+            if answer.status in AGAIN and wait_s <= MAX_PAUSE_S:
+                raise BusyError(error.message, hint=error.hint, status=answer.status, wait_s=wait_s) from error
+            raise _LastingError(error.message, hint=error.hint) from error
+        raise AssertionError  # 200 and 206 are returned above
 
     def pauses(self) -> Iterator[tuple[bool, float]]:
         """For each attempt whether it is the last, and the pause after it in seconds."""
@@ -243,7 +286,27 @@ class Transport:
         fault, hint = find_connection_fault(error), "check the name and the network, then try again"
         if fault is not None and isinstance(error, urllib3.exceptions.ProxyError):
             text, hint = fault.reason, fault.hint
-        return RegistryError(f"{self._host} can't be reached: {text}"[:300], hint=hint)
+        kind = RegistryError if _REFUSED_BY_PROXY in text else OutOfReachError
+        return kind(f"{self._host} can't be reached: {text}"[:300], hint=hint)
+
+
+class OutOfReachError(RegistryError):
+    """One of the connection: the registry is out of reach, or the link to it."""
+
+
+class BusyError(RegistryError):
+    """An answer that asks to come again.
+
+    Args:
+        message: As of every error.
+        hint: As of every error.
+        status: HTTP's.
+        wait_s: Seconds that the registry asks to wait; 0 when it doesn't say.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, status: int = 503, wait_s: float = 0.0) -> None:
+        super().__init__(message, hint=hint)
+        self.status, self.wait_s = status, wait_s
 
 
 class _LastingError(RegistryError):
@@ -276,7 +339,8 @@ def follow(url: str, place: str) -> str:
         raise _LastingError(f"{place[:120]!r} is no address: {error}", hint="try another registry") from error
 
 
-def _is_passing(error: RegistryError) -> bool:
+def is_passing(error: RegistryError) -> bool:
+    """Whether another attempt may mend it."""
     return not isinstance(error, (AccessError, _LastingError))
 
 

@@ -37,6 +37,7 @@ class Counters:
         self._lock = threading.Lock()
         self._counts: dict[str, Counter[str]] = {}
         self._logged: dict[tuple[str, str], float] = {}
+        self._contacts: dict[str, float] = {}
 
     def add(self, site: str, outcome: str, count: int = 1) -> None:
         """Count events, or requests that were refused before their events were known.
@@ -49,15 +50,25 @@ class Counters:
         with self._lock:
             self._counts.setdefault(site, Counter())[outcome] += count
 
-    def refuse(self, site: str, outcome: str, detail: str) -> None:
-        """Count a refusal, and log it unless one like it was logged just now."""
-        self.add(site, outcome)
+    def refuse(self, site: str, outcome: str, detail: str, count: int = 1) -> None:
+        """Count a refusal, or several of one request, and log it unless one like it was logged just now."""
+        self.add(site, outcome, count)
         now = self._clock.monotonic()
         with self._lock:
             if now - self._logged.get((site, outcome), float("-inf")) < LOG_S:
                 return
             self._logged[site, outcome] = now
         _log.warning("refused as %s, site %s: %s", outcome, site or "unknown", detail[:256], extra={"site": site})
+
+    def meet(self, site: str) -> None:
+        """A site has shown who it is."""
+        with self._lock:
+            self._contacts[site] = self._clock.now()
+
+    def contacts(self) -> Mapping[str, float]:
+        """When each site was last in contact, Unix seconds, since the process started."""
+        with self._lock:
+            return dict(self._contacts)
 
     def to_dict(self) -> Mapping[str, Mapping[str, int]]:
         """Site to outcome to count; the unknown sites together are the empty name."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from eaves.delivery import HttpAnswer, SinkClient
 from eaves.errors import DeliveryError, EventError, ForbiddenError, NotFoundError, UnsupportedContentError
 from eaves.events import Event, encode_binary
-from eaves.ingress import Request, Response
+from eaves.ingress import MemoryBudget, Request, Response
 from eaves.ingress.content import is_batch, read_events
 from eaves.receiver.counters import FAILED, FORGED, PREDICTED, Counters
 from eaves.receiver.intake import find_forgery
@@ -28,16 +28,20 @@ class FunctionProxy:
         counters: Told of each event.
         max_bytes: Largest body that is taken.
         timeout_s: For one function's answer.
+        in_flight_bytes: Bytes of the images that wait for their predictions at the same time. They wait for long, and
+            must not keep events out meanwhile.
     """
 
     def __init__(
-        self, urls: Mapping[str, str], client: SinkClient, counters: Counters, *, max_bytes: int, timeout_s: float
-    ) -> None:
+        self, urls: Mapping[str, str], client: SinkClient, counters: Counters, *, max_bytes: int, timeout_s: float,
+        in_flight_bytes: int,
+    ) -> None:  # fmt: skip
         self._urls = urls
         self._client = client
         self._counters = counters
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
+        self._budget = MemoryBudget(in_flight_bytes, largest=max_bytes)
 
     def answer(self, site: str, name: str, request: Request) -> Response:
         """Answer one event with a function's prediction.
@@ -53,6 +57,7 @@ class FunctionProxy:
             raise NotFoundError(f"there is no function {name[:64]!r}", hint=known)
         if is_batch(request):
             raise UnsupportedContentError("batched CloudEvents are not taken here", hint="send one image per request")
+        request.admit(site, self._budget)
         (event,) = read_events(request, self._max_bytes)
         if isinstance(event, EventError):
             raise event

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 from eaves.errors import EventError, SpoolError
 from eaves.events import Event
 from eaves.link import BatchAnswer, RefusedEvent
 from eaves.receiver.counters import CONFLICTING, FORGED, FULL, MALFORMED, REPEATED, STORED, Counters
-from eaves.spool import Spool
+from eaves.spool import PutOutcome, Spool
 
 LANE = "sink"
 """The one lane of the spool; an agent's has the same name, so that the same commands look after both."""
+OUTCOMES = {403: FORGED, 409: CONFLICTING}
+"""What a refusal of this status is counted as; the others are `MALFORMED`."""
 
 
 class Intake:
@@ -41,37 +44,40 @@ class Intake:
         wanted: list[tuple[int, Event]] = []
         for index, event in enumerate(events):
             if isinstance(event, EventError):
-                refused[index] = self._refuse(site, MALFORMED, index, event.http_status, event.message)
+                refused[index] = _refuse(index, event.http_status, event.message)
             elif fault := find_forgery(site, event):
-                refused[index] = self._refuse(site, FORGED, index, 403, fault)
+                refused[index] = _refuse(index, 403, fault)
             else:
                 wanted.append((index, event))
-        new = self._store(site, [event for _, event in wanted])
-        for (index, event), is_new in zip(wanted, new, strict=True):
-            # Looked up afterwards: two requests at the same time, or one batch, may hold both events.
-            if not is_new and self._is_conflicting(event):
+        outcomes = self._store(site, [event for _, event in wanted])
+        for (index, event), outcome in zip(wanted, outcomes, strict=True):
+            if outcome is PutOutcome.CONFLICTING:
                 told = f"another event of {event.source[:100]} has the id {event.id[:64]!r} already"
-                refused[index] = self._refuse(site, CONFLICTING, index, 409, told)
-        stored = sum(new)
+                refused[index] = _refuse(index, 409, told)
+        stored = outcomes.count(PutOutcome.STORED)
         repeated = len(events) - stored - len(refused)
         self._counters.add(site, STORED, stored)
         self._counters.add(site, REPEATED, repeated)
+        self._count_refused(site, refused.values())
         return BatchAnswer(stored=stored, repeated=repeated, refused=tuple(refused[index] for index in sorted(refused)))
 
-    def _store(self, site: str, events: Sequence[Event]) -> Sequence[bool]:
+    def _store(self, site: str, events: Sequence[Event]) -> Sequence[PutOutcome]:
         try:
             return self._spool.put_many([(event, (LANE,)) for event in events], once=True) if events else ()
         except SpoolError as error:
             self._counters.refuse(site, FULL, error.message)
             raise
 
-    def _is_conflicting(self, event: Event) -> bool:
-        ledger = self._spool.ledger
-        return ledger is not None and ledger.is_conflicting(event)
+    def _count_refused(self, site: str, refused: Collection[RefusedEvent]) -> None:
+        """Count what a request refused by kind, and log the first of each."""
+        outcomes = Counter(OUTCOMES.get(one.status, MALFORMED) for one in refused)
+        for outcome, count in outcomes.items():
+            detail = next(one.detail for one in refused if OUTCOMES.get(one.status, MALFORMED) == outcome)
+            self._counters.refuse(site, outcome, detail, count)
 
-    def _refuse(self, site: str, outcome: str, index: int, status: int, detail: str) -> RefusedEvent:
-        self._counters.refuse(site, outcome, detail)
-        return RefusedEvent(index=index, status=status, detail=detail[:300])
+
+def _refuse(index: int, status: int, detail: str) -> RefusedEvent:
+    return RefusedEvent(index=index, status=status, detail=detail[:300])
 
 
 def find_forgery(site: str, event: Event) -> str:

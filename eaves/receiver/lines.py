@@ -12,6 +12,8 @@ from eaves.spool import Spool
 
 LIMIT = 10_000
 """Most lines of one answer, about 200 bytes each."""
+MAX_BYTES, PIECE = 4_000_000, 200
+"""Bytes from which an answer ends, whatever the limit, and lines that are read at a time: an id may be long."""
 MEDIA_TYPE = "application/jsonl"
 
 
@@ -33,8 +35,15 @@ def answer_ledger(spool: Spool, site: str, query: str) -> Response:
     after, limit = _number(given, "after", 0), _number(given, "limit", LIMIT)
     if spool.ledger is None:
         raise NotFoundError("there is no ledger")
-    lines = spool.ledger.read(after=after, limit=min(limit, LIMIT), source_prefix=f"/eaves/{site}/")
-    return Response(status=200, headers={"Content-Type": MEDIA_TYPE}, body=encode_lines(lines))
+    body = bytearray()
+    left = min(limit, LIMIT)
+    while left and len(body) < MAX_BYTES:
+        lines = spool.ledger.read(after=after, limit=min(left, PIECE), source_prefix=f"/eaves/{site}/")
+        if not lines:
+            break
+        body += encode_lines(lines)
+        after, left = lines[-1].number, left - len(lines)
+    return Response(status=200, headers={"Content-Type": MEDIA_TYPE}, body=bytes(body))
 
 
 def _number(given: Mapping[str, str], name: str, default: int) -> int:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Any
 
 from eaves.admin.agent import HEALTH, METRICS
 from eaves.admin.doors import default_socket, open_doors
 from eaves.admin.routes import Response
 from eaves.admin.server import Answer as AdminAnswer
 from eaves.backoff import Backoff
+from eaves.credentials import redact
 from eaves.delivery import Answer, Deliverer, SinkClient
 from eaves.errors import UnreachableError
 from eaves.events import Event
@@ -32,6 +34,7 @@ from eaves.receiver.uploads import Uploads
 from eaves.spool import Lease, LedgerLimits, Spool
 
 PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
+HANDSHAKES = "eaves_receiver_failed_handshakes_total"
 NO_SINK = "the sink isn't known: neither sink nor folder is given, and K_SINK is not set by a SinkBinding"
 STOP_S = 1.0
 """How long what is in flight has at the end, seconds."""
@@ -76,6 +79,7 @@ def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressSer
             counters,
             max_bytes=settings.max_bytes,
             timeout_s=settings.function_timeout_s,
+            in_flight_bytes=settings.in_flight_bytes,
         )
         routes = ReceiverRoutes(
             sites,
@@ -107,27 +111,42 @@ def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressSer
                 path=settings.admin_socket or default_socket(settings.spool),
                 host=settings.host,
                 port=settings.health_port,
-                around=partial(add_counters, counters),
+                around=partial(
+                    add_counters,
+                    counters,
+                    lambda: {
+                        "contacts": {**dict.fromkeys(sites.names()), **counters.contacts()},
+                        "shared_tokens": sites.shared_tokens(),
+                        "target": redact(str(settings.sink or settings.folder or "")),
+                        "failed_handshakes": server.failed_handshakes,
+                    },
+                ),
             )
         )
         yield server
 
 
-def add_counters(counters: Counters, answer: AdminAnswer) -> AdminAnswer:
-    """An administrator's answers, with the counters in metrics and health.
+def add_counters(counters: Counters, find_more: Callable[[], dict[str, Any]], answer: AdminAnswer) -> AdminAnswer:
+    """An administrator's answers, with the counters in metrics and health, and more about the process in health.
 
     Args:
         counters: What is added.
+        find_more: Gives what health says beside them; `failed_handshakes` is a metric too.
         answer: Gives the answers without them.
     """
 
     def answer_with(method: str, path: str, query: str) -> Response:
         response = answer(method, path, query)
         if path == METRICS and response.status == 200:
-            body = response.body + counters.render_metrics().encode()
+            failed = f"# TYPE {HANDSHAKES} counter\n{HANDSHAKES} {find_more()['failed_handshakes']}\n"
+            body = response.body + counters.render_metrics().encode() + failed.encode()
             return Response(status=200, content_type=response.content_type, body=body)
         if path == HEALTH and response.content_type == "application/json":
-            document = {**json.loads(response.body), "received": counters.to_dict()}
+            document = {
+                **json.loads(response.body),
+                "received": counters.to_dict(),
+                **find_more(),
+            }
             body = json.dumps(document).encode()
             return Response(status=response.status, content_type=response.content_type, body=body)
         return response

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl
 
-from eaves.errors import EavesError, EventError, ImageTooLargeError, OverloadedError
-from eaves.events import decode
+from eaves.errors import EavesError, EventError, ImageTooLargeError, OverloadedError, UnsupportedContentError
+from eaves.events import Event, decode
 from eaves.ingress import Request, Response, answer_json, answer_problem
-from eaves.ingress.content import is_batch, read_events
+from eaves.ingress.content import is_batch, is_structured, read_events
 from eaves.link import BatchAnswer
 from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPLOAD
 from eaves.receiver.counters import MALFORMED, OVERLOADED, OVERSIZED, UNAUTHORISED, Counters
@@ -66,6 +66,7 @@ class ReceiverRoutes:
 
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
+        self._uploads.expire()
         if request.path == HEALTH:
             return self._answer_health(request)
         authorization = ", ".join(request.headers.get_all("authorization", []))
@@ -74,7 +75,8 @@ class ReceiverRoutes:
             self._counters.refuse("", UNAUTHORISED, f"no site's token or certificate, from {request.caller.address}")
             hint = "send a token of the site, Authorization: Bearer TOKEN, or a client certificate that names it"
             return answer_problem(401, "the caller is not a site of this receiver", hint, WWW_Authenticate="Bearer")
-        request.admit()
+        self._counters.meet(site)
+        request.admit(site)
         try:
             return self._answer(site, request)
         except EavesError as error:
@@ -116,14 +118,20 @@ class ReceiverRoutes:
         return _answer_batch(answer)
 
     def _take_uploaded(self, site: str, digest: str, request: Request) -> Response:
-        """Take an event whose data came in parts; its attributes are this request's headers."""
-        body = self._uploads.read(site, digest)
-        if body is None:
-            return answer_problem(412, f"the body {digest[:16]} is not here as a whole", "send it again")
-        answer = self._intake.take(site, [decode(request.header_fields(), body)])
-        self._uploads.finish(site, digest)
-        if answer.refused:
-            return answer_problem(answer.refused[0].status, answer.refused[0].detail)
+        """Take an event whose data came in parts; its attributes are this request's headers.
+
+        The answer accounts for it as for a batch, also when it is refused: the relay need not send all of it again to
+        learn whether this receiver refuses it or something on the way.
+        """
+        if is_structured(request):
+            raise UnsupportedContentError("an upload is the data of one event in binary mode")
+        with self._uploads.one_event(site):
+            request.take_memory(self._uploads.size(site, digest))
+            body = self._uploads.read(site, digest)
+            if body is None:
+                return answer_problem(412, f"the body {digest[:16]} is not here as a whole", "send it again")
+            answer = self._intake.take(site, [_decode_uploaded(request, body)])
+            self._uploads.finish(site, digest)
         return _answer_batch(answer)
 
     def _take_part(self, site: str, request: Request) -> Response:
@@ -141,6 +149,13 @@ class ReceiverRoutes:
             return answer_problem(405, f"{HEALTH} is answered for GET only", Allow="GET, HEAD")
         is_well = self._is_well()
         return answer_json({"status": "ok" if is_well else "unwell"}, 200 if is_well else 503)
+
+
+def _decode_uploaded(request: Request, body: bytes) -> Event | EventError:
+    try:
+        return decode(request.header_fields(), body)
+    except EventError as error:
+        return error
 
 
 def _answer_batch(answer: BatchAnswer) -> Response:

@@ -12,7 +12,8 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from eaves.errors import ConfigError, Fault
@@ -58,6 +59,10 @@ class Sites:
     def names(self) -> Collection[str]:
         """The sites."""
         return self._current().keys()
+
+    def shared_tokens(self) -> Sequence[tuple[str, ...]]:
+        """Sites that have one token together; it lets none of them in."""
+        return _find_shared(self._current())
 
     def find_by_token(self, token: str) -> str:
         """The site whose token this is; empty when it is none's, or that of several.
@@ -159,4 +164,15 @@ def _read_hashes(folder: Path, signature: _Signature) -> dict[str, tuple[bytes, 
         if any(len(token) < MIN_TOKEN for token in tokens):
             _log.error("site %s has a token of fewer than %d characters; that one isn't taken", name, MIN_TOKEN)
         found[name] = tuple(hashlib.sha256(token).digest() for token in tokens if len(token) >= MIN_TOKEN)
+    for names in _find_shared(found):
+        files = ", ".join(str(folder / name) for name in names)
+        _log.error("%s have the same token, which lets none of these sites in; give each its own", files)
     return found
+
+
+def _find_shared(hashes: Mapping[str, Sequence[bytes]]) -> list[tuple[str, ...]]:
+    sites: dict[bytes, set[str]] = defaultdict(set)
+    for site, known in hashes.items():
+        for one in known:
+            sites[one].add(site)
+    return sorted({tuple(sorted(names)) for names in sites.values() if len(names) > 1})

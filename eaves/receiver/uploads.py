@@ -9,33 +9,82 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from eaves.clock import SYSTEM, Clock
 from eaves.disk import disk_errors
-from eaves.errors import EventError, ImageTooLargeError
+from eaves.errors import EventError, ImageTooLargeError, OverloadedError
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 PER_SITE, IN_ALL = 4, 32
 """Bytes of one site's uploads and of all sites', in largest bodies; the one that got a part longest ago goes first. It
 is sent again then."""
+MOST = 8
+"""Uploads of one site at the same time; a relay has one."""
 MAX_AGE_S = 7 * 86_400.0
 """An upload that got no part for so long is deleted, seconds."""
+LOOK_S = 600.0
+"""How often old ones are looked for, seconds."""
+
+
+@dataclass(slots=True)
+class _Upload:
+    """One file.
+
+    Attributes:
+        size: Bytes of it that count; a write that failed may have left more behind them.
+        at: When it got its last part, on the monotonic clock.
+        busy: Whether somebody reads or writes it, and it can't be deleted.
+        finished: Whether its event is on disk.
+    """
+
+    size: int
+    at: float
+    busy: bool = False
+    finished: bool = False
+
+
+@dataclass(slots=True)
+class _Site:
+    """The uploads of one site, the one that got a part longest ago first.
+
+    Attributes:
+        turn: Held while one of the files is written or read: other sites don't wait for a site's disk.
+        event: Held while an event is made of an upload.
+        uploads: By digest.
+    """
+
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    event: threading.Lock = field(default_factory=threading.Lock)
+    uploads: dict[str, _Upload] = field(default_factory=dict)
 
 
 class Uploads:
     """The uploads of all sites. For many threads.
 
+    The files are listed once, at the start; their ages count on the monotonic clock from then on, so that a jump of the
+    wall clock deletes nothing.
+
     Args:
         folder: Where they are, a folder for each site; made when it is needed.
         max_bytes: Largest body.
+        clock: Time.
+
+    Raises:
+        StorageError: When the folder can't be read.
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int) -> None:
+    def __init__(self, folder: Path, *, max_bytes: int, clock: Clock = SYSTEM) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
-        self._lock = threading.Lock()
-        self._finished: set[Path] = set()
+        self._clock = clock
+        self._table = threading.Lock()
+        self._looked_at = clock.monotonic()
+        with disk_errors(folder):
+            self._sites = self._list()
 
     def append(self, site: str, digest: str, part: bytes, *, offset: str, size: str) -> int:
         """Add a part that begins where the file ends; another one is passed over.
@@ -58,17 +107,25 @@ class Uploads:
         path, begin, whole = self._path(site, digest), _parse(offset), _parse(size)
         if whole > self._max_bytes:
             raise ImageTooLargeError(f"the body has more than {self._max_bytes} bytes", hint="send smaller images")
-        with self._lock, disk_errors(path):
-            there = path.stat().st_size if path.exists() else 0
-            if there > whole:
-                path.unlink()
-                there = 0
-            if begin == there and part and there + len(part) <= whole:
-                self._make_room(path)
-                with path.open("ab") as file:
-                    file.write(part)
-                there += len(part)
-            return there
+        with disk_errors(path), self._using(site, digest) as upload:
+            if upload.size > whole:
+                upload.size = 0
+            if begin == upload.size and part and begin + len(part) <= whole:
+                self._make_room(site)
+                upload.size = begin + len(part) if _write(path, begin, part) else 0
+                upload.at = self._clock.monotonic()
+            return upload.size
+
+    def size(self, site: str, digest: str) -> int:
+        """Bytes that are there of a body.
+
+        Raises:
+            EventError: When the digest isn't one.
+        """
+        self._path(site, digest)
+        with self._table:
+            upload = self._site(site).uploads.get(digest)
+            return upload.size if upload else 0
 
     def read(self, site: str, digest: str) -> bytes | None:
         """A whole body; None when it isn't there, or not all of it, or not as its digest says: it must be sent again.
@@ -78,37 +135,142 @@ class Uploads:
             StorageError: When it can't be read.
         """
         path = self._path(site, digest)
-        with self._lock, disk_errors(path):
-            body = path.read_bytes() if path.exists() else b""
+        with disk_errors(path):
+            with self._using(site, digest) as upload:
+                body = _read(path, upload.size)
             if hashlib.sha256(body).hexdigest() == digest:
                 return body
-            path.unlink(missing_ok=True)
+            with self._using(site, digest) as upload:
+                upload.size = 0
             return None
+
+    @contextmanager
+    def one_event(self, site: str) -> Iterator[None]:
+        """Make an event of an upload; the next one of the same site comes after it.
+
+        Raises:
+            OverloadedError: When one is being made.
+        """
+        with self._table:
+            turn = self._site(site).event
+        if not turn.acquire(blocking=False):
+            raise OverloadedError(f"another upload of {site} is being stored", hint="send one at a time")
+        try:
+            yield
+        finally:
+            turn.release()
 
     def finish(self, site: str, digest: str) -> None:
         """Its event is on disk. The file is kept until the site's next upload, in case the answer is lost."""
-        with self._lock:
-            self._finished.add(self._path(site, digest))
+        self._path(site, digest)
+        with self._table:
+            if upload := self._site(site).uploads.get(digest):
+                upload.finished = True
+
+    def expire(self) -> None:
+        """Delete what got no part for long; to be called often.
+
+        Raises:
+            StorageError: When a file can't be deleted.
+        """
+        with self._table, disk_errors(self._folder):
+            now = self._clock.monotonic()
+            if now - self._looked_at < LOOK_S:
+                return
+            self._looked_at = now
+            for name, site in self._sites.items():
+                for digest in [one for one, upload in site.uploads.items() if now - upload.at > MAX_AGE_S]:
+                    self._delete(name, digest)
 
     def _path(self, site: str, digest: str) -> Path:
         if not DIGEST.fullmatch(digest):
             raise EventError(f"an upload is named by its SHA-256 in hexadecimal (got {digest[:70]!r})")
         return self._folder / site / digest
 
-    def _make_room(self, path: Path) -> None:
-        """Delete what is finished, old, or more than a site or all of them may have, but for this one."""
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        others = [(one.stat(), one) for one in self._folder.glob("*/*") if one != path]
-        total = sum(status.st_size for status, _ in others)
-        of_site = sum(status.st_size for status, one in others if one.parent == path.parent)
-        for status, one in sorted(others, key=lambda pair: pair[0].st_mtime):
-            own = one.parent == path.parent
-            too_many = (own and of_site > self._max_bytes * (PER_SITE - 1)) or total > self._max_bytes * (IN_ALL - 1)
-            if one in self._finished or time.time() - status.st_mtime > MAX_AGE_S or too_many:
-                one.unlink()
-                self._finished.discard(one)
-                total -= status.st_size
-                of_site -= status.st_size if own else 0
+    def _site(self, name: str) -> _Site:
+        """A site's uploads. Its caller holds the table."""
+        return self._sites.setdefault(name, _Site())
+
+    @contextmanager
+    def _using(self, name: str, digest: str) -> Iterator[_Upload]:
+        """One upload, which nobody else uses or deletes meanwhile; it is deleted when nothing is in it afterwards."""
+        with self._table:
+            site = self._site(name)
+        with site.turn:
+            with self._table:
+                upload = site.uploads.pop(digest, None) or _Upload(size=0, at=self._clock.monotonic())
+                upload.busy = True
+                site.uploads[digest] = upload  # the last one
+            try:
+                yield upload
+            finally:
+                with self._table:
+                    upload.busy = False
+                    if not upload.size:
+                        self._delete(name, digest)
+
+    def _make_room(self, name: str) -> None:
+        """Delete what is finished, or more than a site or all of them may have, but for what is used now."""
+        (self._folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._table:
+            own = self._sites[name].uploads
+            for digest, upload in list(own.items()):
+                of_site = sum(one.size for one in own.values() if not one.busy)
+                if upload.finished or len(own) > MOST or of_site > self._max_bytes * (PER_SITE - 1):
+                    self._delete(name, digest)
+            sizes = {site: sum(one.size for one in held.uploads.values()) for site, held in self._sites.items()}
+            while sum(sizes.values()) > self._max_bytes * (IN_ALL - 1):
+                others = [
+                    (upload.at, site, digest)
+                    for site, held in self._sites.items()
+                    for digest, upload in held.uploads.items()
+                    if not upload.busy
+                ]
+                if not others:
+                    return
+                _, site, digest = min(others)
+                sizes[site] -= self._sites[site].uploads[digest].size
+                self._delete(site, digest)
+
+    def _delete(self, name: str, digest: str) -> None:
+        """Forget an upload and delete its file, unless it is used. Its caller holds the table."""
+        uploads = self._sites[name].uploads
+        if not uploads[digest].busy:
+            (self._folder / name / digest).unlink(missing_ok=True)
+            del uploads[digest]
+
+    def _list(self) -> dict[str, _Site]:
+        now, wall = self._clock.monotonic(), self._clock.now()
+        found = []
+        for path in self._folder.glob("*/*"):
+            if DIGEST.fullmatch(path.name):
+                status = path.stat()
+                found.append((now - max(0.0, wall - status.st_mtime), path, status.st_size))
+        sites: dict[str, _Site] = {}
+        for at, path, size in sorted(found):
+            sites.setdefault(path.parent.name, _Site()).uploads[path.name] = _Upload(size=size, at=at)
+        return sites
+
+
+def _write(path: Path, begin: int, part: bytes) -> bool:
+    """Write a part; False when somebody has deleted what comes before it."""
+    try:
+        with path.open("r+b" if begin else "wb") as file:
+            file.seek(begin)
+            file.write(part)
+            file.truncate()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _read(path: Path, size: int) -> bytes:
+    """The bytes that count; none when somebody has deleted them."""
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except FileNotFoundError:
+        return b""
 
 
 def _parse(number: str) -> int:

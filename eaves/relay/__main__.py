@@ -23,7 +23,7 @@ from eaves.ingress.allocator import return_freed_memory
 from eaves.link.client import LinkClient
 from eaves.options import build_settings, report_errors, settings_options
 from eaves.relay.forwarder import Forwarder
-from eaves.relay.intake import Intake
+from eaves.relay.intake import Intake, store
 from eaves.relay.lanes import BROKER
 from eaves.relay.link_report import build_reporter, list_deliveries
 from eaves.relay.settings import RelaySettings
@@ -121,13 +121,13 @@ def build_server(settings: RelaySettings, spool: Spool, forwarder: Forwarder) ->
         to_broker=settings.to_broker,
     )
 
-    def store(events: Sequence[Event]) -> None:
+    def take(events: Sequence[Event]) -> None:
         if puts := [put for event in events for put in intake.sort(event)]:
-            spool.put_many(puts, once=True)
+            store(spool, puts, settings.site)
             forwarder.notify()
 
     return IngressServer(
-        StoreRoute(store, max_bytes=settings.max_bytes),
+        StoreRoute(take, max_bytes=settings.max_bytes),
         host=settings.host,
         port=settings.port,
         limits=IngressLimits(max_bytes=settings.max_bytes, in_flight_bytes=settings.in_flight_bytes),

@@ -18,6 +18,7 @@ from eaves.relay.link_report import LinkView
 from eaves.relay.link_state import PATIENCE, LinkState
 from eaves.relay.sender import Link, Sender
 from eaves.relay.traffic import Traffic
+from eaves.relay.turns import SET_ASIDE, Turns
 from eaves.relay.verdict import Failure, Next, judge
 from eaves.spool import Entry, Lease, Spool
 
@@ -26,10 +27,13 @@ POLL_S = 1.0
 LEASE_POLL_S = 0.5
 SPOOL_PAUSE_S = 1.0
 """Pause after the spool could not be read or written, so that a full disk is not met with a busy loop, seconds."""
-SET_ASIDE = Backoff(retry=None, first_s=1.0, cap_s=60.0)
-"""How long an event that alone is refused lets the others pass."""
 TRIES_ALONE = 3
 """Attempts of a single event that get no answer, each right after a good probe, until it lets the others pass."""
+FOREIGN = 403
+"""Status of an event that the receiver takes for another site's. None is queued when it comes in, so it was this site's
+then, and the site has another name now. It is kept until the name or the token is mended."""
+FOREIGN_PAUSE = Backoff(retry=None, first_s=30.0, cap_s=600.0)
+"""How long such an event lets the others pass."""
 ABORT_S = 0.5
 """How long a request that is under way has at the end, once it was ended, seconds."""
 
@@ -76,11 +80,9 @@ class Forwarder:
         self._spool = spool
         self._link = link
         self._site = site
-        self._newest_first = newest_first
         self._probe_s = probe_s
         self._lease = lease
         self._clock = clock
-        self._jitter = jitter
         self._state = threading.Condition()
         self._link_state = LinkState(link.to, clock, jitter, backoff=backoff)
         self._traffic = Traffic(self.classes, rate_bytes=rate_bytes, began_at=clock.monotonic())
@@ -88,6 +90,7 @@ class Forwarder:
         self._alone = (0, 0)
         self._doubted = 0
         self._sender = Sender(link)
+        self._turns = Turns(spool, classes, newest_first=newest_first, clock=clock, jitter=jitter)
         self._news = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="forward", daemon=True)
@@ -126,6 +129,7 @@ class Forwarder:
         with self._state:
             self._link_state.cut_short()
             self._held_until = float("-inf")
+            self._turns.look_again()
             self._news += 1
             self._state.notify_all()
 
@@ -190,7 +194,7 @@ class Forwarder:
             held = self._spool.counts()
             self._probe(idle=not any(held.get(lane, (0, 0))[0] for lane in self.classes))
             return
-        lane, entries = self._choose()
+        lane, entries = self._turns.choose(self._limit, self._unfinished)
         if entries:
             self._send(lane, entries)
         elif self._is_probe_due():
@@ -204,25 +208,17 @@ class Forwarder:
         with self._state:
             return 0 < self._probe_s <= self._clock.monotonic() - self._link_state.heard_at
 
-    def _choose(self) -> tuple[str, list[Entry]]:
-        """The next request: of the most urgent class that has anything. What failed alone before is sent alone."""
-        for lane in self.classes:
-            if (unfinished := self._sender.unfinished(lane)) is not None:
-                return lane, [unfinished]
-            with self._state:
-                max_events, max_bytes = self._traffic.limit(lane)
-            entries = self._spool.peek_batch(
-                lane,
-                now=self._clock.now(),
-                max_events=max_events,
-                max_bytes=max_bytes,
-                newest_first=self._newest_first,
-            )
-            if entries and entries[0].attempts:
-                return lane, entries[:1]
-            if entries:
-                return lane, [entry for entry in entries if not entry.attempts]
-        return "", []
+    def _limit(self, lane: str) -> tuple[int, int]:
+        with self._state:
+            return self._traffic.limit(lane)
+
+    def _unfinished(self, lane: str) -> Entry | None:
+        """The entry of a class that was sent in part, unless an operator has deleted it meanwhile."""
+        entry = self._sender.unfinished(lane)
+        if entry is None or self._spool.is_queued(entry.seq):
+            return entry
+        self._sender.put_off(entry)
+        return None
 
     def _probe(self, *, idle: bool) -> None:
         try:
@@ -236,8 +232,9 @@ class Forwarder:
                 with self._state:
                     self._link_state.probed(idle=idle)
                 return
-            reason = f"the receiver takes this relay for site {site[:64]!r}, and it is of site {self._site!r}"
-            failure = Failure(reason=f"{reason}; it needs that site's token", refused=True)
+            known = f"the receiver knows this relay's token as site {site[:64]!r}"
+            advice = f"set site: {site[:64]}, or use {self._site}'s token"
+            failure = Failure(reason=f"{known}, but eaves.yaml says site {self._site!r}; {advice}", refused=True)
         with self._state:
             self._link_state.probe_failed(
                 failure.reason, failure.status, refused=failure.refused, asked_s=failure.asked_s
@@ -245,8 +242,7 @@ class Forwarder:
 
     def _send(self, lane: str, entries: Sequence[Entry]) -> None:
         began = self._clock.monotonic()
-        with self._state:
-            _, max_bytes = self._traffic.limit(lane)
+        _, max_bytes = self._limit(lane)
         try:
             sent = self._sender.send(lane, entries, max_bytes=max_bytes, limit_s=self._traffic.limit_s)
         except ConfigError as error:
@@ -256,35 +252,57 @@ class Forwarder:
             failure = judge(
                 error,
                 events=len(entries),
-                is_batch=self._sender.is_batch,
+                kind=self._sender.kind,
                 body_bytes=self._sender.attempted_bytes,
             )
             self._fail(lane, entries, failure)
             return
+        self._turns.got_through(lane, entries if sent.answer is not None else ())
+        foreign = ""
         if sent.answer is not None:
-            self._settle(lane, entries, sent.answer)
+            foreign = self._settle(lane, entries, sent.answer)
         now = self._clock.monotonic()
         with self._state:
-            self._link_state.sent()
+            if foreign:
+                self._link_state.events_refused(foreign, FOREIGN)
+            else:
+                self._link_state.sent()
             self._held_reason, self._alone = "", (0, 0)
             self._traffic.succeeded(lane, entries, sent, took_s=now - began, now=now)
 
-    def _settle(self, lane: str, entries: Sequence[Entry], answer: BatchAnswer) -> None:
-        """Release what the receiver has, and set apart what it never takes."""
+    def _settle(self, lane: str, entries: Sequence[Entry], answer: BatchAnswer) -> str:
+        """Release what the receiver has, and set apart what it never takes.
+
+        Returns:
+            Why every one of them is refused as another site's; empty when one isn't.
+        """
         refused = {one.index: one for one in answer.refused}
         self._spool.ack_many([entry for index, entry in enumerate(entries) if index not in refused])
         for index, one in refused.items():
-            self._give_up(lane, entries[index], one)
+            if one.status == FOREIGN:
+                self._set_aside(lane, entries[index], f"the receiver refuses it (403): {one.detail}", FOREIGN_PAUSE)
+            else:
+                self._give_up(lane, entries[index], one)
+        if len(refused) < len(entries) or any(one.status != FOREIGN for one in refused.values()):
+            return ""
+        told = f"what waits is of another site than its token: {refused[0].detail}"
+        return f"{told}; give the relay the name and the token that the site had, or delete what is of the old name"
 
     def _fail(self, lane: str, entries: Sequence[Entry], failure: Failure) -> None:
         """A request failed: wait, send less, or give up on the one event that is at fault."""
         entry, alone = entries[0], len(entries) == 1
+        again = alone and entry.attempts > 0
         with self._state:
-            self._traffic.failed(lane, entries, failure, attempted_bytes=self._sender.attempted_bytes)
+            resized = not again or self._sender.is_under_way(entry)
+            self._traffic.failed(
+                lane, entries, failure, attempted_bytes=self._sender.attempted_bytes, is_resized=resized
+            )
             if failure.next is Next.WAIT:
                 self._link_state.send_failed(failure.reason, failure.status, asked_s=failure.asked_s)
             elif failure.next in (Next.SUSPECT, Next.GIVE_UP):
-                self._link_state.event_failed(failure.reason, failure.status)
+                event = entry.event
+                named = f"event {event.id[:64]} of {event.source[:128]}: " if alone else ""
+                self._link_state.event_failed(f"{named}{failure.reason}", failure.status, again=again)
             hangs = self._hangs_alone(entries, failure)
             at_fault = alone and self._is_at_fault(lane, entry, failure)
         if failure.next is Next.AS_BATCH:
@@ -310,12 +328,13 @@ class Forwarder:
         seq, tries = entries[0].seq, self._alone[1]
         if len(entries) > 1 or failure.next is not Next.WAIT or failure.status != NO_ANSWER or failure.refused:
             self._alone = (0, 0)
-        else:
-            self._alone = (seq, tries + 1 if self._alone[0] == seq else 1)
-        return self._alone[1] >= TRIES_ALONE
+            return False
+        self._alone = (seq, tries + 1 if self._alone[0] == seq else 1)
+        most = TRIES_ALONE if not entries[0].attempts or self._sender.is_under_way(entries[0]) else 1
+        return self._alone[1] >= most
 
     def _give_up(self, lane: str, entry: Entry, refusal: RefusedEvent) -> None:
-        self._sender.put_off()
+        self._sender.put_off(entry)
         event = entry.event
         reason = f"the receiver refuses it ({refusal.status}): {refusal.detail}"
         try:
@@ -324,16 +343,16 @@ class Forwarder:
             self._set_aside(lane, entry, error.message)
             self._hold(error.message)
             return
+        self._turns.gave_up(lane, entry)
         with self._state:
             self._traffic.gave_up(lane)
         told = {"event_id": event.id, "source": event.source}
         _log.warning("gave up on event %s of %s: %s", event.id[:64], event.source[:128], reason, extra=told)
 
-    def _set_aside(self, lane: str, entry: Entry, reason: str) -> None:
+    def _set_aside(self, lane: str, entry: Entry, reason: str, pause: Backoff = SET_ASIDE) -> None:
         """Let the others pass for a while."""
-        self._sender.put_off()
-        pause_s = SET_ASIDE.pause_s(entry.attempts + 1, jitter=self._jitter())
-        self._spool.retry(entry, self._clock.now() + pause_s, reason)
+        self._sender.put_off(entry)
+        self._turns.set_aside(lane, entry, reason, pause)
         with self._state:
             self._traffic.set_aside(lane)
 

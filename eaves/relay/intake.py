@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from eaves.events import IMAGE_REJECTED, Event
+from eaves.delivery.rejection import build_rejection, is_dead_letter, strip
+from eaves.events import IMAGE_REJECTED, Event, source_uri
 from eaves.relay.alarms import Rule, is_alarm
 from eaves.relay.lanes import ALARMS, ARCHIVE, BROKER, IMAGES
-from eaves.relay.rejection import build_rejection, is_dead_letter, strip
-from eaves.spool import Puts
+from eaves.spool import PutOutcome, Puts, Spool
+
+CONFLICT = "another event of the same source and id was taken before"
+CONFLICT_STATUS = 409
+FOREIGN_STATUS = 403
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +62,43 @@ class Intake:
 
     def _class_of(self, event: Event) -> str:
         return ALARMS if is_alarm(event, self._alarms) else ARCHIVE
+
+
+def store(spool: Spool, puts: Puts, site: str) -> None:
+    """Store events once each; all of them are on disk when this returns.
+
+    Another event under a known source and id becomes a dead letter, as from a sensor that numbers its events anew after
+    a restart: the receiver would refuse it, and nobody else has it. So does an event of another site.
+
+    Args:
+        spool: Where they are stored.
+        puts: The events with their lanes.
+        site: The site's name.
+
+    Raises:
+        SpoolFullError: When there is no room; the sender keeps all of them.
+        SpoolError: When they can't be written; the sender keeps all of them.
+    """
+    prefix = source_uri(site, "")
+    own: list[tuple[Event, tuple[str, ...]]] = []
+    foreign: list[tuple[Event, tuple[str, ...]]] = []
+    for event, lanes in puts:
+        is_own = event.source.startswith(prefix) and event.source != prefix
+        (own if is_own else foreign).append((event, lanes))
+    if foreign:
+        own += [(event, (BROKER,)) for event, lanes in foreign if BROKER in lanes]
+        _keep_dead(spool, foreign, f"the source of an event of site {site} begins with {prefix}", FOREIGN_STATUS)
+    outcomes = spool.put_many(own, once=True) if own else ()
+    conflicting = [put for put, outcome in zip(own, outcomes, strict=True) if outcome is PutOutcome.CONFLICTING]
+    if conflicting:
+        _keep_dead(spool, conflicting, CONFLICT, CONFLICT_STATUS)
+
+
+def _keep_dead(spool: Spool, puts: Puts, reason: str, status: int) -> None:
+    spool.put_dead([(event, next(iter(lanes))) for event, lanes in puts], reason, status)
+    for event, _ in puts:
+        told = {"event_id": event.id, "source": event.source}
+        _log.warning("kept event %s of %s as a dead letter: %s", event.id[:64], event.source[:128], reason, extra=told)
 
 
 def is_image(event: Event) -> bool:

@@ -146,6 +146,7 @@ def build_reporter(spool: Spool, forwarder: Forwarding) -> Callable[[], LinkRepo
             refused=view.counts.refused,
             failed=view.counts.failed,
             bytes_sent=view.counts.bytes_sent,
+            conflicting=spool.ledger.counts().conflicts if spool.ledger is not None else 0,
         )
 
     return report

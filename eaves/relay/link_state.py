@@ -30,7 +30,7 @@ class State(enum.Enum):
     DOWN = "down"
     """There is no answer, or none of a receiver."""
     REFUSED = "refused"
-    """The receiver answers, and doesn't let this site in."""
+    """The receiver answers, and lets in neither this site nor, after its name has changed, what is of the old name."""
 
 
 class LinkState:
@@ -61,7 +61,8 @@ class LinkState:
         self._clock = clock
         self._jitter = jitter
         self._until = self._since = clock.monotonic()
-        self._lost_probes = self._lost_sends = 0
+        self._lost_probes = self._lost_sends = self._lost_again = 0
+        self._only_foreign = False
         self.state = State.STARTING
         self.since = clock.now()
         self.reason = ""
@@ -100,14 +101,15 @@ class LinkState:
         self._heard()
         self._lost_probes = 0
         if idle:
-            self._lost_sends = 0
-        if self._lost_sends < 2:
+            self._lost_sends, self._only_foreign = 0, False
+        if self._lost_sends < 2 and not self._only_foreign:
             self._turn(State.UP)
 
     def sent(self) -> None:
         """A request got through."""
         self._heard()
-        self._lost_probes = self._lost_sends = 0
+        self._lost_probes = self._lost_sends = self._lost_again = 0
+        self._only_foreign = False
         self._turn(State.UP)
 
     def probe_failed(
@@ -132,12 +134,32 @@ class LinkState:
         if self._lost_sends >= 2:
             self._turn(State.DOWN, reason, status)
 
-    def event_failed(self, reason: str, status: int) -> None:
-        """What was sent is refused on a way that seems good; when nothing gets through in between, it isn't."""
+    def event_failed(self, reason: str, status: int, *, again: bool = False) -> None:
+        """What was sent is refused on a way that seems good; when nothing gets through in between, it isn't.
+
+        Args:
+            reason: Why.
+            status: HTTP status.
+            again: Whether it was refused alone before. That says nothing about the way, and makes its pause no longer.
+        """
+        if again:
+            self._lost_again += 1
+            self._fail(max(self._lost_sends - 1, min(self._lost_again - 1, 1)), None)
+            return
         self._lost_sends += 1
         self._fail(self._lost_sends - 1, None)
         if self._lost_sends >= MOST_REFUSALS:
             self._turn(State.DOWN, reason, status)
+
+    def events_refused(self, reason: str, status: int) -> None:
+        """A request got through, and each of its events is refused as another site's.
+
+        The link counts as refused until an event gets through, or none waits.
+        """
+        self._lost_sends += 1
+        self._only_foreign = True
+        self._fail(self._lost_sends - 1, None)
+        self._turn(State.REFUSED, reason, status)
 
     def _fail(self, failures: int, asked_s: float | None) -> None:
         self.unproven = True

@@ -10,6 +10,7 @@ from eaves.errors import DeliveryError, StatusError
 from eaves.link import BatchAnswer
 from eaves.link.packing import Packed, pack
 from eaves.relay.upload import Upload
+from eaves.relay.verdict import Kind
 from eaves.spool import Entry
 
 NO_PARTS = frozenset({404, 405, 501})
@@ -61,12 +62,12 @@ class Sender:
         link: The way to the receiver.
 
     Attributes:
-        is_batch: Whether the last request was a batch, whose answer accounts for each event.
+        kind: What the last request was.
         attempted_bytes: The body of the last request, whether it got through or not.
     """
 
     def __init__(self, link: Link) -> None:
-        self.is_batch = True
+        self.kind = Kind.BATCH
         self.attempted_bytes = 0
         self._link = link
         self._upload: Upload | None = None
@@ -77,9 +78,16 @@ class Sender:
         """The entry of a class that was sent in part."""
         return self._upload.entry if self._upload is not None and self._upload.lane == lane else None
 
-    def put_off(self) -> None:
+    def is_under_way(self, entry: Entry) -> bool:
+        """Whether a part of an entry was sent and the next one is to follow."""
+        return self._upload is not None and self._upload.entry.seq == entry.seq
+
+    def put_off(self, entry: Entry) -> None:
         """Send something else first. What was sent in parts stays at the receiver."""
-        self._upload = None
+        if self.is_under_way(entry):
+            self._upload = None
+        if self._whole == entry.seq:
+            self._whole = 0
 
     def prefer_batch(self, entry: Entry) -> None:
         """Send this entry as a batch from now on."""
@@ -100,12 +108,15 @@ class Sender:
             DeliveryError: When there is no usable answer.
         """
         upload = self._upload
-        if upload is not None and upload.entry.seq == entries[0].seq:
+        if upload is not None and self.is_under_way(entries[0]):
             return self._go_on(upload, max_bytes, limit_s)
-        packed = pack([entry.event for entry in entries], as_batch=self._as_batch == entries[0].seq)
+        packed = pack([entry.event for entry in entries])
         in_parts = self._takes_parts and self._whole != entries[0].seq and len(packed.body) > max_bytes
         if packed.is_batch or not in_parts:
-            self.is_batch, self.attempted_bytes = packed.is_batch, len(packed.body)
+            if not packed.is_batch and self._as_batch == entries[0].seq:
+                packed = pack([entries[0].event], as_batch=True)
+            self.kind = Kind.BATCH if packed.is_batch else Kind.PICTURE
+            self.attempted_bytes = len(packed.body)
             answer = self._link.send_packed(packed, timeout_s=limit_s(len(packed.body)))
             return Sent(answer=answer, wire_bytes=len(packed.body))
         self._upload = Upload(lane, entries[0], packed)
@@ -114,9 +125,10 @@ class Sender:
     def _go_on(self, upload: Upload, max_bytes: int, limit_s: Callable[[int], float]) -> Sent:
         """Send the next part of an upload, or say that the parts are an event."""
         part = upload.next_part(max_bytes)
-        self.is_batch, self.attempted_bytes = False, len(part)
+        self.kind, self.attempted_bytes = Kind.PART, len(part)
         try:
             if upload.is_complete:
+                self.kind = Kind.UPLOADED
                 answer = self._link.send_packed(upload.packed, timeout_s=limit_s(0), uploaded=upload.digest)
                 self._upload = None
                 return Sent(answer=answer, wire_bytes=0)
@@ -125,7 +137,7 @@ class Sender:
             )
         except StatusError as error:
             if error.status == NOT_THERE:
-                self._whole, self._upload = upload.entry.seq, None  # not again in parts: that might never end
+                self._whole, self._upload = upload.entry.seq, None  # not in parts at once: that might never end
                 raise DeliveryError(f"an upload begins anew: {error.message}") from error
             if error.status in NO_PARTS and not upload.received:
                 self._takes_parts, self._upload = False, None

@@ -85,7 +85,15 @@ class Traffic:
         for entry in entries:
             self._evidence[lane].passed(entry.seq)
 
-    def failed(self, lane: str, entries: Sequence[Entry], failure: Failure, *, attempted_bytes: int) -> None:
+    def failed(
+        self,
+        lane: str,
+        entries: Sequence[Entry],
+        failure: Failure,
+        *,
+        attempted_bytes: int,
+        is_resized: bool = True,
+    ) -> None:
         """A request got no usable answer: the next one is smaller, unless the receiver is busy.
 
         Args:
@@ -93,10 +101,13 @@ class Traffic:
             entries: What was in it, or a part of it.
             failure: Why.
             attempted_bytes: Its body.
+            is_resized: Whether the next one is smaller; what a known entry meets says nothing about the others' size.
         """
         self.counts.failed += 1
         if failure.status == NO_ANSWER:
             self._throughput.stalled()
+        if not is_resized or failure.next is Next.AS_BATCH:
+            return
         size, stored_bytes = self._sizes[lane], sum(map(entry_bytes, entries))
         if len(entries) == 1:  # perhaps a part of it only
             stored_bytes = min(stored_bytes, max(attempted_bytes, 1))

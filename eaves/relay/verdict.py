@@ -13,6 +13,21 @@ TOO_LARGE = 413
 LARGE_BYTES = 65_536
 """A body from which 413 is believed of a single event. No server means a smaller one, which a proxy that answers so to
 everything would have given up on."""
+SMALLEST_PART_BYTES = 4_096
+"""A part is halved down to this."""
+
+
+class Kind(enum.Enum):
+    """What a request is."""
+
+    BATCH = "batch"
+    """Events whose answer accounts for each of them."""
+    PICTURE = "picture"
+    """A picture that is sent as it is; it gets a status only."""
+    PART = "part"
+    """A part of a large picture, or an empty one that asks how much is there."""
+    UPLOADED = "uploaded"
+    """What says that the parts are an event; its answer accounts for it."""
 
 
 class Next(enum.Enum):
@@ -21,7 +36,7 @@ class Next(enum.Enum):
     WAIT = "wait"
     """The link or the receiver is at fault: nothing is given up on, and it is tried again."""
     SPLIT = "split"
-    """It was too large: half as much is sent at once."""
+    """It was too large: half as much is sent at once, or a smaller part."""
     AS_BATCH = "as batch"
     """A picture that was sent as it is was refused: it is sent as a batch, whose answer says whether it is at fault."""
     SUSPECT = "suspect"
@@ -49,13 +64,13 @@ class Failure:
     next: Next = Next.WAIT
 
 
-def judge(error: EavesError, *, events: int, is_batch: bool = True, body_bytes: int = 0) -> Failure:
+def judge(error: EavesError, *, events: int, kind: Kind = Kind.BATCH, body_bytes: int = 0) -> Failure:
     """What a failure says. A probe got through before it, so a login page or a proxy in the way has let that pass.
 
     Args:
         error: What sending or probing raised.
         events: How many events were sent; 0 for a probe.
-        is_batch: Whether a batch was sent, whose answer accounts for each event.
+        kind: What was sent.
         body_bytes: The body that was sent.
     """
     if not isinstance(error, StatusError):
@@ -66,17 +81,19 @@ def judge(error: EavesError, *, events: int, is_batch: bool = True, body_bytes: 
         status=status,
         refused=status in LOGIN_STATUSES,
         asked_s=error.retry_after_s,
-        next=_decide(status, events=events, is_batch=is_batch, body_bytes=body_bytes),
+        next=_decide(status, events=events, kind=kind, body_bytes=body_bytes),
     )
 
 
-def _decide(status: int, *, events: int, is_batch: bool, body_bytes: int) -> Next:
+def _decide(status: int, *, events: int, kind: Kind, body_bytes: int) -> Next:
     if not events:
         return Next.WAIT
-    if status == TOO_LARGE and events > 1:
+    if status == TOO_LARGE and (events > 1 or (kind is Kind.PART and body_bytes > SMALLEST_PART_BYTES)):
         return Next.SPLIT
+    if status == TOO_LARGE and kind is Kind.PART and not body_bytes:
+        return Next.GIVE_UP  # of all of it, as there was nothing in this one
     if blame(status) is Blame.WAY and status not in LOGIN_STATUSES:
         return Next.WAIT
-    if not is_batch and status < 500:
+    if kind is Kind.PICTURE and status < 500:
         return Next.AS_BATCH
     return Next.GIVE_UP if status == TOO_LARGE and body_bytes >= LARGE_BYTES else Next.SUSPECT

@@ -169,7 +169,7 @@ class AgentSettings:
                 yield "ca_certs", str(error)
         if self.function and not self.function.startswith(("http://", "https://")):
             yield "function", f"must be an http:// or https:// address (got {self.function!r})"
-        elif self.function_credentials and (fault := check_receiver(self.function)):
+        elif self.function_credentials and (fault := check_receiver(self.function, with_path=True)):
             yield "function", f"{fault}, as its credentials are sent along"
         if self.function_credentials and not self.function:
             yield "function_credentials", "must be given with `function` only"

@@ -6,7 +6,7 @@ spool refuses; only dead letters beyond their own budget are deleted, counted an
 anything: see `eaves.delivery`.
 """
 
-from eaves.spool.entry import DeadLetter, Entry, LaneStatus, Puts
+from eaves.spool.entry import DeadLetter, Entry, LaneStatus, PutOutcome, Puts
 from eaves.spool.lease import Lease, lease_path
 from eaves.spool.ledger import Ledger, LedgerCounts, LedgerLimits, LedgerLine, content_digest
 from eaves.spool.limits import Limits, WhenFull
@@ -23,6 +23,7 @@ __all__ = [
     "LedgerLimits",
     "LedgerLine",
     "Limits",
+    "PutOutcome",
     "Puts",
     "Selection",
     "Spool",

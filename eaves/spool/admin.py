@@ -13,14 +13,17 @@ from functools import partial
 from eaves.spool import retention
 from eaves.spool.queue import Spool
 from eaves.spool.retention import BATCH
-from eaves.spool.schema import DEAD, QUEUED
+from eaves.spool.schema import DEAD, FREED, QUEUED
 from eaves.spool.selection import Selection, Stored, list_stored, select_seqs
 
 _REDRIVE = (
     "UPDATE deliveries SET state = 'queued', attempts = 0, not_before = 0"
     " WHERE state = 'dead' AND seq IN (SELECT value FROM json_each(?))"
 )
-_RETRY = "UPDATE deliveries SET not_before = 0 WHERE state = 'queued' AND seq IN (SELECT value FROM json_each(?))"
+_RETRY = (
+    f"UPDATE deliveries SET not_before = CASE WHEN attempts > 0 THEN {FREED} ELSE 0.0 END"  # noqa: S608 - constants
+    " WHERE state = 'queued' AND seq IN (SELECT value FROM json_each(?))"
+)
 _MAKE_DEAD = "UPDATE deliveries SET state = 'dead' WHERE state = 'queued' AND seq IN (SELECT value FROM json_each(?))"
 _DROP = "DELETE FROM deliveries WHERE seq IN (SELECT value FROM json_each(?))"
 """What is deleted when it is dead is `removed` in the ledger, and what is deleted when it is queued `released`."""

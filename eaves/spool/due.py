@@ -29,6 +29,8 @@ _DUE = f"SELECT seq FROM ({_QUEUED} AND not_before = 0 ORDER BY seq LIMIT ?5){_F
 _DUE_NEWEST = (
     f"SELECT seq FROM ({_QUEUED} AND not_before = 0 ORDER BY seq DESC LIMIT ?5){_FAILED} ORDER BY seq DESC LIMIT ?5"  # noqa: S608 - constants
 )
+_UNTRIED = f"SELECT seq FROM ({_QUEUED} AND not_before = 0 ORDER BY seq LIMIT ?5)"  # noqa: S608 - constants
+_UNTRIED_NEWEST = f"SELECT seq FROM ({_QUEUED} AND not_before = 0 ORDER BY seq DESC LIMIT ?5)"  # noqa: S608 - constants
 _NEWEST = (
     "SELECT seq FROM deliveries WHERE lane = ? AND state = 'queued' AND not_before = 0"
     " AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY seq DESC LIMIT 1"
@@ -55,11 +57,22 @@ def select_newest(read: Read, lane: str, *, exclude: Collection[int] = ()) -> li
 
 
 def select_batch(
-    read: Read, lane: str, *, now: float, max_events: int, max_bytes: int, newest_first: bool = False
+    read: Read,
+    lane: str,
+    *,
+    now: float,
+    max_events: int,
+    max_bytes: int,
+    newest_first: bool = False,
+    untried: bool = False,
 ) -> list[Any]:
     """Due entries that fit together, as rows of `ENTRY`; see `Spool.peek_batch`. Reads the data of no others."""
-    due, order = (_DUE_NEWEST, "DESC") if newest_first else (_DUE, "ASC")
-    values = (lane, now, 0, "[]", max_events, LONGEST_WAIT_S)
+    order = "DESC" if newest_first else "ASC"
+    values: tuple[Any, ...] = (lane, now, 0, "[]", max_events, LONGEST_WAIT_S)
+    if untried:
+        due, values = _UNTRIED_NEWEST if newest_first else _UNTRIED, values[:-1]
+    else:
+        due = _DUE_NEWEST if newest_first else _DUE
     sizes = read(
         f"SELECT seq, size_bytes FROM deliveries JOIN events USING(eid) WHERE seq IN ({due}) ORDER BY seq {order}",  # noqa: S608 - constants
         values,

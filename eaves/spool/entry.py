@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import zlib
 from collections.abc import Sequence
@@ -17,6 +18,17 @@ EventRow = tuple[str, str, str, bytes, int, int]
 
 _REQUIRED = ("id", "source", "type")
 _OPTIONAL = ("datacontenttype", "subject", "time", "dataschema")
+
+
+class PutOutcome(enum.Enum):
+    """What became of an event that was put."""
+
+    STORED = "stored"
+    """It is on disk."""
+    REPEATED = "repeated"
+    """The same event was put before; it is not stored again."""
+    CONFLICTING = "conflicting"
+    """Another event was put before under the same source and id; this one is not stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,11 @@ _LANES = (
     " WHERE d.lane = lanes.lane AND state = 'queued' AND not_before > 0))) FROM lanes ORDER BY lane"
 )
 
+_TRIED = (
+    "SELECT seq, not_before FROM deliveries WHERE lane = ? AND state = 'queued' AND not_before > 0"
+    " ORDER BY not_before LIMIT ?"
+)
+
 
 class Measures(ABC):
     """What is asked of a spool about what it holds; a part of `Spool`."""
@@ -54,6 +59,17 @@ class Measures(ABC):
     def remembered(self) -> int:
         """Ids that `once` remembers."""
         return int(self._usage("seen"))
+
+    def tried(self, lane: str, limit: int) -> list[tuple[int, float]]:
+        """Entries of a lane that failed and wait: number, and when each is due as `retry` was told, the first first.
+
+        One that an operator wants to be tried now is due at `FREED`.
+        """
+        return [(seq, due) for seq, due in self._read(_TRIED, (lane, limit))]
+
+    def is_queued(self, seq: int) -> bool:
+        """Whether an entry is there and no dead letter."""
+        return bool(self._read("SELECT 1 FROM deliveries WHERE seq = ? AND state = 'queued'", (seq,)))
 
     def _usage(self, column: str) -> int:
         return int(self._read(f"SELECT {column} FROM usage")[0][0])  # noqa: S608 - a name of ours

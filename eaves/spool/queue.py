@@ -15,7 +15,7 @@ from eaves.events import Event
 from eaves.spool import retention
 from eaves.spool.database import Database, Version, connect
 from eaves.spool.due import ENTRY, is_hiding, read_next_due, select_batch, select_due, select_newest
-from eaves.spool.entry import DeadLetter, Entry, Puts, build_entry
+from eaves.spool.entry import DeadLetter, Entry, PutOutcome, Puts, build_entry
 from eaves.spool.lease import Lease, lease_path
 from eaves.spool.ledger import Ledger, LedgerLimits
 from eaves.spool.limits import Limits
@@ -46,6 +46,9 @@ class Spool(Measures):
 
     Raises:
         SpoolError: When the file can't be opened, or isn't a spool that this version reads. It is left as it is.
+
+    Attributes:
+        added: Ids that were added since the file was opened; those of a commit that failed count too.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class Spool(Measures):
         self.limits = limits or Limits()
         self.clock = clock
         self._kept_at = float("-inf")
-        self._added = 0
+        self.added = 0
         self._looked_at: dict[str, float] = {}
         self._file = SpoolFile(path, connect, clock=clock, ledger=ledger)
         self.ledger = Ledger(self._read, ledger) if self._file.has_ledger else None
@@ -86,15 +89,15 @@ class Spool(Measures):
                 what remembers.
 
         Returns:
-            False when `once` found that it was put before.
+            False when `once` found that it, or another event of the same source and id, was put before.
 
         Raises:
             SpoolFullError: Beyond `max_bytes` or `max_entries`; nothing was stored.
             SpoolError: When it can't be written; don't acknowledge it to anybody.
         """
-        return self.put_many([(event, lanes)], once=once)[0]
+        return self.put_many([(event, lanes)], once=once)[0] is PutOutcome.STORED
 
-    def put_many(self, events: Sequence[tuple[Event, Collection[str]]], *, once: bool = False) -> list[bool]:
+    def put_many(self, events: Sequence[tuple[Event, Collection[str]]], *, once: bool = False) -> list[PutOutcome]:
         """Store events, each with its lanes, in one commit; all of them are on disk when this returns.
 
         Args:
@@ -102,7 +105,7 @@ class Spool(Measures):
             once: As for `put`.
 
         Returns:
-            For each event what `put` returns.
+            What became of each event. Only a ledger tells another event under a known source and id from a repetition.
 
         Raises:
             SpoolFullError: When there isn't room for all that are new; nothing was stored.
@@ -110,11 +113,36 @@ class Spool(Measures):
         """
         puts = self._build_puts(events)
 
-        def store_all(db: sqlite3.Connection) -> list[bool]:
+        def store_all(db: sqlite3.Connection) -> list[PutOutcome]:
             now = self.clock.now()
             return [self._put(db, put, now, once=once) for put in puts]
 
         return self.database().commit(store_all, {lane for put in puts for lane in put.lanes})
+
+    def put_dead(self, events: Sequence[tuple[Event, str]], reason: str, status: int) -> None:
+        """Store events, each for one lane, as dead letters, once each, in one commit. The ledger has no line of them.
+
+        Args:
+            events: What to store, with its lane.
+            reason: Why.
+            status: HTTP status that says so.
+
+        Raises:
+            SpoolFullError: When the dead letters' budget is used up and its policy is to refuse; nothing was stored.
+            SpoolError: When they can't be written.
+        """
+        puts = [build_put(event, (lane,), ledger=True) for event, lane in events]
+
+        def store_all(db: sqlite3.Connection) -> list[retention.Expired]:
+            now, expired = self.clock.now(), []
+            for put in puts:
+                if self._remember(db, seen_key(put.row[0], f"{put.row[1]}\0{put.digest.hex()}"), now):
+                    seq = store(db, put, now, None)
+                    retention.make_dead(db, seq, reason, status, now)
+                    expired += retention.keep_budget(db, self.limits, now, newest=seq)
+            return expired
+
+        retention.log_expired(self.database().commit(store_all))
 
     def peek(
         self, lane: str, *, limit: int = 1, now: float, exclude: Collection[int] = (), after: int = 0
@@ -136,7 +164,14 @@ class Spool(Measures):
         return self._entries(rows)
 
     def peek_batch(
-        self, lane: str, *, now: float, max_events: int, max_bytes: int, newest_first: bool = False
+        self,
+        lane: str,
+        *,
+        now: float,
+        max_events: int,
+        max_bytes: int,
+        newest_first: bool = False,
+        untried: bool = False,
     ) -> list[Entry]:
         """Entries of a lane that are due and go into one request; at least one when any is due.
 
@@ -146,10 +181,10 @@ class Spool(Measures):
             max_events: Most entries returned.
             max_bytes: Most bytes of data and attributes, but for a first entry that alone is larger.
             newest_first: The newest entries, the newest first, instead of the oldest in the order they were put.
+            untried: Only entries that never failed; see `tried`.
         """
-        while rows := select_batch(
-            self._read, lane, now=now, max_events=max_events, max_bytes=max_bytes, newest_first=newest_first
-        ):
+        limit = {"max_events": max_events, "max_bytes": max_bytes}
+        while rows := select_batch(self._read, lane, now=now, newest_first=newest_first, untried=untried, **limit):
             if entries := self._entries(rows):
                 return entries
         self._check_index(lane)
@@ -220,6 +255,11 @@ class Spool(Measures):
         rows = self._read(f"{ENTRY} WHERE seq = ?", (seq,))
         return self._entry(rows[0]) if rows else None
 
+    def get_queued(self, seq: int) -> Entry | None:
+        """One entry that waits, with its data. A damaged one is handled as in `peek`."""
+        found = self._entries(self._read(f"{ENTRY} WHERE seq = ? AND state = 'queued'", (seq,)))
+        return found[0] if found else None
+
     def dead(self, lane: str | None = None, *, limit: int = 100) -> list[DeadLetter]:
         """Dead letters of one lane or all with their data, oldest first."""
         sql = f"{ENTRY} WHERE state = 'dead' AND lane = coalesce(?, lane) ORDER BY seq LIMIT ?"
@@ -234,11 +274,6 @@ class Spool(Measures):
         if self.ledger is not None and self.ledger.digest_of(source, event_id) is not None:
             return True
         return bool(self._read("SELECT 1 FROM seen WHERE key = ?", (seen_key(source, event_id),)))
-
-    @property
-    def added(self) -> int:
-        """Ids that were added since the file was opened; those of a commit that failed count too."""
-        return self._added
 
     def remember(self, source: str, event_ids: Collection[str]) -> None:
         """Remember these ids of a source as if they had been put with `once`."""
@@ -302,28 +337,33 @@ class Spool(Measures):
     def _build_puts(self, events: Sequence[tuple[Event, Collection[str]]]) -> list[Put]:
         return [build_put(event, lanes, ledger=self.ledger is not None) for event, lanes in events]
 
-    def _put(self, db: sqlite3.Connection, put: Put, now: float, *, once: bool) -> bool:
-        """Store one event of a commit; False when it was put before."""
-        if once and not self._is_new(db, put, now):
-            return False
+    def _put(self, db: sqlite3.Connection, put: Put, now: float, *, once: bool) -> PutOutcome:
+        """Store one event of a commit, unless it was put before."""
+        if once and (known := self._recall(db, put, now)):
+            return known
         if put.lanes:
             check_room(db, self.path, self.limits, put)
             store(db, put, now, self.ledger)
-        return True
+        return PutOutcome.STORED
 
-    def _is_new(self, db: sqlite3.Connection, put: Put, now: float) -> bool:
+    def _recall(self, db: sqlite3.Connection, put: Put, now: float) -> PutOutcome | None:
+        """What an event is that was put before; None when it is new."""
         source, event_id = put.row[:2]
-        if self.ledger is not None and self.ledger.is_known(db, source=source, event_id=event_id, digest=put.digest):
-            return False
+        if self.ledger is not None and (
+            known := self.ledger.recall(db, source=source, event_id=event_id, digest=put.digest)
+        ):
+            return known
         key = seen_key(source, event_id)
         if self.ledger is not None and put.lanes:
-            return not db.execute("SELECT 1 FROM seen WHERE key = ?", (key,)).fetchone()
-        return self._remember(db, key, now)
+            is_new = not db.execute("SELECT 1 FROM seen WHERE key = ?", (key,)).fetchone()
+        else:
+            is_new = self._remember(db, key, now)
+        return None if is_new else PutOutcome.REPEATED
 
     def _remember(self, db: sqlite3.Connection, key: bytes, now: float) -> bool:
         """Remember an id; False when it was remembered already. Within a commit, of which there is one at a time."""
         added = retention.remember(db, key, now, self.limits.seen_max_entries)
-        self._added += added
+        self.added += added
         return added
 
     def _check_index(self, lane: str) -> None:

@@ -12,6 +12,8 @@ VERSION = 2
 APPLICATION_ID = 0x45617665  # "Eave"
 
 QUEUED, DEAD = "queued", "dead"
+FREED = 1.0
+"""When an entry is due that failed before and that an operator wants to be tried now, Unix seconds."""
 
 _EVENTS = """\
 CREATE TABLE events(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from eaves.spool.entry import to_event
+from eaves.spool.schema import FREED
 
 Read = Callable[[str, Sequence[Any]], list[Any]]
 """Runs a query and returns its rows."""
@@ -134,7 +135,7 @@ def _stored(row: Any) -> Stored:
         size_bytes=size_bytes,
         attempts=attempts,
         put_at=put_at,
-        not_before=not_before,
+        not_before=0.0 if not_before == FREED else not_before,
         status=status,
         reason=reason,
         died_at=died_at,

@@ -51,12 +51,15 @@ def check_room(db: sqlite3.Connection, path: Path, limits: Limits, put: Put) -> 
         )
 
 
-def store(db: sqlite3.Connection, put: Put, now: float, ledger: Ledger | None) -> None:
-    """Store an event and its deliveries; one without lanes is not stored."""
+def store(db: sqlite3.Connection, put: Put, now: float, ledger: Ledger | None) -> int:
+    """Store an event and its deliveries, and give the number of the last; one without lanes is not stored."""
     if not put.lanes:
-        return
+        return 0
     sql = "INSERT INTO events(source, id, attributes, data, crc, size_bytes, put_at) VALUES(?, ?, ?, ?, ?, ?, ?)"
     eid = db.execute(sql, (*put.row, now)).lastrowid
-    db.executemany("INSERT INTO deliveries(lane, eid) VALUES(?, ?)", [(lane, eid) for lane in put.lanes])
+    seq = 0
+    for lane in put.lanes:
+        seq = db.execute("INSERT INTO deliveries(lane, eid) VALUES(?, ?)", (lane, eid)).lastrowid or 0
     if ledger is not None:
         ledger.add(db, source=put.row[0], event_id=put.row[1], digest=put.digest, now=now, eid=eid or 0)
+    return seq

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from eaves.http_client.proxies import is_loopback
-from eaves.platform import AppSpec
+from eaves.platform import AppSpec, RelaySpec
 from eaves.platform.relay import CLOUD, LOW
 from eaves.relay.settings import ATTRIBUTES_BYTES, RelaySettings
 from knative.resources.spool import find_size_fault
@@ -35,6 +35,17 @@ def find_relay_faults(app: AppSpec, site: SiteSettings) -> Iterator[tuple[str, s
                 f"sources[{index}].through",
                 "must be function where relay.images is low: only its agent has the image and the prediction together",
             )
+
+
+def advise_relay_secret(relay: RelaySpec, site: SiteSettings) -> str:
+    """The command that makes the Secret with the site's token, in a sentence."""
+    files = (
+        f"--from-file={relay.credentials}" if relay.credentials else "--from-file=token=FILE --from-file=ca.crt=FILE"
+    )
+    return (
+        f"the token of site {site.name} for the relay: "
+        f"{show_kubectl(site)} create secret generic {relay.secret} {files}"
+    )
 
 
 def advise_secret(site: SiteSettings, name: str, setting: str, folder: object) -> str:

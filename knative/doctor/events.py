@@ -17,7 +17,8 @@ from knative.diagnosis.evidence import condition
 from knative.doctor.finding import Finding, error, note, ok, warning
 from knative.doctor.subject import EVENTING_NAMESPACE, Subject
 from knative.kinds import BROKER, NAMESPACE
-from knative.resources.eventing import CLASS
+from knative.resources.eventing import CLASS, relay_name
+from knative.resources.relay import PATIENCE_S, sends_to_relay
 
 CHANNEL_BROKER = "MTChannelBasedBroker"
 DURABLE = frozenset({"Kafka", "KafkaNamespaced", "RabbitMQBroker"})
@@ -157,7 +158,17 @@ def check_triggers(subject: Subject) -> Iterator[Finding]:
             "ever",
             "set knative.dead_letter_sink in eaves.yaml to an http(s) address",
         )
-    if not bare:
+    through_broker = [one.name for one in subject.app.sources if not sends_to_relay(subject.app, one)]
+    if subject.app.relay.enabled and through_broker and not subject.settings.dead_letter_sink:
+        yield warning(
+            "triggers",
+            f"the Trigger {relay_name(subject.app)} has no dead letter sink, as the relay can't be its own: what "
+            f"{', '.join(through_broker)} sent through the Broker is dropped when the relay is away or full for "
+            f"{PATIENCE_S / 3600:.0f} hours",
+            "set knative.dead_letter_sink in eaves.yaml to an http(s) address, or let the agents send to the relay "
+            "(`through: function`)",
+        )
+    elif not bare:
         yield ok("triggers", "every trigger has a dead letter sink")
 
 

@@ -18,7 +18,7 @@ from eaves.relay.settings import RelaySettings
 from knative.kinds import BROKER, NETWORK_POLICY, SERVICE, SINK_BINDING, STATEFUL_SET, TRIGGER
 from knative.names import APP_LABEL, PART_LABEL
 from knative.resources.credentials import FOLDER, build_credentials
-from knative.resources.eventing import build_delivery, relay_name
+from knative.resources.eventing import build_delivery, duration, relay_name
 from knative.resources.metadata import build_object, reference
 from knative.resources.network import EVENTING_NAMESPACE, build_namespace_peer
 from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
@@ -32,6 +32,13 @@ AGENTS = "source"
 """Part of the agents, whose pods may send to it."""
 MEMORY = "512Mi"
 """Limit of a pod's memory; an image of 20 MB takes several times its size while it is stored, packed and sent."""
+RETRIES, STEP_S = 600, 1
+PATIENCE = {"retry": RETRIES, "backoffPolicy": "linear", "backoffDelay": duration(STEP_S)}
+"""Retries of what the Broker has for the relay, after 1 s, 2 s, ..., 600 s. Doubled pauses would grow to days, and a
+relay that is back would not get its events for as long.
+Source: knative/eventing, pkg/kncloudevents/retries.go: neither `retry` nor a pause has an upper bound."""
+PATIENCE_S = STEP_S * RETRIES * (RETRIES + 1) / 2
+"""How long it is tried, seconds: 50 hours."""
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(RelaySettings)}
 _PROBE = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
 """10 minutes: so long a damaged spool of gigabytes may be read out before the port is open."""
@@ -82,13 +89,16 @@ def relay_reference(app: AppSpec, site: SiteSettings) -> dict[str, str]:
 def _trigger(
     app: AppSpec, settings: KnativeSettings, site: SiteSettings, name: str, filters: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Its dead letters never go back to the relay, which was just too full for them."""
+    """A Trigger whose subscriber is the relay.
+
+    Its dead letters never go back to the relay, which was just too full for them.
+    """
     made = build_object(TRIGGER, name, app, site, "trigger")
     spec = {
         "broker": settings.broker,
         "filters": filters,
         "subscriber": {"ref": relay_reference(app, site)},
-        "delivery": build_delivery(DeliverySettings(), settings.dead_letter_sink),
+        "delivery": {**build_delivery(DeliverySettings(), settings.dead_letter_sink), **PATIENCE},
     }
     return {**made, "spec": spec}
 
@@ -100,7 +110,7 @@ def _service(app: AppSpec, site: SiteSettings) -> dict[str, Any]:
 
 
 def _policy(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """Lets events in from Eventing, whose dispatchers filter them, and from the app's agents; metrics for anybody."""
+    """Lets events in from Eventing, whose dispatchers filter them, and the app's agents; metrics from the cluster."""
     agents = {"matchLabels": {APP_LABEL: app.function.name, PART_LABEL: AGENTS}}
     peers = [
         build_namespace_peer(EVENTING_NAMESPACE),
@@ -115,7 +125,7 @@ def _policy(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict
             "policyTypes": ["Ingress"],
             "ingress": [
                 {"from": peers, "ports": [{"protocol": "TCP", "port": EVENTS_PORT}]},
-                {"ports": [{"protocol": "TCP", "port": METRICS_PORT}]},
+                {"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": METRICS_PORT}]},
             ],
         },
     }

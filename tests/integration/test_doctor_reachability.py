@@ -233,6 +233,17 @@ def test_dead_letters_of_an_app_with_a_relay_go_to_it(patient: Patient, server: 
     assert patient.one("triggers").severity == WARNING
 
 
+def test_what_comes_to_a_relay_through_the_broker_needs_a_dead_letter_sink(
+    patient: Patient, server: FakeCluster
+) -> None:
+    play_pod(server, Reached(address="tls://cloud.example:443"))
+    app = replace(relaying(), sources=(SourceSpec(name="shared", claim="shared", through="broker"),))
+    found = patient.one("triggers", app=app)
+    assert "the Trigger flowers-relay has no dead letter sink" in found.message
+    assert "what shared sent through the Broker is dropped when the relay is away or full for 50 hours" in found.message
+    assert patient.find("triggers", app=app, dead_letter_sink="http://dead.test/") == []
+
+
 def test_who_may_not_see_secrets_is_told_so(patient: Patient, server: FakeCluster) -> None:
     server.denied = {("get", "secrets")}
     play_pod(server, Reached(address=PLAIN))

@@ -208,7 +208,8 @@ def test_the_file_is_opened_when_nothing_runs(harness: LocalHarness) -> None:
     with Spool(state.spool) as spool:
         spool.put(Event(id="1", source="/eaves/test/x", type=IMAGE_CAPTURED, subject="a.png"), lanes=(LANE,))
     assert [entry["subject"] for entry in listed(harness)] == ["a.png"]
-    assert run(harness, "queue", "drop", "--all", "--yes").stderr == "no such entry\n"
+    for everything in ("--all", "--dead"):
+        assert run(harness, "queue", "drop", everything, "--yes").stderr == "no such entry\n"
     assert run(harness, "queue", "purge", LANE, "--yes").stderr == "1 deleted\n"
     harness.start()
     assert listed(harness) == []

@@ -319,11 +319,14 @@ def test_what_no_other_attempt_mends_is_tried_once(fake: FakeRegistry, tmp_path:
 def test_a_blob_that_goes_on_elsewhere_than_asked(fake: FakeRegistry, tmp_path: Path) -> None:
     content = random.Random(7).randbytes(3_000_000)
     registry, descriptor, _ = push(fake, tmp_path, content)
-    replies = [
-        Reply(status=200, headers={"Content-Length": "3000000"}, body=content, sent=2_000_000),
-        Reply(status=206, headers={"Content-Range": "bytes 7-2999999/3000000"}, body=content[7:]),
-    ]
+    elsewhere = Reply(status=206, headers={"Content-Range": "bytes 7-2999999/3000000"}, body=content[7:])
+    broken = Reply(status=200, headers={"Content-Length": "3000000"}, body=content, sent=2_000_000)
+    replies = [broken, elsewhere, Reply(status=200, body=content)]
     fake.fault = lambda request: replies.pop(0)
+    with registry.open(descriptor) as stream:
+        assert b"".join(verified(stream, descriptor)) == content
+    assert [request.headers.get("Range", "")[:6] for request in fake.asked("GET blobs")] == ["", "bytes=", ""]
+    replies[:] = [broken, elsewhere, elsewhere]
     with pytest.raises(RegistryError, match="another byte"), registry.open(descriptor) as stream:
         b"".join(verified(stream, descriptor))
 

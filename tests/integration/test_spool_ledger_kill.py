@@ -18,7 +18,7 @@ from eaves.spool import LedgerLimits, Spool
 from tests.integration.test_spool_kill import ROOT, killed_after, lines_of
 
 OPEN = """
-from eaves.spool import LedgerLimits
+from eaves.spool import LedgerLimits, PutOutcome
 spool.close()
 spool = Spool(Path(sys.argv[1]), ledger=LedgerLimits(max_entries=100_000))
 """
@@ -28,8 +28,8 @@ PUT_BATCHES = (
 number = 0
 while True:
     events = [(image(str(number + offset), 500), ("a", "b")) for offset in range(20)]
-    assert spool.put_many(events, once=True) == [True] * 20
-    assert spool.put_many(events, once=True) == [False] * 20
+    assert spool.put_many(events, once=True) == [PutOutcome.STORED] * 20
+    assert spool.put_many(events, once=True) == [PutOutcome.REPEATED] * 20
     say(str(number))
     number += 20
 """

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.cli.up import StopSignals
+from eaves.cli.stop_signals import StopSignals
 from eaves.errors import PlatformError, StartError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.client import LocalPlatform
@@ -159,3 +159,20 @@ def test_a_signal_that_comes_before_anything_can_be_stopped_is_kept() -> None:
     stopped = threading.Event()
     signals.call(stopped.set)
     wait_until(stopped.is_set, what="the stop")
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_that_a_thread_of_a_library_takes_is_waited_for() -> None:
+    """The kernel chooses the thread, and a lock that the main thread waits for is not woken by another one's signal."""
+    signals, ended = StopSignals(), threading.Event()
+    other = threading.Thread(target=ended.wait)
+    other.start()
+    assert other.ident is not None
+    sending = threading.Timer(0.1, signal.pthread_kill, (other.ident, signal.SIGTERM))
+    sending.start()
+    try:
+        signals.wait()
+    finally:
+        ended.set()
+        other.join()
+        sending.join()

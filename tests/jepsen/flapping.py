@@ -30,7 +30,7 @@ STUCK_S = 90.0
 FAULTS = ("relay", "receiver", "both", "silence", "relay", "receiver", "silent kill", "both", "clocks", "call")
 """Faults of a run, in a random order: SIGKILL of the relay, of the receiver, of both at once; a link that swallows
 everything for a while; the same with SIGKILL of both ends meanwhile; wall clocks of both that jump; SIGKILL of one of
-them before a certain system call."""
+them before a certain system call, at any moment without strace."""
 CALLS = ("fdatasync", "pwrite64", "write", "sendto", "recvfrom", "read", "openat")
 """System calls between which a commit, an answer and a release lie."""
 JUMPS_S = (-10 * 86_400.0, -3_600.0, 3_600.0, 3 * 365 * 86_400.0, -60 * 365 * 86_400.0, 0.0)
@@ -71,9 +71,13 @@ class World:
                 service.set_clock(chance.choice(JUMPS_S))
             self.faults[fault] += 1
             return
-        if fault == "call" and can_trace():
+        if fault == "call":
             service = chance.choice((self.relay, self.receiver))
-            service.kill_before(chance.choice(CALLS), chance.randrange(1, 20))
+            call, number = chance.choice(CALLS), chance.randrange(1, 20)
+            if can_trace():
+                service.kill_before(call, number)
+            else:
+                service.kill()
             service.start(wait=False)
             self.faults[fault] += 1
             return

@@ -210,3 +210,15 @@ def test_a_broken_file_is_named(project: Path, tmp_path: Path) -> None:
 def test_a_required_section_that_is_not_there_is_a_fault_of_the_file(project: Path) -> None:
     project.write_text("name: flowers\n")
     assert str(render(project).exception) == "eaves.yaml: data.path: is required"
+
+
+def test_the_secret_of_each_sites_relay_is_told(tmp_path: Path) -> None:
+    relay = {"to": "https://cloud.example:8443", "secret": "link"}
+    agent = "registry.example/eaves-agent@sha256:" + "c" * 64
+    project = write(tmp_path / "eaves.yaml", relay=relay, sites=SITES, knative={"agent_image": agent})
+    result = render(project, "--all")
+    assert result.exit_code == 0, result.output
+    files = "--from-file=token=FILE --from-file=ca.crt=FILE"
+    for site in SITES:
+        told = f"the token of site {site['name']} for the relay: kubectl -n {site['namespace']} create secret generic"
+        assert f"{told} link {files}" in result.stderr

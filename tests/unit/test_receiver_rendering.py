@@ -55,7 +55,8 @@ def settings_of(objects: dict[str, dict[str, Any]], **more: str) -> ReceiverSett
 def faults(*arguments: str) -> dict[str, str]:
     result = render(*arguments)
     assert isinstance(result.exception, ConfigError)
-    return {fault.path: fault.message for fault in result.exception.faults}
+    assert {fault.path for fault in result.exception.faults} == {""}
+    return {fault.origin[2:].replace("-", "_"): fault.message for fault in result.exception.faults}
 
 
 def test_what_is_rendered_is_the_golden_file() -> None:
@@ -141,7 +142,7 @@ def test_what_can_not_work_is_refused() -> None:
 
 
 def test_files_go_to_a_folder(tmp_path: Path) -> None:
-    result = render(*FULL, "--output", str(tmp_path / "receiver"))
+    result = render(*FULL, "-o", str(tmp_path / "receiver"))
     names = [Path(line).name for line in result.stdout.splitlines()]
     assert names == [
         "10-serviceaccount-receiver.yaml",

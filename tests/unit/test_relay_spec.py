@@ -54,6 +54,7 @@ def test_a_spec_file_of_an_earlier_version_has_no_relay() -> None:
         ("https://me:secret@cloud.example", "token"),
         ("https://cloud.example?token=x", "token"),
         ("https://", "https"),
+        ("https://cloud.example:8443/v1/events", "without a path"),
         ("https://cloud.example:port", "https"),
     ],
 )
@@ -61,7 +62,7 @@ def test_an_address_that_no_token_may_be_sent_to_is_refused(to: str, told: str, 
     assert told in faults(tmp_path, relay={"to": to})["relay.to"]
 
 
-@pytest.mark.parametrize("to", [TO, "https://cloud.example/prefix/", "http://127.0.0.1:8443", "http://localhost:1"])
+@pytest.mark.parametrize("to", [TO, "https://cloud.example/", "http://127.0.0.1:8443", "http://localhost:1"])
 def test_an_address_of_a_receiver(to: str, tmp_path: Path) -> None:
     assert load_workspace(write(tmp_path, relay={"to": to})).project.relay.enabled
 
@@ -102,6 +103,10 @@ def test_the_folder_of_credentials_is_seen_from_eaves_yaml(tmp_path: Path) -> No
         resolve_relay(workspace)
     assert error.value.faults[0].path == "relay.credentials"
     (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "ca.crt").write_text("")
+    with pytest.raises(ConfigError) as error:
+        resolve_relay(workspace)
+    assert "holds neither token nor tls.crt" in error.value.faults[0].message
     (tmp_path / "link" / "token").write_text("0123456789abcdef\n")
     assert resolve_relay(workspace).credentials == tmp_path / "link"
 

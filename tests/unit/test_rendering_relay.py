@@ -101,6 +101,18 @@ def test_a_trigger_brings_what_does_not_come_from_agents_and_nothing_twice() -> 
     assert "deadLetterSink" not in trigger["delivery"]
 
 
+@pytest.mark.parametrize("name", ["flowers-relay", "flowers-relay-images"])
+def test_the_broker_tries_for_two_days_to_bring_the_relay_something(name: str) -> None:
+    delivery = render(relayed_app())["Trigger", name]["spec"]["delivery"]
+    assert (delivery["backoffPolicy"], delivery["backoffDelay"]) == ("linear", "PT1S")
+    assert sum(range(1, delivery["retry"] + 1)) > 2 * 86_400
+
+
+def test_metrics_are_open_to_the_cluster_alone() -> None:
+    ingress = render(relayed_app())["NetworkPolicy", "flowers-relay"]["spec"]["ingress"]
+    assert all(rule["from"] for rule in ingress)
+
+
 def test_images_that_go_through_the_broker_are_brought_when_all_are_wanted() -> None:
     images = render(relayed_app())["Trigger", "flowers-relay-images"]["spec"]
     assert images["filters"] == [{"any": [{"exact": {"source": "/eaves/barn/shared"}}]}]
@@ -209,7 +221,7 @@ def test_a_relay_takes_the_agents_container_image() -> None:
 
 
 def test_the_receivers_address_is_one_that_the_doctor_tries() -> None:
-    app = replace(plain_app(), relay=replace(relayed_app().relay, to="https://cloud.example/prefix"))
+    app = replace(plain_app(), relay=replace(relayed_app().relay, to="https://cloud.example/"))
     (found,) = find_destinations(app)
     assert (found.by, found.address, found.secret) == ("relay", "tls://cloud.example:443", "link")
     (found,) = find_destinations(replace(app, relay=replace(app.relay, to="https://[2001:db8::1]:8443")))

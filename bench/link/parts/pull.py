@@ -1,7 +1,7 @@
 """What a node does for an update: fetch a container image into its own store, again and again until it is there.
 
-`python -m bench.link.parts.pull REFERENCE LAYOUT ATTEMPTS` prints JSON lines: `t`, Unix seconds; `bytes`, of layers
-that have arrived; `event`, one of `progress`, `failed`, `done`.
+`python -m bench.link.parts.pull REFERENCE LAYOUT` prints JSON lines: `t`, Unix seconds; `bytes`, of layers that have
+arrived; `event`, one of `progress`, `waiting`, `failed`, `done`.
 """
 
 from __future__ import annotations
@@ -27,19 +27,21 @@ AGAIN_S = 5.0
 
 def main() -> None:
     """Fetch it."""
-    reference, layout, attempts = parse_reference(sys.argv[1]), create_layout(Path(sys.argv[2])), int(sys.argv[3])
-    access = Access(plain_http=True, config=Path("/nonexistent"), attempts=attempts)
+    reference, layout = parse_reference(sys.argv[1]), create_layout(Path(sys.argv[2]))
     lock, counts = threading.Lock(), {"bytes": 0}
 
     def tell(event: str, **more: object) -> None:
         sys.stdout.write(json.dumps({"t": time.time(), "event": event, "bytes": counts["bytes"], **more}) + "\n")
         sys.stdout.flush()
 
+    access = Access(plain_http=True, config=Path("/nonexistent"), say=lambda text: tell("waiting", text=text))
+
     def progress(_: Descriptor) -> Callable[[int], None]:
         def add(size: int) -> None:
             with lock:
                 counts["bytes"] += size
-                tell("progress")
+                if size:
+                    tell("progress")
 
         return add
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from eaves.cli.receiver import ledger, render, run, token
+from eaves.cli.receiver import ledger, render, run, status, token
 
 
 @click.group()
@@ -14,5 +14,6 @@ def command() -> None:
 
 command.add_command(run.command)
 command.add_command(token.command)
+command.add_command(status.command)
 command.add_command(ledger.command)
 command.add_command(render.command)

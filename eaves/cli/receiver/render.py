@@ -8,15 +8,24 @@ from typing import Any
 import click
 
 from eaves.cli.output import say
+from eaves.cli.receiver.faults import named_by_flag
 from eaves.options import build_settings, settings_options
 from knative.receiver_settings import ReceiverDeployment
 
 SECTION = "receiver."
 """What the environment variables of the settings begin with."""
 
+HINTS = {
+    "image": "make image, push eaves-agent to a registry, and --image NAME@sha256:DIGEST as the push prints it; "
+    "see docs/15-receiver.md#in-a-cluster",
+    "broker": "--broker NAME, --sink ADDRESS or --folder-size 10Gi",
+}
+
 
 @click.command("render")
-@click.option("--output", "output", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files.")
+@click.option(
+    "-o", "--output", "output", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files."
+)
 @settings_options(ReceiverDeployment, section=SECTION)
 def command(output: Path | None, **options: Any) -> None:
     """Write the Kubernetes objects of a receiver, as YAML: for the cluster that sites send to.
@@ -27,7 +36,8 @@ def command(output: Path | None, **options: Any) -> None:
     from knative.rendering import to_yaml, write_files
     from knative.resources.receiver import build_receiver
 
-    wanted = build_settings(ReceiverDeployment, options, section=SECTION)
+    with named_by_flag(HINTS, default_origins=("settings", "environment", "command line")):
+        wanted = build_settings(ReceiverDeployment, options, section=SECTION)
     manifests = tuple(build_receiver(wanted))
     if output is None:
         click.echo("---\n".join(to_yaml(one) for one in manifests), nl=False)

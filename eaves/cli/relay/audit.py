@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eaves.cli.output import output_option, print_rows, print_value, say
-from eaves.cli.relay.targets import Relay, open_relays, relay_options
+from eaves.cli.relay.targets import Relay, list_receivers, open_relays, relay_options
 from eaves.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
@@ -28,11 +28,14 @@ COLUMNS = {
     "dead": "DEAD",
     "removed": "REMOVED",
     "undelivered": "UNDELIVERED",
+    "forgotten": "FORGOTTEN",
     "missing": "MISSING",
     "repeated": "REPEATED",
     "late": "LATE",
     "unknown": "UNKNOWN",
 }
+ALWAYS = ("hour", "sent", "received", "missing", "unknown")
+"""Columns that the table has even where they hold nothing but 0."""
 SHOWN = 10
 """Missing and unknown events that are named; `-o json` names more."""
 LATE_S = 60.0
@@ -97,22 +100,29 @@ def command(
 
     with Comparison(late_s=late_s) as comparison:
         if sent is None:
-            _add_from_relays(comparison, received, credentials, source, options)
+            queues = _add_from_relays(comparison, received, credentials, source, options)
         else:
+            known, queues = list_receivers(**options), ["--agent FUNCTION.relay"]
             if not received:
-                raise InputError("with --sent the other list must be named too", hint="--received FILE|URL")
+                address = next(iter(known), "FILE|URL")
+                raise InputError("with --sent the other list must be named too", hint=f"--received {address}")
+            credentials = credentials or next((known[url] for url in _bare(received) if url in known), None)
             comparison.add_sent(_told("sent", _read(sent, credentials)))
             comparison.add_received(_told("received", _read_received(received, credentials, source)))
         found = comparison.finish()
-    _print(found, form)
+    _print(found, form, queues)
     if not found.passed:
         ctx.exit(NotFoundError.exit_code if found.is_empty else GIVEN_UP if found.agrees else DISAGREES)
 
 
 def _add_from_relays(
     comparison: Comparison, received: Sequence[str], credentials: Path | None, source: str, options: dict[str, Any]
-) -> None:
-    """The relays' lists, the receiver's, and then what has come to the relays' meanwhile."""
+) -> list[str]:
+    """The relays' lists, the receiver's, and then what has come to the relays' meanwhile.
+
+    Returns:
+        By which option `eaves queue` finds each relay's queue.
+    """
     from eaves.audit.lists import read_pages
 
     def read(relay: Relay, after: int) -> Iterator[LedgerLine]:
@@ -124,21 +134,27 @@ def _add_from_relays(
         comparison.add_received(_told("received", _read_received(address, credentials or folder, source)))
         for relay, number in zip(relays, last, strict=True):
             comparison.add_newer(read(relay, number))
+        return [relay.option for relay in relays]
 
 
 def _choose_receiver(relays: Sequence[Relay], received: Sequence[str]) -> tuple[Sequence[str], Path | None]:
     """What was received, and the relays' credentials."""
     addresses = sorted({relay.to for relay in relays})
-    folder = next((relay.credentials for relay in relays if relay.credentials), None)
+    known = [relay for relay in relays if relay.credentials]
     if received:
-        return received, folder
+        known.sort(key=lambda relay: relay.to not in _bare(received))
+        return received, known[0].credentials if known else None
     if len(addresses) > 1:
         raise InputError(
             f"the relays here have {len(addresses)} receivers: {', '.join(addresses)}", hint="--app FUNCTION"
         )
     if not addresses[0]:
         raise InputError(f"{relays[0].name} doesn't say to which receiver it forwards", hint="--received URL")
-    return addresses, folder
+    return addresses, known[0].credentials if known else None
+
+
+def _bare(addresses: Sequence[str]) -> list[str]:
+    return [address.rstrip("/") for address in addresses]
 
 
 def _read_received(lists: Sequence[str], credentials: Path | None, source: str) -> Iterator[LedgerLine]:
@@ -174,11 +190,12 @@ def _told(name: str, lines: Iterable[LedgerLine]) -> Iterator[LedgerLine]:
     say(f"{name}: a list of {count:,} events")
 
 
-def _print(found: Audit, form: str) -> None:
+def _print(found: Audit, form: str, queues: Sequence[str]) -> None:
     if form == "table":
         rows = [_row(hour, hour.hour or "not known") for hour in found.hours]
-        shown = {name: title for name, title in COLUMNS.items() if name != "undelivered" or found.totals.undelivered}
-        print_rows([*rows, _row(found.totals, "all")], shown, form)
+        total = _row(found.totals, "all")
+        columns = {key: heading for key, heading in COLUMNS.items() if key in ALWAYS or total[key]}
+        print_rows([*rows, total], columns, form, whole_words=True)
     else:
         print_value(found.to_dict(), form)
     for reason, count in found.dead_reasons.items():
@@ -187,8 +204,11 @@ def _print(found: Audit, form: str) -> None:
         say(f"{count:,} undelivered at the receiver: {reason or 'no reason is known'}")
     _name("missing", found.missing, found.totals.missing)
     _name("unknown", found.unknown, found.totals.unknown)
-    if found.before:
-        say(f"{found.before:,} of the missing are older than the receiver's first line: its ledger may be too short")
+    if found.totals.forgotten:
+        say(
+            f"{found.totals.forgotten:,} can't be checked any more: they are older than the lines that the receiver"
+            " keeps of the site; audit more often, or raise its ledger_max_entries"
+        )
     if found.newer:
         say(f"{found.newer:,} more were received after the list of what was sent was made")
     if found.deleted:
@@ -202,7 +222,7 @@ def _print(found: Audit, form: str) -> None:
         )
     if found.older:
         say(f"{found.older:,} more were received, older than the lines that the relay still keeps")
-    say(_verdict(found))
+    say(_verdict(found, queues))
 
 
 def _row(counts: HourCounts, hour: str) -> dict[str, Any]:
@@ -216,15 +236,20 @@ def _name(what: str, findings: Sequence[Finding], count: int) -> None:
         say(f"{what}: {count - SHOWN:,} more; -o json names {len(findings)} of them")
 
 
-def _verdict(found: Audit) -> str:
+def _verdict(found: Audit, queues: Sequence[str]) -> str:
     totals = found.totals
     if found.is_empty:
         return "nothing to compare: both lists are empty"
     if not found.agrees:
         gaps = f", {found.unexplained:,} without a line" if found.unexplained else ""
         return f"the lists don't agree: {totals.missing:,} missing, {totals.unknown:,} unknown{gaps}"
-    still = totals.waiting + totals.dead + totals.removed
-    rest = f"; {totals.waiting:,} wait, {totals.dead:,} are dead, {totals.removed:,} were removed" if still else ""
-    rest += f"; {totals.undelivered:,} were not delivered by the receiver" if totals.undelivered else ""
-    rest += f"; {found.newer:,} newer ones are not checked" if found.newer else ""
-    return f"nothing is missing: {totals.received:,} of {totals.sent:,} were received{rest}"
+    told = [f"nothing is missing: {totals.received:,} of {totals.sent:,} were received"]
+    told += [f"{totals.waiting:,} wait"] if totals.waiting else []
+    told += [f"{totals.removed:,} were removed"] if totals.removed else []
+    told += [f"{totals.undelivered:,} were not delivered by the receiver"] if totals.undelivered else []
+    told += [f"{found.newer:,} newer ones are not checked"] if found.newer else []
+    if totals.dead:
+        where = queues[0] if len(queues) == 1 else "--agent FUNCTION.relay"
+        letters = "is a dead letter" if totals.dead == 1 else "are dead letters"
+        told.append(f"{totals.dead:,} {letters}: eaves queue list --dead {where}")
+    return "; ".join(told)

@@ -31,12 +31,14 @@ class Relay:
         queue: Its queue.
         to: The receiver's address; empty when it isn't known.
         credentials: Folder with what the receiver knows the site by; None when it isn't here.
+        option: The options of `eaves queue` that find its queue.
     """
 
     name: str
     queue: Queue
     to: str
     credentials: Path | None
+    option: str
 
 
 def relay_options(command: Command) -> Command:
@@ -70,8 +72,19 @@ def open_relays(*, app: str, pod: str, state_dir: Path, file: Path, **clusters: 
         for name in [app] if app else state.list_relays():
             queue = stack.enter_context(open_local_queue(state, f"{name}.{RELAY}"))
             wanted = specs[name].relay if name in specs else RelaySpec()
-            relays.append(Relay(name=f"{name}.{RELAY}", queue=queue, to=wanted.to, credentials=wanted.credentials))
+            title = f"{name}.{RELAY}"
+            to, folder, option = wanted.to.rstrip("/"), wanted.credentials, f"--agent {title}"
+            relays.append(Relay(name=title, queue=queue, to=to, credentials=folder, option=option))
         yield _require(relays)
+
+
+def list_receivers(*, app: str, state_dir: Path, **_: Any) -> dict[str, Path | None]:
+    """The receivers of the relays that are deployed here, by address, with the folder of each relay's credentials."""
+    from eaves.local.state import State
+
+    specs = State(root=state_dir).read_specs()[0]
+    wanted = [spec.relay for name, spec in specs.items() if spec.relay.enabled and app in ("", name)]
+    return {relay.to.rstrip("/"): relay.credentials for relay in wanted}
 
 
 def require_one(relays: Sequence[Relay]) -> Relay:
@@ -88,7 +101,8 @@ def require_one(relays: Sequence[Relay]) -> Relay:
 
 def _at_site(target: Target) -> Relay:
     link = target.queue.report().link
-    return Relay(name=str(target), queue=target.queue, to=link.to if link else "", credentials=None)
+    option = f"--on knative --pod {target.pod}"
+    return Relay(name=str(target), queue=target.queue, to=link.to if link else "", credentials=None, option=option)
 
 
 def _require(relays: Sequence[Relay]) -> Sequence[Relay]:

@@ -1,4 +1,4 @@
-"""Files of received events: `events-2026-11-25.jsonl` and `images/SITE/ID.jpg`.
+"""Files of received events: `events-2026-11-25.jsonl` and `images/SITE/NAME.jpg`.
 
 A line is a CloudEvent in JSON. The bytes of an image are a file of their own, whose path in the folder is the line's
 `dataref`. A line's file is that of the day (UTC) on which the event was received, so that it doesn't depend on when it
@@ -10,10 +10,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 
 from eaves.disk import disk_errors
@@ -33,8 +31,6 @@ _SUFFIXES = {
     "image/tiff": ".tif",
     "image/gif": ".gif",
 }
-_OWN_ID = re.compile(r"[0-9a-f]{32}")
-"""Ids that `eaves.events` makes. Others may be paths, or unique for their source only."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,8 +49,8 @@ class Archive:
     def __init__(self, folder: Path, *, batch: int) -> None:
         self._folder = folder
         self._batch = batch
-        self._day = ""
-        self._written: set[Key] = set()
+        self._written: dict[str, set[Key]] = {}
+        """By day, what was written of the entries that may be given again."""
         with disk_errors(folder):
             make_directory(folder)
 
@@ -70,17 +66,20 @@ class Archive:
             StorageError: When the disk is full, or can't be written.
         """
         with disk_errors(self._folder):
-            for day, group in groupby(entries, _day):
-                self._write_day(day, [entry.event for entry in group])
+            days: dict[str, list[Event]] = {}
+            for entry in entries:
+                days.setdefault(_day(entry), []).append(entry.event)
+            for day, events in days.items():
+                self._write_day(day, events)
+            self._written = {day: self._written[day] for day in days}
 
     def _write_day(self, day: str, events: Sequence[Event]) -> None:
         path = self._folder / f"events-{day}.jsonl"
-        if day != self._day:
+        if day not in self._written:
             if path.exists():
                 repair(path)
-            self._written = read_keys(path, self._batch)
-            self._day = day
-        new = [event for event in events if _key(event) not in self._written]
+            self._written[day] = read_keys(path, self._batch)
+        new = [event for event in events if _key(event) not in self._written[day]]
         if not new:
             return
         folders = set()
@@ -88,14 +87,15 @@ class Archive:
         for event in new:
             is_image = bool(event.data) and (event.datacontenttype or "").lower().startswith("image/")
             if is_image:
-                name = _image_name(event)
+                name = name_image(event)
                 folders.add(self._write_image(name, event.data))
                 event = _refer(event, name)  # noqa: PLW2901 - the image is in a file now
             lines.append(encode_batch([event])[1:-1] + b"\n")
         for folder in folders:
             sync_directory(folder)
+        del self._written[day]  # the file is looked at again after an error, whatever stands at its end
         self._append(path, b"".join(lines))
-        self._written = {_key(event) for event in events}
+        self._written[day] = {_key(event) for event in events}
 
     def _append(self, path: Path, data: bytes) -> None:
         is_new = not path.exists()
@@ -106,7 +106,6 @@ class Archive:
                 _write_all(descriptor, data)
                 os.fsync(descriptor)
             except OSError:
-                self._day = ""  # the file is looked at again, whatever stands at its end
                 os.ftruncate(descriptor, size)
                 raise
         finally:
@@ -155,13 +154,10 @@ def _key(event: Event) -> Key:
     return event.source, event.id
 
 
-def _image_name(event: Event) -> str:
-    """Path of an image in the folder, safe whatever the event's attributes hold."""
+def name_image(event: Event) -> str:
+    """Path of an image in the folder, safe whatever the event's attributes hold, and unique as they are."""
     site = event.source.split("/")[2]  # `find_forgery` has let no other source in
-    if _OWN_ID.fullmatch(event.id):
-        stem = event.id
-    else:
-        stem = hashlib.sha256(f"{event.source}\0{event.id}".encode(errors="surrogatepass")).hexdigest()[:32]
+    stem = hashlib.sha256(f"{event.source}\0{event.id}".encode(errors="surrogatepass")).hexdigest()[:32]
     kind = (event.datacontenttype or "").partition(";")[0].strip().lower()
     return f"{IMAGES}/{site}/{stem}{_SUFFIXES.get(kind, '.img')}"
 

@@ -7,6 +7,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
@@ -49,6 +50,7 @@ class FolderWriter:
         self._state = threading.Condition()
         self._pause = Pause(lane, PATIENCE, clock, jitter)
         self._attempts: Counter[str] = Counter()
+        self._locked_out, self._locked_since = "", 0.0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"write-{lane}", daemon=True)
 
@@ -74,6 +76,9 @@ class FolderWriter:
         """How it is doing."""
         with self._state:
             pause, attempts = self._pause, dict(self._attempts)
+            if self._locked_out:
+                reason, since = self._locked_out, self._locked_since
+                return LaneDelivery(lane=self._lane, paused=True, reason=reason, since=since, attempts=attempts)
             if not pause.active:
                 return LaneDelivery(lane=self._lane, attempts=attempts)
             return LaneDelivery(
@@ -112,10 +117,22 @@ class FolderWriter:
                 self._clock.wait(self._state, wait_s)
             if self._stopping:
                 return False
-            if all(lease.acquire() for lease in self._leases):
+            taken = next((lease.path for lease in self._leases if not lease.acquire()), None)
+            self._note_lock(taken)
+            if taken is None:
                 return True
             self._clock.wait(self._state, LEASE_POLL_S)
             return False
+
+    def _note_lock(self, path: Path | None) -> None:
+        """Remember which lock another process holds; None: all of them are ours. Its caller holds the lock."""
+        reason = "" if path is None else f"another receiver holds {path}; nothing is written until it has ended"
+        if reason and reason != self._locked_out:
+            self._locked_since = self._clock.now()
+            _log.warning("queue %s waits: %s", self._lane, reason)
+        if self._locked_out and not reason:
+            _log.info("queue %s is written now: the other receiver has ended", self._lane)
+        self._locked_out = reason
 
     def _write_next(self) -> None:
         self._spool.keep_limits()

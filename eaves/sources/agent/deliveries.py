@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from eaves.backoff import Backoff
+from eaves.credentials.redact import redact
 from eaves.delivery import Answer, Deliverer, SinkClient
+from eaves.delivery.rejection import build_refusal
 from eaves.errors import ConfigError, UnreachableError
 from eaves.events import Event
 from eaves.link.credentialed import CredentialedClient
@@ -31,6 +33,8 @@ def build_deliverers(
     """What empties the spool: images to the function, whose predictions go to the sink; without one, images there.
 
     An image is released in the commit that stores its prediction, so neither a link nor a broker that is down loses it.
+    In the commit that makes a dead letter of an image the sink's queue gets the event that says so: the image stays
+    here, and nobody else would hear of it.
 
     Args:
         settings: The agent's.
@@ -60,6 +64,10 @@ def build_deliverers(
             kept.append((entry.event, (REPLIES,)))
         return kept
 
+    def tell(entry: Entry, status: int, reason: str) -> Puts:
+        refused = build_refusal(entry.event, settings.site, by=redact(settings.function), status=status, reason=reason)
+        return [(refused.with_extensions(**overrides), (REPLIES,))]
+
     patience = Backoff(retry=None, first_s=0.5, cap_s=30.0)
     images = Deliverer(
         spool,
@@ -69,6 +77,7 @@ def build_deliverers(
         parallel=settings.parallel,
         on_reply=keep if settings.function else None,
         reply_required=bool(settings.function),
+        tell_dead=tell if settings.function else None,
         lease=spool.lease(IMAGES),
     )
     replies = Deliverer(spool, REPLIES, to_sink, backoff=patience, lease=spool.lease(REPLIES))

@@ -8,14 +8,21 @@ from dataclasses import replace
 from typing import Any
 
 from eaves.events import Event
+from eaves.spool.entry import PutOutcome
 from eaves.spool.ledger import schema
 from eaves.spool.ledger.line import STATES, LedgerCounts, LedgerLimits, LedgerLine, content_digest, line_key
 from eaves.spool.selection import Read
 
-_FIND = "SELECT number, digest, eid FROM ledger WHERE key = ? AND source = ? AND id = ?"
+_FIND = "SELECT number, digest, eid, state FROM ledger WHERE key = ? AND source = ? AND id = ?"
 _COLUMNS = "number, source, id, taken_at, state, changed_at, repeats, reason, digest"
 _COUNTS = f"SELECT {', '.join(STATES)}, repeats, conflicts, deleted FROM ledger_totals"  # noqa: S608 - constants
-_TRIM = "DELETE FROM ledger WHERE number IN (SELECT number FROM ledger WHERE eid IS NULL ORDER BY number LIMIT ?)"
+_SITE = schema.SITE.format("source")
+_SITES = "SELECT site, lines FROM ledger_sites WHERE lines * (SELECT count(*) FROM ledger_sites WHERE lines > 0) > ?"
+"""The sites that have more than their part of so many lines."""
+_TRIM = (
+    "DELETE FROM ledger WHERE number IN"  # noqa: S608 - constants
+    f" (SELECT number FROM ledger WHERE {_SITE} = ? AND eid IS NULL ORDER BY number LIMIT ?)"
+)
 
 TRIM = 1_000
 """Lines that one new line deletes at most, when the bound was lowered say."""
@@ -44,19 +51,25 @@ class Ledger:
         Raises:
             SpoolError: When the file can't be read.
         """
+        site = schema.site_of(source_prefix)
+        of_site = f"{_SITE} = ?4 AND " if site else ""  # an index finds the lines of one among those of many sites
         sql = (
-            f"SELECT {_COLUMNS} FROM ledger WHERE number > ?1"  # noqa: S608 - constants
+            f"SELECT {_COLUMNS} FROM ledger WHERE {of_site}number > ?1"  # noqa: S608 - constants
             " AND (?2 = '' OR substr(source, 1, length(?2)) = ?2) ORDER BY number LIMIT ?3"
         )
-        lines = [_line(row) for row in self._read(sql, (after, source_prefix, limit))]
+        values = (after, source_prefix, limit, site) if site else (after, source_prefix, limit)
+        lines = [_line(row) for row in self._read(sql, values)]
         if lines and not source_prefix:  # asked for after the lines, so that it never is less than what they lack
             lines[0] = replace(lines[0], deleted=self.counts().deleted)
         return lines
 
     def digest_of(self, source: str, event_id: str) -> bytes | None:
-        """The digest of the content of an event that was put, as `content_digest` gives it; None without a line."""
+        """The digest of the content of an event that was put, as `content_digest` gives it.
+
+        None without a line, and when the event was lost.
+        """
         rows = self._read(_FIND, (line_key(source, event_id), source, event_id))
-        return bytes(rows[0][1]) if rows else None
+        return bytes(rows[0][1]) if rows and not _is_lost(rows[0][3]) else None
 
     def is_conflicting(self, event: Event) -> bool:
         """Whether another event was put under this event's source and id."""
@@ -72,49 +85,67 @@ class Ledger:
     def add(self, db: sqlite3.Connection, *, source: str, event_id: str, digest: bytes, now: float, eid: int) -> None:
         """Add the line of an event that was stored just now. Within a commit.
 
-        An event that was stored although it has a line (`put` without `once`) keeps that line, which is queued again.
+        An event that was stored although it has a line (`put` without `once`) keeps that line, which is queued again;
+        so does one that was lost and came again.
         """
         found = _find(db, source, event_id)
         if found is None:
             schema.insert(db, source=source, event_id=event_id, digest=digest, taken_at=now, eid=eid)
             self._trim(db)
             return
-        number, _, waiting = found
-        self._count_repeat(db, number)
+        number, _, waiting, state = found
+        if not _is_lost(state):
+            self._count_repeat(db, number)
         if waiting is None:
             sql = "UPDATE ledger SET state = ?, changed_at = ?, digest = ?, deleted = 0, reason = '', eid = ?"
             db.execute(f"{sql} WHERE number = ?", (schema.QUEUED, now, digest, eid, number))
 
-    def is_known(self, db: sqlite3.Connection, *, source: str, event_id: str, digest: bytes) -> bool:
-        """Whether an event has a line; what comes again is counted. Within a commit."""
+    def recall(self, db: sqlite3.Connection, *, source: str, event_id: str, digest: bytes) -> PutOutcome | None:
+        """What an event is that has a line, which is counted. Within a commit.
+
+        None when it is to be stored: when it has no line, and when it was lost.
+        """
         found = _find(db, source, event_id)
-        if found is None:
-            return False
-        number, known, _ = found
+        if found is None or _is_lost(found[3]):
+            return None
+        number, known, *_ = found
         if known and known != digest:
             db.execute("UPDATE ledger_totals SET conflicts = conflicts + 1")
-        else:
-            self._count_repeat(db, number)
-        return True
+            return PutOutcome.CONFLICTING
+        self._count_repeat(db, number)
+        return PutOutcome.REPEATED
 
     def _count_repeat(self, db: sqlite3.Connection, number: int) -> None:
         db.execute("UPDATE ledger SET repeats = repeats + 1 WHERE number = ?", (number,))
         db.execute("UPDATE ledger_totals SET repeats = repeats + 1")
 
     def _trim(self, db: sqlite3.Connection) -> None:
-        """Delete the oldest lines beyond the bound whose events have left the spool, some at a time."""
+        """Delete the oldest lines beyond the bound whose events have left the spool, some at a time.
+
+        They are those of the sites that have more than their part of all lines, the one with the most first: however
+        much one site sends, what the others have sent is remembered.
+        """
         if self._limits is None:
             return
         most = self._limits.max_entries
         (lines,) = db.execute(f"SELECT {' + '.join(STATES)} FROM ledger_totals").fetchone()  # noqa: S608 - constants
         if lines > most:
             surplus = min(max(lines - most, most // 1_000), TRIM)
-            deleted = db.execute(_TRIM, (surplus,)).rowcount
+            deleted = 0
+            for site, _ in db.execute(f"{_SITES} ORDER BY lines DESC", (most,)).fetchall():
+                deleted += db.execute(_TRIM, (site, surplus - deleted)).rowcount
+                if deleted >= surplus:
+                    break
             db.execute("UPDATE ledger_totals SET deleted = deleted + ?", (deleted,))
 
 
 def _find(db: sqlite3.Connection, source: str, event_id: str) -> Any:
     return db.execute(_FIND, (line_key(source, event_id), source, event_id)).fetchone()
+
+
+def _is_lost(state: Any) -> bool:
+    """Whether a line says that its event was lost, or is damaged itself."""
+    return not isinstance(state, int) or not 0 <= state < schema.LOST
 
 
 def _line(row: Sequence[Any]) -> LedgerLine:

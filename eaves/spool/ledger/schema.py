@@ -87,6 +87,32 @@ CREATE TRIGGER ledger_delivery_out AFTER DELETE ON deliveries BEGIN
     UPDATE ledger SET eid = NULL WHERE eid = old.eid AND NOT {_IN_SPOOL};
 END"""  # noqa: S608 - constants
 
+_REST = "substr({0}, 8)"
+SITE = (
+    f"CASE WHEN substr({{0}}, 1, 7) = '/eaves/' AND instr({_REST}, '/') > 0"
+    f" THEN substr({{0}}, 8, instr({_REST}, '/') - 1) ELSE '' END"
+)
+"""The site of a source, as `site_of` gives it."""
+_SITE_TABLES = f"""\
+CREATE TABLE ledger_sites(
+    site TEXT PRIMARY KEY,
+    lines INTEGER NOT NULL
+);
+
+CREATE INDEX ledger_by_site ON ledger({SITE.format("source")});
+
+CREATE INDEX ledger_settled ON ledger({SITE.format("source")}) WHERE eid IS NULL;
+
+INSERT INTO ledger_sites SELECT {SITE.format("source")}, count(*) FROM ledger GROUP BY 1;
+
+CREATE TRIGGER ledger_site_in AFTER INSERT ON ledger BEGIN
+    INSERT INTO ledger_sites VALUES({SITE.format("new.source")}, 1) ON CONFLICT(site) DO UPDATE SET lines = lines + 1;
+END;
+
+CREATE TRIGGER ledger_site_out AFTER DELETE ON ledger BEGIN
+    UPDATE ledger_sites SET lines = lines - 1 WHERE site = {SITE.format("old.source")};
+END"""  # noqa: S608 - constants
+
 
 def exists(db: sqlite3.Connection) -> bool:
     """Whether a spool has a ledger."""
@@ -104,13 +130,15 @@ def ensure(db: sqlite3.Connection, ignored_lanes: Collection[str] | None = None)
         ignored_lanes: Lanes whose deliveries don't count; None leaves them as they are.
     """
     is_there = exists(db)
-    is_set = is_there and (ignored_lanes is None or _read_ignored(db) == set(ignored_lanes))
+    is_set = is_there and _counts_sites(db) and (ignored_lanes is None or _read_ignored(db) == set(ignored_lanes))
     if is_set and not _find_without_line(db, 1):
         return
     db.execute("BEGIN IMMEDIATE")
     try:
         if not is_there:
             make(db)
+        elif not _counts_sites(db):
+            _make_all(db, _SITE_TABLES)
         if ignored_lanes is not None:
             ignore(db, ignored_lanes)
         add_missing(db)
@@ -122,8 +150,14 @@ def ensure(db: sqlite3.Connection, ignored_lanes: Collection[str] | None = None)
 
 def make(db: sqlite3.Connection) -> None:
     """Make the tables and triggers, within the caller's transaction."""
-    for statement in _TABLES.split(";\n\n"):
-        db.execute(statement)
+    _make_all(db, _TABLES)
+    _make_all(db, _SITE_TABLES)
+
+
+def site_of(source: str) -> str:
+    """The site of `/eaves/SITE/NAME`; empty for another source."""
+    parts = source.split("/", 3)
+    return parts[2] if len(parts) == 4 and parts[:2] == ["", "eaves"] else ""
 
 
 def ignore(db: sqlite3.Connection, lanes: Collection[str]) -> None:
@@ -150,12 +184,13 @@ def add_missing(db: sqlite3.Connection, choose: Callable[[int], int | None] = la
 def _add_line(db: sqlite3.Connection, eid: int, choose: Callable[[int], int | None]) -> None:
     sql = "SELECT source, id, attributes, data, put_at FROM events WHERE eid = ?"
     source, event_id, attributes, data, put_at = db.execute(sql, (eid,)).fetchone()
-    find = "SELECT number, eid FROM ledger WHERE key = ? AND source = ? AND id = ?"
+    find = "SELECT number, eid, digest FROM ledger WHERE key = ? AND source = ? AND id = ?"
     line = db.execute(find, (line_key(source, event_id), source, event_id)).fetchone()
+    digest = _stored_digest(attributes, data)
     if line is None:
-        digest, number = _stored_digest(attributes, data), choose(eid)
+        number = choose(eid)
         insert(db, source=source, event_id=event_id, digest=digest, taken_at=put_at, eid=eid, number=number)
-    elif line[1] is None:  # it was put once more, after it had left
+    elif line[1] is None and bytes(line[2]) == digest:  # it was put once more, after it had left
         db.execute("UPDATE ledger SET eid = ? WHERE number = ?", (eid, line[0]))
 
 
@@ -233,6 +268,17 @@ def set_last(db: sqlite3.Connection, number: int) -> None:
     db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'ledger'", (number,))
     if not db.execute("SELECT 1 FROM sqlite_sequence WHERE name = 'ledger'").fetchone():
         db.execute("INSERT INTO sqlite_sequence VALUES('ledger', ?)", (number,))
+
+
+def _counts_sites(db: sqlite3.Connection) -> bool:
+    """Whether a ledger has the tables by site; one that was made before they were has not."""
+    found = db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'ledger_sites'").fetchone()
+    return found is not None
+
+
+def _make_all(db: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.split(";\n\n"):
+        db.execute(statement)
 
 
 def _stored_digest(attributes: str, data: bytes) -> bytes:

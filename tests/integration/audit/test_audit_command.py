@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 import eaves
+from eaves.cli.output import print_rows
 from eaves.platform import AppSpec, FunctionSpec, RelaySpec, default_trigger
 from eaves.spool import LedgerLimits, Spool
 from tests.contract.harness import LocalHarness
@@ -183,13 +185,17 @@ def test_the_relays_of_this_machine_and_their_receiver_are_asked(
         wait_until(lambda: forwarded() == 10, 60, what="the predictions of two functions")
         assert totals() == {**totals(), "sent": 10, "received": 10, "missing": 0, "unknown": 0}
         assert totals("--app", "digits", code=1)["unknown"] == 5, "those are of the other relay"
-        table = run("status", *state).stdout
-        assert "digits.relay" in table
-        assert to in table
+        told = run("status", *state).stdout
+        assert re.search(r"^digits\.relay: link up for \d+ s; nothing waits$", told, re.MULTILINE)
         lines = run("relay", "ledger", *state, "--app", "numbers").stdout.splitlines()
         assert {json.loads(line)["state"] for line in lines} == {"released"}
         assert len(lines) == 5
         assert "--app digits" in run("relay", "ledger", *state, code=None).stderr
+        mine = tmp_path / "digits.jsonl"
+        mine.write_text(run("relay", "ledger", *state, "--app", "digits").stdout)
+        lists = ("--sent", str(mine), "--received", f"{to}/")
+        assert totals(*lists, code=1)["received"] == 5, "the relay's own credentials are used"
+        assert f"try: --received {to}\n" in run("relay", "audit", *state, "--sent", mine, code=65).stderr
         with cloud.sender() as forger:
             forger.send([classified(1, site=SITE)])
         done = run("relay", "audit", *state, code=1)
@@ -255,7 +261,7 @@ KEPT = {"number": 7, "id": "id-7", "at": AT, "deleted": 6}
     [
         ([], [], 66, "nothing to compare: both lists are empty"),
         ([KEPT, {"number": 8, "id": "id-8", "state": "queued"}], [{"id": "id-7"}], 0, "1 of 2 were received; 1 wait"),
-        ([{**KEPT, "state": "dead", "reason": "answered 403"}], [], 3, "0 of 1 were received; 0 wait, 1 are dead"),
+        ([{**KEPT, "state": "dead", "reason": "answered 403"}], [], 3, "0 of 1 were received; 1 is a dead letter"),
         ([{**KEPT, "state": "removed"}], [], 3, "1 were removed"),
         ([KEPT], [{"id": "id-7", "state": "dead", "reason": "answered 400"}], 3, "1 undelivered at the receiver: answ"),
         ([KEPT], [{"id": "id-7", "state": "lost"}], 1, "missing: id-7 of /eaves/mill/flowers, line 7: lost at the rec"),
@@ -316,3 +322,27 @@ def test_a_sender_by_hand_is_audited_too(tmp_path: Path) -> None:
         done = run("relay", "audit", "--sent", sent, "--received", address, "--credentials", link, "-o", "json")
     totals = json.loads(done.stdout)["totals"]
     assert (totals["sent"], totals["received"], totals["repeated"]) == (3, 3, 1)
+
+
+def test_the_table_fits_80_columns_and_dead_letters_are_pointed_to(tmp_path: Path) -> None:
+    with Spool(tmp_path / "relay.db", ledger=LedgerLimits()) as spool:
+        spool.put_many([(classified(number), ("archive",)) for number in range(40)], once=True)
+        for entry in spool.peek_batch("archive", now=2e9, max_events=40, max_bytes=1_000_000):
+            spool.dead_letter(entry, "the receiver refuses it (403)", 403)
+    (tmp_path / "received.jsonl").touch()
+    lists = ("--sent", tmp_path / "relay.db", "--received", tmp_path / "received.jsonl")
+    done = run("relay", "audit", *lists, code=3)
+    assert done.stderr.splitlines()[-1] == (
+        "nothing is missing: 0 of 40 were received; 40 are dead letters: eaves queue list --dead --agent FUNCTION.relay"
+    )
+    table = [line.rstrip() for line in done.stdout.splitlines() if line.strip()]
+    assert table[0].split() == ["HOUR", "(UTC)", "SENT", "RECEIVED", "DEAD", "MISSING", "UNKNOWN"]
+    assert len(table[0]) <= 80
+
+
+def test_a_narrow_terminal_breaks_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = {str(number): f"HEADING-{number}" for number in range(30)}
+    print_rows([dict.fromkeys(columns, 1_234_567)], columns, "table", whole_words=True)
+    heading, _, row = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert heading.split() == list(columns.values())
+    assert row.split() == ["1234567"] * 30

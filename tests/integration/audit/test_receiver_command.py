@@ -73,6 +73,41 @@ def test_a_receiver_writes_what_a_site_with_a_token_sends_and_ends_on_ctrl_c(tmp
     assert [json.loads(line)["state"] for line in lines] == ["released", "released"]
 
 
+def test_a_receiver_tells_its_sites_and_why_events_wait(tmp_path: Path) -> None:
+    assert "eaves receiver run" in run(tmp_path, "receiver", "status", code=69)[1]
+    for site in ("mill", "harbour", "castle"):
+        run(tmp_path, "receiver", "token", site)
+    shared = (tmp_path / "sites" / "harbour").read_text()
+    with running(tmp_path, "--state", "other") as (_, _):
+        (tmp_path / "sites" / "castle").write_text(shared)
+        with running(tmp_path) as (process, port):
+            with Sender(port, token=token_of(tmp_path, "mill")) as sender:
+                assert sender.send([classified(1), classified(2)]).stored == 2
+                assert sender.send([classified(2)]).repeated == 1
+                assert sender.send([classified(3, site="harbour")]).refused
+            with Sender(port, token=shared.strip()) as stranger:
+                assert stranger.try_send([classified(9)])[0] == 401
+            out, told = run(tmp_path, "receiver", "status")
+            table = [line.split() for line in out.splitlines()]
+            assert ["s", "ago", "2", "1", "forged", "1"] in [cells[2:] for cells in table if cells[:1] == ["mill"]]
+            assert ["harbour", "not", "since", "it", "started", "0", "0"] in table
+            assert ["(unknown)", "0", "0", "unauthorised", "1"] in table
+            assert "2 events wait for received (" in out
+            assert "paused: another receiver holds received/.lease; nothing is written until it has ended" in out
+            assert "the files of castle and harbour hold the same token" in told
+            found = json.loads(run(tmp_path, "receiver", "status", "-o", "json")[0])
+            assert found["status"] == "unwell"
+            assert found["shared_tokens"] == [["castle", "harbour"]]
+            waiting = json.loads(run(tmp_path, "queue", "--receiver", "-o", "json")[0])
+            assert [entry["lane"] for entry in waiting] == ["sink", "sink"]
+            process.kill()
+            assert process.stderr is not None
+            log = process.stderr.read()
+            assert "sites/castle, sites/harbour have the same token" in log
+            assert "another receiver holds received/.lease" in log
+    assert len(json.loads(run(tmp_path, "queue", "list", "--receiver", "-o", "json")[0])) == 2
+
+
 def written(folder: Path) -> list[str]:
     return [line for path in (folder / "received").glob("*.jsonl") for line in path.read_text().splitlines()]
 
@@ -95,8 +130,9 @@ def test_the_environment_says_where_events_go(tmp_path: Path) -> None:
     ("arguments", "told"),
     [
         ((), "eaves receiver token SITE --sites sites"),
-        (("--host", "0.0.0.0"), "credentials"),
-        (("--sink", "http://127.0.0.1:9/", "--folder", "x"), "one of sink and folder"),
+        (("--host", "0.0.0.0"), "error: --credentials: must be a folder with tls.crt and tls.key"),
+        (("--host", "0.0.0.0"), "try: --credentials FOLDER; docs/15-receiver.md#a-certificate-of-your-own"),
+        (("--sink", "http://127.0.0.1:9/", "--folder", "x"), "together with folder"),
     ],
 )
 def test_a_receiver_that_can_not_run_says_what_is_missing(
@@ -105,6 +141,20 @@ def test_a_receiver_that_can_not_run_says_what_is_missing(
     _, error = run(tmp_path, "receiver", "run", *arguments, code=78)
     assert told in error
     assert "Traceback" not in error
+
+
+def test_a_port_in_use_and_a_missing_container_image_are_told_by_their_flags(tmp_path: Path) -> None:
+    run(tmp_path, "receiver", "token", "mill")
+    with running(tmp_path) as (_, port):
+        error = run(tmp_path, "receiver", "run", "--state", "b", "--folder", "b", "--port", str(port), code=78)[1]
+    assert f"error: --port: 127.0.0.1:{port} can't be listened on" in error
+    assert "try: eaves receiver run --port N" in error
+    error = run(tmp_path, "receiver", "render", "--broker", "default", code=78)[1]
+    assert "error: --image: must name the agents' container image by digest" in error
+    assert "try: make image, push eaves-agent" in error
+    shown = " ".join(run(tmp_path, "receiver", "run", "--help")[0].split())
+    assert "[default: 8443; PORT]" in shown
+    assert "[default: received; EAVES_RECEIVER_FOLDER]" in shown
 
 
 def test_a_token_is_changed_without_a_moment_in_which_none_works(tmp_path: Path) -> None:

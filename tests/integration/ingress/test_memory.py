@@ -54,7 +54,7 @@ def test_senders_keep_what_there_is_no_memory_for(chunked: bool) -> None:
         first: Future[tuple[int, bytes]] = sender.submit(post, receiver.port, 800_000, chunked=chunked)
         assert in_store.wait(10)
         status, problem = post(receiver.port, 300_000, chunked=chunked)
-        assert (status, b"at the same time" in problem) == (429, True)
+        assert (status, b"send again later" in problem) == (429, True)
         go_on.set()
         assert first.result(10)[0] == 202
         assert post(receiver.port, 900_000, chunked=chunked)[0] == 202, "what was refused and what was stored is free"

@@ -93,7 +93,7 @@ def test_a_connection_is_kept_as_the_sender_asks(version: str, header: str, kept
         headers, body = encode_binary(prediction(1))
         lines = [f"{name}: {value}" for name, value in {**headers, "Content-Length": str(len(body))}.items()]
         lines += [f"Connection: {header}"] if header else []
-        with socket.create_connection(("127.0.0.1", server.connection.port), timeout=3) as plain:
+        with socket.create_connection(("127.0.0.1", server.connection.port), timeout=30) as plain:
             plain.sendall("\r\n".join([f"POST / HTTP/{version}", *lines, "", ""]).encode() + body)
             assert plain.recv(4096).startswith(b"HTTP/1.1 202 ")
             if kept:

@@ -84,7 +84,7 @@ def test_an_idle_connection_is_closed_after_its_time(receiver: Served) -> None:
         assert sock is not None
         began = time.monotonic()
         assert sock.recv(1) == b""
-        assert 1 < time.monotonic() - began < 10
+        assert time.monotonic() - began > 1
 
 
 def test_senders_of_one_byte_now_and_then_keep_nobody_out(receiver: Served) -> None:
@@ -119,6 +119,7 @@ def test_senders_of_one_byte_now_and_then_keep_nobody_out(receiver: Served) -> N
         (b"hello\r\n\r\n", 400),
         (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\n" + b"".join(b"A%d: b\r\n" % number for number in range(200)) + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\n" + b"".join(b"A%d: %b\r\n" % (one, b"b" * 1_000) for one in range(90)) + b"\r\n", 431),
         (b"GET / HTTP/1.1\r\nA: " + b"b" * 70_000 + b"\r\n\r\n", 431),
     ],
 )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from eaves.link import encode_batch
+from eaves.events import encode_binary
+from eaves.link import encode_batch, parse_answer
 from eaves.link.batch import MEDIA_TYPE
-from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, SITE
+from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPLOAD
 from tests.certificates import make_certificate
 from tests.receiving import Sender, Served, captured, classified, receiving, write_site
 from tests.waiting import wait_until
@@ -88,13 +91,36 @@ def test_an_event_of_another_site_is_forged_and_the_others_are_stored(receiver: 
 
 
 def test_another_event_under_a_known_id_is_a_conflict(receiver: Served, sender: Sender) -> None:
-    sender.send([classified(1)])
-    answer = sender.send([classified(1, label="tulip"), classified(2)])
+    sender.send([captured(1)])
+    answer = sender.send([captured(1, data=b"other"), captured(2)])
     assert (answer.stored, answer.repeated, [one.status for one in answer.refused]) == (1, 0, [409])
-    same_batch = sender.send([classified(3), classified(3), classified(3, label="tulip")])
+    same_batch = sender.send([captured(3), captured(3), captured(3, data=b"other")])
     assert (same_batch.stored, same_batch.repeated, [one.index for one in same_batch.refused]) == (1, 1, [2])
-    assert sender.send_alone(classified(1, label="dahlia"))[0] == 409
+    assert sender.send_alone(captured(1, data=b"a third"))[0] == 409
     assert receiver.report()["received"]["mill"]["conflicting"] == 3
+
+
+def test_an_event_that_came_in_parts_and_is_refused_is_accounted_for(sender: Sender) -> None:
+    sender.send([captured(1)])
+    for event, status in ((captured(1, data=b"x" * 9_000), 409), (captured(2, site="harbour"), 403)):
+        headers, body = encode_binary(event)
+        digest = hashlib.sha256(body).hexdigest()
+        sender.ask("POST", f"{PARTS}{digest}?offset=0&size={len(body)}", body)
+        refused = sender.ask("POST", EVENTS, b"", {**headers, UPLOAD: digest})
+        assert refused[0] == 200
+        assert [one.status for one in parse_answer(refused[1], 1).refused] == [status]
+    headers, body = encode_binary(captured(3))
+    digest = hashlib.sha256(body).hexdigest()
+    sender.ask("POST", f"{PARTS}{digest}?offset=0&size={len(body)}", body)
+    broken = sender.ask("POST", EVENTS, b"", {**headers, "ce-id": "", UPLOAD: digest})
+    assert (broken[0], [one.status for one in parse_answer(broken[1], 1).refused]) == (200, [400])
+
+
+def test_an_image_that_was_predicted_a_second_time_is_no_conflict(receiver: Served, sender: Sender) -> None:
+    again = replace(classified(1), data=b'{"predictions": [], "timings": {"infer": 9.9}}')
+    sender.send([classified(1)])
+    answer = sender.send([again])
+    assert (answer.stored, answer.repeated, answer.refused) == (0, 1, ())
 
 
 def test_a_broken_event_of_a_batch_is_refused_and_the_others_are_stored(receiver: Served, sender: Sender) -> None:
@@ -104,6 +130,21 @@ def test_a_broken_event_of_a_batch_is_refused_and_the_others_are_stored(receiver
     answer = json.loads(found)
     assert (status, answer["stored"], [one["index"] for one in answer["refused"]]) == (200, 2, [1, 2])
     assert receiver.report()["received"]["mill"]["malformed"] == 2
+
+
+def test_refusals_of_a_batch_are_counted_together_and_each_kind_is_logged_once(
+    receiver: Served, sender: Sender, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender.send([captured(1)])
+    forged = [classified(number, site="harbour") for number in range(1_000)]
+    answer = sender.send([*forged, captured(1, data=b"another"), classified(2)])
+    assert (answer.stored, len(answer.refused)) == (1, 1_001)
+    counted = receiver.report()["received"]["mill"]
+    assert counted == {"stored": 2, "repeated": 0, "forged": 1_000, "conflicting": 1}
+    assert [one.message.split(",")[0] for one in caplog.records if "refused as" in one.message] == [
+        "refused as forged",
+        "refused as conflicting",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -118,9 +159,10 @@ def test_a_broken_event_of_a_batch_is_refused_and_the_others_are_stored(receiver
         ({"Content-Type": "application/cloudevents+json"}, b"[]", 400),
         ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "br"}, b"[]", 415),
         ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}, b"[]", 400),
-        ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}, gzip.compress(b"[]")[:-3], 400),
+        ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}, gzip.compress(b"[]", mtime=0)[:-3], 400),
         ({"Content-Type": MEDIA_TYPE}, b" " * (MAX_BYTES + 1), 413),
-        ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}, gzip.compress(b"\0" * 50_000_000), 413),
+        ({"Content-Type": MEDIA_TYPE}, b"[0" + b",0" * 2_000 + b"]", 413),
+        ({"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}, gzip.compress(b"\0" * 50_000_000, mtime=0), 413),
     ],
 )
 def test_a_body_that_can_not_be_used_is_refused(
@@ -142,6 +184,24 @@ def test_an_empty_batch_stores_nothing(sender: Sender) -> None:
         200,
         b'{"stored": 0, "repeated": 0, "refused": []}',
     )
+
+
+def test_an_answer_with_lines_has_a_bounded_number_of_bytes(receiver: Served, sender: Sender) -> None:
+    names = [f"{number}{'x' * 4_000}" for number in range(2_000)]
+    for start in range(0, 2_000, 200):
+        events = [replace(classified(1), id=name) for name in names[start : start + 200]]
+        assert sender.send(events).stored == 200
+    after = 0
+    found: list[str] = []
+    while True:
+        _, body = sender.ask("GET", f"{LEDGER}?after={after}")
+        if not body:
+            break
+        assert len(body) < 5_000_000
+        lines = [json.loads(line) for line in body.splitlines()]
+        found += [line["id"] for line in lines]
+        after = lines[-1]["number"]
+    assert found == names
 
 
 def test_the_site_and_its_ledger_are_told_to_it_alone(tmp_path: Path, receiver: Served, sender: Sender) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 from eaves.events import Event, decode, encode_binary
@@ -51,6 +52,26 @@ def test_a_prediction_comes_back_with_the_functions_own_status(tmp_path: Path) -
             assert len(function.received) == 2
             counted = receiver.report()["received"]["mill"]
             assert (counted["predicted"], counted["failed"], counted["forged"]) == (1, 2, 1)
+
+
+def test_events_reach_the_sink_in_order(tmp_path: Path) -> None:
+    answered: list[str] = []
+    overtaken = threading.Event()
+
+    def decide(event: Event) -> Told:
+        if event.id == captured(0).id:
+            overtaken.wait(0.5)  # as long as another one may take to overtake it
+        answered.append(event.id)
+        overtaken.set()
+        return Told()
+
+    with open_sink() as sink:
+        sink.decide = decide
+        with receiving(tmp_path, sink=sink.url) as receiver, receiver.sender() as sender:
+            events = [captured(number) for number in range(5)]
+            assert sender.send(events).stored == 5
+            wait_until(lambda: receiver.queued() == 0, 30, what="an empty queue")
+    assert answered == [event.id for event in events]
 
 
 def test_a_sink_gets_what_was_received_once_it_is_there(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from eaves.events import Event
 from eaves.link.paths import LEDGER
+from eaves.receiver.folder.archive import name_image
 from tests.disks import can_mount, run_on_disk
 from tests.receiving import ReceiverProcess, captured, classified, receiver_process
 from tests.syscalls import needs_strace
@@ -89,7 +90,7 @@ def send(receiver: ReceiverProcess, events: Sequence[Event]) -> None:
 
 
 LINES = f"events-{datetime.now(UTC):%Y-%m-%d}.jsonl"
-IMAGE = f"images/mill/.{captured(0).id}.jpg.tmp"
+IMAGE = f"images/mill/.{Path(name_image(captured(0))).name}.tmp"
 CALLS = (
     *(("write", LINES), ("fsync", LINES), ("write", IMAGE), ("fsync", IMAGE), ("rename", IMAGE), ("openat", LINES)),
     *(("fsync", "."), ("fsync", ""), ("fdatasync", ""), ("pwrite64", ""), ("openat", "")),
@@ -127,7 +128,7 @@ def test_a_kill_anywhere_writes_each_event_into_the_folder_once(
     wait_until(lambda: not receiver.report()["report"]["queued_bytes"], what="an empty queue")
     assert sorted(list_written(folder)) == sorted(event.id for event in events)
     for event in events[:6]:
-        assert (folder / "images" / "mill" / f"{event.id}.jpg").read_bytes() == event.data
+        assert (folder / name_image(event)).read_bytes() == event.data
 
 
 SENDING = """

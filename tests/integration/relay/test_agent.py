@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +15,10 @@ import pytest
 from eaves.config import Layer, build
 from eaves.delivery import SinkClient
 from eaves.errors import ConfigError
-from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, decode, encode_binary
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event, decode, encode_binary
 from eaves.link.credentialed import CredentialedClient
 from eaves.sources.agent.deliveries import build_deliverers
-from eaves.sources.lanes import IMAGES
+from eaves.sources.lanes import IMAGES, REPLIES
 from eaves.sources.settings import AgentSettings
 from eaves.spool import Spool
 from tests.certificates import build_server_context, make_certificate
@@ -48,6 +49,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/sink":
             self.function.sunk.append(event)
             self._answer(202, {}, b"")
+            return
+        if self.path == "/refuses":
+            self._answer(422, {}, b"not an image")
             return
         told = self.headers.get("authorization", "")
         self.function.tokens.append(told)
@@ -131,6 +135,25 @@ def test_images_go_along_with_their_predictions(tmp_path: Path, forward: str, al
         wait_until(lambda: spool.depth() == 0)
         assert sorted(one.id for one in function.sunk) == sorted([*along, "reply-id-0", "reply-id-1"])
         assert {one.data for one in function.sunk if one.id in along} <= {image(0).data}
+
+
+def test_the_sink_is_told_of_what_the_function_refuses(tmp_path: Path) -> None:
+    with serving() as (function, url), delivering(tmp_path, function=f"{url}/refuses", sink=f"{url}/sink") as spool:
+        wait_until(lambda: spool.depth() == 0 and len(function.sunk) == 2)
+        assert {one.type for one in function.sunk} == {IMAGE_REJECTED}
+        assert sorted(one.extensions["causeid"] for one in function.sunk) == ["id-0", "id-1"]
+        assert {one.extensions["causesource"] for one in function.sunk} == {"/eaves/north/gate"}
+        problem = json.loads(function.sunk[0].data)
+        assert (problem["status"], problem["function"]) == (422, f"{url}/refuses")
+        assert "not an image" in problem["detail"]
+        assert sorted(letter.entry.event.id for letter in spool.dead()) == ["id-0", "id-1"]
+
+
+def test_a_dead_letter_and_what_tells_of_it_are_kept_in_one_commit(tmp_path: Path) -> None:
+    sink = "http://127.0.0.1:9/"
+    with serving() as (_, url), delivering(tmp_path, function=f"{url}/refuses", sink=sink) as spool:
+        dead = wait_until(spool.dead)
+        assert spool.counts()[REPLIES][0] >= len(dead)
 
 
 def test_an_image_and_its_prediction_are_kept_in_one_commit(tmp_path: Path) -> None:

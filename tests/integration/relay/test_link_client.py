@@ -17,6 +17,7 @@ from eaves.link import BatchAnswer
 from eaves.link.client import SOCKET_OPTIONS, LinkClient
 from tests.certificates import make_certificate
 from tests.fakes.receiver import FakeReceiver, Reply, receiving
+from tests.receiving import receiving as real_receiver
 
 EVENTS = [
     Event(id=f"id-{number}", source="/eaves/north/flowers", type=IMAGE_CLASSIFIED, data=b'{"label": "rose"}')
@@ -25,6 +26,8 @@ EVENTS = [
 IMAGE = Event(
     id="image", source="/eaves/north/gate", type=IMAGE_CAPTURED, datacontenttype="image/jpeg", data=os.urandom(300_000)
 )
+PATIENT_S = 15.0
+"""Longer than a busy machine takes for anything here, and shorter than the requests that don't end by themselves."""
 
 
 @pytest.fixture
@@ -62,10 +65,30 @@ def test_a_token_that_changes_is_used_from_the_next_request_on(
     receiver.token = "renewed"
     with pytest.raises(StatusError) as caught:
         client.send(EVENTS[1:2])
-    assert (caught.value.status, caught.value.detail) == (401, "answered 401: no site has this token")
+    assert caught.value.status == 401
+    shown = tmp_path / "link" / "token"
+    assert caught.value.detail == (
+        f"answered 401: no site has this token; the token in {shown} was sent: compare it with the site's file at the "
+        "receiver"
+    )
     (tmp_path / "link" / "token").write_text("renewed\n")
     assert client.send(EVENTS[1:2]).stored == 1
     assert len(receiver.connections) == 1
+
+
+def test_whoever_is_not_known_learns_what_is_missing_here_and_what_the_receiver_says(tmp_path: Path) -> None:
+    with real_receiver(tmp_path, tls=False) as served:
+        to, folder = f"http://127.0.0.1:{served.port}", tmp_path / "mine"
+        folder.mkdir()
+        hint = r"\(send a token of the site, Authorization: Bearer TOKEN"
+        told = "the caller is not a site of this receiver; "
+        with pytest.raises(StatusError, match=f"{told}this side has no credentials folder.*{hint}"):
+            LinkClient(to).probe()
+        with pytest.raises(StatusError, match=f"{told}{folder}/token isn't there or is empty"):
+            LinkClient(to, folder).probe()
+        (folder / "token").write_text("a-token-of-nobody-at-all")
+        with pytest.raises(StatusError, match=f"{told}the token in {folder}/token was sent: compare it"):
+            LinkClient(to, folder).probe()
 
 
 def test_an_authority_that_is_trusted_only_later_needs_no_restart(receiver: FakeReceiver, tmp_path: Path) -> None:
@@ -138,7 +161,7 @@ def test_a_receiver_that_is_silent_ends_the_request_in_time(receiver: FakeReceiv
     began = time.monotonic()
     with pytest.raises(DeliveryError, match=r"no answer from .* within 0\.4 s"):
         client.send(EVENTS, timeout_s=0.4)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < PATIENT_S
 
 
 def test_a_server_that_sends_a_byte_now_and_then_holds_nobody(tmp_path: Path) -> None:
@@ -161,7 +184,7 @@ def test_a_server_that_sends_a_byte_now_and_then_holds_nobody(tmp_path: Path) ->
     began = time.monotonic()
     with pytest.raises(DeliveryError, match="within 1 s"):
         client.send(EVENTS, timeout_s=1.0)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < PATIENT_S
     stop.set()
     thread.join()
     listener.close()
@@ -174,15 +197,15 @@ def test_a_request_can_be_ended_from_another_thread(receiver: FakeReceiver, clie
     began = time.monotonic()
     with pytest.raises(DeliveryError):
         client.send(EVENTS, timeout_s=30)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < PATIENT_S
 
 
 def test_no_receiver_no_name_and_plain_http_are_told_apart(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
-    with pytest.raises(UnreachableError, match="can't be reached"):
+    with pytest.raises(UnreachableError, match=r"can't be reached: connection refused$"):
         LinkClient(f"https://127.0.0.1:{port}").probe()
-    with pytest.raises(UnreachableError, match="can't be reached"):
+    with pytest.raises(UnreachableError, match=r"can't be reached: its name is not found$"):
         LinkClient("https://receiver.invalid").probe()
     with receiving(tmp_path / "plain", tls=False) as plain:
         with pytest.raises(UnreachableError, match="TLS failed"):

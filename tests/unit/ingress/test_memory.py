@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -37,28 +38,74 @@ def test_the_first_that_needs_more_waits_and_the_others_make_room() -> None:
 
         thread = threading.Thread(target=first_request)
         thread.start()
-        wait_until(lambda: budget.taken_bytes == 100)
-        began = time.monotonic()
-
-        def is_refused() -> bool:
-            try:
-                second(1)
-            except OverloadedError:
-                return time.monotonic() - began < WAIT_S
-            return False
-
-        wait_until(is_refused, WAIT_S / 2, what="a refusal at once, as another one waits")
-        assert not done.is_set()
+        wait_until(lambda: budget._waiting is not None)
+        with pytest.raises(OverloadedError):
+            second(1)
+        assert not done.is_set(), "it is refused at once, as another one waits"
     thread.join(10)
     assert done.is_set()
 
 
 def test_who_waits_in_vain_is_refused() -> None:
-    budget = MemoryBudget(100)
+    budget = MemoryBudget(100, name="relay")
     with budget.share() as holding, budget.share() as waiting:
         holding(100)
         began = time.monotonic()
+        with pytest.raises(OverloadedError, match="the relay is reading 0 MB of other requests; send again later"):
+            waiting(5)
+        assert WAIT_S <= time.monotonic() - began < WAIT_S + 20
+    assert budget.taken_bytes == 0
+
+
+def test_an_owner_has_half_of_it_and_waits_for_nothing_but_its_own() -> None:
+    budget = MemoryBudget(1_000)
+    with budget.share("mill") as one, budget.share("mill") as two, budget.share("barn") as other:
+        one(300)
+        two(200)
+        with pytest.raises(OverloadedError, match="requests of mill"):
+            two(100)
+        assert not budget.is_short(), "others want nothing of it"
+        other(500)
+        assert budget.taken_bytes == 1_000
+    with budget.share("mill") as one:
+        one(500)
+
+
+def test_an_owner_that_waits_keeps_no_other_from_waiting() -> None:
+    budget = MemoryBudget(1_000)
+    with budget.share("mill") as held, budget.share("barn") as other:
+        held(500)
+        waiting = threading.Thread(target=_try_to_take, args=(budget, "mill", 100))
+        waiting.start()
+        other(500)
+        with budget.share("port") as third:
+            releasing = threading.Timer(0.2, other.assign, args=("barn",))
+            releasing.start()
+            third(500)
+            releasing.join()
+    waiting.join(10)
+
+
+def _try_to_take(budget: MemoryBudget, owner: str, size: int) -> None:
+    with suppress(OverloadedError), budget.share(owner) as share:
+        share(size)
+
+
+def test_the_largest_body_of_an_owner_always_fits() -> None:
+    budget = MemoryBudget(100, largest=90)
+    with budget.share("mill") as one:
+        one(90)
+
+
+def test_small_bodies_have_a_reserve_that_large_ones_do_not_get() -> None:
+    budget = MemoryBudget(6_400)
+    with budget.share("a") as one, budget.share("b") as two, budget.share("c") as small, budget.share("d") as large:
+        one(3_200)
+        two(3_200)
+        small(100)
         with pytest.raises(OverloadedError):
-            waiting(1)
-        assert WAIT_S <= time.monotonic() - began < 3 * WAIT_S
+            large(101)
+        with pytest.raises(OverloadedError):
+            small(1)
+        assert budget.is_short()
     assert budget.taken_bytes == 0

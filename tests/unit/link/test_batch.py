@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from eaves.errors import EventError, ImageTooLargeError
 from eaves.events import Event
 from eaves.link import compress, decode_batch, decompress, encode_batch
+from eaves.link.batch import MAX_EVENTS, MAX_VALUES
 
 
 @given(
@@ -66,3 +68,27 @@ def test_what_is_unpacked_is_bounded() -> None:
 def test_what_is_no_whole_gzip_is_refused(body: bytes) -> None:
     with pytest.raises(EventError):
         decompress(body, 100)
+
+
+def test_a_batch_has_a_bounded_number_of_events() -> None:
+    assert len(decode_batch(b"[%s]" % b",".join([b"0"] * MAX_EVENTS))) == MAX_EVENTS
+    with pytest.raises(ImageTooLargeError, match=str(MAX_EVENTS)):
+        decode_batch(b"[%s]" % b",".join([b"0"] * (MAX_EVENTS + 1)))
+
+
+@pytest.mark.parametrize("value", [b"0", b"[]", b"{}"])
+def test_a_text_that_takes_many_times_its_size_in_memory_is_refused_before_it_is_parsed(value: bytes) -> None:
+    body = b'[{"data": [%s]}]' % b",".join([value] * (MAX_VALUES + 1))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageTooLargeError, match="values"):
+            decode_batch(body)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_wrong_with_an_event_holds_no_stack() -> None:
+    (error,) = decode_batch(b"[0]")
+    assert isinstance(error, EventError)
+    assert (error.__traceback__, error.__context__, error.__cause__) == (None, None, None)

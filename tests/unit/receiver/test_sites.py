@@ -50,6 +50,16 @@ def test_a_caller_is_one_site_or_none(sites: Sites, authorization: str, names: t
     assert sites.identify(authorization, names) == site
 
 
+def test_a_token_of_two_sites_is_told_with_both_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("mill", "harbour", "castle"):
+        (tmp_path / name).write_text(f"{MILL}\n" if name != "castle" else KEY)
+    sites = Sites(tmp_path)
+    assert sites.shared_tokens() == [("harbour", "mill")]
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert told.startswith(f"{tmp_path}/harbour, {tmp_path}/mill have the same token")
+    assert sites.find_by_token(MILL) == ""
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", ".a", "a/b", "a\n", "-a", "a-", "ä", "a" * 300])
 def test_what_is_no_name_of_a_site(name: str) -> None:
     assert not SITE_PATTERN.fullmatch(name)

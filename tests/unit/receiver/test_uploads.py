@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 from pathlib import Path
 
 import pytest
 
-from eaves.errors import EventError, ImageTooLargeError
-from eaves.receiver.uploads import Uploads
+from eaves.errors import EventError, ImageTooLargeError, OverloadedError
+from eaves.receiver.uploads import MOST, Uploads
+from tests.fakes.clock import ManualClock
 
-BODY = os.urandom(1_000)
+BODY = random.Random(1).randbytes(1_000)
 DIGEST = hashlib.sha256(BODY).hexdigest()
 
 
@@ -48,7 +50,7 @@ def test_what_is_not_as_its_digest_says_is_sent_again(tmp_path: Path) -> None:
     assert uploads.read("north", DIGEST) is None
     assert add(uploads, 0, 1_000) == 1_000
     path.write_bytes(bytes(2_000))
-    assert add(uploads, 0, 0) == 0
+    assert add(Uploads(tmp_path / "parts", max_bytes=1_000), 0, 0) == 0
 
 
 @pytest.mark.parametrize("digest", ["", "..", "../../etc/passwd", "A" * 64, DIGEST[:-1], DIGEST + "\n"])
@@ -83,9 +85,8 @@ def test_a_site_has_a_bounded_number_of_bytes_and_what_is_finished_goes_first(tm
     uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
     bodies = [bytes([number]) * 900 for number in range(8)]
     digests = [hashlib.sha256(body).hexdigest() for body in bodies]
-    for number, body in enumerate(bodies):
+    for body in bodies:
         add(uploads, 0, 900, body=body)
-        os.utime(tmp_path / "parts" / "north" / digests[number], (number, number + 2e9))
     there = [uploads.read("north", digest) is not None for digest in digests]
     assert there == [False] * 4 + [True] * 4
     uploads.finish("north", digests[7])
@@ -98,15 +99,73 @@ def test_all_sites_together_have_a_bounded_number_of_bytes(tmp_path: Path) -> No
     uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
     for number in range(40):
         add(uploads, 0, 1_000, site=f"site-{number}")
-        os.utime(tmp_path / "parts" / f"site-{number}" / DIGEST, (number, number + 2e9))
     assert sum(1 for _ in (tmp_path / "parts").glob("*/*")) == 32
     assert uploads.read("site-39", DIGEST) == BODY
 
 
 def test_an_upload_that_was_given_up_is_deleted_in_the_end(tmp_path: Path) -> None:
-    uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
-    old = b"x" * 10
-    add(uploads, 0, 10, body=old)
-    os.utime(tmp_path / "parts" / "north" / hashlib.sha256(old).hexdigest(), (0, 0))
+    clock = ManualClock()
+    uploads = Uploads(tmp_path / "parts", max_bytes=1_000, clock=clock)
+    add(uploads, 0, 10, body=b"x" * 10)
+    clock.turn(6 * 86_400)
+    uploads.expire()
     add(uploads, 0, 400)
-    assert [one.name for one in (tmp_path / "parts" / "north").iterdir()] == [DIGEST]
+    clock.turn(2 * 86_400)
+    uploads.expire()
+    assert list_names(tmp_path) == [DIGEST]
+    assert uploads.size("north", DIGEST) == 400
+
+
+def test_what_was_given_up_before_a_restart_is_deleted_after_it(tmp_path: Path) -> None:
+    add(Uploads(tmp_path / "parts", max_bytes=1_000), 0, 400)
+    os.utime(tmp_path / "parts" / "north" / DIGEST, (0, 0))
+    clock = ManualClock()
+    uploads = Uploads(tmp_path / "parts", max_bytes=1_000, clock=clock)
+    clock.turn(3_600)
+    uploads.expire()
+    assert list_names(tmp_path) == []
+
+
+def test_a_site_has_a_bounded_number_of_uploads(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
+    bodies = [b"%d" % number for number in range(100)]
+    for body in bodies:
+        add(uploads, 0, 1, body=body + b"!")
+    assert set(list_names(tmp_path)) == {hashlib.sha256(body + b"!").hexdigest() for body in bodies[-MOST:]}
+    restarted = Uploads(tmp_path / "parts", max_bytes=1_000)
+    add(restarted, 0, 400)
+    assert len(list_names(tmp_path)) == MOST
+
+
+def test_what_somebody_deletes_is_sent_again(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
+    add(uploads, 0, 400)
+    (tmp_path / "parts" / "north" / DIGEST).unlink()
+    assert add(uploads, 400, 1_000) == 0
+    assert add(uploads, 0, 1_000) == 1_000
+    (tmp_path / "parts" / "north" / DIGEST).unlink()
+    assert uploads.read("north", DIGEST) is None
+
+
+def test_what_a_failed_write_left_does_not_count(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
+    add(uploads, 0, 400)
+    with (tmp_path / "parts" / "north" / DIGEST).open("ab") as file:
+        file.write(bytes(600))
+    assert add(uploads, 400, 1_000) == 1_000
+    assert uploads.read("north", DIGEST) == BODY
+
+
+def test_one_event_of_a_site_is_made_at_a_time(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
+    with uploads.one_event("north"):
+        with pytest.raises(OverloadedError), uploads.one_event("north"):
+            raise AssertionError
+        with uploads.one_event("south"):
+            pass
+    with uploads.one_event("north"):
+        pass
+
+
+def list_names(place: Path) -> list[str]:
+    return [path.name for path in (place / "parts").glob("*/*")]

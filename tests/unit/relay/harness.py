@@ -116,7 +116,7 @@ def unpack(packed: Packed) -> list[Event]:
     return [one for one in decode_batch(decompress(packed.body, 1 << 26)) if isinstance(one, Event)]
 
 
-def refusing(bad: set[str], status: int = 403) -> Callable[[list[Event]], Answer]:
+def refusing(bad: set[str], status: int = 409) -> Callable[[list[Event]], Answer]:
     """Refuses these events alone, as a receiver does."""
 
     def answer(events: list[Event]) -> Answer:

@@ -16,6 +16,8 @@ from eaves.errors import ConfigError, DeliveryError, UnreachableError
 from eaves.events import Event
 from eaves.link import BatchAnswer
 from eaves.relay.lanes import ALARMS, ARCHIVE, IMAGES
+from eaves.spool.admin import retry_now
+from eaves.spool.selection import Selection
 from tests.fakes.clock import FrozenClock
 from tests.unit.relay.harness import Answer, Rig, event, forwarding, lost, poisoned, refusing, status_error
 from tests.waiting import wait_until
@@ -37,7 +39,10 @@ def test_nothing_is_sent_before_the_receiver_says_that_this_site_is_meant(tmp_pa
         rig.link.probed = lambda: "south"
         rig.forwarder.start()
         wait_until(lambda: rig.state() == "refused")
-        assert "for site 'south', and it is of site 'north'" in rig.forwarder.view().reason
+        assert rig.forwarder.view().reason == (
+            "the receiver knows this relay's token as site 'south', but eaves.yaml says site 'north'; "
+            "set site: south, or use north's token"
+        )
         assert rig.link.requests == []
         rig.link.probed = lambda: "north"
         rig.wait_until_empty()
@@ -114,7 +119,7 @@ def test_nothing_is_given_up_on_while_the_receiver_fails(tmp_path: Path, error: 
         assert sorted(rig.link.stored) == sorted(f"id-{number}" for number in range(20))
 
 
-@pytest.mark.parametrize("status", [400, 403, 409, 413])
+@pytest.mark.parametrize("status", [400, 409, 413])
 def test_what_the_receiver_refuses_is_kept_apart_with_its_reason(tmp_path: Path, status: int) -> None:
     with forwarding(tmp_path, *[event(number) for number in range(5)]) as rig:
         rig.link.answers = refusing({"id-1", "id-3"}, status)
@@ -125,6 +130,32 @@ def test_what_the_receiver_refuses_is_kept_apart_with_its_reason(tmp_path: Path,
         assert rig.dead() == {"id-1": reason, "id-3": reason}
         assert len(rig.link.requests) == 1
         assert rig.forwarder.view().counts.refused == 2
+
+
+def test_what_waits_when_a_site_gets_another_name_is_kept_and_the_link_says_so(tmp_path: Path) -> None:
+    with forwarding(tmp_path, *[event(number) for number in range(20)]) as rig:
+        rig.link.answers = refusing({f"id-{number}" for number in range(20)}, 403)
+        rig.forwarder.start()
+        wait_until(lambda: rig.state() == "refused")
+        assert "what waits is of another site than its token: not yours" in rig.forwarder.view().reason
+        rig.put(event(30))  # of the new name
+        wait_until(lambda: rig.link.stored == ["id-30"])
+        wait_until(lambda: rig.queued() == 20, what="the release of what got through")
+        assert rig.dead() == {}
+        rig.link.answers = lambda events: None
+        assert retry_now(rig.spool, Selection()) == 20
+        rig.forwarder.try_now()
+        rig.wait_until_empty()
+        assert sorted(rig.link.stored) == sorted(f"id-{number}" for number in (*range(20), 30))
+
+
+def test_what_is_of_the_old_name_is_not_buried_among_what_is_of_the_new_one(tmp_path: Path) -> None:
+    with forwarding(tmp_path, *[event(number) for number in range(5)]) as rig:
+        rig.link.answers = refusing({"id-1", "id-3"}, 403)
+        rig.forwarder.start()
+        wait_until(lambda: rig.queued() == 2)
+        assert rig.link.stored == ["id-0", "id-2", "id-4"]
+        assert (rig.state(), rig.dead()) == ("up", {})
 
 
 def test_a_request_that_is_too_large_is_halved_until_only_the_large_event_is_kept_apart(tmp_path: Path) -> None:
@@ -308,7 +339,7 @@ def test_stopping_ends_a_request_that_hangs(tmp_path: Path) -> None:
     rig.put(event(1))
 
     def hang(events: list[Event]) -> Answer:
-        rig.link.aborted.wait(10)
+        rig.link.aborted.wait(60)
         return lost()
 
     rig.link.answers = hang
@@ -316,7 +347,7 @@ def test_stopping_ends_a_request_that_hangs(tmp_path: Path) -> None:
     wait_until(lambda: rig.link.requests)
     began = time.monotonic()
     assert rig.forwarder.stop(1.0)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 20
     assert rig.queued() == 1
     rig.spool.close()
 
@@ -344,7 +375,7 @@ def test_a_picture_that_is_refused_as_it_is_goes_as_a_batch_whose_answer_says_wh
         rig.link.answers = lambda events: next(answers)
         rig.forwarder.start()
         rig.wait_until_empty()
-        assert rig.dead() == {"id-1": "the receiver refuses it (403): not yours"}
+        assert rig.dead() == {"id-1": "the receiver refuses it (409): not yours"}
         assert rig.link.calls == ["probe", "send", "send"]
         assert rig.state() == "up"
 
@@ -379,7 +410,7 @@ def test_an_alarm_alone_on_a_link_that_fails_keeps_its_place(tmp_path: Path, err
         rig.forwarder.start()
         rig.wait_until_empty()
         assert len(rig.link.requests) == 3
-        assert rig.forwarder.view().attempts[ARCHIVE] == {"delivered": 1}
+        wait_until(lambda: rig.forwarder.view().attempts[ARCHIVE] == {"delivered": 1})
 
 
 def test_a_size_that_was_too_large_once_is_not_tried_again_and_again(tmp_path: Path) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED, Event
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.relay.alarms import is_alarm, parse_alarms
-from eaves.relay.intake import Intake
+from eaves.relay.intake import Intake, store
 from eaves.relay.lanes import ALARMS, ARCHIVE, BROKER, IMAGES
-from eaves.spool import Puts
+from eaves.spool import LedgerLimits, Puts, Spool
 from tests.unit.relay.harness import event
 
 ALARM_RULES = parse_alarms('[{"label": "fire"}, {"label": "smoke", "confidence": "high"}]')
@@ -135,6 +137,31 @@ def test_a_code_and_data_that_are_nonsense_do_no_harm() -> None:
 def test_a_dead_letter_that_is_no_image_goes_to_the_archive_beside_the_event_about_it() -> None:
     puts = intake(to_broker=True, keep_images=False).sort(dead_letter(event(1)))
     assert lanes_of(puts) == [(IMAGE_REJECTED, (ARCHIVE, BROKER)), (event(1).type, (ARCHIVE,))]
+
+
+def test_what_is_of_another_site_stays_here_as_a_dead_letter_and_blocks_nothing(tmp_path: Path) -> None:
+    foreign = event(8, source="/eaves/northern/gate", data=b"{}")
+    puts = [
+        *intake(to_broker=True).sort(dead_letter(foreign)),
+        *intake().sort(event(9)),
+        *intake().sort(event(1, source="urn:x")),
+    ]
+    with Spool(tmp_path / "relay.db", ledger=LedgerLimits(max_entries=100)) as spool:
+        store(spool, puts, "north")
+        store(spool, puts, "north")
+        queued = [one.event for one in spool.peek_batch(ARCHIVE, now=time.time(), max_events=10, max_bytes=10_000)]
+        assert [one.type for one in queued] == [IMAGE_REJECTED, IMAGE_CLASSIFIED]
+        letters = {letter.entry.event.source: (letter.status, letter.reason) for letter in spool.dead()}
+        told = "the source of an event of site north begins with /eaves/north/"
+        assert letters == {"/eaves/northern/gate": (403, told), "urn:x": (403, told)}
+        assert len(spool.dead()) == 2
+
+
+def test_the_sites_own_broker_gets_what_is_of_another_site(tmp_path: Path) -> None:
+    with Spool(tmp_path / "relay.db", ledger=LedgerLimits(max_entries=100)) as spool:
+        store(spool, intake(to_broker=True).sort(event(1, source="urn:x")), "north")
+        assert [one.event.source for one in spool.peek(BROKER, now=time.time())] == ["urn:x"]
+        assert spool.peek(ARCHIVE, now=time.time()) == []
 
 
 def test_a_dead_letter_about_a_dead_letter_tells_of_no_other_one() -> None:

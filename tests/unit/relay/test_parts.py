@@ -11,7 +11,7 @@ import pytest
 
 from eaves.events import Event
 from eaves.relay.lanes import ALARMS, ARCHIVE, IMAGES
-from tests.unit.relay.harness import Answer, event, forwarding, lost, refusing, status_error
+from tests.unit.relay.harness import event, forwarding, lost, refusing, status_error
 from tests.waiting import wait_until
 
 
@@ -72,7 +72,7 @@ def test_a_picture_that_takes_many_up_periods_arrives_and_is_not_set_aside(tmp_p
         rig.forwarder.start()
         rig.wait_until_empty(60)
         assert rig.link.stored == ["id-1"]
-        assert rig.forwarder.view().attempts["images"] == {"delivered": 1}
+        wait_until(lambda: rig.forwarder.view().attempts["images"] == {"delivered": 1})
 
 
 def test_an_alarm_overtakes_a_picture_between_two_parts(tmp_path: Path) -> None:
@@ -143,13 +143,60 @@ def test_a_receiver_that_keeps_nothing_of_parts_is_a_link_that_fails(tmp_path: P
         assert (rig.queued(), rig.dead()) == (1, {})
 
 
-def test_a_picture_that_is_refused_after_its_parts_is_kept_apart(tmp_path: Path) -> None:
-    def answer(events: list[Event]) -> Answer:
-        return status_error(409) if len(rig.link.requests) == 1 else refusing({"id-1"}, 409)(events)
-
+def test_a_picture_that_is_refused_after_its_parts_is_kept_apart_and_not_sent_again(tmp_path: Path) -> None:
     with forwarding(tmp_path) as rig:
         rig.put(picture(1), lane=IMAGES)
-        rig.link.answers = answer
+        rig.link.answers = refusing({"id-1"}, 409)
         rig.forwarder.start()
         rig.wait_until_empty()
         assert rig.dead() == {"id-1": "the receiver refuses it (409): not yours"}
+        assert rig.link.requests == [["id-1"]]
+        assert rig.link.calls == ["probe", "part", "part", "part", "part", "send"]
+
+
+def test_a_status_in_place_of_an_account_after_the_parts_makes_nobody_send_the_whole(tmp_path: Path) -> None:
+    with forwarding(tmp_path) as rig:
+        rig.put(picture(1), lane=IMAGES)
+        rig.link.answers = lambda events: status_error(403) if len(rig.link.requests) == 1 else None
+        rig.forwarder.start()
+        rig.wait_until_empty()
+        assert rig.link.stored == ["id-1"]
+        assert sum(size > 0 for _, size in rig.link.parts) == 3
+        assert rig.link.parts[-1] == (0, 0), "it is asked for, and is there"
+        wait_until(lambda: rig.forwarder.view().attempts[IMAGES] == {"delivered": 1, "retried": 1})
+
+
+def test_a_picture_of_which_a_part_is_too_large_goes_in_smaller_ones(tmp_path: Path) -> None:
+    with forwarding(tmp_path) as rig:
+        rig.put(picture(1, 200_000), picture(2, 200_000), lane=IMAGES)
+        rig.link.part_answers = lambda: status_error(413) if rig.link.parts[-1][1] > 10_000 else None
+        rig.forwarder.start()
+        rig.wait_until_empty()
+        assert rig.link.stored == ["id-1", "id-2"]
+        assert sum(size > 10_000 for _, size in rig.link.parts) == 3
+        assert rig.dead() == {}
+
+
+def test_a_picture_that_is_too_large_as_a_whole_is_kept_apart(tmp_path: Path) -> None:
+    with forwarding(tmp_path) as rig:
+        rig.put(picture(1), lane=IMAGES)
+        rig.link.part_answers = lambda: status_error(413)
+        rig.forwarder.start()
+        rig.wait_until_empty()
+        assert rig.dead() == {"id-1": "the receiver refuses it (413): answered 413"}
+        assert rig.link.calls[:4] == ["probe", "part", "probe", "part"]
+        assert rig.link.requests == []
+
+
+def test_a_picture_whose_parts_were_lost_goes_in_parts_again_once_it_was_set_aside(tmp_path: Path) -> None:
+    with forwarding(tmp_path) as rig:
+        rig.put(picture(1, 150_000), lane=IMAGES)
+        claimed = iter([0, 65_536, 150_000])
+        rig.link.part_answers = lambda: next(claimed, None)
+        rig.link.answers = lambda events: lost() if len(rig.link.requests) <= 3 else None
+        rig.forwarder.start()
+        rig.wait_until_empty(30)
+        assert rig.link.stored == ["id-1"]
+        assert len(rig.link.requests) == 4
+        assert len(rig.link.parts) > 3
+        wait_until(lambda: rig.forwarder.view().attempts[IMAGES] == {"delivered": 1, "retried": 1})

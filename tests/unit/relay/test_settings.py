@@ -23,9 +23,7 @@ def test_a_receivers_address_is_all_that_is_needed() -> None:
     assert settings.ledger_limits() == LedgerLimits(max_entries=500_000, ignored_lanes=("broker",))
 
 
-@pytest.mark.parametrize(
-    "to", ["https://cloud", "https://cloud:8443/base", "http://127.0.0.1:8443", "http://localhost"]
-)
+@pytest.mark.parametrize("to", ["https://cloud", "https://cloud:8443/", "http://127.0.0.1:8443", "http://localhost"])
 def test_a_receiver_is_reached_by_tls_or_on_loopback(to: str) -> None:
     assert made(to=to).to == to
 
@@ -38,6 +36,7 @@ def test_a_receiver_is_reached_by_tls_or_on_loopback(to: str) -> None:
         ({"to": "http://localhost.evil.example"}, "to: must be https://"),
         ({"to": "https://user:word@cloud"}, "to: must be an address alone; the token belongs into the file `token`"),
         ({"to": "https://cloud:99999"}, "to: must be an https:// address: Port out of range"),
+        ({"to": "https://cloud:8443/v1/events"}, "to: must be an address without a path"),
         ({"to": "ftp://cloud"}, "to: must be an https:// address"),
         ({"site": "North"}, "site: must be 1-40 characters"),
         ({"alarms": "fire"}, "alarms: must be a JSON list of mappings"),

@@ -10,12 +10,13 @@ import pytest
 
 from eaves.errors import SpoolError, SpoolFullError
 from eaves.events import IMAGE_CAPTURED, Event
-from eaves.spool import Entry, Limits, Spool
+from eaves.spool import Entry, Limits, PutOutcome, Spool
 from eaves.spool.database import connect
 from eaves.spool.due import LONGEST_WAIT_S
 from tests.fakes.clock import FrozenClock
 
 NOW = 1_000_000.0
+STORED, REPEATED = PutOutcome.STORED, PutOutcome.REPEATED
 
 
 def image(number: int, size_bytes: int = 10) -> Event:
@@ -44,7 +45,7 @@ def batch(
 
 def test_many_are_stored_in_order_each_on_its_lanes(spool: Spool) -> None:
     stored = spool.put_many([(image(1), ("a",)), (image(2), ("a", "b", "a")), (image(3), ())])
-    assert stored == [True, True, True]
+    assert stored == [STORED] * 3
     assert ids(spool.peek("a", limit=9, now=NOW)) == ["id-1", "id-2"]
     assert ids(spool.peek("b", limit=9, now=NOW)) == ["id-2"]
     assert spool.put_many([]) == []
@@ -53,7 +54,7 @@ def test_many_are_stored_in_order_each_on_its_lanes(spool: Spool) -> None:
 def test_many_are_stored_once_each(spool: Spool) -> None:
     spool.put(image(1), once=True)
     twice = [(image(number), ("out",)) for number in (1, 2, 2, 3)]
-    assert spool.put_many(twice, once=True) == [False, True, False, True]
+    assert spool.put_many(twice, once=True) == [REPEATED, STORED, REPEATED, STORED]
     assert spool.depth() == 3
 
 
@@ -65,7 +66,7 @@ def test_many_that_do_not_fit_leave_nothing(tmp_path: Path) -> None:
         assert spool.counts() == {"out": (1, 0)}
         assert spool.remembered() == 1
         repeated_and_new = [(image(number), ("out",)) for number in (100, 1, 2, 3, 4)]
-        assert spool.put_many(repeated_and_new, once=True) == [False, True, True, True, True]
+        assert spool.put_many(repeated_and_new, once=True) == [REPEATED, STORED, STORED, STORED, STORED]
 
 
 def test_many_share_one_commit(tmp_path: Path) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eaves.errors import SpoolError, SpoolFullError
-from eaves.events import IMAGE_CAPTURED, Event
-from eaves.spool import Ledger, LedgerLimits, LedgerLine, Limits, Selection, Spool, WhenFull, content_digest
+from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event
+from eaves.spool import Ledger, LedgerLimits, LedgerLine, Limits, PutOutcome, Selection, Spool, WhenFull, content_digest
 from eaves.spool.admin import drop, redrive
+from eaves.spool.ledger.schema import SITE, site_of
 from eaves.spool.takeover import take_over
 from tests.fakes.clock import FrozenClock
 
@@ -156,9 +159,9 @@ def test_what_comes_again_is_counted_and_not_stored(spool: Spool) -> None:
     spool.put(image(1), once=True)
     spool.ack(spool.peek("out", now=NOW)[0])
     assert spool.put_many([(image(1), ("out",)), (image(2), ("out",)), (image(2), ("out",))], once=True) == [
-        False,
-        True,
-        False,
+        PutOutcome.REPEATED,
+        PutOutcome.STORED,
+        PutOutcome.REPEATED,
     ]
     assert [line.repeats for line in lines(spool)] == [1, 1]
     assert ledger_of(spool).counts().repeats == 2
@@ -170,13 +173,52 @@ def test_what_comes_again_is_counted_and_not_stored(spool: Spool) -> None:
 def test_an_event_under_a_known_id_is_a_conflict_and_no_repetition(spool: Spool) -> None:
     spool.put(image(1), once=True)
     other = image(1, b"other")
-    assert not spool.put(other, once=True)
+    assert spool.put_many([(other, ("out",)), (image(1), ("out",))], once=True) == [
+        PutOutcome.CONFLICTING,
+        PutOutcome.REPEATED,
+    ]
     counts = ledger_of(spool).counts()
-    assert (counts.repeats, counts.conflicts) == (0, 1)
+    assert (counts.repeats, counts.conflicts) == (1, 1)
     assert ledger_of(spool).is_conflicting(other)
     assert not ledger_of(spool).is_conflicting(image(1))
     assert not ledger_of(spool).is_conflicting(image(2))
     assert spool.peek("out", now=NOW)[0].event == image(1)
+
+
+@pytest.mark.parametrize("kind", sorted(REPLY_TYPES))
+def test_a_reply_that_was_made_a_second_time_is_the_same_event(spool: Spool, kind: str) -> None:
+    reply = replace(image(1), type=kind, data=b'{"timings": {"infer": 3.1}}', extensions={"modelversion": "1"})
+    again = replace(reply, data=b'{"timings": {"infer": 4.7}}', extensions={"modelversion": "2"})
+    assert spool.put(reply, once=True)
+    assert spool.put_many([(again, ("out",))], once=True) == [PutOutcome.REPEATED]
+    assert ledger_of(spool).is_conflicting(replace(reply, type=IMAGE_CAPTURED))
+
+
+def test_an_event_can_be_kept_as_a_dead_letter_from_the_start(spool: Spool) -> None:
+    spool.put(image(1), once=True)
+    for _ in range(2):
+        spool.put_dead([(image(1, b"other"), "out"), (image(1, b"a third"), "out")], "another event", 409)
+    letters = spool.dead()
+    assert [(one.entry.event.data, one.reason, one.status) for one in letters] == [
+        (b"other", "another event", 409),
+        (b"a third", "another event", 409),
+    ]
+    assert states(spool) == {"id-1": "queued"}
+    assert (spool.counts(), spool.dead_bytes() > 0) == ({"out": (1, 2)}, True)
+    redrive(spool, Selection())
+    assert spool.counts() == {"out": (3, 0)}
+    spool.ack_many(spool.peek("out", limit=9, now=NOW))
+    assert states(spool) == {"id-1": "released"}
+
+
+def test_a_dead_letter_from_the_start_is_within_the_budget(path: Path) -> None:
+    limits = Limits(dead_max_bytes=200, dead_when_full=WhenFull.REFUSE)
+    with Spool(path, limits=limits, ledger=BOUND) as spool, pytest.raises(SpoolFullError):
+        spool.put_dead([(image(1), "out"), (image(2, b"x" * 300), "out")], "another event", 409)
+    with Spool(path, limits=Limits(dead_max_bytes=200), ledger=BOUND) as spool:
+        assert spool.counts() == {}
+        spool.put_dead([(image(number), "out") for number in range(9)], "another event", 409)
+        assert 0 < len(spool.dead()) < 9
 
 
 def test_what_is_added_on_the_way_makes_no_other_event(spool: Spool) -> None:
@@ -202,6 +244,21 @@ def test_an_id_of_another_source_is_another_event(spool: Spool) -> None:
     assert spool.put(image(1, source="/eaves/site/a"), once=True)
     assert spool.put(image(1, source="/eaves/site/b"), once=True)
     assert [line.source for line in lines(spool)] == ["/eaves/site/a", "/eaves/site/b"]
+
+
+@pytest.mark.parametrize("state", ["4", "9", "'x'"])
+def test_an_event_that_was_lost_is_stored_when_it_comes_again(spool: Spool, state: str) -> None:
+    spool.put(image(1), once=True)
+    spool.ack(spool.peek("out", now=NOW)[0])
+    spool.database().commit(lambda db: db.execute(f"UPDATE ledger SET state = {state}"))
+    assert not spool.seen("/eaves/site/camera", "id-1")
+    assert not ledger_of(spool).is_conflicting(image(1, b"other"))
+    assert spool.put(image(1, b"other"), once=True)
+    assert not spool.put(image(1, b"other"), once=True)
+    [line] = lines(spool)
+    assert (line.state, line.repeats) == ("queued", 1)
+    spool.ack(spool.peek("out", now=NOW)[0])
+    assert lines(spool)[0].state == "released"
 
 
 def test_a_put_without_once_queues_its_line_again(spool: Spool) -> None:
@@ -255,6 +312,82 @@ def test_beyond_their_number_the_oldest_lines_of_events_that_left_are_deleted(pa
         assert ledger_of(spool).counts().deleted == 2
         assert spool.put(image(1), once=True), "its line is gone, so it is taken as new"
         assert [line.number for line in lines(spool)] == [1, 4, 5, 6, 7, 8, 9, 10]
+
+
+def release_all(spool: Spool) -> None:
+    while entries := spool.peek("out", limit=999, now=2e9):
+        spool.ack_many(entries)
+
+
+def test_what_one_site_sends_makes_a_spool_forget_nothing_of_another(path: Path) -> None:
+    with Spool(path, ledger=LedgerLimits(max_entries=100)) as spool:
+        quiet = [(image(number, source="/eaves/quiet/camera"), ("out",)) for number in range(30)]
+        spool.put_many(quiet, once=True)
+        release_all(spool)
+        for start in range(0, 500, 50):
+            loud = [image(number, source="/eaves/loud/camera") for number in range(start, start + 50)]
+            spool.put_many([(event, ("out",)) for event in loud], once=True)
+            release_all(spool)
+        assert len(ledger_of(spool).read(source_prefix="/eaves/quiet/")) == 30
+        assert len(ledger_of(spool).read(source_prefix="/eaves/loud/")) == 70
+        assert len(lines(spool)) == 100
+        assert ledger_of(spool).counts().deleted == 430
+        spool.put_many(quiet, once=True)
+        assert spool.depth() == 0, "they are repetitions"
+        waiting = [image(number, source="/eaves/loud/camera") for number in range(1_000, 1_200)]
+        spool.put_many([(event, ("out",)) for event in waiting], once=True)
+        assert len(ledger_of(spool).read(source_prefix="/eaves/quiet/")) == 30, (
+            "also while nothing of it can be deleted"
+        )
+        assert len(lines(spool)) == 230
+
+
+def test_lines_of_a_site_are_found_by_an_index(path: Path) -> None:
+    asked: list[str] = []
+    with Spool(path, ledger=BOUND) as spool:
+        database = spool.database()
+
+        def read(sql: str, values: Sequence[Any]) -> list[Any]:
+            asked.extend(row[3] for row in database.read(f"EXPLAIN QUERY PLAN {sql}", values))
+            return []
+
+        Ledger(read).read(after=5, source_prefix="/eaves/mill/")
+    assert len(asked) == 1
+    assert "USING INDEX ledger_by_site (<expr>=? AND rowid>?)" in asked[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "site"),
+    [
+        ("/eaves/mill/gate", "mill"),
+        ("/eaves/mill/", "mill"),
+        ("/eaves/mill", ""),
+        ("/eaves//x", ""),
+        ("/eavesx/a/b", ""),
+        ("eaves/a/b", ""),
+        ("", ""),
+        ("/Eaves/a/b", ""),
+        ("https://a/eaves/b", ""),
+        ("/eaves/ü/x/y", "ü"),
+    ],
+)
+def test_sql_and_python_find_the_same_site_in_a_source(source: str, site: str) -> None:
+    assert site_of(source) == site
+    with closing(sqlite3.connect(":memory:")) as db:
+        assert db.execute(f"SELECT {SITE.format('?1')}", (source,)).fetchone() == (site,)
+
+
+def test_a_ledger_from_before_there_were_counts_by_site_gets_them(path: Path) -> None:
+    with Spool(path, ledger=BOUND) as spool:
+        spool.put_many([(image(number), ("out",)) for number in range(3)])
+    with closing(sqlite3.connect(path)) as db:
+        for name in ("TRIGGER ledger_site_in", "TRIGGER ledger_site_out", "TABLE ledger_sites"):
+            db.execute(f"DROP {name}")
+        for name in ("by_site", "settled"):
+            db.execute(f"DROP INDEX ledger_{name}")
+    with Spool(path, ledger=BOUND) as spool:
+        spool.put(image(3))
+        assert spool.database().read("SELECT * FROM ledger_sites") == [("site", 4)]
 
 
 def test_the_first_line_of_a_reading_says_how_many_were_deleted(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Dead letters of a broker: what no function took becomes an event that says so."""
+"""Dead letters: what no function took becomes an event that says so, at a relay, a local broker and an agent."""
 
 from __future__ import annotations
 
@@ -58,6 +58,19 @@ def build_rejection(letter: Event, site: str) -> Event:
             "causesource": letter.source,
         },
     )
+
+
+def build_refusal(event: Event, site: str, *, by: str, status: int, reason: str) -> Event:
+    """The event that says that somebody at this site gave up on an event; see `build_rejection`.
+
+    Args:
+        event: The event.
+        site: The site's name.
+        by: Who refused it: a trigger, or a function's address.
+        status: HTTP status that decided it, 0 when there was no answer.
+        reason: Why.
+    """
+    return build_rejection(event.with_extensions(**{DESTINATION: by, CODE: str(status), DATA: reason}), site)
 
 
 def _build_problem(letter: Event) -> dict[str, Any]:
