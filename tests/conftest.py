@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
 FOLDER_MARKERS = frozenset({"unit", "contract", "integration", "e2e", "browser", "docs", "soak"})
@@ -17,6 +18,10 @@ FOLDER_MARKERS = frozenset({"unit", "contract", "integration", "e2e", "browser",
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts us in the background has it ignored, and what is ignored stays so in every process we start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# An example that a busy machine takes half a second for is no fault of the code; `timeout` ends what hangs.
+settings.register_profile("eaves", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("eaves")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
