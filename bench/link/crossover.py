@@ -1,19 +1,12 @@
 """Where cloud-only wins: both arms over links of different bandwidths, with photos of different sizes.
 
-The arithmetic has nothing of a paper in it:
-
-    edge   = P
-    cloud  = P + slow start + 8 bytes / bandwidth + round trip
-
-P is what both arms do alike: find the photo, predict, store the result durably. Slow start: on a connection that was
-idle for longer than its retransmission timeout, TCP sends 10 segments, waits a round trip for the first answer, and
-doubles what it sends per round trip until the link is busy all the time. Source: RFC 6928, section 2 (10 segments);
-RFC 5681, sections 3.1 (doubling) and 4.1 (after an idle time).
+The measured points stand beside the arithmetic of `bench.link.transfer`.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import statistics
 import time
@@ -27,8 +20,9 @@ from PIL import Image
 from bench.link.arms import Arm
 from bench.link.network import Network
 from bench.link.parts.slow_cpu import slowed
-from bench.link.proxy import SEGMENT_BYTES, Link
+from bench.link.proxy import Link
 from bench.link.run import READ, open_arms
+from bench.link.transfer import transfer_s
 
 DELAY_MS = 50.0
 BANDWIDTHS = (0.5, 1.0, 2.0, 5.0, 20.0, 100.0)
@@ -40,38 +34,6 @@ WAIT_S = 90.0
 SHARE = 0.1
 """Of one processor, for an edge that is slow."""
 SLOW_EVERY_S = 4.0
-FIRST_SEGMENTS = 10
-OVERHEAD = 1.04
-"""Bytes on the link for a byte of the image: headers of IP, TCP and TLS."""
-
-
-def transfer_s(size_bytes: float, mbit_s: float, round_trip_s: float) -> float:
-    """Seconds from the first byte of an image until its answer's arrival, without the prediction itself.
-
-    Args:
-        size_bytes: Of the image.
-        mbit_s: Bandwidth.
-        round_trip_s: Round trip.
-    """
-    rate = mbit_s * 1e6 / 8 / OVERHEAD
-    sent, window, waited_s = 0.0, FIRST_SEGMENTS * SEGMENT_BYTES, 0.0
-    while sent + window < size_bytes and window < rate * round_trip_s:
-        sent += window
-        waited_s += round_trip_s
-        window *= 2
-    return waited_s + (size_bytes - sent) / rate + round_trip_s
-
-
-def break_even_s(size_bytes: float, mbit_s: float, round_trip_s: float, cloud_s: float) -> float:
-    """How long the edge may take for a prediction before cloud-only is faster, seconds.
-
-    Args:
-        size_bytes: Of the image.
-        mbit_s: Bandwidth.
-        round_trip_s: Round trip.
-        cloud_s: What the cloud takes for a prediction.
-    """
-    return cloud_s + transfer_s(size_bytes, mbit_s, round_trip_s)
 
 
 def run(artifact: Path, photo: bytes, folder: Path, say: Callable[[str], None], *, kind: str = "") -> dict[str, Any]:
@@ -85,6 +47,7 @@ def run(artifact: Path, photo: bytes, folder: Path, say: Callable[[str], None], 
         kind: Of the network.
     """
     shutil.rmtree(folder, ignore_errors=True)
+    began = time.gmtime()
     photos = {size: resize(photo, size) for size in SIZES}
     points: list[dict[str, Any]] = []
     with open_arms(folder, artifact, [photo], seed=0, kind=kind) as arms:
@@ -104,6 +67,8 @@ def run(artifact: Path, photo: bytes, folder: Path, say: Callable[[str], None], 
         say(f"with {SHARE:g} of a processor: {slow}")
         network: Network = arms["edge"].network
         return {
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", began),
+            "load": [round(one, 1) for one in os.getloadavg()],
             "delay_ms": DELAY_MS,
             "kind": network.kind,
             "points": points,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from bench.link.arms import Arm, build_cloud, build_edge
 from bench.link.arrivals import AgentWatcher, Arrivals, read_cloud, read_edge, read_folder
 from bench.link.conditions import Condition
 from bench.link.network import Network, Traffic, open_network
-from bench.link.parts.processes import Killer, build_environ
+from bench.link.parts.processes import Killer, build_environ, plan_kills
 from bench.link.summary import Image
 
 DRAIN_LIMIT_S = 600.0
@@ -128,7 +129,8 @@ def _measure(plan: Plan, arms: Mapping[str, Arm], say: Callable[[str], None]) ->
     before = {name: arm.network.traffic() for name, arm in arms.items()}
     roles = sorted({role for arm in arms.values() for role in arm.killed})
     by_role = {role: [arm.parts[role] for arm in arms.values() if role in arm.killed] for role in roles}
-    killer = Killer(by_role, mean_s=plan.kill_mean_s, seed=plan.seed)
+    kills = plan_kills(roles, seconds=plan.seconds, mean_s=plan.kill_mean_s, seed=plan.seed) if plan.kill_mean_s else []
+    killer = Killer(by_role, kills)
     start, began = time.monotonic() + 1.0, time.time() + 1.0
     phases = condition.phases(plan.seconds)
     threads = [
@@ -138,14 +140,14 @@ def _measure(plan: Plan, arms: Mapping[str, Arm], say: Callable[[str], None]) ->
     threads.append(threading.Thread(target=_follow, args=(phases, start, list(arms.values()), stop)))
     for thread in threads:
         thread.start()
-    if plan.kill_mean_s:
-        killer.start()
+    killer.start()
     try:
         for thread in threads:
             thread.join()
     finally:
         stop.set()
         killer.stop()
+    load = os.getloadavg()
     say(f"photos taken, {len(killer.kills)} kills; waiting for what is under way")
     ended = _drain(plan, arms, start)
     after = {name: arm.network.traffic() for name, arm in arms.items()}
@@ -162,6 +164,7 @@ def _measure(plan: Plan, arms: Mapping[str, Arm], say: Callable[[str], None]) ->
         "phases": phases,
         "kills": [(round(at - began, 1), role) for at, role in killer.kills],
         "drained": ended,
+        "load": [round(one, 1) for one in load],
         "arms": {name: _report(arm, began, phases, before[name], after[name]) for name, arm in arms.items()},
     }
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 WITHIN_S = 1.0
 DRAWS = 2000
+DISTURBED_S = 10.0
+"""For so long after a kill a photo may wait for what piled up before it."""
+DISTURB = ("agent", "function")
+"""Roles that a prediction at the edge passes through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +94,57 @@ def summarise(arm: Mapping[str, Any]) -> Row:
         bytes_per_1000=(arm["bytes_up"] + arm["bytes_down"]) / max(1, len(images)) * 1000,
         drain_s=arm["drain_s"],
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """What a kill did to the predictions of one arm.
+
+    Attributes:
+        role: What was killed.
+        back_s: From the kill to the next prediction, seconds; None: there was none.
+        late: Photos that took longer than `WITHIN_S`, were taken before the kill or within `DISTURBED_S` after it, and
+            saw no later kill.
+    """
+
+    role: str
+    back_s: float | None
+    late: int
+
+
+def find_outages(images: Sequence[Image], kills: Sequence[tuple[float, str]]) -> list[Outage]:
+    """What each kill did.
+
+    Args:
+        images: Of one arm.
+        kills: Seconds from the first photo, and the role.
+    """
+    ends = sorted(one.at_s + one.predicted_s for one in images if one.predicted_s is not None)
+    late = Counter(_last_touching(one, [at for at, _ in kills]) for one in images if _is_late(one))
+    found = []
+    for at, role in kills:
+        following = next((end for end in ends if end > at), None)
+        found.append(Outage(role=role, back_s=None if following is None else following - at, late=late[at]))
+    return found
+
+
+def find_undisturbed(images: Sequence[Image], kills: Sequence[tuple[float, str]]) -> list[Image]:
+    """Photos that no kill of a role of `DISTURB` held up."""
+    moments = [at for at, role in kills if role in DISTURB]
+    return [one for one in images if not any(_touches(one, at) for at in moments)]
+
+
+def _is_late(image: Image) -> bool:
+    return image.predicted_s is None or image.predicted_s > WITHIN_S
+
+
+def _last_touching(image: Image, moments: Sequence[float]) -> float | None:
+    return max((at for at in moments if _touches(image, at)), default=None)
+
+
+def _touches(image: Image, at: float) -> bool:
+    end = float("inf") if image.predicted_s is None else image.at_s + image.predicted_s
+    return image.at_s - DISTURBED_S <= at <= end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

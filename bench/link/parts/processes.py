@@ -108,20 +108,40 @@ class Part:
                 self.start()
 
 
+def plan_kills(roles: Sequence[str], *, seconds: float, mean_s: float, seed: int) -> list[tuple[float, str]]:
+    """When which role is killed: runs of the same length have the same number of kills, and each role the same share.
+
+    The run is divided into equal spans, each with one kill at a random moment; the roles take turns in random order.
+
+    Args:
+        roles: What may be killed.
+        seconds: Of the run.
+        mean_s: Mean seconds between two kills that is aimed at; the number of kills is a multiple of the roles.
+        seed: Of moments and order.
+
+    Returns:
+        kills: Seconds from the start, and the role; by time.
+    """
+    draw = random.Random(seed)
+    rounds = max(1, round(seconds / mean_s / len(roles)))
+    turns = [role for _ in range(rounds) for role in draw.sample(sorted(roles), len(roles))]
+    span_s = seconds / len(turns)
+    # The last tenth of a span stays free, so that a kill is over before the run is, or the next span begins.
+    return [(span_s * (number + draw.uniform(0, 0.9)), role) for number, role in enumerate(turns)]
+
+
 class Killer:
-    """Kills parts at random moments.
+    """Kills parts as planned.
 
     Args:
         parts: Role to the parts that play it, which are killed together, one in each arm.
-        mean_s: Mean seconds between two kills; the gaps are distributed exponentially.
-        seed: Of the moments.
+        plan: Seconds from the start and the role, by time.
     """
 
-    def __init__(self, parts: Mapping[str, Sequence[Part]], *, mean_s: float, seed: int) -> None:
+    def __init__(self, parts: Mapping[str, Sequence[Part]], plan: Sequence[tuple[float, str]]) -> None:
         self.kills: list[tuple[float, str]] = []
         self._parts = parts
-        self._mean_s = mean_s
-        self._random = random.Random(seed)
+        self._plan = plan
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -136,8 +156,10 @@ class Killer:
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._random.expovariate(1 / self._mean_s)):
-            role = self._random.choice(sorted(self._parts))
+        start = time.monotonic()
+        for at, role in self._plan:
+            if self._stop.wait(max(0.0, start + at - time.monotonic())):
+                return
             self.kills.append((time.time(), role))
             killing = [threading.Thread(target=part.kill) for part in self._parts[role]]
             for thread in killing:

@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.link.crossover import break_even_s
 from bench.link.plots.svg import CLOUD, DARK, EDGE, GREY, Axis, Chart, figure, legend, text_at
-from bench.link.summary import Row, load_images, summarise
+from bench.link.summary import Row, compare_states, load_images, summarise
+from bench.link.transfer import transfer_s
 
 Result = Mapping[str, Any]
 ARMS = (("edge", "predicted at the edge", EDGE), ("cloud", "cloud-only", CLOUD))
@@ -42,7 +42,7 @@ def draw_links(results: Sequence[Result]) -> str:
     chart.axes()
     entries = [(text, colour, "line") for _, text, colour in ARMS]
     parts = [legend(20, 56, [*entries, ("median", GREY, "dot"), ("95 of 100", GREY, "ring")])]
-    parts.append(text_at(585, 56, "the bar ends at 99 of 100", size=12.5, colour=GREY))
+    parts.append(text_at(585, 56, "the bar ends at 99 of 100, kills included", size=12.5, colour=GREY))
     for number, result in enumerate(results):
         middle = top + step * (number + 0.5)
         parts.append(text_at(18, middle - 4, result["link"], size=14, weight=600))
@@ -53,10 +53,19 @@ def draw_links(results: Sequence[Result]) -> str:
     return figure(
         880,
         int(height),
-        "At the edge a bad link changes nothing; cloud-only waits for it",
+        _title(rows),
         _describe(rows),
         [*chart.parts, *parts],
     )
+
+
+def _title(rows: Mapping[str, Mapping[str, Row]]) -> str:
+    edge, cloud = (max(arms[arm].p50_s for arms in rows.values()) for arm, _, _ in ARMS)
+    return f"Half of the photos: within {_wait(edge)} at the edge on every link, up to {_wait(cloud)} cloud-only"
+
+
+def _wait(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
 
 
 def _bar(chart: Chart, row: Row, y: float, colour: str) -> None:
@@ -111,20 +120,27 @@ def draw_course(result: Result) -> str:
     entries.append(("a process is killed", GREY, "mark"))
     entries += [(f"the link is {state}", AWAY[state], "band") for state in away]
     edge, cloud = (summarise(result["arms"][arm]) for arm, _, _ in ARMS)
-    title = "While the link is down the edge predicts as before; cloud-only waits"
-    described = f"Each photo's wait: at the edge {edge.p50_s:.2f} s in the median, cloud-only {cloud.p50_s:.1f} s."
+    states = compare_states(load_images(result["arms"]["edge"]["images"]))
+    title = "Cloud-only waits for the link"
+    if states is not None:
+        up, down = _wait(states.up_s), _wait(states.away_s)
+        title = f"Edge median: {up} with the link up, {down} with it down; cloud-only waits for the link"
+    described = (
+        f"Each photo's wait: at the edge {_wait(edge.p50_s)} in the median and {_wait(edge.p99_s)} for 99 of 100,"
+        f" cloud-only {_wait(cloud.p50_s)} and {_wait(cloud.p99_s)}."
+    )
     return figure(880, 440, title, described, [legend(92, 56, entries), *chart.parts])
 
 
 SIZE_COLOURS = ("#f0a04b", "#dd6b20", "#a83a0c", "#5c1d06")
 
 
-def draw_crossover(result: Result, edges: Sequence[tuple[str, float]]) -> str:
-    """By bandwidth and size: how long cloud-only takes, and how long an edge may take before that is faster.
+def draw_crossover(result: Result, slow_over_s: float | None) -> str:
+    """By bandwidth and size: what the link adds, so how much faster the cloud must predict for cloud-only to win.
 
     Args:
         result: Measured points.
-        edges: Text and seconds of each edge that is drawn as a level line.
+        slow_over_s: How much longer a slow edge takes than the cloud, as a level line; None: no line.
     """
     points = [point for point in result["points"] if point["edge_s"] and point["cloud_s"]]
     sizes = sorted({point["size_bytes"] for point in points})
@@ -132,46 +148,37 @@ def draw_crossover(result: Result, edges: Sequence[tuple[str, float]]) -> str:
     ticks = [(0.2, "0.2"), (0.5, "0.5"), (1, "1"), (2, "2"), (5, "5"), (10, "10"), (20, "20"), (50, "50"), (100, "100")]
     chart = Chart(
         x=Axis(title="bandwidth of the link, Mbit/s", low=0.2, high=200, ticks=[*ticks, (200, "200")], log=True),
-        y=seconds_axis("from capture to prediction", 0.1, 60),
+        y=seconds_axis("added by the link: cloud-only less edge", 0.1, 60),
         left=92,
         top=96,
         width=640,
         height=360,
     )
     chart.axes()
-    for number, (text, seconds) in enumerate(edges):  # first, so that no label hides a point
-        chart.line([(0.2, seconds), (200, seconds)], EDGE, dash="6 5", width=1.8)
-        chart.note(21.5 if number else 0.2, seconds, text, EDGE, dx=6, dy=-5)
+    entries = [("what the link adds, computed", CLOUD, "line"), ("measured", CLOUD, "dot")]
+    if slow_over_s is not None:  # first, so that no label hides a point
+        chart.line([(0.2, slow_over_s), (200, slow_over_s)], EDGE, dash="6 5", width=1.8)
+        chart.note(3.7, slow_over_s, f"E - C = {slow_over_s:.1f} s", EDGE, dx=0, dy=-6)
+        entries.append(("an edge with a tenth of a CPU", EDGE, "dash"))
     labels: list[tuple[float, str, str]] = []
     for size, colour in zip(sizes, SIZE_COLOURS, strict=False):
-        own = [point for point in points if point["size_bytes"] == size]
-        base_s = sum(point["edge_s"] for point in own) / len(own)
         grid = [0.2 * (1000 ** (number / 120)) for number in range(121)]
-        curve = [(mbit_s, break_even_s(size, mbit_s, round_trip_s, base_s)) for mbit_s in grid]
+        curve = [(mbit_s, transfer_s(size, mbit_s, round_trip_s)) for mbit_s in grid]
         chart.line([point for point in curve if point[1] <= 60], colour)
-        for point in own:
-            chart.dot(point["mbit_s"], point["cloud_s"], colour)
-            chart.dot(point["mbit_s"], point["edge_s"], EDGE, radius=3, filled=False)
+        for point in (one for one in points if one["size_bytes"] == size):
+            chart.dot(point["mbit_s"], point["cloud_s"] - point["edge_s"], colour)
         labels.append((chart.at(200, curve[-1][1])[1], _size(size), colour))
     lowest = float("inf")
     for y, text, colour in sorted(labels, reverse=True):
         lowest = min(y + 4, lowest - 15)
         chart.parts.append(text_at(chart.left + chart.width + 8, lowest, text, size=12, colour=colour, weight=600))
-    entries = [("cloud-only, computed", CLOUD, "line"), ("measured", CLOUD, "dot"), ("edge", EDGE, "dash")]
-    parts = [legend(92, 56, [*entries, ("measured", EDGE, "ring")])]
-    parts.append(
-        text_at(
-            92,
-            80,
-            f"Cloud-only is faster where its curve is below your edge's level. Round trip {round_trip_s * 1000:g} ms.",
-            size=12.5,
-            colour=GREY,
-        )
+    said = (
+        "Cloud-only is faster where your image's curve is below your E - C (edge's time less cloud's)."
+        f" Round trip {round_trip_s * 1000:g} ms."
     )
-    title = "Cloud-only is faster only where the edge is slow and the link is fast"
-    described = (
-        "Seconds to a prediction against bandwidth, by image size, computed and measured; level lines are edges."
-    )
+    parts = [legend(92, 56, entries), text_at(92, 80, said, size=12.5, colour=GREY)]
+    title = "Cloud-only is faster only where the cloud predicts faster by more than the link adds"
+    described = "Seconds that the link adds to a prediction against bandwidth, by image size, computed and measured."
     return figure(880, 520, title, described, [*parts, *chart.parts])
 
 

@@ -10,9 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from bench.link import conditions
-from bench.link.crossover import break_even_s
 from bench.link.plots.figures import draw_course, draw_crossover, draw_links, draw_update
-from bench.link.summary import compare_states, load_images, summarise
+from bench.link.summary import (
+    DISTURB,
+    WITHIN_S,
+    Image,
+    compare_states,
+    find_outages,
+    find_undisturbed,
+    load_images,
+    percentile,
+    summarise,
+)
+from bench.link.transfer import transfer_s
 
 DOCS = Path("docs")
 PAGE = DOCS / "18-link-experiment.md"
@@ -37,14 +47,15 @@ def write_page(here: Path) -> list[Path]:
     tables: dict[str, str] = {}
     if links:
         figures["link-latency"] = draw_links(links)
-        tables["links"], tables["runs"] = _links(links), _runs([*links, *alone])
+        tables["links"], tables["runs"] = _links(links), _runs([*links, *alone, *crossover])
+        tables["kills"], tables["undisturbed"] = _kills(links), _undisturbed(links)
     if alone:
         tables["ratio"] = _ratio(alone[0])
     for result in links:
         if result["link"] == COURSE:
             figures["link-course"] = draw_course(result)
     if crossover:
-        figures["link-crossover"] = draw_crossover(crossover[0], _edges(crossover[0]))
+        figures["link-crossover"] = draw_crossover(crossover[0], _slow_over_s(crossover[0]))
         tables["crossover"], tables["break-even"] = _points(crossover[0]), _break_even(crossover[0])
     if updates:
         figures["link-update"] = draw_update(updates)
@@ -104,8 +115,40 @@ def _links(results: Sequence[Mapping[str, Any]]) -> str:
     return _table(head, rows)
 
 
+def _kills(results: Sequence[Mapping[str, Any]]) -> str:
+    """What a kill costs the edge's arm, by what was killed."""
+    found = [one for result in results for one in find_outages(_edge_images(result), result["kills"])]
+    rows = []
+    for role in sorted({one.role for one in found}):
+        own = [one for one in found if one.role == role]
+        backs = [one.back_s for one in own if one.back_s is not None]
+        late = [one.late for one in own]
+        spans = [_span(percentile(backs, 0.5)), _span(max(backs, default=math.nan))]
+        rows.append([role, str(len(own)), *spans, f"{sum(late) / len(late):.1f}", str(max(late))])
+    head = ("killed", "times", "next prediction after, median", "longest", "photos above 1 s, mean", "most")
+    return _table(head, rows)
+
+
+def _undisturbed(results: Sequence[Mapping[str, Any]]) -> str:
+    """The edge's arm without the photos that a kill held up."""
+    rows = []
+    for result in results:
+        kills, images = result["kills"], _edge_images(result)
+        times = sorted(one.predicted_s or math.inf for one in find_undisturbed(images, kills))
+        over = sum(time > WITHIN_S for time in times)
+        disturbing = sum(role in DISTURB for _, role in kills)
+        spans = [_span(percentile(times, share)) for share in (0.5, 0.95, 1.0)]
+        rows.append([result["link"], str(disturbing), f"{len(times)} of {len(images)}", *spans, str(over)])
+    head = ("link", "kills of agent or function", "photos not held up", "p50", "p95", "longest", "above 1 s")
+    return _table(head, rows)
+
+
+def _edge_images(result: Mapping[str, Any]) -> list[Image]:
+    return load_images(result["arms"]["edge"]["images"])
+
+
 def _ratio(result: Mapping[str, Any]) -> str:
-    found = compare_states(load_images(result["arms"]["edge"]["images"]))
+    found = compare_states(_edge_images(result))
     if found is None:
         return ""
     row = [
@@ -118,45 +161,62 @@ def _ratio(result: Mapping[str, Any]) -> str:
 def _runs(results: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for result in results:
-        kills = [role for _, role in result["kills"]]
+        kills = [role for _, role in result.get("kills", ())]
         counted = ", ".join(f"{role} {kills.count(role)}" for role in sorted(set(kills))) or "none"
-        rows.append([result["link"], result["at"], f"{result['seconds'] / 60:g}", result["kind"], counted])
-    return _table(("link", "begun", "minutes", "network", "killed (SIGKILL)"), rows)
+        minutes = f"{result['seconds'] / 60:g}" if "seconds" in result else "-"
+        load = ", ".join(f"{one:g}" for one in result["load"]) if "load" in result else "-"
+        name = result["link"] if "arms" in result else "crossover"
+        audit = _audit(result["arms"]["edge"]["audit"]) if "arms" in result else "-"
+        rows.append([name, result.get("at", "-"), minutes, load, counted, audit])
+    head = (
+        "run",
+        "begun",
+        "minutes",
+        "load after it (1, 5, 15 min)",
+        "killed (SIGKILL)",
+        "audit: sent, received, missing",
+    )
+    return _table(head, rows)
 
 
-def _edges(result: Mapping[str, Any]) -> list[tuple[str, float]]:
-    own = _base_s(result)
-    if result["slow"]:
-        return [("this edge", own), ("with a tenth of a CPU", min(one[1] for one in result["slow"]))]
-    return [("this edge", own), ("an edge ten times slower", 10 * own)]
+def _audit(found: Mapping[str, Any] | None) -> str:
+    if found is None or not isinstance(found["said"], Mapping):
+        return "-"
+    totals = found["said"]["totals"]
+    return f"{totals['sent']}, {totals['received']}, {totals['missing']}; exit code {found['exit_code']}"
 
 
-def _base_s(result: Mapping[str, Any]) -> float:
-    found = sorted(point["edge_s"] for point in result["points"] if point["edge_s"] is not None)
-    return float(found[len(found) // 4])
+def _slow_over_s(result: Mapping[str, Any]) -> float | None:
+    """How much longer an edge with a share of a processor takes than this cloud, for the smallest photos."""
+    if not result["slow"]:
+        return None
+    size, seconds = min(result["slow"])
+    own = [point["edge_s"] for point in result["points"] if point["size_bytes"] == size and point["edge_s"]]
+    return float(seconds - percentile(own, 0.5)) if own else None
 
 
 def _points(result: Mapping[str, Any]) -> str:
     rows = []
     for point in result["points"]:
-        computed = point["edge_s"] + point["expected_s"] if point["edge_s"] is not None else math.nan
+        known = point["edge_s"] is not None and point["cloud_s"] is not None
         rows.append(
             [
                 *(f"{point['mbit_s']:g}", f"{point['size_bytes'] / 1000:.0f}", _span(point["edge_s"])),
-                *(_span(point["cloud_s"]), _span(computed)),
+                *(_span(point["cloud_s"]), _span(point["cloud_s"] - point["edge_s"] if known else None)),
+                _span(point["expected_s"]),
             ]
         )
-    head = ("Mbit/s", "image, KB", "edge, median", "cloud-only, median", "cloud-only, computed")
+    head = ("Mbit/s", "image, KB", "edge, median", "cloud-only, median", "difference", "computed")
     return _table(head, rows)
 
 
 def _break_even(result: Mapping[str, Any]) -> str:
-    """How long an edge may take before cloud-only is faster."""
-    base_s, round_trip_s = _base_s(result), 2 * result["delay_ms"] / 1000
+    """How much longer an edge may take than the cloud before cloud-only is faster."""
+    round_trip_s = 2 * result["delay_ms"] / 1000
     sizes = (20_000, 64_000, 250_000, 1_000_000, 4_000_000)
     rows = [
-        [f"{mbit_s:g}", *(_span(break_even_s(size, mbit_s, round_trip_s, base_s)) for size in sizes)]
-        for mbit_s in (0.5, 1, 5, 20, 100)
+        [f"{mbit_s:g}", *(_span(transfer_s(size, mbit_s, round_trip_s)) for size in sizes)]
+        for mbit_s in (0.5, 1, 2, 5, 20, 100)
     ]
     return _table(("Mbit/s", *(f"{size / 1000:g} KB" for size in sizes)), rows)
 

@@ -52,17 +52,29 @@ def test_a_course_shows_each_photo_the_kills_and_when_the_link_was_away() -> Non
     assert float(band.get("width", "0")) * 3 == 760 or abs(float(band.get("width", "0")) * 3 - 760) < 1
 
 
-def test_the_crossover_has_a_curve_for_each_size_and_a_level_for_each_edge() -> None:
+def test_the_crossover_has_a_curve_for_each_size_and_a_level_for_a_slow_edge() -> None:
     sizes = (50_000, 1_000_000)
     points = [
         {"mbit_s": mbit_s, "size_bytes": size, "expected_s": 1.0, "edge_s": 0.2, "cloud_s": 1.0}
         for mbit_s in (1.0, 20.0)
         for size in sizes
     ]
-    svg = draw_crossover({"points": points, "delay_ms": 50}, [("this edge", 0.2), ("a slow edge", 2.0)])
-    assert {"50 KB", "1.0 MB", "this edge", "a slow edge"} <= set(texts(svg))
-    lines = list(ElementTree.fromstring(svg).iter(f"{SVG}polyline"))
-    assert len(lines) == 4
+    svg = draw_crossover({"points": points, "delay_ms": 50}, 0.9)
+    assert {"50 KB", "1.0 MB", "E - C = 0.9 s"} <= set(texts(svg))
+    assert len(list(ElementTree.fromstring(svg).iter(f"{SVG}polyline"))) == 3
+    without = draw_crossover({"points": points, "delay_ms": 50}, None)
+    assert len(list(ElementTree.fromstring(without).iter(f"{SVG}polyline"))) == 2
+
+
+def test_titles_say_what_the_results_hold() -> None:
+    assert "Half of the photos: within 0.23 s at the edge on every link, up to 20.0 s cloud-only" in texts(
+        draw_links([result("good"), result("slow")])
+    )
+    course = result()
+    for number, image in enumerate(image for arm in course["arms"].values() for image in arm["images"]):
+        image["state"] = "down" if 20 <= number % 60 < 40 else "up"
+    (title,) = (text for text in texts(draw_course(course)) if text.startswith("Edge median"))
+    assert title == "Edge median: 0.22 s with the link up, 0.23 s with it down; cloud-only waits for the link"
 
 
 def test_an_update_says_how_many_requests_failed() -> None:

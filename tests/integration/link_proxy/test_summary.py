@@ -7,8 +7,17 @@ import math
 import pytest
 
 from bench.link.conditions import CONDITIONS, find
-from bench.link.crossover import OVERHEAD, break_even_s, transfer_s
-from bench.link.summary import Image, compare_states, load_images, percentile, summarise
+from bench.link.parts.processes import plan_kills
+from bench.link.summary import (
+    Image,
+    compare_states,
+    find_outages,
+    find_undisturbed,
+    load_images,
+    percentile,
+    summarise,
+)
+from bench.link.transfer import OVERHEAD, decide, transfer, transfer_s
 
 
 def image(number: int, predicted_s: float | None, state: str = "up") -> Image:
@@ -89,5 +98,44 @@ def test_slow_start_costs_a_round_trip_for_each_doubling_until_the_link_is_busy(
     assert busy == pytest.approx(8 * OVERHEAD + 0.1, rel=0.01)
 
 
-def test_an_edge_breaks_even_at_what_the_cloud_takes_with_the_way_there() -> None:
-    assert break_even_s(10_000, 8, 0.1, 0.05) == pytest.approx(0.05 + transfer_s(10_000, 8, 0.1))
+def test_the_parts_of_a_transfer_come_to_its_whole() -> None:
+    found = transfer(250_000, 5, 0.1)  # 10, 20 and 40 segments; then the window is more than the link holds
+    assert (found.rounds, found.sent_bytes) == (3, 70 * 1448)
+    assert found.rest_s == pytest.approx((250_000 - 70 * 1448) * 8 * OVERHEAD / 5e6)
+    assert transfer_s(250_000, 5, 0.1) == pytest.approx(found.rest_s + 0.4)
+
+
+@pytest.mark.parametrize(("edge_s", "said"), [(1.4, "cloud-only is faster, by 3"), (0.9, "the edge is faster, by 1")])
+def test_cloud_only_is_faster_where_the_edge_takes_longer_by_more_than_the_link_adds(edge_s: float, said: str) -> None:
+    assert f"\n{said}" in decide(transfer(250_000, 5, 0.1), edge_s=edge_s, cloud_s=0.4, carried=2.4)
+
+
+def test_runs_of_a_length_have_as_many_kills_of_each_role_whatever_the_seed() -> None:
+    roles = ("relay", "agent", "function", "receiver")
+    plans = [plan_kills(roles, seconds=180, mean_s=30, seed=seed) for seed in range(20)]
+    for plan in plans:
+        moments = [at for at, _ in plan]
+        assert moments == sorted(moments)
+        assert 0 <= moments[0] < moments[-1] < 180
+        assert sorted(role for _, role in plan) == sorted(2 * roles)
+    assert len({tuple(plan) for plan in plans}) == 20
+
+
+def test_a_run_that_is_short_has_one_kill_of_each_role() -> None:
+    assert len(plan_kills(("agent", "function"), seconds=5, mean_s=30, seed=1)) == 2
+
+
+def test_a_kill_costs_the_time_to_the_next_prediction_and_the_photos_that_were_late() -> None:
+    images = [image(number, 0.4) for number in range(20)]
+    for late in (image(5, 3.5), image(6, 2.75), image(7, 1.75), image(8, 0.9)):
+        images[int(late.at_s)] = late
+    found = find_outages(images, [(2.75, "receiver"), (5.25, "function"), (18.0, "relay")])
+    assert [(one.role, one.late) for one in found] == [("receiver", 0), ("function", 3), ("relay", 0)]
+    assert [one.back_s for one in found] == pytest.approx([0.65, 3.25, 0.4])
+
+
+def test_photos_that_no_kill_of_agent_or_function_touched_are_undisturbed() -> None:
+    images = [image(number, 0.4) for number in range(30)]
+    images[5] = image(5, None)  # never predicted: any kill after it may be the reason
+    found = find_undisturbed(images, [(12.2, "agent"), (29.0, "relay")])
+    assert [int(one.at_s) for one in found] == [0, 1, 2, 3, 4, *range(6, 12), *range(23, 30)]

@@ -1,0 +1,122 @@
+"""What a link adds to a prediction in the cloud: `python -m bench.link.transfer --help`.
+
+    link = slow start + 8 x bytes x OVERHEAD / bandwidth + round trip
+
+Cloud-only is faster than the edge when the edge takes longer for a prediction than the cloud by more than that. The
+arithmetic has nothing of a paper in it. Slow start: on a connection that was idle for longer than its retransmission
+timeout, TCP sends 10 segments, waits a round trip for the first answer, and doubles what it sends per round trip until
+the link is busy all the time. Source: RFC 6928, section 2 (10 segments); RFC 5681, sections 3.1 (doubling) and 4.1
+(after an idle time).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+
+from bench.link.proxy import SEGMENT_BYTES
+
+FIRST_SEGMENTS = 10
+OVERHEAD = 1.04
+"""Bytes on the link for a byte of the image: headers of IP, TCP and TLS."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """What a link adds, by its parts.
+
+    Attributes:
+        rounds: Round trips of slow start.
+        slow_start_s: Seconds that they take.
+        sent_bytes: Bytes of the image that they carry.
+        rest_s: Seconds that the link's bandwidth takes for the other bytes.
+        round_trip_s: Seconds that the last byte and its answer are under way.
+    """
+
+    rounds: int
+    slow_start_s: float
+    sent_bytes: float
+    rest_s: float
+    round_trip_s: float
+
+    @property
+    def total_s(self) -> float:
+        """Seconds that the link adds to a prediction."""
+        return self.slow_start_s + self.rest_s + self.round_trip_s
+
+
+def transfer(size_bytes: float, mbit_s: float, round_trip_s: float) -> Transfer:
+    """The way of an image to the cloud, and of its prediction back, on a connection that is open and was idle.
+
+    Args:
+        size_bytes: Of the image.
+        mbit_s: Bandwidth from the edge to the cloud.
+        round_trip_s: Round trip.
+    """
+    rate = mbit_s * 1e6 / 8 / OVERHEAD
+    sent, window, rounds = 0.0, FIRST_SEGMENTS * SEGMENT_BYTES, 0
+    while sent + window < size_bytes and window < rate * round_trip_s:
+        sent += window
+        rounds += 1
+        window *= 2
+    return Transfer(
+        rounds=rounds,
+        slow_start_s=rounds * round_trip_s,
+        sent_bytes=sent,
+        rest_s=(size_bytes - sent) / rate,
+        round_trip_s=round_trip_s,
+    )
+
+
+def transfer_s(size_bytes: float, mbit_s: float, round_trip_s: float) -> float:
+    """Seconds from the first byte of an image until its answer's arrival, without the prediction itself.
+
+    Args:
+        size_bytes: Of the image.
+        mbit_s: Bandwidth from the edge to the cloud.
+        round_trip_s: Round trip.
+    """
+    return transfer(size_bytes, mbit_s, round_trip_s).total_s
+
+
+def decide(found: Transfer, *, edge_s: float, cloud_s: float, carried: float) -> str:
+    """Which is faster, in words.
+
+    Args:
+        found: What the link adds.
+        edge_s: Seconds that the edge takes for a prediction.
+        cloud_s: Seconds that the cloud takes for the same.
+        carried: Images a second that the link's bandwidth carries.
+    """
+    over_s = edge_s - cloud_s - found.total_s
+    faster = "cloud-only" if over_s > 0 else "the edge"
+    lines = [
+        f"slow start   {found.slow_start_s * 1000:6.0f} ms   {found.rounds} round trips, {found.sent_bytes:,.0f} bytes",
+        f"the rest     {found.rest_s * 1000:6.0f} ms",
+        f"round trip   {found.round_trip_s * 1000:6.0f} ms",
+        f"link adds    {found.total_s * 1000:6.0f} ms",
+        f"E - C        {(edge_s - cloud_s) * 1000:6.0f} ms",
+        f"{faster} is faster, by {abs(over_s) * 1000:.0f} ms",
+        f"the link carries {carried:.1f} images a second; with more, cloud-only falls behind without end",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Say which is faster on a link."""
+    parser = argparse.ArgumentParser(description="Say whether edge or cloud-only is faster on a link.")
+    parser.add_argument("--image-kb", type=float, required=True, help="size of an image, thousand bytes")
+    parser.add_argument("--mbit-s", type=float, required=True, help="bandwidth from the edge to the cloud")
+    parser.add_argument("--round-trip-ms", type=float, required=True, help="round trip between the two, as ping says")
+    parser.add_argument("--edge-ms", type=float, required=True, help="E: what the edge takes for a prediction")
+    parser.add_argument("--cloud-ms", type=float, required=True, help="C: what the cloud takes for the same")
+    options = parser.parse_args()
+    size_bytes = options.image_kb * 1000
+    found = transfer(size_bytes, options.mbit_s, options.round_trip_ms / 1000)
+    carried = options.mbit_s * 1e6 / 8 / OVERHEAD / size_bytes
+    sys.stdout.write(decide(found, edge_s=options.edge_ms / 1000, cloud_s=options.cloud_ms / 1000, carried=carried))
+
+
+if __name__ == "__main__":
+    main()
