@@ -96,7 +96,7 @@ def test_the_environment_says_where_events_go(tmp_path: Path) -> None:
     [
         ((), "eaves receiver token SITE --sites sites"),
         (("--host", "0.0.0.0"), "credentials"),
-        (("--sink", "http://127.0.0.1:9/", "--folder", "x"), "one of sink and folder"),
+        (("--sink", "http://127.0.0.1:9/", "--folder", "x"), "can't be given together with folder"),
     ],
 )
 def test_a_receiver_that_can_not_run_says_what_is_missing(

@@ -135,8 +135,8 @@ def test_what_waits_when_a_site_gets_another_name_is_kept_and_the_link_says_so(t
         wait_until(lambda: rig.state() == "refused")
         assert "what waits is of another site than its token: not yours" in rig.forwarder.view().reason
         rig.put(event(30))  # of the new name
-        wait_until(lambda: rig.link.stored == ["id-30"])
-        assert (rig.queued(), rig.dead()) == (20, {})
+        wait_until(lambda: rig.queued() == 20)
+        assert (rig.link.stored, rig.dead()) == (["id-30"], {})
         rig.link.answers = lambda events: None
         clock._now += 3_600
         rig.forwarder.try_now()
