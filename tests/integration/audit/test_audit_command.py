@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import eaves
+from eaves.cli import cli
 from eaves.cli.output import print_rows
+from eaves.errors import EavesError
+from eaves.options import print_error
 from eaves.platform import AppSpec, FunctionSpec, RelaySpec, default_trigger
 from eaves.spool import LedgerLimits, Spool
 from tests.contract.harness import LocalHarness
@@ -31,12 +35,17 @@ COUNT = 400
 
 
 def run(*arguments: str | Path, code: int | None = 0, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    """`eaves` as a process."""
-    command = [sys.executable, "-P", "-m", "eaves.cli", *map(str, arguments)]
-    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": os.environ.get("HOME", "/")}
-    done = subprocess.run(
-        command, input=text or "", capture_output=True, text=True, check=False, timeout=60, env=environ, cwd=ROOT
-    )
+    """`eaves` in this process: each of its own would take a second to start, and its start is tested elsewhere."""
+    told = StringIO()
+    result = CliRunner().invoke(cli, [*map(str, arguments)], input=text or "", prog_name="eaves")
+    returncode = result.exit_code
+    if isinstance(result.exception, EavesError):
+        with redirect_stderr(told):
+            print_error(result.exception)
+        returncode = result.exception.exit_code
+    elif result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    done = subprocess.CompletedProcess(arguments, returncode, result.stdout, result.stderr + told.getvalue())
     assert code is None or done.returncode == code, done.stdout + done.stderr
     return done
 
