@@ -103,7 +103,7 @@ def _choose_model(path: Path, copy: Path, *, ledger: bool) -> tuple[bytes, set[i
     told = [(one, other) for one, other in pairs if min(one, other) <= _CHANGED_BYTES]
     likeness = sum(one - other for one, other in told)
     if likeness < 0:  # the ledger of a spool that was made without one has its tables elsewhere
-        is_same = not any(one for one, _ in told)
+        is_same = not any(one for one, _ in pairs)
         return with_ledger if is_same or _has_ledger_index(copy, with_ledger, without[1]) else without
     return with_ledger if likeness == 0 and ledger else without
 
