@@ -103,15 +103,13 @@ def _choose_model(path: Path, copy: Path, *, ledger: bool) -> tuple[bytes, set[i
     told = [(one, other) for one, other in pairs if min(one, other) <= _CHANGED_BYTES]
     likeness = sum(one - other for one, other in told)
     if likeness < 0:  # the ledger of a spool that was made without one has its tables elsewhere
-        found, others = _count_ledger_indexes(copy, with_ledger, without[1])
-        return with_ledger if found > others or (found == others and not any(one for one, _ in told)) else without
+        is_same = not any(one for one, _ in pairs)
+        return with_ledger if is_same or _has_ledger_index(copy, with_ledger, without[1]) else without
     return with_ledger if likeness == 0 and ledger else without
 
 
-def _count_ledger_indexes(copy: Path, model: tuple[bytes, set[int], int], others: set[int]) -> tuple[int, int]:
-    """At how many of the pages on which the ledger's indexes begin in a model an index begins, and something else.
-
-    A page of zeros counts as neither: it may have been destroyed.
+def _has_ledger_index(copy: Path, model: tuple[bytes, set[int], int], others: set[int]) -> bool:
+    """Whether an index begins where one of the ledger does in a model.
 
     Args:
         copy: The damaged file.
@@ -120,10 +118,9 @@ def _count_ledger_indexes(copy: Path, model: tuple[bytes, set[int], int], others
     """
     pages, roots, size = model
     with copy.open("rb") as stream:
-        content = stream.read(len(pages)).ljust(len(pages), b"\0")
-    starts = [(number - 1) * size for number in roots - others if pages[(number - 1) * size] in _INDEX_PAGES]
-    begun = sum(content[start] in _INDEX_PAGES for start in starts)
-    return begun, sum(any(content[start : start + size]) for start in starts) - begun
+        found = stream.read(len(pages)).ljust(len(pages), b"\0")
+    starts = [(number - 1) * size for number in roots - others]
+    return any(pages[start] in _INDEX_PAGES and found[start] in _INDEX_PAGES for start in starts)
 
 
 def _schema_pages(pages: bytes, roots: set[int], size: int) -> list[int]:
