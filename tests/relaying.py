@@ -66,10 +66,10 @@ class RelayProcess:
             self._process = None
         return time.monotonic() - began
 
-    def post(self, event: Event) -> tuple[int, bytes]:
+    def post(self, event: Event, path: str = "/") -> tuple[int, bytes]:
         """Hand over one event as an agent does."""
         headers, body = encode_binary(event)
-        return _ask(self.port, "POST", "/", body, headers)
+        return _ask(self.port, "POST", path, body, headers)
 
     def post_batch(self, events: Sequence[Event]) -> int:
         """Hand over many events at once."""

@@ -107,8 +107,8 @@ class Audit:
 
     @property
     def given_up(self) -> int:
-        """Events that one side has taken and that neither has delivered or will without a person."""
-        return self.totals.dead + self.totals.removed + self.totals.undelivered
+        """Events that one side has taken and of which nothing shows that they were, or will be, delivered."""
+        return self.totals.dead + self.totals.removed + self.totals.undelivered + self.totals.forgotten
 
     @property
     def is_empty(self) -> bool:

@@ -20,9 +20,13 @@ class StoreRoute:
         store: Puts events on disk, all or none. What it raises becomes the answer, by its `http_status`.
         max_bytes: Largest body that is taken.
         batches: Whether a request may hold many events.
+        path: What is answered in place of `/`.
     """
 
-    def __init__(self, store: Callable[[Sequence[Event]], object], *, max_bytes: int, batches: bool = True) -> None:
+    def __init__(
+        self, store: Callable[[Sequence[Event]], object], *, max_bytes: int, batches: bool = True, path: str = PATH
+    ) -> None:
+        self._path = path
         self._store = store
         self._max_bytes = max_bytes
         self._batches = batches
@@ -32,8 +36,8 @@ class StoreRoute:
         if request.method != "POST":
             detail = "only POST is answered here, with a CloudEvent"
             return answer_problem(405, detail, Allow="POST")
-        if request.path != PATH:
-            return answer_problem(404, f"{request.path[:128]} is not answered here; post to {PATH}")
+        if request.path != self._path:
+            return answer_problem(404, f"{request.path[:128]} is not answered here; post to {self._path}")
         request.admit()
         if is_batch(request) and not self._batches:
             raise UnsupportedContentError("batched CloudEvents are not taken", hint="send one event per request")

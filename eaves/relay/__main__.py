@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import click
@@ -20,11 +21,12 @@ from eaves.events import Event
 from eaves.http_client.proxies import Proxies, parse_proxies
 from eaves.ingress import IngressLimits, IngressServer, StoreRoute
 from eaves.ingress.allocator import return_freed_memory
+from eaves.ingress.store_route import PATH
 from eaves.link.client import LinkClient
 from eaves.options import build_settings, report_errors, settings_options
 from eaves.relay.forwarder import Forwarder
 from eaves.relay.intake import Intake, store
-from eaves.relay.lanes import BROKER
+from eaves.relay.lanes import BROKER, FROM_BROKER
 from eaves.relay.link_report import build_reporter, list_deliveries
 from eaves.relay.settings import RelaySettings
 from eaves.spool import Spool
@@ -121,13 +123,17 @@ def build_server(settings: RelaySettings, spool: Spool, forwarder: Forwarder) ->
         to_broker=settings.to_broker,
     )
 
-    def take(events: Sequence[Event]) -> None:
-        if puts := [put for event in events for put in intake.sort(event)]:
+    def take(events: Sequence[Event], *, from_broker: bool) -> None:
+        if puts := [put for event in events for put in intake.sort(event, from_broker=from_broker)]:
             store(spool, puts, settings.site)
             forwarder.notify()
 
+    routes = {
+        path: StoreRoute(partial(take, from_broker=path == FROM_BROKER), max_bytes=settings.max_bytes, path=path)
+        for path in (PATH, FROM_BROKER)
+    }
     return IngressServer(
-        StoreRoute(take, max_bytes=settings.max_bytes),
+        lambda request: routes.get(request.path, routes[PATH])(request),
         host=settings.host,
         port=settings.port,
         limits=IngressLimits(max_bytes=settings.max_bytes, in_flight_bytes=settings.in_flight_bytes),

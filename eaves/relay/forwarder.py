@@ -191,8 +191,7 @@ class Forwarder:
         with self._state:
             unproven, news = self._link_state.unproven, self._news
         if unproven:
-            held = self._spool.counts()
-            self._probe(idle=not any(held.get(lane, (0, 0))[0] for lane in self.classes))
+            self._probe(idle=False)
             return
         lane, entries = self._turns.choose(self._limit, self._unfinished)
         if entries:
@@ -221,6 +220,13 @@ class Forwarder:
         return None
 
     def _probe(self, *, idle: bool) -> None:
+        """Ask the receiver who it takes us for.
+
+        Args:
+            idle: Whether nothing is due.
+        """
+        held = self._spool.counts()
+        empty = not any(held.get(lane, (0, 0))[0] for lane in self.classes)
         try:
             site = self._link.probe()
         except ConfigError as error:
@@ -230,7 +236,7 @@ class Forwarder:
         else:
             if self._site in ("", site):
                 with self._state:
-                    self._link_state.probed(idle=idle)
+                    self._link_state.probed(idle=idle or empty, empty=empty)
                 return
             known = f"the receiver knows this relay's token as site {site[:64]!r}"
             advice = f"set site: {site[:64]}, or use {self._site}'s token"

@@ -35,24 +35,26 @@ class Intake:
         self._broker = (BROKER,) if to_broker else ()
         self._told = False
 
-    def sort(self, event: Event) -> Puts:
+    def sort(self, event: Event, *, from_broker: bool = False) -> Puts:
         """What is stored for an event, each with its lanes.
+
+        What the site's own Broker has sent gets no copy for it: its subscribers would get every event twice.
 
         A dead letter is stored as the event that says why it was given up on. Its image goes along where images do, and
         a dead letter that is no image goes to the archive too, as no other copy of it may exist.
         """
         if not is_dead_letter(event):
-            return self._place(strip(event))
+            return self._place(strip(event), () if from_broker else self._broker)
         original = strip(event)
         if original.type == IMAGE_REJECTED:  # a subscriber doesn't take it: it is forwarded, and tells of no other one
             return [(original, (ARCHIVE,))]
         rejection = build_rejection(event, self._site)
         told = [(rejection, (self._class_of(rejection), *self._broker))]
-        return [*told, *(self._place(original) if is_image(original) else [(original, (ARCHIVE,))])]
+        return [*told, *(self._place(original, ()) if is_image(original) else [(original, (ARCHIVE,))])]
 
-    def _place(self, event: Event) -> Puts:
+    def _place(self, event: Event, copies: tuple[str, ...]) -> Puts:
         if not is_image(event):
-            return [(event, (self._class_of(event), *self._broker))]
+            return [(event, (self._class_of(event), *copies))]
         if self._keep_images:
             return [(event, (IMAGES,))]
         if not self._told:
@@ -86,7 +88,6 @@ def store(spool: Spool, puts: Puts, site: str) -> None:
         is_own = event.source.startswith(prefix) and event.source != prefix
         (own if is_own else foreign).append((event, lanes))
     if foreign:
-        own += [(event, (BROKER,)) for event, lanes in foreign if BROKER in lanes]
         _keep_dead(spool, foreign, f"the source of an event of site {site} begins with {prefix}", FOREIGN_STATUS)
     outcomes = spool.put_many(own, once=True) if own else ()
     conflicting = [put for put, outcome in zip(own, outcomes, strict=True) if outcome is PutOutcome.CONFLICTING]

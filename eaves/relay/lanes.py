@@ -5,3 +5,5 @@ CLASSES = (ALARMS, ARCHIVE, IMAGES)
 """What goes over the link, the most urgent class first."""
 BROKER = "broker"
 """What goes to the site's own Broker."""
+FROM_BROKER = "/from-broker"
+"""Where the site's own Broker posts: an event that comes from there gets no copy for it."""

@@ -92,16 +92,19 @@ class LinkState:
         """Let the next attempt be made now; it decides whether the pause goes on."""
         self._until = self._clock.monotonic()
 
-    def probed(self, *, idle: bool) -> None:
+    def probed(self, *, idle: bool, empty: bool = True) -> None:
         """A probe got through.
 
         Args:
-            idle: Whether nothing waits that failed to be sent.
+            idle: Whether nothing is due that failed to be sent.
+            empty: Whether nothing waits at all.
         """
         self._heard()
         self._lost_probes = 0
         if idle:
-            self._lost_sends, self._only_foreign = 0, False
+            self._lost_sends = 0
+        if empty:
+            self._only_foreign = False
         if self._lost_sends < 2 and not self._only_foreign:
             self._turn(State.UP)
 

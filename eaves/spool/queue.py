@@ -120,7 +120,9 @@ class Spool(Measures):
         return self.database().commit(store_all, {lane for put in puts for lane in put.lanes})
 
     def put_dead(self, events: Sequence[tuple[Event, str]], reason: str, status: int) -> None:
-        """Store events, each for one lane, as dead letters, once each, in one commit. The ledger has no line of them.
+        """Store events, each for one lane, as dead letters, once each, in one commit.
+
+        An event whose source and id have a line in the ledger already, of another event, gets no line of its own.
 
         Args:
             events: What to store, with its lane.
@@ -137,7 +139,8 @@ class Spool(Measures):
             now, expired = self.clock.now(), []
             for put in puts:
                 if self._remember(db, seen_key(put.row[0], f"{put.row[1]}\0{put.digest.hex()}"), now):
-                    seq = store(db, put, now, None)
+                    known = self.ledger is None or self.ledger.has_line(db, source=put.row[0], event_id=put.row[1])
+                    seq = store(db, put, now, None if known else self.ledger)
                     retention.make_dead(db, seq, reason, status, now)
                     expired += retention.keep_budget(db, self.limits, now, newest=seq)
             return expired

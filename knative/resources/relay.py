@@ -14,6 +14,7 @@ from eaves.config import iter_leaves
 from eaves.events import source_uri
 from eaves.platform import RELAY, AppSpec, DeliverySettings, SourceSpec
 from eaves.platform.relay import ALL, EDGE
+from eaves.relay.lanes import FROM_BROKER
 from eaves.relay.settings import RelaySettings
 from knative.kinds import BROKER, NETWORK_POLICY, SERVICE, SINK_BINDING, STATEFUL_SET, TRIGGER
 from knative.names import APP_LABEL, PART_LABEL
@@ -97,7 +98,7 @@ def _trigger(
     spec = {
         "broker": settings.broker,
         "filters": filters,
-        "subscriber": {"ref": relay_reference(app, site)},
+        "subscriber": {"ref": relay_reference(app, site), "uri": FROM_BROKER},
         "delivery": {**build_delivery(DeliverySettings(), settings.dead_letter_sink), **PATIENCE},
     }
     return {**made, "spec": spec}

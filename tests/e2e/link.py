@@ -116,7 +116,7 @@ def start_cloud(
         kubeconfig: Of the cluster; None: kubectl's own choice.
         sink: Where received events go; empty: to files on a volume.
     """
-    certificate, key = make_certificate(folder / "certificate", host_of(cluster))
+    certificate, key = make_certificate(folder, host_of(cluster))
     files = {"tls.crt": certificate.read_text(), "tls.key": key.read_text()}
     for name, data in (("receiver-tls", files), ("receiver-sites", {site: f"{TOKEN}\n"})):
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}

@@ -92,7 +92,7 @@ def test_agents_of_every_kind_are_let_in() -> None:
 
 def test_a_trigger_brings_what_does_not_come_from_agents_and_nothing_twice() -> None:
     trigger = render(relayed_app())["Trigger", "flowers-relay"]["spec"]
-    assert trigger["subscriber"]["ref"] == RELAY
+    assert trigger["subscriber"] == {"ref": RELAY, "uri": "/from-broker"}
     assert trigger["filters"] == [
         {"exact": {"source": "/eaves/barn/flowers"}},
         {"not": {"exact": {"causesource": "/eaves/barn/inbox"}}},

@@ -23,7 +23,11 @@ _TRIM = (
     "DELETE FROM ledger WHERE number IN"  # noqa: S608 - constants
     f" (SELECT number FROM ledger WHERE {_SITE} = ? AND eid IS NULL ORDER BY number LIMIT ?)"
 )
-
+_TRIM_LOST = (
+    f"DELETE FROM ledger WHERE {_SITE} = ? AND source = ?"  # noqa: S608 - constants
+    " AND number < (SELECT max(number) FROM ledger) - ?"
+)
+"""Lines in the place of damaged ones belong to no site: each goes once so many newer ones were made as are kept."""
 TRIM = 1_000
 """Lines that one new line deletes at most, when the bound was lowered say."""
 
@@ -100,6 +104,10 @@ class Ledger:
             sql = "UPDATE ledger SET state = ?, changed_at = ?, digest = ?, deleted = 0, reason = '', eid = ?"
             db.execute(f"{sql} WHERE number = ?", (schema.QUEUED, now, digest, eid, number))
 
+    def has_line(self, db: sqlite3.Connection, *, source: str, event_id: str) -> bool:
+        """Whether there is a line of this source and id. Within a commit."""
+        return _find(db, source, event_id) is not None
+
     def recall(self, db: sqlite3.Connection, *, source: str, event_id: str, digest: bytes) -> PutOutcome | None:
         """What an event is that has a line, which is counted. Within a commit.
 
@@ -131,7 +139,7 @@ class Ledger:
         (lines,) = db.execute(f"SELECT {' + '.join(STATES)} FROM ledger_totals").fetchone()  # noqa: S608 - constants
         if lines > most:
             surplus = min(max(lines - most, most // 1_000), TRIM)
-            deleted = 0
+            deleted = db.execute(_TRIM_LOST, ("", schema.LOST_SOURCE, most)).rowcount
             for site, _ in db.execute(f"{_SITES} ORDER BY lines DESC", (most,)).fetchall():
                 deleted += db.execute(_TRIM, (site, surplus - deleted)).rowcount
                 if deleted >= surplus:

@@ -225,7 +225,8 @@ def follow_deliveries(db: sqlite3.Connection) -> None:
     )
     db.execute(
         f"UPDATE ledger SET state = {LOST}, reason = 'the event was on a damaged page'"  # noqa: S608 - constants
-        f" WHERE eid IS NOT NULL AND state IN ({QUEUED}, {DEAD}) AND NOT EXISTS ({_ANY} = ledger.eid)"
+        f" WHERE eid IS NOT NULL AND state IN ({QUEUED}, {DEAD})"
+        " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE eid = ledger.eid)"
     )
     db.execute(
         "UPDATE ledger SET eid = NULL"

@@ -313,3 +313,12 @@ def _receive(peer: socket.socket) -> bytes:
         return peer.recv(16_384)
     except OSError:
         return b""
+
+
+def test_the_sites_own_broker_gets_back_nothing_that_it_has_sent(tmp_path: Path) -> None:
+    with relaying(tmp_path / "relay", "http://127.0.0.1:9", EAVES_HAS_BROKER="true") as relay:
+        assert relay.post(prediction(1), path="/from-broker")[0] == 202
+        assert relay.post(prediction(2))[0] == 202
+        assert relay.post(prediction(3), path="/elsewhere")[0] == 404
+        assert relay.lane("archive")["queued"] == 2
+        assert relay.lane("broker")["queued"] == 1

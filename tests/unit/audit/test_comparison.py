@@ -181,10 +181,11 @@ def test_what_the_receiver_may_have_forgotten_is_not_missing() -> None:
     sent = [line(1, state="lost"), *(line(number) for number in range(2, 6)), line(6), line(7), line(8), line(9)]
     found = audit(sent, received(6, 7, 9, after_s=0.5))
     assert found.totals == HourCounts(sent=9, received=3, forgotten=4, missing=2)
+    assert not audit([line(1), line(2)], [line(7, at=NOON + 500)]).passed, "what can't be checked is no success"
     assert found.hours[0].forgotten == 4
     assert [one.id for one in found.missing] == ["id-1", "id-8"]
     assert not found.passed
-    assert audit(sent[1:5], received(6)).passed
+    assert audit(sent[1:5], received(6)).agrees
 
 
 def test_a_receiver_that_keeps_its_first_line_has_forgotten_nothing() -> None:

@@ -81,6 +81,12 @@ def test_the_sites_own_broker_gets_a_copy_of_what_is_no_image() -> None:
     assert [lanes for _, lanes in puts] == [(ALARMS, BROKER)]
 
 
+def test_the_sites_own_broker_gets_no_copy_of_what_it_has_sent() -> None:
+    assert intake(to_broker=True).sort(event(1), from_broker=True) == [(event(1), (ARCHIVE,))]
+    told = intake(to_broker=True).sort(dead_letter(image()), from_broker=True)
+    assert BROKER in told[0][1], "the event about a dead letter is new to it"
+
+
 def test_what_a_broker_adds_on_the_way_is_left_out() -> None:
     sent = event(1, extensions={"label": "rose"})
     came = sent.with_extensions(knativearrivaltime="2026-11-25T12:00:00Z", knativebrokerttl="254")
@@ -155,13 +161,6 @@ def test_what_is_of_another_site_stays_here_as_a_dead_letter_and_blocks_nothing(
         told = "the source of an event of site north begins with /eaves/north/"
         assert letters == {"/eaves/northern/gate": (403, told), "urn:x": (403, told)}
         assert len(spool.dead()) == 2
-
-
-def test_the_sites_own_broker_gets_what_is_of_another_site(tmp_path: Path) -> None:
-    with Spool(tmp_path / "relay.db", ledger=LedgerLimits(max_entries=100)) as spool:
-        store(spool, intake(to_broker=True).sort(event(1, source="urn:x")), "north")
-        assert [one.event.source for one in spool.peek(BROKER, now=time.time())] == ["urn:x"]
-        assert spool.peek(ARCHIVE, now=time.time()) == []
 
 
 def test_a_dead_letter_about_a_dead_letter_tells_of_no_other_one() -> None:

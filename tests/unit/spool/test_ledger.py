@@ -17,7 +17,7 @@ from eaves.errors import SpoolError, SpoolFullError
 from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event
 from eaves.spool import Ledger, LedgerLimits, LedgerLine, Limits, PutOutcome, Selection, Spool, WhenFull, content_digest
 from eaves.spool.admin import drop, redrive
-from eaves.spool.ledger.schema import SITE, site_of
+from eaves.spool.ledger.schema import SITE, insert_lost, site_of
 from eaves.spool.takeover import take_over
 from tests.fakes.clock import FrozenClock
 
@@ -554,3 +554,34 @@ def test_lines_and_entries_agree_after_any_steps(tmp_path: Path, steps: list[tup
         assert {event_id for event_id, state in found.items() if state == "queued"} == waiting
         assert {event_id for event_id, state in found.items() if state == "dead"} == dead
         assert set(found) == {f"id-{number}" for what, number in steps if what == "put"}
+
+
+def test_a_dead_letter_from_the_start_has_a_line_unless_another_event_has_it(path: Path) -> None:
+    with Spool(path, ledger=BOUND) as spool:
+        spool.put(image(1), once=True)
+        other = replace(image(1), data=b"another")
+        spool.put_dead([(image(2), "out"), (other, "out")], "of another site", 403)
+        assert states(spool) == {"id-1": "queued", "id-2": "dead"}
+    with Spool(path, ledger=BOUND) as spool:
+        assert states(spool) == {"id-1": "queued", "id-2": "dead"}, "also after a restart"
+        assert [line.reason for line in lines(spool)] == ["", "of another site"]
+
+
+def test_a_copy_for_the_broker_alone_is_no_lost_event(path: Path) -> None:
+    bound = LedgerLimits(ignored_lanes=("broker",))
+    with Spool(path, ledger=bound) as spool:
+        spool.put(image(1), lanes=("broker",), once=True)
+        spool.put_dead([(image(2), "out")], "of another site", 403)
+        spool.put_dead([(replace(image(2), data=b"another"), "out")], "of another site", 403)
+    with Spool(path, ledger=bound) as spool:
+        assert "lost" not in states(spool).values()
+
+
+def test_a_line_in_the_place_of_a_damaged_one_goes_in_its_turn(path: Path) -> None:
+    with Spool(path, ledger=LedgerLimits(max_entries=20)) as spool:
+        spool.put(image(0))
+        spool.database().commit(lambda db: insert_lost(db, 2))
+        for number in range(1, 40):
+            spool.put(image(number), once=True)
+            spool.ack_many(spool.peek("out", limit=9, now=2e9))
+        assert "lost" not in {line.state for line in lines(spool)}
