@@ -17,6 +17,8 @@ from urllib3.exceptions import (
 )
 
 _PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and what the proxy lets through"
+NOT_TRUSTED = "certificate is not trusted"
+"""What the reason says when a certificate can't be verified."""
 _TRUST_HINT = "name its certificate authority in SSL_CERT_FILE, or in K_CA_CERTS for a sink; check this machine's clock"
 _TLS_HINT = "check that it serves TLS 1.2 or newer at this port, or use http:// in its address"
 _WORDS = {
@@ -87,7 +89,7 @@ def _find_tls_fault(error: Exception, *, by_proxy: bool) -> ConnectionFault | No
     inner = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
     if isinstance(inner, ssl.SSLCertVerificationError):
         owner = "the proxy's" if by_proxy else "its"
-        reason = f"{owner} certificate is not trusted: {inner.verify_message}"
+        reason = f"{owner} {NOT_TRUSTED}: {inner.verify_message}"
         return ConnectionFault(reason=reason, hint=_TRUST_HINT)
     if isinstance(inner, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return None

@@ -15,8 +15,9 @@ from eaves.backoff import parse_retry_after
 from eaves.clock import SYSTEM, Clock
 from eaves.delivery import Answer, HttpAnswer
 from eaves.delivery.rules import brief, describe
-from eaves.errors import ConfigError, DeliveryError, Fault, StatusError
+from eaves.errors import ConfigError, DeliveryError, Fault, StatusError, UnreachableError
 from eaves.events import Event
+from eaves.http_client.connection_errors import NOT_TRUSTED
 from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
 from eaves.link.answer import BatchAnswer, parse_answer
 from eaves.link.credentialed import CredentialedClient
@@ -252,6 +253,9 @@ class LinkClient:
                 connect_s=connect_s,
             )
         except DeliveryError as error:
+            if NOT_TRUSTED in error.message:
+                told = f"{error.message}; {self._clients.explain_trust()}"
+                raise UnreachableError(told, hint="docs/15-receiver.md#a-certificate-of-your-own") from error
             if time.monotonic() >= ends_at:
                 raise DeliveryError(f"no answer from {self.to} within {timeout_s:.3g} s", hint=error.hint) from error
             raise
@@ -274,7 +278,7 @@ class LinkClient:
         told = f"answered {answer.status}: {detail}" if detail else describe(answer.status, answer.body)
         if answer.status == UNAUTHORISED:
             told = f"{told}; {self._clients.explain_refusal()}"
-        if hint := _text(answer.body, "hint"):
+        elif hint := _text(answer.body, "hint"):
             told = f"{told} ({hint})"
         return StatusError(
             f"{method} {self.to}{path.partition('?')[0]} {told}",

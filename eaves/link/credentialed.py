@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eaves.clock import SYSTEM, Clock
 from eaves.credentials import Credentials, read_credentials
-from eaves.credentials.folder import TOKEN
+from eaves.credentials.folder import AUTHORITIES, TOKEN
 from eaves.delivery import SinkClient
 from eaves.errors import ConfigError, Fault
 from eaves.http_client.proxies import DIRECT, Proxies
@@ -84,6 +84,15 @@ class CredentialedClient:
         if found.certificate is None:
             return f"{token} isn't there or is empty, and there is no tls.crt, so nothing says which site this is"
         return f"only the certificate {found.certificate} was shown: its name must be a site's, and {token} isn't there"
+
+    def explain_trust(self) -> str:
+        """What may be wrong on this side when the server's certificate is not trusted."""
+        if self._folder is None:
+            return "the certificate of its authority belongs into the file ca.crt of the credentials folder"
+        authorities = self._folder / AUTHORITIES
+        if authorities.exists():
+            return f"{authorities} must hold the certificate of its authority, and the address must be a name in it"
+        return f"the certificate of its authority belongs into {authorities}"
 
     def abort(self) -> None:
         """End every exchange that is under way, from any thread."""

@@ -37,5 +37,5 @@ def warn_of_waiting(state_dir: Path, app: AppSpec) -> None:
     if held:
         events = "1 event" if held == 1 else f"{held:,} events"
         say(f"warning: the relay holds {events} of site {former}; the receiver refuses them from site {site},")
-        say(f"and they become dead letters. To let them drain first, deploy with site: {former} and {former}'s token")
+        say(f"so they stay in the queue. To let them drain first, deploy with site: {former} and {former}'s token")
         say("until `eaves status` says that nothing waits")

@@ -76,13 +76,12 @@ def test_a_token_that_changes_is_used_from_the_next_request_on(
     assert len(receiver.connections) == 1
 
 
-def test_whoever_is_not_known_learns_what_is_missing_here_and_what_the_receiver_says(tmp_path: Path) -> None:
+def test_whoever_is_not_known_learns_what_is_missing_here(tmp_path: Path) -> None:
     with real_receiver(tmp_path, tls=False) as served:
         to, folder = f"http://127.0.0.1:{served.port}", tmp_path / "mine"
         folder.mkdir()
-        hint = r"\(send a token of the site, Authorization: Bearer TOKEN"
         told = "the caller is not a site of this receiver; "
-        with pytest.raises(StatusError, match=f"{told}this side has no credentials folder.*{hint}"):
+        with pytest.raises(StatusError, match=f"{told}this side has no credentials folder, so no token was sent$"):
             LinkClient(to).probe()
         with pytest.raises(StatusError, match=f"{told}{folder}/token isn't there or is empty"):
             LinkClient(to, folder).probe()
@@ -96,7 +95,9 @@ def test_an_authority_that_is_trusted_only_later_needs_no_restart(receiver: Fake
     right = authority.read_bytes()
     authority.write_bytes(make_certificate(tmp_path / "other")[0].read_bytes())
     client = LinkClient(receiver.url, tmp_path / "link")
-    with pytest.raises(UnreachableError, match="certificate is not trusted"):
+    with pytest.raises(
+        UnreachableError, match="certificate is not trusted.*ca.crt must hold the certificate of its authority"
+    ):
         client.probe()
     assert receiver.requests == []
     authority.write_bytes(right)
