@@ -10,7 +10,6 @@ response      what a route answers
 framing       where a request's body ends, and which requests are ambiguous about it
 body          the body, piece by piece, unpacked, within its limits
 memory        one bound on the bytes of all bodies
-allocator     what the C library does with freed memory
 content       a body's CloudEvents
 store_route   the route of publisher and relay: events > a durable queue > 202
 tls           certificates that may be renewed while the server runs

@@ -12,13 +12,13 @@ import click
 
 from eaves import logs
 from eaves.admin.doors import default_socket, open_doors
+from eaves.allocator import return_freed_memory
 from eaves.backoff import Backoff
 from eaves.delivery import Deliverer
 from eaves.delivery.mqtt.opening import build_link
 from eaves.delivery.mqtt.sink import MqttSink
 from eaves.events import Event
 from eaves.ingress import IngressLimits, IngressServer, StoreRoute
-from eaves.ingress.allocator import return_freed_memory
 from eaves.options import build_settings, report_errors, settings_options
 from eaves.publisher.settings import PublisherSettings
 from eaves.spool import Spool

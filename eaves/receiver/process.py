@@ -13,6 +13,7 @@ from eaves.admin.agent import HEALTH, METRICS
 from eaves.admin.doors import default_socket, open_doors
 from eaves.admin.routes import Response
 from eaves.admin.server import Answer as AdminAnswer
+from eaves.allocator import return_freed_memory
 from eaves.backoff import Backoff
 from eaves.credentials import redact
 from eaves.delivery import Answer, Deliverer, SinkClient
@@ -20,7 +21,6 @@ from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.http_client.proxies import Proxies
 from eaves.ingress import IngressLimits, IngressServer, ServerTls
-from eaves.ingress.allocator import return_freed_memory
 from eaves.receiver.counters import Counters
 from eaves.receiver.folder import Archive, FolderWriter
 from eaves.receiver.folder.archive import check_folder

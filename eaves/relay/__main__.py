@@ -14,13 +14,13 @@ import click
 
 from eaves import logs
 from eaves.admin.doors import default_socket, open_doors
+from eaves.allocator import return_freed_memory
 from eaves.backoff import Backoff
 from eaves.delivery import Answer, Deliverer, SinkClient
 from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.http_client.proxies import Proxies, parse_proxies
 from eaves.ingress import IngressLimits, IngressServer, StoreRoute
-from eaves.ingress.allocator import return_freed_memory
 from eaves.ingress.store_route import PATH
 from eaves.link.client import LinkClient
 from eaves.options import build_settings, report_errors, settings_options

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from eaves import logs
+from eaves.allocator import return_freed_memory
 from eaves.delivery import Deliverer, SinkClient
 from eaves.http_client.proxies import DIRECT, Proxies, parse_proxies
 from eaves.link.client import SOCKET_OPTIONS
@@ -42,6 +43,7 @@ def main(**options: Any) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     settings = build_settings(AgentSettings, options)
     logs.configure(as_json=settings.log_json)
+    return_freed_memory()
     overrides = parse_overrides(settings.overrides)
     configured = parse_sources(settings)
     proxies = parse_proxies(os.environ)

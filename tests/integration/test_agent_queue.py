@@ -63,8 +63,10 @@ def test_the_socket_belongs_to_the_agents_user_only(stuck: AgentProcess) -> None
 
 
 def test_entries_are_listed_with_the_reason_and_shown_with_the_image(stuck: AgentProcess) -> None:
-    waiting, dead = sorted(stuck.ask_queue("list"), key=lambda entry: entry["state"], reverse=True)
-    assert (waiting["lane"], waiting["subject"]) == ("replies", "good.png")
+    *waiting, dead = sorted(stuck.ask_queue("list"), key=lambda entry: entry["state"], reverse=True)
+    assert {(one["lane"], one["subject"]) for one in waiting} == {("replies", "good.png"), ("replies", "bad.png")}, (
+        "a prediction, and the event that tells of the refusal"
+    )
     assert (dead["lane"], dead["subject"], dead["status"]) == ("sink", "bad.png", 422)
     assert "not an image" in dead["reason"]
     shown = stuck.ask_queue("show", str(dead["seq"]))
@@ -77,7 +79,7 @@ def test_entries_are_listed_with_the_reason_and_shown_with_the_image(stuck: Agen
 def test_a_refused_image_is_retried_once_the_function_takes_it(stuck: AgentProcess, function: LocalSink) -> None:
     function.decide = lambda _: Told(status=200, echo=True)
     assert stuck.ask_queue("retry", "--dead")["entries"] == 1
-    wait_until(lambda: stuck.lane("replies").get("queued") == 2, 30, what="its prediction")
+    wait_until(lambda: stuck.lane("replies").get("queued") == 3, 30, what="its prediction")
     assert stuck.lane("sink")["dead"] == 0
 
 
@@ -92,7 +94,7 @@ def test_dead_letters_are_dropped_and_lanes_purged(stuck: AgentProcess) -> None:
     refused = stuck.run_queue("purge")
     assert refused.returncode == 65
     assert "nothing says which entries" in refused.stderr
-    assert stuck.ask_queue("purge", "--lane", "replies")["entries"] == 1
+    assert stuck.ask_queue("purge", "--lane", "replies")["entries"] == 2
     assert stuck.ask_queue("list") == []
 
 
@@ -118,7 +120,7 @@ def test_metrics_tell_the_queue_the_outcomes_and_the_last_image(stuck: AgentProc
     def value(name: str, **labels: str) -> float:
         return samples[name, tuple(sorted(labels.items()))]
 
-    assert value("eaves_queue_entries", lane="replies") == 1
+    assert value("eaves_queue_entries", lane="replies") == 2
     assert value("eaves_queue_bytes", lane="replies") > len(PNG)
     assert 0 <= value("eaves_queue_oldest_age_seconds", lane="replies") < 60
     assert value("eaves_dead_letters", lane="sink") == 1

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from eaves.events import IMAGE_CAPTURED
+from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED
 from eaves.spool import Spool
 from tests.agents import folder_source
 from tests.certificates import make_certificate
@@ -345,9 +345,12 @@ def test_an_image_that_a_function_refuses_is_kept_and_the_next_is_predicted(
         (folder / "a.png").write_bytes(PNG)
         wait_until(lambda: function.received, 20, what="the refusal")
         (folder / "b.png").write_bytes(PNG)
-        wait_until(lambda: sink.received, 20, what="the reply")
+        wait_until(lambda: len(sink.received) == 2, 20, what="the reply, and what tells of the refusal")
     finally:
         agent.stop()
-    assert [event.subject for event in sink.received] == ["b.png"]
+    assert {(event.type, event.subject) for event in sink.received} == {
+        (IMAGE_REJECTED, "a.png"),
+        (IMAGE_CAPTURED, "b.png"),  # this function answers with what it got
+    }
     with Spool(tmp_path / "agent.db") as spool:
         assert [letter.entry.event.subject for letter in spool.dead()] == ["a.png"]

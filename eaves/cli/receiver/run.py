@@ -44,8 +44,8 @@ def command(state_dir: Path, **options: Any) -> None:
     Without --sink and --folder it writes what it receives into the folder `received`: a file of JSON lines a day, and
     images. Sites are let in by tokens (`eaves receiver token`).
     """
+    from eaves.allocator import return_freed_memory
     from eaves.http_client.proxies import parse_proxies
-    from eaves.ingress.allocator import return_freed_memory
     from eaves.receiver.process import serving
 
     defaults: dict[str, Any] = {"spool": str(receiver_spool(state_dir)), "log_json": False}

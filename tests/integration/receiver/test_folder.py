@@ -84,7 +84,7 @@ def test_a_day_is_that_of_the_arrival(tmp_path: Path) -> None:
     archive = Archive(tmp_path, batch=10)
     archive.write([entry(1, classified(1), MIDNIGHT - 0.1), entry(2, classified(2), MIDNIGHT)])
     archive.write([entry(3, classified(3), MIDNIGHT - 60)])  # the clock was set back
-    assert list_ids(tmp_path / "events-2026-11-25.jsonl") == ["id-1"]
+    assert list_ids(tmp_path / "events-2026-11-25.jsonl") == ["id-1", "id-3"]
     assert list_ids(tmp_path / "events-2026-11-26.jsonl") == ["id-2"]
 
 

@@ -96,7 +96,7 @@ def test_an_authority_that_is_trusted_only_later_needs_no_restart(receiver: Fake
     authority.write_bytes(make_certificate(tmp_path / "other")[0].read_bytes())
     client = LinkClient(receiver.url, tmp_path / "link")
     with pytest.raises(
-        UnreachableError, match="certificate is not trusted.*ca.crt must hold the certificate of its authority"
+        UnreachableError, match=r"certificate is not trusted.*ca\.crt must hold the certificate of its authority"
     ):
         client.probe()
     assert receiver.requests == []
