@@ -2,7 +2,7 @@
 PYTHON ?= python3
 OCI ?= docker
 UV ?= uv
-WORKERS ?= 2
+WORKERS ?= 3
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
@@ -11,7 +11,7 @@ READY := .venv/.ready
 demo: $(READY)  ## train, convert, deploy, send events (DATA=folder-per-class ARCH=inception_v3 WEIGHTS=file: your own)
 	$(BIN)/python examples/demo/demo.py $(if $(DATA),--data "$(DATA)") $(if $(ARCH),--arch "$(ARCH)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
-test: $(READY)  ## every test that takes seconds, in two processes (WORKERS=4: in four; WORKERS=0: in one)
+test: $(READY)  ## every test that takes seconds, in three processes, as many tests wait (WORKERS=4: in four; WORKERS=0: in one)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY)  ## the long ones

@@ -26,7 +26,6 @@ from eaves.spool.storage import Put, build_put, check_room, store
 
 _RELEASE = "DELETE FROM deliveries WHERE state = 'queued' AND seq IN (SELECT value FROM json_each(?))"
 _RETRY = "UPDATE deliveries SET attempts = attempts + 1, not_before = ?, reason = ? WHERE seq = ? AND state = 'queued'"
-
 _log = logging.getLogger(__name__)
 
 
@@ -369,13 +368,13 @@ class Spool(Measures):
         return added
 
     def _check_index(self, lane: str) -> None:
-        """Look, once a minute, whether a lane without due entries holds some that damage hides.
+        """Look, every ten minutes, whether a lane without due entries holds some that damage hides.
 
         Raises:
             SpoolDamagedError: When it does; the next call replaces the file.
         """
         now = self.clock.monotonic()
-        if now - self._looked_at.get(lane, float("-inf")) < retention.LOOK_S:
+        if now - self._looked_at.get(lane, float("-inf")) < retention.INDEX_LOOK_S:
             return
         self._looked_at[lane] = now
         if is_hiding(self._read, lane, self.clock.now()):

@@ -140,3 +140,7 @@ def forget(db: sqlite3.Connection, before: float) -> int:
     """Forget ids that were neither put nor touched since, Unix seconds, `BATCH` at most; returns how many."""
     sql = "DELETE FROM seen WHERE key IN (SELECT key FROM seen WHERE at < ? ORDER BY at LIMIT ?)"
     return db.execute(sql, (before, BATCH)).rowcount
+
+
+INDEX_LOOK_S = 600.0
+"""How often a lane that seems empty is looked at for entries that a damaged index hides, seconds."""

@@ -58,7 +58,11 @@ def post(url: str, headers: dict[str, str], body: bytes) -> int:
 
 
 def url_of(harness: LocalHarness) -> str:
-    return next(line for line in harness.log().splitlines()[::-1] if line.startswith("http://"))
+    def find() -> list[str]:
+        return [line for line in harness.log().splitlines() if line.startswith("http://")]
+
+    wait_until(find, 10, what="the line with the broker's address")  # written once the platform answers
+    return find()[-1]
 
 
 def test_every_event_acknowledged_while_up_starts_is_queued(harness: LocalHarness, tmp_path: Path) -> None:

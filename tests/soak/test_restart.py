@@ -61,7 +61,8 @@ def fill(path: Path, lane: str) -> None:
     def store(db: sqlite3.Connection) -> None:
         now = time.time()
         rows = [(number, *to_row(prediction(number)), now) for number in range(1, QUEUED + 1)]
-        sql = "INSERT INTO events(eid, source, id, attributes, data, size_bytes, put_at) VALUES(?, ?, ?, ?, ?, ?, ?)"
+        columns = "eid, source, id, attributes, data, crc, size_bytes, put_at"
+        sql = f"INSERT INTO events({columns}) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
         db.executemany(sql, rows)
         db.executemany("INSERT INTO deliveries(lane, eid) VALUES(?, ?)", [(lane, row[0]) for row in rows])
 

@@ -91,7 +91,7 @@ def test_entries_that_a_damaged_page_hides_are_found(path: Path, name: str) -> N
         assert read_all(spool) == [make_event(number) for number in range(COUNT)]
 
 
-def test_entries_that_are_hidden_later_are_found_within_a_minute(path: Path) -> None:
+def test_entries_that_are_hidden_later_are_found_within_ten_minutes(path: Path) -> None:
     clock = ManualClock()
     with Spool(path, clock=clock) as spool:
         assert len(read_all(spool)) == COUNT
@@ -102,7 +102,7 @@ def test_entries_that_are_hidden_later_are_found_within_a_minute(path: Path) -> 
         spool.database()._reader.execute("PRAGMA cache_size = 0")
         empty_page(path, "by_due")
         assert read_all(spool) == []
-        clock.turn(61.0)
+        clock.turn(601.0)
         with pytest.raises(SpoolDamagedError):
             read_all(spool)
         assert read_all(spool) == [make_event(1)]
