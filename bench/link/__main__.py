@@ -105,7 +105,7 @@ def is_done(path: Path, seconds: float, *, again: bool) -> bool:
 
 
 def say(text: str) -> None:
-    """Tell whoever waits."""
+    """Write a line of progress to stderr, with the time of day."""
     sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
 
 

@@ -32,7 +32,7 @@ LONGEST_S = 12.0
 """Points of which the arithmetic expects more are not measured."""
 WAIT_S = 90.0
 SHARE = 0.1
-"""Of one processor, for an edge that is slow."""
+"""The share of one processor that the slow edge has."""
 SLOW_EVERY_S = 4.0
 
 

@@ -13,7 +13,7 @@ from eaves.artifact import open_artifact
 from eaves.errors import EavesError
 
 SHARED = Path("../shared")
-"""Where photos of flowers and the weights of Inception V3 lie, if anywhere."""
+"""Folder with the photos of flowers and the weights of Inception V3; without it the experiment uses a small model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ def slowed(pid: int, share: float, root: Path = ROOT) -> Iterator[bool]:
 
     Args:
         pid: The process.
-        share: Of one processor, 0 to 1.
+        share: The share of one processor that it may use, 0 to 1.
         root: Where cgroups are mounted.
 
     Yields:
