@@ -18,7 +18,7 @@ from eaves.admin.report import parse_report
 from eaves.admin.summary import AgentStatus, describe_silent, summarise
 from eaves.errors import ClusterError, DeniedError
 from knative.kinds import POD
-from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
+from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
 from knative.owned import Owner
 from knative.resources import publisher, relay
 from knative.resources.agent import CONTAINER, METRICS_PORT, PART, SOURCE_LABEL
@@ -78,7 +78,7 @@ def list_agent_pods(cluster: Cluster, owner: Owner) -> list[AgentPod]:
     found = list(_pods(cluster, cluster.namespace, ours))
     if owner.agents and owner.agents != cluster.namespace:
         with suppress(DeniedError):  # who may not look there is shown the agents that they may see
-            found += _pods(cluster, owner.agents, f"{ours},{SITE_LABEL}={owner.site}")
+            found += _pods(cluster, owner.agents, ours, owner)
     return sorted(found, key=lambda pod: (pod.agent, pod.name))
 
 
@@ -88,9 +88,12 @@ def read_agents(cluster: Cluster, pods: Sequence[AgentPod]) -> list[AgentStatus]
         return list(threads.map(lambda pod: _read(cluster, pod), pods))
 
 
-def _pods(cluster: Cluster, namespace: str, selector: str) -> Iterator[AgentPod]:
+def _pods(cluster: Cluster, namespace: str, selector: str, owner: Owner | None = None) -> Iterator[AgentPod]:
+    """Pods with a queue; in the namespace of agents on nodes those of one owner only."""
     for one in cluster.list(POD, namespace=namespace, selector=selector):
         labels: Mapping[str, Any] = one["metadata"].get("labels", {})
+        if owner is not None and not owner.has_agent(labels, cluster.namespace):
+            continue
         source, container = str(labels.get(SOURCE_LABEL, "")), CONTAINER
         if labels.get(PART_LABEL) == publisher.PART:
             source, container = f"{labels.get(publisher.TRIGGER_LABEL, '')}-mqtt", publisher.CONTAINER

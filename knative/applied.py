@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CREATED, CHANGED, UNCHANGED, REMOVED, ADOPTED = "created", "changed", "unchanged", "removed", "adopted"
+LEFT = "left"
+"""What an inventory lists under that name is gone, and the object that is there now is somebody else's."""
 UNJUDGED = "unjudged"
 """In a dry run: it goes into a namespace that isn't there yet, so the server can't say."""
 
@@ -16,7 +18,7 @@ class Applied:
     Attributes:
         kind: Of it.
         name: Of it.
-        outcome: `created`, `changed`, `unchanged`, `adopted`, `removed` or `unjudged`.
+        outcome: `created`, `changed`, `unchanged`, `adopted`, `removed`, `left` or `unjudged`.
     """
 
     kind: str

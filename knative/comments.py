@@ -57,7 +57,7 @@ COMMENTS = {
     "EventType": {"eaves.dev/schema": "JSON Schema of the event's data."},
     "DaemonSet": {
         "command": "Does nothing: it keeps the container image on the node.",
-        "hostPath": "Of the node; the spool outlives the pod.",
+        "hostPath": "Folders of the node: images, the spool, and `former`, an earlier version's spool to be emptied.",
         "runAsUser": "The kubelet makes the spool's folder as root; every capability is dropped.",
     },
     "StatefulSet": {

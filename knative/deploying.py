@@ -6,92 +6,121 @@ Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, InvalidError
 from knative.applied import ADOPTED, CHANGED, CREATED, UNCHANGED, UNJUDGED, Applied
+from knative.deploy.handover import end_predecessors
+from knative.deploy.inventory import Inventory, Item
+from knative.deploy.ownership import Holdings, delete_item, find_holdings, record, record_intended, with_uids
 from knative.diagnosis import explain_denial
 from knative.difference import content
-from knative.kinds import NAMESPACE, STATEFUL_SET, kind_of
+from knative.kinds import DAEMON_SET, NAMESPACE, STATEFUL_SET, kind_of
 from knative.names import MANAGER
-from knative.owned import Key, Owner, find_owned, key_of, no_longer_wanted
-from knative.removal import remove_all
-from knative.strangers import find_others, is_satisfied, refuse_strangers
+from knative.owned import Key, Owner, key_of
+from knative.strangers import is_satisfied, refuse_strangers
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
 
+Object = Mapping[str, Any]
 _IMMUTABLE = ("Immutable fields changed", "updates to statefulset spec", "field is immutable")
 """Source: knative.dev/pkg/apis/field_error.go; Kubernetes, pkg/apis/apps/validation and apimachinery's validation."""
 
 
 def apply_app(
     cluster: Cluster,
-    manifests: Sequence[Mapping[str, Any]],
+    manifests: Sequence[Object],
     owner: Owner,
     *,
+    inventory: Inventory | None = None,
+    needed: Callable[[Item], bool] = lambda item: False,
     adopt: bool = False,
     dry_run: bool = False,
     show: Callable[[Applied], object] = lambda applied: None,
 ) -> list[Applied]:
-    """Apply every object of an app, then remove those of it that are no longer rendered.
+    """Apply every object of an app, then remove those of its own that are no longer rendered.
 
-    Killed at any point, the next call goes on: each object is applied as a whole, and what is there already stays.
+    Killed at any point, the next call goes on: each object is applied as a whole, what is there already stays, and the
+    inventory lists each object before it is made. Only what the inventory lists is removed, by its UID.
 
     Args:
-        cluster: Where.
+        cluster: The cluster, in the app's namespace.
         manifests: What `render_app` returned.
-        owner: Whose they are.
+        owner: The app.
+        inventory: Its inventory, where it was read or written already; None: it is read.
+        needed: Whether an object of the inventory stays though it isn't rendered.
         adopt: Take over objects that others made, and fields that other managers own.
         dry_run: Let the server and its webhooks judge, and change nothing.
         show: Told each outcome.
 
     Raises:
         ConflictError: When others made an object of that name, before anything is applied; or when other managers own
-            fields, and nothing after it is applied. Neither when `adopt` is said.
+            fields, and nothing after it is applied. Neither when `adopt` is said. Also when somebody else deploys or
+            removes the app meanwhile; then nothing is removed.
         InvalidError: When the cluster refuses an object; the hint mends it.
         ClusterError: When the cluster refuses or fails.
     """
-    there = {key_of(one, cluster): one for one in find_owned(cluster, owner)}
-    others = find_others(cluster, manifests, there)
+    holdings = find_holdings(cluster, manifests, owner, inventory=inventory, needed=needed)
     if not adopt:
-        refuse_strangers(cluster, manifests, others, owner)
-    left = no_longer_wanted(cluster, manifests, there)
-    done = []
-    applying = _apply_all(cluster, manifests, {**others, **there}, adopt=adopt, dry_run=dry_run)
-    for applied in chain(applying, remove_all(cluster, left, dry_run=dry_run)):
+        refuse_strangers(cluster, manifests, holdings.others, owner)
+    written = holdings.inventory if dry_run else record_intended(cluster, holdings, manifests)
+    done: list[Applied] = []
+    answers: dict[Key, Object] = {}
+    for applied in _apply_all(cluster, manifests, holdings, answers, owner, adopt=adopt, dry_run=dry_run):
         done.append(applied)
         show(applied)
+    if not dry_run:
+        listed = with_uids(cluster, written.items, answers)
+        written = record(cluster, written, listed, always=bool(holdings.left))
+    for applied in _prune(cluster, holdings.left, owner.app, dry_run=dry_run):
+        done.append(applied)
+        show(applied)
+    if not dry_run:
+        gone = {(item.kind, item.name, item.namespace) for item in holdings.left}
+        record(cluster, written, [one for one in written.items if (one.kind, one.name, one.namespace) not in gone])
     return done
+
+
+def _prune(cluster: Cluster, left: Sequence[Item], app: str, *, dry_run: bool) -> Iterator[Applied]:
+    """Delete what is no longer wanted; what is gone already is told by nobody."""
+    for item in left:
+        outcome = delete_item(cluster, item, app, dry_run=dry_run)
+        if outcome:
+            yield Applied(kind=item.kind.rpartition("/")[2], name=item.name, outcome=outcome)
 
 
 def _apply_all(
     cluster: Cluster,
-    manifests: Sequence[Mapping[str, Any]],
-    known: Mapping[Key, Mapping[str, Any]],
+    manifests: Sequence[Object],
+    holdings: Holdings,
+    answers: dict[Key, Object],
+    owner: Owner,
     *,
     adopt: bool,
     dry_run: bool,
 ) -> Iterator[Applied]:
+    """Apply each object; what the server answers about it is put into `answers`."""
     absent: set[str] = set()  # namespaces that a dry run doesn't make
     for manifest in manifests:
-        kind, name = kind_of(manifest), str(manifest["metadata"]["name"])
-        before = known.get(key_of(manifest, cluster))
+        kind, name, key = kind_of(manifest), str(manifest["metadata"]["name"]), key_of(manifest, cluster)
+        before = holdings.known.get(key)
         if manifest["metadata"].get("namespace") in absent:
             outcome = UNJUDGED
         elif before is not None and kind is NAMESPACE and is_satisfied(manifest, before):
             outcome = UNCHANGED  # nothing is asked, for which a right might lack
         else:
-            outcome = _apply(cluster, manifest, before, adopt=adopt, dry_run=dry_run)
+            if kind is DAEMON_SET and not dry_run:
+                yield from end_predecessors(cluster, manifest, holdings.left, owner.app)
+            outcome, answers[key] = _apply(cluster, manifest, before, adopt=adopt, dry_run=dry_run)
             absent |= {name} if kind is NAMESPACE and dry_run and before is None else set()
         yield Applied(kind=kind.kind, name=name, outcome=outcome)
 
 
 def _apply(
-    cluster: Cluster, manifest: Mapping[str, Any], before: Mapping[str, Any] | None, *, adopt: bool, dry_run: bool
-) -> str:
-    """Apply one object; its outcome."""
+    cluster: Cluster, manifest: Object, before: Object | None, *, adopt: bool, dry_run: bool
+) -> tuple[str, Object]:
+    """Apply one object; its outcome, and the object as it is now."""
     kind, name = kind_of(manifest), str(manifest["metadata"]["name"])
     outcome = CREATED if before is None else CHANGED
     try:
@@ -108,10 +137,11 @@ def _apply(
                 causes=error.causes,
             ) from error
         after, outcome = cluster.apply(manifest, manager=MANAGER, force=True, dry_run=dry_run), ADOPTED
-    return UNCHANGED if before is not None and content(before) == content(after) else outcome
+    unchanged = before is not None and content(before) == content(after)
+    return UNCHANGED if unchanged else outcome, after
 
 
-def _explained(error: InvalidError, cluster: Cluster, manifest: Mapping[str, Any]) -> InvalidError:
+def _explained(error: InvalidError, cluster: Cluster, manifest: Object) -> InvalidError:
     """The same refusal with what mends it, where that is known."""
     kind, (_, name, namespace) = kind_of(manifest), key_of(manifest, cluster)
     found = explain_denial(error.message)

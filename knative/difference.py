@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from knative.deploy.inventory import Item
+from knative.deploy.ownership import find_holdings, kind_named
 from knative.kinds import NAMESPACE, kind_of
 from knative.names import MANAGER
-from knative.owned import Key, Owner, find_owned, key_of, no_longer_wanted
-from knative.strangers import find_others, is_satisfied
+from knative.owned import Owner, key_of
+from knative.strangers import is_satisfied
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -22,22 +24,32 @@ _OF_THE_SERVER = (
 _COUNTED = "deprecated.daemonset.template.generation"
 
 
-def diff_app(cluster: Cluster, manifests: Sequence[Mapping[str, Any]], owner: Owner) -> Iterator[str]:
+def diff_app(
+    cluster: Cluster,
+    manifests: Sequence[Mapping[str, Any]],
+    owner: Owner,
+    *,
+    needed: Callable[[Item], bool] = lambda item: False,
+) -> Iterator[str]:
     """A unified diff of every object that would change, come or go; nothing where nothing would.
 
     Fields that others own are shown as they would be once taken over.
+
+    Args:
+        cluster: The cluster, in the app's namespace.
+        manifests: What the app is rendered to.
+        owner: The app.
+        needed: Whether an object of the inventory stays though it isn't rendered.
 
     Raises:
         InvalidError: When the cluster refuses an object.
         ClusterError: When the cluster refuses or fails.
     """
-    there: dict[Key, Mapping[str, Any]] = {key_of(one, cluster): one for one in find_owned(cluster, owner)}
-    left = no_longer_wanted(cluster, manifests, there)
-    known = {**find_others(cluster, manifests, there), **there}
+    holdings = find_holdings(cluster, manifests, owner, needed=needed)
     absent: set[str] = set()
     for manifest in manifests:
         kind, metadata = kind_of(manifest), manifest["metadata"]
-        before = known.get(key_of(manifest, cluster))
+        before = holdings.known.get(key_of(manifest, cluster))
         if before is not None and kind is NAMESPACE and is_satisfied(manifest, before):
             continue
         if kind is NAMESPACE and before is None:
@@ -46,8 +58,10 @@ def diff_app(cluster: Cluster, manifests: Sequence[Mapping[str, Any]], owner: Ow
             yield from _changes(None, manifest)  # the server can't say
         else:
             yield from _changes(before, cluster.apply(manifest, manager=MANAGER, force=True, dry_run=True))
-    for one in left:
-        yield from _changes(one, None)
+    for item in holdings.left:
+        one = cluster.get(kind_named(item), item.name, namespace=item.namespace)
+        if one is not None and item.uid in {"", one["metadata"]["uid"]}:
+            yield from _changes(one, None)
 
 
 def content(one: Mapping[str, Any]) -> dict[str, Any]:

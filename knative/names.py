@@ -8,10 +8,13 @@ ROLLOUT_MANAGER = "eaves-rollout"
 """Field manager of a Service's spec.traffic and of the rollout's annotation, and of nothing else."""
 
 APP_LABEL = "eaves.dev/app"
-"""The app an object belongs to; by it `remove` finds all of them."""
+"""The app an object belongs to. Anybody may set it: what `deploy` made is listed in the app's inventory."""
 SITE_LABEL = "eaves.dev/site"
+NAMESPACE_LABEL = "eaves.dev/namespace"
+"""Namespace of the app that an object in another namespace belongs to: agents on nodes share theirs with other apps."""
 PART_LABEL = "app.kubernetes.io/component"
-"""`function`, `broker`, `trigger`, `source`, `publisher`, `relay`, `pin`, `access`, `event-type`; and `TRAINING_PARTS`.
+"""`function`, `broker`, `trigger`, `source`, `publisher`, `relay`, `pin`, `access`, `event-type`, `inventory`; and
+`TRAINING_PARTS`.
 """
 TRAINING_PARTS = ("training", "pipeline")
 """Of what trains an app: applied for itself, and no part of its deploy."""

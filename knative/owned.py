@@ -1,4 +1,7 @@
-"""What belongs to an app in a cluster: found by its labels, at home and in the namespace of the agents on nodes."""
+"""What carries an app's labels in a cluster, at home and in the namespace of the agents on nodes.
+
+A label may be set by anybody, so it proves nothing: `knative.deploy` says which of these objects are the app's own.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,16 @@ from knative.kinds import (
     Kind,
     kind_of,
 )
-from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL, TRAINING_PARTS
+from knative.names import (
+    APP_LABEL,
+    MANAGED_LABEL,
+    MANAGED_VALUE,
+    MANAGER,
+    NAMESPACE_LABEL,
+    PART_LABEL,
+    SITE_LABEL,
+    TRAINING_PARTS,
+)
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -44,6 +56,7 @@ AT_HOME = (
 ON_NODES = (SINK_BINDING, DAEMON_SET, SERVICE_ACCOUNT)
 """The same in the namespace of the agents on nodes."""
 Key = tuple[str, str, str]
+"""API group and kind, name, namespace of an object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,33 +64,44 @@ class Owner:
     """Whose objects are meant.
 
     Attributes:
-        app: The app.
-        site: The site: in the namespace of agents, apps of several sites may stand beside each other.
-        agents: The namespace of agents on nodes; empty: there is none.
+        app: Name of the app; empty: every app.
+        site: Name of the site. It may change; objects of earlier versions are told apart by it.
+        agents: Namespace of agents on nodes; empty: there is none.
     """
 
     app: str
     site: str = ""
     agents: str = ""
 
-    def selector(self, namespace: str) -> str:
-        """By labels, in one namespace. At home a site's name may change."""
-        narrowed = f",{SITE_LABEL}={self.site}" if namespace == self.agents and self.site else ""
-        return f"{APP_LABEL}={self.app}{narrowed}"
+    def owns(self, one: Mapping[str, Any], home: str) -> bool:
+        """Whether an object carries the app's labels.
 
-    def owns(self, one: Mapping[str, Any]) -> bool:
-        """Whether an object is one of them."""
-        labels = one["metadata"].get("labels") or {}
-        elsewhere = one["metadata"].get("namespace") == self.agents and self.site
-        return labels.get(APP_LABEL) == self.app and (not elsewhere or labels.get(SITE_LABEL) == self.site)
+        Args:
+            one: The object.
+            home: Namespace of the app.
+        """
+        metadata = one["metadata"]
+        labels = metadata.get("labels") or {}
+        elsewhere = metadata.get("namespace", home) != home
+        return labels.get(APP_LABEL) == self.app and (not elsewhere or labels.get(NAMESPACE_LABEL) == home)
+
+    def has_agent(self, labels: Mapping[str, Any], home: str) -> bool:
+        """Whether something in the namespace of agents is of an app in a namespace.
+
+        Args:
+            labels: Labels of the agent or its pod; those of earlier versions name the site only.
+            home: Namespace of the app.
+        """
+        named = labels.get(NAMESPACE_LABEL)
+        return named == home if named else labels.get(SITE_LABEL) == self.site
 
 
 def find_owned(cluster: Cluster, owner: Owner, *, thorough: bool = False) -> list[dict[str, Any]]:
-    """Every object of an app, in the order they are to go.
+    """Every object that carries an app's labels, in the order they are to go.
 
     Args:
-        cluster: Where.
-        owner: Whose.
+        cluster: The cluster, in the app's namespace.
+        owner: The app.
         thorough: Look for every kind. Else an app without its account, which is the first to come and the last to go,
             counts as not there: sites are many, and links slow.
 
@@ -85,27 +109,16 @@ def find_owned(cluster: Cluster, owner: Owner, *, thorough: bool = False) -> lis
         ClusterError: When the cluster refuses or fails.
     """
     found = []
-    places: dict[str, Sequence[Kind]] = {cluster.namespace: AT_HOME}
-    if owner.agents and owner.agents != cluster.namespace:
-        places[owner.agents] = ON_NODES
-    for namespace, kinds in places.items():
-        accounts = _listed(cluster, SERVICE_ACCOUNT, namespace, owner)
+    home = cluster.namespace
+    places: dict[str, tuple[Sequence[Kind], str]] = {home: (AT_HOME, f"{APP_LABEL}={owner.app}")}
+    if owner.agents and owner.agents != home:
+        places[owner.agents] = ON_NODES, f"{APP_LABEL}={owner.app},{NAMESPACE_LABEL}={home}"
+    for namespace, (kinds, selector) in places.items():
+        accounts = _listed(cluster, SERVICE_ACCOUNT, namespace, selector)
         if accounts or thorough:
             for kind in kinds:
-                found += accounts if kind is SERVICE_ACCOUNT else _listed(cluster, kind, namespace, owner)
+                found += accounts if kind is SERVICE_ACCOUNT else _listed(cluster, kind, namespace, selector)
     return found
-
-
-def no_longer_wanted(
-    cluster: Cluster, manifests: Sequence[Mapping[str, Any]], there: Mapping[Key, Mapping[str, Any]]
-) -> list[Mapping[str, Any]]:
-    """What is there of an app and isn't rendered any more; what trains it comes, and goes, for itself."""
-    wanted = {key_of(one, cluster) for one in manifests}
-    return [
-        one
-        for key, one in there.items()
-        if key not in wanted and one["metadata"]["labels"].get(PART_LABEL) not in TRAINING_PARTS
-    ]
 
 
 def is_shared(manifest: Mapping[str, Any]) -> bool:
@@ -114,17 +127,29 @@ def is_shared(manifest: Mapping[str, Any]) -> bool:
 
 
 def is_ours(one: Mapping[str, Any]) -> bool:
-    """Whether Eaves made it."""
+    """Whether an object carries the label of what Eaves makes."""
     return bool((one["metadata"].get("labels") or {}).get(MANAGED_LABEL) == MANAGED_VALUE)
+
+
+def is_applied_by_eaves(one: Mapping[str, Any]) -> bool:
+    """Whether Eaves applied an object, by its labels and by the API server's record of who set its fields."""
+    entries = one["metadata"].get("managedFields") or ()
+    return is_ours(one) and any(entry.get("manager") == MANAGER for entry in entries)
+
+
+def is_training(one: Mapping[str, Any]) -> bool:
+    """Whether an object trains the app: it is applied for itself, and no part of a deploy."""
+    return (one["metadata"].get("labels") or {}).get(PART_LABEL) in TRAINING_PARTS
 
 
 def key_of(one: Mapping[str, Any], cluster: Cluster) -> Key:
     """What tells an object from every other."""
     metadata, kind = one["metadata"], kind_of(one)
-    return kind.kind, str(metadata["name"]), (metadata.get("namespace") or cluster.namespace) if kind.namespaced else ""
+    namespace = (metadata.get("namespace") or cluster.namespace) if kind.namespaced else ""
+    return f"{kind.group}/{kind.kind}", str(metadata["name"]), namespace
 
 
-def _listed(cluster: Cluster, kind: Kind, namespace: str, owner: Owner) -> list[dict[str, Any]]:
+def _listed(cluster: Cluster, kind: Kind, namespace: str, selector: str) -> list[dict[str, Any]]:
     """What may be seen there and isn't another object's.
 
     Knative copies the labels of its Service to the Services of Kubernetes that it makes for it. A namespace elsewhere
@@ -132,7 +157,7 @@ def _listed(cluster: Cluster, kind: Kind, namespace: str, owner: Owner) -> list[
     MQTT triggers or a relay have any, and only who may see them can have deployed those.
     """
     try:
-        found = cluster.list(kind, namespace=namespace, selector=owner.selector(namespace))
+        found = cluster.list(kind, namespace=namespace, selector=selector)
     except (DeniedError, AbsentError):
         if namespace == cluster.namespace and kind is not SERVICE:
             raise

@@ -16,7 +16,7 @@ from knative.addresses import route_to
 from knative.deploying import apply_app
 from knative.kinds import BROKER, KSERVICE, POD, Kind
 from knative.owned import Owner
-from knative.removal import remove_app
+from knative.removal import find_removable, remove_app
 from knative.rendering import render_app
 from knative.resources.function import CONTAINER
 from knative.settings import KnativeSettings, SiteSettings
@@ -85,13 +85,27 @@ class KnativePlatform:
         rollout.rollback(self.cluster, name)
         wait_routed(self.cluster, name)
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, *, adopt: bool = False) -> None:
         """Delete every object of it. Volumes that hold undelivered images stay.
 
+        Args:
+            name: Name of the function.
+            adopt: Delete also what `eaves render` rendered and somebody else applied.
+
         Raises:
+            ConflictError: When `deploy` applied none of it, and `adopt` isn't said.
             NotFoundError: When it isn't there.
         """
-        remove_app(self.cluster, self._owner(name))
+        remove_app(self.cluster, self._owner(name), adopt=adopt)
+
+    def find_removable(self, name: str, *, adopt: bool = False) -> list[str]:
+        """What `remove` deletes, `KIND NAMESPACE/NAME` of each object.
+
+        Raises:
+            ConflictError: When `deploy` applied none of it, and `adopt` isn't said.
+        """
+        items = find_removable(self.cluster, self._owner(name), adopt=adopt)
+        return [f"{item.kind} {item.namespace}/{item.name}" for item in items]
 
     def status(self) -> list[FunctionStatus]:
         """Every function here, by name."""

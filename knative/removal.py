@@ -1,16 +1,18 @@
-"""Objects out of a cluster: all of an app's, and the Brokers that nothing uses any more."""
+"""An app's objects out of a cluster: those that its inventory lists, and the Broker that nothing uses any more."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from eaves.errors import NotFoundError
-from knative.applied import REMOVED, Applied
-from knative.kinds import BROKER, KSERVICE, SERVICE_ACCOUNT, TRIGGER, kind_of
+from eaves.errors import ConflictError, NotFoundError
+from knative.applied import LEFT, REMOVED, Applied
+from knative.deploy.former import find_former
+from knative.deploy.inventory import Inventory, Item, inventory_name, read_inventory
+from knative.deploy.ownership import build_item, delete_item, in_order
+from knative.kinds import BROKER, CONFIG_MAP, KSERVICE, SERVICE_ACCOUNT, TRIGGER
 from knative.names import MANAGED_LABEL, MANAGED_VALUE
-from knative.owned import Owner, find_owned
+from knative.owned import Owner, find_owned, is_applied_by_eaves, is_ours, is_training
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -18,44 +20,119 @@ if TYPE_CHECKING:
 _OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
 
 
-def remove_app(cluster: Cluster, owner: Owner) -> list[Applied]:
+def remove_app(cluster: Cluster, owner: Owner, *, adopt: bool = False) -> list[Applied]:
     """Delete every object of an app, and Brokers that we made once no Trigger is left on them.
 
     Killed at any point, the next call goes on. Volumes with images that the broker hasn't taken yet stay, as Kubernetes
     leaves a StatefulSet's.
 
+    Args:
+        cluster: The cluster, in the app's namespace.
+        owner: The app.
+        adopt: Delete also what `eaves render` rendered and somebody else applied.
+
     Raises:
+        ConflictError: When `deploy` applied none of what is there, or somebody deploys the app meanwhile.
         NotFoundError: When nothing of it is there.
         ClusterError: When the cluster refuses or fails.
     """
-    found = find_owned(cluster, owner, thorough=True)
-    if not found:
+    inventory = read_inventory(cluster, owner.app)
+    items = find_removable(cluster, owner, inventory, adopt=adopt)
+    if not items and not inventory.version:
         services = cluster.list(KSERVICE, selector=_OURS)
         known = ", ".join(sorted(one["metadata"]["name"] for one in services)) or "none"
         raise NotFoundError(
             f"no function {owner.app!r} in {cluster.namespace} of {cluster.name} (there are: {known})",
             hint="eaves status --on knative",
         )
-    accounts = [one for one in found if one["kind"] == SERVICE_ACCOUNT.kind]  # last: by them the next call knows it
-    others = [one for one in found if one not in accounts]
-    return list(chain(remove_all(cluster, others), _remove_brokers(cluster), remove_all(cluster, accounts)))
+    accounts = [item for item in items if item.kind == SERVICE_ACCOUNT.kind]  # last: by them the next call knows it
+    others = [item for item in items if item.kind != SERVICE_ACCOUNT.kind]
+    removed = [*_delete(cluster, others, owner.app), *_remove_brokers(cluster), *_delete(cluster, accounts, owner.app)]
+    if inventory.version:
+        _delete_inventory(cluster, inventory)
+    return removed
 
 
-def remove_all(cluster: Cluster, objects: Sequence[Mapping[str, Any]], *, dry_run: bool = False) -> Iterator[Applied]:
-    """Delete objects, one after the other.
+def find_removable(
+    cluster: Cluster, owner: Owner, inventory: Inventory | None = None, *, adopt: bool = False
+) -> list[Item]:
+    """What `remove_app` deletes, in its order.
+
+    It is what the inventory lists, and what trains the app. Where an earlier version of Eaves deployed the app, which
+    kept no inventory, it is what that applied.
+
+    Args:
+        cluster: The cluster, in the app's namespace.
+        owner: The app.
+        inventory: Its inventory, where it was read already.
+        adopt: What `eaves render` rendered and somebody else applied, too.
 
     Raises:
+        ConflictError: When `deploy` applied none of what is there.
         ClusterError: When the cluster refuses or fails.
     """
-    for one in objects:
-        kind, metadata = kind_of(one), one["metadata"]
-        cluster.delete(kind, metadata["name"], namespace=metadata.get("namespace"), dry_run=dry_run)
-        yield Applied(kind=kind.kind, name=str(metadata["name"]), outcome=REMOVED)
+    inventory = read_inventory(cluster, owner.app) if inventory is None else inventory
+    labelled = find_owned(cluster, owner, thorough=True)
+    found = {(item.kind, item.namespace, item.name): item for item in inventory.items}
+    chosen: list[Mapping[str, Any]] = [one for one in labelled if is_training(one) and is_applied_by_eaves(one)]
+    if not inventory.items:
+        former = find_former(cluster, owner, labelled)
+        chosen += former
+        rest = [one for one in labelled if not is_training(one)]
+        if rest and not former and not adopt:
+            raise _not_deployed(cluster, owner, rest)
+    if adopt:
+        chosen += [one for one in labelled if is_ours(one) and _is_named_after(one, owner.app)]
+    for one in chosen:
+        item = build_item(one, cluster)
+        found.setdefault((item.kind, item.namespace, item.name), item)
+    return in_order(found.values())
+
+
+def _delete(cluster: Cluster, items: Sequence[Item], app: str) -> Iterator[Applied]:
+    for item in items:
+        outcome = delete_item(cluster, item, app)
+        if outcome:
+            yield Applied(kind=item.kind.rpartition("/")[2], name=item.name, outcome=outcome)
 
 
 def _remove_brokers(cluster: Cluster) -> Iterator[Applied]:
     """A deleted Trigger is gone from the list at once, or carries a deletion's time while its finalizers run."""
     triggers = [one for one in cluster.list(TRIGGER) if "deletionTimestamp" not in one["metadata"]]
     used = {str(one["spec"].get("broker")) for one in triggers}
-    brokers = cluster.list(BROKER, selector=_OURS)
-    yield from remove_all(cluster, [one for one in brokers if one["metadata"]["name"] not in used])
+    for one in cluster.list(BROKER, selector=_OURS):
+        name = str(one["metadata"]["name"])
+        if name in used or not is_applied_by_eaves(one):
+            continue
+        try:
+            cluster.delete(BROKER, name, uid=str(one["metadata"]["uid"]))
+        except ConflictError:
+            yield Applied(kind=BROKER.kind, name=name, outcome=LEFT)
+        else:
+            yield Applied(kind=BROKER.kind, name=name, outcome=REMOVED)
+
+
+def _delete_inventory(cluster: Cluster, inventory: Inventory) -> None:
+    try:
+        cluster.delete(CONFIG_MAP, inventory_name(inventory.app), version=inventory.version)
+    except ConflictError as error:
+        raise ConflictError(
+            f"{cluster.name}: {inventory.app} was deployed by somebody else while it was removed",
+            hint="eaves status --on knative shows what is there now",
+        ) from error
+
+
+def _is_named_after(one: Mapping[str, Any], app: str) -> bool:
+    """Whether an object has a name that `eaves render` gives."""
+    name = str(one["metadata"]["name"])
+    return name == app or name.startswith(f"{app}-")
+
+
+def _not_deployed(cluster: Cluster, owner: Owner, found: Sequence[Mapping[str, Any]]) -> ConflictError:
+    listed = ", ".join(f"{one['kind']} {one['metadata']['name']}" for one in found)
+    return ConflictError(
+        f"{cluster.name}: {owner.app} in {cluster.namespace} was not deployed by `eaves deploy`, so Eaves can't tell "
+        f"which of these are its objects: {listed}",
+        hint=f"remove them where they were applied from (kubectl delete -f, Git); or `eaves remove {owner.app} "
+        "--adopt`, which shows what it deletes",
+    )

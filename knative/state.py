@@ -126,7 +126,8 @@ def _agents(cluster: Cluster, owner: Owner) -> Iterator[tuple[str, str]]:
     found = [one for kind in (STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE) for one in cluster.list(kind, selector=ours)]
     if owner.agents and owner.agents != cluster.namespace:
         with suppress(DeniedError):
-            found += cluster.list(DAEMON_SET, namespace=owner.agents, selector=f"{ours},{SITE_LABEL}={owner.site}")
+            there = cluster.list(DAEMON_SET, namespace=owner.agents, selector=ours)
+            found += [one for one in there if owner.has_agent(one["metadata"]["labels"], cluster.namespace)]
     for one in found:
         labels, status = one["metadata"]["labels"], one.get("status", {})
         name = labels.get(SOURCE_LABEL) or one["metadata"]["name"]

@@ -40,7 +40,7 @@ def refuse_strangers(cluster: Cluster, manifests: Sequence[Object], others: Mapp
     """
     for manifest in manifests:
         one = others.get(key_of(manifest, cluster))
-        if one is not None and not _is_known(manifest, one, owner):
+        if one is not None and not _is_known(manifest, one, owner, cluster.namespace):
             kind, name = kind_of(manifest), manifest["metadata"]["name"]
             raise ConflictError(
                 f"{cluster.name}: {kind.kind} {name} is there and not ours: {_whose(one)}",
@@ -65,10 +65,10 @@ def _read(cluster: Cluster, manifest: Object) -> Object | None:
         return manifest  # who may not see namespaces can't make any; what is missing will be said for what goes into it
 
 
-def _is_known(manifest: Object, one: Object, owner: Owner) -> bool:
+def _is_known(manifest: Object, one: Object, owner: Owner, home: str) -> bool:
     if kind_of(manifest) is NAMESPACE:
         return is_ours(one) or is_satisfied(manifest, one)
-    return is_ours(one) if is_shared(manifest) else owner.owns(one)
+    return is_ours(one) if is_shared(manifest) else owner.owns(one, home)
 
 
 def _whose(one: Object) -> str:

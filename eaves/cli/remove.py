@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from eaves.cli.arguments import file_option, state_option
-from eaves.cli.clusters import choose_sites, cluster_options, load_scope, on_option, read_choice
-from eaves.cli.fleet import Visit, fleet_options, run_visibly
+from eaves.cli.clusters import Choice, Scope, choose_sites, cluster_options, load_scope, on_option, read_choice
+from eaves.cli.fleet import Visit, fleet_options, run_visibly, visit_sites
 from eaves.cli.images import forget_wanted
 from eaves.cli.output import say
 from eaves.cli.project import load_workspace
@@ -21,15 +22,26 @@ from eaves.cli.project import load_workspace
 @file_option
 @on_option
 @cluster_options
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="In a cluster: delete what was rendered and applied by kubectl, too, after showing it.",
+)
+@click.option("--yes", is_flag=True, help="Don't ask before deleting what --adopt shows.")
 @fleet_options
-def command(name: str, state_dir: Path, file: Path, parallel: int, max_failures: int | None, **clusters: Any) -> None:
+def command(
+    name: str, state_dir: Path, file: Path, adopt: bool, yes: bool, parallel: int, max_failures: int | None,
+    **clusters: Any,
+) -> None:  # fmt: skip
     """Stop wanting function NAME, its triggers and sources. Its artifact, logs and dead letters stay.
 
-    In a cluster, volumes with images that the broker hasn't taken yet stay too. Removed from every site, it is no
-    longer what `eaves reconcile` brings.
+    In a cluster the objects that `eaves deploy` applied are deleted, by the inventory that it keeps there. Volumes with
+    images that the broker hasn't taken yet stay. What is removed from every site, `eaves reconcile` no longer brings.
     """
     choice = read_choice(**clusters)
     if not choice.knative:
+        if adopt:
+            raise click.UsageError("--adopt is for clusters: --on knative.")
         from eaves.local.client import LocalPlatform
 
         LocalPlatform(state_dir).remove(name)
@@ -37,11 +49,29 @@ def command(name: str, state_dir: Path, file: Path, parallel: int, max_failures:
         return
 
     scope = load_scope(file)
+    if adopt:
+        _ask_before_removing(scope, choice, name, yes=yes)
     if name == scope.name and len(choose_sites(scope.sites, choice)) == len(scope.sites):
         forget_wanted(load_workspace(file))
 
     def remove(visit: Visit) -> str:
-        visit.platform().remove(name)
+        visit.platform().remove(name, adopt=adopt)
         return f"removed {name}"
 
-    run_visibly(scope, choice, remove, again=f"eaves remove {name}", parallel=parallel, max_failures=max_failures)
+    again = f"eaves remove {name}" + (" --adopt" if adopt else "")
+    run_visibly(scope, choice, remove, again=again, parallel=parallel, max_failures=max_failures)
+
+
+def _ask_before_removing(scope: Scope, choice: Choice, name: str, *, yes: bool) -> None:
+    """Show what is deleted at each site, and ask.
+
+    Raises:
+        click.Abort: When the answer is no.
+    """
+    for outcome in visit_sites(scope, choice, lambda visit: visit.platform().find_removable(name, adopt=True)):
+        for line in outcome.result or ([str(outcome.error)] if outcome.error else []):
+            say(f"{outcome.site}: {line}")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("--adopt asks before it deletes; --yes answers.")
+        click.confirm("Delete these objects?", abort=True, err=True)

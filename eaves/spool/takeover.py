@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sqlite3
 from collections.abc import Sequence
@@ -70,7 +71,7 @@ def take_over(spool: Spool, path: Path, *, wait_s: float = IN_USE_S) -> int:
 
 
 def adopt(path: Path, former: Path) -> bool:
-    """Make another spool the one at `path`, when there is none; False when there is one, or it isn't all in one file.
+    """Make another spool the one at `path`; False when there is one, or the other isn't all in one file or elsewhere.
 
     Raises:
         SpoolError: When it can't be opened or renamed.
@@ -84,7 +85,12 @@ def adopt(path: Path, former: Path) -> bool:
         if Path(f"{former}-wal").exists():
             return False
         make_directory(path.parent)
-        former.rename(path)
+        try:
+            former.rename(path)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            return False  # another volume
         sync_directory(path.parent)
     _delete_files(former)
     return True

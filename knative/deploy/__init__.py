@@ -1,4 +1,7 @@
-"""What `deploy` keeps in a cluster about an app: the inventory of its objects and the deployment that is wanted.
+"""What `deploy` knows about an app in a cluster: its own objects, by UID, and the deployment that is wanted.
 
 inventory     the ConfigMap that lists an app's objects by UID, and its last deployment
+ownership     which objects of a cluster are the app's own, and which of them a deploy removes
+former        objects of versions of Eaves that kept no inventory
+handover      an agent on nodes ends before another one takes its spool
 """

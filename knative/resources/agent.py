@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from knative.kinds import (
     STATEFUL_SET,
     Kind,
 )
-from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, SITE_LABEL
+from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, NAMESPACE_LABEL
 from knative.quantities import show_memory
 from knative.resources.credentials import RELAY_FOLDER, RELAY_VOLUME, build_credentials
 from knative.resources.metadata import build_object, reference
@@ -39,6 +40,13 @@ METRICS_PORT = 9090
 """Where an agent serves /metrics and /health."""
 SPOOL = "/spool"
 NODE_SPOOLS = "/var/lib/eaves"
+"""Folder of a node with the spools of agents: `NAMESPACE/APP/SOURCE` in it; `APP-SITE-SOURCE` of earlier versions."""
+FORMER_SPOOL = "/former"
+"""Where an agent on a node sees the folder in which an agent of an earlier version kept its spool."""
+MAX_NAME = 63
+"""Characters of a name that is the value of a label too. Source: Kubernetes, Labels and Selectors."""
+_DIGEST = 8
+"""Hexadecimal digits that end a name which would be too long, or that other parts would have as well."""
 _LIVENESS = {
     "httpGet": {"path": LIVE, "port": "metrics"},
     "periodSeconds": 30,
@@ -70,7 +78,15 @@ def build_agents(app: AppSpec, settings: KnativeSettings, site: SiteSettings) ->
     }
     if any(runs_as(source) is Runner.NODE for source in app.sources):
         yield _namespace(settings.agent_namespace)
-        account = build_object(SERVICE_ACCOUNT, _apart(app), app, site, "access", namespace=settings.agent_namespace)
+        account = build_object(
+            SERVICE_ACCOUNT,
+            build_name(app.function.name, site.namespace),
+            app,
+            site,
+            "access",
+            namespace=settings.agent_namespace,
+            more_labels=_home(site),
+        )
         yield {**account, "automountServiceAccountToken": False}
     for source in app.sources:
         yield from builders[runs_as(source)](app, source, settings, site)
@@ -79,6 +95,27 @@ def build_agents(app: AppSpec, settings: KnativeSettings, site: SiteSettings) ->
 def agent_name(app: AppSpec, source: SourceSpec) -> str:
     """Of what runs a source."""
     return f"{app.function.name}-{source.name}"
+
+
+def build_name(*parts: str) -> str:
+    """Name of an object in the namespace of agents on nodes, which apps of many namespaces share.
+
+    No other parts have the same name: where a part has a dash in it, or the name is too long, a digest of the parts
+    ends it.
+
+    Args:
+        parts: The app, its namespace, and the source where the object is for one.
+    """
+    name = "-".join(parts)
+    if len(name) <= MAX_NAME and not any("-" in part for part in parts):
+        return name
+    digest = hashlib.sha256("/".join(parts).encode()).hexdigest()[:_DIGEST]
+    return f"{name[: MAX_NAME - 1 - _DIGEST].rstrip('-')}-{digest}"
+
+
+def former_name(app: str, site: str, source: str) -> str:
+    """Name of the agent on nodes, and of its spool's folder, that earlier versions gave it."""
+    return f"{app}-{site}-{source}"
 
 
 def _with_spool(
@@ -118,25 +155,39 @@ def _on_nodes(
     """One agent on each edge node, that watches a folder of the node and keeps its spool there.
 
     Folders of a node are what Pod Security forbids first, so these agents get a namespace that allows them, and the
-    rest stays where it is `restricted`.
+    rest stays where it is `restricted`. They are told apart there by the app's own namespace, and not by the site,
+    whose name may change. What an agent of an earlier version left on the node is taken over, whether there is any or
+    not: what is rendered depends on no cluster.
     """
-    name, namespace = f"{_apart(app)}-{source.name}", settings.agent_namespace
+    app_name, namespace = app.function.name, settings.agent_namespace
+    name, home = build_name(app_name, site.namespace, source.name), _home(site)
     yield _binding(app, source, settings, site, DAEMON_SET, namespace, name)
     pod = _pod(app, source, settings, site, user=0)  # the kubelet makes the spool's folder as root
-    pod["serviceAccountName"] = _apart(app)
+    pod["serviceAccountName"] = build_name(app_name, site.namespace)
+    (container,) = pod["containers"]
+    container["env"] += build_env({_ENV["takeover"]: json.dumps([f"{FORMER_SPOOL}/agent.db"])})
+    container["volumeMounts"].append({"name": "former", "mountPath": FORMER_SPOOL})
+    former = former_name(app_name, app.function.site, source.name)
     pod["volumes"] += [
-        {"name": "images", "hostPath": {"path": str(source.options["path"]), "type": "DirectoryOrCreate"}},
-        {"name": "spool", "hostPath": {"path": f"{NODE_SPOOLS}/{name}", "type": "DirectoryOrCreate"}},
+        _folder("images", str(source.options["path"])),
+        _folder("spool", f"{NODE_SPOOLS}/{site.namespace}/{app_name}/{source.name}"),
+        _folder("former", f"{NODE_SPOOLS}/{former}"),
     ]
     if site.selector:
         pod["nodeSelector"] = dict(site.selector)
+    labels = {**_told(source), **home}
     yield {
-        **build_object(DAEMON_SET, name, app, site, PART, namespace=namespace, more_labels=_told(source)),
+        **build_object(DAEMON_SET, name, app, site, PART, namespace=namespace, more_labels=labels),
         "spec": {
-            "selector": {"matchLabels": {**_selector(app, source), SITE_LABEL: app.function.site}},
-            "template": {"metadata": {"labels": _labels(app, source, site)}, "spec": pod},
+            "selector": {"matchLabels": {**_selector(app, source), **home}},
+            "template": {"metadata": {"labels": {**_labels(app, source, site), **home}}, "spec": pod},
         },
     }
+
+
+def _folder(name: str, path: str) -> dict[str, Any]:
+    """A folder of the node as a volume."""
+    return {"name": name, "hostPath": {"path": path, "type": "DirectoryOrCreate"}}
 
 
 def _reading(
@@ -235,7 +286,8 @@ def _binding(
 ) -> dict[str, Any]:
     """Tells the agent where its events go (`K_SINK`)."""
     subject = reference(kind, name, namespace)
-    made = build_object(SINK_BINDING, name, app, site, PART, namespace=namespace)
+    labels = _home(site) if namespace != site.namespace else {}
+    made = build_object(SINK_BINDING, name, app, site, PART, namespace=namespace, more_labels=labels)
     return {**made, "spec": {"subject": subject, "sink": _sink(app, source, settings, site)}}
 
 
@@ -269,6 +321,6 @@ def _told(source: SourceSpec) -> dict[str, str]:
     return {SOURCE_LABEL: source.name}
 
 
-def _apart(app: AppSpec) -> str:
-    """Begins the names in the namespace of agents on nodes, which several sites of one cluster share."""
-    return f"{app.function.name}-{app.function.site}"
+def _home(site: SiteSettings) -> dict[str, str]:
+    """Tells whose an object in the namespace of agents is."""
+    return {NAMESPACE_LABEL: site.namespace}

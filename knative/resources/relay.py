@@ -17,7 +17,7 @@ from eaves.platform.relay import ALL, EDGE
 from eaves.relay.lanes import FROM_BROKER
 from eaves.relay.settings import RelaySettings
 from knative.kinds import BROKER, NETWORK_POLICY, SERVICE, SINK_BINDING, STATEFUL_SET, TRIGGER
-from knative.names import APP_LABEL, PART_LABEL
+from knative.names import APP_LABEL, NAMESPACE_LABEL, PART_LABEL
 from knative.resources.credentials import FOLDER, build_credentials
 from knative.resources.eventing import build_delivery, duration, relay_name
 from knative.resources.metadata import build_object, reference
@@ -112,11 +112,13 @@ def _service(app: AppSpec, site: SiteSettings) -> dict[str, Any]:
 
 def _policy(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
     """Lets events in from Eventing, whose dispatchers filter them, and the app's agents; metrics from the cluster."""
-    agents = {"matchLabels": {APP_LABEL: app.function.name, PART_LABEL: AGENTS}}
+    labels = {APP_LABEL: app.function.name, PART_LABEL: AGENTS}
+    home = {NAMESPACE_LABEL: site.namespace} if site.namespace else {}
+    agents = {"matchLabels": labels}
     peers = [
         build_namespace_peer(EVENTING_NAMESPACE),
         {"podSelector": agents},
-        {**build_namespace_peer(settings.agent_namespace), "podSelector": agents},
+        {**build_namespace_peer(settings.agent_namespace), "podSelector": {"matchLabels": {**labels, **home}}},
     ]
     made = build_object(NETWORK_POLICY, relay_name(app), app, site, PART)
     return {

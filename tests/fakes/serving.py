@@ -111,6 +111,8 @@ class Serving:
     def _take_up(self, manifest: dict[str, Any]) -> None:
         if self.paused or (manifest["apiVersion"], manifest["kind"]) != (API, "Service"):
             return
+        if manifest["metadata"]["namespace"] != self.namespace:
+            return
         name, uid = manifest["metadata"]["name"], manifest["metadata"]["uid"]
         template = manifest["spec"]["template"]
         with self._lock:

@@ -37,7 +37,7 @@ def cluster(server: FakeCluster, tmp_path: Path) -> Cluster:
 
 def refuse(server: FakeCluster, cluster: Cluster, text: str) -> InvalidError:
     def admit(manifest: dict[str, Any]) -> str:
-        return f"{WEBHOOK}{text}"
+        return f"{WEBHOOK}{text}" if manifest["kind"] == "Service" else ""
 
     server.admit = admit
     with pytest.raises(InvalidError) as caught:

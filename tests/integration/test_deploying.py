@@ -64,9 +64,9 @@ def test_what_eaves_yaml_no_longer_has_goes(cluster: Cluster, knative: Knative) 
         "EventType/flowers-camera-captured",
         "EventType/flowers-archive-captured",
         "ContainerSource/flowers-archive",
-        "SinkBinding/flowers-barn-camera",
-        "DaemonSet/flowers-barn-camera",
-        "ServiceAccount/flowers-barn",
+        "SinkBinding/flowers-cams-camera",
+        "DaemonSet/flowers-cams-camera",
+        "ServiceAccount/flowers-cams",
     }
     assert not [place for place in objects(knative.server) if place.startswith(AGENTS)]
     assert knative.server.get("Namespace", AGENTS), "other apps may be in it"
@@ -147,9 +147,9 @@ def test_a_dry_run_asks_the_server_and_changes_nothing(cluster: Cluster, knative
     done = outcomes(deploy(cluster, full_app(), full_settings(), dry_run=True))
     assert done.keys() == {CREATED, UNJUDGED}
     assert done[UNJUDGED] == {
-        "ServiceAccount/flowers-barn",
-        "SinkBinding/flowers-barn-camera",
-        "DaemonSet/flowers-barn-camera",
+        "ServiceAccount/flowers-cams",
+        "SinkBinding/flowers-cams-camera",
+        "DaemonSet/flowers-cams-camera",
     }, "their namespace is one that a dry run doesn't make"
     deploy(cluster, full_app(), full_settings())
     made, version = objects(knative.server), knative.server.objects.version

@@ -141,7 +141,7 @@ def test_sources_are_told_with_their_state(cluster: Cluster, knative: Knative, a
     knative.nodes, knative.held = 3, {"ContainerSource"}
     platform.deploy(full_app())
     assert only(platform).sources == ("inbox running (1/1)", "archive starting", "camera running (3/3)")
-    metadata = {"name": "flowers-barn-camera", "namespace": "eaves-agents"}
+    metadata = {"name": "flowers-cams-camera", "namespace": "eaves-agents"}
     few = {"desiredNumberScheduled": 3, "numberReady": 2}
     apiserver.status("DaemonSet", metadata["name"], few, namespace=metadata["namespace"])
     assert "camera starting (2/3)" in only(platform).sources

@@ -53,7 +53,11 @@ def test_a_broker_that_others_send_to_stays(cluster: Cluster, knative: Knative, 
 
 def test_what_trains_the_app_goes_with_it(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     deploy(cluster, plain_app())
-    labels = {"eaves.dev/app": "flowers", "app.kubernetes.io/component": "training"}
+    labels = {
+        "app.kubernetes.io/managed-by": "eaves",
+        "app.kubernetes.io/component": "training",
+        "eaves.dev/app": "flowers",
+    }
     sink = {"apiVersion": "sinks.knative.dev/v1alpha1", "kind": "JobSink", "spec": {}}
     cluster.apply({**sink, "metadata": {"name": "flowers-dataset", "labels": labels}}, manager=MANAGER)
     assert "JobSink/flowers-dataset" in {f"{one.kind}/{one.name}" for one in remove_app(cluster, OWNER)}

@@ -63,7 +63,7 @@ def test_agents_that_ask_the_function_send_to_the_relay_and_the_relay_to_the_bro
     sinks = {name: one["spec"]["sink"]["ref"] for (kind, name), one in objects.items() if kind == "SinkBinding"}
     assert sinks == {
         "flowers-inbox": RELAY,
-        "flowers-barn-camera": RELAY,
+        "flowers-eaves-camera": RELAY,
         "flowers-shared": BROKER,
         "flowers-relay": BROKER,
     }
@@ -85,7 +85,7 @@ def test_agents_of_every_kind_are_let_in() -> None:
     namespaces = [peer["namespaceSelector"]["matchLabels"] for peer in peers if "namespaceSelector" in peer]
     assert [next(iter(labels.values())) for labels in namespaces] == ["knative-eventing", "eaves-agents"]
     (own,) = [peer for peer in peers if "namespaceSelector" not in peer]
-    for kind, name in (("StatefulSet", "flowers-inbox"), ("DaemonSet", "flowers-barn-camera")):
+    for kind, name in (("StatefulSet", "flowers-inbox"), ("DaemonSet", "flowers-eaves-camera")):
         labels = objects[kind, name]["spec"]["template"]["metadata"]["labels"]
         assert own["podSelector"]["matchLabels"].items() <= labels.items()
 
@@ -166,7 +166,7 @@ def test_the_pod_sees_the_secret_of_the_link_and_no_other() -> None:
 def test_agents_ask_the_function_in_the_cloud_with_the_credentials_of_the_link() -> None:
     app = through_cloud(relayed_app())
     objects = render(app)
-    for kind, name in (("StatefulSet", "flowers-inbox"), ("DaemonSet", "flowers-barn-camera")):
+    for kind, name in (("StatefulSet", "flowers-inbox"), ("DaemonSet", "flowers-eaves-camera")):
         values = told(objects, kind, name)
         settings = build(AgentSettings, env_layer(AgentSettings, values))
         assert settings.function == f"{RECEIVER}/v1/functions/flowers"

@@ -1,0 +1,183 @@
+"""Which objects of a cluster are an app's own: those that its inventory lists, by UID."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from eaves.errors import ConflictError, InvalidError
+from knative.applied import LEFT, REMOVED
+from knative.deploy.former import find_former, refuse_former_sites
+from knative.deploy.inventory import Inventory, Item, item_kind, read_inventory, write_inventory
+from knative.kinds import Kind, kind_of
+from knative.names import APP_LABEL
+from knative.owned import AT_HOME, Key, Owner, find_owned, is_applied_by_eaves, is_shared, key_of
+from knative.strangers import find_others
+
+if TYPE_CHECKING:
+    from knative.cluster import Cluster
+
+Object = Mapping[str, Any]
+_KINDS = {item_kind(kind): kind for kind in AT_HOME}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """What a deploy finds.
+
+    Attributes:
+        inventory: The app's inventory, as it was read.
+        known: The objects that are there under the rendered names, whoever made them.
+        others: Those among them that don't carry the app's labels.
+        items: The app's own objects, those of earlier versions among them.
+        left: Those of its own that are no longer rendered and no longer needed.
+    """
+
+    inventory: Inventory
+    known: Mapping[Key, Object]
+    others: Mapping[Key, Object]
+    items: tuple[Item, ...]
+    left: tuple[Item, ...]
+
+
+def find_holdings(
+    cluster: Cluster,
+    manifests: Sequence[Object],
+    owner: Owner,
+    *,
+    inventory: Inventory | None = None,
+    needed: Callable[[Item], bool] = lambda item: False,
+) -> Holdings:
+    """Look at what an app has in a cluster. Nothing is changed.
+
+    Args:
+        cluster: The cluster, in the app's namespace.
+        manifests: What the app is rendered to.
+        owner: The app.
+        inventory: Its inventory, where it was read already.
+        needed: Whether an object stays though it isn't rendered.
+
+    Raises:
+        ConflictError: When agents on nodes still run under a former name of the site.
+        InvalidError: When the inventory is damaged.
+        ClusterError: When the cluster refuses or fails.
+    """
+    found = read_inventory(cluster, owner.app) if inventory is None else inventory
+    there = {key_of(one, cluster): one for one in find_owned(cluster, owner)}
+    items = {_key(item): item for item in found.items}
+    if not items and there:  # an inventory that lists nothing was begun by a deploy that did no more
+        former = find_former(cluster, owner, list(there.values()))
+        refuse_former_sites(cluster, owner, former, manifests)
+        items = {key_of(one, cluster): build_item(one, cluster) for one in former}
+    others = find_others(cluster, manifests, there)
+    left = no_longer_wanted(cluster, list(items.values()), manifests, needed=needed)
+    return Holdings(
+        inventory=found, known={**others, **there}, others=others, items=tuple(items.values()), left=tuple(left)
+    )
+
+
+def no_longer_wanted(
+    cluster: Cluster,
+    items: Iterable[Item],
+    manifests: Sequence[Object],
+    *,
+    needed: Callable[[Item], bool] = lambda item: False,
+) -> list[Item]:
+    """The listed objects that are neither rendered nor needed any more, in the order they are to go."""
+    wanted = {key_of(one, cluster) for one in manifests}
+    return in_order(item for item in items if _key(item) not in wanted and not needed(item))
+
+
+def in_order(items: Iterable[Item]) -> list[Item]:
+    """Objects in the order they are to go: those first that others depend on least."""
+    return sorted(items, key=lambda item: (AT_HOME.index(kind_named(item)), item.namespace, item.name))
+
+
+def record_intended(cluster: Cluster, holdings: Holdings, manifests: Sequence[Object]) -> Inventory:
+    """List what is about to be applied, so that whoever is killed on the way leaves nothing unlisted.
+
+    What isn't listed yet gets no UID: it is the app's own once it is applied.
+
+    Raises:
+        ConflictError: When somebody else deploys or removes the app.
+        ClusterError: When the cluster refuses or fails.
+    """
+    listed = {_key(item): item for item in holdings.items}
+    for manifest in manifests:
+        if not is_shared(manifest):
+            listed.setdefault(key_of(manifest, cluster), build_item(manifest, cluster))
+    return record(cluster, holdings.inventory, listed.values())
+
+
+def record(cluster: Cluster, inventory: Inventory, items: Iterable[Item], *, always: bool = False) -> Inventory:
+    """Store the list of an app's objects.
+
+    Args:
+        cluster: The cluster, in the app's namespace.
+        inventory: The inventory as it was read or written last.
+        items: The app's objects.
+        always: Ask the API server even if nothing is new, to see whether somebody else changed the inventory.
+
+    Raises:
+        ConflictError: When somebody else did.
+        ClusterError: When the cluster refuses or fails.
+    """
+    new = tuple(sorted(items, key=lambda item: (item.namespace, item.kind, item.name)))
+    if new == inventory.items and not always:
+        return inventory
+    return write_inventory(cluster, replace(inventory, items=new))
+
+
+def with_uids(cluster: Cluster, items: Iterable[Item], applied: Mapping[Key, Object]) -> list[Item]:
+    """The same objects with the UIDs that the API server told."""
+    return [build_item(applied[_key(item)], cluster) if _key(item) in applied else item for item in items]
+
+
+def delete_item(cluster: Cluster, item: Item, app: str, *, dry_run: bool = False) -> str:
+    """Delete one of an app's own objects, and never another one of the same name.
+
+    Returns:
+        `removed`, `left` when the object of that name is somebody else's, or empty when there is none.
+
+    Raises:
+        ClusterError: When the cluster refuses or fails.
+    """
+    kind, uid = kind_named(item), item.uid
+    if not uid:
+        one = cluster.get(kind, item.name, namespace=item.namespace)
+        if one is None:
+            return ""
+        if not (is_applied_by_eaves(one) and one["metadata"]["labels"].get(APP_LABEL) == app):
+            return LEFT
+        uid = str(one["metadata"]["uid"])
+    try:
+        there = cluster.delete(kind, item.name, namespace=item.namespace, dry_run=dry_run, uid=uid)
+    except ConflictError:
+        return LEFT
+    return REMOVED if there else ""
+
+
+def build_item(one: Object, cluster: Cluster) -> Item:
+    """An object as an inventory lists it; a manifest has no UID."""
+    kind, (_, name, namespace) = kind_of(one), key_of(one, cluster)
+    return Item(kind=item_kind(kind), name=name, namespace=namespace, uid=str(one["metadata"].get("uid", "")))
+
+
+def kind_named(item: Item) -> Kind:
+    """The kind of a listed object.
+
+    Raises:
+        InvalidError: When it is none that a deploy makes.
+    """
+    if item.kind not in _KINDS:
+        raise InvalidError(
+            f"the inventory lists {item.kind} {item.name} in {item.namespace}, and Eaves makes no {item.kind}",
+            hint="use the version of Eaves that deployed it",
+        )
+    return _KINDS[item.kind]
+
+
+def _key(item: Item) -> Key:
+    kind = kind_named(item)
+    return f"{kind.group}/{kind.kind}", item.name, item.namespace if kind.namespaced else ""
