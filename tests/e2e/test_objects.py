@@ -151,7 +151,7 @@ def test_every_pod_is_admitted_under_restricted_pod_security_and_a_removal_leave
         assert left <= {"ConfigMap", "ServiceAccount", "Secret"}, left  # Kubernetes' own
     finally:
         clear_node(there, "/var/tmp", [name], image)
-        clear_node(there, NODE_SPOOLS, [f"{NAME}-{SITE}-{camera}"], image)
+        clear_node(there, NODE_SPOOLS, [f"{NAME}-{SITE}-{camera}", place.cluster.namespace], image)
         there.delete(NAMESPACE, name)
 
 

@@ -149,5 +149,5 @@ def test_images_in_a_folder_of_the_node_are_predicted(
         assert there.get(NAMESPACE, agents) is not None  # others' agents may be in it
     finally:
         clear_node(there, NODE_FOLDERS, [namespaces.prefix], image)
-        clear_node(there, NODE_SPOOLS, [f"{NAME}-{SITE}-{source}"], image)
+        clear_node(there, NODE_SPOOLS, [f"{NAME}-{SITE}-{source}", place.cluster.namespace], image)
         there.delete(NAMESPACE, agents)

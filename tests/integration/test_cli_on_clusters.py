@@ -245,6 +245,22 @@ def test_status_logs_send_and_remove(one: Sites, knative: Knative) -> None:
     assert one.deployed() == []
 
 
+def test_what_kubectl_applied_is_removed_once_it_is_shown_and_agreed_to(one: Sites, knative: Knative) -> None:
+    assert one.run("render", IMAGE, "--offline", "--output", str(one.folder / "rendered")).exit_code == 0
+    for path in sorted((one.folder / "rendered").glob("*.yaml")):
+        knative.server.put(yaml.safe_load(path.read_text()), manager="kubectl", namespace=knative.namespace)
+    refused = one.run("remove", "flowers", "--on", "knative").exception
+    assert isinstance(refused, ConflictError)
+    assert "--adopt" in str(refused.hint)
+    asked = one.run("remove", "flowers", "--on", "knative", "--adopt")
+    assert (asked.exit_code, "--yes answers" in asked.stderr) == (2, True)
+    assert f"s000: Service {knative.namespace}/flowers\n" in asked.stderr
+    assert one.deployed() == ["s000"]
+    assert one.run("remove", "flowers", "--on", "knative", "--adopt", "--yes").exit_code == 0
+    assert one.deployed() == []
+    assert one.run("remove", "flowers", "--adopt").exit_code == 2, "it is for clusters"
+
+
 def test_what_differs_at_several_sites_is_told_site_by_site(tmp_path: Path) -> None:
     with open_sites(tmp_path, 3) as sites:
         assert sites.run("deploy", IMAGE, "--offline", "--site", "s000,s001").exit_code == 0

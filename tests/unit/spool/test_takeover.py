@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,20 @@ def test_a_spool_in_the_place_of_none_is_renamed(tmp_path: Path) -> None:
         check(spool, "/s/a", range(10))
     fill(old, "/s/a", range(10))
     assert not adopt(new, old), "there is one already"
+
+
+def test_a_spool_on_another_volume_is_not_renamed_but_emptied(tmp_path: Path) -> None:
+    """As in a pod, where each folder of the node is a volume of its own."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs a second file system")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        old, new = Path(folder) / "agent.db", tmp_path / "agent.db"
+        fill(old, "/s/a", range(10))
+        assert not adopt(new, old)
+        with Spool(new, clock=ManualClock()) as spool:
+            assert take_over(spool, old) == 9
+            check(spool, "/s/a", range(10))
 
 
 def test_a_spool_that_another_process_uses_is_left_as_it_is(tmp_path: Path) -> None:
