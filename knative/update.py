@@ -5,12 +5,13 @@ Every step can be taken again: whoever is killed on the way, or finds the site s
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from eaves.errors import StartError, UnreachableClusterError
+from eaves.errors import EavesError, NotFoundError, StartError, UnreachableClusterError
 from eaves.platform import AppSpec
 from knative import rollout
 from knative.applied import UNCHANGED, Applied
@@ -31,6 +32,10 @@ POLL_S = 5.0
 """Between two looks at a rollout that is watched."""
 PATIENCE_S = 900.0
 """Without a link, before giving up watching one."""
+REACH_S = 10.0
+"""Seconds in which the API server must answer something small before the next function is tried."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,14 +210,47 @@ def follow(
     return outcome
 
 
-def advance_all(cluster: Cluster) -> list[rollout.Outcome]:
-    """One step of every rollout in a namespace.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of the rollout of one function.
+
+    Attributes:
+        name: Name of the function.
+        outcome: How the rollout stands after the step; None when the step failed.
+        error: Why the step failed; None when it didn't.
+    """
+
+    name: str
+    outcome: rollout.Outcome | None = None
+    error: EavesError | None = None
+
+
+def advance_all(cluster: Cluster) -> list[Step]:
+    """Advance every rollout of a namespace by one step; the error of one function never stops the others.
 
     Raises:
-        ClusterError: When the cluster refuses or fails.
+        UnreachableClusterError: When the API server answers nothing at all any more.
+        ClusterError: When the functions can't be listed.
     """
     services = cluster.list(KSERVICE, selector=f"{MANAGED_LABEL}={MANAGED_VALUE}")
-    return [rollout.advance(cluster, str(one["metadata"]["name"])) for one in services]
+    steps = (_advance_one(cluster, str(one["metadata"]["name"])) for one in services)
+    return [step for step in steps if step is not None]
+
+
+def _advance_one(cluster: Cluster, name: str) -> Step | None:
+    """The step of one function; None when the function was removed meanwhile."""
+    try:
+        return Step(name=name, outcome=rollout.advance(cluster, name))
+    except NotFoundError:
+        return None
+    except UnreachableClusterError as error:
+        cluster.reach(REACH_S)  # one function's requests fail, or the API server is gone for all of them
+        return Step(name=name, error=error)
+    except EavesError as error:
+        return Step(name=name, error=error)
+    except Exception as error:  # noqa: BLE001 - a defect that one function meets must not stop the others' rollouts
+        _log.exception("the rollout of %s", name)
+        return Step(name=name, error=EavesError(f"{name}: {type(error).__name__}: {error}"[:300]))
 
 
 def describe(outcome: rollout.Outcome) -> str:

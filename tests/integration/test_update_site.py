@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -13,9 +14,9 @@ from knative.cluster import Cluster
 from knative.rollout import Phase
 from knative.settings import KnativeSettings, RolloutSettings
 from knative.update import Updated, Wanted, advance_all, describe, follow, update_site
-from tests.apps import plain_app
+from tests.apps import IMAGE, plain_app
 from tests.deploys import SITE, objects, outcomes
-from tests.fakes.apiserver import FakeCluster, Reply, Request
+from tests.fakes.apiserver import FakeCluster, Reply, Request, refusal, reply_json
 from tests.fakes.knative import Knative
 from tests.rollouts import FIRST, SECOND, shares
 
@@ -203,8 +204,9 @@ def test_reconciling_puts_right_what_has_drifted(cluster: Cluster, knative: Knat
 def test_every_rollout_of_a_namespace_is_advanced_without_knowing_the_apps(cluster: Cluster, knative: Knative) -> None:
     update(cluster)
     update(cluster, image=OTHER)
-    (outcome,) = advance_all(cluster)
-    assert describe(outcome) == f"{FIRST} 50 %, {SECOND} 50 %: advancing: it is ready"
+    (step,) = advance_all(cluster)
+    assert step.outcome is not None
+    assert describe(step.outcome) == f"{FIRST} 50 %, {SECOND} 50 %: advancing: it is ready"
     assert describe(rollout.rollback(cluster, "flowers")) == f"{FIRST} 100 %: rolled-back: rolled back by hand"
 
 
@@ -228,3 +230,81 @@ def test_a_foreign_function_keeps_its_shares_until_it_is_taken_over(
     assert outcomes(list(updated.applied))["adopted"] == {"Service/flowers"}
     assert shares(knative) == {FIRST: 100}, "what kn had made serves on"
     assert phase(updated) is Phase.ADVANCING
+
+
+def three_canaries(cluster: Cluster, knative: Knative) -> None:
+    """The functions `a`, `b` and `c`, each with a second revision that waits for its first share."""
+    for name in ("a", "b", "c"):
+        for image in (IMAGE, OTHER):
+            app = plain_app(name=name, image=image)
+            app = replace(app, triggers=(replace(app.triggers[0], name=name, function=name),))
+            wanted = Wanted(app=app, knative=KnativeSettings(), rollout=SETTINGS, ready_s=10)
+            update_site(cluster, SITE, wanted, poll_s=0.01)
+
+
+def shares_of(knative: Knative, name: str) -> dict[str, int]:
+    return dict(rollout.parse_standing(knative.service(name)).shares)
+
+
+@pytest.mark.parametrize("broken", ["a", "b", "c"])
+def test_a_function_that_is_refused_never_stops_the_rollouts_of_the_others(
+    broken: str, cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    three_canaries(cluster, knative)
+    apiserver.admit = lambda manifest: "not today" if manifest["metadata"]["name"] == broken else ""
+    steps = advance_all(cluster)
+    assert [step.name for step in steps] == ["a", "b", "c"]
+    for step in steps:
+        expected = {f"{step.name}-00001": 50, f"{step.name}-00002": 50}
+        if step.name == broken:
+            expected = {f"{step.name}-00001": 100}
+            assert "not today" in str(step.error)
+        else:
+            assert step.error is None
+        assert shares_of(knative, step.name) == expected
+
+
+def test_a_service_that_nobody_can_read_never_stops_the_rollouts_of_the_others(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    three_canaries(cluster, knative)
+    nonsense = reply_json({"metadata": None})
+    apiserver.fault = lambda request: nonsense if request.path.endswith("/services/a") else None
+    steps = advance_all(cluster)
+    assert [step.error is None for step in steps] == [False, True, True]
+    assert shares_of(knative, "c") == {"c-00001": 50, "c-00002": 50}
+
+
+def test_a_function_whose_requests_fail_never_stops_the_others_while_the_cluster_answers(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    three_canaries(cluster, knative)
+    apiserver.fault = lambda request: refusal(504, "Timeout", "etcd") if request.path.endswith("/services/a") else None
+    steps = advance_all(cluster)
+    assert [type(step.error) for step in steps] == [UnreachableClusterError, type(None), type(None)]
+    assert shares_of(knative, "c") == {"c-00001": 50, "c-00002": 50}
+
+
+def test_a_cluster_that_falls_silent_is_not_asked_about_every_other_function(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    three_canaries(cluster, knative)
+    listed, asked = iter([None]), len(apiserver.log)
+    apiserver.fault = lambda request: next(listed, Reply(status=0))
+    with pytest.raises(UnreachableClusterError):
+        advance_all(cluster)
+    assert not any(request.path.endswith("/services/b") for request in apiserver.log[asked:])
+
+
+def test_a_function_that_is_removed_meanwhile_is_no_error(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    three_canaries(cluster, knative)
+
+    def remove_after_the_list(request: Request) -> None:
+        if request.path.endswith("/services/a"):
+            apiserver.fault = lambda request: None
+            apiserver.remove("serving.knative.dev/v1/Service", "a", namespace="cams")
+
+    apiserver.fault = remove_after_the_list
+    assert [(step.name, step.error) for step in advance_all(cluster)] == [("b", None), ("c", None)]
