@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import NotFoundError
 from knative.applied import REMOVED, Applied
-from knative.kinds import BROKER, KSERVICE, SERVICE_ACCOUNT, TRIGGER, kind_of
+from knative.deploy.inventory import inventory_name
+from knative.kinds import BROKER, CONFIG_MAP, KSERVICE, SERVICE_ACCOUNT, TRIGGER, kind_of
 from knative.names import MANAGED_LABEL, MANAGED_VALUE
 from knative.owned import Owner, find_owned
 
@@ -38,7 +39,9 @@ def remove_app(cluster: Cluster, owner: Owner) -> list[Applied]:
         )
     accounts = [one for one in found if one["kind"] == SERVICE_ACCOUNT.kind]  # last: by them the next call knows it
     others = [one for one in found if one not in accounts]
-    return list(chain(remove_all(cluster, others), _remove_brokers(cluster), remove_all(cluster, accounts)))
+    removed = list(chain(remove_all(cluster, others), _remove_brokers(cluster), remove_all(cluster, accounts)))
+    cluster.delete(CONFIG_MAP, inventory_name(owner.app))
+    return removed
 
 
 def remove_all(cluster: Cluster, objects: Sequence[Mapping[str, Any]], *, dry_run: bool = False) -> Iterator[Applied]:

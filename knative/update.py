@@ -1,4 +1,4 @@
-"""One site brought to what is wanted: applied, waited for, and rolled out as far as it goes by itself.
+"""A deploy to one site: recorded as the newest one, applied, waited for, and rolled out as far as it goes by itself.
 
 Every step can be taken again: whoever is killed on the way, or finds the site silent, calls it again and it goes on.
 """
@@ -11,15 +11,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from eaves.errors import EavesError, NotFoundError, StartError, UnreachableClusterError
+from eaves.errors import ConflictError, EavesError, NotFoundError, StartError, UnreachableClusterError
 from eaves.platform import AppSpec
 from knative import rollout
 from knative.applied import UNCHANGED, Applied
+from knative.deploy.intent import ATTEMPTS, Hold, Intent, Manifests, digest_manifests, take_number
+from knative.deploy.inventory import Deployment
 from knative.deploying import apply_app
 from knative.diagnosis import collect, given_up, is_ready, observed
-from knative.kinds import KSERVICE, REVISION
+from knative.kinds import KSERVICE, REVISION, kind_of
 from knative.names import MANAGED_LABEL, MANAGED_VALUE
 from knative.owned import Owner
+from knative.packaged import FunctionImage
 from knative.progress import Progress
 from knative.rendering import render_app
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
@@ -28,10 +31,14 @@ from knative.waiting import wait_ready
 if TYPE_CHECKING:
     from knative.cluster import Cluster
 
+SOMEBODY = "somebody"
+"""Who deploys, where a caller doesn't say."""
 POLL_S = 5.0
 """Between two looks at a rollout that is watched."""
 PATIENCE_S = 900.0
 """Without a link, before giving up watching one."""
+LOOK_S = 1.0
+"""Seconds for which objects are applied before it is looked again whether somebody else deployed."""
 REACH_S = 10.0
 """Seconds in which the API server must answer something small before the next function is tried."""
 
@@ -44,23 +51,25 @@ class Wanted:
 
     Attributes:
         app: The app.
-        knative: How it stands there.
+        knative: Settings of the objects in the cluster.
         rollout: How a new revision takes over.
+        by: Who deploys, `USER@HOST`.
+        declared: Container image as eaves.yaml names it; empty when it names none.
         adopt: Take over what others made.
         dry_run: Let the server judge, change nothing.
-        ready_s: Seconds to become ready in; 0: don't wait.
+        ready_s: Seconds in which it must become ready; 0: don't wait.
         follow: Stay until the rollout ends.
-        advance: Instead of waiting: one step of the rollout.
     """
 
     app: AppSpec
     knative: KnativeSettings
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    by: str = SOMEBODY
+    declared: str = ""
     adopt: bool = False
     dry_run: bool = False
     ready_s: float = 0.0
     follow: bool = False
-    advance: bool = False
 
     @property
     def owner(self) -> Owner:
@@ -68,18 +77,26 @@ class Wanted:
         function = self.app.function
         return Owner(app=function.name, site=function.site, agents=self.knative.agent_namespace)
 
+    def intent(self, manifests: Manifests) -> Intent:
+        """The same as the cluster keeps it."""
+        function = self.app.function
+        image = FunctionImage(name=function.image, artifact_digest=function.artifact_digest or "", task=function.task)
+        return Intent(by=self.by, image=image, declared=self.declared, rendered=digest_manifests(manifests))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Updated:
-    """What became of it.
+    """What became of a site.
 
     Attributes:
         applied: Each object.
         outcome: Of the rollout; None when nothing was begun.
+        note: What whoever asked for it should know: who deployed what, and why this workspace's wish was not applied.
     """
 
     applied: tuple[Applied, ...]
     outcome: rollout.Outcome | None = None
+    note: str = ""
 
     @property
     def changed(self) -> int:
@@ -94,40 +111,95 @@ def update_site(
     *,
     show: Callable[[Progress], None] = lambda progress: None,
     tell: Callable[[str], object] = lambda text: None,
+    taken: Callable[[Deployment], object] = lambda deployment: None,
     poll_s: float = POLL_S,
 ) -> Updated:
-    """Apply, wait, roll out.
+    """Deploy: record the deployment as the newest one, apply, wait, roll out.
 
     Args:
-        cluster: Of the site.
+        cluster: Connection to the site's cluster.
         site: The site.
         wanted: What it is to have.
         show: Told how it becomes ready.
-        tell: Told each step of the rollout.
-        poll_s: Between two looks at a rollout that is followed.
+        tell: Told each step of the rollout, and whose deployment is replaced.
+        taken: Told the deployment once the cluster has recorded it.
+        poll_s: Seconds between two looks at a rollout that is followed.
 
     Raises:
         ConfigError: When eaves.yaml lacks what a cluster needs.
-        ConflictError: When others own what would be changed.
+        ConflictError: When others own what would be changed, or somebody else deploys at the same time.
         StartError: When it doesn't become ready, or a followed rollout doesn't end with the new revision.
         ClusterError: When the cluster refuses or fails.
     """
     name = wanted.app.function.name
     manifests = render_app(wanted.app, wanted.knative, site)
-    if not wanted.dry_run:
-        pin_shares(cluster, name, adopt=wanted.adopt)
-    applied = apply_app(cluster, manifests, wanted.owner, adopt=wanted.adopt, dry_run=wanted.dry_run)
-    if not wanted.dry_run and _unchanged(applied):
-        try_again(cluster, name)
-    if wanted.advance:
-        return Updated(applied=tuple(applied), outcome=rollout.advance(cluster, name, settings=wanted.rollout))
-    if wanted.dry_run or not wanted.ready_s:
-        return Updated(applied=tuple(applied))
+    if wanted.dry_run:
+        judged = apply_app(cluster, manifests, wanted.owner, adopt=wanted.adopt, dry_run=True)
+        return Updated(applied=tuple(judged))
+    hold = take_number(cluster, name, wanted.intent(manifests))
+    taken(hold.deployment)
+    if hold.note:
+        tell(hold.note)
+    applied = apply_held(cluster, manifests, wanted, hold)
+    if not wanted.ready_s:
+        return Updated(applied=applied, note=hold.note)
     wait_ready(cluster, name, timeout_s=wanted.ready_s, show=show)
+    for _ in range(ATTEMPTS):
+        hold.require_newest(cluster, before="its rollout began")
+        if read_image(cluster, name) == wanted.app.function.image:
+            break
+        # An earlier deploy applied its Service once more before it saw this one.
+        applied = apply_held(cluster, manifests, wanted, hold)
+        wait_ready(cluster, name, timeout_s=wanted.ready_s, show=show)
     outcome = rollout.begin(cluster, name, wanted.rollout, adopt=wanted.adopt)
     if wanted.follow:
-        outcome = follow(cluster, name, tell=tell, poll_s=poll_s)
-    return Updated(applied=tuple(applied), outcome=outcome)
+        outcome = follow(cluster, name, hold=hold, tell=tell, poll_s=poll_s)
+    return Updated(applied=applied, outcome=outcome, note=hold.note)
+
+
+def apply_held(cluster: Cluster, manifests: Manifests, wanted: Wanted, hold: Hold) -> tuple[Applied, ...]:
+    """Apply the objects of the newest deployment; stop as soon as it is no longer the newest.
+
+    That is looked at before the function's Service is applied, before objects are removed, and every second.
+
+    Raises:
+        ConflictError: When others own what would be changed, or somebody deployed or removed the app since.
+        ClusterError: When the cluster refuses or fails.
+    """
+    name = wanted.app.function.name
+    pin_shares(cluster, name, adopt=wanted.adopt)
+    looked, stopped = time.monotonic(), False
+    left = [(kind_of(one).kind, str(one["metadata"]["name"])) for one in manifests]
+
+    def look(applied: Applied) -> None:
+        nonlocal looked, stopped
+        if (applied.kind, applied.name) in left:
+            left.remove((applied.kind, applied.name))
+        if not left or left[0] == (KSERVICE.kind, name) or time.monotonic() - looked > LOOK_S:
+            stopped = True
+            hold.require_newest(cluster, before="the rest was applied" if left else "anything was removed")
+            looked, stopped = time.monotonic(), False
+
+    try:
+        applied = apply_app(cluster, manifests, wanted.owner, adopt=wanted.adopt, show=look)
+    except ConflictError as error:
+        if not error.causes and not stopped:  # the inventory changed meanwhile: it says who did it
+            hold.require_newest(cluster, before="everything was applied")
+        raise
+    if _unchanged(applied):
+        try_again(cluster, name)
+    return tuple(applied)
+
+
+def read_image(cluster: Cluster, name: str) -> str:
+    """The container image that a function's Service asks for; empty when there is no Service.
+
+    Raises:
+        ClusterError: When the cluster can't be asked.
+    """
+    service = cluster.get(KSERVICE, name) or {}
+    containers = service.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or [{}]
+    return str(containers[0].get("image", ""))
 
 
 def _unchanged(applied: Sequence[Applied]) -> bool:
@@ -171,6 +243,7 @@ def follow(
     cluster: Cluster,
     name: str,
     *,
+    hold: Hold | None = None,
     tell: Callable[[str], object] = lambda text: None,
     poll_s: float = POLL_S,
     patience_s: float = PATIENCE_S,
@@ -178,13 +251,15 @@ def follow(
     """Advance a rollout until it ends; a link that is down meanwhile is waited for.
 
     Args:
-        cluster: Where.
-        name: Of the function.
+        cluster: Connection to the site's cluster.
+        name: Name of the function.
+        hold: The deployment whose rollout is followed; None: whatever is rolled out.
         tell: Told whenever something is new.
-        poll_s: Between two looks.
-        patience_s: Without an answer, before giving up; whoever reconciles goes on with it.
+        poll_s: Seconds between two looks.
+        patience_s: Seconds without an answer before giving up; whoever reconciles goes on with it.
 
     Raises:
+        ConflictError: When somebody deployed or removed the app since; the rollout is then theirs.
         StartError: When it was rolled back or is held.
         UnreachableClusterError: When the cluster is silent for too long.
         ClusterError: When the cluster refuses or fails.
@@ -193,6 +268,8 @@ def follow(
     while True:
         ended = False
         try:
+            if hold is not None:
+                hold.require_newest(cluster, before="its rollout ended")
             outcome = rollout.advance(cluster, name)
             text, heard, ended = describe(outcome), time.monotonic(), not outcome.advancing
         except UnreachableClusterError as error:

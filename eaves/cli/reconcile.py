@@ -13,7 +13,7 @@ from eaves.cli.clusters import Choice, cluster_options, load_scope, read_choice
 from eaves.cli.fleet import Visit, fleet_options, run_visibly
 from eaves.cli.images import image_options
 from eaves.cli.output import output_option
-from eaves.cli.rolling import build_order, update_sites
+from eaves.cli.rolling import build_order, reconcile_sites
 from eaves.errors import PlatformError
 
 if TYPE_CHECKING:
@@ -33,9 +33,10 @@ def command(
 ) -> None:  # fmt: skip
     """Take every chosen site one step towards what is wanted, and end: safe to be called by a clock, from anywhere.
 
-    Sites that a deploy couldn't reach get what was deployed last (or IMAGE); what has drifted is put right; a rollout
-    that does well gets its next share, one that doesn't is rolled back. Without an eaves.yaml only rollouts go on, of
-    every function in the namespace.
+    Each cluster's own record of its last deploy says what is wanted there. What has drifted from it is put right; sites
+    that a deploy from here couldn't reach get it now (or IMAGE), unless somebody else deployed there since: a newer
+    deploy is never taken back. A rollout that does well gets its next share, one that doesn't is rolled back. Without
+    an eaves.yaml only rollouts go on, of every function in the namespace.
     """
     choice = read_choice(**clusters)
     if not file.exists():
@@ -44,14 +45,7 @@ def command(
     order = build_order(
         image, file, choice, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca, kept=True
     )
-    update_sites(
-        order,
-        lambda site: order.wanted(site, advance=True),
-        again="eaves reconcile",
-        parallel=parallel,
-        max_failures=max_failures,
-        form=form,
-    )
+    reconcile_sites(order, named=bool(image), parallel=parallel, max_failures=max_failures, form=form)
 
 
 def _advance_all(file: Path, choice: Choice, *, parallel: int, max_failures: int | None, form: str) -> None:

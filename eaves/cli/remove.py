@@ -10,9 +10,9 @@ import click
 from eaves.cli.arguments import file_option, state_option
 from eaves.cli.clusters import choose_sites, cluster_options, load_scope, on_option, read_choice
 from eaves.cli.fleet import Visit, fleet_options, run_visibly
-from eaves.cli.images import forget_wanted
 from eaves.cli.output import say
 from eaves.cli.project import load_workspace
+from eaves.cli.wanted import forget_wanted
 
 
 @click.command()
@@ -25,8 +25,8 @@ from eaves.cli.project import load_workspace
 def command(name: str, state_dir: Path, file: Path, parallel: int, max_failures: int | None, **clusters: Any) -> None:
     """Stop wanting function NAME, its triggers and sources. Its artifact, logs and dead letters stay.
 
-    In a cluster, volumes with images that the broker hasn't taken yet stay too. Removed from every site, it is no
-    longer what `eaves reconcile` brings.
+    In a cluster, volumes with images that the broker hasn't taken yet stay too. `eaves reconcile` doesn't bring it back
+    to a site that it was removed from; `eaves deploy` does.
     """
     choice = read_choice(**clusters)
     if not choice.knative:
@@ -37,8 +37,8 @@ def command(name: str, state_dir: Path, file: Path, parallel: int, max_failures:
         return
 
     scope = load_scope(file)
-    if name == scope.name and len(choose_sites(scope.sites, choice)) == len(scope.sites):
-        forget_wanted(load_workspace(file))
+    if name == scope.name:
+        forget_wanted(load_workspace(file), choose_sites(scope.sites, choice))
 
     def remove(visit: Visit) -> str:
         visit.platform().remove(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,10 +12,15 @@ from eaves.errors import ConfigError, ConflictError, StartError, UnreachableClus
 from knative import rollout
 from knative.applied import CHANGED, CREATED, UNCHANGED
 from knative.cluster import Cluster
+from knative.deploy.decision import Memory, Wish
+from knative.deploy.intent import mark_of
+from knative.deploy.inventory import Deployment, read_inventory
+from knative.deploy.reconciling import reconcile_site
+from knative.packaged import FunctionImage
 from knative.rollout import Phase
 from knative.settings import KnativeSettings, RolloutSettings
 from knative.update import Updated, Wanted, advance_all, describe, follow, update_site
-from tests.apps import IMAGE, plain_app
+from tests.apps import IMAGE, NAME, plain_app
 from tests.deploys import SITE, objects, outcomes
 from tests.fakes.apiserver import FakeCluster, Reply, Request, refusal, reply_json
 from tests.fakes.knative import Knative
@@ -31,11 +37,32 @@ def update(
     settings: RolloutSettings = SETTINGS,
     ready_s: float = 10,
     tell: Callable[[str], object] = lambda text: None,
-    **how: bool,
+    **how: Any,
 ) -> Updated:
     app = plain_app(**({"image": image} if image else {}))
     wanted = Wanted(app=app, knative=KnativeSettings(), rollout=settings, ready_s=ready_s, **how)
     return update_site(cluster, SITE, wanted, tell=tell, poll_s=0.01)
+
+
+def reconcile(
+    cluster: Cluster, *, image: str = IMAGE, known: Deployment | None = None, settings: RolloutSettings = SETTINGS
+) -> Updated:
+    """One step by a workspace that wants a container image and agreed last with a deployment."""
+
+    def build(chosen: FunctionImage) -> Wanted:
+        app = plain_app(image=chosen.name, artifact_digest=chosen.artifact_digest)
+        return Wanted(app=app, knative=KnativeSettings(), rollout=settings)
+
+    wanted = FunctionImage(name=image, artifact_digest="a" * 64)
+    memory = Memory(known=None if known is None else mark_of(known), pending=wanted)
+    return reconcile_site(cluster, SITE, NAME, Wish(image=wanted, memory=memory), build)
+
+
+def last(cluster: Cluster) -> Deployment:
+    """The newest deployment by the cluster's record."""
+    deployment = read_inventory(cluster, NAME).deployment
+    assert deployment is not None
+    return deployment
 
 
 def phase(updated: Updated) -> Phase:
@@ -71,12 +98,13 @@ def test_shares_are_kept_before_anything_is_applied(cluster: Cluster, knative: K
 def test_the_same_again_changes_nothing_and_leaves_the_rollout_where_it_is(cluster: Cluster, knative: Knative) -> None:
     update(cluster)
     update(cluster, image=OTHER)
-    version = knative.server.objects.version
+    version, before = knative.server.objects.version, last(cluster)
     updated = update(cluster, image=OTHER)
     assert {one.outcome for one in updated.applied} == {UNCHANGED}
     assert updated.changed == 0
     assert phase(updated) is Phase.ADVANCING
-    assert knative.server.objects.version == version
+    assert knative.server.objects.version == version + 1, "its number in the sequence"
+    assert last(cluster).sequence == before.sequence + 1
 
 
 def followed(cluster: Cluster, knative: Knative, **served: int) -> tuple[list[str], Callable[[], Updated]]:
@@ -181,23 +209,23 @@ def test_a_dry_run_touches_neither_objects_nor_shares(cluster: Cluster, knative:
 
 
 def test_step_by_step_whoever_reconciles_comes_to_the_same_end(cluster: Cluster, knative: Knative) -> None:
-    assert update(cluster, advance=True).outcome is not None
-    assert phase(update(cluster, advance=True)) is Phase.DONE
+    assert reconcile(cluster).outcome is not None
+    assert phase(reconcile(cluster, known=last(cluster))) is Phase.DONE
     knative.run(FIRST, "old").serve(100)
     for _ in range(3):
-        update(cluster, image=OTHER, advance=True)
+        reconcile(cluster, image=OTHER, known=last(cluster))
     assert shares(knative) == {FIRST: 50, SECOND: 50}
     knative.run(SECOND, "new").serve(20)
     knative.server.skew_s += 60
-    assert phase(update(cluster, image=OTHER, advance=True)) is Phase.DONE
-    assert phase(update(cluster, image=OTHER, advance=True)) is Phase.DONE
+    assert phase(reconcile(cluster, image=OTHER)) is Phase.DONE
+    assert phase(reconcile(cluster, image=OTHER)) is Phase.DONE
     assert shares(knative) == {SECOND: 100}
 
 
 def test_reconciling_puts_right_what_has_drifted(cluster: Cluster, knative: Knative) -> None:
     update(cluster)
     knative.server.remove("eventing.knative.dev/v1/Trigger", "flowers", namespace="cams")
-    done = outcomes(list(update(cluster, advance=True).applied))
+    done = outcomes(list(reconcile(cluster).applied))
     assert done[CREATED] == {"Trigger/flowers"}
 
 
