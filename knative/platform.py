@@ -73,7 +73,7 @@ class KnativePlatform:
             ConflictError: When somebody else deployed while this waited; then nothing changes.
         """
         self._require(KSERVICE, name)
-        hold = read_hold(self.cluster, name)
+        hold = read_hold(self.cluster, name, site=self._site.name)
         wait_ready(self.cluster, name, timeout_s=self._ready_timeout_s)
         if hold is not None:
             hold.require_unchanged(self.cluster)

@@ -81,7 +81,9 @@ class Wanted:
         """The same as the cluster keeps it."""
         function = self.app.function
         image = FunctionImage(name=function.image, artifact_digest=function.artifact_digest or "", task=function.task)
-        return Intent(by=self.by, image=image, declared=self.declared, rendered=digest_manifests(manifests))
+        return Intent(
+            by=self.by, site=function.site, image=image, declared=self.declared, rendered=digest_manifests(manifests)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

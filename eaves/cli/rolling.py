@@ -162,7 +162,7 @@ def reconcile_sites(order: Order, *, named: bool, parallel: int, max_failures: i
         from knative.deploy.reconciling import reconcile_site
 
         memory = note.site(visit.site) if note is not None else Memory()
-        wish = Wish(image=order.image, declared=project.knative.image, memory=memory)
+        wish = Wish(site=visit.site.name, image=order.image, declared=project.knative.image, memory=memory)
         return reconcile_site(
             visit.cluster(),
             visit.site,

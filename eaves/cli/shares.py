@@ -74,7 +74,7 @@ def _change(verb: str, name: str, visit: Visit, *, percent: int | None) -> str:
     if verb == "promote":
         platform = visit.platform()
         platform.promote(name)
-        hold = read_hold(platform.cluster, name)
+        hold = read_hold(platform.cluster, name, site=visit.site.name)
         told = f"; {describe_deployment(hold.deployment)}" if hold is not None else ""
         return f"{name}: the newest revision has every request{told}"
     cluster = visit.cluster()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from knative.deploy.intent import Mark, describe_deployment, mark_of
+from knative.deploy.intent import Mark, describe_deployment, mark_of, take_over
 from knative.deploy.inventory import Deployment
 from knative.packaged import FunctionImage
 
@@ -34,11 +34,13 @@ class Wish:
     """What a workspace wants at a site.
 
     Attributes:
+        site: Name of the site, for commands that messages propose.
         image: The container image that was deployed last from here, or that eaves.yaml names; None: neither is there.
         declared: What eaves.yaml names now; empty: nothing.
         memory: What it remembers of the site.
     """
 
+    site: str
     image: FunctionImage | None
     declared: str = ""
     memory: Memory = Memory()
@@ -91,7 +93,7 @@ def decide(last: Deployment | None, serving: str, wish: Wish) -> Decision:
     """
     wanted = wish.newer_than(last)
     if last is None:
-        return _decide_without_record(serving, wanted, wish.memory)
+        return _decide_without_record(serving, wanted, wish)
     if not last.image:
         return Decision(verb=Verb.LEAVE, reason=f"{describe_deployment(last)}, which isn't finished", agreed=False)
     if wanted is None:
@@ -99,7 +101,7 @@ def decide(last: Deployment | None, serving: str, wish: Wish) -> Decision:
     if wish.memory.known == mark_of(last):
         return Decision(verb=Verb.BRING, image=wanted)
     reason = f"{describe_deployment(last)}; it stays, as this workspace's {wanted.name} may be older"
-    return Decision(verb=Verb.KEEP, reason=f"{reason} (try: {take_over(wanted.name)})", agreed=False)
+    return Decision(verb=Verb.KEEP, reason=f"{reason} (try: {take_over(wanted.name, wish.site)})", agreed=False)
 
 
 def decide_differing(last: Deployment, image: FunctionImage, wish: Wish) -> Decision:
@@ -113,18 +115,14 @@ def decide_differing(last: Deployment, image: FunctionImage, wish: Wish) -> Deci
     if wish.memory.known == mark_of(last):
         return Decision(verb=Verb.BRING, image=image)
     reason = f"{describe_deployment(last)}, with another eaves.yaml or version of Eaves than here; nothing is applied"
-    return Decision(verb=Verb.LEAVE, reason=f"{reason} (try: {take_over(last.image)})", agreed=False)
+    return Decision(verb=Verb.LEAVE, reason=f"{reason} (try: {take_over(last.image, wish.site)})", agreed=False)
 
 
-def take_over(image: str) -> str:
-    """The command that makes a container image the newest deployment."""
-    return f"eaves deploy {image}"
-
-
-def _decide_without_record(serving: str, wanted: FunctionImage | None, memory: Memory) -> Decision:
+def _decide_without_record(serving: str, wanted: FunctionImage | None, wish: Wish) -> Decision:
+    memory = wish.memory
     if wanted is None:
         told = "nothing was deployed here from this workspace, and eaves.yaml names no container image"
-        return Decision(verb=Verb.LEAVE, reason=f"{told} (try: eaves deploy IMAGE)")
+        return Decision(verb=Verb.LEAVE, reason=f"{told} (try: {take_over('IMAGE', wish.site)})")
     if serving == wanted.name or (not serving and memory.known is None):
         return Decision(verb=Verb.BRING, image=wanted)
     if serving and memory.known is None and memory.pending is not None:
@@ -133,4 +131,4 @@ def _decide_without_record(serving: str, wanted: FunctionImage | None, memory: M
         told = f"{serving} was deployed by an older version of Eaves, which keeps no record of who and when; it stays"
     else:
         told = "the function was removed, or the cluster was made anew, since this workspace deployed to it"
-    return Decision(verb=Verb.LEAVE, reason=f"{told} (try: {take_over(wanted.name)})", agreed=False)
+    return Decision(verb=Verb.LEAVE, reason=f"{told} (try: {take_over(wanted.name, wish.site)})", agreed=False)

@@ -46,12 +46,14 @@ class Intent:
 
     Attributes:
         by: Who deploys, `USER@HOST`.
+        site: Name of the site, for commands that messages propose.
         image: Container image.
         declared: Container image as eaves.yaml names it; empty when it names none.
         rendered: Digest of the objects, by `digest_manifests`.
     """
 
     by: str
+    site: str
     image: FunctionImage
     declared: str
     rendered: str
@@ -63,11 +65,13 @@ class Hold:
 
     Attributes:
         app: Name of the app.
+        site: Name of the site, for commands that messages propose.
         deployment: The deployment.
         replaced: The one that was the newest before it; None when there was none, or the command made none.
     """
 
     app: str
+    site: str
     deployment: Deployment
     replaced: Deployment | None = None
 
@@ -95,13 +99,13 @@ class Hold:
             raise ConflictError(
                 f"{cluster.name}: somebody removed {self.app} while it was deployed; this deploy stopped before "
                 f"{before}",
-                hint=f"eaves deploy {self.deployment.image}   # to have it again",
+                hint=f"{take_over(self.deployment.image, self.site)}   # to have it again",
             )
         if mark_of(last) != mark_of(self.deployment):
             raise ConflictError(
                 f"{cluster.name}: {describe_deployment(last)}, while this deploy was under way: the later one wins, "
                 f"and this one stopped before {before}",
-                hint=f"eaves deploy {self.deployment.image}   # to take over, once they are done",
+                hint=f"{take_over(self.deployment.image, self.site)}   # to take over, once they are done",
             )
 
     def require_unchanged(self, cluster: Cluster) -> None:
@@ -116,12 +120,17 @@ class Hold:
             told = "somebody removed it" if last is None else describe_deployment(last)
             raise ConflictError(
                 f"{cluster.name}: {told}, while the promotion of {self.app} waited; nothing was promoted",
-                hint=f"eaves promote {self.app}   # for what is the newest now",
+                hint=f"eaves promote {self.app} --site {self.site}   # for what is the newest now",
             )
 
 
-def read_hold(cluster: Cluster, app: str) -> Hold | None:
+def read_hold(cluster: Cluster, app: str, *, site: str) -> Hold | None:
     """The newest deployment of an app, for a command that changes shares of requests only.
+
+    Args:
+        cluster: Connection to the site's cluster.
+        app: Name of the app.
+        site: Name of the site.
 
     Returns:
         None when there is none, or when this user may not read ConfigMaps: shares can be changed without that right.
@@ -133,7 +142,12 @@ def read_hold(cluster: Cluster, app: str) -> Hold | None:
         last = read_inventory(cluster, app).deployment
     except DeniedError:
         return None
-    return None if last is None else Hold(app=app, deployment=last)
+    return None if last is None else Hold(app=app, site=site, deployment=last)
+
+
+def take_over(image: str, site: str) -> str:
+    """The command that makes a container image the newest deployment of a site."""
+    return f"eaves deploy {image} --site {site}"
 
 
 def mark_of(deployment: Deployment) -> Mark:
@@ -186,8 +200,8 @@ def take_number(cluster: Cluster, app: str, intent: Intent, *, seen: Inventory |
             if _mark(inventory) != before:
                 break
             continue
-        return Hold(app=app, deployment=deployment, replaced=inventory.deployment)
-    raise _lost(cluster, app, inventory)
+        return Hold(app=app, site=intent.site, deployment=deployment, replaced=inventory.deployment)
+    raise _lost(cluster, app, intent, inventory)
 
 
 def note_removal(cluster: Cluster, app: str, by: str) -> None:
@@ -206,7 +220,7 @@ def note_removal(cluster: Cluster, app: str, by: str) -> None:
     """
     inventory = read_inventory(cluster, app)
     if inventory.deployment is not None and inventory.deployment.image:
-        nothing = Intent(by=by, image=FunctionImage(name=""), declared="", rendered="")
+        nothing = Intent(by=by, site="", image=FunctionImage(name=""), declared="", rendered="")
         take_number(cluster, app, nothing, seen=inventory)
 
 
@@ -227,16 +241,16 @@ def _mark(inventory: Inventory) -> Mark | None:
     return None if inventory.deployment is None else mark_of(inventory.deployment)
 
 
-def _lost(cluster: Cluster, app: str, inventory: Inventory) -> ConflictError:
+def _lost(cluster: Cluster, app: str, intent: Intent, inventory: Inventory) -> ConflictError:
     if inventory.deployment is None:
         return ConflictError(
             f"{cluster.name}: somebody else deploys or removes {app} at this moment; nothing was applied",
-            hint="eaves deploy   # again, once they are done",
+            hint=f"{take_over(intent.image.name, intent.site)}   # once they are done",
         )
     return ConflictError(
         f"{cluster.name}: {describe_deployment(inventory.deployment)}, at the same moment; nothing of this deploy was "
         "applied",
-        hint="eaves deploy   # again, to take over once they are done",
+        hint=f"{take_over(intent.image.name, intent.site)}   # to take over, once they are done",
     )
 
 
@@ -266,6 +280,6 @@ def _settings(deployment: Deployment) -> dict[str, Any]:
     except ValueError as error:
         raise InvalidError(
             f"the record of deployment {deployment.sequence} is damaged: {error}",
-            hint="eaves deploy IMAGE   # writes it again",
+            hint="eaves deploy IMAGE --on knative   # writes it again",
         ) from error
     return settings if isinstance(settings, dict) else {}

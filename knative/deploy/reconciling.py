@@ -53,7 +53,7 @@ def reconcile_site(
                 raise
     raise ConflictError(
         f"{cluster.name}: {app} is deployed again and again at this moment; nothing was applied",
-        hint="eaves reconcile   # again, once they are done",
+        hint=f"eaves reconcile --site {site.name}   # once they are done",
     )
 
 
@@ -68,7 +68,7 @@ def _step(
         if is_rendered_alike(last, manifests):
             if decision.agreed:
                 agreed(last)
-            return _apply(cluster, wanted, manifests, Hold(app=app, deployment=last), decision)
+            return _apply(cluster, wanted, manifests, Hold(app=app, site=site.name, deployment=last), decision)
         if decision.agreed:
             decision = decide_differing(last, image_of(last), wish)
     if decision.verb is not Verb.BRING or decision.image is None:

@@ -164,7 +164,7 @@ def test_a_deploy_that_a_site_missed_is_not_brought_over_a_newer_one(server: Sit
     record(laptop, by="jane@laptop")
     said = run(server, "reconcile", "--all")
     assert f"jane@laptop deployed {THIRD_IMAGE} at " in said
-    assert f"(try: eaves deploy {OTHER})" in said
+    assert f"(try: eaves deploy {OTHER} --site s000)" in said
     assert (deployed(server), newest(server)) == (THIRD_IMAGE, SECOND)
     deploy(server, OTHER)
     assert deployed(server) == OTHER
@@ -176,7 +176,7 @@ def test_a_deploy_to_a_silent_site_that_this_workspace_never_reached_leaves_what
     deploy(server, IMAGE)
     with silent(laptop):
         laptop.run("deploy", OTHER, "--offline", "--all")
-    assert f"(try: eaves deploy {OTHER})" in run(laptop, "reconcile", "--all")
+    assert f"(try: eaves deploy {OTHER} --site s000)" in run(laptop, "reconcile", "--all")
     assert deployed(server) == IMAGE
 
 
@@ -227,7 +227,7 @@ def test_what_an_older_eaves_deployed_from_elsewhere_is_left(server: Sites, lapt
     forget_record(server)
     said = run(server, "reconcile", "--all")
     assert f"{OTHER} was deployed by an older version of Eaves" in said
-    assert f"(try: eaves deploy {IMAGE})" in said
+    assert f"(try: eaves deploy {IMAGE} --site s000)" in said
     assert (deployed(server), newest(server)) == (OTHER, SECOND)
 
 

@@ -53,7 +53,7 @@ def reconcile(cluster: Cluster, image: str, *, known: Deployment | None = None, 
     def build(image: FunctionImage) -> Wanted:
         return wanted(image.name, by="cron@server")
 
-    return reconcile_site(cluster, SITE, NAME, Wish(image=chosen, memory=memory), build)
+    return reconcile_site(cluster, SITE, NAME, Wish(site=SITE.name, image=chosen, memory=memory), build)
 
 
 def last(cluster: Cluster) -> Deployment:
@@ -112,7 +112,8 @@ def test_of_two_who_take_the_same_number_one_wins_and_the_other_applies_nothing(
     winner = last(cluster)
     assert f"{winner.by} deployed {winner.image} at 20" in lost.message
     assert lost.message.endswith("at the same moment; nothing of this deploy was applied")
-    assert lost.hint == "eaves deploy   # again, to take over once they are done"
+    other = OTHER if winner.image == THIRD else THIRD
+    assert lost.hint == f"eaves deploy {other} --site barn   # to take over, once they are done"
     assert (winner.sequence, deployed(knative)) == (2, winner.image)
 
 
@@ -131,7 +132,7 @@ def test_a_deploy_that_another_overtakes_stops_before_it_applies_the_function(
     apiserver.fault = Meanwhile(path, "PATCH", lambda: deploy(cluster, THIRD, by="bob@desk", extra="old"))
     with pytest.raises(ConflictError, match=r"bob@desk deployed \S+ at 20.*while this deploy was under way") as e:
         deploy(cluster, OTHER, by="jane@laptop")
-    assert e.value.hint == f"eaves deploy {OTHER}   # to take over, once they are done"
+    assert e.value.hint == f"eaves deploy {OTHER} --site barn   # to take over, once they are done"
     assert "the later one wins, and this one stopped before the rest was applied" in e.value.message
     assert (deployed(knative), last(cluster).image) == (THIRD, THIRD)
     assert apiserver.get("eventing.knative.dev/v1/Trigger", "flowers-old", namespace=HOME), "nothing was pruned"
@@ -226,7 +227,7 @@ def test_a_promotion_that_waits_while_another_deploys_promotes_nothing(
     platform = KnativePlatform(cluster, KnativeSettings(), SITE, by="jane@laptop", ready_timeout_s=10)
     with pytest.raises(ConflictError, match=r"bob@desk deployed \S+ at .* nothing was promoted") as e:
         platform.promote(NAME)
-    assert e.value.hint == "eaves promote flowers   # for what is the newest now"
+    assert e.value.hint == "eaves promote flowers --site barn   # for what is the newest now"
     assert shares(knative) == {FIRST: 100}
     platform.promote(NAME)
     assert shares(knative) == {"flowers-00003": 100}

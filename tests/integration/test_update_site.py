@@ -55,7 +55,7 @@ def reconcile(
 
     wanted = FunctionImage(name=image, artifact_digest="a" * 64)
     memory = Memory(known=None if known is None else mark_of(known), pending=wanted)
-    return reconcile_site(cluster, SITE, NAME, Wish(image=wanted, memory=memory), build)
+    return reconcile_site(cluster, SITE, NAME, Wish(site=SITE.name, image=wanted, memory=memory), build)
 
 
 def last(cluster: Cluster) -> Deployment:
