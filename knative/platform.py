@@ -13,15 +13,14 @@ from eaves.events import Event
 from eaves.platform import AppSpec, FunctionStatus
 from knative import rollout
 from knative.addresses import route_to
-from knative.deploying import apply_app
+from knative.deploy.intent import note_removal, read_hold
 from knative.kinds import BROKER, KSERVICE, POD, Kind
 from knative.owned import Owner
 from knative.removal import find_removable, remove_app
-from knative.rendering import render_app
 from knative.resources.function import CONTAINER
 from knative.settings import KnativeSettings, SiteSettings
 from knative.state import read_status
-from knative.update import pin_shares
+from knative.update import SOMEBODY, Wanted, update_site
 from knative.waiting import wait_ready, wait_routed
 
 if TYPE_CHECKING:
@@ -35,8 +34,9 @@ class KnativePlatform:
 
     Args:
         cluster: Opened.
-        settings: How things stand in it.
-        site: Which place it is.
+        settings: Settings of the objects in it.
+        site: The site.
+        by: Who gives the commands, `USER@HOST`; it is recorded with each deploy.
         ready_timeout_s: Seconds that `promote` waits for a revision.
     """
 
@@ -46,11 +46,13 @@ class KnativePlatform:
         settings: KnativeSettings,
         site: SiteSettings,
         *,
+        by: str = SOMEBODY,
         ready_timeout_s: float = READY_TIMEOUT_S,
     ) -> None:
         self.cluster = cluster
         self._settings = settings
         self._site = site
+        self._by = by
         self._ready_timeout_s = ready_timeout_s
 
     def deploy(self, app: AppSpec) -> None:
@@ -58,11 +60,9 @@ class KnativePlatform:
 
         Raises:
             ConfigError: When eaves.yaml lacks what a cluster needs.
-            ConflictError: When others own what would be changed.
+            ConflictError: When others own what would be changed, or somebody else deploys at the same time.
         """
-        manifests = render_app(app, self._settings, self._site)
-        pin_shares(self.cluster, app.function.name)
-        apply_app(self.cluster, manifests, self._owner(app.function.name))
+        update_site(self.cluster, self._site, Wanted(app=app, knative=self._settings, by=self._by))
 
     def promote(self, name: str) -> None:
         """Wait until what was deployed last is ready, then let it take every request.
@@ -70,9 +70,13 @@ class KnativePlatform:
         Raises:
             NotFoundError: When it isn't there.
             StartError: When it doesn't become ready; then nothing changes.
+            ConflictError: When somebody else deployed while this waited; then nothing changes.
         """
         self._require(KSERVICE, name)
+        hold = read_hold(self.cluster, name, site=self._site.name)
         wait_ready(self.cluster, name, timeout_s=self._ready_timeout_s)
+        if hold is not None:
+            hold.require_unchanged(self.cluster)
         rollout.promote(self.cluster, name)
         wait_routed(self.cluster, name)
 
@@ -96,6 +100,7 @@ class KnativePlatform:
             ConflictError: When `deploy` applied none of it, and `adopt` isn't said.
             NotFoundError: When it isn't there.
         """
+        note_removal(self.cluster, name, self._by)
         remove_app(self.cluster, self._owner(name), adopt=adopt)
 
     def find_removable(self, name: str, *, adopt: bool = False) -> list[str]:

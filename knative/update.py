@@ -1,24 +1,28 @@
-"""One site brought to what is wanted: applied, waited for, and rolled out as far as it goes by itself.
+"""A deploy to one site: recorded as the newest one, applied, waited for, and rolled out as far as it goes by itself.
 
 Every step can be taken again: whoever is killed on the way, or finds the site silent, calls it again and it goes on.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from eaves.errors import StartError, UnreachableClusterError
+from eaves.errors import ConflictError, EavesError, NotFoundError, StartError, UnreachableClusterError
 from eaves.platform import AppSpec
 from knative import rollout
 from knative.applied import UNCHANGED, Applied
+from knative.deploy.intent import ATTEMPTS, Hold, Intent, Manifests, digest_manifests, take_number
+from knative.deploy.inventory import Deployment
 from knative.deploying import apply_app
 from knative.diagnosis import collect, given_up, is_ready, observed
-from knative.kinds import KSERVICE, REVISION
+from knative.kinds import KSERVICE, REVISION, kind_of
 from knative.names import MANAGED_LABEL, MANAGED_VALUE
 from knative.owned import Owner
+from knative.packaged import FunctionImage
 from knative.progress import Progress
 from knative.rendering import render_app
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
@@ -27,10 +31,18 @@ from knative.waiting import wait_ready
 if TYPE_CHECKING:
     from knative.cluster import Cluster
 
+SOMEBODY = "somebody"
+"""Who deploys, where a caller doesn't say."""
 POLL_S = 5.0
 """Between two looks at a rollout that is watched."""
 PATIENCE_S = 900.0
 """Without a link, before giving up watching one."""
+LOOK_S = 1.0
+"""Seconds for which objects are applied before it is looked again whether somebody else deployed."""
+REACH_S = 10.0
+"""Seconds in which the API server must answer something small before the next function is tried."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,23 +51,25 @@ class Wanted:
 
     Attributes:
         app: The app.
-        knative: How it stands there.
+        knative: Settings of the objects in the cluster.
         rollout: How a new revision takes over.
+        by: Who deploys, `USER@HOST`.
+        declared: Container image as eaves.yaml names it; empty when it names none.
         adopt: Take over what others made.
         dry_run: Let the server judge, change nothing.
-        ready_s: Seconds to become ready in; 0: don't wait.
+        ready_s: Seconds in which it must become ready; 0: don't wait.
         follow: Stay until the rollout ends.
-        advance: Instead of waiting: one step of the rollout.
     """
 
     app: AppSpec
     knative: KnativeSettings
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    by: str = SOMEBODY
+    declared: str = ""
     adopt: bool = False
     dry_run: bool = False
     ready_s: float = 0.0
     follow: bool = False
-    advance: bool = False
 
     @property
     def owner(self) -> Owner:
@@ -63,18 +77,28 @@ class Wanted:
         function = self.app.function
         return Owner(app=function.name, site=function.site, agents=self.knative.agent_namespace)
 
+    def intent(self, manifests: Manifests) -> Intent:
+        """The same as the cluster keeps it."""
+        function = self.app.function
+        image = FunctionImage(name=function.image, artifact_digest=function.artifact_digest or "", task=function.task)
+        return Intent(
+            by=self.by, site=function.site, image=image, declared=self.declared, rendered=digest_manifests(manifests)
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Updated:
-    """What became of it.
+    """What became of a site.
 
     Attributes:
         applied: Each object.
         outcome: Of the rollout; None when nothing was begun.
+        note: What whoever asked for it should know: who deployed what, and why this workspace's wish was not applied.
     """
 
     applied: tuple[Applied, ...]
     outcome: rollout.Outcome | None = None
+    note: str = ""
 
     @property
     def changed(self) -> int:
@@ -89,40 +113,95 @@ def update_site(
     *,
     show: Callable[[Progress], None] = lambda progress: None,
     tell: Callable[[str], object] = lambda text: None,
+    taken: Callable[[Deployment], object] = lambda deployment: None,
     poll_s: float = POLL_S,
 ) -> Updated:
-    """Apply, wait, roll out.
+    """Deploy: record the deployment as the newest one, apply, wait, roll out.
 
     Args:
-        cluster: Of the site.
+        cluster: Connection to the site's cluster.
         site: The site.
         wanted: What it is to have.
         show: Told how it becomes ready.
-        tell: Told each step of the rollout.
-        poll_s: Between two looks at a rollout that is followed.
+        tell: Told each step of the rollout, and whose deployment is replaced.
+        taken: Told the deployment once the cluster has recorded it.
+        poll_s: Seconds between two looks at a rollout that is followed.
 
     Raises:
         ConfigError: When eaves.yaml lacks what a cluster needs.
-        ConflictError: When others own what would be changed.
+        ConflictError: When others own what would be changed, or somebody else deploys at the same time.
         StartError: When it doesn't become ready, or a followed rollout doesn't end with the new revision.
         ClusterError: When the cluster refuses or fails.
     """
     name = wanted.app.function.name
     manifests = render_app(wanted.app, wanted.knative, site)
-    if not wanted.dry_run:
-        pin_shares(cluster, name, adopt=wanted.adopt)
-    applied = apply_app(cluster, manifests, wanted.owner, adopt=wanted.adopt, dry_run=wanted.dry_run)
-    if not wanted.dry_run and _unchanged(applied):
-        try_again(cluster, name)
-    if wanted.advance:
-        return Updated(applied=tuple(applied), outcome=rollout.advance(cluster, name, settings=wanted.rollout))
-    if wanted.dry_run or not wanted.ready_s:
-        return Updated(applied=tuple(applied))
+    if wanted.dry_run:
+        judged = apply_app(cluster, manifests, wanted.owner, adopt=wanted.adopt, dry_run=True)
+        return Updated(applied=tuple(judged))
+    hold = take_number(cluster, name, wanted.intent(manifests))
+    taken(hold.deployment)
+    if hold.note:
+        tell(hold.note)
+    applied = apply_held(cluster, manifests, wanted, hold)
+    if not wanted.ready_s:
+        return Updated(applied=applied, note=hold.note)
     wait_ready(cluster, name, timeout_s=wanted.ready_s, show=show)
+    for _ in range(ATTEMPTS):
+        hold.require_newest(cluster, before="its rollout began")
+        if read_image(cluster, name) == wanted.app.function.image:
+            break
+        # An earlier deploy applied its Service once more before it saw this one.
+        applied = apply_held(cluster, manifests, wanted, hold)
+        wait_ready(cluster, name, timeout_s=wanted.ready_s, show=show)
     outcome = rollout.begin(cluster, name, wanted.rollout, adopt=wanted.adopt)
     if wanted.follow:
-        outcome = follow(cluster, name, tell=tell, poll_s=poll_s)
-    return Updated(applied=tuple(applied), outcome=outcome)
+        outcome = follow(cluster, name, hold=hold, tell=tell, poll_s=poll_s)
+    return Updated(applied=applied, outcome=outcome, note=hold.note)
+
+
+def apply_held(cluster: Cluster, manifests: Manifests, wanted: Wanted, hold: Hold) -> tuple[Applied, ...]:
+    """Apply the objects of the newest deployment; stop as soon as it is no longer the newest.
+
+    That is looked at before the function's Service is applied, before objects are removed, and every second.
+
+    Raises:
+        ConflictError: When others own what would be changed, or somebody deployed or removed the app since.
+        ClusterError: When the cluster refuses or fails.
+    """
+    name = wanted.app.function.name
+    pin_shares(cluster, name, adopt=wanted.adopt)
+    looked, stopped = time.monotonic(), False
+    left = [(kind_of(one).kind, str(one["metadata"]["name"])) for one in manifests]
+
+    def look(applied: Applied) -> None:
+        nonlocal looked, stopped
+        if (applied.kind, applied.name) in left:
+            left.remove((applied.kind, applied.name))
+        if not left or left[0] == (KSERVICE.kind, name) or time.monotonic() - looked > LOOK_S:
+            stopped = True
+            hold.require_newest(cluster, before="the rest was applied" if left else "anything was removed")
+            looked, stopped = time.monotonic(), False
+
+    try:
+        applied = apply_app(cluster, manifests, wanted.owner, adopt=wanted.adopt, show=look)
+    except ConflictError as error:
+        if not error.causes and not stopped:  # the inventory changed meanwhile: it says who did it
+            hold.require_newest(cluster, before="everything was applied")
+        raise
+    if _unchanged(applied):
+        try_again(cluster, name)
+    return tuple(applied)
+
+
+def read_image(cluster: Cluster, name: str) -> str:
+    """The container image that a function's Service asks for; empty when there is no Service.
+
+    Raises:
+        ClusterError: When the cluster can't be asked.
+    """
+    service = cluster.get(KSERVICE, name) or {}
+    containers = service.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or [{}]
+    return str(containers[0].get("image", ""))
 
 
 def _unchanged(applied: Sequence[Applied]) -> bool:
@@ -166,6 +245,7 @@ def follow(
     cluster: Cluster,
     name: str,
     *,
+    hold: Hold | None = None,
     tell: Callable[[str], object] = lambda text: None,
     poll_s: float = POLL_S,
     patience_s: float = PATIENCE_S,
@@ -173,13 +253,15 @@ def follow(
     """Advance a rollout until it ends; a link that is down meanwhile is waited for.
 
     Args:
-        cluster: Where.
-        name: Of the function.
+        cluster: Connection to the site's cluster.
+        name: Name of the function.
+        hold: The deployment whose rollout is followed; None: whatever is rolled out.
         tell: Told whenever something is new.
-        poll_s: Between two looks.
-        patience_s: Without an answer, before giving up; whoever reconciles goes on with it.
+        poll_s: Seconds between two looks.
+        patience_s: Seconds without an answer before giving up; whoever reconciles goes on with it.
 
     Raises:
+        ConflictError: When somebody deployed or removed the app since; the rollout is then theirs.
         StartError: When it was rolled back or is held.
         UnreachableClusterError: When the cluster is silent for too long.
         ClusterError: When the cluster refuses or fails.
@@ -188,6 +270,8 @@ def follow(
     while True:
         ended = False
         try:
+            if hold is not None:
+                hold.require_newest(cluster, before="its rollout ended")
             outcome = rollout.advance(cluster, name)
             text, heard, ended = describe(outcome), time.monotonic(), not outcome.advancing
         except UnreachableClusterError as error:
@@ -205,14 +289,47 @@ def follow(
     return outcome
 
 
-def advance_all(cluster: Cluster) -> list[rollout.Outcome]:
-    """One step of every rollout in a namespace.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of the rollout of one function.
+
+    Attributes:
+        name: Name of the function.
+        outcome: How the rollout stands after the step; None when the step failed.
+        error: Why the step failed; None when it didn't.
+    """
+
+    name: str
+    outcome: rollout.Outcome | None = None
+    error: EavesError | None = None
+
+
+def advance_all(cluster: Cluster) -> list[Step]:
+    """Advance every rollout of a namespace by one step; the error of one function never stops the others.
 
     Raises:
-        ClusterError: When the cluster refuses or fails.
+        UnreachableClusterError: When the API server answers nothing at all any more.
+        ClusterError: When the functions can't be listed.
     """
     services = cluster.list(KSERVICE, selector=f"{MANAGED_LABEL}={MANAGED_VALUE}")
-    return [rollout.advance(cluster, str(one["metadata"]["name"])) for one in services]
+    steps = (_advance_one(cluster, str(one["metadata"]["name"])) for one in services)
+    return [step for step in steps if step is not None]
+
+
+def _advance_one(cluster: Cluster, name: str) -> Step | None:
+    """The step of one function; None when the function was removed meanwhile."""
+    try:
+        return Step(name=name, outcome=rollout.advance(cluster, name))
+    except NotFoundError:
+        return None
+    except UnreachableClusterError as error:
+        cluster.reach(REACH_S)  # one function's requests fail, or the API server is gone for all of them
+        return Step(name=name, error=error)
+    except EavesError as error:
+        return Step(name=name, error=error)
+    except Exception as error:  # noqa: BLE001 - a defect that one function meets must not stop the others' rollouts
+        _log.exception("the rollout of %s", name)
+        return Step(name=name, error=EavesError(f"{name}: {type(error).__name__}: {error}"[:300]))
 
 
 def describe(outcome: rollout.Outcome) -> str:

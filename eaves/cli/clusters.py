@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from eaves.cli.wanted import name_person
 from eaves.errors import ConfigError, Fault
 from eaves.platform import Platform
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
@@ -198,7 +199,7 @@ def open_platform(scope: Scope, site: SiteSettings, choice: Choice) -> KnativePl
     """
     from knative.platform import KnativePlatform
 
-    return KnativePlatform(open_site(site, choice), scope.knative, site)
+    return KnativePlatform(open_site(site, choice), scope.knative, site, by=name_person())
 
 
 def choose_platform(file: Path, state_dir: Path, choice: Choice) -> Platform:

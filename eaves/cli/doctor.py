@@ -10,8 +10,8 @@ import click
 
 from eaves.cli.arguments import file_option
 from eaves.cli.clusters import Choice, choose_sites, cluster_options, open_site, read_choice
-from eaves.cli.images import load_wanted
 from eaves.cli.output import output_option, print_line, print_rows, progress
+from eaves.cli.wanted import load_note
 
 if TYPE_CHECKING:
     from eaves.cli.project import Project, Workspace
@@ -72,7 +72,7 @@ def _image(workspace: Workspace) -> FunctionImage:
     from knative.packaged import FunctionImage
 
     named = FunctionImage(name=workspace.project.knative.image)
-    kept = None if named.name else load_wanted(workspace)
+    kept = None if named.name else load_note(workspace)
     return kept.image if kept is not None else named
 
 

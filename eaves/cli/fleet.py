@@ -12,6 +12,7 @@ import click
 
 from eaves.cli.clusters import Choice, Scope, choose_sites, open_site
 from eaves.cli.output import print_rows, say
+from eaves.cli.wanted import name_person
 from eaves.errors import FleetError, StoppedError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Visit:
         """
         from knative.platform import KnativePlatform
 
-        return KnativePlatform(self.cluster(), self.scope.knative, self.site)
+        return KnativePlatform(self.cluster(), self.scope.knative, self.site, by=name_person())
 
 
 def run_visibly(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from eaves.cli.registries import access_options, build_access
-from eaves.errors import ConfigError, Fault, StorageError
+from eaves.cli.wanted import load_note, note_image
+from eaves.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
     from eaves.cli.project import Workspace
@@ -40,14 +38,12 @@ def choose_image(
     offline: bool,
     plain_http: bool,
     registry_ca: Path | None,
-    kept: bool = False,
 ) -> FunctionImage:
-    """The container image that is wanted, by digest.
+    """The container image that is to be deployed, by digest.
 
     Args:
         workspace: With eaves.yaml.
         named: On the command line; empty: eaves.yaml's `knative.image`, else what was deployed last.
-        kept: What was deployed last comes first, unless eaves.yaml names another than it did then.
         key: Who must have signed it.
         offline: Ask no registry.
         plain_http: Reach registries without TLS.
@@ -57,16 +53,58 @@ def choose_image(
         ConfigError: When none is named anywhere.
         OciError: When it isn't there, or isn't what it must be.
     """
-    from knative.packaged import resolve_image, trust_image
-
     text = named or workspace.project.knative.image
-    if not named and (kept or not text):
-        wanted = load_wanted(workspace)
-        if wanted is not None and (not text or wanted.declared == text):
-            return wanted.image
+    note = None if text else load_note(workspace)
+    if note is not None:
+        return note.image
     if not text:
         fault = Fault(origin=workspace.origin, path="knative.image", message="no container image is named")
         raise ConfigError([fault], hint="eaves package ARTIFACT -t REPOSITORY:TAG --base python:3.13-slim prints one")
+    return _ask_registry(text, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca)
+
+
+def choose_kept_image(
+    workspace: Workspace,
+    named: str,
+    *,
+    key: Path | None,
+    offline: bool,
+    plain_http: bool,
+    registry_ca: Path | None,
+) -> FunctionImage | None:
+    """The container image that `reconcile` may bring, by digest; None when none is named anywhere.
+
+    That is the one that was deployed last from here, unless eaves.yaml names another than it did then: the registry is
+    asked for that once.
+
+    Args:
+        workspace: With eaves.yaml.
+        named: On the command line.
+        key: Who must have signed it.
+        offline: Ask no registry.
+        plain_http: Reach registries without TLS.
+        registry_ca: Of registries.
+
+    Raises:
+        OciError: When it isn't there, or isn't what it must be.
+        StorageError: When what was deployed last can't be read or noted.
+    """
+    text, note = workspace.project.knative.image, load_note(workspace)
+    if not named and note is not None and (not text or note.declared == text):
+        return note.image
+    if not named and not text:
+        return None
+    image = _ask_registry(named or text, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca)
+    if not named:
+        note_image(workspace, image)
+    return image
+
+
+def _ask_registry(
+    text: str, *, key: Path | None, offline: bool, plain_http: bool, registry_ca: Path | None
+) -> FunctionImage:
+    from knative.packaged import resolve_image, trust_image
+
     if offline:
         if key is not None:
             raise click.UsageError("--key needs the registry, where signatures are.")
@@ -75,72 +113,3 @@ def choose_image(
 
     access = build_access(plain_http=plain_http, registry_ca=registry_ca)
     return resolve_image(text, access, key=load_public_key(key) if key else None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """What was deployed last.
-
-    Attributes:
-        image: The container image.
-        declared: What eaves.yaml named then.
-    """
-
-    image: FunctionImage
-    declared: str = ""
-
-
-def keep_wanted(workspace: Workspace, image: FunctionImage) -> None:
-    """Note what is deployed, so that `reconcile` can bring it to sites that couldn't be reached.
-
-    Raises:
-        StorageError: When it can't be written.
-    """
-    target = _place(workspace)
-    staging = target.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        kept = {"image": asdict(image), "declared": workspace.project.knative.image}
-        staging.write_text(json.dumps(kept, indent=2))
-        staging.rename(target)
-    except OSError as error:
-        raise StorageError(
-            f"{target} can't be written: {error.strerror}", hint="free space, or fix its rights"
-        ) from error
-
-
-def forget_wanted(workspace: Workspace) -> None:
-    """Forget what was deployed last, so that `reconcile` doesn't bring back what was removed.
-
-    Raises:
-        StorageError: When it can't be deleted.
-    """
-    target = _place(workspace)
-    try:
-        target.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"{target} can't be deleted: {error.strerror}", hint=f"rm {target}") from error
-
-
-def load_wanted(workspace: Workspace) -> Kept | None:
-    """What was deployed last from here; None when nothing was.
-
-    Raises:
-        StorageError: When the note is damaged.
-    """
-    from knative.packaged import FunctionImage
-
-    target = _place(workspace)
-    try:
-        values = json.loads(target.read_text())
-        return Kept(image=FunctionImage(**values["image"]), declared=str(values["declared"]))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise StorageError(
-            f"{target} can't be read: {error}", hint=f"rm {target}, and name the container image"
-        ) from error
-
-
-def _place(workspace: Workspace) -> Path:
-    return workspace.root / ".eaves" / "wanted" / f"{workspace.project.name}.json"

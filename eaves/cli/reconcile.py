@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +13,11 @@ from eaves.cli.clusters import Choice, cluster_options, load_scope, read_choice
 from eaves.cli.fleet import Visit, fleet_options, run_visibly
 from eaves.cli.images import image_options
 from eaves.cli.output import output_option
-from eaves.cli.rolling import build_order, update_sites
+from eaves.cli.rolling import build_order, reconcile_sites
+from eaves.errors import PlatformError
+
+if TYPE_CHECKING:
+    from knative.update import Step
 
 
 @click.command()
@@ -28,9 +33,10 @@ def command(
 ) -> None:  # fmt: skip
     """Take every chosen site one step towards what is wanted, and end: safe to be called by a clock, from anywhere.
 
-    Sites that a deploy couldn't reach get what was deployed last (or IMAGE); what has drifted is put right; a rollout
-    that does well gets its next share, one that doesn't is rolled back. Without an eaves.yaml only rollouts go on, of
-    every function in the namespace.
+    Each cluster's own record of its last deploy says what is wanted there. What has drifted from it is put right; sites
+    that a deploy from here couldn't reach get it now (or IMAGE), unless somebody else deployed there since: a newer
+    deploy is never taken back. A rollout that does well gets its next share, one that doesn't is rolled back. Without
+    an eaves.yaml only rollouts go on, of every function in the namespace.
     """
     choice = read_choice(**clusters)
     if not file.exists():
@@ -39,22 +45,14 @@ def command(
     order = build_order(
         image, file, choice, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca, kept=True
     )
-    update_sites(
-        order,
-        lambda site: order.wanted(site, advance=True),
-        again="eaves reconcile",
-        parallel=parallel,
-        max_failures=max_failures,
-        form=form,
-    )
+    reconcile_sites(order, named=bool(image), parallel=parallel, max_failures=max_failures, form=form)
 
 
 def _advance_all(file: Path, choice: Choice, *, parallel: int, max_failures: int | None, form: str) -> None:
     def advance(visit: Visit) -> str:
-        from knative.update import advance_all, describe
+        from knative.update import advance_all
 
-        outcomes = advance_all(visit.cluster())
-        return "; ".join(f"{outcome.name}: {describe(outcome)}" for outcome in outcomes) or "no functions here"
+        return _tell(advance_all(visit.cluster()))
 
     run_visibly(
         load_scope(file),
@@ -65,3 +63,21 @@ def _advance_all(file: Path, choice: Choice, *, parallel: int, max_failures: int
         max_failures=max_failures,
         form=form,
     )
+
+
+def _tell(steps: Sequence[Step]) -> str:
+    """How each rollout of a namespace stands, in a line each.
+
+    Raises:
+        PlatformError: When a step of one or several failed; the others are told as well.
+    """
+    from knative.update import describe
+
+    lines = [f"{step.name}: {describe(step.outcome)}" for step in steps if step.outcome is not None]
+    failed = [(step.name, step.error) for step in steps if step.error is not None]
+    if not failed:
+        return "\n".join(lines) or "no functions here"
+    told = [f"{len(failed)} of {len(steps)} rollouts can't be advanced:"]
+    told += [f"{name}: {error.message}" + (f" (try: {error.hint})" if error.hint else "") for name, error in failed]
+    told += ["the others are advanced:", *lines] if lines else []
+    raise PlatformError("\n".join(told))

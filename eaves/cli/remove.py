@@ -11,9 +11,9 @@ import click
 from eaves.cli.arguments import file_option, state_option
 from eaves.cli.clusters import Choice, Scope, choose_sites, cluster_options, load_scope, on_option, read_choice
 from eaves.cli.fleet import Visit, fleet_options, run_visibly, visit_sites
-from eaves.cli.images import forget_wanted
 from eaves.cli.output import say
 from eaves.cli.project import load_workspace
+from eaves.cli.wanted import forget_wanted
 
 
 @click.command()
@@ -36,7 +36,8 @@ def command(
     """Stop wanting function NAME, its triggers and sources. Its artifact, logs and dead letters stay.
 
     In a cluster the objects that `eaves deploy` applied are deleted, by the inventory that it keeps there. Volumes with
-    images that the broker hasn't taken yet stay. What is removed from every site, `eaves reconcile` no longer brings.
+    images that the broker hasn't taken yet stay. `eaves reconcile` doesn't bring it back to a site that it was removed
+    from; `eaves deploy` does.
     """
     choice = read_choice(**clusters)
     if not choice.knative:
@@ -51,8 +52,8 @@ def command(
     scope = load_scope(file)
     if adopt:
         _ask_before_removing(scope, choice, name, yes=yes)
-    if name == scope.name and len(choose_sites(scope.sites, choice)) == len(scope.sites):
-        forget_wanted(load_workspace(file))
+    if name == scope.name:
+        forget_wanted(load_workspace(file), choose_sites(scope.sites, choice))
 
     def remove(visit: Visit) -> str:
         visit.platform().remove(name, adopt=adopt)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,14 @@ from eaves.cli.apps import build_site_app
 from eaves.cli.clusters import Choice, Scope, choose_sites, load_scope
 from eaves.cli.event_attributes import warn_of_attributes
 from eaves.cli.fleet import Visit, run_visibly, visit_sites
-from eaves.cli.images import choose_image, keep_wanted
+from eaves.cli.images import choose_image, choose_kept_image
 from eaves.cli.output import say
 from eaves.cli.project import Workspace, load_workspace
+from eaves.cli.wanted import load_note, name_person, note_agreement, note_deploy
 from eaves.terminal import escape
 
 if TYPE_CHECKING:
+    from knative.deploy.inventory import Deployment
     from knative.fleet import Outcome
     from knative.packaged import FunctionImage
     from knative.progress import Progress
@@ -35,21 +37,38 @@ class Order:
     Attributes:
         workspace: With eaves.yaml.
         scope: The same, as clusters see it.
-        image: The container image.
+        image: The container image; None: `reconcile` has none to bring.
         choice: Of sites.
     """
 
     workspace: Workspace
     scope: Scope
-    image: FunctionImage
+    image: FunctionImage | None
     choice: Choice
 
-    def wanted(self, site: SiteSettings, *, ready_s: float = 0.0, **how: bool) -> Wanted:
-        """What one site is to have."""
+    @property
+    def sites(self) -> tuple[SiteSettings, ...]:
+        """The chosen sites."""
+        return choose_sites(self.scope.sites, self.choice)
+
+    def wanted(
+        self, site: SiteSettings, *, image: FunctionImage | None = None, ready_s: float = 0.0, **how: bool
+    ) -> Wanted:
+        """What one site is to have; with another container image where one is given."""
+        from knative.packaged import FunctionImage
         from knative.update import Wanted
 
-        app = build_site_app(self.workspace.project, self.image, site)
-        return Wanted(app=app, knative=self.scope.knative, rollout=self.scope.rollout, ready_s=ready_s, **how)
+        project = self.workspace.project
+        chosen = image or self.image or FunctionImage(name=f"eaves.invalid/none@sha256:{'0' * 64}")
+        return Wanted(
+            app=build_site_app(project, chosen, site),
+            knative=self.scope.knative,
+            rollout=self.scope.rollout,
+            by=name_person(),
+            declared=project.knative.image,
+            ready_s=ready_s,
+            **how,
+        )
 
 
 def build_order(
@@ -58,6 +77,16 @@ def build_order(
 ) -> Order:  # fmt: skip
     """What the options of a command say.
 
+    Args:
+        image: The container image as it is named; empty: none is.
+        file: Path of eaves.yaml.
+        choice: Of sites.
+        key: Who must have signed the container image.
+        offline: Ask no registry.
+        plain_http: Reach registries without TLS.
+        registry_ca: Of registries.
+        kept: What was deployed last from here comes before what eaves.yaml names, and there may be neither.
+
     Raises:
         EavesError: When no site can be chosen, the container image isn't what it must be, or eaves.yaml has faults.
     """
@@ -65,9 +94,8 @@ def build_order(
 
     workspace, scope = load_workspace(file), load_scope(file)
     sites = choose_sites(scope.sites, choice)  # before a registry is asked
-    chosen = choose_image(
-        workspace, image, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca, kept=kept
-    )
+    choose = choose_kept_image if kept else choose_image
+    chosen = choose(workspace, image, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca)
     warn_of_attributes(workspace.project.triggers, workspace.origin, relay=workspace.project.relay)
     order = Order(workspace=workspace, scope=scope, image=chosen, choice=choice)
     for site in sites:  # what is wrong with eaves.yaml is said once, and before any site is touched
@@ -89,45 +117,77 @@ def deploy_to_sites(
         raise click.UsageError(f"{' and '.join(told)} exclude each other.")
     if adopt and not dry_run:
         _ask_before_adopting(order, yes=yes)
-    if not dry_run:
-        keep_wanted(order.workspace, order.image)
+    if order.image is not None and not dry_run:
+        note_deploy(order.workspace, order.image, order.sites)
 
-    def wanted(site: SiteSettings) -> Wanted:
+    def deploy(visit: Visit) -> Updated:
+        from knative.update import update_site
+
+        cluster, site = visit.cluster(), visit.site
         ready_s = 0.0 if detach else timeout
-        return order.wanted(site, ready_s=ready_s, adopt=adopt, dry_run=bool(dry_run), follow=wait)
+        wanted = order.wanted(site, ready_s=ready_s, adopt=adopt, dry_run=bool(dry_run), follow=wait)
 
-    update_sites(order, wanted, again="eaves reconcile", parallel=parallel, max_failures=max_failures)
+        def taken(deployment: Deployment) -> None:
+            note_agreement(order.workspace, site, deployment, order.image)
+
+        if not visit.alone:
+            return update_site(cluster, site, wanted, taken=taken)
+        with _live_table() as show:
+            updated = update_site(cluster, site, wanted, show=show, tell=say, taken=taken)
+        return replace(updated, note="")  # it was told already
+
+    _run(order, deploy, parallel=parallel, max_failures=max_failures)
     click.echo(order.workspace.project.name)
 
 
-def update_sites(
+def reconcile_sites(order: Order, *, named: bool, parallel: int, max_failures: int | None, form: str) -> None:
+    """Take the chosen sites one step towards what each cluster wants.
+
+    Args:
+        order: With the container image that sites may get which didn't yet.
+        named: Whether it was named on the command line, as in a deploy.
+        parallel: Sites at the same time.
+        max_failures: Sites that may fail.
+        form: Of the table.
+
+    Raises:
+        EavesError: What went wrong at the only site, or not all of several are done.
+    """
+    if order.image is not None and named:
+        note_deploy(order.workspace, order.image, order.sites)
+    note, project = load_note(order.workspace), order.workspace.project
+
+    def reconcile(visit: Visit) -> Updated:
+        from knative.deploy.decision import Memory, Wish
+        from knative.deploy.reconciling import reconcile_site
+
+        memory = note.site(visit.site) if note is not None else Memory()
+        wish = Wish(site=visit.site.name, image=order.image, declared=project.knative.image, memory=memory)
+        return reconcile_site(
+            visit.cluster(),
+            visit.site,
+            project.name,
+            wish,
+            lambda image: order.wanted(visit.site, image=image),
+            agreed=lambda last: note_agreement(order.workspace, visit.site, last, memory.pending),
+        )
+
+    _run(order, reconcile, parallel=parallel, max_failures=max_failures, form=form)
+
+
+def _run(
     order: Order,
-    wanted: Callable[[SiteSettings], Wanted],
+    operation: Callable[[Visit], Updated],
     *,
-    again: str,
     parallel: int,
     max_failures: int | None,
     form: str = "table",
 ) -> None:
-    """Update the chosen sites; at one of them everything is shown as it happens.
-
-    Raises:
-        EavesError: What went wrong.
-    """
-    from knative.update import update_site
-
-    def update(visit: Visit) -> Updated:
-        cluster, what = visit.cluster(), wanted(visit.site)
-        if not visit.alone:
-            return update_site(cluster, visit.site, what)
-        with _live_table() as show:
-            return update_site(cluster, visit.site, what, show=show, tell=say)
-
     run_visibly(
         order.scope,
         order.choice,
-        update,
-        again=again,
+        operation,
+        again="eaves reconcile",
         parallel=parallel,
         max_failures=max_failures,
         tell=tell,
@@ -136,20 +196,20 @@ def update_sites(
 
 
 def tell(updated: Updated) -> str:
-    """What became of a site, in a line."""
+    """What became of a site, in a line, and in a second one what whoever asked for it should know."""
     from knative.rollout import Phase
     from knative.update import describe
 
     counts: dict[str, int] = {}
     for one in updated.applied:
         counts[one.outcome] = counts.get(one.outcome, 0) + 1
-    text = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-    if updated.outcome is None:
-        return text
-    state = updated.outcome.state
-    waits = state is not None and state.phase is Phase.ADVANCING
-    more = "; it gets requests by `eaves reconcile`, `eaves rollout` or `eaves promote`" if waits else ""
-    return f"{text}; {describe(updated.outcome)}{more}"
+    text = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "nothing applied"
+    if updated.outcome is not None:
+        state = updated.outcome.state
+        waits = state is not None and state.phase is Phase.ADVANCING
+        more = "; it gets requests by `eaves reconcile`, `eaves rollout` or `eaves promote`" if waits else ""
+        text = f"{text}; {describe(updated.outcome)}{more}"
+    return f"{text}\n{updated.note}" if updated.note else text
 
 
 def diff_sites(order: Order) -> list[Outcome[list[str]]]:

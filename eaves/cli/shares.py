@@ -68,11 +68,15 @@ def change_shares(
 
 def _change(verb: str, name: str, visit: Visit, *, percent: int | None) -> str:
     from knative import rollout
+    from knative.deploy.intent import describe_deployment, read_hold
     from knative.update import describe
 
     if verb == "promote":
-        visit.platform().promote(name)
-        return f"{name}: the newest revision has every request"
+        platform = visit.platform()
+        platform.promote(name)
+        hold = read_hold(platform.cluster, name, site=visit.site.name)
+        told = f"; {describe_deployment(hold.deployment)}" if hold is not None else ""
+        return f"{name}: the newest revision has every request{told}"
     cluster = visit.cluster()
     if verb == "rollback":
         # Where sites are named the command may be given again, for those that were down: what is back stays back.

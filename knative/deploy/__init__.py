@@ -1,6 +1,9 @@
 """What `deploy` knows about an app in a cluster: its own objects, by UID, and the deployment that is wanted.
 
 inventory     the ConfigMap that lists an app's objects by UID, and its last deployment
+intent        the deployment that is wanted: its number, who made it and when
+decision      what `reconcile` does about it
+reconciling   does it
 ownership     which objects of a cluster are the app's own, and which of them a deploy removes
 former        objects of versions of Eaves that kept no inventory
 handover      an agent on nodes ends before another one takes its spool

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,12 +12,17 @@ from eaves.errors import ConfigError, ConflictError, StartError, UnreachableClus
 from knative import rollout
 from knative.applied import CHANGED, CREATED, UNCHANGED
 from knative.cluster import Cluster
+from knative.deploy.decision import Memory, Wish
+from knative.deploy.intent import mark_of
+from knative.deploy.inventory import Deployment, read_inventory
+from knative.deploy.reconciling import reconcile_site
+from knative.packaged import FunctionImage
 from knative.rollout import Phase
 from knative.settings import KnativeSettings, RolloutSettings
 from knative.update import Updated, Wanted, advance_all, describe, follow, update_site
-from tests.apps import plain_app
+from tests.apps import IMAGE, NAME, plain_app
 from tests.deploys import SITE, objects, outcomes
-from tests.fakes.apiserver import FakeCluster, Reply, Request
+from tests.fakes.apiserver import FakeCluster, Reply, Request, refusal, reply_json
 from tests.fakes.knative import Knative
 from tests.rollouts import FIRST, SECOND, shares
 
@@ -30,11 +37,32 @@ def update(
     settings: RolloutSettings = SETTINGS,
     ready_s: float = 10,
     tell: Callable[[str], object] = lambda text: None,
-    **how: bool,
+    **how: Any,
 ) -> Updated:
     app = plain_app(**({"image": image} if image else {}))
     wanted = Wanted(app=app, knative=KnativeSettings(), rollout=settings, ready_s=ready_s, **how)
     return update_site(cluster, SITE, wanted, tell=tell, poll_s=0.01)
+
+
+def reconcile(
+    cluster: Cluster, *, image: str = IMAGE, known: Deployment | None = None, settings: RolloutSettings = SETTINGS
+) -> Updated:
+    """One step by a workspace that wants a container image and agreed last with a deployment."""
+
+    def build(chosen: FunctionImage) -> Wanted:
+        app = plain_app(image=chosen.name, artifact_digest=chosen.artifact_digest)
+        return Wanted(app=app, knative=KnativeSettings(), rollout=settings)
+
+    wanted = FunctionImage(name=image, artifact_digest="a" * 64)
+    memory = Memory(known=None if known is None else mark_of(known), pending=wanted)
+    return reconcile_site(cluster, SITE, NAME, Wish(site=SITE.name, image=wanted, memory=memory), build)
+
+
+def last(cluster: Cluster) -> Deployment:
+    """The newest deployment by the cluster's record."""
+    deployment = read_inventory(cluster, NAME).deployment
+    assert deployment is not None
+    return deployment
 
 
 def phase(updated: Updated) -> Phase:
@@ -70,12 +98,13 @@ def test_shares_are_kept_before_anything_is_applied(cluster: Cluster, knative: K
 def test_the_same_again_changes_nothing_and_leaves_the_rollout_where_it_is(cluster: Cluster, knative: Knative) -> None:
     update(cluster)
     update(cluster, image=OTHER)
-    version = knative.server.objects.version
+    version, before = knative.server.objects.version, last(cluster)
     updated = update(cluster, image=OTHER)
     assert {one.outcome for one in updated.applied} == {UNCHANGED}
     assert updated.changed == 0
     assert phase(updated) is Phase.ADVANCING
-    assert knative.server.objects.version == version
+    assert knative.server.objects.version == version + 1, "its number in the sequence"
+    assert last(cluster).sequence == before.sequence + 1
 
 
 def followed(cluster: Cluster, knative: Knative, **served: int) -> tuple[list[str], Callable[[], Updated]]:
@@ -180,31 +209,32 @@ def test_a_dry_run_touches_neither_objects_nor_shares(cluster: Cluster, knative:
 
 
 def test_step_by_step_whoever_reconciles_comes_to_the_same_end(cluster: Cluster, knative: Knative) -> None:
-    assert update(cluster, advance=True).outcome is not None
-    assert phase(update(cluster, advance=True)) is Phase.DONE
+    assert reconcile(cluster).outcome is not None
+    assert phase(reconcile(cluster, known=last(cluster))) is Phase.DONE
     knative.run(FIRST, "old").serve(100)
     for _ in range(3):
-        update(cluster, image=OTHER, advance=True)
+        reconcile(cluster, image=OTHER, known=last(cluster))
     assert shares(knative) == {FIRST: 50, SECOND: 50}
     knative.run(SECOND, "new").serve(20)
     knative.server.skew_s += 60
-    assert phase(update(cluster, image=OTHER, advance=True)) is Phase.DONE
-    assert phase(update(cluster, image=OTHER, advance=True)) is Phase.DONE
+    assert phase(reconcile(cluster, image=OTHER)) is Phase.DONE
+    assert phase(reconcile(cluster, image=OTHER)) is Phase.DONE
     assert shares(knative) == {SECOND: 100}
 
 
 def test_reconciling_puts_right_what_has_drifted(cluster: Cluster, knative: Knative) -> None:
     update(cluster)
     knative.server.remove("eventing.knative.dev/v1/Trigger", "flowers", namespace="cams")
-    done = outcomes(list(update(cluster, advance=True).applied))
+    done = outcomes(list(reconcile(cluster).applied))
     assert done[CREATED] == {"Trigger/flowers"}
 
 
 def test_every_rollout_of_a_namespace_is_advanced_without_knowing_the_apps(cluster: Cluster, knative: Knative) -> None:
     update(cluster)
     update(cluster, image=OTHER)
-    (outcome,) = advance_all(cluster)
-    assert describe(outcome) == f"{FIRST} 50 %, {SECOND} 50 %: advancing: it is ready"
+    (step,) = advance_all(cluster)
+    assert step.outcome is not None
+    assert describe(step.outcome) == f"{FIRST} 50 %, {SECOND} 50 %: advancing: it is ready"
     assert describe(rollout.rollback(cluster, "flowers")) == f"{FIRST} 100 %: rolled-back: rolled back by hand"
 
 
@@ -228,3 +258,81 @@ def test_a_foreign_function_keeps_its_shares_until_it_is_taken_over(
     assert outcomes(list(updated.applied))["adopted"] == {"Service/flowers"}
     assert shares(knative) == {FIRST: 100}, "what kn had made serves on"
     assert phase(updated) is Phase.ADVANCING
+
+
+def three_canaries(cluster: Cluster, knative: Knative) -> None:
+    """The functions `a`, `b` and `c`, each with a second revision that waits for its first share."""
+    for name in ("a", "b", "c"):
+        for image in (IMAGE, OTHER):
+            app = plain_app(name=name, image=image)
+            app = replace(app, triggers=(replace(app.triggers[0], name=name, function=name),))
+            wanted = Wanted(app=app, knative=KnativeSettings(), rollout=SETTINGS, ready_s=10)
+            update_site(cluster, SITE, wanted, poll_s=0.01)
+
+
+def shares_of(knative: Knative, name: str) -> dict[str, int]:
+    return dict(rollout.parse_standing(knative.service(name)).shares)
+
+
+@pytest.mark.parametrize("broken", ["a", "b", "c"])
+def test_a_function_that_is_refused_never_stops_the_rollouts_of_the_others(
+    broken: str, cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    three_canaries(cluster, knative)
+    apiserver.admit = lambda manifest: "not today" if manifest["metadata"]["name"] == broken else ""
+    steps = advance_all(cluster)
+    assert [step.name for step in steps] == ["a", "b", "c"]
+    for step in steps:
+        expected = {f"{step.name}-00001": 50, f"{step.name}-00002": 50}
+        if step.name == broken:
+            expected = {f"{step.name}-00001": 100}
+            assert "not today" in str(step.error)
+        else:
+            assert step.error is None
+        assert shares_of(knative, step.name) == expected
+
+
+def test_a_service_that_nobody_can_read_never_stops_the_rollouts_of_the_others(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    three_canaries(cluster, knative)
+    nonsense = reply_json({"metadata": None})
+    apiserver.fault = lambda request: nonsense if request.path.endswith("/services/a") else None
+    steps = advance_all(cluster)
+    assert [step.error is None for step in steps] == [False, True, True]
+    assert shares_of(knative, "c") == {"c-00001": 50, "c-00002": 50}
+
+
+def test_a_function_whose_requests_fail_never_stops_the_others_while_the_cluster_answers(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    three_canaries(cluster, knative)
+    apiserver.fault = lambda request: refusal(504, "Timeout", "etcd") if request.path.endswith("/services/a") else None
+    steps = advance_all(cluster)
+    assert [type(step.error) for step in steps] == [UnreachableClusterError, type(None), type(None)]
+    assert shares_of(knative, "c") == {"c-00001": 50, "c-00002": 50}
+
+
+def test_a_cluster_that_falls_silent_is_not_asked_about_every_other_function(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    three_canaries(cluster, knative)
+    listed, asked = iter([None]), len(apiserver.log)
+    apiserver.fault = lambda request: next(listed, Reply(status=0))
+    with pytest.raises(UnreachableClusterError):
+        advance_all(cluster)
+    assert not any(request.path.endswith("/services/b") for request in apiserver.log[asked:])
+
+
+def test_a_function_that_is_removed_meanwhile_is_no_error(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    three_canaries(cluster, knative)
+
+    def remove_after_the_list(request: Request) -> None:
+        if request.path.endswith("/services/a"):
+            apiserver.fault = lambda request: None
+            apiserver.remove("serving.knative.dev/v1/Service", "a", namespace="cams")
+
+    apiserver.fault = remove_after_the_list
+    assert [(step.name, step.error) for step in advance_all(cluster)] == [("b", None), ("c", None)]

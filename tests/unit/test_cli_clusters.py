@@ -137,9 +137,9 @@ def test_a_command_that_needs_a_choice_of_sites_says_so_before_it_does_anything(
     assert not (project / ".eaves").exists()
 
 
-@pytest.mark.parametrize("command", ["deploy", "diff", "reconcile", "render"])
+@pytest.mark.parametrize("command", ["deploy", "diff", "render"])
 def test_a_container_image_has_to_be_named_somewhere(command: str, project: Path) -> None:
-    on = [] if command in {"reconcile", "render"} else ["--on", "knative"]
+    on = [] if command == "render" else ["--on", "knative"]
     error = eaves(command, "--all", *on).exception
     assert isinstance(error, ConfigError)
     assert "eaves.yaml: knative.image: no container image is named" in error.message

@@ -1,0 +1,99 @@
+"""One site taken one step towards what is wanted: what the cluster's record says, wherever this runs.
+
+Safe to be called by a clock, from several places at once and beside a deploy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from eaves.errors import ConflictError, EavesError, NotFoundError
+from knative import rollout
+from knative.deploy.decision import Decision, Verb, Wish, decide, decide_differing
+from knative.deploy.intent import ATTEMPTS, Hold, Manifests, image_of, is_rendered_alike, take_number
+from knative.deploy.inventory import Deployment, Inventory, read_inventory
+from knative.packaged import FunctionImage
+from knative.rendering import render_app
+from knative.settings import SiteSettings
+from knative.update import Updated, Wanted, apply_held, read_image
+
+if TYPE_CHECKING:
+    from knative.cluster import Cluster
+
+Build = Callable[[FunctionImage], Wanted]
+Agreed = Callable[[Deployment], object]
+
+
+def reconcile_site(
+    cluster: Cluster, site: SiteSettings, app: str, wish: Wish, build: Build, *, agreed: Agreed = lambda last: None
+) -> Updated:
+    """Bring what the cluster wants, put right what has drifted, and advance the rollout by one step.
+
+    Args:
+        cluster: Connection to the site's cluster.
+        site: The site.
+        app: Name of the app.
+        wish: What this workspace wants there.
+        build: What the site is to have, with a container image.
+        agreed: Told the deployment that this workspace and the cluster both want.
+
+    Raises:
+        ConfigError: When eaves.yaml lacks what a cluster needs.
+        ConflictError: When others own what would be changed.
+        ClusterError: When the cluster refuses or fails.
+    """
+    for _ in range(ATTEMPTS):
+        inventory = read_inventory(cluster, app)
+        try:
+            return _step(cluster, site, inventory, wish, build, agreed)
+        except ConflictError as error:
+            if error.causes or read_inventory(cluster, app).deployment == inventory.deployment:
+                raise
+    raise ConflictError(
+        f"{cluster.name}: {app} is deployed again and again at this moment; nothing was applied",
+        hint=f"eaves reconcile --site {site.name}   # once they are done",
+    )
+
+
+def _step(
+    cluster: Cluster, site: SiteSettings, inventory: Inventory, wish: Wish, build: Build, agreed: Agreed
+) -> Updated:
+    app, last = inventory.app, inventory.deployment
+    decision = decide(last, read_image(cluster, app) if last is None else "", wish)
+    if decision.verb is Verb.KEEP and last is not None:
+        wanted = build(image_of(last))
+        manifests = render_app(wanted.app, wanted.knative, site)
+        if is_rendered_alike(last, manifests):
+            if decision.agreed:
+                agreed(last)
+            return _apply(cluster, wanted, manifests, Hold(app=app, site=site.name, deployment=last), decision)
+        if decision.agreed:
+            decision = decide_differing(last, image_of(last), wish)
+    if decision.verb is not Verb.BRING or decision.image is None:
+        return Updated(applied=(), outcome=_advance_if_there(cluster, app), note=decision.reason)
+    wanted = build(decision.image)
+    manifests = render_app(wanted.app, wanted.knative, site)
+    hold = take_number(cluster, app, wanted.intent(manifests), seen=inventory)
+    agreed(hold.deployment)
+    return _apply(cluster, wanted, manifests, hold, decision)
+
+
+def _apply(cluster: Cluster, wanted: Wanted, manifests: Manifests, hold: Hold, decision: Decision) -> Updated:
+    name = wanted.app.function.name
+    try:
+        applied = apply_held(cluster, manifests, wanted, hold)
+    except EavesError:
+        with suppress(EavesError):  # what serves is judged on, whatever keeps the rest from being applied
+            rollout.advance(cluster, name)
+        raise
+    outcome = rollout.advance(cluster, name, settings=wanted.rollout)
+    return Updated(applied=applied, outcome=outcome, note=decision.reason)
+
+
+def _advance_if_there(cluster: Cluster, app: str) -> rollout.Outcome | None:
+    try:
+        return rollout.advance(cluster, app)
+    except NotFoundError:
+        return None
