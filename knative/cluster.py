@@ -108,17 +108,30 @@ class Cluster:
         """
         return self._listed(kind, self.namespace if namespace is None else namespace, selector, fields)[0]
 
-    def delete(self, kind: Kind, name: str, *, namespace: str | None = None, dry_run: bool = False) -> bool:
+    def delete(
+        self, kind: Kind, name: str, *, namespace: str | None = None, dry_run: bool = False, uid: str = ""
+    ) -> bool:
         """Delete an object and, in the background, what it owns; False when it wasn't there.
 
+        Args:
+            kind: Kind of the object.
+            name: Name of the object.
+            namespace: Namespace of the object; None: the cluster's own.
+            dry_run: Check and answer, change nothing.
+            uid: UID that the object must have; empty: any. Source: Kubernetes, DeleteOptions, `preconditions`.
+
         Raises:
+            ConflictError: When it has another UID: somebody made it anew.
             ClusterError: When it can't be deleted.
         """
         space = self.namespace if namespace is None else namespace
         call = self._call("delete", kind, space, name)
         query = {"propagationPolicy": "Background"} | ({"dryRun": "All"} if dry_run else {})
         path = kind.path(space, name)
-        answer = self._transport.ask(Request(call=call, method="DELETE", path=path, query=query, headers=_JSON))
+        body = json.dumps({"preconditions": {"uid": uid}}).encode() if uid else None
+        headers = _POST if uid else _JSON
+        request = Request(call=call, method="DELETE", path=path, query=query, headers=headers, body=body)
+        answer = self._transport.ask(request)
         if answer.status == 404:
             return False
         parse(call, answer)

@@ -23,6 +23,7 @@ from knative.kinds import (
     kind_of,
 )
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL, TRAINING_PARTS
+from knative.resources.pin import is_pin
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -99,12 +100,18 @@ def find_owned(cluster: Cluster, owner: Owner, *, thorough: bool = False) -> lis
 def no_longer_wanted(
     cluster: Cluster, manifests: Sequence[Mapping[str, Any]], there: Mapping[Key, Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """What is there of an app and isn't rendered any more; what trains it comes, and goes, for itself."""
+    """What is there of an app and isn't rendered any more; what trains it comes, and goes, for itself.
+
+    So do the pins of an app that has any: they go when no revision needs them (`knative.deploy.pins.prune_pins`).
+    """
     wanted = {key_of(one, cluster) for one in manifests}
+    pinned = any(is_pin(one) for one in manifests)
     return [
         one
         for key, one in there.items()
-        if key not in wanted and one["metadata"]["labels"].get(PART_LABEL) not in TRAINING_PARTS
+        if key not in wanted
+        and not (pinned and is_pin(one))
+        and one["metadata"]["labels"].get(PART_LABEL) not in TRAINING_PARTS
     ]
 
 

@@ -13,6 +13,7 @@ from eaves.events import Event
 from eaves.platform import AppSpec, FunctionStatus
 from knative import rollout
 from knative.addresses import route_to
+from knative.deploy.pins import add_pins, names_of_pins, prune_pins
 from knative.deploying import apply_app
 from knative.kinds import BROKER, KSERVICE, POD, Kind
 from knative.owned import Owner
@@ -60,21 +61,29 @@ class KnativePlatform:
             ConfigError: When eaves.yaml lacks what a cluster needs.
             ConflictError: When others own what would be changed.
         """
-        manifests = render_app(app, self._settings, self._site)
-        pin_shares(self.cluster, app.function.name)
-        apply_app(self.cluster, manifests, self._owner(app.function.name))
+        name = app.function.name
+        rendered = render_app(app, self._settings, self._site)
+        pin_shares(self.cluster, name)
+        manifests = add_pins(self.cluster, rendered, app, self._settings, self._site)
+        apply_app(self.cluster, manifests, self._owner(name))
+        prune_pins(self.cluster, name, keep=names_of_pins(manifests))
 
-    def promote(self, name: str) -> None:
-        """Wait until what was deployed last is ready, then let it take every request.
+    def promote(self, name: str, *, unpinned: bool = False) -> None:
+        """Wait until what was deployed last is ready and pinned on its nodes, then let it take every request.
+
+        Args:
+            name: Name of the function.
+            unpinned: Don't wait until its container image is on every node.
 
         Raises:
             NotFoundError: When it isn't there.
-            StartError: When it doesn't become ready; then nothing changes.
+            StartError: When it doesn't become ready, or isn't pinned in time; then nothing changes.
         """
         self._require(KSERVICE, name)
         wait_ready(self.cluster, name, timeout_s=self._ready_timeout_s)
-        rollout.promote(self.cluster, name)
+        rollout.promote(self.cluster, name, unpinned=unpinned, pin_wait_s=self._ready_timeout_s)
         wait_routed(self.cluster, name)
+        prune_pins(self.cluster, name)
 
     def rollback(self, name: str) -> None:
         """Let the revision before take every request, at once.

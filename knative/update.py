@@ -14,6 +14,7 @@ from eaves.errors import StartError, UnreachableClusterError
 from eaves.platform import AppSpec
 from knative import rollout
 from knative.applied import UNCHANGED, Applied
+from knative.deploy.pins import add_pins, names_of_pins, prune_pins
 from knative.deploying import apply_app
 from knative.diagnosis import collect, given_up, is_ready, observed
 from knative.kinds import KSERVICE, REVISION
@@ -108,21 +109,30 @@ def update_site(
         ClusterError: When the cluster refuses or fails.
     """
     name = wanted.app.function.name
-    manifests = render_app(wanted.app, wanted.knative, site)
+    rendered = render_app(wanted.app, wanted.knative, site)
     if not wanted.dry_run:
         pin_shares(cluster, name, adopt=wanted.adopt)
+    manifests = add_pins(cluster, rendered, wanted.app, wanted.knative, site)
     applied = apply_app(cluster, manifests, wanted.owner, adopt=wanted.adopt, dry_run=wanted.dry_run)
+    if not wanted.dry_run:
+        applied += prune_pins(cluster, name, keep=names_of_pins(manifests))
     if not wanted.dry_run and _unchanged(applied):
         try_again(cluster, name)
     if wanted.advance:
-        return Updated(applied=tuple(applied), outcome=rollout.advance(cluster, name, settings=wanted.rollout))
+        outcome = rollout.advance(cluster, name, settings=wanted.rollout)
+        return Updated(applied=(*applied, *_prune_after(cluster, outcome)), outcome=outcome)
     if wanted.dry_run or not wanted.ready_s:
         return Updated(applied=tuple(applied))
     wait_ready(cluster, name, timeout_s=wanted.ready_s, show=show)
     outcome = rollout.begin(cluster, name, wanted.rollout, adopt=wanted.adopt)
     if wanted.follow:
         outcome = follow(cluster, name, tell=tell, poll_s=poll_s)
-    return Updated(applied=tuple(applied), outcome=outcome)
+    return Updated(applied=(*applied, *_prune_after(cluster, outcome)), outcome=outcome)
+
+
+def _prune_after(cluster: Cluster, outcome: rollout.Outcome) -> list[Applied]:
+    """Remove the pins that a rollout's step has left without a revision that needs them."""
+    return prune_pins(cluster, outcome.name) if outcome.changed else []
 
 
 def _unchanged(applied: Sequence[Applied]) -> bool:
@@ -212,7 +222,10 @@ def advance_all(cluster: Cluster) -> list[rollout.Outcome]:
         ClusterError: When the cluster refuses or fails.
     """
     services = cluster.list(KSERVICE, selector=f"{MANAGED_LABEL}={MANAGED_VALUE}")
-    return [rollout.advance(cluster, str(one["metadata"]["name"])) for one in services]
+    outcomes = [rollout.advance(cluster, str(one["metadata"]["name"])) for one in services]
+    for outcome in outcomes:
+        _prune_after(cluster, outcome)
+    return outcomes
 
 
 def describe(outcome: rollout.Outcome) -> str:
