@@ -24,6 +24,8 @@ PIN_LABEL = "eaves.dev/pin"
 """Which container image a pin holds on which nodes (`knative.resources.pin.pin_key`), on the pin and its pods."""
 PIN_ANNOTATION = "eaves.dev/pin"
 """Name of the DaemonSet that pins what a Service was last deployed with, on the Service; left out: there is none."""
+REVISIONS_ANNOTATION = "eaves.dev/revisions"
+"""In files for GitOps: names of the revisions that a pin was rendered for, on the pin, with commas between them."""
 ROLLOUT_ANNOTATION = "eaves.dev/rollout"
 """JSON: where a rollout stands (`knative.rollout`)."""
 

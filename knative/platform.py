@@ -64,7 +64,7 @@ class KnativePlatform:
         name = app.function.name
         rendered = render_app(app, self._settings, self._site)
         pin_shares(self.cluster, name)
-        manifests = add_pins(self.cluster, rendered, app, self._settings, self._site)
+        manifests = add_pins(self.cluster, rendered, app)
         apply_app(self.cluster, manifests, self._owner(name))
         prune_pins(self.cluster, name, keep=names_of_pins(manifests))
 

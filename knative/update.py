@@ -112,7 +112,7 @@ def update_site(
     rendered = render_app(wanted.app, wanted.knative, site)
     if not wanted.dry_run:
         pin_shares(cluster, name, adopt=wanted.adopt)
-    manifests = add_pins(cluster, rendered, wanted.app, wanted.knative, site)
+    manifests = add_pins(cluster, rendered, wanted.app)
     applied = apply_app(cluster, manifests, wanted.owner, adopt=wanted.adopt, dry_run=wanted.dry_run)
     if not wanted.dry_run:
         applied += prune_pins(cluster, name, keep=names_of_pins(manifests))

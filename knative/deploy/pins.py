@@ -22,7 +22,6 @@ from knative.resources.function import CONTAINER
 from knative.resources.pin import PART, build_image_pin, is_pin, pin_name
 from knative.rollout.pinning import parse_pin
 from knative.rollout.standing import Standing, parse_standing
-from knative.settings import KnativeSettings, SiteSettings
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -32,23 +31,20 @@ SERVICE_LABEL = "serving.knative.dev/service"
 """Source: knative/serving, pkg/apis/serving/register.go."""
 
 
-def add_pins(
-    cluster: Cluster, manifests: Sequence[Manifest], app: AppSpec, settings: KnativeSettings, site: SiteSettings
-) -> tuple[Manifest, ...]:
+def add_pins(cluster: Cluster, manifests: Sequence[Manifest], app: AppSpec) -> tuple[Manifest, ...]:
     """What `render` returned, with the pins of other revisions that have a share or that a rollback returns to.
 
     Args:
         cluster: Connection to the cluster of the site.
-        manifests: What `render` returned for the app.
+        manifests: What `render` returned for the app. With `knative.pin: no` no pin is among them, and none is added.
         app: The app.
-        settings: The section `knative` of eaves.yaml.
-        site: The site.
 
     Raises:
         ClusterError: When the cluster refuses or fails.
     """
-    service = cluster.get(KSERVICE, app.function.name) if settings.pin else None
-    if service is None:
+    pin = next((one for one in manifests if is_pin(one)), None)
+    service = cluster.get(KSERVICE, app.function.name) if pin is not None else None
+    if pin is None or service is None:
         return tuple(manifests)
     rendered = names_of_pins(manifests)
     made: dict[str, Manifest] = {}
@@ -59,12 +55,12 @@ def add_pins(
             secrets = revision["spec"].get("imagePullSecrets")
             made[name] = build_image_pin(
                 app,
-                site,
+                str(pin["metadata"].get("namespace", "")),
                 image=image,
                 selector=selector,
                 pull_secrets={"imagePullSecrets": secrets} if secrets else {},
             )
-    first = next((index for index, one in enumerate(manifests) if is_pin(one)), 0)
+    first = list(manifests).index(pin)
     return (*manifests[:first], *(made[name] for name in sorted(made)), *manifests[first:])
 
 

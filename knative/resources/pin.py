@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,12 +36,12 @@ Source: Kubernetes, apps/v1 RollingUpdateDaemonSet (`maxSurge`, stable since 1.2
 def build_pin(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
     """The DaemonSet that pins the container image of an app. It is applied before the function's new revision."""
     pulled = build_pull_secrets(settings)
-    return build_image_pin(app, site, image=app.function.image, selector=site.selector, pull_secrets=pulled)
+    return build_image_pin(app, site.namespace, image=app.function.image, selector=site.selector, pull_secrets=pulled)
 
 
 def build_image_pin(
     app: AppSpec,
-    site: SiteSettings,
+    namespace: str,
     *,
     image: str,
     selector: Mapping[str, str],
@@ -50,15 +51,14 @@ def build_image_pin(
 
     Args:
         app: The app.
-        site: The site, for the namespace.
+        namespace: Namespace of the app; empty leaves it out.
         image: Container image, by digest.
         selector: Labels of the nodes; empty for every node.
         pull_secrets: Part of the pod's spec that says how nodes pull the container image.
     """
     key = pin_key(image, selector)
-    made = build_object(
-        DAEMON_SET, pin_name(app.function.name, image, selector), app, site, PART, more_labels={PIN_LABEL: key}
-    )
+    name, labels = pin_name(app.function.name, image, selector), {PIN_LABEL: key}
+    made = build_object(DAEMON_SET, name, app, SiteSettings(), PART, more_labels=labels, namespace=namespace)
     container = {
         "name": "pin",
         "image": image,
@@ -90,6 +90,11 @@ def is_pin(one: Mapping[str, Any]) -> bool:
     """Whether an object is a pin."""
     labels = one["metadata"].get("labels") or {}
     return one.get("kind") == DAEMON_SET.kind and labels.get(PART_LABEL) == PART
+
+
+def is_pin_name(app: str, name: str) -> bool:
+    """Whether a DaemonSet in an app's namespace is one of its pins by its name, that of an older Eaves among them."""
+    return re.fullmatch(rf"{re.escape(app)}-pin(-[0-9a-f]{{8}}(-[0-9a-f]{{4}})?)?", name) is not None
 
 
 def pin_name(app: str, image: str, selector: Mapping[str, str]) -> str:

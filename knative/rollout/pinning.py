@@ -55,7 +55,7 @@ class PinStatus:
     def render(self) -> str:
         """The same for people: `pinned on 2 of 3 nodes (edge-3: ImagePullBackOff)`."""
         if self.fault and not self.nodes:
-            return f"not pinned: {self.fault}"
+            return f"not known to be pinned: {self.fault}"
         counted = f"pinned on {self.ready} of {self.nodes} nodes"
         return f"{counted} ({self.fault})" if self.fault else counted
 
