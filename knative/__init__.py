@@ -23,8 +23,8 @@
     platform, state, addresses   the Protocol; status; the way in from outside
     training, trainings, joblog, verdict, retrieval    a Job made once, followed, and its run brought here
 
-What it must never do: apply what `render` doesn't show, except for an app's inventory, set `spec.traffic` as the field
-manager `eaves` (that is `eaves-rollout`'s, and the package `rollout`'s), force a field that others own without being
-told to, wait without a limit, read `os.environ`, reach TensorFlow, import `eaves.local` or `eaves.console` beside it,
-or be imported by what the edge's container images hold.
+What it must never do: apply what `render` doesn't show, except for an app's inventory and the pins of its older
+revisions, set `spec.traffic` as the field manager `eaves` (that is `eaves-rollout`'s, and the package `rollout`'s),
+force a field that others own without being told to, wait without a limit, read `os.environ`, reach TensorFlow, import
+`eaves.local` or `eaves.console` beside it, or be imported by what the edge's container images hold.
 """

@@ -24,6 +24,7 @@ COMMENTS = {
     "Job": _TRAINING,
     "JobSink": _TRAINING | {"job": "Each event makes one, named by the event's source and id."},
     "Service": {
+        "eaves.dev/pin": "The DaemonSet that keeps its container image on the nodes; a rollout waits for it.",
         "networking.knative.dev/visibility": "No address outside the cluster; `knative.public: true` gives it one.",
         "autoscaling.knative.dev/min-scale": "0: it stops when nothing comes for the window, and starts at an event.",
         "queue.sidecar.serving.knative.dev/cpu-resource-request": "The sidecar that Knative puts before it.",
@@ -56,6 +57,8 @@ COMMENTS = {
     },
     "EventType": {"eaves.dev/schema": "JSON Schema of the event's data."},
     "DaemonSet": {
+        "maxSurge": "A node's old pod goes once the new one runs there, one node at a time.",
+        "eaves.dev/revisions": "Revisions of this container image; the file goes when the Service names none of them.",
         "command": "Does nothing: it keeps the container image on the node.",
         "hostPath": "Folders of the node: images, the spool, and `former`, an earlier version's spool to be emptied.",
         "runAsUser": "The kubelet makes the spool's folder as root; every capability is dropped.",

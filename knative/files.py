@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from eaves.errors import ConfigError, Fault, InputError, StorageError
+from knative.deploy.pin_files import keep_pins
 from knative.kinds import KSERVICE
 from knative.rendering import HEAD, to_yaml, write_files
 from knative.rollout import gitops
@@ -41,7 +42,10 @@ def write_gitops(manifests: Sequence[Mapping[str, Any]], folder: Path) -> list[P
             f"{found[0]} names no revision, so nobody knows what it serves: it was not rendered for GitOps",
             hint=f"rm {found[0]}   # then the new revision gets every request as soon as it is ready",
         )
-    return write_files([_targeted(one, before) if is_function(one) else one for one in manifests], folder)
+    targeted = [_targeted(one, before) if is_function(one) else one for one in manifests]
+    service = next(one for one in targeted if is_function(one))
+    there = [one for _, one in _documents(folder)] if folder.is_dir() else []
+    return write_files(keep_pins(targeted, service, there, before), folder)
 
 
 def change_traffic(folder: Path, verb: str, percent: int | None) -> Path:
@@ -81,19 +85,27 @@ def find_service(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     Raises:
         ConfigError: When a file can't be read, or there are several.
     """
-    found = []
-    for path in sorted(folder.glob("*.yaml")):
-        try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError([Fault(origin=str(path), path="", message=f"can't be read: {error}")]) from error
-        if isinstance(document, dict) and is_function(document):
-            found.append((path, document))
+    found = [(path, document) for path, document in _documents(folder) if is_function(document)]
     if len(found) > 1:
         names = ", ".join(path.name for path, _ in found)
         fault = Fault(origin=str(folder), path="", message=f"has several Knative Services: {names}")
         raise ConfigError([fault], hint="one folder for each")
     return found[0] if found else None
+
+
+def _documents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Every object of a folder with its file.
+
+    Raises:
+        ConfigError: When a file can't be read.
+    """
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError([Fault(origin=str(path), path="", message=f"can't be read: {error}")]) from error
+        if isinstance(document, dict) and isinstance(document.get("metadata"), dict):
+            yield path, document
 
 
 def _where(folder: Path) -> str:

@@ -14,6 +14,7 @@ from eaves.platform import AppSpec, FunctionStatus
 from knative import rollout
 from knative.addresses import route_to
 from knative.deploy.intent import note_removal, read_hold
+from knative.deploy.pins import prune_pins
 from knative.kinds import BROKER, KSERVICE, POD, Kind
 from knative.owned import Owner
 from knative.removal import find_removable, remove_app
@@ -64,12 +65,16 @@ class KnativePlatform:
         """
         update_site(self.cluster, self._site, Wanted(app=app, knative=self._settings, by=self._by))
 
-    def promote(self, name: str) -> None:
-        """Wait until what was deployed last is ready, then let it take every request.
+    def promote(self, name: str, *, unpinned: bool = False) -> None:
+        """Wait until what was deployed last is ready and pinned on its nodes, then let it take every request.
+
+        Args:
+            name: Name of the function.
+            unpinned: Don't wait until its container image is on every node.
 
         Raises:
             NotFoundError: When it isn't there.
-            StartError: When it doesn't become ready; then nothing changes.
+            StartError: When it doesn't become ready, or isn't pinned in time; then nothing changes.
             ConflictError: When somebody else deployed while this waited; then nothing changes.
         """
         self._require(KSERVICE, name)
@@ -77,8 +82,9 @@ class KnativePlatform:
         wait_ready(self.cluster, name, timeout_s=self._ready_timeout_s)
         if hold is not None:
             hold.require_unchanged(self.cluster)
-        rollout.promote(self.cluster, name)
+        rollout.promote(self.cluster, name, unpinned=unpinned, pin_wait_s=self._ready_timeout_s)
         wait_routed(self.cluster, name)
+        prune_pins(self.cluster, name)
 
     def rollback(self, name: str) -> None:
         """Let the revision before take every request, at once.

@@ -16,7 +16,8 @@ from eaves.platform import AppSpec
 from knative import rollout
 from knative.applied import UNCHANGED, Applied
 from knative.deploy.intent import ATTEMPTS, Hold, Intent, Manifests, digest_manifests, take_number
-from knative.deploy.inventory import Deployment
+from knative.deploy.inventory import Deployment, Item
+from knative.deploy.pins import add_pins, is_pin_item, names_of_pins, prune_pins
 from knative.deploying import apply_app
 from knative.diagnosis import collect, given_up, is_ready, observed
 from knative.kinds import KSERVICE, REVISION, kind_of
@@ -136,7 +137,9 @@ def update_site(
     name = wanted.app.function.name
     manifests = render_app(wanted.app, wanted.knative, site)
     if wanted.dry_run:
-        judged = apply_app(cluster, manifests, wanted.owner, adopt=wanted.adopt, dry_run=True)
+        pinned = add_pins(cluster, manifests, wanted.app)
+        needed = _needed_pins(cluster, name, pinned)
+        judged = apply_app(cluster, pinned, wanted.owner, needed=needed, adopt=wanted.adopt, dry_run=True)
         return Updated(applied=tuple(judged))
     hold = take_number(cluster, name, wanted.intent(manifests))
     taken(hold.deployment)
@@ -156,10 +159,15 @@ def update_site(
     outcome = rollout.begin(cluster, name, wanted.rollout, adopt=wanted.adopt)
     if wanted.follow:
         outcome = follow(cluster, name, hold=hold, tell=tell, poll_s=poll_s)
-    return Updated(applied=applied, outcome=outcome, note=hold.note)
+    return Updated(applied=(*applied, *prune_after(cluster, outcome)), outcome=outcome, note=hold.note)
 
 
-def apply_held(cluster: Cluster, manifests: Manifests, wanted: Wanted, hold: Hold) -> tuple[Applied, ...]:
+def prune_after(cluster: Cluster, outcome: rollout.Outcome) -> list[Applied]:
+    """Remove the pins that a rollout's step has left without a revision that needs them."""
+    return prune_pins(cluster, outcome.name) if outcome.changed else []
+
+
+def apply_held(cluster: Cluster, rendered: Manifests, wanted: Wanted, hold: Hold) -> tuple[Applied, ...]:
     """Apply the objects of the newest deployment; stop as soon as it is no longer the newest.
 
     That is looked at before the function's Service is applied, before objects are removed, and every second.
@@ -170,6 +178,8 @@ def apply_held(cluster: Cluster, manifests: Manifests, wanted: Wanted, hold: Hol
     """
     name = wanted.app.function.name
     pin_shares(cluster, name, adopt=wanted.adopt)
+    manifests = add_pins(cluster, rendered, wanted.app)
+    pins = names_of_pins(manifests)
     looked, stopped = time.monotonic(), False
     left = [(kind_of(one).kind, str(one["metadata"]["name"])) for one in manifests]
 
@@ -182,15 +192,23 @@ def apply_held(cluster: Cluster, manifests: Manifests, wanted: Wanted, hold: Hol
             hold.require_newest(cluster, before="the rest was applied" if left else "anything was removed")
             looked, stopped = time.monotonic(), False
 
+    needed = _needed_pins(cluster, name, manifests)
     try:
-        applied = apply_app(cluster, manifests, wanted.owner, adopt=wanted.adopt, show=look)
+        applied = apply_app(cluster, manifests, wanted.owner, needed=needed, adopt=wanted.adopt, show=look)
     except ConflictError as error:
         if not error.causes and not stopped:  # the inventory changed meanwhile: it says who did it
             hold.require_newest(cluster, before="everything was applied")
         raise
+    applied += prune_pins(cluster, name, keep=pins)
     if _unchanged(applied):
         try_again(cluster, name)
     return tuple(applied)
+
+
+def _needed_pins(cluster: Cluster, name: str, manifests: Manifests) -> Callable[[Item], bool]:
+    """Where an app is pinned, its pins go only when no revision needs them, by `prune_pins`."""
+    pinned = bool(names_of_pins(manifests))
+    return lambda item: pinned and is_pin_item(item, name, cluster.namespace)
 
 
 def read_image(cluster: Cluster, name: str) -> str:
@@ -319,7 +337,9 @@ def advance_all(cluster: Cluster) -> list[Step]:
 def _advance_one(cluster: Cluster, name: str) -> Step | None:
     """The step of one function; None when the function was removed meanwhile."""
     try:
-        return Step(name=name, outcome=rollout.advance(cluster, name))
+        outcome = rollout.advance(cluster, name)
+        prune_after(cluster, outcome)
+        return Step(name=name, outcome=outcome)
     except NotFoundError:
         return None
     except UnreachableClusterError as error:

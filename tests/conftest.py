@@ -44,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         ("--stop-registry", "ends that registry"),
         ("--start-registry", "starts it again"),
         ("--restart-kubelet", "restarts the kubelets"),
+        ("--delete-image", "deletes the container image from every node whose digest is added to it"),
     ):
         group.addoption(name, default="", metavar="COMMAND", help=f"for --e2e: what {what}, for tests of outages")
 

@@ -9,7 +9,7 @@ import click
 from eaves.cli.arguments import file_option, state_option
 from eaves.cli.clusters import cluster_options, on_option
 from eaves.cli.fleet import fleet_options
-from eaves.cli.shares import change_shares, directory_option
+from eaves.cli.shares import change_shares, directory_option, unpinned_option
 
 
 @click.command()
@@ -19,9 +19,12 @@ from eaves.cli.shares import change_shares, directory_option
 @on_option
 @cluster_options
 @directory_option
+@unpinned_option
 @fleet_options
 def command(name: str, **options: Any) -> None:
     """Give function NAME's newest revision every request, once it is ready; eaves.yaml's function when not given.
+
+    In a cluster it is ready when every node that it may run on has its container image, too.
 
     Here nothing is left to do: `eaves deploy` did.
     """

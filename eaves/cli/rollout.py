@@ -10,7 +10,7 @@ from eaves.cli.arguments import file_option, state_option
 from eaves.cli.clusters import cluster_options, load_scope, on_option, read_choice
 from eaves.cli.fleet import fleet_options
 from eaves.cli.output import output_option
-from eaves.cli.shares import change_shares, directory_option, name_function
+from eaves.cli.shares import change_shares, directory_option, name_function, unpinned_option
 from eaves.cli.standings import show_standings
 
 
@@ -23,9 +23,10 @@ from eaves.cli.standings import show_standings
 @on_option
 @cluster_options
 @directory_option
+@unpinned_option
 @fleet_options
 @output_option
-def command(name: str, percent: int | None, resume: bool, form: str, **options: Any) -> None:
+def command(name: str, percent: int | None, resume: bool, unpinned: bool, form: str, **options: Any) -> None:
     """Show where function NAME's rollout stands, or give its newest revision a share; eaves.yaml's when not given.
 
     At 0 percent it has an address of its own, next-NAME, to be tried at. Requests, errors and the mean time of a
@@ -33,8 +34,10 @@ def command(name: str, percent: int | None, resume: bool, form: str, **options: 
     """
     if percent is not None and resume:
         raise click.UsageError("--percent and --resume exclude each other.")
+    if unpinned and percent is None:
+        raise click.UsageError("--unpinned is for --percent.")
     if percent is not None or resume:
-        change_shares("resume" if resume else "percent", name, percent=percent, **options)
+        change_shares("resume" if resume else "percent", name, percent=percent, unpinned=unpinned, **options)
         return
     if options.pop("folder") is not None:
         raise click.UsageError("--dir is for --percent: what a file says stands in it.")

@@ -26,9 +26,18 @@ def directory_option(command: Command) -> Command:
     )(command)
 
 
+def unpinned_option(command: Command) -> Command:
+    """`--unpinned`: requests for a revision that some node can't start without the registry."""
+    return click.option(
+        "--unpinned",
+        is_flag=True,
+        help="In a cluster, don't wait until every node has pulled the container image.",
+    )(command)
+
+
 def change_shares(
     verb: str, name: str, *, state_dir: Path, file: Path, folder: Path | None, parallel: int,
-    max_failures: int | None, percent: int | None = None, **clusters: Any,
+    max_failures: int | None, percent: int | None = None, unpinned: bool = False, **clusters: Any,
 ) -> None:  # fmt: skip
     """Do it where it is asked for.
 
@@ -41,6 +50,7 @@ def change_shares(
         parallel: Sites at the same time.
         max_failures: Sites that may fail.
         percent: For `percent`.
+        unpinned: For `promote` and `percent` on clusters: don't wait until the container image is on every node.
         clusters: The options of `cluster_options` and `on_option`.
 
     Raises:
@@ -60,20 +70,20 @@ def change_shares(
         return
 
     def change(visit: Visit) -> str:
-        return _change(verb, function, visit, percent=percent)
+        return _change(verb, function, visit, percent=percent, unpinned=unpinned)
 
     words = f"rollout {function} --percent {percent}" if verb == "percent" else f"{verb} {function}"
     run_visibly(scope, choice, change, again=f"eaves {words}", parallel=parallel, max_failures=max_failures)
 
 
-def _change(verb: str, name: str, visit: Visit, *, percent: int | None) -> str:
+def _change(verb: str, name: str, visit: Visit, *, percent: int | None, unpinned: bool) -> str:
     from knative import rollout
     from knative.deploy.intent import describe_deployment, read_hold
     from knative.update import describe
 
     if verb == "promote":
         platform = visit.platform()
-        platform.promote(name)
+        platform.promote(name, unpinned=unpinned)
         hold = read_hold(platform.cluster, name, site=visit.site.name)
         told = f"; {describe_deployment(hold.deployment)}" if hold is not None else ""
         return f"{name}: the newest revision has every request{told}"
@@ -85,7 +95,7 @@ def _change(verb: str, name: str, visit: Visit, *, percent: int | None) -> str:
     if verb == "resume":
         return describe(rollout.begin(cluster, name, visit.scope.rollout, again=True))
     assert percent is not None  # noqa: S101 - the command's own words
-    return describe(rollout.set_percent(cluster, name, percent))
+    return describe(rollout.set_percent(cluster, name, percent, unpinned=unpinned))
 
 
 def _change_file(verb: str, folder: Path, percent: int | None) -> None:

@@ -7,4 +7,6 @@ reconciling   does it
 ownership     which objects of a cluster are the app's own, and which of them a deploy removes
 former        objects of versions of Eaves that kept no inventory
 handover      an agent on nodes ends before another one takes its spool
+pins          the pins of the revisions that serve or that a rollback returns to; those that nothing needs go
+pin_files     the same in a folder of rendered files
 """

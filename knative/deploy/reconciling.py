@@ -17,7 +17,7 @@ from knative.deploy.inventory import Deployment, Inventory, read_inventory
 from knative.packaged import FunctionImage
 from knative.rendering import render_app
 from knative.settings import SiteSettings
-from knative.update import Updated, Wanted, apply_held, read_image
+from knative.update import Updated, Wanted, apply_held, prune_after, read_image
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -89,11 +89,13 @@ def _apply(cluster: Cluster, wanted: Wanted, manifests: Manifests, hold: Hold, d
             rollout.advance(cluster, name)
         raise
     outcome = rollout.advance(cluster, name, settings=wanted.rollout)
-    return Updated(applied=applied, outcome=outcome, note=decision.reason)
+    return Updated(applied=(*applied, *prune_after(cluster, outcome)), outcome=outcome, note=decision.reason)
 
 
 def _advance_if_there(cluster: Cluster, app: str) -> rollout.Outcome | None:
     try:
-        return rollout.advance(cluster, app)
+        outcome = rollout.advance(cluster, app)
     except NotFoundError:
         return None
+    prune_after(cluster, outcome)
+    return outcome

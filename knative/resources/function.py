@@ -10,8 +10,9 @@ from eaves.platform import MAX_TIMEOUT_S, AppSpec
 from eaves.telemetry import TELEMETRY_OFF
 from functions.settings import FunctionSettings
 from knative.kinds import KSERVICE
-from knative.names import ARTIFACT_ANNOTATION, labels
+from knative.names import ARTIFACT_ANNOTATION, PIN_ANNOTATION, labels
 from knative.resources.metadata import build_object
+from knative.resources.pin import pin_name
 from knative.resources.pod import build_env, build_pull_secrets, build_security, build_temporary
 from knative.settings import KnativeSettings, SiteSettings
 
@@ -34,7 +35,8 @@ def build_function(app: AppSpec, settings: KnativeSettings, site: SiteSettings) 
     """
     function = app.function
     visibility = {} if settings.public else {VISIBILITY: CLUSTER_LOCAL}
-    service = build_object(KSERVICE, function.name, app, site, "function", more_labels=visibility)
+    pinned = {PIN_ANNOTATION: pin_name(function.name, function.image, site.selector)} if settings.pin else {}
+    service = build_object(KSERVICE, function.name, app, site, "function", annotations=pinned, more_labels=visibility)
     template = {
         "metadata": {
             "labels": labels(function.name, function.site, "function"),

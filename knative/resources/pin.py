@@ -2,15 +2,21 @@
 
 A kubelet deletes container images that nothing uses when its disk fills, and a function at zero uses none; a node that
 can't reach the registry then can't start it. Knative keeps no images on nodes (knative/caching#666).
+
+Each container image has a DaemonSet of its own, so that the pin of what serves stays as it is while the next one comes.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from eaves.platform import AppSpec
 from knative.kinds import DAEMON_SET
-from knative.names import APP_LABEL, PART_LABEL
+from knative.names import APP_LABEL, PART_LABEL, PIN_LABEL
 from knative.resources.metadata import build_object
 from knative.resources.pod import build_pull_secrets, build_security
 from knative.settings import KnativeSettings, SiteSettings
@@ -18,14 +24,44 @@ from knative.settings import KnativeSettings, SiteSettings
 PART = "pin"
 COMMAND = ("python", "-I", "-S", "-c", "import signal; signal.pause()")
 """The container image is sure to have nothing else that waits."""
+DIGEST_CHARACTERS = 8
+UPDATE_STRATEGY = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+"""A pin changes only with its pull secret or with Eaves itself. Its pod on a node then goes once the next one runs
+there, one node at a time, so the container image is in use all the time.
+
+Source: Kubernetes, apps/v1 RollingUpdateDaemonSet (`maxSurge`, stable since 1.25).
+"""
 
 
 def build_pin(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """The DaemonSet. It fetches a new container image before the function's new revision has to start."""
-    made = build_object(DAEMON_SET, f"{app.function.name}-pin", app, site, PART)
+    """The DaemonSet that pins the container image of an app. It is applied before the function's new revision."""
+    pulled = build_pull_secrets(settings)
+    return build_image_pin(app, site.namespace, image=app.function.image, selector=site.selector, pull_secrets=pulled)
+
+
+def build_image_pin(
+    app: AppSpec,
+    namespace: str,
+    *,
+    image: str,
+    selector: Mapping[str, str],
+    pull_secrets: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The DaemonSet that pins any container image of an app.
+
+    Args:
+        app: The app.
+        namespace: Namespace of the app; empty leaves it out.
+        image: Container image, by digest.
+        selector: Labels of the nodes; empty for every node.
+        pull_secrets: Part of the pod's spec that says how nodes pull the container image.
+    """
+    key = pin_key(image, selector)
+    name, labels = pin_name(app.function.name, image, selector), {PIN_LABEL: key}
+    made = build_object(DAEMON_SET, name, app, SiteSettings(), PART, more_labels=labels, namespace=namespace)
     container = {
         "name": "pin",
-        "image": app.function.image,
+        "image": image,
         "command": list(COMMAND),
         "resources": {"requests": {"cpu": "1m", "memory": "12Mi"}, "limits": {"memory": "32Mi"}},
         "securityContext": build_security(),
@@ -35,16 +71,44 @@ def build_pin(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> di
         "enableServiceLinks": False,
         "serviceAccountName": app.function.name,
         "terminationGracePeriodSeconds": 0,
-        **build_pull_secrets(settings),
+        **pull_secrets,
         "containers": [container],
     }
-    if site.selector:
-        pod["nodeSelector"] = dict(site.selector)
+    if selector:
+        pod["nodeSelector"] = dict(selector)
     return {
         **made,
         "spec": {
-            "selector": {"matchLabels": {APP_LABEL: app.function.name, PART_LABEL: PART}},
-            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}},
+            "selector": {"matchLabels": {APP_LABEL: app.function.name, PART_LABEL: PART, PIN_LABEL: key}},
+            "updateStrategy": UPDATE_STRATEGY,
             "template": {"metadata": {"labels": made["metadata"]["labels"]}, "spec": pod},
         },
     }
+
+
+def is_pin(one: Mapping[str, Any]) -> bool:
+    """Whether an object is a pin."""
+    labels = one["metadata"].get("labels") or {}
+    return one.get("kind") == DAEMON_SET.kind and labels.get(PART_LABEL) == PART
+
+
+def is_pin_name(app: str, name: str) -> bool:
+    """Whether a DaemonSet in an app's namespace is one of its pins by its name, that of an older Eaves among them."""
+    return re.fullmatch(rf"{re.escape(app)}-pin(-[0-9a-f]{{8}}(-[0-9a-f]{{4}})?)?", name) is not None
+
+
+def pin_name(app: str, image: str, selector: Mapping[str, str]) -> str:
+    """Name of the pin of a container image: `APP-pin-1a2b3c4d`."""
+    return f"{app}-pin-{pin_key(image, selector)}"
+
+
+def pin_key(image: str, selector: Mapping[str, str]) -> str:
+    """The first characters of the container image's digest, and of a hash of the nodes' labels where there are any.
+
+    Two revisions of one container image share a pin, unless they run on different nodes.
+    """
+    digest = image.rpartition("@sha256:")[2][:DIGEST_CHARACTERS]
+    if not selector:
+        return digest
+    nodes = hashlib.sha256(json.dumps(dict(selector), sort_keys=True).encode()).hexdigest()
+    return f"{digest}-{nodes[:4]}"

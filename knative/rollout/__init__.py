@@ -8,6 +8,7 @@ the Service, so whoever comes next goes on with it: there is no operator.
     exposition, observation   what replicas have counted
     judgement                 what to do next, a pure function
     standing, plan            how things stand, and what is to be; pure
+    pinning                   whether the newest revision's container image is on every node
     exchange                  reading and writing a Service
     steering, automatic       the calls: `set_percent`, `promote`, `rollback`, `pin`; `begin`, `advance`
     gitops                    the same in a file

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError
 from knative.rollout.exchange import (
@@ -24,6 +25,7 @@ from knative.rollout.exchange import (
 )
 from knative.rollout.judgement import Decision, Observation, Verb, decide
 from knative.rollout.observation import Look, look
+from knative.rollout.pinning import PinStatus, hold_unpinned, read_pin
 from knative.rollout.plan import Plan, plan_begin, plan_decision
 from knative.rollout.standing import Standing, parse_standing
 from knative.rollout.state import Phase, State
@@ -58,7 +60,13 @@ def begin(
         ConflictError: Somebody else set the shares.
         ClusterError: When the API server refuses.
     """
-    return carry_out(
+    pin: PinStatus | None = None
+
+    def look_at_pin(service: Mapping[str, Any], plan: Plan) -> None:
+        nonlocal pin
+        pin = None if plan.state.old else read_pin(cluster, service)
+
+    outcome = carry_out(
         cluster,
         name,
         lambda standing, moment: plan_begin(standing, settings, moment, again=again),
@@ -66,7 +74,11 @@ def begin(
         now=now,
         adopt=adopt,
         settle_s=SETTLE_S,
+        check=look_at_pin,
     )
+    if pin is None or pin.complete:
+        return outcome
+    return replace(outcome, reason=f"{outcome.reason}; it is {pin.render()} so far")
 
 
 def advance(
@@ -90,7 +102,7 @@ def advance(
         service = read_service(cluster, name)
         standing = parse_standing(service)
         moment = cluster.clock() if now is None else now
-        move = _propose(cluster, standing, settings, moment)
+        move = _propose(cluster, service, settings, moment)
         if isinstance(move, str):
             return nothing(standing, move)
         if refused is not None:
@@ -115,8 +127,9 @@ class _Move:
     plan: Plan
 
 
-def _propose(cluster: Cluster, standing: Standing, settings: RolloutSettings | None, now: float) -> _Move | str:
+def _propose(cluster: Cluster, service: Mapping[str, Any], settings: RolloutSettings | None, now: float) -> _Move | str:
     """What to do next, or why nothing is."""
+    standing = parse_standing(service)
     if not standing.settled:
         return "Knative has not taken up what was deployed last yet"
     if not standing.newest:
@@ -129,18 +142,20 @@ def _propose(cluster: Cluster, standing: Standing, settings: RolloutSettings | N
         return _Move(what="begin", reason=plan.state.reason or f"{standing.newest} is to be rolled out", plan=plan)
     if state.phase is not Phase.ADVANCING:
         return state.reason or state.phase.value
-    return _consider(cluster, standing, state, now)
+    return _consider(cluster, service, state, now)
 
 
-def _consider(cluster: Cluster, standing: Standing, state: State, now: float) -> _Move:
+def _consider(cluster: Cluster, service: Mapping[str, Any], state: State, now: float) -> _Move:
     """Look at both revisions and decide."""
+    standing = parse_standing(service)
     new = read_health(cluster, state.new)
     old = read_health(cluster, state.old) if state.old else None
     seen = look(cluster, (state.new, state.old)) if new.ready and old is not None else Look(present=None)
     if seen.present is not None:
         state = replace(state, counts=accumulate(state.counts, seen.readings, seen.present))
     observation = Observation(new=new, old=old, traffic=standing.traffic, unread=seen.unread)
-    return _decided(standing, state, decide(state, observation, now), now, tuple(seen.unread))
+    decision = hold_unpinned(cluster, service, state, decide(state, observation, now), now)
+    return _decided(standing, state, decision, now, tuple(seen.unread))
 
 
 def _leave(standing: Standing, state: State, refused: ConflictError, now: float) -> _Move:

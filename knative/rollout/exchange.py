@@ -30,6 +30,7 @@ SETTLE_S = 10.0
 
 Manifest = Mapping[str, Any]
 Propose = Callable[[Standing, float], Plan | None]
+Check = Callable[[Manifest, Plan], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +161,7 @@ def carry_out(
     now: float | None = None,
     adopt: bool = False,
     settle_s: float = 0.0,
+    check: Check = lambda service, plan: None,
 ) -> Outcome:
     """Read, plan and write, again from the start when somebody else was faster.
 
@@ -171,6 +173,7 @@ def carry_out(
         now: Unix seconds; None: by the API server's clock, the one that all who advance a rollout share.
         adopt: Take the shares over from whoever else owns them.
         settle_s: As in `read_service`.
+        check: Called with the Service and the plan before that is written; it raises to refuse it.
 
     Raises:
         ConflictError: When somebody else owns the shares, or changes the Service faster than it can be read.
@@ -183,6 +186,7 @@ def carry_out(
         if plan is None:
             return nothing(standing, standing.fault or (standing.state.reason if standing.state else ""))
         require_revisions(cluster, name, plan)
+        check(service, plan)
         try:
             changed = write_plan(cluster, service, plan, force=adopt)
         except ConflictError as error:

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from knative.rollout.exchange import SETTLE_S, Outcome, carry_out, require_settled
-from knative.rollout.plan import plan_percent, plan_pin, plan_promote, plan_rollback
+from knative.rollout.exchange import SETTLE_S, Check, Manifest, Outcome, carry_out, require_settled
+from knative.rollout.pinning import require_pinned
+from knative.rollout.plan import Plan, plan_percent, plan_pin, plan_promote, plan_rollback
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
 
+PIN_WAIT_S = 60.0
+"""Seconds that a person's word waits for the pin; nodes that have pulled the container image start it in one or two."""
 
-def set_percent(cluster: Cluster, name: str, percent: int, *, adopt: bool = False, now: float | None = None) -> Outcome:
+
+def set_percent(
+    cluster: Cluster,
+    name: str,
+    percent: int,
+    *,
+    adopt: bool = False,
+    now: float | None = None,
+    unpinned: bool = False,
+    pin_wait_s: float = PIN_WAIT_S,
+) -> Outcome:
     """Give the newest revision a share, and the rest to the one that has most of it now.
 
     At 0 % it gets an address of its own, `next-NAME`, for people to try it; with any other share it has none. The
@@ -23,11 +36,13 @@ def set_percent(cluster: Cluster, name: str, percent: int, *, adopt: bool = Fals
         percent: 0 to 100.
         adopt: Take the shares over from whoever else set them.
         now: Unix seconds; None: by the API server's clock.
+        unpinned: Give it more although its container image isn't on every node yet.
+        pin_wait_s: Seconds to wait for that.
 
     Raises:
         NotFoundError: No such function, or no other revision to take the rest.
-        StartError: When the newest revision isn't ready. An older one that is isn't taken instead: whoever says this
-            means what was deployed last.
+        StartError: When the newest revision isn't ready or isn't pinned. An older one that is isn't taken instead:
+            whoever says this means what was deployed last.
         ConflictError: Somebody else set the shares.
         ClusterError: When the API server refuses, or Knative takes up nothing.
     """
@@ -39,15 +54,32 @@ def set_percent(cluster: Cluster, name: str, percent: int, *, adopt: bool = Fals
         now=now,
         adopt=adopt,
         settle_s=SETTLE_S,
+        check=_build_check(cluster, unpinned=unpinned, wait_s=pin_wait_s),
     )
 
 
-def promote(cluster: Cluster, name: str, *, adopt: bool = False, now: float | None = None) -> Outcome:
+def promote(
+    cluster: Cluster,
+    name: str,
+    *,
+    adopt: bool = False,
+    now: float | None = None,
+    unpinned: bool = False,
+    pin_wait_s: float = PIN_WAIT_S,
+) -> Outcome:
     """Give the newest revision everything; of what has that already, nothing is changed.
+
+    Args:
+        cluster: Where.
+        name: Of the function.
+        adopt: Take the shares over from whoever else set them.
+        now: Unix seconds; None: by the API server's clock.
+        unpinned: Give it everything although its container image isn't on every node yet.
+        pin_wait_s: Seconds to wait for that.
 
     Raises:
         NotFoundError: No such function.
-        StartError: When the newest revision isn't ready.
+        StartError: When the newest revision isn't ready or isn't pinned.
         ConflictError: Somebody else set the shares.
         ClusterError: When the API server refuses, or Knative takes up nothing.
     """
@@ -59,6 +91,7 @@ def promote(cluster: Cluster, name: str, *, adopt: bool = False, now: float | No
         now=now,
         adopt=adopt,
         settle_s=SETTLE_S,
+        check=_build_check(cluster, unpinned=unpinned, wait_s=pin_wait_s),
     )
 
 
@@ -109,3 +142,11 @@ def pin(cluster: Cluster, name: str, *, adopt: bool = False) -> Outcome:
         ClusterError: When the API server refuses.
     """
     return carry_out(cluster, name, lambda standing, moment: plan_pin(standing), what="pin", adopt=adopt)
+
+
+def _build_check(cluster: Cluster, *, unpinned: bool, wait_s: float) -> Check:
+    def check(service: Manifest, plan: Plan) -> None:
+        if not unpinned:
+            require_pinned(cluster, service, plan, wait_s=wait_s)
+
+    return check

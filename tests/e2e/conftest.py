@@ -23,11 +23,12 @@ from tests.contract.sinks import Sink
 from tests.e2e.harness import MANAGER, KnativeHarness, KnativeSink, start_sink
 from tests.e2e.inventory import find_outside
 from tests.e2e.link import start_cloud
+from tests.e2e.outages import collect_images, registry_down
 from tests.e2e.places import Namespaces, Place
 from tests.oci import build_base, need, run_package
 from tests.waiting import wait_until
 
-__all__ = ["make_app", "make_event", "sink", "tiny_artifact"]
+__all__ = ["collect_images", "make_app", "make_event", "registry_down", "sink", "tiny_artifact"]
 
 PutImage = Callable[[Path], str]
 

@@ -31,6 +31,7 @@ class Knative(Serving):
         published: Events that the broker took.
         broker_answers: What the broker answers.
         held: Kinds whose objects don't become ready.
+        unpulled: Container image to the number of nodes that can't pull it, for pins.
     """
 
     def __init__(self, server: FakeCluster, namespace: str, *, auto: bool = True) -> None:
@@ -40,6 +41,7 @@ class Knative(Serving):
         self.published: list[Event] = []
         self.broker_answers = Reply(status=202)
         self.held: set[str] = set()
+        self.unpulled: dict[str, int] = {}
         server.on_apply(self._take_up_others)
 
     def run(self, revision: str, pod: str = "", *lines: str) -> Pod:
@@ -109,12 +111,33 @@ class Knative(Serving):
         kind, metadata = manifest["kind"], manifest["metadata"]
         if self.paused or kind in self.held or manifest["apiVersion"] == API:
             return
-        status = self._status_of(kind, metadata)
+        status = self._pinned(manifest) if _is_pin(manifest) else self._status_of(kind, metadata)
         if status is None:
             return
         name = f"{manifest['apiVersion']}/{kind}"
         told = {"observedGeneration": metadata["generation"], **status}
         self.server.status(name, metadata["name"], told, namespace=metadata["namespace"])
+
+    def pull(self, image: str, nodes: int = 0) -> None:
+        """Let every node pull a container image, but for so many."""
+        self.unpulled[image] = nodes
+        self.count_nodes(self.nodes)
+
+    def count_nodes(self, nodes: int) -> None:
+        """Let the cluster have so many nodes."""
+        self.nodes = nodes
+        for one in filter(_is_pin, self.server.all("apps/v1/DaemonSet")):
+            self._take_up_others(one)
+
+    def _pinned(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Status of a pin. Source: kubernetes, pkg/controller/daemon/daemon_controller.go."""
+        image = manifest["spec"]["template"]["spec"]["containers"][0]["image"]
+        return {
+            "currentNumberScheduled": self.nodes,
+            "desiredNumberScheduled": self.nodes,
+            "updatedNumberScheduled": self.nodes,
+            "numberReady": max(0, self.nodes - self.unpulled.get(image, 0)),
+        }
 
     def _status_of(self, kind: str, metadata: Mapping[str, Any]) -> dict[str, Any] | None:
         ready = {"conditions": [_condition("Ready", "True")]}
@@ -159,6 +182,11 @@ def predict(request: Request) -> Reply:
 
 def _event(request: Request) -> Event:
     return events.decode(request.headers, request.body)
+
+
+def _is_pin(manifest: Mapping[str, Any]) -> bool:
+    labels = manifest["metadata"].get("labels") or {}
+    return manifest["kind"] == "DaemonSet" and labels.get("app.kubernetes.io/component") == "pin"
 
 
 def _shares(service: Mapping[str, Any], latest: str) -> list[dict[str, Any]]:

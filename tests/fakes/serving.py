@@ -121,7 +121,8 @@ class Serving:
                 self._numbers[uid] = self._numbers.get(uid, 0) + 1
                 owner = {"apiVersion": API, "kind": "Service", "name": name, "uid": uid}
                 made = f"{name}-{self._numbers[uid]:05}"
-                metadata = {"name": made, "labels": {SERVICE_LABEL: name}, "ownerReferences": [owner]}
+                labels = {**(template.get("metadata") or {}).get("labels", {}), SERVICE_LABEL: name}
+                metadata = {"name": made, "labels": labels, "ownerReferences": [owner]}
                 revision = {"apiVersion": API, "kind": "Revision", "metadata": metadata, "spec": template["spec"]}
                 self.server.put(revision, manager="controller", namespace=self.namespace)
                 self._made(made)

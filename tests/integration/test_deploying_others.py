@@ -125,7 +125,7 @@ def test_a_field_that_we_dont_set_is_nobodys_quarrel(
 ) -> None:
     deploy(cluster, plain_app())
     service = apiserver.get(SERVICE, "flowers", namespace="cams")
-    service["metadata"]["annotations"] = {"team": "barn"}
+    service["metadata"]["annotations"] |= {"team": "barn"}
     apiserver.put(service, manager="kubectl-annotate", namespace="cams")
     assert outcomes(deploy(cluster, plain_app())).keys() == {UNCHANGED}
     assert apiserver.get(SERVICE, "flowers", namespace="cams")["metadata"]["annotations"]["team"] == "barn"

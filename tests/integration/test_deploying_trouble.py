@@ -87,7 +87,7 @@ def test_a_quota_that_is_used_up_is_said_with_its_name(
         (
             "/daemonsets/",
             'DaemonSet.apps "flowers-pin" is invalid: spec.selector: Invalid value: {}: field is immutable',
-            "kubectl --context edge -n cams delete daemonsets.apps flowers-pin; then deploy again",
+            "kubectl --context edge -n cams delete daemonsets.apps flowers-pin-bbbbbbbb; then deploy again",
         ),
     ],
 )

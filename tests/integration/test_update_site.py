@@ -82,7 +82,8 @@ def test_a_first_revision_serves_as_soon_as_it_is_ready(cluster: Cluster, knativ
 def test_a_second_one_gets_nothing_before_its_rollout_is_advanced(cluster: Cluster, knative: Knative) -> None:
     update(cluster)
     updated = update(cluster, image=OTHER)
-    assert outcomes(list(updated.applied))[CHANGED] == {"DaemonSet/flowers-pin", "Service/flowers"}
+    assert outcomes(list(updated.applied))[CREATED] == {"DaemonSet/flowers-pin-dddddddd"}
+    assert outcomes(list(updated.applied))[CHANGED] == {"Service/flowers"}
     assert phase(updated) is Phase.ADVANCING
     assert shares(knative) == {FIRST: 100}
 
@@ -203,7 +204,8 @@ def test_a_dry_run_touches_neither_objects_nor_shares(cluster: Cluster, knative:
     update(cluster, ready_s=0)
     before, version = objects(knative.server), knative.server.objects.version
     updated = update(cluster, image=OTHER, dry_run=True)
-    assert outcomes(list(updated.applied))[CHANGED] == {"DaemonSet/flowers-pin", "Service/flowers"}
+    assert outcomes(list(updated.applied))[CREATED] == {"DaemonSet/flowers-pin-dddddddd"}
+    assert outcomes(list(updated.applied))[CHANGED] == {"Service/flowers"}
     assert updated.outcome is None
     assert (objects(knative.server), knative.server.objects.version) == (before, version)
 

@@ -33,7 +33,7 @@ def app(kind: str = "mqtt", *, name: str = "gate", options: dict[str, Any] | Non
 def render(wanted: AppSpec) -> dict[str, Any]:
     """The object that runs the source."""
     made = render_app(wanted, full_settings(), plain_site())
-    (found,) = [one for one in made if one["kind"] in AGENTS and not one["metadata"]["name"].endswith("-pin")]
+    (found,) = [one for one in made if one["kind"] in AGENTS and "-pin-" not in one["metadata"]["name"]]
     return found
 
 

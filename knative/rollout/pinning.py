@@ -1,0 +1,190 @@
+"""Whether the newest revision's container image is pinned on every node, which a rollout waits for.
+
+A revision that gets requests before that can't start from zero on the nodes that have yet to pull it, once the registry
+is out of reach. A function that was deployed with `knative.pin: no` names no pin, and nothing is waited for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from eaves.errors import DeniedError, StartError
+from knative.kinds import DAEMON_SET, POD
+from knative.names import PART_LABEL, PIN_ANNOTATION, PIN_LABEL
+from knative.resources.pin import PART
+from knative.rollout.judgement import Decision, Verb
+from knative.rollout.plan import Plan
+from knative.rollout.standing import parse_standing
+from knative.rollout.state import State
+
+if TYPE_CHECKING:
+    from knative.cluster import Cluster
+
+POLL_S = 1.0
+"""Seconds between two looks at a pin that is waited for."""
+MAX_TEXT = 160
+"""Characters of a kubelet's message in a reason."""
+
+Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinStatus:
+    """How far a container image is pinned.
+
+    Attributes:
+        name: Name of the DaemonSet.
+        nodes: Number of nodes that are to have it.
+        ready: Number of nodes where its pod is ready.
+        fault: Why it is not pinned as a whole, beside the numbers; empty when they say all.
+    """
+
+    name: str
+    nodes: int = 0
+    ready: int = 0
+    fault: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every node that the revision may run on has the container image; without such a node that is so."""
+        return not self.fault and self.ready >= self.nodes
+
+    def render(self) -> str:
+        """The same for people: `pinned on 2 of 3 nodes (edge-3: ImagePullBackOff)`."""
+        if self.fault and not self.nodes:
+            return f"not known to be pinned: {self.fault}"
+        counted = f"pinned on {self.ready} of {self.nodes} nodes"
+        return f"{counted} ({self.fault})" if self.fault else counted
+
+
+def read_pin(cluster: Cluster, service: Manifest) -> PinStatus | None:
+    """The pin of what a Service was last deployed with; None when it was deployed without one.
+
+    Args:
+        cluster: Connection to the cluster.
+        service: The Knative Service.
+
+    Raises:
+        ClusterError: When the API server fails. A right that is missing is told in the status.
+    """
+    name = (service["metadata"].get("annotations") or {}).get(PIN_ANNOTATION, "")
+    if not name:
+        return None
+    try:
+        found = cluster.get(DAEMON_SET, name)
+    except DeniedError as error:
+        return PinStatus(name=name, fault=error.message)
+    if found is None:
+        return PinStatus(name=name, fault=f"the DaemonSet {name} is missing; `eaves deploy` makes it again")
+    status = parse_pin(found, _image(service))
+    if status.complete or status.fault:
+        return status
+    return replace(status, fault=_explain(cluster, found))
+
+
+def parse_pin(pin: Manifest, image: str) -> PinStatus:
+    """Read a pin as the API server has it.
+
+    Source: Kubernetes, apps/v1 DaemonSetStatus.
+
+    Args:
+        pin: The DaemonSet.
+        image: Container image that it has to hold.
+    """
+    metadata, status = pin["metadata"], pin.get("status") or {}
+    name, nodes = str(metadata["name"]), int(status.get("desiredNumberScheduled") or 0)
+    # Pods of an earlier template hold another pull secret at most, yet they may have been pulled with it.
+    current = min(int(status.get("numberReady") or 0), int(status.get("updatedNumberScheduled") or 0))
+    if (held := _image({"spec": pin["spec"]})) != image:
+        return PinStatus(name=name, nodes=nodes, fault=f"the DaemonSet {name} holds another container image, {held}")
+    if int(status.get("observedGeneration") or 0) < int(metadata.get("generation") or 0):
+        return PinStatus(name=name, nodes=nodes, fault="Kubernetes has not taken up its DaemonSet yet")
+    return PinStatus(name=name, nodes=nodes, ready=current)
+
+
+def hold_unpinned(cluster: Cluster, service: Manifest, state: State, decision: Decision, now: float) -> Decision:
+    """The decision of a rollout, turned into waiting while the new revision isn't pinned, and into holding after that.
+
+    Args:
+        cluster: Connection to the cluster.
+        service: The Knative Service.
+        state: Of the rollout.
+        decision: What its judgement says.
+        now: Unix seconds.
+
+    Raises:
+        ClusterError: When the API server fails.
+    """
+    if decision.verb not in (Verb.ADVANCE, Verb.FINISH) or not state.old:
+        return decision  # before a first revision nothing serves, so waiting would help nobody
+    pin = read_pin(cluster, service)
+    if pin is None or pin.complete:
+        return decision
+    elapsed_s = max(0.0, now - state.since)
+    late = elapsed_s >= state.settings.deadline_s
+    told = f"after {elapsed_s:.0f} s {state.new} is" if late else f"{state.new} waits for its container image: it is"
+    return replace(
+        decision, verb=Verb.HOLD if late else Verb.WAIT, percent=state.percent, reason=f"{told} {pin.render()}"
+    )
+
+
+def require_pinned(cluster: Cluster, service: Manifest, plan: Plan, *, wait_s: float) -> None:
+    """Refuse to give the newest revision a larger share before it is pinned on every node that it may run on.
+
+    Args:
+        cluster: Connection to the cluster.
+        service: The Knative Service.
+        plan: What is to be done.
+        wait_s: Seconds to wait for the pin.
+
+    Raises:
+        StartError: When it isn't pinned in that time.
+        ClusterError: When the API server fails.
+    """
+    standing, until = parse_standing(service), time.monotonic() + wait_s
+    new = standing.newest
+    more = plan.traffic is not None and plan.traffic.get(new, 0) > standing.shares.get(new, 0)
+    if not more or not plan.state.old:
+        return
+    while (pin := read_pin(cluster, service)) is not None and not pin.complete:
+        if time.monotonic() >= until:
+            raise StartError(
+                f"{new} gets no share before its container image is on every node it may run on: it is {pin.render()}",
+                hint="do it again once the nodes have pulled it, or with --unpinned for a function that may fail to "
+                "start there while the registry is out of reach",
+            )
+        time.sleep(POLL_S)
+
+
+def _explain(cluster: Cluster, pin: Manifest) -> str:
+    """Which nodes have yet to pull it, and why; empty where pods can't be seen."""
+    key = (pin["metadata"].get("labels") or {}).get(PIN_LABEL, "")
+    try:
+        pods = cluster.list(POD, selector=f"{PART_LABEL}={PART},{PIN_LABEL}={key}")
+    except DeniedError:
+        return ""
+    lacking = sorted(_lack(pod) for pod in pods if not _is_ready(pod))
+    more = f", and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+    return f"{lacking[0]}{more}" if lacking else ""
+
+
+def _lack(pod: Manifest) -> str:
+    node = str(pod.get("spec", {}).get("nodeName") or "no node")
+    for container in pod.get("status", {}).get("containerStatuses") or ():
+        if waiting := (container.get("state") or {}).get("waiting"):
+            told = ": ".join(str(waiting[key]) for key in ("reason", "message") if waiting.get(key))
+            return f"{node}: {told[:MAX_TEXT]}"
+    return f"{node}: its pod {pod['metadata']['name']} isn't ready"
+
+
+def _is_ready(pod: Manifest) -> bool:
+    conditions = pod.get("status", {}).get("conditions") or ()
+    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+
+
+def _image(owner: Manifest) -> str:
+    """Container image of an object with a pod's template."""
+    return str(owner["spec"]["template"]["spec"]["containers"][0].get("image", ""))
