@@ -22,7 +22,7 @@ from knative.owned import Owner
 from knative.progress import Progress
 from knative.rendering import render_app
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
-from knative.waiting import wait_ready
+from knative.waiting import wait_whole
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -118,7 +118,7 @@ def update_site(
         return Updated(applied=tuple(applied), outcome=rollout.advance(cluster, name, settings=wanted.rollout))
     if wanted.dry_run or not wanted.ready_s:
         return Updated(applied=tuple(applied))
-    wait_ready(cluster, name, timeout_s=wanted.ready_s, show=show)
+    wait_whole(cluster, name, manifests, timeout_s=wanted.ready_s, show=show)
     outcome = rollout.begin(cluster, name, wanted.rollout, adopt=wanted.adopt)
     if wanted.follow:
         outcome = follow(cluster, name, tell=tell, poll_s=poll_s)

@@ -111,6 +111,49 @@ class Evidence:
         return bool(self.now and since and self.now - since > seconds)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartEvidence:
+    """One object of an app beside its function, and its pods, at one moment.
+
+    Attributes:
+        value: The object.
+        pods: Its pods; empty of what runs none.
+        events: Core Events about it and its pods, in any order.
+        logs: Last lines of a pod's container, the run before the last restart where there was one, by pod.
+        steady: Names of the pods that have run long enough to count as ready.
+        now: The server's clock, Unix seconds; 0 when it isn't known, and nothing counts as old then.
+    """
+
+    value: Object
+    pods: Sequence[Object] = ()
+    events: Sequence[Object] = ()
+    logs: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    steady: frozenset[str] = frozenset()
+    now: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a part is ready: it is when there is neither something to say nor a diagnosis.
+
+    Attributes:
+        said: What is missing, where nothing is known to be wrong: `2 of 3 pods are ready`.
+        diagnosis: What is wrong; None while nothing is known to be.
+        since: Unix seconds since when it is so; None when that isn't known.
+        pods: Pods that are ready, of how many: `2/3`; empty of what runs none.
+    """
+
+    said: str = ""
+    diagnosis: Diagnosis | None = None
+    since: float | None = None
+    pods: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the part is ready."""
+        return self.diagnosis is None and not self.said
+
+
 def name_of(value: Object) -> str:
     """An object's name."""
     return str(value.get("metadata", {}).get("name", ""))
@@ -140,6 +183,14 @@ def parse_time(text: object) -> float | None:
         return datetime.fromisoformat(str(text)).timestamp()
     except ValueError:
         return None
+
+
+def last_applied(value: Object) -> float | None:
+    """When an object's spec was last written, Unix seconds by the server's clock; None when it doesn't say."""
+    fields = value.get("metadata", {}).get("managedFields") or []
+    times = [parse_time(entry.get("time")) for entry in fields if entry.get("subresource") != "status"]
+    known = [at for at in times if at is not None]
+    return max(known) if known else parse_time(value.get("metadata", {}).get("creationTimestamp"))
 
 
 def seen_at(event: Object) -> float:
