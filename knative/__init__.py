@@ -13,6 +13,7 @@
 
     deploying, applied           objects into a cluster, and what became of each
     strangers, difference        what others made; what would change
+    deploy                      the room of the inventory: an app's objects by UID, its last deployment
     owned, removal               an app's objects in a cluster, and out of it
     waiting, progress            until the function is ready
     diagnosis/, doctor/          why it isn't; what will stand in the way
@@ -22,8 +23,8 @@
     platform, state, addresses   the Protocol; status; the way in from outside
     training, trainings, joblog, verdict, retrieval    a Job made once, followed, and its run brought here
 
-What it must never do: apply what `render` doesn't show, set `spec.traffic` as the field manager `eaves` (that is
-`eaves-rollout`'s, and the package `rollout`'s), force a field that others own without being told to, wait without a
-limit, read `os.environ`, reach TensorFlow, import `eaves.local` or `eaves.console` beside it, or be imported by what
-the edge's container images hold.
+What it must never do: apply what `render` doesn't show, except for an app's inventory, set `spec.traffic` as the field
+manager `eaves` (that is `eaves-rollout`'s, and the package `rollout`'s), force a field that others own without being
+told to, wait without a limit, read `os.environ`, reach TensorFlow, import `eaves.local` or `eaves.console` beside it,
+or be imported by what the edge's container images hold.
 """
