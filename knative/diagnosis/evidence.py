@@ -58,7 +58,10 @@ CAUSES = {
     "ingress": "the networking layer doesn't route to it",
     "certificate": "its certificate isn't there yet",
     "refused": "the cluster refuses what Knative makes for it",
-    "controller": "Knative's controller takes no notice",
+    "controller": "its controller takes no notice",
+    "broker": "its Broker is missing or not ready",
+    "destination": "where its events go can't be resolved",
+    "missing": "the object is not there",
 }
 """Every cause and what it means; docs list the same."""
 

@@ -172,7 +172,9 @@ def _explain_pod(evidence: PartEvidence, pod: Object) -> Diagnosis | None:
     spec = pod.get("spec", {})
     if _is_ready(pod):
         status = ends_again(pod, evidence.now)
-        wanted = next((one for one in spec.get("containers") or () if status and one["name"] == status["name"]), {})
+        wanted: Object = next(
+            (one for one in spec.get("containers") or () if status and one["name"] == status["name"]), {}
+        )
         found = explain_crash(status, wanted, evidence.logs.get(name, ()), name) if status else None
     else:
         metadata = {"name": name_of(value), "namespace": value["metadata"].get("namespace", "")}

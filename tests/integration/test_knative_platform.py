@@ -157,6 +157,23 @@ def test_another_sites_agents_are_not_told_as_ours(cluster: Cluster, knative: Kn
     assert not any("camera" in source for source in only(mill).sources)
 
 
+def test_logs_of_agents_are_read_by_name(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    platform = KnativePlatform(cluster, full_settings(), SITE)
+    platform.deploy(full_app())
+    homes = {"flowers-inbox": ("StatefulSet", "cams"), "flowers-barn-camera": ("DaemonSet", "eaves-agents")}
+    for name, (kind, namespace) in homes.items():
+        template = apiserver.get(f"apps/v1/{kind}", name, namespace=namespace)["spec"]["template"]
+        metadata = {"name": f"{name}-0", "namespace": namespace, "labels": template["metadata"]["labels"]}
+        apiserver.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
+    apiserver.write_log("flowers-inbox-0", "captured a.png", container="agent", namespace="cams")
+    apiserver.write_log("flowers-barn-camera-0", "died", container="agent:previous", namespace="eaves-agents")
+    assert platform.logs("flowers.inbox") == ["captured a.png"]
+    assert platform.logs("flowers.camera") == ["died"], "of the run before, as this one has written nothing"
+    assert platform.logs("flowers.agent") == ["died", "captured a.png"]
+    with pytest.raises(NotFoundError, match=r"no pod of flowers\.gate .*there are: flowers\.camera, flowers\.inbox"):
+        platform.logs("flowers.gate")
+
+
 def test_logs_are_of_every_replica_that_wrote_something(platform: KnativePlatform, knative: Knative) -> None:
     platform.deploy(plain_app())
     with pytest.raises(NotFoundError, match="flowers has no lines to show here: it is at zero"):
