@@ -17,6 +17,7 @@ from knative.diagnosis.evidence import Object, condition
 from knative.diagnosis.part_reader import Key, PartReader, wanted_parts
 from knative.diagnosis.parts import READY, UNKNOWN, Part
 from knative.diagnosis.patience import PATIENCE_S, Patience
+from knative.diagnosis.routing import leads_nowhere
 from knative.kinds import KSERVICE
 from knative.progress import Progress, build_progress
 
@@ -215,7 +216,7 @@ class _Waiting:
         found = diagnose(evidence)
         self._seen = build_progress(evidence, found)
         self._tell()
-        if is_ready(service) or (found is not None and found.cause == "traffic"):
+        if is_ready(service) or (found is not None and leads_nowhere(service)):
             return True  # where requests go is the rollout's to mend, once it knows of a revision that can answer
         self._last = found or self._last
         if found is not None and self._is_certain(found):

@@ -116,7 +116,7 @@ def _worse_after_deadline(evidence: Evidence, found: Diagnosis | None) -> Diagno
     found = found or explain_history(evidence)
     if found is None:
         return Diagnosis(
-            cause="deadline",
+            cause="controller",
             message=f"the revision {name} did not become ready within its progress deadline, and Knative has given it "
             f"up",
             fix=f"raise scale.start_timeout_s in eaves.yaml if it only is slow; to have it tried again: {again}",

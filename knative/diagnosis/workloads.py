@@ -10,7 +10,7 @@ between restarts begin anew after 10 minutes).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from knative.diagnosis.admission import explain_refusal
@@ -44,6 +44,16 @@ LOOPING_S = 600.0
 """After an end, for so long a container that has ended three times counts as one that ends again and again."""
 _LOOPING = 3
 _REVISION_LABEL = "controller-revision-hash"
+
+_ROOM = "kubectl -n {namespace} describe pods -l {pods}; kubectl describe nodes | grep -A8 'Allocated resources'"
+_AGENT_FIXES = {
+    "knative.image": "set knative.agent_image in eaves.yaml to a container image that is there and is for the nodes' "
+    "processor, by digest (Dockerfile, target agent)",
+    "knative.memory_limit": "lower max_bytes of the source in eaves.yaml: an agent's limit grows with it",
+    "knative.memory": _ROOM,
+    "knative.cpu": _ROOM,
+}
+"""What a fix for a function sets, to what mends an agent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,28 +215,15 @@ def _stuck(found: Diagnosis, value: Object, pod: Object) -> Diagnosis:
 
 
 def _mend(found: Diagnosis, value: Object) -> Diagnosis:
-    """The same diagnosis with what mends an agent, where that is something else than for a function."""
-    fix = dict(_fixes(value)).get(found.cause)
-    return replace(found, fix=fix) if fix else found
-
-
-def _fixes(value: Object) -> Iterator[tuple[str, str]]:
+    """The same diagnosis with what mends an agent, whose container image and memory are set elsewhere."""
     agent = agent_of(value)
     if not agent:
-        return
-    image = (
-        "set knative.agent_image in eaves.yaml to a container image that is there, by digest (Dockerfile, target agent)"
-    )
-    for cause in ("image-missing", "image-name", "start", "architecture"):
-        yield cause, image
-    yield "crash", f"eaves logs {agent} --on knative"
-    yield (
-        "memory",
-        "lower max_bytes of the source in eaves.yaml; an agent's limit grows with it, see docs/10-knative.md",
-    )
-    namespace = value["metadata"].get("namespace")
-    yield "unschedulable", f"kubectl -n {namespace} describe pods -l {_selector(value)}"
-    yield "quota", f"kubectl -n {namespace} describe resourcequota; raise it"
+        return found
+    if found.cause == "crash":
+        return replace(found, fix=f"eaves logs {agent} --on knative")
+    fix = next((fix for setting, fix in _AGENT_FIXES.items() if setting in found.fix), "")
+    where = {"namespace": value["metadata"].get("namespace"), "pods": _selector(value)}
+    return replace(found, fix=fix.format(**where)) if fix else found
 
 
 def _placed_nowhere(value: Object) -> Diagnosis:

@@ -80,6 +80,7 @@ def test_a_deploy_whose_agent_ends_again_and_again_says_so(
     assert "'theirs' is no kind of source" in last[0]
     assert f"eaves logs {NAME}.odd --on knative" in last[1]
 
+    place.configure()  # status and logs look at the cluster, and need no such package
     part = left(place)[f"StatefulSet {NAME}-odd"]
     assert (part["state"], part["cause"], part["pods"]) == ("failed", "crash", "0/1")
     assert part["age_s"] < 300
