@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import DeniedError
 from knative.diagnosis.collect import Reader
-from knative.diagnosis.evidence import Object, PartEvidence, alive, condition, name_of
+from knative.diagnosis.evidence import Object, PartEvidence, alive, condition, name_of, parse_time
 from knative.diagnosis.parts import Part, judge_part, missing_part, unknown_part
 from knative.diagnosis.workloads import STEADY_S, WORKLOADS, ends_again, pod_labels, run_age_s
 from knative.kinds import (
@@ -123,6 +123,9 @@ class PartReader:
         if age_s is None or age_s >= STEADY_S:
             return True
         statuses = pod.get("status", {}).get("containerStatuses") or ()
+        created = parse_time(pod["metadata"].get("creationTimestamp"))
+        if age_s < 0 and created is not None and not any(one.get("restartCount") for one in statuses):
+            return now - created >= STEADY_S  # the node's clock is ahead; the API server made the pod by its own
         run = f"{pod['metadata'].get('uid')} {[one.get('restartCount') for one in statuses]}"
         began = self._since.setdefault(run, time.monotonic())
         return time.monotonic() - began >= STEADY_S

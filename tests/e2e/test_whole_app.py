@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from eaves.events import IMAGE_CLASSIFIED
+from knative.kinds import BROKER
 from tests.e2e.harness import KnativeSink
 from tests.e2e.places import NAME, Place
 from tests.waiting import wait_until
@@ -66,6 +67,11 @@ def left(place: Place) -> dict[str, dict[str, Any]]:
     return {f"{part['kind']} {part['name']}": part for part in row["parts"] if part["state"] != "ready"}
 
 
+def causes(place: Place) -> dict[str, str]:
+    """The same, each with its cause."""
+    return {title: str(part["cause"]) for title, part in left(place).items()}
+
+
 def test_a_deploy_whose_agent_ends_again_and_again_says_so(
     place: Place, outside: KnativeSink, image: str, agent_image: str, tmp_path: Path
 ) -> None:
@@ -110,4 +116,8 @@ def test_a_deploy_names_the_agents_container_image_that_is_missing_then_the_trig
     place.configure()
     place.eaves("deploy", image, "--plain-http")
     assert left(place) == {}
-    wait_until(lambda: place.status().state in {"ready", "idle"}, 30, pause_s=0.5, what="a whole app")
+    assert place.status().state in {"ready", "idle"}
+
+    place.cluster.delete(BROKER, "eaves")
+    expected = {"Broker eaves": "missing", f"Trigger {NAME}": "broker"}
+    wait_until(lambda: causes(place).items() >= expected.items(), 60, pause_s=1, what="a Broker that is missing")

@@ -10,6 +10,7 @@ import pytest
 from eaves.errors import StartError
 from eaves.platform import AppSpec
 from knative.cluster import Cluster
+from knative.progress import Progress
 from knative.rollout import parse_standing
 from knative.settings import KnativeSettings, RolloutSettings
 from knative.update import Updated, Wanted, update_site
@@ -17,6 +18,7 @@ from tests.apps import full_app, full_settings, plain_app, relayed_app
 from tests.deploys import HOME, SITE
 from tests.fakes.apiserver import FakeCluster
 from tests.fakes.knative import Knative
+from tests.fakes.objects import timestamp
 
 STATEFUL_SET, TRIGGER = "apps/v1/StatefulSet", "eventing.knative.dev/v1/Trigger"
 
@@ -132,6 +134,31 @@ def test_a_new_revision_gets_no_requests_before_the_whole_app_is_ready(
     apiserver.status(TRIGGER, "flowers", {**trigger["status"], "conditions": [lost]}, namespace=HOME)
     fail(cluster, plain_app(image="registry.example/barn/flowers@sha256:" + "d" * 64))
     assert parse_standing(knative.service()).shares == {"flowers-00001": 100}
+
+
+def test_what_is_waited_for_is_shown(cluster: Cluster, knative: Knative) -> None:
+    knative.broken["Trigger", "flowers"] = ("SubscriberResolved", "False", "NotFound", "nobody")
+    shown: list[Progress] = []
+    wanted = Wanted(app=plain_app(), knative=KnativeSettings(), ready_s=0.6)
+    with pytest.raises(StartError):
+        update_site(cluster, SITE, wanted, show=shown.append)
+    rows = [row for row in shown[-1].rows() if row["what"] == "Trigger flowers"]
+    assert rows == [
+        {"what": "Trigger flowers", "state": "destination", "detail": "its subscriber can't be resolved: nobody"}
+    ]
+
+
+def test_an_agent_counts_once_it_has_run_for_a_while(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    update(cluster, full_app(), ready_s=0)
+    started = {"running": {"startedAt": timestamp()}}
+    container = {"name": "agent", "ready": True, "restartCount": 0, "state": started}
+    status = {"conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [container]}
+    put_pod(apiserver, STATEFUL_SET, "flowers-inbox", HOME, status)
+    assert "StatefulSet flowers-inbox: its pod has run for less than 10 s" in fail(cluster, full_app()).message
+    apiserver.skew_s += 60
+    assert update(cluster, full_app(), ready_s=10).outcome is not None
 
 
 def test_a_whole_app_is_ready(cluster: Cluster, knative: Knative) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from eaves.platform import parse_status
 from knative.cluster import Cluster
 from knative.deploy.inventory import Deployment, Inventory, Item, write_inventory
 from knative.platform import KnativePlatform
@@ -56,6 +58,7 @@ def test_a_function_that_answers_is_degraded_while_a_part_is_not_ready(cluster: 
     assert part.since is not None
     assert part.age_s is not None
     assert part.age_s < 60
+    assert parse_status(asdict(status)) == status, "it comes back from plain data as it was"
 
 
 def test_a_part_that_its_controller_is_still_at_degrades_nothing(cluster: Cluster, knative: Knative) -> None:
