@@ -13,9 +13,9 @@
 
     deploying, applied           objects into a cluster, and what became of each
     strangers, difference        what others made; what would change
-    deploy                      the room of the inventory: an app's objects by UID, its last deployment
+    deploy/                     an app's inventory and its last deployment, its pins, its parts, its agents' logs
     owned, removal               an app's objects in a cluster, and out of it
-    waiting, progress            until the function is ready
+    waiting, progress            until the function, or the whole app, is ready
     diagnosis/, doctor/          why it isn't; what will stand in the way
     rollout/                     shares of requests
     update, fleet                all of that at a site; any of it at many

@@ -13,6 +13,7 @@ from eaves.events import Event
 from eaves.platform import AppSpec, FunctionStatus
 from knative import rollout
 from knative.addresses import route_to
+from knative.deploy.agent_logs import read_agent_logs
 from knative.deploy.intent import note_removal, read_hold
 from knative.deploy.pins import prune_pins
 from knative.kinds import BROKER, KSERVICE, POD, Kind
@@ -150,9 +151,16 @@ class KnativePlatform:
     def logs(self, name: str, *, lines: int = 100) -> list[str]:
         """The last lines that its replicas wrote, replica by replica; none of those that have written nothing yet.
 
+        Args:
+            name: A function; `FUNCTION.SOURCE`, `FUNCTION.relay` or `FUNCTION.TRIGGER-mqtt`: what runs in the pods of
+                that agent; `FUNCTION.agent`: in those of all agents of the function.
+            lines: How many, the newest.
+
         Raises:
             NotFoundError: When none runs: a cluster keeps a pod's lines as long as the pod.
         """
+        if "." in name:
+            return read_agent_logs(self.cluster, self._owner(name.partition(".")[0]), name, lines=lines)
         self._require(KSERVICE, name)
         pods = self.cluster.list(POD, selector=f"serving.knative.dev/service={name}")
         pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp")))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from knative.diagnosis import Diagnosis, Evidence, observed
 from knative.diagnosis.evidence import Object, alive, condition, containers, name_of
+from knative.diagnosis.parts import READY, Part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class Progress:
         reason: Knative's word for why not; empty when it is ready.
         pods: Of that revision.
         traffic: Share of requests in percent by revision, as Knative has set it.
+        parts: The other parts of the app, where they are waited for.
         diagnosis: What is wrong just now; None when nothing is.
         waited_s: Seconds since waiting began.
         unreachable: Why the API server doesn't answer just now, and the rest is what was seen last; empty: it answers.
@@ -50,16 +52,22 @@ class Progress:
     reason: str = ""
     pods: Sequence[PodState] = ()
     traffic: Mapping[str, int] = field(default_factory=dict)
+    parts: Sequence[Part] = ()
     diagnosis: Diagnosis | None = None
     waited_s: float = 0.0
     unreachable: str = ""
 
     def rows(self) -> list[dict[str, str]]:
-        """The same as rows: `what`, `state`, `detail`; the revision, its pods, then what is wrong."""
+        """The same as rows of `what`, `state`, `detail`: the revision, its pods, unready parts, then what is wrong."""
         shares = ", ".join(f"{percent} % {revision}" for revision, percent in self.traffic.items())
         state = "ready" if self.ready == "True" else f"not ready ({self.reason})" if self.reason else "not ready"
         rows = [{"what": self.revision or self.name, "state": state, "detail": shares}]
         rows += [{"what": pod.name, "state": pod.state, "detail": _detail(pod)} for pod in self.pods]
+        rows += [
+            {"what": part.title, "state": part.diagnosis.cause if part.diagnosis else part.state, "detail": part.reason}
+            for part in self.parts
+            if part.state != READY
+        ]
         if self.unreachable:
             rows.append({"what": "cluster", "state": "no answer", "detail": self.unreachable})
         elif self.diagnosis is not None:

@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from eaves.admin.summary import AgentStatus
 from eaves.errors import DeniedError
-from eaves.platform import FunctionStatus
+from eaves.platform import FunctionStatus, ServedStatus
 from knative.agents import list_agent_pods, read_agents
+from knative.deploy.app_parts import AppParts, describe_deployment, describe_part, list_pinned, list_sources, read_apps
 from knative.diagnosis import Diagnosis, collect, diagnose, is_ready
-from knative.kinds import CONTAINER_SOURCE, DAEMON_SET, KSERVICE, POD_AUTOSCALER, STATEFUL_SET
-from knative.names import APP_LABEL, ARTIFACT_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
+from knative.diagnosis.evidence import condition, parse_time
+from knative.diagnosis.parts import FAILED, MISSING
+from knative.kinds import KSERVICE, POD_AUTOSCALER, REVISION
+from knative.names import ARTIFACT_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE, SITE_LABEL
 from knative.owned import Owner
-from knative.resources.agent import PART, SOURCE_LABEL
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
 
 _OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
+READY, IDLE, DEGRADED = "ready", "idle", "degraded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What is known of a namespace beside its Knative Services.
+
+    Attributes:
+        scales: Revision to replicas.
+        revisions: Revisions by name; empty when they may not be read.
+        now: The server's clock, Unix seconds.
+    """
+
+    scales: Mapping[str, int]
+    revisions: Mapping[str, Mapping[str, Any]]
+    now: float
 
 
 def read_status(cluster: Cluster, owner: Owner) -> list[FunctionStatus]:
-    """Every function in a namespace, by name. What queues in Knative's broker can't be seen from here.
+    """Every function in a namespace with the parts of its app, by name.
+
+    What queues in Knative's broker can't be seen from here.
 
     Args:
         cluster: Where.
@@ -33,16 +52,16 @@ def read_status(cluster: Cluster, owner: Owner) -> list[FunctionStatus]:
     Raises:
         ClusterError: When the cluster refuses or fails.
     """
-    services = cluster.list(KSERVICE, selector=_OURS)
+    services = sorted(cluster.list(KSERVICE, selector=_OURS), key=_name)
     if not services:
         return []
-    scales = _scales(cluster)
-    agents = list(_agents(cluster, owner))
+    seen = Seen(scales=_scales(cluster), revisions=_revisions(cluster), now=cluster.clock())
+    apps = read_apps(cluster, owner, [_name(service) for service in services], now=seen.now)
     statuses = _agent_statuses(cluster, owner)
     found = []
-    for one in sorted(services, key=lambda one: str(one["metadata"]["name"])):
-        sources = [text for app, text in agents if app == one["metadata"]["name"]]
-        status = describe(one, scales, sources, None if is_ready(one) else _diagnose(cluster, one))
+    for service in services:
+        wrong = None if is_ready(service) else _diagnose(cluster, service, seen.now)
+        status = describe(service, seen, apps[_name(service)], wrong)
         found.append(replace(status, agents=tuple(statuses.get(status.name, ()))))
     return found
 
@@ -56,53 +75,67 @@ def _agent_statuses(cluster: Cluster, owner: Owner) -> dict[str, list[AgentStatu
     return statuses
 
 
-def _diagnose(cluster: Cluster, service: Mapping[str, Any]) -> Diagnosis | None:
-    name = str(service["metadata"]["name"])
-    return diagnose(collect(cluster, name, service=service, now=cluster.clock()))
+def _diagnose(cluster: Cluster, service: Mapping[str, Any], now: float) -> Diagnosis | None:
+    return diagnose(collect(cluster, _name(service), service=service, now=now))
 
 
-def describe(
-    service: Mapping[str, Any], scales: Mapping[str, int], sources: list[str], wrong: Diagnosis | None
-) -> FunctionStatus:
+def describe(service: Mapping[str, Any], seen: Seen, app: AppParts, wrong: Diagnosis | None) -> FunctionStatus:
     """One function.
 
     Args:
         service: The Knative Service.
-        scales: Revision to replicas.
-        sources: Its sources, each with its state.
+        seen: What is known of its namespace.
+        app: The other parts of its app.
         wrong: Why what was deployed last isn't ready; None when it is, or is on its way.
     """
     metadata, status = service["metadata"], service.get("status", {})
     template = service["spec"]["template"]
     routed = [entry for entry in status.get("traffic", ()) if entry.get("percent")]
-    replicas = sum(scales.get(str(entry.get("revisionName")), 0) for entry in routed)
+    replicas = sum(seen.scales.get(str(entry.get("revisionName")), 0) for entry in routed)
+    state = _state(service, replicas, serving=bool(routed), failed=wrong is not None and wrong.final)
+    broken = any(part.state in {FAILED, MISSING} for part in app.parts)
+    unready = condition(service, "Ready")
     return FunctionStatus(
         name=str(metadata["name"]),
-        state=_state(service, replicas, serving=bool(routed), failed=wrong is not None and wrong.final),
+        state=DEGRADED if broken and state in {READY, IDLE} else state,
         replicas=replicas,
         reason=wrong.message if wrong is not None else _reason(status),
+        cause=wrong.cause if wrong is not None else "",
+        fix=wrong.fix if wrong is not None else "",
+        since=parse_time(unready.get("lastTransitionTime")) if unready.get("status") != "True" else None,
         artifact=str(template["spec"]["containers"][0].get("image", "")),
         artifact_digest=template.get("metadata", {}).get("annotations", {}).get(ARTIFACT_ANNOTATION, ""),
         site=str(metadata.get("labels", {}).get(SITE_LABEL, "")),
-        sources=tuple(sources),
+        sources=tuple(list_sources(app)),
         traffic=tuple(f"{entry.get('revisionName')} {entry['percent']} %" for entry in routed),
+        parts=tuple(describe_part(part, seen.now) for part in app.parts),
+        serving=tuple(_served(entry, seen) for entry in routed),
+        deployed=describe_deployment(app.inventory, seen.now),
+        pinned=tuple(list_pinned(app.values)),
+    )
+
+
+def _served(entry: Mapping[str, Any], seen: Seen) -> ServedStatus:
+    name = str(entry.get("revisionName"))
+    revision = seen.revisions.get(name, {})
+    containers = revision.get("spec", {}).get("containers") or [{}]
+    annotations = revision.get("metadata", {}).get("annotations") or {}
+    return ServedStatus(
+        revision=name,
+        percent=int(entry["percent"]),
+        image=str(containers[0].get("image", "")),
+        artifact_digest=str(annotations.get(ARTIFACT_ANNOTATION, "")),
     )
 
 
 def _state(service: Mapping[str, Any], replicas: int, *, serving: bool, failed: bool) -> str:
     """A route that leads to a good revision serves, whatever becomes of a newer one."""
-    status = service.get("status", {})
-    current = status.get("observedGeneration") == service["metadata"].get("generation")
-    route, overall = _condition(status, "RoutesReady"), _condition(status, "Ready")
-    if route == "True" and serving:
-        return "ready" if replicas else "idle"
-    if failed or (overall == "False" and current):
+    current = service.get("status", {}).get("observedGeneration") == service["metadata"].get("generation")
+    if condition(service, "RoutesReady").get("status") == "True" and serving:
+        return READY if replicas else IDLE
+    if failed or (condition(service, "Ready").get("status") == "False" and current):
         return "failed"
     return "starting"
-
-
-def _condition(status: Mapping[str, Any], kind: str) -> str:
-    return next((str(one["status"]) for one in status.get("conditions", ()) if one["type"] == kind), "Unknown")
 
 
 def _reason(status: Mapping[str, Any]) -> str:
@@ -120,21 +153,13 @@ def _scales(cluster: Cluster) -> dict[str, int]:
     }
 
 
-def _agents(cluster: Cluster, owner: Owner) -> Iterator[tuple[str, str]]:
-    """(app, state) of every source here, those on nodes too where these may be seen."""
-    ours = f"{_OURS},{PART_LABEL}={PART}"
-    found = [one for kind in (STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE) for one in cluster.list(kind, selector=ours)]
-    if owner.agents and owner.agents != cluster.namespace:
-        with suppress(DeniedError):
-            there = cluster.list(DAEMON_SET, namespace=owner.agents, selector=ours)
-            found += [one for one in there if owner.has_agent(one["metadata"]["labels"], cluster.namespace)]
-    for one in found:
-        labels, status = one["metadata"]["labels"], one.get("status", {})
-        name = labels.get(SOURCE_LABEL) or one["metadata"]["name"]
-        if one["kind"] == CONTAINER_SOURCE.kind:
-            ready = _condition(status, "Ready") == "True"
-            yield labels[APP_LABEL], f"{name} {'running' if ready else 'starting'}"
-            continue
-        wanted = status.get("desiredNumberScheduled", one["spec"].get("replicas", 0))
-        there = status.get("numberReady", status.get("readyReplicas", 0))
-        yield labels[APP_LABEL], f"{name} {'running' if there >= wanted else 'starting'} ({there}/{wanted})"
+def _revisions(cluster: Cluster) -> dict[str, Mapping[str, Any]]:
+    """Revisions by name, for the container images that serve; empty when they may not be read."""
+    try:
+        return {_name(revision): revision for revision in cluster.list(REVISION)}
+    except DeniedError:
+        return {}
+
+
+def _name(value: Mapping[str, Any]) -> str:
+    return str(value["metadata"]["name"])

@@ -27,7 +27,7 @@ from knative.packaged import FunctionImage
 from knative.progress import Progress
 from knative.rendering import render_app
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
-from knative.waiting import wait_ready
+from knative.waiting import wait_whole
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -148,14 +148,14 @@ def update_site(
     applied = apply_held(cluster, manifests, wanted, hold)
     if not wanted.ready_s:
         return Updated(applied=applied, note=hold.note)
-    wait_ready(cluster, name, timeout_s=wanted.ready_s, show=show)
+    wait_whole(cluster, name, manifests, timeout_s=wanted.ready_s, show=show)
     for _ in range(ATTEMPTS):
         hold.require_newest(cluster, before="its rollout began")
         if read_image(cluster, name) == wanted.app.function.image:
             break
         # An earlier deploy applied its Service once more before it saw this one.
         applied = apply_held(cluster, manifests, wanted, hold)
-        wait_ready(cluster, name, timeout_s=wanted.ready_s, show=show)
+        wait_whole(cluster, name, manifests, timeout_s=wanted.ready_s, show=show)
     outcome = rollout.begin(cluster, name, wanted.rollout, adopt=wanted.adopt)
     if wanted.follow:
         outcome = follow(cluster, name, hold=hold, tell=tell, poll_s=poll_s)

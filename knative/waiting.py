@@ -1,16 +1,23 @@
-"""Waiting until what was deployed is ready, telling what goes on meanwhile, and giving up when it can't be."""
+"""Waiting until what was deployed is ready, telling what goes on meanwhile, and giving up when it can't be.
+
+`wait_ready` waits for the function alone, `wait_whole` for every part of the app as well.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eaves.errors import StartError, UnreachableClusterError
 from knative.diagnosis import Diagnosis, diagnose, is_ready, observed
 from knative.diagnosis.collect import Reader
 from knative.diagnosis.evidence import Object, condition
+from knative.diagnosis.part_reader import Key, PartReader, wanted_parts
+from knative.diagnosis.parts import READY, UNKNOWN, Part
+from knative.diagnosis.patience import PATIENCE_S, Patience
+from knative.diagnosis.routing import leads_nowhere
 from knative.kinds import KSERVICE
 from knative.progress import Progress, build_progress
 
@@ -59,6 +66,47 @@ def wait_ready(
             waiting.bear(error)
 
 
+def wait_whole(
+    cluster: Cluster,
+    name: str,
+    manifests: Iterable[Mapping[str, Any]],
+    *,
+    timeout_s: float,
+    show: Callable[[Progress], None] = lambda _: None,
+    look_s: float = LOOK_S,
+    patience_s: float = PATIENCE_S,
+) -> None:
+    """Wait until the function is ready and so is every other part of its app.
+
+    What keeps container images on nodes is not waited for, as nodes may be away for long.
+
+    Args:
+        cluster: Where.
+        name: Of the Knative Service, in the cluster's namespace.
+        manifests: Every object of the app as it was applied.
+        timeout_s: Seconds to wait at most, for all together.
+        show: Called after every look, from this thread.
+        look_s: Seconds between two looks.
+        patience_s: Seconds that a part may be wrong for the same cause once the function is ready.
+
+    Raises:
+        StartError: The app doesn't become whole; the message says which part isn't ready and why, the hint mends it.
+        UnreachableClusterError: The cluster didn't answer when the time was over.
+        ClusterError: The cluster refuses what is asked.
+    """
+    wanted = wanted_parts(manifests, cluster.namespace)
+    waiting = _Waiting(
+        cluster, name, timeout_s=timeout_s, look_s=look_s, show=show, wanted=wanted, patience_s=patience_s
+    )
+    while True:
+        try:
+            ready = waiting.look()
+            if waiting.look_at_parts(function_ready=ready):
+                return
+        except UnreachableClusterError as error:
+            waiting.bear(error)
+
+
 def wait_routed(cluster: Cluster, name: str, *, timeout_s: float = ROUTED_S) -> bool:
     """Wait until the gateway sends requests where the Service says; False when it didn't in time.
 
@@ -86,7 +134,15 @@ class _Waiting:
     """One wait: what was seen last, and since when."""
 
     def __init__(
-        self, cluster: Cluster, name: str, *, timeout_s: float, look_s: float, show: Callable[[Progress], None]
+        self,
+        cluster: Cluster,
+        name: str,
+        *,
+        timeout_s: float,
+        look_s: float,
+        show: Callable[[Progress], None],
+        wanted: Sequence[Key] = (),
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._cluster, self._name, self._show, self._look_s = cluster, name, show, look_s
         self._reader = Reader(cluster)
@@ -95,6 +151,8 @@ class _Waiting:
         self._seen = Progress(name=name)
         self._last: Diagnosis | None = None
         self._certain: tuple[str, float] | None = None
+        self._wanted, self._part_reader = wanted, PartReader(cluster)
+        self._patience = Patience(certain_s=look_s / 2, patience_s=patience_s)
 
     @property
     def _left_s(self) -> float:
@@ -118,6 +176,25 @@ class _Waiting:
             raise self._late()
         return False
 
+    def look_at_parts(self, *, function_ready: bool) -> bool:
+        """Look at the other parts of the app; whether all of it is ready. Waits until the next look is due if not.
+
+        Raises:
+            StartError: When a part never will be ready, or the time is over.
+        """
+        parts = self._part_reader.read(self._wanted, now=self._now())
+        self._seen = replace(self._seen, parts=parts)
+        self._tell()
+        left = [part for part in parts if part.state not in {READY, UNKNOWN}]
+        if function_ready and not left:
+            return True
+        self._judge_parts(left, function_ready=function_ready)
+        if self._left_s <= 0:
+            raise self._late_parts(left) if function_ready else self._late()
+        if function_ready:
+            time.sleep(max(0.0, min(self._look_s, self._left_s)))
+        return False
+
     def bear(self, error: UnreachableClusterError) -> None:
         """Show that the cluster doesn't answer, and wait a little.
 
@@ -139,12 +216,32 @@ class _Waiting:
         found = diagnose(evidence)
         self._seen = build_progress(evidence, found)
         self._tell()
-        if is_ready(service) or (found is not None and found.cause == "traffic"):
+        if is_ready(service) or (found is not None and leads_nowhere(service)):
             return True  # where requests go is the rollout's to mend, once it knows of a revision that can answer
         self._last = found or self._last
         if found is not None and self._is_certain(found):
             raise StartError(f"{self._name} doesn't start: {found.message}", hint=found.fix)
         return False
+
+    def _judge_parts(self, left: Sequence[Part], *, function_ready: bool) -> None:
+        """End the wait for a part that can't become ready any more.
+
+        Raises:
+            StartError: When there is one.
+        """
+        hopeless = self._patience.find_hopeless(left, time.monotonic(), function_ready=function_ready)
+        if hopeless is not None and hopeless.diagnosis is not None:
+            text = _name_parts([hopeless, *(part for part in left if part is not hopeless)])
+            raise StartError(f"{self._name} is not ready as a whole: {text}", hint=hopeless.diagnosis.fix)
+
+    def _late_parts(self, left: Sequence[Part]) -> StartError:
+        wrong = [part for part in left if part.diagnosis is not None]
+        hint = wrong[0].diagnosis.fix if wrong and wrong[0].diagnosis is not None else None
+        ordered = [*wrong, *(part for part in left if part.diagnosis is None)]
+        return StartError(
+            f"{self._name} was not ready within {self._timeout_s:g} s: {_name_parts(ordered)}",
+            hint=hint or "eaves status --on knative",
+        )
 
     def _is_certain(self, found: Diagnosis) -> bool:
         """Whether a final cause was there at the last look already: one look may see what is just being replaced."""
@@ -176,3 +273,10 @@ class _Waiting:
             f"{waited}; last seen: revision {seen.revision or 'none'}, {seen.reason or seen.ready}, {pods}",
             hint=f"eaves logs {self._name} --on knative",
         )
+
+
+def _name_parts(parts: Sequence[Part]) -> str:
+    """The first part with its reason, and the names of the others."""
+    first, *others = parts
+    text = f"{first.title}: {first.reason}"
+    return f"{text}; also not ready: {', '.join(part.title for part in others)}" if others else text

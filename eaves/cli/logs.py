@@ -24,7 +24,9 @@ from eaves.cli.output import print_line, say
 def command(name: str, lines: int, state_dir: Path, file: Path, **clusters: Any) -> None:
     """Show what function NAME wrote, oldest first.
 
-    Here also FUNCTION.SOURCE, the lines of one source, and FUNCTION.agent, those of all sources of the function.
+    Also FUNCTION.SOURCE, the lines of one source, and FUNCTION.agent, those of all sources of the function. At a site
+    also FUNCTION.relay, and FUNCTION.TRIGGER-mqtt of a trigger that publishes to MQTT; of a process that ends again and
+    again, the lines of its last run.
     """
     found = choose_platform(file, state_dir, read_choice(**clusters)).logs(name, lines=lines)
     for line in found:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,9 +14,12 @@ from eaves.admin.options import build_selector, filter_options, numbers_argument
 from eaves.cli.ages import describe_age
 from eaves.cli.output import output_option, print_rows, print_value, say
 from eaves.cli.queue_targets import Target, open_targets, require_one, target_options
+from eaves.errors import EavesError, PlatformError
 
 if TYPE_CHECKING:
-    from eaves.admin import Action, Selector
+    from eaves.admin import Action, Queue, Selector
+
+T = TypeVar("T")
 
 COLUMNS = {
     "seq": "NUMBER",
@@ -61,13 +64,15 @@ def list_(limit: int, form: str, **options: Any) -> None:
     selector = _take_selector(options)
     rows: list[dict[str, Any]] = []
     with open_targets(**options) as targets:
-        for target in targets:
-            found = target.queue.entries(selector, limit=limit)
+        answered, error = _ask_each(targets, lambda queue: queue.entries(selector, limit=limit))
+        for target, found in answered:
             rows += [_row(entry, target) for entry in found]
             if len(found) == limit:
                 say(f"{target}: these are the first {limit}, more with --limit")
         at_site = bool(targets[0].pod)
     print_rows(rows, SITE_COLUMNS if at_site else COLUMNS, form)
+    if error is not None:
+        raise error
     if not (at_site or options["agent"] or options["receiver"]):
         _point_to_agents(options["state_dir"])
 
@@ -143,18 +148,43 @@ def _change(targets: Sequence[Target], action: Action, selector: Selector, *, ev
     """Count, ask when something is deleted, then do it."""
     if selector.seqs:
         require_one(targets)
-    counts = [target.queue.change(action, selector, everything=everything, dry_run=True) for target in targets]
-    entries, size_bytes = sum(one.entries for one in counts), sum(one.size_bytes for one in counts)
+    counted, error = _ask_each(
+        targets, lambda queue: queue.change(action, selector, everything=everything, dry_run=True)
+    )
+    chosen = [target for target, count in counted if count.entries]
+    entries, size_bytes = sum(count.entries for _, count in counted), sum(count.size_bytes for _, count in counted)
+    if entries and not yes:
+        named = ", ".join(str(target) for target, _ in counted)
+        _ask(f"{action.value} {entries} entries, {size_bytes:,} bytes, of {named}, for good?")
+    changed, failed = _ask_each(chosen, lambda queue: queue.change(action, selector, everything=everything))
+    done = sum(count.entries for _, count in changed)
     if not entries:
         say("no such entry")
-        return
-    if not yes:
-        _ask(f"{action.value} {entries} entries, {size_bytes:,} bytes, of {', '.join(map(str, targets))}, for good?")
-    done = 0
-    for target, count in zip(targets, counts, strict=True):
-        if count.entries:
-            done += target.queue.change(action, selector, everything=everything).entries
-    say(f"{done} {'to be delivered again' if action.value == 'retry' else 'deleted'}")
+    else:
+        say(f"{done} {'to be delivered again' if action.value == 'retry' else 'deleted'}")
+    if (first := error or failed) is not None:
+        raise first
+
+
+def _ask_each(targets: Sequence[Target], ask: Callable[[Queue], T]) -> tuple[list[tuple[Target, T]], EavesError | None]:
+    """What each queue answers, and the first error of those that can't be asked.
+
+    One of several agents that is down doesn't hide the queues of the others: it is named, and they are asked.
+
+    Raises:
+        EavesError: When it is the only one.
+    """
+    answered: list[tuple[Target, T]] = []
+    first: EavesError | None = None
+    for target in targets:
+        try:
+            answered.append((target, ask(target.queue)))
+        except PlatformError as error:
+            if len(targets) == 1:
+                raise
+            say(f"{target}: {error.message}")
+            first = first or error
+    return answered, first
 
 
 def _ask(question: str) -> None:

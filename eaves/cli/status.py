@@ -21,7 +21,7 @@ from eaves.cli.relay.link_sentence import describe_link
 if TYPE_CHECKING:
     from eaves.admin.report import SourceReport
     from eaves.admin.summary import AgentStatus, LanePause
-    from eaves.platform import FunctionStatus
+    from eaves.platform import FunctionStatus, PartStatus
 
 COLUMNS = {
     "name": "FUNCTION",
@@ -40,8 +40,19 @@ SITE_COLUMNS = {
     "state": "STATE",
     "replicas": "REPLICAS",
     "traffic": "TRAFFIC",
+    "deployment": "DEPLOYED",
+    "pins": "PINNED",
     "sources": "SOURCES",
     "artifact": "CONTAINER IMAGE",
+    "why": "REASON",
+}
+PART_COLUMNS = {
+    "site": "SITE",
+    "function": "FUNCTION",
+    "part": "NOT READY",
+    "state": "STATE",
+    "age": "SINCE",
+    "cause": "CAUSE",
     "reason": "REASON",
 }
 AGENT_COLUMNS = {
@@ -73,7 +84,10 @@ SITE_SOURCE_COLUMNS = {"site": "SITE", "pod": "POD", **SOURCE_COLUMNS}
 @on_option
 @cluster_options
 def command(form: str, state_dir: Path, file: Path, **clusters: Any) -> None:
-    """Show the functions wanted here, or at sites, and how they are."""
+    """Show the functions wanted here, or at sites, and how they are.
+
+    At sites: one line for each function, and one for each part of its app that isn't ready; JSON has all parts.
+    """
     choice = read_choice(**clusters)
     if choice.knative:
         _show_sites(file, choice, form)
@@ -117,10 +131,18 @@ def _show_sites(file: Path, choice: Choice, form: str) -> None:
     agents: list[dict[str, Any]] = []
     sources: list[dict[str, Any]] = []
     links: list[str] = []
+    parts: list[dict[str, Any]] = []
     for outcome in outcomes:
         if outcome.error is not None:
-            rows.append({"site": outcome.site, "state": outcome.state, "reason": str(outcome.error)})
+            told = str(outcome.error)
+            rows.append({"site": outcome.site, "state": outcome.state, "reason": told})
         rows += [{**_row(status), "site": outcome.site} for status in outcome.result or ()]
+        parts += [
+            {"site": outcome.site, "function": status.name, **_part_row(part)}
+            for status in outcome.result or ()
+            for part in status.parts
+            if part.state != "ready"
+        ]
         for status in outcome.result or ():
             for agent in status.agents:
                 where = {"site": outcome.site, "pod": agent.pod}
@@ -128,12 +150,16 @@ def _show_sites(file: Path, choice: Choice, form: str) -> None:
                 sources += [{**_source_row(status.name, source), **where} for source in agent.sources]
                 if agent.link is not None:
                     links.append(f"{outcome.site}, {agent.name} ({agent.pod}): {describe_link(agent.link)}")
-    print_rows(rows, _leave_out_told(SITE_COLUMNS, rows), form)
+    shown = [{**row, **_sum_up(row)} for row in rows] if form == "table" else rows
+    print_rows(shown, _leave_out_told(SITE_COLUMNS, rows), form)
     if form == "table":
+        _print_part(parts, PART_COLUMNS)
         _print_part(agents, SITE_AGENT_COLUMNS)
         _print_part(sources, SITE_SOURCE_COLUMNS)
         for link in links:
             print_sentence(link)
+        for fix in dict.fromkeys(part["fix"] for part in [*rows, *parts] if part.get("fix")):
+            say(f"try: {fix}")
     judge(outcomes, "eaves doctor", choice)
     if not rows:
         say("nothing is deployed there: `eaves deploy --on knative`")
@@ -142,6 +168,44 @@ def _show_sites(file: Path, choice: Choice, form: str) -> None:
 def _row(status: FunctionStatus) -> dict[str, Any]:
     row: dict[str, Any] = json.loads(json.dumps(asdict(status)))  # lists for tuples, which YAML can't write
     return row
+
+
+def _sum_up(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a line of the table says in short of a function at a site."""
+    if "name" not in row:  # a site that can't be asked
+        return {"why": row["reason"]}
+    deployed, since = row["deployed"], row["since"]
+    age = describe_age(max(0.0, time.time() - since)) if since and row["reason"] else ""
+    return {
+        "deployment": f"{describe_age(deployed['age_s'])} ago by {deployed['by']}" if deployed else "no record",
+        "traffic": [_serves(served) for served in row["serving"]],
+        "pins": [f"{_short(pinned['image'])} {pinned['ready']}/{pinned['wanted']}" for pinned in row["pinned"]],
+        "artifact": _shorten(row["artifact"]),
+        "why": row["reason"] + (f" (for {age})" if age else ""),
+    }
+
+
+def _serves(served: Mapping[str, Any]) -> str:
+    """`flowers-00001 100 % (0f1e2d3c)`: a revision, its share and the beginning of its container image's digest."""
+    image = f" ({_short(served['image'])})" if served["image"] else ""
+    return f"{served['revision']} {served['percent']} %{image}"
+
+
+def _shorten(image: str) -> str:
+    """A container image by name with the beginning of its digest."""
+    name, _, digest = image.partition("@sha256:")
+    return f"{name}@{digest[:8]}" if digest else image
+
+
+def _short(image: str) -> str:
+    """The beginning of a container image's digest; the whole name where it has none."""
+    digest = image.partition("@sha256:")[2]
+    return digest[:8] or image
+
+
+def _part_row(part: PartStatus) -> dict[str, Any]:
+    """One part of an app that isn't ready, for the table."""
+    return {**asdict(part), "part": part.title, "age": describe_age(part.age_s)}
 
 
 def _leave_out_told(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> Mapping[str, str]:

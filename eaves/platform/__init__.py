@@ -19,7 +19,14 @@ from eaves.platform.protocol import Platform
 from eaves.platform.quantities import QUANTITY_PATTERN
 from eaves.platform.relay import RELAY, RelaySpec
 from eaves.platform.sources import OF_PLATFORMS, SourceSpec
-from eaves.platform.status import FunctionStatus, parse_status
+from eaves.platform.status import (
+    DeployedStatus,
+    FunctionStatus,
+    PartStatus,
+    PinnedStatus,
+    ServedStatus,
+    parse_status,
+)
 from eaves.platform.triggers import MAX_TIMEOUT_S, DeliverySettings, TriggerSpec, default_trigger, find_timeout_s
 
 __all__ = [
@@ -29,11 +36,15 @@ __all__ = [
     "RELAY",
     "AppSpec",
     "DeliverySettings",
+    "DeployedStatus",
     "FunctionSpec",
     "FunctionStatus",
+    "PartStatus",
+    "PinnedStatus",
     "Platform",
     "RelaySpec",
     "ScaleSettings",
+    "ServedStatus",
     "SourceSpec",
     "TriggerSpec",
     "default_trigger",

@@ -11,15 +11,108 @@ from eaves.admin.summary import AgentStatus, LanePause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartStatus:
+    """One object of an app beside its function, on a cluster.
+
+    Attributes:
+        kind: Kind of the object: `Trigger`, `Broker`, `SinkBinding`, `StatefulSet`.
+        name: Name of the object; `*`: all objects of the kind, which may not be read.
+        namespace: Namespace of the object.
+        component: What it is there for: `trigger`, `source`, `relay`, `pin`.
+        state: `ready`; `starting`, not ready and nothing known to be wrong; `failed`, not ready for a known cause;
+            `missing`; or `unknown`, it may not be read.
+        pods: Pods that are ready, of how many: `2/3`; empty of what runs none.
+        cause: What is wrong, one of `knative.diagnosis.CAUSES`; empty while nothing is known to be.
+        reason: Why it isn't ready, in words; empty when it is.
+        fix: Command or edit that mends it; empty when there is none.
+        since: Unix time in seconds since when it is so; None when that isn't known.
+        age_s: Seconds since then, by the cluster's clock.
+    """
+
+    kind: str
+    name: str
+    namespace: str = ""
+    component: str = ""
+    state: str = "ready"
+    pods: str = ""
+    cause: str = ""
+    reason: str = ""
+    fix: str = ""
+    since: float | None = None
+    age_s: float | None = None
+
+    @property
+    def title(self) -> str:
+        """`Trigger flowers-alarm`."""
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedStatus:
+    """A revision that gets requests.
+
+    Attributes:
+        revision: Name of the revision.
+        percent: Its share of the requests.
+        image: Its container image; empty when the revision may not be read.
+        artifact_digest: sha256 of its artifact's manifest, hex; empty when that isn't known.
+    """
+
+    revision: str
+    percent: int
+    image: str = ""
+    artifact_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployedStatus:
+    """What was deployed last, as the cluster remembers it.
+
+    Attributes:
+        sequence: Number of the deployment.
+        at: Unix time in seconds, by the cluster's clock.
+        age_s: Seconds since then, by the same clock.
+        by: Who deployed, `USER@HOST`.
+        image: Container image, by digest.
+        artifact_digest: sha256 of its artifact's manifest, hex.
+    """
+
+    sequence: int
+    at: float
+    age_s: float
+    by: str
+    image: str
+    artifact_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedStatus:
+    """A container image that nodes keep, so that it starts without the registry.
+
+    Attributes:
+        image: The container image.
+        ready: Nodes that have it.
+        wanted: Nodes that are to have it.
+    """
+
+    image: str
+    ready: int
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionStatus:
     """One function as it is.
 
     Attributes:
         name: Of the function.
-        state: `ready` (can answer at once), `idle` (at zero, starts at the first event), `starting`, `failed`,
-            `stopped` (nothing runs it).
+        state: `ready` (can answer at once), `idle` (at zero, starts at the first event), `degraded` (answers, but
+            another part of the app isn't ready), `starting`, `failed`, `stopped` (nothing runs it).
         replicas: Running now.
         reason: Why it failed, empty otherwise.
+        cause: On a cluster: why it failed, one of `knative.diagnosis.CAUSES`; empty otherwise.
+        fix: Command or edit that mends it; empty when there is none.
+        since: On a cluster: Unix time in seconds since when it isn't ready; None when it is or that isn't known.
         artifact: Directory or reference served.
         artifact_digest: sha256 of its manifest, hex.
         queued: Events accepted and not yet answered.
@@ -30,12 +123,19 @@ class FunctionStatus:
         traffic: Where there are several revisions at once: each that gets requests, with its share.
         agents: What runs its sources, each with its queue.
         pauses: Its triggers' queues that wait.
+        parts: On a cluster: the other objects of the app that can be ready or not.
+        serving: On a cluster: the revisions that get requests, as they are now.
+        deployed: On a cluster: what `eaves deploy` brought last; None when the cluster has no record of a deploy.
+        pinned: On a cluster: the container images that nodes keep.
     """
 
     name: str
     state: str
     replicas: int = 0
     reason: str = ""
+    cause: str = ""
+    fix: str = ""
+    since: float | None = None
     artifact: str = ""
     artifact_digest: str = ""
     queued: int = 0
@@ -46,6 +146,10 @@ class FunctionStatus:
     traffic: tuple[str, ...] = ()
     agents: tuple[AgentStatus, ...] = ()
     pauses: tuple[LanePause, ...] = ()
+    parts: tuple[PartStatus, ...] = ()
+    serving: tuple[ServedStatus, ...] = ()
+    deployed: DeployedStatus | None = None
+    pinned: tuple[PinnedStatus, ...] = ()
 
 
 def parse_status(values: Mapping[str, Any]) -> FunctionStatus:
@@ -62,4 +166,13 @@ def parse_status(values: Mapping[str, Any]) -> FunctionStatus:
         for agent in values.get("agents", ())
     )
     pauses = tuple(LanePause(**pause) for pause in values.get("pauses", ()))
-    return FunctionStatus(**{**values, "agents": agents, "pauses": pauses})
+    deployed = values.get("deployed")
+    told = {
+        "agents": agents,
+        "pauses": pauses,
+        "parts": tuple(PartStatus(**part) for part in values.get("parts", ())),
+        "serving": tuple(ServedStatus(**served) for served in values.get("serving", ())),
+        "deployed": None if deployed is None else DeployedStatus(**deployed),
+        "pinned": tuple(PinnedStatus(**pinned) for pinned in values.get("pinned", ())),
+    }
+    return FunctionStatus(**{**values, **told})

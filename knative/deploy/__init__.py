@@ -9,4 +9,6 @@ former        objects of versions of Eaves that kept no inventory
 handover      an agent on nodes ends before another one takes its spool
 pins          the pins of the revisions that serve or that a rollback returns to; those that nothing needs go
 pin_files     the same in a folder of rendered files
+app_parts     what an app consists of beside its function, as `status` shows it
+agent_logs    what agents, publishers and relays wrote
 """

@@ -1,7 +1,7 @@
-"""Why a function isn't ready on a cluster, and what mends it: objects in, a `Diagnosis` out.
+"""Why a function or another part of an app isn't ready on a cluster, and what mends it: objects in, a `Diagnosis` out.
 
-Pure but for `collect`, which reads the objects from a cluster. What it must never do: change anything, read the values
-of a Secret, or call something final that may still come right by itself.
+Pure but for `collect` and `part_reader`, which read the objects from a cluster. What it must never do: change anything,
+read the values of a Secret, or call something final that may still come right by itself.
 """
 
 from knative.diagnosis.admission import explain_denial

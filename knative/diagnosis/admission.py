@@ -45,7 +45,7 @@ def explain_denial(message: str) -> Diagnosis | None:
     if _NO_NAME in message:
         webhook = _WEBHOOK.search(message)
         return Diagnosis(
-            cause="image-name",
+            cause="image",
             message=f"Knative can't read the container image's name: {said(webhook[2] if webhook else message)}",
             fix="set knative.image in eaves.yaml to REPOSITORY@sha256:..., as eaves package prints it",
             final=True,
@@ -65,7 +65,7 @@ def explain_admission(message: str, *, namespace: str) -> Diagnosis | None:
         return _pod_security(found[1], said(found[2], end=False), namespace)
     if (found := _QUOTA.search(message)) is not None:
         return Diagnosis(
-            cause="quota",
+            cause="refused",
             message=f"the quota {found[1]} of the namespace is used up: {said(found[2])}",
             fix=f"kubectl {where}describe resourcequota {found[1]}; raise it, or lower knative.cpu, knative.memory or "
             "scale.max in eaves.yaml",
@@ -75,7 +75,7 @@ def explain_admission(message: str, *, namespace: str) -> Diagnosis | None:
         return _unspecified(found[1], said(found[2]), where)
     if (found := _LIMIT.search(message)) is not None:
         return Diagnosis(
-            cause="limits",
+            cause="refused",
             message=f"a limit range of the namespace doesn't take the pod: {said(found[0])}",
             fix=f"kubectl {where}describe limitrange; change knative.cpu, knative.memory and their limits in "
             "eaves.yaml, or the limit range; Knative's sidecar asks for 25m of a processor",
@@ -103,7 +103,7 @@ def _pod_security(level: str, violations: str, namespace: str) -> Diagnosis:
     lower = "baseline" if level.startswith("restricted") else "privileged"
     shown = namespace or "NAMESPACE"
     return Diagnosis(
-        cause="pod-security",
+        cause="refused",
         message=f"the namespace enforces the Pod Security level {level}, which doesn't take the pod: {violations}",
         fix=f"deploy into a namespace of its own (namespace of the site in eaves.yaml), or: kubectl label namespace "
         f"{shown} --overwrite pod-security.kubernetes.io/enforce={lower}",
@@ -123,7 +123,7 @@ def _unspecified(quota: str, missing: str, where: str) -> Diagnosis:
         if set(_unlimited(missing, f"limits.{resource}")) - {SIDECAR}
     ]
     return Diagnosis(
-        cause="limits",
+        cause="refused",
         message=f"the quota {quota} of the namespace wants every container to specify {missing}",
         fix=", and ".join(fixes) or f"kubectl {where}describe resourcequota {quota}",
         final=True,

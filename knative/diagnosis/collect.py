@@ -82,6 +82,26 @@ class Reader:
             now=now,
         )
 
+    def look_into(
+        self, pods: Sequence[Object], namespace: str, owner: str = ""
+    ) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
+        """Events about pods that aren't ready, and the last lines of those that ended, by pod.
+
+        Args:
+            pods: The pods; the first few are asked, as others of a workload fail the same way.
+            namespace: Their namespace.
+            owner: Name of what should have pods and has none: Events about it; empty: there are pods.
+
+        Raises:
+            ClusterError: When the cluster fails; what may not be read is left out.
+        """
+        asked = [pod for pod in pods if alive(pod)][:_MOST_PODS]
+        names = [name_of(pod) for pod in asked if _waits(pod)] or ([owner] if owner else [])
+        events = [
+            event for name in names for event in self._warnings(f"involvedObject.name={name}", namespace=namespace)
+        ]
+        return events, {name_of(pod): lines for pod in asked if (lines := self._logs(pod, {}, namespace=namespace))}
+
     def _list(self, kind: Any, revision: str) -> list[dict[str, Any]]:
         selector = f"{REVISION_LABEL}={revision}"
         return self._try(kind.plural, lambda: self._cluster.list(kind, selector=selector), [])
@@ -93,8 +113,10 @@ class Reader:
         names = [f"involvedObject.name={name_of(pod)}" for pod in pods if _waits(pod)] or ["type=Warning"]
         return [event for fields in names for event in self._warnings(fields)]
 
-    def _warnings(self, fields: str) -> list[dict[str, Any]]:
-        return self._try("events", lambda: self._cluster.list(EVENT, fields=fields), [])
+    def _warnings(self, fields: str, *, namespace: str | None = None) -> list[dict[str, Any]]:
+        return self._try(
+            f"events {namespace}", lambda: self._cluster.list(EVENT, fields=fields, namespace=namespace), []
+        )
 
     def _ask(self, pod: Object) -> Mapping[str, Any] | None:
         """The problem document with which a process that runs answers its readiness probe."""
@@ -115,21 +137,24 @@ class Reader:
             document if isinstance(document, dict) and str(document.get("type", "")).startswith("urn:eaves:") else None
         )
 
-    def _logs(self, pod: Object, readiness: Mapping[str, Any]) -> list[str]:
+    def _logs(self, pod: Object, readiness: Mapping[str, Any], *, namespace: str | None = None) -> list[str]:
         """What a container wrote before it ended, or while it runs and doesn't answer."""
         for status in _own(pod):
-            ended = bool(ended_state(status)) and not status.get("ready")
+            looping = namespace is not None  # whoever looks into a pod that is ready knows that it ends again and again
+            ended = bool(ended_state(status)) and (looping or not status.get("ready"))
             if not ended and (not _runs_unready(pod) or name_of(pod) in readiness):
                 continue
             previous = ended and not (status.get("state") or {}).get("terminated")
-            return self._tail(name_of(pod), str(status.get("name", "")), previous=previous)
+            return self._tail(name_of(pod), str(status.get("name", "")), previous=previous, namespace=namespace)
         return []
 
-    def _tail(self, pod: str, container: str, *, previous: bool) -> list[str]:
+    def _tail(self, pod: str, container: str, *, previous: bool, namespace: str | None) -> list[str]:
         def read() -> list[str]:
-            return self._cluster.logs(pod, container=container, lines=_LOG_LINES, previous=previous)
+            return self._cluster.logs(
+                pod, container=container, lines=_LOG_LINES, previous=previous, namespace=namespace
+            )
 
-        return self._try("logs", read, [], failing=True)
+        return self._try(f"logs {namespace}", read, [], failing=True)
 
     def _try(self, what: str, read: Callable[[], T], otherwise: T, *, failing: bool = False) -> T:
         """What is read, unless it may not be, or, of what a pod that comes and goes tells, fails."""

@@ -65,7 +65,7 @@ def explain_start(reason: str, message: str, image: str) -> Diagnosis:
         return wrong_architecture(image)
     certain = bool(_NO_COMMAND.search(message))
     return Diagnosis(
-        cause="start",
+        cause="configuration",
         message=f"the container can't be started ({reason}): {said(message)}",
         fix=f"build it with eaves package and set knative.image in eaves.yaml; this one is {image}",
         final=certain,
@@ -76,7 +76,7 @@ def wrong_architecture(image: str) -> Diagnosis:
     """A container image for another kind of processor."""
     repository = image.partition("@")[0]
     return Diagnosis(
-        cause="architecture",
+        cause="image",
         message=f"{image} is not for the node's kind of processor (exec format error)",
         fix=f"eaves package ARTIFACT -t {repository} --base BASE --platform linux/amd64 --platform linux/arm64, then "
         "set knative.image in eaves.yaml to what it prints; kubectl get nodes -L kubernetes.io/arch tells the nodes' "

@@ -32,33 +32,19 @@ class Diagnosis:
 
 
 CAUSES = {
-    "image-missing": "the registry doesn't have the container image",
-    "image-denied": "the registry doesn't let the node read it",
-    "image-name": "its name is none",
-    "registry-unreachable": "the node, or Knative's controller, doesn't reach the registry",
-    "registry-untrusted": "the node doesn't trust the registry's certificate, or it speaks plain HTTP",
-    "registry-busy": "the registry limits how often it is asked",
-    "signature": "the node's policy wants a signature that the container image hasn't",
-    "architecture": "the container image is not for the node's kind of processor",
-    "disk-full": "the node's disk is full",
-    "quota": "the namespace's quota is used up",
-    "limits": "a quota or limit range of the namespace doesn't take such a pod",
-    "pod-security": "the namespace's Pod Security level doesn't take such a pod",
-    "unschedulable": "no node takes the pod",
-    "volume": "a volume isn't there, or can't be mounted",
-    "configuration": "what the container refers to is not there, or not allowed",
-    "start": "the container can't be started",
+    "image": "the container image can't be fetched or isn't for the node's processor",
+    "refused": "the cluster doesn't let it in: a quota, a limit range, Pod Security, a webhook, a name that is taken",
+    "unschedulable": "no node takes the pod, or its node has put it out",
+    "configuration": "the container can't be started: a Secret, a ConfigMap, a volume or its command isn't there",
     "crash": "the process ends again and again",
     "memory": "the process takes more memory than it may",
     "function": "the function itself says why it isn't ready",
     "flag": "a feature of Knative is off that is needed",
-    "not-owned": "somebody else's object has the name",
-    "traffic": "the traffic names a revision that isn't there",
-    "deadline": "it took longer than Knative waits for a revision",
-    "ingress": "the networking layer doesn't route to it",
-    "certificate": "its certificate isn't there yet",
-    "refused": "the cluster refuses what Knative makes for it",
-    "controller": "Knative's controller takes no notice",
+    "routing": "requests don't get to it",
+    "controller": "its controller takes no notice, or has given it up",
+    "broker": "its Broker is missing or not ready",
+    "destination": "where its events go can't be resolved",
+    "missing": "the object is not there",
 }
 """Every cause and what it means; docs list the same."""
 
@@ -111,6 +97,49 @@ class Evidence:
         return bool(self.now and since and self.now - since > seconds)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartEvidence:
+    """One object of an app beside its function, and its pods, at one moment.
+
+    Attributes:
+        value: The object.
+        pods: Its pods; empty of what runs none.
+        events: Core Events about it and its pods, in any order.
+        logs: Last lines of a pod's container, the run before the last restart where there was one, by pod.
+        steady: Names of the pods that have run long enough to count as ready.
+        now: The server's clock, Unix seconds; 0 when it isn't known, and nothing counts as old then.
+    """
+
+    value: Object
+    pods: Sequence[Object] = ()
+    events: Sequence[Object] = ()
+    logs: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    steady: frozenset[str] = frozenset()
+    now: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a part is ready: it is when there is neither something to say nor a diagnosis.
+
+    Attributes:
+        said: What is missing, where nothing is known to be wrong: `2 of 3 pods are ready`.
+        diagnosis: What is wrong; None while nothing is known to be.
+        since: Unix seconds since when it is so; None when that isn't known.
+        pods: Pods that are ready, of how many: `2/3`; empty of what runs none.
+    """
+
+    said: str = ""
+    diagnosis: Diagnosis | None = None
+    since: float | None = None
+    pods: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the part is ready."""
+        return self.diagnosis is None and not self.said
+
+
 def name_of(value: Object) -> str:
     """An object's name."""
     return str(value.get("metadata", {}).get("name", ""))
@@ -140,6 +169,14 @@ def parse_time(text: object) -> float | None:
         return datetime.fromisoformat(str(text)).timestamp()
     except ValueError:
         return None
+
+
+def last_applied(value: Object) -> float | None:
+    """When an object's spec was last written, Unix seconds by the server's clock; None when it doesn't say."""
+    fields = value.get("metadata", {}).get("managedFields") or []
+    times = [parse_time(entry.get("time")) for entry in fields if entry.get("subresource") != "status"]
+    known = [at for at in times if at is not None]
+    return max(known) if known else parse_time(value.get("metadata", {}).get("creationTimestamp"))
 
 
 def seen_at(event: Object) -> float:

@@ -40,7 +40,7 @@ def _explain(evidence: Evidence, event: Object) -> Diagnosis | None:
         return explain_admission(message, namespace=evidence.namespace)
     if reason in {"FailedMount", "FailedAttachVolume"}:
         return Diagnosis(
-            cause="volume",
+            cause="configuration",
             message=f"a volume can't be mounted: {said(message)}",
             fix=f"kubectl -n {evidence.namespace} get events --field-selector reason={reason}",
             final=False,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from knative.diagnosis.admission import explain_refusal
 from knative.diagnosis.crashes import CONFIGURATION, STARTING, explain_configuration, explain_log, explain_start
-from knative.diagnosis.evidence import Diagnosis, Evidence, Object, alive, condition, name_of, parse_time, said
+from knative.diagnosis.evidence import Diagnosis, Evidence, Object, alive, condition, last_applied, name_of, said
 from knative.diagnosis.history import explain_history
 from knative.diagnosis.pods import explain_pod, pull_of
 from knative.diagnosis.pulls import REASONS, explain_pull
@@ -27,7 +27,7 @@ def diagnose(evidence: Evidence) -> Diagnosis | None:
     if is_ready(service):
         return None
     if not observed(service):
-        applied = _last_applied(service)
+        applied = last_applied(service)
         return explain_unobserved(service, evidence.now - applied if evidence.now and applied else 0.0)
     found = explain_owner(evidence) or explain_creation(evidence)
     if found is not None:
@@ -116,7 +116,7 @@ def _worse_after_deadline(evidence: Evidence, found: Diagnosis | None) -> Diagno
     found = found or explain_history(evidence)
     if found is None:
         return Diagnosis(
-            cause="deadline",
+            cause="controller",
             message=f"the revision {name} did not become ready within its progress deadline, and Knative has given it "
             f"up",
             fix=f"raise scale.start_timeout_s in eaves.yaml if it only is slow; to have it tried again: {again}",
@@ -137,11 +137,3 @@ def _ended(evidence: Evidence, reason: str, message: str) -> Diagnosis:
         fix=f"eaves logs {evidence.name} --on knative",
         final=False,
     )
-
-
-def _last_applied(service: Object) -> float | None:
-    """When a Service's spec was last written, by the server's clock."""
-    fields = service.get("metadata", {}).get("managedFields") or []
-    times = [parse_time(entry.get("time")) for entry in fields if entry.get("subresource") != "status"]
-    known = [at for at in times if at is not None]
-    return max(known) if known else parse_time(service.get("metadata", {}).get("creationTimestamp"))

@@ -110,11 +110,11 @@ def _explain_waiting(evidence: Evidence, pod: Object) -> Diagnosis | None:
         reason, message = str(event.get("reason", "")), str(event.get("message", ""))
         if reason in _MOUNTS:
             return Diagnosis(
-                cause="volume", message=f"a volume can't be mounted: {said(message)}", fix=describe, final=False
+                cause="configuration", message=f"a volume can't be mounted: {said(message)}", fix=describe, final=False
             )
         if reason == _SANDBOX:
             return Diagnosis(
-                cause="start",
+                cause="configuration",
                 message=f"the node can't set the pod up: {said(message)}",
                 fix=f"{describe}; it is the node's network or container runtime, mostly",
                 final=False,
@@ -137,9 +137,8 @@ def _explain_running(evidence: Evidence, pod: Object) -> Diagnosis | None:
 
 def _evicted(pod: Object, message: str) -> Diagnosis:
     node = str(pod.get("spec", {}).get("nodeName", "NODE"))
-    disk = "storage" in message or "disk" in message
     return Diagnosis(
-        cause="disk-full" if disk else "memory",
+        cause="unschedulable",
         message=f"node {node} has put the pod out: {said(message)}",
         fix=f"kubectl describe node {node} | grep -A8 Conditions",
         final=False,

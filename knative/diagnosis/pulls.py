@@ -23,39 +23,36 @@ REASONS = frozenset({
 _BARE = re.compile(r'Back-off pulling image "[^"]*"')
 _FAILED = re.compile(r'Failed to pull image "[^"]*": (.*)', re.DOTALL)
 
+_UNREACHABLE, _UNTRUSTED, _DENIED, _PLATFORM, _MISSING = "unreachable", "untrusted", "denied", "platform", "missing"
 _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("signature", re.compile(r"SignatureValidationFailed|signature validation failed", re.IGNORECASE)),
-    ("image-name", re.compile(r"InvalidImageName|invalid reference format|couldn't parse image|parse image name")),
-    ("architecture", re.compile(r"no match for platform|no matching manifest for|no image found .* for architecture")),
-    ("disk-full", re.compile(r"no space left on device")),
-    ("registry-untrusted", re.compile(r"x509:|server gave HTTP response to HTTPS client|first record does not look")),
-    ("registry-busy", re.compile(r"toomanyrequests|429 Too Many Requests", re.IGNORECASE)),
+    (_PLATFORM, re.compile(r"no match for platform|no matching manifest for|no image found .* for architecture")),
+    (_UNTRUSTED, re.compile(r"x509:|server gave HTTP response to HTTPS client|first record does not look")),
     (
-        "registry-unreachable",
+        _UNREACHABLE,
         re.compile(
-            r"dial tcp|i/o timeout|no such host|server misbehaving|connection re(fused|set)|no route to host|deadline"
-            r"|timed? ?out|network is unreachable|unexpected EOF|: EOF|registry is unavailable|RegistryUnavailable"
+            r"dial tcp|i/o timeout|no such host|connection re(fused|set)|no route to host|deadline|timed? ?out"
+            r"|unreachable|unexpected EOF|: EOF|RegistryUnavailable|no space left|toomanyrequests|429 Too Many"
             r"|\b50[0-4] (Internal Server Error|Bad Gateway|Service Unavailable|Gateway Time)",
             re.IGNORECASE,
         ),
     ),
     (
-        "image-denied",
+        _DENIED,
+        re.compile(r"\b40[13]\b|unauthorized|denied|insufficient_scope|authorization|basic auth", re.IGNORECASE),
+    ),
+    (
+        _MISSING,
         re.compile(
-            r"\b40[13]\b (Unauthorized|Forbidden)|unauthorized|access denied|\bdenied\b|insufficient_scope"
-            r"|authorization failed|no basic auth|authentication required",
+            r"not found|manifest unknown|name unknown|\b404\b|not present with pull policy|InvalidImageName"
+            r"|invalid reference format|couldn't parse image|signature validation failed",
             re.IGNORECASE,
         ),
     ),
-    (
-        "image-missing",
-        re.compile(
-            r"not found|manifest unknown|name unknown|NAME_UNKNOWN|\b404 Not Found|not present with pull policy"
-        ),
-    ),
 )
-"""In this order: a registry that can't be reached may be on the way to a token, and `not found` is in many texts."""
-_TRANSIENT = frozenset({"registry-unreachable", "registry-busy", "disk-full"})
+"""What decides what mends it, and whether it may come right by itself; the words themselves are shown in any case.
+
+In this order: a registry that can't be reached may be on the way to a token, and `not found` is in many texts.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,63 +94,35 @@ def told_by_events(message: str, events: Sequence[str]) -> str:
 
 
 def explain_pull(pull: Pull) -> Diagnosis:
-    """Why a container image can't be fetched."""
+    """Why a container image can't be fetched, in the words of whoever tried."""
     words = f"{pull.reason} {pull.message}".replace(pull.image, "IMAGE")  # a name may hold any of the words below
-    cause = next((cause for cause, pattern in _PATTERNS if pattern.search(words)), "")
+    kind = next((kind for kind, pattern in _PATTERNS if pattern.search(words)), "")
     what = "the container image of Knative's sidecar" if pull.sidecar else "the container image"
     who = f"node {pull.node}" if pull.node else "Knative's controller"
-    if not cause:
-        return Diagnosis(
-            cause="registry-unreachable",
-            message=f"{who} can't fetch {what} {pull.image}: {said(_last(pull))}",
-            fix=f"kubectl -n {pull.namespace} get events --field-selector reason=Failed",
-            final=False,
-        )
-    message = _MESSAGES[cause].format(
-        what=what, image=pull.image, host=pull.host, who=who, node=pull.node or "the node"
-    )
     return Diagnosis(
-        cause=cause,
-        message=f"{message}: {said(_last(pull))}",
-        fix=_fix(cause, pull),
-        final=cause not in _TRANSIENT,
+        cause="image",
+        message=f"{who} can't fetch {what} {pull.image}: {said(_last(pull))}",
+        fix=_fix(kind, pull),
+        final=kind not in {"", _UNREACHABLE},
     )
 
 
-_MESSAGES = {
-    "signature": "{who} doesn't take {what} {image}, whose signature isn't the one its policy wants",
-    "image-name": "{image} is not the name of a container image",
-    "architecture": "{what} {image} has no variant for the processor of {node}",
-    "disk-full": "the disk of {node} has no room for {what} {image}",
-    "registry-untrusted": "{who} doesn't trust the registry {host}",
-    "registry-busy": "the registry {host} limits how often {who} may ask for {image}",
-    "registry-unreachable": "{who} doesn't reach the registry {host} for {what}",
-    "image-denied": "the registry {host} doesn't let {who} read {what} {image}, or it isn't there",
-    "image-missing": "the registry {host} doesn't have {what} {image}",
-}
-
-
-def _fix(cause: str, pull: Pull) -> str:
-    if pull.sidecar and cause in {"image-missing", "image-denied", "registry-untrusted"}:
-        return "kubectl -n knative-serving get configmap config-deployment -o jsonpath='{.data.queue-sidecar-image}'"
+def _fix(kind: str, pull: Pull) -> str:
     repository = pull.image.partition("@")[0]
-    if cause == "image-denied":
+    if kind == _UNREACHABLE:
+        return f"from the node: curl -I https://{pull.host}/v2/ - it must answer 200 or 401"
+    if pull.sidecar:
+        return "kubectl -n knative-serving get configmap config-deployment -o jsonpath='{.data.queue-sidecar-image}'"
+    if kind == _DENIED:
         return _secret_fix(pull)
     return {
-        "signature": f"eaves sign {pull.image} --key PRIVATE_KEY",
-        "image-name": "set knative.image in eaves.yaml to REPOSITORY@sha256:..., as eaves package prints it",
-        "architecture": f"eaves package ARTIFACT -t {repository} --base BASE --platform linux/amd64 --platform "
+        _PLATFORM: f"eaves package ARTIFACT -t {repository} --base BASE --platform linux/amd64 --platform "
         "linux/arm64, then set knative.image in eaves.yaml to what it prints",
-        "disk-full": f"kubectl describe node {pull.node or 'NODE'}; free its disk, unused container images go by "
-        "themselves then",
-        "registry-untrusted": "put its certificate, or that it speaks plain HTTP, into "
+        _UNTRUSTED: "put its certificate, or that it speaks plain HTTP, into "
         f"/etc/containerd/certs.d/{pull.host}/hosts.toml of each node (k3s: /etc/rancher/k3s/registries.yaml)",
-        "registry-busy": "wait, or use a mirror that doesn't, or set knative.pull_secret in eaves.yaml to an account "
-        "that may ask more often",
-        "registry-unreachable": f"from the node: curl -I https://{pull.host}/v2/ - it must answer 200 or 401",
-        "image-missing": f"eaves package ARTIFACT -t {repository} --base BASE, then set knative.image in eaves.yaml to "
-        "what it prints",
-    }[cause]
+        _MISSING: f"eaves package ARTIFACT -t {repository} --base BASE, then set knative.image in eaves.yaml to what "
+        "it prints",
+    }.get(kind, f"kubectl -n {pull.namespace} get events --field-selector reason=Failed")
 
 
 def _secret_fix(pull: Pull) -> str:

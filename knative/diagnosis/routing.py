@@ -23,6 +23,7 @@ _RESOURCES = {
     "PodAutoscaler": "podautoscalers.autoscaling.internal.knative.dev",
     "certificate": "certificates.networking.internal.knative.dev",
 }
+_NOT_THERE = frozenset({"RevisionNotOwned", "RevisionNameTaken"})
 _INGRESS = frozenset({"IngressNotConfigured", "Uninitialized"})
 _PATIENCE_S = 15.0
 """How long a networking layer may take before it is spoken of: it answers within 2 s where it works."""
@@ -37,7 +38,7 @@ def explain_owner(evidence: Evidence) -> Diagnosis | None:
             kind, name = owned.groups()
             resource = _RESOURCES.get(kind, kind.lower())
             return Diagnosis(
-                cause="not-owned",
+                cause="refused",
                 message=f"the {kind} {name} in the namespace {evidence.namespace} has the name and isn't Knative's own",
                 fix=f"set another name in eaves.yaml, or, when nobody needs it: kubectl -n {evidence.namespace} "
                 f"delete {resource} {name}",
@@ -66,9 +67,10 @@ def explain_routes(evidence: Evidence) -> Diagnosis | None:
     reason, message = str(state.get("reason", "")), str(state.get("message", ""))
     if not state or state.get("status") == "True":
         return None
-    if (gone := _GONE.search(message)) is not None or reason in {"RevisionNotOwned", "RevisionNameTaken"}:
+    if leads_nowhere(evidence.service):
+        gone = _GONE.search(message)
         return Diagnosis(
-            cause="traffic",
+            cause="routing",
             message=f"the traffic leads to a revision that isn't there: {said(gone[0] if gone else message)}",
             fix=f"eaves promote {evidence.name} --on knative",
             final=True,
@@ -82,9 +84,17 @@ def explain_routes(evidence: Evidence) -> Diagnosis | None:
     return None
 
 
+def leads_nowhere(service: Object) -> bool:
+    """Whether the traffic of a Knative Service names a revision that isn't there: `promote` mends that."""
+    state = condition(service, "RoutesReady")
+    if not state or state.get("status") == "True":
+        return False
+    return state.get("reason") in _NOT_THERE or _GONE.search(str(state.get("message", ""))) is not None
+
+
 def _certificate(evidence: Evidence, reason: str, message: str) -> Diagnosis:
     return Diagnosis(
-        cause="certificate",
+        cause="routing",
         message=f"its certificate isn't there: {said(message)}",
         fix=f"kubectl -n {evidence.namespace} describe certificates.networking.internal.knative.dev; inside the "
         "cluster none is needed: knative.public: no in eaves.yaml",
@@ -96,7 +106,7 @@ def _ingress(reason: str, message: str) -> Diagnosis:
     nobody = reason == "IngressNotConfigured"
     why = "nobody takes up its Ingress" if nobody else "the networking layer isn't ready"
     return Diagnosis(
-        cause="ingress",
+        cause="routing",
         message=f"{why} ({said(message) or reason})",
         fix="kubectl -n knative-serving get configmap config-network -o jsonpath='{.data.ingress-class}' - that "
         "networking layer must run: eaves doctor",

@@ -1,8 +1,7 @@
 """Pods that no node takes: what the scheduler says about it.
 
 Source: Kubernetes 1.36, pkg/scheduler/framework/types.go (FitError.Error) and the ErrReason constants of the plugins
-below pkg/scheduler/framework/plugins (noderesources, tainttoleration, nodeaffinity, volumebinding, volumezone,
-nodeunschedulable).
+below pkg/scheduler/framework/plugins (noderesources, tainttoleration, nodeaffinity, volumebinding, volumezone).
 """
 
 from __future__ import annotations
@@ -24,8 +23,6 @@ _VOLUME = re.compile(
 _INSUFFICIENT = re.compile(r"\d+ Insufficient ([a-z0-9./-]*[a-z0-9])")
 _TAINT = re.compile(r"untolerated taints? ?\{([^:}]+)|untolerated taint\(s\)|taints that the pod didn't tolerate")
 _SELECTOR = re.compile(r"node affinity/selector|node selector")
-_TOO_MANY = re.compile(r"Too many pods")
-_CORDONED = re.compile(r"were unschedulable")
 
 
 def explain_scheduling(message: str, pod: Object) -> Diagnosis:
@@ -51,12 +48,6 @@ def explain_scheduling(message: str, pod: Object) -> Diagnosis:
             "kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints; a taint goes by: kubectl "
             f"taint node NODE {key}-",
         )
-    if _CORDONED.search(message):
-        return _unschedulable(
-            said_here, "kubectl uncordon NODE, of those that kubectl get nodes shows SchedulingDisabled"
-        )
-    if _TOO_MANY.search(message):
-        return _unschedulable(said_here, "kubectl get pods -A -o wide: remove some, or raise maxPods of the kubelet")
     return _unschedulable(said_here, "kubectl describe nodes")
 
 
@@ -68,7 +59,7 @@ def _unbound(message: str, claim: str | None, pod: Object) -> Diagnosis:
     namespace = pod.get("metadata", {}).get("namespace", "")
     shown = f" {claim}" if claim else ""
     return Diagnosis(
-        cause="volume",
+        cause="unschedulable",
         message=f"a volume that the pod needs isn't there: {message}",
         fix=f"kubectl -n {namespace} get persistentvolumeclaims{shown}; without a default storage class "
         "(kubectl get storageclasses) none is made",

@@ -71,7 +71,7 @@ def build_dataset_trigger(training: Training) -> dict[str, Any]:
         "broker": training.knative.broker,
         "filter": {"attributes": {"type": DATASET_UPDATED}},
         "subscriber": {"ref": reference(JOB_SINK, _name(training), training.namespace)},
-        "delivery": build_delivery(DeliverySettings(timeout_s=ACCEPT_S)),
+        "delivery": build_delivery(DeliverySettings(timeout_s=ACCEPT_S), training.knative.dead_letter_sink),
     }
     return {**made, "spec": spec}
 

@@ -32,6 +32,8 @@ class Knative(Serving):
         broker_answers: What the broker answers.
         held: Kinds whose objects don't become ready.
         unpulled: Container image to the number of nodes that can't pull it, for pins.
+        broken: (kind, name) to the condition that isn't True: type, status, reason and message.
+        counts: (kind, name) of a StatefulSet or DaemonSet to the counts of pods in its status.
     """
 
     def __init__(self, server: FakeCluster, namespace: str, *, auto: bool = True) -> None:
@@ -42,6 +44,8 @@ class Knative(Serving):
         self.broker_answers = Reply(status=202)
         self.held: set[str] = set()
         self.unpulled: dict[str, int] = {}
+        self.broken: dict[tuple[str, str], tuple[str, str, str, str]] = {}
+        self.counts: dict[tuple[str, str], dict[str, Any]] = {}
         server.on_apply(self._take_up_others)
 
     def run(self, revision: str, pod: str = "", *lines: str) -> Pod:
@@ -140,13 +144,20 @@ class Knative(Serving):
         }
 
     def _status_of(self, kind: str, metadata: Mapping[str, Any]) -> dict[str, Any] | None:
-        ready = {"conditions": [_condition("Ready", "True")]}
+        ready: dict[str, Any] = {"conditions": [_condition("Ready", "True")]}
+        key = kind, str(metadata["name"])
+        if key in self.broken:
+            part, *said = self.broken[key]
+            ready = {"conditions": [_condition(part, *said), _condition("Ready", *said)]}
         if kind == "Broker":
             self._expose(INGRESS, namespace=EVENTING_NAMESPACE)
             host = f"{INGRESS}.{EVENTING_NAMESPACE}.svc.cluster.local"
             return ready | {"address": {"url": f"http://{host}/{metadata['namespace']}/{metadata['name']}"}}
+        if key in self.counts:
+            return self.counts[key]
         if kind == "DaemonSet":
-            return {"desiredNumberScheduled": self.nodes, "numberReady": self.nodes}
+            counts = ("desiredNumberScheduled", "updatedNumberScheduled", "numberReady")
+            return dict.fromkeys(counts, self.nodes)
         if kind == "StatefulSet":
             return {"replicas": 1, "readyReplicas": 1}
         return ready if kind in {"Trigger", "EventType", "SinkBinding", "ContainerSource", "JobSink"} else None

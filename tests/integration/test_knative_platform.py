@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.errors import ConflictError, DeniedError, NotFoundError, StartError
+from eaves.errors import ConflictError, NotFoundError, StartError
 from eaves.platform import FunctionStatus, Platform
 from knative.cluster import Cluster
 from knative.platform import KnativePlatform
@@ -142,18 +142,36 @@ def test_sources_are_told_with_their_state(cluster: Cluster, knative: Knative, a
     platform.deploy(full_app())
     assert only(platform).sources == ("inbox running (1/1)", "archive starting", "camera running (3/3)")
     metadata = {"name": "flowers-cams-camera", "namespace": "eaves-agents"}
-    few = {"desiredNumberScheduled": 3, "numberReady": 2}
+    few = {"observedGeneration": 1, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberReady": 2}
     apiserver.status("DaemonSet", metadata["name"], few, namespace=metadata["namespace"])
     assert "camera starting (2/3)" in only(platform).sources
     apiserver.denied = {("list", "daemonsets.apps")}
-    with pytest.raises(DeniedError, match="may not list daemonsets"):
-        platform.status()
+    (hidden,) = [part for part in only(platform).parts if part.state == "unknown"]
+    assert (hidden.kind, hidden.name) == ("DaemonSet", "*")
+    assert "may not list daemonsets" in hidden.reason
 
 
 def test_another_sites_agents_are_not_told_as_ours(cluster: Cluster, knative: Knative) -> None:
     KnativePlatform(cluster, full_settings(), SITE).deploy(full_app())
     mill = KnativePlatform(cluster, full_settings(), replace(SITE, name="mill"))
     assert not any("camera" in source for source in only(mill).sources)
+
+
+def test_logs_of_agents_are_read_by_name(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    platform = KnativePlatform(cluster, full_settings(), SITE)
+    platform.deploy(full_app())
+    homes = {"flowers-inbox": ("StatefulSet", "cams"), "flowers-barn-camera": ("DaemonSet", "eaves-agents")}
+    for name, (kind, namespace) in homes.items():
+        template = apiserver.get(f"apps/v1/{kind}", name, namespace=namespace)["spec"]["template"]
+        metadata = {"name": f"{name}-0", "namespace": namespace, "labels": template["metadata"]["labels"]}
+        apiserver.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
+    apiserver.write_log("flowers-inbox-0", "captured a.png", container="agent", namespace="cams")
+    apiserver.write_log("flowers-barn-camera-0", "died", container="agent:previous", namespace="eaves-agents")
+    assert platform.logs("flowers.inbox") == ["captured a.png"]
+    assert platform.logs("flowers.camera") == ["died"], "of the run before, as this one has written nothing"
+    assert platform.logs("flowers.agent") == ["died", "captured a.png"]
+    with pytest.raises(NotFoundError, match=r"no pod of flowers\.gate .*there are: flowers\.camera, flowers\.inbox"):
+        platform.logs("flowers.gate")
 
 
 def test_logs_are_of_every_replica_that_wrote_something(platform: KnativePlatform, knative: Knative) -> None:

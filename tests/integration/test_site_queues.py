@@ -155,6 +155,21 @@ def test_without_the_right_to_exec_the_role_is_named(site: Sites, kubectl: FakeK
     assert "pods/exec" in str(error.hint)
 
 
+def test_an_agent_that_is_down_does_not_hide_the_queues_of_the_others(
+    site: Sites, spools: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = {name: {"EAVES_SPOOL": str(path)} for name, path in spools.items() if name != NORTH}
+    made = FakeKubectl(tmp_path / "partly", reached)
+    monkeypatch.setenv("PATH", f"{made.folder}{os.pathsep}{os.environ['PATH']}")
+    result = site.run("queue", "list", "--on", "knative", "-o", "json")
+    assert {entry["pod"] for entry in json.loads(result.stdout)} == {INBOX, SOUTH}
+    assert f"{NORTH}: " in result.stderr
+    assert isinstance(result.exception, DeniedError), "the command doesn't end as if all of them had answered"
+    result = site.run("queue", "retry", "--dead", "--on", "knative")
+    assert "1 to be delivered again" in result.stderr
+    assert isinstance(result.exception, DeniedError)
+
+
 def test_without_kubectl_the_command_to_run_elsewhere_is_told(site: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(site.folder / "nothing here"))
     error = site.run("queue", "--on", "knative", "--pod", INBOX).exception

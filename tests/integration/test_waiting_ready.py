@@ -110,7 +110,7 @@ def test_what_never_comes_right_ends_it_early(server: FakeCluster, cluster: Clus
     put(server, service(), revision(), pod(waiting("ErrImagePull", "manifest unknown")))
     error = fail(cluster, timeout_s=60)
     assert error.message.startswith(
-        "flowers doesn't start: the registry registry.test:5000 doesn't have the container image"
+        "flowers doesn't start: node node1 can't fetch the container image registry.test:5000/flowers"
     )
     assert error.hint is not None
     assert "knative.image" in error.hint
@@ -142,7 +142,7 @@ def test_what_was_wrong_is_remembered_when_its_pods_have_gone(server: FakeCluste
     with pytest.raises(StartError) as caught:
         wait_ready(cluster, NAME, timeout_s=2, show=show, look_s=LOOK_S)
     assert shown[-1].diagnosis is None
-    assert "doesn't reach the registry registry.test:5000" in caught.value.message
+    assert "can't fetch the container image registry.test:5000" in caught.value.message
 
 
 def test_the_function_itself_is_asked(server: FakeCluster, cluster: Cluster) -> None:
@@ -219,7 +219,7 @@ def test_traffic_that_leads_nowhere_is_left_to_who_promotes(server: FakeCluster,
     put(server, revision(condition("Ready", "True")))
     (shown,) = wait(cluster)
     assert shown.diagnosis is not None
-    assert shown.diagnosis.cause == "traffic"
+    assert shown.diagnosis.cause == "routing"
 
 
 def test_one_that_is_removed_meanwhile(server: FakeCluster, cluster: Cluster) -> None:
@@ -264,7 +264,7 @@ def test_why_one_is_not_ready_can_be_asked_at_any_time(server: FakeCluster, clus
     put(server, service(), revision(), pod(waiting("ErrImagePull", "manifest unknown")))
     found = diagnose(collect(cluster, NAME))
     assert found is not None
-    assert found.cause == "image-missing"
+    assert found.cause == "image"
     with pytest.raises(NotFoundError):
         collect(cluster, "nobody")
 

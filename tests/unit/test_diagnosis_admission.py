@@ -42,7 +42,7 @@ def unschedulable(message: str, **spec: object) -> Diagnosis:
 
 def test_a_quota_that_is_used_up_may_be_free_again() -> None:
     found = refused(f"{FORBIDDEN}exceeded quota: q, requested: pods=1,requests.cpu=35m, used: pods=0, limited: pods=0")
-    assert (found.cause, found.final) == ("quota", False)
+    assert (found.cause, found.final) == ("refused", False)
     assert found.message == (
         "the quota q of the namespace is used up: requested: pods=1,requests.cpu=35m, used: pods=0, limited: pods=0"
     )
@@ -51,7 +51,7 @@ def test_a_quota_that_is_used_up_may_be_free_again() -> None:
 
 def test_a_quota_that_wants_limits_of_the_sidecar() -> None:
     found = refused(f"{FORBIDDEN}failed quota: q: must specify limits.memory for: queue-proxy,user-container")
-    assert (found.cause, found.final) == ("limits", True)
+    assert (found.cause, found.final) == ("refused", True)
     assert "limits.memory for: queue-proxy,user-container" in found.message
     assert found.fix == (
         "kubectl -n knative-serving patch configmap config-features --type merge -p "
@@ -76,7 +76,7 @@ def test_a_quota_that_wants_limits_of_the_sidecar() -> None:
 )
 def test_a_limit_range(message: str) -> None:
     found = refused(message)
-    assert (found.cause, found.final) == ("limits", True)
+    assert (found.cause, found.final) == ("refused", True)
     assert "kubectl -n barn describe limitrange" in found.fix
 
 
@@ -86,7 +86,7 @@ def test_pod_security() -> None:
         '"user-container" '
         "must set securityContext.allowPrivilegeEscalation=false)"
     )
-    assert (found.cause, found.final) == ("pod-security", True)
+    assert (found.cause, found.final) == ("refused", True)
     assert "restricted:latest" in found.message
     assert "allowPrivilegeEscalation != false" in found.message
     assert found.fix.endswith("kubectl label namespace barn --overwrite pod-security.kubernetes.io/enforce=baseline")
@@ -136,8 +136,7 @@ def test_a_selector_that_fits_no_node_comes_before_a_full_node() -> None:
             "node-role.kubernetes.io/control-plane-",
         ),
         ("1 node(s) had untolerated taint(s)", "kubectl taint node NODE KEY-"),
-        ("1 node(s) were unschedulable", "kubectl uncordon NODE"),
-        ("1 Too many pods", "maxPods"),
+        ("1 node(s) were unschedulable", "kubectl describe nodes"),
         ("1 Insufficient nvidia.com/gpu", "kubectl describe nodes"),
         ("1 node(s) had something new", "kubectl describe nodes"),
     ],
@@ -157,7 +156,7 @@ def test_other_reasons_of_the_scheduler(message: str, hint: str) -> None:
 )
 def test_a_volume_that_is_not_there(message: str) -> None:
     found = unschedulable(message)
-    assert found.cause == "volume"
+    assert found.cause == "unschedulable"
     assert "kubectl -n barn get persistentvolumeclaims" in found.fix
     assert ("persistentvolumeclaims photos" in found.fix) is ("photos" in message)
 
@@ -243,7 +242,7 @@ def test_a_name_that_is_none_is_said_when_it_is_applied() -> None:
         '"registry.test:5000/UPPER@sha256:00", error: could not parse reference: registry.test:5000/UPPER@sha256:00'
     )
     assert found is not None
-    assert (found.cause, found.final) == ("image-name", True)
+    assert (found.cause, found.final) == ("image", True)
     assert "registry.test:5000/UPPER@sha256:00" in found.message
 
 

@@ -101,7 +101,7 @@ def test_a_name_that_somebody_else_has(kind: str, message: str, command: str) ->
     value = service(condition(kind, "False", "NotOwned", message), condition("Ready", "False", "NotOwned", message))
     found = diagnose(Evidence(service=value, revision=READY_REVISION))
     assert found is not None
-    assert (found.cause, found.final) == ("not-owned", True)
+    assert (found.cause, found.final) == ("refused", True)
     assert command in found.fix
 
 
@@ -110,7 +110,7 @@ def test_a_deployment_that_the_revision_does_not_own() -> None:
     failed = failed_revision("ResourcesAvailable", "NotOwned", message)
     found = diagnose(Evidence(service=failed_service(message), revision=failed))
     assert found is not None
-    assert found.cause == "not-owned"
+    assert found.cause == "refused"
     assert "delete deployment flowers-00001-deployment" in found.fix
 
 
@@ -135,7 +135,7 @@ def test_a_revision_that_could_not_be_made() -> None:
 def test_a_networking_layer_that_does_nothing() -> None:
     found = routes("Unknown", "IngressNotConfigured", "Ingress has not yet been reconciled.")
     assert found is not None
-    assert (found.cause, found.final) == ("ingress", False)
+    assert (found.cause, found.final) == ("routing", False)
     assert found.message == "nobody takes up its Ingress (Ingress has not yet been reconciled)"
     assert "ingress-class" in found.fix
 
@@ -143,7 +143,7 @@ def test_a_networking_layer_that_does_nothing() -> None:
 def test_a_gateway_that_does_not_come_up() -> None:
     found = routes("Unknown", "Uninitialized", "Waiting for load balancer to be ready")
     assert found is not None
-    assert found.cause == "ingress"
+    assert found.cause == "routing"
 
 
 def test_a_networking_layer_has_some_seconds() -> None:
@@ -163,14 +163,14 @@ def test_a_networking_layer_has_some_seconds() -> None:
 def test_a_certificate_that_is_not_there(status: str, reason: str, final: bool) -> None:
     found = routes(status, reason, "Certificate route-1 is not ready: OrderPending")
     assert found is not None
-    assert (found.cause, found.final) == ("certificate", final)
+    assert (found.cause, found.final) == ("routing", final)
     assert "knative.public" in found.fix
 
 
 def test_traffic_that_leads_nowhere() -> None:
     found = routes("False", "RevisionMissing", 'Revision "flowers-00000" referenced in traffic not found.')
     assert found is not None
-    assert (found.cause, found.final) == ("traffic", True)
+    assert (found.cause, found.final) == ("routing", True)
     assert found.fix == "eaves promote flowers --on knative"
 
 
@@ -196,7 +196,7 @@ def test_past_its_deadline_without_a_trace() -> None:
     failed = failed_revision("ResourcesAvailable", "ProgressDeadlineExceeded", "Initial scale was never achieved")
     found = diagnose(Evidence(service=failed_service("Initial scale was never achieved"), revision=failed))
     assert found is not None
-    assert (found.cause, found.final) == ("deadline", True)
+    assert (found.cause, found.final) == ("controller", True)
     assert "scale.start_timeout_s" in found.fix
 
 
@@ -206,13 +206,13 @@ NEVER = failed_revision("ResourcesAvailable", "ProgressDeadlineExceeded", "Initi
 @pytest.mark.parametrize(
     ("reason", "message", "cause"),
     [
-        ("Failed", f'Failed to pull image "{IMAGE}": rpc error: {IMAGE}: not found', "image-missing"),
-        ("Failed", f'Failed to pull image "{IMAGE}": dial tcp: i/o timeout', "registry-unreachable"),
+        ("Failed", f'Failed to pull image "{IMAGE}": rpc error: {IMAGE}: not found', "image"),
+        ("Failed", f'Failed to pull image "{IMAGE}": dial tcp: i/o timeout', "image"),
         ("Failed", 'Error: secret "tokens" not found', "configuration"),
-        ("Failed", 'Error: failed to create containerd task: exec: "x": no such file or directory', "start"),
+        ("Failed", 'Error: failed to create containerd task: exec: "x": no such file or directory', "configuration"),
         ("FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu.", "unschedulable"),
-        ("FailedCreate", 'Error creating: pods "x" is forbidden: exceeded quota: q, requested: pods=1', "quota"),
-        ("FailedMount", 'MountVolume.SetUp failed for volume "v" : configmap "x" not found', "volume"),
+        ("FailedCreate", 'Error creating: pods "x" is forbidden: exceeded quota: q, requested: pods=1', "refused"),
+        ("FailedMount", 'MountVolume.SetUp failed for volume "v" : configmap "x" not found', "configuration"),
     ],
 )
 def test_past_its_deadline_events_still_tell_why(reason: str, message: str, cause: str) -> None:
@@ -240,7 +240,7 @@ def test_a_revision_that_went_to_zero_without_ever_being_ready_is_given_up() -> 
     )
     found = diagnose(Evidence(service=failed_service("x"), revision=never))
     assert found is not None
-    assert found.cause == "start"
+    assert found.cause == "configuration"
 
 
 def test_a_revision_that_still_speaks_of_what_is_over() -> None:

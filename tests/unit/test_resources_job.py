@@ -196,6 +196,12 @@ def test_a_jobsink_wants_to_know_whom_to_trust_and_takes_the_data_from_the_event
     assert list(jobsink_faults(FULL)) == []
 
 
+def test_what_a_jobsink_never_took_goes_where_dead_letters_go() -> None:
+    assert "deadLetterSink" not in build_dataset_trigger(FULL)["spec"]["delivery"]
+    told_of = replace(FULL, knative=replace(FULL.knative, dead_letter_sink="http://dead.barn/"))
+    assert build_dataset_trigger(told_of)["spec"]["delivery"]["deadLetterSink"] == {"uri": "http://dead.barn/"}
+
+
 def test_a_jobsink_whose_job_pushes_is_a_pipeline() -> None:
     job = build_jobsink(FULL)["spec"]["job"]
     (container,) = job["spec"]["template"]["spec"]["containers"]

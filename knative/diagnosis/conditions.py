@@ -1,0 +1,61 @@
+"""Parts whose own conditions say whether they are ready: Broker, Trigger, EventType, SinkBinding, JobSink.
+
+Source: Knative Eventing 1.22, pkg/apis/eventing/v1/{broker,trigger}_lifecycle.go, v1beta3/eventtype_lifecycle.go,
+pkg/apis/sources/v1/{sinkbinding,container}_lifecycle.go, pkg/apis/sinks/v1alpha1/job_sink_lifecycle.go;
+knative.dev/pkg, apis/condition_types.go (a condition with a severity doesn't keep an object from being ready).
+"""
+
+from __future__ import annotations
+
+from knative.diagnosis.evidence import Diagnosis, Object, Verdict, condition, name_of, parse_time, said
+
+_BROKER, _DESTINATION, _REFUSED = "broker", "destination", "refused"
+_MEANINGS = {
+    "BrokerReady": (_BROKER, "its Broker is missing or not ready"),
+    "ReferenceExists": (_BROKER, "its Broker is missing"),
+    "SubscriberResolved": (_DESTINATION, "its subscriber can't be resolved"),
+    "DeadLetterSinkResolved": (_DESTINATION, "its dead letter sink can't be resolved"),
+    "SinkProvided": (_DESTINATION, "its sink can't be resolved"),
+    "SinkBindingReady": (_DESTINATION, "its sink can't be resolved"),
+}
+"""Type of a condition to the cause and its meaning."""
+_MENDS = {
+    _BROKER: "eaves doctor",
+    _DESTINATION: "deploy what it names, or change it in eaves.yaml",
+    _REFUSED: "eaves doctor",
+}
+
+
+def judge_conditions(value: Object) -> Verdict:
+    """Whether the conditions of an object say that it is ready."""
+    ready = condition(value, "Ready")
+    if ready.get("status") == "True":
+        return Verdict()
+    since = parse_time(ready.get("lastTransitionTime"))
+    worst = _find_worst(value) or ready
+    message = said(str(worst.get("message") or worst.get("reason") or ""))
+    if worst.get("status") != "False":
+        return Verdict(said=message or "it is not ready yet", since=since)
+    kind = str(worst.get("type", ""))
+    cause, meaning = _MEANINGS.get(
+        kind, (_REFUSED, f"its condition {kind} is False" if worst is not ready else "it is not ready")
+    )
+    metadata = value["metadata"]
+    describe = f"kubectl -n {metadata.get('namespace')} describe {str(value['kind']).lower()} {name_of(value)}"
+    found = Diagnosis(
+        cause=cause,
+        message=f"{meaning}: {message}" if message else meaning,
+        fix=f"{_MENDS[cause]}; {describe}",
+        final=False,
+    )
+    return Verdict(diagnosis=found, since=since)
+
+
+def _find_worst(value: Object) -> Object | None:
+    """The condition that keeps an object from being ready: one that is False before one that isn't known."""
+    found = [
+        one
+        for one in value.get("status", {}).get("conditions") or ()
+        if one.get("type") != "Ready" and one.get("status") != "True" and not one.get("severity")
+    ]
+    return min(found, key=lambda one: one.get("status") != "False", default=None)
