@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from converters.settings import ConvertSettings
+from eaves.complete_settings import load_sections
+from eaves.config import iter_leaves
 from eaves.errors import ConfigError, Fault
 from eaves.telemetry import TELEMETRY_OFF
 from knative.job_settings import JobSettings
@@ -158,10 +160,55 @@ def test_the_longest_name_fits() -> None:
         assert len(manifest["metadata"]["labels"].get(RUN_LABEL, "")) <= 63
 
 
-def test_settings_at_their_defaults_are_not_mentioned() -> None:
-    (container,) = build_job(BARE)["spec"]["template"]["spec"]["containers"]
+def settings_of(container: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a container's `--settings` tells, as the process in it reads it."""
+    (text,) = (word.removeprefix("--settings=") for word in container["args"] if word.startswith("--settings="))
+    return load_sections(text)
+
+
+def container_of(spec: Mapping[str, Any]) -> dict[str, Any]:
+    (container,) = spec["template"]["spec"]["containers"]
+    return dict(container)
+
+
+def test_a_job_tells_every_setting_those_at_their_defaults_too() -> None:
+    container = container_of(build_job(BARE)["spec"])
     names = {variable["name"] for variable in container["env"]}
-    assert names == {*TELEMETRY_OFF, "EAVES_WORK", "KERAS_HOME", "EAVES_DATA_PATH"}
+    assert names == {*TELEMETRY_OFF, "EAVES_WORK", "KERAS_HOME"}
+    told = settings_of(container)
+    assert set(told) == {"data", "train"}
+    assert set(told["train"]) == {leaf.path for leaf in iter_leaves(TrainSettings)}
+    assert set(told["data"]) == {leaf.path for leaf in iter_leaves(DataSettings)}
+    assert told["train"]["epochs"] == TrainSettings().epochs
+    assert told["data"]["path"] == "s3://photos/flowers"
+
+
+def test_a_pipeline_tells_the_conversion_and_what_it_asks_of_a_model_too() -> None:
+    told = settings_of(container_of(build_pipeline(FULL)["spec"]))
+    assert set(told["convert"]) == {leaf.path for leaf in iter_leaves(ConvertSettings)}
+    assert told["pipeline"] == {"floor": 0.0, "max_accuracy_drop": 5.0}
+    by_event = settings_of(container_of(build_jobsink(FULL)["spec"]["job"]["spec"]))
+    assert "path" not in by_event["data"], "the event names it"
+    assert by_event["data"]["allowed_prefixes"] == ["s3://photos/barn", "s3://photos/yard"]
+
+
+def test_nothing_in_the_settings_is_replaced_by_kubernetes() -> None:
+    grouped = replace(BARE, data=replace(BARE.data, group_by="name:$(HOME)(part)"))
+    container = container_of(build_job(grouped)["spec"])
+    assert not any("$" in word for word in container["args"])
+    assert settings_of(container)["data"]["group_by"] == "name:$(HOME)(part)"
+
+
+def test_a_password_or_a_signature_never_gets_into_a_job() -> None:
+    lacking = replace(
+        BARE,
+        data=DataSettings(path="https://photos.example/flowers.zip?signature=c2VjcmV0"),
+        train=TrainSettings(weights="https://me:secret@weights.example/notop.weights.h5"),
+    )
+    faults = told(list(training_faults(lacking)))
+    assert set(faults) == {"job.data", "train.weights"}
+    assert "c2VjcmV0" not in str(faults)
+    assert "secret@" not in str(faults)
 
 
 def told(faults: list[Fault]) -> dict[str, str]:
@@ -203,7 +250,6 @@ def test_a_jobsink_whose_job_pushes_is_a_pipeline() -> None:
     selector = build_binding(FULL)["spec"]["subject"]["selector"]["matchLabels"]
     assert selector.items() <= job["metadata"]["labels"].items(), "the binding must find it"
     assert "--output=s3://models/runs/flowers" in container["args"], "the trainer adds the event's identity"
-    assert not any(variable["name"] == "EAVES_DATA_PATH" for variable in container["env"])
 
 
 def test_a_job_carries_nothing_that_the_jobsink_adds() -> None:
