@@ -58,9 +58,7 @@ def _objects(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Ite
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes what occurs twice twice: no anchors, which people and some tools stumble over. A text of several lines is
-    a block, line by line.
-    """
+    """Writes what occurs twice twice, without anchors, and a text of several lines as a block of lines."""
 
     def ignore_aliases(self, data: object) -> bool:
         """Always."""

@@ -78,9 +78,7 @@ def judge(
                 hint=_UNCOMPARED,
             )
         before = evaluate(ArtifactModel(earlier.path), replace(images, images=tuple(shared)), progress)
-    note = (
-        "" if trained_on is not None else f"; no run of {last.name} is beside this one: it may have seen some of them"
-    )
+    note = "" if trained_on is not None else f"; {last.name} may have seen some of them: its run is not beside this one"
     return [*lines, check_replacement(pair(before, evaluation), last.name, settings, note=note)]
 
 
@@ -103,7 +101,7 @@ def _held_out(place: Place, data: DataSettings, progress: Progress) -> LabelledI
 
 
 def _find_trained_on(place: Place, version: str) -> frozenset[str] | None:
-    """sha256 of the images that the model of a version was trained on, hex; None when its run is not beside this one."""
+    """sha256 of what the model of a version was trained on, hex; None when its run is not beside this one."""
     for name in place.beside().folders():
         store = place.beside().at(name)
         with suppress(RunError, ValueError, KeyError, TypeError):  # something else, or a run of an earlier Eaves

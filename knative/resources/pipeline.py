@@ -1,4 +1,4 @@
-"""From images to a published model in one Job: train > convert > judge > package > push > `dev.eaves.model.published.v1`.
+"""Images > a published model in one Job: train > convert > judge > package > push > `dev.eaves.model.published.v1`.
 
 One container that runs the steps as processes of its own (`eaves pipeline`), not init containers: of these, JobSink
 gives none the event. Every step may be repeated: a finished run is found, a finished artifact too where
