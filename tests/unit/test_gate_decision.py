@@ -43,9 +43,7 @@ def test_a_model_passes_by_the_lower_end_of_its_interval() -> None:
 
 
 def test_too_few_images_are_no_evidence_of_the_same_accuracy() -> None:
-    with pytest.raises(
-        RefusedModelError, match=r"on 20 held-out images; the lower end must reach pipeline\.floor, 0\.8"
-    ):
+    with pytest.raises(RefusedModelError, match=r"on 20 held-out images; .* pipeline\.floor, 0\.8"):
         check_floor(evaluated(18, 20), PipelineSettings(floor=0.8))
 
 
@@ -59,7 +57,7 @@ def test_a_model_no_better_than_guessing_is_refused_without_a_floor() -> None:
 def test_a_model_that_answers_the_same_passes_once_there_are_enough_images() -> None:
     settings = PipelineSettings(max_accuracy_drop=5.0)
     assert "at most 4.9 points" in check_replacement(paired(0, 0, 60), "flowers:1", settings)
-    with pytest.raises(RefusedModelError, match="at most 7.2 points") as refused:
+    with pytest.raises(RefusedModelError, match=r"at most 7\.2 points") as refused:
         check_replacement(paired(0, 0, 40), "flowers:1", settings)
     assert "hold out about 59 images" in str(refused.value.hint)
 

@@ -21,7 +21,7 @@ from knative.rendering import to_yaml
 from knative.resources.job import Training, build_job, training_faults
 from knative.resources.jobsink import build_dataset_trigger, build_jobsink, jobsink_faults
 from knative.resources.pipeline import build_binding, build_pipeline, pipeline_faults
-from knative.resources.reader import build_reader
+from knative.resources.reader import build_reader, build_token
 from knative.settings import KnativeSettings
 from knative.trainings import render_training
 from tests.manifests import pod_templates, restricted_faults, validate
@@ -83,7 +83,8 @@ MANIFESTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "jobsink": lambda: build_jobsink(replace(FULL, job=replace(FULL.job, repository=""))),
     "jobsink-pipeline": lambda: build_jobsink(FULL),
     "jobsink-trigger": lambda: build_dataset_trigger(FULL),
-    "reader": lambda: build_reader(ON_VOLUMES, "flowers-0123456789-read-abcd", "token", JOB),
+    "reader": lambda: build_reader(ON_VOLUMES, "flowers-0123456789-read-abcd", JOB),
+    "reader-token": lambda: build_token(ON_VOLUMES, "flowers-0123456789-read-abcd", "token", JOB),
 }
 
 
@@ -93,7 +94,7 @@ def test_an_object_is_as_it_was_read_and_approved(name: str) -> None:
     assert to_yaml(MANIFESTS[name]()) == (GOLDEN / f"{name}.yaml").read_text()
 
 
-@pytest.mark.parametrize("name", ["job", "job-indexed", "job-volumes", "pipeline", "reader"])
+@pytest.mark.parametrize("name", ["job", "job-indexed", "job-volumes", "pipeline", "reader", "reader-token"])
 def test_what_kubernetes_gets_is_valid(name: str) -> None:
     validate(MANIFESTS[name]())
 
@@ -103,7 +104,7 @@ def test_what_knative_gets_is_valid(name: str, shared: Path) -> None:
     validate(MANIFESTS[name](), shared)
 
 
-@pytest.mark.parametrize("name", [name for name in MANIFESTS if "binding" not in name and "trigger" not in name])
+@pytest.mark.parametrize("name", [name for name in MANIFESTS if not name.endswith(("binding", "trigger", "token"))])
 def test_restricted_pod_security_lets_it_in(name: str) -> None:
     (template,) = pod_templates(MANIFESTS[name]())
     assert restricted_faults(template) == []
