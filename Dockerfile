@@ -1,8 +1,9 @@
 # The container images of the three roles: docker build --target function|trainer|agent .
 # Each is two layers over the base: what requirements/ pins, which changes rarely, and our own code, which is small. Nothing
 # writes outside /tmp, so a read-only root file system with an empty /tmp is enough. Any base with Python >= 3.11, as `python` and
-# `python3`, and its venv module will do; all stages must use the same one.
-ARG BASE=python:3.13-slim-trixie
+# `python3`, and its venv module will do; all stages must use the same one. It is named by the digest of its multi-platform index
+# (Python 3.13.15), since a tag can move: --build-arg BASE=... takes another one.
+ARG BASE=python:3.13-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 
 FROM ${BASE} AS tools
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_ROOT_USER_ACTION=ignore

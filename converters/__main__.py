@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from converters.settings import ConvertSettings
-from eaves import logs
+from eaves import complete_settings, logs
 from eaves.options import build_settings, report_errors, settings_options
 
 
@@ -26,13 +26,15 @@ from eaves.options import build_settings, report_errors, settings_options
     envvar="EAVES_WORK",
     help="Local folder for downloaded images, the training's; the one beside the run by default. [EAVES_WORK]",
 )
+@click.option(complete_settings.FLAG, "told", default="", metavar="JSON", help=complete_settings.HELP)
 @settings_options(ConvertSettings, section="convert.")
-def main(model: Path, output: Path, declare: Path | None, work: Path | None, **options: Any) -> None:
+def main(model: Path, output: Path, declare: Path | None, work: Path | None, told: str, **options: Any) -> None:
     """Convert a run, SavedModel, .keras or .onnx file into an artifact, and prove that it answers the same."""
     from converters.convert import convert
     from trainer.progress import build_progress
 
-    settings = build_settings(ConvertSettings, options, section="convert.")
+    layers = complete_settings.parse_complete(told, {"convert": ConvertSettings})
+    settings = build_settings(ConvertSettings, options, *layers["convert"], section="convert.")
     logs.configure()
     log = logging.getLogger("converters")
     artifact = convert(

@@ -22,6 +22,7 @@ process ends with (sysexits.h numbers), `http_status` what a sender is told, cho
     ├── HandlerError               exit 70  HTTP 500   an artifact's handler.py that fails
     ├── ConversionError            exit 70  HTTP 500   a model that could not be converted
     │   └── ParityError                                ... or that answers differently once converted
+    ├── RefusedModelError          exit 79             a model that is not good enough to be published
     ├── SpoolError                 exit 74  HTTP 503   the durable queue can't be read or written
     │   ├── SpoolFullError         exit 75  HTTP 429   it has reached its limit
     │   └── SpoolDamagedError                          its file is damaged; what can be read is carried over
@@ -192,6 +193,12 @@ class ConversionError(EavesError):
 
 class ParityError(ConversionError):
     """A converted model that answers differently from the trained one."""
+
+
+class RefusedModelError(EavesError):
+    """A model that is not good enough to be published, or not shown to be; sysexits.h has no number for it."""
+
+    exit_code = 79
 
 
 class SpoolError(EavesError):

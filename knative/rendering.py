@@ -58,11 +58,18 @@ def _objects(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Ite
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes what occurs twice twice: no anchors, which people and some tools stumble over."""
+    """Writes what occurs twice twice, without anchors, and a text of several lines as a block of lines."""
 
     def ignore_aliases(self, data: object) -> bool:
         """Always."""
         return True
+
+
+def _represent_text(dumper: _Plain, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Plain.add_representer(str, _represent_text)
 
 
 def to_yaml(manifest: Mapping[str, Any]) -> str:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from eaves.backoff import Backoff
 from eaves.errors import ClusterError, DeniedError, RunError, StorageError, UnreachableClusterError
-from knative.kinds import POD
+from knative.kinds import POD, SECRET
 from knative.names import MANAGER
 from knative.resources.job import Training
-from knative.resources.reader import build_reader
+from knative.resources.reader import build_reader, build_token
 from knative.training import waiting_for
 from trainer.progress import Progress
 from trainer.publish import fetch_from
-from trainer.reader import PORT
+from trainer.reader import PORT, TOKEN_HEADER
 from trainer.run import MANIFEST, Run
 from trainer.storage import is_uri, open_store
 
@@ -60,16 +61,19 @@ def fetch(
         except (RunError, StorageError) as error:  # another account's bucket of that name has no run, for one
             say(f"{error.message}; reading it through a pod instead")
     name, token = f"{training.run_name}-read-{secrets.token_hex(2)}", secrets.token_hex(16)
-    cluster.apply(build_reader(training, name, token, job), manager=MANAGER)
     try:
+        cluster.apply(build_token(training, name, token, job), manager=MANAGER)
+        cluster.apply(build_reader(training, name, job), manager=MANAGER)
         shelf = PodShelf(cluster, name, token, training.output)
         shelf.wait(say)
         return fetch_from(shelf, local, progress)
     except DeniedError as error:
-        hint = "ask for the right to get pods/proxy, or read the run where it is"
+        hint = "ask for the rights to create pods and secrets and to get pods/proxy, or read the run where it is"
         raise DeniedError(f"{training.output} can't be read from here: {error.message}", hint=hint) from error
     finally:
-        cluster.delete(POD, name)
+        for kind in (POD, SECRET):
+            with suppress(ClusterError):  # both go with the Job at the latest
+                cluster.delete(kind, name)
 
 
 class PodShelf:
@@ -137,11 +141,11 @@ class PodShelf:
 
     def _piece(self, name: str, start: int, size: int) -> bytes | None:
         """Some bytes; None when there is no such file. A link that breaks costs only these."""
-        path = f"/{self._token}/{quote(name)}?start={start}&size={size}"
+        path, headers = f"/{quote(name)}?start={start}&size={size}", {TOKEN_HEADER: self._token}
         failures = 0
         while True:
             try:
-                answer = self._cluster.proxy(f"pods/{self._pod}:{PORT}", path, timeout_s=60.0)
+                answer = self._cluster.proxy(f"pods/{self._pod}:{PORT}", path, headers=headers, timeout_s=60.0)
                 break
             except UnreachableClusterError:
                 failures += 1

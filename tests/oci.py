@@ -24,19 +24,20 @@ EXTRA = ("libstdc++.so.6", "libgcc_s.so.1", "librt.so.1", "libdl.so.2", "libpthr
 """What wheels need of a base."""
 
 
-def build_base(folder: Path, *, architecture: str = "", plain: bool = False, says_python: bool = True) -> Layout:
+def build_base(folder: Path, *, architecture: str = "", plain: bool = False, python: str | None = None) -> Layout:
     """A layout with one container image, `base`.
 
     Args:
         folder: The layout's.
         architecture: What it says it is for; this machine's.
         plain: Whether it holds Python for real, about 40 MB; else one small file.
-        says_python: Whether it says which.
+        python: The version that it says it has; empty: it says none. This process's.
     """
     layout = create_layout(folder)
     files = list(_python_files()) if plain else [LayerFile(path="etc/os-release", content=b"ID=test\n")]
     layer = write_layer(layout, files, "base")
-    environment = ["PATH=/usr/local/bin:/usr/bin:/bin", *([f"PYTHON_VERSION={python_version()}"] * says_python)]
+    said = python_version() if python is None else python
+    environment = ["PATH=/usr/local/bin:/usr/bin:/bin", *([f"PYTHON_VERSION={said}"] if said else [])]
     values = {
         "architecture": architecture or this_platform().architecture,
         "os": "linux",

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from eaves import logs
+from eaves import complete_settings, logs
 from eaves.config import Layer
 from eaves.errors import ConfigError, Fault
 from eaves.options import build_settings, report_errors, settings_options
@@ -24,6 +24,10 @@ from trainer.settings import DataSettings, TrainSettings
 from trainer.share import Share
 from trainer.train import ENVIRONMENT, compute_share, train
 from trainer.training.verdict import render_lines
+
+SECTIONS = {"data": DataSettings, "train": TrainSettings}
+BY_EVENT = ("data.path",)
+"""Settings that an event names in place of complete settings."""
 
 _logger = logging.getLogger("trainer")
 
@@ -60,18 +64,22 @@ _logger = logging.getLogger("trainer")
     help="Local folder for downloads and for building a run that goes to a URI; it may be removed at any time. By "
     "default .cache beside a local run, ~/.cache/eaves for one at a URI. [EAVES_WORK]",
 )
+@click.option(complete_settings.FLAG, "told", default="", metavar="JSON", help=complete_settings.HELP)
 def main(
-    output: str, work: Path | None, name: str | None, folder: Path | None, prefixes: tuple[str, ...], **parameters: Any
-) -> None:
+    output: str, work: Path | None, name: str | None, folder: Path | None, prefixes: tuple[str, ...], told: str,
+    **parameters: Any,
+) -> None:  # fmt: skip
     """Train a model on labelled images and leave a run in OUTPUT."""
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     logs.configure()
     quieten()
+    layers = complete_settings.parse_complete(told, SECTIONS, without=BY_EVENT)
+    prefixes = prefixes or _told_prefixes(layers["data"])
     event = _event(folder, prefixes, parameters)
     if event:
         name, output = name or build_name(Path(output).name), event.output(output)
-    sections, share, progress = _settings(parameters, prefixes), _share(os.environ), build_progress(sys.stderr)
+    sections, share, progress = _settings(parameters, layers, prefixes), _share(os.environ), build_progress(sys.stderr)
     with stop_on_signals() as stop:
         if share is not None and share.index:
             compute_share(*sections, output, share=share, progress=progress, cache=work, stop=stop)
@@ -111,14 +119,23 @@ def _event(folder: Path | None, prefixes: tuple[str, ...], parameters: dict[str,
     return event
 
 
-def _settings(parameters: dict[str, Any], prefixes: tuple[str, ...]) -> tuple[DataSettings, TrainSettings]:
+def _told_prefixes(layers: list[Layer]) -> tuple[str, ...]:
+    """`data.allowed_prefixes` of complete settings, in which nothing but a list of texts allows anything."""
+    values = [layer.values.get("allowed_prefixes") for layer in layers]
+    return tuple(str(prefix) for listed in values if isinstance(listed, list) for prefix in listed)
+
+
+def _settings(
+    parameters: dict[str, Any], layers: Mapping[str, list[Layer]], prefixes: tuple[str, ...]
+) -> tuple[DataSettings, TrainSettings]:
     """Both sections, or the faults of both together."""
-    listed = {"data.": [Layer(origin="--allowed-prefix", values={"allowed_prefixes": list(prefixes)})], "train.": []}
+    listed = Layer(origin="--allowed-prefix", values={"allowed_prefixes": list(prefixes)})
+    lowest = {"data": [*layers["data"], listed], "train": layers["train"]}
     faults: list[Fault] = []
     built: list[Any] = []
-    for cls, section in ((DataSettings, "data."), (TrainSettings, "train.")):
+    for section, cls in SECTIONS.items():
         try:
-            built.append(build_settings(cls, parameters, *listed[section], section=section))
+            built.append(build_settings(cls, parameters, *lowest[section], section=f"{section}."))
         except ConfigError as error:
             faults.extend(error.faults)
     if faults:

@@ -89,7 +89,10 @@ def _fill(task: Task, lower: Any, augmentation: Augmentation, activations: Array
         rows = train if variant else np.arange(len(digests))
 
         def read(wanted: Any, rows: npt.NDArray[np.int64] = rows, variant: int = variant) -> Array:
-            return np.stack([augmentation.apply(pixels[row], digests[row], variant) for row in rows[wanted]])
+            chosen = rows[wanted]
+            named = [digests[row] for row in chosen]
+            images = zip(pixels[chosen], named, strict=True)
+            return np.stack([augmentation.apply(image, digest, variant) for image, digest in images])
 
         computed += task.cache(task.settings.cut_layer, variant=variant, dtype=DTYPE).compute(
             lower,

@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from eaves.errors import StoppedError
 from trainer.checkpoint import Checkpoints
+from trainer.pixels import Inputs
 from trainer.progress import Progress, Step
 from trainer.settings import TrainSettings
 from trainer.training.stuck import StuckWatch
@@ -34,7 +35,7 @@ AHEAD = 2
 
 
 class Batches:
-    """Rows of an array that may be a mapped file, batch by batch.
+    """Rows of an array, or of what is read like one, batch by batch.
 
     Args:
         inputs: (N, ...) what the model takes, of every example.
@@ -47,7 +48,7 @@ class Batches:
 
     def __init__(
         self,
-        inputs: npt.NDArray[Any],
+        inputs: Inputs,
         labels: Rows,
         rows: Rows,
         settings: TrainSettings,

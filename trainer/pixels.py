@@ -1,7 +1,15 @@
-"""Examples > one uint8 array, through the recipe that will serve; images that can't be decoded are listed."""
+"""Examples > pixels, through the recipe that will serve; read row by row, never all of them at once.
+
+Every image is decoded once at the beginning, so that those that can't be are known before anything is trained. What
+was decoded is kept in a temporary file up to `KEPT_BYTES`; an image beyond is decoded again whenever it is read. Memory
+does not grow with the number of images, nor does the disk beyond that file.
+"""
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -9,21 +17,36 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from eaves.disk import reserve
-from eaves.errors import ImageError
+from eaves.errors import DatasetError, ImageError
 from eaves.images.pixels import Pixels
 from eaves.recipe import Recipe
-from trainer.dataset import DataFault, Dataset, Split
+from trainer.dataset import DataFault, Dataset, Example, Split
 from trainer.progress import Progress
 
-IN_MEMORY_BYTES = 2 * 2**30
-"""Above, decoded pixels are kept in a temporary file (unlinked, mapped) instead of in memory."""
+KEPT_BYTES = 2 * 2**30
+"""Most of decoded pixels on the disk: 8,000 images at 299 pixels, 43,000 at 128. Reading one back takes tens of
+microseconds, decoding a photo some milliseconds."""
 
 _CHUNK = 64
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_log = logging.getLogger(__name__)
+
+
+class Inputs(Protocol):
+    """What a network takes, example by example: an array, or something that is read like one."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        ...
+
+    def __getitem__(self, rows: Any, /) -> npt.NDArray[Any]:
+        """The inputs of one example (an integer), or of several, one below the other."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +55,12 @@ class Decoded:
 
     Attributes:
         dataset: Without the images that can't be decoded.
-        pixels: (N, H, W, 3) uint8, RGB; perhaps a mapped file.
+        pixels: Rows of (H, W, 3) uint8, RGB.
         labels: (N,) int64.
     """
 
     dataset: Dataset
-    pixels: Pixels
+    pixels: Inputs
     labels: npt.NDArray[np.int64]
 
     def rows(self, split: Split) -> npt.NDArray[np.int64]:
@@ -46,52 +69,149 @@ class Decoded:
 
 
 @contextmanager
-def decode(dataset: Dataset, recipe: Recipe, progress: Progress) -> Iterator[Decoded]:
+def decode(dataset: Dataset, recipe: Recipe, progress: Progress, *, kept_bytes: int = KEPT_BYTES) -> Iterator[Decoded]:
     """Decode every image once.
+
+    Args:
+        dataset: The images.
+        recipe: How bytes become pixels.
+        progress: Told of every image.
+        kept_bytes: Most of decoded pixels on the disk.
 
     Raises:
         DatasetError: When a class or the validation side has no image left that can be decoded.
     """
-    shape = (len(dataset.examples), recipe.height, recipe.width, 3)
-    with _array(shape) as pixels:
-        good: list[int] = []
+    with (
+        ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
+        tempfile.TemporaryFile(prefix="eaves-pixels-") as file,
+    ):
+        kept = _KeptRows(file.fileno(), (recipe.height, recipe.width, 3), kept_bytes)
         faults: list[DataFault] = []
         with progress.phase("Reading images", len(dataset.examples)) as step:
-            for index, result in enumerate(_decoded([item.path for item in dataset.examples], recipe)):
+            for example, result in zip(dataset.examples, _decode_all(dataset.examples, recipe, pool), strict=True):
                 step()
                 if isinstance(result, str):
-                    name = str(dataset.examples[index].path.relative_to(dataset.root))
-                    faults.append(DataFault(file=name, reason=result))
+                    faults.append(DataFault(file=str(example.path.relative_to(dataset.root)), reason=result))
                 else:
-                    pixels[len(good)] = result
-                    good.append(index)
+                    kept.append(result)
         left = dataset.without(faults)
         labels = np.array([item.label for item in left.examples], dtype=np.int64)
-        yield Decoded(dataset=left, pixels=pixels[: len(good)], labels=labels)
+        yield Decoded(dataset=left, pixels=PixelRows(left.examples, recipe, kept, pool), labels=labels)
 
 
-def _decoded(paths: Sequence[Path], recipe: Recipe) -> Iterator[Pixels | str]:
+class PixelRows:
+    """The pixels of examples, read when they are asked for; safe to use from several threads.
+
+    Args:
+        examples: In the order of the rows.
+        recipe: How bytes become pixels.
+        kept: Holds the first rows.
+        pool: Decodes the others.
+    """
+
+    def __init__(self, examples: Sequence[Example], recipe: Recipe, kept: _KeptRows, pool: ThreadPoolExecutor) -> None:
+        self._examples, self._recipe, self._kept, self._pool = examples, recipe, kept, pool
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._examples)
+
+    def __getitem__(self, rows: Any, /) -> Pixels:
+        """One image (H, W, 3), or those of several rows (N, H, W, 3).
+
+        Raises:
+            IndexError: There is no such row.
+            DatasetError: An image's file is gone, or is no longer the one that was decoded first.
+        """
+        if isinstance(rows, (int, np.integer)):
+            return self[np.array([rows])][0]
+        wanted = [int(row) for row in rows]
+        if any(not 0 <= row < len(self) for row in wanted):
+            raise IndexError(f"rows are 0 to {len(self) - 1} (got {min(wanted)} to {max(wanted)})")
+        found = np.empty((len(wanted), *self._kept.shape), dtype=np.uint8)
+        again = []
+        for place, row in enumerate(wanted):
+            if row < len(self._kept):
+                self._kept.read(row, found[place])
+            else:
+                again.append(place)
+        for place, image in zip(again, self._pool.map(lambda place: self._decode(wanted[place]), again), strict=True):
+            found[place] = image
+        return found
+
+    def _decode(self, row: int) -> Pixels:
+        """An image once more, and never another one than at first."""
+        example = self._examples[row]
+        hint = "leave the images as they are while a training goes on; then run the same command again"
+        try:
+            data = example.path.read_bytes()
+        except OSError as error:
+            raise DatasetError(f"{example.path} can't be read any more: {error.strerror}", hint=hint) from error
+        if hashlib.sha256(data).hexdigest() != example.digest:
+            raise DatasetError(f"{example.path} was changed while it was trained on", hint=hint)
+        return self._recipe.tensor(data)
+
+
+class _KeptRows:
+    """The first rows of pixels, in an open file; it is read and written, never mapped, so that memory stays free of it.
+
+    Args:
+        descriptor: Of the file.
+        shape: Of one row.
+        most_bytes: Most that it holds.
+    """
+
+    def __init__(self, descriptor: int, shape: tuple[int, int, int], most_bytes: int) -> None:
+        self._descriptor, self.shape, self._most_bytes = descriptor, shape, most_bytes
+        self._row_bytes = int(np.prod(shape, dtype=np.int64))
+        self._count, self._open = 0, True
+
+    def __len__(self) -> int:
+        """Number of rows that it holds."""
+        return self._count
+
+    def append(self, row: Pixels) -> None:
+        """Keep the next row, as long as there was room for all before it."""
+        start = self._count * self._row_bytes
+        if not self._open or start + self._row_bytes > self._most_bytes:
+            self._open = False
+            return
+        try:
+            self._write(memoryview(np.ascontiguousarray(row)).cast("B"), start)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            self._open = False
+            folder = Path(tempfile.gettempdir())
+            _log.info("%s is full after the pixels of %d images: the others are decoded again", folder, self._count)
+            return
+        self._count += 1
+
+    def read(self, row: int, out: Pixels) -> None:
+        """Read one row into an array."""
+        target, start, done = memoryview(out).cast("B"), row * self._row_bytes, 0
+        while done < self._row_bytes:
+            size = os.preadv(self._descriptor, [target[done:]], start + done)
+            if not size:
+                raise OSError(errno.EIO, "the temporary file of decoded pixels is shorter than it was written")
+            done += size
+
+    def _write(self, content: memoryview, start: int) -> None:
+        done = 0
+        while done < len(content):
+            done += os.pwrite(self._descriptor, content[done:], start + done)
+
+
+def _decode_all(examples: Sequence[Example], recipe: Recipe, pool: ThreadPoolExecutor) -> Iterator[Pixels | str]:
     """Pixels, or why not, in order; on every CPU, as Pillow lets go of the interpreter's lock."""
 
-    def one(path: Path) -> Pixels | str:
+    def one(example: Example) -> Pixels | str:
         try:
-            return recipe.tensor(path.read_bytes())
+            return recipe.tensor(example.path.read_bytes())
         except ImageError as error:
             return error.message
         except OSError as error:
             return f"can't be read: {error.strerror}"
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for start in range(0, len(paths), _CHUNK):
-            yield from pool.map(one, paths[start : start + _CHUNK])
-
-
-@contextmanager
-def _array(shape: tuple[int, ...]) -> Iterator[Pixels]:
-    if np.prod(shape, dtype=np.int64) <= IN_MEMORY_BYTES:
-        yield np.empty(shape, dtype=np.uint8)
-        return
-    with tempfile.TemporaryFile(prefix="eaves-pixels-") as file:
-        size_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(np.uint8).itemsize
-        reserve(file.fileno(), max(1, size_bytes), Path(tempfile.gettempdir()))
-        yield np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
+    for start in range(0, len(examples), _CHUNK):
+        yield from pool.map(one, examples[start : start + _CHUNK])

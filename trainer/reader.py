@@ -1,7 +1,8 @@
 """`python -P -m trainer.reader PLACE`: lets whoever holds its token read the run at a place, over HTTP.
 
 A short-lived pod runs it beside a volume that nobody else reaches; the API server's proxy leads there. Nothing but the
-files that run.json names can be read, piece by piece, so that a cut link costs one piece.
+files that run.json names can be read, piece by piece, so that a cut link costs one piece. The token comes in a header:
+addresses are written into the API server's audit log.
 """
 
 from __future__ import annotations
@@ -23,16 +24,19 @@ from trainer.storage import Store, open_store
 
 PORT = 8080
 TOKEN_VARIABLE = "EAVES_READER_TOKEN"  # noqa: S105 - where it is, not what
+TOKEN_HEADER = "Eaves-Reader-Token"  # noqa: S105 - where it is, not what
+"""Header of each request that carries the token. `Authorization` says who asks the API server and goes no further.
+Source: Kubernetes, apiserver/pkg/endpoints/filters/authentication.go."""
 MAX_PIECE_BYTES = 8 << 20
 
 
 class Reader(ThreadingHTTPServer):
-    """Serves `GET /TOKEN/NAME?start=N&size=N`.
+    """Serves `GET /NAME?start=N&size=N` with the token in the header `TOKEN_HEADER`.
 
     Args:
         address: To listen at.
         store: Where the run is.
-        token: First part of every path.
+        token: What a request must bring.
     """
 
     daemon_threads = True
@@ -41,13 +45,12 @@ class Reader(ThreadingHTTPServer):
         super().__init__(address, _Handler)
         self._store, self._token = store, token
 
-    def read(self, path: str) -> tuple[HTTPStatus, bytes]:
-        """What a path leads to."""
+    def read(self, path: str, token: str) -> tuple[HTTPStatus, bytes]:
+        """What a path leads to for whoever has the token."""
+        if not hmac.compare_digest(token.encode(), self._token.encode()):
+            return HTTPStatus.UNAUTHORIZED, b"the token is not the one that this pod was given"
         parts = urlsplit(path)
-        token, _, name = parts.path.removeprefix("/").partition("/")
-        if not hmac.compare_digest(token, self._token):
-            return HTTPStatus.NOT_FOUND, b""
-        query, name = parse_qs(parts.query), unquote(name)
+        query, name = parse_qs(parts.query), unquote(parts.path.removeprefix("/"))
         start, size = (query.get(key, [""])[0] for key in ("start", "size"))
         if not start.isdecimal() or not size.isdecimal():
             return HTTPStatus.BAD_REQUEST, b"start and size are numbers"
@@ -65,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        status, body = self.server.read(self.path)
+        status, body = self.server.read(self.path, self.headers.get(TOKEN_HEADER, ""))
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Content-Type", "application/octet-stream")
@@ -73,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
-        """Says nothing: a path holds the token."""
+        """Says nothing: whoever asks knows."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -8,12 +8,21 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from eaves import logs
+from converters.gate.settings import PipelineSettings
+from eaves import complete_settings, logs
 from eaves.errors import ConfigError, Fault, StoppedError
+from eaves.options import build_settings, settings_options
+
+if TYPE_CHECKING:
+    from eaves.config import Layer
+    from trainer.place import Place
+    from trainer.settings import DataSettings
 
 _log = logging.getLogger("eaves.pipeline")
 POLL_S = 0.2
@@ -52,21 +61,26 @@ POLL_S = 0.2
     show_default=True,
     help="Local folder for everything between. [EAVES_WORK]",
 )
+@click.option(complete_settings.FLAG, "told", default="", metavar="JSON", help=complete_settings.HELP)
+@settings_options(PipelineSettings, section="pipeline.")
 def command(
     output: str, name: str, site: str, tag: str, base: str, platforms: tuple[str, ...], allow_handler: bool,
-    plain_http: bool, sink: str, event: Path | None, work: Path,
+    plain_http: bool, sink: str, event: Path | None, work: Path, told: str, **options: Any,
 ) -> None:  # fmt: skip
-    """Train, convert, package, push and tell: what a pipeline Job runs.
+    """Train, convert, judge, package, push and tell: what a pipeline Job runs.
 
-    Each step is a process of its own and may be repeated; settings of the training and the conversion come from the
-    environment (EAVES_DATA_PATH, EAVES_TRAIN_EPOCHS, EAVES_CONVERT_PRECISION, ...). Ends with the failing step's code.
+    Each step may be repeated. Settings come from --settings, as a Job carries them, and from the environment
+    (EAVES_DATA_PATH, EAVES_TRAIN_EPOCHS, EAVES_CONVERT_PRECISION, EAVES_PIPELINE_FLOOR, ...). Ends with the failing
+    step's code; a model that is not good enough ends it with 79, and nothing is published.
     """
     logs.configure()
+    sections = _sections(told)
+    settings = build_settings(PipelineSettings, options, *sections.pipeline, section="pipeline.")
     if not sink.startswith(("http://", "https://")):
         fault = Fault(origin="--published-to", path="", message=f"must be an http(s) address (got {sink!r})")
         hint = "a SinkBinding sets K_SINK when a Job is made: let it be ready first, then make the Job again"
         raise ConfigError([fault], hint=hint)
-    told = [f"--output={output}", f"--name={name}", f"--work={work}", *([f"--event={event}"] if event else [])]
+    place = [f"--output={output}", f"--name={name}", f"--work={work}", *([f"--event={event}"] if event else [])]
     packing = [f"--tag={tag}", f"--base={base}", f"--published-to={sink}", f"--site={site}"]
     packing += [f"--platform={platform}" for platform in platforms]
     packing += ["--allow-handler"] if allow_handler else []
@@ -75,20 +89,75 @@ def command(
     from trainer.lifecycle import stop_on_signals
 
     with stop_on_signals() as stop:
-        _run("train", ["trainer", *told], stop)
-        run = _find_run(output, event, work)
-        artifact = _artifact_of(run, work / "artifacts" / name)
+        _run("train", ["trainer", *place, *sections.trainer], stop)
+        run = _find_place(output, event, work)
+        artifact = _artifact_of(run.local, work / "artifacts" / name)
         if not (artifact / "manifest.json").is_file():  # a conversion leaves a whole artifact or none
-            _run("convert", ["converters", str(run), f"--output={artifact}"], stop)
+            _run("convert", ["converters", str(run.local), f"--output={artifact}", *sections.converters], stop)
+        data = _data_of(event, sections)
+        _judge(run, artifact, data, tag, settings, plain_http=plain_http, stop=stop)
         _run("publish", ["eaves.cli", "package", str(artifact), *packing], stop)
 
 
-def _find_run(output: str, event: Path | None, work: Path) -> Path:
-    """The run on this machine, where the training left it or a copy of it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sections:
+    """What `--settings` holds, as each step takes it.
+
+    Attributes:
+        trainer: Options of the training.
+        converters: Options of the conversion.
+        pipeline: Layers of the section `pipeline`.
+        data: Layers of the section `data`.
+    """
+
+    trainer: tuple[str, ...] = ()
+    converters: tuple[str, ...] = ()
+    pipeline: tuple[Layer, ...] = ()
+    data: tuple[Layer, ...] = ()
+
+
+def _sections(told: str) -> _Sections:
+    """Share out complete settings to the steps, once all of them are known here.
+
+    Raises:
+        ConfigError: With every setting that this version does not know or that is missing.
+    """
+    from converters.settings import ConvertSettings
+    from trainer.settings import DataSettings, TrainSettings
+
+    if not told:
+        return _Sections()
+    known = {"data": DataSettings, "train": TrainSettings, "convert": ConvertSettings, "pipeline": PipelineSettings}
+    layers = complete_settings.parse_complete(told, known, without=("data.path",))
+    values = complete_settings.load_sections(told)
+
+    def options(*names: str) -> tuple[str, ...]:
+        chosen = {name: values[name] for name in names}
+        return (f"{complete_settings.FLAG}={complete_settings.render_complete(chosen)}",)
+
+    return _Sections(
+        trainer=options("data", "train"),
+        converters=options("convert"),
+        pipeline=tuple(layers["pipeline"]),
+        data=tuple(layers["data"]),
+    )
+
+
+def _find_place(output: str, event: Path | None, work: Path) -> Place:
+    """Where the training left its run, and where it or a copy of it is on this machine."""
     from trainer.event import read_event
     from trainer.place import build_place
 
-    return build_place(read_event(event).output(output) if event else output, work).local
+    return build_place(read_event(event).output(output) if event else output, work)
+
+
+def _data_of(event: Path | None, sections: _Sections) -> DataSettings:
+    """Where the images of the training are, which has checked that the event may name them."""
+    from trainer.event import read_event
+    from trainer.settings import DataSettings
+
+    named = {"path": read_event(event).dataset} if event else {}
+    return build_settings(DataSettings, named, *sections.data, section="data.")
 
 
 def _artifact_of(run: Path, folder: Path) -> Path:
@@ -96,6 +165,36 @@ def _artifact_of(run: Path, folder: Path) -> Path:
     from trainer.run import open_run
 
     return folder / open_run(run).version
+
+
+def _judge(
+    place: Place, artifact: Path, data: DataSettings, tag: str, settings: PipelineSettings, *, plain_http: bool,
+    stop: threading.Event,
+) -> None:  # fmt: skip
+    """Let the model pass, or end here.
+
+    Raises:
+        RefusedModelError: It is not good enough.
+        StoppedError: Asked to stop.
+        EavesError: What it is judged by can't be read.
+    """
+    from converters.gate.judge import judge
+    from eaves.cli.registries import build_access
+    from trainer.lifecycle import Stoppable
+    from trainer.progress import Silent
+
+    _log.info("judge begins", extra={"step": "judge"})
+    passed = judge(
+        artifact,
+        place,
+        data,
+        tag,
+        settings,
+        access=build_access(plain_http=plain_http, registry_ca=None),
+        progress=Stoppable(Silent(), stop),
+    )
+    for line in passed:
+        _log.info("%s", line, extra={"step": "judge"})
 
 
 def _run(step: str, words: Sequence[str], stop: threading.Event) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from converters.gate.settings import PipelineSettings
 from converters.settings import ConvertSettings
 from eaves.config import Layer, build, env_layer, flag_layer, iter_leaves, setting
 from eaves.errors import ConfigError, Fault
@@ -49,6 +50,7 @@ class Project:
     )
     knative: KnativeSettings = setting(KnativeSettings, "How all of it stands in a cluster.")
     job: JobSettings = setting(JobSettings, "How training runs in a cluster.")
+    pipeline: PipelineSettings = setting(PipelineSettings, "When a pipeline publishes the model that it made.")
     rollout: RolloutSettings = setting(RolloutSettings, "How a new revision takes over in a cluster.")
     sites: tuple[SiteSettings, ...] = setting((), "The clusters' edge places; none: `site` is the one, here.")
 
@@ -177,7 +179,7 @@ def write_project(*, name: str, data: str, sources: Sequence[Mapping[str, Any]] 
     lines = ["# eaves.yaml: one model, one function, and what feeds it. Lines that start with '#' are the defaults."]
     lines += ["", "# " + _doc("name"), f"name: {name}", "# " + _doc("site"), "#site: home"]
     lines += [*_wrap(_doc("through"), "# "), f"#through: {EDGE}"]
-    for section in ("data", "train", "convert", "function", "scale", "relay", "knative", "job", "rollout"):
+    for section in ("data", "train", "convert", "function", "scale", "relay", "knative", "job", "pipeline", "rollout"):
         kind = next(f.type for f in dataclasses.fields(Project) if f.name == section)
         lines += ["", f"# {_doc(section)}", f"{section}:"]
         lines += _section_lines(_SECTIONS[str(kind)], {"path": data} if section == "data" else {})
@@ -189,7 +191,7 @@ _SECTIONS = {
     cls.__name__: cls
     for cls in (
         DataSettings, TrainSettings, ConvertSettings, ServeSettings, ScaleSettings, RelaySpec, KnativeSettings,
-        JobSettings, RolloutSettings,
+        JobSettings, PipelineSettings, RolloutSettings,
     )
 }  # fmt: skip
 _SOURCES_EXAMPLE = """\

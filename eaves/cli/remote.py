@@ -41,6 +41,7 @@ def build_training(workspace: Workspace, *, data: str = "", run: str = "", names
         data=project.data,
         train=project.train,
         convert=project.convert,
+        pipeline=project.pipeline,
         job=job or project.job,
         knative=project.knative,
         namespace=namespace or project.job.namespace,

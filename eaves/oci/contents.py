@@ -16,6 +16,9 @@ ROOT = "artifact"
 """Where the artifact lies in a container, relative to the root."""
 BACKBONE = "backbone.bin"
 GRAPH = "model.onnx"
+_GRAPHS, _GOLDEN, _REST = "graphs", "golden inputs", "head, labels, manifest"
+TITLES = (_GRAPHS, _GOLDEN, _REST, HANDLER)
+"""Titles of an artifact's layers; a backbone's is its path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,7 @@ def split(paths: set[str]) -> Iterator[Part]:
     rest = paths - {*backbones} - graphs - golden - handler
     for path in backbones:
         yield Part(title=path, paths=(path,))
-    for title, some in (("graphs", graphs), ("golden inputs", golden), ("head, labels, manifest", rest)):
+    for title, some in ((_GRAPHS, graphs), (_GOLDEN, golden), (_REST, rest)):
         if some:
             yield Part(title=title, paths=tuple(sorted(some)))
     if handler:

@@ -24,6 +24,7 @@ from eaves.oci.transport import AGAIN, MAX_PAUSE_S, Access, Transport, follow
 
 __all__ = ["Access", "Registry"]
 UPLOAD_CHUNK_BYTES = 8 * 1024 * 1024
+TAGS_A_PAGE = 1000
 MAX_CHUNK_BYTES = 64 * 1024 * 1024
 _PULL, _PUSH = "pull", "pull,push"
 
@@ -96,6 +97,29 @@ class Registry:
         size, scope = descriptor.size, self._scope(_PULL)
         with closing(Download(self._transport, url, scope, what, size=size, start=start, poll=poll)) as stream:
             yield cast("BinaryIO", stream)
+
+    def tags(self) -> Iterator[str]:
+        """Every tag of the repository, page by page; none when there is no such repository yet.
+
+        Raises:
+            RegistryError: When the registry doesn't answer as it should.
+
+        Source: OCI distribution-spec, "Content Discovery".
+        """
+        last = ""
+        while True:
+            url = f"{self._base}tags/list?{urlencode({'n': TAGS_A_PAGE, **({'last': last} if last else {})})}"
+            answer = self._ask("GET", url, _PULL)
+            if answer.status == 404:
+                return
+            require(answer, {200}, self._where(""))
+            tags = parse_document(answer.content).get("tags") or []
+            if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+                raise RegistryError(f"{self._where('')}: the registry's list of tags holds something else")
+            yield from tags
+            if not tags or not answer.headers.get("Link") or tags[-1] == last:
+                return
+            last = tags[-1]
 
     def has(self, descriptor: Descriptor) -> bool:
         """Whether a blob is there.

@@ -9,10 +9,12 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
+from converters.gate.settings import PipelineSettings
 from converters.settings import ConvertSettings
-from eaves.config import iter_leaves
+from eaves.complete_settings import FLAG, collect_settings, render_complete
 from eaves.errors import Fault
 from eaves.telemetry import TELEMETRY_OFF
 from knative.job_settings import JobSettings
@@ -20,6 +22,7 @@ from knative.kinds import JOB, Kind
 from knative.names import RUN_LABEL, labels
 from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
 from knative.settings import KnativeSettings
+from trainer.data.remote import public
 from trainer.lifecycle import ENDINGS
 from trainer.settings import DataSettings, TrainSettings
 from trainer.storage import is_uri
@@ -32,6 +35,8 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 """Source: Kueue, docs/tasks/run/jobs: Kueue suspends a Job that carries it until there is room; requests are needed."""
 CHANGEABLE = ("activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")
 """Of a Job's spec, what the API server lets change. Source: kubernetes, pkg/apis/batch/validation."""
+DATA_VARIABLE, WEIGHTS_VARIABLE = "EAVES_DATA_PATH", "EAVES_TRAIN_WEIGHTS"
+"""Variables that take precedence over what a Job tells; a Secret may hold them."""
 _NOT_DECIDING = ("checkpoint_s", "cache", "usable_accuracy")
 _HASH = 10
 
@@ -47,6 +52,7 @@ class Training:
         data: Where the images are.
         train: How it is trained.
         convert: How a pipeline converts it.
+        pipeline: When a pipeline publishes it.
         job: How that runs in a cluster.
         knative: The trainer's container image and how it is fetched; the Broker.
         run: Name of the run, where somebody chose one: another name is another training of the same things.
@@ -59,6 +65,7 @@ class Training:
     job: JobSettings
     knative: KnativeSettings
     convert: ConvertSettings = field(default_factory=ConvertSettings)
+    pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     namespace: str = ""
     run: str = ""
 
@@ -108,6 +115,11 @@ def training_faults(training: Training) -> Iterator[Fault]:
         yield fault(
             "job.data", f"must be a URI, or `data_claim` a volume: {training.images!r} is a path on this machine"
         )
+    secret = (("job.data", training.images, DATA_VARIABLE), ("train.weights", training.train.weights, WEIGHTS_VARIABLE))
+    for path, uri, variable in secret:
+        if public(uri) != uri:
+            told = f"must have no password, signature or query: whoever may read Jobs reads it ({public(uri)}?...)"
+            yield fault(path, f"{told}; give the whole address as {variable} in the Secret that job.secret names")
     weights = training.train.weights
     if training.train.weights_kind == "file" and not is_uri(weights) and not weights.startswith(f"{DATA}/"):
         told = f"must be a URI, or a file below {DATA}, in the volume `job.data_claim` (got {weights!r})"
@@ -119,8 +131,8 @@ def build_job(training: Training) -> dict[str, Any]:
 
     The same run may be asked for by two Jobs, of which one has more memory: run one at a time.
     """
-    told = [f"--output={training.output}", f"--name={training.name}"]
-    container = build_container(training, COMMAND, told, {"EAVES_DATA_PATH": training.images, **settings_env(training)})
+    told = [f"--output={training.output}", f"--name={training.name}", settings_option(training)]
+    container = build_container(training, COMMAND, told)
     spec = build_spec(training, PART, container, codes=failing_codes())
     return name_job(training, PART, spec)
 
@@ -191,7 +203,7 @@ def _failure_rules(codes: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def build_container(
-    training: Training, command: Sequence[str], told: Sequence[str], env: Mapping[str, str]
+    training: Training, command: Sequence[str], told: Sequence[str], env: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, Any]:
     """The one container of a Job's pods, with volumes by the names that `_volumes` gives them."""
     job = training.job
@@ -213,24 +225,26 @@ def build_container(
     return {**container, "resources": resources, "securityContext": build_security(), "volumeMounts": mounts}
 
 
-def settings_env(training: Training, *, convert: bool = False) -> dict[str, str]:
-    """The settings that are not at their defaults, by the variables that the trainer (and a conversion) reads."""
-    data = replace(training.data, path="", allowed_prefixes=())
-    sections: list[tuple[str, Any, Any]] = [
-        ("data.", data, DataSettings(path="")),
-        ("train.", training.train, TrainSettings()),
-    ]
-    if convert:
-        sections.append(("convert.", training.convert, ConvertSettings()))
-    return dict(variable for part in sections for variable in _differing(*part))
+def settings_option(training: Training, *, by_event: bool = False) -> str:
+    """The option that tells the complete settings of a training, as one argument.
+
+    It is an argument and no variable: a trainer that does not know it ends with a code after which it is not started
+    again, where it would ignore a variable and train with its own defaults.
+
+    Args:
+        training: Whose.
+        by_event: Whether an event names the images.
+    """
+    return f"{FLAG}={render_complete(complete_sections(training, by_event=by_event))}"
 
 
-def _differing(section: str, values: Any, defaults: Any) -> Iterator[tuple[str, str]]:
-    for leaf in iter_leaves(type(values), section):
-        name = leaf.path.removeprefix(section)
-        value = getattr(values, name)
-        if value != getattr(defaults, name):
-            yield leaf.env, ",".join(value) if isinstance(value, tuple) else str(value)
+def complete_sections(training: Training, *, by_event: bool) -> dict[str, dict[str, Any]]:
+    """Name to settings of the sections that a training reads."""
+    data = replace(
+        training.data, path=training.images, allowed_prefixes=training.data.allowed_prefixes if by_event else ()
+    )
+    without = ("path",) if by_event else ()
+    return {"data": collect_settings(data, without=without), "train": collect_settings(training.train)}
 
 
 def _pod(training: Training, container: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from knative.resources.job import (
     build_spec,
     failing_codes,
     job_labels,
-    settings_env,
+    settings_option,
     training_faults,
 )
 from knative.resources.metadata import reference
@@ -51,13 +51,12 @@ def jobsink_faults(training: Training) -> Iterator[Fault]:
 
 def build_jobsink(training: Training) -> dict[str, Any]:
     """The JobSink: each event of a changed data set becomes a Job."""
-    allowed = {"EAVES_DATA_ALLOWED_PREFIXES": " ".join(training.data.allowed_prefixes)}
     place = f"{training.place}/{training.name}"
     if training.job.repository:
-        part, spec = pipeline.PART, pipeline.build_spec_for(training, place, allowed)
+        part, spec = pipeline.PART, pipeline.build_spec_for(training, place, by_event=True)
     else:
-        told = [f"--output={place}", f"--name={training.name}"]
-        container = build_container(training, COMMAND, told, {**allowed, **settings_env(training)})
+        told = [f"--output={place}", f"--name={training.name}", settings_option(training, by_event=True)]
+        container = build_container(training, COMMAND, told)
         part, spec = PART, build_spec(training, PART, container, codes=failing_codes())
     made = build_metadata(JOB_SINK, _name(training), training, PART)
     labels = {**made["metadata"]["labels"], PART_LABEL: part, **job_labels(training)}

@@ -1,4 +1,4 @@
-"""From images to a published model in one Job: train > convert > package > push > `dev.eaves.model.published.v1`.
+"""Images > a published model in one Job: train > convert > judge > package > push > `dev.eaves.model.published.v1`.
 
 One container that runs the steps as processes of its own (`eaves pipeline`), not init containers: of these, JobSink
 gives none the event. Every step may be repeated: a finished run is found, a finished artifact too where
@@ -7,10 +7,12 @@ gives none the event. Every step may be repeated: a finished run is found, a fin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
-from eaves.errors import Fault
+from eaves.complete_settings import FLAG, collect_settings, render_complete
+from eaves.errors import Fault, RefusedModelError
 from knative.kinds import BROKER, JOB, SINK_BINDING
 from knative.names import APP_LABEL, PART_LABEL
 from knative.resources.job import (
@@ -20,9 +22,9 @@ from knative.resources.job import (
     build_container,
     build_metadata,
     build_spec,
+    complete_sections,
     failing_codes,
     name_job,
-    settings_env,
     training_faults,
 )
 from knative.resources.metadata import reference
@@ -30,8 +32,9 @@ from knative.resources.metadata import reference
 PART = "pipeline"
 COMMAND = ("python", "-P", "-m", "eaves.cli", "pipeline")
 DOCKER = "/docker"
-FAILING = (66, 77)
-"""Exit codes of packaging after which another pod would fare the same, beside the trainer's: no such base, not let in.
+FAILING = (66, 77, RefusedModelError.exit_code)
+"""Exit codes after which another pod would fare the same, beside the trainer's: no such base, not let in at a registry,
+a model that is not good enough.
 A failed conversion (70) is tried again: images that can't be had just now are among its causes, and the run stands."""
 
 
@@ -49,6 +52,8 @@ def pipeline_faults(training: Training) -> Iterator[Fault]:
         yield fault("job.base", "must name the plain Python that container image is built on")
     if job.shards > 1:
         yield fault("job.shards", f"must be 1 in a pipeline: one pod goes on after the training (got {job.shards})")
+    if "@" in urlsplit(job.sink).netloc:
+        yield fault("job.sink", "must have no password: whoever may read Jobs reads it")
     if training.convert.handler and not training.convert.handler.startswith(f"{DATA}/"):
         told = f"must be a file below {DATA}, in the volume `job.data_claim` (got {training.convert.handler!r})"
         yield fault("convert.handler", told)
@@ -56,17 +61,17 @@ def pipeline_faults(training: Training) -> Iterator[Fault]:
 
 def build_pipeline(training: Training) -> dict[str, Any]:
     """The Job. Applied twice it is one Job."""
-    spec = build_spec_for(training, training.output, {"EAVES_DATA_PATH": training.images})
+    spec = build_spec_for(training, training.output)
     return name_job(training, PART, spec)
 
 
-def build_spec_for(training: Training, output: str, env: Mapping[str, str]) -> dict[str, Any]:
+def build_spec_for(training: Training, output: str, *, by_event: bool = False) -> dict[str, Any]:
     """The spec of a pipeline's Job, whatever names its data.
 
     Args:
         training: Whose.
         output: Where runs go.
-        env: What names the data.
+        by_event: Whether an event names the images.
     """
     job = training.job
     told = [f"--output={output}", f"--name={training.name}", f"--site={training.site}"]
@@ -75,8 +80,13 @@ def build_spec_for(training: Training, output: str, env: Mapping[str, str]) -> d
     told += ["--plain-http"] if job.plain_http else []
     told += ["--allow-handler"] if training.convert.handler else []
     told += [f"--published-to={job.sink}"] if job.sink else []
+    sections = complete_sections(training, by_event=by_event) | {
+        "convert": collect_settings(training.convert),
+        "pipeline": collect_settings(training.pipeline),
+    }
+    told += [f"{FLAG}={render_complete(sections)}"]
     places = {"XDG_CACHE_HOME": f"{WORK}/cache", **({"DOCKER_CONFIG": DOCKER} if job.push_secret else {})}
-    container = build_container(training, COMMAND, told, {**places, **env, **settings_env(training, convert=True)})
+    container = build_container(training, COMMAND, told, places)
     spec = build_spec(training, PART, container, codes=[*failing_codes(), *FAILING])
     if job.push_secret:
         pod = spec["template"]["spec"]

@@ -144,12 +144,17 @@ def is_pod_ready(pod: dict[str, Any] | None) -> bool:
 
 def start_sink(cluster: Cluster, image: str) -> None:
     """Run the sink in the cluster, in a function's container image: it has Python."""
-    script = (Path(__file__).parent / "sink_server.py").read_text()
-    labels = {"app": SINK}
+    start_server(cluster, image, SINK, "sink_server.py")
+
+
+def start_server(cluster: Cluster, image: str, name: str, file: str) -> None:
+    """Run a script of this folder in the cluster: a pod and a Service of one name, which leads to its port 8080."""
+    script = (Path(__file__).parent / file).read_text()
+    labels = {"app": name}
     container = {
-        "name": SINK,
+        "name": name,
         "image": image,
-        "command": ["python", "-I", "/script/sink_server.py"],
+        "command": ["python", "-I", f"/script/{file}"],
         "ports": [{"containerPort": 8080}],
         "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
         "securityContext": build_security(),
@@ -159,19 +164,19 @@ def start_sink(cluster: Cluster, image: str) -> None:
         "automountServiceAccountToken": False,
         "containers": [container],
         "terminationGracePeriodSeconds": 0,
-        "volumes": [{"name": "script", "configMap": {"name": SINK}}],
+        "volumes": [{"name": "script", "configMap": {"name": name}}],
     }
     ports = {"ports": [{"port": 80, "targetPort": 8080}]}
     for manifest in (
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": SINK}, "data": {"sink_server.py": script}},
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": SINK, "labels": labels}, "spec": pod},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {file: script}},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": pod},
         {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {"name": SINK},
+            "metadata": {"name": name},
             "spec": {"selector": labels, **ports},
         },
     ):
         cluster.apply(manifest, manager=MANAGER)
 
-    wait_until(lambda: is_pod_ready(cluster.get(POD, SINK)), 180, pause_s=0.5, what="the sink's pod")
+    wait_until(lambda: is_pod_ready(cluster.get(POD, name)), 180, pause_s=0.5, what=f"the pod {name}")

@@ -248,7 +248,7 @@ def test_a_model_that_answers_otherwise_goes_nowhere(
 def test_a_base_that_does_not_say_its_python_needs_to_be_told(
     tiny_artifact: Path, oci_cache: Path, tmp_path: Path
 ) -> None:
-    build_base(tmp_path / "base", says_python=False)
+    build_base(tmp_path / "base", python="")
     words = (tiny_artifact, f"oci:{tmp_path}/out:v1", f"oci:{tmp_path}/base")
     assert "try: say it with --python" in refused(oci_cache, *words)
     run_package(oci_cache, words[0], "-t", words[1], "--base", words[2], "--python", VERSION)

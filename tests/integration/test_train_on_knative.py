@@ -18,7 +18,7 @@ from tests.fakes.apiserver import FakeCluster, Reply, Request, open_apiserver
 from tests.fakes.jobs import JobPlay
 from tests.waiting import wait_until
 from trainer.publish import publish
-from trainer.reader import Reader
+from trainer.reader import TOKEN_HEADER, Reader
 from trainer.run import Run, open_run
 from trainer.storage import open_store
 
@@ -142,13 +142,21 @@ def test_a_run_on_a_volume_comes_through_a_pod_that_reads_it(
     pods = wait_until(lambda: [one for one in fake.all("Pod") if "-read-" in one["metadata"]["name"]], 30)
     (container,) = pods[0]["spec"]["containers"]
     assert container["args"] == [output_of(fake)]
-    with Reader(("127.0.0.1", 0), open_store(run.path), container["env"][0]["value"]) as reader:
+    (variable,) = container["env"]
+    assert "value" not in variable, "whoever may read pods would read the token"
+    named = variable["valueFrom"]["secretKeyRef"]
+    secret = fake.get("Secret", named["name"], namespace="lab")
+    assert secret["metadata"]["ownerReferences"] == pods[0]["metadata"]["ownerReferences"]
+    token = secret["stringData"][named["key"]]
+    asked: list[Request] = []
+    with Reader(("127.0.0.1", 0), open_store(run.path), token) as reader:
         broken = iter([True, False, True, False, False])
 
         def backend(request: Request) -> Reply:
             if next(broken, False):
                 return Reply(status=0)  # the link breaks
-            status, body = reader.read(f"{request.path}?{urlencode(request.query)}")
+            asked.append(request)
+            status, body = reader.read(f"{request.path}?{urlencode(request.query)}", request.headers[TOKEN_HEADER])
             return Reply(status=int(status), body=body)
 
         fake.backend = backend
@@ -157,7 +165,10 @@ def test_a_run_on_a_volume_comes_through_a_pod_that_reads_it(
     assert code == 0, stderr
     assert stdout.strip() == "chosen"
     assert open_run(laptop.folder / "chosen").fingerprint == run.fingerprint
+    assert asked
+    assert not any(token in f"{request.path}{request.query}" for request in asked), "audit logs hold addresses"
     assert [one for one in fake.all("Pod") if "-read-" in one["metadata"]["name"]] == []
+    assert fake.all("Secret") == []
 
 
 def test_a_uri_that_only_pods_reach_is_read_by_one(laptop: Laptop, fake: FakeCluster) -> None:
@@ -172,7 +183,7 @@ def test_a_uri_that_only_pods_reach_is_read_by_one(laptop: Laptop, fake: FakeClu
     code, _, stderr = finished(process)
     assert code == 77
     assert "reading it through a pod instead" in stderr
-    assert "try: ask for the right to get pods/proxy" in stderr
+    assert "try: ask for the rights to create pods and secrets and to get pods/proxy" in stderr
 
 
 def test_what_eaves_yaml_lacks_is_told_before_anything_is_made(laptop: Laptop, fake: FakeCluster) -> None:

@@ -98,6 +98,7 @@ def test_init_writes_a_file_whose_values_are_the_defaults(project: Path) -> None
         "relay": None,
         "knative": None,
         "job": None,
+        "pipeline": None,
         "rollout": None,
     }
 

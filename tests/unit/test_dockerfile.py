@@ -40,9 +40,13 @@ def inherited(stages: dict[str, list[str]], name: str) -> list[str]:
 
 def test_there_is_a_target_per_role_on_one_base(stages: dict[str, list[str]]) -> None:
     assert set(COMMANDS) <= set(stages)
-    assert any(line.startswith("ARG BASE=") for line in stages[""])
     parents = {statements[0].split()[1] for name, statements in stages.items() if name}
     assert parents <= {"${BASE}", *stages}
+
+
+def test_the_base_is_named_by_digest(stages: dict[str, list[str]]) -> None:
+    (base,) = (line.removeprefix("ARG BASE=") for line in stages[""] if line.startswith("ARG BASE="))
+    assert re.fullmatch(r"python:3\.13-slim-trixie@sha256:[0-9a-f]{64}", base), "a tag can move"
 
 
 @pytest.mark.parametrize(("role", "module"), COMMANDS.items())

@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from converters.settings import ConvertSettings
+from eaves.complete_settings import load_sections
+from eaves.config import iter_leaves
 from eaves.errors import ConfigError, Fault
 from eaves.telemetry import TELEMETRY_OFF
 from knative.job_settings import JobSettings
@@ -19,7 +21,7 @@ from knative.rendering import to_yaml
 from knative.resources.job import Training, build_job, training_faults
 from knative.resources.jobsink import build_dataset_trigger, build_jobsink, jobsink_faults
 from knative.resources.pipeline import build_binding, build_pipeline, pipeline_faults
-from knative.resources.reader import build_reader
+from knative.resources.reader import build_reader, build_token
 from knative.settings import KnativeSettings
 from knative.trainings import render_training
 from tests.manifests import pod_templates, restricted_faults, validate
@@ -81,7 +83,8 @@ MANIFESTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "jobsink": lambda: build_jobsink(replace(FULL, job=replace(FULL.job, repository=""))),
     "jobsink-pipeline": lambda: build_jobsink(FULL),
     "jobsink-trigger": lambda: build_dataset_trigger(FULL),
-    "reader": lambda: build_reader(ON_VOLUMES, "flowers-0123456789-read-abcd", "token", JOB),
+    "reader": lambda: build_reader(ON_VOLUMES, "flowers-0123456789-read-abcd", JOB),
+    "reader-token": lambda: build_token(ON_VOLUMES, "flowers-0123456789-read-abcd", "token", JOB),
 }
 
 
@@ -91,7 +94,7 @@ def test_an_object_is_as_it_was_read_and_approved(name: str) -> None:
     assert to_yaml(MANIFESTS[name]()) == (GOLDEN / f"{name}.yaml").read_text()
 
 
-@pytest.mark.parametrize("name", ["job", "job-indexed", "job-volumes", "pipeline", "reader"])
+@pytest.mark.parametrize("name", ["job", "job-indexed", "job-volumes", "pipeline", "reader", "reader-token"])
 def test_what_kubernetes_gets_is_valid(name: str) -> None:
     validate(MANIFESTS[name]())
 
@@ -101,7 +104,7 @@ def test_what_knative_gets_is_valid(name: str, shared: Path) -> None:
     validate(MANIFESTS[name](), shared)
 
 
-@pytest.mark.parametrize("name", [name for name in MANIFESTS if "binding" not in name and "trigger" not in name])
+@pytest.mark.parametrize("name", [name for name in MANIFESTS if not name.endswith(("binding", "trigger", "token"))])
 def test_restricted_pod_security_lets_it_in(name: str) -> None:
     (template,) = pod_templates(MANIFESTS[name]())
     assert restricted_faults(template) == []
@@ -158,10 +161,55 @@ def test_the_longest_name_fits() -> None:
         assert len(manifest["metadata"]["labels"].get(RUN_LABEL, "")) <= 63
 
 
-def test_settings_at_their_defaults_are_not_mentioned() -> None:
-    (container,) = build_job(BARE)["spec"]["template"]["spec"]["containers"]
+def settings_of(container: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a container's `--settings` tells, as the process in it reads it."""
+    (text,) = (word.removeprefix("--settings=") for word in container["args"] if word.startswith("--settings="))
+    return load_sections(text)
+
+
+def container_of(spec: Mapping[str, Any]) -> dict[str, Any]:
+    (container,) = spec["template"]["spec"]["containers"]
+    return dict(container)
+
+
+def test_a_job_tells_every_setting_those_at_their_defaults_too() -> None:
+    container = container_of(build_job(BARE)["spec"])
     names = {variable["name"] for variable in container["env"]}
-    assert names == {*TELEMETRY_OFF, "EAVES_WORK", "KERAS_HOME", "EAVES_DATA_PATH"}
+    assert names == {*TELEMETRY_OFF, "EAVES_WORK", "KERAS_HOME"}
+    told = settings_of(container)
+    assert set(told) == {"data", "train"}
+    assert set(told["train"]) == {leaf.path for leaf in iter_leaves(TrainSettings)}
+    assert set(told["data"]) == {leaf.path for leaf in iter_leaves(DataSettings)}
+    assert told["train"]["epochs"] == TrainSettings().epochs
+    assert told["data"]["path"] == "s3://photos/flowers"
+
+
+def test_a_pipeline_tells_the_conversion_and_what_it_asks_of_a_model_too() -> None:
+    told = settings_of(container_of(build_pipeline(FULL)["spec"]))
+    assert set(told["convert"]) == {leaf.path for leaf in iter_leaves(ConvertSettings)}
+    assert told["pipeline"] == {"floor": 0.0, "max_accuracy_drop": 5.0}
+    by_event = settings_of(container_of(build_jobsink(FULL)["spec"]["job"]["spec"]))
+    assert "path" not in by_event["data"], "the event names it"
+    assert by_event["data"]["allowed_prefixes"] == ["s3://photos/barn", "s3://photos/yard"]
+
+
+def test_nothing_in_the_settings_is_replaced_by_kubernetes() -> None:
+    grouped = replace(BARE, data=replace(BARE.data, group_by="name:$(HOME)(part)"))
+    container = container_of(build_job(grouped)["spec"])
+    assert not any("$" in word for word in container["args"])
+    assert settings_of(container)["data"]["group_by"] == "name:$(HOME)(part)"
+
+
+def test_a_password_or_a_signature_never_gets_into_a_job() -> None:
+    lacking = replace(
+        BARE,
+        data=DataSettings(path="https://photos.example/flowers.zip?signature=c2VjcmV0"),
+        train=TrainSettings(weights="https://me:secret@weights.example/notop.weights.h5"),
+    )
+    faults = told(list(training_faults(lacking)))
+    assert set(faults) == {"job.data", "train.weights"}
+    assert "c2VjcmV0" not in str(faults)
+    assert "secret@" not in str(faults)
 
 
 def told(faults: list[Fault]) -> dict[str, str]:
@@ -209,7 +257,6 @@ def test_a_jobsink_whose_job_pushes_is_a_pipeline() -> None:
     selector = build_binding(FULL)["spec"]["subject"]["selector"]["matchLabels"]
     assert selector.items() <= job["metadata"]["labels"].items(), "the binding must find it"
     assert "--output=s3://models/runs/flowers" in container["args"], "the trainer adds the event's identity"
-    assert not any(variable["name"] == "EAVES_DATA_PATH" for variable in container["env"])
 
 
 def test_a_job_carries_nothing_that_the_jobsink_adds() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from click.testing import CliRunner
 
-from trainer.reader import MAX_PIECE_BYTES, Reader, main
+from trainer.reader import MAX_PIECE_BYTES, TOKEN_HEADER, Reader, main
 from trainer.storage import open_store
 
 TOKEN = "0123456789abcdef"
@@ -29,7 +31,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 
 
 def ask(reader: Reader, name: str, *, start: str = "0", size: str = "1000", token: str = TOKEN) -> tuple[int, bytes]:
-    status, body = reader.read(f"/{token}/{name}?start={start}&size={size}")
+    status, body = reader.read(f"/{name}?start={start}&size={size}", token)
     return int(status), body
 
 
@@ -41,9 +43,31 @@ def test_a_file_comes_in_pieces(reader: Reader) -> None:
     assert ask(reader, "run.json")[0] == HTTPStatus.OK
 
 
-@pytest.mark.parametrize("token", ["", "0123456789abcdee", "0123456789abcdef0"])
+@pytest.mark.parametrize("token", ["", "0123456789abcdee", "0123456789abcdef0", "0123456789abcde\xe9"])
 def test_without_the_token_nothing_is_told(reader: Reader, token: str) -> None:
-    assert ask(reader, "run.json", token=token) == (404, b"")
+    status, body = ask(reader, "run.json", token=token)
+    assert status == HTTPStatus.UNAUTHORIZED
+    assert b"model" not in body
+
+
+def test_the_token_comes_in_a_header_and_never_in_the_address(reader: Reader) -> None:
+    connection = HTTPConnection("127.0.0.1", reader.server_address[1])
+    thread = Thread(target=reader.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        for path, headers, wanted in (
+            ("/run.json?start=0&size=10", {TOKEN_HEADER: TOKEN}, HTTPStatus.OK),
+            ("/run.json?start=0&size=10", {}, HTTPStatus.UNAUTHORIZED),
+            (f"/{TOKEN}/run.json?start=0&size=10", {}, HTTPStatus.UNAUTHORIZED),
+        ):
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == wanted, path
+    finally:
+        connection.close()
+        reader.shutdown()
+        thread.join()
 
 
 @pytest.mark.parametrize("name", ["stray", "nothing", "lost", "", "../secret/x"])

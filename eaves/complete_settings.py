@@ -1,0 +1,102 @@
+"""Complete settings of some sections as one JSON text: what a Job tells the process that it runs.
+
+    {"data": {"path": "s3://photos", "balance": "auto", ...}, "train": {"epochs": 0, ...}}
+
+A section names every one of its settings, those at their defaults too: the defaults of the process that reads the text
+don't count, since its version of Eaves may have others. A setting that it does not know, or that the text lacks, is an
+error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from eaves import __version__
+from eaves.config import Layer, iter_leaves
+from eaves.errors import ConfigError, Fault
+
+FLAG = "--settings"
+HELP = (
+    "Complete settings of some sections as one JSON text, as a Job carries them. The environment and the other options "
+    "take precedence; a setting that this version does not know, or that the text lacks, is an error."
+)
+_HINT = "make the Job with the version of Eaves that is in the trainer's container image, knative.trainer_image"
+
+
+def collect_settings(section: Any, *, without: Collection[str] = ()) -> dict[str, Any]:
+    """Every setting of a section that has no sections of its own, as plain data for JSON.
+
+    Args:
+        section: Its settings.
+        without: Names of settings that are left out.
+    """
+    names = [leaf.path for leaf in iter_leaves(type(section)) if leaf.path not in without]
+    return {name: getattr(section, name) for name in names}
+
+
+def render_complete(sections: Mapping[str, Mapping[str, Any]]) -> str:
+    """The text, which `parse_complete` reads; one setting a line.
+
+    It has no `$`: Kubernetes replaces `$(NAME)` in a container's arguments.
+    """
+    text = json.dumps(sections, sort_keys=True, indent=1, default=str)
+    return text.replace("$", "\\u0024")
+
+
+def parse_complete(text: str, sections: Mapping[str, type], *, without: Collection[str] = ()) -> dict[str, list[Layer]]:
+    """Read the text.
+
+    Args:
+        text: From `render_complete`; empty: nothing is told.
+        sections: Name of each section that the text must have to its dataclass.
+        without: Dotted paths of the settings that the text may lack, because something else names them.
+
+    Returns:
+        layers: Name of each section to a list with its one layer; to an empty list when the text is empty.
+
+    Raises:
+        ConfigError: With every setting that this version of Eaves does not know or that is missing.
+    """
+    if not text:
+        return {name: [] for name in sections}
+    values = load_sections(text)
+    faults = [
+        Fault(origin=FLAG, path=name, message=f"is a section that Eaves {__version__} does not read here")
+        for name in values
+        if name not in sections
+    ]
+    for name, cls in sections.items():
+        faults += _find_faults(name, values.get(name, {}), cls, without)
+    if faults:
+        raise ConfigError(faults, hint=_HINT)
+    return {name: [Layer(origin=FLAG, values=values[name])] for name in sections}
+
+
+def load_sections(text: str) -> dict[str, dict[str, Any]]:
+    """The sections of a text as they are, their settings unchecked.
+
+    Raises:
+        ConfigError: It is not JSON, or holds something else than sections.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise ConfigError([Fault(origin=FLAG, path="", message=f"is not JSON: {error}")]) from error
+    if not isinstance(values, dict) or not all(isinstance(section, dict) for section in values.values()):
+        message = f'must be like {{"train": {{"epochs": 5}}}} (got {text[:80]!r})'
+        raise ConfigError([Fault(origin=FLAG, path="", message=message)])
+    return values
+
+
+def _find_faults(section: str, values: Mapping[str, Any], cls: type, without: Collection[str]) -> Iterator[Fault]:
+    known = [leaf.path for leaf in iter_leaves(cls)]
+    for name in values:
+        if name not in known:
+            message = f"is a setting that Eaves {__version__} does not know (got {values[name]!r:.80})"
+            yield Fault(origin=FLAG, path=f"{section}.{name}", message=message)
+    for name in known:
+        if name not in values and f"{section}.{name}" not in without:
+            message = f"is missing, and Eaves {__version__} does not take its own default for it"
+            yield Fault(origin=FLAG, path=f"{section}.{name}", message=message)
