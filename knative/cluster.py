@@ -239,7 +239,7 @@ class Cluster:
             raise _not_proxied(call, answer)
         return _http(answer)
 
-    def ask_pod(
+    def forward(
         self,
         pod: str,
         port: int,
@@ -249,10 +249,7 @@ class Cluster:
         timeout_s: float = 30.0,
         namespace: str | None = None,
     ) -> HttpAnswer:
-        """A GET to a port of a pod, and its answer, whatever its status.
-
-        It goes by port-forward, in which no NetworkPolicy has a say. Where the user may not, or a proxy on the way
-        takes no WebSockets, it goes by the API server's pod proxy, which policies and firewalls may keep out.
+        """A GET to a port of a pod by port-forward, in which no NetworkPolicy has a say, and its answer.
 
         Args:
             pod: Its name.
@@ -263,23 +260,37 @@ class Cluster:
             namespace: Of the pod.
 
         Raises:
+            DeniedError: When the current user may not: it takes `get` and `create` on pods/portforward.
             AbsentError: When there is no such pod.
-            ClusterError: When neither way leads to the pod.
+            NoForwardError: When something on the way to the API server takes no WebSockets.
+            ClusterError: When the API server isn't reached, or nothing answers at that port.
         """
         space = self.namespace if namespace is None else namespace
         route, _, query = path.partition("?")
         call = self._common(verb="create", resource="pods", subresource="portforward", name=pod, namespace=space)
         request = Request(call=call, path=route, query=query, headers=headers)
+        return _http(forward(self._transport, POD.path(space, pod), port, request, Deadline(timeout_s)))
+
+    def ask_pod(
+        self, pod: str, port: int, path: str, *, timeout_s: float = 30.0, namespace: str | None = None
+    ) -> HttpAnswer:
+        """What `forward` brings, or the API server's pod proxy where ports can't be forwarded.
+
+        Policies and firewalls may keep the pod proxy out. Which way is open is found once, and a closed one is logged.
+
+        Raises:
+            AbsentError: When there is no such pod.
+            ClusterError: When neither way leads to the pod.
+        """
         denied = self._no_forward
         if denied is None:
             try:
-                answer = forward(self._transport, POD.path(space, pod), port, request, Deadline(timeout_s))
-                return _http(answer)
+                return self.forward(pod, port, path, timeout_s=timeout_s, namespace=namespace)
             except (DeniedError, NoForwardError) as error:
                 denied = self._no_forward = error
                 _log.warning("%s; pods are asked through the API server's pod proxy instead", error.message)
         try:
-            return self.proxy(f"pods/{pod}:{port}", path, headers=headers, timeout_s=timeout_s, namespace=namespace)
+            return self.proxy(f"pods/{pod}:{port}", path, timeout_s=timeout_s, namespace=namespace)
         except AbsentError:
             raise
         except ClusterError as error:

@@ -37,7 +37,7 @@ def test_a_pod_is_asked_by_port_forward(cluster: Cluster, apiserver: FakeCluster
         return Reply(status=503, headers={"Content-Type": "application/json"}, body=b'{"a":1}')
 
     apiserver.backend = backend
-    answer = cluster.ask_pod("f-1", 8080, "/metrics?a=b%20c", headers={"Accept": "text/plain"})
+    answer = cluster.forward("f-1", 8080, "/metrics?a=b%20c", headers={"Accept": "text/plain"})
     assert (answer.status, answer.headers["content-type"], answer.body) == (503, "application/json", b'{"a":1}')
     assert answer.latency_ms > 0
     (request,) = seen
