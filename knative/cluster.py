@@ -272,7 +272,14 @@ class Cluster:
         return _http(forward(self._transport, POD.path(space, pod), port, request, Deadline(timeout_s)))
 
     def ask_pod(
-        self, pod: str, port: int, path: str, *, timeout_s: float = 30.0, namespace: str | None = None
+        self,
+        pod: str,
+        port: int,
+        path: str,
+        *,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        timeout_s: float = 30.0,
+        namespace: str | None = None,
     ) -> HttpAnswer:
         """What `forward` brings, or the API server's pod proxy where ports can't be forwarded.
 
@@ -285,12 +292,12 @@ class Cluster:
         denied = self._no_forward
         if denied is None:
             try:
-                return self.forward(pod, port, path, timeout_s=timeout_s, namespace=namespace)
+                return self.forward(pod, port, path, headers=headers, timeout_s=timeout_s, namespace=namespace)
             except (DeniedError, NoForwardError) as error:
                 denied = self._no_forward = error
                 _log.warning("%s; pods are asked through the API server's pod proxy instead", error.message)
         try:
-            return self.proxy(f"pods/{pod}:{port}", path, timeout_s=timeout_s, namespace=namespace)
+            return self.proxy(f"pods/{pod}:{port}", path, headers=headers, timeout_s=timeout_s, namespace=namespace)
         except AbsentError:
             raise
         except ClusterError as error:

@@ -88,6 +88,16 @@ def test_a_token_in_a_file_is_read_again_when_it_expires(apiserver: FakeCluster,
     assert headers(cluster, apiserver)["Authorization"] == "Bearer second"
 
 
+def test_the_token_of_an_identity_provider_is_sent(apiserver: FakeCluster, tmp_path: Path) -> None:
+    payload = b64encode(json.dumps({"sub": "jane"}).encode()).decode().rstrip("=")
+    token = f"e30.{payload}.c2ln"  # no expiry
+    user = {"auth-provider": {"name": "oidc", "config": {"id-token": token}}}
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig", user=user)
+    before = file.read_bytes()
+    assert headers(open_cluster(kubeconfig=file), apiserver)["Authorization"] == f"Bearer {token}"
+    assert file.read_bytes() == before
+
+
 def test_a_login_plugin_is_asked_for_a_token_and_again_when_it_expires(apiserver: FakeCluster, tmp_path: Path) -> None:
     user = plugin(tmp_path, credential(token="first"))
     cluster = open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig", user=user))

@@ -118,7 +118,8 @@ def test_without_the_right_the_pod_proxy_is_asked_and_it_is_said_once(
 ) -> None:
     apiserver.denied = {(verb, "pods/portforward")}
     apiserver.backend = lambda request: Reply(body=b"ok")
-    assert [cluster.ask_pod("f-1", 8080, "/").body for _ in range(2)] == [b"ok", b"ok"]
+    assert [cluster.ask_pod("f-1", 8080, "/", headers={"X-A": "b"}).body for _ in range(2)] == [b"ok", b"ok"]
+    assert [one.headers["X-A"] for one in apiserver.asked("GET", "/proxy/")] == ["b", "b"]
     assert len(apiserver.asked("GET", "/portforward")) == 1
     assert caplog.text.count(f"may not {verb} pods/portforward in namespace cams; pods are asked through") == 1
 
