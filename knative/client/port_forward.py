@@ -118,15 +118,19 @@ def _open(transport: Transport, path: str, call: Call, deadline: Deadline) -> We
 
 
 def _refused(error: WebSocketBadStatusException, call: Call) -> ClusterError:
-    """The API server's own word is an error as any; anything else is from something that takes no WebSockets."""
-    body = error.resp_body or b""
-    if error.status_code == 403:  # who may get and not create is told `pods "NAME" is forbidden: `, and no more
-        told = refused(403, body, call)
-        return told if isinstance(told, DeniedError) else refused(403, b"", call)
-    if error.status_code in {401, 404} and parse_status(body) is not None:
-        return refused(error.status_code, body, call)
-    said = brief(str((parse_status(body) or {}).get("message") or body.decode(errors="replace")))
-    return NoForwardError(f"{call.where}: {call.server} answers {error.status_code} to a port-forward: {said}")
+    """The API server's own word is about this pod; of something that takes no WebSockets, about every pod.
+
+    Source: Kubernetes, pkg/kubelet/server: without the header Upgrade, which a proxy took away, a kubelet says so.
+    """
+    code, body = error.status_code, error.resp_body or b""
+    if code == 403:  # who may get and not create is told `pods "NAME" is forbidden: `, and no more
+        told = refused(code, body, call)
+        return told if isinstance(told, DeniedError) else refused(code, b"", call)
+    status = parse_status(body)
+    said = str((status or {}).get("message") or body.decode(errors="replace"))
+    if code in {502, 503, 504} or (status is not None and not (code == 400 and "upgrade" in said.lower())):
+        return refused(code, body, call)
+    return NoForwardError(f"{call.where}: {call.server} answers {code} to a port-forward: {brief(said)}")
 
 
 def _handshake(connection: Connection, path: str, identity: Mapping[str, str], deadline: Deadline) -> WebSocket:

@@ -267,7 +267,7 @@ class FakeCluster:
             raise Refused(403, "Forbidden", f'pods "{name}" is forbidden: ')
         self.objects.find(resource, space, name)
         if not self.takes_websockets or not portforward.is_upgrade(request):
-            return Reply(status=400, headers={"Content-Type": "text/plain"}, body=b"Upgrade request required")
+            raise Refused(400, "BadRequest", "Upgrade request required")
         return Reply(status=101)
 
     def _proxied(self, request: Request, resource: Resource, space: str, name: str, path: str) -> Reply:

@@ -144,15 +144,32 @@ def test_where_something_swallows_websockets_the_pod_proxy_is_asked(cluster: Clu
     [
         Reply(status=200, body=b"<html>"),
         Reply(status=302, headers={"Location": "http://127.0.0.1:1/"}),
-        refusal(500, "X", "y"),
+        Reply(status=405, body=b"no GET here"),
     ],
-    ids=["page", "redirect", "error"],
+    ids=["page", "redirect", "method"],
 )
 def test_an_answer_that_is_no_upgrade_is_no_forward(cluster: Cluster, apiserver: FakeCluster, answer: Reply) -> None:
     apiserver.backend = lambda request: Reply(body=b"ok")
     apiserver.fail(answer, path="/portforward")
     assert cluster.ask_pod("f-1", 8080, "/").body == b"ok"
     assert len(apiserver.asked("GET", "/proxy/")) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [refusal(500, "InternalError", "container not running"), refusal(502, "BadGateway", "error dialing backend")],
+    ids=["pod", "node"],
+)
+def test_what_is_wrong_with_one_pod_or_node_says_nothing_of_the_others(
+    cluster: Cluster, apiserver: FakeCluster, answer: Reply
+) -> None:
+    apiserver.put(pod("f-2"))
+    apiserver.backend = lambda request: Reply(body=b"ok")
+    apiserver.fault = lambda request: answer if "pods/f-1/" in request.path else None
+    with pytest.raises(ClusterError, match=r"container not running|error dialing backend"):
+        cluster.ask_pod("f-1", 8080, "/")
+    assert cluster.ask_pod("f-2", 8080, "/").body == b"ok"
+    assert apiserver.asked("GET", "/proxy/") == []
 
 
 def test_certificates_are_shown_and_checked(tmp_path: Path) -> None:
