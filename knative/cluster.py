@@ -17,8 +17,8 @@ from typing import Any
 
 from eaves.delivery.client import HttpAnswer
 from eaves.delivery.rules import brief
-from eaves.errors import AbsentError, ClusterError, DeniedError
-from knative.client.port_forward import NoForwardError, forward
+from eaves.errors import AbsentError, ClusterError
+from knative.client.port_forward import ForwardDeniedError, NoForwardError, forward
 from knative.kinds import POD, Kind, kind_of
 from knative.kubeconfig import connect_inside, find_context, inside_namespace
 from knative.refusal import Call, parse_status, refused
@@ -260,7 +260,7 @@ class Cluster:
             namespace: Of the pod.
 
         Raises:
-            DeniedError: When the current user may not: it takes `get` and `create` on pods/portforward.
+            ForwardDeniedError: When the current user may not: it takes `get` and `create` on pods/portforward.
             AbsentError: When there is no such pod.
             NoForwardError: When something on the way to the API server takes no WebSockets.
             ClusterError: When the API server isn't reached, or nothing answers at that port.
@@ -293,7 +293,7 @@ class Cluster:
         if denied is None:
             try:
                 return self.forward(pod, port, path, headers=headers, timeout_s=timeout_s, namespace=namespace)
-            except (DeniedError, NoForwardError) as error:
+            except (ForwardDeniedError, NoForwardError) as error:
                 denied = self._no_forward = error
                 _log.warning("%s; pods are asked through the API server's pod proxy instead", error.message)
         try:

@@ -53,6 +53,10 @@ PROTOCOL = "v4.channel.k8s.io"
 _DATA, _ERRORS = 0, 1
 
 
+class ForwardDeniedError(DeniedError):
+    """The current user may not forward ports of pods in this namespace."""
+
+
 class NoForwardError(ClusterError):
     """Ports can't be forwarded by this way to the API server; its pod proxy may still work."""
 
@@ -68,7 +72,8 @@ def forward(transport: Transport, path: str, port: int, request: Request, deadli
         deadline: For all of it.
 
     Raises:
-        DeniedError: When the current user may not forward ports.
+        ForwardDeniedError: When the current user may not forward ports.
+        DeniedError: When the current user's credentials are refused.
         AbsentError: When there is no such pod.
         UnreachableClusterError: When the API server isn't reached, or the answer doesn't come in time.
         NoForwardError: When something on the way to the API server takes no WebSockets.
@@ -125,7 +130,8 @@ def _refused(error: WebSocketBadStatusException, call: Call) -> ClusterError:
     code, body = error.status_code, error.resp_body or b""
     if code == 403:  # who may get and not create is told `pods "NAME" is forbidden: `, and no more
         told = refused(code, body, call)
-        return told if isinstance(told, DeniedError) else refused(code, b"", call)
+        told = told if isinstance(told, DeniedError) else refused(code, b"", call)
+        return ForwardDeniedError(told.message, hint=told.hint)
     status = parse_status(body)
     said = str((status or {}).get("message") or body.decode(errors="replace"))
     if code in {502, 503, 504} or (status is not None and not (code == 400 and "upgrade" in said.lower())):

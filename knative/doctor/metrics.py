@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from eaves.errors import ClusterError, DeniedError
-from knative.client.port_forward import NoForwardError
+from eaves.errors import ClusterError
+from knative.client.port_forward import ForwardDeniedError, NoForwardError
 from knative.doctor.finding import Finding, note, ok, warning
 from knative.doctor.permissions import grant
 from knative.doctor.subject import Subject
@@ -35,7 +35,7 @@ def check_metrics(subject: Subject) -> Iterator[Finding]:
     pod, port = found
     try:
         answer = subject.cluster.forward(pod, port, "/metrics", timeout_s=TIMEOUT_S, namespace=subject.namespace)
-    except DeniedError as denied:
+    except ForwardDeniedError as denied:
         yield warning(
             CHECK,
             f"{denied.message}: {_OTHER_WAY}",

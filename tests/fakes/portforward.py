@@ -70,9 +70,12 @@ def serve(
         wait(reply.delay_s)
         if not reply.status:
             return
-        lines = [f"HTTP/1.1 {reply.status} X", f"Content-Length: {len(reply.body)}"]
+        lines = [f"HTTP/1.1 {reply.status} X"]
+        lines += [] if reply.stream else [f"Content-Length: {len(reply.body)}"]
         lines += [f"{name}: {value}" for name, value in reply.headers.items()]
         _send(handler, 0, "\r\n".join([*lines, "", ""]).encode())
+        for chunk in reply.stream or ():
+            _send(handler, 0, chunk)
         for start in range(0, len(reply.body), 32 << 10):
             _send(handler, 0, reply.body[start : start + (32 << 10)])
 

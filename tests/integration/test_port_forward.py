@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -81,6 +82,16 @@ def test_a_pod_that_says_nothing_costs_the_time_limit_and_no_more(cluster: Clust
     assert time.monotonic() - started < 5
 
 
+def test_a_pod_that_goes_on_talking_costs_the_time_limit_and_no_more(cluster: Cluster, apiserver: FakeCluster) -> None:
+    def drops() -> Iterator[bytes]:
+        while not apiserver.closing.is_set():
+            yield b"x"
+
+    apiserver.backend = lambda request: Reply(stream=drops())
+    with pytest.raises(UnreachableClusterError, match=r"no answer from http.* within 0\.4 s"):
+        cluster.ask_pod("f-1", 8080, "/", timeout_s=0.4)
+
+
 def test_an_api_server_that_says_nothing_costs_the_time_limit_too(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.hangs = True
     with pytest.raises(UnreachableClusterError, match=r"no answer from http.* within 0\.3 s"):
@@ -110,6 +121,8 @@ def test_a_token_that_is_refused_is_renewed_once(apiserver: FakeCluster, tmp_pat
     apiserver.tokens = set()
     with pytest.raises(DeniedError, match="not logged in"):
         cluster.ask_pod("f-1", 8080, "/")
+    assert len(apiserver.asked("GET", "/portforward")) == 4
+    assert apiserver.asked("GET", "/proxy/") == []
 
 
 @pytest.mark.parametrize("verb", ["get", "create"])
