@@ -10,6 +10,7 @@
     cluster                      one API server as one user, in plain dicts; what is below is given one
     kubeconfig                   which, and as whom; the only importer of `kubernetes`
     transport, watching, refusal, silence    how it is asked, and what its answers mean
+    client/                      kubeconfig files, login plugins, connections to pods' ports
 
     deploying, applied           objects into a cluster, and what became of each
     strangers, difference        what others made; what would change

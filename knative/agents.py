@@ -113,8 +113,7 @@ def _read(cluster: Cluster, pod: AgentPod) -> AgentStatus:
     if pod.phase != "Running":
         return describe_silent(pod.agent, pod.sources, pod=pod.name, state=pod.phase.lower())
     try:
-        target = f"pods/{pod.name}:{METRICS_PORT}"
-        answer = cluster.proxy(target, HEALTH, timeout_s=TIMEOUT_S, namespace=pod.namespace)
+        answer = cluster.ask_pod(pod.name, METRICS_PORT, HEALTH, timeout_s=TIMEOUT_S, namespace=pod.namespace)
         return summarise(pod.agent, parse_report(json.loads(answer.body)["report"]), pod=pod.name)
     except ClusterError as error:
         return describe_silent(pod.agent, pod.sources, pod=pod.name, state="unknown", reason=error.message)

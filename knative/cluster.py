@@ -7,6 +7,7 @@ in a temporary file by host and port, where another cluster may answer tomorrow;
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
@@ -16,7 +17,8 @@ from typing import Any
 
 from eaves.delivery.client import HttpAnswer
 from eaves.delivery.rules import brief
-from eaves.errors import ClusterError
+from eaves.errors import AbsentError, ClusterError
+from knative.client.port_forward import ForwardDeniedError, NoForwardError, forward
 from knative.kinds import POD, Kind, kind_of
 from knative.kubeconfig import connect_inside, find_context, inside_namespace
 from knative.refusal import Call, parse_status, refused
@@ -30,6 +32,8 @@ WATCH_S = 240
 _JSON = MappingProxyType({"Accept": "application/json", "Accept-Encoding": "gzip"})
 _APPLY = MappingProxyType({"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"})
 _POST = MappingProxyType({"Accept": "application/json", "Content-Type": "application/json"})
+
+_log = logging.getLogger(__name__)
 
 Objects = list[dict[str, Any]]
 Lines = list[str]
@@ -47,6 +51,7 @@ class Cluster:
     def __init__(self, name: str, namespace: str, transport: Transport) -> None:
         self.name, self.namespace = name, namespace
         self._transport = transport
+        self._no_forward: ClusterError | None = None
 
     def apply(
         self, manifest: Mapping[str, Any], *, manager: str, force: bool = False, dry_run: bool = False
@@ -260,7 +265,72 @@ class Cluster:
         answer = self._transport.once(request, Deadline(timeout_s))
         if answer.status >= 400 and parse_status(answer.body) is not None:  # the API server's own word
             raise _not_proxied(call, answer)
-        return HttpAnswer(status=answer.status, headers=answer.headers, body=answer.body, latency_ms=answer.latency_ms)
+        return _http(answer)
+
+    def forward(
+        self,
+        pod: str,
+        port: int,
+        path: str,
+        *,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        timeout_s: float = 30.0,
+        namespace: str | None = None,
+    ) -> HttpAnswer:
+        """A GET to a port of a pod by port-forward, in which no NetworkPolicy has a say, and its answer.
+
+        Args:
+            pod: Its name.
+            port: TCP port in it.
+            path: At the pod, with its query.
+            headers: Of the request.
+            timeout_s: For the exchange.
+            namespace: Of the pod.
+
+        Raises:
+            ForwardDeniedError: When the current user may not: it takes `get` and `create` on pods/portforward.
+            AbsentError: When there is no such pod.
+            NoForwardError: When something on the way to the API server takes no WebSockets.
+            ClusterError: When the API server isn't reached, or nothing answers at that port.
+        """
+        space = self.namespace if namespace is None else namespace
+        route, _, query = path.partition("?")
+        call = self._common(verb="create", resource="pods", subresource="portforward", name=pod, namespace=space)
+        request = Request(call=call, path=route, query=query, headers=headers)
+        return _http(forward(self._transport, POD.path(space, pod), port, request, Deadline(timeout_s)))
+
+    def ask_pod(
+        self,
+        pod: str,
+        port: int,
+        path: str,
+        *,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        timeout_s: float = 30.0,
+        namespace: str | None = None,
+    ) -> HttpAnswer:
+        """What `forward` brings, or the API server's pod proxy where ports can't be forwarded.
+
+        Policies and firewalls may keep the pod proxy out. Which way is open is found once, and a closed one is logged.
+
+        Raises:
+            AbsentError: When there is no such pod.
+            ClusterError: When neither way leads to the pod.
+        """
+        denied = self._no_forward
+        if denied is None:
+            try:
+                return self.forward(pod, port, path, headers=headers, timeout_s=timeout_s, namespace=namespace)
+            except (ForwardDeniedError, NoForwardError) as error:
+                denied = self._no_forward = error
+                _log.warning("%s; pods are asked through the API server's pod proxy instead", error.message)
+        try:
+            return self.proxy(f"pods/{pod}:{port}", path, headers=headers, timeout_s=timeout_s, namespace=namespace)
+        except AbsentError:
+            raise
+        except ClusterError as error:
+            hint = denied.hint or error.hint
+            raise type(error)(f"{error.message}; by port-forward: {denied.message}", hint=hint) from error
 
     def allowed(self, verb: str, kind: Kind, *, subresource: str = "", namespace: str | None = None) -> bool:
         """Whether the current user may do this.
@@ -358,6 +428,10 @@ class Cluster:
 
     def _common(self, **values: str) -> Call:
         return replace(self._transport.call, **values)
+
+
+def _http(answer: Answer) -> HttpAnswer:
+    return HttpAnswer(status=answer.status, headers=answer.headers, body=answer.body, latency_ms=answer.latency_ms)
 
 
 def _not_proxied(call: Call, answer: Answer) -> ClusterError:

@@ -41,8 +41,8 @@ COMMENTS = {
     },
     "NetworkPolicy": {
         "ingress": "Serving's activator, autoscaler and the gateway; nobody else reaches the pods.",
-        "egress": "Names; data that events refer to (dataref) only where function.dataref_hosts is set.",
-        "ports": "The sidecar's: HTTP 8012, HTTPS 8112, 8022 and metrics 9090, 9091.",
+        "egress": "The cluster's DNS (knative.dns); hosts of function.dataref_hosts where that is set.",
+        "ports": "The sidecar's: HTTP 8012 and HTTPS 8112; below, its metrics 9090 for the autoscaler.",
     },
     "ServiceAccount": {"automountServiceAccountToken": "No pod of it has a token: none talks to the API server."},
     "Broker": {
@@ -72,7 +72,7 @@ COMMENTS = {
     },
     "ContainerSource": {"emptyDir": "No memory: after a restart everything is sent again, under the same ids."},
     "publisher NetworkPolicy": {
-        "ingress": "Events from Knative Eventing only; metrics for the kubelet and for who scrapes them.",
+        "ingress": "Events from Knative Eventing only; metrics within the cluster.",
     },
     "relay NetworkPolicy": {
         "ingress": "Events from Knative Eventing and the app's agents; metrics within the cluster.",

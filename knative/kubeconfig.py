@@ -1,31 +1,28 @@
 """Kubeconfigs and service accounts: which API server, and as whom. The one importer of `kubernetes`.
 
-The official client reads them (login plugins, certificates, tokens, proxies) and sets up the connections; requests are
-`knative.transport`'s.
+The official client logs in (certificates, tokens, auth providers) and sets up the connections, by its documented
+functions only; requests are `knative.transport`'s. Files are read, and login plugins run, by `knative.client`.
 """
 
 from __future__ import annotations
 
 import difflib
 import logging
-import queue
 import re
 import shlex
+import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
 import yaml
 from kubernetes.client import ApiClient, Configuration
-from kubernetes.config import ConfigException, load_incluster_config
-from kubernetes.config.exec_provider import ExecProvider
-from kubernetes.config.kube_config import FileOrData, KubeConfigLoader, KubeConfigMerger, parse_rfc3339
+from kubernetes.config import ConfigException, load_incluster_config, load_kube_config, load_kube_config_from_dict
 from oauthlib.oauth2 import OAuth2Error
 from urllib3.exceptions import InsecureRequestWarning
 
@@ -33,18 +30,18 @@ from eaves import __version__
 from eaves.delivery.rules import brief
 from eaves.errors import ConfigError, DeniedError, Fault
 from eaves.http_client.proxies import Proxies, Proxy, parse_bypasses, parse_proxy
+from knative.client.kubeconfig_files import ContextEntry, load_kubeconfig, split_paths
+from knative.client.login_plugin import Credential, PluginError, run_plugin
 from knative.transport import Connection
 
 KUBECONFIG = Path("~/.kube/config")
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-PLUGIN_TIMEOUT_S = 120.0
-"""A login plugin may open a browser and wait for somebody."""
 CONNECTIONS = 32
 """Kept for each cluster; urllib3 logs a warning for each above them."""
 
 _log = logging.getLogger(__name__)
-_FILES = threading.RLock()
-"""The client's temporary files, where it puts keys, and the kubeconfigs that were read are one for all threads."""
+_CLIENT = threading.RLock()
+"""The client's temporary files, where it puts keys, are one for all threads, and it doesn't guard them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +67,13 @@ class Context:
         """
         configuration = _configuration()
         with _as_faults(self.files):
-            with _FILES:
-                merger = _read(self.files)
-            loader = _Loader(
-                config_dict=merger.config,
-                active_context=self.name,
-                config_base_path=None,  # paths are relative to the file that has them
-                config_persister=merger.save_changes,
-            )
-            loader.load_and_set(configuration)
-        _choose_proxy(configuration, own=getattr(loader, "proxy", None) or "")
-        return _connection(configuration, self.files, self.name)
+            entry = load_kubeconfig(self.files).resolve(self.name)
+            credential = _log_in(entry)
+            with _CLIENT:
+                _configure(configuration, entry, self.files, credential)
+        _choose_proxy(configuration, own=str(entry.cluster.get("proxy-url") or ""))
+        renew = (lambda: _log_in(entry)) if credential else None
+        return _connection(configuration, self.files, self.name, credential, renew)
 
 
 def find_context(kubeconfig: Path | None, name: str) -> Context | None:
@@ -94,20 +87,20 @@ def find_context(kubeconfig: Path | None, name: str) -> Context | None:
         ConfigError: When there is no usable kubeconfig, or no such context.
     """
     files = str(kubeconfig or KUBECONFIG.expanduser())
-    if not any(Path(file).expanduser().is_file() for file in files.split(":") if file):
+    if not any(path.is_file() for path in split_paths(files)):
         if kubeconfig is None and not name and (SERVICE_ACCOUNT / "token").is_file():
             return None
         raise ConfigError(
             [Fault(origin=files, path="", message="no such kubeconfig")],
             hint="export KUBECONFIG=FILE, with the file that whoever runs the cluster gave you",
         )
-    with _FILES, _as_faults(files):
-        config = _read(files).config
-        contexts = {str(one["name"]): one["context"] for one in config["contexts"].value}
-        chosen = name or str(config.safe_get("current-context") or "")
-        if chosen in contexts:
-            return Context(files=files, name=chosen, namespace=contexts[chosen].safe_get("namespace") or "default")
-    known = sorted(contexts)
+    with _as_faults(files):
+        config = load_kubeconfig(files)
+        chosen = name or config.current
+        if chosen in config.contexts:
+            namespace = str(config.contexts[chosen].get("namespace") or "default")
+            return Context(files=files, name=chosen, namespace=namespace)
+    known = sorted(config.contexts)
     fault = f"there is no context {chosen!r}" if chosen else "no context is the current one"
     example = difflib.get_close_matches(chosen, known, n=1) or known or ["NAME"]
     raise ConfigError(
@@ -134,76 +127,45 @@ def inside_namespace() -> str:
     return (SERVICE_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
 
 
-class _Loader(KubeConfigLoader):  # type: ignore[misc]
-    """The client's own, but for login plugins: it logs their failures to the root logger and goes on without."""
+def _log_in(entry: ContextEntry) -> Credential | None:
+    """The credential of the context's login plugin; None when it has none.
 
-    def _load_from_exec_plugin(self) -> bool | None:
-        if "exec" not in self._user:
-            return None
-        base = self._get_base_path(self._cluster.path)
-        status = _within(PLUGIN_TIMEOUT_S, ExecProvider(self._user["exec"], base, self._cluster).run)
-        if "token" in status:
-            self.token = f"Bearer {status['token']}"
-        elif "clientCertificateData" in status and "clientKeyData" in status:
-            with _FILES:
-                self.cert_file, self.key_file = (
-                    FileOrData(status, None, data_key_name=name, base64_file_content=False).as_file()
-                    for name in ("clientCertificateData", "clientKeyData")
-                )
-        else:
-            raise ConfigException("exec: the plugin gave neither a token nor a certificate with its key")
-        if "expirationTimestamp" in status:
-            self.expiry = parse_rfc3339(status["expirationTimestamp"])
-        return True
-
-    def _load_authentication(self) -> None:
-        name = str(self.current_context["name"])
-        try:
-            super()._load_authentication()
-        except (ConfigException, OAuth2Error, OSError, KeyError, TypeError, ValueError) as error:
-            raise DeniedError(
-                f"{name}: can't log in: {_said(error)}",
-                hint=f"log in again, until this works: kubectl --context {shlex.quote(name)} get namespaces",
-            ) from error
-
-    def _load_cluster_info(self) -> None:
-        with _FILES:
-            super()._load_cluster_info()
-
-
-def _within(timeout_s: float, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What a login plugin says, unless it takes too long; the client itself waits for ever."""
-    told: queue.SimpleQueue[dict[str, Any] | Exception] = queue.SimpleQueue()
-
-    def tell() -> None:
-        try:
-            told.put(run())
-        except Exception as error:  # noqa: BLE001 - raised again below, in the thread that asked
-            told.put(error)
-
-    threading.Thread(target=tell, name="login plugin", daemon=True).start()
+    Raises:
+        DeniedError: When the plugin fails.
+    """
+    plugin = entry.user.get("exec")
+    if not plugin:
+        return None
     try:
-        value = told.get(timeout=timeout_s)
-    except queue.Empty:
-        raise ConfigException(f"exec: the plugin gave nothing within {timeout_s:g} s") from None
-    if isinstance(value, Exception):
-        raise value
-    return value
+        return run_plugin(plugin, entry.cluster)
+    except (PluginError, OSError) as error:
+        raise _cannot_log_in(entry.name, error) from error
 
 
-def _read(files: str) -> KubeConfigMerger:
-    """What files say; read again when they have changed. Not safe to use from many threads."""
-    paths = [Path(file).expanduser() for file in files.split(":") if file]
-    stats = [path.stat() if path.exists() else None for path in paths]
-    return _parse(files, tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) if stat else None for stat in stats))
+def _configure(configuration: Configuration, entry: ContextEntry, files: str, credential: Credential | None) -> None:
+    """Have the official client take over what a context says."""
+    if "auth-provider" in entry.user:
+        # A refreshed token goes back into the file: an identity provider may take each refresh token once only.
+        try:
+            load_kube_config(config_file=files, context=entry.name, client_configuration=configuration)
+        except OAuth2Error as error:
+            raise _cannot_log_in(entry.name, error) from error
+        return
+    user = {key: value for key, value in entry.user.items() if key != "exec"}
+    config = {
+        "current-context": entry.name,
+        "contexts": [{"name": entry.name, "context": {"cluster": "cluster", "user": "user"}}],
+        "clusters": [{"name": "cluster", "cluster": dict(entry.cluster)}],
+        "users": [{"name": "user", "user": user | (credential.as_user() if credential else {})}],
+    }
+    load_kube_config_from_dict(config, context=entry.name, client_configuration=configuration, persist_config=False)
 
 
-@lru_cache(maxsize=8)  # one with 200 contexts takes most of a second
-def _parse(files: str, _: tuple[tuple[int, int, int] | None, ...]) -> KubeConfigMerger:
-    merger = KubeConfigMerger(files)
-    if merger.config is None:
-        raise ConfigException("no configuration found")
-    return merger
+def _cannot_log_in(name: str, error: Exception) -> DeniedError:
+    return DeniedError(
+        f"{name}: can't log in: {_said(error)}",
+        hint=f"log in again, until this works: kubectl --context {shlex.quote(name)} get namespaces",
+    )
 
 
 @contextmanager
@@ -264,7 +226,13 @@ def _choose_proxy(configuration: Configuration, *, own: str = "") -> None:
     configuration.proxy_headers = proxy.headers if proxy else None
 
 
-def _connection(configuration: Configuration, origin: str, name: str) -> Connection:
+def _connection(
+    configuration: Configuration,
+    origin: str,
+    name: str,
+    credential: Credential | None = None,
+    renew: Callable[[], Credential | None] | None = None,
+) -> Connection:
     server = str(configuration.host).rstrip("/")
     parts = urlsplit(server)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -275,10 +243,33 @@ def _connection(configuration: Configuration, origin: str, name: str) -> Connect
         urllib3.disable_warnings(InsecureRequestWarning)  # said once, above; urllib3 would with every request
     client = ApiClient(configuration)
     client.user_agent = f"eaves/{__version__}"
+    held = [credential]
 
-    def authorize() -> dict[str, str]:
+    def authorize() -> Mapping[str, str]:
         headers = dict(client.default_headers)
+        if renew is not None and held[0] is not None and held[0].token:
+            if held[0].stale:
+                held[0] = renew() or held[0]
+            return headers | {"authorization": f"Bearer {held[0].token}"}
         client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
         return headers
 
-    return Connection(pool=client.rest_client.pool_manager, server=server, authorize=authorize)
+    return Connection(
+        pool=client.rest_client.pool_manager,
+        server=server,
+        authorize=authorize,
+        tls=cache(lambda: _tls(configuration)),
+        server_name=str(configuration.tls_server_name or ""),
+        proxy=str(configuration.proxy or ""),
+        proxy_headers=dict(configuration.proxy_headers or {}),
+    )
+
+
+def _tls(configuration: Configuration) -> ssl.SSLContext:
+    """The same trust and the same client certificate as the client's own connections have."""
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
+    if not configuration.verify_ssl:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file or None)
+    return context

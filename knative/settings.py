@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from eaves.config import setting
 from eaves.names import NAME_PATTERN
 from eaves.platform import QUANTITY_PATTERN
+from knative.resources.dns import CLUSTER_DNS, parse_resolver
 
 MEMORY_LIMIT = "1Gi"
 
@@ -45,7 +46,13 @@ class KnativeSettings:
         "zero with the registry out of reach.",
     )
     network_policy: bool = setting(
-        True, "Let in only Knative and the gateway, and out only DNS and the hosts of `function.dataref_hosts`."
+        True,
+        "Let in only Knative and the gateway, and out only to `knative.dns` and the hosts of `function.dataref_hosts`.",
+    )
+    dns: tuple[str, ...] = setting(
+        (CLUSTER_DNS,),
+        "Where the function may look up names, with `network_policy`: pods as NAMESPACE/LABEL=VALUE, with :PORT unless "
+        "they listen at 53, or addresses, such as 169.254.20.10 of a node-local DNS cache.",
     )
     agent_namespace: str = setting(
         "eaves-agents", "Namespace of agents that read folders of their nodes: it is made, and lets them."
@@ -64,6 +71,11 @@ class KnativeSettings:
                 yield name, f"must name a digest, REPOSITORY@sha256:...: a tag can move (got {value!r})"
         if self.dead_letter_sink and not self.dead_letter_sink.startswith(("http://", "https://")):
             yield "dead_letter_sink", f"must start with http:// or https:// (got {self.dead_letter_sink!r})"
+        for text in self.dns:
+            try:
+                parse_resolver(text)
+            except ValueError:
+                yield "dns", f"must be NAMESPACE/LABEL=VALUE[:PORT], an address or a network (got {text!r})"
         if not NAME_PATTERN.fullmatch(self.broker):
             yield "broker", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.broker!r})"
 

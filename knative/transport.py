@@ -10,6 +10,7 @@ import json
 import logging
 import random
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -45,11 +46,19 @@ class Connection:
         pool: With its certificates, and the user's.
         server: URL of the API server, without a slash at its end.
         authorize: The headers that say who asks; may renew a token that runs out.
+        tls: Makes the same trust and client certificate for connections beside the pool's.
+        server_name: Name that the server's certificate is checked for; empty: the URL's host.
+        proxy: URL of the proxy that the server is reached through; empty: none.
+        proxy_headers: What the proxy is sent.
     """
 
     pool: urllib3.PoolManager
     server: str
     authorize: Callable[[], Mapping[str, str]]
+    tls: Callable[[], ssl.SSLContext] = ssl.create_default_context
+    server_name: str = ""
+    proxy: str = ""
+    proxy_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +186,7 @@ class Transport:
                     body=content,
                     latency_ms=(time.monotonic() - started) * 1000,
                 )
-            self._renew(generation)
+            self.renew(generation)
             renewed = True
 
     def stream(self, request: Request, limit_s: float) -> Iterator[bytes]:
@@ -192,7 +201,7 @@ class Transport:
         response, generation = self._send(request, deadline)
         if response.status == 401:
             response.close()
-            self._renew(generation)
+            self.renew(generation)
             response, _ = self._send(request, deadline)
         if response.status != 200:
             raise refused(response.status, b"".join(_chunks(request.call, response, deadline)), request.call)
@@ -215,9 +224,7 @@ class Transport:
 
     def _send(self, request: Request, deadline: Deadline) -> tuple[urllib3.BaseHTTPResponse, int]:
         """The beginning of an answer, and which credentials were sent."""
-        with self._lock:
-            connection, generation = self._connection, self._generation
-            identity = connection.authorize()
+        connection, identity, generation = self.credentials()
         left_s = max(deadline.left_s, 0.001)
         try:
             response = connection.pool.request(
@@ -236,8 +243,13 @@ class Transport:
             _log.info("%s: %s: %s", request.call.where, request.call.what, brief(warning))
         return response, generation
 
-    def _renew(self, generation: int) -> None:
-        """Read the credentials again, unless another thread just did."""
+    def credentials(self) -> tuple[Connection, Mapping[str, str], int]:
+        """The connection, the headers that say who asks, and a number that `renew` wants when they are refused."""
+        with self._lock:
+            return self._connection, self._connection.authorize(), self._generation
+
+    def renew(self, generation: int) -> None:
+        """Read the credentials of that number again, unless another thread just did."""
         with self._lock:
             if self._generation == generation:
                 self._connection = self._connect()

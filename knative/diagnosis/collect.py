@@ -122,9 +122,12 @@ class Reader:
         """The problem document with which a process that runs answers its readiness probe."""
         if not _runs_unready(pod):
             return None
-        target = f"pods/{name_of(pod)}:{_PORT}"
+        name = name_of(pod)
         answer = self._try(
-            "proxy", lambda: self._cluster.proxy(target, READINESS_PATH, timeout_s=_PROBE_TIMEOUT_S), None, failing=True
+            "proxy",
+            lambda: self._cluster.ask_pod(name, _PORT, READINESS_PATH, timeout_s=_PROBE_TIMEOUT_S),
+            None,
+            failing=True,
         )
         if answer is None or answer.status < 400:
             return None

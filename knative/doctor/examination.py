@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from eaves.errors import ClusterError, DeniedError, UnreachableClusterError
 from eaves.platform import AppSpec
 from knative.doctor.credentials import check_credentials
+from knative.doctor.dns import check_dns
 from knative.doctor.events import check_binding, check_broker, check_triggers
 from knative.doctor.features import check_features
 from knative.doctor.finding import Finding, error, note, ok
 from knative.doctor.images import check_pull_secret, check_registry
+from knative.doctor.metrics import check_metrics
 from knative.doctor.network import check_network
 from knative.doctor.nodes import check_nodes
 from knative.doctor.permissions import check_permissions
@@ -42,6 +44,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("serving", check_serving),
     ("eventing", check_eventing),
     ("network", check_network),
+    ("dns", check_dns),
     ("settings", check_settings),
     ("features", check_features),
     ("nodes", check_nodes),
@@ -57,6 +60,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("triggers", check_triggers),
     ("agents", check_binding),
     ("credentials", check_credentials),
+    ("metrics", check_metrics),
     ("reachability", check_reachability),
 )
 """Name and check, after the server itself."""

@@ -54,7 +54,7 @@ def needs(subject: Subject) -> Iterator[Need]:
         yield Need(command="status, rollout", kind=kind, verbs=("get", "list"), namespace=here)
     yield Need(command="deploy --wait", kind=EVENT, verbs=("list",), namespace=here, hard=False)
     yield Need(command="logs", kind=POD, verbs=("get",), subresource="log", namespace=here, hard=False)
-    yield Need(command="status, rollout", kind=POD, verbs=("get",), subresource="proxy", namespace=here, hard=False)
+    yield _forwards("status, rollout", here)
     yield from _agent_needs(subject)
     gateway = subject.settings.gateway_namespace
     yield Need(command="send", kind=SERVICE, verbs=("create",), subresource="proxy", namespace=gateway, hard=False)
@@ -68,9 +68,15 @@ def _agent_needs(subject: Subject) -> Iterator[Need]:
     for place in dict.fromkeys(places):
         if place != subject.namespace:
             yield Need(command="status, queue", kind=POD, verbs=("get", "list"), namespace=place, hard=False)
-            yield Need(command="status", kind=POD, verbs=("get",), subresource="proxy", namespace=place, hard=False)
+            yield _forwards("status", place)
         # kubectl asks by GET where the server takes WebSockets, and by POST elsewhere.
         yield Need(command="queue", kind=POD, verbs=("get", "create"), subresource="exec", namespace=place, hard=False)
+
+
+def _forwards(command: str, namespace: str) -> Need:
+    """What reading a pod's metrics takes. A WebSocket is opened by GET; servers from 1.35 on ask for `create` too."""
+    verbs = ("get", "create")
+    return Need(command=command, kind=POD, verbs=verbs, subresource="portforward", namespace=namespace, hard=False)
 
 
 def check_permissions(subject: Subject) -> Iterator[Finding]:
@@ -84,7 +90,7 @@ def check_permissions(subject: Subject) -> Iterator[Finding]:
     for (command, namespace, hard, verbs), resources in missing.items():
         where = f"in {namespace}" if namespace else "in the whole cluster"
         message = f"the current user may not {', '.join(verbs)} {', '.join(resources)} {where}: eaves {command}"
-        yield (error if hard else warning)("permissions", message, _grant(command, namespace, verbs, resources))
+        yield (error if hard else warning)("permissions", message, grant(command, namespace, verbs, resources))
 
 
 def _denied(subject: Subject, need: Need) -> tuple[str, ...]:
@@ -97,7 +103,8 @@ def _may(subject: Subject, verb: str, need: Need) -> bool:
     return subject.cluster.allowed(verb, need.kind, subresource=need.subresource, namespace=need.namespace)
 
 
-def _grant(command: str, namespace: str, verbs: Sequence[str], resources: Sequence[str]) -> str:
+def grant(command: str, namespace: str, verbs: Sequence[str], resources: Sequence[str]) -> str:
+    """The line by which an administrator grants a user what a command takes."""
     parts = {resource.partition("/")[2] for resource in resources}
     name = "-".join(["eaves", command.partition(",")[0].replace(" --", "-"), *sorted(filter(None, parts))])
     kind, scope = ("role", f"-n {namespace} ") if namespace else ("clusterrole", "")

@@ -8,7 +8,7 @@
     access      ServiceAccounts, NetworkPolicy      job       a training; jobsink, pipeline: what starts and follows one
     metadata    names and labels                    pod       what a pod that trusts nobody says
     reader      a pod that reads a run for us       spool     whether a queue's volume is large enough
-    network     who may connect to pods
+    network     who may connect to pods             dns       where the function may look up names
 
 Nothing here reads a file, the environment or a cluster. What is rendered is what is applied (`knative.rendering`).
 """

@@ -8,14 +8,17 @@ from eaves.config import iter_leaves
 from eaves.platform import AppSpec
 from functions.settings import ServeSettings
 from knative.kinds import NETWORK_POLICY, SERVICE_ACCOUNT
+from knative.resources.dns import build_dns_egress
 from knative.resources.metadata import build_object
 from knative.resources.network import build_namespace_peer
 from knative.settings import KnativeSettings, SiteSettings
 
 SERVING_NAMESPACE = "knative-serving"
-SERVING_PORTS = (8012, 8112, 8022, 9090, 9091)
-"""HTTP, HTTPS and HTTP/2 of the sidecar that stands before the function, its metrics for the autoscaler, and those for
-people. Source: knative/serving, pkg/networking/constants.go."""
+REQUEST_PORTS = (8012, 8112)
+"""HTTP and HTTPS of the sidecar before the function. Source: knative/serving, pkg/networking/constants.go."""
+SCALING_PORT = 9090
+"""The sidecar's metrics, which the autoscaler reads. Its port 8022 is asked by the kubelet of its own node, which no
+policy keeps out, and 9091 by nobody unless the cluster scrapes it. Source: the same, and pkg/autoscaler/metrics."""
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(ServeSettings)}
 
 
@@ -28,28 +31,27 @@ def build_account(app: AppSpec, site: SiteSettings) -> dict[str, Any]:
 def build_network_policy(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
     """Lets in what Serving needs, and out what the function needs: names, and hosts of data that events refer to.
 
-    A node's own kubelet always gets in (probes), and so does the API server's proxy where it runs on the node.
+    A node's own kubelet always gets in (probes). Metrics of the function are read by port-forward, which no policy
+    concerns, so that the API server needs no way in.
     """
-    peers = [build_namespace_peer(name) for name in _callers(settings)]
-    ports = [{"protocol": "TCP", "port": port} for port in SERVING_PORTS]
+    callers = [build_namespace_peer(name) for name in _callers(settings)]
+    autoscaler = [build_namespace_peer(SERVING_NAMESPACE)]
     return {
         **build_object(NETWORK_POLICY, app.function.name, app, site, "access"),
         "spec": {
             "podSelector": {"matchLabels": {"serving.knative.dev/service": app.function.name}},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": peers, "ports": ports}],
-            "egress": [_names(), *_references(app)],
+            "ingress": [
+                {"from": callers, "ports": [{"protocol": "TCP", "port": port} for port in REQUEST_PORTS]},
+                {"from": autoscaler, "ports": [{"protocol": "TCP", "port": SCALING_PORT}]},
+            ],
+            "egress": [*build_dns_egress(settings.dns), *_references(app)],
         },
     }
 
 
 def _callers(settings: KnativeSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys((SERVING_NAMESPACE, settings.gateway_namespace)))
-
-
-def _names() -> dict[str, Any]:
-    ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
-    return {"ports": ports}
 
 
 def _references(app: AppSpec) -> list[dict[str, Any]]:

@@ -73,7 +73,7 @@ def look(cluster: Cluster, revisions: Iterable[str]) -> Look:
 def _ask(cluster: Cluster, pod: Mapping[str, Any]) -> Reading | str:
     """What a pod says, or why it says nothing."""
     try:
-        answer = cluster.proxy(f"pods/{_name(pod)}:{PORT}", "/metrics", timeout_s=TIMEOUT_S)
+        answer = cluster.ask_pod(_name(pod), PORT, "/metrics", timeout_s=TIMEOUT_S)
     except ClusterError as error:
         return error.message
     if answer.status != 200:

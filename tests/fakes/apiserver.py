@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.fakes import portforward
 from tests.fakes.cluster import FakeCluster, Reply, Request, refusal, reply_json
 from tests.fakes.kubeconfig import write_kubeconfig
 from tests.fakes.wire import CutError
@@ -54,8 +55,10 @@ class _Handler(BaseHTTPRequestHandler):
         reply = self.cluster.answer(request)
         if reply.delay_s:
             self.cluster.closing.wait(reply.delay_s)
-        self.close_connection = not reply.status
-        if reply.status:
+        self.close_connection = reply.status in {0, 101}
+        if reply.status == 101:
+            portforward.serve(self, request, self.cluster.backend, self.cluster.closing.wait)
+        elif reply.status:
             self._send(reply)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815 - http.server's names

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests.fakes import portforward
 from tests.fakes.kubeconfig import write_kubeconfig
 from tests.fakes.objects import RESOURCES, Manifest, Objects, Refused, Resource, resource_of
 from tests.fakes.streams import Streams, line, selected
@@ -39,7 +40,10 @@ class FakeCluster:
         admit: A webhook: why it refuses an object, or "".
         warnings: Sent with every write.
         unserved: apiVersions it doesn't have.
-        backend: Answers what goes through the proxy; None: nothing is behind it.
+        backend: Answers what goes through the proxy or a port-forward; None: nothing is behind it.
+        policies_enforced: Its control plane is on another node than its pods, and its network enforces a NetworkPolicy
+            that doesn't let it in: the pod proxy reaches no pod.
+        takes_websockets: Nothing on the way to it swallows upgrades.
         delay_s: Before every answer.
         hangs: Takes requests and never answers.
         skew_s: What its clock is ahead of ours.
@@ -58,6 +62,7 @@ class FakeCluster:
         self.warnings: list[str] = []
         self.unserved: set[str] = set()
         self.backend: Callable[[Request], Reply] | None = None
+        self.policies_enforced, self.takes_websockets = False, True
         self.delay_s = self.skew_s = 0.0
         self.hangs = False
         self.gone_as = "event"
@@ -179,10 +184,8 @@ class FakeCluster:
             return Reply(status=404, headers={"Content-Type": "text/plain"}, body=b"404 page not found\n")
         resource, space, name, sub = found[0], parts["namespace"] or "", parts["name"] or "", parts["sub"] or ""
         self._authorize(request, resource, space, name, sub)
-        if sub == "proxy":
-            return self._proxied(request, resource, space, name, parts["rest"] or "/")
-        if sub == "log":
-            return self._logs(request.query, resource, space, name)
+        if sub in {"portforward", "proxy", "log"}:
+            return self._connected(request, resource, space, name, sub, parts["rest"] or "/")
         if request.method == "GET":
             return self._read(request.query, resource, space, name)
         return self._change(request, resource, space, name, sub)
@@ -250,9 +253,29 @@ class FakeCluster:
             raise Refused(400, "BadRequest", message)
         return Reply(headers={"Content-Type": "text/plain"}, stream=self._streams.logs(query, key))
 
+    def _connected(self, request: Request, resource: Resource, space: str, name: str, sub: str, rest: str) -> Reply:
+        """What a pod or Service says itself."""
+        if sub == "portforward":
+            return self._forwarded(request, resource, space, name)
+        if sub == "proxy":
+            return self._proxied(request, resource, space, name, rest)
+        return self._logs(request.query, resource, space, name)
+
+    def _forwarded(self, request: Request, resource: Resource, space: str, name: str) -> Reply:
+        """A GET that also asks for the right to create. Source: Kubernetes 1.36, watched."""
+        if ("create", f"{resource.full}/portforward") in self.denied:
+            raise Refused(403, "Forbidden", f'pods "{name}" is forbidden: ')
+        self.objects.find(resource, space, name)
+        if not self.takes_websockets or not portforward.is_upgrade(request):
+            raise Refused(400, "BadRequest", "Upgrade request required")
+        return Reply(status=101)
+
     def _proxied(self, request: Request, resource: Resource, space: str, name: str, path: str) -> Reply:
         alone = name.split(":")[1] if name.count(":") == 2 else name.partition(":")[0]
         self.objects.find(resource, space, alone)
+        if self.policies_enforced and resource.plural == "pods":
+            said = "error trying to reach service: dial tcp 10.42.0.7:8080: i/o timeout"
+            raise Refused(503, "ServiceUnavailable", said)
         if self.backend is None and resource.plural == "services":
             raise Refused(503, "ServiceUnavailable", f'no endpoints available for service "{alone}"')
         if self.backend is None:

@@ -34,6 +34,7 @@ def install_knative(server: FakeCluster) -> None:
     server.put(config("config-br-defaults", EVENTING, **{"default-br-config": DEFAULTS}))
     set_channel(server, "InMemoryChannel")
     server.put(bare("v1", "Service", "kourier-internal", namespace=GATEWAY))
+    server.put(bare("v1", "Pod", "coredns-1", namespace="kube-system", labels={"k8s-app": "kube-dns"}))
     server.put(node("node1"))
     server.put(lease("node1"), manager="kubelet")
     server.put(storage_class("standard", default=True))

@@ -74,7 +74,8 @@ def test_volumes_for_agents(patient: Patient, server: FakeCluster) -> None:
 
 def test_what_the_user_may_not(patient: Patient, server: FakeCluster) -> None:
     verbs = ("*", "create", "patch")
-    server.denied = {(verb, "triggers.eventing.knative.dev") for verb in verbs} | {("get", "pods/proxy")}
+    server.denied = {(verb, "triggers.eventing.knative.dev") for verb in verbs}
+    server.denied |= {(verb, "pods/portforward") for verb in ("*", "create")}
     hard, soft = patient.find("permissions")
     assert hard.message == (
         "the current user may not create, patch triggers.eventing.knative.dev in barn: eaves deploy, remove"
@@ -84,7 +85,7 @@ def test_what_the_user_may_not(patient: Patient, server: FakeCluster) -> None:
         "kubectl "
         "-n barn create rolebinding eaves-deploy --role=eaves-deploy --user=USER"
     )
-    assert (soft.severity, "pods/proxy" in soft.message) == (WARNING, True)
+    assert (soft.severity, "pods/portforward" in soft.message) == (WARNING, True)
 
 
 def test_who_may_not_exec_is_told_what_the_queues_of_agents_take(patient: Patient, server: FakeCluster) -> None:
@@ -96,10 +97,10 @@ def test_who_may_not_exec_is_told_what_the_queues_of_agents_take(patient: Patien
         "the current user may not get, create pods/exec in barn: eaves queue",
     )
     assert beside.fix.startswith("kubectl -n barn create role eaves-queue-exec --verb=get,create --resource=pods/exec ")
-    server.denied |= {("get", "pods/proxy")}
+    server.denied |= {(verb, "pods/portforward") for verb in ("*", "get", "create")}
     found = [one.message for one in patient.find("permissions", app=source(agent="node", options={"path": "/photos"}))]
     assert "the current user may not get, create pods/exec in eaves-agents: eaves queue" in found
-    assert "the current user may not get pods/proxy in eaves-agents: eaves status" in found
+    assert "the current user may not get, create pods/portforward in eaves-agents: eaves status" in found
 
 
 def test_a_namespace_of_its_own_for_agents_has_to_be_made(patient: Patient, server: FakeCluster) -> None:

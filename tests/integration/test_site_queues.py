@@ -242,13 +242,14 @@ def test_status_shows_what_each_agent_says(site: Sites, spools: Mapping[str, Pat
         assert text in table
 
 
-def test_status_without_the_right_to_the_proxy_says_so_at_each_agent(site: Sites, spools: Mapping[str, Path]) -> None:
+def test_status_without_the_right_to_ask_pods_says_so_at_each_agent(site: Sites, spools: Mapping[str, Path]) -> None:
     server = deployed(site)
     proxy(server, spools)
-    server.denied = {("get", "pods/proxy")}
+    server.denied = {("get", "pods/portforward"), ("get", "pods/proxy")}
     (row,) = json.loads(site.run("status", "-o", "json", "--on", "knative").stdout)
     assert [agent["state"] for agent in row["agents"]] == ["unknown"] * 3
     assert "may not get pods/proxy" in row["agents"][0]["reason"]
+    assert "by port-forward: s000: jane may not get pods/portforward" in row["agents"][0]["reason"]
 
 
 def test_the_queue_of_a_publisher_is_shown_and_asked_like_an_agents(

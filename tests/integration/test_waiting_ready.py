@@ -169,14 +169,15 @@ def test_a_function_that_only_loads_is_waited_for(server: FakeCluster, cluster: 
 
 
 def test_where_the_function_may_not_be_asked_its_log_is_read(server: FakeCluster, cluster: Cluster) -> None:
-    server.denied = {("get", "pods/proxy")}
+    server.denied = {("get", "pods/portforward"), ("get", "pods/proxy")}
     put(server, service(), revision(), pod(container()))
     line = json.dumps(
         {"level": "error", "message": "never ready: labels.txt was altered (try: eaves package it again)"}
     )
     server.write_log(POD, "starting", line, container="user-container", namespace=NAMESPACE)
     assert fail(cluster).message == "flowers doesn't start: the function says: labels.txt was altered"
-    assert len(server.asked("GET", "/proxy/")) == 1, "what is denied is not asked again"
+    asked = [len(server.asked("GET", way)) for way in ("/portforward", "/proxy/")]
+    assert asked == [1, 1], "what is denied is not asked again"
 
 
 def test_the_last_words_of_a_process_that_ended(server: FakeCluster, cluster: Cluster) -> None:

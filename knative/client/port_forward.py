@@ -1,0 +1,280 @@
+"""HTTP to a port inside a pod, through the API server: what `kubectl port-forward` does, for one exchange.
+
+The connection ends on the loopback of the pod's own network namespace, made there by the container runtime. So no
+NetworkPolicy has a say in it, on any node and with any network plugin, whereas the API server's pod proxy dials the
+pod from the control plane's node, which a policy for the pod's ingress refuses where the network enforces it.
+
+The official client's `kubernetes.stream.portforward` is not used: it has no time limit, needs a thread a connection
+that writes to stderr when the link breaks, and patches the client that it is given while others use it.
+
+Source: Kubernetes, pkg/kubelet/portforward/websocket.go: binary frames that start with a channel's number, two
+channels a port (data, then errors), and on each a first frame with the port's number.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from urllib3.exceptions import HTTPError, SSLError
+from websocket import (
+    ABNF,
+    WebSocket,
+    WebSocketBadStatusException,
+    WebSocketConnectionClosedException,
+    WebSocketException,
+    WebSocketTimeoutException,
+)
+
+from eaves.delivery.rules import brief
+from eaves.errors import ClusterError, DeniedError
+from knative.refusal import Call, parse_status, refused
+from knative.silence import broken, unreachable
+from knative.transport import (
+    CONNECT_TIMEOUT_S,
+    MAX_BODY_BYTES,
+    MAX_ERROR_BYTES,
+    Answer,
+    Connection,
+    Deadline,
+    Request,
+    Transport,
+)
+
+PROTOCOL = "v4.channel.k8s.io"
+_DATA, _ERRORS = 0, 1
+
+
+class ForwardDeniedError(DeniedError):
+    """The current user may not forward ports of pods in this namespace."""
+
+
+class NoForwardError(ClusterError):
+    """Ports can't be forwarded by this way to the API server; its pod proxy may still work."""
+
+
+def forward(transport: Transport, path: str, port: int, request: Request, deadline: Deadline) -> Answer:
+    """One request to a port of a pod, and its answer, whatever its status.
+
+    Args:
+        transport: To the API server.
+        path: Of the pod at the API server.
+        port: TCP port in the pod.
+        request: What is sent there; its `call` is about the pod's subresource `portforward`.
+        deadline: For all of it.
+
+    Raises:
+        ForwardDeniedError: When the current user may not forward ports.
+        DeniedError: When the current user's credentials are refused.
+        AbsentError: When there is no such pod.
+        UnreachableClusterError: When the API server isn't reached, or the answer doesn't come in time.
+        NoForwardError: When something on the way to the API server takes no WebSockets.
+        ClusterError: When nothing listens at that port.
+    """
+    started = time.monotonic()
+    websocket = _open(transport, f"{path}/portforward?ports={port}", request.call, deadline)
+    stream = _Stream(websocket, deadline)
+    try:
+        answer = _exchange(stream, request, started)
+    except (HTTPException, WebSocketException, OSError) as error:
+        if stream.refusal:
+            raise _nobody_listens(stream.refusal, port, request.call) from error
+        if isinstance(error, WebSocketTimeoutException | TimeoutError):
+            raise unreachable(TimeoutError(str(error)), request.call, deadline.limit_s) from error
+        raise broken(error, request.call) from error
+    finally:
+        with suppress(WebSocketException, OSError):
+            websocket.send_close()
+        websocket.shutdown()  # type: ignore[no-untyped-call]
+    return answer
+
+
+def _open(transport: Transport, path: str, call: Call, deadline: Deadline) -> WebSocket:
+    """A WebSocket at the API server; credentials that it refuses are renewed once."""
+    renewed = False
+    while True:
+        connection, identity, generation = transport.credentials()
+        try:
+            return _handshake(connection, path, identity, deadline)
+        except WebSocketBadStatusException as error:
+            if error.status_code == 401 and not renewed:
+                transport.renew(generation)
+                renewed = True
+                continue
+            raise _refused(error, call) from error
+        except (WebSocketTimeoutException, TimeoutError) as error:
+            raise unreachable(TimeoutError(str(error)), call, deadline.limit_s) from error
+        except ssl.SSLError as error:
+            raise unreachable(SSLError(error), call, deadline.limit_s) from error
+        except WebSocketConnectionClosedException as error:
+            raise broken(error, call) from error
+        except WebSocketException as error:  # a redirect, or an answer that is no WebSocket's
+            raise NoForwardError(f"{call.where}: {call.server} forwards no ports: {error}") from error
+        except (HTTPException, OSError) as error:
+            raise unreachable(HTTPError(str(error)), call, deadline.limit_s) from error
+
+
+def _refused(error: WebSocketBadStatusException, call: Call) -> ClusterError:
+    """The API server's own word is about this pod; of something that takes no WebSockets, about every pod.
+
+    Source: Kubernetes, pkg/kubelet/server: without the header Upgrade, which a proxy took away, a kubelet says so.
+    """
+    code, body = error.status_code, error.resp_body or b""
+    if code == 403:  # who may get and not create is told `pods "NAME" is forbidden: `, and no more
+        told = refused(code, body, call)
+        told = told if isinstance(told, DeniedError) else refused(code, b"", call)
+        return ForwardDeniedError(told.message, hint=told.hint)
+    status = parse_status(body)
+    said = str((status or {}).get("message") or body.decode(errors="replace"))
+    if code in {502, 503, 504} or (status is not None and not (code == 400 and "upgrade" in said.lower())):
+        return refused(code, body, call)
+    return NoForwardError(f"{call.where}: {call.server} answers {code} to a port-forward: {brief(said)}")
+
+
+def _handshake(connection: Connection, path: str, identity: Mapping[str, str], deadline: Deadline) -> WebSocket:
+    server = urlsplit(connection.server)
+    sock = _dial(connection, max(min(CONNECT_TIMEOUT_S, deadline.left_s), 0.001))
+    websocket = WebSocket()
+    try:
+        websocket.connect(  # type: ignore[no-untyped-call]
+            f"{'wss' if server.scheme == 'https' else 'ws'}://{server.netloc}{server.path}{path}",
+            header=[f"{name}: {value}" for name, value in identity.items()],
+            subprotocols=[PROTOCOL],
+            suppress_origin=True,
+            timeout=sock.gettimeout(),
+            redirect_limit=0,
+            socket=sock,  # the library would look for proxies in the environment
+        )
+    except BaseException:
+        sock.close()
+        raise
+    return websocket
+
+
+def _dial(connection: Connection, timeout_s: float) -> socket.socket:
+    """A connection to the API server, through the proxy that its requests go through."""
+    server, proxy = urlsplit(connection.server), urlsplit(connection.proxy)
+    if proxy.scheme not in {"", "http"}:
+        raise NoForwardError(f"ports can't be forwarded through a proxy by {proxy.scheme}")
+    host, port = server.hostname or "", server.port or {"http": 80, "https": 443}[server.scheme]
+    dialled = HTTPConnection(
+        proxy.hostname or host, proxy.port or (80 if connection.proxy else port), timeout=timeout_s
+    )
+    if connection.proxy:
+        dialled.set_tunnel(host, port, headers=dict(connection.proxy_headers))
+    dialled.connect()
+    if server.scheme == "http":
+        return dialled.sock
+    try:
+        return connection.tls().wrap_socket(dialled.sock, server_hostname=connection.server_name or host)
+    except BaseException:
+        dialled.close()
+        raise
+
+
+def _exchange(stream: _Stream, request: Request, started: float) -> Answer:
+    client = _Client(stream)
+    client.request(request.method, request.url(""), body=request.body, headers=dict(request.headers))
+    response = client.getresponse()
+    limit = MAX_BODY_BYTES if response.status < 300 else MAX_ERROR_BYTES
+    content = response.read(limit + 1)
+    if len(content) > limit and response.status < 300:
+        raise ClusterError(f"{request.call.where}: the answer of {request.call.what} is larger than {limit} bytes")
+    return Answer(
+        status=response.status,
+        headers={name.lower(): value for name, value in response.getheaders()},
+        body=content[:limit],
+        latency_ms=(time.monotonic() - started) * 1000,
+    )
+
+
+class _Stream(io.RawIOBase):
+    """The bytes that the port sends, and the runtime's reason when it can't be reached."""
+
+    def __init__(self, websocket: WebSocket, deadline: Deadline) -> None:
+        self.refusal = ""
+        self._websocket, self._deadline = websocket, deadline
+        self._data, self._greeted, self._ended = b"", {_DATA: False, _ERRORS: False}, False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._data and not self._ended:
+            self._receive()
+        size = min(len(buffer), len(self._data))
+        buffer[:size], self._data = self._data[:size], self._data[size:]
+        return size
+
+    def send(self, data: bytes) -> None:
+        """Send bytes to the port."""
+        self._wait()
+        self._websocket.send_binary(bytes([_DATA]) + data)
+
+    def _receive(self) -> None:
+        self._wait()
+        opcode, data = self._websocket.recv_data()
+        if opcode == ABNF.OPCODE_CLOSE:
+            self._ended = True
+        elif data:
+            self._take(data[0], data[1:])
+
+    def _take(self, channel: int, data: bytes) -> None:
+        if channel in self._greeted and not self._greeted[channel]:
+            self._greeted[channel] = True  # the port's number
+        elif channel == _DATA:
+            self._data = data
+        elif channel == _ERRORS:
+            self.refusal += data.decode(errors="replace")
+            self._ended = True
+
+    def _wait(self) -> None:
+        if self._deadline.left_s <= 0:
+            raise TimeoutError("time is over")
+        self._websocket.settimeout(self._deadline.left_s)
+
+
+class _Socket:
+    """As much of a socket as an HTTP connection uses."""
+
+    def __init__(self, stream: _Stream) -> None:
+        self._stream = stream
+
+    def sendall(self, data: Any) -> None:
+        self._stream.send(bytes(data))
+
+    def makefile(self, *args: Any, **options: Any) -> io.BufferedReader:
+        return io.BufferedReader(self._stream)
+
+    def close(self) -> None:
+        """The WebSocket is closed by whoever opened it."""
+
+
+class _Client(HTTPConnection):
+    """An HTTP connection over a forwarded port."""
+
+    def __init__(self, stream: _Stream) -> None:
+        super().__init__("localhost")
+        self._stream = stream
+
+    def connect(self) -> None:
+        """Nothing is dialled: the port is connected already."""
+        self.sock = cast(Any, _Socket(self._stream))
+
+
+def _nobody_listens(refusal: str, port: int, call: Call) -> ClusterError:
+    said = (
+        f"port {port} refuses connections"
+        if re.search("connection refused", refusal, re.IGNORECASE)
+        else brief(refusal)
+    )
+    see = call.kubectl(f"describe pod {call.name}", namespaced=True)
+    return ClusterError(f"{call.where}: nothing answers at {call.what}: {said}", hint=f"see what runs: {see}")

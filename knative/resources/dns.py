@@ -1,0 +1,70 @@
+"""The cluster's DNS as a NetworkPolicy names it: pods by namespace and label, or addresses."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+DNS_PORT = 53
+CLUSTER_DNS = "kube-system/k8s-app=kube-dns"
+"""Source: Kubernetes, cluster/addons/dns/coredns; kubeadm, k3s, RKE2, GKE, EKS and AKS keep namespace and label."""
+_PODS = re.compile(
+    r"(?P<namespace>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)"
+    r"/(?P<key>[A-Za-z0-9][A-Za-z0-9./_-]*)=(?P<value>[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolver:
+    """One place where names are looked up.
+
+    Attributes:
+        namespace: Of its pods; empty when it is an address.
+        labels: Of its pods.
+        network: Address or network, such as 169.254.20.10/32; empty when it is pods.
+        port: That it listens at, UDP and TCP. OpenShift's pods listen at 5353: policies see a pod's own port.
+    """
+
+    namespace: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    network: str = ""
+    port: int = DNS_PORT
+
+    def peer(self) -> dict[str, Any]:
+        """As a peer of a NetworkPolicy."""
+        if self.network:
+            return {"ipBlock": {"cidr": self.network}}
+        namespaces = {"matchLabels": {"kubernetes.io/metadata.name": self.namespace}}
+        return {"namespaceSelector": namespaces, "podSelector": {"matchLabels": dict(self.labels)}}
+
+
+def parse_resolver(text: str) -> Resolver:
+    """A resolver from `NAMESPACE/LABEL=VALUE[:PORT]`, an address or a network.
+
+    Raises:
+        ValueError: When it is none of these.
+    """
+    if pods := _PODS.fullmatch(text):
+        port = int(pods["port"] or DNS_PORT)
+        if not 0 < port < 65536:
+            raise ValueError(f"{port} is no port")
+        return Resolver(namespace=pods["namespace"], labels=((pods["key"], pods["value"]),), port=port)
+    return Resolver(network=str(ipaddress.ip_network(text)))
+
+
+def build_dns_egress(resolvers: Sequence[str]) -> list[dict[str, Any]]:
+    """The egress rules that let names be looked up at these resolvers and nowhere else: one for each port.
+
+    Port 53 to any address would be a way out for everything: DNS tunnels carry other traffic to any server.
+    """
+    found = [parse_resolver(text) for text in resolvers]
+    return [
+        {
+            "to": [one.peer() for one in found if one.port == port],
+            "ports": [{"protocol": protocol, "port": port} for protocol in ("UDP", "TCP")],
+        }
+        for port in dict.fromkeys(one.port for one in found)
+    ]
