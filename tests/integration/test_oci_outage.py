@@ -266,7 +266,7 @@ def test_the_kernel_watches_connections(fake: FakeRegistry) -> None:
     port, found = int(fake.host.rpartition(":")[2]), []
     for path in Path("/proc/self/fd").iterdir():
         with suppress(OSError), socket.socket(fileno=os.dup(int(path.name))) as one:
-            if one.getpeername()[1] == port:
+            if one.family == socket.AF_INET and one.getpeername()[1] == port:
                 options = (socket.TCP_USER_TIMEOUT, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)
                 alive = one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
                 found.append([alive, *(one.getsockopt(socket.IPPROTO_TCP, option) for option in options)])
