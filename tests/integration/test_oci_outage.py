@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -183,6 +184,28 @@ def test_two_pulls_of_the_same_layer_fetch_it_once(fake: FakeRegistry, proxy: Fa
         pull.join(30)
     assert (target.has(LAYER_OF_IT), starts(fake), [sum(counts) for counts in told]) == (True, [0], [SIZE, SIZE])
     assert not partial_of(target).exists()
+
+
+def test_who_waits_for_another_pull_is_told(fake: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
+    process = spawn(target, proxy)
+    said: list[str] = []
+    waiting = create_layout(target.path, said.append)
+    pull = threading.Thread(target=waiting.write, args=(LAYER_OF_IT, reach(fake.host)))
+    try:
+        wait_until(lambda: size_of(partial_of(target)) > 200_000, 20, what="some of it")
+        process.send_signal(signal.SIGSTOP)
+        pull.start()
+        wait_until(lambda: said, 20, what="the reason")
+    finally:
+        process.kill()
+        process.communicate()
+    pull.join(30)
+    assert waiting.has(LAYER_OF_IT)
+    (line,) = said
+    named = re.escape(LAYER_OF_IT.digest[:19])
+    assert re.fullmatch(
+        rf"waiting for another process, which fetches {named} \(\d s\); 0\.\d of 1\.3 MB are here", line
+    )
 
 
 def test_who_waits_for_another_pull_takes_over_when_that_is_killed(
