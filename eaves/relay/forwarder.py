@@ -203,8 +203,11 @@ class Forwarder:
                     self._clock.wait(self._state, POLL_S)
 
     def _is_probe_due(self) -> bool:
+        """Whether nothing was heard for long, or nobody knows whether the receiver takes the credentials."""
         with self._state:
-            return 0 < self._probe_s <= self._clock.monotonic() - self._link_state.heard_at
+            if 0 < self._probe_s <= self._clock.monotonic() - self._link_state.heard_at:
+                return True
+        return self._link.has_new_credentials()
 
     def _limit(self, lane: str) -> tuple[int, int]:
         with self._state:

@@ -29,6 +29,9 @@ class Link(Protocol):
     def probe(self) -> str:
         """The site that the receiver takes us for."""
 
+    def has_new_credentials(self) -> bool:
+        """Whether the credentials were changed since the last request."""
+
     def send_packed(self, packed: Packed, *, timeout_s: float, uploaded: str = "") -> BatchAnswer:
         """Send one request of events."""
 
