@@ -55,7 +55,7 @@ def _service(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> dict[str
 
 
 def _policy(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> dict[str, Any]:
-    """Lets events in from Eventing only, whose dispatchers filter them; metrics may be read by anybody."""
+    """Lets events in from Eventing only, whose dispatchers filter them; metrics from the cluster."""
     eventing = build_namespace_peer(EVENTING_NAMESPACE)
     made = build_object(NETWORK_POLICY, publisher_name(app, trigger), app, site, PART, more_labels=_told(trigger))
     return {
@@ -65,7 +65,7 @@ def _policy(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> dict[str,
             "policyTypes": ["Ingress"],
             "ingress": [
                 {"from": [eventing], "ports": [{"protocol": "TCP", "port": EVENTS_PORT}]},
-                {"ports": [{"protocol": "TCP", "port": METRICS_PORT}]},
+                {"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": METRICS_PORT}]},
             ],
         },
     }
