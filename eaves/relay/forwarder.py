@@ -113,8 +113,10 @@ class Forwarder:
                 self._link.abort()
                 self._thread.join(ABORT_S)
         stopped = not self._thread.is_alive()
-        if stopped and self._lease is not None:
-            self._lease.release()
+        if stopped:
+            self._sender.stop()
+            if self._lease is not None:
+                self._lease.release()
         return stopped
 
     def notify(self) -> None:
@@ -194,7 +196,7 @@ class Forwarder:
             return
         lane, entries = self._turns.choose(self._limit, self._unfinished)
         if entries:
-            self._send(lane, entries)
+            self._send(lane, self._sender.prepared(entries))
         elif self._is_probe_due():
             self._probe(idle=True)
         else:
@@ -253,7 +255,13 @@ class Forwarder:
         began = self._clock.monotonic()
         _, max_bytes = self._limit(lane)
         try:
-            sent = self._sender.send(lane, entries, max_bytes=max_bytes, limit_s=self._traffic.limit_s)
+            sent = self._sender.send(
+                lane,
+                entries,
+                max_bytes=max_bytes,
+                limit_s=self._traffic.limit_s,
+                guess_next=lambda: self._turns.guess_next(lane, entries[-1], self._limit(lane)),
+            )
         except ConfigError as error:
             self._fail(lane, entries, Failure(reason=error.message, refused=True))
             return

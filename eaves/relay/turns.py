@@ -110,7 +110,15 @@ class Turns:
                 return wanted
         return []
 
-    def _peek(self, lane: str, max_events: int, max_bytes: int) -> list[Entry]:
+    def guess_next(self, lane: str, after: Entry, limit: tuple[int, int]) -> list[Entry]:
+        """What is likely to be chosen after a request whose last entry is `after`. From any thread.
+
+        Raises:
+            SpoolError: When the spool can't be read.
+        """
+        return [] if self._newest_first else self._peek(lane, *limit, after=after.seq)
+
+    def _peek(self, lane: str, max_events: int, max_bytes: int, *, after: int = 0) -> list[Entry]:
         return self._spool.peek_batch(
             lane,
             now=self._clock.now(),
@@ -118,4 +126,5 @@ class Turns:
             max_bytes=max_bytes,
             newest_first=self._newest_first,
             untried=True,
+            after=after,
         )

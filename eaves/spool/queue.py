@@ -177,6 +177,7 @@ class Spool(Measures):
         max_bytes: int,
         newest_first: bool = False,
         untried: bool = False,
+        after: int = 0,
     ) -> list[Entry]:
         """Entries of a lane that are due and go into one request; at least one when any is due.
 
@@ -187,12 +188,14 @@ class Spool(Measures):
             max_bytes: Most bytes of data and attributes, but for a first entry that alone is larger.
             newest_first: The newest entries, the newest first, instead of the oldest in the order they were put.
             untried: Only entries that never failed; see `tried`.
+            after: Only entries with a higher sequence number, and none that alone is larger than `max_bytes`.
         """
-        limit = {"max_events": max_events, "max_bytes": max_bytes}
+        limit = {"max_events": max_events, "max_bytes": max_bytes, "after": after}
         while rows := select_batch(self._read, lane, now=now, newest_first=newest_first, untried=untried, **limit):
             if entries := self._entries(rows):
                 return entries
-        self._check_index(lane)
+        if not after:
+            self._check_index(lane)
         return []
 
     def peek_newest(self, lane: str, *, exclude: Collection[int] = ()) -> list[Entry]:
