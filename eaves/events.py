@@ -352,7 +352,7 @@ def build_event(attributes: Mapping[str, Any], data: bytes) -> Event:
         subject=texts.get("subject"),
         time=time.isoformat().replace("+00:00", "Z") if time else None,
         dataschema=texts.get("dataschema"),
-        extensions={name: value for name, value in texts.items() if name not in _REQUIRED + _OPTIONAL},
+        extensions={name: value for name, value in texts.items() if name not in CONTEXT_ATTRIBUTES},
     )
 
 
@@ -376,20 +376,34 @@ def _check(attributes: Mapping[str, Any]) -> None:
     if attributes["specversion"] != "1.0":
         raise EventError(f"specversion must be 1.0 (got {str(attributes['specversion'])[:16]!r})")
     for name, value in attributes.items():
-        if not (name.isascii() and name.isalnum() and name == name.lower()):
-            raise EventError(f"attribute name {name[:40]!r} must be lower-case a-z0-9")
-        if len(name) > MAX_NAME:
-            raise EventError(f"attribute name {name[:40]!r}... has more than {MAX_NAME} characters")
-        if name in _REQUIRED + _OPTIONAL and not isinstance(value, str):
+        if name not in CONTEXT_ATTRIBUTES:
+            _check_name(name)
+        elif not isinstance(value, str):
             raise EventError(f"attribute {name} must be a string, not {type(value).__name__}")
-        if not isinstance(value, (str, int)):
+        if isinstance(value, str):
+            _check_text(name, value)
+        elif not isinstance(value, int):
             raise EventError(f"attribute {name[:40]} must be a string, integer or boolean, not {type(value).__name__}")
-        if isinstance(value, str) and _CONTROL.search(value):
-            raise EventError(f"attribute {name[:40]} holds a control character")
-        if isinstance(value, str) and len(value.encode(errors="surrogatepass")) > MAX_ATTRIBUTE_BYTES:
-            raise EventError(f"attribute {name[:40]} has more than {MAX_ATTRIBUTE_BYTES} bytes")
     if not attributes.get("datacontenttype", "").isascii():
         raise EventError(f"datacontenttype must be a media type (got {attributes['datacontenttype'][:40]!r})")
+
+
+def _check_name(name: str) -> None:
+    if not (name.isascii() and name.isalnum() and name == name.lower()):
+        raise EventError(f"attribute name {name[:40]!r} must be lower-case a-z0-9")
+    if len(name) > MAX_NAME:
+        raise EventError(f"attribute name {name[:40]!r}... has more than {MAX_NAME} characters")
+
+
+def _check_text(name: str, value: str) -> None:
+    if value.isascii() and value.isprintable():
+        size = len(value)
+    elif _CONTROL.search(value):
+        raise EventError(f"attribute {name[:40]} holds a control character")
+    else:
+        size = len(value.encode(errors="surrogatepass"))
+    if size > MAX_ATTRIBUTE_BYTES:
+        raise EventError(f"attribute {name[:40]} has more than {MAX_ATTRIBUTE_BYTES} bytes")
 
 
 def _typed(attributes: Mapping[str, str]) -> dict[str, Any]:
@@ -399,7 +413,7 @@ def _typed(attributes: Mapping[str, str]) -> dict[str, Any]:
         EventError: For text that is not Unicode, and a time that is none.
     """
     for name, value in attributes.items():
-        if _SURROGATE.search(name) or _SURROGATE.search(value):
+        if not (name.isascii() and value.isascii()) and (_SURROGATE.search(name) or _SURROGATE.search(value)):
             raise EventError(f"attribute {name[:40]!r} holds half a character (a lone surrogate)")
     values: dict[str, Any] = dict(attributes)
     if "time" in values:

@@ -26,7 +26,19 @@ def encode_batch(events: Iterable[Event]) -> bytes:
 
     JSON data stand in it as they are, which compresses better than base64, when they come back as the same bytes.
     """
-    return json.dumps([{**event.attributes(), **_data_member(event)} for event in events]).encode()
+    return b"[" + b", ".join(encode_event(event) for event in events) + b"]"
+
+
+def encode_event(event: Event) -> bytes:
+    """An event as it stands in a batch."""
+    attributes = event.attributes()
+    if not event.data:
+        return json.dumps(attributes).encode()
+    attributes.pop("data", None)  # no event that was received has it; a name that is there twice spoils the batch
+    fields = json.dumps(attributes).encode()[:-1]
+    if _comes_back(event):
+        return fields + b', "data": ' + event.data + b"}"
+    return fields + b', "data_base64": "' + base64.b64encode(event.data) + b'"}'
 
 
 def decode_batch(body: bytes) -> list[Event | EventError]:
@@ -67,14 +79,12 @@ def _decode(fields: Any) -> Event | EventError:
         return EventError(error.message, hint=error.hint)
 
 
-def _data_member(event: Event) -> dict[str, Any]:
-    if not event.data:
-        return {}
-    if is_json(event.datacontenttype):
-        try:
-            value = parse_json(event.data)
-            if value is not None and json.dumps(value, allow_nan=False).encode() == event.data:
-                return {"data": value}
-        except (ValueError, RecursionError):
-            pass
-    return {"data_base64": base64.b64encode(event.data).decode()}
+def _comes_back(event: Event) -> bool:
+    """Whether the data, as a JSON value in JSON, come back as the same bytes."""
+    if not is_json(event.datacontenttype):
+        return False
+    try:
+        value = parse_json(event.data)
+        return value is not None and json.dumps(value, allow_nan=False).encode() == event.data
+    except (ValueError, RecursionError):
+        return False

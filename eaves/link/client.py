@@ -119,6 +119,10 @@ class LinkClient:
         """End the exchange that is under way, from any thread: whoever waits in it gets a DeliveryError."""
         self._clients.abort()
 
+    def has_new_credentials(self) -> bool:
+        """Whether a file of the credentials folder was changed since the last request; nothing shows yet if it fits."""
+        return self._clients.is_changed()
+
     def send(self, events: Sequence[Event], *, timeout_s: float = 60.0) -> BatchAnswer:
         """Send events as one request; see `send_packed`."""
         return self.send_packed(pack(events), timeout_s=timeout_s)

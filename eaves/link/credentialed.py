@@ -8,13 +8,15 @@ from pathlib import Path
 
 from eaves.clock import SYSTEM, Clock
 from eaves.credentials import Credentials, read_credentials
-from eaves.credentials.folder import AUTHORITIES, TOKEN
+from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, TOKEN
 from eaves.delivery import SinkClient
 from eaves.errors import ConfigError, Fault
 from eaves.http_client.proxies import DIRECT, Proxies
 
 _Mark = tuple[Credentials, tuple[tuple[int, int, int], ...]]
 """What was read, and inode, size and time of the certificate's files."""
+_Stamps = tuple[tuple[int, int, int] | None, ...]
+"""Inode, size and time of each file of the folder; None in place of one that isn't there."""
 
 
 class CredentialedClient:
@@ -50,6 +52,7 @@ class CredentialedClient:
         self._lock = threading.Lock()
         self._client: SinkClient | None = None
         self._mark: _Mark | None = None
+        self._stamps: _Stamps = ()
 
     def current(self) -> tuple[SinkClient, Mapping[str, str]]:
         """The client, and the headers that say who asks.
@@ -57,6 +60,7 @@ class CredentialedClient:
         Raises:
             ConfigError: When the folder or a file in it can't be read or used.
         """
+        self._stamps = _stamps(self._folder)  # first, so that a change while the files are read is seen as one
         credentials = read_credentials(self._folder)
         headers = {"Authorization": f"Bearer {credentials.token}"} if credentials.token else {}
         if not credentials.token.isascii() or not credentials.token.isprintable():
@@ -69,6 +73,10 @@ class CredentialedClient:
                     self._client.close()
                 self._client, self._mark = made, mark
             return self._client, headers
+
+    def is_changed(self) -> bool:
+        """Whether a file of the folder was changed since `current` has read it."""
+        return _stamps(self._folder) != self._stamps
 
     def explain_refusal(self) -> str:
         """What may be wrong on this side when the server doesn't know us."""
@@ -125,6 +133,18 @@ class CredentialedClient:
 def _mark(credentials: Credentials) -> _Mark:
     """What decides whether connections must be made anew. The token doesn't: it is in a header of each request."""
     files = [path for path in (credentials.certificate, credentials.key) if path is not None]
-    found = [path.stat() for path in files if path.exists()]
-    marks = tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in found)
+    marks = tuple(mark for path in files if (mark := _stamp(path)) is not None)
     return Credentials(authorities_pem=credentials.authorities_pem, certificate=credentials.certificate), marks
+
+
+def _stamps(folder: Path | None) -> _Stamps:
+    names = (TOKEN, AUTHORITIES, CERTIFICATE, KEY)
+    return () if folder is None else tuple(_stamp(folder / name) for name in names)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

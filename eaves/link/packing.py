@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from eaves.errors import EventError
 from eaves.events import Event, encode_binary, is_json
-from eaves.link.batch import MEDIA_TYPE, encode_batch
+from eaves.link.batch import MEDIA_TYPE, encode_event
 from eaves.link.compression import ENCODING, GZIP_WINDOW, LEVEL
 
 BINARY_FROM = 16_384
@@ -58,7 +58,7 @@ def _compress_batch(events: Sequence[Event]) -> bytes:
     packing = zlib.compressobj(LEVEL, wbits=GZIP_WINDOW)
     parts = bytearray(packing.compress(b"["))
     for number, event in enumerate(events):
-        parts += packing.compress((b", " if number else b"") + encode_batch([event])[1:-1])
+        parts += packing.compress((b", " if number else b"") + encode_event(event))
     parts += packing.compress(b"]")
     parts += packing.flush()
     return bytes(parts)

@@ -41,10 +41,12 @@ class Layout:
 
     Args:
         path: The directory; see `open_layout` and `create_layout`.
+        say: Told while content that is to be written here is fetched by another process, a line each time.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, say: Callable[[str], object] = lambda text: None) -> None:
         self.path = path
+        self._say = say
 
     def blob_path(self, digest: str) -> Path:
         """Where content of this digest lies."""
@@ -136,7 +138,7 @@ class Layout:
         _guarded(target, lambda: self._fetch(target, descriptor, source, progress))
 
     def _fetch(self, target: Path, descriptor: Descriptor, source: Source, progress: Progress) -> None:
-        with open_partial(target, descriptor, lambda: self.has(descriptor), lambda: progress(0)) as partial:
+        with open_partial(target, descriptor, lambda: self.has(descriptor), lambda: progress(0), self._say) as partial:
             if partial is None:
                 progress(descriptor.size)
                 return
@@ -255,8 +257,12 @@ def _require_space(folder: Path, size: int) -> None:
         )
 
 
-def create_layout(path: Path) -> Layout:
+def create_layout(path: Path, say: Callable[[str], object] = lambda text: None) -> Layout:
     """A layout at `path`: the one that is there, or a new one.
+
+    Args:
+        path: The directory.
+        say: See `Layout`.
 
     Raises:
         OciError: When something else is there, or it can't be written.
@@ -273,7 +279,7 @@ def create_layout(path: Path) -> Layout:
                     layout.write_file(_INDEX, _render_index([]))
                 layout.write_file(_LAYOUT, json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
             _sweep(path)
-    return open_layout(path)
+    return open_layout(path, say)
 
 
 def _sweep(path: Path) -> None:
@@ -290,8 +296,12 @@ def _render_index(entries: list[dict[str, Any]]) -> bytes:
     return render_document({"schemaVersion": 2, "mediaType": INDEX, "manifests": ordered})
 
 
-def open_layout(path: Path) -> Layout:
+def open_layout(path: Path, say: Callable[[str], object] = lambda text: None) -> Layout:
     """The layout at `path`.
+
+    Args:
+        path: The directory.
+        say: See `Layout`.
 
     Raises:
         OciError: When there is none.
@@ -299,7 +309,7 @@ def open_layout(path: Path) -> Layout:
     version = parse_document(_read(path / _LAYOUT, 1024)).get("imageLayoutVersion")
     if version != "1.0.0":
         raise OciError(f"{path} has the layout version {version!r:.40}, this Eaves reads 1.0.0")
-    return Layout(path)
+    return Layout(path, say)
 
 
 def _read(path: Path, max_bytes: int) -> bytes:

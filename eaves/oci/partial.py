@@ -16,6 +16,7 @@ from pathlib import Path
 
 from eaves.errors import OciError
 from eaves.oci.descriptor import Descriptor
+from eaves.oci.outage import FIRST_SAID_S, SAID_EVERY_S, describe_amount
 from eaves.oci.place import CHUNK_BYTES
 
 PREFIX = ".part-"
@@ -91,7 +92,11 @@ class Partial:
 
 @contextmanager
 def open_partial(
-    target: Path, descriptor: Descriptor, is_here: Callable[[], bool], poll: Callable[[], object]
+    target: Path,
+    descriptor: Descriptor,
+    is_here: Callable[[], bool],
+    poll: Callable[[], object],
+    say: Callable[[str], object] = lambda text: None,
 ) -> Iterator[Partial | None]:
     """The partial file of some content, with nobody else writing it; None: somebody else completed it meanwhile.
 
@@ -100,13 +105,14 @@ def open_partial(
         descriptor: Of it.
         is_here: Whether all of it is there.
         poll: Called several times a second while somebody else writes it; what it raises ends the waiting.
+        say: Told now and then that somebody else writes it, a line each time.
 
     Raises:
         OciError: When somebody else holds it and does nothing.
         OSError: When it can't be written.
     """
     path = target.with_name(f"{PREFIX}{target.name}")
-    handle = _open_alone(path, is_here, poll)
+    handle = _open_alone(path, is_here, poll, lambda got, s: say(_describe_wait(descriptor, got, s)))
     if handle is None:
         yield None
         return
@@ -141,9 +147,17 @@ def sweep_partials(folder: Path) -> None:
                 os.close(handle)
 
 
-def _open_alone(path: Path, is_here: Callable[[], bool], poll: Callable[[], object]) -> int | None:
+def _describe_wait(descriptor: Descriptor, got: int, waited_s: float) -> str:
+    here = describe_amount(got, descriptor.size)
+    return f"waiting for another process, which fetches {descriptor.digest[:19]} ({waited_s:.0f} s); {here} are here"
+
+
+def _open_alone(
+    path: Path, is_here: Callable[[], bool], poll: Callable[[], object], tell: Callable[[int, float], object]
+) -> int | None:
     """The file, locked; None: somebody else completed it."""
-    known, changed_at = -1, time.monotonic()
+    known, began = -1, time.monotonic()
+    changed_at, tell_at = began, began + FIRST_SAID_S
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
@@ -167,6 +181,9 @@ def _open_alone(path: Path, is_here: Callable[[], bool], poll: Callable[[], obje
                 f"{path} is held by another process, which has fetched nothing for {HELD_S / 60:.0f} minutes",
                 hint="end that process, then try again",
             )
+        if time.monotonic() >= tell_at:
+            tell_at = time.monotonic() + SAID_EVERY_S
+            tell(size, time.monotonic() - began)
         poll()
         time.sleep(LOOK_S)
 

@@ -53,7 +53,7 @@ def open_place(text: str, access: Access, *, create: bool = False) -> Place:
         folder, name = _split(text.removeprefix(LAYOUT))
         if not folder:
             raise OciError(f"{text!r} names no folder", hint="such as oci:build/flowers:v1")
-        return Place(store=(create_layout if create else open_layout)(Path(folder)), name=name)
+        return Place(store=(create_layout if create else open_layout)(Path(folder), access.say), name=name)
     if text.endswith(ARCHIVE):
         raise OciError(f"{text!r} is a tar, which is only written", hint=f"skopeo copy oci-archive:{text} oci:DIR:NAME")
     reference = parse_reference(text)

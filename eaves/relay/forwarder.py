@@ -13,12 +13,13 @@ from eaves.clock import SYSTEM, Clock
 from eaves.delivery.rules import NO_ANSWER
 from eaves.errors import ConfigError, DeliveryError, SpoolError, SpoolFullError
 from eaves.link import BatchAnswer, RefusedEvent
+from eaves.relay.foreign_entries import prefix_of, prefixes
 from eaves.relay.lanes import CLASSES
 from eaves.relay.link_report import LinkView
 from eaves.relay.link_state import PATIENCE, LinkState
 from eaves.relay.sender import Link, Sender
 from eaves.relay.traffic import Traffic
-from eaves.relay.turns import SET_ASIDE, Turns
+from eaves.relay.turns import Turns
 from eaves.relay.verdict import Failure, Next, judge
 from eaves.spool import Entry, Lease, Spool
 
@@ -32,8 +33,6 @@ TRIES_ALONE = 3
 FOREIGN = 403
 """Status of an event that the receiver takes for another site's. None is queued when it comes in, so it was this site's
 then, and the site has another name now. It is kept until the name or the token is mended."""
-FOREIGN_PAUSE = Backoff(retry=None, first_s=30.0, cap_s=600.0)
-"""How long such an event lets the others pass."""
 ABORT_S = 0.5
 """How long a request that is under way has at the end, once it was ended, seconds."""
 
@@ -114,8 +113,10 @@ class Forwarder:
                 self._link.abort()
                 self._thread.join(ABORT_S)
         stopped = not self._thread.is_alive()
-        if stopped and self._lease is not None:
-            self._lease.release()
+        if stopped:
+            self._sender.stop()
+            if self._lease is not None:
+                self._lease.release()
         return stopped
 
     def notify(self) -> None:
@@ -195,7 +196,7 @@ class Forwarder:
             return
         lane, entries = self._turns.choose(self._limit, self._unfinished)
         if entries:
-            self._send(lane, entries)
+            self._send(lane, self._sender.prepared(entries))
         elif self._is_probe_due():
             self._probe(idle=True)
         else:
@@ -204,8 +205,11 @@ class Forwarder:
                     self._clock.wait(self._state, POLL_S)
 
     def _is_probe_due(self) -> bool:
+        """Whether nothing was heard for long, or nobody knows whether the receiver takes the credentials."""
         with self._state:
-            return 0 < self._probe_s <= self._clock.monotonic() - self._link_state.heard_at
+            if 0 < self._probe_s <= self._clock.monotonic() - self._link_state.heard_at:
+                return True
+        return self._link.has_new_credentials()
 
     def _limit(self, lane: str) -> tuple[int, int]:
         with self._state:
@@ -235,6 +239,7 @@ class Forwarder:
             failure = judge(error, events=0)
         else:
             if self._site in ("", site):
+                self._turns.foreign.site_is(site)
                 with self._state:
                     self._link_state.probed(idle=idle or empty, empty=empty)
                 return
@@ -250,7 +255,13 @@ class Forwarder:
         began = self._clock.monotonic()
         _, max_bytes = self._limit(lane)
         try:
-            sent = self._sender.send(lane, entries, max_bytes=max_bytes, limit_s=self._traffic.limit_s)
+            sent = self._sender.send(
+                lane,
+                entries,
+                max_bytes=max_bytes,
+                limit_s=self._traffic.limit_s,
+                guess_next=lambda: self._turns.guess_next(lane, entries[-1], self._limit(lane)),
+            )
         except ConfigError as error:
             self._fail(lane, entries, Failure(reason=error.message, refused=True))
             return
@@ -284,11 +295,20 @@ class Forwarder:
         """
         refused = {one.index: one for one in answer.refused}
         self._spool.ack_many([entry for index, entry in enumerate(entries) if index not in refused])
+        foreign = {index: one for index, one in refused.items() if one.status == FOREIGN}
+        known = prefixes(entry for index, entry in enumerate(entries) if index not in foreign)
+        self._turns.foreign.taken(lane, (entry for index, entry in enumerate(entries) if index not in foreign))
+        held = []
         for index, one in refused.items():
-            if one.status == FOREIGN:
-                self._set_aside(lane, entries[index], f"the receiver refuses it (403): {one.detail}", FOREIGN_PAUSE)
+            entry = entries[index]
+            if index not in foreign:
+                self._give_up(lane, entry, one)
+            elif entry.attempts or prefix_of(entry.event.source) in known:  # not for the name of its site
+                self._set_aside(lane, entry, f"the receiver refuses it (403): {one.detail}")
             else:
-                self._give_up(lane, entries[index], one)
+                held.append(entry)
+        if held:
+            self._hold_foreign(lane, held, f"the receiver refuses it (403): {foreign[min(foreign)].detail}")
         if len(refused) < len(entries) or any(one.status != FOREIGN for one in refused.values()):
             return ""
         told = f"what waits is of another site than its token: {refused[0].detail}"
@@ -355,10 +375,19 @@ class Forwarder:
         told = {"event_id": event.id, "source": event.source}
         _log.warning("gave up on event %s of %s: %s", event.id[:64], event.source[:128], reason, extra=told)
 
-    def _set_aside(self, lane: str, entry: Entry, reason: str, pause: Backoff = SET_ASIDE) -> None:
+    def _hold_foreign(self, lane: str, entries: Sequence[Entry], reason: str) -> None:
+        """Have entries wait together until the receiver takes the first of them."""
+        for entry in entries:
+            self._sender.put_off(entry)
+        self._turns.foreign.refused(lane, entries, reason)
+        with self._state:
+            for _ in entries:
+                self._traffic.set_aside(lane)
+
+    def _set_aside(self, lane: str, entry: Entry, reason: str) -> None:
         """Let the others pass for a while."""
         self._sender.put_off(entry)
-        self._turns.set_aside(lane, entry, reason, pause)
+        self._turns.set_aside(lane, entry, reason)
         with self._state:
             self._traffic.set_aside(lane)
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from eaves.errors import DeliveryError, StatusError
 from eaves.link import BatchAnswer
 from eaves.link.packing import Packed, pack
+from eaves.relay.pack_ahead import LEAST_ENTRIES, PackAhead
 from eaves.relay.upload import Upload
 from eaves.relay.verdict import Kind
 from eaves.spool import Entry
@@ -28,6 +29,9 @@ class Link(Protocol):
 
     def probe(self) -> str:
         """The site that the receiver takes us for."""
+
+    def has_new_credentials(self) -> bool:
+        """Whether the credentials were changed since the last request."""
 
     def send_packed(self, packed: Packed, *, timeout_s: float, uploaded: str = "") -> BatchAnswer:
         """Send one request of events."""
@@ -73,6 +77,8 @@ class Sender:
         self._upload: Upload | None = None
         self._takes_parts = True
         self._as_batch = self._whole = 0
+        self._ahead = PackAhead()
+        self._packed: tuple[Sequence[Entry], Packed] | None = None
 
     def unfinished(self, lane: str) -> Entry | None:
         """The entry of a class that was sent in part."""
@@ -94,14 +100,32 @@ class Sender:
         self._as_batch = entry.seq
         self._upload = None
 
-    def send(self, lane: str, entries: Sequence[Entry], *, max_bytes: int, limit_s: Callable[[int], float]) -> Sent:
+    def prepared(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Those of the chosen entries that the next request should hold: what is packed already, or all of them."""
+        self._packed = self._ahead.take(entries)
+        return entries if self._packed is None else self._packed[0]
+
+    def stop(self) -> None:
+        """End what is done in another thread."""
+        self._ahead.stop()
+
+    def send(
+        self,
+        lane: str,
+        entries: Sequence[Entry],
+        *,
+        max_bytes: int,
+        limit_s: Callable[[int], float],
+        guess_next: Callable[[], Sequence[Entry]] = lambda: (),
+    ) -> Sent:
         """Make one request.
 
         Args:
             lane: The class of the entries.
-            entries: What is to be sent.
+            entries: What is to be sent, as `prepared` gave them.
             max_bytes: Largest body of a part.
             limit_s: Gives how long a body of so many bytes may take, seconds.
+            guess_next: Gives the entries that are likely to be sent next. Called in another thread.
 
         Raises:
             ConfigError: When the credentials can't be read.
@@ -110,7 +134,9 @@ class Sender:
         upload = self._upload
         if upload is not None and self.is_under_way(entries[0]):
             return self._go_on(upload, max_bytes, limit_s)
-        packed = pack([entry.event for entry in entries])
+        packed = self._pack(entries)
+        if len(entries) >= LEAST_ENTRIES:
+            self._ahead.begin(guess_next)
         in_parts = self._takes_parts and self._whole != entries[0].seq and len(packed.body) > max_bytes
         if packed.is_batch or not in_parts:
             if not packed.is_batch and self._as_batch == entries[0].seq:
@@ -121,6 +147,10 @@ class Sender:
             return Sent(answer=answer, wire_bytes=len(packed.body))
         self._upload = Upload(lane, entries[0], packed)
         return self._go_on(self._upload, max_bytes, limit_s)
+
+    def _pack(self, entries: Sequence[Entry]) -> Packed:
+        found, self._packed = self._packed, None
+        return found[1] if found and found[0] is entries else pack([entry.event for entry in entries])
 
     def _go_on(self, upload: Upload, max_bytes: int, limit_s: Callable[[int], float]) -> Sent:
         """Send the next part of an upload, or say that the parts are an event."""

@@ -13,6 +13,9 @@ TOO_LARGE = 413
 LARGE_BYTES = 65_536
 """A body from which 413 is believed of a single event. No server means a smaller one, which a proxy that answers so to
 everything would have given up on."""
+GATEWAY_STATUSES = frozenset({502, 504})
+"""What a gateway answers when the receiver behind it ends the connection or takes too long. A good probe shows that the
+receiver is there, so something in the request may be at fault."""
 SMALLEST_PART_BYTES = 4_096
 """A part is halved down to this."""
 
@@ -92,6 +95,8 @@ def _decide(status: int, *, events: int, kind: Kind, body_bytes: int) -> Next:
         return Next.SPLIT
     if status == TOO_LARGE and kind is Kind.PART and not body_bytes:
         return Next.GIVE_UP  # of all of it, as there was nothing in this one
+    if status in GATEWAY_STATUSES and kind is not Kind.PART:
+        return Next.SUSPECT
     if blame(status) is Blame.WAY and status not in LOGIN_STATUSES:
         return Next.WAIT
     if kind is Kind.PICTURE and status < 500:

@@ -238,8 +238,12 @@ class Database:
         try:
             self._check_open()
             self._writer.execute("BEGIN IMMEDIATE")
-            for change in group:
-                _apply(self._writer, change)
+            if len(group) == 1:
+                # Without a savepoint, for which SQLite would copy each page that a statement changes into a file.
+                group[0].result = group[0].apply(self._writer)
+            else:
+                for change in group:
+                    _apply(self._writer, change)
             self._writer.execute("COMMIT")
             failure = None
         except Exception as error:  # noqa: BLE001 - every caller that waits raises it

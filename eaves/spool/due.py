@@ -65,10 +65,11 @@ def select_batch(
     max_bytes: int,
     newest_first: bool = False,
     untried: bool = False,
+    after: int = 0,
 ) -> list[Any]:
     """Due entries that fit together, as rows of `ENTRY`; see `Spool.peek_batch`. Reads the data of no others."""
     order = "DESC" if newest_first else "ASC"
-    values: tuple[Any, ...] = (lane, now, 0, "[]", max_events, LONGEST_WAIT_S)
+    values: tuple[Any, ...] = (lane, now, after, "[]", max_events, LONGEST_WAIT_S)
     if untried:
         due, values = _UNTRIED_NEWEST if newest_first else _UNTRIED, values[:-1]
     else:
@@ -81,7 +82,7 @@ def select_batch(
     total = 0
     for seq, size_bytes in sizes:
         total += size_bytes
-        if chosen and total > max_bytes:
+        if (chosen or after) and total > max_bytes:
             break
         chosen.append(seq)
     if not chosen:

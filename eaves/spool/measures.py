@@ -17,7 +17,7 @@ _LANES = (
 
 _TRIED = (
     "SELECT seq, not_before FROM deliveries WHERE lane = ? AND state = 'queued' AND not_before > 0"
-    " ORDER BY not_before LIMIT ?"
+    " AND attempts > 0 ORDER BY not_before LIMIT ?"
 )
 
 

@@ -20,9 +20,10 @@ from eaves.spool.lease import Lease, lease_path
 from eaves.spool.ledger import Ledger, LedgerLimits
 from eaves.spool.limits import Limits
 from eaves.spool.measures import Measures
+from eaves.spool.putting import Putting
 from eaves.spool.schema import seen_key
 from eaves.spool.spool_file import SpoolFile
-from eaves.spool.storage import Put, build_put, check_room, store
+from eaves.spool.storage import Put, build_put, store
 
 _RELEASE = "DELETE FROM deliveries WHERE state = 'queued' AND seq IN (SELECT value FROM json_each(?))"
 _RETRY = "UPDATE deliveries SET attempts = attempts + 1, not_before = ?, reason = ? WHERE seq = ? AND state = 'queued'"
@@ -113,8 +114,10 @@ class Spool(Measures):
         puts = self._build_puts(events)
 
         def store_all(db: sqlite3.Connection) -> list[PutOutcome]:
-            now = self.clock.now()
-            return [self._put(db, put, now, once=once) for put in puts]
+            putting = Putting(
+                db, self.path, limits=self.limits, ledger=self.ledger, now=self.clock.now(), remember=self._remember
+            )
+            return [putting.put(put, once=once) for put in puts]
 
         return self.database().commit(store_all, {lane for put in puts for lane in put.lanes})
 
@@ -174,6 +177,7 @@ class Spool(Measures):
         max_bytes: int,
         newest_first: bool = False,
         untried: bool = False,
+        after: int = 0,
     ) -> list[Entry]:
         """Entries of a lane that are due and go into one request; at least one when any is due.
 
@@ -184,12 +188,14 @@ class Spool(Measures):
             max_bytes: Most bytes of data and attributes, but for a first entry that alone is larger.
             newest_first: The newest entries, the newest first, instead of the oldest in the order they were put.
             untried: Only entries that never failed; see `tried`.
+            after: Only entries with a higher sequence number, and none that alone is larger than `max_bytes`.
         """
-        limit = {"max_events": max_events, "max_bytes": max_bytes}
+        limit = {"max_events": max_events, "max_bytes": max_bytes, "after": after}
         while rows := select_batch(self._read, lane, now=now, newest_first=newest_first, untried=untried, **limit):
             if entries := self._entries(rows):
                 return entries
-        self._check_index(lane)
+        if not after:
+            self._check_index(lane)
         return []
 
     def peek_newest(self, lane: str, *, exclude: Collection[int] = ()) -> list[Entry]:
@@ -337,29 +343,6 @@ class Spool(Measures):
 
     def _build_puts(self, events: Sequence[tuple[Event, Collection[str]]]) -> list[Put]:
         return [build_put(event, lanes, ledger=self.ledger is not None) for event, lanes in events]
-
-    def _put(self, db: sqlite3.Connection, put: Put, now: float, *, once: bool) -> PutOutcome:
-        """Store one event of a commit, unless it was put before."""
-        if once and (known := self._recall(db, put, now)):
-            return known
-        if put.lanes:
-            check_room(db, self.path, self.limits, put)
-            store(db, put, now, self.ledger)
-        return PutOutcome.STORED
-
-    def _recall(self, db: sqlite3.Connection, put: Put, now: float) -> PutOutcome | None:
-        """What an event is that was put before; None when it is new."""
-        source, event_id = put.row[:2]
-        if self.ledger is not None and (
-            known := self.ledger.recall(db, source=source, event_id=event_id, digest=put.digest)
-        ):
-            return known
-        key = seen_key(source, event_id)
-        if self.ledger is not None and put.lanes:
-            is_new = not db.execute("SELECT 1 FROM seen WHERE key = ?", (key,)).fetchone()
-        else:
-            is_new = self._remember(db, key, now)
-        return None if is_new else PutOutcome.REPEATED
 
     def _remember(self, db: sqlite3.Connection, key: bytes, now: float) -> bool:
         """Remember an id; False when it was remembered already. Within a commit, of which there is one at a time."""

@@ -35,24 +35,51 @@ def build_put(event: Event, lanes: Collection[str], *, ledger: bool) -> Put:
     return Put(row=to_row(event), lanes=tuple(dict.fromkeys(lanes)), digest=digest)
 
 
-def check_room(db: sqlite3.Connection, path: Path, limits: Limits, put: Put) -> None:
-    """Check that a spool has room for an event.
+class Room:
+    """What a spool still has room for, within a commit that alone stores and deletes.
 
-    Raises:
-        SpoolFullError: When it hasn't.
+    Args:
+        db: Within the transaction.
+        path: The spool's file, for messages.
+        limits: How much it keeps.
     """
-    used, entries = db.execute("SELECT queued_bytes, (SELECT total(queued) FROM lanes) FROM usage").fetchone()
-    size_bytes = put.row[-1]
-    if used + size_bytes > limits.max_bytes or entries + len(put.lanes) > limits.max_entries:
-        raise SpoolFullError(
-            f"{path} is full: {used} of {limits.max_bytes} bytes and {entries:.0f} of {limits.max_entries}"
-            f" entries used, {size_bytes} bytes more were to be put",
-            hint="let it be delivered, purge what nobody needs, or raise its limit",
-        )
+
+    def __init__(self, db: sqlite3.Connection, path: Path, limits: Limits) -> None:
+        self._path = path
+        self._limits = limits
+        used, entries = db.execute("SELECT queued_bytes, (SELECT total(queued) FROM lanes) FROM usage").fetchone()
+        self._used, self._entries = int(used), int(entries)
+
+    def take(self, put: Put) -> None:
+        """Count an event that is about to be stored.
+
+        Raises:
+            SpoolFullError: When there is no room for it.
+        """
+        used, entries, size_bytes = self._used, self._entries, put.row[-1]
+        if used + size_bytes > self._limits.max_bytes or entries + len(put.lanes) > self._limits.max_entries:
+            raise SpoolFullError(
+                f"{self._path} is full: {used} of {self._limits.max_bytes} bytes and {entries} of"
+                f" {self._limits.max_entries} entries used, {size_bytes} bytes more were to be put",
+                hint="let it be delivered, purge what nobody needs, or raise its limit",
+            )
+        self._used += size_bytes
+        self._entries += len(put.lanes)
 
 
-def store(db: sqlite3.Connection, put: Put, now: float, ledger: Ledger | None) -> int:
-    """Store an event and its deliveries, and give the number of the last; one without lanes is not stored."""
+def store(db: sqlite3.Connection, put: Put, now: float, ledger: Ledger | None, *, is_new: bool = False) -> int:
+    """Store an event and its deliveries; one without lanes is not stored.
+
+    Args:
+        db: Within a transaction.
+        put: The event.
+        now: Unix seconds.
+        ledger: Gets its line.
+        is_new: Whether it is known to have no line.
+
+    Returns:
+        The number of the last delivery.
+    """
     if not put.lanes:
         return 0
     sql = "INSERT INTO events(source, id, attributes, data, crc, size_bytes, put_at) VALUES(?, ?, ?, ?, ?, ?, ?)"
@@ -61,5 +88,6 @@ def store(db: sqlite3.Connection, put: Put, now: float, ledger: Ledger | None) -
     for lane in put.lanes:
         seq = db.execute("INSERT INTO deliveries(lane, eid) VALUES(?, ?)", (lane, eid)).lastrowid or 0
     if ledger is not None:
-        ledger.add(db, source=put.row[0], event_id=put.row[1], digest=put.digest, now=now, eid=eid or 0)
+        source, event_id = put.row[:2]
+        ledger.add(db, source=source, event_id=event_id, digest=put.digest, now=now, eid=eid or 0, is_new=is_new)
     return seq

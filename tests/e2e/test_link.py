@@ -145,8 +145,9 @@ def test_every_event_arrives_once_although_both_ends_are_killed_and_the_link_is_
         if not restored and now - silent_at >= cut_s:
             cloud.link("restore")
             restored = True
-        sender = site.get(POD, SENDER) or {}
-        return restored and sender.get("status", {}).get("phase") == "Succeeded"
+        phase = (site.get(POD, SENDER) or {}).get("status", {}).get("phase")
+        assert phase != "Failed", "the sender has failed; kubectl logs sender says why"
+        return bool(restored and phase == "Succeeded")
 
     wait_until(has_passed, cut_s + count + 300, pause_s=1, what="the end of the silence and of the sender")
     cloud.kill()

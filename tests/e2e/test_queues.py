@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from knative import kinds
 from knative.cluster import Cluster
 from knative.kinds import BROKER, STATEFUL_SET
 from knative.resources.agent import METRICS_PORT
 from knative.rollout.exposition import parse_metrics
-from tests.e2e.harness import KnativeSink
+from tests.e2e.harness import KnativeSink, is_pod_ready
 from tests.e2e.places import NAME, Place
 from tests.e2e.test_sources import CLAIMED, configure, pictures, wait_for
 from tests.e2e.volumes import claimed, make_claim, put_files
@@ -46,14 +47,23 @@ def measure(cluster: Cluster, name: str, **labels: str) -> float:
     return value
 
 
+def is_bound(cluster: Cluster) -> bool:
+    """Whether the agent's pod is the one that has the Broker's address: Knative replaces one that started before."""
+    pod = cluster.get(kinds.POD, POD) or {"metadata": {}, "spec": {"containers": []}}
+    given = {one["name"] for container in pod["spec"]["containers"] for one in container.get("env", ())}
+    return "K_SINK" in given and "deletionTimestamp" not in pod["metadata"] and is_pod_ready(pod)
+
+
 def test_an_agents_queue_is_listed_shown_retried_dropped_and_purged(
     place: Place, outside: KnativeSink, image: str, agent_image: str, tiny_artifact: Path
 ) -> None:
     need("kubectl")
     make_claim(place.cluster, CLAIMED)
-    put_files(place.cluster, claimed(CLAIMED), {**pictures(tiny_artifact, "a.png"), "bad.png": BROKEN}, image)
     configure(place, outside, agent_image, {"name": "inbox", "claim": CLAIMED, "spool_size": "100Mi"})
     place.eaves("deploy", image, "--plain-http")
+    wait_until(place.delivers, 180, pause_s=0.5, what="the Broker and its Triggers")
+    wait_until(lambda: is_bound(place.cluster), 180, pause_s=0.5, what="the pod that keeps its counters")
+    put_files(place.cluster, claimed(CLAIMED), {**pictures(tiny_artifact, "a.png"), "bad.png": BROKEN}, image)
     wait_for(outside, "a.png")
 
     # The function refuses one image.
@@ -72,7 +82,7 @@ def test_an_agents_queue_is_listed_shown_retried_dropped_and_purged(
     wait_until(lambda: listed(place, "--dead"), 120, pause_s=1, what="the image, refused again")
     assert place.eaves("queue", "drop", "--reason", "answered", *where, codes=(2,)).stderr.count("--yes") == 1
     assert place.eaves("queue", "drop", "--reason", "answered", *where, "--yes").stderr == "1 deleted\n"
-    assert listed(place) == []
+    wait_until(lambda: listed(place) == [], 60, pause_s=1, what="an empty queue, once the refusal is told")
 
     # The Broker is gone: Knative takes the sink from the agent and replaces its pod.
     place.cluster.delete(BROKER, "eaves")

@@ -30,6 +30,8 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(7200)
 SECRET, CLAIM_NAME, CAMERA = "link", "photos", "camera"
+SEEDS = 3
+"""Images that the camera copies. They are in the folder too, so the agent captures them as well."""
 PER_S = 5.0
 """Images a second, about what one replica and three durable queues on one node take."""
 KILL_EVERY_S = 45.0
@@ -38,7 +40,7 @@ SHOOT = """
 import os, shutil, sys, time
 count, pause_s = int(sys.argv[1]), float(sys.argv[2])
 for number in range(count):
-    source = f'/photos/seed/{number % 3}'
+    source = f'/photos/seed/{number % 3}.png'
     shutil.copyfile(source, f'/photos/.{number}')
     os.rename(f'/photos/.{number}', f'/photos/{number:05d}.png')
     time.sleep(pause_s)
@@ -104,7 +106,9 @@ def shoot(place: Place, image: str, count: int) -> None:
 
 
 def has_ended(place: Place) -> bool:
-    return bool((place.cluster.get(POD, CAMERA) or {}).get("status", {}).get("phase") == "Succeeded")
+    phase = (place.cluster.get(POD, CAMERA) or {}).get("status", {}).get("phase")
+    assert phase != "Failed", "the camera has failed; kubectl logs camera says why"
+    return bool(phase == "Succeeded")
 
 
 def audit(place: Place, cloud: Cloud, folder: Path) -> dict[str, Any]:
@@ -124,7 +128,7 @@ def test_every_prediction_reaches_the_cloud_once_although_pods_are_killed_and_th
     kubectl = Kubectl(kubeconfig=project.kubeconfig)
     make_claim(project.cluster, CLAIM_NAME)
     put_files(
-        project.cluster, claimed(CLAIM_NAME), pictures(tiny_artifact, *(f"seed/{n}.png" for n in range(3))), image
+        project.cluster, claimed(CLAIM_NAME), pictures(tiny_artifact, *(f"seed/{n}.png" for n in range(SEEDS))), image
     )
     cloud.make_secret(project.cluster, SECRET)
     configure(project, cloud, agent_image)
@@ -167,7 +171,7 @@ def test_every_prediction_reaches_the_cloud_once_although_pods_are_killed_and_th
     total = audit(project, cloud, tmp_path)
     record_property("audit", f"{count} images, {kills} kills, cut for {cut_s:g} s: {total}")
     assert (total["missing"], total["unknown"], total["waiting"], total["dead"]) == (0, 0, 0, 0)
-    assert total["sent"] == total["received"] == count
+    assert total["sent"] == total["received"] == count + SEEDS
 
 
 def test_a_relay_comes_to_a_site_and_goes_and_what_it_held_is_delivered_when_it_is_back(

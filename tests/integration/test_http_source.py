@@ -417,6 +417,7 @@ def test_faults_without_end_take_no_memory_thread_or_descriptor() -> None:
     def answer(asked: Asked) -> bytes | Iterator[bytes]:
         return lazily(camera, "within a header") if asked.target == "/hang" else next(answers)
 
+    threads_before = threading.active_count()
     http = HttpClient(connections=1)
     options: dict[str, Any] = {"http": http, "authentication": Authentication("u", "p"), "max_bytes": 10**6}
     with open_camera(answer) as camera:
@@ -427,7 +428,7 @@ def test_faults_without_end_take_no_memory_thread_or_descriptor() -> None:
             for client in [wrong] * 60 + [hanging] * 20:
                 with pytest.raises(NoSnapshotError):
                     client.fetch({}, time.time())
-            wait_until(lambda: threading.active_count() < 12, 20)
+            wait_until(lambda: threading.active_count() < threads_before + 10, 20, what="the end of threads")
             sizes.append(size())
         http.close()
     (_, threads, descriptors), (last, last_threads, last_descriptors) = sizes[0], sizes[-1]

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -185,6 +186,28 @@ def test_two_pulls_of_the_same_layer_fetch_it_once(fake: FakeRegistry, proxy: Fa
     assert not partial_of(target).exists()
 
 
+def test_who_waits_for_another_pull_is_told(fake: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
+    process = spawn(target, proxy)
+    said: list[str] = []
+    waiting = create_layout(target.path, said.append)
+    pull = threading.Thread(target=waiting.write, args=(LAYER_OF_IT, reach(fake.host)))
+    try:
+        wait_until(lambda: size_of(partial_of(target)) > 200_000, 20, what="some of it")
+        process.send_signal(signal.SIGSTOP)
+        pull.start()
+        wait_until(lambda: said, 20, what="the reason")
+    finally:
+        process.kill()
+        process.communicate()
+    pull.join(30)
+    assert waiting.has(LAYER_OF_IT)
+    (line,) = said
+    named = re.escape(LAYER_OF_IT.digest[:19])
+    assert re.fullmatch(
+        rf"waiting for another process, which fetches {named} \(\d s\); 0\.\d of 1\.3 MB are here", line
+    )
+
+
 def test_who_waits_for_another_pull_takes_over_when_that_is_killed(
     fake: FakeRegistry, proxy: FaultProxy, target: Layout
 ) -> None:
@@ -266,7 +289,7 @@ def test_the_kernel_watches_connections(fake: FakeRegistry) -> None:
     port, found = int(fake.host.rpartition(":")[2]), []
     for path in Path("/proc/self/fd").iterdir():
         with suppress(OSError), socket.socket(fileno=os.dup(int(path.name))) as one:
-            if one.getpeername()[1] == port:
+            if one.family == socket.AF_INET and one.getpeername()[1] == port:
                 options = (socket.TCP_USER_TIMEOUT, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)
                 alive = one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
                 found.append([alive, *(one.getsockopt(socket.IPPROTO_TCP, option) for option in options)])

@@ -49,6 +49,7 @@ def test_the_trigger_delivers_to_a_service_behind_which_the_publisher_is() -> No
     labels = made["StatefulSet"]["spec"]["template"]["metadata"]["labels"]
     assert made["Service"]["spec"]["selector"].items() <= labels.items()
     assert made["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+    assert all(rule["from"] for rule in made["NetworkPolicy"]["spec"]["ingress"]), "no port is open to any address"
     assert "NetworkPolicy" not in render(app(), network_policy=False)
 
 

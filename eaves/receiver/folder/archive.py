@@ -18,7 +18,7 @@ from eaves.disk import disk_errors
 from eaves.errors import StorageError
 from eaves.events import Event
 from eaves.files import make_directory, sync_directory
-from eaves.link import encode_batch
+from eaves.link.batch import encode_event
 from eaves.receiver.folder.tail import Key, read_keys, repair
 from eaves.spool import Entry
 
@@ -90,7 +90,7 @@ class Archive:
                 name = name_image(event)
                 folders.add(self._write_image(name, event.data))
                 event = _refer(event, name)  # noqa: PLW2901 - the image is in a file now
-            lines.append(encode_batch([event])[1:-1] + b"\n")
+            lines.append(encode_event(event) + b"\n")
         for folder in folders:
             sync_directory(folder)
         del self._written[day]  # the file is looked at again after an error, whatever stands at its end

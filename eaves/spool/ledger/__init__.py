@@ -6,7 +6,7 @@ A line of an event that is still in the spool is never deleted; beyond their num
 counted.
 """
 
-from eaves.spool.ledger.ledger import Ledger
+from eaves.spool.ledger.ledger import NO_LINE, Ledger, Recalled
 from eaves.spool.ledger.line import LedgerCounts, LedgerLimits, LedgerLine, content_digest
 
-__all__ = ["Ledger", "LedgerCounts", "LedgerLimits", "LedgerLine", "content_digest"]
+__all__ = ["NO_LINE", "Ledger", "LedgerCounts", "LedgerLimits", "LedgerLine", "Recalled", "content_digest"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from eaves.events import Event
@@ -30,6 +30,22 @@ _TRIM_LOST = (
 """Lines in the place of damaged ones belong to no site: each goes once so many newer ones were made as are kept."""
 TRIM = 1_000
 """Lines that one new line deletes at most, when the bound was lowered say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recalled:
+    """What the ledger says of an event that is about to be put.
+
+    Attributes:
+        has_line: Whether it has a line.
+        outcome: What it is when it isn't to be stored; None when it has no line, and when it was lost.
+    """
+
+    has_line: bool
+    outcome: PutOutcome | None = None
+
+
+NO_LINE = Recalled(has_line=False)
 
 
 class Ledger:
@@ -86,13 +102,32 @@ class Ledger:
         by_state = dict(zip(STATES, states, strict=True))
         return LedgerCounts(**by_state, repeats=repeats, conflicts=conflicts, deleted=deleted)
 
-    def add(self, db: sqlite3.Connection, *, source: str, event_id: str, digest: bytes, now: float, eid: int) -> None:
+    def add(
+        self,
+        db: sqlite3.Connection,
+        *,
+        source: str,
+        event_id: str,
+        digest: bytes,
+        now: float,
+        eid: int,
+        is_new: bool = False,
+    ) -> None:
         """Add the line of an event that was stored just now. Within a commit.
 
         An event that was stored although it has a line (`put` without `once`) keeps that line, which is queued again;
         so does one that was lost and came again.
+
+        Args:
+            db: Within the transaction.
+            source: The event's.
+            event_id: The event's.
+            digest: Of its content.
+            now: Unix seconds.
+            eid: Its number in the spool.
+            is_new: Whether it is known to have no line.
         """
-        found = _find(db, source, event_id)
+        found = None if is_new else _find(db, source, event_id)
         if found is None:
             schema.insert(db, source=source, event_id=event_id, digest=digest, taken_at=now, eid=eid)
             self._trim(db)
@@ -108,20 +143,19 @@ class Ledger:
         """Whether there is a line of this source and id. Within a commit."""
         return _find(db, source, event_id) is not None
 
-    def recall(self, db: sqlite3.Connection, *, source: str, event_id: str, digest: bytes) -> PutOutcome | None:
-        """What an event is that has a line, which is counted. Within a commit.
-
-        None when it is to be stored: when it has no line, and when it was lost.
-        """
+    def recall(self, db: sqlite3.Connection, *, source: str, event_id: str, digest: bytes) -> Recalled:
+        """What an event is by its line; a repetition or a conflict is counted. Within a commit."""
         found = _find(db, source, event_id)
-        if found is None or _is_lost(found[3]):
-            return None
-        number, known, *_ = found
+        if found is None:
+            return NO_LINE
+        number, known, _, state = found
+        if _is_lost(state):
+            return Recalled(has_line=True)
         if known and known != digest:
             db.execute("UPDATE ledger_totals SET conflicts = conflicts + 1")
-            return PutOutcome.CONFLICTING
+            return Recalled(has_line=True, outcome=PutOutcome.CONFLICTING)
         self._count_repeat(db, number)
-        return PutOutcome.REPEATED
+        return Recalled(has_line=True, outcome=PutOutcome.REPEATED)
 
     def _count_repeat(self, db: sqlite3.Connection, number: int) -> None:
         db.execute("UPDATE ledger SET repeats = repeats + 1 WHERE number = ?", (number,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Collection
+from typing import Any
 
 from eaves.spool.ledger.line import REASON_CHARACTERS, STATES, content_digest, line_key
 
@@ -131,7 +132,7 @@ def ensure(db: sqlite3.Connection, ignored_lanes: Collection[str] | None = None)
     """
     is_there = exists(db)
     is_set = is_there and _counts_sites(db) and (ignored_lanes is None or _read_ignored(db) == set(ignored_lanes))
-    if is_set and not _find_without_line(db, 1):
+    if is_set and not _is_line_missing(db):
         return
     db.execute("BEGIN IMMEDIATE")
     try:
@@ -182,16 +183,41 @@ def add_missing(db: sqlite3.Connection, choose: Callable[[int], int | None] = la
 
 
 def _add_line(db: sqlite3.Connection, eid: int, choose: Callable[[int], int | None]) -> None:
-    sql = "SELECT source, id, attributes, data, put_at FROM events WHERE eid = ?"
-    source, event_id, attributes, data, put_at = db.execute(sql, (eid,)).fetchone()
-    find = "SELECT number, eid, digest FROM ledger WHERE key = ? AND source = ? AND id = ?"
-    line = db.execute(find, (line_key(source, event_id), source, event_id)).fetchone()
-    digest = _stored_digest(attributes, data)
+    source, event_id, put_at = db.execute("SELECT source, id, put_at FROM events WHERE eid = ?", (eid,)).fetchone()
+    line = _find_line(db, eid)
     if line is None:
-        number = choose(eid)
+        number, digest = choose(eid), _read_digest(db, eid)
         insert(db, source=source, event_id=event_id, digest=digest, taken_at=put_at, eid=eid, number=number)
-    elif line[1] is None and bytes(line[2]) == digest:  # it was put once more, after it had left
+    elif _has_left(db, line, eid):
         db.execute("UPDATE ledger SET eid = ? WHERE number = ?", (eid, line[0]))
+
+
+def _find_line(db: sqlite3.Connection, eid: int) -> Any:
+    """The line of an event's source and id, perhaps another event's: its number, event and digest."""
+    source, event_id = db.execute("SELECT source, id FROM events WHERE eid = ?", (eid,)).fetchone()
+    find = "SELECT number, eid, digest FROM ledger WHERE key = ? AND source = ? AND id = ?"
+    return db.execute(find, (line_key(source, event_id), source, event_id)).fetchone()
+
+
+def _has_left(db: sqlite3.Connection, line: Any, eid: int) -> bool:
+    """Whether a line is of the same event, which had left and was put once more."""
+    return line[1] is None and bytes(line[2]) == _read_digest(db, eid)
+
+
+def _read_digest(db: sqlite3.Connection, eid: int) -> bytes:
+    return _stored_digest(*db.execute("SELECT attributes, data FROM events WHERE eid = ?", (eid,)).fetchone())
+
+
+def _is_line_missing(db: sqlite3.Connection) -> bool:
+    """Whether an event is to get a line. A dead letter under the source and id of another event never does."""
+    last = 0
+    while eids := _find_without_line(db, PIECE, after=last):
+        for eid in eids:
+            line = _find_line(db, eid)
+            if line is None or _has_left(db, line, eid):
+                return True
+        last = eids[-1]
+    return False
 
 
 def _read_ignored(db: sqlite3.Connection) -> set[str]:

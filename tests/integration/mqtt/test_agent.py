@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from eaves.events import Event
+from eaves.events import IMAGE_REJECTED, Event
 from eaves.mqtt import Connection, Publication
 from tests.agents import AgentProcess
 from tests.contract.sinks import LocalSink, Told, open_sink
@@ -101,8 +101,11 @@ def test_a_function_predicts_and_what_it_refuses_is_kept(tmp_path: Path, sink: L
         ):
             for number in range(3):
                 publish(publisher, picture(number), TOPIC)
-            wait_until(lambda: len(sink.received) == 2, 30, what="two predictions")
+            wait_until(lambda: len(sink.received) >= 3, 30, what="two predictions and what tells of the refusal")
             wait_until(lambda: agent.lane("sink").get("dead") == 1, 30, what="the refused image")
+    rejected = [event for event in sink.received if event.type == IMAGE_REJECTED]
+    predicted = [event for event in sink.received if event.type != IMAGE_REJECTED]
+    assert (len(rejected), sorted(number_of(event.data) for event in predicted)) == (1, [0, 2])
     assert {event.subject for event in sink.received} == {TOPIC}
 
 

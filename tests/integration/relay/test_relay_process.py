@@ -21,6 +21,7 @@ import pytest
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.spool import Spool
 from tests.agents import free_port
+from tests.certificates import make_certificate
 from tests.fakes.receiver import FakeReceiver, Reply, receiving
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.receiving import TOKEN, write_site
@@ -86,6 +87,18 @@ def test_events_images_and_dead_letters_arrive_at_a_real_receiver(tmp_path: Path
             assert (link_report["forwarded"], link_report["refused"], link_report["up"]) == (602, 0, True)
             assert relay.lane("archive")["dead"] == 1, "what is of another site stays here"
             assert relay.get("/health")[0] == 200
+
+
+def test_credentials_that_were_replaced_are_tried_at_once(receiver: FakeReceiver, tmp_path: Path) -> None:
+    authority = tmp_path / "link" / "ca.crt"
+    right, (wrong, _) = authority.read_bytes(), make_certificate(tmp_path / "other")
+    with relaying(tmp_path / "relay", receiver.url, **credentials(tmp_path)) as relay:
+        wait_until(lambda: relay.link()["state"] == "up")
+        authority.write_bytes(wrong.read_bytes())
+        wait_until(lambda: relay.link()["state"] == "down", 15, what="the refusal of the receiver's certificate")
+        assert "not trusted" in relay.link()["reason"]
+        authority.write_bytes(right)
+        wait_until(lambda: relay.link()["state"] == "up", 15)
 
 
 def test_what_was_taken_survives_a_kill_and_a_receiver_that_is_away(tmp_path: Path) -> None:

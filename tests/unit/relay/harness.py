@@ -79,6 +79,9 @@ class FakeLink:
             raise found
         return found
 
+    def has_new_credentials(self) -> bool:
+        return False
+
     def send_part(self, digest: str, part: memoryview, *, offset: int, size: int, timeout_s: float) -> int:
         self.calls.append("part")
         self.parts.append((offset, len(part)))

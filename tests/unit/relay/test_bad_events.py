@@ -72,12 +72,14 @@ def good_ids(link: FakeLink) -> set[str]:
     return set(link.stored) & {one.id for one in GOOD}
 
 
-@pytest.mark.parametrize("newest_first", [False, True])
-def test_many_events_that_fail_hold_up_no_others_and_become_dead_letters(tmp_path: Path, newest_first: bool) -> None:
+@pytest.mark.parametrize(("status", "newest_first"), [(500, False), (500, True), (502, False), (504, True)])
+def test_many_events_that_fail_hold_up_no_others_and_become_dead_letters(
+    tmp_path: Path, status: int, newest_first: bool
+) -> None:
     clock = QuickClock()
     with hurried(tmp_path, clock, newest_first=newest_first) as rig:
         rig.put(*BAD, *GOOD)
-        rig.link.answers = Traffic(rig, clock, lambda: status_error(500))
+        rig.link.answers = Traffic(rig, clock, lambda: status_error(status))
         rig.forwarder.start()
         wait_until(lambda: len(good_ids(rig.link)) == len(GOOD), 30, what="the good ones")
         assert clock.elapsed_s < 300
@@ -85,6 +87,24 @@ def test_many_events_that_fail_hold_up_no_others_and_become_dead_letters(tmp_pat
         assert clock.elapsed_s < 3_600
         assert set(rig.dead()) == BAD_IDS
         assert rig.state() == "up"
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 1.0])
+def test_a_gateway_that_answers_502_to_any_request_has_nothing_given_up(tmp_path: Path, share: float) -> None:
+    clock, chance = QuickClock(), random.Random(2)
+
+    def answer(events: list[Event]) -> Answer:
+        clock.elapsed_s += 0.3
+        is_bad = clock.elapsed_s < 3_600 and chance.random() < share
+        return status_error(502) if is_bad else None
+
+    with hurried(tmp_path, clock) as rig:
+        rig.put(*GOOD, *BAD, lane=ALARMS)
+        rig.put(*[event(number) for number in range(1_000, 2_000)])
+        rig.link.answers = answer
+        rig.forwarder.start()
+        rig.wait_until_empty(60)
+        assert rig.dead() == {}
 
 
 def test_alarms_that_fail_hold_up_no_archive_and_no_other_alarm(tmp_path: Path) -> None:

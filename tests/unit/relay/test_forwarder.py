@@ -133,7 +133,8 @@ def test_what_the_receiver_refuses_is_kept_apart_with_its_reason(tmp_path: Path,
 
 
 def test_what_waits_when_a_site_gets_another_name_is_kept_and_the_link_says_so(tmp_path: Path) -> None:
-    with forwarding(tmp_path, *[event(number) for number in range(20)]) as rig:
+    old = [event(number, source="/eaves/old/flowers") for number in range(20)]
+    with forwarding(tmp_path, *old) as rig:
         rig.link.answers = refusing({f"id-{number}" for number in range(20)}, 403)
         rig.forwarder.start()
         wait_until(lambda: rig.state() == "refused")

@@ -567,6 +567,28 @@ def test_a_dead_letter_from_the_start_has_a_line_unless_another_event_has_it(pat
         assert [line.reason for line in lines(spool)] == ["", "of another site"]
 
 
+@pytest.mark.parametrize("has_left", [False, True])
+def test_a_dead_letter_under_another_events_id_has_no_opening_write_anything(path: Path, has_left: bool) -> None:
+    def run(sql: str) -> None:
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute(sql)
+
+    with Spool(path, ledger=BOUND) as spool:
+        spool.put(image(1), once=True)
+        if has_left:
+            spool.ack_many(spool.peek("out", now=NOW))
+        spool.put_dead([(replace(image(1), data=b"another"), "out")], "of another site", 403)
+    # A repair makes such a line `lost`, so this shows whether there was one.
+    run(
+        "INSERT INTO ledger(key, digest, source, id, taken_at, changed_at, eid) VALUES(1, x'', 'urn:x', 'x', 0, 0, 999)"
+    )
+    with Spool(path, ledger=BOUND) as spool:
+        assert states(spool)["x"] == "queued"
+    run("DELETE FROM ledger WHERE id = 'id-1'")  # as if an earlier release, which knows no ledger, had put the event
+    with Spool(path, ledger=BOUND) as spool:
+        assert states(spool)["x"] == "lost"
+
+
 def test_a_copy_for_the_broker_alone_is_no_lost_event(path: Path) -> None:
     bound = LedgerLimits(ignored_lanes=("broker",))
     with Spool(path, ledger=bound) as spool:

@@ -1,0 +1,96 @@
+"""The next request is packed while one is under way, and what is sent is what would have been sent without that."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import SpoolError
+from eaves.events import Event
+from eaves.link.packing import pack
+from eaves.relay.lanes import ALARMS
+from eaves.relay.pack_ahead import PackAhead
+from eaves.relay.sender import Sender
+from eaves.spool import Entry
+from tests.unit.relay.harness import Answer, FakeLink, event, forwarding, lost
+from tests.waiting import wait_until
+
+COUNT = 6_000
+
+
+def entries(*numbers: int) -> list[Entry]:
+    return [Entry(seq=one, lane="archive", event=event(one), attempts=0, first_put_at=0.0) for one in numbers]
+
+
+def prepared(guess: Sequence[Entry], chosen: Sequence[Entry]) -> list[int] | None:
+    """What of the chosen entries is packed after a guess."""
+    ahead = PackAhead()
+    ahead.begin(lambda: guess)
+    found = ahead.take(chosen)
+    assert ahead.take(chosen) is None, "it is used once"
+    if found is None:
+        return None
+    assert found[1] == pack([one.event for one in found[0]])
+    return [one.seq for one in found[0]]
+
+
+def test_a_guess_is_used_when_it_is_what_comes_first() -> None:
+    assert prepared(entries(4, 5), entries(4, 5)) == [4, 5]
+    assert prepared(entries(4, 5), entries(4, 5, 6)) == [4, 5]
+
+
+@pytest.mark.parametrize("chosen", [(4,), (5, 6), (4, 6, 5), (1, 4, 5), ()])
+def test_a_guess_that_is_wrong_is_forgotten(chosen: tuple[int, ...]) -> None:
+    assert prepared(entries(4, 5), entries(*chosen)) is None
+
+
+def test_a_spool_that_can_not_be_read_is_for_the_forwarder_to_find() -> None:
+    def fail() -> Sequence[Entry]:
+        raise SpoolError("damaged")
+
+    ahead = PackAhead()
+    ahead.begin(fail)
+    assert ahead.take(entries(1)) is None
+
+
+def test_a_sender_packs_what_comes_next_while_a_request_is_under_way() -> None:
+    first, second = entries(*range(1, 101)), entries(*range(101, 151))
+    sender = Sender(FakeLink())
+    sender.send("archive", first, max_bytes=1 << 20, limit_s=lambda size: 9.0, guess_next=lambda: second)
+    assert sender.prepared([*entries(*range(101, 151)), *entries(151)]) is second
+    sender.send("archive", first[:10], max_bytes=1 << 20, limit_s=lambda size: 9.0, guess_next=lambda: second)
+    few = entries(101)
+    assert sender.prepared(few) is few
+
+
+def test_a_drain_is_packed_ahead_and_arrives_in_order(tmp_path: Path) -> None:
+    with forwarding(tmp_path, *[event(number) for number in range(COUNT)]) as rig:
+        rig.forwarder.start()
+        rig.wait_until_empty()
+        assert rig.link.stored == [f"id-{number}" for number in range(COUNT)]
+        assert len(rig.link.requests) < 30
+    assert not [thread for thread in threading.enumerate() if thread.name == "pack-ahead"]
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_what_fails_and_what_overtakes_changes_nothing_of_the_order(tmp_path: Path, newest_first: bool) -> None:
+    with forwarding(tmp_path, *[event(number) for number in range(COUNT)], newest_first=newest_first) as rig:
+        count = 0
+
+        def answer(events: list[Event]) -> Answer:
+            nonlocal count
+            count += 1
+            if count % 5 == 2:
+                rig.spool.put(event(COUNT + count), lanes=(ALARMS,))
+            return lost() if count % 4 == 3 else None
+
+        rig.link.answers = answer
+        rig.forwarder.start()
+        rig.wait_until_empty()
+        wait_until(lambda: len(rig.link.stored) >= COUNT)
+        archive = [one for one in rig.link.stored if int(one[3:]) < COUNT]
+        expected = [f"id-{number}" for number in range(COUNT)]
+        assert archive == (expected[::-1] if newest_first else expected)
