@@ -14,8 +14,8 @@ from knative.rollout.tally import Reading, Tally, accumulate
 from knative.settings import RolloutSettings
 
 OLD, NEW = "f-00001", "f-00002"
-LOOK_S = 5.0
-"""Time from one look to the next, as `eaves deploy --wait` takes them."""
+LOOK_S, LATER_S, LATER_AFTER_S = 5.0, 15.0, 600.0
+"""Time from one look to the next, then after ten minutes of a step, when it saves time and hardly changes anything."""
 FIRST_TIMES = 5.0
 """How many times as long the first prediction of a process takes."""
 UNREAD = 0.02
@@ -110,7 +110,9 @@ def simulate(
     state = state.become(Phase.ADVANCING, {OLD: 100}, 0.0, what="begun")
     now, failed, born = 0.0, 0, 3
     while state.phase is Phase.ADVANCING:
-        requests = int(random.poisson(per_second * LOOK_S))
+        look_s = LOOK_S if now - state.since < LATER_AFTER_S else LATER_S
+        now += look_s
+        requests = int(random.poisson(per_second * look_s))
         of_new = int(random.binomial(requests, state.percent / 100))
         readings: list[Reading] = []
         for name, count in ((OLD, requests - of_new), (NEW, of_new)):
@@ -122,13 +124,12 @@ def simulate(
             readings += [pod.read() for pod in pods[name] if random.random() >= UNREAD]
         present = [pod.name for some_pods in pods.values() for pod in some_pods]
         state = replace(state, counts=accumulate(state.counts, readings, present))
-        unread = {name: "timed out" for name in present if name not in {one.pod for one in readings}}
+        unread = dict.fromkeys(set(present) - {one.pod for one in readings}, "timed out")
         seen = Observation(new=Health(name=NEW), old=Health(name=OLD), traffic=state.traffic, unread=unread)
         decision = decide(state, seen, now)
         state = plan_decision(state, decision, state.traffic, now, tuple(unread)).state
-        born = _end_some(random, pods, born)
-        now += LOOK_S
-    return Ending(phase=state.phase, after_s=now - LOOK_S, failed=failed, reason=state.reason)
+        born = _end_some(random, pods, born, look_s)
+    return Ending(phase=state.phase, after_s=now, failed=failed, reason=state.reason)
 
 
 def _divide(random: np.random.Generator, count: int, pods: int) -> list[int]:
@@ -138,11 +139,11 @@ def _divide(random: np.random.Generator, count: int, pods: int) -> list[int]:
     return [first, *_divide(random, count - first, pods - 1)]
 
 
-def _end_some(random: np.random.Generator, pods: dict[str, list[Pod]], born: int) -> int:
+def _end_some(random: np.random.Generator, pods: dict[str, list[Pod]], born: int, look_s: float) -> int:
     """Let some pods stop; the number of pods that there have been."""
     for name, some in pods.items():
         for index, pod in enumerate(some):
-            if random.random() >= LOOK_S / POD_LIFE_S:
+            if random.random() >= look_s / POD_LIFE_S:
                 continue
             if random.random() < 0.5:
                 some[index] = Pod(pod.name, name, restarts=pod.restarts + 1)

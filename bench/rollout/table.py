@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import Pool
 
@@ -65,32 +65,30 @@ def run(
     return Row(scenario=scenario, per_second=per_second, endings=tuple(endings))
 
 
-def build_table(rollouts: int, *, processes: int = 1) -> list[Row]:
-    """Every line."""
-    lines = [(index, rate) for rate in RATES for index in range(len(SCENARIOS))]
+def build_rows(rollouts: int, *, processes: int = 1) -> Iterator[Row]:
+    """Every line, as soon as it and those before it are done."""
+    lines = [(index, rate, rollouts) for rate in RATES for index in range(len(SCENARIOS))]
     with Pool(processes) as pool:
-        endings = pool.starmap(_endings, [(index, rate, rollouts) for index, rate in lines], chunksize=1)
-    return [
-        Row(scenario=SCENARIOS[index], per_second=rate, endings=some)
-        for (index, rate), some in zip(lines, endings, strict=True)
-    ]
+        for (index, rate, _), endings in zip(lines, pool.imap(_endings, lines), strict=True):
+            yield Row(scenario=SCENARIOS[index], per_second=rate, endings=endings)
 
 
-def _endings(index: int, per_second: float, rollouts: int) -> tuple[Ending, ...]:
+def _endings(line: tuple[int, float, int]) -> tuple[Ending, ...]:
+    index, per_second, rollouts = line
     return run(SCENARIOS[index], per_second, rollouts).endings
 
 
-def render(rows: Sequence[Row]) -> Iterable[str]:
-    """The table as Markdown."""
-    yield (
-        "| old revision, then new one | requests/s | reaches 100 % | rolled back | held "
-        "| minutes: half, 95 % | failed requests |"
-    )
-    yield "|---|---|---|---|---|---|---|"
-    for row in rows:
-        cells = [_share(*row.share(phase)) for phase in (Phase.DONE, Phase.ROLLED_BACK, Phase.HELD)]
-        minutes = f"{row.after_s(0.5) / 60:.1f}, {row.after_s(0.95) / 60:.1f}"
-        yield f"| {row.scenario.name} | {row.per_second:g} | {' | '.join(cells)} | {minutes} | {row.failed:,} |"
+HEAD = (
+    "| old revision, then new one | requests/s | reaches 100 % | rolled back | held "
+    "| minutes: half, 95 % | failed requests |\n|---|---|---|---|---|---|---|"
+)
+
+
+def render(row: Row) -> str:
+    """One line as Markdown."""
+    cells = [_share(*row.share(phase)) for phase in (Phase.DONE, Phase.ROLLED_BACK, Phase.HELD)]
+    minutes = f"{row.after_s(0.5) / 60:.1f}, {row.after_s(0.95) / 60:.1f}"
+    return f"| {row.scenario.name} | {row.per_second:g} | {' | '.join(cells)} | {minutes} | {row.failed:,} |"
 
 
 def _share(share: float, low: float, high: float) -> str:

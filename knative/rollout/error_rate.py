@@ -109,5 +109,5 @@ def _requests_missing(new: Tally, old: Tally, margin: float, missing: float) -> 
 
 def _whole(number: float, *, up: bool = False) -> int:
     """With one digit that isn't 0, rounded down or up."""
-    unit = 10 ** max(0, math.floor(math.log10(max(1.0, number))))
+    unit: int = 10 ** max(0, math.floor(math.log10(max(1.0, number))))
     return (math.ceil(number / unit) if up else math.floor(number / unit)) * unit

@@ -33,12 +33,13 @@ def judge_times(state: State) -> Verdict:
     evidence = f"a prediction takes {new.mean_ms:.1f} ms (before: {old.mean_ms:.1f})"
     if new.mean_ms <= old.mean_ms * settings.max_latency_ratio:
         return Verdict(finding=Finding.FINE, evidence=evidence)
-    times = [state.counts.windows.times.get(name, Times()) for name in (state.new, state.old)]
-    windows = min(one.windows for one in times)
+    measured = state.counts.windows.times
+    new_times, old_times = measured.get(state.new, Times()), measured.get(state.old, Times())
+    windows = min(new_times.windows, old_times.windows)
     if windows < ENOUGH_WINDOWS:
         why = f"it looks slow, and {windows} of {ENOUGH_WINDOWS} times of {WINDOW_S:.0f} s are measured"
         return Verdict(finding=Finding.OPEN, evidence=evidence, why=why)
-    if _chance(*times, settings.max_latency_ratio) <= false_alarm(state, judges=2):
+    if _chance(new_times, old_times, settings.max_latency_ratio) <= false_alarm(state, judges=2):
         return Verdict(finding=Finding.WORSE, evidence=evidence, why="it is too slow")
     return Verdict(finding=Finding.OPEN, evidence=evidence, why="it looks slow, and times vary too much to tell")
 

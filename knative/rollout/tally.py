@@ -140,8 +140,10 @@ class Counts:
             apart_from: The revision whose failures name the windows; both revisions' requests in them are left out.
         """
         left_out = worst_of(apart_from, (*self.windows.worst.get(apart_from, ()), self.window()))
-        sums = [sum((window.get(name, Tally()) for window in left_out), Tally()) for name in (new, old)]
-        return self.step(new) - sums[0], self.step(old) - sums[1]
+        kept = [self.step(new), self.step(old)]
+        for window in left_out:
+            kept = [tally - window.get(name, Tally()) for name, tally in zip((new, old), kept, strict=True)]
+        return kept[0], kept[1]
 
     def close_window(self, now: float, since: float) -> Counts:
         """End the open window if it has lasted its time and has seen a request.
@@ -212,4 +214,4 @@ def _gained(reading: Reading, last: Seen | None) -> Tally:
             timed=max(0, gained.timed - reading.slowest.timed),
             seconds=max(0.0, round(gained.seconds - reading.slowest.seconds, 6)),
         )
-    return gained + crashes
+    return gained + crashes if crashes.failed else gained

@@ -72,10 +72,9 @@ def test_once_it_is_ready_the_new_revision_gets_the_first_share() -> None:
 
 
 def test_step_by_step_it_gets_more_and_at_last_everything() -> None:
-    good = {"new": tally(20), "old": tally(20)}
-    assert (decided(at(10, **good)).verb, decided(at(10, **good)).percent) == (Verb.ADVANCE, 50)
-    assert (decided(at(50, **good)).verb, decided(at(50, **good)).percent) == (Verb.FINISH, 100)
-    assert decided(at(30, **good)).percent == 50, "a share between two steps, which a person set"
+    for percent, verb, share in ((10, Verb.ADVANCE, 50), (50, Verb.FINISH, 100), (30, Verb.ADVANCE, 50)):
+        decision = decided(at(percent, new=tally(20), old=tally(20)))
+        assert (decision.verb, decision.percent) == (verb, share), "30 is a share that a person set"
 
 
 def test_a_step_lasts_its_time_and_needs_its_requests() -> None:
