@@ -15,7 +15,8 @@ from tests.fakes.cluster import FakeCluster
 from tests.fakes.serving import API, Serving
 
 NAME, FIRST, SECOND, THIRD = "flowers", "flowers-00001", "flowers-00002", "flowers-00003"
-SETTINGS = RolloutSettings(steps=("10", "50"), step_s=60, deadline_s=600, min_requests=20)
+SETTINGS = RolloutSettings(steps=("10", "50"), step_s=60, deadline_s=600, min_requests=20, max_error_increase=0.2)
+"""With so large an increase allowed, 20 requests without an error are enough for a step."""
 START = 1_000_000.0
 
 

@@ -3,10 +3,13 @@
 A deploy makes a revision at 0 %; only this package writes `spec.traffic`. Where a rollout stands is an annotation of
 the Service, so whoever comes next goes on with it: there is no operator.
 
-    tally, state, traffic     values
+    tally, windows            what replicas have counted, added up
+    state, traffic            values
     record                    the state as an annotation
-    exposition, observation   what replicas have counted
-    judgement                 what to do next, a pure function
+    exposition, observation   what one replica says, and how it is asked
+    sequential                statistical tests that may be read after every request
+    verdict                   what a judge says; `error_rate` and `latency` are the two judges
+    judgement                 what to do next, a pure function of their verdicts
     standing, plan            how things stand, and what is to be; pure
     pinning                   whether the newest revision's container image is on every node
     exchange                  reading and writing a Service

@@ -1,19 +1,23 @@
 """What to do with a rollout next: one pure function of its state, of what was seen, and of the time.
 
-Means are compared, not quantiles: the buckets of a function's histogram are 2 to 2.5 times apart, so a quantile can't
-see a model that became 1.5 times as slow, while sum and count are exact. What makes a mean of few samples jump, the
-first prediction of each process, isn't in it (`knative.rollout.tally`).
+Judges say what the requests of the present step show (`knative.rollout.verdict`); here their verdicts become a
+decision: one that is bad rolls back, all that are good let the step pass, and anything else waits until the deadline.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from knative.rollout.error_rate import judge_errors
+from knative.rollout.latency import judge_times
 from knative.rollout.state import Phase, State
-from knative.rollout.tally import Tally
 from knative.rollout.traffic import Traffic, render_traffic
+from knative.rollout.verdict import Finding, Judge, Verdict
+
+JUDGES: tuple[Judge, ...] = (judge_errors, judge_times)
+"""Who is asked about a revision that answers requests."""
 
 
 class Verb(StrEnum):
@@ -75,13 +79,14 @@ class Observation:
     unread: Mapping[str, str] = field(default_factory=dict)
 
 
-def decide(state: State, seen: Observation, now: float) -> Decision:
+def decide(state: State, seen: Observation, now: float, judges: Sequence[Judge] = JUDGES) -> Decision:
     """What to do now.
 
     Args:
         state: Of a rollout that is advancing, with what replicas have counted until now.
         seen: The rest.
         now: Unix seconds. A clock that went back makes a step longer, never shorter.
+        judges: Who is asked about a revision that answers requests.
     """
     if state.phase is not Phase.ADVANCING:
         return _say(Verb.WAIT, state, state.reason or state.phase.value)
@@ -97,7 +102,7 @@ def decide(state: State, seen: Observation, now: float) -> Decision:
         return Decision(verb=Verb.FINISH, percent=100, reason="it is ready, and there is none before it")
     if state.percent == 0:
         return _step(state, "it is ready")
-    return _judge(state, seen, elapsed_s)
+    return _judge(state, seen, elapsed_s, judges)
 
 
 def _unready(state: State, new: Health, elapsed_s: float) -> Decision:
@@ -113,19 +118,17 @@ def _unready(state: State, new: Health, elapsed_s: float) -> Decision:
     return _say(Verb.WAIT, state, f"{new.name} isn't ready yet{said}")
 
 
-def _judge(state: State, seen: Observation, elapsed_s: float) -> Decision:
-    settings, new = state.settings, state.counts.step(state.new)
-    evidence = _evidence(state, seen)
-    if new.judged < settings.min_requests:
-        verb = Verb.HOLD if elapsed_s >= settings.deadline_s else Verb.WAIT
-        late = f"too few requests in {elapsed_s:.0f} s: " if verb is Verb.HOLD else ""
-        return _say(verb, state, f"{late}{new.judged} of {settings.min_requests}; {evidence}")
-    old = _compared(state)
-    times = _times(state)
-    if new.error_rate > old.error_rate + settings.max_error_increase:
-        return Decision(verb=Verb.ROLL_BACK, percent=0, reason=f"it fails more often; {evidence}")
-    if times is not None and times[0] > times[1] * settings.max_latency_ratio:
-        return Decision(verb=Verb.ROLL_BACK, percent=0, reason=f"it is too slow; {evidence}")
+def _judge(state: State, seen: Observation, elapsed_s: float, judges: Sequence[Judge]) -> Decision:
+    settings = state.settings
+    verdicts = [judge(state) for judge in judges]
+    evidence = _evidence(state, seen, verdicts)
+    if worse := [verdict for verdict in verdicts if verdict.finding is Finding.WORSE]:
+        return Decision(verb=Verb.ROLL_BACK, percent=0, reason=f"{worse[0].why}; {evidence}")
+    missing = [verdict.why for verdict in verdicts if verdict.finding is Finding.OPEN]
+    if missing and elapsed_s >= settings.deadline_s:
+        return _say(Verb.HOLD, state, f"undecided after {elapsed_s:.0f} s: {', '.join(missing)}; {evidence}")
+    if missing:
+        return _say(Verb.WAIT, state, f"{', '.join(missing)}; {evidence}")
     if elapsed_s < settings.step_s:
         return _say(Verb.WAIT, state, f"{elapsed_s:.0f} of {settings.step_s:.0f} s; {evidence}")
     return _step(state, evidence)
@@ -136,30 +139,10 @@ def _step(state: State, why: str) -> Decision:
     return Decision(verb=Verb.FINISH if percent == 100 else Verb.ADVANCE, percent=percent, reason=why)
 
 
-def _compared(state: State) -> Tally:
-    """The old revision's, in the same time; all that is known of it where that is little."""
-    step = state.counts.step(state.old)
-    return step if step.judged >= state.settings.min_requests else state.counts.total(state.old)
-
-
-def _times(state: State) -> tuple[float, float] | None:
-    """What a prediction takes the new one and took the old one, ms; None: too few to compare."""
-    enough = state.settings.min_requests / 2
-    new, old = state.counts.step(state.new), state.counts.step(state.old)
-    if old.timed < enough:
-        old = state.counts.total(state.old)
-    return (new.mean_ms, old.mean_ms) if min(new.timed, old.timed) >= enough else None
-
-
-def _evidence(state: State, seen: Observation) -> str:
-    new, old = state.counts.step(state.new), _compared(state)
-    parts = [f"{new.failed} of {new.judged} requests failed (before: {old.failed} of {old.judged})"]
-    if (times := _times(state)) is not None:
-        parts.append(f"a prediction takes {times[0]:.1f} ms (before: {times[1]:.1f})")
-    elif new.judged:
-        parts.append("times aren't compared: too few that were not the first of their process")
-    if new.refused:
-        parts.append(f"{new.refused} were refused (4xx)")
+def _evidence(state: State, seen: Observation, verdicts: Sequence[Verdict]) -> str:
+    parts = [verdict.evidence for verdict in verdicts if verdict.evidence]
+    if refused := state.counts.step(state.new).refused:
+        parts.append(f"{refused} were refused (4xx)")
     if seen.unread:
         pod, why = next(iter(sorted(seen.unread.items())))
         parts.append(f"{len(seen.unread)} of the pods can't be asked ({pod}: {why[:120]})")

@@ -165,7 +165,8 @@ def plan_decision(state: State, decision: Decision, seen: Traffic, now: float, u
     """
     why, percent = decision.reason, decision.percent
     if decision.verb is Verb.WAIT:
-        return Plan(state=replace(state, since=min(state.since, now)))  # a clock that went back
+        since = min(state.since, now)  # a clock that went back
+        return Plan(state=replace(state, since=since, counts=state.counts.close_window(now, since)))
     if decision.verb is Verb.HOLD:
         shares = seen if sum(seen.values()) == 100 else {}
         return Plan(state=state.become(Phase.HELD, shares, now, what="held", why=why))

@@ -15,9 +15,13 @@ from eaves.config import Layer, build
 from eaves.errors import ConfigError
 from knative.rollout.state import KEPT_ENTRIES, Entry, Phase, State
 from knative.rollout.tally import Counts, Seen, Tally
+from knative.rollout.windows import LEFT_OUT, Times, Window, Windows
 from knative.settings import RolloutSettings
 
-VERSION = 1
+VERSION = 2
+OLDER = (1,)
+"""Versions that are read too. Version 1 has no `windows`: a rollout that it left in a step measures them from now on,
+and is judged by the tests and the default settings of this version."""
 MAX_TEXT = 300
 """Characters of a reason that are kept: it may quote a revision's message, which may quote anything."""
 MAX_NUMBER = 1e15
@@ -42,6 +46,7 @@ def render_state(state: State) -> str:
         "totals": {name: _numbers(tally) for name, tally in state.counts.totals.items()},
         "base": {name: _numbers(tally) for name, tally in state.counts.base.items()},
         "pods": {pod: [seen.restarts, *_numbers(seen.tally)] for pod, seen in state.counts.seen.items()},
+        "windows": _render_windows(state.counts.windows),
         "history": [[round(entry.at, 3), entry.revision, entry.what, entry.why[:MAX_TEXT]] for entry in state.history],
     }
     told = {key: value for key, value in document.items() if value not in ("", {}, [], False, 0)}
@@ -60,8 +65,8 @@ def parse_state(text: str) -> State:
         raise _damaged(f"it is not JSON: {str(error)[:80]}") from error
     if not isinstance(document, dict):
         raise _damaged("it is not a JSON object")
-    if document.get("v") != VERSION:
-        raise _damaged(f"it is of version {str(document.get('v'))[:20]}, this Eaves reads {VERSION}")
+    if document.get("v") not in (VERSION, *OLDER) or isinstance(document["v"], bool):
+        raise _damaged(f"it is of version {str(document.get('v'))[:20]}, this Eaves reads up to {VERSION}")
     state = State(
         old=_text(document.get("old", "")),
         new=_text(document.get("new", "")),
@@ -75,6 +80,7 @@ def parse_state(text: str) -> State:
             totals=_mapping(document.get("totals", {}), _parse_tally),
             base=_mapping(document.get("base", {}), _parse_tally),
             seen=_mapping(document.get("pods", {}), _parse_seen),
+            windows=_parse_windows(document.get("windows", {})),
         ),
         history=tuple(map(_parse_entry, _list(document.get("history", []))))[-KEPT_ENTRIES:],
     )
@@ -114,6 +120,47 @@ def _parse_tally(values: object) -> Tally:
 def _parse_seen(values: object) -> Seen:
     restarts, *rest = _list(values)
     return Seen(restarts=int(_number(restarts, minimum=-1)), tally=_parse_tally(rest))
+
+
+def _render_windows(windows: Windows) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "since": round(windows.since, 3),
+        "base": {name: _numbers(tally) for name, tally in windows.base.items()},
+        "worst": {
+            name: [{other: [tally.answered, tally.failed] for other, tally in window.items()} for window in some]
+            for name, some in windows.worst.items()
+        },
+        "times": {
+            name: [times.windows, times.timed, times.seconds, times.squares] for name, times in windows.times.items()
+        },
+    }
+    return {key: value for key, value in document.items() if value}
+
+
+def _parse_windows(values: object) -> Windows:
+    document = _object(values)
+    return Windows(
+        since=_number(document.get("since", 0)),
+        base=_mapping(document.get("base", {}), _parse_tally),
+        worst=_mapping(document.get("worst", {}), _parse_worst),
+        times=_mapping(document.get("times", {}), _parse_times),
+    )
+
+
+def _parse_worst(values: object) -> tuple[Window, ...]:
+    return tuple(_mapping(window, _parse_judged) for window in _list(values)[:LEFT_OUT])
+
+
+def _parse_judged(values: object) -> Tally:
+    answered, failed = _row(values, 2)
+    return Tally(answered=int(answered), failed=int(failed))
+
+
+def _parse_times(values: object) -> Times:
+    windows, timed, seconds, squares = _row(values, 4)
+    if not 1 <= windows <= timed:
+        raise _damaged(f"{windows:g} windows hold {timed:g} predictions")
+    return Times(windows=int(windows), timed=int(timed), seconds=seconds, squares=squares)
 
 
 def _parse_entry(values: object) -> Entry:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from knative.rollout.windows import WINDOW_S, Window, Windows, worst_of
+
 UNKNOWN = -1
 """Restarts of a pod that couldn't be read when a step began: what it had counted until then, nobody knows."""
 
@@ -108,11 +110,13 @@ class Counts:
         totals: All that was seen of each revision.
         base: The part of it that came before the present step.
         seen: What each pod said last.
+        windows: What is kept of the present step's windows.
     """
 
     totals: Mapping[str, Tally] = field(default_factory=dict)
     base: Mapping[str, Tally] = field(default_factory=dict)
     seen: Mapping[str, Seen] = field(default_factory=dict)
+    windows: Windows = field(default_factory=Windows)
 
     def total(self, revision: str) -> Tally:
         """Since the rollout looks at it."""
@@ -122,6 +126,41 @@ class Counts:
         """In the present step."""
         return self.total(revision) - self.base.get(revision, Tally())
 
+    def window(self) -> Window:
+        """What each revision answered in the open window."""
+        base = self.windows.base if self.windows.since else self.base
+        return {name: total - base.get(name, Tally()) for name, total in self.totals.items()}
+
+    def steady(self, new: str, old: str, *, apart_from: str) -> tuple[Tally, Tally]:
+        """Both revisions in the present step, without the windows in which most of one's requests failed.
+
+        Args:
+            new: One revision.
+            old: The other one.
+            apart_from: The revision whose failures name the windows; both revisions' requests in them are left out.
+        """
+        left_out = worst_of(apart_from, (*self.windows.worst.get(apart_from, ()), self.window()))
+        kept = [self.step(new), self.step(old)]
+        for window in left_out:
+            kept = [tally - window.get(name, Tally()) for name, tally in zip((new, old), kept, strict=True)]
+        return kept[0], kept[1]
+
+    def close_window(self, now: float, since: float) -> Counts:
+        """End the open window if it has lasted its time and has seen a request.
+
+        Args:
+            now: Unix seconds. A clock that went back makes a window longer, never shorter.
+            since: When the present step began.
+        """
+        began = self.windows.since or since
+        if now < began:
+            base = self.windows.base if self.windows.since else self.base
+            return replace(self, windows=replace(self.windows, since=now, base=base))
+        window = self.window()
+        if now - began < WINDOW_S or not any(tally.judged for tally in window.values()):
+            return self
+        return replace(self, windows=self.windows.close(window, self.totals, now))
+
     def begin_step(self, unread: Iterable[str] = ()) -> Counts:
         """Count from here.
 
@@ -129,7 +168,7 @@ class Counts:
             unread: Pods that are there and couldn't be read.
         """
         unknown = {pod: Seen(restarts=UNKNOWN) for pod in unread if pod not in self.seen}
-        return replace(self, base=dict(self.totals), seen={**self.seen, **unknown})
+        return replace(self, base=dict(self.totals), seen={**self.seen, **unknown}, windows=Windows())
 
 
 def accumulate(counts: Counts, readings: Iterable[Reading], present: Iterable[str]) -> Counts:
@@ -140,7 +179,7 @@ def accumulate(counts: Counts, readings: Iterable[Reading], present: Iterable[st
         readings: Of the pods that could be read.
         present: Every pod there is; what was seen of others is forgotten, it is in the totals.
     """
-    totals, base = dict(counts.totals), dict(counts.base)
+    totals, base, open_base = dict(counts.totals), dict(counts.base), dict(counts.windows.base)
     kept = set(present)
     seen = {pod: last for pod, last in counts.seen.items() if pod in kept}
     for reading in readings:
@@ -149,8 +188,9 @@ def accumulate(counts: Counts, readings: Iterable[Reading], present: Iterable[st
         totals[reading.revision] = totals.get(reading.revision, Tally()) + gained
         if last is not None and last.restarts == UNKNOWN:
             base[reading.revision] = base.get(reading.revision, Tally()) + gained
+            open_base[reading.revision] = open_base.get(reading.revision, Tally()) + gained
         seen[reading.pod] = Seen(restarts=reading.restarts, tally=reading.tally)
-    return Counts(totals=totals, base=base, seen=seen)
+    return Counts(totals=totals, base=base, seen=seen, windows=replace(counts.windows, base=open_base))
 
 
 def _gained(reading: Reading, last: Seen | None) -> Tally:
@@ -174,4 +214,4 @@ def _gained(reading: Reading, last: Seen | None) -> Tally:
             timed=max(0, gained.timed - reading.slowest.timed),
             seconds=max(0.0, round(gained.seconds - reading.slowest.seconds, 6)),
         )
-    return gained + crashes
+    return gained + crashes if crashes.failed else gained

@@ -36,7 +36,7 @@ def postprocess(outputs):
     return {"label": "any"}
 """
 """A handler that does well on every golden image, and then no more."""
-STEPS = {"steps": ["20", "60"], "step_s": 2, "min_requests": 5, "max_latency_ratio": 50}
+STEPS = {"steps": ["20", "60"], "step_s": 2, "min_requests": 5, "max_error_increase": 0.2, "max_latency_ratio": 50}
 
 
 def versions(place: Place, make_event: MakeEvent, count: int) -> Counter[str]:

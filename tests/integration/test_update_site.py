@@ -26,7 +26,7 @@ from tests.fakes.apiserver import FakeCluster, Reply, Request, refusal, reply_js
 from tests.fakes.knative import Knative
 from tests.rollouts import FIRST, SECOND, shares
 
-SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, deadline_s=600.0, min_requests=4)
+SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, deadline_s=600.0, min_requests=4, max_error_increase=0.3)
 OTHER = "registry.example/barn/flowers@sha256:" + "d" * 64
 
 
@@ -118,7 +118,9 @@ def followed(cluster: Cluster, knative: Knative, **served: int) -> tuple[list[st
     def tell(text: str) -> None:
         told.append(text)
         if "new" not in knative.pods and f"{SECOND} 50 %" in text:
-            knative.run(SECOND, "new").serve(**served)
+            knative.run(SECOND, "new")
+        if "new" in knative.pods:
+            knative.pods["new"].serve(**served)
         pods[0].serve(10)
         knative.server.skew_s += 60
 
@@ -136,7 +138,7 @@ def test_a_rollout_is_followed_to_its_end(cluster: Cluster, knative: Knative) ->
 def test_one_that_fails_more_often_is_rolled_back_and_the_command_fails(cluster: Cluster, knative: Knative) -> None:
     told, go = followed(cluster, knative, answered=10, failed=10)
     with pytest.raises(
-        StartError, match=r"flowers was not promoted: .*rolled-back: it fails more often; 10 of 20"
+        StartError, match=r"flowers was not promoted: .*rolled-back: it fails more often .*; 50 of 100"
     ) as e:
         go()
     assert e.value.hint == "eaves rollout flowers"
@@ -149,7 +151,7 @@ def test_one_that_nobody_asks_is_held_and_the_command_says_so(cluster: Cluster, 
         knative.server.skew_s += 1000
 
     update(cluster)
-    with pytest.raises(StartError, match=r"flowers was not promoted: .*held: too few requests"):
+    with pytest.raises(StartError, match=r"flowers was not promoted: .*held: undecided after .* s: too few requests"):
         update(cluster, image=OTHER, follow=True, tell=tell)
     assert shares(knative) == {FIRST: 50, SECOND: 50}
 

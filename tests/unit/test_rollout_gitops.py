@@ -116,7 +116,7 @@ def test_the_annotation_is_small_and_tells_no_time() -> None:
         ROLLOUT_ANNOTATION
     ]
     assert json.loads(text) == {
-        "v": 1,
+        "v": 2,
         "old": "a-x",
         "new": "a-y",
         "phase": "held",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from knative.rollout.record import MAX_TEXT, parse_state, render_state
 from knative.rollout.standing import parse_annotation
 from knative.rollout.state import Entry, Phase, State
 from knative.rollout.tally import UNKNOWN, Counts, Seen, Tally
+from knative.rollout.windows import Times, Windows
 from knative.settings import RolloutSettings
 
 TALLIES = st.builds(
@@ -22,6 +24,11 @@ TALLIES = st.builds(
     refused=st.integers(0, 10**6),
     timed=st.integers(0, 10**9),
     seconds=st.floats(0, 10**6),
+)
+WINDOWS = st.dictionaries(
+    st.sampled_from(["a-1", "a-2"]),
+    st.builds(Tally, answered=st.integers(0, 10**9), failed=st.integers(0, 10**6)),
+    max_size=2,
 )
 NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
 STATES = st.builds(
@@ -45,6 +52,23 @@ STATES = st.builds(
         totals=st.dictionaries(NAMES, TALLIES, max_size=2),
         base=st.dictionaries(NAMES, TALLIES, max_size=2),
         seen=st.dictionaries(NAMES, st.builds(Seen, restarts=st.integers(UNKNOWN, 99), tally=TALLIES), max_size=3),
+        windows=st.builds(
+            Windows,
+            since=st.integers(0, 2 * 10**12).map(lambda thousandths: thousandths / 1000),
+            base=st.dictionaries(NAMES, TALLIES, max_size=2),
+            worst=st.dictionaries(NAMES, st.lists(WINDOWS, max_size=2).map(tuple), max_size=2),
+            times=st.dictionaries(
+                NAMES,
+                st.builds(
+                    Times,
+                    windows=st.integers(1, 99),
+                    timed=st.integers(99, 10**9),
+                    seconds=st.floats(0, 10**6),
+                    squares=st.floats(0, 10**9),
+                ),
+                max_size=2,
+            ),
+        ),
     ),
     history=st.lists(
         st.builds(Entry, at=st.integers(0, 2 * 10**9).map(float), revision=NAMES, what=NAMES, why=st.text(max_size=20)),
@@ -62,7 +86,7 @@ def test_a_state_is_read_as_it_was_written(state: State) -> None:
 
 
 def test_what_is_as_usual_is_not_told() -> None:
-    told = {"v": 1, "old": "a-1", "new": "a-2", "phase": "advancing", "traffic": {"a-1": 90, "a-2": 10}, "since": 1000}
+    told = {"v": 2, "old": "a-1", "new": "a-2", "phase": "advancing", "traffic": {"a-1": 90, "a-2": 10}, "since": 1000}
     assert json.loads(render_state(STATE)) == told
 
 
@@ -73,10 +97,34 @@ def test_members_of_a_later_version_are_passed_over() -> None:
     assert state.new == "a-2"
 
 
+def test_a_state_of_version_1_is_read_and_measures_windows_from_then_on() -> None:
+    told = json.loads(render_state(STATE)) | {
+        "v": 1,
+        "totals": {"a-2": [40, 1, 0, 39, 3.9]},
+        "base": {"a-2": [9, 0, 0, 9, 1]},
+    }
+    state = parse_state(json.dumps(told))
+    assert state.counts.step("a-2").judged == 32
+    assert state.counts.windows == Windows()
+    later = state.counts.close_window(STATE.since + 60, STATE.since)
+    assert later.windows.worst["a-2"][0]["a-2"] == Tally(answered=31, failed=1)
+
+
+def test_windows_keep_an_annotation_small() -> None:
+    counts = Counts()
+    for number in range(1, 200):
+        total = Tally(answered=100 * number, failed=number, timed=100 * number, seconds=9.87654321 * number)
+        counts = replace(counts, totals={"camera-flowers-00011": total, "camera-flowers-00012": total})
+        counts = counts.close_window(STATE.since + 20 * number, STATE.since)
+    state = replace(STATE, counts=counts)
+    assert len(render_state(state)) - len(render_state(STATE)) < 1200
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"v": 2}, "it is of version 2, this Eaves reads 1"),
+        ({"v": 3}, "it is of version 3, this Eaves reads up to 2"),
+        ({"v": True}, "it is of version True"),
         ({"v": None}, "it is of version None"),
         ({"phase": "flying"}, "'flying' is not a valid Phase"),
         ({"phase": 3}, "'3' is not a text"),
@@ -96,6 +144,11 @@ def test_members_of_a_later_version_are_passed_over() -> None:
         ({"settings": []}, "is not an object"),
         ({"totals": {"a-2": [1, 2, 3]}}, "it has 3 numbers where 5 belong"),
         ({"totals": {"a-2": [-1, 0, 0, 0, 0]}}, "'-1' is not a number"),
+        ({"windows": []}, "is not an object"),
+        ({"windows": {"since": -1}}, "'-1' is not a number"),
+        ({"windows": {"worst": {"a-2": [{"a-2": [1]}]}}}, "it has 1 numbers where 2 belong"),
+        ({"windows": {"times": {"a-2": [9, 3, 1, 1]}}}, "9 windows hold 3 predictions"),
+        ({"windows": {"times": {"a-2": [0, 0, 0, 0]}}}, "0 windows hold 0 predictions"),
         ({"pods": {"p": []}}, "not enough values"),
         ({"pods": {"p": [-2, 0, 0, 0, 0, 0]}}, "'-2' is not a number"),
         ({"history": [[1, "a-2"]]}, "not enough values"),
@@ -120,7 +173,9 @@ def test_what_is_no_state_at_all_is_none(text: str) -> None:
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=9), st.lists, max_leaves=5), st.data())
 def test_any_member_may_hold_anything(value: object, data: st.DataObject) -> None:
     told = json.loads(render_state(STATE))
-    name = data.draw(st.sampled_from([*told, "reason", "served", "settings", "totals", "base", "pods", "history"]))
+    name = data.draw(
+        st.sampled_from([*told, "reason", "served", "settings", "totals", "base", "pods", "windows", "history"])
+    )
     state, fault = parse_annotation(
         {"metadata": {"annotations": {ROLLOUT_ANNOTATION: json.dumps(told | {name: value})}}}
     )

@@ -1,0 +1,89 @@
+"""The two revisions of each line of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.rollout.simulation import Revision
+
+BLIP_AT_S = 90.0
+"""In the first step at 2 requests/s, in the second one at 20."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One line of the table.
+
+    Attributes:
+        name: As the table says.
+        old: The revision that serves.
+        new: The one that is to.
+        least_done: Share of rollouts that must reach 100 %.
+        most_done: Share of rollouts that may.
+        least_back: Share of rollouts that must be rolled back.
+        most_back: Share of rollouts that may be.
+    """
+
+    name: str
+    old: Revision
+    new: Revision
+    least_done: float = 0.0
+    most_done: float = 1.0
+    least_back: float = 0.0
+    most_back: float = 1.0
+
+
+FALSE_ALARMS = 0.01
+"""Share of good revisions that may be rolled back."""
+
+
+def equal(errors: float) -> Scenario:
+    """Two that fail as often."""
+    both = Revision(errors=errors)
+    return _good(f"{errors * 100:g} % of requests fail, with both", both, both)
+
+
+def varying(cv: float) -> Scenario:
+    """Two that take as long, with times that vary."""
+    both = Revision(cv=cv)
+    return _good(f"equal times, standard deviation {cv:g} times the mean", both, both)
+
+
+def _good(name: str, old: Revision, new: Revision) -> Scenario:
+    return Scenario(name=name, old=old, new=new, least_done=0.9, most_back=FALSE_ALARMS)
+
+
+def _bad(name: str, old: Revision, new: Revision) -> Scenario:
+    return Scenario(name=name, old=old, new=new, least_back=0.95)
+
+
+def burst(usual: float, start_s: float, length_s: float, errors: float = 1.0) -> Callable[[float], float]:
+    """An error rate that is another one for a while."""
+    return lambda at_s: errors if start_s <= at_s < start_s + length_s else usual
+
+
+USUAL = Revision(errors=0.001)
+FAILS_20_TIMES_AS_OFTEN = _bad("0.1 % of requests fail, then 2 %", USUAL, Revision(errors=0.02))
+BLIP = Scenario(
+    name="equal, but all requests of the new one fail for 15 s",
+    old=USUAL,
+    new=Revision(errors=burst(0.001, BLIP_AT_S, 15)),
+    most_back=FALSE_ALARMS,
+)
+_STORM = Revision(errors=burst(0.001, 60, 600, 0.1))
+SCENARIOS = (
+    *map(equal, (0.0, 0.001, 0.005, 0.01)),
+    FAILS_20_TIMES_AS_OFTEN,
+    _bad("0.1 %, then 5 %", USUAL, Revision(errors=0.05)),
+    _bad("0.1 %, then all", USUAL, Revision(errors=1.0)),
+    Scenario(name="0 %, then 0.5 %: half of what is allowed", old=Revision(), new=Revision(errors=0.005)),
+    Scenario(
+        name="1 %, then 2 %: just not allowed", old=Revision(errors=0.01), new=Revision(errors=0.02), most_done=0.05
+    ),
+    BLIP,
+    Scenario(name="equal, 10 % fail with both for 10 minutes", old=_STORM, new=_STORM, most_back=FALSE_ALARMS),
+    *map(varying, (1.0, 2.0)),
+    _good("times 1.2 times as long", Revision(cv=1.0), Revision(cv=1.0, ms=120.0)),
+    _bad("times twice as long", Revision(cv=1.0), Revision(cv=1.0, ms=200.0)),
+)

@@ -1,0 +1,153 @@
+"""One rollout, look by look: real counters, the real `accumulate`, `decide` and `plan_decision`, invented requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from knative.rollout.judgement import Health, Observation, decide
+from knative.rollout.plan import plan_decision
+from knative.rollout.state import Phase, State
+from knative.rollout.tally import Reading, Tally, accumulate
+from knative.settings import RolloutSettings
+
+OLD, NEW = "f-00001", "f-00002"
+LOOK_S, LATER_S, LATER_AFTER_S = 5.0, 15.0, 600.0
+"""Time from one look to the next, then after ten minutes of a step, when it saves time and hardly changes anything."""
+FIRST_TIMES = 5.0
+"""How many times as long the first prediction of a process takes."""
+UNREAD = 0.02
+"""Share of looks at which a pod can't be read."""
+POD_LIFE_S = 600.0
+"""Mean time until a pod stops: half of them start again in place, half go and another one comes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """How one revision answers.
+
+    Attributes:
+        errors: Share of requests that fail; or a function of seconds since the rollout began.
+        ms: Mean time of a prediction.
+        cv: Standard deviation of that time, divided by its mean.
+    """
+
+    errors: float | Callable[[float], float] = 0.0
+    ms: float = 100.0
+    cv: float = 0.5
+
+    def error_rate(self, at_s: float) -> float:
+        """At one moment."""
+        return self.errors(at_s) if callable(self.errors) else self.errors
+
+
+@dataclass(slots=True)
+class Pod:
+    """One replica with its counters."""
+
+    name: str
+    revision: str
+    restarts: int = 0
+    tally: Tally = field(default_factory=Tally)
+    slowest: Tally = field(default_factory=Tally)
+
+    def serve(self, random: np.random.Generator, requests: int, failed: int, kind: Revision) -> None:
+        """Count requests."""
+        answered = requests - failed
+        seconds = 0.0
+        if answered:
+            # The sum of n times of a gamma distribution.
+            spread = max(kind.cv, 1e-6) ** 2
+            seconds = float(random.gamma(answered / spread, spread * kind.ms)) / 1000
+            if not self.tally.timed:
+                first = FIRST_TIMES * kind.ms / 1000
+                seconds += first
+                self.slowest = Tally(timed=1, seconds=round(first + seconds / answered, 6) if answered == 1 else first)
+        self.tally += Tally(answered=answered, failed=failed, timed=answered, seconds=seconds)
+
+    def read(self) -> Reading:
+        """As its /metrics say."""
+        return Reading(
+            pod=self.name, revision=self.revision, restarts=self.restarts, tally=self.tally, slowest=self.slowest
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a rollout ended.
+
+    Attributes:
+        phase: `done`, `rolled-back` or `held`.
+        after_s: Time from its beginning.
+        failed: Requests of the new revision that failed until then.
+        reason: As an operator reads it.
+    """
+
+    phase: Phase
+    after_s: float
+    failed: int
+    reason: str
+
+
+def simulate(
+    old: Revision, new: Revision, *, per_second: float, seed: int, settings: RolloutSettings | None = None
+) -> Ending:
+    """Run one rollout until it is no longer advancing.
+
+    Args:
+        old: The revision that serves.
+        new: The one that is to.
+        per_second: Requests, of both together.
+        seed: Of everything that is random.
+        settings: Of the rollout; None: the defaults.
+    """
+    random = np.random.default_rng(seed)
+    kinds = {OLD: old, NEW: new}
+    pods = {OLD: [Pod("old-0", OLD), Pod("old-1", OLD)], NEW: [Pod("new-0", NEW)]}
+    state = State(old=OLD, new=NEW, phase=Phase.ADVANCING, settings=settings or RolloutSettings())
+    state = state.become(Phase.ADVANCING, {OLD: 100}, 0.0, what="begun")
+    now, failed, born = 0.0, 0, 3
+    while state.phase is Phase.ADVANCING:
+        look_s = LOOK_S if now - state.since < LATER_AFTER_S else LATER_S
+        now += look_s
+        requests = int(random.poisson(per_second * look_s))
+        of_new = int(random.binomial(requests, state.percent / 100))
+        readings: list[Reading] = []
+        for name, count in ((OLD, requests - of_new), (NEW, of_new)):
+            rate = kinds[name].error_rate(now)
+            for pod, some in zip(pods[name], _divide(random, count, len(pods[name])), strict=True):
+                bad = int(random.binomial(some, rate))
+                failed += bad if name == NEW else 0
+                pod.serve(random, some, bad, kinds[name])
+            readings += [pod.read() for pod in pods[name] if random.random() >= UNREAD]
+        present = [pod.name for some_pods in pods.values() for pod in some_pods]
+        state = replace(state, counts=accumulate(state.counts, readings, present))
+        unread = dict.fromkeys(set(present) - {one.pod for one in readings}, "timed out")
+        seen = Observation(new=Health(name=NEW), old=Health(name=OLD), traffic=state.traffic, unread=unread)
+        decision = decide(state, seen, now)
+        state = plan_decision(state, decision, state.traffic, now, tuple(unread)).state
+        born = _end_some(random, pods, born, look_s)
+    return Ending(phase=state.phase, after_s=now, failed=failed, reason=state.reason)
+
+
+def _divide(random: np.random.Generator, count: int, pods: int) -> list[int]:
+    if pods == 1:
+        return [count]
+    first = int(random.binomial(count, 1 / pods))
+    return [first, *_divide(random, count - first, pods - 1)]
+
+
+def _end_some(random: np.random.Generator, pods: dict[str, list[Pod]], born: int, look_s: float) -> int:
+    """Let some pods stop; the number of pods that there have been."""
+    for name, some in pods.items():
+        for index, pod in enumerate(some):
+            if random.random() >= look_s / POD_LIFE_S:
+                continue
+            if random.random() < 0.5:
+                some[index] = Pod(pod.name, name, restarts=pod.restarts + 1)
+            else:
+                some[index] = Pod(f"{name}-{born}", name)
+                born += 1
+    return born

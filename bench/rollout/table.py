@@ -1,0 +1,95 @@
+"""Many rollouts a line, with intervals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing import Pool
+
+from bench.rollout.scenarios import SCENARIOS, Scenario
+from bench.rollout.simulation import Ending, simulate
+from eaves.statistics import wilson
+from knative.rollout.state import Phase
+from knative.settings import RolloutSettings
+
+RATES = (2.0, 20.0)
+"""Requests a second, of both revisions together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line.
+
+    Attributes:
+        scenario: Which.
+        per_second: Requests.
+        endings: Of its rollouts.
+    """
+
+    scenario: Scenario
+    per_second: float
+    endings: tuple[Ending, ...]
+
+    def share(self, phase: Phase) -> tuple[float, float, float]:
+        """Of rollouts that ended so, with its interval of 95 %."""
+        count = Counter(ending.phase for ending in self.endings)[phase]
+        return count / len(self.endings), *wilson(count, len(self.endings))
+
+    @property
+    def within_bar(self) -> bool:
+        """Whether the shares are as they must be."""
+        done, back = self.share(Phase.DONE)[0], self.share(Phase.ROLLED_BACK)[0]
+        line = self.scenario
+        return line.least_done <= done <= line.most_done and line.least_back <= back <= line.most_back
+
+    def after_s(self, share: float) -> float:
+        """Time by which so many of the rollouts had ended."""
+        times = sorted(ending.after_s for ending in self.endings)
+        return times[min(len(times) - 1, int(share * len(times)))]
+
+    @property
+    def failed(self) -> int:
+        """Failed requests of the new revision until then, in the middle one of the rollouts."""
+        return sorted(ending.failed for ending in self.endings)[len(self.endings) // 2]
+
+
+def run(
+    scenario: Scenario, per_second: float, rollouts: int, *, seed: int = 0, settings: RolloutSettings | None = None
+) -> Row:
+    """Simulate one line."""
+    endings = (
+        simulate(scenario.old, scenario.new, per_second=per_second, seed=seed + number, settings=settings)
+        for number in range(rollouts)
+    )
+    return Row(scenario=scenario, per_second=per_second, endings=tuple(endings))
+
+
+def build_rows(rollouts: int, *, processes: int = 1) -> Iterator[Row]:
+    """Every line, as soon as it and those before it are done."""
+    lines = [(index, rate, rollouts) for rate in RATES for index in range(len(SCENARIOS))]
+    with Pool(processes) as pool:
+        for (index, rate, _), endings in zip(lines, pool.imap(_endings, lines), strict=True):
+            yield Row(scenario=SCENARIOS[index], per_second=rate, endings=endings)
+
+
+def _endings(line: tuple[int, float, int]) -> tuple[Ending, ...]:
+    index, per_second, rollouts = line
+    return run(SCENARIOS[index], per_second, rollouts).endings
+
+
+HEAD = (
+    "| old revision, then new one | requests/s | reaches 100 % | rolled back | held "
+    "| minutes: half, 95 % | failed requests |\n|---|---|---|---|---|---|---|"
+)
+
+
+def render(row: Row) -> str:
+    """One line as Markdown."""
+    cells = [_share(*row.share(phase)) for phase in (Phase.DONE, Phase.ROLLED_BACK, Phase.HELD)]
+    minutes = f"{row.after_s(0.5) / 60:.1f}, {row.after_s(0.95) / 60:.1f}"
+    return f"| {row.scenario.name} | {row.per_second:g} | {' | '.join(cells)} | {minutes} | {row.failed:,} |"
+
+
+def _share(share: float, low: float, high: float) -> str:
+    return f"{share:.1%} ({low * 100:.1f}-{high * 100:.1f})".replace("%", " %", 1)

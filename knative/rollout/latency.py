@@ -1,0 +1,54 @@
+"""Whether a prediction of the new revision takes longer than one of the old revision. Pure.
+
+Means are compared, not quantiles: the buckets of a function's histogram are 2 to 2.5 times apart, so a quantile can't
+see a model that became 1.5 times as slow, while sum and count are exact. What makes a mean of few samples jump, the
+first prediction of each process, isn't in it (`knative.rollout.tally`); how much it varies otherwise is measured
+from window to window.
+"""
+
+from __future__ import annotations
+
+import math
+
+from knative.rollout.sequential import chance_of_ratio
+from knative.rollout.state import State
+from knative.rollout.verdict import Finding, Verdict, false_alarm
+from knative.rollout.windows import WINDOW_S, Times
+
+ENOUGH_WINDOWS = 8
+"""Windows of each revision that measure how much its mean time varies."""
+LEAST_DEVIATION = 0.02
+"""Standard deviation of a ratio that is assumed at least: two replicas on two nodes differ by as much."""
+LEAST_EFFECT = math.log(1.05)
+"""Of `max_latency_ratio`; one of 1.0 would need endlessly many requests."""
+
+
+def judge_times(state: State) -> Verdict:
+    """Compare mean times of predictions of the present step."""
+    settings = state.settings
+    new, old = state.counts.step(state.new), state.counts.step(state.old)
+    if min(new.timed, old.timed) < settings.min_requests / 2:
+        told = "times aren't compared: too few that were not the first of their process" if new.judged else ""
+        return Verdict(finding=Finding.SILENT, evidence=told)
+    evidence = f"a prediction takes {new.mean_ms:.1f} ms (before: {old.mean_ms:.1f})"
+    if new.mean_ms <= old.mean_ms * settings.max_latency_ratio:
+        return Verdict(finding=Finding.FINE, evidence=evidence)
+    measured = state.counts.windows.times
+    new_times, old_times = measured.get(state.new, Times()), measured.get(state.old, Times())
+    windows = min(new_times.windows, old_times.windows)
+    if windows < ENOUGH_WINDOWS:
+        why = f"it looks slow, and {windows} of {ENOUGH_WINDOWS} times of {WINDOW_S:.0f} s are measured"
+        return Verdict(finding=Finding.OPEN, evidence=evidence, why=why)
+    if _chance(new_times, old_times, settings.max_latency_ratio) <= false_alarm(state, judges=2):
+        return Verdict(finding=Finding.WORSE, evidence=evidence, why="it is too slow")
+    return Verdict(finding=Finding.OPEN, evidence=evidence, why="it looks slow, and times vary too much to tell")
+
+
+def _chance(new: Times, old: Times, most: float) -> float:
+    """How likely chance alone shows two equal means so far apart; 1: they aren't apart in the closed windows."""
+    if not old.mean_s or new.mean_s <= old.mean_s * most:
+        return 1.0
+    ratio = math.log(new.mean_s / old.mean_s)
+    # Few windows measure a variance badly; Student's t has this much more of it than the normal distribution.
+    variance = sum(one.variance_of_mean / one.mean_s**2 * (one.windows - 1) / (one.windows - 3) for one in (new, old))
+    return chance_of_ratio(ratio, max(variance, LEAST_DEVIATION**2), max(LEAST_EFFECT, math.log(most)))

@@ -1,0 +1,140 @@
+"""Tests that may be read after every request: their error rates hold for the whole series of looks, not for one. Pure.
+
+A test that was made for one look is wrong when it is repeated: read every 5 s, one at 5 % is wrong sooner or later in
+almost every rollout. The three functions here bound the chance that a series of any length is ever wrong.
+"""
+
+from __future__ import annotations
+
+import math
+
+BASE_FAILED, BASE_ANSWERED = 0.5, 50.0
+"""What `evidence_of_no_worse` expects of a rate before it has seen any request: about 1 %, and hardly sure of it. The
+error rate of the test is the same with other values; these need few requests at rates from 0 to 10 %."""
+EQUAL = 0.8
+"""Weight of equal rates in `evidence_of_no_worse`; the rest is for two rates of their own, which explain a new revision
+that fails a little more often, or less often, than the old one."""
+EDGE = 1e-12
+"""A rate that requests contradict is this far from 0 or 1, so that logarithms are finite."""
+BISECTIONS = 20
+"""They find a rate to a millionth of the interval it lies in."""
+
+
+def chance_of_split(new_failed: int, new: int, old_failed: int, old: int) -> float:
+    """Bound of the chance that two equal error rates ever show failed requests divided so unevenly, or more so.
+
+    Under equal rates each failed request is one of the new revision's with the probability of any request to be one.
+    The binomial probability b(x; n, p) of the split, times n + 1, is at or below a level at any time of an endless
+    series with a probability of at most that level. The number of requests and the rate itself cancel, so a rate that
+    changes during the day, for both, changes nothing.
+
+    Args:
+        new_failed: Failed requests of the new revision.
+        new: All requests that it answered or failed.
+        old_failed: Failed requests of the old revision in the same time.
+        old: All of its requests.
+
+    Returns:
+        The bound, at most 1. It says nothing of which revision is the worse one.
+
+    Source: Robbins 1970, Statistical Methods Related to the Law of the Iterated Logarithm, Annals of Mathematical
+    Statistics 41 (a mixture of likelihood ratios over a uniform prior); Hoeffding 1963, Probability Inequalities for
+    Sums of Bounded Random Variables, theorem 4 (requests of one look are divided without replacement, which only
+    makes uneven splits rarer); Johari, Pekelis, Walsh 2015, Always Valid Inference (the same mixture in A/B tests).
+    """
+    failed = new_failed + old_failed
+    if not new or not old or not failed:
+        return 1.0
+    share = new / (new + old)
+    log_chance = (
+        math.log(failed + 1)
+        + _log_choose(failed, new_failed)
+        + new_failed * math.log(share)
+        + old_failed * math.log1p(-share)
+    )
+    return math.exp(min(0.0, log_chance))
+
+
+def evidence_of_no_worse(new_failed: float, new: float, old_failed: float, old: float, margin: float) -> float:
+    """Evidence against the new error rate being higher than the old one by `margin` or more.
+
+    The ratio of two likelihoods: the numerator averages over rates, mostly equal ones; the denominator takes the pair
+    of rates that explains the requests best among those with the new one higher by at least the margin. For every
+    such pair the ratio ever reaches R with a probability of at most 1 / R.
+
+    Args:
+        new_failed: Failed requests of the new revision.
+        new: All requests that it answered or failed.
+        old_failed: Failed requests of the old revision.
+        old: All of its requests.
+        margin: Increase of the error rate that is to be ruled out, above 0; 1 and more is ruled out already.
+
+    Returns:
+        The logarithm of the ratio.
+
+    Source: Wald 1945, Sequential Tests of Statistical Hypotheses (the bound); Wasserman, Ramdas, Balakrishnan 2020,
+    Universal Inference, section 8 (unknown rates: the largest likelihood in the denominator).
+    """
+    if margin >= 1:
+        return math.inf
+    equal = math.log(EQUAL) + _log_average(new_failed + old_failed, new + old)
+    apart = math.log(1 - EQUAL) + _log_average(new_failed, new) + _log_average(old_failed, old)
+    high, low = max(equal, apart), min(equal, apart)
+    average = high + math.log1p(math.exp(low - high))
+    rate = _worse_rate(new_failed, new, old_failed, old, margin)
+    worse = max(new_failed / new if new else 1.0, rate + margin)
+    return average - _log_likelihood(old_failed, old, rate) - _log_likelihood(new_failed, new, worse)
+
+
+def chance_of_ratio(log_ratio: float, variance: float, expected: float) -> float:
+    """Bound of the chance that two equal means ever show such a ratio.
+
+    Args:
+        log_ratio: Logarithm of the ratio of the two means.
+        variance: Of that logarithm.
+        expected: Size of a logarithm that matters; the error rate is the same for any, the test is fastest near it.
+
+    Source: Johari, Pekelis, Walsh 2015, Always Valid Inference, section 5 (mSPRT of a normal mean, normal mixture).
+    """
+    both = variance + expected**2
+    log_evidence = (math.log(variance / both) + log_ratio**2 * expected**2 / (variance * both)) / 2
+    return math.exp(min(0.0, -log_evidence))
+
+
+def _worse_rate(new_failed: float, new: float, old_failed: float, old: float, margin: float) -> float:
+    """The old revision's likeliest rate if the new one's is higher by at least `margin`.
+
+    The likelihood along `new rate = old rate + margin` has one peak; it lies between what the two show by themselves.
+    """
+    high = min(old_failed / old if old else 0.0, (1 - margin) * (1 - EDGE))
+    low = max(0.0, (new_failed / new if new else 0.0) - margin)
+    if low >= high:  # the requests show such an increase themselves, or the old revision has not failed
+        return high
+    for _ in range(BISECTIONS):
+        rate = (low + high) / 2
+        slope = (
+            old_failed / rate
+            - (old - old_failed) / (1 - rate)
+            + new_failed / (rate + margin)
+            - (new - new_failed) / (1 - rate - margin)
+        )
+        low, high = (rate, high) if slope > 0 else (low, rate)
+    return (low + high) / 2
+
+
+def _log_average(failed: float, requests: float) -> float:
+    """Of the likelihood over rates, by a beta distribution."""
+    return _log_beta(BASE_FAILED + failed, BASE_ANSWERED + requests - failed) - _log_beta(BASE_FAILED, BASE_ANSWERED)
+
+
+def _log_likelihood(failed: float, requests: float, rate: float) -> float:
+    log_failed = failed * math.log(max(rate, EDGE)) if failed else 0.0
+    return log_failed + ((requests - failed) * math.log1p(-min(rate, 1 - EDGE)) if requests > failed else 0.0)
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
