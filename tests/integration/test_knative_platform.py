@@ -151,22 +151,30 @@ def test_sources_are_told_with_their_state(cluster: Cluster, knative: Knative, a
     assert "may not list daemonsets" in hidden.reason
 
 
-def test_another_sites_agents_are_not_told_as_ours(cluster: Cluster, knative: Knative) -> None:
+def test_agents_of_another_namespace_are_not_told_as_ours_and_those_of_a_renamed_site_are(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
     KnativePlatform(cluster, full_settings(), SITE).deploy(full_app())
-    mill = KnativePlatform(cluster, full_settings(), replace(SITE, name="mill"))
-    assert not any("camera" in source for source in only(mill).sources)
+    apiserver.objects.make_namespace("mill")
+    Knative(apiserver, "mill")
+    there = Cluster("edge", "mill", cluster._transport)
+    mill = KnativePlatform(there, full_settings(), replace(SITE, namespace="mill"))
+    mill.deploy(plain_app())
+    assert only(mill).sources == ()
+    renamed = KnativePlatform(cluster, full_settings(), replace(SITE, name="stable"))
+    assert any("camera" in source for source in only(renamed).sources)
 
 
 def test_logs_of_agents_are_read_by_name(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     platform = KnativePlatform(cluster, full_settings(), SITE)
     platform.deploy(full_app())
-    homes = {"flowers-inbox": ("StatefulSet", "cams"), "flowers-barn-camera": ("DaemonSet", "eaves-agents")}
+    homes = {"flowers-inbox": ("StatefulSet", "cams"), "flowers-cams-camera": ("DaemonSet", "eaves-agents")}
     for name, (kind, namespace) in homes.items():
         template = apiserver.get(f"apps/v1/{kind}", name, namespace=namespace)["spec"]["template"]
         metadata = {"name": f"{name}-0", "namespace": namespace, "labels": template["metadata"]["labels"]}
         apiserver.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
     apiserver.write_log("flowers-inbox-0", "captured a.png", container="agent", namespace="cams")
-    apiserver.write_log("flowers-barn-camera-0", "died", container="agent:previous", namespace="eaves-agents")
+    apiserver.write_log("flowers-cams-camera-0", "died", container="agent:previous", namespace="eaves-agents")
     assert platform.logs("flowers.inbox") == ["captured a.png"]
     assert platform.logs("flowers.camera") == ["died"], "of the run before, as this one has written nothing"
     assert platform.logs("flowers.agent") == ["died", "captured a.png"]

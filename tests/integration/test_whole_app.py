@@ -98,12 +98,12 @@ def test_an_agent_in_a_crash_loop(cluster: Cluster, knative: Knative, apiserver:
 
 def test_a_node_without_its_agent(cluster: Cluster, knative: Knative) -> None:
     knative.nodes = 3
-    knative.counts["DaemonSet", "flowers-barn-camera"] = {
+    knative.counts["DaemonSet", "flowers-cams-camera"] = {
         "desiredNumberScheduled": 3,
         "updatedNumberScheduled": 3,
         "numberReady": 2,
     }
-    assert "DaemonSet flowers-barn-camera: 2 of 3 pods are ready" in fail(cluster, full_app()).message
+    assert "DaemonSet flowers-cams-camera: 2 of 3 pods are ready" in fail(cluster, full_app()).message
 
 
 @pytest.mark.parametrize(
