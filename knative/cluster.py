@@ -109,29 +109,44 @@ class Cluster:
         return self._listed(kind, self.namespace if namespace is None else namespace, selector, fields)[0]
 
     def delete(
-        self, kind: Kind, name: str, *, namespace: str | None = None, dry_run: bool = False, uid: str = ""
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        namespace: str | None = None,
+        dry_run: bool = False,
+        uid: str = "",
+        version: str = "",
     ) -> bool:
         """Delete an object and, in the background, what it owns; False when it wasn't there.
 
         Args:
             kind: Kind of the object.
             name: Name of the object.
-            namespace: Namespace of the object; None: the cluster's own.
+            namespace: Namespace of the object; None: the cluster's default.
             dry_run: Check and answer, change nothing.
-            uid: UID that the object must have; empty: any. Source: Kubernetes, DeleteOptions, `preconditions`.
+            uid: UID that the object must have; empty: any.
+            version: resourceVersion that the object must have; empty: any.
 
         Raises:
-            ConflictError: When it has another UID: somebody made it anew.
+            ConflictError: When the object of that name has another UID or resourceVersion.
             ClusterError: When it can't be deleted.
         """
         space = self.namespace if namespace is None else namespace
         call = self._call("delete", kind, space, name)
-        query = {"propagationPolicy": "Background"} | ({"dryRun": "All"} if dry_run else {})
-        path = kind.path(space, name)
-        body = json.dumps({"preconditions": {"uid": uid}}).encode() if uid else None
-        headers = _POST if uid else _JSON
-        request = Request(call=call, method="DELETE", path=path, query=query, headers=headers, body=body)
-        answer = self._transport.ask(request)
+        required = {key: value for key, value in (("uid", uid), ("resourceVersion", version)) if value}
+        # The server reads options from the query only where there is no body.
+        options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        options |= ({"preconditions": required} if required else {}) | ({"dryRun": ["All"]} if dry_run else {})
+        answer = self._transport.ask(
+            Request(
+                call=call,
+                method="DELETE",
+                path=kind.path(space, name),
+                headers=_POST,
+                body=json.dumps(options).encode(),
+            )
+        )
         if answer.status == 404:
             return False
         parse(call, answer)

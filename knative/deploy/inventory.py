@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from eaves.errors import ConflictError, InvalidError
+from eaves.errors import ConflictError, InvalidError, UnreachableClusterError
 from knative.kinds import CONFIG_MAP, SERVICE, Kind
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from knative.cluster import Cluster
 
 PART = "inventory"
+NOT_DEPLOYED = "not deployed by eaves deploy"
+"""What status says of a function that has no inventory."""
 DATA_KEY = "inventory.json"
 LAYOUT = 1
 """Version of the JSON document. A document of another version is refused, so that nothing of it is lost."""
@@ -109,6 +111,28 @@ def read_inventory(cluster: Cluster, app: str) -> Inventory:
     return Inventory(app=app) if found is None else _parse(found, cluster, app)
 
 
+def list_inventories(cluster: Cluster) -> dict[str, Inventory | None]:
+    """The inventories of every app in the cluster's namespace; None stands for one that can't be read.
+
+    An app that isn't among them was not deployed by `eaves deploy`: its objects were applied by kubectl or from Git, or
+    by a version of Eaves that kept no inventory.
+
+    Raises:
+        DeniedError: When the current user may not list ConfigMaps.
+        ClusterError: When they can't be listed.
+    """
+    found: dict[str, Inventory | None] = {}
+    for one in cluster.list(CONFIG_MAP, selector=f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL}={PART}"):
+        app = str(one["metadata"]["labels"].get(APP_LABEL, ""))
+        if one["metadata"]["name"] != inventory_name(app):
+            continue
+        try:
+            found[app] = _parse(one, cluster, app)
+        except InvalidError:
+            found[app] = None
+    return found
+
+
 def write_inventory(cluster: Cluster, inventory: Inventory) -> Inventory:
     """Store an inventory, provided that nobody changed it since it was read.
 
@@ -127,8 +151,12 @@ def write_inventory(cluster: Cluster, inventory: Inventory) -> Inventory:
     manifest["data"] = {DATA_KEY: _encode(inventory)}
     try:
         written = cluster.apply(manifest, manager=MANAGER, force=True)
-    except ConflictError as error:
-        raise _changed(cluster, inventory.app) from error
+    except (ConflictError, UnreachableClusterError) as error:
+        # The answer to a write may be lost; then it, or its repetition, seems to have failed.
+        stored = cluster.get(CONFIG_MAP, inventory_name(inventory.app))
+        if stored is None or stored.get("data") != manifest["data"]:
+            raise (_changed(cluster, inventory.app) if isinstance(error, ConflictError) else error) from error
+        written = stored
     return replace(inventory, version=str(written["metadata"]["resourceVersion"]))
 
 

@@ -302,12 +302,8 @@ class FakeCluster:
     def _delete(self, request: Request, resource: Resource, space: str, name: str) -> Reply:
         options = {**request.query, **request.json}
         orphan, dry_run = options.get("propagationPolicy") == "Orphan", options.get("dryRun") in ("All", ["All"])
-        wanted = (options.get("preconditions") or {}).get("uid", "")
-        there = self.objects.find(resource, space, name)["metadata"]["uid"]
-        if wanted not in ("", there):
-            said = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {there}"
-            raise Refused(409, "Conflict", said)
-        gone = self.objects.remove(resource, space, name, dry_run=dry_run, orphan=orphan)
+        required = options.get("preconditions", {})
+        gone = self.objects.remove(resource, space, name, dry_run=dry_run, orphan=orphan, required=required)
         details = {"name": name, "group": resource.group, "kind": resource.plural, "uid": gone["metadata"]["uid"]}
         return reply_json({"kind": "Status", "apiVersion": "v1", "status": "Success", "details": details})
 

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from tests.fakes import fieldset
@@ -197,13 +198,31 @@ class Objects:
             return self._store(key, old, wanted, owners, dry_run=dry_run)
 
     def remove(
-        self, resource: Resource, namespace: str, name: str, *, dry_run: bool = False, orphan: bool = False
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        *,
+        dry_run: bool = False,
+        orphan: bool = False,
+        required: Mapping[str, str] = MappingProxyType({}),
     ) -> Manifest:
-        """Delete, with what it owns unless that is to be orphaned; what has finalizers stays, marked."""
+        """Delete, with what it owns unless that is to be orphaned; what has finalizers stays, marked.
+
+        Source: k8s.io/apimachinery, metav1.Preconditions; k8s.io/apiserver, pkg/storage/interfaces.go (the wording).
+        """
         with self.changed:
             key, old = self._locate(resource, namespace, name)
             if old is None:
                 raise not_found(resource, name)
+            for field, told in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+                if required.get(field, old["metadata"][field]) != old["metadata"][field]:
+                    said = f"Precondition failed: {told} in precondition: {required[field]}, {told} in object meta: "
+                    message = (
+                        f'Operation cannot be fulfilled on {resource.full} "{name}": {said}{old["metadata"][field]}'
+                    )
+                    details = {"name": name, "group": resource.group, "kind": resource.plural}
+                    raise Refused(409, "Conflict", message, details)
             if dry_run:
                 return copy.deepcopy(old)
             if old["metadata"].get("finalizers"):
