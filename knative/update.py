@@ -16,8 +16,8 @@ from eaves.platform import AppSpec
 from knative import rollout
 from knative.applied import UNCHANGED, Applied
 from knative.deploy.intent import ATTEMPTS, Hold, Intent, Manifests, digest_manifests, take_number
-from knative.deploy.inventory import Deployment, Item
-from knative.deploy.pins import add_pins, is_pin_item, names_of_pins, prune_pins
+from knative.deploy.inventory import Deployment
+from knative.deploy.pins import add_pins, keep_pins, names_of_pins, prune_pins
 from knative.deploying import apply_app
 from knative.diagnosis import collect, given_up, is_ready, observed
 from knative.kinds import KSERVICE, REVISION, kind_of
@@ -138,7 +138,7 @@ def update_site(
     manifests = render_app(wanted.app, wanted.knative, site)
     if wanted.dry_run:
         pinned = add_pins(cluster, manifests, wanted.app)
-        needed = _needed_pins(cluster, name, pinned)
+        needed = keep_pins(name, pinned)
         judged = apply_app(cluster, pinned, wanted.owner, needed=needed, adopt=wanted.adopt, dry_run=True)
         return Updated(applied=tuple(judged))
     hold = take_number(cluster, name, wanted.intent(manifests))
@@ -192,7 +192,7 @@ def apply_held(cluster: Cluster, rendered: Manifests, wanted: Wanted, hold: Hold
             hold.require_newest(cluster, before="the rest was applied" if left else "anything was removed")
             looked, stopped = time.monotonic(), False
 
-    needed = _needed_pins(cluster, name, manifests)
+    needed = keep_pins(name, manifests)
     try:
         applied = apply_app(cluster, manifests, wanted.owner, needed=needed, adopt=wanted.adopt, show=look)
     except ConflictError as error:
@@ -203,12 +203,6 @@ def apply_held(cluster: Cluster, rendered: Manifests, wanted: Wanted, hold: Hold
     if _unchanged(applied):
         try_again(cluster, name)
     return tuple(applied)
-
-
-def _needed_pins(cluster: Cluster, name: str, manifests: Manifests) -> Callable[[Item], bool]:
-    """Where an app is pinned, its pins go only when no revision needs them, by `prune_pins`."""
-    pinned = bool(names_of_pins(manifests))
-    return lambda item: pinned and is_pin_item(item, name, cluster.namespace)
 
 
 def read_image(cluster: Cluster, name: str) -> str:

@@ -7,7 +7,7 @@ container image.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from knative.deploy.inventory import Item, item_kind, read_inventory, write_inve
 from knative.kinds import DAEMON_SET, KSERVICE, REVISION
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, PIN_ANNOTATION, PIN_LABEL
 from knative.resources.function import CONTAINER
-from knative.resources.pin import PART, build_image_pin, is_pin, pin_name
+from knative.resources.pin import PART, build_image_pin, is_pin, is_pin_name, pin_name
 from knative.rollout.pinning import parse_pin
 from knative.rollout.standing import Standing, parse_standing
 
@@ -69,10 +69,15 @@ def names_of_pins(manifests: Sequence[Manifest]) -> set[str]:
     return {str(one["metadata"]["name"]) for one in manifests if is_pin(one)}
 
 
-def is_pin_item(item: Item, app: str, namespace: str) -> bool:
-    """Whether an object of an app's inventory is one of its pins."""
-    named = item.name == f"{app}-{PART}" or item.name.startswith(f"{app}-{PART}-")
-    return named and item.kind == item_kind(DAEMON_SET) and item.namespace == namespace
+def keep_pins(app: str, manifests: Sequence[Manifest]) -> Callable[[Item], bool]:
+    """Which objects of an app's inventory a deploy leaves to `prune_pins`: its pins, while it has any.
+
+    Args:
+        app: Name of the app.
+        manifests: What the deploy applies.
+    """
+    pinned = any(is_pin(one) for one in manifests)
+    return lambda item: pinned and item.kind == item_kind(DAEMON_SET) and is_pin_name(app, item.name)
 
 
 def find_served(standing: Standing) -> set[str]:

@@ -24,7 +24,7 @@ from tests.e2e.places import NAME, Place
 from tests.e2e.stream import ask_version
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 FIRST, SECOND = f"{NAME}-00001", f"{NAME}-00002"
 NO_PINS = {
     "apiVersion": "v1",

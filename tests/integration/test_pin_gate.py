@@ -104,15 +104,14 @@ def test_a_node_that_joins_holds_the_next_share_back_and_a_failing_revision_is_r
     update(cluster, IMAGES[1])
     knative.run(FIRST, "old").serve(100)
     rollout.advance(cluster, NAME)
-    new = knative.run(SECOND, "new")
-    new.serve(40)
+    knative.run(SECOND, "new").serve(40)
     knative.server.skew_s += 60
     knative.unpulled[IMAGES[1]] = 1
     knative.count_nodes(2)
     outcome = rollout.advance(cluster, NAME)
     assert (outcome.what, shares(knative)) == ("wait", {FIRST: 90, SECOND: 10})
     assert "pinned on 1 of 2 nodes" in outcome.reason
-    new.serve(failed=400)
+    knative.ready(SECOND, False, message="out of memory")
     assert rollout.advance(cluster, NAME).what == "roll back"
 
 

@@ -74,8 +74,7 @@ def test_twenty_deploys_in_a_row_leave_the_pins_of_what_serves_and_of_the_newest
     assert most <= 3
     update(cluster, IMAGES[20])
     assert pinned(apiserver) == {IMAGE, IMAGES[20]}
-    listed = read_inventory(cluster, NAME).items
-    assert {item.name for item in listed if item.kind == "DaemonSet"} == names(apiserver)
+    assert {item.name for item in read_inventory(cluster, NAME).items if item.kind == "DaemonSet"} == names(apiserver)
 
 
 def test_each_promotion_leaves_the_pins_of_what_serves_and_of_what_served_before(
