@@ -150,10 +150,18 @@ def test_sources_are_told_with_their_state(cluster: Cluster, knative: Knative, a
         platform.status()
 
 
-def test_another_sites_agents_are_not_told_as_ours(cluster: Cluster, knative: Knative) -> None:
+def test_agents_of_another_namespace_are_not_told_as_ours_and_those_of_a_renamed_site_are(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
     KnativePlatform(cluster, full_settings(), SITE).deploy(full_app())
-    mill = KnativePlatform(cluster, full_settings(), replace(SITE, name="mill"))
-    assert not any("camera" in source for source in only(mill).sources)
+    apiserver.objects.make_namespace("mill")
+    Knative(apiserver, "mill")
+    there = Cluster("edge", "mill", cluster._transport)
+    mill = KnativePlatform(there, full_settings(), replace(SITE, namespace="mill"))
+    mill.deploy(plain_app())
+    assert only(mill).sources == ()
+    renamed = KnativePlatform(cluster, full_settings(), replace(SITE, name="stable"))
+    assert any("camera" in source for source in only(renamed).sources)
 
 
 def test_logs_are_of_every_replica_that_wrote_something(platform: KnativePlatform, knative: Knative) -> None:
