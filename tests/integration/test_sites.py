@@ -88,8 +88,8 @@ def test_few_requests_are_enough(twenty: Sites) -> None:
     first = len(twenty.clusters[name].log)
     twenty.run("reconcile", "--all")
     again = len(twenty.clusters[name].log) - first
-    assert first <= 32
-    assert again <= 30
+    assert first <= 36
+    assert again <= 34
 
 
 def test_a_wave_begins_when_the_one_before_is_over(twenty: Sites) -> None:
@@ -131,7 +131,7 @@ def test_no_more_sites_than_allowed_are_in_work_at_once(twenty: Sites) -> None:
 
 def test_ctrl_c_ends_it_soon_says_what_was_done_and_the_same_command_goes_on(twenty: Sites) -> None:
     for one in twenty.clusters.values():
-        one.delay_s = 0.1
+        one.delay_s = 0.05
     process = twenty.start("deploy", IMAGE, "--offline", "--all", "--parallel", "4")
     wait_until(lambda: len(twenty.deployed()) >= 4, 60, what="the first sites")
     process.send_signal(signal.SIGINT)
