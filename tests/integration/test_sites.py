@@ -134,7 +134,7 @@ def test_no_more_sites_than_allowed_are_in_work_at_once(twenty: Sites) -> None:
 
 def test_ctrl_c_ends_it_soon_says_what_was_done_and_the_same_command_goes_on(twenty: Sites) -> None:
     for one in twenty.clusters.values():
-        one.delay_s = 0.1
+        one.delay_s = 0.05
     process = twenty.start("deploy", IMAGE, "--offline", "--all", "--parallel", "4")
     wait_until(lambda: len(twenty.deployed()) >= 5, 60, what="the fifth site, which begins after another one is done")
     process.send_signal(signal.SIGINT)
