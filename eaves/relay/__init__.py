@@ -11,8 +11,12 @@ intake          an event that came in > what is stored, and in which class
 rejection       an event that no function took > the event that says so
 forwarder       the thread that forwards
 sender          one request: entries at once, or a part of a large one
+pack_ahead      the next request, packed while one is under way
 upload          a large body that is sent in parts
 verdict         what a failed request says about the link, or about what was sent
+turns           which entries the next request holds
+failed_entries  entries that failed alone, and when each is tried again
+foreign_entries entries of a site's former name, which wait together
 traffic         what was sent and what came of it
 batch_size      how much goes into one request
 link_state      whether the link is up, and when it is tried next
