@@ -124,7 +124,8 @@ class PixelRows:
             DatasetError: An image's file is gone, or is no longer the one that was decoded first.
         """
         if isinstance(rows, (int, np.integer)):
-            return self[np.array([rows])][0]
+            image: Pixels = self[np.array([rows])][0]
+            return image
         wanted = [int(row) for row in rows]
         if any(not 0 <= row < len(self) for row in wanted):
             raise IndexError(f"rows are 0 to {len(self) - 1} (got {min(wanted)} to {max(wanted)})")
@@ -177,7 +178,7 @@ class _KeptRows:
             self._open = False
             return
         try:
-            self._write(memoryview(np.ascontiguousarray(row)).cast("B"), start)
+            self._write(np.ascontiguousarray(row).data.cast("B"), start)
         except OSError as error:
             if error.errno not in _FULL:
                 raise
@@ -189,7 +190,7 @@ class _KeptRows:
 
     def read(self, row: int, out: Pixels) -> None:
         """Read one row into an array."""
-        target, start, done = memoryview(out).cast("B"), row * self._row_bytes, 0
+        target, start, done = out.data.cast("B"), row * self._row_bytes, 0
         while done < self._row_bytes:
             size = os.preadv(self._descriptor, [target[done:]], start + done)
             if not size:

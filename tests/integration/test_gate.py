@@ -14,7 +14,7 @@ from converters.gate.published import find_published
 from converters.gate.settings import PipelineSettings
 from eaves.artifact import Artifact, open_artifact, write_artifact
 from eaves.artifact.store import file_entries
-from eaves.artifact.tree import LABELS
+from eaves.artifact.tree import HANDLER, LABELS
 from eaves.errors import OciError, RefusedModelError
 from eaves.oci.contents import artifact_parts, part_files
 from eaves.oci.copy import Overlay, copy_image
@@ -36,12 +36,14 @@ LOOSE = PipelineSettings(max_accuracy_drop=40.0)
 """For 16 held-out images, on which two models that never differ are at most 17 points apart."""
 
 
-def altered(artifact: Path, target: Path, *, version: str, swapped: bool = False) -> Artifact:
-    """A copy of an artifact that is another model: of another version, or with its classes in another order."""
+def altered(artifact: Path, target: Path, *, version: str, swapped: bool = False, handler: str = "") -> Artifact:
+    """A copy of an artifact that is another model: of another version, its classes in another order, with a handler."""
     shutil.copytree(artifact, target / "staging", ignore=shutil.ignore_patterns("manifest.json"))
     manifest = open_artifact(artifact).manifest
     labels = manifest.labels[1:] + manifest.labels[:1] if swapped else manifest.labels
     (target / "staging" / LABELS).write_text("".join(f"{label}\n" for label in labels))
+    if handler:
+        (target / "staging" / HANDLER).write_text(handler)
     files = file_entries(target / "staging")
     return write_artifact(
         target / "staging", target / version, replace(manifest, version=version, labels=labels, files=files)
@@ -51,7 +53,8 @@ def altered(artifact: Path, target: Path, *, version: str, swapped: bool = False
 def push(artifact: Artifact, name: str, folder: Path, *, says: str = "") -> None:
     """Put a container image that holds an artifact, and nothing that runs it, at a registry."""
     layout, base = create_layout(folder / "layout"), build_base(folder / "base")
-    layers = [write_layer(layout, part_files(artifact, part), part.title) for part in artifact_parts(artifact)]
+    parts = artifact_parts(artifact, allow_handler=True)
+    layers = [write_layer(layout, part_files(artifact, part), part.title) for part in parts]
     labels = {ARTIFACT_LABEL: says or f"sha256:{artifact.digest}"}
     start = Start(entrypoint=("true",), environment={}, user="1:1", port=8080, labels=labels)
     made = build_image(layout, load_image(base, base.resolve("base")), layers, start)
@@ -74,9 +77,11 @@ class Gate:
         lines = judge(path or self.path, self.place, self.data, named, settings, access=ACCESS, progress=Silent())
         return "\n".join(lines)
 
-    def publish(self, version: str, *, swapped: bool = False, tag: str = "", says: str = "") -> Artifact:
-        made = altered(self.path, self.folder / f"made-{version}-{swapped}", version=version, swapped=swapped)
-        push(made, f"{self.repository}:{tag or version}", self.folder / f"push-{version}-{swapped}", says=says)
+    def publish(
+        self, version: str, *, tag: str = "", says: str = "", swapped: bool = False, handler: str = ""
+    ) -> Artifact:
+        made = altered(self.path, self.folder / f"made-{version}", version=version, swapped=swapped, handler=handler)
+        push(made, f"{self.repository}:{tag or version}", self.folder / f"push-{version}", says=says)
         return made
 
 
@@ -154,6 +159,14 @@ def test_a_container_image_that_holds_another_artifact_than_it_says_is_not_belie
     gate.publish(EARLIER, says="sha256:" + "0" * 64)
     with pytest.raises(OciError, match="another artifact than it says"):
         gate.judge()
+
+
+def test_a_handler_out_of_the_registry_is_not_run_unless_it_is_ones_own(gate: Gate) -> None:
+    marker = gate.folder / "ran"
+    gate.publish(EARLIER, handler=f"open({str(marker)!r}, 'w').close()\n")
+    with pytest.raises(RefusedModelError, match=r"has another handler\.py, which is not run here"):
+        gate.judge()
+    assert not marker.exists()
 
 
 def test_tags_that_are_no_versions_dont_count(gate: Gate) -> None:
