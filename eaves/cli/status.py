@@ -134,8 +134,7 @@ def _show_sites(file: Path, choice: Choice, form: str) -> None:
     parts: list[dict[str, Any]] = []
     for outcome in outcomes:
         if outcome.error is not None:
-            told = str(outcome.error)
-            rows.append({"site": outcome.site, "state": outcome.state, "reason": told})
+            rows.append({"site": outcome.site, "state": outcome.state, "reason": str(outcome.error)})
         rows += [{**_row(status), "site": outcome.site} for status in outcome.result or ()]
         parts += [
             {"site": outcome.site, "function": status.name, **_part_row(part)}

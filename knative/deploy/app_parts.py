@@ -42,14 +42,15 @@ class AppParts:
 
 @dataclass(slots=True)
 class _Listed:
-    """Objects that were listed, and kinds that may not be."""
+    """Objects that were listed, and kinds that may not be: those to be told, and all of them with their namespace."""
 
     values: dict[Key, Object] = field(default_factory=dict)
     unseen: list[Part] = field(default_factory=list)
+    hidden: set[tuple[str, str]] = field(default_factory=set)
 
     def may_see(self, key: Key) -> bool:
         """Whether objects of that kind may be listed there."""
-        return not any((part.kind, part.namespace) == (key[0].kind, key[2]) for part in self.unseen)
+        return (key[0].kind, key[2]) not in self.hidden
 
 
 def read_apps(cluster: Cluster, owner: Owner, names: Sequence[str], *, now: float) -> dict[str, AppParts]:
@@ -73,11 +74,13 @@ def read_apps(cluster: Cluster, owner: Owner, names: Sequence[str], *, now: floa
 
 def _list(cluster: Cluster, reader: PartReader, owner: Owner) -> _Listed:
     found, unseen = reader.list_values(PART_KINDS, cluster.namespace, _OURS)
+    elsewhere: list[Part] = []
     if owner.agents and owner.agents != cluster.namespace:
         # Who may not look into the namespace of agents is shown the agents that they may see.
-        there = reader.list_values(_ON_NODES, owner.agents, _OURS)[0]
+        there, elsewhere = reader.list_values(_ON_NODES, owner.agents, _OURS)
         found += [one for one in there if owner.has_agent(one["metadata"].get("labels") or {}, cluster.namespace)]
-    return _Listed(values={key_of(value): value for value in found}, unseen=unseen)
+    hidden = {(part.kind, part.namespace) for part in [*unseen, *elsewhere]}
+    return _Listed(values={key_of(value): value for value in found}, unseen=unseen, hidden=hidden)
 
 
 def _collect(cluster: Cluster, owner: Owner, name: str, listed: _Listed, parts: dict[Key, Part]) -> AppParts:

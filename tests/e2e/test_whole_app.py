@@ -16,7 +16,7 @@ from tests.e2e.harness import KnativeSink
 from tests.e2e.places import NAME, Place
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 UNAVAILABLE = 69
 PACKAGE = """\
 from dataclasses import dataclass

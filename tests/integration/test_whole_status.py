@@ -14,7 +14,7 @@ from knative.cluster import Cluster
 from knative.deploy.inventory import Deployment, Item, read_inventory, write_inventory
 from knative.platform import KnativePlatform
 from tests.apps import full_app, full_settings, plain_app
-from tests.deploys import HOME, SITE
+from tests.deploys import AGENTS, HOME, SITE
 from tests.fakes.apiserver import FakeCluster
 from tests.fakes.knative import Knative
 from tests.sites import IMAGE, open_sites
@@ -135,6 +135,17 @@ def test_what_may_not_be_listed_is_told_and_the_rest_is_shown(
         "ConfigMap *": ("unknown", ""),
     }
     assert platform.status()[0].state == "idle"
+
+
+def test_what_may_not_be_listed_is_not_taken_for_missing(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    platform = open_platform(cluster)
+    platform.deploy(full_app())
+    camera = Item(kind="DaemonSet", name="flowers-barn-camera", namespace=AGENTS, uid="u-1")
+    write_inventory(cluster, Inventory(app="flowers", items=(camera,)))
+    apiserver.denied = {("list", "daemonsets.apps")}
+    assert left(platform) == {"DaemonSet *": ("unknown", "")}
 
 
 def test_a_jobsink_of_the_app_is_a_part_too(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
