@@ -143,7 +143,8 @@ def test_what_may_not_be_listed_is_not_taken_for_missing(
     platform = open_platform(cluster)
     platform.deploy(full_app())
     camera = Item(kind="DaemonSet", name="flowers-barn-camera", namespace=AGENTS, uid="u-1")
-    write_inventory(cluster, Inventory(app="flowers", items=(camera,)))
+    inventory = read_inventory(cluster, "flowers")
+    write_inventory(cluster, replace(inventory, items=(*inventory.items, camera)))
     apiserver.denied = {("list", "daemonsets.apps")}
     assert left(platform) == {"DaemonSet *": ("unknown", "")}
 
