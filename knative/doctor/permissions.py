@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from knative.app.sources import Runner, runs_as
 from knative.doctor.finding import Finding, error, ok, warning
 from knative.doctor.subject import Subject
-from knative.kinds import EVENT, KSERVICE, POD, POD_AUTOSCALER, REVISION, SERVICE, Kind
+from knative.kinds import CONFIG_MAP, EVENT, KSERVICE, POD, POD_AUTOSCALER, REVISION, SERVICE, Kind
 
 APPLY = ("get", "list", "create", "patch", "delete")
 """Server-side apply is a PATCH, and `create` too where the object isn't there yet."""
@@ -49,6 +49,7 @@ def needs(subject: Subject) -> Iterator[Need]:
         yield Need(
             command="deploy, remove" if kind.namespaced else "deploy", kind=kind, verbs=verbs, namespace=namespace
         )
+    yield Need(command="deploy, remove", kind=CONFIG_MAP, verbs=APPLY, namespace=here)  # the app's inventory
     yield Need(command="promote", kind=KSERVICE, verbs=("watch",), namespace=here)
     for kind in (REVISION, POD, POD_AUTOSCALER):
         yield Need(command="status, rollout", kind=kind, verbs=("get", "list"), namespace=here)

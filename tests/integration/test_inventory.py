@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.errors import ConflictError, InvalidError
+from eaves.errors import ConflictError, InvalidError, UnreachableClusterError
 from knative.cluster import Cluster
 from knative.deploy.inventory import (
     DATA_KEY,
@@ -123,3 +123,28 @@ def test_a_config_map_of_somebody_else_is_neither_read_nor_written(cluster: Clus
 
 def test_the_two_kinds_of_services_have_two_names() -> None:
     assert [item_kind(kind) for kind in (DAEMON_SET, KSERVICE, SERVICE)] == ["DaemonSet", "Service", "v1/Service"]
+
+
+def test_a_write_whose_answer_was_lost_is_no_conflict(cluster: Cluster, apiserver: FakeCluster) -> None:
+    read = write_inventory(cluster, Inventory(app="flowers"))
+    lost: list[Request] = []
+
+    def fault(request: Request) -> Reply | None:
+        if request.method == "PATCH" and not lost:
+            lost.append(request)
+            apiserver.answer(request)
+            return Reply(status=0)
+        return None
+
+    apiserver.fault = fault
+    written = write_inventory(cluster, replace(read, items=(ITEM,)))
+    assert lost
+    assert read_inventory(cluster, "flowers") == written
+
+
+def test_a_write_that_did_not_arrive_is_an_error(cluster: Cluster, apiserver: FakeCluster) -> None:
+    read = write_inventory(cluster, Inventory(app="flowers"))
+    apiserver.fail(Reply(status=0), method="PATCH", times=9)
+    with pytest.raises(UnreachableClusterError):
+        write_inventory(cluster, replace(read, items=(ITEM,)))
+    assert read_inventory(cluster, "flowers") == read

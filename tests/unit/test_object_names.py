@@ -9,6 +9,7 @@ import pytest
 from eaves.config import Layer, build
 from eaves.errors import ConfigError
 from eaves.platform import SourceSpec, TriggerSpec
+from knative.resources.agent import MAX_NAME, build_name
 
 
 def build_source(**values: Any) -> SourceSpec:
@@ -34,3 +35,13 @@ def test_what_no_object_may_be_called_is_a_fault(name: str) -> None:
 def test_what_an_object_may_be_called_is_none(name: str) -> None:
     assert build_source(secret=name, claim=name).secret == name
     assert build_trigger(name).mqtt.secret == name
+
+
+def test_names_beside_apps_of_other_namespaces_are_short_and_unlike_theirs() -> None:
+    assert build_name("flowers", "cams", "camera") == "flowers-cams-camera"
+    alike = [("a-b", "c", "d"), ("a", "b-c", "d"), ("a", "b", "c-d"), ("a-b", "c-d"), ("a", "b", "c", "d")]
+    names = [build_name(*parts) for parts in alike]
+    assert len(set(names)) == len(names)
+    long = build_name("f" * 40, "n" * 63, "s" * 40)
+    assert len(long) == MAX_NAME
+    assert long != build_name("f" * 40, "n" * 63, "s" * 39)
