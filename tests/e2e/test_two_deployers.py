@@ -11,7 +11,8 @@ import pytest
 from knative.deploy.inventory import Deployment, read_inventory
 from knative.kinds import KSERVICE, REVISION
 from knative.update import read_image
-from tests.e2e.places import NAME, Place
+from tests.e2e.places import NAME, SITE, Place
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -62,29 +63,30 @@ def test_a_reconcile_from_another_workspace_takes_no_newer_deploy_back(
     assert place.cluster.list(KSERVICE) == []
 
 
-def test_of_two_who_deploy_at_once_the_later_one_wins_and_the_other_is_told(
+def test_a_deploy_that_another_one_overtakes_ends_and_says_who_and_when(
     place: Place, laptop: Place, image: str, second_image: str
 ) -> None:
     place.eaves("deploy", image, "--plain-http")
-    started = [start(place, image), start(laptop, second_image)]
-    said = {one.args[4]: (*one.communicate(timeout=300), one.returncode) for one in started}  # type: ignore[index]
-    winner = last(place)
-    codes = {container: code for container, (_, _, code) in said.items()}
-    assert codes == {winner.image: 0, (image if winner.image == second_image else second_image): 75}, said
-    (told,) = [text for _, text, code in said.values() if code == 75]
-    assert f"{winner.by} deployed {winner.image} at " in told
-    assert "try: eaves deploy" in told
-    assert read_image(place.cluster, NAME) == winner.image
-    place.eaves("reconcile")
-    assert read_image(place.cluster, NAME) == winner.image
-
-
-def start(place: Place, image: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        place.command("deploy", image, "--plain-http"),
+    first = subprocess.Popen(
+        place.command("deploy", second_image, "--plain-http", "--wait"),
         cwd=place.folder,
         env=place.environment(),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    try:
+        wait_until(lambda: last(place).sequence == 2, 120, pause_s=0.1, what="the number of the first deploy")
+        laptop.configure(scale={"max": 2})
+        laptop.eaves("deploy", image, "--plain-http")
+        _, said = first.communicate(timeout=120)
+    finally:
+        first.kill()
+    winner = last(place)
+    assert (winner.sequence, winner.image) == (3, image)
+    assert first.returncode == 75, said
+    assert f"{winner.by} deployed {image} at " in said
+    assert f"try: eaves deploy {second_image} --site {SITE}" in said
+    assert read_image(place.cluster, NAME) == image
+    place.eaves("reconcile")
+    assert (read_image(place.cluster, NAME), last(place)) == (image, winner)
