@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import socket
 import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 
@@ -254,12 +257,39 @@ class _Handler(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    """A server that at its end hangs up on clients that keep their connections, so that no thread waits for them."""
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._requests: set[Any] = set()
+        super().__init__(("127.0.0.1", 0), handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._requests.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._requests.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that hang up are what some tests are about."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+    def server_close(self) -> None:
+        super().server_close()
+        for request in list(self._requests):
+            with suppress(OSError):
+                socket.socket.shutdown(request, socket.SHUT_RDWR)
+
+
 @contextmanager
 def serve_fake(content: Content | None = None, certificate: tuple[Path, Path] | None = None) -> Iterator[FakeRegistry]:
     """One registry on loopback, with TLS when it gets a certificate and its key."""
     registry = FakeRegistry(content)
     handler = type("Handler", (_Handler,), {"registry": registry})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = _Server(handler)
     registry.host = f"127.0.0.1:{server.server_port}"
     registry.url = f"http{'s' if certificate else ''}://{registry.host}"
     if certificate:

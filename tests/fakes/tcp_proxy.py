@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from abc import ABC, abstractmethod
+from contextlib import suppress
 
 
 class TcpProxy(ABC):
@@ -22,10 +23,14 @@ class TcpProxy(ABC):
         self.behind = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts, which to close does not
         self._listener.close()
+        self._thread.join()
 
     def connect(self) -> socket.socket:
         """A connection to the server behind it."""

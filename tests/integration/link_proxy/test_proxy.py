@@ -30,10 +30,14 @@ class Echo:
         self.port = int(self._listener.getsockname()[1])
         self.ends: list[str] = []
         self._peers: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts, which to close does not
         self._listener.close()
+        self._thread.join()
         for peer in self._peers:
             peer.close()
 
