@@ -128,15 +128,17 @@ def test_without_a_sink_nothing_is_trained(pipeline: Pipeline, tiny_run: Path, t
 
 
 def test_a_model_below_the_floor_is_not_published(
-    pipeline: Pipeline, registry: LocalRegistry, sink: Sink, tiny_run: Path, tiny_artifact: Path
+    registry: LocalRegistry, sink: Sink, tiny_run: Path, tiny_artifact: Path, tmp_path: Path
 ) -> None:
+    tag = f"--tag={registry.host}/below-the-floor:{{version}}"
+    pipeline = Pipeline(tmp_path / "work", tmp_path / "cache", tag, "--base=oci:nowhere", "--plain-http")
     shutil.copytree(tiny_artifact, pipeline.work / "artifacts/digits" / open_run(tiny_run).version)
     code, stderr = pipeline.run(tiny_run.parent / "digits", tiny_run, K_SINK=sink.url, EAVES_PIPELINE_FLOOR="1")
     assert code == 79, stderr
     assert "error: the model is not published: accuracy" in stderr
     assert "publish begins" not in stderr
     assert sink.events == []
-    assert registry.tags("test-a-model-below-the-floor-is-not-published") == set()
+    assert registry.tags("below-the-floor") == set()
 
 
 def test_it_ends_with_the_code_of_the_step_that_failed(pipeline: Pipeline, sink: Sink, tmp_path: Path) -> None:
