@@ -15,6 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 from urllib.parse import unquote
@@ -220,10 +221,8 @@ def _header_text(value: str) -> str:
         UnicodeDecodeError: When the bytes, or those that were percent-encoded, are not UTF-8.
     """
     if not value.isascii():
-        try:
+        with suppress(UnicodeEncodeError):  # text that is in no header of an HTTP message
             value = value.encode("latin-1").decode()
-        except UnicodeEncodeError:  # text that is no header of an HTTP message; `sdk.validate` judges it
-            pass
     if _QUOTED.fullmatch(value):
         value = re.sub(r"\\(.)", r"\1", value[1:-1])
     return unquote(value, errors="strict")
@@ -387,10 +386,7 @@ def _check(attributes: Mapping[str, Any]) -> None:
     if attributes["specversion"] != "1.0":
         raise EventError(f"specversion must be 1.0 (got {str(attributes['specversion'])[:16]!r})")
     for name, value in attributes.items():
-        if not (name.isascii() and name.isalnum() and name == name.lower()):
-            raise EventError(f"attribute name {name[:40]!r} must be lower-case a-z0-9")
-        if len(name) > MAX_NAME:
-            raise EventError(f"attribute name {name[:40]!r}... has more than {MAX_NAME} characters")
+        _check_name(name)
         if name in _REQUIRED + _OPTIONAL and not isinstance(value, str):
             raise EventError(f"attribute {name} must be a string, not {type(value).__name__}")
         if not isinstance(value, (str, int)):
@@ -403,6 +399,13 @@ def _check(attributes: Mapping[str, Any]) -> None:
             raise EventError(f"attribute {name[:40]} has more than {MAX_ATTRIBUTE_BYTES} bytes")
     if not attributes.get("datacontenttype", "").isascii():
         raise EventError(f"datacontenttype must be a media type (got {attributes['datacontenttype'][:40]!r})")
+
+
+def _check_name(name: str) -> None:
+    if not (name.isascii() and name.isalnum() and name == name.lower()):
+        raise EventError(f"attribute name {name[:40]!r} must be lower-case a-z0-9")
+    if len(name) > MAX_NAME:
+        raise EventError(f"attribute name {name[:40]!r}... has more than {MAX_NAME} characters")
 
 
 def _typed(attributes: Mapping[str, str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from eaves import events
 from eaves.admin import Queue
 from eaves.delivery import HttpAnswer
 from eaves.errors import EavesError, ForbiddenError
+from eaves.local.broker import read_trace
 from eaves.local.queues import build_queue_routes
 from eaves.platform import FunctionStatus
 
@@ -26,8 +28,8 @@ _log = logging.getLogger(__name__)
 class Runtime(Protocol):
     """What the web needs of the supervisor."""
 
-    def accept(self, event: events.Event) -> None:
-        """Hand an event to the broker."""
+    def accept(self, event: events.Event, trace: Mapping[str, str]) -> None:
+        """Hand an event to the broker, with its trace by HTTP header."""
 
     def forward(self, name: str, headers: dict[str, str], body: bytes) -> HttpAnswer:
         """Pass one request to a function."""
@@ -64,7 +66,8 @@ def create_app(runtime: Runtime, *, control: bool) -> Flask:
 
     @app.post("/")
     def publish() -> Response:
-        runtime.accept(events.decode(dict(request.headers.items()), request.get_data()))
+        headers = dict(request.headers.items())
+        runtime.accept(events.decode(headers, request.get_data()), read_trace(headers))
         return Response(status=202)
 
     @app.post("/functions/<name>")
