@@ -19,6 +19,7 @@ from eaves.errors import EavesError, ForbiddenError
 from eaves.local.broker import read_trace
 from eaves.local.queues import build_queue_routes
 from eaves.platform import FunctionStatus
+from functions import problems
 
 MAX_BODY_BYTES = 32_000_000
 
@@ -109,9 +110,9 @@ def _answer_error(error: EavesError) -> Response:
     return Response(json.dumps(document), status=error.http_status, content_type="application/problem+json")
 
 
-def _answer_fault(error: Exception) -> Response | HTTPException:
+def _answer_fault(error: Exception) -> Response:
     if isinstance(error, HTTPException):
-        return error
+        return problems.answer_http(error)
     _log.error("unexpected error", exc_info=error)
     return Response(
         '{"status": 500, "detail": "unexpected error; see the log of eaves up"}',
