@@ -13,7 +13,8 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from eaves import events
-from eaves.admin import Queue
+from eaves.admin import Queue, metrics
+from eaves.admin.metrics import render_metrics
 from eaves.delivery import HttpAnswer
 from eaves.errors import EavesError, ForbiddenError
 from eaves.local.broker import read_trace
@@ -77,6 +78,10 @@ def create_app(runtime: Runtime, *, control: bool) -> Flask:
         answer = runtime.forward(name, passed, request.get_data())
         kept = {key: value for key, value in answer.headers.items() if key.lower() not in _HOP_BY_HOP}
         return Response(answer.body, status=answer.status, headers=kept)
+
+    @app.get("/metrics")
+    def show_metrics() -> Response:
+        return Response(render_metrics(runtime.queue.report()), content_type=metrics.CONTENT_TYPE)
 
     if control:
         app.register_blueprint(build_queue_routes(runtime.queue))
