@@ -27,7 +27,7 @@ type: $(READY)  ## mypy, strict
 	$(BIN)/mypy
 
 wheel: $(READY)  ## build the wheel and test it installed, in a clean environment, from another folder
-	rm -rf build/wheel && mkdir -p build/wheel/elsewhere && cp -r tests pyproject.toml build/wheel/elsewhere
+	rm -rf build/wheel && mkdir -p build/wheel/elsewhere && cp -r tests bench pyproject.toml build/wheel/elsewhere
 	$(BIN)/python -m build --no-isolation --wheel --outdir build/wheel .
 	$(PYTHON) -m venv build/wheel/venv && build/wheel/venv/bin/pip install --quiet --require-hashes -r requirements/dev.txt
 	build/wheel/venv/bin/pip install --no-deps --no-index build/wheel/eaves-*.whl

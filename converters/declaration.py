@@ -8,11 +8,10 @@ from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from converters.interface import Interface
 from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
 from eaves.config import Layer, build, setting
+from eaves.config.yaml_text import load_yaml
 from eaves.errors import ConfigError, Fault
 from eaves.recipe import Recipe
 
@@ -148,8 +147,8 @@ def load_tensor_declaration(path: Path) -> TensorDeclaration | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        values: Any = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ConfigError([Fault(origin=str(path), path="", message=f"can't be read: {error}")]) from error
     if not isinstance(values, dict):
         raise ConfigError([Fault(origin=str(path), path="", message="must be a mapping of settings")])

@@ -15,6 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 from urllib.parse import unquote
@@ -40,6 +41,8 @@ MAX_ATTRIBUTES = 100
 MAX_ATTRIBUTE_BYTES = 4096
 """Of one attribute's value in UTF-8: the longest path that Linux has. Percent-encoded in a header it may take three
 times as much, of which HTTP clients accept 64 KB a line; a reply carries several (`causeid`, `subject`, ...)."""
+MIN_INTEGER, MAX_INTEGER = -(2**31), 2**31 - 1
+"""Source: CloudEvents 1.0.2, spec.md, type system: an Integer has 32 bits, its sign included."""
 MAX_NAME = 64
 """Of an attribute's name; the specification recommends 20."""
 MAX_JSON_VALUES = 250_000
@@ -63,7 +66,7 @@ class Event:
         data: The payload as bytes, whatever its content type.
         datacontenttype: Media type of `data`.
         subject: What within the source, for us a relative path or a topic.
-        time: When it happened, RFC 3339 text; received ones are kept to the microsecond.
+        time: When it happened, RFC 3339 text, exactly as it was received.
         dataschema: URI of the payload's schema.
         extensions: Extension attributes, names lower-case a-z0-9.
     """
@@ -140,7 +143,10 @@ def encode_binary(event: Event) -> tuple[dict[str, str], bytes]:
     """
     from eaves import sdk
 
-    return sdk.encode(_typed(event.attributes()), event.data)
+    headers, body = sdk.encode(_typed(event.attributes()), event.data)
+    if event.time is not None:
+        headers["ce-time"] = event.time  # the SDK writes a datetime anew, which ends at the microsecond
+    return headers, body
 
 
 def encode_structured(event: Event) -> tuple[dict[str, str], bytes]:
@@ -194,7 +200,7 @@ def _decode_binary(headers: Mapping[str, str], body: bytes) -> Event:
     try:
         attributes: dict[str, Any] = {name: _header_text(value) for name, value in present.items()}
     except UnicodeDecodeError as error:
-        raise EventError("a ce- header holds percent-encoding that is not UTF-8") from error
+        raise EventError("a ce- header holds bytes that are not UTF-8", hint="percent-encode text as UTF-8") from error
     content_type = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
     if content_type:
         attributes["datacontenttype"] = content_type
@@ -207,12 +213,16 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 def _header_text(value: str) -> str:
     """A header's value as text: unquoted, then percent-decoded once (HTTP binding, section 3.1.3.2).
 
+    Bytes beyond ASCII are taken when they are UTF-8: the binding wants them percent-encoded, but Knative's broker and
+    the SDKs for Go, Java and JavaScript send them as they are. Python's HTTP libraries show each such byte as the
+    Latin-1 character of its number.
+
     Raises:
-        EventError: For bytes beyond ASCII, which say nothing about their encoding.
-        UnicodeDecodeError: When what was encoded isn't UTF-8.
+        UnicodeDecodeError: When the bytes, or those that were percent-encoded, are not UTF-8.
     """
     if not value.isascii():
-        raise EventError("a ce- header holds bytes beyond ASCII", hint="percent-encode them as UTF-8")
+        with suppress(UnicodeEncodeError):  # text that is in no header of an HTTP message
+            value = value.encode("latin-1").decode()
     if _QUOTED.fullmatch(value):
         value = re.sub(r"\\(.)", r"\1", value[1:-1])
     return unquote(value, errors="strict")
@@ -342,7 +352,7 @@ def build_event(attributes: Mapping[str, Any], data: bytes) -> Event:
     texts = {name: _canonical(value) for name, value in attributes.items()}
     from eaves import sdk  # with the first event: many a function never sees one before its first prediction
 
-    time = sdk.validate(_typed(texts), data).get_time()
+    sdk.validate(_typed(texts), data)
     return Event(
         id=texts["id"],
         source=texts["source"],
@@ -350,7 +360,7 @@ def build_event(attributes: Mapping[str, Any], data: bytes) -> Event:
         data=data,
         datacontenttype=texts.get("datacontenttype"),
         subject=texts.get("subject"),
-        time=time.isoformat().replace("+00:00", "Z") if time else None,
+        time=texts.get("time"),
         dataschema=texts.get("dataschema"),
         extensions={name: value for name, value in texts.items() if name not in CONTEXT_ATTRIBUTES},
     )
@@ -384,6 +394,8 @@ def _check(attributes: Mapping[str, Any]) -> None:
             _check_text(name, value)
         elif not isinstance(value, int):
             raise EventError(f"attribute {name[:40]} must be a string, integer or boolean, not {type(value).__name__}")
+        elif not MIN_INTEGER <= value <= MAX_INTEGER:
+            raise EventError(f"attribute {name[:40]} must be from {MIN_INTEGER} to {MAX_INTEGER} (got {value})")
     if not attributes.get("datacontenttype", "").isascii():
         raise EventError(f"datacontenttype must be a media type (got {attributes['datacontenttype'][:40]!r})")
 

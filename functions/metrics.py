@@ -18,8 +18,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 EXTENSION = "eaves_metrics"
 """Where a Flask application has its metrics, for what the server refuses before it."""
-MAX_LABELS = 500
-"""Different values of one metric; what comes after counts as `other`, since each is a time series for ever."""
+MAX_SERIES = 500
+"""Of one metric, beside what is known beforehand; what comes after counts as `other`, as each is one for ever."""
 
 Labels = tuple[tuple[str, str], ...]
 Gauges = Mapping[str, tuple[Mapping[str, str], float]]
@@ -40,12 +40,18 @@ class Metrics:
         self._counters: dict[str, dict[Labels, int]] = {name: {} for name in _COUNTERS}
         self._stages: dict[str, _Histogram] = {}
 
-    def count(self, name: str, **labels: str) -> None:
-        """Add one to a counter of `_COUNTERS`."""
+    def count(self, name: str, /, *, known: int = 0, **labels: str) -> None:
+        """Add one to a counter of `_COUNTERS`.
+
+        Args:
+            name: The counter.
+            known: How many series of it there may be by the model's own labels, all of which are counted.
+            labels: Label to value.
+        """
         with self._lock:
             series = self._counters[name]
             key = tuple(labels.items())
-            if key not in series and len(series) >= MAX_LABELS:
+            if key not in series and len(series) >= MAX_SERIES + known:
                 key = tuple((label, "other") for label in labels)
             series[key] = series.get(key, 0) + 1
 

@@ -35,6 +35,9 @@ MAX_BYTES = 700
 """A broker keeps 1,024 bytes of a failed answer as base64 in `knativeerrordata`; 700 bytes fit."""
 TYPE_PREFIX = "urn:eaves:problem:"
 CONTENT_TYPE = "application/problem+json"
+PROTOCOL_CONTENT_TYPE = "application/json"
+"""Under /v2: KServe's client reads the reason of this type only. Source: open-inference-protocol, the OpenAPI document;
+kserve, inference_client.py."""
 RETRY_AFTER_S = 1
 _LOOK = "look for the id in the function's log"
 
@@ -72,7 +75,7 @@ def kind_of(cls: type[EavesError]) -> str:
 
 def told_kind(response: Response) -> str:
     """That part of an answer; empty when it is no problem."""
-    if response.content_type != CONTENT_TYPE:
+    if response.status_code < 400 or response.content_type not in (CONTENT_TYPE, PROTOCOL_CONTENT_TYPE):
         return ""
     return str(json.loads(response.get_data())["type"]).removeprefix(TYPE_PREFIX)
 
@@ -97,14 +100,16 @@ def _log_fault(what: str, error: Exception) -> str:
 def _problem(status: int, kind: str, detail: str, hint: str | None, *, path: str = "") -> Response:
     document: dict[str, Any] = {"type": TYPE_PREFIX + kind, "title": kind.replace("-", " "), "status": status}
     document["detail"] = detail = detail[:MAX_BYTES]  # by far the longest that may fit: a message may hold a whole body
+    content_type = CONTENT_TYPE
     if ((has_request_context() and request.path) or path).startswith("/v2"):
+        content_type = PROTOCOL_CONTENT_TYPE
         document["error"] = detail[:200]  # the one member that the Open Inference Protocol asks for
     if hint:
         document["hint"] = hint[:MAX_BYTES]
     _shorten(document, "detail", keep=20)
     _shorten(document, "hint", keep=0)
     _shorten(document, "error", keep=20)
-    return Response(json.dumps(document), status=status, content_type=CONTENT_TYPE)
+    return Response(json.dumps(document), status=status, content_type=content_type)
 
 
 def _shorten(document: dict[str, Any], key: str, *, keep: int) -> None:

@@ -176,9 +176,10 @@ def _outputs(fields: Mapping[str, Any], known: Sequence[str]) -> tuple[tuple[str
     entries = fields.get("outputs") or [{"name": name} for name in known]
     if not isinstance(entries, list) or len(entries) > len(known) or not all(isinstance(one, dict) for one in entries):
         raise InputError(f"`outputs` must be a list of objects, of the names {', '.join(known)}")
-    names = tuple(str(entry.get("name"))[:40] for entry in entries)
+    names = tuple(str(entry.get("name")) for entry in entries)
     if not set(names) <= set(known):
-        raise InputError(f"the outputs are {', '.join(known)}; asked for: {', '.join(names)}")
+        asked = ", ".join(name[:40] for name in names)
+        raise InputError(f"the outputs are {', '.join(known)}; asked for: {asked}")
     every = bool(_parameters(fields).get("binary_data_output", False))
     chosen = [name for name, entry in zip(names, entries, strict=True) if _parameters(entry).get("binary_data", every)]
     return names, frozenset(chosen)

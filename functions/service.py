@@ -141,7 +141,8 @@ class Service:
                 prediction = predictor.predict(data)
         for stage, duration_ms in prediction.timings_ms.items():
             self.metrics.observe(stage, duration_ms / 1000)
-        self.metrics.count("eaves_predictions_total", label=prediction.attributes.get("label", ""))
+        known = len(predictor.artifact.manifest.labels)
+        self.metrics.count("eaves_predictions_total", known=known, label=prediction.attributes.get("label", ""))
         return prediction, predictor
 
 

@@ -92,6 +92,11 @@ class ServeSettings:
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Rules across fields."""
+        if self.accept_types:
+            from eaves.events import REPLY_TYPES  # only where it is used: a cold start pays for imports
+
+            for name in sorted(REPLY_TYPES.intersection(self.accept_types)):
+                yield "accept_types", f"can't name {name}: a function answers its own types with 202 and nothing"
         if not self.dataref_hosts:
             return
         from functions.reach import PORTS, is_host, is_network  # only where it is used: a cold start pays for imports

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from eaves import complete_settings, logs
-from eaves.config import Layer
+from eaves.config import Layer, logs
+from eaves.config import complete as complete_settings
 from eaves.errors import ConfigError, Fault
 from eaves.options import build_settings, report_errors, settings_options
 from trainer.event import TrainingEvent, check_allowed, read_event

@@ -52,7 +52,7 @@ def parse_source(text: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parse_text(text: str) -> dict[str, Any]:
-    import yaml
+    from eaves.config.yaml_text import load_yaml
 
     scheme = text.partition("://")[0].lower()
     if scheme in {"http", "https"}:
@@ -65,8 +65,8 @@ def _parse_text(text: str) -> dict[str, Any]:
     if "{" not in text and path.suffix in {".yaml", ".yml"}:
         return read_yaml(path)
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError:
+        values = load_yaml(text)
+    except ValueError:
         values = None
     if not isinstance(values, dict):
         message = "must be a URL, a folder, a .yaml file, or a mapping such as {kind: http, url: ...}"

@@ -24,6 +24,7 @@ from eaves.events import (
     TYPE_PREFIX,
 )
 from eaves.platform import RelaySpec, TriggerSpec
+from eaves.platform.filters import list_names
 
 _CONTEXT = ("id", "source", "type", "subject", "time", "datacontenttype")
 _PASSED_ON = ("partitionkey", "datadigest", "sequence", "traceparent", "tracestate")
@@ -68,6 +69,7 @@ def find_attribute_warnings(trigger: TriggerSpec, prefix: str) -> Iterator[str]:
         prefix: What stands before the setting's name, `eaves.yaml: triggers[0]`.
     """
     used = [(f".filter.{name}", name) for name in trigger.filter]
+    used += [(f".{path}", name) for path, name in list_names(trigger.filters)]
     used += [(".url", name) for name in (find_names(trigger.url) if trigger.is_mqtt else ())]
     yield from find_name_warnings(trigger.filter, used, prefix)
 

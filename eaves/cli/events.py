@@ -31,7 +31,7 @@ COLUMNS = {
 @click.option(
     "-n", "--lines", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, the newest."
 )
-@click.option("--type", "kind", help="Only this type, or those that start so.")
+@click.option("--type", "kind", help="Only this type, or those that start so; as the table shows it or in full.")
 @output_option
 @state_option
 def command(lines: int, kind: str | None, form: str, state_dir: Path) -> None:
@@ -39,8 +39,13 @@ def command(lines: int, kind: str | None, form: str, state_dir: Path) -> None:
     from eaves.local.state import State
 
     records = read_history(State(root=state_dir).history, limit=KEEP if kind else lines)
-    kept = [record for record in records if not kind or record.type.startswith(kind)][-lines:]
+    kept = [record for record in records if _is_wanted(record.type, kind or "")][-lines:]
     print_rows([_row(record) for record in kept], COLUMNS, form)
+
+
+def _is_wanted(type_: str, wanted: str) -> bool:
+    """Whether a type, in full or as the table shows it, begins as it is wanted."""
+    return type_.startswith(wanted) or type_.removeprefix(TYPE_PREFIX).startswith(wanted)
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import yaml
 from converters.gate.settings import PipelineSettings
 from converters.settings import ConvertSettings
 from eaves.config import Layer, build, env_layer, flag_layer, iter_leaves, setting
+from eaves.config.yaml_text import load_yaml
 from eaves.errors import ConfigError, Fault
 from eaves.names import NAME_PATTERN
 from eaves.platform import OF_PLATFORMS, RELAY, RelaySpec, ScaleSettings, SourceSpec, TriggerSpec
@@ -154,10 +155,10 @@ def read_yaml(file: Path) -> dict[str, Any]:
         ConfigError: When there is none.
     """
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = load_yaml(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError([Fault(origin=str(file), path="", message="no such file")], hint="eaves init") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError([Fault(origin=str(file), path="", message=f"can't be read: {error}")]) from error
     if values is None:
         return {}

@@ -91,15 +91,16 @@ def load(
     try:
         image = _open(envelope)
         _check_size(image.size, max_pixels)  # a header may say it twice
-        if at_least is not None and envelope.format == "JPEG":
+        if at_least is not None and envelope.scalable:
             # The smallest scale whose sides, either way round, still cover what is needed.
             side = max(at_least)
             image.draft(None, (side, side))
         width, height = envelope.size if envelope.buffered and envelope.size else image.size
         with large if large is not None and width * height > LARGE_PIXELS else nullcontext():
+            image.load()
             return _upright(_to_rgb(image), envelope.orientation)
     except _CORRUPT as error:
-        raise ImageError(f"the image is corrupt: {str(error)[:200]}") from error
+        raise ImageError(f"the image is corrupt: {str(error)[:200] or type(error).__name__}") from error
 
 
 def _check_size(size: tuple[int, int] | None, max_pixels: int) -> None:
@@ -126,14 +127,18 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    image.load()
     if image.mode.startswith("I"):
         return _by_strips(image, _scale_16_bit)  # Pillow clips 16-bit grey to 255 instead of scaling it
     if image.mode == "F":
         return _by_strips(image, _scale_float)
-    if image.has_transparency_data:
-        return _by_strips(image, _lay_over_white)
-    return image if image.mode == "RGB" else image.convert("RGB")
+    try:
+        if image.has_transparency_data:
+            return _by_strips(image, _lay_over_white)
+        return image if image.mode == "RGB" else image.convert("RGB")
+    except ValueError as error:  # it was decoded, so it isn't corrupt
+        raise ImageError(
+            f"colours of the kind {image.mode} are not taken: {str(error)[:100]}", hint="send the image as RGB or grey"
+        ) from error
 
 
 def _by_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
@@ -147,6 +152,8 @@ def _by_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]
 
 
 def _lay_over_white(strip: Image.Image) -> Image.Image:
+    if strip.mode == "La":  # Pillow knows no straight way from grey multiplied by its alpha
+        strip = strip.convert("LA")
     rgba = strip.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba).convert("RGB")
 

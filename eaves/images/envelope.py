@@ -36,6 +36,7 @@ class Envelope:
         size: (width, height) in pixels as stored; None when the header doesn't say: then the decoder refuses it.
         orientation: EXIF's, 1 to 8, which the decoder is to apply.
         buffered: Whether decoding holds all of it in memory, however few pixels are asked for.
+        scalable: Whether the decoder can make a smaller picture at once, as it can of a JPEG with a cosine transform.
     """
 
     format: str
@@ -43,6 +44,7 @@ class Envelope:
     size: tuple[int, int] | None
     orientation: int = 1
     buffered: bool = True
+    scalable: bool = False
 
 
 def open_envelope(data: bytes) -> Envelope:
@@ -98,6 +100,7 @@ _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")  # of several 0xff the last; `\
 _SCAN_END = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = frozenset((0xC0, 0xC1, 0xC9))
+_LOSSLESS = frozenset((0xC3, 0xC7, 0xCB, 0xCF))
 _JPEG_BARE = frozenset((0x01, *range(0xD0, 0xDA)))
 _APP0, _APP1, _APP14, _APP15, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xEE, 0xEF, 0xFE, 0xDA, 0xD9
 
@@ -108,11 +111,12 @@ def _open_jpeg(data: bytes) -> Envelope:
     So a phone's MPO, which is a JPEG with others behind it, is a JPEG. Source: ITU-T T.81, annex B.
     """
     view, exif, xmp, size, scans = memoryview(data), b"", b"", None, 0
-    kept, sequential = [view[:2]], False
+    kept, sequential, scalable = [view[:2]], False, True
     for start, kind, end in _jpeg_segments(data):
         content = data[start + 4 : end] if kind != _SCAN else b""
         if kind in _FRAMES and size is None and len(content) >= 5:
-            size, sequential = struct.unpack_from(">HH", content, 1)[::-1], kind in _SEQUENTIAL
+            size = struct.unpack_from(">HH", content, 1)[::-1]
+            sequential, scalable = kind in _SEQUENTIAL, kind not in _LOSSLESS
         scans += kind == _SCAN
         if scans > MAX_SCANS:
             raise ImageError(f"the image is corrupt: a JPEG of more than {MAX_SCANS} scans")
@@ -129,6 +133,7 @@ def _open_jpeg(data: bytes) -> Envelope:
         size=size,
         orientation=_orientation(exif, xmp),
         buffered=not sequential or scans > 1,
+        scalable=scalable,
     )
 
 

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
@@ -84,8 +85,13 @@ class Activator:
                 return "failed", replicas
             return ("starting" if replicas or self._waiting else "idle"), replicas
 
-    def send(self, event: Event, *, timeout_s: float) -> Answer:
+    def send(self, event: Event, *, timeout_s: float, headers: Mapping[str, str] = MappingProxyType({})) -> Answer:
         """Have a replica answer one event, starting one when there is none.
+
+        Args:
+            event: The event.
+            timeout_s: For all of it, a start included.
+            headers: HTTP headers beside those of the event.
 
         Raises:
             StartError: When no replica becomes ready in time.
@@ -94,7 +100,9 @@ class Activator:
         """
         deadline = self._clock.monotonic() + timeout_s
         with self._slot(deadline) as replica:
-            return self._client.post(replica.url, event, prefer_reply=True, timeout_s=self._left(deadline))
+            return self._client.post(
+                replica.url, event, prefer_reply=True, timeout_s=self._left(deadline), more_headers=headers
+            )
 
     def forward(self, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> HttpAnswer:
         """Pass one request as it is; otherwise as `send`."""

@@ -226,9 +226,7 @@ class Apps:
             Subscription(
                 app=name,
                 trigger=trigger,
-                send=partial(self._publishers.send, app, trigger)
-                if trigger.is_mqtt
-                else partial(self._send, trigger, name),
+                send=partial(self._publish, app, trigger) if trigger.is_mqtt else partial(self._send, trigger, name),
                 parallel=URL_PARALLEL if trigger.url else capacity_of(app.function),
                 site=app.function.site,
                 relay=app.relay,
@@ -236,22 +234,28 @@ class Apps:
             for trigger in app.triggers
         ]
         if app.relay.enabled:
-            trigger, send = build_relay_trigger(app), partial(self._send_to_relay, name)
+            trigger, send = build_relay_trigger(app), partial(self._forward, name)
             site = app.function.site
             made.append(
                 Subscription(app=name, trigger=trigger, send=send, parallel=RELAY_PARALLEL, site=site, relay=app.relay)
             )
         return made
 
-    def _send(self, trigger: TriggerSpec, app: str, event: Event) -> Answer:
+    def _publish(self, app: AppSpec, trigger: TriggerSpec, event: Event, _: Mapping[str, str]) -> Answer:
+        return self._publishers.send(app, trigger, event)
+
+    def _forward(self, app: str, event: Event, _: Mapping[str, str]) -> Answer:
+        return self._send_to_relay(app, event)
+
+    def _send(self, trigger: TriggerSpec, app: str, event: Event, headers: Mapping[str, str]) -> Answer:
         timeout_s = trigger.delivery.timeout_s
         if trigger.url:
-            return self._client.post(trigger.url, event, prefer_reply=True, timeout_s=timeout_s)
+            return self._client.post(trigger.url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers)
         name = trigger.function or app
         if name in self._unmade and name not in self._activators:
             raise UnreachableError(f"function {name} can't be made yet", hint="eaves status")
         try:
-            return self.activator(name).send(event, timeout_s=timeout_s)
+            return self.activator(name).send(event, timeout_s=timeout_s, headers=headers)
         except StartError as error:  # it never got there: the event waits until the function can start
             raise UnreachableError(error.message, hint=error.hint) from error
 

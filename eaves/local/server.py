@@ -9,6 +9,7 @@ import contextlib
 import logging
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from waitress.server import create_server
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock, StopFlag
 from eaves.local.web import MAX_BODY_BYTES
+from functions.connection import Connection
 from functions.threads import Threads
 
 HOST = "127.0.0.1"
@@ -26,6 +28,8 @@ IDLE_S = 30
 """Seconds after which an idle connection is closed, so that forgotten ones don't use up all there are."""
 THREADS = 32
 """Requests at the same time; each holds its image while it waits for a function. Their threads are made when needed."""
+READ_TIMEOUT_S, MIN_RATE_BYTES_S = 30.0, 16_000
+"""As a function has them by default: seconds of silence within a request, and the bytes that give it one more."""
 POLL_S = 1.0
 """Longest round of a server's loop: how often it looks for idle connections."""
 BACKOFF = Backoff(retry=None, first_s=0.2, cap_s=30.0)
@@ -129,7 +133,7 @@ class WebServer:
     def _listen(self) -> Any:
         bound = self.address.bind()
         try:
-            return create_server(
+            made = create_server(
                 self._app,
                 map=self._map,
                 sockets=[bound],
@@ -142,9 +146,11 @@ class WebServer:
                 ident=None,
                 clear_untrusted_proxy_headers=True,
             )
+            _harden(made)
         except BaseException:
             bound.close()
             raise
+        return made
 
     def _run(self) -> None:
         failures = 0
@@ -170,6 +176,9 @@ class WebServer:
         """
         while not self._stopping.is_set():
             self._server.asyncore.loop(timeout=POLL_S, map=self._map, use_poll=True, count=1)
+            now = time.monotonic()
+            for connection in list(self._server.active_channels.values()):
+                connection.expire(now, timeout_s=READ_TIMEOUT_S, min_rate_bytes_s=MIN_RATE_BYTES_S)
             if not self._server.accepting:
                 raise OSError("the listening socket was closed")
 
@@ -182,3 +191,15 @@ class WebServer:
         with contextlib.suppress(OSError):
             server.asyncore.loop(timeout=0.0, map=self._map, use_poll=True, count=2)  # answers that are ready
         server.asyncore.close_all(map=self._map, ignore_all=True)
+
+
+def _harden(server: Any) -> None:
+    """Have connections read as a function reads them.
+
+    What two readers could understand differently is refused, each refusal is a problem document, and its sender can
+    read it before the connection is closed.
+    """
+    server.channel_class = Connection
+    server.draining = False
+    server.has_room = lambda connection: True  # bodies are bounded one by one, and their senders are on this machine
+    server.refused = lambda status, kind: _log.info("refused a request with %d (%s)", status, kind)

@@ -150,14 +150,14 @@ class Supervisor:
             self._stopping = True
             self._turn.notify_all()
 
-    def accept(self, event: Event) -> None:
-        """Hand an event to the broker.
+    def accept(self, event: Event, trace: Mapping[str, str]) -> None:
+        """Hand an event to the broker, with its trace by HTTP header.
 
         Raises:
             PlatformError: While the triggers of an app aren't known: they might want the event.
         """
         self._apps.require_routes()
-        self._broker.accept(event)
+        self._broker.accept(event, trace)
 
     def forward(self, name: str, headers: dict[str, str], body: bytes) -> HttpAnswer:
         """Pass one request to a function.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -12,11 +13,14 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from eaves import events
-from eaves.admin import Queue
+from eaves.admin import Queue, metrics
+from eaves.admin.metrics import render_metrics
 from eaves.delivery import HttpAnswer
 from eaves.errors import EavesError, ForbiddenError
+from eaves.local.broker import read_trace
 from eaves.local.queues import build_queue_routes
 from eaves.platform import FunctionStatus
+from functions import problems
 
 MAX_BODY_BYTES = 32_000_000
 
@@ -26,8 +30,8 @@ _log = logging.getLogger(__name__)
 class Runtime(Protocol):
     """What the web needs of the supervisor."""
 
-    def accept(self, event: events.Event) -> None:
-        """Hand an event to the broker."""
+    def accept(self, event: events.Event, trace: Mapping[str, str]) -> None:
+        """Hand an event to the broker, with its trace by HTTP header."""
 
     def forward(self, name: str, headers: dict[str, str], body: bytes) -> HttpAnswer:
         """Pass one request to a function."""
@@ -64,7 +68,8 @@ def create_app(runtime: Runtime, *, control: bool) -> Flask:
 
     @app.post("/")
     def publish() -> Response:
-        runtime.accept(events.decode(dict(request.headers.items()), request.get_data()))
+        headers = dict(request.headers.items())
+        runtime.accept(events.decode(headers, request.get_data()), read_trace(headers))
         return Response(status=202)
 
     @app.post("/functions/<name>")
@@ -73,6 +78,10 @@ def create_app(runtime: Runtime, *, control: bool) -> Flask:
         answer = runtime.forward(name, passed, request.get_data())
         kept = {key: value for key, value in answer.headers.items() if key.lower() not in _HOP_BY_HOP}
         return Response(answer.body, status=answer.status, headers=kept)
+
+    @app.get("/metrics")
+    def show_metrics() -> Response:
+        return Response(render_metrics(runtime.queue.report()), content_type=metrics.CONTENT_TYPE)
 
     if control:
         app.register_blueprint(build_queue_routes(runtime.queue))
@@ -106,9 +115,9 @@ def _answer_error(error: EavesError) -> Response:
     return Response(json.dumps(document), status=error.http_status, content_type="application/problem+json")
 
 
-def _answer_fault(error: Exception) -> Response | HTTPException:
+def _answer_fault(error: Exception) -> Response:
     if isinstance(error, HTTPException):
-        return error
+        return problems.answer_http(error)
     _log.error("unexpected error", exc_info=error)
     return Response(
         '{"status": 500, "detail": "unexpected error; see the log of eaves up"}',

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from eaves.config import setting
 from eaves.credentials import redact
@@ -11,6 +12,7 @@ from eaves.delivery.mqtt.settings import MqttSettings
 from eaves.delivery.mqtt.target import find_url_fault, is_mqtt
 from eaves.events import IMAGE_CAPTURED
 from eaves.names import NAME_PATTERN
+from eaves.platform.filters import find_filter_faults
 from eaves.platform.objects import find_object_fault
 from eaves.platform.quantities import QUANTITY_PATTERN
 
@@ -47,6 +49,7 @@ class TriggerSpec:
     Attributes:
         name: Unique in the app.
         filter: Attribute to exact value; all must match. Empty: every event.
+        filters: The same with prefixes, suffixes and combinations (`eaves.platform.filters`), in place of `filter`.
         function: Name of the function that receives them, or ""
         url: ... or the address that does: of an HTTP server, or an MQTT broker's with a topic.
         mqtt: How they are published, for an MQTT broker.
@@ -55,6 +58,12 @@ class TriggerSpec:
 
     name: str = setting("", "Name of the trigger, unique here.")
     filter: dict[str, str] = setting(dict, "Event attribute to exact value; all must match, none matches every event.")
+    filters: tuple[Mapping[str, Any], ...] = setting(
+        (),
+        "In place of filter: a list of filters as the CloudEvents Subscriptions API has them, all of which must pass. "
+        "Each has one of exact, prefix, suffix (attribute to text), all, any (a list of filters), not (a filter).",
+        nested=True,
+    )
     function: str = setting("", "The function that receives the events (this one when neither it nor url is set).")
     url: str = setting(
         "",
@@ -68,6 +77,9 @@ class TriggerSpec:
         """Rules across fields."""
         if not NAME_PATTERN.fullmatch(self.name):
             yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
+        yield from find_filter_faults(self.filters)
+        if self.filter and self.filters:
+            yield "filters", "can't be set together with filter, which it replaces"
         if self.function and self.url:
             yield "url", "can't be set together with function"
         if self.is_mqtt:

@@ -11,6 +11,7 @@ from eaves.schemas import SCHEMAS, schema_uri
 from knative.kinds import BROKER, EVENT_TYPE, KSERVICE, SERVICE, TRIGGER
 from knative.names import APP_LABEL
 from knative.resources.metadata import build_object, reference
+from knative.resources.trigger_filters import build_filters
 from knative.settings import KnativeSettings, SiteSettings
 
 CLASS = "eventing.knative.dev/broker.class"
@@ -29,9 +30,7 @@ def build_triggers(app: AppSpec, settings: KnativeSettings, site: SiteSettings) 
     """A Trigger for each of an app's."""
     for trigger in app.triggers:
         made = build_object(TRIGGER, trigger_name(app, trigger), app, site, "trigger")
-        spec: dict[str, Any] = {"broker": settings.broker}
-        if trigger.filter:
-            spec["filter"] = {"attributes": dict(trigger.filter)}
+        spec: dict[str, Any] = {"broker": settings.broker, **build_filters(trigger)}
         spec["subscriber"] = _subscriber(app, trigger, site)
         relay = reference(SERVICE, relay_name(app), site.namespace) if app.relay.enabled else None
         yield {**made, "spec": {**spec, "delivery": build_delivery(trigger.delivery, settings.dead_letter_sink, relay)}}

@@ -14,7 +14,7 @@ from typing import Any
 
 from converters.gate.settings import PipelineSettings
 from converters.settings import ConvertSettings
-from eaves.complete_settings import FLAG, collect_settings, render_complete
+from eaves.config.complete import FLAG, collect_settings, render_complete
 from eaves.errors import Fault
 from eaves.telemetry import TELEMETRY_OFF
 from knative.job_settings import JobSettings

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from eaves.complete_settings import FLAG, collect_settings, render_complete
+from eaves.config.complete import FLAG, collect_settings, render_complete
 from eaves.errors import Fault, RefusedModelError
 from knative.kinds import BROKER, JOB, SINK_BINDING
 from knative.names import APP_LABEL, PART_LABEL

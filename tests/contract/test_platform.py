@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -17,6 +19,7 @@ from eaves.admin.report import LinkReport
 from eaves.errors import NotFoundError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.platform import FunctionStatus, ScaleSettings, TriggerSpec
+from eaves.platform.filters import matches_all
 from eaves.schemas import SCHEMAS
 from tests.contract.conftest import NAME, MakeApp, MakeEvent, Receiving
 from tests.contract.harness import Harness, label_of, status_of
@@ -352,3 +355,41 @@ def test_a_removed_function_is_gone(harness: Harness, make_app: MakeApp, make_ev
         harness.platform.invoke(NAME, make_event("gone.png"))
     with pytest.raises(NotFoundError):
         harness.platform.remove(NAME)
+
+
+LABELS = ("red rose", "100%", "Gänseblümchen", "plain")
+FILTERS: dict[str, tuple[dict[str, Any], ...]] = {
+    **{f"exact-{number}": ({"exact": {"label": label}},) for number, label in enumerate(LABELS)},
+    "prefix": ({"prefix": {"subject": "a b/Gänse"}},),
+    "suffix": ({"suffix": {"subject": "100%.png"}},),
+    "all": ({"all": [{"exact": {"type": "test.label"}}, {"prefix": {"label": "red "}}]},),
+    "any": ({"any": [{"exact": {"label": "red rose"}}, {"exact": {"label": "plain"}}]},),
+    "not": ({"exact": {"type": "test.label"}}, {"not": {"exact": {"label": "red rose"}}}),
+}
+"""Filters by the name of their trigger. Events of the test have the type `test.label`."""
+
+
+def test_filters_match_the_same_events_on_every_platform(harness: Harness, make_app: MakeApp, sink: Sink) -> None:
+    """The dialects of the Subscriptions API; labels with spaces, `%` and letters beyond ASCII; both content modes."""
+    triggers = [
+        TriggerSpec(name=f"f-{name}", filters=filters, url=f"{sink.url}?{name}", delivery=harness.delivery)
+        for name, filters in FILTERS.items()
+    ]
+    harness.deploy(make_app(*triggers))
+    events = [
+        Event(
+            id=f"{number}", source="/test", type="test.label", subject=f"a b/{label}.png", extensions={"label": label}
+        )
+        for number, label in enumerate(LABELS)
+    ]
+    expected = Counter(
+        event.extensions["label"]
+        for event in events
+        for filters in FILTERS.values()
+        if matches_all(event.attributes(), {}, filters)
+    )
+    for event in events:
+        harness.platform.publish(event)
+    wait(harness, lambda: len(sink.received) == expected.total(), 60, what=f"{expected.total()} deliveries")
+    harness.settle(sink)
+    assert Counter(event.extensions["label"] for event in sink.received) == expected

@@ -105,7 +105,7 @@ def test_a_function_that_can_not_be_made_is_named_and_the_others_are_served(
     assert {one.app for one in parts.subscriptions.values()} == {"aaa", "bad", "zzz"}
     apps.require_routes()
     with pytest.raises(UnreachableError, match="can't be made yet"):
-        parts.subscriptions["trigger/bad/bad"].send(EVENT)
+        parts.subscriptions["trigger/bad/bad"].send(EVENT, {})
     for _ in range(10_000):
         clock.turn(AGAIN.cap_s / 4)
         apps.reconcile()

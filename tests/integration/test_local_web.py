@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 import pytest
 from flask import Flask
 
+from eaves.events import Event
 from eaves.local.server import SocketPath, TcpPort, WebServer
+from eaves.local.web import Runtime, create_app
 from tests.syscalls import needs_strace, trace
 from tests.waiting import wait_until
 
@@ -127,3 +131,63 @@ def test_a_server_that_stops_leaves_no_thread(app: Flask) -> None:
     server.stop()
     wait_until(lambda: threading.active_count() <= before, 10, what="the end of its threads")
     assert ask(port.port) == 0
+
+
+@pytest.fixture
+def broker_port() -> Iterator[int]:
+    """A port of the platform's web application, behind which nothing is."""
+    server = WebServer(create_app(cast(Runtime, Nothing()), control=False), port := TcpPort(0))
+    yield port.port
+    server.stop()
+
+
+class Nothing:
+    """A runtime that takes every event and knows no function."""
+
+    def accept(self, event: Event, trace: Mapping[str, str]) -> None:
+        """Take it."""
+
+
+def send_raw(port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of the answer to bytes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        sock.sendall(request)
+        response = http.client.HTTPResponse(sock)
+        response.begin()
+        return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+
+
+EVENT_HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nce-specversion: 1.0\r\nce-id: 1\r\nce-source: /s\r\nce-type: t\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "detail"),
+    [
+        (EVENT_HEAD + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "exclude each other"),
+        (EVENT_HEAD + b"Host: localhost\r\nContent-Length: 0\r\n\r\n", 400, "host is there 2 times"),
+        (EVENT_HEAD + b"ce-id: 2\r\nContent-Length: 0\r\n\r\n", 400, "ce-id is there 2 times"),
+        (b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n", 404, ""),
+        (b"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 405, ""),
+        (b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n", 400, "not HTTP/1.1"),
+    ],
+)
+def test_refusals_are_problem_documents(broker_port: int, request_: bytes, status: int, detail: str) -> None:
+    found, headers, body = send_raw(broker_port, request_)
+    assert (found, headers["content-type"]) == (status, "application/problem+json"), body
+    document = json.loads(body)
+    assert document["status"] == status
+    assert detail in document["detail"]
+
+
+def test_an_event_is_taken(broker_port: int) -> None:
+    assert send_raw(broker_port, EVENT_HEAD + b"Content-Length: 0\r\n\r\n")[0] == 202
+
+
+def test_a_sender_of_33_mb_reads_why_it_is_refused(broker_port: int) -> None:
+    """Closed at once, the connection would be reset under it before it has read the answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", broker_port, timeout=30)
+    try:
+        connection.request("POST", "/", body=bytes(33_000_000), headers={"Content-Type": "image/png"})
+        assert connection.getresponse().status == 413
+    finally:
+        connection.close()

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from converters.__main__ import main as convert
-from eaves.complete_settings import collect_settings, parse_complete, render_complete
 from eaves.config import build
+from eaves.config.complete import collect_settings, parse_complete, render_complete
 from eaves.errors import ConfigError
 from trainer.__main__ import main as train
 from trainer.settings import DataSettings, TrainSettings

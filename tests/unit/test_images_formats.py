@@ -8,8 +8,10 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from eaves.errors import ImageError
+from eaves.images.decoder import _to_rgb, load
 from eaves.images.pixels import Pixels, decode
 from eaves.media import sniff
 from functions.classifier import Classifier
@@ -17,6 +19,7 @@ from functions.session import Session
 from functions.settings import ServeSettings
 from tests import hostile
 from tests.fakes.artifact import RECIPE, ColourSession, write_colours
+from tests.fakes.lossless_jpeg import encode_lossless
 from tests.pictures import CASES, picture
 from trainer import pixels
 from trainer.dataset import Dataset, Example
@@ -95,3 +98,33 @@ def test_what_lies_beside_a_picture_changes_no_pixel(name: str) -> None:
     if kind in ("PNG", "JPEG"):
         assert np.array_equal(seen, decode(hostile.good(kind)))
     assert seen.size
+
+
+def test_a_lossless_jpeg_is_decoded_whole() -> None:
+    """It has no cosine transform that could be scaled: asked for a smaller picture, libjpeg refuses it."""
+    rows = [[(x + 3 * y) % 256 for x in range(512)] for y in range(512)]
+    image = load(encode_lossless(rows), at_least=(64, 64))
+    assert image.size == (512, 512)
+    assert np.array_equal(np.asarray(image)[..., 0], np.asarray(rows))
+
+
+def test_grey_multiplied_by_its_alpha_lies_on_white() -> None:
+    grey = Image.merge("LA", (Image.new("L", (4, 4), 100), Image.new("L", (4, 4), 128)))
+    multiplied = Image.new("La", (4, 4))
+    multiplied.putdata([(50, 128)] * 16)
+    assert abs(_to_rgb(multiplied).getpixel((0, 0))[0] - _to_rgb(grey).getpixel((0, 0))[0]) <= 2
+
+
+def test_colours_that_are_not_taken_are_not_called_corrupt() -> None:
+    with pytest.raises(ImageError, match="colours of the kind PA are not taken") as caught:
+        _to_rgb(cast(Image.Image, Strange()))
+    assert "corrupt" not in str(caught.value)
+
+
+class Strange:
+    """A decoded image that Pillow can't convert."""
+
+    mode, has_transparency_data = "PA", False
+
+    def convert(self, mode: str) -> None:
+        raise ValueError(f"conversion from PA to {mode} not supported")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -34,7 +34,7 @@ class Subscriber:
         self.up = False
         self.got: list[str] = []
 
-    def __call__(self, event: Event) -> Answer:
+    def __call__(self, event: Event, headers: Mapping[str, str]) -> Answer:
         if not self.up:
             raise UnreachableError("no connection")
         self.got.append(event.id)

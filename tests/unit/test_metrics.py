@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from functions import process
-from functions.metrics import MAX_LABELS, Gauges, Metrics
+from functions.metrics import MAX_SERIES, Gauges, Metrics
 
 
 def samples(metrics: Metrics, gauges: Gauges | None = None) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -42,11 +42,21 @@ def test_labels_may_hold_anything() -> None:
 
 def test_labels_without_end_become_one() -> None:
     metrics = Metrics()
-    for number in range(MAX_LABELS + 50):
+    for number in range(MAX_SERIES + 50):
         metrics.count("eaves_predictions_total", label=str(number))
     found = samples(metrics)
     assert found["eaves_predictions_total", frozenset({("label", "other")})] == 50
-    assert len(found) == MAX_LABELS + 1
+    assert len(found) == MAX_SERIES + 1
+
+
+def test_every_label_of_a_model_is_counted() -> None:
+    """The flagship's own case: a thousand classes."""
+    metrics = Metrics()
+    for number in range(1_000):
+        metrics.count("eaves_predictions_total", known=1_000, label=str(number))
+    found = samples(metrics)
+    assert len(found) == 1_000
+    assert ("eaves_predictions_total", frozenset({("label", "other")})) not in found
 
 
 def test_gauges_and_the_process() -> None:

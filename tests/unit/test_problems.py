@@ -14,7 +14,7 @@ from werkzeug import exceptions
 
 from eaves import errors
 from eaves.errors import EavesError
-from functions.problems import MAX_BYTES, answer_error, answer_fault, answer_http
+from functions.problems import MAX_BYTES, answer_error, answer_fault, answer_http, answer_refusal, told_kind
 
 
 def document(response: Response) -> dict[str, Any]:
@@ -52,6 +52,14 @@ def test_each_kind_of_error_has_its_status_and_its_type(cls: type[EavesError]) -
         "hint": "what to do",
     }
     assert response.headers.get("Retry-After") == ("1" if status == 429 else None)
+
+
+def test_under_the_open_inference_protocol_an_error_is_json_with_its_reason() -> None:
+    """KServe's client reads `error` of exactly this content type."""
+    response = answer_refusal(413, "too large", path="/v2/models/flowers/infer")
+    assert response.content_type == "application/json"
+    assert json.loads(response.get_data())["error"] == "too large"
+    assert told_kind(response) == "http-413"
 
 
 def test_without_a_hint_there_is_none() -> None:

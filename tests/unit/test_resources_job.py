@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from converters.settings import ConvertSettings
-from eaves.complete_settings import load_sections
 from eaves.config import iter_leaves
+from eaves.config.complete import load_sections
 from eaves.errors import ConfigError, Fault
 from eaves.telemetry import TELEMETRY_OFF
 from knative.job_settings import JobSettings

@@ -20,12 +20,12 @@ from werkzeug.test import TestResponse
 from eaves.artifact import Artifact
 from eaves.config import Layer, build
 from eaves.errors import GoldenError, HandlerError, InWorkError
-from eaves.events import IMAGE_CAPTURED, Event, encode_binary, encode_structured
+from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event, encode_binary, encode_structured
 from functions.app import create_app
 from functions.classifier import Classifier
 from functions.predictor import Prediction
 from functions.session import Session
-from functions.settings import FunctionSettings
+from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.model import FakeModel
 from tests.waiting import wait_until
@@ -77,7 +77,8 @@ def send(client: FlaskClient, event: Event = EVENT) -> TestResponse:
 
 
 def problem(response: TestResponse) -> str:
-    assert response.content_type == "application/problem+json"
+    protocol = response.request.path.startswith("/v2")
+    assert response.content_type == ("application/json" if protocol else "application/problem+json")
     return str(json.loads(response.data)["type"]).removeprefix("urn:eaves:problem:")
 
 
@@ -322,3 +323,9 @@ def test_more_tensors_than_the_queue_takes_are_429(classifier: Counting) -> None
         classifier.go.set()
         assert held.result(10).status_code == 200
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+
+
+@pytest.mark.parametrize("name", sorted(REPLY_TYPES))
+def test_types_that_are_never_predicted_can_not_be_asked_for(name: str) -> None:
+    faults = list(ServeSettings(accept_types=("a.b", name)).faults())
+    assert faults == [("accept_types", f"can't name {name}: a function answers its own types with 202 and nothing")]

@@ -23,6 +23,8 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
         ("2026-11-24T13:30:00+01:30", NOON),
         ("2026-11-24T12:00:00-00:00", NOON),
         ("2024-02-29T00:00:00Z", datetime(2024, 2, 29, tzinfo=UTC)),
+        ("2016-12-31T23:59:60Z", datetime(2017, 1, 1, tzinfo=UTC)),
+        ("1990-12-31T15:59:60.5-08:00", datetime(1991, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC)),
     ],
 )
 def test_a_timestamp_is_read(text: str, moment: datetime) -> None:
@@ -53,6 +55,10 @@ def test_a_timestamp_is_read(text: str, moment: datetime) -> None:
         "2026-13-01T12:00:00Z",
         "2026-11-24T24:00:00Z",
         "9999-12-31T24:00:00Z",
+        "9999-12-31T23:59:60Z",
+        "2026-11-24T23:59:60Z",
+        "2026-11-30T12:00:60Z",
+        "2026-11-30T23:59:61Z",
         "0000-01-01T00:00:00Z",
         "yesterday",
         "",

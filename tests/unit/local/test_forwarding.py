@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from eaves.delivery import Answer
 from eaves.errors import SpoolFullError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.history import FileHistory
-from eaves.local.broker import REMOVED, Broker, Subscription, lane_of
+from eaves.local.broker import REMOVED, Broker, Send, Subscription, lane_of
 from eaves.local.forwarding import build_relay_trigger
 from eaves.platform import RELAY, AppSpec, DeliverySettings, FunctionSpec, RelaySpec, TriggerSpec, default_trigger
 from eaves.spool import Limits, Spool
@@ -30,7 +30,7 @@ class Relay:
         self.up = True
         self.got: list[Event] = []
 
-    def __call__(self, event: Event) -> Answer:
+    def __call__(self, event: Event, headers: Mapping[str, str]) -> Answer:
         if not self.up:
             raise UnreachableError("the relay isn't there")
         self.got.append(event)
@@ -51,8 +51,8 @@ def image(number: int = 0) -> Event:
     )
 
 
-def predict(confidence: str = "high", function: str = "flowers") -> Callable[[Event], Answer]:
-    def answer(event: Event) -> Answer:
+def predict(confidence: str = "high", function: str = "flowers") -> Send:
+    def answer(event: Event, headers: Mapping[str, str]) -> Answer:
         reply = Event(
             id=f"of-{event.id}",
             source=f"/eaves/home/{function}",
@@ -66,7 +66,7 @@ def predict(confidence: str = "high", function: str = "flowers") -> Callable[[Ev
     return answer
 
 
-def refuse(_: Event) -> Answer:
+def refuse(_: Event, headers: Mapping[str, str]) -> Answer:
     return Answer(status=422, body=b'{"type": "urn:eaves:problem:image", "title": "no image", "detail": "cut off"}')
 
 
@@ -76,9 +76,9 @@ class Busy:
     def __init__(self) -> None:
         self.free = threading.Event()
 
-    def __call__(self, event: Event) -> Answer:
+    def __call__(self, event: Event, headers: Mapping[str, str]) -> Answer:
         assert self.free.wait(10)
-        return refuse(event)
+        return refuse(event, headers)
 
 
 def app(name: str = "flowers", **relay: Any) -> AppSpec:
@@ -90,7 +90,7 @@ def app(name: str = "flowers", **relay: Any) -> AppSpec:
     )
 
 
-def subscriptions(wanted: AppSpec, function: Callable[[Event], Answer], relay: Relay) -> dict[str, Subscription]:
+def subscriptions(wanted: AppSpec, function: Send, relay: Relay) -> dict[str, Subscription]:
     """Of the function and the relay, as `Apps` makes them."""
     name = wanted.function.name
     predicts = TriggerSpec(name=name, filter={"type": IMAGE_CAPTURED}, function=name, delivery=QUICK)
@@ -224,7 +224,7 @@ def test_what_waits_for_a_relay_that_is_removed_is_kept_and_comes_back_with_it(s
 def test_a_relay_that_is_full_is_asked_again_for_ever(spool: Spool, broker: Broker) -> None:
     answers, got = [429, 503, 429], []
 
-    def full_at_first(event: Event) -> Answer:
+    def full_at_first(event: Event, headers: Mapping[str, str]) -> Answer:
         if answers:
             return Answer(status=answers.pop())
         got.append(event.id)

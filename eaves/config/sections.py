@@ -24,6 +24,7 @@ from eaves.errors import ConfigError, Fault
 T = TypeVar("T")
 ENV_PREFIX = "EAVES"
 ENVIRONMENT, COMMAND_LINE = "environment", "command line"
+NO_TEXT = "must be a string"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,7 @@ def setting(
     choices: Sequence[str] = (),
     env: str | None = None,
     collects: bool = False,
+    nested: bool = False,
 ) -> Any:
     """Declare one field of a section.
 
@@ -73,6 +75,8 @@ def setting(
         env: Name of the environment variable, when a platform fixes it (`PORT`).
         collects: Whether a mapping collects the settings that its section doesn't know, instead of them being faults.
             Whoever knows them checks them. It may be given by its own name too, as a spec file does.
+        nested: Whether the mappings of a list or mapping hold further ones. They are kept as they are given, and
+            `faults()` of the section checks them.
     """
     metadata = {
         "doc": doc,
@@ -81,6 +85,7 @@ def setting(
         "choices": tuple(choices),
         "env": env,
         "collects": collects,
+        "nested": nested,
     }
     if isinstance(default, type):
         return dataclasses.field(default_factory=default, metadata=metadata)
@@ -275,9 +280,9 @@ def _parse(value: Any, hint: Any, metadata: Mapping[str, Any], origin: str, path
     if container is dict or container is Mapping:
         if not isinstance(value, Mapping):
             return fault("must be a mapping")
-        if metadata.get("collects"):
+        if metadata.get("collects") or metadata.get("nested"):
             return {str(key): item for key, item in value.items()}
-        return {str(key): item if isinstance(item, Mapping) else str(item) for key, item in value.items()}
+        return _parse_texts(value, origin, path, faults)
     try:
         parsed = _parse_scalar(value, hint)
     except ValueError as error:
@@ -290,6 +295,16 @@ def _parse(value: Any, hint: Any, metadata: Mapping[str, Any], origin: str, path
     if choices and parsed not in choices:
         fault(f"must be one of {', '.join(choices)}")
     return parsed
+
+
+def _parse_texts(
+    values: Mapping[Any, Any], origin: str, path: str, faults: list[Fault]
+) -> dict[str, str | Mapping[str, Any]]:
+    """A mapping of texts. What isn't one is refused rather than written as Python writes it (`no` as `False`)."""
+    for key, item in values.items():
+        if not isinstance(item, str | int | Mapping) or isinstance(item, bool):
+            faults.append(Fault(origin=origin, path=f"{path}.{key}", message=f"{NO_TEXT} (got {item!r:.80})"))
+    return {str(key): item if isinstance(item, Mapping) else str(item) for key, item in values.items()}
 
 
 def _parse_list(value: Any, item: Any, metadata: Mapping[str, Any], origin: str, path: str, faults: list[Fault]) -> Any:
@@ -330,9 +345,11 @@ def _parse_scalar(value: Any, hint: Any) -> Any:
         if not isinstance(value, (str, Path)) or not str(value):
             raise ValueError("must be a path")
         return Path(value)
-    if value is None or isinstance(value, (Mapping, list)):
-        raise ValueError("must be a string")
-    return str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise ValueError(NO_TEXT)  # noqa: TRY004 - a fault of the value, as every other
+    return value
 
 
 def _parse_number(value: Any, hint: Any) -> int | float:

@@ -13,22 +13,18 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 
 from eaves.backoff import Backoff
 from eaves.delivery import Answer, Attempt, Deliverer, LaneDelivery, Outcome
-from eaves.errors import EventError
 from eaves.events import Event
 from eaves.history import History
-from eaves.local.filters import matches
+from eaves.local.broker.context import attach, build_headers, detach, pass_on
 from eaves.local.forwarding import list_rejected, wants_cause
 from eaves.platform import RELAY, RelaySpec, TriggerSpec
+from eaves.platform.filters import matches_all
 from eaves.spool import Entry, Selection, Spool
 from eaves.spool.admin import dead_letter_lane, redrive
-
-TTL = "knativebrokerttl"
-"""Hops an event has left. Source: knative/eventing, pkg/broker/ttl.go; the name is theirs so that loops end across
-both."""
-FIRST_TTL = 255
 
 LANE_PREFIX = "trigger/"
 REMOVED = "its trigger was removed"
@@ -36,7 +32,7 @@ REMOVED = "its trigger was removed"
 
 _log = logging.getLogger(__name__)
 
-Send = Callable[[Event], Answer]
+Send = Callable[[Event, Mapping[str, str]], Answer]
 Puts = Sequence[tuple[Event, tuple[str, ...]]]
 
 
@@ -47,7 +43,7 @@ class Subscription:
     Attributes:
         app: The app it belongs to.
         trigger: Filter and delivery.
-        send: Delivers one event to its subscriber.
+        send: Delivers one event to its subscriber, with more HTTP headers where the subscriber takes HTTP.
         parallel: Deliveries at the same time.
         site: The site's name.
         relay: The app's relay: it is told of what is given up on.
@@ -90,25 +86,24 @@ class Broker:
         self._deliverers: dict[str, Deliverer] = {}
         self.delivered: dict[str, int] = {}
 
-    def accept(self, event: Event) -> None:
+    def accept(self, event: Event, trace: Mapping[str, str] = MappingProxyType({})) -> None:
         """Take responsibility for an event: when this returns it is on disk for every trigger that wants it.
+
+        Args:
+            event: The event.
+            trace: Its trace, by HTTP header, which subscribers get.
 
         Raises:
             SpoolFullError: When the spool refuses; nothing was stored.
             EventError: When it has looped until its time to live ended.
         """
-        hops = _hops(event)
-        if hops <= 0:
-            raise EventError(
-                f"event {event.id[:64]!r} has gone round until its {TTL} ended; a reply must not match its own trigger"
-            )
-        event = event.with_extensions(**{TTL: str(hops)})
+        kept = attach(event, trace)
         lanes = self._lanes(event)
         if lanes:
-            self._spool.put(event, lanes=lanes)
+            self._spool.put(kept, lanes=lanes)
         else:
             _log.info("no trigger wants events of type %s", event.type[:128])
-        self._history.add(event)
+        self._history.add(detach(event))
 
     def subscribe(self, subscriptions: Mapping[str, Subscription], *, keep: Collection[str] = ()) -> None:
         """Make exactly these effective, by lane.
@@ -158,7 +153,7 @@ class Broker:
         return Deliverer(
             self._spool,
             subscription.lane,
-            subscription.send,
+            partial(_send, subscription),
             backoff=backoff,
             parallel=subscription.parallel,
             on_reply=self._route,
@@ -174,27 +169,28 @@ class Broker:
 
     def _route(self, entry: Entry, reply: Event) -> Puts:
         """Where a reply goes: back in, with one hop less. Stored in the transaction that releases its cause."""
-        hops = _hops(entry.event) - 1
-        if hops <= 0:
+        kept = pass_on(entry.event, reply)
+        if kept is None:
             _log.error("dropped a reply to %s: its time to live ended, it loops", entry.event.id[:64])
             return []
-        reply = reply.with_extensions(**{TTL: str(hops)})
-        self._history.add(reply)
+        self._history.add(detach(reply))
         lanes = self._lanes(reply)
         along = tuple(lane for lane in lanes if self._takes_cause(lane, entry.event, reply))
-        return [*([(reply, lanes)] if lanes else []), *([(entry.event, along)] if along else [])]
+        return [*([(kept, lanes)] if lanes else []), *([(entry.event, along)] if along else [])]
 
     def _takes_cause(self, lane: str, cause: Event, reply: Event) -> bool:
         subscription = self._subscriptions[lane]
         return subscription.is_relay and wants_cause(subscription.relay, cause, reply)
 
     def _lanes(self, event: Event) -> tuple[str, ...]:
-        return tuple(lane for lane, wanted in self._subscriptions.items() if matches(wanted.trigger.filter, event))
+        found = event.attributes()
+        triggers = {lane: subscription.trigger for lane, subscription in self._subscriptions.items()}
+        return tuple(lane for lane, one in triggers.items() if matches_all(found, one.filter, one.filters))
 
 
-def _hops(event: Event) -> int:
-    value = event.extensions.get(TTL, str(FIRST_TTL))
-    return int(value) if value.isdecimal() and len(value) < 6 else FIRST_TTL
+def _send(subscription: Subscription, event: Event) -> Answer:
+    """Deliver an event as it came."""
+    return subscription.send(detach(event), build_headers(event))
 
 
 def _tell_relay(subscription: Subscription, entry: Entry, status: int, reason: str) -> Puts:
@@ -202,5 +198,5 @@ def _tell_relay(subscription: Subscription, entry: Entry, status: int, reason: s
     if subscription.is_relay:
         return []
     name, lanes = subscription.trigger.name, (lane_of(subscription.app, RELAY),)
-    rejected = list_rejected(subscription.relay, subscription.site, name, entry.event, status, reason)
+    rejected = list_rejected(subscription.relay, subscription.site, name, detach(entry.event), status, reason)
     return [(event, lanes) for event in rejected]

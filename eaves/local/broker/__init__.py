@@ -1,0 +1,8 @@
+"""The embedded broker of the local platform: filters, queues, replies, and what it keeps with an event on its way."""
+
+from __future__ import annotations
+
+from eaves.local.broker.broker import REMOVED, Broker, Send, Subscription, lane_of
+from eaves.local.broker.context import read_trace
+
+__all__ = ["REMOVED", "Broker", "Send", "Subscription", "lane_of", "read_trace"]

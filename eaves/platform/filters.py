@@ -1,0 +1,111 @@
+"""Filters of events, as the CloudEvents Subscriptions API defines them and a Knative Trigger takes them.
+
+Source: CloudEvents Subscriptions API, subscriptions/spec.md, section 3.2.4; Knative Eventing, Trigger `spec.filters`,
+pkg/eventfilter/subscriptionsapi. CESQL, which is optional there, isn't taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+MATCHES, COMBINATIONS, NEGATION = ("exact", "prefix", "suffix"), ("all", "any"), "not"
+DIALECTS = (*MATCHES, *COMBINATIONS, NEGATION)
+MAX_DEPTH = 10
+"""Filters within filters; more is a mistake rather than a wish."""
+
+Filter = Mapping[str, Any]
+Attributes = Mapping[str, str]
+
+
+def matches_all(attributes: Attributes, exact: Attributes, filters: Sequence[Filter]) -> bool:
+    """Whether an event passes a trigger, as on Knative: `filters` are used in place of `filter` where there are any.
+
+    Args:
+        attributes: The event's, by name.
+        exact: The trigger's `filter`: attribute to its value; an empty value asks only for presence.
+        filters: The trigger's `filters`; every one must pass.
+    """
+    if filters:
+        return all(_matches(attributes, one) for one in filters)
+    return all(name in attributes and wanted in ("", attributes[name]) for name, wanted in exact.items())
+
+
+def find_filter_faults(filters: Sequence[Any], path: str = "filters", depth: int = 1) -> Iterator[tuple[str, str]]:
+    """Path and message of everything that is wrong with filters."""
+    for index, one in enumerate(filters):
+        yield from _find_faults(one, f"{path}[{index}]", depth)
+
+
+def list_names(filters: Sequence[Filter]) -> Iterator[tuple[str, str]]:
+    """Path and name of every attribute that filters without faults look at."""
+    for index, one in enumerate(filters):
+        yield from _list_names(one, f"filters[{index}]")
+
+
+def rewrite_matches(filters: Sequence[Filter], change: Callable[[str, str, str], Filter]) -> list[dict[str, Any]]:
+    """The same filters with each comparison replaced by what `change(dialect, attribute, value)` makes of it."""
+    return [_rewrite(one, change) for one in filters]
+
+
+def _matches(attributes: Attributes, one: Filter) -> bool:
+    ((dialect, inner),) = one.items()
+    if dialect == "all":
+        return all(_matches(attributes, part) for part in inner)
+    if dialect == "any":
+        return any(_matches(attributes, part) for part in inner)
+    if dialect == NEGATION:
+        return not _matches(attributes, inner)
+    compare = {"exact": str.__eq__, "prefix": str.startswith, "suffix": str.endswith}[dialect]
+    return all(name in attributes and compare(attributes[name], wanted) for name, wanted in inner.items())
+
+
+def _find_faults(one: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
+    if depth > MAX_DEPTH:
+        yield path, f"filters stand within each other more than {MAX_DEPTH} deep"
+        return
+    if not isinstance(one, Mapping) or len(one) != 1 or (dialect := next(iter(one))) not in DIALECTS:
+        found = ", ".join(map(str, one)) if isinstance(one, Mapping) else repr(one)
+        yield path, f"must have exactly one of {', '.join(DIALECTS)} (got {found[:80] or 'nothing'})"
+        return
+    inner, below = one[dialect], f"{path}.{dialect}"
+    if dialect == NEGATION:
+        yield from _find_faults(inner, below, depth + 1)
+    elif dialect in COMBINATIONS:
+        if not isinstance(inner, list | tuple) or not inner:
+            yield below, "must be a list of filters, one at least"
+            return
+        yield from find_filter_faults(inner, below, depth + 1)
+    elif not isinstance(inner, Mapping) or not inner:
+        yield below, "must have an attribute and its value, one at least"
+    else:
+        yield from _find_value_faults(inner, below)
+
+
+def _find_value_faults(values: Mapping[Any, Any], path: str) -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if not (isinstance(name, str) and name.isascii() and name.isalnum() and name == name.lower()):
+            yield path, f"an attribute's name has a-z and 0-9 only (got {str(name)[:40]!r})"
+        elif not isinstance(value, str) or not value:
+            yield f"{path}.{name}", f"must be a text that is not empty (got {value!r:.80})"
+
+
+def _list_names(one: Filter, path: str) -> Iterator[tuple[str, str]]:
+    ((dialect, inner),) = one.items()
+    if dialect == NEGATION:
+        yield from _list_names(inner, f"{path}.{dialect}")
+    elif dialect in COMBINATIONS:
+        for index, part in enumerate(inner):
+            yield from _list_names(part, f"{path}.{dialect}[{index}]")
+    else:
+        yield from ((f"{path}.{dialect}.{name}", name) for name in inner)
+
+
+def _rewrite(one: Filter, change: Callable[[str, str, str], Filter]) -> dict[str, Any]:
+    ((dialect, inner),) = one.items()
+    if dialect == NEGATION:
+        return {dialect: _rewrite(inner, change)}
+    if dialect in COMBINATIONS:
+        return {dialect: rewrite_matches(inner, change)}
+    parts = [dict(change(dialect, name, value)) for name, value in inner.items()]
+    return parts[0] if len(parts) == 1 else {"all": parts}
