@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from converters.settings import ConvertSettings
+from eaves import logs
 from eaves.config import complete as complete_settings
-from eaves.config import logs
 from eaves.options import build_settings, report_errors, settings_options
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from eaves.config import Layer, logs
+from eaves import logs
+from eaves.config import Layer
 from eaves.config import complete as complete_settings
 from eaves.errors import ConfigError, Fault
 from eaves.options import build_settings, report_errors, settings_options

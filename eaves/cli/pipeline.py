@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from converters.gate.settings import PipelineSettings
+from eaves import logs
 from eaves.config import complete as complete_settings
-from eaves.config import logs
 from eaves.errors import ConfigError, Fault, StoppedError
 from eaves.options import build_settings, settings_options
 

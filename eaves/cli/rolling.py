@@ -218,14 +218,14 @@ def diff_sites(order: Order) -> list[Outcome[list[str]]]:
     Raises:
         EavesError: What went wrong at the only site.
     """
-    from knative.deploy.pins import add_pins
+    from knative.deploy.pins import add_pins, keep_pins
     from knative.difference import diff_app
     from knative.rendering import render_app
 
     def diff(visit: Visit) -> list[str]:
         wanted, cluster = order.wanted(visit.site), visit.cluster()
         manifests = add_pins(cluster, render_app(wanted.app, wanted.knative, visit.site), wanted.app)
-        return list(diff_app(cluster, manifests, wanted.owner))
+        return list(diff_app(cluster, manifests, wanted.owner, needed=keep_pins(wanted.app.function.name, manifests)))
 
     return visit_sites(order.scope, order.choice, diff)
 

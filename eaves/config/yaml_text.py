@@ -6,7 +6,7 @@ YAML 1.1, which PyYAML reads, makes `no` a boolean, `1.10` the number 1.1 and `1
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -22,7 +22,7 @@ def _keep_resolvers() -> dict[Any, list[Any]]:
 class _TextLoader(yaml.SafeLoader):
     """Texts, mappings and lists; null is the only other value."""
 
-    yaml_implicit_resolvers: ClassVar = _keep_resolvers()
+    yaml_implicit_resolvers = _keep_resolvers()
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuse a name that is there twice: the first one would vanish."""

@@ -56,8 +56,13 @@ def _matches(attributes: Attributes, one: Filter) -> bool:
         return any(_matches(attributes, part) for part in inner)
     if dialect == NEGATION:
         return not _matches(attributes, inner)
-    compare = {"exact": str.__eq__, "prefix": str.startswith, "suffix": str.endswith}[dialect]
-    return all(name in attributes and compare(attributes[name], wanted) for name, wanted in inner.items())
+    return all(name in attributes and _compare(dialect, attributes[name], wanted) for name, wanted in inner.items())
+
+
+def _compare(dialect: str, value: str, wanted: str) -> bool:
+    if dialect == "prefix":
+        return value.startswith(wanted)
+    return value.endswith(wanted) if dialect == "suffix" else value == wanted
 
 
 def _find_faults(one: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
