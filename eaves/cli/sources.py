@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,22 @@ def resolve_sources(workspace: Workspace) -> tuple[SourceSpec, ...]:
                 hint = f": mkdir -p {shlex.quote(str(path))}" if source.kind == "folder" else ""
                 say(f"warning: {workspace.origin}: {prefix}{name}: {path} is not there; the source waits for it{hint}")
         _warn_of_secrets(workspace.origin, prefix, source.options)
-        options = {**source.options, **{name: str(path) for name, path in {**needed, **awaited}.items()}}
+        sections = (configured.common, configured.options, configured.settings)
+        known = dict(chain.from_iterable(map(_find_plain_values, sections)))
+        options = {name: known.get(name, value) for name, value in source.options.items()}
+        options |= {name: str(path) for name, path in {**needed, **awaited}.items()}
         resolved.append(replace(source, options=options))
     if faults:
         raise ConfigError(faults)
     return tuple(resolved)
+
+
+def _find_plain_values(section: Any) -> Iterator[tuple[str, bool | float]]:
+    """The numbers and booleans among some settings of a source, by name: eaves.yaml holds their texts."""
+    for leaf in iter_leaves(type(section)):
+        value = getattr(section, leaf.path)
+        if isinstance(value, bool | int | float):
+            yield leaf.path, value
 
 
 def _find_paths(workspace: Workspace, section: Any) -> Iterator[tuple[str, Path]]:

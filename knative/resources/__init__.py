@@ -5,6 +5,7 @@
     relay       what forwards over the link         receiver  what takes that at the other end
     credentials a Secret as a folder in a pod
     eventing    Broker, Triggers, EventTypes        pin       keeps a container image on the nodes
+    trigger_filters   what a Trigger lets through
     access      ServiceAccounts, NetworkPolicy      job       a training; jobsink, pipeline: what starts and follows one
     metadata    names and labels                    pod       what a pod that trusts nobody says
     reader      a pod that reads a run for us       spool     whether a queue's volume is large enough

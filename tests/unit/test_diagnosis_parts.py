@@ -194,7 +194,7 @@ def test_the_parts_of_an_app_are_those_that_can_be_ready_and_the_broker() -> Non
     manifests = render_app(full_app(), full_settings(create_broker=False), site)
     found = wanted_parts(manifests, "cams")
     assert found[0] == (BROKER, "eaves", "cams")
-    assert (DAEMON_SET, "flowers-barn-camera", "eaves-agents") in found
+    assert (DAEMON_SET, "flowers-cams-camera", "eaves-agents") in found
     assert not any(name.startswith("flowers-pin") for _, name, _ in found)
     assert {kind.kind for kind, _, _ in found} == {
         *("Broker", "Trigger", "EventType", "SinkBinding", "StatefulSet", "DaemonSet", "ContainerSource")

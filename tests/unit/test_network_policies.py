@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from knative.names import APP_LABEL, PART_LABEL
+from knative.names import APP_LABEL, NAMESPACE_LABEL, PART_LABEL
 from knative.receiver_settings import ReceiverDeployment
 from knative.rendering import render_app
 from knative.resources.dns import CLUSTER_DNS
@@ -49,7 +49,7 @@ FUNCTION = pod(HOME, "10.244.1.10", {"serving.knative.dev/service": "flowers", A
 RELAY = of("StatefulSet", "flowers-relay", "10.244.1.11")
 PUBLISHER = of("StatefulSet", "flowers-gate-mqtt", "10.244.1.12")
 INBOX = of("StatefulSet", "flowers-inbox", "10.244.1.13")
-CAMERA = of("DaemonSet", "flowers-barn-camera", "10.244.1.14")
+CAMERA = of("DaemonSet", f"flowers-{HOME}-camera", "10.244.1.14")
 ARCHIVE = of("ContainerSource", "flowers-archive", "10.244.1.15")
 RECEIVER = of("StatefulSet", "receiver", "10.244.9.10")
 ACTIVATOR = pod("knative-serving", "10.244.2.10", {"app": "activator"})
@@ -100,6 +100,7 @@ NEEDED: tuple[Flow, ...] = (
 
 STRANGER = pod(HOME, "10.244.3.10", {"app": "stranger"})
 OTHER_AGENT = pod(AGENTS, "10.244.3.11", {**CAMERA.labels, APP_LABEL: "other"})
+OTHER_HOME = pod(AGENTS, "10.244.3.17", {**CAMERA.labels, NAMESPACE_LABEL: "other"})
 OTHER_PART = pod(AGENTS, "10.244.3.12", {**CAMERA.labels, PART_LABEL: "doctor"})
 IMPOSTOR = pod("elsewhere", "10.244.3.13", CAMERA.labels)
 NEIGHBOUR = pod(HOME, "10.244.3.14", {**INBOX.labels, APP_LABEL: "other"})
@@ -135,6 +136,7 @@ REFUSED: tuple[Flow, ...] = (
     ("events of another app's agents for the relay", NEIGHBOUR, RELAY, 8080, "TCP"),
     ("events of another part of the app for the relay", PUBLISHER, RELAY, 8080, "TCP"),
     ("events of another app's agents on nodes for the relay", OTHER_AGENT, RELAY, 8080, "TCP"),
+    ("events of another namespace's agents on nodes for the relay", OTHER_HOME, RELAY, 8080, "TCP"),
     ("events of another part of the app on nodes for the relay", OTHER_PART, RELAY, 8080, "TCP"),
     ("events of a pod that calls itself an agent for the relay", IMPOSTOR, RELAY, 8080, "TCP"),
     ("events from outside for the relay", INTERNET, RELAY, 8080, "TCP"),
