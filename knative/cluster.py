@@ -51,7 +51,7 @@ class Cluster:
     def __init__(self, name: str, namespace: str, transport: Transport) -> None:
         self.name, self.namespace = name, namespace
         self._transport = transport
-        self._no_forward: ClusterError | None = None
+        self._no_forward: dict[str, ClusterError] = {}  # by namespace; "": in all of them
 
     def apply(
         self, manifest: Mapping[str, Any], *, manager: str, force: bool = False, dry_run: bool = False
@@ -311,18 +311,21 @@ class Cluster:
     ) -> HttpAnswer:
         """What `forward` brings, or the API server's pod proxy where ports can't be forwarded.
 
-        Policies and firewalls may keep the pod proxy out. Which way is open is found once, and a closed one is logged.
+        Policies and firewalls may keep the pod proxy out. Which way is open is found once a namespace, and a closed one
+        is logged.
 
         Raises:
             AbsentError: When there is no such pod.
             ClusterError: When neither way leads to the pod.
         """
-        denied = self._no_forward
+        space = self.namespace if namespace is None else namespace
+        denied = self._no_forward.get(space) or self._no_forward.get("")
         if denied is None:
             try:
                 return self.forward(pod, port, path, headers=headers, timeout_s=timeout_s, namespace=namespace)
             except (ForwardDeniedError, NoForwardError) as error:
-                denied = self._no_forward = error
+                denied = error  # a right is one namespace's, a way to the API server all of them go
+                self._no_forward[space if isinstance(error, ForwardDeniedError) else ""] = error
                 _log.warning("%s; pods are asked through the API server's pod proxy instead", error.message)
         try:
             return self.proxy(f"pods/{pod}:{port}", path, headers=headers, timeout_s=timeout_s, namespace=namespace)

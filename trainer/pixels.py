@@ -31,6 +31,8 @@ from trainer.progress import Progress
 KEPT_BYTES = 2 * 2**30
 """Most of decoded pixels on the disk: 8,000 images at 299 pixels, 43,000 at 128. Reading one back takes tens of
 microseconds, decoding a photo some milliseconds."""
+LEFT_FREE_BYTES = 2**30
+"""Of the disk, what is left to the features, checkpoints and the run, which a training can't do without."""
 
 _CHUNK = 64
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -69,23 +71,35 @@ class Decoded:
 
 
 @contextmanager
-def decode(dataset: Dataset, recipe: Recipe, progress: Progress, *, kept_bytes: int = KEPT_BYTES) -> Iterator[Decoded]:
+def decode(
+    dataset: Dataset,
+    recipe: Recipe,
+    progress: Progress,
+    *,
+    folder: Path | None = None,
+    kept_bytes: int = KEPT_BYTES,
+    left_free_bytes: int = LEFT_FREE_BYTES,
+) -> Iterator[Decoded]:
     """Decode every image once.
 
     Args:
         dataset: The images.
         recipe: How bytes become pixels.
         progress: Told of every image.
+        folder: Where the temporary file is; None: the system's own folder for such files, which is memory on many.
         kept_bytes: Most of decoded pixels on the disk.
+        left_free_bytes: What the file leaves free of its disk.
 
     Raises:
         DatasetError: When a class or the validation side has no image left that can be decoded.
     """
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     with (
         ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
-        tempfile.TemporaryFile(prefix="eaves-pixels-") as file,
+        tempfile.TemporaryFile(prefix="eaves-pixels-", dir=folder) as file,
     ):
-        kept = _KeptRows(file.fileno(), (recipe.height, recipe.width, 3), kept_bytes)
+        kept = _KeptRows(file.fileno(), (recipe.height, recipe.width, 3), kept_bytes, left_free_bytes)
         faults: list[DataFault] = []
         with progress.phase("Reading images", len(dataset.examples)) as step:
             for example, result in zip(dataset.examples, _decode_all(dataset.examples, recipe, pool), strict=True):
@@ -160,10 +174,12 @@ class _KeptRows:
         descriptor: Of the file.
         shape: Of one row.
         most_bytes: Most that it holds.
+        left_free_bytes: What it leaves free of its disk.
     """
 
-    def __init__(self, descriptor: int, shape: tuple[int, int, int], most_bytes: int) -> None:
-        self._descriptor, self.shape, self._most_bytes = descriptor, shape, most_bytes
+    def __init__(self, descriptor: int, shape: tuple[int, int, int], most_bytes: int, left_free_bytes: int) -> None:
+        self._descriptor, self.shape = descriptor, shape
+        self._most_bytes, self._left_free_bytes = most_bytes, left_free_bytes
         self._row_bytes = int(np.prod(shape, dtype=np.int64))
         self._count, self._open = 0, True
 
@@ -177,14 +193,15 @@ class _KeptRows:
         if not self._open or start + self._row_bytes > self._most_bytes:
             self._open = False
             return
+        if self._free_bytes() < self._left_free_bytes + self._row_bytes:
+            self._end_full()
+            return
         try:
             self._write(np.ascontiguousarray(row).data.cast("B"), start)
         except OSError as error:
             if error.errno not in _FULL:
                 raise
-            self._open = False
-            folder = Path(tempfile.gettempdir())
-            _log.info("%s is full after the pixels of %d images: the others are decoded again", folder, self._count)
+            self._end_full()
             return
         self._count += 1
 
@@ -196,6 +213,14 @@ class _KeptRows:
             if not size:
                 raise OSError(errno.EIO, "the temporary file of decoded pixels is shorter than it was written")
             done += size
+
+    def _free_bytes(self) -> int:
+        disk = os.fstatvfs(self._descriptor)
+        return disk.f_bavail * disk.f_frsize
+
+    def _end_full(self) -> None:
+        self._open = False
+        _log.info("the disk is full after the pixels of %d images: the others are decoded again", self._count)
 
     def _write(self, content: memoryview, start: int) -> None:
         done = 0

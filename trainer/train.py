@@ -223,7 +223,7 @@ def _open_task(
     with clock.phase("build"), native_stderr():
         backbone = models.build_backbone(settings)
         digest = models.weights_digest(backbone)
-    with pixels.decode(dataset, settings.recipe(), progress) as decoded:
+    with pixels.decode(dataset, settings.recipe(), progress, folder=place.cache) as decoded:
         told = set(dataset.faults)
         tell_not_used(fault for fault in decoded.dataset.faults if fault not in told)
         with clock.phase("scale"):

@@ -78,7 +78,12 @@ def _parse_text(text: str) -> dict[str, Any]:
 
 def is_same_source(workspace: Workspace, values: Mapping[str, Any]) -> bool:
     """Whether eaves.yaml has this very source already: then an earlier call is continued."""
-    return dict(values) in [one for one in workspace.values.get("sources") or [] if isinstance(one, dict)]
+    import yaml
+
+    from eaves.config.yaml_text import load_yaml
+
+    written = load_yaml(yaml.safe_dump(dict(values)))  # in eaves.yaml every number is a text
+    return written in (workspace.values.get("sources") or [])
 
 
 def _guest_settings(spec: SourceSpec, workspace: Workspace) -> dict[str, Any]:

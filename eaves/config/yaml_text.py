@@ -24,8 +24,21 @@ class _TextLoader(yaml.SafeLoader):
 
     yaml_implicit_resolvers = _keep_resolvers()
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse a name that is there twice: the first one would vanish."""
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._looked_at: set[int] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse a name that is there twice, for the first one would vanish; then merge what `<<` names.
+
+        Once for each mapping, before its first merge: what is merged may stand there a second time.
+        """
+        if id(node) not in self._looked_at:
+            self._looked_at.add(id(node))
+            self._refuse_twice(node)
+        super().flatten_mapping(node)
+
+    def _refuse_twice(self, node: yaml.MappingNode) -> None:
         lines: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag == _KEPT_TAGS[1]:
@@ -35,7 +48,6 @@ class _TextLoader(yaml.SafeLoader):
                 problem = f"{key.value!r} is there twice, in lines {lines[key.value]} and {line}: keep one of them"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             lines[key.value] = line
-        return super().construct_mapping(node, deep)
 
 
 def load_yaml(text: str) -> Any:

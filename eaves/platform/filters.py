@@ -37,6 +37,13 @@ def find_filter_faults(filters: Sequence[Any], path: str = "filters", depth: int
         yield from _find_faults(one, f"{path}[{index}]", depth)
 
 
+def find_exact_faults(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Path and message of everything that is wrong with a trigger's `filter`, whose values may be empty."""
+    for name, value in values.items():
+        if not _is_text(value):
+            yield f"filter.{name}", f"must be a text (got {value!r:.80})"
+
+
 def list_names(filters: Sequence[Filter]) -> Iterator[tuple[str, str]]:
     """Path and name of every attribute that filters without faults look at."""
     for index, one in enumerate(filters):
@@ -91,8 +98,13 @@ def _find_value_faults(values: Mapping[Any, Any], path: str) -> Iterator[tuple[s
     for name, value in values.items():
         if not (isinstance(name, str) and name.isascii() and name.isalnum() and name == name.lower()):
             yield path, f"an attribute's name has a-z and 0-9 only (got {str(name)[:40]!r})"
-        elif not isinstance(value, str) or not value:
+        elif not _is_text(value) or not value:
             yield f"{path}.{name}", f"must be a text that is not empty (got {value!r:.80})"
+
+
+def _is_text(value: Any) -> bool:
+    """Whether an event can have such a value: half a character, a lone surrogate, is none."""
+    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _list_names(one: Filter, path: str) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ from eaves.delivery.mqtt.settings import MqttSettings
 from eaves.delivery.mqtt.target import find_url_fault, is_mqtt
 from eaves.events import IMAGE_CAPTURED
 from eaves.names import NAME_PATTERN
-from eaves.platform.filters import find_filter_faults
+from eaves.platform.filters import find_exact_faults, find_filter_faults
 from eaves.platform.objects import find_object_fault
 from eaves.platform.quantities import QUANTITY_PATTERN
 
@@ -77,6 +77,7 @@ class TriggerSpec:
         """Rules across fields."""
         if not NAME_PATTERN.fullmatch(self.name):
             yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
+        yield from find_exact_faults(self.filter)
         yield from find_filter_faults(self.filters)
         if self.filter and self.filters:
             yield "filters", "can't be set together with filter, which it replaces"

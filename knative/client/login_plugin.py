@@ -122,7 +122,9 @@ def _question(plugin: Mapping[str, Any], cluster: Mapping[str, Any], version: st
 def _parse(printed: str, version: str) -> Credential:
     try:
         value = json.loads(printed)
-        status, answered = value["status"], value["apiVersion"]
+        status, answered = value["status"] or {}, value["apiVersion"]
+        if not isinstance(status, dict):
+            raise TypeError("its status is no object")
     except (ValueError, KeyError, TypeError) as error:
         raise PluginError("exec: failed to decode process output: it is no ExecCredential") from error
     if answered != version:

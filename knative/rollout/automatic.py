@@ -26,7 +26,7 @@ from knative.rollout.exchange import (
 from knative.rollout.judgement import Decision, Observation, Verb, decide
 from knative.rollout.observation import Look, look
 from knative.rollout.pinning import PinStatus, hold_unpinned, read_pin
-from knative.rollout.plan import Plan, plan_begin, plan_decision
+from knative.rollout.plan import BEGUN, Plan, plan_begin, plan_decision
 from knative.rollout.standing import Standing, parse_standing
 from knative.rollout.state import Phase, State
 from knative.rollout.tally import accumulate
@@ -152,7 +152,10 @@ def _consider(cluster: Cluster, service: Mapping[str, Any], state: State, now: f
     old = read_health(cluster, state.old) if state.old else None
     seen = look(cluster, (state.new, state.old)) if new.ready and old is not None else Look(present=None)
     if seen.present is not None:
-        state = replace(state, counts=accumulate(state.counts, seen.readings, seen.present))
+        fresh = state.percent and not state.counts.totals and state.history and state.history[-1].what == BEGUN
+        counts = accumulate(state.counts, seen.readings, seen.present)
+        # What pods counted before anybody looked says what was normal then, not what is in this step.
+        state = replace(state, counts=counts.begin_step(seen.unread) if fresh else counts)
     observation = Observation(new=new, old=old, traffic=standing.traffic, unread=seen.unread)
     decision = hold_unpinned(cluster, service, state, decide(state, observation, now), now)
     return _decided(standing, state, decision, now, tuple(seen.unread))

@@ -15,6 +15,9 @@ from knative.rollout.state import Phase, State
 from knative.rollout.traffic import Traffic, most, split
 from knative.settings import RolloutSettings
 
+BEGUN = "begun"
+"""What the history says of a rollout's beginning."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -137,7 +140,7 @@ def plan_begin(standing: Standing, settings: RolloutSettings, now: float, *, aga
         return Plan(state=after, traffic=None if standing.pinned else after.traffic)
     before = replace(_about(standing, old, new, settings), served=False)
     share = standing.shares.get(new, 0) if old else 0
-    after = before.become(Phase.ADVANCING, before.shared(share), now, what="begun")
+    after = before.become(Phase.ADVANCING, before.shared(share), now, what=BEGUN)
     as_it_is = dict(after.traffic) == dict(standing.traffic) and not standing.preview
     return Plan(state=after, traffic=None if as_it_is or not old else after.traffic)
 

@@ -122,6 +122,8 @@ def test_a_login_plugin_is_asked_before_its_token_runs_out(apiserver: FakeCluste
         ("import sys; sys.exit('session expired, run sso-login')", "session expired, run sso-login"),
         ("print('no json')", "failed to decode process output"),
         (credential(), "neither a token nor a certificate"),
+        (credential().replace("{}", "null"), "neither a token nor a certificate"),
+        (credential().replace("{}", "7"), "it is no ExecCredential"),
     ],
 )
 def test_a_login_plugin_that_fails_is_quoted(

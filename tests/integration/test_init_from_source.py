@@ -67,9 +67,9 @@ def test_what_is_collected_is_what_an_agent_sends(tmp_path: Path) -> None:
             "name": "camera",
             "kind": "http",
             "url": f"{camera.url}/snap.jpg",
-            "every_s": 0.05,
+            "every_s": "0.05",
             "crop": "0.2,0.1,0.6,0.8",
-            "max_side": 50,
+            "max_side": "50",
         }
         assert "\n4 of 4 images collected\n" in result.stderr
         assert result.stderr.endswith(f"these paths start there: cd {project}\n")

@@ -137,6 +137,20 @@ def test_without_the_right_the_pod_proxy_is_asked_and_it_is_said_once(
     assert caplog.text.count(f"may not {verb} pods/portforward in namespace cams; pods are asked through") == 1
 
 
+def test_a_right_that_lacks_in_one_namespace_is_that_ones(cluster: Cluster, apiserver: FakeCluster) -> None:
+    """A user may forward ports beside the functions and not beside the agents on nodes."""
+    apiserver.put(pod("agent", namespace="agents"))
+    apiserver.backend = lambda request: Reply(body=b"ok")
+    apiserver.denied = {FORWARD}
+    assert cluster.ask_pod("agent", 8080, "/", namespace="agents").body == b"ok"
+    apiserver.denied = set()
+    apiserver.log.clear()
+    assert cluster.ask_pod("f-1", 8080, "/").body == b"ok"
+    assert apiserver.asked("GET", "/proxy/") == []
+    cluster.ask_pod("agent", 8080, "/", namespace="agents")
+    assert len(apiserver.asked("GET", "/portforward")) == 1
+
+
 def test_where_neither_way_is_open_both_reasons_are_told(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.denied = {FORWARD}
     apiserver.policies_enforced = True

@@ -122,6 +122,23 @@ def test_it_is_rolled_back_when_it_keeps_failing_more_often(cluster: Cluster, ca
     assert rollout.begin(cluster, NAME, SETTINGS, now=START).state == outcome.state
 
 
+def test_what_came_before_a_share_that_a_person_set_is_not_compared(cluster: Cluster, redeployed: Serving) -> None:
+    """Both fail now, for a camera's sake; the old revision's good months say nothing of the new one."""
+    redeployed.ready(SECOND)
+    redeployed.pods["first"].serve(20_000)
+    rollout.set_percent(cluster, NAME, 10, now=START)
+    redeployed.start_pod("second", SECOND)
+    rollout.begin(cluster, NAME, SETTINGS, again=True, now=START)
+    advance(cluster, 0)
+    for number in range(1, 4):
+        redeployed.pods["first"].serve(50, failed=50)
+        redeployed.pods["second"].serve(10, failed=10)
+        outcome = advance(cluster, 16 * number)
+        assert outcome.what == "wait", outcome.reason
+    assert "30 of 60 requests failed" in outcome.reason
+    assert "(before: 150 of 300)" in outcome.reason
+
+
 def test_it_is_rolled_back_when_it_crashes_again_and_again(cluster: Cluster, canary: Serving) -> None:
     canary.pods["second"].serve(1)
     advance(cluster, 0)

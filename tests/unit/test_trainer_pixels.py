@@ -93,6 +93,23 @@ def test_a_full_disk_keeps_fewer_rows_and_loses_none(dataset: Dataset) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+def test_what_a_training_needs_of_the_disk_is_left_to_it(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with decode(dataset, RECIPE, Silent(), left_free_bytes=2**60) as decoded:
+        assert "the disk is full after the pixels of 0 images: the others are decoded again" in caplog.text
+        expected = np.stack([RECIPE.tensor(example.path.read_bytes()) for example in decoded.dataset.examples])
+        assert np.array_equal(decoded.pixels[np.arange(IMAGES - 1)], expected)
+
+
+def test_the_file_is_in_the_folder_that_is_named_and_has_no_name_there(dataset: Dataset, tmp_path: Path) -> None:
+    """/tmp is memory on many machines; and a process that is killed leaves nothing behind."""
+    folder = tmp_path / "cache" / "of-the-run"
+    with decode(dataset, RECIPE, Silent(), folder=folder):
+        held = [str(entry.resolve()) for entry in Path("/proc/self/fd").iterdir()]
+        assert any(path.startswith(str(folder)) for path in held)
+        assert list(folder.iterdir()) == []
+
+
 READ_ALL = textwrap.dedent("""
     import resource, sys
     from pathlib import Path

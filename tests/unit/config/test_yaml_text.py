@@ -20,6 +20,11 @@ def test_parts_may_be_used_again() -> None:
     assert load_yaml("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}") == {"a": {"x": "1", "y": "2"}, "b": {"x": "1", "y": "3"}}
 
 
+def test_what_was_merged_may_be_merged_again() -> None:
+    text = "base: &base {every: 1}\nlist: [{deep: &deep {<<: *base, every: 2}}]\nlast: {<<: *deep, rate: 3}"
+    assert load_yaml(text)["last"] == {"every": "2", "rate": "3"}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
