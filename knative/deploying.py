@@ -6,6 +6,7 @@ Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, InvalidError
@@ -71,14 +72,13 @@ def apply_app(
         done.append(applied)
         show(applied)
     if not dry_run:
-        listed = with_uids(cluster, written.items, answers)
-        written = record(cluster, written, listed, always=bool(holdings.left))
+        applied_uids = partial(with_uids, cluster, manifests=manifests, applied=answers)
+        written = record(cluster, written, applied_uids, always=bool(holdings.left))
     for applied in _prune(cluster, holdings.left, owner.app, dry_run=dry_run):
         done.append(applied)
         show(applied)
     if not dry_run:
-        gone = {(item.kind, item.name, item.namespace) for item in holdings.left}
-        record(cluster, written, [one for one in written.items if (one.kind, one.name, one.namespace) not in gone])
+        record(cluster, written, lambda items: [one for one in items if one not in holdings.left])
     return done
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, NotFoundError
 from knative.applied import LEFT, REMOVED, Applied
 from knative.deploy.former import find_former
 from knative.deploy.inventory import Inventory, Item, inventory_name, read_inventory
-from knative.deploy.ownership import build_item, delete_item, in_order
+from knative.deploy.ownership import ATTEMPTS, build_item, delete_item, in_order
 from knative.kinds import BROKER, CONFIG_MAP, KSERVICE, SERVICE_ACCOUNT, TRIGGER
 from knative.names import MANAGED_LABEL, MANAGED_VALUE
 from knative.owned import Owner, find_owned, is_applied_by_eaves, is_ours, is_training
@@ -47,10 +48,8 @@ def remove_app(cluster: Cluster, owner: Owner, *, adopt: bool = False) -> list[A
         )
     accounts = [item for item in items if item.kind == SERVICE_ACCOUNT.kind]  # last: by them the next call knows it
     others = [item for item in items if item.kind != SERVICE_ACCOUNT.kind]
-    removed = [*_delete(cluster, others, owner.app), *_remove_brokers(cluster), *_delete(cluster, accounts, owner.app)]
-    if inventory.version:
-        _delete_inventory(cluster, inventory)
-    return removed
+    removed = [*_delete(cluster, others, inventory), *_remove_brokers(cluster), *_delete(cluster, accounts, inventory)]
+    return [*removed, *_delete_inventory(cluster, inventory, items)]
 
 
 def find_removable(
@@ -89,9 +88,12 @@ def find_removable(
     return in_order(found.values())
 
 
-def _delete(cluster: Cluster, items: Sequence[Item], app: str) -> Iterator[Applied]:
+def _delete(cluster: Cluster, items: Sequence[Item], inventory: Inventory) -> Iterator[Applied]:
+    """Delete objects one by one, as long as nobody deploys the app, which applies what is gone already again."""
     for item in items:
-        outcome = delete_item(cluster, item, app)
+        if read_inventory(cluster, inventory.app).deployment != inventory.deployment:
+            raise _overtaken(cluster, inventory.app)
+        outcome = delete_item(cluster, item, inventory.app)
         if outcome:
             yield Applied(kind=item.kind.rpartition("/")[2], name=item.name, outcome=outcome)
 
@@ -112,14 +114,26 @@ def _remove_brokers(cluster: Cluster) -> Iterator[Applied]:
             yield Applied(kind=BROKER.kind, name=name, outcome=REMOVED)
 
 
-def _delete_inventory(cluster: Cluster, inventory: Inventory) -> None:
-    try:
-        cluster.delete(CONFIG_MAP, inventory_name(inventory.app), version=inventory.version)
-    except ConflictError as error:
-        raise ConflictError(
-            f"{cluster.name}: {inventory.app} was deployed by somebody else while it was removed",
-            hint="eaves status --on knative shows what is there now",
-        ) from error
+def _delete_inventory(cluster: Cluster, inventory: Inventory, done: Sequence[Item]) -> Iterator[Applied]:
+    """Delete the inventory as it was read; what somebody listed in it meanwhile, without a deploy, goes first."""
+    for _ in range(ATTEMPTS):
+        if not inventory.version:
+            return
+        with suppress(ConflictError):
+            cluster.delete(CONFIG_MAP, inventory_name(inventory.app), version=inventory.version)
+            return
+        last, inventory = inventory.deployment, read_inventory(cluster, inventory.app)
+        if inventory.version and inventory.deployment != last:
+            break
+        yield from _delete(cluster, in_order(item for item in inventory.items if item not in done), inventory)
+    raise _overtaken(cluster, inventory.app)
+
+
+def _overtaken(cluster: Cluster, app: str) -> ConflictError:
+    return ConflictError(
+        f"{cluster.name}: {app} was deployed by somebody else while it was removed",
+        hint="eaves status --on knative shows what is there now",
+    )
 
 
 def _is_named_after(one: Mapping[str, Any], app: str) -> bool:

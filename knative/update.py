@@ -192,9 +192,11 @@ def apply_held(cluster: Cluster, rendered: Manifests, wanted: Wanted, hold: Hold
             hold.require_newest(cluster, before="the rest was applied" if left else "anything was removed")
             looked, stopped = time.monotonic(), False
 
-    needed = keep_pins(name, manifests)
+    needed, inventory = keep_pins(name, manifests), hold.require_newest(cluster, before="anything was applied")
     try:
-        applied = apply_app(cluster, manifests, wanted.owner, needed=needed, adopt=wanted.adopt, show=look)
+        applied = apply_app(
+            cluster, manifests, wanted.owner, inventory=inventory, needed=needed, adopt=wanted.adopt, show=look
+        )
     except ConflictError as error:
         if not error.causes and not stopped:  # the inventory changed meanwhile: it says who did it
             hold.require_newest(cluster, before="everything was applied")

@@ -8,6 +8,7 @@ from typing import Any
 from eaves.platform import AppSpec
 from knative.applied import Applied
 from knative.cluster import Cluster
+from knative.deploy.pins import keep_pins
 from knative.deploying import apply_app
 from knative.names import APP_LABEL
 from knative.owned import Owner
@@ -46,7 +47,8 @@ def deploy(
 ) -> list[Applied]:
     """Apply an app; what became of each object."""
     manifests = render(app, settings, SiteSettings(name=owner.site, namespace=cluster.namespace))
-    return apply_app(cluster, manifests, owner, adopt=adopt, dry_run=dry_run, show=show)
+    needed = keep_pins(app.function.name, manifests)
+    return apply_app(cluster, manifests, owner, needed=needed, adopt=adopt, dry_run=dry_run, show=show)
 
 
 def outcomes(done: list[Applied]) -> dict[str, set[str]]:

@@ -79,22 +79,26 @@ class Hold:
     def note(self) -> str:
         """What whoever deploys should know: whose deployment is replaced; empty when it was their own, or the same."""
         last = self.replaced
-        if last is None or not last.image or last.by == self.deployment.by or last.image == self.deployment.image:
+        if last is None or last.by == self.deployment.by or last.image == self.deployment.image:
             return ""
         return f"{describe_deployment(last)}; this deploy replaces it"
 
-    def require_newest(self, cluster: Cluster, *, before: str) -> None:
+    def require_newest(self, cluster: Cluster, *, before: str) -> Inventory:
         """Stop when somebody deployed or removed the app since.
 
         Args:
             cluster: Connection to the site's cluster.
             before: What would be done next, `its rollout began`.
 
+        Returns:
+            The inventory, which says that this deployment is the newest.
+
         Raises:
             ConflictError: When this deployment is no longer the newest; it says who deployed what, and when.
             ClusterError: When the cluster can't be asked.
         """
-        last = read_inventory(cluster, self.app).deployment
+        inventory = read_inventory(cluster, self.app)
+        last = inventory.deployment
         if last is None:
             raise ConflictError(
                 f"{cluster.name}: somebody removed {self.app} while it was deployed; this deploy stopped before "
@@ -107,6 +111,7 @@ class Hold:
                 f"and this one stopped before {before}",
                 hint=f"{take_over(self.deployment.image, self.site)}   # to take over, once they are done",
             )
+        return inventory
 
     def require_unchanged(self, cluster: Cluster) -> None:
         """Stop a promotion when what it would promote is no longer what it was asked for.

@@ -81,12 +81,14 @@ class Inventory:
         items: Its objects, by namespace, kind and name.
         deployment: Its last deployment; None when no deploy said one.
         version: resourceVersion of the ConfigMap; empty when it isn't there yet.
+        uid: UID of the ConfigMap; empty when it isn't there yet.
     """
 
     app: str
     items: tuple[Item, ...] = ()
     deployment: Deployment | None = None
     version: str = ""
+    uid: str = ""
 
 
 def item_kind(kind: Kind) -> str:
@@ -136,7 +138,8 @@ def list_inventories(cluster: Cluster) -> dict[str, Inventory | None]:
 def write_inventory(cluster: Cluster, inventory: Inventory) -> Inventory:
     """Store an inventory, provided that nobody changed it since it was read.
 
-    Killed on the way, either the old one or the new one is stored.
+    Killed on the way, either the old one or the new one is stored. One that was removed is not made again: a
+    resourceVersion alone would let the API server do that, a UID doesn't.
 
     Returns:
         The same with the `version` that it has now.
@@ -145,9 +148,9 @@ def write_inventory(cluster: Cluster, inventory: Inventory) -> Inventory:
         ConflictError: When it changed since it was read.
         ClusterError: When it can't be written.
     """
-    version = inventory.version or _create(cluster, inventory.app)
+    version, uid = (inventory.version, inventory.uid) if inventory.version else _create(cluster, inventory.app)
     manifest = _manifest(inventory.app)
-    manifest["metadata"]["resourceVersion"] = version
+    manifest["metadata"] |= {"resourceVersion": version, "uid": uid}
     manifest["data"] = {DATA_KEY: _encode(inventory)}
     try:
         written = cluster.apply(manifest, manager=MANAGER, force=True)
@@ -157,15 +160,15 @@ def write_inventory(cluster: Cluster, inventory: Inventory) -> Inventory:
         if stored is None or stored.get("data") != manifest["data"]:
             raise (_changed(cluster, inventory.app) if isinstance(error, ConflictError) else error) from error
         written = stored
-    return replace(inventory, version=str(written["metadata"]["resourceVersion"]))
+    return replace(inventory, version=str(written["metadata"]["resourceVersion"]), uid=str(written["metadata"]["uid"]))
 
 
-def _create(cluster: Cluster, app: str) -> str:
-    """Make the empty ConfigMap; its resourceVersion. Of two that make it at once, one writes and one is told."""
+def _create(cluster: Cluster, app: str) -> tuple[str, str]:
+    """Make the empty ConfigMap; its resourceVersion and UID. Of two that make it, one writes and one is told."""
     made = cluster.apply(_manifest(app), manager=CREATOR)
     if made.get("data"):
         raise _changed(cluster, app)
-    return str(made["metadata"]["resourceVersion"])
+    return str(made["metadata"]["resourceVersion"]), str(made["metadata"]["uid"])
 
 
 def _manifest(app: str) -> dict[str, Any]:
@@ -193,9 +196,10 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
             f"{cluster.name}: the labels of ConfigMap {name} in {cluster.namespace} are not those of an inventory",
             hint=f"rename it: Eaves keeps the list of the objects of {app} under that name",
         )
-    version, text = str(metadata["resourceVersion"]), (found.get("data") or {}).get(DATA_KEY)
+    version, uid = str(metadata["resourceVersion"]), str(metadata["uid"])
+    text = (found.get("data") or {}).get(DATA_KEY)
     if text is None:  # whoever made it was stopped before it was written
-        return Inventory(app=app, version=version)
+        return Inventory(app=app, version=version, uid=uid)
     try:
         document = json.loads(text)
         layout = document["layout"]
@@ -203,7 +207,7 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
             items = tuple(Item(**_checked(Item, one)) for one in document["items"])
             told = document["deployment"]
             deployment = None if told is None else Deployment(**_checked(Deployment, told))
-            return Inventory(app=app, items=items, deployment=deployment, version=version)
+            return Inventory(app=app, items=items, deployment=deployment, version=version, uid=uid)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         delete = f"kubectl --context {cluster.name} -n {cluster.namespace} delete configmap {name}"
         raise InvalidError(

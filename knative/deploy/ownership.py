@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from knative.cluster import Cluster
 
 Object = Mapping[str, Any]
+Change = Callable[[Sequence[Item]], Iterable[Item]]
+ATTEMPTS = 5
+"""Of storing the list of objects while others who act for the same deployment change it."""
 _KINDS = {item_kind(kind): kind for kind in AT_HOME}
 
 
@@ -71,7 +74,12 @@ def find_holdings(
         refuse_former_sites(cluster, owner, former, manifests)
         items = {key_of(one, cluster): build_item(one, cluster) for one in former}
     others = find_others(cluster, manifests, there)
-    left = no_longer_wanted(cluster, list(items.values()), manifests, needed=needed)
+
+    def stays(item: Item) -> bool:
+        # Whoever removed one that isn't there may have been stopped before that was noted.
+        return needed(item) and (not there or _key(item) in there)
+
+    left = no_longer_wanted(cluster, list(items.values()), manifests, needed=stays)
     return Holdings(
         inventory=found, known={**others, **there}, others=others, items=tuple(items.values()), left=tuple(left)
     )
@@ -97,41 +105,64 @@ def in_order(items: Iterable[Item]) -> list[Item]:
 def record_intended(cluster: Cluster, holdings: Holdings, manifests: Sequence[Object]) -> Inventory:
     """List what is about to be applied, so that whoever is killed on the way leaves nothing unlisted.
 
-    What isn't listed yet gets no UID: it is the app's own once it is applied.
+    What isn't there, or has another UID than it is listed with, gets none: it is the app's own once it is applied.
 
     Raises:
         ConflictError: When somebody else deploys or removes the app.
         ClusterError: When the cluster refuses or fails.
     """
-    listed = {_key(item): item for item in holdings.items}
-    for manifest in manifests:
-        if not is_shared(manifest):
-            listed.setdefault(key_of(manifest, cluster), build_item(manifest, cluster))
-    return record(cluster, holdings.inventory, listed.values())
+    uids = {key: str(one["metadata"].get("uid", "")) for key, one in holdings.known.items()}
+
+    def change(items: Sequence[Item]) -> Iterable[Item]:
+        listed = {_key(item): item for item in items or holdings.items}
+        for manifest in manifests:
+            key = key_of(manifest, cluster)
+            if not is_shared(manifest) and (key not in listed or listed[key].uid != uids.get(key)):
+                listed[key] = build_item(manifest, cluster)
+        return listed.values()
+
+    return record(cluster, holdings.inventory, change)
 
 
-def record(cluster: Cluster, inventory: Inventory, items: Iterable[Item], *, always: bool = False) -> Inventory:
-    """Store the list of an app's objects.
+def record(cluster: Cluster, inventory: Inventory, change: Change, *, always: bool = False) -> Inventory:
+    """Change the list of an app's objects.
+
+    Others who act for the same deployment may do so at the same time: a pin goes while a deploy applies, or two
+    reconcile. What they change stays.
 
     Args:
         cluster: The cluster, in the app's namespace.
         inventory: The inventory as it was read or written last.
-        items: The app's objects.
+        change: Returns the app's objects, from those that are listed; called again when somebody else was faster.
         always: Ask the API server even if nothing is new, to see whether somebody else changed the inventory.
 
     Raises:
-        ConflictError: When somebody else did.
+        ConflictError: When somebody else deployed or removed the app since the inventory was read.
         ClusterError: When the cluster refuses or fails.
     """
-    new = tuple(sorted(items, key=lambda item: (item.namespace, item.kind, item.name)))
-    if new == inventory.items and not always:
-        return inventory
-    return write_inventory(cluster, replace(inventory, items=new))
+    for attempt in range(ATTEMPTS):
+        new = tuple(sorted(change(inventory.items), key=lambda item: (item.namespace, item.kind, item.name)))
+        if new == inventory.items and not always:
+            break
+        try:
+            return write_inventory(cluster, replace(inventory, items=new))
+        except ConflictError:
+            last, inventory = inventory.deployment, read_inventory(cluster, inventory.app)
+            if last is None or inventory.deployment != last or attempt == ATTEMPTS - 1:
+                raise
+    return inventory
 
 
-def with_uids(cluster: Cluster, items: Iterable[Item], applied: Mapping[Key, Object]) -> list[Item]:
-    """The same objects with the UIDs that the API server told."""
-    return [build_item(applied[_key(item)], cluster) if _key(item) in applied else item for item in items]
+def with_uids(
+    cluster: Cluster, items: Iterable[Item], manifests: Sequence[Object], applied: Mapping[Key, Object]
+) -> list[Item]:
+    """The objects of an app with the UIDs that the API server told, what was applied among them."""
+    listed = {_key(item): item for item in items}
+    for manifest in manifests:
+        key = key_of(manifest, cluster)
+        if key in applied and not is_shared(manifest):
+            listed[key] = build_item(applied[key], cluster)
+    return list(listed.values())
 
 
 def delete_item(cluster: Cluster, item: Item, app: str, *, dry_run: bool = False) -> str:

@@ -12,10 +12,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from eaves.errors import ConflictError, DeniedError
+from eaves.errors import ConflictError, DeniedError, InvalidError
 from eaves.platform import AppSpec
 from knative.applied import REMOVED, Applied
-from knative.deploy.inventory import Item, item_kind, read_inventory, write_inventory
+from knative.deploy.inventory import Inventory, Item, item_kind, read_inventory, write_inventory
+from knative.deploy.ownership import ATTEMPTS
 from knative.kinds import DAEMON_SET, KSERVICE, REVISION
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, PIN_ANNOTATION, PIN_LABEL
 from knative.resources.function import CONTAINER
@@ -98,7 +99,8 @@ def find_served(standing: Standing) -> set[str]:
 def prune_pins(cluster: Cluster, app: str, *, keep: Collection[str] = ()) -> list[Applied]:
     """Remove the pins of an app that no revision needs any more. Whoever may not see or delete them leaves them.
 
-    A pin that isn't in the app's inventory stays, and so does one that somebody made anew under its name.
+    A pin that isn't in the app's inventory stays, and so does one that somebody made anew under its name. All stay
+    where the inventory is damaged, and while a deploy is under way, which may want one of them again.
 
     Args:
         cluster: Connection to the cluster.
@@ -108,7 +110,7 @@ def prune_pins(cluster: Cluster, app: str, *, keep: Collection[str] = ()) -> lis
     Raises:
         ClusterError: When the cluster fails.
     """
-    with suppress(DeniedError, ConflictError):
+    with suppress(DeniedError, ConflictError, InvalidError):
         pins = cluster.list(DAEMON_SET, selector=f"{APP_LABEL}={app},{PART_LABEL}={PART}")
         left = [one for one in pins if one["metadata"]["name"] not in keep]
         service = cluster.get(KSERVICE, app) if left else None
@@ -119,7 +121,7 @@ def prune_pins(cluster: Cluster, app: str, *, keep: Collection[str] = ()) -> lis
         unneeded = [one for one in left if one["metadata"]["name"] not in needed]
         if not all(_is_complete(one) for one in pins if one["metadata"]["name"] in needed):
             unneeded = [one for one in unneeded if not _is_of_all_images(one)]
-        return _remove_listed(cluster, app, unneeded) if unneeded else []
+        return _remove_listed(cluster, service, unneeded) if unneeded else []
     return []
 
 
@@ -135,10 +137,15 @@ def _images(cluster: Cluster, app: str, names: Collection[str]) -> Iterator[tupl
         labels = one["metadata"].get("labels") or {}
         if one["metadata"]["name"] not in names or labels.get(MANAGED_LABEL) != MANAGED_VALUE:
             continue
-        containers = one["spec"].get("containers") or []
-        image = next((str(each.get("image")) for each in containers if each.get("name") == CONTAINER), "")
+        image = _image(one)
         if "@sha256:" in image:
             yield image, one
+
+
+def _image(one: Manifest) -> str:
+    """The container image of the function in a revision, or in the template of one; empty when it has none."""
+    containers = one["spec"].get("containers") or []
+    return next((str(each.get("image")) for each in containers if each.get("name") == CONTAINER), "")
 
 
 def _is_of_all_images(pin: Manifest) -> bool:
@@ -150,8 +157,11 @@ def _is_complete(pin: Manifest) -> bool:
     return parse_pin(pin, str(pin["spec"]["template"]["spec"]["containers"][0].get("image", ""))).complete
 
 
-def _remove_listed(cluster: Cluster, app: str, pins: Sequence[Manifest]) -> list[Applied]:
-    inventory = read_inventory(cluster, app)
+def _remove_listed(cluster: Cluster, service: Manifest, pins: Sequence[Manifest]) -> list[Applied]:
+    """Remove those of the pins that the inventory lists; none while a deploy has yet to apply its revision."""
+    inventory = read_inventory(cluster, str(service["metadata"]["name"]))
+    if inventory.deployment is not None and inventory.deployment.image != _image(service["spec"]["template"]):
+        return []
     by_uid = {item.uid: item for item in inventory.items if item.uid}
     removed: list[Item] = []
     for one in pins:
@@ -161,6 +171,17 @@ def _remove_listed(cluster: Cluster, app: str, pins: Sequence[Manifest]) -> list
         cluster.delete(DAEMON_SET, item.name, uid=item.uid)
         removed.append(item)
     if removed:
-        items = tuple(item for item in inventory.items if item not in removed)
-        write_inventory(cluster, replace(inventory, items=items))
+        _unlist(cluster, inventory, removed)
     return [Applied(kind=DAEMON_SET.kind, name=item.name, outcome=REMOVED) for item in removed]
+
+
+def _unlist(cluster: Cluster, inventory: Inventory, removed: Collection[Item]) -> None:
+    """Take removed objects off the list, whoever changes the inventory meanwhile: no object gets a UID again."""
+    for _ in range(ATTEMPTS):
+        kept = tuple(item for item in inventory.items if item not in removed)
+        if kept == inventory.items:
+            return
+        with suppress(ConflictError):
+            write_inventory(cluster, replace(inventory, items=kept))
+            return
+        inventory = read_inventory(cluster, inventory.app)

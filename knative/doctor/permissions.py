@@ -9,6 +9,7 @@ from knative.app.sources import Runner, runs_as
 from knative.doctor.finding import Finding, error, ok, warning
 from knative.doctor.subject import Subject
 from knative.kinds import CONFIG_MAP, EVENT, KSERVICE, POD, POD_AUTOSCALER, REVISION, SERVICE, Kind
+from knative.owned import AT_HOME
 
 APPLY = ("get", "list", "create", "patch", "delete")
 """Server-side apply is a PATCH, and `create` too where the object isn't there yet."""
@@ -50,6 +51,11 @@ def needs(subject: Subject) -> Iterator[Need]:
             command="deploy, remove" if kind.namespaced else "deploy", kind=kind, verbs=verbs, namespace=namespace
         )
     yield Need(command="deploy, remove", kind=CONFIG_MAP, verbs=APPLY, namespace=here)  # the app's inventory
+    applied = {kind for kind, namespace in subject.kinds() if namespace == here}
+    for kind in AT_HOME:  # what an earlier deploy may have left is looked for; who may not see Services has none
+        if kind not in applied and kind is not SERVICE:
+            yield Need(command="deploy, remove", kind=kind, verbs=("list",), namespace=here)
+    yield Need(command="deploy", kind=REVISION, verbs=("delete",), namespace=here, hard=False)  # one that was given up
     yield Need(command="promote", kind=KSERVICE, verbs=("watch",), namespace=here)
     for kind in (REVISION, POD, POD_AUTOSCALER):
         yield Need(command="status, rollout", kind=kind, verbs=("get", "list"), namespace=here)

@@ -136,6 +136,7 @@ def write_plan(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool =
             "name": metadata["name"],
             "namespace": metadata.get("namespace") or cluster.namespace,
             "resourceVersion": metadata["resourceVersion"],
+            "uid": metadata["uid"],  # what was removed meanwhile isn't made again
             "annotations": {ROLLOUT_ANNOTATION: annotation},
         },
     }

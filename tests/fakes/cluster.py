@@ -37,6 +37,7 @@ class FakeCluster:
         fault: Asked first, with every request; what it returns is answered.
         tokens: That are valid; None: every request is let in.
         denied: (verb, resource) that nobody may: ("patch", "services.serving.knative.dev"), ("get", "pods/log").
+        granted: Whether a verb on a resource in a namespace is granted, with a name or without one.
         admit: A webhook: why it refuses an object, or "".
         warnings: Sent with every write.
         unserved: apiVersions it doesn't have.
@@ -58,6 +59,7 @@ class FakeCluster:
         self.fault: Callable[[Request], Reply | None] = lambda request: None
         self.tokens: set[str] | None = None
         self.denied: set[tuple[str, str]] = set()
+        self.granted: Callable[[str, str, str, str], bool] = lambda verb, resource, namespace, name: True
         self.admit: Callable[[Manifest], str] = lambda manifest: ""
         self.warnings: list[str] = []
         self.unserved: set[str] = set()
@@ -194,14 +196,21 @@ class FakeCluster:
         asked = review["spec"]["resourceAttributes"]
         full = asked["resource"] + (f".{asked['group']}" if asked.get("group") else "")
         full += f"/{asked['subresource']}" if asked.get("subresource") else ""
-        return {**review, "status": {"allowed": (asked["verb"], full) not in self.denied}}
+        allowed = self._may(asked["verb"], full, asked.get("namespace", ""), asked.get("name", ""))
+        return {**review, "status": {"allowed": allowed}}
+
+    def _may(self, verb: str, resource: str, space: str, name: str) -> bool:
+        return (verb, resource) not in self.denied and self.granted(verb, resource, space, name)
 
     def _authorize(self, request: Request, resource: Resource, space: str, name: str, sub: str) -> None:
         verb = _VERBS.get(request.method, "get")
         if not name and request.method == "GET":
             verb = "watch" if request.query.get("watch") in {"1", "true"} else "list"
+        self._require(verb, resource, space, name, sub)
+
+    def _require(self, verb: str, resource: Resource, space: str, name: str, sub: str = "") -> None:
         tail = f"/{sub}" if sub else ""
-        if (verb, resource.full + tail) not in self.denied:
+        if self._may(verb, resource.full + tail, space, name):
             return
         what = f'{resource.full} "{name}"' if name else resource.full
         where = f'in the namespace "{space}"' if space else "at the cluster scope"
@@ -263,7 +272,7 @@ class FakeCluster:
 
     def _forwarded(self, request: Request, resource: Resource, space: str, name: str) -> Reply:
         """A GET that also asks for the right to create. Source: Kubernetes 1.36, watched."""
-        if ("create", f"{resource.full}/portforward") in self.denied:
+        if not self._may("create", f"{resource.full}/portforward", space, name):
             raise Refused(403, "Forbidden", f'pods "{name}" is forbidden: ')
         self.objects.find(resource, space, name)
         if not self.takes_websockets or not portforward.is_upgrade(request):
@@ -295,6 +304,8 @@ class FakeCluster:
             if "fieldManager" not in query:
                 said = "PatchOptions.meta.k8s.io is invalid: fieldManager: Required value: is required for apply patch"
                 raise Refused(422, "Invalid", said)
+            if before is None:  # Source: k8s.io/apiserver, pkg/endpoints/handlers/patch.go (withAuthorization)
+                self._require("create", resource, space, name)
             force = query.get("force") == "true"
             written = self.objects.apply(
                 resource, space, new, manager=manager, force=force, dry_run=dry_run, admit=self._admit

@@ -183,6 +183,7 @@ class Objects:
         with self.changed:
             key, old = self._locate(resource, namespace, patch["metadata"]["name"])
             self._precondition(resource, patch, old)
+            patch["metadata"] = {name: value for name, value in patch["metadata"].items() if name != "uid"}
             owners = copy.deepcopy(self._owners.get(key, []))
             me = self._owner(owners, manager, "Apply", resource, "")
             clashes = fieldset.conflicts(old or {}, patch, owners, me, resource.group)
@@ -253,9 +254,16 @@ class Objects:
         return key, self._objects.get(key)
 
     def _precondition(self, resource: Resource, new: Mapping[str, Any], old: Manifest | None) -> None:
-        wanted = new["metadata"].get("resourceVersion")
-        if wanted and (old is None or wanted != old["metadata"]["resourceVersion"]):
-            name = new["metadata"]["name"]
+        """An object that is gone is made anew, whatever resourceVersion is asked for, unless a UID is asked for, too.
+
+        Source: Kubernetes 1.36, watched.
+        """
+        name, uid, wanted = (new["metadata"].get(field) for field in ("name", "uid", "resourceVersion"))
+        if uid and old is None:
+            said = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            message = f'Operation cannot be fulfilled on {resource.full} "{name}": {said}'
+            raise Refused(409, "Conflict", message, {"name": name, "group": resource.group, "kind": resource.plural})
+        if wanted and old is not None and wanted != old["metadata"]["resourceVersion"]:
             message = (
                 f'Operation cannot be fulfilled on {resource.full} "{name}": the object has been modified; please '
                 "apply your changes to the latest version and try again"

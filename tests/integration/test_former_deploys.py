@@ -71,7 +71,9 @@ def test_a_deploy_takes_everything_over_and_moves_the_agents(cluster: Cluster, f
         for one in render(same_app(), full_settings())
         if one["kind"] != "Namespace"
     }
-    assert set(objects(former)) == rendered
+    assert set(objects(former)) == rendered | {"cams/DaemonSet/flowers-pin"}, (
+        "it goes when the pins that replace it are ready"
+    )
     assert all(item.uid for item in read_inventory(cluster, "flowers").items)
     assert outcomes(deploy(cluster, same_app(), full_settings())).keys() == {UNCHANGED}
     remove_app(cluster, OWNER)

@@ -13,7 +13,7 @@ from eaves.errors import ConflictError, UnreachableClusterError
 from eaves.platform import AppSpec, SourceSpec
 from knative.applied import LEFT, REMOVED, UNCHANGED, Applied
 from knative.cluster import Cluster, open_cluster
-from knative.deploy.inventory import inventory_name, list_inventories, read_inventory, write_inventory
+from knative.deploy.inventory import Deployment, inventory_name, list_inventories, read_inventory, write_inventory
 from knative.names import MANAGER
 from knative.owned import Owner
 from knative.removal import remove_app
@@ -268,6 +268,9 @@ def test_a_removal_that_is_killed_on_the_way_goes_on_the_next_time(
     assert read_inventory(cluster, "flowers").version == ""
 
 
+OTHERS = Deployment(sequence=2, at=1.0, by="bob@desk", image="", artifact="", declared="", settings="{}")
+
+
 def test_a_deploy_during_a_removal_is_told(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     deploy(cluster, plain_app())
     begun: list[Request] = []
@@ -276,7 +279,7 @@ def test_a_deploy_during_a_removal_is_told(cluster: Cluster, knative: Knative, a
         if request.method == "DELETE" and not begun:
             begun.append(request)
             inventory = read_inventory(cluster, "flowers")
-            write_inventory(cluster, replace(inventory, items=inventory.items[1:]))
+            write_inventory(cluster, replace(inventory, deployment=OTHERS))
         return None
 
     apiserver.fault = fault

@@ -1,0 +1,169 @@
+"""The Roles of docs/10-knative.md are enough for what they are for, and `eaves doctor` knows what that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from eaves.errors import DeniedError
+from eaves.platform import AppSpec
+from knative import rollout
+from knative.cluster import Cluster
+from knative.deploy.decision import Memory, Wish
+from knative.deploy.intent import mark_of
+from knative.deploy.inventory import read_inventory
+from knative.deploy.reconciling import reconcile_site
+from knative.doctor.permissions import check_permissions, needs
+from knative.doctor.subject import Subject
+from knative.packaged import FunctionImage
+from knative.platform import KnativePlatform
+from knative.settings import KnativeSettings, RolloutSettings
+from knative.state import read_status
+from knative.update import Wanted, advance_all, update_site
+from tests.apps import IMAGE, NAME, full_app, full_settings, plain_app
+from tests.deploys import AGENTS, HOME, OWNER, SITE, objects
+from tests.fakes.apiserver import FakeCluster
+from tests.fakes.knative import Knative
+from tests.pins import IMAGES, pinned
+from tests.roles import read_roles
+
+SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, min_requests=4)
+Grant = Callable[[str, str, str, str], bool]
+
+
+def deploy(cluster: Cluster, image: str = IMAGE, *, ready_s: float = 10.0, app: AppSpec | None = None) -> None:
+    app = app or plain_app()
+    app = replace(app, function=replace(app.function, image=image))
+    settings = full_settings() if app.sources else KnativeSettings()
+    update_site(cluster, SITE, Wanted(app=app, knative=settings, rollout=SETTINGS, by="jane@laptop", ready_s=ready_s))
+
+
+def everything(cluster: Cluster, knative: Knative) -> None:
+    """What one who deploys an app does in its life."""
+    platform = KnativePlatform(cluster, KnativeSettings(), SITE, by="jane@laptop", ready_timeout_s=10)
+    deploy(cluster)
+    deploy(cluster, IMAGES[1])
+    rollout.set_percent(cluster, NAME, 10)
+    platform.promote(NAME)
+    platform.rollback(NAME)
+    platform.promote(NAME)
+    deploy(cluster, IMAGES[2])
+    rollout.advance(cluster, NAME)
+    platform.promote(NAME)
+    reconcile(cluster)
+    knative.run(str(knative.service()["status"]["latestCreatedRevisionName"]))
+    platform.status()
+    platform.logs(NAME)
+    platform.remove(NAME)
+
+
+def reconcile(cluster: Cluster) -> None:
+    last = read_inventory(cluster, NAME).deployment
+    assert last is not None
+    image = FunctionImage(name=IMAGE, artifact_digest="a" * 64)
+    wish = Wish(site=SITE.name, image=image, memory=Memory(known=mark_of(last), pending=image))
+
+    def build(image: FunctionImage) -> Wanted:
+        app = plain_app(image=image.name, artifact_digest=image.artifact_digest)
+        return Wanted(app=app, knative=KnativeSettings(), rollout=SETTINGS, by="cron@server")
+
+    reconcile_site(cluster, SITE, NAME, wish, build)
+
+
+def grant(apiserver: FakeCluster, *roles: Grant) -> list[tuple[str, str, str]]:
+    """Let the API server grant what these Roles do; what it refuses is added to the list."""
+    refused: list[tuple[str, str, str]] = []
+
+    def granted(verb: str, resource: str, namespace: str, name: str) -> bool:
+        if any(role(verb, resource, namespace, name) for role in roles):
+            return True
+        refused.append((verb, resource, namespace))
+        return False
+
+    apiserver.granted = granted
+    return refused
+
+
+def at(namespace: str, asked: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    return [one for one in asked if one[2] == namespace]
+
+
+def test_who_deploys_may_do_all_that_deploying_takes(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    refused = grant(apiserver, read_roles(HOME)["eaves-deploy"])
+    everything(cluster, knative)
+    assert at(HOME, refused) == []
+    assert objects(apiserver) == {}
+
+
+def test_who_deploys_agents_on_nodes_takes_the_role_there_too(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, app=full_app(), ready_s=0)
+    KnativePlatform(cluster, full_settings(), SITE).remove(NAME)  # the namespace of agents stays
+    refused = grant(apiserver, read_roles(HOME)["eaves-deploy"], read_roles(AGENTS)["eaves-deploy"])
+    deploy(cluster, app=full_app(), ready_s=0)
+    deploy(cluster, app=full_app(), ready_s=0)
+    read_status(cluster, OWNER)
+    KnativePlatform(cluster, full_settings(), SITE).remove(NAME)
+    assert (at(HOME, refused), at(AGENTS, refused)) == ([], [])
+    assert objects(apiserver) == {}
+
+
+def test_what_doctor_asks_for_is_all_that_deploying_takes(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    asked = {
+        (verb, need.resource, need.namespace)
+        for need in needs(Subject(cluster, plain_app(), KnativeSettings(), SITE))
+        for verb in need.verbs
+    }
+    refused = grant(apiserver, lambda verb, resource, namespace, name: (verb, resource, namespace) in asked)
+    everything(cluster, knative)
+    assert set(at(HOME, refused)) <= {("list", "services", HOME)}, "an app without MQTT or a relay has none"
+    assert objects(apiserver) == {}
+
+
+def test_doctor_takes_the_role_for_enough(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    grant(apiserver, read_roles(HOME)["eaves-deploy"])
+    found = list(check_permissions(Subject(cluster, plain_app(), KnativeSettings(), SITE)))
+    assert [one.message for one in found if HOME in one.message and one.severity == "error"] == []
+    grant(apiserver, read_roles(HOME)["eaves-queues"])
+    found = list(check_permissions(Subject(cluster, plain_app(), KnativeSettings(), SITE)))
+    assert [one.message for one in found if HOME in one.message and one.severity == "error"] != []
+
+
+def test_who_takes_rollouts_on_may_do_all_that_takes(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    """Also remove the pin that the step leaves without a revision that needs it."""
+    deploy(cluster)
+    deploy(cluster, IMAGES[1])
+    rollout.promote(cluster, NAME)
+    deploy(cluster, IMAGES[2], ready_s=0)
+    assert IMAGE in pinned(apiserver)
+    rollout.begin(cluster, NAME, SETTINGS)
+    for number in (2, 3):
+        knative.run(f"{NAME}-0000{number}")
+    refused = grant(apiserver, read_roles(HOME)["eaves-reconcile"])
+    (step,) = advance_all(cluster)
+    assert (step.error, refused) == (None, [])
+    assert step.outcome is not None
+    assert step.outcome.changed
+    assert pinned(apiserver) == set(IMAGES[1:3])
+
+
+def test_who_looks_at_queues_sees_all_that_status_shows(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, app=full_app(), ready_s=0)
+    refused = grant(apiserver, read_roles(HOME)["eaves-queues"], read_roles(AGENTS)["eaves-queues"])
+    (status,) = read_status(cluster, OWNER)
+    assert (at(HOME, refused), at(AGENTS, refused)) == ([], [])
+    assert status.deployed is not None
+    assert [part.name for part in status.parts if part.state == "unknown"] == []
+    with pytest.raises(DeniedError):
+        deploy(cluster, app=full_app(), ready_s=0)
