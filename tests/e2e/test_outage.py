@@ -22,6 +22,7 @@ from tests.e2e.stream import ask_version
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
+CANT_FETCH = "can't fetch the container image"
 
 
 @pytest.fixture
@@ -62,5 +63,5 @@ def test_with_the_registry_gone_and_kubelets_restarted_what_is_pinned_starts_fro
         place.platform.promote(NAME)
         wait_until(lambda: ask("new.png") == "2", 60, pause_s=0.5, what="the new version")
         KnativePlatform(place.cluster, KnativeSettings(pin=False), site).deploy(app(third_image))
-        wait_until(lambda: "registry" in place.status().reason, 120, pause_s=1, what="why the third doesn't start")
+        wait_until(lambda: CANT_FETCH in place.status().reason, 120, pause_s=1, what="why the third doesn't start")
         assert ask("still.png") == "2"
