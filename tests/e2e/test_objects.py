@@ -146,7 +146,7 @@ def test_every_pod_is_admitted_under_restricted_pod_security_and_a_removal_leave
         assert refusals(place.cluster) + refusals(there) == []
         place.eaves("remove", NAME)
         wait_for_objects(place.cluster, before | SPOOLS)
-        wait_until(lambda: running(there) == 0, 60, pause_s=0.5, what="no agent at the node")
+        wait_until(lambda: not there.list(POD), 120, pause_s=0.5, what="no pod of an agent at the node")
         left = {one.partition("/")[0] for one in list_objects(there, name)}
         assert left <= {"ConfigMap", "ServiceAccount", "Secret"}, left  # Kubernetes' own
     finally:

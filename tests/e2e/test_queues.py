@@ -20,7 +20,7 @@ from tests.e2e.volumes import claimed, make_claim, put_files
 from tests.oci import need
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 AGENT, POD = f"{NAME}.inbox", f"{NAME}-inbox-0"
 BROKEN = b"not an image at all"
 

@@ -14,7 +14,7 @@ from knative.update import read_image
 from tests.e2e.places import NAME, SITE, Place
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture
