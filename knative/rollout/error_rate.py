@@ -21,6 +21,10 @@ Source: argoproj/argo-rollouts, docs/features/analysis.md (`failureLimit`, `cons
 docs/gitbook/usage/how-it-works.md (`threshold`)."""
 SUSPICION = 0.05
 """Chance at which a step isn't passed, although it is far from rolled back."""
+GROSS_INCREASE = 0.1
+"""Increase above which a step isn't passed, whatever its share and however suddenly the requests failed.
+
+The failures of one moment don't roll a revision back, and they don't let it pass either."""
 LEAST_MARGIN = 0.001
 """Smallest increase that is told from none; `max_error_increase: 0` would need endlessly many requests."""
 
@@ -42,6 +46,9 @@ def judge_errors(state: State) -> Verdict:
         return Verdict(finding=Finding.WORSE, evidence=evidence, why=f"it fails more often ({odds})")
     if chance <= SUSPICION:
         return Verdict(finding=Finding.OPEN, evidence=evidence, why=f"it may fail more often ({odds})")
+    if new.error_rate > old.error_rate + max(settings.max_error_increase, GROSS_INCREASE):
+        why = "not enough to tell whether it goes on failing"
+        return Verdict(finding=Finding.OPEN, evidence=evidence, why=why)
     calm = counts.steady(state.new, state.old, apart_from=state.old)
     if (missing := _missing(*calm, _margin(state))) <= 0:
         return Verdict(finding=Finding.FINE, evidence=evidence)

@@ -122,6 +122,19 @@ def test_failed_requests_of_one_moment_never_roll_back() -> None:
     assert decided(state, after_s=130).verb is Verb.ROLL_BACK, "a third moment"
 
 
+def test_no_share_grows_while_most_of_what_it_answered_has_failed() -> None:
+    """At a small share even one that fails always keeps all requests together within `max_error_increase`."""
+    state = looked(at(20), new=tally(11), old=tally(40))
+    state = looked(state, new=tally(0, 12), old=tally(33))
+    decision = decided(state)
+    assert decision.verb is Verb.WAIT
+    assert decision.reason.startswith("not enough to tell whether it goes on failing; 12 of 23 requests failed, 12 of")
+    after = looked(state, new=tally(20), old=tally(80), times=2)
+    assert decided(after).verb is Verb.ADVANCE, "it was a moment"
+    worse = looked(state, new=tally(0, 12), old=tally(40), times=3)
+    assert decided(worse).verb is Verb.ROLL_BACK
+
+
 def test_a_moment_in_which_the_old_one_fails_makes_no_bad_one_pass() -> None:
     state = looked(at(50, settings=STRICT), new=tally(99, 1), old=tally(100), times=12)
     assert decided(state, after_s=200).verb is Verb.WAIT
