@@ -14,10 +14,10 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -93,12 +93,7 @@ def decode(
     Raises:
         DatasetError: When a class or the validation side has no image left that can be decoded.
     """
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    with (
-        ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
-        tempfile.TemporaryFile(prefix="eaves-pixels-", dir=folder) as file,
-    ):
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool, _open_nameless(folder) as file:
         kept = _KeptRows(file.fileno(), (recipe.height, recipe.width, 3), kept_bytes, left_free_bytes)
         faults: list[DataFault] = []
         with progress.phase("Reading images", len(dataset.examples)) as step:
@@ -226,6 +221,18 @@ class _KeptRows:
         done = 0
         while done < len(content):
             done += os.pwrite(self._descriptor, content[done:], start + done)
+
+
+def _open_nameless(folder: Path | None) -> IO[bytes]:
+    """A temporary file without a name: whoever is killed leaves nothing, not even a folder that was made for it."""
+    made = folder is not None and not folder.exists()
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    file = tempfile.TemporaryFile(prefix="eaves-pixels-", dir=folder)  # noqa: SIM115 - whoever asked closes it
+    if made and folder is not None:
+        with suppress(OSError):  # somebody else has put something there
+            folder.rmdir()
+    return file
 
 
 def _decode_all(examples: Sequence[Example], recipe: Recipe, pool: ThreadPoolExecutor) -> Iterator[Pixels | str]:

@@ -174,6 +174,6 @@ def test_only_shares_and_annotation_are_ever_written(cluster: Cluster, apiserver
     for one in written:
         assert set(one) <= {"apiVersion", "kind", "metadata", "spec"}
         assert set(one.get("spec", {})) <= {"traffic"}
-        assert set(one["metadata"]) == {"name", "namespace", "resourceVersion", "annotations"}
+        assert set(one["metadata"]) == {"name", "namespace", "uid", "resourceVersion", "annotations"}
         assert set(one["metadata"]["annotations"]) == {ROLLOUT_ANNOTATION}
     assert canary.service()["spec"]["template"]["spec"]["containers"] == [{"image": "r/f@sha256:2"}]

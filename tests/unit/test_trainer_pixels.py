@@ -107,6 +107,9 @@ def test_the_file_is_in_the_folder_that_is_named_and_has_no_name_there(dataset: 
     with decode(dataset, RECIPE, Silent(), folder=folder):
         held = [str(entry.resolve()) for entry in Path("/proc/self/fd").iterdir()]
         assert any(path.startswith(str(folder)) for path in held)
+        assert not folder.exists(), "it was made for the file, and is empty"
+    folder.mkdir(parents=True, exist_ok=True)
+    with decode(dataset, RECIPE, Silent(), folder=folder):
         assert list(folder.iterdir()) == []
 
 
