@@ -280,12 +280,12 @@ class Cluster:
         """A GET to a port of a pod by port-forward, in which no NetworkPolicy has a say, and its answer.
 
         Args:
-            pod: Its name.
-            port: TCP port in it.
-            path: At the pod, with its query.
-            headers: Of the request.
-            timeout_s: For the exchange.
-            namespace: Of the pod.
+            pod: Name of the pod.
+            port: TCP port of the pod.
+            path: Path of the request, with its query.
+            headers: Headers of the request.
+            timeout_s: Seconds for the whole exchange.
+            namespace: Namespace of the pod; None: the cluster's default.
 
         Raises:
             ForwardDeniedError: When the current user may not: it takes `get` and `create` on pods/portforward.

@@ -68,7 +68,7 @@ class Pod:
         self.tally += Tally(answered=answered, failed=failed, timed=answered, seconds=seconds)
 
     def read(self) -> Reading:
-        """As its /metrics say."""
+        """The counters that the metrics page of a replica shows."""
         return Reading(
             pod=self.name, revision=self.revision, restarts=self.restarts, tally=self.tally, slowest=self.slowest
         )

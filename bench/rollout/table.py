@@ -32,7 +32,7 @@ class Row:
     endings: tuple[Ending, ...]
 
     def share(self, phase: Phase) -> tuple[float, float, float]:
-        """Of rollouts that ended so, with its interval of 95 %."""
+        """The share of rollouts with one end, and its interval of 95 %."""
         count = Counter(ending.phase for ending in self.endings)[phase]
         return count / len(self.endings), *wilson(count, len(self.endings))
 

@@ -136,7 +136,7 @@ SIZE_COLOURS = ("#f0a04b", "#dd6b20", "#a83a0c", "#5c1d06")
 
 
 def draw_crossover(result: Result, slow_over_s: float | None) -> str:
-    """By bandwidth and size: what the link adds, so how much faster the cloud must predict for cloud-only to win.
+    """Plot what the link adds to a prediction: by so much the cloud must predict faster for cloud-only to win.
 
     Args:
         result: Measured points.
