@@ -30,7 +30,6 @@ from bench.function_process import (
     Start,
     cpu_ms,
     environment,
-    free_port,
     function_environment,
     measure_bare,
     measure_start,
@@ -40,6 +39,7 @@ from bench.function_process import first_answer as wait_for_answer
 from bench.function_start import Material, open_material
 from bench.process import tree
 from bench.timing import print_columns
+from tests.ports import find_port
 
 PEERS = Path(__file__).parent / "peers"
 VENVS = ROOT / "build/bench"
@@ -211,14 +211,14 @@ def _measure_starts(material: Material, installed: Mapping[Peer, Path]) -> tuple
         floor = measure_bare(material.exported, material.image)
         bare += [floor] if number else []
         for peer, python in installed.items():
-            port = free_port()
+            port = find_port()
             start = measure_start(*_start_words(peer, python, port), port, peer.encode(image))
             found[peer] += [start] if number else []
     return found, bare
 
 
 def _measure_load(peer: Peer, python: Path, image: Path) -> Load:
-    port = free_port()
+    port = find_port()
     small, large = image.read_bytes(), write_large(image)
     with started(*_start_words(peer, python, port)) as process:
         wait_for_answer(process, port, peer.encode(small))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -62,12 +61,6 @@ FUNCTION = (sys.executable, "-P", "-m", "functions")
 def function_environment(artifact: Path, port: int | str, **more: str) -> dict[str, str]:
     """That of a function on loopback."""
     return environment(EAVES_ARTIFACT=str(artifact), EAVES_HOST="127.0.0.1", PORT=str(port), **more)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @contextmanager

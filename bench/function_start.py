@@ -19,13 +19,13 @@ from bench.function_process import (
     FUNCTION,
     Message,
     Start,
-    free_port,
     function_environment,
     measure_bare,
     measure_start,
 )
 from bench.process import run_measured
 from bench.timing import print_columns
+from tests.ports import find_port
 
 ROUNDS = 9
 """Fresh processes of each kind, in turn; one more comes first and isn't counted."""
@@ -93,7 +93,7 @@ def measure(material: Material, *, rounds: int = ROUNDS) -> dict[str, list[Start
 
     def function(artifact: Path, self_test: str) -> Callable[[], Start]:
         def measured() -> Start:
-            port = free_port()
+            port = find_port()
             environ = function_environment(artifact, port, EAVES_SELF_TEST=self_test)
             return measure_start(FUNCTION, environ, port, image)
 

@@ -6,13 +6,13 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.ports import find_port
 from tests.waiting import wait_until
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(50)
@@ -33,7 +33,7 @@ class AgentProcess:
         self.inbox.mkdir(parents=True)
         self.spool = folder / "agent.db"
         self.socket = folder / "agent.db.admin" / "socket"
-        self.port = free_port()
+        self.port = find_port()
         self.log = folder / "agent.log"
         self.environ = {
             "PATH": os.environ["PATH"],
@@ -101,10 +101,3 @@ class AgentProcess:
 def folder_source(folder: Path, name: str = "cam", **values: Any) -> str:
     """EAVES_SOURCES for one folder."""
     return json.dumps([{"name": name, "kind": "folder", "path": str(folder), **values}])
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -14,7 +14,7 @@ from signal import SIGKILL, SIGTERM, Signals
 
 import pytest
 
-from tests.ports import find_restart_port
+from tests.ports import find_port
 from tests.waiting import wait_until
 
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -41,7 +41,7 @@ class Mosquitto:
 
     def __init__(self, folder: Path, lines: Sequence[str] = (), *, users: Mapping[str, str] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.port = find_restart_port()
+        self.port = find_port()
         self.log = folder / "mosquitto.log"
         self.database = folder / "mosquitto.db"
         self._process: subprocess.Popen[bytes] | None = None

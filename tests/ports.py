@@ -1,4 +1,4 @@
-"""A TCP port that a server gets again after it was killed."""
+"""TCP ports of loopback for servers that are told their port."""
 
 from __future__ import annotations
 
@@ -10,16 +10,27 @@ from pathlib import Path
 LOWEST = 10_000
 
 
-def find_restart_port() -> int:
-    """A free port on loopback that stays free while its server is down.
+def find_port() -> int:
+    """A free port on loopback, as `find_ports` finds them."""
+    return find_ports(1)[0]
 
-    The kernel gives ports of the ephemeral range to clients. While a server there is down, another process's client
-    may take its port, and a client that retries may even connect to itself. The port is chosen at random, so that tests
-    that run at the same time don't choose the same one.
+
+def find_ports(count: int) -> list[int]:
+    """Different free ports on loopback that stay free until their servers listen, and while these are down.
+
+    The kernel gives ports of the ephemeral range to clients, and to servers that ask for any port. Between our look and
+    the server's start, or while it is down, another process may take such a port, and a client that retries may even
+    connect to itself. Ports are chosen at random below that range, so that tests that run at the same time don't choose
+    the same one.
+
+    Source: ip_local_port_range in Linux's Documentation/networking/ip-sysctl.rst.
     """
     first_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found: list[int] = []
     for port in random.sample(range(LOWEST, first_ephemeral), 100):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no free port below the ephemeral range")
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError(f"no {count} free ports below the ephemeral range")

@@ -22,8 +22,8 @@ from eaves.link.batch import MEDIA_TYPE
 from eaves.link.paths import EVENTS
 from eaves.receiver.process import serving
 from eaves.receiver.settings import ReceiverSettings
-from tests.agents import free_port
 from tests.certificates import Certificate, make_certificate
+from tests.ports import find_port, find_ports
 from tests.waiting import wait_until
 
 TOKEN = "token-of-the-mill-0123456789"
@@ -179,7 +179,7 @@ def receiving(
     trusting = make_credentials(place / "credentials", *authorities) if tls else None
     values: dict[str, Any] = {
         "port": 0,
-        "health_port": free_port(),
+        "health_port": find_port(),
         "credentials": place / "credentials" if tls else None,
         "sites": place / "sites",
         "spool": place / "receiver.db",
@@ -200,7 +200,7 @@ class ReceiverProcess:
 
     def __init__(self, folder: Path, **environ: str) -> None:
         self.log = folder / "receiver.log"
-        self.port, self.health_port = free_port(), free_port()
+        self.port, self.health_port = find_ports(2)
         if not (folder / "sites").exists():
             write_site(folder / "sites")
         target = {} if "EAVES_FOLDER" in environ else {"K_SINK": NOWHERE}

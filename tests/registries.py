@@ -16,6 +16,7 @@ from eaves.oci.image import Start, build_image, build_index, load_image
 from eaves.oci.layer import LayerFile, write_layer
 from eaves.oci.layout import Layout, create_layout
 from tests.oci import build_base, need
+from tests.ports import find_port
 from tests.waiting import wait_until
 
 COMMAND = "docker-registry"
@@ -66,9 +67,7 @@ def serve_registry(
     """
     need(COMMAND)
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = find_port()
     http = {"addr": f"127.0.0.1:{port}"}
     settings = {
         "version": 0.1,

@@ -17,7 +17,7 @@ from typing import Any
 from eaves.events import Event, encode_binary
 from eaves.link import encode_batch
 from eaves.link.batch import MEDIA_TYPE
-from tests.agents import free_port
+from tests.ports import find_ports
 from tests.waiting import wait_until
 
 
@@ -34,7 +34,7 @@ class RelayProcess:
         folder.mkdir(exist_ok=True)
         self.log = folder / "relay.log"
         self.spool = folder / "relay.db"
-        self.port, self.health_port = free_port(), free_port()
+        self.port, self.health_port = find_ports(2)
         self.environ = {
             "PATH": os.environ["PATH"],
             "EAVES_TO": to,

@@ -7,7 +7,6 @@ cloud-only  agent > [link] > receiver > function, and the prediction back over t
 from __future__ import annotations
 
 import json
-import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from bench.link.parts.camera import Camera
 from bench.link.parts.credentials import Credentials, make_credentials
 from bench.link.parts.processes import Part, build_environ
 from eaves.artifact import open_artifact
+from tests.ports import find_ports
 
 SITE = "edge"
 FUNCTION = "flowers"
@@ -142,7 +142,7 @@ class _Site:
 def build_edge(folder: Path, network: Network, artifact: Path, photos: Sequence[bytes]) -> Arm:
     """The arm that predicts at the edge."""
     site, camera = _prepare(folder, network, artifact, photos)
-    function, relay, health, agent, receiver = free_ports(5)
+    function, relay, health, agent, receiver = find_ports(5)
     parts = {
         "receiver": site.receiver(receiver),
         "function": site.function("edge", function),
@@ -156,7 +156,7 @@ def build_edge(folder: Path, network: Network, artifact: Path, photos: Sequence[
 def build_cloud(folder: Path, network: Network, artifact: Path, photos: Sequence[bytes]) -> Arm:
     """The arm that lets the cloud predict."""
     site, camera = _prepare(folder, network, artifact, photos)
-    function, desk, agent, receiver = free_ports(4)
+    function, desk, agent, receiver = find_ports(4)
     url = f"https://{network.cloud_host}:{network.reach(receiver)}/v1/functions/{FUNCTION}"
     functions = json.dumps({FUNCTION: f"http://127.0.0.1:{function}/"})
     parts = {
@@ -181,15 +181,3 @@ def _prepare(folder: Path, network: Network, artifact: Path, photos: Sequence[by
     digest = open_artifact(artifact).digest
     site = _Site(folder=folder, network=network, artifact=artifact.resolve(), digest=digest, credentials=credentials)
     return site, Camera(inbox=inbox, photos=photos)
-
-
-def free_ports(count: int) -> list[int]:
-    """Different ports that nobody listens on now."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

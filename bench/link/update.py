@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from bench.link.arms import FUNCTION, SITE, free_ports
+from bench.link.arms import FUNCTION, SITE
 from bench.link.network import Network, open_network
 from bench.link.parts.processes import Part, build_environ
 from bench.link.proxy import Link
@@ -26,6 +26,7 @@ from eaves.oci.layout import Layout, create_layout
 from eaves.oci.package import Base, package
 from eaves.oci.transport import Access
 from tests.oci import build_base, this_platform
+from tests.ports import find_port
 
 LINK = Link(delay_ms=50, mbit_s=1, loss=0.05)
 CUTS = ((1.0, 5.0), (30.0, 5.0), (60.0, 20.0), (120.0, 60.0))
@@ -192,7 +193,7 @@ def _ask(
 @contextmanager
 def _registry(network: Network, folder: Path) -> Iterator[int]:
     """Debian's docker-registry in the cloud."""
-    (port,) = free_ports(1)
+    port = find_port()
     settings = {
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": True}},
@@ -217,7 +218,7 @@ def _registry(network: Network, folder: Path) -> Iterator[int]:
 
 
 def _function(network: Network, artifact: Path, folder: Path) -> Part:
-    (port,) = free_ports(1)
+    port = find_port()
     return Part(
         name="function",
         command=[*network.command("edge"), sys.executable, "-P", "-m", "functions"],

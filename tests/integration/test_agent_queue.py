@@ -17,8 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from eaves.admin.client import SocketQueue
 from eaves.admin.server import CONNECTIONS
 from eaves.events import Event
-from tests.agents import PNG, AgentProcess, free_port
+from tests.agents import PNG, AgentProcess
 from tests.contract.sinks import LocalSink, Told, open_sink
+from tests.ports import find_port
 from tests.waiting import wait_until
 
 REFUSED = Told(status=422, content_type="application/problem+json", body='{"detail": "not an image"}')
@@ -39,7 +40,7 @@ def function() -> Iterator[LocalSink]:
 @pytest.fixture
 def agent(tmp_path: Path, function: LocalSink) -> Iterator[AgentProcess]:
     """An agent whose broker is gone."""
-    made = AgentProcess(tmp_path, f"http://127.0.0.1:{free_port()}/", EAVES_FUNCTION_URL=function.url)
+    made = AgentProcess(tmp_path, f"http://127.0.0.1:{find_port()}/", EAVES_FUNCTION_URL=function.url)
     try:
         yield made
     finally:

@@ -31,7 +31,7 @@ from tests.fakes.camera import Asked, FakeCamera, open_camera, respond
 from tests.fakes.clock import ManualClock
 from tests.fakes.proxy import open_proxy
 from tests.fakes.source_context import RecordingContext
-from tests.ports import find_restart_port
+from tests.ports import find_port
 from tests.waiting import wait_until
 
 JPEG = hostile.good("JPEG")
@@ -342,7 +342,7 @@ def test_a_source_that_waits_for_a_camera_stops_at_once() -> None:
 
 
 def test_a_camera_that_is_switched_off_is_found_again() -> None:
-    port = find_restart_port()
+    port = find_port()
     numbers = itertools.count()
     with polling(f"http://127.0.0.1:{port}/") as context:
         told = wait_for_state(context, "can't be reached")

@@ -23,7 +23,7 @@ from eaves.sources.files import capture_file, position
 from eaves.spool import Spool
 from tests.agents import PNG
 from tests.contract.harness import LocalHarness, status_of
-from tests.ports import find_restart_port
+from tests.ports import find_port
 from tests.waiting import wait_until
 
 LANE = "trigger/digits/digits"
@@ -148,7 +148,7 @@ def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarn
 
 
 def test_the_lines_of_one_source_are_not_those_of_another(harness: LocalHarness, tmp_path: Path) -> None:
-    port = find_restart_port()
+    port = find_port()
     sources = [
         SourceSpec(name="inbox", options={"path": str(tmp_path / "unmounted")}),
         SourceSpec(name="hall", kind="mqtt", options={"url": f"mqtt://127.0.0.1:{port}", "topics": ["a"]}),

@@ -23,7 +23,7 @@ from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from eaves.local.state import State
 from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
 from tests.contract.harness import LocalHarness, status_of
-from tests.ports import find_restart_port
+from tests.ports import find_port
 from tests.waiting import wait_until
 
 
@@ -68,7 +68,7 @@ def url_of(harness: LocalHarness) -> str:
 def test_every_event_acknowledged_while_up_starts_is_queued(harness: LocalHarness, tmp_path: Path) -> None:
     harness.state.mkdir(mode=0o700)
     State(root=harness.state).write_spec(app(tmp_path / "no such artifact"))
-    port = find_restart_port()
+    port = find_port()
     accepted: list[int] = []
     done = threading.Event()
 

@@ -15,7 +15,7 @@ import pytest
 
 from eaves.reachability import Attempt, Reached, parse_address, parse_report, reach, to_text
 from tests.certificates import build_server_context, make_certificate
-from tests.ports import find_restart_port
+from tests.ports import find_port
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def test_an_address_that_takes_connections_is_reached() -> None:
 
 
 def test_a_port_where_nobody_listens() -> None:
-    found = reach(Attempt(address=f"127.0.0.1:{find_restart_port()}"))
+    found = reach(Attempt(address=f"127.0.0.1:{find_port()}"))
     assert (found.failed, found.message) == ("connection", "Connection refused")
 
 

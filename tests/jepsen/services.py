@@ -14,7 +14,7 @@ from pathlib import Path
 import eaves
 from tests.certificates import make_certificate
 from tests.jepsen import jumping
-from tests.ports import find_restart_port
+from tests.ports import find_port
 from tests.waiting import wait_until
 
 ROOT = Path(eaves.__file__).parents[1]
@@ -35,7 +35,7 @@ class Service:
     """
 
     def __init__(self, module: str, options: Mapping[str, object], log: Path) -> None:
-        self.port = find_restart_port()
+        self.port = find_port()
         self.kills = 0
         self._log = log
         self._clock = log.with_suffix(".clock")

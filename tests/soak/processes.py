@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.contract.harness import LocalHarness
-from tests.ports import find_restart_port
+from tests.ports import find_port
 from tests.soak import peer
 from tests.waiting import wait_until
 
@@ -30,7 +30,7 @@ class Peer:
     """
 
     def __init__(self, *arguments: str) -> None:
-        self._port = find_restart_port()
+        self._port = find_port()
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -107,7 +107,7 @@ class Platform:
 
     def __init__(self, state: Path) -> None:
         self.harness = LocalHarness(state)
-        self._port = find_restart_port()
+        self._port = find_port()
         self._known: set[Child] = set()
 
     def start(self) -> None:

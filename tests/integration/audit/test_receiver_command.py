@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import eaves
-from tests.ports import find_restart_port
+from tests.ports import find_port
 from tests.receiving import Sender, classified
 from tests.waiting import wait_until
 
@@ -38,7 +38,7 @@ def run(folder: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
 @contextmanager
 def running(folder: Path, *arguments: str, **environ: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """`eaves receiver run` on a free port; its process and the port."""
-    with start(folder, "receiver", "run", *arguments, PORT=str(find_restart_port()), **environ) as process:
+    with start(folder, "receiver", "run", *arguments, PORT=str(find_port()), **environ) as process:
         assert process.stdout is not None
         try:
             url = process.stdout.readline().strip()

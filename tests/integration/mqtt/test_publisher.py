@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from eaves.events import Event, encode_binary, encode_structured
-from tests.agents import free_port
 from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
+from tests.ports import find_ports
 from tests.publishing import prediction
 from tests.subscriber import subscribed
 from tests.waiting import wait_until
@@ -29,7 +29,7 @@ class PublisherProcess:
 
     def __init__(self, folder: Path, url: str, **environ: str) -> None:
         self.log = folder / "publisher.log"
-        self.port, self.health_port = free_port(), free_port()
+        self.port, self.health_port = find_ports(2)
         self.environ = {
             "PATH": os.environ["PATH"],
             "EAVES_URL": url,

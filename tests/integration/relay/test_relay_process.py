@@ -20,10 +20,10 @@ import pytest
 
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.spool import Spool
-from tests.agents import free_port
 from tests.certificates import make_certificate
 from tests.fakes.receiver import FakeReceiver, Reply, receiving
 from tests.fakes.tcp_proxy import TcpProxy
+from tests.ports import find_port
 from tests.receiving import TOKEN, write_site
 from tests.receiving import receiving as real_receiving
 from tests.relaying import RelayProcess, relaying
@@ -102,7 +102,7 @@ def test_credentials_that_were_replaced_are_tried_at_once(receiver: FakeReceiver
 
 
 def test_what_was_taken_survives_a_kill_and_a_receiver_that_is_away(tmp_path: Path) -> None:
-    port = free_port()
+    port = find_port()
     with relaying(tmp_path / "relay", f"http://127.0.0.1:{port}", **credentials(tmp_path)) as relay:
         with receiving(tmp_path / "link", tls=False):
             pass
