@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], object]
 PIECE_BYTES = 4 << 20
-"""Of a file at once, through the API server."""
+"""Of a file at once; each piece is a connection of its own to the pod."""
 RETRIES = Backoff(retry=5, first_s=1.0, cap_s=30.0)
 """For one piece of a file: 31 s in all, for a link that is down for a moment."""
 POLL_S = 1.0
@@ -68,7 +68,10 @@ def fetch(
         shelf.wait(say)
         return fetch_from(shelf, local, progress)
     except DeniedError as error:
-        hint = "ask for the rights to create pods and secrets and to get pods/proxy, or read the run where it is"
+        hint = (
+            "ask for the rights to create pods and secrets and to get and create pods/portforward, or read the run "
+            "where it is"
+        )
         raise DeniedError(f"{training.output} can't be read from here: {error.message}", hint=hint) from error
     finally:
         for kind in (POD, SECRET):
@@ -77,7 +80,7 @@ def fetch(
 
 
 class PodShelf:
-    """Files of the run that a reader pod serves, through the API server's proxy.
+    """Files of the run that a reader pod serves, by port-forward or else through the API server's pod proxy.
 
     Args:
         cluster: Where the pod is.
@@ -89,20 +92,27 @@ class PodShelf:
     def __init__(self, cluster: Cluster, pod: str, token: str, place: str) -> None:
         self._cluster, self._pod, self._token, self.uri = cluster, pod, token, place
 
-    def wait(self, say: Say) -> None:
-        """Until it answers.
+    def wait(self, say: Say, *, ready_s: float = READY_S) -> None:
+        """Wait until the pod answers.
+
+        Args:
+            say: Told what the pod waits for.
+            ready_s: Longest wait, seconds.
 
         Raises:
-            StorageError: It doesn't.
-            ClusterError: The API server doesn't let us.
+            StorageError: When it doesn't.
+            DeniedError: When the current user may reach it neither by port-forward nor by the pod proxy.
+            ClusterError: When the cluster can't be asked.
         """
-        deadline, said = time.monotonic() + READY_S, ""
+        deadline, said = time.monotonic() + ready_s, ""
         while True:
             pod = self._cluster.get(POD, self._pod) or {}
             phase = pod.get("status", {}).get("phase", "Pending")
-            if phase == "Running" and self._answers():
+            failure = self._try() if phase == "Running" else None
+            if phase == "Running" and failure is None:
                 return
             reason = waiting_for(pod) if phase == "Pending" else f"it is {phase}"
+            reason += f", but {failure.message}" if failure is not None else ""
             if phase in ("Failed", "Succeeded") or time.monotonic() > deadline:
                 hint = f"look at it: kubectl describe pod {self._pod} -n {self._cluster.namespace}"
                 raise StorageError(f"the pod that reads {self.uri} doesn't answer: {reason}", hint=hint)
@@ -111,14 +121,15 @@ class PodShelf:
                 say(f"{self._pod}: {reason}")
             time.sleep(POLL_S)
 
-    def _answers(self) -> bool:
+    def _try(self) -> ClusterError | None:
+        """Why the pod doesn't answer; None when it does."""
         try:
             self._piece(MANIFEST, 0, 1)
         except DeniedError:
             raise
-        except ClusterError:  # it listens a moment after it runs
-            return False
-        return True
+        except ClusterError as error:  # it listens a moment after it runs
+            return error
+        return None
 
     def exists(self, name: str) -> bool:
         """Whether there is a file of that name."""
@@ -145,7 +156,7 @@ class PodShelf:
         failures = 0
         while True:
             try:
-                answer = self._cluster.proxy(f"pods/{self._pod}:{PORT}", path, headers=headers, timeout_s=60.0)
+                answer = self._cluster.ask_pod(self._pod, PORT, path, headers=headers, timeout_s=60.0)
                 break
             except UnreachableClusterError:
                 failures += 1

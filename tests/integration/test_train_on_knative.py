@@ -130,9 +130,15 @@ def test_a_training_that_fails_ends_with_its_own_code(laptop: Laptop, fake: Fake
     assert "kubectl logs job/" in stderr
 
 
+@pytest.mark.parametrize("way", ["port-forward", "pod proxy"])
 def test_a_run_on_a_volume_comes_through_a_pod_that_reads_it(
-    laptop: Laptop, fake: FakeCluster, run: Run, tmp_path: Path
+    laptop: Laptop, fake: FakeCluster, run: Run, way: str
 ) -> None:
+    """By port-forward where a policy keeps the API server's pod proxy out, and by that where no port can be forwarded."""
+    if way == "port-forward":
+        fake.policies_enforced = True
+    else:
+        fake.denied = {("create", "pods/portforward")}
     laptop.write(output_claim="models", data_claim="photos", secret="storage")
     process = laptop.train("--run", "chosen")
     play = made(fake)
@@ -166,14 +172,18 @@ def test_a_run_on_a_volume_comes_through_a_pod_that_reads_it(
     assert stdout.strip() == "chosen"
     assert open_run(laptop.folder / "chosen").fingerprint == run.fingerprint
     assert asked
-    assert not any(token in f"{request.path}{request.query}" for request in asked), "audit logs hold addresses"
+    assert not any(token in f"{request.path}{request.query}" for request in [*asked, *fake.log]), (
+        "audit logs hold addresses"
+    )
+    assert bool(fake.asked("GET", "/proxy/")) is (way == "pod proxy")
+    assert ("are asked through the API server's pod proxy instead" in stderr) is (way == "pod proxy")
     assert [one for one in fake.all("Pod") if "-read-" in one["metadata"]["name"]] == []
     assert fake.all("Secret") == []
 
 
 def test_a_uri_that_only_pods_reach_is_read_by_one(laptop: Laptop, fake: FakeCluster) -> None:
     laptop.write(output="gs://models/runs")  # gcsfs is not installed here
-    fake.denied = {("get", "pods/proxy")}
+    fake.denied = {("get", "pods/proxy"), ("get", "pods/portforward")}
     process = laptop.train()
     play = made(fake)
     play.exit(play.start(f"{play.name}-a"), 0)
@@ -183,7 +193,10 @@ def test_a_uri_that_only_pods_reach_is_read_by_one(laptop: Laptop, fake: FakeClu
     code, _, stderr = finished(process)
     assert code == 77
     assert "reading it through a pod instead" in stderr
-    assert "try: ask for the rights to create pods and secrets and to get pods/proxy" in stderr
+    assert "error: gs://models/runs/" in stderr
+    assert "may not get pods/proxy" in stderr
+    assert "by port-forward: cloud: the current user may not get pods/portforward" in stderr
+    assert "try: ask for the rights to create pods and secrets and to get and create pods/portforward" in stderr
 
 
 def test_what_eaves_yaml_lacks_is_told_before_anything_is_made(laptop: Laptop, fake: FakeCluster) -> None:
