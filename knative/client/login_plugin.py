@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import time
@@ -79,20 +80,16 @@ def run_plugin(plugin: Mapping[str, Any], cluster: Mapping[str, Any], *, timeout
     interactive = plugin.get("interactiveMode") != "Never" and sys.stdin is not None and sys.stdin.isatty()
     variables = {str(one["name"]): str(one["value"]) for one in plugin.get("env") or ()}
     variables["KUBERNETES_EXEC_INFO"] = json.dumps(_question(plugin, cluster, version, interactive))
-    assignments = [f"{name}={value}" for name, value in variables.items()]
-    words = ["env", *assignments, str(plugin["command"]), *map(str, plugin.get("args") or ())]
-    return _parse(_output(words, interactive, timeout_s), version)
+    words = [str(plugin["command"]), *map(str, plugin.get("args") or ())]
+    return _parse(_output(words, variables, interactive, timeout_s), version)
 
 
-def _output(words: list[str], interactive: bool, timeout_s: float) -> str:
-    process = subprocess.Popen(
-        words,
-        stdin=None if interactive else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=None if interactive else subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
+def _output(words: list[str], variables: Mapping[str, str], interactive: bool, timeout_s: float) -> str:
+    """What the plugin prints."""
+    try:
+        process = _start(words, variables, interactive)
+    except OSError as error:
+        raise PluginError(f"exec: {error}") from error
     with process:
         try:
             printed, said = process.communicate(timeout=timeout_s)
@@ -103,6 +100,22 @@ def _output(words: list[str], interactive: bool, timeout_s: float) -> str:
     if process.returncode:
         raise PluginError(f"exec: the plugin ended with code {process.returncode}. {said or ''}".strip())
     return printed
+
+
+def _start(words: list[str], variables: Mapping[str, str], interactive: bool) -> subprocess.Popen[str]:
+    """Start it with its variables added to this process's environment, of which it needs the rest (PATH, HOME).
+
+    Variables may be secrets, and every user of the machine may read the arguments of a process.
+    """
+    return subprocess.Popen(
+        words,
+        env={**os.environ, **variables},
+        stdin=None if interactive else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=None if interactive else subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
 
 
 def _question(plugin: Mapping[str, Any], cluster: Mapping[str, Any], version: str, interactive: bool) -> dict[str, Any]:

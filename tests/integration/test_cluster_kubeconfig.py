@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from base64 import b64encode
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -176,6 +177,46 @@ print(json.dumps({"apiVersion": info["apiVersion"], "kind": "ExecCredential", "s
     file.write_text(yaml.safe_dump(config))
     sent = headers(open_cluster(kubeconfig=file), apiserver)
     assert sent["Authorization"] == "Bearer viewer-False-7-edge"
+
+
+@dataclass
+class Started:
+    """Arguments of processes that this one starts, while it is open: what `ps` shows of them.
+
+    Attributes:
+        arguments: Of each process.
+        open: Whether they are kept.
+    """
+
+    arguments: list[list[str]] = field(default_factory=list)
+    open: bool = True
+
+    def __call__(self, event: str, given: tuple[Any, ...]) -> None:
+        if self.open and event == "subprocess.Popen":
+            self.arguments.append([str(word) for word in given[1]])
+
+
+def test_values_for_a_login_plugin_are_in_no_arguments_and_the_rest_of_the_environment_is_kept(
+    apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGIN_PROFILE", "viewer")
+    script = """
+import json, os
+token = os.environ["LOGIN_PROFILE"] + "-" + os.environ["CLIENT_SECRET"]
+print(json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": token}}))
+"""
+    user = plugin(tmp_path, script)
+    user["exec"]["env"] = [{"name": "CLIENT_SECRET", "value": "t0p-secret"}]
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig", user=user)
+    started = Started()
+    sys.addaudithook(started)
+    try:
+        sent = headers(open_cluster(kubeconfig=file), apiserver)
+    finally:
+        started.open = False  # a hook stays as long as the process
+    assert sent["Authorization"] == "Bearer viewer-t0p-secret"
+    assert [words[0] for words in started.arguments] == [sys.executable]
+    assert "t0p-secret" not in str(started.arguments)
 
 
 def test_a_login_plugin_of_another_version_is_refused(tmp_path: Path) -> None:
