@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from knative.cluster import Cluster
-from knative.deploy.inventory import Item, item_kind, read_inventory, write_inventory
+from knative.deploy.inventory import Item, item_kind, read_inventory
+from knative.deploy.ownership import build_item, record
 from knative.kinds import DAEMON_SET
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
 from knative.update import Updated, Wanted, update_site
@@ -28,23 +29,20 @@ def update(
     site: SiteSettings = SITE,
     env: dict[str, str] | None = None,
 ) -> Updated:
-    """Deploy a container image, and list the pins in the inventory as a deploy does."""
+    """Deploy a container image."""
     app = plain_app(image=image, env=env or {})
     wanted = Wanted(app=app, knative=KnativeSettings(pin=pin), rollout=SETTINGS, ready_s=ready_s)
-    updated = update_site(cluster, site, wanted)
-    list_pins(cluster)
-    return updated
+    return update_site(cluster, site, wanted)
 
 
-def list_pins(cluster: Cluster) -> None:
-    """Put every DaemonSet into the inventory."""
-    inventory = read_inventory(cluster, NAME)
-    others = [item for item in inventory.items if item.kind != item_kind(DAEMON_SET)]
-    made = [
-        Item(kind=item_kind(DAEMON_SET), name=one["metadata"]["name"], namespace=HOME, uid=one["metadata"]["uid"])
-        for one in cluster.list(DAEMON_SET)
-    ]
-    write_inventory(cluster, replace(inventory, items=(*others, *made)))
+def list_pin(cluster: Cluster, pin: Mapping[str, Any]) -> None:
+    """Put a pin into the inventory in place of all others, as if a deploy had applied it."""
+
+    def change(items: Sequence[Item]) -> list[Item]:
+        others = [item for item in items if item.kind != item_kind(DAEMON_SET)]
+        return [*others, build_item(pin, cluster)]
+
+    record(cluster, read_inventory(cluster, NAME), change)
 
 
 def pinned(server: FakeCluster) -> set[str]:

@@ -15,7 +15,7 @@ from tests.apps import IMAGE, NAME
 from tests.deploys import HOME, SITE, outcomes
 from tests.fakes.apiserver import FakeCluster
 from tests.fakes.knative import Knative
-from tests.pins import IMAGES, PIN_KIND, image_of, list_pins, names, pinned, update
+from tests.pins import IMAGES, PIN_KIND, image_of, list_pin, names, pinned, update
 from tests.rollouts import FIRST, SECOND, THIRD, shares
 
 # What stays pinned
@@ -160,8 +160,7 @@ def test_the_one_pin_of_an_older_eaves_goes_when_those_that_replace_it_are_ready
     apiserver.remove(PIN_KIND, made["metadata"]["name"], namespace=HOME)
     labels = {key: value for key, value in made["metadata"]["labels"].items() if key != "eaves.dev/pin"}
     former = {**made, "metadata": {"name": "flowers-pin", "labels": labels}}
-    apiserver.put(former, manager=MANAGER, namespace=HOME)
-    list_pins(cluster)
+    list_pin(cluster, apiserver.put(former, manager=MANAGER, namespace=HOME))
     knative.unpulled[IMAGES[1]] = 1
     update(cluster, IMAGES[1])
     assert names(apiserver) == {"flowers-pin", "flowers-pin-bbbbbbbb", "flowers-pin-00000001"}
