@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, InvalidError
 from knative.applied import ADOPTED, CHANGED, CREATED, UNCHANGED, UNJUDGED, Applied
+from knative.deploy.brokers import is_doomed, keep_broker
 from knative.deploy.handover import end_predecessors
 from knative.deploy.inventory import Inventory, Item
 from knative.deploy.ownership import Holdings, delete_item, find_holdings, record, record_intended, with_uids
 from knative.diagnosis import explain_denial
 from knative.difference import content
-from knative.kinds import DAEMON_SET, NAMESPACE, STATEFUL_SET, kind_of
+from knative.kinds import BROKER, DAEMON_SET, NAMESPACE, STATEFUL_SET, TRIGGER, kind_of
 from knative.names import MANAGER
 from knative.owned import Key, Owner, key_of
 from knative.strangers import is_satisfied, refuse_strangers
@@ -72,6 +73,7 @@ def apply_app(
         done.append(applied)
         show(applied)
     if not dry_run:
+        _keep_brokers(cluster, manifests, answers, done)
         applied_uids = partial(with_uids, cluster, manifests=manifests, applied=answers)
         written = record(cluster, written, applied_uids, always=bool(holdings.left))
     for applied in _prune(cluster, holdings.left, owner.app, dry_run=dry_run):
@@ -80,6 +82,16 @@ def apply_app(
     if not dry_run:
         record(cluster, written, lambda items: [one for one in items if one not in holdings.left])
     return done
+
+
+def _keep_brokers(
+    cluster: Cluster, manifests: Sequence[Object], answers: Mapping[Key, Object], done: Sequence[Applied]
+) -> None:
+    """Let the Broker stay for Triggers that are new, and for all of them where somebody is about to delete it."""
+    new = any(one.kind == TRIGGER.kind and one.outcome != UNCHANGED for one in done)
+    for manifest in manifests:
+        if kind_of(manifest) is BROKER and (new or is_doomed(answers[key_of(manifest, cluster)])):
+            keep_broker(cluster, manifest)
 
 
 def _prune(cluster: Cluster, left: Sequence[Item], app: str, *, dry_run: bool) -> Iterator[Applied]:

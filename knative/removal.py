@@ -7,11 +7,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, NotFoundError
-from knative.applied import LEFT, REMOVED, Applied
+from knative.applied import Applied
+from knative.deploy.brokers import remove_unused_brokers
 from knative.deploy.former import find_former
 from knative.deploy.inventory import Inventory, Item, inventory_name, read_inventory
 from knative.deploy.ownership import ATTEMPTS, build_item, delete_item, in_order
-from knative.kinds import BROKER, CONFIG_MAP, KSERVICE, SERVICE_ACCOUNT, TRIGGER
+from knative.kinds import CONFIG_MAP, KSERVICE, SERVICE_ACCOUNT
 from knative.names import MANAGED_LABEL, MANAGED_VALUE
 from knative.owned import Owner, find_owned, is_applied_by_eaves, is_ours, is_training
 
@@ -48,7 +49,7 @@ def remove_app(cluster: Cluster, owner: Owner, *, adopt: bool = False) -> list[A
         )
     accounts = [item for item in items if item.kind == SERVICE_ACCOUNT.kind]  # last: by them the next call knows it
     others = [item for item in items if item.kind != SERVICE_ACCOUNT.kind]
-    removed = [*_delete(cluster, others, inventory), *_remove_brokers(cluster), *_delete(cluster, accounts, inventory)]
+    removed = [*_delete(cluster, others, inventory), *remove_unused_brokers(cluster), *_delete(cluster, accounts, inventory)]
     return [*removed, *_delete_inventory(cluster, inventory, items)]
 
 
@@ -96,22 +97,6 @@ def _delete(cluster: Cluster, items: Sequence[Item], inventory: Inventory) -> It
         outcome = delete_item(cluster, item, inventory.app)
         if outcome:
             yield Applied(kind=item.kind.rpartition("/")[2], name=item.name, outcome=outcome)
-
-
-def _remove_brokers(cluster: Cluster) -> Iterator[Applied]:
-    """A deleted Trigger is gone from the list at once, or carries a deletion's time while its finalizers run."""
-    triggers = [one for one in cluster.list(TRIGGER) if "deletionTimestamp" not in one["metadata"]]
-    used = {str(one["spec"].get("broker")) for one in triggers}
-    for one in cluster.list(BROKER, selector=_OURS):
-        name = str(one["metadata"]["name"])
-        if name in used or not is_applied_by_eaves(one):
-            continue
-        try:
-            cluster.delete(BROKER, name, uid=str(one["metadata"]["uid"]))
-        except ConflictError:
-            yield Applied(kind=BROKER.kind, name=name, outcome=LEFT)
-        else:
-            yield Applied(kind=BROKER.kind, name=name, outcome=REMOVED)
 
 
 def _delete_inventory(cluster: Cluster, inventory: Inventory, done: Sequence[Item]) -> Iterator[Applied]:
