@@ -22,6 +22,10 @@ LEAST_DEVIATION = 0.02
 LEAST_EFFECT = math.log(1.05)
 """Of `max_latency_ratio`; one of 1.0 would need endlessly many requests."""
 
+TOLERATED = 0.5
+"""Share of the logarithm of `max_latency_ratio` up to which times are taken for as good as equal: with a ratio of 1.5 a
+revision that takes up to 1.22 times as long is rolled back in at most 1 % of rollouts."""
+
 
 def judge_times(state: State) -> Verdict:
     """Compare mean times of predictions of the present step."""
@@ -45,10 +49,14 @@ def judge_times(state: State) -> Verdict:
 
 
 def _chance(new: Times, old: Times, most: float) -> float:
-    """How likely chance alone shows two equal means so far apart; 1: they aren't apart in the closed windows."""
+    """How likely chance shows such a ratio of two means that are `TOLERATED`; 1: the closed windows show less.
+
+    A ratio that is allowed must not be rolled back because it is measured badly and isn't exactly 1. So what is tested
+    is the part of it beyond the middle between equal times and the ratio that is allowed.
+    """
     if not old.mean_s or new.mean_s <= old.mean_s * most:
         return 1.0
-    ratio = math.log(new.mean_s / old.mean_s)
+    ratio = math.log(new.mean_s / old.mean_s) - TOLERATED * math.log(most)
     # Few windows measure a variance badly; Student's t has this much more of it than the normal distribution.
     variance = sum(one.variance_of_mean / one.mean_s**2 * (one.windows - 1) / (one.windows - 3) for one in (new, old))
     return chance_of_ratio(ratio, max(variance, LEAST_DEVIATION**2), max(LEAST_EFFECT, math.log(most)))
