@@ -112,7 +112,15 @@ def _examine(
     from knative.doctor import examine
 
     app = build_site_app(project, image, site)
-    return examine(open_site(site, choice), app, project.knative, site, may_probe=may_probe)
+    cluster = open_site(site, choice)
+    trains_in = _find_trainings(project, site, site.namespace or cluster.namespace)
+    return examine(cluster, app, project.knative, site, may_probe=may_probe, trains_in=trains_in)
+
+
+def _find_trainings(project: Project, site: SiteSettings, namespace: str) -> str:
+    """The namespace of a site's cluster where `eaves train --on knative` trains; empty: it trains elsewhere or not."""
+    here = project.job.context == site.context
+    return (project.job.namespace or namespace) if project.knative.trainer_image and here else ""
 
 
 def _print(found: list[tuple[str, Finding]], form: str) -> None:

@@ -75,6 +75,7 @@ def examine(
     clock: Callable[[], float] = time.time,
     may_probe: bool = True,
     probe_wait_s: float = 60.0,
+    trains_in: str = "",
 ) -> list[Finding]:
     """Look at everything that deploying this app at this site takes.
 
@@ -88,6 +89,7 @@ def examine(
         clock: This machine's, Unix seconds.
         may_probe: Whether that pod may be made.
         probe_wait_s: Longest wait for it, seconds.
+        trains_in: Namespace of this cluster where trainings run; empty: none run in it.
 
     Returns:
         What was found, good and bad, in the order it was looked for.
@@ -96,7 +98,9 @@ def examine(
         UnreachableClusterError: When the cluster doesn't answer at all. Once it has, that it stops is a finding.
         ClusterError: When it refuses even to tell its version.
     """
-    subject = Subject(cluster, app, settings, site, clock=clock, may_probe=may_probe, probe_wait_s=probe_wait_s)
+    subject = Subject(
+        cluster, app, settings, site, clock=clock, may_probe=may_probe, probe_wait_s=probe_wait_s, trains_in=trains_in
+    )
     findings = list(check_server(subject))
     for name, check in CHECKS:
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from knative.app.sources import Runner, runs_as
 from knative.doctor.finding import Finding, error, ok, warning
 from knative.doctor.subject import Subject
-from knative.kinds import CONFIG_MAP, EVENT, KSERVICE, POD, POD_AUTOSCALER, REVISION, SERVICE, Kind
+from knative.kinds import CONFIG_MAP, EVENT, JOB, KSERVICE, POD, POD_AUTOSCALER, REVISION, SECRET, SERVICE, Kind
 from knative.owned import AT_HOME
 
 APPLY = ("get", "list", "create", "patch", "delete")
@@ -43,7 +43,7 @@ class Need:
 
 
 def needs(subject: Subject) -> Iterator[Need]:
-    """Everything that deploying, rolling out, asking and removing this app takes."""
+    """Everything that deploying, rolling out, asking, removing and training this app takes."""
     here = subject.namespace
     for kind, namespace in subject.kinds():
         verbs = APPLY if kind.namespaced else ("get", "create", "patch")  # the agents' namespace is left by `remove`
@@ -63,6 +63,7 @@ def needs(subject: Subject) -> Iterator[Need]:
     yield Need(command="logs", kind=POD, verbs=("get",), subresource="log", namespace=here, hard=False)
     yield _forwards("status, rollout", here)
     yield from _agent_needs(subject)
+    yield from _training_needs(subject)
     gateway = subject.settings.gateway_namespace
     yield Need(command="send", kind=SERVICE, verbs=("create",), subresource="proxy", namespace=gateway, hard=False)
 
@@ -78,6 +79,22 @@ def _agent_needs(subject: Subject) -> Iterator[Need]:
             yield _forwards("status", place)
         # kubectl asks by GET where the server takes WebSockets, and by POST elsewhere.
         yield Need(command="queue", kind=POD, verbs=("get", "create"), subresource="exec", namespace=place, hard=False)
+
+
+def _training_needs(subject: Subject) -> Iterator[Need]:
+    """What training takes, where trainings run in this cluster.
+
+    A run on a volume, or where only pods have the credentials, is read through a pod with a Secret that holds its
+    token; pod and Secret are then deleted.
+    """
+    where = subject.trains_in
+    if not where:
+        return
+    yield Need(command="train", kind=JOB, verbs=APPLY, namespace=where, hard=False)
+    yield Need(command="train", kind=POD, verbs=APPLY, namespace=where, hard=False)
+    yield Need(command="train", kind=POD, verbs=("get",), subresource="log", namespace=where, hard=False)
+    yield Need(command="train", kind=SECRET, verbs=("create", "patch", "delete"), namespace=where, hard=False)
+    yield _forwards("train", where)
 
 
 def _forwards(command: str, namespace: str) -> Need:

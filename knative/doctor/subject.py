@@ -52,6 +52,7 @@ class Subject:
         may_probe: Whether a pod may be made that tries addresses.
         probe_wait_s: Longest wait for that pod, seconds: to be scheduled, its container image fetched, and its attempts
             made.
+        trains_in: Namespace of this cluster where trainings run; empty: none run in it.
     """
 
     def __init__(
@@ -64,9 +65,10 @@ class Subject:
         clock: Callable[[], float] = time.time,
         may_probe: bool = True,
         probe_wait_s: float = 60.0,
+        trains_in: str = "",
     ) -> None:
         self.cluster, self.app, self.settings, self.clock = cluster, app, settings, clock
-        self.may_probe, self.probe_wait_s = may_probe, probe_wait_s
+        self.may_probe, self.probe_wait_s, self.trains_in = may_probe, probe_wait_s, trains_in
         self.namespace = site.namespace or cluster.namespace
         self.site = replace(site, namespace=self.namespace)
         self._configs: dict[tuple[str, str], dict[str, Any] | None] = {}

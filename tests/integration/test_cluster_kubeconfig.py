@@ -202,8 +202,9 @@ def test_values_for_a_login_plugin_are_in_no_arguments_and_the_rest_of_the_envir
     monkeypatch.setenv("LOGIN_PROFILE", "viewer")
     script = """
 import json, os
-token = os.environ["LOGIN_PROFILE"] + "-" + os.environ["CLIENT_SECRET"]
-print(json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": token}}))
+status = {"token": os.environ["LOGIN_PROFILE"] + "-" + os.environ["CLIENT_SECRET"]}
+api = "client.authentication.k8s.io/v1"
+print(json.dumps({"apiVersion": api, "kind": "ExecCredential", "status": status}))
 """
     user = plugin(tmp_path, script)
     user["exec"]["env"] = [{"name": "CLIENT_SECRET", "value": "t0p-secret"}]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from eaves.errors import DeniedError
+from eaves.errors import DeniedError, RunError
 from eaves.platform import AppSpec
 from knative import rollout
 from knative.cluster import Cluster
@@ -17,17 +19,24 @@ from knative.deploy.inventory import read_inventory
 from knative.deploy.reconciling import reconcile_site
 from knative.doctor.permissions import check_permissions, needs
 from knative.doctor.subject import Subject
+from knative.job_settings import JobSettings
 from knative.packaged import FunctionImage
 from knative.platform import KnativePlatform
+from knative.resources.job import Training, build_job
+from knative.retrieval import fetch
 from knative.settings import KnativeSettings, RolloutSettings
 from knative.state import read_status
+from knative.training import begin, follow_job
 from knative.update import Wanted, advance_all, update_site
 from tests.apps import IMAGE, NAME, full_app, full_settings, plain_app
 from tests.deploys import AGENTS, HOME, OWNER, SITE, objects
-from tests.fakes.apiserver import FakeCluster
+from tests.fakes.apiserver import FakeCluster, Reply
+from tests.fakes.jobs import JobPlay
 from tests.fakes.knative import Knative
 from tests.pins import IMAGES, pinned
 from tests.roles import read_roles
+from trainer.progress import Silent
+from trainer.settings import DataSettings, TrainSettings
 
 SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, min_requests=4)
 Grant = Callable[[str, str, str, str], bool]
@@ -154,6 +163,77 @@ def test_who_takes_rollouts_on_may_do_all_that_takes(
     assert step.outcome is not None
     assert step.outcome.changed
     assert pinned(apiserver) == set(IMAGES[1:3])
+
+
+TRAINING = Training(
+    name="digits",
+    site="home",
+    namespace=HOME,
+    data=DataSettings(path="s3://photos/digits"),
+    train=TrainSettings(arch="small_cnn"),
+    job=JobSettings(output_claim="models"),
+    knative=KnativeSettings(trainer_image="registry.example/eaves-trainer@sha256:" + "1" * 64),
+)
+
+
+def train(cluster: Cluster, apiserver: FakeCluster, folder: Path, *, again: bool = False) -> None:
+    """What one who trains does: a Job that is watched to its end, and its run read through a pod."""
+    manifest = build_job(TRAINING)
+    begin(cluster, manifest, again=again, say=lambda text: None)
+    play = JobPlay(apiserver, manifest["metadata"]["name"], namespace=HOME)
+    play.exit(play.start(f"{play.name}-{again}"), 0)
+    play.end()
+    job = follow_job(cluster, play.name, on_line=lambda line: None, say=lambda text: None)
+
+    def run(manifest: dict[str, Any]) -> None:
+        if manifest["kind"] == "Pod":
+            apiserver.status("Pod", manifest["metadata"]["name"], {"phase": "Running"}, namespace=HOME)
+
+    apiserver.on_apply(run)
+    apiserver.backend = lambda request: Reply(status=404)
+    with pytest.raises(RunError, match=r"no run in"):
+        fetch(cluster, TRAINING, job, folder, say=lambda text: None, progress=Silent())
+
+
+def test_who_trains_may_do_all_that_training_takes(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster, tmp_path: Path
+) -> None:
+    refused = grant(apiserver, read_roles(HOME)["eaves-train"])
+    train(cluster, apiserver, tmp_path / "run")
+    train(cluster, apiserver, tmp_path / "run", again=True)
+    assert refused == []
+    assert [one for one in apiserver.all("Pod", namespace=HOME) if "-read-" in one["metadata"]["name"]] == []
+    assert apiserver.all("Secret", namespace=HOME) == []
+
+
+def test_what_doctor_asks_for_is_all_that_training_takes(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster, tmp_path: Path
+) -> None:
+    subject = Subject(cluster, plain_app(), KnativeSettings(), SITE, trains_in=HOME)
+    asked = {(v, need.resource) for need in needs(subject) if need.command == "train" for v in need.verbs}
+    refused = grant(apiserver, lambda verb, resource, namespace, name: (verb, resource) in asked)
+    train(cluster, apiserver, tmp_path / "run")
+    assert refused == []
+
+
+def test_doctor_says_that_the_right_to_make_secrets_is_missing(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploys, trains = read_roles(HOME)["eaves-deploy"], read_roles(HOME)["eaves-train"]
+
+    def warned(trains_in: str) -> list[str]:
+        found = check_permissions(Subject(cluster, plain_app(), KnativeSettings(), SITE, trains_in=trains_in))
+        return [
+            f"{one.message}; {one.fix}" for one in found if one.severity == "warning" and "eaves train" in one.message
+        ]
+
+    grant(apiserver, deploys, trains)
+    assert warned(HOME) == []
+    grant(apiserver, deploys, lambda verb, resource, *where: resource != "secrets" and trains(verb, resource, *where))
+    (missing,) = warned(HOME)
+    assert "may not create, patch, delete secrets in cams: eaves train" in missing
+    assert "kubectl -n cams create role eaves-train --verb=create,patch,delete --resource=secrets" in missing
+    assert warned("") == []
 
 
 def test_who_looks_at_queues_sees_all_that_status_shows(

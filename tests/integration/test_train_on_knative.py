@@ -134,7 +134,7 @@ def test_a_training_that_fails_ends_with_its_own_code(laptop: Laptop, fake: Fake
 def test_a_run_on_a_volume_comes_through_a_pod_that_reads_it(
     laptop: Laptop, fake: FakeCluster, run: Run, way: str
 ) -> None:
-    """By port-forward where a policy keeps the API server's pod proxy out, and by that where no port can be forwarded."""
+    """By port-forward where a policy keeps the pod proxy out, and by the pod proxy where no port can be forwarded."""
     if way == "port-forward":
         fake.policies_enforced = True
     else:
@@ -195,7 +195,7 @@ def test_a_uri_that_only_pods_reach_is_read_by_one(laptop: Laptop, fake: FakeClu
     assert "reading it through a pod instead" in stderr
     assert "error: gs://models/runs/" in stderr
     assert "may not get pods/proxy" in stderr
-    assert "by port-forward: cloud: the current user may not get pods/portforward" in stderr
+    assert "by port-forward: cloud: jane may not get pods/portforward" in stderr
     assert "try: ask for the rights to create pods and secrets and to get and create pods/portforward" in stderr
 
 
