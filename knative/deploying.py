@@ -44,7 +44,9 @@ def apply_app(
     """Apply every object of an app, then remove those of its own that are no longer rendered.
 
     Killed at any point, the next call goes on: each object is applied as a whole, what is there already stays, and the
-    inventory lists each object before it is made. Only what the inventory lists is removed, by its UID.
+    inventory lists each object before it is made. Only what the inventory lists is removed, by its UID. The inventory
+    is written before the first object is applied and before any is removed, also when nothing of it is new, since the
+    API server then says whether somebody else has changed it since.
 
     Args:
         cluster: The cluster, in the app's namespace.
@@ -75,7 +77,7 @@ def apply_app(
     if not dry_run:
         _keep_brokers(cluster, manifests, answers, done)
         applied_uids = partial(with_uids, cluster, manifests=manifests, applied=answers)
-        written = record(cluster, written, applied_uids, always=bool(holdings.left))
+        written = record(cluster, written, applied_uids, always=True)
     for applied in _prune(cluster, holdings.left, owner.app, dry_run=dry_run):
         done.append(applied)
         show(applied)

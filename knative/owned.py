@@ -5,7 +5,7 @@ A label may be set by anybody, so it proves nothing: `knative.deploy` says which
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,8 +102,8 @@ def find_owned(cluster: Cluster, owner: Owner, *, thorough: bool = False) -> lis
     Args:
         cluster: The cluster, in the app's namespace.
         owner: The app.
-        thorough: Look for every kind. Else an app without its account, which is the first to come and the last to go,
-            counts as not there: sites are many, and links slow.
+        thorough: Look for every kind. Else an app without its account at home, which is the first to come and the last
+            to go, counts as not there: sites are many, and links slow.
 
     Raises:
         ClusterError: When the cluster refuses or fails.
@@ -118,6 +118,27 @@ def find_owned(cluster: Cluster, owner: Owner, *, thorough: bool = False) -> lis
         if accounts or thorough:
             for kind in kinds:
                 found += accounts if kind is SERVICE_ACCOUNT else _listed(cluster, kind, namespace, selector)
+        if not found and not thorough:
+            break
+    return found
+
+
+def find_listed(cluster: Cluster, owner: Owner, places: Collection[tuple[Kind, str]]) -> list[dict[str, Any]]:
+    """The objects of some kinds that carry an app's labels.
+
+    Args:
+        cluster: The cluster, in the app's namespace.
+        owner: The app.
+        places: Each kind with the namespace where it is looked for.
+
+    Raises:
+        ClusterError: When the cluster refuses or fails.
+    """
+    home = cluster.namespace
+    found = []
+    for kind, namespace in sorted(places, key=lambda place: (place[1], AT_HOME.index(place[0]))):
+        selector = f"{APP_LABEL}={owner.app}" + ("" if namespace == home else f",{NAMESPACE_LABEL}={home}")
+        found += _listed(cluster, kind, namespace, selector)
     return found
 
 

@@ -49,7 +49,11 @@ def remove_app(cluster: Cluster, owner: Owner, *, adopt: bool = False) -> list[A
         )
     accounts = [item for item in items if item.kind == SERVICE_ACCOUNT.kind]  # last: by them the next call knows it
     others = [item for item in items if item.kind != SERVICE_ACCOUNT.kind]
-    removed = [*_delete(cluster, others, inventory), *remove_unused_brokers(cluster), *_delete(cluster, accounts, inventory)]
+    removed = [
+        *_delete(cluster, others, inventory),
+        *remove_unused_brokers(cluster),
+        *_delete(cluster, accounts, inventory),
+    ]
     return [*removed, *_delete_inventory(cluster, inventory, items)]
 
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, EavesError, NotFoundError, StartError, UnreachableClusterError
 from eaves.platform import AppSpec
 from knative import rollout
-from knative.applied import UNCHANGED, Applied
+from knative.applied import CREATED, UNCHANGED, Applied
 from knative.deploy.intent import ATTEMPTS, Hold, Intent, Manifests, digest_manifests, take_number
-from knative.deploy.inventory import Deployment
-from knative.deploy.pins import add_pins, keep_pins, names_of_pins, prune_pins
+from knative.deploy.inventory import Deployment, Inventory
+from knative.deploy.pins import add_pins, add_pins_of, keep_pins, listed_pins, names_of_pins, prune_pins
 from knative.deploying import apply_app
 from knative.diagnosis import collect, given_up, is_ready, observed
 from knative.kinds import KSERVICE, REVISION, kind_of
@@ -148,63 +148,95 @@ def update_site(
     applied = apply_held(cluster, manifests, wanted, hold)
     if not wanted.ready_s:
         return Updated(applied=applied, note=hold.note)
+    hold = replace(hold, inventory=None)
     wait_whole(cluster, name, manifests, timeout_s=wanted.ready_s, show=show)
     for _ in range(ATTEMPTS):
-        hold.require_newest(cluster, before="its rollout began")
-        if read_image(cluster, name) == wanted.app.function.image:
+        inventory = hold.require_newest(cluster, before="its rollout began")
+        service = cluster.get(KSERVICE, name)
+        if image_of_service(service) == wanted.app.function.image:
             break
         # An earlier deploy applied its Service once more before it saw this one.
         applied = apply_held(cluster, manifests, wanted, hold)
         wait_whole(cluster, name, manifests, timeout_s=wanted.ready_s, show=show)
-    outcome = rollout.begin(cluster, name, wanted.rollout, adopt=wanted.adopt)
+    outcome = rollout.begin(cluster, name, wanted.rollout, adopt=wanted.adopt, service=service)
     if wanted.follow:
         outcome = follow(cluster, name, hold=hold, tell=tell, poll_s=poll_s)
-    return Updated(applied=(*applied, *prune_after(cluster, outcome)), outcome=outcome, note=hold.note)
+    return Updated(applied=(*applied, *prune_after(cluster, outcome, inventory)), outcome=outcome, note=hold.note)
 
 
-def prune_after(cluster: Cluster, outcome: rollout.Outcome) -> list[Applied]:
-    """Remove the pins that a rollout's step has left without a revision that needs them."""
-    return prune_pins(cluster, outcome.name) if outcome.changed else []
+def prune_after(cluster: Cluster, outcome: rollout.Outcome, inventory: Inventory | None = None) -> list[Applied]:
+    """Remove the pins that a rollout's step has left without a revision that needs them.
+
+    Args:
+        cluster: Connection to the site's cluster.
+        outcome: The step.
+        inventory: The app's inventory since the last deploy; of a single pin that it lists, which the newest revision
+            needs, nothing is asked. None: it isn't known.
+    """
+    single = inventory is not None and len(listed_pins(inventory)) <= 1
+    return prune_pins(cluster, outcome.name) if outcome.changed and not single else []
 
 
 def apply_held(cluster: Cluster, rendered: Manifests, wanted: Wanted, hold: Hold) -> tuple[Applied, ...]:
     """Apply the objects of the newest deployment; stop as soon as it is no longer the newest.
 
-    That is looked at before the function's Service is applied, before objects are removed, and every second.
+    That is looked at before anything is applied, before the function's Service is, before objects are removed, and
+    every second. Where the inventory is written, the API server looks.
 
     Raises:
         ConflictError: When others own what would be changed, or somebody deployed or removed the app since.
         ClusterError: When the cluster refuses or fails.
     """
     name = wanted.app.function.name
-    pin_shares(cluster, name, adopt=wanted.adopt)
-    manifests = add_pins(cluster, rendered, wanted.app)
+    manifests = add_pins_of(cluster, rendered, wanted.app, pin_shares(cluster, name, adopt=wanted.adopt))
     pins = names_of_pins(manifests)
     looked, stopped = time.monotonic(), False
     left = [(kind_of(one).kind, str(one["metadata"]["name"])) for one in manifests]
 
+    total = len(left)
+
+    def name_rest() -> str:
+        return (
+            "anything was removed"
+            if not left
+            else "the rest was applied"
+            if len(left) < total
+            else "anything was applied"
+        )
+
     def look(applied: Applied) -> None:
         nonlocal looked, stopped
-        if (applied.kind, applied.name) in left:
+        rendered_one = (applied.kind, applied.name) in left
+        if rendered_one:
             left.remove((applied.kind, applied.name))
-        if not left or left[0] == (KSERVICE.kind, name) or time.monotonic() - looked > LOOK_S:
+        # After the last one the inventory is written, which tells as well.
+        due = bool(left) and left[0] == (KSERVICE.kind, name) if rendered_one else not left
+        if due or time.monotonic() - looked > LOOK_S:
             stopped = True
-            hold.require_newest(cluster, before="the rest was applied" if left else "anything was removed")
+            hold.require_newest(cluster, before=name_rest())
             looked, stopped = time.monotonic(), False
 
-    needed, inventory = keep_pins(name, manifests), hold.require_newest(cluster, before="anything was applied")
+    inventory = hold.inventory or hold.require_newest(cluster, before="anything was applied")
+    needed = keep_pins(name, manifests)
     try:
         applied = apply_app(
             cluster, manifests, wanted.owner, inventory=inventory, needed=needed, adopt=wanted.adopt, show=look
         )
     except ConflictError as error:
         if not error.causes and not stopped:  # the inventory changed meanwhile: it says who did it
-            hold.require_newest(cluster, before="everything was applied")
+            hold.require_newest(cluster, before=name_rest())
         raise
-    applied += prune_pins(cluster, name, keep=pins)
+    if _may_leave_pins(inventory, applied, pins):
+        applied += prune_pins(cluster, name, keep=pins)
     if _unchanged(applied):
         try_again(cluster, name)
     return tuple(applied)
+
+
+def _may_leave_pins(inventory: Inventory, applied: Sequence[Applied], pins: Collection[str]) -> bool:
+    """Whether an app may have pins that are no longer needed: listed ones, or those of an Eaves that kept no list."""
+    unlisted = not inventory.items and any(one.outcome != CREATED for one in applied)
+    return unlisted or bool(listed_pins(inventory) - set(pins))
 
 
 def read_image(cluster: Cluster, name: str) -> str:
@@ -213,8 +245,12 @@ def read_image(cluster: Cluster, name: str) -> str:
     Raises:
         ClusterError: When the cluster can't be asked.
     """
-    service = cluster.get(KSERVICE, name) or {}
-    containers = service.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or [{}]
+    return image_of_service(cluster.get(KSERVICE, name))
+
+
+def image_of_service(service: Mapping[str, Any] | None) -> str:
+    """The container image that a Knative Service asks for; empty when there is no Service."""
+    containers = (service or {}).get("spec", {}).get("template", {}).get("spec", {}).get("containers") or [{}]
     return str(containers[0].get("image", ""))
 
 
@@ -241,8 +277,11 @@ def try_again(cluster: Cluster, name: str) -> bool:
     return cluster.delete(REVISION, str(service["status"]["latestCreatedRevisionName"]))
 
 
-def pin_shares(cluster: Cluster, name: str, *, adopt: bool = False) -> None:
+def pin_shares(cluster: Cluster, name: str, *, adopt: bool = False) -> Mapping[str, Any] | None:
     """Before applying: what serves goes on serving. A Service that isn't ours is left alone until it is taken over.
+
+    Returns:
+        The Service as it is now; None when there is none.
 
     Raises:
         ConflictError: When somebody else set the shares.
@@ -250,9 +289,11 @@ def pin_shares(cluster: Cluster, name: str, *, adopt: bool = False) -> None:
     """
     service = cluster.get(KSERVICE, name)
     if service is None or rollout.parse_standing(service).pinned:
-        return  # the first deploy has nothing to keep, and most others have it kept already
+        return service  # the first deploy has nothing to keep, and most others have it kept already
     if adopt or service["metadata"].get("labels", {}).get(MANAGED_LABEL) == MANAGED_VALUE:
         rollout.pin(cluster, name, adopt=adopt)
+        return cluster.get(KSERVICE, name)
+    return service
 
 
 def follow(

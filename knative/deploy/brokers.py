@@ -1,4 +1,4 @@
-"""The Broker that the apps of a namespace share: removed once no Trigger uses it, and there for every Trigger that does.
+"""The Broker that apps of a namespace share: removed once no Trigger uses it, and there for every Trigger that does.
 
 One app may be deployed while another one is removed. Whoever removes marks the Broker, then looks for Triggers, then
 deletes the Broker as it was marked; whoever deploys applies its Trigger, then takes a mark away, or makes a Broker anew

@@ -68,12 +68,14 @@ class Hold:
         site: Name of the site, for commands that messages propose.
         deployment: The deployment.
         replaced: The one that was the newest before it; None when there was none, or the command made none.
+        inventory: The inventory as it was when this deployment was recorded or found; None: it is to be read.
     """
 
     app: str
     site: str
     deployment: Deployment
     replaced: Deployment | None = None
+    inventory: Inventory | None = None
 
     @property
     def note(self) -> str:
@@ -199,13 +201,14 @@ def take_number(cluster: Cluster, app: str, intent: Intent, *, seen: Inventory |
     for _ in range(ATTEMPTS):
         deployment = _next(inventory.deployment, intent, at=cluster.clock())
         try:
-            write_inventory(cluster, replace(inventory, deployment=deployment))
+            written = write_inventory(cluster, replace(inventory, deployment=deployment))
         except ConflictError:  # by another deploy, or by a change of another part of the inventory
             inventory = read_inventory(cluster, app)
             if _mark(inventory) != before:
                 break
             continue
-        return Hold(app=app, site=intent.site, deployment=deployment, replaced=inventory.deployment)
+        replaced = inventory.deployment
+        return Hold(app=app, site=intent.site, deployment=deployment, replaced=replaced, inventory=written)
     raise _lost(cluster, app, intent, inventory)
 
 

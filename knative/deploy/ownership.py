@@ -12,7 +12,7 @@ from knative.deploy.former import find_former, refuse_former_sites
 from knative.deploy.inventory import Inventory, Item, item_kind, read_inventory, write_inventory
 from knative.kinds import Kind, kind_of
 from knative.names import APP_LABEL
-from knative.owned import AT_HOME, Key, Owner, find_owned, is_applied_by_eaves, is_shared, key_of
+from knative.owned import AT_HOME, Key, Owner, find_listed, find_owned, is_applied_by_eaves, is_shared, key_of
 from knative.strangers import find_others
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def find_holdings(
         ClusterError: When the cluster refuses or fails.
     """
     found = read_inventory(cluster, owner.app) if inventory is None else inventory
-    there = {key_of(one, cluster): one for one in find_owned(cluster, owner)}
+    labelled = _find_known(cluster, owner, found, manifests) if found.items else find_owned(cluster, owner)
+    there = {key_of(one, cluster): one for one in labelled}
     items = {_key(item): item for item in found.items}
     if not items and there:  # an inventory that lists nothing was begun by a deploy that did no more
         former = find_former(cluster, owner, list(there.values()))
@@ -83,6 +84,17 @@ def find_holdings(
     return Holdings(
         inventory=found, known={**others, **there}, others=others, items=tuple(items.values()), left=tuple(left)
     )
+
+
+def _find_known(
+    cluster: Cluster, owner: Owner, inventory: Inventory, manifests: Sequence[Object]
+) -> list[dict[str, Any]]:
+    """Objects of the kinds, and in the namespaces, that are rendered or listed: no others are looked at."""
+    places = {(kind_named(item), item.namespace) for item in inventory.items}
+    for manifest in manifests:
+        kind, (_, _, namespace) = kind_of(manifest), key_of(manifest, cluster)
+        places |= {(kind, namespace)} if kind in AT_HOME else set()
+    return find_listed(cluster, owner, places)
 
 
 def no_longer_wanted(
@@ -121,7 +133,7 @@ def record_intended(cluster: Cluster, holdings: Holdings, manifests: Sequence[Ob
                 listed[key] = build_item(manifest, cluster)
         return listed.values()
 
-    return record(cluster, holdings.inventory, change)
+    return record(cluster, holdings.inventory, change, always=True)
 
 
 def record(cluster: Cluster, inventory: Inventory, change: Change, *, always: bool = False) -> Inventory:

@@ -43,8 +43,19 @@ def add_pins(cluster: Cluster, manifests: Sequence[Manifest], app: AppSpec) -> t
     Raises:
         ClusterError: When the cluster refuses or fails.
     """
+    pinned = any(is_pin(one) for one in manifests)
+    return add_pins_of(cluster, manifests, app, cluster.get(KSERVICE, app.function.name) if pinned else None)
+
+
+def add_pins_of(
+    cluster: Cluster, manifests: Sequence[Manifest], app: AppSpec, service: Manifest | None
+) -> tuple[Manifest, ...]:
+    """The same as `add_pins`, for a Knative Service that was read already; None: there is none.
+
+    Raises:
+        ClusterError: When the cluster refuses or fails.
+    """
     pin = next((one for one in manifests if is_pin(one)), None)
-    service = cluster.get(KSERVICE, app.function.name) if pin is not None else None
     if pin is None or service is None:
         return tuple(manifests)
     rendered = names_of_pins(manifests)
@@ -79,6 +90,12 @@ def keep_pins(app: str, manifests: Sequence[Manifest]) -> Callable[[Item], bool]
     """
     pinned = any(is_pin(one) for one in manifests)
     return lambda item: pinned and item.kind == item_kind(DAEMON_SET) and is_pin_name(app, item.name)
+
+
+def listed_pins(inventory: Inventory) -> set[str]:
+    """Names of the pins that an app's inventory lists; no others are ever removed."""
+    items = (item for item in inventory.items if item.kind == item_kind(DAEMON_SET))
+    return {item.name for item in items if is_pin_name(inventory.app, item.name)}
 
 
 def find_served(standing: Standing) -> set[str]:

@@ -68,7 +68,8 @@ def _step(
         if is_rendered_alike(last, manifests):
             if decision.agreed:
                 agreed(last)
-            return _apply(cluster, wanted, manifests, Hold(app=app, site=site.name, deployment=last), decision)
+            hold = Hold(app=app, site=site.name, deployment=last, inventory=inventory)
+            return _apply(cluster, wanted, manifests, hold, decision)
         if decision.agreed:
             decision = decide_differing(last, image_of(last), wish)
     if decision.verb is not Verb.BRING or decision.image is None:

@@ -44,6 +44,7 @@ def begin(
     again: bool = False,
     adopt: bool = False,
     now: float | None = None,
+    service: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Roll the newest revision out by steps; call it after each deploy. Of one under way already, nothing is changed.
 
@@ -54,6 +55,7 @@ def begin(
         again: Go on with one that is held or was rolled back, at the share it has now. A person's decision.
         adopt: Take the shares over from whoever else set them.
         now: Unix seconds; None: by the API server's clock.
+        service: The Service where it was read just now; None: it is read.
 
     Raises:
         NotFoundError: No such function.
@@ -75,6 +77,7 @@ def begin(
         adopt=adopt,
         settle_s=SETTLE_S,
         check=look_at_pin,
+        service=service,
     )
     if pin is None or pin.complete:
         return outcome

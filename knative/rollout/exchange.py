@@ -163,6 +163,7 @@ def carry_out(
     adopt: bool = False,
     settle_s: float = 0.0,
     check: Check = lambda service, plan: None,
+    service: Manifest | None = None,
 ) -> Outcome:
     """Read, plan and write, again from the start when somebody else was faster.
 
@@ -175,13 +176,15 @@ def carry_out(
         adopt: Take the shares over from whoever else owns them.
         settle_s: As in `read_service`.
         check: Called with the Service and the plan before that is written; it raises to refuse it.
+        service: The Service where it was read just now, for the first attempt; None: it is read.
 
     Raises:
         ConflictError: When somebody else owns the shares, or changes the Service faster than it can be read.
         EavesError: As `propose`, `read_service` and `require_revisions` do.
     """
     for _ in range(ATTEMPTS):
-        service = read_service(cluster, name, settle_s=settle_s)
+        if service is None or not parse_standing(service).settled:
+            service = read_service(cluster, name, settle_s=settle_s)
         standing = parse_standing(service)
         plan = propose(standing, cluster.clock() if now is None else now)
         if plan is None:
@@ -193,6 +196,7 @@ def carry_out(
         except ConflictError as error:
             if error.causes:
                 raise owned_by(name, error) from error
+            service = None
             continue
         return outcome_of(standing, plan, what if changed else "nothing", plan.state.reason, changed=changed)
     raise too_fast(name)
