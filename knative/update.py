@@ -5,16 +5,16 @@ Every step can be taken again: whoever is killed on the way, or finds the site s
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from eaves.errors import ConflictError, EavesError, NotFoundError, StartError, UnreachableClusterError
+from eaves.errors import ConflictError, StartError, UnreachableClusterError
 from eaves.platform import AppSpec
 from knative import rollout
 from knative.applied import CREATED, UNCHANGED, Applied
+from knative.deploy.advancing import prune_after
 from knative.deploy.intent import ATTEMPTS, Hold, Intent, Manifests, digest_manifests, take_number
 from knative.deploy.inventory import Deployment, Inventory
 from knative.deploy.pins import add_pins, add_pins_of, keep_pins, listed_pins, names_of_pins, prune_pins
@@ -40,10 +40,6 @@ PATIENCE_S = 900.0
 """Without a link, before giving up watching one."""
 LOOK_S = 1.0
 """Seconds for which objects are applied before it is looked again whether somebody else deployed."""
-REACH_S = 10.0
-"""Seconds in which the API server must answer something small before the next function is tried."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,19 +158,6 @@ def update_site(
     if wanted.follow:
         outcome = follow(cluster, name, hold=hold, tell=tell, poll_s=poll_s)
     return Updated(applied=(*applied, *prune_after(cluster, outcome, inventory)), outcome=outcome, note=hold.note)
-
-
-def prune_after(cluster: Cluster, outcome: rollout.Outcome, inventory: Inventory | None = None) -> list[Applied]:
-    """Remove the pins that a rollout's step has left without a revision that needs them.
-
-    Args:
-        cluster: Connection to the site's cluster.
-        outcome: The step.
-        inventory: The app's inventory since the last deploy; of a single pin that it lists, which the newest revision
-            needs, nothing is asked. None: it isn't known.
-    """
-    single = inventory is not None and len(listed_pins(inventory)) <= 1
-    return prune_pins(cluster, outcome.name) if outcome.changed and not single else []
 
 
 def apply_held(cluster: Cluster, rendered: Manifests, wanted: Wanted, hold: Hold) -> tuple[Applied, ...]:
@@ -342,51 +325,6 @@ def follow(
     if outcome.state is None or outcome.state.phase is not rollout.Phase.DONE:
         raise StartError(f"{name} was not promoted: {text}", hint=f"eaves rollout {name}")
     return outcome
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step of the rollout of one function.
-
-    Attributes:
-        name: Name of the function.
-        outcome: How the rollout stands after the step; None when the step failed.
-        error: Why the step failed; None when it didn't.
-    """
-
-    name: str
-    outcome: rollout.Outcome | None = None
-    error: EavesError | None = None
-
-
-def advance_all(cluster: Cluster) -> list[Step]:
-    """Advance every rollout of a namespace by one step; the error of one function never stops the others.
-
-    Raises:
-        UnreachableClusterError: When the API server answers nothing at all any more.
-        ClusterError: When the functions can't be listed.
-    """
-    services = cluster.list(KSERVICE, selector=f"{MANAGED_LABEL}={MANAGED_VALUE}")
-    steps = (_advance_one(cluster, str(one["metadata"]["name"])) for one in services)
-    return [step for step in steps if step is not None]
-
-
-def _advance_one(cluster: Cluster, name: str) -> Step | None:
-    """The step of one function; None when the function was removed meanwhile."""
-    try:
-        outcome = rollout.advance(cluster, name)
-        prune_after(cluster, outcome)
-        return Step(name=name, outcome=outcome)
-    except NotFoundError:
-        return None
-    except UnreachableClusterError as error:
-        cluster.reach(REACH_S)  # one function's requests fail, or the API server is gone for all of them
-        return Step(name=name, error=error)
-    except EavesError as error:
-        return Step(name=name, error=error)
-    except Exception as error:  # noqa: BLE001 - a defect that one function meets must not stop the others' rollouts
-        _log.exception("the rollout of %s", name)
-        return Step(name=name, error=EavesError(f"{name}: {type(error).__name__}: {error}"[:300]))
 
 
 def describe(outcome: rollout.Outcome) -> str:

@@ -17,7 +17,7 @@ from eaves.cli.rolling import build_order, reconcile_sites
 from eaves.errors import PlatformError
 
 if TYPE_CHECKING:
-    from knative.update import Step
+    from knative.deploy.advancing import Step
 
 
 @click.command()
@@ -50,7 +50,7 @@ def command(
 
 def _advance_all(file: Path, choice: Choice, *, parallel: int, max_failures: int | None, form: str) -> None:
     def advance(visit: Visit) -> str:
-        from knative.update import advance_all
+        from knative.deploy.advancing import advance_all
 
         return _tell(advance_all(visit.cluster()))
 

@@ -4,6 +4,7 @@ inventory     the ConfigMap that lists an app's objects by UID, and its last dep
 intent        the deployment that is wanted: its number, who made it and when
 decision      what `reconcile` does about it
 reconciling   does it
+advancing     the rollouts of a namespace, each taken one step further
 ownership     which objects of a cluster are the app's own, and which of them a deploy removes
 former        objects of versions of Eaves that kept no inventory
 handover      an agent on nodes ends before another one takes its spool

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from eaves.errors import ConflictError, EavesError, NotFoundError
 from knative import rollout
+from knative.deploy.advancing import prune_after
 from knative.deploy.decision import Decision, Verb, Wish, decide, decide_differing
 from knative.deploy.intent import ATTEMPTS, Hold, Manifests, image_of, is_rendered_alike, take_number
 from knative.deploy.inventory import Deployment, Inventory, read_inventory
 from knative.packaged import FunctionImage
 from knative.rendering import render_app
 from knative.settings import SiteSettings
-from knative.update import Updated, Wanted, apply_held, prune_after, read_image
+from knative.update import Updated, Wanted, apply_held, read_image
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster

@@ -13,6 +13,7 @@ from eaves.errors import DeniedError, RunError
 from eaves.platform import AppSpec
 from knative import rollout
 from knative.cluster import Cluster
+from knative.deploy.advancing import advance_all
 from knative.deploy.decision import Memory, Wish
 from knative.deploy.intent import mark_of
 from knative.deploy.inventory import read_inventory
@@ -27,7 +28,7 @@ from knative.retrieval import fetch
 from knative.settings import KnativeSettings, RolloutSettings
 from knative.state import read_status
 from knative.training import begin, follow_job
-from knative.update import Wanted, advance_all, update_site
+from knative.update import Wanted, update_site
 from tests.apps import IMAGE, NAME, full_app, full_settings, plain_app
 from tests.deploys import AGENTS, HOME, OWNER, SITE, objects
 from tests.fakes.apiserver import FakeCluster, Reply

@@ -7,10 +7,10 @@ from dataclasses import replace
 from knative import rollout
 from knative.applied import REMOVED
 from knative.cluster import Cluster
+from knative.deploy.advancing import advance_all
 from knative.deploy.inventory import read_inventory
 from knative.deploy.pins import prune_pins
 from knative.names import MANAGER
-from knative.update import advance_all
 from tests.apps import IMAGE, NAME
 from tests.deploys import HOME, SITE, outcomes
 from tests.fakes.apiserver import FakeCluster

@@ -12,6 +12,7 @@ from eaves.errors import ConfigError, ConflictError, StartError, UnreachableClus
 from knative import rollout
 from knative.applied import CHANGED, CREATED, UNCHANGED
 from knative.cluster import Cluster
+from knative.deploy.advancing import advance_all
 from knative.deploy.decision import Memory, Wish
 from knative.deploy.intent import mark_of
 from knative.deploy.inventory import Deployment, read_inventory
@@ -19,7 +20,7 @@ from knative.deploy.reconciling import reconcile_site
 from knative.packaged import FunctionImage
 from knative.rollout import Phase
 from knative.settings import KnativeSettings, RolloutSettings
-from knative.update import Updated, Wanted, advance_all, describe, follow, update_site
+from knative.update import Updated, Wanted, describe, follow, update_site
 from tests.apps import IMAGE, NAME, plain_app
 from tests.deploys import SITE, objects, outcomes
 from tests.fakes.apiserver import FakeCluster, Reply, Request, refusal, reply_json
