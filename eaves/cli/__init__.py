@@ -8,6 +8,7 @@ code.
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 import click
 
 from eaves import __version__
+from eaves.config.environment import find_variable_warnings
+from eaves.terminal import escape
 
 COMMANDS = {
     "init": "Write a commented eaves.yaml.",
@@ -76,6 +79,8 @@ def cli() -> None:
 
     init, train, convert, deploy, up, send: that is the whole flow, on this machine.
     """
+    for text in find_variable_warnings(os.environ):
+        click.echo(f"warning: {escape(text)}", err=True)
 
 
 def main() -> None:

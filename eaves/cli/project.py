@@ -26,6 +26,10 @@ from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
 from trainer.settings import DataSettings, TrainSettings
 
 
+ARTIFACTS = "artifacts"
+"""Folder that conversions write artifacts into, beside eaves.yaml."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
     """One eaves.yaml: one model, one function, and what feeds it."""
@@ -108,7 +112,7 @@ class Workspace:
     @property
     def artifacts(self) -> Path:
         """Where artifacts go."""
-        return self.root / "artifacts"
+        return self.root / ARTIFACTS
 
 
 def load_workspace(file: Path, flags: dict[str, Any] | None = None, *, section: str = "") -> Workspace:
