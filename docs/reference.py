@@ -68,9 +68,9 @@ def build_reference() -> str:
 
 _HEAD = "# Reference\n\nWritten by `python docs/reference.py` from the code; edit the code.\n"
 _VARIABLES = f"""\
-All of them, by name. A process warns once at its start of each variable that begins with `{ENV_PREFIX}_` and isn't in this
-table, and names the nearest one. A former name still sets what it did, with a warning; given beside the present name
-with another value, it is refused.
+All of them, by name. A process warns once at its start of each variable that begins with `{ENV_PREFIX}_` and isn't in
+this table, and names the nearest one. A former name still sets what it did, with a warning; given beside the present
+name with another value, it is refused.
 """
 READERS: tuple[tuple[str, type, str], ...] = (
     ("the command line", Project, ""),
@@ -88,7 +88,7 @@ READERS: tuple[tuple[str, type, str], ...] = (
 )
 """What reads settings from its environment: who, the settings, and the dotted path that they stand at."""
 MODULES = ("trainer.__main__", "converters.__main__")
-"""Modules of processes with options that have variables without being settings; the command line's are found by name."""
+"""Modules of processes with options that have variables without being settings, beside the command line's."""
 _PRECEDENCE = "A flag wins over the environment, the environment over the file, the file over the default.\n"
 
 
@@ -166,17 +166,17 @@ def build_variables() -> str:
         "from __future__ import annotations",
         "",
         *_set("NAMES", [name for name in named if name not in former], "Every variable that some process reads."),
-        *_set(
-            "FILE_ONLY",
-            sorted(n for n in unread if n.startswith(ENV_PREFIX)),
-            "Variables that would hold lists of sections, which only files do.",
-        ),
+        *_set("FILE_ONLY", _file_only(unread), "Variables that would hold lists of sections, which only files do."),
         "FORMER_NAMES = {",
         *[f'    "{name}": "{former[name]}",' for name in sorted(former)],
         "}",
         '"""Former name of a variable to its name."""',
     ]
     return "\n".join(parts) + "\n"
+
+
+def _file_only(unread: set[str]) -> list[str]:
+    return sorted(name for name in unread if name.startswith(f"{ENV_PREFIX}_"))
 
 
 def _set(name: str, items: list[str], doc: str) -> Iterator[str]:

@@ -69,7 +69,7 @@ def command(
 
 
 def _advise(directory: Path, data: str) -> str:
-    """What to do next: deploy an artifact that is there, convert a model made elsewhere, or train on labelled images."""
+    """What to do next: deploy an artifact, convert a model made elsewhere, or train on labelled images."""
     go = "" if directory.absolute() == Path.cwd() else f"`cd {shlex.quote(str(directory))}` and "
     train = f"{go}`eaves train`"
     if newest(directory / ARTIFACTS, "manifest.json"):

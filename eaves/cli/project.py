@@ -25,7 +25,6 @@ from knative.job_settings import JobSettings
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
 from trainer.settings import DataSettings, TrainSettings
 
-
 ARTIFACTS = "artifacts"
 """Folder that conversions write artifacts into, beside eaves.yaml."""
 

@@ -28,7 +28,8 @@ def read_routes() -> dict[str, tuple[str, str]]:
     """Name of each route's model to its declaration, empty for a run, and the command to convert it."""
     section = PAGE.read_text().split("\n## Routes\n")[1].split("\n## Memory\n")[0]
     blocks = [
-        re.sub(r"^ {4}", "", block, flags=re.MULTILINE) for block in re.findall(r"(?:^ {4}.*\n|^\n)+", section, re.M)
+        re.sub(r"^ {4}", "", block, flags=re.MULTILINE)
+        for block in re.findall(r"(?:^ {4}.*\n|^\n)+", section, re.MULTILINE)
     ]
     routes, declaration = {}, ""
     for block in "\n".join(blocks).split("\n\n"):
