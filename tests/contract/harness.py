@@ -8,10 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Protocol
 
-from eaves.events import Event
+from eaves.events import Event, encode_structured
 from eaves.local.client import LocalPlatform
 from eaves.platform import AppSpec, DeliverySettings, FunctionStatus, Platform
 from tests.contract.sinks import LocalSink, Sink, open_sink
@@ -40,6 +41,9 @@ class Harness(Protocol):
 
     def open_sink(self) -> AbstractContextManager[Sink]:
         """A subscriber that the platform reaches."""
+
+    def publish_structured(self, event: Event) -> None:
+        """Hand an event to the broker in structured mode, as other producers do; `platform.publish` sends binary."""
 
     def dead(self) -> int:
         """Events given up on so far."""
@@ -79,6 +83,15 @@ class LocalHarness:
     def open_sink(self) -> Iterator[LocalSink]:
         with open_sink() as sink:
             yield sink
+
+    def publish_structured(self, event: Event) -> None:
+        headers, body = encode_structured(event)
+        connection = HTTPConnection(self.log().rpartition("http://")[2].split()[0].rstrip("/"), timeout=30)
+        try:
+            connection.request("POST", "/", body, headers)
+            assert connection.getresponse().status == 202
+        finally:
+            connection.close()
 
     def dead(self) -> int:
         return status_of(self.platform).dead
