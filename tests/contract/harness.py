@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -86,7 +87,7 @@ class LocalHarness:
 
     def publish_structured(self, event: Event) -> None:
         headers, body = encode_structured(event)
-        connection = HTTPConnection(self.log().rpartition("http://")[2].split()[0].rstrip("/"), timeout=30)
+        connection = HTTPConnection(self.broker_address(), timeout=30)
         try:
             connection.request("POST", "/", body, headers)
             assert connection.getresponse().status == 202
@@ -131,6 +132,10 @@ class LocalHarness:
     def log(self) -> str:
         """What `eaves up` has written, stdout and stderr."""
         return self._log.read_text()
+
+    def broker_address(self) -> str:
+        """Host and port that the broker listens on."""
+        return re.findall(r"^http://([0-9.:]+)", self.log(), flags=re.MULTILINE)[-1]
 
     def _end(self, number: int) -> None:
         if self._up is not None:

@@ -181,8 +181,7 @@ def platform(artifact: Path) -> Iterator[Platform]:
                 TriggerSpec(name="second", filters=({"prefix": {"type": PREFIX}},), url=second.url, delivery=QUICK),
             )
             harness.deploy(AppSpec(function=function, triggers=triggers))
-            broker = harness.log().split("http://")[1].split()[0].rstrip("/")
-            yield Platform(broker, first, second)
+            yield Platform(harness.broker_address(), first, second)
         finally:
             harness.stop()
 
