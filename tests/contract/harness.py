@@ -135,7 +135,7 @@ class LocalHarness:
 
     def broker_address(self) -> str:
         """Host and port that the broker listens on."""
-        return re.findall(r"^http://([0-9.:]+)", self.log(), flags=re.MULTILINE)[-1]
+        return str(re.findall(r"^http://([0-9.:]+)", self.log(), flags=re.MULTILINE)[-1])
 
     def _end(self, number: int) -> None:
         if self._up is not None:

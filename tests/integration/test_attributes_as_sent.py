@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote
 from zlib import crc32
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from eaves.artifact import open_artifact
 from eaves.platform import AppSpec, FunctionSpec, TriggerSpec
@@ -284,6 +285,30 @@ def test_a_reply_is_delivered_as_its_subscriber_wrote_it(
     expected = {**attributes, "type": PREFIX + attributes["type"]}
     assert seen.attributes() == Counter(encode(expected, "application/json").items())
     assert json.loads(seen.body) == json.loads(body)
+
+
+def test_what_was_delivered_is_in_the_metrics(platform: Platform) -> None:
+    """As the broker's specification wants it; Prometheus' own parser reads them."""
+    attributes, body = build_attributes(0, "metrics")
+    assert send(platform.address, "binary", attributes, "application/json", body)[0] == 202
+
+    def count_delivered() -> float:
+        connection = HTTPConnection(platform.address, timeout=30)
+        try:
+            connection.request("GET", "/metrics")
+            families = list(text_string_to_metric_families(connection.getresponse().read().decode()))
+        finally:
+            connection.close()
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == "eaves_deliveries_total"
+            and sample.labels.get("outcome") == "delivered"
+            and sample.labels.get("lane") == "trigger/colours/first"
+        )
+
+    wait_until(count_delivered, 20, what="a delivery in the metrics")
 
 
 def test_raw_utf_8_in_a_header_leaves_encoded(platform: Platform) -> None:
