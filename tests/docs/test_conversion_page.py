@@ -136,7 +136,7 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=200
+        ["bash", "-c", command], cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, f"{command}: {done.stderr[-3000:]}"
     return done
@@ -148,7 +148,7 @@ def test_the_page_has_a_command_for_every_route() -> None:
     assert [name for name, (declaration, _) in routes.items() if not declaration] == ["flowers"]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", BUILDERS)
 def test_a_declared_model_converts_as_printed_in_a_fresh_folder(name: str, tmp_path: Path) -> None:
     declaration, command = read_routes()[name]
@@ -162,7 +162,7 @@ def test_a_declared_model_converts_as_printed_in_a_fresh_folder(name: str, tmp_p
     assert not (tmp_path / "eaves.yaml").exists()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_run_converts_as_printed_in_a_fresh_folder(tiny_run: Path, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/flowers").symlink_to(tiny_run, target_is_directory=True)
@@ -171,7 +171,7 @@ def test_a_run_converts_as_printed_in_a_fresh_folder(tiny_run: Path, tmp_path: P
     assert done.stdout.strip() == "artifacts/flowers"
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_what_follows_a_conversion_asks_for_no_samples_and_no_training(tmp_path: Path) -> None:
     """`eaves init` before the conversion names `convert`; after it, `deploy`, which wants the function at once."""
     declaration, command = read_routes()["leaves"]
