@@ -16,8 +16,6 @@ from pathlib import Path
 import click
 
 from eaves import __version__
-from eaves.config.environment import find_variable_warnings
-from eaves.terminal import escape
 
 COMMANDS = {
     "init": "Write a commented eaves.yaml.",
@@ -79,6 +77,9 @@ def cli() -> None:
 
     init, train, convert, deploy, up, send: that is the whole flow, on this machine.
     """
+    from eaves.config.environment import find_variable_warnings
+    from eaves.terminal import escape
+
     for text in find_variable_warnings(os.environ):
         click.echo(f"warning: {escape(text)}", err=True)
 
