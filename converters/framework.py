@@ -95,7 +95,8 @@ def _open_keras(job: Mapping[str, Any]) -> tuple[Any, Any]:
             hint="build it with `keras.Input`, or save it with `model.export(FOLDER)` and convert that",
         )
     (given,) = inputs
-    outputs = [name.split("/")[-1] for name in model.output_names]
+    named = getattr(model, "output_names", None) or [model.layers[-1].name]  # a Sequential has one and doesn't name it
+    outputs = [name.split("/")[-1] for name in named]
 
     def serve(image: Any) -> dict[str, Any]:
         answer = model(image, training=False)

@@ -1,18 +1,24 @@
-"""Writes docs/reference.md from the code: `python docs/reference.py > docs/reference.md`. A test keeps it fresh."""
+"""Writes docs/reference.md from the code: `python docs/reference.py > docs/reference.md`. A test keeps it fresh.
+
+`python docs/reference.py --variables > eaves/config/variables.py` writes the names of the environment variables, which
+every process compares its environment with.
+"""
 
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterator
 from dataclasses import MISSING
 
 import click
 
 from converters.declaration import Declaration, TensorDeclaration
+from converters.settings import ConvertSettings
 from eaves import errors
 from eaves.cli import COMMANDS
 from eaves.cli.project import Project
-from eaves.config import iter_leaves
+from eaves.config import ENV_PREFIX, Leaf, is_scalar, iter_leaves
 from eaves.delivery.mqtt.settings import MqttSettings as PublishingSettings
 from eaves.local.settings import LocalSettings
 from eaves.options import parameter_name
@@ -27,7 +33,10 @@ from eaves.sources.options import FrameOptions
 from eaves.sources.replay.settings import ReplaySettings
 from eaves.sources.settings import AgentSettings, SourceSettings
 from functions.settings import FunctionSettings
+from knative.receiver_settings import ReceiverDeployment
 from knative.settings import SiteSettings
+from trainer.reader import TOKEN_VARIABLE
+from trainer.settings import DataSettings, TrainSettings
 
 
 def build_reference() -> str:
@@ -52,11 +61,34 @@ def build_reference() -> str:
     parts += ["## A receiver's process (`python -P -m eaves.receiver`)\n", *_settings(ReceiverSettings)]
     parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]
     parts += ["### ... with `task: tensor`\n", *_settings(TensorDeclaration, env=False)]
+    parts += ["## Environment variables\n", _VARIABLES, *_variables()]
     parts += ["## Errors and exit codes\n", *_errors()]
     return "\n".join(parts) + "\n"
 
 
 _HEAD = "# Reference\n\nWritten by `python docs/reference.py` from the code; edit the code.\n"
+_VARIABLES = f"""\
+All of them, by name. A process warns once at its start of each variable that begins with `{ENV_PREFIX}_` and isn't in
+this table, and names the nearest one. A former name still sets what it did, with a warning; given beside the present
+name with another value, it is refused.
+"""
+READERS: tuple[tuple[str, type, str], ...] = (
+    ("the command line", Project, ""),
+    ("`eaves up`", LocalSettings, "up."),
+    ("`eaves receiver run`", ReceiverSettings, "receiver."),
+    ("`eaves receiver render`", ReceiverDeployment, "receiver."),
+    ("a function", FunctionSettings, ""),
+    ("an agent", AgentSettings, ""),
+    ("a publisher", PublisherSettings, ""),
+    ("a relay", RelaySettings, ""),
+    ("a receiver", ReceiverSettings, ""),
+    ("`python -m trainer`", DataSettings, "data."),
+    ("`python -m trainer`", TrainSettings, "train."),
+    ("`python -m converters`", ConvertSettings, "convert."),
+)
+"""What reads settings from its environment: who, the settings, and the dotted path that they stand at."""
+MODULES = ("trainer.__main__", "converters.__main__")
+"""Modules of processes with options that have variables without being settings, beside the command line's."""
 _PRECEDENCE = "A flag wins over the environment, the environment over the file, the file over the default.\n"
 
 
@@ -102,6 +134,90 @@ def _settings(cls: type, *, env: bool = True, section: str = "") -> Iterator[str
     yield ""
 
 
+def list_variables() -> dict[str, list[tuple[str, str]]]:
+    """Name of each environment variable to who reads it and what it sets."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for reader, leaf in _leaves():
+        if is_scalar(leaf.type):
+            found.setdefault(leaf.env, []).append((reader, f"`{leaf.path}`"))
+            if leaf.former_env:
+                found.setdefault(leaf.former_env, []).append((reader, f"former name of `{leaf.env}`"))
+    for reader, option in _options():
+        names = [option.envvar] if isinstance(option.envvar, str) else option.envvar or ()
+        for name in names:
+            # An option that several commands of one group have is told once.
+            if (reader, f"`{option.opts[0]}`") not in found.setdefault(name, []):
+                found[name].append((reader, f"`{option.opts[0]}`"))
+    found[TOKEN_VARIABLE] = [("`python -m trainer.reader`", "the token that readers show")]
+    return dict(sorted(found.items()))
+
+
+def build_variables() -> str:
+    """The module `eaves.config.variables`."""
+    named = [name for name in list_variables() if name.startswith(f"{ENV_PREFIX}_")]
+    former = {leaf.former_env: leaf.env for _, leaf in _leaves() if leaf.former_env}
+    unread = {leaf.env for _, leaf in _leaves()} - {*named, *former}
+    parts = [
+        '"""The names of the environment variables of Eaves.',
+        "",
+        "Written by `python docs/reference.py --variables` from the settings; edit those.",
+        '"""',
+        "",
+        "from __future__ import annotations",
+        "",
+        *_set("NAMES", [name for name in named if name not in former], "Every variable that some process reads."),
+        *_set("FILE_ONLY", _file_only(unread), "Variables that would hold lists of sections, which only files do."),
+        "FORMER_NAMES = {",
+        *[f'    "{name}": "{former[name]}",' for name in sorted(former)],
+        "}",
+        '"""Former name of a variable to its name."""',
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _file_only(unread: set[str]) -> list[str]:
+    return sorted(name for name in unread if name.startswith(f"{ENV_PREFIX}_"))
+
+
+def _set(name: str, items: list[str], doc: str) -> Iterator[str]:
+    yield f"{name} = frozenset("
+    yield "    {"
+    yield from (f'        "{item}",' for item in items)
+    yield "    }"
+    yield ")"
+    yield f'"""{doc}"""'
+
+
+def _leaves() -> Iterator[tuple[str, Leaf]]:
+    """Who reads it, and the setting."""
+    for reader, cls, section in READERS:
+        for leaf in iter_leaves(cls, section):
+            yield reader, leaf
+
+
+def _options() -> Iterator[tuple[str, click.Option]]:
+    """The options of each command, with the command."""
+    commands = {f"`eaves {name}`": importlib.import_module(f"eaves.cli.{name}").command for name in COMMANDS}
+    commands |= {f"`python -m {name.partition('.')[0]}`": importlib.import_module(name).main for name in MODULES}
+    for name, command in commands.items():
+        inner = command.commands.values() if isinstance(command, click.Group) else [command]
+        for one in inner:
+            yield from ((name, option) for option in one.params if isinstance(option, click.Option))
+
+
+def _variables() -> Iterator[str]:
+    yield "| variable | read by | sets |"
+    yield "|---|---|---|"
+    for name, uses in list_variables().items():
+        by_meaning: dict[str, list[str]] = {}
+        for reader, meaning in uses:
+            readers = by_meaning.setdefault(meaning, [])
+            readers += [] if reader in readers else [reader]
+        for meaning, readers in by_meaning.items():
+            yield f"| `{name}` | {', '.join(readers)} | {meaning} |"
+    yield ""
+
+
 def _errors() -> Iterator[str]:
     yield "| error | exit code | HTTP status | meaning |"
     yield "|---|---|---|---|"
@@ -114,4 +230,4 @@ def _errors() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    click.echo(build_reference(), nl=False)
+    click.echo(build_variables() if sys.argv[1:] == ["--variables"] else build_reference(), nl=False)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from eaves.config import Layer, build, env_layer, flag_layer, is_scalar, iter_leaves
+from eaves.config.environment import find_variable_warnings
 from eaves.errors import EavesError
 from eaves.terminal import escape
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -92,3 +95,16 @@ def print_error(error: EavesError) -> None:
         sys.stderr.write(f"error: {escape(line)}\n")
     if error.hint:
         sys.stderr.write(f"try: {escape(error.hint)}\n")
+
+
+def warn_of_variables(*tables: tuple[type, str]) -> None:
+    """Log a warning for each environment variable of this process that Eaves doesn't read, or knows by another name.
+
+    For `__main__` modules only, once, after logging is set up.
+
+    Args:
+        tables: Dataclass of each section that the process reads, and the dotted path it stands at in eaves.yaml.
+    """
+    leaves = [leaf for cls, section in tables for leaf in iter_leaves(cls, section)]
+    for text in find_variable_warnings(os.environ, leaves):
+        _log.warning("%s", text)

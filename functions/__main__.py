@@ -11,7 +11,7 @@ import threading
 from typing import Any
 
 from eaves import logs
-from eaves.options import build_settings, report_errors, settings_options
+from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
 from functions.settings import FunctionSettings
 from functions.timing import Timing
 
@@ -48,6 +48,7 @@ def build_command(timing: Timing) -> Any:
 def serve(settings: FunctionSettings, timing: Timing) -> None:
     """Load the model and answer until the process is told to end."""
     logs.configure(as_json=settings.log_json)
+    warn_of_variables((FunctionSettings, ""))
     timing.mark("settings")
     # Before the server's part: two threads that import take turns at the interpreter's lock, and both end late. What
     # the model's own thread does then, opening the session and a first run, needs no lock.

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from eaves.config import setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeSettings:
-    """How a function serves: the section `function` of eaves.yaml."""
+    """How a function serves: the section `function` of eaves.yaml.
+
+    Its variables have the same names for the command line and for the function's process, EAVES_TOP_K. The command line
+    of earlier versions read EAVES_FUNCTION_TOP_K in its place.
+    """
+
+    FORMER_SECTION: ClassVar[str] = "function"
 
     concurrency: int = setting(
         0,

@@ -15,7 +15,7 @@ from eaves import logs
 from eaves.config import Layer
 from eaves.config import complete as complete_settings
 from eaves.errors import ConfigError, Fault
-from eaves.options import build_settings, report_errors, settings_options
+from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
 from trainer.event import TrainingEvent, check_allowed, read_event
 from trainer.lifecycle import stop_on_signals
 from trainer.progress import build_progress
@@ -75,6 +75,7 @@ def main(
         os.environ.setdefault(variable, value)
     logs.configure()
     quieten()
+    warn_of_variables(*((cls, f"{section}.") for section, cls in SECTIONS.items()))
     layers = complete_settings.parse_complete(told, SECTIONS, without=BY_EVENT)
     prefixes = prefixes or _told_prefixes(layers["data"])
     event = _event(folder, prefixes, parameters)

@@ -18,7 +18,7 @@ import click
 
 from eaves import logs
 from eaves.errors import StorageError
-from eaves.options import report_errors
+from eaves.options import report_errors, warn_of_variables
 from trainer.run import MANIFEST
 from trainer.storage import Store, open_store
 
@@ -85,6 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
 def main(place: str, port: int) -> None:
     """Let whoever holds the token in EAVES_READER_TOKEN read the run at PLACE, a path or a URI."""
     logs.configure()
+    warn_of_variables()
     token = os.environ.get(TOKEN_VARIABLE, "")
     if len(token) < 16:
         raise click.UsageError(f"{TOKEN_VARIABLE} must hold a token of 16 characters or more")

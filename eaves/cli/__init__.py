@@ -8,6 +8,7 @@ code.
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 from pathlib import Path
@@ -76,6 +77,11 @@ def cli() -> None:
 
     init, train, convert, deploy, up, send: that is the whole flow, on this machine.
     """
+    from eaves.config.environment import find_variable_warnings
+    from eaves.terminal import escape
+
+    for text in find_variable_warnings(os.environ):
+        click.echo(f"warning: {escape(text)}", err=True)
 
 
 def main() -> None:

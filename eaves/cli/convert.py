@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from converters.settings import ConvertSettings
 from eaves import logs
 from eaves.cli.arguments import file_option, newest
 from eaves.cli.cancelling import cancelled_by_ctrl_c
 from eaves.cli.output import say
-from eaves.cli.project import load_workspace
+from eaves.cli.project import ARTIFACTS, load_workspace
 from eaves.errors import RunError
-from eaves.options import given, settings_options
+from eaves.options import build_settings, given, settings_options
 
 
 @click.command()
@@ -32,21 +33,31 @@ from eaves.options import given, settings_options
 def command(model: Path | None, artifact: Path | None, declare: Path | None, file: Path, **options: Any) -> None:
     """Convert MODEL and prove it equal. Prints the artifact's directory.
 
-    MODEL is a run (the newest when not given), or with a declaration a SavedModel, a .keras or an .onnx file.
+    MODEL is a run (the newest when not given), or with a declaration a SavedModel, a .keras or an .onnx file. With
+    MODEL, no eaves.yaml is needed: where there is none, every setting is the environment's or its default.
     """
     flags = {f"convert.{path}": value for path, value in given(ConvertSettings, options).items()}
     if "convert.handler" in flags:
         flags["convert.handler"] = str(Path(flags["convert.handler"]).absolute())  # a flag's is relative to here
-    workspace = load_workspace(file, flags, section="convert.")
-    settings = workspace.project.convert
-    if settings.handler:
-        settings = replace(settings, handler=str(workspace.path(Path(settings.handler))))
-    chosen = model or newest(workspace.runs, "run.json")
-    if chosen is None:
-        raise RunError(f"there is no run in {workspace.runs}", hint="eaves train")
-    target = artifact or workspace.artifacts / _name(chosen)
+    if model is not None and _is_absent(file):
+        settings, artifacts = build_settings(ConvertSettings, options, section="convert."), Path(ARTIFACTS)
+    else:
+        workspace = load_workspace(file, flags, section="convert.")
+        settings, artifacts = workspace.project.convert, workspace.artifacts
+        if settings.handler:
+            settings = replace(settings, handler=str(workspace.path(Path(settings.handler))))
+        model = model or newest(workspace.runs, "run.json")
+        if model is None:
+            raise RunError(f"there is no run in {workspace.runs}", hint="eaves train")
+    target = artifact or artifacts / _name(model)
     with cancelled_by_ctrl_c(f"stopped: {target} was not made; the same command begins again"):
-        _convert(chosen, target, settings, declare)
+        _convert(model, target, settings, declare)
+
+
+def _is_absent(file: Path) -> bool:
+    """Whether there is no eaves.yaml, and nobody named one."""
+    named = click.get_current_context().get_parameter_source("file") is not ParameterSource.DEFAULT
+    return not named and not file.exists()
 
 
 def _convert(model: Path, target: Path, settings: ConvertSettings, declare: Path | None) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from eaves.cli.arguments import FILE
+from eaves.cli.arguments import FILE, newest
 from eaves.cli.output import say
-from eaves.cli.project import load_workspace, write_project
+from eaves.cli.project import ARTIFACTS, load_workspace, write_project
 from eaves.credentials import redact
 from eaves.disk import disk_errors
 from eaves.errors import ConfigError, DatasetError, Fault
@@ -69,16 +69,26 @@ def command(
 
 
 def _advise(directory: Path, data: str) -> str:
-    """What to do next, by whether there are labelled images already."""
-    train = "`eaves train`"
-    if directory.absolute() != Path.cwd():
-        train = f"`cd {shlex.quote(str(directory))}` and {train}"
+    """What to do next: deploy an artifact, convert a model made elsewhere, or train on labelled images."""
+    go = "" if directory.absolute() == Path.cwd() else f"`cd {shlex.quote(str(directory))}` and "
+    train = f"{go}`eaves train`"
+    if newest(directory / ARTIFACTS, "manifest.json"):
+        return f"next: {go}`eaves deploy`"
     place = directory / data
     if "://" in data or place.is_file():
         return f"next: {train}"
     if found := _count_labelled(place):
         return f"{found} found; next: {train}"
+    if model := _find_model(directory):
+        return f"next: describe {model.name} in a model.yaml, then {go}`eaves convert {shlex.quote(model.name)}`"
     return f"next: put labelled images into {place}/CLASS/, then {train}"
+
+
+def _find_model(directory: Path) -> Path | None:
+    """A model that was made elsewhere, as `eaves convert` takes it; None when there is none."""
+    files = [*directory.glob("*.onnx"), *directory.glob("*.keras")]
+    folders = [path.parent for path in directory.glob("*/saved_model.pb")]
+    return min([*files, *folders], default=None)
 
 
 def _count_labelled(place: Path) -> str:

@@ -25,6 +25,9 @@ from knative.job_settings import JobSettings
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
 from trainer.settings import DataSettings, TrainSettings
 
+ARTIFACTS = "artifacts"
+"""Folder that conversions write artifacts into, beside eaves.yaml."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
@@ -108,7 +111,7 @@ class Workspace:
     @property
     def artifacts(self) -> Path:
         """Where artifacts go."""
-        return self.root / "artifacts"
+        return self.root / ARTIFACTS
 
 
 def load_workspace(file: Path, flags: dict[str, Any] | None = None, *, section: str = "") -> Workspace:

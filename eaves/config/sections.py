@@ -1,9 +1,9 @@
 """The configuration engine: layers of values > parse > validate > complete, all faults at once.
 
 Each room owns the dataclass of its section; this module knows none of them. A section is a frozen dataclass whose
-fields are made with `setting`, which carries the text for help, docs and the commented eaves.yaml. Precedence, lowest
-first: default, file, environment, flag. A section may add `faults()` for rules across fields; nothing here reads
-`os.environ`.
+fields are made with `setting` (`eaves.config.declarations`), which carries the text for help, docs and the commented
+eaves.yaml. Precedence, lowest first: default, file, environment, flag. A section may add `faults()` for rules across
+fields; nothing here reads `os.environ`.
 """
 
 from __future__ import annotations
@@ -15,137 +15,15 @@ import re
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, TypeVar, Union
 
+from eaves.config.layers import COMMAND_LINE, ENVIRONMENT, Layer
 from eaves.errors import ConfigError, Fault
 
 T = TypeVar("T")
-ENV_PREFIX = "EAVES"
-ENVIRONMENT, COMMAND_LINE = "environment", "command line"
 NO_TEXT = "must be a string"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """Values from one origin. `values` nests as the dataclasses do; `origins` names single leaves by dotted path."""
-
-    origin: str
-    values: Mapping[str, Any]
-    origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leaf:
-    """One setting as the table sees it: dotted path, type, default, text and environment variable."""
-
-    path: str
-    type: Any
-    default: Any
-    doc: str
-    choices: tuple[str, ...]
-    env: str
-
-    @property
-    def flag(self) -> str:
-        """The command-line spelling, `--scale-max`."""
-        return "--" + self.path.replace(".", "-").replace("_", "-")
-
-
-def setting(
-    default: Any,
-    doc: str,
-    *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: Sequence[str] = (),
-    env: str | None = None,
-    collects: bool = False,
-    nested: bool = False,
-) -> Any:
-    """Declare one field of a section.
-
-    Args:
-        default: The value when nothing sets it; `MISSING` makes it required; a type makes a fresh section.
-        doc: What it is, with its unit and the reason for its default.
-        minimum: Smallest allowed number.
-        maximum: Largest allowed number.
-        choices: The allowed strings, when they are few.
-        env: Name of the environment variable, when a platform fixes it (`PORT`).
-        collects: Whether a mapping collects the settings that its section doesn't know, instead of them being faults.
-            Whoever knows them checks them. It may be given by its own name too, as a spec file does.
-        nested: Whether the mappings of a list or mapping hold further ones. They are kept as they are given, and
-            `faults()` of the section checks them.
-    """
-    metadata = {
-        "doc": doc,
-        "minimum": minimum,
-        "maximum": maximum,
-        "choices": tuple(choices),
-        "env": env,
-        "collects": collects,
-        "nested": nested,
-    }
-    if isinstance(default, type):
-        return dataclasses.field(default_factory=default, metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def iter_leaves(cls: type, prefix: str = "") -> Iterator[Leaf]:
-    """The table of settings of a section, depth first. Lists of sections are one leaf."""
-    hints = typing.get_type_hints(cls)
-    for field in dataclasses.fields(cls):
-        path = f"{prefix}{field.name}"
-        hint = hints[field.name]
-        if dataclasses.is_dataclass(hint):
-            yield from iter_leaves(typing.cast(type, hint), path + ".")
-            continue
-        default = field.default if field.default_factory is MISSING else field.default_factory()
-        env = field.metadata.get("env") or f"{ENV_PREFIX}_{path.replace('.', '_').upper()}"
-        choices = field.metadata.get("choices", ())
-        yield Leaf(path=path, type=hint, default=default, doc=field.metadata["doc"], choices=choices, env=env)
-
-
-def env_layer(cls: type, environ: Mapping[str, str], section: str = "") -> Layer:
-    """The layer that the environment holds for a section.
-
-    Args:
-        cls: The section's dataclass.
-        environ: The process's environment.
-        section: Dotted path the section stands at in eaves.yaml; it becomes part of the variables' names.
-    """
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for leaf in iter_leaves(cls, section):
-        path = leaf.path.removeprefix(section)
-        if leaf.env in environ and is_scalar(leaf.type):
-            put(values, path, environ[leaf.env])
-            origins[path] = f"environment variable {leaf.env}"
-    return Layer(origin=ENVIRONMENT, values=values, origins=origins)
-
-
-def flag_layer(flags: Mapping[str, Any], section: str = "") -> Layer:
-    """The layer that the command line holds: dotted path to value, only what was given.
-
-    Args:
-        flags: The values.
-        section: Dotted path whose settings the command's flags name without it.
-    """
-    values: dict[str, Any] = {}
-    for path, value in flags.items():
-        put(values, path, value)
-    spoken = {path: path.removeprefix(section).replace(".", "-").replace("_", "-") for path in flags}
-    origins = {path: f"--{name}" for path, name in spoken.items()}
-    return Layer(origin=COMMAND_LINE, values=values, origins=origins)
-
-
-def put(values: dict[str, Any], path: str, value: Any) -> None:
-    """Set `value` at a dotted path, making the mappings on the way."""
-    *parents, last = path.split(".")
-    for parent in parents:
-        values = values.setdefault(parent, {})
-    values[last] = value
 
 
 def build(cls: type[T], *layers: Layer) -> T:
@@ -154,7 +32,7 @@ def build(cls: type[T], *layers: Layer) -> T:
     Raises:
         ConfigError: With every fault found: unknown keys, wrong types, values out of range, broken rules across fields.
     """
-    faults: list[Fault] = []
+    faults = [fault for layer in layers for fault in layer.faults]
     result = _build(cls, list(layers), "", faults)
     if result is not None and not faults:
         faults.extend(_own_faults(result, layers, ""))
@@ -197,14 +75,6 @@ def build_flat(
         faults += [dataclasses.replace(fault, path=f"{prefix}{fault.path}") for fault in found]
         sections.append(section)
     return sections, faults
-
-
-def is_scalar(hint: Any) -> bool:
-    """Whether one string can carry the whole value (a flag or an environment variable); a list has commas in it."""
-    return hint in (str, int, float, bool, Path, tuple[str, ...]) or (
-        typing.get_origin(hint) in (Union, types.UnionType)
-        and all(a in (str, int, float, bool, Path, type(None)) for a in typing.get_args(hint))
-    )
 
 
 def _build(cls: type[T], layers: list[Layer], prefix: str, faults: list[Fault]) -> T | None:

@@ -19,7 +19,7 @@ from eaves.delivery.mqtt.opening import build_link
 from eaves.delivery.mqtt.sink import MqttSink
 from eaves.events import Event
 from eaves.ingress import IngressLimits, IngressServer, StoreRoute
-from eaves.options import build_settings, report_errors, settings_options
+from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
 from eaves.publisher.settings import PublisherSettings
 from eaves.spool import Spool
 
@@ -39,6 +39,7 @@ def main(**options: Any) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     settings = build_settings(PublisherSettings, options)
     logs.configure(as_json=settings.log_json)
+    warn_of_variables((PublisherSettings, ""))
     return_freed_memory()
     with Spool(settings.spool, limits=settings.limits()) as spool, ExitStack() as stack:
         link = build_link(settings.url, settings.mqtt, site=settings.site, app=settings.app)

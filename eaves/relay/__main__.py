@@ -23,7 +23,7 @@ from eaves.http_client.proxies import Proxies, parse_proxies
 from eaves.ingress import IngressLimits, IngressServer, StoreRoute
 from eaves.ingress.store_route import PATH
 from eaves.link.client import LinkClient
-from eaves.options import build_settings, report_errors, settings_options
+from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
 from eaves.relay.forwarder import Forwarder
 from eaves.relay.intake import Intake, store
 from eaves.relay.lanes import BROKER, FROM_BROKER
@@ -49,6 +49,7 @@ def main(**options: Any) -> None:
     return_freed_memory()
     settings = build_settings(RelaySettings, options)
     logs.configure(as_json=settings.log_json)
+    warn_of_variables((RelaySettings, ""))
     proxies = parse_proxies(os.environ)
     link = LinkClient(settings.to, settings.credentials, ca_certs_pem=settings.ca_certs, proxies=proxies)
     with (

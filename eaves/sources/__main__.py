@@ -18,7 +18,7 @@ from eaves.delivery import Deliverer, SinkClient
 from eaves.http_client.proxies import DIRECT, Proxies, parse_proxies
 from eaves.link.client import SOCKET_OPTIONS
 from eaves.link.credentialed import CredentialedClient
-from eaves.options import build_settings, report_errors, settings_options
+from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
 from eaves.sources.agent.admin import open_admin
 from eaves.sources.agent.configuration import ConfiguredSource, count_remembered, parse_sources
 from eaves.sources.agent.context import AgentContext
@@ -43,6 +43,7 @@ def main(**options: Any) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     settings = build_settings(AgentSettings, options)
     logs.configure(as_json=settings.log_json)
+    warn_of_variables((AgentSettings, ""))
     return_freed_memory()
     overrides = parse_overrides(settings.overrides)
     configured = parse_sources(settings)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Protocol
 
-from eaves.events import Event
+from eaves.events import Event, encode_structured
 from eaves.local.client import LocalPlatform
 from eaves.platform import AppSpec, DeliverySettings, FunctionStatus, Platform
 from tests.contract.sinks import LocalSink, Sink, open_sink
@@ -40,6 +42,9 @@ class Harness(Protocol):
 
     def open_sink(self) -> AbstractContextManager[Sink]:
         """A subscriber that the platform reaches."""
+
+    def publish_structured(self, event: Event) -> None:
+        """Hand an event to the broker in structured mode, as other producers do; `platform.publish` sends binary."""
 
     def dead(self) -> int:
         """Events given up on so far."""
@@ -80,6 +85,15 @@ class LocalHarness:
         with open_sink() as sink:
             yield sink
 
+    def publish_structured(self, event: Event) -> None:
+        headers, body = encode_structured(event)
+        connection = HTTPConnection(self.broker_address(), timeout=30)
+        try:
+            connection.request("POST", "/", body, headers)
+            assert connection.getresponse().status == 202
+        finally:
+            connection.close()
+
     def dead(self) -> int:
         return status_of(self.platform).dead
 
@@ -118,6 +132,10 @@ class LocalHarness:
     def log(self) -> str:
         """What `eaves up` has written, stdout and stderr."""
         return self._log.read_text()
+
+    def broker_address(self) -> str:
+        """Host and port that the broker listens on."""
+        return str(re.findall(r"^http://([0-9.:]+)", self.log(), flags=re.MULTILINE)[-1])
 
     def _end(self, number: int) -> None:
         if self._up is not None:

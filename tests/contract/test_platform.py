@@ -389,7 +389,11 @@ def test_filters_match_the_same_events_on_every_platform(harness: Harness, make_
         if matches_all(event.attributes(), {}, filters)
     )
     for event in events:
-        harness.platform.publish(event)
-    wait(harness, lambda: len(sink.received) == expected.total(), 60, what=f"{expected.total()} deliveries")
+        harness.platform.publish(replace(event, id=f"binary-{event.id}"))
+        harness.publish_structured(replace(event, id=f"structured-{event.id}"))
+    wait(harness, lambda: len(sink.received) >= 2 * expected.total(), 60, what=f"{2 * expected.total()} deliveries")
     harness.settle(sink)
-    assert Counter(event.extensions["label"] for event in sink.received) == expected
+    for mode in ("binary", "structured"):
+        got = [event for event in sink.received if event.id.startswith(mode)]
+        assert Counter(event.extensions["label"] for event in got) == expected, mode
+        assert {event.subject for event in got} == {event.subject for event in events}

@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eaves.events import Event
+from eaves.events import Event, encode_structured
 from eaves.platform import AppSpec, DeliverySettings
+from knative.addresses import route_to
 from knative.cluster import Cluster
 from knative.kinds import BROKER, POD, TRIGGER
 from knative.platform import KnativePlatform
@@ -100,6 +101,17 @@ class KnativeHarness:
     @contextmanager
     def open_sink(self) -> Iterator[Sink]:
         yield KnativeSink(self.cluster, f"/sink-{next(_numbers)}")
+
+    def publish_structured(self, event: Event) -> None:
+        broker = self.cluster.get(BROKER, self.settings.broker)
+        assert broker is not None
+        route = route_to(self.cluster, broker["status"]["address"]["url"])
+        headers, body = encode_structured(event)
+        headers["Host"] = route.host
+        answer = self.cluster.proxy(
+            route.target, route.path, method="POST", headers=headers, body=body, namespace=route.namespace
+        )
+        assert answer.status < 300, (answer.status, answer.body)
 
     def dead(self) -> int:
         return len({event.id for event in self._dead.received})

@@ -79,6 +79,30 @@ def test_it_is_verified_inspected_and_deployed_like_any_other(artifact: Artifact
     assert open_artifact(tmp_path / "a").digest == artifact.digest
 
 
+def test_outputs_are_asked_for_by_names_of_any_length(tmp_path: Path) -> None:
+    """TensorFlow's exporters write such names, and two of a model may differ behind the fortieth character only."""
+    long = "StatefulPartitionedCall/model/predictions/Softmax:0", "StatefulPartitionedCall/model/predictions/Softmax:1"
+    graph = build_sensor_graph()
+    renamed = dict(zip(("level", "index"), long, strict=True))
+    for output in graph.graph.output:
+        output.name = renamed[output.name]
+    for node in graph.graph.node:
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+    made = convert(write_sensors(tmp_path / "model", graph), tmp_path / "a", SETTINGS)
+    function = Function(made.path, tmp_path)
+    try:
+        function.wait_ready()
+        tensor = {"name": "window", "datatype": "FP32", "shape": [1, 4, 3], "data": [1.0] * 12}
+        for asked in ([], [long[0]], [long[1]], list(long)):
+            request = {"inputs": [tensor], **({"outputs": [{"name": name} for name in asked]} if asked else {})}
+            status, _, body = function.request("POST", "/v2/models/air/infer", json.dumps(request).encode())
+            assert status == 200, body
+            assert {one["name"] for one in json.loads(body)["outputs"]} == set(asked or long)
+    finally:
+        function.stop()
+
+
 def test_goldens_that_differ_are_found(artifact: Artifact, tmp_path: Path) -> None:
     for name, change in (("level", 0.5), ("index", 1)):
         entries = json.loads((artifact.path / INDEX).read_text())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import struct
 from pathlib import Path
 from typing import Any, cast
 
@@ -100,10 +102,11 @@ def test_what_lies_beside_a_picture_changes_no_pixel(name: str) -> None:
     assert seen.size
 
 
-def test_a_lossless_jpeg_is_decoded_whole() -> None:
+@pytest.mark.parametrize("side", [1, 32, 64, 128, 224, 256, 299, 300, 512, 600])
+def test_a_lossless_jpeg_is_decoded_whole(side: int) -> None:
     """It has no cosine transform that could be scaled: asked for a smaller picture, libjpeg refuses it."""
     rows = [[(x + 3 * y) % 256 for x in range(512)] for y in range(512)]
-    image = load(encode_lossless(rows), at_least=(64, 64))
+    image = load(encode_lossless(rows), at_least=(side, side))
     assert image.size == (512, 512)
     assert np.array_equal(np.asarray(image)[..., 0], np.asarray(rows))
 
@@ -113,6 +116,18 @@ def test_grey_multiplied_by_its_alpha_lies_on_white() -> None:
     multiplied = Image.new("La", (4, 4))
     multiplied.putdata([(50, 128)] * 16)
     assert np.abs(np.asarray(_to_rgb(multiplied)).astype(int) - np.asarray(_to_rgb(grey))).max() <= 2
+
+
+def test_a_tiff_of_grey_multiplied_by_its_alpha_is_read() -> None:
+    """Pillow writes no such file, so the tag of a plain one with alpha is changed: ExtraSamples 2 becomes 1."""
+    stream = io.BytesIO()
+    Image.new("LA", (4, 4), (50, 128)).save(stream, "TIFF")
+    plain, tag = stream.getvalue(), struct.pack("<HHIHH", 338, 3, 1, 2, 0)
+    assert plain.count(tag) == 1
+    data = plain.replace(tag, struct.pack("<HHIHH", 338, 3, 1, 1, 0))
+    assert Image.open(io.BytesIO(data)).mode == "La"
+    # 50 is 100 times the alpha of 128 in 255; white shines through by the rest.
+    assert np.abs(decode(data).astype(int) - (50 + 127)).max() <= 2
 
 
 def test_colours_that_are_not_taken_are_not_called_corrupt() -> None:

@@ -229,6 +229,30 @@ def test_metrics_tell_outcomes_stages_and_the_model(client: FlaskClient, artifac
     assert (found["eaves_ready", ""], found["eaves_in_work", ""]) == (1, 0)
 
 
+class Thousand(Classifier):
+    """A classifier of 1,000 classes, as Inception V3 has them: picture n is of class n."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        labels = tuple(f"class {number:04d}" for number in range(1_000))
+        wide = replace(artifact, manifest=replace(artifact.manifest, labels=labels))
+        super().__init__(wide, cast(Session, ColourSession()), SETTINGS)
+
+    def predict(self, data: bytes) -> Prediction:
+        """The class that the data names."""
+        label = self.artifact.manifest.labels[int(data)]
+        payload = {"predictions": [{"label": label, "score": 1.0}]}
+        return Prediction(payload=payload, attributes={"label": label, "confidence": "high"}, timings_ms={})
+
+
+def test_no_prediction_of_a_model_of_a_thousand_classes_is_lost_from_the_metrics(artifact: Artifact) -> None:
+    client = serve(Thousand(artifact))
+    for number in range(1_000):
+        event = replace(EVENT, id=str(number), data=str(number).encode())
+        assert send(client, event).status_code == 200
+    counted = {label: value for (name, label), value in samples(client).items() if name == "eaves_predictions_total"}
+    assert counted == {f"class {number:04d}": 1 for number in range(1_000)}
+
+
 def test_the_index_says_what_this_is(client: FlaskClient, artifact: Artifact) -> None:
     about = client.get("/").get_json()
     assert (about["function"], about["site"], about["state"], about["model"]) == ("colours", "barn", "ready", "colours")

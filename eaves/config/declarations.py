@@ -1,0 +1,123 @@
+"""How a section's settings are declared, and the table of them: path, type, default, text, environment variables."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+from typing import Any, Union
+
+ENV_PREFIX = "EAVES"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """One setting as the table sees it: dotted path, type, default, text and environment variable.
+
+    Attributes:
+        path: Dotted path below the section that the table is of.
+        type: Type of its values.
+        default: The value when nothing sets it.
+        doc: What it is.
+        choices: The allowed strings, when they are few.
+        env: The environment variable that sets it.
+        former_env: A variable that set it in earlier versions and still does; empty where there is none.
+    """
+
+    path: str
+    type: Any
+    default: Any
+    doc: str
+    choices: tuple[str, ...]
+    env: str
+    former_env: str = ""
+
+    @property
+    def flag(self) -> str:
+        """The command-line spelling, `--scale-max`."""
+        return "--" + self.path.replace(".", "-").replace("_", "-")
+
+
+def setting(
+    default: Any,
+    doc: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: Sequence[str] = (),
+    env: str | None = None,
+    collects: bool = False,
+    nested: bool = False,
+) -> Any:
+    """Declare one field of a section.
+
+    Args:
+        default: The value when nothing sets it; `MISSING` makes it required; a type makes a fresh section.
+        doc: What it is, with its unit and the reason for its default.
+        minimum: Smallest allowed number.
+        maximum: Largest allowed number.
+        choices: The allowed strings, when they are few.
+        env: Name of the environment variable, when a platform fixes it (`PORT`).
+        collects: Whether a mapping collects the settings that its section doesn't know, instead of them being faults.
+            Whoever knows them checks them. It may be given by its own name too, as a spec file does.
+        nested: Whether the mappings of a list or mapping hold further ones. They are kept as they are given, and
+            `faults()` of the section checks them.
+    """
+    metadata = {
+        "doc": doc,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": tuple(choices),
+        "env": env,
+        "collects": collects,
+        "nested": nested,
+    }
+    if isinstance(default, type):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def iter_leaves(cls: type, prefix: str = "") -> Iterator[Leaf]:
+    """The table of settings of a section, depth first. Lists of sections are one leaf.
+
+    A variable is named by the setting's dotted path. A section with a class attribute `FORMER_SECTION` names the
+    variables of its own fields without any section, wherever it stands, so that the process that it is the settings of
+    reads the same variables; those with the section `FORMER_SECTION` in their names are former names of the same.
+    """
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        path = f"{prefix}{field.name}"
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            yield from iter_leaves(typing.cast(type, hint), path + ".")
+            continue
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        env, former = field.metadata.get("env") or _variable(path), ""
+        if section := _former_section(cls, field.name):
+            env, former = _variable(field.name), _variable(f"{section}.{field.name}")
+        choices = field.metadata.get("choices", ())
+        doc = field.metadata["doc"]
+        yield Leaf(path=path, type=hint, default=default, doc=doc, choices=choices, env=env, former_env=former)
+
+
+def _variable(path: str) -> str:
+    return f"{ENV_PREFIX}_{path.replace('.', '_').upper()}"
+
+
+def _former_section(cls: type, name: str) -> str:
+    """The `FORMER_SECTION` of the class that declares a field; empty for fields that a subclass adds."""
+    for base in cls.__mro__:
+        if "FORMER_SECTION" in vars(base):
+            return str(vars(base)["FORMER_SECTION"]) if name in base.__dataclass_fields__ else ""  # type: ignore[attr-defined]
+    return ""
+
+
+def is_scalar(hint: Any) -> bool:
+    """Whether one string can carry the whole value (a flag or an environment variable); a list has commas in it."""
+    return hint in (str, int, float, bool, Path, tuple[str, ...]) or (
+        typing.get_origin(hint) in (Union, types.UnionType)
+        and all(a in (str, int, float, bool, Path, type(None)) for a in typing.get_args(hint))
+    )

@@ -1,0 +1,71 @@
+"""What is wrong with the EAVES_ variables that a process is started with: misspelt names, and former ones.
+
+A variable that nothing reads changes nothing, so a misspelt one must not pass without a word. Variables of other
+processes of Eaves are no fault: one environment may be shared by several.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping
+
+from eaves.config.declarations import ENV_PREFIX, Leaf
+
+OTHERS = (f"{ENV_PREFIX}_E2E_", f"{ENV_PREFIX}_BENCH_", f"{ENV_PREFIX}_WRITE_GOLDEN")
+"""Beginnings of the names that the repository's tests and benchmarks read."""
+_SERVICE_HOST = "_SERVICE_HOST"
+
+
+def find_variable_warnings(environ: Mapping[str, str], leaves: Collection[Leaf] = ()) -> list[str]:
+    """A sentence for each variable whose name nothing reads, or that is the former name of another.
+
+    Args:
+        environ: The process's environment.
+        leaves: The settings that the process reads from it; none: all of Eaves, as for the command line.
+    """
+    ours = sorted(name for name in environ if name.startswith(f"{ENV_PREFIX}_"))
+    read = {leaf.env for leaf in leaves}
+    if read.issuperset(ours):
+        return []  # the usual case: a cold start pays for no table
+    from eaves.config.variables import FILE_ONLY, FORMER_NAMES, NAMES
+
+    former = {leaf.former_env: leaf.env for leaf in leaves if leaf.former_env} if leaves else FORMER_NAMES
+    known = NAMES.union(FORMER_NAMES, *([read] if leaves else []))
+    links = tuple(_service_links(environ))
+    found = []
+    for name in ours:
+        if name in former:
+            found.append(f"{name} is the former name of {former[name]}; set {former[name]} instead")
+        elif name in known or name.startswith(OTHERS) or name.startswith(links):
+            continue
+        elif name in FILE_ONLY:
+            found.append(f"{name} is not read: a list of sections can only be written in eaves.yaml")
+        else:
+            found.append(f"{name} is not read by any part of Eaves{_advise(name, read, NAMES)}")
+    return found
+
+
+def _advise(name: str, read: Collection[str], known: Collection[str]) -> str:
+    """The nearest name that the process itself reads, else the nearest of all."""
+    near = _find_nearest(name, read, cutoff=0.75) or _find_nearest(name, known, cutoff=0.65)
+    return f"; did you mean {near}?" if near else "; docs/reference.md lists all variables"
+
+
+def _find_nearest(name: str, names: Collection[str], *, cutoff: float) -> str:
+    """The nearest of some names by what follows their common beginning; empty when none is near."""
+    begin = f"{ENV_PREFIX}_"
+    ends = sorted(one.removeprefix(begin) for one in names if one.startswith(begin))
+    near = difflib.get_close_matches(name.removeprefix(begin), ends, n=1, cutoff=cutoff)
+    return begin + near[0] if near else ""
+
+
+def _service_links(environ: Mapping[str, str]) -> Iterator[str]:
+    """Beginnings of the names of the variables that Kubernetes sets for each Service of a pod's namespace.
+
+    Source: https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables and
+    pkg/kubelet/envvars/envvars.go: NAME_SERVICE_HOST, NAME_SERVICE_PORT..., NAME_PORT, NAME_PORT_80_TCP_ADDR...
+    """
+    for name in environ:
+        service = name.removesuffix(_SERVICE_HOST)
+        if service != name and f"{service}_SERVICE_PORT" in environ:
+            yield from (f"{service}_SERVICE_", f"{service}_PORT")

@@ -1,0 +1,122 @@
+"""Environment variables: misspelt names are told, former names work, and both at odds are refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from eaves.cli.project import Project
+from eaves.config import Layer, build, env_layer, iter_leaves
+from eaves.config.environment import find_variable_warnings
+from eaves.errors import ConfigError
+from eaves.sources.settings import AgentSettings
+from functions.settings import FunctionSettings, ServeSettings
+
+FUNCTION = list(iter_leaves(FunctionSettings))
+AGENT = list(iter_leaves(AgentSettings))
+FILE = Layer(origin="eaves.yaml", values={"data": {"path": "photos"}})
+
+
+def test_a_misspelt_variable_is_told_with_the_nearest_name() -> None:
+    found = find_variable_warnings({"EAVES_TOPK": "3", "EAVES_TOP_K": "3"}, FUNCTION)
+    assert found == ["EAVES_TOPK is not read by any part of Eaves; did you mean EAVES_TOP_K?"]
+
+
+def test_the_nearest_name_is_one_that_the_process_reads() -> None:
+    """EAVES_SITES, which a receiver reads, is nearer than EAVES_SITE, which a function reads."""
+    (said,) = find_variable_warnings({"EAVES_SITESS": "barn"}, FUNCTION)
+    assert said.endswith("did you mean EAVES_SITE?")
+    (said,) = find_variable_warnings({"EAVES_SITESS": "barn"})
+    assert said.endswith("did you mean EAVES_SITES?")
+
+
+def test_the_command_line_knows_every_part() -> None:
+    found = find_variable_warnings({"EAVES_TRAIN_EPOCH": "3", "EAVES_SCALE_MAX": "2"})
+    assert found == ["EAVES_TRAIN_EPOCH is not read by any part of Eaves; did you mean EAVES_TRAIN_EPOCHS?"]
+
+
+def test_a_name_that_is_near_none_is_told_with_the_page() -> None:
+    found = find_variable_warnings({"EAVES_XYZZY_PLUGH": "1"}, FUNCTION)
+    assert found == ["EAVES_XYZZY_PLUGH is not read by any part of Eaves; docs/reference.md lists all variables"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "EAVES_SPOOL",
+        "EAVES_SOURCES",
+        "EAVES_TRAIN_EPOCHS",
+        "EAVES_STATE",
+        "EAVES_WORK",
+        "EAVES_READER_TOKEN",
+        "EAVES_RECEIVER_SITES",
+        "EAVES_UP_LOG_MAX_BYTES",
+        "EAVES_E2E_REGISTRY",
+        "K_SINK",
+        "LEAVES",
+    ],
+)
+def test_variables_of_other_parts_are_no_fault(name: str) -> None:
+    assert find_variable_warnings({name: "x"}, FUNCTION) == []
+
+
+def test_variables_that_kubernetes_sets_for_services_are_no_fault() -> None:
+    """A Service `eaves-relay` beside a pod with service links, and one that is misspelt beside them."""
+    links = {
+        "EAVES_RELAY_SERVICE_HOST": "10.96.0.9",
+        "EAVES_RELAY_SERVICE_PORT": "80",
+        "EAVES_RELAY_SERVICE_PORT_HTTP": "80",
+        "EAVES_RELAY_PORT": "tcp://10.96.0.9:80",
+        "EAVES_RELAY_PORT_80_TCP": "tcp://10.96.0.9:80",
+        "EAVES_RELAY_PORT_80_TCP_ADDR": "10.96.0.9",
+    }
+    assert find_variable_warnings(links, FUNCTION) == []
+    assert len(find_variable_warnings({**links, "EAVES_RELAY_TOO": "x"}, FUNCTION)) == 1
+    assert len(find_variable_warnings({"EAVES_RELAY_PORT_80_TCP": "x"}, FUNCTION)) == 1
+
+
+def test_a_list_of_sections_is_said_to_belong_into_the_file() -> None:
+    found = find_variable_warnings({"EAVES_TRIGGERS": "[]"})
+    assert found == ["EAVES_TRIGGERS is not read: a list of sections can only be written in eaves.yaml"]
+
+
+def test_the_function_and_the_command_line_read_the_same_variables() -> None:
+    """EAVES_TOP_K is what container images of earlier versions read, so it is the name that stays."""
+    names = {leaf.path.removeprefix("function."): leaf.env for leaf in iter_leaves(Project)}
+    for leaf in iter_leaves(ServeSettings):
+        assert leaf.env == names[leaf.path] == f"EAVES_{leaf.path.upper()}"
+        assert next(one.env for one in FUNCTION if one.path == leaf.path) == leaf.env
+    former = [leaf.former_env for leaf in FUNCTION if leaf.former_env]
+    assert len(former) == len(list(iter_leaves(ServeSettings)))
+
+
+@pytest.mark.parametrize("name", ["EAVES_TOP_K", "EAVES_FUNCTION_TOP_K"])
+def test_either_name_sets_it_for_the_function_and_the_command_line(name: str) -> None:
+    assert build(FunctionSettings, env_layer(FunctionSettings, {name: "3"})).top_k == 3
+    assert build(Project, FILE, env_layer(Project, {name: "3"})).function.top_k == 3
+
+
+@pytest.mark.parametrize("leaves", [FUNCTION, []], ids=["function", "command line"])
+def test_the_former_name_is_told_with_the_name_to_use(leaves: list[object]) -> None:
+    found = find_variable_warnings({"EAVES_FUNCTION_TOP_K": "3"}, leaves)  # type: ignore[arg-type]
+    assert found == ["EAVES_FUNCTION_TOP_K is the former name of EAVES_TOP_K; set EAVES_TOP_K instead"]
+
+
+def test_a_former_name_is_nothing_to_a_process_that_does_not_read_it() -> None:
+    assert find_variable_warnings({"EAVES_FUNCTION_TOP_K": "3"}, AGENT) == []
+
+
+def test_both_names_with_one_value_are_taken_and_with_two_are_refused() -> None:
+    both = {"EAVES_TOP_K": "3", "EAVES_FUNCTION_TOP_K": "3"}
+    assert build(Project, FILE, env_layer(Project, both)).function.top_k == 3
+    for cls, path in ((Project, "function.top_k"), (FunctionSettings, "top_k")):
+        with pytest.raises(ConfigError) as caught:
+            build(cls, env_layer(cls, both | {"EAVES_FUNCTION_TOP_K": "5", "EAVES_THRESHOLD": "7"}))
+        message = caught.value.message
+        assert f"environment variable EAVES_TOP_K: {path}: EAVES_FUNCTION_TOP_K is the former name" in message
+        assert "to '3' and '5'; unset EAVES_FUNCTION_TOP_K" in message
+        assert "threshold: must be <= 1" in message, "one fault must not hide another"
+
+
+def test_a_faulty_value_names_the_variable_that_holds_it() -> None:
+    with pytest.raises(ConfigError, match="environment variable EAVES_FUNCTION_TOP_K: top_k: must be an integer"):
+        build(FunctionSettings, env_layer(FunctionSettings, {"EAVES_FUNCTION_TOP_K": "three"}))
