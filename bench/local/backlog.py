@@ -6,12 +6,13 @@ import os
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 
 from bench.local.latency import PAUSE_S, warm_up
 from bench.local.platform import APP, Running, build_app, run_platform, wait_until
-from bench.local.sender import SOURCE, TYPE, Sender
+from bench.local.sender import SOURCE, TYPE, Sender, Sent
 from bench.process import memory_bytes
 from eaves.events import Event
 from eaves.local.broker import lane_of
@@ -33,6 +34,7 @@ class Beside:
         waiting: How many wait.
         answer_ms: Median time to a 202; such an event joins the queue that waits and is delivered at once as well.
         delivered_ms: Median time until the function has it.
+        halves: The same for both halves of the run, the larger by the smaller: what is noise.
         cpu_ms: Processor time of the supervisor for one event.
         resident_mb: Memory of the supervisor afterwards.
     """
@@ -40,6 +42,7 @@ class Beside:
     waiting: int
     answer_ms: float
     delivered_ms: float
+    halves: float
     cpu_ms: float
     resident_mb: float
 
@@ -65,30 +68,38 @@ def measure_beside(sizes: Sequence[int], rounds: int, size_bytes: int) -> list[B
     """Send events past queues of these sizes, a platform for each, in turn."""
     body = os.urandom(size_bytes)
     with ExitStack() as opened:
-        platforms, senders = [], []
+        platforms: list[Running] = []
+        senders: list[Sender] = []
         for waiting in sizes:
             platform = opened.enter_context(_start(waiting, COLD))
             warm_up(platform, body)
             platforms.append(platform)
             senders.append(opened.enter_context(closing(Sender(platform.port, "/", body))))
-        sent = [[] for _ in sizes]
+        sent: list[list[Sent]] = [[] for _ in sizes]
         cpu_ms = [-platform.cpu_ms() for platform in platforms]
         for number in range(rounds):
             for found, sender in zip(sent, senders, strict=True):
-                found += sender.send([f"event-{number}"])
+                found.extend(sender.send([f"event-{number}"]))
                 time.sleep(PAUSE_S)
         for platform in platforms:
-            wait_until(lambda platform=platform: f"event-{rounds - 1}" in platform.collect())
+            wait_until(partial(_has, platform, f"event-{rounds - 1}"))
         return [
-            Beside(
-                waiting=waiting,
-                answer_ms=statistics.median(one.answered_at - one.began_at for one in found) * 1000,
-                delivered_ms=statistics.median(platform.received[one.id] - one.began_at for one in found) * 1000,
-                cpu_ms=(before + platform.cpu_ms()) / rounds,
-                resident_mb=memory_bytes(platform.pid, "Rss") / 1e6,
-            )
-            for waiting, found, platform, before in zip(sizes, sent, platforms, cpu_ms, strict=True)
+            _sum_up(waiting, platform, found, before + platform.cpu_ms())
+            for waiting, platform, found, before in zip(sizes, platforms, sent, cpu_ms, strict=True)
         ]
+
+
+def _sum_up(waiting: int, platform: Running, sent: Sequence[Sent], cpu_ms: float) -> Beside:
+    delivered = [(platform.received[one.id] - one.began_at) * 1000 for one in sent]
+    halves = [statistics.median(part) for part in (delivered[: len(sent) // 2], delivered[len(sent) // 2 :])]
+    return Beside(
+        waiting=waiting,
+        answer_ms=statistics.median(one.answered_at - one.began_at for one in sent) * 1000,
+        delivered_ms=statistics.median(delivered),
+        halves=max(halves) / min(halves),
+        cpu_ms=cpu_ms / len(sent),
+        resident_mb=memory_bytes(platform.pid, "Rss") / 1e6,
+    )
 
 
 def measure_drain(waiting: int, size_bytes: int, *, part: int) -> Drain:
@@ -108,12 +119,20 @@ def _watch(platform: Running, waiting: int, part: int) -> Iterator[int]:
     """Memory once the first part is delivered, and once only the last part is left."""
     wait_until(lambda: platform.function_pid)
     for left in (waiting - part, part, 0):
-        wait_until(lambda left=left: platform.depth() <= left, pause_s=0.1, timeout_s=1800)
+        wait_until(partial(_is_down_to, platform, left), pause_s=0.1, timeout_s=1800)
         yield memory_bytes(platform.pid, "Rss")
     platform.collect()
 
 
-def _start(waiting: int, trigger: str, *, size_bytes: int = 1_000):
+def _has(platform: Running, name: str) -> bool:
+    return name in platform.collect()
+
+
+def _is_down_to(platform: Running, left: int) -> bool:
+    return platform.depth() <= left
+
+
+def _start(waiting: int, trigger: str, *, size_bytes: int = 1_000) -> AbstractContextManager[Running]:
     """A platform with a queue of so many events for a trigger."""
 
     def fill(state: State) -> None:

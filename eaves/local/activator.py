@@ -102,17 +102,15 @@ class Activator:
         """
         deadline = self._clock.monotonic() + timeout_s
         with self._slot(deadline) as replica:
-            return self._client.post(
-                replica.url, event, prefer_reply=True, timeout_s=self._left(deadline), more_headers=headers
+            return replica.client.post(
+                event, timeout_s=self._left(deadline), now=self._clock.now(), more_headers=headers
             )
 
     def forward(self, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> HttpAnswer:
         """Pass one request as it is; otherwise as `send`."""
         deadline = self._clock.monotonic() + timeout_s
         with self._slot(deadline) as replica:
-            return self._client.exchange(
-                "POST", replica.url, headers=headers, body=body, timeout_s=self._left(deadline)
-            )
+            return replica.client.exchange(headers, body, timeout_s=self._left(deadline))
 
     def stop(self) -> None:
         """Stop every replica, after what it has accepted."""
@@ -122,7 +120,8 @@ class Activator:
             self._freed.notify_all()
         self._keeper.join()
         processes = [process for process, _ in self._leaving] + [replica.process for replica in self._replicas]
-        self._replicas.clear()
+        for replica in list(self._replicas):
+            self._drop(replica)
         for process in processes:
             process.terminate()
         for process in processes:
@@ -255,7 +254,7 @@ class Activator:
         replica.process.stop(timeout_s=2)
         with self._changed:
             if replica in self._replicas:
-                self._replicas.remove(replica)
+                self._drop(replica)
             self._failed(reason)
 
     def _kill_stuck(self) -> None:
@@ -264,6 +263,10 @@ class Activator:
             if self._clock.monotonic() - since > LEAVE_S:
                 _log.warning("function %s: pid %d did not finish in %.0f s", self.spec.name, process.pid, LEAVE_S)
                 process.stop(timeout_s=0)
+
+    def _drop(self, replica: Replica) -> None:
+        self._replicas.remove(replica)
+        replica.client.close()
 
     def _failed(self, reason: str) -> None:
         self._failures += 1
@@ -276,7 +279,7 @@ class Activator:
     def _reap(self) -> None:
         """Drop replicas that died; stop idle ones down to scale.min. Called with the lock held."""
         for replica in [candidate for candidate in self._replicas if not candidate.process.running]:
-            self._replicas.remove(replica)
+            self._drop(replica)
             code = replica.process.exit_code
             if replica.ready:
                 _log.warning("function %s: a replica ended with %s", self.spec.name, code)
@@ -288,7 +291,7 @@ class Activator:
             if len(self._replicas) <= self.spec.scale.min or self._waiting:
                 break
             if replica.ready and not replica.inflight and self._clock.monotonic() - replica.idle_since > idle_s:
-                self._replicas.remove(replica)
+                self._drop(replica)
                 self._leaving.append((replica.process, self._clock.monotonic()))
                 replica.process.terminate()
                 _log.info("function %s: stopped an idle replica", self.spec.name)

@@ -31,8 +31,8 @@ THREADS = 32
 READ_TIMEOUT_S, MIN_RATE_BYTES_S = 30.0, 16_000
 """As a function has them by default: seconds of silence within a request, and the bytes that give it one more."""
 RECEIVE_BYTES = 262_144
-"""Bytes that are taken from a connection at once: a photo in one or two rounds of the loop. waitress takes 8 KB, and each
-round costs a look at every connection."""
+"""Bytes that are taken from a connection at once: a photo in one or two rounds of the loop. waitress takes 8 KB, and
+each round costs a look at every connection."""
 POLL_S = 1.0
 """Longest round of a server's loop: how often it looks for idle connections."""
 BACKOFF = Backoff(retry=None, first_s=0.2, cap_s=30.0)
