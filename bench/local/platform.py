@@ -80,13 +80,14 @@ def build_app(*more: TriggerSpec) -> AppSpec:
 
 @contextmanager
 def run_platform(app: AppSpec, fill: Callable[[State], None] = lambda state: None) -> Iterator[Running]:
-    """Run a platform; its disk is that of the working folder.
+    """Run a platform, in a folder below `build` in the working folder, whose disk it measures.
 
     Args:
         app: What is deployed.
         fill: Puts into the state directory what is to be there when the platform starts.
     """
-    with tempfile.TemporaryDirectory(prefix=".bench-", dir=".") as folder:
+    Path("build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="local-", dir="build") as folder:
         state = State(root=Path(folder))
         state.write_spec(app)
         fill(state)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.function_process import ROOT
+from eaves.files import write_atomically
 
 PAGE = ROOT / "docs/local-benchmark.md"
+RESULTS = ROOT / "build/local-benchmark"
+"""What each part has measured last, so that the parts can be measured one by one."""
 HEAD = """\
 # The local platform, measured
 
@@ -66,8 +70,16 @@ def print_figures(figures: Iterable[Figure]) -> None:
         print(f"{'':62} {one.against}; load {one.load:.1f}", flush=True)
 
 
-def write_page(figures: Sequence[Figure], command: str) -> Path:
-    """Write the page of the docs."""
+def keep(part: str, figures: Sequence[Figure]) -> None:
+    """Keep what a part has measured for the page."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    write_atomically(RESULTS / f"{part}.json", json.dumps([asdict(one) for one in figures]))
+
+
+def write_page(parts: Sequence[str], command: str) -> Path:
+    """Write the page of the docs from what these parts have measured last."""
+    files = [RESULTS / f"{part}.json" for part in parts]
+    figures = [Figure(**one) for path in files if path.exists() for one in json.loads(path.read_text())]
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     head = HEAD.format(
         command=command,
