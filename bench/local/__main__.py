@@ -56,12 +56,12 @@ def measure_latency(options: argparse.Namespace) -> Iterator[Figure]:
         (
             "the activator adds to a direct POST, p50 (100 KB)",
             passed,
-            f"direct POST {direct:.2f} ms; in the least disturbed tenth {least[0]:.2f} ms are added",
+            f"direct POST {direct:.2f} ms; in the least disturbed tenth {least[0]:.2f} ms",
         ),
         (
             "broker and activator add until the function has it, p50 (100 KB)",
             delivered,
-            f"direct POST {arrival:.2f} ms, disk {disk:.2f} ms; in the least disturbed tenth {least[1]:.2f} ms are added",
+            f"direct POST {arrival:.2f} ms, disk {disk:.2f} ms; in the least disturbed tenth {least[1]:.2f} ms",
         ),
     ):
         middle = statistics.median(added)
