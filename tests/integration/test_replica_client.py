@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import pytest
 
@@ -92,11 +93,15 @@ def test_many_events_take_one_connection_and_arrive_as_they_are() -> None:
         assert (lines[b"ce-id"], lines[b"prefer"], lines[b"traceparent"]) == (b"1", b"reply", b"00-1")
 
 
+def _has_closed(one: Replica, count: int) -> bool:
+    return one.closed == count
+
+
 def test_a_connection_that_the_replica_has_closed_is_not_used_again() -> None:
     with replica(ACCEPTED, closes=True) as one:
         for number in range(1, 4):
             assert post(one) == 202
-            wait_until(lambda number=number: one.closed == number, what="the end of the connection")
+            wait_until(partial(_has_closed, one, number), what="the end of the connection")
         assert one.connections == 3
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from eaves.delivery import Answer
+from eaves.delivery import Answer, Attempt
 from eaves.spool import Entry, Spool
 from tests.unit.delivery.harness import FROZEN, NOW, Sink, delivering, image
 from tests.waiting import wait_until
@@ -33,13 +34,17 @@ class LookedAt(Spool):
         super().wake(lane)
 
 
+def _is_after(attempts: list[Attempt], number: int) -> bool:
+    return len(attempts) > number
+
+
 @pytest.mark.parametrize("parallel", [2, 8])
 def test_an_event_that_comes_alone_is_looked_for_once(parallel: int, tmp_path: Path) -> None:
     sink = Sink(Answer(status=202))
     with LookedAt(tmp_path / "spool.db", clock=FROZEN) as spool, delivering(spool, sink, parallel=parallel) as attempts:
         for number in range(EVENTS):
             spool.put(image(number))
-            wait_until(lambda number=number: len(attempts) > number, what="the delivery")
+            wait_until(partial(_is_after, attempts, number), what="the delivery")
         assert spool.wakes == 0
         assert spool.looks < 2 * EVENTS  # one for each, one at the start, and one a second for other processes' events
         assert spool.depth() == 0
