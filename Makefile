@@ -6,7 +6,7 @@ WORKERS ?= 3
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: demo test test-slow fuzz lint type wheel bench experiment bench-function image image-test lock clean help
+.PHONY: demo test test-slow fuzz lint type wheel bench experiment bench-function bench-local image image-test lock clean help
 
 demo: $(READY)  ## train, convert, deploy, send events (DATA=folder-per-class ARCH=inception_v3 WEIGHTS=file: your own)
 	$(BIN)/python examples/demo/demo.py $(if $(DATA),--data "$(DATA)") $(if $(ARCH),--arch "$(ARCH)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
@@ -41,6 +41,9 @@ experiment: $(READY)  ## edge against cloud-only over bad links, into docs/18-li
 
 bench-function: $(READY)  ## measure a function beside its peers, into docs/function-benchmark.md (EAVES_BENCH_RUN=a run)
 	$(BIN)/python -m bench function
+
+bench-local: $(READY)  ## measure the local platform beside its floors, into docs/local-benchmark.md (ten minutes)
+	$(BIN)/python -m bench.local --page
 
 image:  ## the container images, with OCI=docker, podman or buildah
 	for role in function trainer agent; do $(OCI) build --target $$role --tag eaves-$$role . || exit 1; done

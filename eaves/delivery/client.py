@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Protocol, Self
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -118,27 +118,9 @@ class SinkClient:
             UnreachableError: When nothing was sent: no connection, a proxy that refuses it, or TLS that failed.
             DeliveryError: When there is no usable answer.
         """
-        headers, body = encode_binary(event)
-        headers |= more_headers or {}
-        if prefer_reply:
-            headers["Prefer"] = "reply"
+        headers, body = build_message(event, prefer_reply=prefer_reply, more_headers=more_headers)
         answer = self.exchange("POST", url, headers=headers, body=body, timeout_s=timeout_s)
-        reply, fault = None, ""
-        # "Responses with a 202 response code MUST NOT be processed as reply events" (data plane contract).
-        if verdict(answer.status) is Verdict.DONE and answer.status != ACCEPTED and is_event(answer.headers):
-            try:
-                reply = decode(answer.headers, answer.body)
-            except EventError as error:
-                fault = brief(str(error))
-                _log.warning("%s answered event %s with a broken CloudEvent: %s", url, event.id[:64], error)
-        return Answer(
-            status=answer.status,
-            event=reply,
-            body=answer.body if reply is None else b"",
-            fault=fault,
-            retry_after_s=parse_retry_after(answer.headers.get("retry-after"), self._clock.now()),
-            latency_ms=answer.latency_ms,
-        )
+        return read_answer(answer, url, event, now=self._clock.now())
 
     def exchange(
         self,
@@ -173,11 +155,11 @@ class SinkClient:
         except (HTTPError, OSError) as error:
             if (fault := find_connection_fault(error)) is not None:
                 raise UnreachableError(f"no connection to {url}: {brief(fault.reason)}", hint=fault.hint) from error
-            raise _no_answer(url, error) from error
+            raise no_answer(url, error) from error
         try:
-            content = _read(response, started + timeout_s)
+            content = read_body(response, started + timeout_s)
         except (HTTPError, OSError) as error:
-            raise _no_answer(url, error) from error
+            raise no_answer(url, error) from error
         return HttpAnswer(
             status=response.status,
             headers={name.lower(): value for name, value in response.headers.items()},
@@ -186,12 +168,80 @@ class SinkClient:
         )
 
 
-def _no_answer(url: str, error: Exception) -> DeliveryError:
+def build_message(
+    event: Event, *, prefer_reply: bool, more_headers: Mapping[str, str] | None = None
+) -> tuple[dict[str, str], bytes]:
+    """Headers and body of the request that delivers an event; arguments as for `SinkClient.post`."""
+    headers, body = encode_binary(event)
+    headers |= more_headers or {}
+    if prefer_reply:
+        headers["Prefer"] = "reply"
+    return headers, body
+
+
+def read_answer(answer: HttpAnswer, url: str, event: Event, *, now: float) -> Answer:
+    """What an HTTP answer says of an event.
+
+    Args:
+        answer: The answer.
+        url: Who gave it, for the log.
+        event: What was sent.
+        now: Unix seconds, for Retry-After dates.
+    """
+    reply, fault = None, ""
+    # "Responses with a 202 response code MUST NOT be processed as reply events" (data plane contract).
+    if verdict(answer.status) is Verdict.DONE and answer.status != ACCEPTED and is_event(answer.headers):
+        try:
+            reply = decode(answer.headers, answer.body)
+        except EventError as error:
+            fault = brief(str(error))
+            _log.warning("%s answered event %s with a broken CloudEvent: %s", url, event.id[:64], error)
+    return Answer(
+        status=answer.status,
+        event=reply,
+        body=answer.body if reply is None else b"",
+        fault=fault,
+        retry_after_s=parse_retry_after(answer.headers.get("retry-after"), now),
+        latency_ms=answer.latency_ms,
+    )
+
+
+def no_answer(url: str, error: Exception) -> DeliveryError:
+    """The error of a request that was sent and has no usable answer."""
     return DeliveryError(f"no answer from {url}: {brief(str(error))}", hint="check that it runs")
 
 
-def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-    """The body, within its limit and its time. A connection that wasn't read to the end is not used again."""
+class Readable(Protocol):
+    """A response of urllib3, as far as it is read here."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+
+    @property
+    def version(self) -> int:
+        """11 for HTTP/1.1."""
+
+    @property
+    def headers(self) -> Any:
+        """Headers, whose names are found in any case."""
+
+    def read1(self, amount: int, /) -> bytes:
+        """Bytes of the body that are there, at most so many; none at its end."""
+
+    def release_conn(self) -> None:
+        """Give the connection back."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+def read_body(response: Readable, deadline: float) -> bytes:
+    """The body, within its limit and its time. A connection that wasn't read to the end is not used again.
+
+    Raises:
+        OSError: When it breaks off, is too large or has no length, or time runs out.
+    """
     success = verdict(response.status) is Verdict.DONE
     framed = "content-length" in response.headers or "transfer-encoding" in response.headers or response.status == 204
     limit = MAX_ANSWER_BYTES if success else MAX_ERROR_BYTES

@@ -21,6 +21,7 @@ from eaves.delivery.status import LaneDelivery
 from eaves.delivery.workers import Workers
 from eaves.errors import SpoolError, SpoolFullError
 from eaves.spool import Entry, Lease, Puts, Spool
+from eaves.spool.database import Version
 
 LEASE_POLL_S = 0.5
 IDLE_S = 30.0
@@ -219,26 +220,34 @@ class Deliverer:
             busy, free, failing = frozenset(self._in_flight), self._free(), self._pause.failures > 0
         if free <= 0:  # an attempt has failed since `_ready`
             return
-        entries = self._choose(1 if failing else free, now, busy, failing=failing)  # without the lock: it may take long
+        limit = 1 if failing else free
+        entries = self._choose(limit, now, busy, failing=failing)  # without the lock: it may take long
+        chosen = frozenset(entry.seq for entry in entries)
         with self._state:
-            self._in_flight.update(entry.seq for entry in entries)
-        if not entries:
-            due = self._spool.next_due(self._lane, exclude=busy)
-            if due is None and not busy:
-                with self._state:  # an empty lane isn't paused, and its spool works
-                    self._pause.end()
-            self._spool.wait(version, IDLE_S if due is None else min(IDLE_S, max(0.0, due - now)))
-        while entries:
-            if self._parallel == 1:
-                self._handle(entries.pop(0))
-                continue
+            self._in_flight |= chosen
+        if entries and self._parallel == 1:
+            self._handle(entries[0])
+            return
+        self._submit(entries)
+        if len(entries) < limit:  # all that is due is in flight
+            self._wait_for_more(version, now, busy | chosen)
+
+    def _submit(self, entries: list[Entry]) -> None:
+        for number, entry in enumerate(entries):
             try:
-                self._workers.submit(entries[0])
+                self._workers.submit(entry)
             except RuntimeError:  # no thread: what nobody has taken is not in flight
                 with self._state:
-                    self._in_flight.difference_update(entry.seq for entry in entries)
+                    self._in_flight.difference_update(left.seq for left in entries[number:])
                 raise
-            del entries[0]
+
+    def _wait_for_more(self, version: Version, now: float, busy: frozenset[int]) -> None:
+        """Wait until an entry beside those in flight is due; one in flight that is to be sent again ends it, too."""
+        due = self._spool.next_due(self._lane, exclude=busy)
+        if due is None and not busy:
+            with self._state:  # an empty lane isn't paused, and its spool works
+                self._pause.end()
+        self._spool.wait(version, IDLE_S if due is None else min(IDLE_S, max(0.0, due - now)))
 
     def _choose(self, limit: int, now: float, busy: frozenset[int], *, failing: bool) -> list[Entry]:
         """What to send next: the first that are due, or after a failure another one than was tried last.
@@ -257,8 +266,9 @@ class Deliverer:
 
     def _handle(self, entry: Entry) -> None:
         """Send one entry and record what came of it; never raises."""
+        is_settled = False
         try:
-            self._record(entry, self._judge.judge(entry))
+            is_settled = self._record(entry, self._judge.judge(entry))
         except SpoolError as error:
             self._hold(f"{error.message}; nothing is released until that works again", at_least_s=SPOOL_PAUSE_S)
         except Exception:  # noqa: BLE001 - its thread must live
@@ -268,10 +278,11 @@ class Deliverer:
             with self._state:
                 self._in_flight.discard(entry.seq)
                 self._state.notify_all()
-            self._spool.wake(self._lane)
+            if not is_settled:
+                self._spool.wake(self._lane)
 
-    def _record(self, entry: Entry, judged: Judged) -> None:
-        """Make it durable, then tell."""
+    def _record(self, entry: Entry, judged: Judged) -> bool:
+        """Make it durable, then tell; whether the entry has left the queue."""
         if judged.verdict is Verdict.DONE:
             self._spool.ack(entry, puts=judged.puts)
             with self._state:
@@ -284,7 +295,7 @@ class Deliverer:
                 self._hold(error.message, at_least_s=SPOOL_PAUSE_S)
                 self._back_off(entry, error.message)
                 self._tell(entry, Outcome.RETRIED, judged)
-                return
+                return False
             outcome = Outcome.DEAD
         else:
             self._try_again(entry, judged)
@@ -293,6 +304,7 @@ class Deliverer:
             with self._state:  # the receiver has answered, and not about the way
                 self._pause.end()
         self._tell(entry, outcome, judged)
+        return outcome is not Outcome.RETRIED
 
     def _is_given_up(self, entry: Entry, judged: Judged) -> bool:
         if not judged.reached and (self._wait_out or self._backoff.retry is None):

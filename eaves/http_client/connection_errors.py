@@ -76,7 +76,14 @@ def describe_unreachable(error: NewConnectionError | ConnectTimeoutError) -> str
         return "its name is not found"
     if not isinstance(cause, OSError):
         return str(error)
-    return _WORDS.get(cause.errno or 0) or cause.strerror or type(cause).__name__
+    return describe_os_error(cause)
+
+
+def describe_os_error(error: OSError) -> str:
+    """Why a connection could not be made, in words that are the same each time."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return _WORDS.get(error.errno or 0) or error.strerror or type(error).__name__
 
 
 def _find_tls_fault(error: Exception, *, by_proxy: bool) -> ConnectionFault | None:

@@ -64,7 +64,9 @@ class Activator:
         self._clock = clock
         self._launch = launch
         self._client = SinkClient()
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        self._freed = threading.Condition(lock)
         self._replicas: list[Replica] = []
         self._leaving: list[tuple[Child, float]] = []
         self._waiting = 0
@@ -100,26 +102,26 @@ class Activator:
         """
         deadline = self._clock.monotonic() + timeout_s
         with self._slot(deadline) as replica:
-            return self._client.post(
-                replica.url, event, prefer_reply=True, timeout_s=self._left(deadline), more_headers=headers
+            return replica.client.post(
+                event, timeout_s=self._left(deadline), now=self._clock.now(), more_headers=headers
             )
 
     def forward(self, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> HttpAnswer:
         """Pass one request as it is; otherwise as `send`."""
         deadline = self._clock.monotonic() + timeout_s
         with self._slot(deadline) as replica:
-            return self._client.exchange(
-                "POST", replica.url, headers=headers, body=body, timeout_s=self._left(deadline)
-            )
+            return replica.client.exchange(headers, body, timeout_s=self._left(deadline))
 
     def stop(self) -> None:
         """Stop every replica, after what it has accepted."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+            self._freed.notify_all()
         self._keeper.join()
         processes = [process for process, _ in self._leaving] + [replica.process for replica in self._replicas]
-        self._replicas.clear()
+        for replica in list(self._replicas):
+            self._drop(replica)
         for process in processes:
             process.terminate()
         for process in processes:
@@ -138,23 +140,33 @@ class Activator:
             with self._changed:
                 replica.inflight -= 1
                 replica.idle_since = self._clock.monotonic()
-                self._changed.notify_all()
+                if self._waiting:
+                    self._freed.notify()
 
     def _acquire(self, deadline: float) -> Replica:
+        """Take a place at a replica. The keeper is woken only when there is none: most requests find one."""
         with self._changed:
+            if replica := self._take_place():
+                return replica
             self._waiting += 1
             self._changed.notify_all()
             try:
                 while True:
-                    free = [r for r in self._replicas if r.ready and r.inflight < self.concurrency]
-                    if free and not self._stopping:
-                        replica = min(free, key=lambda candidate: candidate.inflight)
-                        replica.inflight += 1
+                    if replica := self._take_place():
                         return replica
                     self._refuse(deadline)
-                    self._clock.wait(self._changed, max(0.0, min(deadline - self._clock.monotonic(), 1.0)))
+                    self._clock.wait(self._freed, max(0.0, min(deadline - self._clock.monotonic(), 1.0)))
             finally:
                 self._waiting -= 1
+
+    def _take_place(self) -> Replica | None:
+        """The least busy replica that is ready, with one request more; None when all are busy. Needs the lock."""
+        free = [replica for replica in self._replicas if replica.ready and replica.inflight < self.concurrency]
+        if not free or self._stopping:
+            return None
+        replica = min(free, key=lambda candidate: candidate.inflight)
+        replica.inflight += 1
+        return replica
 
     def _refuse(self, deadline: float) -> None:
         """Why there is no point in waiting longer, when there isn't."""
@@ -234,7 +246,7 @@ class Activator:
                 with self._changed:
                     replica.ready, replica.idle_since = True, self._clock.monotonic()
                     self._failures, self.reason = 0, ""
-                    self._changed.notify_all()
+                    self._freed.notify_all()
             elif late or reason:
                 self._give_up(replica, reason or f"not ready after {self.spec.scale.start_timeout_s:.0f} s")
 
@@ -242,7 +254,7 @@ class Activator:
         replica.process.stop(timeout_s=2)
         with self._changed:
             if replica in self._replicas:
-                self._replicas.remove(replica)
+                self._drop(replica)
             self._failed(reason)
 
     def _kill_stuck(self) -> None:
@@ -252,18 +264,22 @@ class Activator:
                 _log.warning("function %s: pid %d did not finish in %.0f s", self.spec.name, process.pid, LEAVE_S)
                 process.stop(timeout_s=0)
 
+    def _drop(self, replica: Replica) -> None:
+        self._replicas.remove(replica)
+        replica.client.close()
+
     def _failed(self, reason: str) -> None:
         self._failures += 1
         self.reason = reason
         pause_s = RESTART.pause_s(self._failures)
         self._not_before = self._clock.monotonic() + pause_s
         _log.error("function %s: %s; next try in %.0f s", self.spec.name, reason, pause_s)
-        self._changed.notify_all()
+        self._freed.notify_all()
 
     def _reap(self) -> None:
         """Drop replicas that died; stop idle ones down to scale.min. Called with the lock held."""
         for replica in [candidate for candidate in self._replicas if not candidate.process.running]:
-            self._replicas.remove(replica)
+            self._drop(replica)
             code = replica.process.exit_code
             if replica.ready:
                 _log.warning("function %s: a replica ended with %s", self.spec.name, code)
@@ -275,7 +291,7 @@ class Activator:
             if len(self._replicas) <= self.spec.scale.min or self._waiting:
                 break
             if replica.ready and not replica.inflight and self._clock.monotonic() - replica.idle_since > idle_s:
-                self._replicas.remove(replica)
+                self._drop(replica)
                 self._leaving.append((replica.process, self._clock.monotonic()))
                 replica.process.terminate()
                 _log.info("function %s: stopped an idle replica", self.spec.name)

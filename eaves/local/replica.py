@@ -12,6 +12,7 @@ from eaves.delivery import SinkClient
 from eaves.errors import DeliveryError
 from eaves.local.ports import HOST, find_free_port
 from eaves.local.process import Child, Launch
+from eaves.local.replica_client import ReplicaClient
 from eaves.platform import FunctionSpec
 
 PROBE_TIMEOUT_S = 2.0
@@ -23,7 +24,7 @@ class Replica:
 
     Attributes:
         process: The process.
-        url: Address that it answers at.
+        client: Connections to it.
         started_at: Start, by the clock's monotonic seconds.
         idle_since: End of its last request, or when it became ready, by the same clock.
         ready: Whether it has said that it is ready.
@@ -31,7 +32,7 @@ class Replica:
     """
 
     process: Child
-    url: str
+    client: ReplicaClient
     started_at: float
     idle_since: float
     ready: bool = False
@@ -74,7 +75,7 @@ def start_replica(spec: FunctionSpec, log: Path, *, inherit: Mapping[str, str], 
         "PORT": str(port),
     }
     process = launch("functions", environ, log, inherit=inherit)
-    return Replica(process=process, url=f"http://{HOST}:{port}/", started_at=now, idle_since=now)
+    return Replica(process=process, client=ReplicaClient(port), started_at=now, idle_since=now)
 
 
 def probe(client: SinkClient, replica: Replica) -> tuple[bool, str]:
@@ -84,7 +85,7 @@ def probe(client: SinkClient, replica: Replica) -> tuple[bool, str]:
         Whether it is ready, and why it never will be; neither while it loads.
     """
     try:
-        answer = client.exchange("GET", replica.url + "health/readiness", timeout_s=PROBE_TIMEOUT_S)
+        answer = client.exchange("GET", replica.client.url + "health/readiness", timeout_s=PROBE_TIMEOUT_S)
     except DeliveryError:
         return False, ""
     if answer.status == 200:

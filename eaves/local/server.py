@@ -30,6 +30,9 @@ THREADS = 32
 """Requests at the same time; each holds its image while it waits for a function. Their threads are made when needed."""
 READ_TIMEOUT_S, MIN_RATE_BYTES_S = 30.0, 16_000
 """As a function has them by default: seconds of silence within a request, and the bytes that give it one more."""
+RECEIVE_BYTES = 262_144
+"""Bytes that are taken from a connection at once: a photo in one or two rounds of the loop. waitress takes 8 KB, and
+each round costs a look at every connection."""
 POLL_S = 1.0
 """Longest round of a server's loop: how often it looks for idle connections."""
 BACKOFF = Backoff(retry=None, first_s=0.2, cap_s=30.0)
@@ -141,6 +144,7 @@ class WebServer:
                 connection_limit=CONNECTIONS,
                 channel_timeout=IDLE_S,
                 max_request_body_size=MAX_BODY_BYTES,
+                recv_bytes=RECEIVE_BYTES,
                 inbuf_overflow=MAX_BODY_BYTES + 1,
                 outbuf_overflow=MAX_BODY_BYTES + 1,
                 ident=None,
@@ -174,11 +178,14 @@ class WebServer:
         Raises:
             OSError: When the listening socket is gone: waitress closes it after an error and polls on without it.
         """
+        looked_at = time.monotonic()
         while not self._stopping.is_set():
             self._server.asyncore.loop(timeout=POLL_S, map=self._map, use_poll=True, count=1)
             now = time.monotonic()
-            for connection in list(self._server.active_channels.values()):
-                connection.expire(now, timeout_s=READ_TIMEOUT_S, min_rate_bytes_s=MIN_RATE_BYTES_S)
+            if now - looked_at >= POLL_S:
+                looked_at = now
+                for connection in list(self._server.active_channels.values()):
+                    connection.expire(now, timeout_s=READ_TIMEOUT_S, min_rate_bytes_s=MIN_RATE_BYTES_S)
             if not self._server.accepting:
                 raise OSError("the listening socket was closed")
 

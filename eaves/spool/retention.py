@@ -17,8 +17,13 @@ FUTURE_S = 86_400.0
 """A dead letter dated further ahead than this was made before the clock was set back."""
 EARLIEST = 1_577_836_800.0
 """2020-01-01. A dead letter dated before it was made before the clock was set, on a machine without one that lasts."""
-ANY_OLD = "SELECT 1 FROM deliveries WHERE state = 'dead' AND (died_at < ? OR died_at > ?) LIMIT 1"
-_REDATE = "UPDATE deliveries SET died_at = ? WHERE state = 'dead' AND (died_at > ? OR died_at < ?)"
+ANY_OLD = (
+    "SELECT 1 FROM deliveries WHERE state = 'dead' AND died_at < ?"
+    " UNION ALL SELECT 1 FROM deliveries WHERE state = 'dead' AND died_at > ? LIMIT 1"
+)
+# One statement for both sides would look at every dead letter: SQLite finds a range in the index, no two with OR.
+_REDATE_LATE = "UPDATE deliveries SET died_at = ? WHERE state = 'dead' AND died_at > ?"
+_REDATE_EARLY = "UPDATE deliveries SET died_at = ? WHERE state = 'dead' AND died_at < ?"
 
 _OLDEST = (
     "SELECT seq, source, id, reason, died_at FROM deliveries JOIN events USING(eid) WHERE state = 'dead'"
@@ -74,7 +79,8 @@ def keep_budget(db: sqlite3.Connection, limits: Limits, now: float, *, newest: i
     """
     expired: list[Expired] = []
     # Their age counts from now on, as nobody knows it.
-    db.execute(_REDATE, (now, now + FUTURE_S, min(EARLIEST, now)))
+    db.execute(_REDATE_LATE, (now, now + FUTURE_S))
+    db.execute(_REDATE_EARLY, (now, min(EARLIEST, now)))
     while len(expired) < BATCH:
         row = db.execute(_OLDEST).fetchone()
         if row is None:

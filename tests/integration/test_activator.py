@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import StartError
-from eaves.local.activator import LEAVE_S, REST_S, RESTART, Activator
+from eaves.local.activator import KEEP_S, LEAVE_S, REST_S, RESTART, Activator
 from eaves.local.replica import capacity_of
 from eaves.local.state import State
 from eaves.platform import FunctionSpec, ScaleSettings
@@ -152,3 +152,45 @@ def test_an_idle_replica_that_does_not_finish_is_killed(make: MakeActivator, clo
 def test_capacity_is_what_all_replicas_serve_together() -> None:
     spec = FunctionSpec(name="a", site="s", artifact=Path("/a"), scale=ScaleSettings(max=3), concurrency=2)
     assert capacity_of(spec) == 6
+
+
+class KeeperClock(ManualClock):
+    """A clock that counts how often a keeper has gone to rest."""
+
+    rests = 0
+
+    def wait(self, condition: threading.Condition, timeout_s: float) -> None:
+        if threading.current_thread().name.startswith("activator-"):
+            self.rests += 1
+        super().wait(condition, timeout_s)
+
+
+def test_requests_that_find_a_replica_wake_no_keeper(tmp_path: Path) -> None:
+    clock = KeeperClock()
+    spec = FunctionSpec(name="digits", site="s", artifact=Path("/a"), scale=ScaleSettings(min=1), concurrency=2)
+    activator = Activator(spec, State(root=tmp_path), inherit={}, clock=clock, launch=FakeLauncher())
+    try:
+        wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")
+        wait_until(lambda: clock.next_due_s() == KEEP_S, what="the keeper's rest")
+        before = clock.rests
+        assert [activator.forward({}, b"", timeout_s=10).status for _ in range(30)] == [200] * 30
+        assert clock.rests == before
+    finally:
+        activator.stop()
+
+
+def test_a_warm_replica_that_nobody_asks_is_looked_at_four_times_a_second(
+    make: MakeActivator, clock: ManualClock
+) -> None:
+    activator = make(FakeLauncher())
+    wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")
+    wait_until(lambda: clock.next_due_s() == KEEP_S, what="the keeper's rest")
+    assert KEEP_S >= 0.25
+
+
+def test_a_request_that_waits_gets_the_place_of_one_that_ends(make: MakeActivator, clock: ManualClock) -> None:
+    activator = make(FakeLauncher())
+    wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")
+    answers = [ask(activator) for _ in range(20)]
+    wait_until(lambda: all(answers), what="every answer")  # by a clock that stands still: nobody waits for time
+    assert {answer for (answer,) in answers} == {"200"}

@@ -1,0 +1,119 @@
+"""What broker and activator add to a direct POST to the function, one event at a time, in turn."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.local.platform import APP, Running, build_app, run_platform, wait_until
+from bench.local.sender import Sender, Sent
+from bench.timing import median_ms
+
+PAUSE_S = 0.01
+"""After each event, so that what is still to be done for one isn't counted for the next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Added:
+    """Medians, ms.
+
+    Attributes:
+        direct_arrival: Direct POST, until the function has the whole event.
+        direct_answer: Direct POST, until the sender has the answer.
+        passed_answer: The same through `/functions/NAME`.
+        durable_answer: POST to the broker, until the sender has the 202: the event is on disk.
+        delivered: POST to the broker, until the function has the whole event.
+        disk: Writing as many bytes to a file and syncing it.
+        passed_least: What `/functions/NAME` adds to a direct POST in the least disturbed tenth of the rounds of each.
+        delivered_least: What the broker's way adds to a direct POST until the function has the event, likewise.
+    """
+
+    direct_arrival: float
+    direct_answer: float
+    passed_answer: float
+    durable_answer: float
+    delivered: float
+    disk: float
+    passed_least: float
+    delivered_least: float
+
+
+def measure(rounds: int, size_bytes: int) -> Added:
+    """Measure them over so many rounds of one event each way."""
+    body = os.urandom(size_bytes)
+    with run_platform(build_app()) as platform:
+        warm_up(platform, body)
+        with (
+            closing(Sender(platform.function_port, "/", body)) as direct,
+            closing(Sender(platform.port, f"/functions/{APP}", body)) as passed,
+            closing(Sender(platform.port, "/", body)) as broker,
+            tempfile.TemporaryFile(dir=platform.state.root) as file,
+        ):
+            sent: dict[str, list[Sent]] = {"direct": [], "passed": [], "broker": []}
+            disk: list[float] = []
+            for number in range(rounds):
+                for name, sender in (("direct", direct), ("passed", passed), ("broker", broker)):
+                    sent[name] += sender.send([f"{name}-{number}"])
+                    time.sleep(PAUSE_S)
+                disk.append(_write_ms(file.fileno(), body))
+        wait_until(lambda: len(platform.collect()) >= 3 * rounds)
+        return Added(
+            direct_arrival=_arrival_ms(sent["direct"], platform),
+            direct_answer=_answer_ms(sent["direct"]),
+            passed_answer=_answer_ms(sent["passed"]),
+            durable_answer=_answer_ms(sent["broker"]),
+            delivered=_arrival_ms(sent["broker"], platform),
+            disk=statistics.median(disk),
+            passed_least=_least(_answers_ms(sent["passed"])) - _least(_answers_ms(sent["direct"])),
+            delivered_least=_least(_arrivals_ms(sent["broker"], platform))
+            - _least(_arrivals_ms(sent["direct"], platform)),
+        )
+
+
+def warm_up(platform: Running, body: bytes) -> None:
+    """Start the function, open the connections and fill the caches."""
+    with closing(Sender(platform.port, f"/functions/{APP}", body)) as passed:
+        passed.send(["first"])  # answered once the function runs
+    with closing(Sender(platform.port, "/", body)) as broker:
+        broker.send([f"warm-{number}" for number in range(20)])
+        wait_until(lambda: "warm-19" in platform.collect())
+
+
+def disk_ms(size_bytes: int, *, runs: int) -> float:
+    """Median of writing so many bytes to the end of a file of the working folder's disk and syncing it, ms."""
+    with tempfile.TemporaryFile(dir=Path.cwd()) as file:
+        body = os.urandom(size_bytes)
+        return median_ms(lambda: _write_ms(file.fileno(), body), runs=runs)
+
+
+def _write_ms(handle: int, body: bytes) -> float:
+    began_at = time.monotonic()
+    os.write(handle, body)
+    os.fdatasync(handle)
+    return (time.monotonic() - began_at) * 1000
+
+
+def _answer_ms(sent: Sequence[Sent]) -> float:
+    return statistics.median(_answers_ms(sent))
+
+
+def _arrival_ms(sent: Sequence[Sent], platform: Running) -> float:
+    return statistics.median(_arrivals_ms(sent, platform))
+
+
+def _answers_ms(sent: Sequence[Sent]) -> list[float]:
+    return [(one.answered_at - one.began_at) * 1000 for one in sent]
+
+
+def _arrivals_ms(sent: Sequence[Sent], platform: Running) -> list[float]:
+    return [(platform.received[one.id] - one.began_at) * 1000 for one in sent]
+
+
+def _least(values: Sequence[float]) -> float:
+    return statistics.quantiles(values, n=10)[0]

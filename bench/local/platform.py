@@ -1,0 +1,116 @@
+"""A running platform with one app whose function costs nothing, and what is known of it from outside."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.function_process import ROOT, cpu_ms, environment
+from bench.local.sender import get
+from bench.process import tree
+from eaves.local.client import LocalPlatform
+from eaves.local.state import State
+from eaves.platform import AppSpec, FunctionSpec, ScaleSettings, TriggerSpec, default_trigger
+from tests.ports import find_port
+
+APP = "bench"
+PARALLEL = 8
+"""Requests that the one replica gets at the same time."""
+DEADLINE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A platform that runs.
+
+    Attributes:
+        state: Its state directory.
+        port: Port of the broker.
+        pid: Process of the supervisor.
+    """
+
+    state: State
+    port: int
+    pid: int
+    received: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def function_pid(self) -> int:
+        """The process of the function's replica; 0 while there is none."""
+        for pid in tree(self.pid):
+            if b"bench.local.function" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                return pid
+        return 0
+
+    @property
+    def function_port(self) -> int:
+        """The port that the replica listens on."""
+        entries = Path(f"/proc/{self.function_pid}/environ").read_bytes().split(b"\0")
+        return next(int(entry[5:]) for entry in entries if entry.startswith(b"PORT="))
+
+    def collect(self) -> dict[str, float]:
+        """When each event was at the function, by id: all that are known so far."""
+        self.received.update(json.loads(get(self.function_port, "/received")))
+        return self.received
+
+    def depth(self) -> int:
+        """How many deliveries wait in the broker's queue."""
+        with closing(sqlite3.connect(f"{self.state.spool.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            return int(db.execute("SELECT total(queued) FROM lanes").fetchone()[0])
+
+    def cpu_ms(self) -> float:
+        """Processor time of the supervisor so far."""
+        return cpu_ms(self.pid)
+
+
+def build_app(*more: TriggerSpec) -> AppSpec:
+    """The app: one function that never sleeps once it runs, and the trigger of images."""
+    scale = ScaleSettings(idle_s=3600, max=1)
+    function = FunctionSpec(name=APP, site=APP, artifact=Path("/"), scale=scale, concurrency=PARALLEL)
+    return AppSpec(function=function, triggers=(default_trigger(APP), *more))
+
+
+@contextmanager
+def run_platform(app: AppSpec, fill: Callable[[State], None] = lambda state: None) -> Iterator[Running]:
+    """Run a platform, in a folder below `build` in the working folder, whose disk it measures.
+
+    Args:
+        app: What is deployed.
+        fill: Puts into the state directory what is to be there when the platform starts.
+    """
+    Path("build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="local-", dir="build") as folder:
+        state = State(root=Path(folder))
+        state.write_spec(app)
+        fill(state)
+        port = find_port()
+        log = (state.root / "up.log").open("wb")
+        command = [sys.executable, "-m", "bench.local.up", str(port), str(state.root.absolute())]
+        process = subprocess.Popen(command, env=environment(), cwd=ROOT, stdout=log, stderr=log)
+        try:
+            client = LocalPlatform(state.root)
+            wait_until(lambda: client.running() or process.poll() is not None)
+            if process.poll() is not None:
+                sys.exit(f"error: the platform ended:\n{(state.root / 'up.log').read_text()[-2000:]}")
+            yield Running(state=state, port=port, pid=process.pid)
+        finally:
+            log.close()
+            process.terminate()
+            process.wait(60)
+
+
+def wait_until(condition: Callable[[], object], *, pause_s: float = 0.02, timeout_s: float = DEADLINE_S) -> None:
+    """Wait until something is so; ends the process when it takes too long."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            sys.exit(f"error: not done within {timeout_s:g} s")
+        time.sleep(pause_s)

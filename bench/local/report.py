@@ -1,0 +1,93 @@
+"""What is printed and written: each promise with its bar, what was measured, and what it was measured against."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.function_process import ROOT
+from eaves.files import write_atomically
+
+PAGE = ROOT / "docs/local-benchmark.md"
+RESULTS = ROOT / "build/local-benchmark"
+"""What each part has measured last, so that the parts can be measured one by one."""
+HEAD = """\
+# The local platform, measured
+
+By `{command}`, {date}, on {cpus} CPUs ({cpu}), Python {python}, SQLite {sqlite}. The broker, the activator,
+the queue and the disk are the real ones; the function answers 202 at once. Sender, platform and function share the
+CPUs, and the machine does other things too: `load` is its load average when the part ended. Figures that miss their bar
+are **bold**. Floors are measured in the same run: a direct POST to the function in turn with the others, and writing as
+many bytes to a file of the same disk with a sync.
+
+| promise | bar | measured | measured against | load |
+|---|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One promise.
+
+    Attributes:
+        promise: What is promised.
+        bar: The bar, empty where there is none.
+        measured: What was measured.
+        against: The floor in the same run, and the ratio.
+        is_kept: Whether the bar is met.
+        load: The machine's load average of the last minute.
+    """
+
+    promise: str
+    bar: str
+    measured: str
+    against: str
+    is_kept: bool
+    load: float
+
+    def row(self) -> str:
+        """The row of a table in Markdown."""
+        measured = self.measured if self.is_kept else f"**{self.measured}**"
+        return f"| {self.promise} | {self.bar} | {measured} | {self.against} | {self.load:.1f} |"
+
+
+def read_load() -> float:
+    """The machine's load average of the last minute."""
+    return os.getloadavg()[0]
+
+
+def print_figures(figures: Iterable[Figure]) -> None:
+    """Print them as they come."""
+    for one in figures:
+        mark = "" if one.is_kept else "  MISSED"
+        print(f"{one.promise:62} {one.measured:>26}  (bar: {one.bar or 'none'}){mark}")
+        print(f"{'':62} {one.against}; load {one.load:.1f}", flush=True)
+
+
+def keep(part: str, figures: Sequence[Figure]) -> None:
+    """Keep what a part has measured for the page."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    write_atomically(RESULTS / f"{part}.json", json.dumps([asdict(one) for one in figures]))
+
+
+def write_page(parts: Sequence[str], command: str) -> Path:
+    """Write the page of the docs from what these parts have measured last."""
+    files = [RESULTS / f"{part}.json" for part in parts]
+    figures = [Figure(**one) for path in files if path.exists() for one in json.loads(path.read_text())]
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    head = HEAD.format(
+        command=command,
+        date=time.strftime("%Y-%m-%d"),
+        cpus=len(os.sched_getaffinity(0)),
+        cpu=next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine()),
+        python=platform.python_version(),
+        sqlite=sqlite3.sqlite_version,
+    )
+    PAGE.write_text(head + "".join(f"{one.row()}\n" for one in figures), encoding="utf-8")
+    return PAGE

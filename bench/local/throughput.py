@@ -1,0 +1,54 @@
+"""How many events a second go through: accepted durably, delivered, acknowledged."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import closing
+from dataclasses import dataclass
+
+from bench.local.latency import disk_ms, warm_up
+from bench.local.platform import build_app, run_platform, wait_until
+from bench.local.sender import Sender
+
+CONNECTIONS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """One run.
+
+    Attributes:
+        per_second: Events, from the first byte of the first to the release of the last.
+        accepted_per_second: Events, to the last 202.
+        cpu_ms: Processor time of the supervisor for one event, its deliveries included.
+        disk_per_second: Writes of as many bytes with a sync after each, the disk's own limit.
+    """
+
+    per_second: float
+    accepted_per_second: float
+    cpu_ms: float
+    disk_per_second: float
+
+
+def measure(count: int, size_bytes: int, *, connections: int = CONNECTIONS) -> Rate:
+    """Send so many events as fast as they are taken."""
+    body = os.urandom(size_bytes)
+    disk = disk_ms(size_bytes, runs=100)
+    with run_platform(build_app()) as platform:
+        warm_up(platform, body)
+        before = platform.cpu_ms()
+        with closing(Sender(platform.port, "/", body, connections=connections)) as sender:
+            began_at = time.monotonic()
+            sent = sender.send([f"event-{number}" for number in range(count)])
+        wait_until(lambda: platform.depth() == 0, pause_s=0.01)
+        ended_at = time.monotonic()
+        cpu_ms = platform.cpu_ms() - before
+        missing = {one.id for one in sent} - platform.collect().keys()
+        assert not missing, f"{len(missing)} events were accepted and didn't arrive"
+    return Rate(
+        per_second=count / (ended_at - began_at),
+        accepted_per_second=count / (sent[-1].answered_at - began_at),
+        cpu_ms=cpu_ms / count,
+        disk_per_second=1000 / disk,
+    )

@@ -1,0 +1,34 @@
+"""`python -m bench.local.up PORT STATE`: `eaves up` whose functions are `bench/local/function.py`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.function_process import ROOT
+from eaves import logs
+from eaves.local.process import Process
+from eaves.local.state import State
+from eaves.local.supervisor import Supervisor
+
+
+def launch(module: str, environ: Mapping[str, str], log: Path, *, inherit: Mapping[str, str]) -> Process:
+    """Start a process as the platform does, with this folder's function in the place of the real one."""
+    chosen = "bench.local.function" if module == "functions" else module
+    return Process(chosen, {"PYTHONPATH": str(ROOT), **environ}, log, inherit=inherit)
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    logs.configure()
+    supervisor = Supervisor(State(root=Path(sys.argv[2])), environ=os.environ, port=int(sys.argv[1]), launch=launch)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=supervisor.stop).start())
+    supervisor.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""What an event costs in the file: counted, as seconds say little on a machine that does other things."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from eaves.events import IMAGE_CAPTURED, Event
+from eaves.spool import Spool
+from eaves.spool.database import connect
+from tests.fakes.clock import FrozenClock
+
+NOW = 1_000_000.0
+LANE, OTHER = "trigger/flowers/flowers", "trigger/flowers/alarm"
+FEW, MANY = 20, 4_000
+TABLE = re.compile(r"SCAN (deliveries|events|seen)\b")
+IMAGE_BYTES = 100_000
+IO = Path("/proc/self/io")
+
+
+class Counted:
+    """A spool over connections that count what SQLite does.
+
+    Attributes:
+        steps: Instructions of SQLite's virtual machine, those of triggers among them.
+        statements: Statements, with their values.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.steps = 0
+        self.statements: list[str] = []
+        self.spool = Spool(path, clock=FrozenClock(NOW), connect=self._connect)
+
+    def _connect(self, path: Path) -> sqlite3.Connection:
+        made = connect(path)
+        made.set_progress_handler(self._step, 1)
+        made.set_trace_callback(self.statements.append)
+        return made
+
+    def _step(self) -> int:
+        self.steps += 1
+        return 0
+
+    def steps_of(self, action: Callable[[], object]) -> int:
+        before = self.steps
+        action()
+        return self.steps - before
+
+
+def image(number: int, *, size_bytes: int = 100) -> Event:
+    return Event(id=f"id-{number}", source="/eaves/site/camera", type=IMAGE_CAPTURED, data=os.urandom(size_bytes))
+
+
+def work(counted: Counted, waiting: int) -> dict[str, int]:
+    """The steps of everything that an event goes through, while so many wait."""
+    spool = counted.spool
+    for start in range(0, waiting, 1_000):
+        numbers = range(start, min(waiting, start + 1_000))
+        spool.put_many([(image(number), (LANE,)) for number in numbers])
+        spool.put_dead([(image(waiting + 10 + number), LANE) for number in numbers], "answered 422", 422)
+    busy = [entry.seq for entry in spool.peek(LANE, limit=8, now=NOW)]
+    first, second, third = spool.peek(LANE, limit=3, now=NOW, exclude=busy)
+    return {
+        "put": counted.steps_of(lambda: spool.put(image(waiting), lanes=(LANE, OTHER))),
+        "peek": counted.steps_of(lambda: spool.peek(LANE, now=NOW, exclude=busy)),
+        "peek_newest": counted.steps_of(lambda: spool.peek_newest(LANE, exclude=busy)),
+        "next_due": counted.steps_of(lambda: spool.next_due(LANE, exclude=busy)),
+        "retry": counted.steps_of(lambda: spool.retry(first, NOW + 60, "answered 503")),
+        "peek after a retry": counted.steps_of(lambda: spool.peek(LANE, now=NOW + 61, exclude=busy)),
+        "ack": counted.steps_of(lambda: spool.ack(second, puts=[(image(waiting + 1), (OTHER,))])),
+        "dead_letter": counted.steps_of(lambda: spool.dead_letter(third, "answered 422", 422)),
+        "counts": counted.steps_of(spool.counts),
+        "keep_limits": counted.steps_of(spool.keep_limits),
+    }
+
+
+def test_an_event_costs_as_many_steps_whether_20_or_4000_wait_and_are_dead(tmp_path: Path) -> None:
+    few, many = Counted(tmp_path / "few.db"), Counted(tmp_path / "many.db")
+    with few.spool, many.spool:
+        cheap, dear = work(few, FEW), work(many, MANY)
+    assert {name: (cheap[name], steps) for name, steps in dear.items() if steps > cheap[name] * 1.05} == {}
+
+
+def test_no_statement_of_an_event_s_way_scans_a_table_that_grows(tmp_path: Path) -> None:
+    counted = Counted(tmp_path / "spool.db")
+    with counted.spool as spool:
+        counted.statements.clear()
+        work(counted, FEW)
+        plain = connect(spool.path)
+        scanning = []
+        for statement in set(counted.statements):
+            if re.match(r"SELECT|DELETE|UPDATE|INSERT", statement) and "LIMIT 1" not in statement:
+                plan = [row[3] for row in plain.execute(f"EXPLAIN QUERY PLAN {statement}")]
+                scanning += [(step, statement[:120]) for step in plan if TABLE.match(step)]
+        plain.close()
+    assert len(set(counted.statements)) > 10
+    assert scanning == []
+
+
+def test_accepting_and_releasing_an_event_are_a_commit_each(tmp_path: Path) -> None:
+    counted = Counted(tmp_path / "spool.db")
+    with counted.spool as spool:
+        counted.statements.clear()
+        spool.put(image(1), lanes=(LANE, OTHER))
+        (entry,) = spool.peek(LANE, now=NOW)
+        assert counted.statements.count("COMMIT") == 1
+        spool.ack(entry, puts=[(image(2), (OTHER,))])
+    assert counted.statements.count("COMMIT") == 2
+
+
+@pytest.mark.skipif(not IO.exists(), reason="needs Linux's /proc/self/io")
+def test_releasing_images_writes_less_than_the_images(tmp_path: Path) -> None:
+    """With `secure_delete`, which Debian's SQLite sets, each release wrote the image once more, as zeros."""
+    with Spool(tmp_path / "spool.db", clock=FrozenClock(NOW)) as spool:
+        for number in range(FEW):
+            spool.put(image(number, size_bytes=IMAGE_BYTES), lanes=(LANE,))
+        entries = spool.peek(LANE, limit=FEW, now=NOW)
+        before = written_bytes()
+        for entry in entries:
+            spool.ack(entry)
+        assert written_bytes() - before < FEW * IMAGE_BYTES
+
+
+def written_bytes() -> int:
+    """Bytes that this process has handed to write(2) so far. Source: proc_pid_io(5), wchar."""
+    return int(dict(line.split(": ") for line in IO.read_text().splitlines())["wchar"])
