@@ -25,7 +25,7 @@ from eaves.http_client.proxies import parse_proxies
 from eaves.local.activator import Activator
 from eaves.local.agents import Agents
 from eaves.local.apps import Apps
-from eaves.local.broker import Broker, lane_of
+from eaves.local.broker import Broker, lane_of, lane_of_sink
 from eaves.local.failures import describe
 from eaves.local.logfiles import rotate
 from eaves.local.process import Launch, Process
@@ -83,6 +83,7 @@ class Supervisor:
         self._settings = settings or LocalSettings()
         self._clock = clock
         self._lock = _take_lock(state)
+        self._port = TcpPort(port)
         self._spool = Spool(state.spool, limits=self._settings.limits(), clock=clock)
         self._history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
         self._broker = Broker(self._spool, self._history)
@@ -94,6 +95,7 @@ class Supervisor:
             subscribe=self._broker.subscribe,
             activate=activate,
             send_to_relay=self._relays.send,
+            address=lambda name: f"{self.url}functions/{name}",
             proxies=proxies,
             clock=clock,
         )
@@ -104,7 +106,6 @@ class Supervisor:
         self._stopping = False
         self._calls = threading.Semaphore(MAX_CALLS)
         self._attempt({"the specs": self._apps.reconcile})  # an event must find the triggers that want it
-        self._port = TcpPort(port)
         try:
             self._ingress = WebServer(create_app(self, control=False), self._port, clock=clock)
         except OSError as error:
@@ -229,7 +230,7 @@ class Supervisor:
             pauses=tuple(
                 LanePause(lane=one.lane, reason=one.reason, since=one.since)
                 for one in self._broker.deliveries()
-                if one.paused and one.lane in lanes
+                if one.paused and one.lane in (*lanes, *(lane_of_sink(name, trigger) for trigger in triggers))
             ),
         )
 
