@@ -245,4 +245,5 @@ def _harden(server: Any, token: Token | None) -> None:
 
 def _has_room(server: Any, _: Connection) -> bool:
     """Whether the bodies under way fit into memory."""
-    return sum(connection.held_bytes for connection in list(server.active_channels.values())) <= ROOM_BYTES
+    connections: list[Connection] = list(server.active_channels.values())
+    return sum(connection.held_bytes for connection in connections) <= ROOM_BYTES

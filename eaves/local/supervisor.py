@@ -274,12 +274,16 @@ class Supervisor:
                 return
             self._clock.wait(self._turn, left_s)
 
+    def _stop_opened(self) -> None:
+        if self._opened is not None:
+            self._opened.stop()
+
     def _shut_down(self) -> None:
         """Stop everything in order; what one step raises keeps no other from being done."""
         for step in (
             self._agents.terminate,
             self._ingress.stop,
-            *([self._opened.stop] if self._opened is not None else []),
+            self._stop_opened,
             self._apps.stop_publishing,
             self._broker.stop,
             self._agents.stop,

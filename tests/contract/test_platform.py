@@ -201,6 +201,28 @@ def test_a_dead_letter_sink_gets_what_is_given_up_on_with_the_reason(
     assert letter.data == event.data
 
 
+def test_a_dead_letter_that_waits_for_its_sink_survives_the_sudden_end_of_the_platform(
+    harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
+) -> None:
+    if not harness.durable:
+        pytest.skip("this platform's broker keeps dead letters in memory only")
+    sink.answer(Told(status=422, body="no"))
+    with harness.open_sink() as dead:
+        dead.answer(Told(status=503))
+        delivery = replace(harness.delivery, dead_letter_sink=dead.url)
+        harness.deploy(replace(make_app(), triggers=(replace(captured_to(harness, sink), delivery=delivery),)))
+        harness.platform.publish(make_event("late.png"))
+        wait(harness, lambda: len(dead.received) >= 6, 60, what="more attempts than the trigger has")
+        assert harness.dead() == 1
+        assert any("dead-letters/" in pause.lane for pause in status(harness).pauses)
+        harness.kill()
+        dead.answer(Told())
+        harness.start()
+        wait(harness, lambda: harness.dead() == 0, 60, what="the dead letter's delivery")
+        assert dead.received[-1].extensions["knativeerrorcode"] == "422"
+    assert len(sink.received) == 1
+
+
 def test_a_dead_letter_sink_can_be_a_function(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
 ) -> None:

@@ -30,6 +30,7 @@ from eaves.local.access_token import Token
 from eaves.local.server import TcpPort, WebServer
 from eaves.local.web import Runtime, create_app
 from eaves.relay import __main__ as relay
+from eaves.relay.lanes import FROM_BROKER
 from functions import app as functions_app
 from functions.settings import FunctionSettings
 from tests.fakes.model import FakeModel
@@ -52,7 +53,7 @@ class StubRuntime:
         """Take it."""
 
     def forward(self, name: str, headers: dict[str, str], body: bytes) -> HttpAnswer:
-        return HttpAnswer(status=202, headers={}, body=b"")
+        return HttpAnswer(status=202, headers={}, body=b"", latency_ms=0.0)
 
     @property
     def queue(self) -> StubRuntime:
@@ -220,7 +221,7 @@ def test_the_sender_of_a_body_over_the_limit_reads_why_it_is_refused(route: Rout
 
 def takes_bodies(route: Route) -> bool:
     """Whether a route is there and reads a body."""
-    own = {"receiver": (paths.EVENTS,), "relay": ("/", relay.FROM_BROKER), "publisher": ("/",)}
+    own = {"receiver": (paths.EVENTS,), "relay": ("/", FROM_BROKER), "publisher": ("/",)}
     return route.method == "POST" and (route.server not in own or route.path in own[route.server])
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from eaves.delivery import Answer
+from eaves.delivery import Answer, Judged, Verdict
 from eaves.errors import DeliveryError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.history import History, Record
@@ -208,7 +208,7 @@ def test_beyond_the_most_that_wait_dead_letters_are_only_kept(spool: Spool, capl
     assert given is not None
     spool.put(image(0), lanes=[LANE])
     (entry,) = spool.peek(LANE, now=2e9)
-    judged = dead_letters.Judged(verdict=dead_letters.Verdict.REFUSED, status=422, answer=REFUSED)
+    judged = Judged(verdict=Verdict.REFUSED, status=422, answer=REFUSED)
     (put,) = dead_letters.tell_sink(spool, SINK_LANE, given, entry, judged)
     assert (put[1], put[0].data) == ((SINK_LANE,), b"")
     with Spool(spool.path.with_name("large.db")) as large:
