@@ -62,11 +62,11 @@ class BrokerRuntime:
 
 @pytest.fixture
 def subscriber() -> Iterator[tuple[str, Sequence[dict[str, str]]]]:
-    handler = type("Handler", (Subscriber,), {"got": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    got: list[dict[str, str]] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Subscriber,), {"got": got})) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/", handler.got
+        yield f"http://127.0.0.1:{server.server_address[1]}/", got
         server.shutdown()
         thread.join()
 
