@@ -15,7 +15,8 @@ from werkzeug.exceptions import HTTPException
 
 import eaves
 from eaves import events
-from eaves.errors import EavesError, UnsupportedContentError
+from eaves.errors import EavesError, ForbiddenError, UnsupportedContentError
+from eaves.web_origin import HINT, find_foreign, is_loopback
 from functions import inference, metrics, problems, process
 from functions.body import read_body
 from functions.model import Model
@@ -48,6 +49,8 @@ def create_app(
     _add_prediction(app, service)
     _add_probes(app, service)
     inference.add_routes(app, service)
+    if is_loopback(f"//{settings.host}"):
+        app.before_request(_refuse_browsers)
     app.before_request(_refuse_compression)
     app.extensions[metrics.EXTENSION] = service.metrics
     _count_requests(app, service.metrics)
@@ -149,6 +152,12 @@ def _count_requests(app: Flask, counted: metrics.Metrics) -> None:
         problem = problems.told_kind(response)
         counted.count("eaves_requests_total", kind=kind, status=str(response.status_code), problem=problem)
         return response
+
+
+def _refuse_browsers() -> None:
+    """A function that listens on loopback is asked by programs of this machine, not by web pages in its browser."""
+    if reason := find_foreign(request.headers.get("Host", ""), request.headers.get("Origin")):
+        raise ForbiddenError(reason, hint=HINT)
 
 
 def _refuse_compression() -> None:

@@ -95,7 +95,7 @@ class Function:
 
 
 def raw_request(image: bytes, *, connection: str = "keep-alive") -> bytes:
-    head = f"POST / HTTP/1.1\r\nHost: f\r\nContent-Type: image/png\r\nConnection: {connection}\r\n"
+    head = f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nConnection: {connection}\r\n"
     return f"{head}Content-Length: {len(image)}\r\n\r\n".encode() + image
 
 

@@ -11,6 +11,7 @@ import os
 import socket
 import socketserver
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
@@ -20,11 +21,14 @@ from typing import Any
 from eaves.admin.routes import Response, answer_problem
 from eaves.admin.unix_path import short_path
 from eaves.errors import ConfigError, Fault
+from eaves.web_origin import HINT, find_foreign, is_loopback
 
 CONNECTIONS = 8
 TIMEOUT_S = 10.0
 """Longest wait for the other side's next bytes, seconds."""
 POLL_S = 0.5
+LINGER_BYTES = 65_536
+"""Read at a time of what a refused sender still sends."""
 
 Answer = Callable[[str, str, str], Response]
 """Method, path and query to a response."""
@@ -47,7 +51,8 @@ class AdminServer:
 
     def __init__(self, answer: Answer, *, host: str = "127.0.0.1", port: int = 0, path: Path | None = None) -> None:
         self._path = path
-        handler = type("Handler", (_Handler,), {"answer": staticmethod(answer)})
+        programs_only = path is None and is_loopback(f"//{host}")
+        handler = type("Handler", (_Handler,), {"answer": staticmethod(answer), "programs_only": programs_only})
         try:
             if path is None:
                 self._server: BoundedServer = BoundedTcpServer((host, port), handler)
@@ -157,6 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = TIMEOUT_S
     answer: Answer
+    programs_only = False
 
     def do_GET(self) -> None:
         self._respond()
@@ -167,19 +173,49 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
         """Log nothing: a probe every few seconds would fill the log."""
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what the standard library finds wrong with a request."""
+        self._send(answer_problem(code, message or "the request is not answered here", None))
+
     def _respond(self) -> None:
         path, _, query = self.path.partition("?")
         try:
-            response = self.answer(self.command, path, query)
+            response = self._refuse() or self.answer(self.command, path, query)
         except Exception:  # noqa: BLE001 - whoever asks next must be answered
             _log.exception("the answer to %s %s failed", self.command, path[:128])
             response = answer_problem(500, "unexpected error; see the log", None)
+        self._send(response)
+        if response.status in (403, 413):
+            self._linger()
+
+    def _refuse(self) -> Response | None:
+        """What is answered in place of a route."""
+        headers = self.headers
+        if self.programs_only and (reason := find_foreign(headers.get("Host", ""), headers.get("Origin"))):
+            return answer_problem(403, reason, HINT)
+        if headers.get("Transfer-Encoding") or headers.get("Content-Length", "0").strip().lstrip("0"):
+            return answer_problem(413, "no request with a body is taken here", None)
+        return None
+
+    def _linger(self) -> None:
+        """Read and forget what the sender still sends, so that it gets to read its answer.
+
+        Source: RFC 9112, section 9.6.
+        """
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_WR)
+        deadline = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < deadline and self.connection.recv(LINGER_BYTES):
+            pass
+
+    def _send(self, response: Response) -> None:
         self.send_response(response.status)
         self.send_header("Content-Type", response.content_type)
         self.send_header("Content-Length", str(len(response.body)))
         self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(response.body)
+        if self.command != "HEAD":
+            self.wfile.write(response.body)
 
 
 def _hang_up(connection: socket.socket) -> None:

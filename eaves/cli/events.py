@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from eaves.cli.arguments import state_option
-from eaves.cli.output import output_option, print_rows
+from eaves.cli.output import output_option, print_rows, say
 from eaves.events import TYPE_PREFIX
 from eaves.history import KEEP, Record, read_history
 
@@ -25,13 +25,17 @@ COLUMNS = {
     "source": "SOURCE",
     "id": "EVENT",
 }
+MAX_KNOWN = 10
+"""Types that are named when none is the wanted one."""
 
 
 @click.command()
 @click.option(
     "-n", "--lines", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, the newest."
 )
-@click.option("--type", "kind", help="Only this type, or those that start so; as the table shows it or in full.")
+@click.option(
+    "--type", "kind", help=f"Only this type, or those that start so; `{TYPE_PREFIX}` before it may be left out."
+)
 @output_option
 @state_option
 def command(lines: int, kind: str | None, form: str, state_dir: Path) -> None:
@@ -41,10 +45,13 @@ def command(lines: int, kind: str | None, form: str, state_dir: Path) -> None:
     records = read_history(State(root=state_dir).history, limit=KEEP if kind else lines)
     kept = [record for record in records if _is_wanted(record.type, kind or "")][-lines:]
     print_rows([_row(record) for record in kept], COLUMNS, form)
+    if records and not kept:
+        known = ", ".join(sorted({record.type for record in records})[:MAX_KNOWN])
+        say(f"none of the newest {len(records)} events has a type that starts with {kind!r}; there are: {known}")
 
 
 def _is_wanted(type_: str, wanted: str) -> bool:
-    """Whether a type, in full or as the table shows it, begins as it is wanted."""
+    """Whether a type begins as it is wanted, with or without the prefix of ours."""
     return type_.startswith(wanted) or type_.removeprefix(TYPE_PREFIX).startswith(wanted)
 
 
@@ -54,7 +61,6 @@ def _row(record: Record) -> dict[str, Any]:
     return {
         **asdict(record),
         "time": moment,
-        "type": record.type.removeprefix(TYPE_PREFIX),
         **find_best(data, record.extensions),
         "data": data,
     }

@@ -28,18 +28,42 @@ SECTION = "up."
     show_default=True,
     help="Of the broker on loopback; 0: a free one.",
 )
+@click.option(
+    "--listen",
+    metavar="ADDRESS:PORT",
+    help="Take requests at this address of the machine too, from whoever sends the token in STATE/token (it is made). "
+    "Token and images travel unencrypted.",
+)
 @state_option
 @settings_options(LocalSettings, section=SECTION)
-def command(port: int, state_dir: Path, **options: Any) -> None:
+def command(port: int, listen: str | None, state_dir: Path, **options: Any) -> None:
     """Run everything that is deployed, in the foreground, until Ctrl-C. Accepted events survive it."""
     from eaves.local.state import State
     from eaves.local.supervisor import Supervisor
 
+    opened = parse_listen(listen) if listen else None
     settings = build_settings(LocalSettings, options, section=SECTION)
     logs.configure()
     signals = StopSignals()  # before anything is opened that a signal would leave behind
-    supervisor = Supervisor(State(root=state_dir), environ=os.environ, port=port, settings=settings)
+    state = State(root=state_dir)
+    supervisor = Supervisor(state, environ=os.environ, port=port, listen=opened, settings=settings)
     signals.call(supervisor.stop)
     click.echo(supervisor.url)
     say(f"the broker takes CloudEvents at {supervisor.url}; Ctrl-C stops")
+    if opened is not None:
+        say(f"requests to {listen} need the token in {state.token}; they travel unencrypted")
     supervisor.run()
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Address and port of `--listen`.
+
+    Raises:
+        click.BadParameter: When it isn't ADDRESS:PORT.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise click.BadParameter(
+            f"must be ADDRESS:PORT, such as 192.168.1.5:8481 (got {text!r})", param_hint="--listen"
+        )
+    return host.strip("[]"), int(port)

@@ -7,6 +7,7 @@ in the lanes it was put on.
 
 from eaves.delivery.client import HttpAnswer, SinkClient
 from eaves.delivery.deliverer import Attempt, Deliverer, Outcome
+from eaves.delivery.judge import Judged
 from eaves.delivery.rules import Answer, Verdict, verdict
 from eaves.delivery.status import LaneDelivery
 
@@ -15,6 +16,7 @@ __all__ = [
     "Attempt",
     "Deliverer",
     "HttpAnswer",
+    "Judged",
     "LaneDelivery",
     "Outcome",
     "SinkClient",

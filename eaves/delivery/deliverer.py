@@ -30,7 +30,7 @@ SPOOL_PAUSE_S = 1.0
 
 _log = logging.getLogger(__name__)
 
-OnDead = Callable[[Entry, int, str], Puts]
+OnDead = Callable[[Entry, Judged], Puts]
 
 
 class Outcome(enum.Enum):
@@ -89,6 +89,9 @@ class Deliverer:
         lease: Taken before anything is delivered, and waited for.
         clock: Time.
         jitter: Random numbers in [0, 1).
+
+    Attributes:
+        lane: The lane.
     """
 
     def __init__(
@@ -110,7 +113,7 @@ class Deliverer:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._spool = spool
-        self._lane = lane
+        self.lane = lane
         self._backoff = backoff or Backoff()
         self._parallel = parallel
         self._judge = Judge(lane, send, on_reply, reply_required=reply_required)
@@ -158,9 +161,9 @@ class Deliverer:
         with self._state:
             attempts = dict(self._attempts)
             if not self._pause.active:
-                return LaneDelivery(lane=self._lane, attempts=attempts)
+                return LaneDelivery(lane=self.lane, attempts=attempts)
             return LaneDelivery(
-                lane=self._lane,
+                lane=self.lane,
                 paused=True,
                 reason=self._pause.reason,
                 status=self._pause.status,
@@ -187,7 +190,7 @@ class Deliverer:
             except SpoolError as error:
                 self._hold(f"{error.message}; nothing is released until that works again", at_least_s=SPOOL_PAUSE_S)
             except Exception:  # noqa: BLE001 - a lane without its thread would stand still unseen
-                _log.exception("queue %s: unexpected error in its delivery; delivery goes on", self._lane)
+                _log.exception("queue %s: unexpected error in its delivery; delivery goes on", self.lane)
                 self._hold("unexpected error, see the log", at_least_s=SPOOL_PAUSE_S)
 
     def _ready(self) -> bool:
@@ -212,7 +215,7 @@ class Deliverer:
 
     def _deliver_next(self) -> None:
         self._spool.keep_limits()
-        version = self._spool.version(self._lane)
+        version = self._spool.version(self.lane)
         if self._stopping:  # `stop` wakes after it sets this: looked at in this order, neither is missed
             return
         now = self._clock.now()
@@ -243,7 +246,7 @@ class Deliverer:
 
     def _wait_for_more(self, version: Version, now: float, busy: frozenset[int]) -> None:
         """Wait until an entry beside those in flight is due; one in flight that is to be sent again ends it, too."""
-        due = self._spool.next_due(self._lane, exclude=busy)
+        due = self._spool.next_due(self.lane, exclude=busy)
         if due is None and not busy:
             with self._state:  # an empty lane isn't paused, and its spool works
                 self._pause.end()
@@ -255,12 +258,12 @@ class Deliverer:
         Those are the one behind it and the newest in turn, so that many bad entries in a row don't hide the good ones.
         """
         if not failing:
-            return self._spool.peek(self._lane, limit=limit, now=now, exclude=busy)
+            return self._spool.peek(self.lane, limit=limit, now=now, exclude=busy)
         self._probes += 1
-        if self._probes % 2 == 0 and (newest := self._spool.peek_newest(self._lane, exclude=busy)):
+        if self._probes % 2 == 0 and (newest := self._spool.peek_newest(self.lane, exclude=busy)):
             return newest
-        found = self._spool.peek(self._lane, limit=1, now=now, exclude=busy, after=self._probed)
-        found = found or self._spool.peek(self._lane, limit=1, now=now, exclude=busy)
+        found = self._spool.peek(self.lane, limit=1, now=now, exclude=busy, after=self._probed)
+        found = found or self._spool.peek(self.lane, limit=1, now=now, exclude=busy)
         self._probed = found[0].seq if found else 0
         return found
 
@@ -272,14 +275,14 @@ class Deliverer:
         except SpoolError as error:
             self._hold(f"{error.message}; nothing is released until that works again", at_least_s=SPOOL_PAUSE_S)
         except Exception:  # noqa: BLE001 - its thread must live
-            _log.exception("queue %s: unexpected error with event %s", self._lane, entry.event.id[:64])
+            _log.exception("queue %s: unexpected error with event %s", self.lane, entry.event.id[:64])
             self._hold("unexpected error, see the log", at_least_s=SPOOL_PAUSE_S)
         finally:
             with self._state:
                 self._in_flight.discard(entry.seq)
                 self._state.notify_all()
             if not is_settled:
-                self._spool.wake(self._lane)
+                self._spool.wake(self.lane)
 
     def _record(self, entry: Entry, judged: Judged) -> bool:
         """Make it durable, then tell; whether the entry has left the queue."""
@@ -339,7 +342,7 @@ class Deliverer:
             self._spool.dead_letter(entry, judged.reason, judged.status, puts=told)
         _log.warning(
             "queue %s: gave up on event %s: %s",
-            self._lane,
+            self.lane,
             entry.event.id[:64],
             judged.reason,
             extra={"event_id": entry.event.id, "source": entry.event.source},
@@ -349,9 +352,9 @@ class Deliverer:
         if give is None:
             return ()
         try:
-            return give(entry, judged.status, judged.reason)
+            return give(entry, judged)
         except Exception:  # noqa: BLE001 - an event must end up somewhere
-            _log.exception("queue %s: keeping the dead letter here", self._lane)
+            _log.exception("queue %s: keeping the dead letter here", self.lane)
             return ()
 
     def _tell(self, entry: Entry, outcome: Outcome, judged: Judged) -> None:
@@ -365,7 +368,7 @@ class Deliverer:
         try:
             self._observe(attempt)
         except Exception:  # noqa: BLE001 - what is told of is already durable
-            _log.exception("queue %s: the observer failed", self._lane)
+            _log.exception("queue %s: the observer failed", self.lane)
 
     def _hold(
         self, reason: str, status: int = NO_ANSWER, *, at_least_s: float | None = None, lenient: bool = False

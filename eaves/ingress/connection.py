@@ -22,6 +22,7 @@ from eaves.ingress.memory import MemoryBudget, Share
 from eaves.ingress.request import Caller, Request
 from eaves.ingress.response import Response, answer_problem
 from eaves.ingress.timed_reader import TimedReader
+from eaves.web_origin import HINT, find_foreign
 
 if TYPE_CHECKING:
     from eaves.ingress.server import Listener
@@ -153,6 +154,10 @@ class Connection(BaseHTTPRequestHandler):
             self._linger()
 
     def _ask(self, request: Request) -> Response:
+        if self.server.programs_only:
+            headers = request.headers
+            if reason := find_foreign(headers.get("host", ""), headers.get("origin")):
+                return answer_problem(403, reason, HINT)
         try:
             return self.server.serve(request)
         except EavesError as error:

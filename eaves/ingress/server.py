@@ -16,6 +16,7 @@ from eaves.ingress.handshakes import FailedHandshakes
 from eaves.ingress.memory import MemoryBudget
 from eaves.ingress.request import Serve
 from eaves.ingress.tls import ServerTls
+from eaves.web_origin import is_loopback
 
 POLL_S = 0.5
 
@@ -34,6 +35,8 @@ class IngressLimits:
         idle_s: After how long without a request a connection is closed, seconds.
         headers_s: For all headers of a request, and for the first one to begin, seconds.
         stall_s: Longest wait for the next bytes of a body, or for the other side to take more of an answer, seconds.
+        programs_only: Whether a server on loopback refuses what web pages may send there. A server that asks for
+            credentials needn't, and may have a proxy before it.
     """
 
     max_bytes: int
@@ -43,6 +46,7 @@ class IngressLimits:
     idle_s: float = 60.0
     headers_s: float = 10.0
     stall_s: float = 30.0
+    programs_only: bool = False
 
 
 class IngressServer:
@@ -112,6 +116,7 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
         budget: Memory for bodies.
         connections: Those that are open.
         handshakes: TLS handshakes that failed.
+        programs_only: Whether requests are refused that web pages may have sent.
     """
 
     daemon_threads = True
@@ -127,6 +132,7 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.budget = MemoryBudget(limits.in_flight_bytes, largest=limits.max_bytes, name=name)
         self.connections = Connections(limits.connections)
         self._tls = tls
+        self.programs_only = limits.programs_only and is_loopback(f"//{address[0]}")
         self.handshakes = FailedHandshakes()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, Connection)

@@ -13,18 +13,19 @@ from typing import Protocol
 
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
+from eaves.credentials.redact import redact
 from eaves.delivery import Answer, SinkClient
 from eaves.errors import NotFoundError, PlatformError, StartError, UnreachableError
 from eaves.events import Event
 from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.local.activator import Activator
-from eaves.local.broker import Subscription
+from eaves.local.broker import DeadLetterSink, Send, Subscription
 from eaves.local.failures import Failures, describe
 from eaves.local.forwarding import build_relay_trigger
 from eaves.local.publishers import Publishers
 from eaves.local.replica import capacity_of
 from eaves.local.state import State
-from eaves.platform import AppSpec, FunctionSpec, TriggerSpec
+from eaves.platform import AppSpec, FunctionSpec, TriggerSpec, find_dead_letter_target
 
 AGAIN = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between attempts to take up an app."""
@@ -57,6 +58,7 @@ class Apps:
         activate: Makes the activator of a function.
         proxies: Proxies to the addresses of triggers.
         send_to_relay: Hands an event to the relay of an app.
+        address: Gives the address of a function, which dead letters name.
         clock: Clock for pauses.
     """
 
@@ -67,6 +69,7 @@ class Apps:
         subscribe: Subscribe,
         activate: Callable[[FunctionSpec], Activator],
         send_to_relay: Callable[[str, Event], Answer],
+        address: Callable[[str], str] = str,
         proxies: Proxies = DIRECT,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -76,6 +79,7 @@ class Apps:
         self._set_subscriptions = subscribe
         self._activate = activate
         self._send_to_relay = send_to_relay
+        self._address = address
         self._clock = clock
         self._client = SinkClient(proxies=proxies)
         self._publishers = Publishers(clock)
@@ -226,10 +230,11 @@ class Apps:
             Subscription(
                 app=name,
                 trigger=trigger,
-                send=partial(self._publish, app, trigger) if trigger.is_mqtt else partial(self._send, trigger, name),
+                send=self._build_send(app, trigger),
                 parallel=URL_PARALLEL if trigger.url else capacity_of(app.function),
                 site=app.function.site,
                 relay=app.relay,
+                sink=self._build_sink(app, trigger),
             )
             for trigger in app.triggers
         ]
@@ -240,6 +245,22 @@ class Apps:
                 Subscription(app=name, trigger=trigger, send=send, parallel=RELAY_PARALLEL, site=site, relay=app.relay)
             )
         return made
+
+    def _build_send(self, app: AppSpec, trigger: TriggerSpec) -> Send:
+        if trigger.is_mqtt:
+            return partial(self._publish, app, trigger)
+        return partial(self._send, trigger, app.function.name)
+
+    def _build_sink(self, app: AppSpec, trigger: TriggerSpec) -> DeadLetterSink | None:
+        target = find_dead_letter_target(trigger, app.triggers)
+        if target is None:
+            return None
+        name = trigger.function or app.function.name
+        return DeadLetterSink(
+            target=target,
+            send=self._build_send(app, target),
+            give_address=lambda: redact(trigger.url) or self._address(name),
+        )
 
     def _publish(self, app: AppSpec, trigger: TriggerSpec, event: Event, _: Mapping[str, str]) -> Answer:
         return self._publishers.send(app, trigger, event)

@@ -10,14 +10,17 @@ import logging
 import socket
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from flask import Flask
 from waitress.server import create_server
+from waitress.utilities import Error
 
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock, StopFlag
+from eaves.local.access_token import UNAUTHORISED, Token
 from eaves.local.web import MAX_BODY_BYTES
 from functions.connection import Connection
 from functions.threads import Threads
@@ -33,6 +36,8 @@ READ_TIMEOUT_S, MIN_RATE_BYTES_S = 30.0, 16_000
 RECEIVE_BYTES = 262_144
 """Bytes that are taken from a connection at once: a photo in one or two rounds of the loop. waitress takes 8 KB, and
 each round costs a look at every connection."""
+ROOM_BYTES = 10 * MAX_BODY_BYTES
+"""Memory for all bodies under way; beyond it a sender is asked to come again, with 429."""
 POLL_S = 1.0
 """Longest round of a server's loop: how often it looks for idle connections."""
 BACKOFF = Backoff(retry=None, first_s=0.2, cap_s=30.0)
@@ -56,21 +61,26 @@ class Address(Protocol):
 
 
 class TcpPort:
-    """A TCP port on loopback.
+    """A TCP port, on loopback unless another address is named.
+
+    Args:
+        port: Number of the port; 0 for a free one.
+        host: Address of this machine.
 
     Attributes:
         port: Number of the port; 0 until a free one is chosen by the first `bind`, and kept from then on.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = HOST) -> None:
         self.port = port
+        self._host = host
 
     def bind(self) -> socket.socket:
         """Bind it."""
-        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        made = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_STREAM)
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # despite connections that just ended
-            made.bind((HOST, self.port))
+            made.bind((self._host, self.port))
         except OSError:
             made.close()
             raise
@@ -107,6 +117,12 @@ class SocketPath:
 class WebServer:
     """waitress in a thread of this process; it listens again when it loses its socket.
 
+    Args:
+        app: Answers.
+        address: Address to listen on.
+        token: What a request must bring before its body is read; None: anybody's is.
+        clock: Clock for pauses.
+
     Attributes:
         address: Address that it listens on.
 
@@ -114,8 +130,9 @@ class WebServer:
         OSError: When the address can't be used.
     """
 
-    def __init__(self, app: Flask, address: Address, *, clock: Clock = SYSTEM) -> None:
+    def __init__(self, app: Flask, address: Address, *, token: Token | None = None, clock: Clock = SYSTEM) -> None:
         self.address = address
+        self._token = token
         self._app = app
         self._map: dict[int, Any] = {}
         self._stopping = StopFlag(clock)
@@ -150,7 +167,7 @@ class WebServer:
                 ident=None,
                 clear_untrusted_proxy_headers=True,
             )
-            _harden(made)
+            _harden(made, self._token)
         except BaseException:
             bound.close()
             raise
@@ -200,13 +217,40 @@ class WebServer:
         server.asyncore.close_all(map=self._map, ignore_all=True)
 
 
-def _harden(server: Any) -> None:
+class Unauthorised(Error):  # type: ignore[misc]  # noqa: N818 - named as waitress names its own
+    """A request without the token."""
+
+    code = 401
+    reason = "Unauthorized"
+
+
+class OpenConnection(Connection):
+    """A connection of whoever reaches a port off loopback: without the token its request's body isn't read."""
+
+    def received(self, data: bytes) -> bool:
+        """Take in what has arrived, as far as its sender may send it."""
+        taken = super().received(data)
+        request = self.request
+        has_head = request is not None and request.headers_finished
+        if has_head and not self.server.token.is_in(request.headers.get("AUTHORIZATION", "")):
+            self.refuse(Unauthorised(UNAUTHORISED))
+        return taken
+
+
+def _harden(server: Any, token: Token | None) -> None:
     """Have connections read as a function reads them.
 
     What two readers could understand differently is refused, each refusal is a problem document, and its sender can
     read it before the connection is closed.
     """
-    server.channel_class = Connection
+    server.channel_class = Connection if token is None else OpenConnection
+    server.token = token
     server.draining = False
-    server.has_room = lambda connection: True  # bodies are bounded one by one, and their senders are on this machine
+    server.has_room = partial(_has_room, server)
     server.refused = lambda status, kind: _log.info("refused a request with %d (%s)", status, kind)
+
+
+def _has_room(server: Any, _: Connection) -> bool:
+    """Whether the bodies under way fit into memory."""
+    connections: list[Connection] = list(server.active_channels.values())
+    return sum(connection.held_bytes for connection in connections) <= ROOM_BYTES

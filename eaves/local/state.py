@@ -59,6 +59,11 @@ class State:
         """The control socket."""
         return self.root / "control.sock"
 
+    @property
+    def token(self) -> Path:
+        """The token of whoever may use a port that `eaves up --listen` opens."""
+        return self.root / "token"
+
     def agent_spool(self, app: str) -> Path:
         """The durable queue of an app's agent."""
         return self.root / "agents" / f"{app}.db"

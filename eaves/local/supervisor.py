@@ -22,10 +22,11 @@ from eaves.errors import EventError, OverloadedError, PlatformError
 from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
 from eaves.http_client.proxies import parse_proxies
+from eaves.local.access_token import Token
 from eaves.local.activator import Activator
 from eaves.local.agents import Agents
 from eaves.local.apps import Apps
-from eaves.local.broker import Broker, lane_of
+from eaves.local.broker import Broker, lane_of, lane_of_sink
 from eaves.local.failures import describe
 from eaves.local.logfiles import rotate
 from eaves.local.process import Launch, Process
@@ -58,6 +59,7 @@ class Supervisor:
         state: State directory.
         environ: Environment of this process.
         port: TCP port of the broker on loopback; 0 takes a free one.
+        listen: Another address and port of this machine, for whoever has the token; None for none.
         settings: Bounds of logs and history.
         clock: Clock for pauses and deadlines.
         launch: Starts processes of functions and sources.
@@ -73,6 +75,7 @@ class Supervisor:
         *,
         environ: Mapping[str, str],
         port: int,
+        listen: tuple[str, int] | None = None,
         settings: LocalSettings | None = None,
         clock: Clock = SYSTEM,
         launch: Launch = Process,
@@ -83,6 +86,7 @@ class Supervisor:
         self._settings = settings or LocalSettings()
         self._clock = clock
         self._lock = _take_lock(state)
+        self._port = TcpPort(port)
         self._spool = Spool(state.spool, limits=self._settings.limits(), clock=clock)
         self._history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
         self._broker = Broker(self._spool, self._history)
@@ -94,6 +98,7 @@ class Supervisor:
             subscribe=self._broker.subscribe,
             activate=activate,
             send_to_relay=self._relays.send,
+            address=lambda name: f"{self.url}functions/{name}",
             proxies=proxies,
             clock=clock,
         )
@@ -104,15 +109,20 @@ class Supervisor:
         self._stopping = False
         self._calls = threading.Semaphore(MAX_CALLS)
         self._attempt({"the specs": self._apps.reconcile})  # an event must find the triggers that want it
-        self._port = TcpPort(port)
-        try:
-            self._ingress = WebServer(create_app(self, control=False), self._port, clock=clock)
-        except OSError as error:
-            raise PlatformError(
-                f"port {port} can't be used: {error.strerror or error}", hint="eaves up --port 0 takes a free one"
-            ) from error
+        self._ingress = self._listen(self._port, f"port {port}", hint="eaves up --port 0 takes a free one")
+        self._opened: WebServer | None = None
+        if listen is not None:
+            opened = TcpPort(listen[1], listen[0])
+            self._opened = self._listen(opened, f"{listen[0]} port {listen[1]}", Token(state.token))
         self._agents = Agents(state, sink=self.url, inherit=environ, clock=clock, launch=launch)
         self._control = WebServer(create_app(self, control=True), SocketPath(state.socket), clock=clock)
+
+    def _listen(self, address: TcpPort, named: str, token: Token | None = None, *, hint: str = "") -> WebServer:
+        try:
+            return WebServer(create_app(self, token=token), address, token=token, clock=self._clock)
+        except OSError as error:
+            hint = hint or "eaves up --listen ADDRESS:PORT with another port, of an address of this machine"
+            raise PlatformError(f"{named} can't be used: {error.strerror or error}", hint=hint) from error
 
     @property
     def url(self) -> str:
@@ -229,7 +239,7 @@ class Supervisor:
             pauses=tuple(
                 LanePause(lane=one.lane, reason=one.reason, since=one.since)
                 for one in self._broker.deliveries()
-                if one.paused and one.lane in lanes
+                if one.paused and one.lane in (*lanes, *(lane_of_sink(name, trigger) for trigger in triggers))
             ),
         )
 
@@ -264,11 +274,16 @@ class Supervisor:
                 return
             self._clock.wait(self._turn, left_s)
 
+    def _stop_opened(self) -> None:
+        if self._opened is not None:
+            self._opened.stop()
+
     def _shut_down(self) -> None:
         """Stop everything in order; what one step raises keeps no other from being done."""
         for step in (
             self._agents.terminate,
             self._ingress.stop,
+            self._stop_opened,
             self._apps.stop_publishing,
             self._broker.stop,
             self._agents.stop,

@@ -1,4 +1,4 @@
-"""What the local platform answers over HTTP: broker and functions on loopback, the rest on its Unix socket."""
+"""What the local platform answers over HTTP: broker and functions on its ports, the rest on its Unix socket."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
@@ -17,9 +17,11 @@ from eaves.admin import Queue, metrics
 from eaves.admin.metrics import render_metrics
 from eaves.delivery import HttpAnswer
 from eaves.errors import EavesError, ForbiddenError
+from eaves.local.access_token import UNAUTHORISED, Token
 from eaves.local.broker import read_trace
 from eaves.local.queues import build_queue_routes
 from eaves.platform import FunctionStatus
+from eaves.web_origin import HINT, find_foreign, is_same_site
 from functions import problems
 
 MAX_BODY_BYTES = 32_000_000
@@ -47,24 +49,23 @@ class Runtime(Protocol):
         """The broker's queue."""
 
 
-def create_app(runtime: Runtime, *, control: bool) -> Flask:
+def create_app(runtime: Runtime, *, control: bool = False, token: Token | None = None) -> Flask:
     """The WSGI application.
 
     Args:
         runtime: The supervisor.
         control: Also answer live queries: only ever on a socket that belongs to this user.
+        token: What every request must bring where others than this machine's programs reach it.
     """
     app = Flask("eaves.local", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.register_error_handler(EavesError, _answer_error)
     app.register_error_handler(Exception, _answer_fault)
 
-    @app.before_request
-    def refuse_browsers() -> None:
-        """A page from elsewhere must not reach this, neither straight (Origin) nor by a name it rebinds (Host)."""
-        origin = request.headers.get("Origin")
-        if not control and not (_is_loopback(f"//{request.host}") and (origin is None or _is_loopback(origin))):
-            raise ForbiddenError("only programs on this machine may call this address", hint="http://127.0.0.1/")
+    if token is not None:
+        app.before_request(partial(_refuse_strangers, token))
+    elif not control:
+        app.before_request(_refuse_browsers)
 
     @app.post("/")
     def publish() -> Response:
@@ -74,7 +75,8 @@ def create_app(runtime: Runtime, *, control: bool) -> Flask:
 
     @app.post("/functions/<name>")
     def invoke(name: str) -> Response:
-        passed = {key: value for key, value in request.headers.items() if key.lower() not in _HOP_BY_HOP}
+        left_out = _HOP_BY_HOP | _CHECKED | ({"authorization"} if token is not None else set())
+        passed = {key: value for key, value in request.headers.items() if key.lower() not in left_out}
         answer = runtime.forward(name, passed, request.get_data())
         kept = {key: value for key, value in answer.headers.items() if key.lower() not in _HOP_BY_HOP}
         return Response(answer.body, status=answer.status, headers=kept)
@@ -100,14 +102,26 @@ def create_app(runtime: Runtime, *, control: bool) -> Flask:
 _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "host", "content-length", "server", "date"}
 )
+_CHECKED = frozenset({"origin"})
+"""Headers that have done their work here: a function would look at them from its own address."""
 
 
-def _is_loopback(address: str) -> bool:
-    """Whether a Host header (after `//`) or an Origin names this machine's loopback."""
-    try:
-        return urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1")
-    except ValueError:
-        return False
+def _refuse_browsers() -> None:
+    """A page from elsewhere must not reach this, neither straight (Origin) nor by a name it rebinds (Host)."""
+    if reason := find_foreign(request.headers.get("Host", ""), request.headers.get("Origin")):
+        raise ForbiddenError(reason, hint=HINT)
+
+
+def _refuse_strangers(token: Token) -> Response | None:
+    """Off loopback a request must bring the token, and no page of another site may have sent it."""
+    origin = request.headers.get("Origin")
+    if origin is not None and not is_same_site(request.headers.get("Host", ""), origin):
+        raise ForbiddenError(f"no page of another site may call this address, and Origin is {origin[:80]!r}")
+    if token.is_in(request.headers.get("Authorization", "")):
+        return None
+    refused = problems.answer_refusal(401, UNAUTHORISED)
+    refused.headers["WWW-Authenticate"] = "Bearer"
+    return refused
 
 
 def _answer_error(error: EavesError) -> Response:

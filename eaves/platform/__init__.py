@@ -27,7 +27,14 @@ from eaves.platform.status import (
     ServedStatus,
     parse_status,
 )
-from eaves.platform.triggers import MAX_TIMEOUT_S, DeliverySettings, TriggerSpec, default_trigger, find_timeout_s
+from eaves.platform.triggers import (
+    MAX_TIMEOUT_S,
+    DeliverySettings,
+    TriggerSpec,
+    default_trigger,
+    find_dead_letter_target,
+    find_timeout_s,
+)
 
 __all__ = [
     "MAX_TIMEOUT_S",
@@ -48,6 +55,7 @@ __all__ = [
     "SourceSpec",
     "TriggerSpec",
     "default_trigger",
+    "find_dead_letter_target",
     "find_timeout_s",
     "parse_app",
     "parse_status",

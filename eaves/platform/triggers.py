@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,14 +32,18 @@ class DeliverySettings:
     )
     dead_letter_sink: str = setting(
         "",
-        "On a cluster: the http(s) address that gets the events given up on; empty: the broker drops them. The local "
-        "platform keeps them itself (`eaves queue`).",
+        "What gets the events given up on, with the extensions knativeerrordest, knativeerrorcode, knativeerrordata: "
+        "an http(s) address, the name of a function, or the name of another trigger of the app, whose receiver gets "
+        "them. Empty: a cluster's broker drops them, unless knative.dead_letter_sink or a relay gets them; the local "
+        "platform keeps them (`eaves queue --dead`).",
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Rules across fields."""
-        if self.dead_letter_sink and not self.dead_letter_sink.startswith(("http://", "https://")):
-            yield "dead_letter_sink", f"must start with http:// or https:// (got {self.dead_letter_sink!r})"
+        sink = self.dead_letter_sink
+        if sink and not is_http(sink) and not NAME_PATTERN.fullmatch(sink):
+            what = "an address that starts with http:// or https://, or the name of a function or a trigger"
+            yield "dead_letter_sink", f"must be {what} (got {redact(sink)!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,8 @@ class TriggerSpec:
         yield from find_filter_faults(self.filters)
         if self.filter and self.filters:
             yield "filters", "can't be set together with filter, which it replaces"
+        if self.delivery.dead_letter_sink == self.name:
+            yield "delivery.dead_letter_sink", "can't be the trigger itself"
         if self.function and self.url:
             yield "url", "can't be set together with function"
         if self.is_mqtt:
@@ -91,7 +97,7 @@ class TriggerSpec:
             if fault := find_object_fault(self.mqtt.secret):
                 yield "mqtt.secret", fault
             return
-        if self.url and not self.url.startswith(("http://", "https://")):
+        if self.url and not is_http(self.url):
             yield "url", f"must start with http://, https://, mqtt:// or mqtts:// (got {redact(self.url)!r})"
         if self.mqtt != MqttSettings():
             yield "mqtt", f"needs a url that starts with mqtt:// or mqtts:// (got {redact(self.url)!r})"
@@ -100,6 +106,30 @@ class TriggerSpec:
     def is_mqtt(self) -> bool:
         """Whether events are published to an MQTT broker."""
         return is_mqtt(self.url)
+
+
+def find_dead_letter_target(trigger: TriggerSpec, triggers: Iterable[TriggerSpec]) -> TriggerSpec | None:
+    """What gets the events that a trigger gives up on, as the trigger that would send them there.
+
+    Args:
+        trigger: The trigger.
+        triggers: Those of its app, whose names stand for their receivers. Another name is that of a function.
+
+    Returns:
+        None when the trigger names no sink.
+    """
+    sink, delivery = trigger.delivery.dead_letter_sink, trigger.delivery
+    if not sink:
+        return None
+    if is_http(sink):
+        return TriggerSpec(name=trigger.name, url=sink, delivery=delivery)
+    named = [one for one in triggers if one.name == sink]
+    return named[0] if named else TriggerSpec(name=trigger.name, function=sink, delivery=delivery)
+
+
+def is_http(address: str) -> bool:
+    """Whether an address is that of an HTTP server."""
+    return address.startswith(("http://", "https://"))
 
 
 def default_trigger(

@@ -57,7 +57,10 @@ def main(**options: Any) -> None:
             host=settings.host,
             port=settings.port,
             limits=IngressLimits(
-                max_bytes=settings.max_bytes, in_flight_bytes=settings.in_flight_bytes, keep_alive=False
+                max_bytes=settings.max_bytes,
+                in_flight_bytes=settings.in_flight_bytes,
+                keep_alive=False,
+                programs_only=True,
             ),
         )
         link.start()

@@ -137,7 +137,9 @@ def build_server(settings: RelaySettings, spool: Spool, forwarder: Forwarder) ->
         lambda request: routes.get(request.path, routes[PATH])(request),
         host=settings.host,
         port=settings.port,
-        limits=IngressLimits(max_bytes=settings.max_bytes, in_flight_bytes=settings.in_flight_bytes),
+        limits=IngressLimits(
+            max_bytes=settings.max_bytes, in_flight_bytes=settings.in_flight_bytes, programs_only=True
+        ),
         name="relay",
     )
 

@@ -117,8 +117,9 @@ def wait_for_predictions(count: int) -> list[dict[str, object]]:
             [EAVES, "events", "-n", "1000", "-o", "json"], cwd=HERE, capture_output=True, check=True
         )
         records = json.loads(listing.stdout)
-        captured = {record["id"]: record["at"] for record in records if record["type"] == "image.captured.v1"}
-        found = {record["subject"]: record for record in records if record["type"] == "image.classified.v1"}
+        captured = {record["id"]: record["at"] for record in records if record["type"] == "dev.eaves.image.captured.v1"}
+        answers = [record for record in records if record["type"] == "dev.eaves.image.classified.v1"]
+        found = {record["subject"]: record for record in answers}
         if len(found) >= count:
             for record in found.values():
                 record["flow_ms"] = (record["at"] - captured[record["extensions"]["causeid"]]) * 1000

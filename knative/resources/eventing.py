@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from eaves.platform import RELAY, AppSpec, DeliverySettings, TriggerSpec
+from eaves.platform import RELAY, AppSpec, DeliverySettings, TriggerSpec, find_dead_letter_target
 from eaves.schemas import SCHEMAS, schema_uri
 from knative.kinds import BROKER, EVENT_TYPE, KSERVICE, SERVICE, TRIGGER
 from knative.names import APP_LABEL
@@ -32,8 +32,21 @@ def build_triggers(app: AppSpec, settings: KnativeSettings, site: SiteSettings) 
         made = build_object(TRIGGER, trigger_name(app, trigger), app, site, "trigger")
         spec: dict[str, Any] = {"broker": settings.broker, **build_filters(trigger)}
         spec["subscriber"] = _subscriber(app, trigger, site)
-        relay = reference(SERVICE, relay_name(app), site.namespace) if app.relay.enabled else None
-        yield {**made, "spec": {**spec, "delivery": build_delivery(trigger.delivery, settings.dead_letter_sink, relay)}}
+        delivery = build_delivery(trigger.delivery)
+        if sink := _dead_letter_sink(app, trigger, settings, site):
+            delivery["deadLetterSink"] = sink
+        yield {**made, "spec": {**spec, "delivery": delivery}}
+
+
+def _dead_letter_sink(
+    app: AppSpec, trigger: TriggerSpec, settings: KnativeSettings, site: SiteSettings
+) -> dict[str, Any] | None:
+    """Who gets what is given up on: the trigger's own sink, the one for all triggers, or the relay."""
+    if target := find_dead_letter_target(trigger, app.triggers):
+        return _subscriber(app, target, site)
+    if settings.dead_letter_sink:
+        return {"uri": settings.dead_letter_sink}
+    return {"ref": reference(SERVICE, relay_name(app), site.namespace)} if app.relay.enabled else None
 
 
 def _subscriber(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> dict[str, Any]:
@@ -60,10 +73,8 @@ def relay_name(app: AppSpec) -> str:
     return f"{app.function.name}-{RELAY}"
 
 
-def build_delivery(
-    delivery: DeliverySettings, dead_letter_sink: str = "", relay: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """Retries and time limits, and who gets what is given up on: the trigger's own sink, `dead_letter_sink`, the relay.
+def build_delivery(delivery: DeliverySettings, dead_letter_sink: str = "") -> dict[str, Any]:
+    """Retries and time limits, and the address that gets what is given up on.
 
     Knative doubles the pause each time and knows no longest one: `backoff_cap_s` is ours.
 
@@ -75,11 +86,7 @@ def build_delivery(
         "backoffDelay": duration(delivery.backoff_s),
         "timeout": duration(delivery.timeout_s),
     }
-    if sink := delivery.dead_letter_sink or dead_letter_sink:
-        built["deadLetterSink"] = {"uri": sink}
-    elif relay:
-        built["deadLetterSink"] = {"ref": dict(relay)}
-    return built
+    return {**built, "deadLetterSink": {"uri": dead_letter_sink}} if dead_letter_sink else built
 
 
 def duration(seconds: float) -> str:

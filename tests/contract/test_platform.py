@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 from collections import Counter
@@ -167,6 +168,81 @@ def test_an_event_that_is_refused_becomes_a_dead_letter_after_as_many_attempts_a
     harness.platform.publish(make_event("refused.png"))
     wait(harness, lambda: harness.dead() == 1, 30, what="the dead letter")
     assert len(sink.received) == attempts
+
+
+ADDED_ON_THE_WAY = {"knativebrokerttl", "knativearrivaltime"}
+"""What a broker of Knative leaves on a dead letter beside what is wanted."""
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["address", "trigger"])
+def test_a_dead_letter_sink_gets_what_is_given_up_on_with_the_reason(
+    named: bool, harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
+) -> None:
+    """The sink is named by its address, or by the trigger that it receives other events of; its first answers fail."""
+    sink.answer(Told(status=422, content_type="application/json", body='{"detail": "no"}'))
+    with harness.open_sink() as dead:
+        dead.answer(Told(status=503), Told(status=503), Told())
+        delivery = replace(harness.delivery, dead_letter_sink="archive" if named else dead.url)
+        refused = replace(captured_to(harness, sink), delivery=delivery)
+        archive = TriggerSpec(name="archive", filter={"type": "test.none"}, url=dead.url, delivery=harness.delivery)
+        harness.deploy(replace(make_app(), triggers=(refused, archive)))
+        event = make_event("a b/refused.png", partitionkey="gate")
+        harness.platform.publish(event)
+        wait(harness, lambda: len(dead.received) == 3, 60, what="the dead letter's third attempt")
+        wait(harness, lambda: harness.dead() == 0, 30, what="no dead letter that is kept")
+        letter = dead.received[-1]
+        found = {name: value for name, value in letter.attributes().items() if name not in ADDED_ON_THE_WAY}
+    told = {
+        "knativeerrordest": sink.url,
+        "knativeerrorcode": "422",
+        "knativeerrordata": base64.b64encode(b'{"detail": "no"}').decode(),
+    }
+    assert found == {**event.attributes(), **told}
+    assert letter.data == event.data
+
+
+def test_a_dead_letter_that_waits_for_its_sink_survives_the_sudden_end_of_the_platform(
+    harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
+) -> None:
+    if not harness.durable:
+        pytest.skip("this platform's broker keeps dead letters in memory only")
+    sink.answer(Told(status=422, body="no"))
+    with harness.open_sink() as dead:
+        dead.answer(Told(status=503))
+        delivery = replace(harness.delivery, dead_letter_sink=dead.url)
+        harness.deploy(replace(make_app(), triggers=(replace(captured_to(harness, sink), delivery=delivery),)))
+        harness.platform.publish(make_event("late.png"))
+        wait(harness, lambda: len(dead.received) >= 6, 60, what="more attempts than the trigger has")
+        assert harness.dead() == 1
+        assert any("dead-letters/" in pause.lane for pause in status(harness).pauses)
+        harness.kill()
+        dead.answer(Told())
+        harness.start()
+        wait(harness, lambda: harness.dead() == 0, 60, what="the dead letter's delivery")
+        assert dead.received[-1].extensions["knativeerrorcode"] == "422"
+    assert len(sink.received) == 1
+
+
+def test_a_dead_letter_sink_can_be_a_function(
+    harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
+) -> None:
+    """Its predictions of dead letters go nowhere."""
+    sink.answer(Told(status=422))
+    delivery = replace(harness.delivery, dead_letter_sink=NAME)
+    every = TriggerSpec(name="out", url=sink.url, delivery=delivery)
+    harness.deploy(replace(make_app(), triggers=(every,)))
+    harness.platform.publish(make_event("second.png"))
+
+    def has_predicted() -> bool:
+        try:
+            return any("predicted" in line for line in harness.platform.logs(NAME, lines=50))
+        except NotFoundError:  # it hasn't started yet
+            return False
+
+    wait(harness, has_predicted, 60, what="the prediction")
+    wait(harness, lambda: harness.dead() == 0, 30, what="no dead letter that is kept")
+    harness.settle(sink)
+    assert {event.type for event in sink.received} == {IMAGE_CAPTURED}
 
 
 def test_a_poison_image_is_refused_once_and_the_good_ones_behind_it_are_predicted(

@@ -112,7 +112,7 @@ def target(tiny_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def request(
     body: bytes = b"", headers: dict[str, str] | None = None, *, method: str = "POST", path: str = "/"
 ) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: f", "Connection: close", f"Content-Length: {len(body)}"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 

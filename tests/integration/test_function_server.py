@@ -22,7 +22,7 @@ from tests.function import MAX_BODY, Function, raw_request, read_answer
 from tests.waiting import wait_until
 
 RED = encode_png(COLOURS["red"])
-HEAD = b"POST / HTTP/1.1\r\nHost: f\r\nContent-Type: image/png\r\n"
+HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
 LARGE = RED + bytes(MAX_BODY - len(RED))
 
 
@@ -126,7 +126,7 @@ def test_a_sender_that_reads_no_answers_holds_no_thread_and_is_cut(start_gated: 
 
         def is_cut() -> bool:
             try:
-                sender.sendall(b"GET /health/liveness HTTP/1.1\r\nHost: f\r\n\r\n" * 100)
+                sender.sendall(b"GET /health/liveness HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
             except TimeoutError:
                 assert gated.post() == 200
             except ConnectionError:
@@ -252,7 +252,7 @@ def test_eight_times_as_many_as_it_takes_get_an_answer_each(start_gated: StartGa
 def test_while_it_ends_it_says_so_and_finishes_what_it_has(start_gated: StartGated, number: signal.Signals) -> None:
     gated = start_gated(opened=False)
     with gated.function.connect() as sender, gated.function.connect() as kept:
-        kept.sendall(b"GET /health/readiness HTTP/1.1\r\nHost: f\r\n\r\n")
+        kept.sendall(b"GET /health/readiness HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert read_answer(kept)[0].status == 200
         sender.sendall(raw_request(RED))
         gated.function.process.send_signal(number)

@@ -179,6 +179,17 @@ def test_refusals_are_problem_documents(broker_port: int, request_: bytes, statu
     assert detail in document["detail"]
 
 
+def test_a_connection_ends_with_a_request_that_two_readers_could_end_differently(broker_port: int) -> None:
+    """Source: RFC 9112, section 6.1."""
+    smuggled = b"0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = EVENT_HEAD + b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n" % len(smuggled)
+    with socket.create_connection(("127.0.0.1", broker_port), timeout=10) as sock:
+        sock.sendall(head + smuggled)
+        answer = b"".join(iter(lambda: sock.recv(65_536), b""))
+    assert answer.count(b"HTTP/1.") == 1
+    assert answer.split()[1] == b"400"
+
+
 def test_an_event_is_taken(broker_port: int) -> None:
     assert send_raw(broker_port, EVENT_HEAD + b"Content-Length: 0\r\n\r\n")[0] == 202
 

@@ -87,6 +87,24 @@ def test_events_given_up_on_go_to_the_triggers_own_sink_or_to_the_one_for_all() 
     assert [sinks[f"{app.function.name}-{one.name}"] for one in own] == [one.delivery.dead_letter_sink for one in own]
 
 
+def test_a_dead_letter_sink_by_name_is_that_triggers_receiver_or_a_function() -> None:
+    app = full_app()
+    sinks = ("alarm", "gate", app.function.name, "elsewhere")
+    triggers = [
+        TriggerSpec(name=f"to-{sink}", url="http://x.test/", delivery=DeliverySettings(dead_letter_sink=sink))
+        for sink in sinks
+    ]
+    made = render_app(replace(app, triggers=(*app.triggers, *triggers)), full_settings(), plain_site())
+    found = {sink: only(made, "Trigger", f"flowers-to-{sink}")["spec"]["delivery"]["deadLetterSink"] for sink in sinks}
+    assert found["alarm"] == {"uri": "http://alarm.barn.svc.cluster.local/"}
+    kinds = {sink: (found[sink]["ref"]["apiVersion"], found[sink]["ref"]["name"]) for sink in sinks[1:]}
+    assert kinds == {
+        "gate": ("v1", "flowers-gate-mqtt"),
+        "flowers": ("serving.knative.dev/v1", "flowers"),
+        "elsewhere": ("serving.knative.dev/v1", "elsewhere"),
+    }
+
+
 def test_no_pod_gets_a_token(case: tuple[str, Manifests]) -> None:
     for manifest in case[1]:
         for template in pod_templates(manifest):

@@ -16,15 +16,17 @@ from functools import partial
 from types import MappingProxyType
 
 from eaves.backoff import Backoff
-from eaves.delivery import Answer, Attempt, Deliverer, LaneDelivery, Outcome
+from eaves.delivery import Answer, Attempt, Deliverer, Judged, LaneDelivery, Outcome
 from eaves.events import Event
 from eaves.history import History
+from eaves.local.broker import dead_letters
 from eaves.local.broker.context import attach, build_headers, detach, pass_on
+from eaves.local.broker.dead_letters import DeadLetterSink, build_sink_deliverer, lane_of_sink, tell_sink
 from eaves.local.forwarding import list_rejected, wants_cause
 from eaves.platform import RELAY, RelaySpec, TriggerSpec
 from eaves.platform.filters import matches_all
 from eaves.spool import Entry, Selection, Spool
-from eaves.spool.admin import dead_letter_lane, redrive
+from eaves.spool.admin import dead_letter_lane, drop, redrive
 
 LANE_PREFIX = "trigger/"
 REMOVED = "its trigger was removed"
@@ -34,6 +36,7 @@ _log = logging.getLogger(__name__)
 
 Send = Callable[[Event, Mapping[str, str]], Answer]
 Puts = Sequence[tuple[Event, tuple[str, ...]]]
+OnDead = Callable[[Entry, Judged], Puts]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,8 @@ class Subscription:
         send: Delivers one event to its subscriber, with more HTTP headers where the subscriber takes HTTP.
         parallel: Deliveries at the same time.
         site: The site's name.
-        relay: The app's relay: it is told of what is given up on.
+        relay: The app's relay: it is told of what is given up on, unless there is a sink.
+        sink: The trigger's dead letter sink; None: what is given up on is only kept.
 
     An MQTT broker's answers say less than a function's, and its absence says nothing of an event: such a trigger's
     retries never end (docs/05-spool-and-delivery.md). Neither do those of the relay, which refuses only while it is
@@ -59,11 +63,17 @@ class Subscription:
     parallel: int
     site: str = ""
     relay: RelaySpec = field(default_factory=RelaySpec)
+    sink: DeadLetterSink | None = None
 
     @property
     def lane(self) -> str:
         """Its queue in the spool."""
         return lane_of(self.app, self.trigger.name)
+
+    @property
+    def sink_lane(self) -> str:
+        """The queue of its dead letter sink."""
+        return lane_of_sink(self.app, self.trigger.name)
 
     @property
     def is_relay(self) -> bool:
@@ -84,6 +94,7 @@ class Broker:
         self._history = history
         self._subscriptions: dict[str, Subscription] = {}
         self._deliverers: dict[str, Deliverer] = {}
+        self._sinks: dict[str, tuple[Subscription, Deliverer]] = {}
         self.delivered: dict[str, int] = {}
 
     def accept(self, event: Event, trace: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -118,6 +129,7 @@ class Broker:
         for lane in [lane for lane in self._deliverers if subscriptions.get(lane) != self._subscriptions.get(lane)]:
             self._deliverers.pop(lane).stop()
         self._subscriptions = dict(subscriptions)
+        self._subscribe_sinks(keep)
         for lane in self._spool.counts():
             if lane.startswith(LANE_PREFIX) and lane not in subscriptions and lane.split("/")[1] not in keep:
                 count = dead_letter_lane(self._spool, lane, REMOVED)
@@ -130,37 +142,57 @@ class Broker:
                 self._deliverers[lane] = self._deliverer(subscription)
                 self._deliverers[lane].start()
 
+    def _subscribe_sinks(self, keep: Collection[str]) -> None:
+        """Send dead letters to the sinks of what is subscribed; those of a sink that is gone are only kept."""
+        wanted = {one.sink_lane: one for one in self._subscriptions.values() if one.sink is not None}
+        for lane in [lane for lane, (one, _) in self._sinks.items() if wanted.get(lane) != one]:
+            self._sinks.pop(lane)[1].stop()
+        for lane in self._spool.counts():
+            if lane.startswith(dead_letters.LANE_PREFIX) and lane not in wanted and lane.split("/")[1] not in keep:
+                drop(self._spool, Selection(lane=lane))
+        for lane, one in wanted.items():
+            if lane not in self._sinks and one.sink is not None:
+                made = build_sink_deliverer(self._spool, lane, one.lane, one.sink, _build_backoff(one))
+                self._sinks[lane] = one, made
+                made.start()
+
+    def _list_deliverers(self) -> list[Deliverer]:
+        return [*self._deliverers.values(), *(deliverer for _, deliverer in self._sinks.values())]
+
     def deliveries(self) -> list[LaneDelivery]:
         """How the delivery of each lane is doing."""
-        return [deliverer.status() for deliverer in list(self._deliverers.values())]
+        return [deliverer.status() for deliverer in self._list_deliverers()]
 
     def try_now(self, lane: str) -> None:
         """Make a lane's next attempt now even when it is paused; "": every lane's."""
-        for name, deliverer in list(self._deliverers.items()):
-            if lane in ("", name):
+        for deliverer in self._list_deliverers():
+            if lane in ("", deliverer.lane):
                 deliverer.try_now()
 
     def stop(self) -> None:
         """Finish deliveries in flight; the rest stays in the spool."""
-        for deliverer in self._deliverers.values():
+        for deliverer in self._list_deliverers():
             deliverer.stop()
         self._deliverers.clear()
+        self._sinks.clear()
 
     def _deliverer(self, subscription: Subscription) -> Deliverer:
-        delivery = subscription.trigger.delivery
-        retry = None if subscription.trigger.is_mqtt or subscription.is_relay else delivery.retry
-        backoff = Backoff(retry=retry, first_s=delivery.backoff_s, cap_s=delivery.backoff_cap_s)
         return Deliverer(
             self._spool,
             subscription.lane,
             partial(_send, subscription),
-            backoff=backoff,
+            backoff=_build_backoff(subscription),
             parallel=subscription.parallel,
             on_reply=self._route,
-            tell_dead=partial(_tell_relay, subscription) if subscription.relay.enabled else None,
+            tell_dead=self._build_tell_dead(subscription),
             observe=self._count,
             wait_out=True,
         )
+
+    def _build_tell_dead(self, subscription: Subscription) -> OnDead | None:
+        if subscription.sink is not None:
+            return partial(tell_sink, self._spool, subscription.sink_lane, subscription.sink)
+        return partial(_tell_relay, subscription) if subscription.relay.enabled else None
 
     def _count(self, attempt: Attempt) -> None:
         if attempt.outcome is Outcome.DELIVERED:
@@ -193,10 +225,17 @@ def _send(subscription: Subscription, event: Event) -> Answer:
     return subscription.send(detach(event), build_headers(event))
 
 
-def _tell_relay(subscription: Subscription, entry: Entry, status: int, reason: str) -> Puts:
+def _build_backoff(subscription: Subscription) -> Backoff:
+    delivery = subscription.trigger.delivery
+    retry = None if subscription.trigger.is_mqtt or subscription.is_relay else delivery.retry
+    return Backoff(retry=retry, first_s=delivery.backoff_s, cap_s=delivery.backoff_cap_s)
+
+
+def _tell_relay(subscription: Subscription, entry: Entry, judged: Judged) -> Puts:
     """What the app's relay gets of an event that is given up on, in the commit that makes it a dead letter here."""
     if subscription.is_relay:
         return []
     name, lanes = subscription.trigger.name, (lane_of(subscription.app, RELAY),)
-    rejected = list_rejected(subscription.relay, subscription.site, name, detach(entry.event), status, reason)
+    event, status, reason = detach(entry.event), judged.status, judged.reason
+    rejected = list_rejected(subscription.relay, subscription.site, name, event, status, reason)
     return [(event, lanes) for event in rejected]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from eaves.backoff import Backoff
 from eaves.credentials.redact import redact
-from eaves.delivery import Answer, Deliverer, SinkClient
+from eaves.delivery import Answer, Deliverer, Judged, SinkClient
 from eaves.delivery.rejection import build_refusal
 from eaves.errors import ConfigError, UnreachableError
 from eaves.events import Event
@@ -64,8 +64,9 @@ def build_deliverers(
             kept.append((entry.event, (REPLIES,)))
         return kept
 
-    def tell(entry: Entry, status: int, reason: str) -> Puts:
-        refused = build_refusal(entry.event, settings.site, by=redact(settings.function), status=status, reason=reason)
+    def tell(entry: Entry, judged: Judged) -> Puts:
+        by, status, reason = redact(settings.function), judged.status, judged.reason
+        refused = build_refusal(entry.event, settings.site, by=by, status=status, reason=reason)
         return [(refused.with_extensions(**overrides), (REPLIES,))]
 
     patience = Backoff(retry=None, first_s=0.5, cap_s=30.0)

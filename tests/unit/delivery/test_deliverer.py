@@ -14,6 +14,7 @@ from eaves.delivery import (
     Answer,
     Attempt,
     Deliverer,
+    Judged,
     Outcome,
     Verdict,
     verdict,
@@ -270,8 +271,8 @@ def test_an_event_is_dead_when_its_retries_are_used_up(spool: Spool) -> None:
 
 
 def test_a_dead_letter_can_be_an_event_instead(spool: Spool) -> None:
-    def rejected(entry: Entry, status: int, reason: str) -> Puts:
-        return [(entry.event.with_extensions(rejectedstatus=str(status)), ("rejected",))]
+    def rejected(entry: Entry, judged: Judged) -> Puts:
+        return [(entry.event.with_extensions(rejectedstatus=str(judged.status)), ("rejected",))]
 
     spool.put(image())
     with delivering(spool, Sink(Answer(status=415)), on_dead=rejected) as attempts:
@@ -282,7 +283,7 @@ def test_a_dead_letter_can_be_an_event_instead(spool: Spool) -> None:
 def test_a_dead_letter_is_kept_when_what_should_replace_it_fails(
     spool: Spool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(entry: Entry, status: int, reason: str) -> Puts:
+    def broken(entry: Entry, judged: Judged) -> Puts:
         raise ValueError
 
     spool.put(image())

@@ -1,0 +1,44 @@
+"""The token that lets others than this machine's programs in, where `eaves up --listen` opens a port to them."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from pathlib import Path
+
+from eaves.errors import StorageError
+from eaves.files import write_atomically
+
+TOKEN_BYTES = 32
+"""Random bytes of a token: 43 characters."""
+SCHEME = "bearer"
+UNAUTHORISED = "off loopback every request needs the platform's token: Authorization: Bearer TOKEN"
+
+
+class Token:
+    """A token in a file, which is read at each request: whoever replaces the file replaces the token at once.
+
+    Args:
+        path: The file; made with a random token, for this user only, when it isn't there.
+
+    Raises:
+        StorageError: When it can't be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            if not path.exists():
+                write_atomically(path, secrets.token_urlsafe(TOKEN_BYTES) + "\n")
+        except OSError as error:
+            raise StorageError(f"{path} can't be written: {error}", hint=f"ls -ld {path.parent}") from error
+
+    def is_in(self, authorization: str) -> bool:
+        """Whether a header Authorization brings it. A file that can't be read or is empty lets nobody in."""
+        scheme, _, given = authorization.partition(" ")
+        try:
+            wanted = self._path.read_bytes().strip()
+        except OSError:
+            return False
+        matches = hmac.compare_digest(given.strip().encode(), wanted)
+        return bool(wanted) and scheme.lower() == SCHEME and matches

@@ -1,0 +1,217 @@
+"""Dead letters of the embedded broker on their way to a sink: what it gets, and what stays while it doesn't."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.delivery import Answer, Judged, Verdict
+from eaves.errors import DeliveryError, UnreachableError
+from eaves.events import IMAGE_CAPTURED, Event
+from eaves.history import History, Record
+from eaves.local.broker import Broker, DeadLetterSink, Subscription, dead_letters, lane_of, lane_of_sink
+from eaves.platform import DeliverySettings, TriggerSpec
+from eaves.spool import Limits, Selection, Spool
+from eaves.spool.admin import drop, redrive
+from tests.waiting import wait_until
+
+LANE, SINK_LANE = lane_of("app", "app"), lane_of_sink("app", "app")
+REFUSED = Answer(status=422, body=b'{"detail": "not an image"}')
+
+
+class NoHistory(History):
+    """Keeps nothing."""
+
+    def add(self, event: Event) -> None:
+        pass
+
+    def read(self, *, after: int = 0, limit: int = 100) -> list[Record]:
+        return []
+
+
+@dataclass
+class Receiver:
+    """Gets events, and answers as `decide` says."""
+
+    decide: Callable[[Event], Answer] = lambda _: Answer(status=202)
+    got: list[Event] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+
+    def __call__(self, event: Event, headers: Mapping[str, str]) -> Answer:
+        answer = self.decide(event)
+        self.got.append(event)
+        self.headers.append(dict(headers))
+        return answer
+
+
+def away(_: Event) -> Answer:
+    raise UnreachableError("no connection")
+
+
+def image(number: int, **extensions: str) -> Event:
+    return Event(id=f"id-{number}", source="/s/camera", type=IMAGE_CAPTURED, data=b"x" * 1000, extensions=extensions)
+
+
+def subscription(subscriber: Receiver, sink: Receiver | None, **delivery: Any) -> dict[str, Subscription]:
+    quick = DeliverySettings(**{"retry": 1, "backoff_s": 0.01, "backoff_cap_s": 0.05, **delivery})
+    trigger = TriggerSpec(name="app", filter={"type": IMAGE_CAPTURED}, function="app", delivery=quick)
+    target = TriggerSpec(name="app", url="http://dead.test/")
+    address = "http://127.0.0.1:8480/functions/app"
+    given = None if sink is None else DeadLetterSink(target=target, send=sink, give_address=lambda: address)
+    return {LANE: Subscription(app="app", trigger=trigger, send=subscriber, parallel=1, sink=given)}
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    with Spool(tmp_path / "spool.db", limits=Limits(max_bytes=6_000, dead_max_bytes=20_000)) as opened:
+        yield opened
+
+
+@contextmanager
+def running(spool: Spool, subscriptions: Mapping[str, Subscription]) -> Iterator[Broker]:
+    broker = Broker(spool, NoHistory())
+    try:
+        broker.subscribe(subscriptions)
+        yield broker
+    finally:
+        broker.stop()
+
+
+def test_a_sink_gets_what_is_given_up_on_with_what_knative_adds_and_it_is_kept_no_longer(spool: Spool) -> None:
+    sink = Receiver()
+    trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    with running(spool, subscription(Receiver(lambda _: REFUSED), sink)) as broker:
+        broker.accept(image(1, partitionkey="gate"), trace)
+        wait_until(lambda: sink.got)
+        wait_until(lambda: spool.counts() == {})
+    (letter,) = sink.got
+    told = {
+        "knativeerrordest": "http://127.0.0.1:8480/functions/app",
+        "knativeerrorcode": "422",
+        "knativeerrordata": base64.b64encode(REFUSED.body).decode(),
+    }
+    assert letter == image(1, partitionkey="gate", **told)
+    assert sink.headers == [trace]
+
+
+def broken(_: Event) -> Answer:
+    raise DeliveryError("no answer within 60 s")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "data"),
+    [
+        (lambda _: Answer(status=500, body=b"z" * 5000), "500", b"z" * 768),
+        (lambda _: Answer(status=400), "400", None),
+        (lambda _: Answer(status=200, body=b"OK"), "502", b"OK"),
+        (broken, "500", b"dispatch error: no answer within 60 s"),
+    ],
+)
+def test_the_answer_is_told_in_at_most_1024_characters_of_base64(
+    spool: Spool, answer: Callable[[Event], Answer], code: str, data: bytes | None
+) -> None:
+    sink = Receiver()
+    with running(spool, subscription(Receiver(answer), sink)) as broker:
+        broker.accept(image(1))
+        wait_until(lambda: sink.got)
+    told = sink.got[0].extensions
+    assert told["knativeerrorcode"] == code
+    assert len(told.get("knativeerrordata", "")) <= 1024
+    assert told.get("knativeerrordata") == (base64.b64encode(data).decode() if data else None)
+
+
+def test_what_an_earlier_broker_has_noted_stays(spool: Spool) -> None:
+    sink = Receiver()
+    earlier = {"knativeerrordest": "http://elsewhere.test/", "knativeerrorcode": "413", "knativeerrordata": "bm8="}
+    with running(spool, subscription(Receiver(lambda _: REFUSED), sink)) as broker:
+        broker.accept(image(1, **earlier))
+        wait_until(lambda: sink.got)
+    assert sink.got[0].extensions == earlier
+
+
+@pytest.mark.parametrize("down", [away, lambda _: Answer(status=503)])
+def test_a_dead_letter_is_kept_while_its_sink_is_down_and_takes_no_room_of_good_images(
+    spool: Spool, down: Callable[[Event], Answer]
+) -> None:
+    """The spool has room for five images that wait, and eight dead ones are to wait for their sink."""
+    sink = Receiver(down)
+    subscriptions = subscription(Receiver(lambda _: REFUSED), sink)
+    with running(spool, subscriptions) as broker:
+        for number in range(8):
+            wait_until(lambda: spool.counts().get(LANE, (0, 0))[0] == 0)
+            broker.accept(image(number))
+        wait_until(lambda: spool.counts().get(LANE) == (0, 8))
+        wait_until(lambda: any(one.lane == SINK_LANE and one.paused for one in broker.deliveries()))
+        assert sum(letter.entry.lane == LANE for letter in spool.dead()) == 8
+        sink.decide = lambda _: Answer(status=202)
+        broker.try_now(SINK_LANE)
+        wait_until(lambda: spool.counts() == {})
+    assert {event.id for event in sink.got} == {f"id-{number}" for number in range(8)}
+
+
+def test_what_waits_for_a_sink_is_sent_by_the_next_process(spool: Spool) -> None:
+    sink = Receiver(away)
+    with running(spool, subscription(Receiver(lambda _: REFUSED), sink)) as broker:
+        broker.accept(image(1))
+        wait_until(lambda: spool.counts() == {LANE: (0, 1), SINK_LANE: (1, 0)})
+    sink.decide = lambda _: Answer(status=202)
+    with running(spool, subscription(Receiver(lambda _: REFUSED), sink)):
+        wait_until(lambda: spool.counts() == {})
+    assert sink.got[0].extensions["knativeerrorcode"] == "422"
+
+
+def test_a_dead_letter_that_its_sink_refuses_stays_a_dead_letter(spool: Spool) -> None:
+    sink = Receiver(lambda _: Answer(status=413))
+    with running(spool, subscription(Receiver(lambda _: REFUSED), sink)) as broker:
+        broker.accept(image(1))
+        wait_until(lambda: sink.got)
+        wait_until(lambda: spool.counts() == {LANE: (0, 1)})
+    assert spool.dead()[0].reason.startswith("answered 422")
+
+
+@pytest.mark.parametrize("act", [redrive, drop])
+def test_a_dead_letter_that_somebody_dropped_or_queued_again_is_not_sent(
+    spool: Spool, act: Callable[[Spool, Selection], int]
+) -> None:
+    subscriber, sink = Receiver(lambda _: REFUSED), Receiver(away)
+    with running(spool, subscription(subscriber, sink)) as broker:
+        broker.accept(image(1))
+        wait_until(lambda: spool.counts() == {LANE: (0, 1), SINK_LANE: (1, 0)})
+        subscriber.decide = lambda _: Answer(status=202)
+        act(spool, Selection(lane=LANE, state="dead"))
+        wait_until(lambda: LANE not in spool.counts())
+        sink.decide = lambda _: Answer(status=202)
+        broker.try_now("")
+        wait_until(lambda: spool.counts() == {})
+    assert sink.got == []
+
+
+def test_a_sink_that_is_taken_away_leaves_the_dead_letters_here(spool: Spool) -> None:
+    subscriber = Receiver(lambda _: REFUSED)
+    with running(spool, subscription(subscriber, Receiver(away))) as broker:
+        broker.accept(image(1))
+        wait_until(lambda: spool.counts() == {LANE: (0, 1), SINK_LANE: (1, 0)})
+        broker.subscribe({}, keep={"app"})
+        assert spool.counts() == {LANE: (0, 1), SINK_LANE: (1, 0)}
+        broker.subscribe(subscription(subscriber, None))
+        assert spool.counts() == {LANE: (0, 1)}
+
+
+def test_beyond_the_most_that_wait_dead_letters_are_only_kept(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
+    given = subscription(Receiver(), Receiver())[LANE].sink
+    assert given is not None
+    spool.put(image(0), lanes=[LANE])
+    (entry,) = spool.peek(LANE, now=2e9)
+    judged = Judged(verdict=Verdict.REFUSED, status=422, answer=REFUSED)
+    (put,) = dead_letters.tell_sink(spool, SINK_LANE, given, entry, judged)
+    assert (put[1], put[0].data) == ((SINK_LANE,), b"")
+    with Spool(spool.path.with_name("large.db")) as large:
+        large.put_many([(put[0], put[1])] * dead_letters.MAX_NOTES)
+        assert dead_letters.tell_sink(large, SINK_LANE, given, entry, judged) == []
+    assert "is only kept here" in caplog.text

@@ -1,0 +1,44 @@
+"""What `dead_letter_sink` of a trigger may be, and whom it means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from eaves.config import Layer, build
+from eaves.errors import ConfigError
+from eaves.platform import TriggerSpec, find_dead_letter_target
+
+
+def trigger(sink: str, **values: Any) -> TriggerSpec:
+    given = {"name": "hub", "delivery": {"dead_letter_sink": sink}, **values}
+    return build(TriggerSpec, Layer(origin="eaves.yaml", values=given))
+
+
+@pytest.mark.parametrize(
+    ("sink", "message"),
+    [
+        ("mqtt://user:secret@broker/topic", r"dead_letter_sink: must be an address .*\*\*\*@broker"),
+        ("Not a name", "dead_letter_sink: must be an address"),
+        ("hub", "delivery.dead_letter_sink: can't be the trigger itself"),
+    ],
+)
+def test_what_a_sink_can_not_be(sink: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        trigger(sink)
+
+
+def test_a_sink_is_an_address_another_triggers_receiver_or_a_function() -> None:
+    archive = TriggerSpec(name="archive", url="mqtt://broker/dead")
+    found = {
+        sink: find_dead_letter_target(trigger(sink), [archive])
+        for sink in ("https://dead.example/", "archive", "retrainer", "")
+    }
+    told = {sink: (one.url, one.function) if one is not None else None for sink, one in found.items()}
+    assert told == {
+        "https://dead.example/": ("https://dead.example/", ""),
+        "archive": ("mqtt://broker/dead", ""),
+        "retrainer": ("", "retrainer"),
+        "": None,
+    }
