@@ -10,6 +10,7 @@ alarms          which events are alarms
 intake          an event that came in > what is stored, and in which class
 rejection       an event that no function took > the event that says so
 forwarder       the thread that forwards
+settlement      an answer or a failure > entries released, set aside or given up
 sender          one request: entries at once, or a part of a large one
 pack_ahead      the next request, packed while one is under way
 upload          a large body that is sent in parts

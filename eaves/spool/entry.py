@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from eaves.events import Event
@@ -88,17 +89,21 @@ class LaneStatus:
     oldest_at: float | None
 
 
-def to_row(event: Event) -> EventRow:
-    """An event as its table holds it."""
-    attributes = json.dumps(event.attributes())
-    return (
-        event.source,
-        event.id,
-        attributes,
-        event.data,
-        crc(attributes, event.data),
-        len(attributes) + len(event.data),
-    )
+def to_row(event: Event, attributes: Mapping[str, str] | None = None) -> EventRow:
+    """An event as its table holds it.
+
+    Args:
+        event: The event.
+        attributes: What its `attributes` gave; None asks for them.
+    """
+    text = render_attributes(event.attributes() if attributes is None else attributes)
+    return event.source, event.id, text, event.data, crc(text, event.data), len(text) + len(event.data)
+
+
+def render_attributes(attributes: Mapping[str, str]) -> str:
+    """What `json.dumps` makes of attributes, in half the time: it builds an encoder at each call."""
+    quote = encode_basestring_ascii
+    return "{" + ", ".join([f"{quote(name)}: {quote(value)}" for name, value in attributes.items()]) + "}"
 
 
 def crc(attributes: str, data: bytes) -> int:
