@@ -17,12 +17,14 @@ class Gate:
 
     Args:
         is_open: Whether nothing is held back.
+        hold_s: Longest wait with the last piece, seconds.
     """
 
-    def __init__(self, *, is_open: bool = False) -> None:
+    def __init__(self, *, is_open: bool = False, hold_s: float = HOLD_S) -> None:
+        self._hold_s = hold_s
         self._state = threading.Condition()
         self._open: bool | None = True if is_open else None
-        self._handed = False
+        self._handed = self._passed = False
 
     def open(self) -> None:
         """Let the last piece be sent."""
@@ -35,14 +37,15 @@ class Gate:
     def pass_last(self) -> bool:
         """Wait until the last piece may be sent; False when the request is to be broken off.
 
-        Called by whoever sends, before the last piece. After `HOLD_S` nobody is waited for any longer.
+        Called by whoever sends, before the last piece. After `hold_s` nobody is waited for any longer.
         """
         with self._state:
             self._handed = True
             self._state.notify_all()
-            if not self._state.wait_for(lambda: self._open is not None, HOLD_S):
+            if not self._state.wait_for(lambda: self._open is not None, self._hold_s):
                 self._open = False
-            return bool(self._open)
+            self._passed = bool(self._open)
+            return self._passed
 
     def end(self) -> None:
         """Say that the request is over, or that all of it was handed to the socket."""
@@ -56,9 +59,19 @@ class Gate:
             return self._state.wait_for(lambda: self._handed, timeout_s)
 
     @property
+    def is_open(self) -> bool:
+        """Whether the last piece may be sent."""
+        return bool(self._open)
+
+    @property
     def is_withdrawn(self) -> bool:
-        """Whether the request was broken off."""
+        """Whether the request is broken off."""
         return self._open is False
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether the last piece was let go: before that, no receiver has the request."""
+        return self._passed
 
     def _decide(self, is_open: bool) -> None:
         with self._state:

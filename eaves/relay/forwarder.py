@@ -194,7 +194,7 @@ class Forwarder:
         if unproven:
             self._probe(idle=False)
             return
-        lane, entries = self._turns.choose(self._limit, self._unfinished)
+        lane, entries = self._turns.choose(self._limit, self._unfinished, self._sender.known())
         if entries:
             self._send(lane, self._sender.prepared(entries))
         elif self._is_probe_due():
@@ -254,6 +254,8 @@ class Forwarder:
     def _send(self, lane: str, entries: Sequence[Entry]) -> None:
         began = self._clock.monotonic()
         _, max_bytes = self._limit(lane)
+        with self._state:
+            sends_ahead = self._traffic.sends_ahead(lane)
         try:
             sent = self._sender.send(
                 lane,
@@ -261,6 +263,7 @@ class Forwarder:
                 max_bytes=max_bytes,
                 limit_s=self._traffic.limit_s,
                 guess_next=lambda: self._turns.guess_next(lane, entries[-1], self._limit(lane)),
+                sends_ahead=sends_ahead,
             )
         except ConfigError as error:
             self._settlement.failed(lane, entries, Failure(reason=error.message, refused=True))

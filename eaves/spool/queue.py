@@ -373,8 +373,11 @@ class Spool(Measures):
         if is_hiding(self._read, lane, self.clock.now()):
             raise self.database().report_damage(f"entries of the lane {lane} are missing in the index")
 
-    def _entries(self, rows: Sequence[Any]) -> list[Entry]:
-        return [entry for row in rows if (entry := self._readable(row)) is not None]
+    def _entries(self, rows: list[Any]) -> list[Entry]:
+        left = [*reversed(rows)]
+        rows.clear()  # each row goes once its entry is made
+        made = (self._readable(left.pop()) for _ in range(len(left)))
+        return [entry for entry in made if entry is not None]
 
     def _readable(self, row: Any) -> Entry | None:
         """An entry, or None for one whose row is damaged: that becomes a dead letter and lets those behind it pass."""

@@ -15,6 +15,7 @@ from eaves.errors import DeliveryError, StatusError
 from eaves.events import IMAGE_CLASSIFIED, Event, decode
 from eaves.link import BatchAnswer, RefusedEvent, decode_batch, decompress
 from eaves.link.batch import MEDIA_TYPE
+from eaves.link.gate import Gate
 from eaves.link.packing import Packed
 from eaves.relay.forwarder import Forwarder
 from eaves.relay.lanes import ARCHIVE
@@ -56,6 +57,8 @@ class FakeLink:
         parts: Offset and bytes of each part.
         part_answers: What a part is answered; None: it is kept. An exception is raised.
         limits: The time limit of each request, seconds.
+        early: Requests that were begun before their turn.
+        early_fault: What ends them before their turn.
     """
 
     to = "https://receiver"
@@ -70,6 +73,8 @@ class FakeLink:
         self.bodies: dict[str, bytearray] = {}
         self.parts: list[tuple[int, int]] = []
         self.part_answers: Callable[[], int | Exception | None] = lambda: None
+        self.early = 0
+        self.early_fault: Exception | None = None
         self.aborted = threading.Event()
 
     def probe(self) -> str:
@@ -95,7 +100,15 @@ class FakeLink:
             there += part
         return len(there)
 
-    def send_packed(self, packed: Packed, *, timeout_s: float, uploaded: str = "") -> BatchAnswer:
+    def send_packed(
+        self, packed: Packed, *, timeout_s: float, uploaded: str = "", gate: Gate | None = None
+    ) -> BatchAnswer:
+        if gate is not None:
+            self.early += not gate.is_open
+            if (fault := self.early_fault) is not None and not gate.is_open:
+                raise fault
+            if not gate.pass_last():
+                raise lost()
         self.calls.append("send")
         if uploaded and bytes(self.bodies.get(uploaded, b"")) != packed.body:
             raise status_error(412)

@@ -11,11 +11,11 @@ import pytest
 from eaves.errors import SpoolError
 from eaves.events import Event
 from eaves.link.packing import pack
-from eaves.relay.lanes import ALARMS
+from eaves.relay.lanes import ALARMS, ARCHIVE
 from eaves.relay.pack_ahead import PackAhead
 from eaves.relay.sender import Sender
 from eaves.spool import Entry
-from tests.unit.relay.harness import Answer, FakeLink, event, forwarding, lost
+from tests.unit.relay.harness import Answer, FakeLink, event, forwarding, lost, status_error
 from tests.waiting import wait_until
 
 COUNT = 6_000
@@ -33,8 +33,8 @@ def prepared(guess: Sequence[Entry], chosen: Sequence[Entry]) -> list[int] | Non
     assert ahead.take(chosen) is None, "it is used once"
     if found is None:
         return None
-    assert found[1] == pack([one.event for one in found[0]])
-    return [one.seq for one in found[0]]
+    assert found.packed == pack([one.event for one in found.entries])
+    return [one.seq for one in found.entries]
 
 
 def test_a_guess_is_used_when_it_is_what_comes_first() -> None:
@@ -94,3 +94,92 @@ def test_what_fails_and_what_overtakes_changes_nothing_of_the_order(tmp_path: Pa
         archive = [one for one in rig.link.stored if int(one[3:]) < COUNT]
         expected = [f"id-{number}" for number in range(COUNT)]
         assert archive == (expected[::-1] if newest_first else expected)
+        assert (rig.link.early > 3) == (not newest_first), "requests were begun before their turn"
+
+
+def test_a_request_is_begun_and_not_finished_before_the_one_before_it_is_answered(tmp_path: Path) -> None:
+    with forwarding(tmp_path, *[event(number) for number in range(COUNT)]) as rig:
+        rig.forwarder.start()
+        blocked, answered = threading.Event(), threading.Event()
+
+        def answer(events: list[Event]) -> Answer:
+            if rig.link.early and not answered.is_set():
+                begun = rig.link.early
+                blocked.set()
+                wait_until(lambda: rig.link.early > begun, what="the next request to be begun")
+                answered.wait(0.2)  # whatever wants to come before this answer has the time for it
+                order.append(rig.link.requests[-1] == [one.id for one in events])
+            return None
+
+        order: list[bool] = []
+        rig.link.answers = answer
+        wait_until(blocked.is_set)
+        wait_until(lambda: len(order) >= 2)
+        answered.set()
+        rig.wait_until_empty()
+        assert all(order)
+        assert rig.link.stored == [f"id-{number}" for number in range(COUNT)]
+
+
+def test_a_request_that_breaks_off_before_its_turn_is_sent_in_its_turn(tmp_path: Path) -> None:
+    with forwarding(tmp_path, *[event(number) for number in range(COUNT)]) as rig:
+        rig.link.early_fault = lost()
+        rig.forwarder.start()
+        rig.wait_until_empty()
+        assert rig.link.stored == [f"id-{number}" for number in range(COUNT)]
+        view = rig.forwarder.view()
+        assert (view.counts.failed, view.counts.forwarded) == (0, COUNT)
+        assert rig.link.early in {1, 2}, "a link that has no room for two requests is not asked each time"
+
+
+@pytest.mark.parametrize("status", [503, 500, 413])
+def test_what_is_begun_after_a_request_that_is_refused_is_not_finished(tmp_path: Path, status: int) -> None:
+    with forwarding(tmp_path, *[event(number) for number in range(COUNT)]) as rig:
+        count = 0
+
+        def answer(events: list[Event]) -> Answer:
+            nonlocal count
+            count += 1
+            return status_error(status) if count in (4, 9) else None
+
+        rig.link.answers = answer
+        rig.forwarder.start()
+        rig.wait_until_empty()
+        assert rig.link.stored == [f"id-{number}" for number in range(COUNT)]
+        assert rig.link.early > 1
+
+
+def test_an_alarm_passes_a_request_that_is_begun_and_ends_it_not(tmp_path: Path) -> None:
+    with forwarding(tmp_path, *[event(number) for number in range(COUNT)]) as rig:
+        alarms = iter(range(COUNT, COUNT + 5))
+
+        def answer(events: list[Event]) -> Answer:
+            if len(events) > 1 and rig.link.early and (number := next(alarms, None)) is not None:
+                rig.put(event(number), lane=ALARMS)
+            return None
+
+        rig.link.answers = answer
+        rig.forwarder.start()
+        rig.wait_until_empty()
+        requests, alone = rig.link.requests, [number for number, ids in enumerate(rig.link.requests) if len(ids) == 1]
+        assert [requests[number] for number in alone[:5]] == [[f"id-{COUNT + number}"] for number in range(5)]
+        assert [one for one in rig.link.stored if int(one[3:]) < COUNT] == [f"id-{number}" for number in range(COUNT)]
+        assert rig.forwarder.view().counts.failed == 0
+
+
+def test_what_the_rate_holds_back_is_not_begun(tmp_path: Path) -> None:
+    with forwarding(tmp_path, *[event(number) for number in range(COUNT)], rate_bytes=1 << 30) as rig:
+        rig.forwarder.start()
+        rig.wait_until_empty()
+        assert rig.link.early == 0
+
+
+def test_what_is_known_is_not_read_again(tmp_path: Path) -> None:
+    with forwarding(tmp_path, *[event(number) for number in range(100)]) as rig:
+        first = rig.spool.peek_batch(ARCHIVE, now=0.0, max_events=40, max_bytes=1 << 20)
+        limit = {"now": 0.0, "max_events": 60, "max_bytes": 1 << 20}
+        again = rig.spool.peek_batch(ARCHIVE, known=first, **limit)
+        assert [one is known for one, known in zip(again, first, strict=True)] == [True] * 40
+        rig.spool.ack(first[0])
+        fresh = rig.spool.peek_batch(ARCHIVE, known=first, **limit)
+        assert [one.event.id for one in fresh] == [f"id-{number}" for number in range(1, 61)]

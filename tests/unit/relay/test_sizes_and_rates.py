@@ -52,6 +52,17 @@ def test_what_was_too_large_once_is_not_tried_again() -> None:
     for _ in range(10):
         size.succeeded(0.1, 50, size.max_bytes)
     assert size.max_bytes == 400_000
+    assert size.max_events == 50
+
+
+def test_a_request_is_quick_when_two_of_them_take_no_longer_than_one_may() -> None:
+    size = BatchSize()
+    assert not size.is_quick
+    for took_s, is_quick in ((0.9, True), (1.1, False), (0.2, True)):
+        size.succeeded(took_s, 100, 50_000)
+        assert size.is_quick == is_quick
+    size.failed(100, 50_000)
+    assert not size.is_quick
 
 
 def test_rates_are_those_of_the_time_in_which_something_was_sent() -> None:
