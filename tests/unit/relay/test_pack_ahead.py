@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,7 +178,7 @@ def test_what_the_rate_holds_back_is_not_begun(tmp_path: Path) -> None:
 def test_what_is_known_is_not_read_again(tmp_path: Path) -> None:
     with forwarding(tmp_path, *[event(number) for number in range(100)]) as rig:
         first = rig.spool.peek_batch(ARCHIVE, now=0.0, max_events=40, max_bytes=1 << 20)
-        limit = {"now": 0.0, "max_events": 60, "max_bytes": 1 << 20}
+        limit: dict[str, Any] = {"now": 0.0, "max_events": 60, "max_bytes": 1 << 20}
         again = rig.spool.peek_batch(ARCHIVE, known=first, **limit)
         assert [one is known for one, known in zip(again, first, strict=True)] == [True] * 40
         rig.spool.ack(first[0])

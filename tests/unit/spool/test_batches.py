@@ -8,6 +8,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -204,7 +205,7 @@ def test_many_are_put_and_released_as_they_are_one_by_one(tmp_path: Path, data: 
     numbers = data.draw(st.lists(st.lists(st.integers(0, 12), max_size=12), min_size=1, max_size=4))
     bound = data.draw(st.integers(1, 12))
     folder = Path(tempfile.mkdtemp(dir=tmp_path))
-    options = {"ledger": LedgerLimits(max_entries=bound), "clock": FrozenClock(NOW)}
+    options: dict[str, Any] = {"ledger": LedgerLimits(max_entries=bound), "clock": FrozenClock(NOW)}
     with Spool(folder / "many.db", **options) as many, Spool(folder / "single.db", **options) as single:
         for group in numbers:
             puts = [(image(number, 10 + (at == 3)), ("a", "b")[: 1 + number % 2]) for at, number in enumerate(group)]
