@@ -16,7 +16,7 @@ from eaves.spool.entry import render_attributes
 
 MEDIA_TYPE = "application/cloudevents-batch+json"
 MAX_EVENTS = 2_000
-"""Events of one batch. A relay sends half as many at most; each event that is refused takes time and a line of the
+"""Events of one batch. A relay sends fewer; each event that is refused takes time and a line of the
 answer, and two bytes of JSON could be one."""
 MAX_VALUES = 1_000_000
 """Values of one JSON text: each takes up to 250 bytes of memory while it is parsed, and two bytes can be one."""

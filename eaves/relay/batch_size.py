@@ -7,6 +7,8 @@ MAX_BYTES, MAX_EVENTS = 1_000_000, 1_500
 next to nothing. A receiver of an earlier release takes no more events either (`eaves.link.batch.MAX_EVENTS`)."""
 FIRST_BYTES = 65_536
 MIN_BYTES = 4_096
+LEAST_MOST = 100
+"""Events that a request may always hold again after it was too large: fewer were too large for their bytes."""
 TARGET_S = 2.0
 """How long a request may take. An alarm that comes in meanwhile waits so long."""
 
@@ -50,7 +52,7 @@ class BatchSize:
     def too_large(self, events: int, size_bytes: int) -> None:
         """The receiver, or a proxy before it, takes no request of this size: none is made so large again."""
         self._largest = max(MIN_BYTES, min(self._largest, size_bytes // 2))
-        self._most = max(1, min(self._most, events // 2))
+        self._most = max(LEAST_MOST, min(self._most, events // 2))
         self.failed(events, size_bytes)
 
     def failed(self, events: int, size_bytes: int) -> None:

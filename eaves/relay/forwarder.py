@@ -35,9 +35,9 @@ _log = logging.getLogger(__name__)
 class Forwarder:
     """Forwards the entries of a spool, the most urgent class first, until it is stopped.
 
-    One request is under way at a time, so entries arrive in the order they were put, per class. An entry is released
-    only when the receiver's answer accounts for it. Everything else leaves it queued: it is sent again, under the same
-    id, when the link is up.
+    A request is complete at the receiver only after the one before it was answered, so entries arrive in the order they
+    were put, per class. An entry is released only when the receiver's answer accounts for it. Everything else leaves it
+    queued: it is sent again, under the same id, when the link is up.
 
     Args:
         spool: Holds the entries.

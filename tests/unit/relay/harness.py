@@ -57,7 +57,7 @@ class FakeLink:
         parts: Offset and bytes of each part.
         part_answers: What a part is answered; None: it is kept. An exception is raised.
         limits: The time limit of each request, seconds.
-        early: Requests that were begun before their turn.
+        begun: First event of each request that was begun before its turn.
         early_fault: What ends them before their turn.
     """
 
@@ -73,7 +73,7 @@ class FakeLink:
         self.bodies: dict[str, bytearray] = {}
         self.parts: list[tuple[int, int]] = []
         self.part_answers: Callable[[], int | Exception | None] = lambda: None
-        self.early = 0
+        self.begun: list[str] = []
         self.early_fault: Exception | None = None
         self.aborted = threading.Event()
 
@@ -104,7 +104,8 @@ class FakeLink:
         self, packed: Packed, *, timeout_s: float, uploaded: str = "", gate: Gate | None = None
     ) -> BatchAnswer:
         if gate is not None:
-            self.early += not gate.is_open
+            if not gate.is_open:
+                self.begun.append(unpack(packed)[0].id)
             if (fault := self.early_fault) is not None and not gate.is_open:
                 raise fault
             if not gate.pass_last():

@@ -95,30 +95,26 @@ def test_what_fails_and_what_overtakes_changes_nothing_of_the_order(tmp_path: Pa
         archive = [one for one in rig.link.stored if int(one[3:]) < COUNT]
         expected = [f"id-{number}" for number in range(COUNT)]
         assert archive == (expected[::-1] if newest_first else expected)
-        assert (rig.link.early > 3) == (not newest_first), "requests were begun before their turn"
+        assert (len(rig.link.begun) > 3) == (not newest_first), "requests were begun before their turn"
 
 
 def test_a_request_is_begun_and_not_finished_before_the_one_before_it_is_answered(tmp_path: Path) -> None:
     with forwarding(tmp_path, *[event(number) for number in range(COUNT)]) as rig:
-        rig.forwarder.start()
-        blocked, answered = threading.Event(), threading.Event()
+        seen: list[bool] = []
 
         def answer(events: list[Event]) -> Answer:
-            if rig.link.early and not answered.is_set():
-                begun = rig.link.early
-                blocked.set()
-                wait_until(lambda: rig.link.early > begun, what="the next request to be begun")
-                answered.wait(0.2)  # whatever wants to come before this answer has the time for it
-                order.append(rig.link.requests[-1] == [one.id for one in events])
+            following = f"id-{int(events[-1].id[3:]) + 1}"
+            if rig.link.begun and len(seen) < 2:
+                wait_until(lambda: following in rig.link.begun, what="the next request to be begun")
+                pause.wait(0.2)  # whatever wants to come before this answer has the time for it
+                seen.append(rig.link.requests[-1] == [one.id for one in events])
             return None
 
-        order: list[bool] = []
+        pause = threading.Event()
         rig.link.answers = answer
-        wait_until(blocked.is_set)
-        wait_until(lambda: len(order) >= 2)
-        answered.set()
+        rig.forwarder.start()
         rig.wait_until_empty()
-        assert all(order)
+        assert seen == [True, True]
         assert rig.link.stored == [f"id-{number}" for number in range(COUNT)]
 
 
@@ -130,7 +126,7 @@ def test_a_request_that_breaks_off_before_its_turn_is_sent_in_its_turn(tmp_path:
         assert rig.link.stored == [f"id-{number}" for number in range(COUNT)]
         view = rig.forwarder.view()
         assert (view.counts.failed, view.counts.forwarded) == (0, COUNT)
-        assert rig.link.early in {1, 2}, "a link that has no room for two requests is not asked each time"
+        assert len(rig.link.begun) in {1, 2}, "a link that has no room for two requests is not asked each time"
 
 
 @pytest.mark.parametrize("status", [503, 500, 413])
@@ -147,7 +143,16 @@ def test_what_is_begun_after_a_request_that_is_refused_is_not_finished(tmp_path:
         rig.forwarder.start()
         rig.wait_until_empty()
         assert rig.link.stored == [f"id-{number}" for number in range(COUNT)]
-        assert rig.link.early > 1
+        assert len(rig.link.begun) > 1
+
+
+def test_a_receiver_that_takes_fewer_events_is_sent_fewer(tmp_path: Path) -> None:
+    with forwarding(tmp_path, *[event(number) for number in range(COUNT)]) as rig:
+        rig.link.answers = lambda events: status_error(413) if len(events) > 700 else None
+        rig.forwarder.start()
+        rig.wait_until_empty()
+        assert rig.link.stored == [f"id-{number}" for number in range(COUNT)]
+        assert sum(len(ids) > 700 for ids in rig.link.requests) == 1, "it is not asked again and again"
 
 
 def test_an_alarm_passes_a_request_that_is_begun_and_ends_it_not(tmp_path: Path) -> None:
@@ -155,7 +160,7 @@ def test_an_alarm_passes_a_request_that_is_begun_and_ends_it_not(tmp_path: Path)
         alarms = iter(range(COUNT, COUNT + 5))
 
         def answer(events: list[Event]) -> Answer:
-            if len(events) > 1 and rig.link.early and (number := next(alarms, None)) is not None:
+            if len(events) > 1 and rig.link.begun and (number := next(alarms, None)) is not None:
                 rig.put(event(number), lane=ALARMS)
             return None
 
@@ -172,7 +177,7 @@ def test_what_the_rate_holds_back_is_not_begun(tmp_path: Path) -> None:
     with forwarding(tmp_path, *[event(number) for number in range(COUNT)], rate_bytes=1 << 30) as rig:
         rig.forwarder.start()
         rig.wait_until_empty()
-        assert rig.link.early == 0
+        assert not rig.link.begun
 
 
 def test_what_is_known_is_not_read_again(tmp_path: Path) -> None:
