@@ -58,7 +58,8 @@ class FakeLink:
         part_answers: What a part is answered; None: it is kept. An exception is raised.
         limits: The time limit of each request, seconds.
         begun: First event of each request that was begun before its turn.
-        early_fault: What ends them before their turn.
+        early_fault: What ends them before the last piece of their body.
+        faults_at_turn: Whether that is found only when the last piece is let go.
     """
 
     to = "https://receiver"
@@ -75,6 +76,7 @@ class FakeLink:
         self.part_answers: Callable[[], int | Exception | None] = lambda: None
         self.begun: list[str] = []
         self.early_fault: Exception | None = None
+        self.faults_at_turn = False
         self.aborted = threading.Event()
 
     def probe(self) -> str:
@@ -105,9 +107,7 @@ class FakeLink:
     ) -> BatchAnswer:
         if gate is not None:
             if not gate.is_open:
-                self.begun.append(unpack(packed)[0].id)
-            if (fault := self.early_fault) is not None and not gate.is_open:
-                raise fault
+                self._begin(packed, gate)
             if not gate.pass_last():
                 raise lost()
         self.calls.append("send")
@@ -122,6 +122,13 @@ class FakeLink:
         refused = {one.index for one in answer.refused} if answer else set()
         self.stored += [one.id for index, one in enumerate(events) if index not in refused]
         return answer or BatchAnswer(stored=len(events), repeated=0)
+
+    def _begin(self, packed: Packed, gate: Gate) -> None:
+        self.begun.append(unpack(packed)[0].id)
+        if self.early_fault is not None:
+            if self.faults_at_turn:
+                wait_until(lambda: gate.is_open or gate.is_withdrawn)
+            raise self.early_fault
 
     def abort(self) -> None:
         self.aborted.set()

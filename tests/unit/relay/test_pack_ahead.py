@@ -20,6 +20,8 @@ from tests.unit.relay.harness import Answer, FakeLink, event, forwarding, lost, 
 from tests.waiting import wait_until
 
 COUNT = 6_000
+PATIENT_S = 60.0
+"""Longer than a busy machine takes for anything here, seconds."""
 
 
 def entries(*numbers: int) -> list[Entry]:
@@ -70,7 +72,7 @@ def test_a_sender_packs_what_comes_next_while_a_request_is_under_way() -> None:
 def test_a_drain_is_packed_ahead_and_arrives_in_order(tmp_path: Path) -> None:
     with forwarding(tmp_path, *[event(number) for number in range(COUNT)]) as rig:
         rig.forwarder.start()
-        rig.wait_until_empty()
+        rig.wait_until_empty(PATIENT_S)
         assert rig.link.stored == [f"id-{number}" for number in range(COUNT)]
         assert len(rig.link.requests) < 30
     assert not [thread for thread in threading.enumerate() if thread.name == "pack-ahead"]
@@ -90,7 +92,7 @@ def test_what_fails_and_what_overtakes_changes_nothing_of_the_order(tmp_path: Pa
 
         rig.link.answers = answer
         rig.forwarder.start()
-        rig.wait_until_empty()
+        rig.wait_until_empty(PATIENT_S)
         wait_until(lambda: len(rig.link.stored) >= COUNT)
         archive = [one for one in rig.link.stored if int(one[3:]) < COUNT]
         expected = [f"id-{number}" for number in range(COUNT)]
@@ -113,19 +115,20 @@ def test_a_request_is_begun_and_not_finished_before_the_one_before_it_is_answere
         pause = threading.Event()
         rig.link.answers = answer
         rig.forwarder.start()
-        rig.wait_until_empty()
+        rig.wait_until_empty(PATIENT_S)
         assert seen == [True, True]
         assert rig.link.stored == [f"id-{number}" for number in range(COUNT)]
 
 
-def test_a_request_that_breaks_off_before_its_turn_is_sent_in_its_turn(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_turn", [False, True])
+def test_a_request_that_breaks_off_before_its_end_is_sent_in_its_turn(tmp_path: Path, at_turn: bool) -> None:
     with forwarding(tmp_path, *[event(number) for number in range(COUNT)]) as rig:
-        rig.link.early_fault = lost()
+        rig.link.early_fault, rig.link.faults_at_turn = lost(), at_turn
         rig.forwarder.start()
-        rig.wait_until_empty()
+        rig.wait_until_empty(PATIENT_S)
         assert rig.link.stored == [f"id-{number}" for number in range(COUNT)]
-        view = rig.forwarder.view()
-        assert (view.counts.failed, view.counts.forwarded) == (0, COUNT)
+        wait_until(lambda: rig.forwarder.view().counts.forwarded == COUNT)
+        assert rig.forwarder.view().counts.failed == 0
         assert len(rig.link.begun) in {1, 2}, "a link that has no room for two requests is not asked each time"
 
 
@@ -141,7 +144,7 @@ def test_what_is_begun_after_a_request_that_is_refused_is_not_finished(tmp_path:
 
         rig.link.answers = answer
         rig.forwarder.start()
-        rig.wait_until_empty()
+        rig.wait_until_empty(PATIENT_S)
         assert rig.link.stored == [f"id-{number}" for number in range(COUNT)]
         assert len(rig.link.begun) > 1
 
@@ -150,7 +153,7 @@ def test_a_receiver_that_takes_fewer_events_is_sent_fewer(tmp_path: Path) -> Non
     with forwarding(tmp_path, *[event(number) for number in range(COUNT)]) as rig:
         rig.link.answers = lambda events: status_error(413) if len(events) > 700 else None
         rig.forwarder.start()
-        rig.wait_until_empty()
+        rig.wait_until_empty(PATIENT_S)
         assert rig.link.stored == [f"id-{number}" for number in range(COUNT)]
         assert sum(len(ids) > 700 for ids in rig.link.requests) == 1, "it is not asked again and again"
 
@@ -166,7 +169,7 @@ def test_an_alarm_passes_a_request_that_is_begun_and_ends_it_not(tmp_path: Path)
 
         rig.link.answers = answer
         rig.forwarder.start()
-        rig.wait_until_empty()
+        rig.wait_until_empty(PATIENT_S)
         requests, alone = rig.link.requests, [number for number, ids in enumerate(rig.link.requests) if len(ids) == 1]
         assert [requests[number] for number in alone[:5]] == [[f"id-{COUNT + number}"] for number in range(5)]
         assert [one for one in rig.link.stored if int(one[3:]) < COUNT] == [f"id-{number}" for number in range(COUNT)]
@@ -176,7 +179,7 @@ def test_an_alarm_passes_a_request_that_is_begun_and_ends_it_not(tmp_path: Path)
 def test_what_the_rate_holds_back_is_not_begun(tmp_path: Path) -> None:
     with forwarding(tmp_path, *[event(number) for number in range(COUNT)], rate_bytes=1 << 30) as rig:
         rig.forwarder.start()
-        rig.wait_until_empty()
+        rig.wait_until_empty(PATIENT_S)
         assert not rig.link.begun
 
 
