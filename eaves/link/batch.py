@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from eaves.errors import EventError, ImageTooLargeError
-from eaves.events import Event, decode_fields, is_json, parse_json
+from eaves.events import MAX_JSON_VALUES, Event, decode_fields, is_json, parse_json
+from eaves.spool.entry import render_attributes
 
 MEDIA_TYPE = "application/cloudevents-batch+json"
 MAX_EVENTS = 2_000
-"""Events of one batch. A relay sends half as many at most; each event that is refused takes time and a line of the
+"""Events of one batch. A relay sends fewer; each event that is refused takes time and a line of the
 answer, and two bytes of JSON could be one."""
 MAX_VALUES = 1_000_000
 """Values of one JSON text: each takes up to 250 bytes of memory while it is parsed, and two bytes can be one."""
@@ -33,9 +34,9 @@ def encode_event(event: Event) -> bytes:
     """An event as it stands in a batch."""
     attributes = event.attributes()
     if not event.data:
-        return json.dumps(attributes).encode()
+        return render_attributes(attributes).encode()
     attributes.pop("data", None)  # no event that was received has it; a name that is there twice spoils the batch
-    fields = json.dumps(attributes).encode()[:-1]
+    fields = render_attributes(attributes).encode()[:-1]
     if _comes_back(event):
         return fields + b', "data": ' + event.data + b"}"
     return fields + b', "data_base64": "' + base64.b64encode(event.data) + b'"}'
@@ -81,10 +82,11 @@ def _decode(fields: Any) -> Event | EventError:
 
 def _comes_back(event: Event) -> bool:
     """Whether the data, as a JSON value in JSON, come back as the same bytes."""
-    if not is_json(event.datacontenttype):
+    if not (is_json(event.datacontenttype) and event.data.isascii()):
         return False
     try:
-        value = parse_json(event.data)
+        # What `parse_json` refuses besides doesn't come back: of a name that is there twice, one member is left.
+        value = json.loads(event.data.decode()) if len(event.data) <= MAX_JSON_VALUES else parse_json(event.data)
         return value is not None and json.dumps(value, allow_nan=False).encode() == event.data
     except (ValueError, RecursionError):
         return False

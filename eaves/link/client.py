@@ -1,4 +1,4 @@
-"""The relay's side of the link: one kept connection to a receiver."""
+"""The relay's side of the link: kept connections to a receiver."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from eaves.http_client.connection_errors import NOT_TRUSTED
 from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
 from eaves.link.answer import BatchAnswer, parse_answer
 from eaves.link.credentialed import CredentialedClient
+from eaves.link.gate import Gate
 from eaves.link.packing import Packed, pack
 from eaves.link.paths import EVENTS, FUNCTIONS, LEDGER, PARTS, SITE, UPLOAD
 
@@ -76,7 +77,7 @@ def check_receiver(address: str, *, with_path: bool = False) -> str:
 
 
 class LinkClient:
-    """Talks to one receiver. `send` and `probe` are for one thread; `abort` is for any.
+    """Talks to one receiver, over two connections at most. For many threads.
 
     Args:
         to: The receiver's address: https://, or http:// on loopback.
@@ -107,12 +108,18 @@ class LinkClient:
         self.to = to.rstrip("/")
         self.bytes_sent = 0
         self._clock = clock
+        self._counting = threading.Lock()
         self._clients = CredentialedClient(
-            credentials, ca_certs_pem=ca_certs_pem, proxies=proxies, socket_options=SOCKET_OPTIONS, clock=clock
+            credentials,
+            connections=2,  # for a request that is begun before the one before it is answered
+            ca_certs_pem=ca_certs_pem,
+            proxies=proxies,
+            socket_options=SOCKET_OPTIONS,
+            clock=clock,
         )
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         self._clients.close()
 
     def abort(self) -> None:
@@ -127,13 +134,16 @@ class LinkClient:
         """Send events as one request; see `send_packed`."""
         return self.send_packed(pack(events), timeout_s=timeout_s)
 
-    def send_packed(self, packed: Packed, *, timeout_s: float, uploaded: str = "") -> BatchAnswer:
+    def send_packed(
+        self, packed: Packed, *, timeout_s: float, uploaded: str = "", gate: Gate | None = None
+    ) -> BatchAnswer:
         """Send one request of events. What the answer doesn't refuse is on the receiver's disk.
 
         Args:
             packed: The request.
             timeout_s: For all of it, from the connection to the answer's last byte.
             uploaded: What `send_part` has sent the body as; empty: the body is sent now.
+            gate: Holds back the last piece of the body; None holds nothing back.
 
         Raises:
             ConfigError: When the credentials can't be read.
@@ -143,7 +153,11 @@ class LinkClient:
         headers, body = packed.headers, packed.body
         if uploaded:
             headers, body = {**headers, UPLOAD: uploaded}, b""
-        answer = self._exchange("POST", EVENTS, headers=headers, body=body, timeout_s=timeout_s)
+        try:
+            answer = self._exchange("POST", EVENTS, headers=headers, body=body, timeout_s=timeout_s, gate=gate)
+        finally:
+            if gate is not None:
+                gate.end()
         return parse_answer(answer.body, packed.events)
 
     def send_part(self, digest: str, part: memoryview, *, offset: int, size: int, timeout_s: float) -> int:
@@ -239,6 +253,7 @@ class LinkClient:
         body: bytes | memoryview = b"",
         timeout_s: float,
         connect_s: float = PIECE_S,
+        gate: Gate | None = None,
     ) -> HttpAnswer:
         """One request whose answer is a 200; ended from another thread when its time is over, whatever it waits for."""
         client, own = self._clients.current()
@@ -252,7 +267,7 @@ class LinkClient:
                 method,
                 f"{self.to}{path}",
                 headers=headers,
-                body=self._count(body) if body else b"",
+                body=self._count(body, gate) if body else b"",
                 timeout_s=timeout_s,
                 connect_s=connect_s,
             )
@@ -269,13 +284,16 @@ class LinkClient:
             raise self._refused(method, path, answer)
         return answer
 
-    def _count(self, body: bytes | memoryview) -> Iterator[memoryview]:
-        """The body in pieces, counted as they are asked for."""
+    def _count(self, body: bytes | memoryview, gate: Gate | None) -> Iterator[memoryview]:
+        """The body in pieces, counted as they are asked for; the last one once it may be sent."""
         view = memoryview(body)
         for start in range(0, len(body), PIECE_BYTES):
             piece = view[start : start + PIECE_BYTES]
+            if gate is not None and start + PIECE_BYTES >= len(body) and not gate.pass_last():
+                raise ConnectionAbortedError("the request is not needed any more")
             yield piece
-            self.bytes_sent += len(piece)
+            with self._counting:
+                self.bytes_sent += len(piece)
 
     def _refused(self, method: str, path: str, answer: HttpAnswer) -> StatusError:
         detail = _text(answer.body, "detail")

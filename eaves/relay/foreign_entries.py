@@ -148,4 +148,4 @@ def prefix_of(source: str) -> str:
 
 def prefixes(entries: Iterable[Entry]) -> set[str]:
     """What the sources of entries begin with."""
-    return {prefix_of(entry.event.source) for entry in entries}
+    return {prefix_of(source) for source in {entry.event.source for entry in entries}}

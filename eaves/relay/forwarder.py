@@ -10,17 +10,15 @@ from dataclasses import replace
 
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
-from eaves.delivery.rules import NO_ANSWER
-from eaves.errors import ConfigError, DeliveryError, SpoolError, SpoolFullError
-from eaves.link import BatchAnswer, RefusedEvent
-from eaves.relay.foreign_entries import prefix_of, prefixes
+from eaves.errors import ConfigError, DeliveryError, SpoolError
 from eaves.relay.lanes import CLASSES
 from eaves.relay.link_report import LinkView
 from eaves.relay.link_state import PATIENCE, LinkState
 from eaves.relay.sender import Link, Sender
+from eaves.relay.settlement import FOREIGN, Settlement
 from eaves.relay.traffic import Traffic
 from eaves.relay.turns import Turns
-from eaves.relay.verdict import Failure, Next, judge
+from eaves.relay.verdict import Failure, judge
 from eaves.spool import Entry, Lease, Spool
 
 POLL_S = 1.0
@@ -28,11 +26,6 @@ POLL_S = 1.0
 LEASE_POLL_S = 0.5
 SPOOL_PAUSE_S = 1.0
 """Pause after the spool could not be read or written, so that a full disk is not met with a busy loop, seconds."""
-TRIES_ALONE = 3
-"""Attempts of a single event that get no answer, each right after a good probe, until it lets the others pass."""
-FOREIGN = 403
-"""Status of an event that the receiver takes for another site's. None is queued when it comes in, so it was this site's
-then, and the site has another name now. It is kept until the name or the token is mended."""
 ABORT_S = 0.5
 """How long a request that is under way has at the end, once it was ended, seconds."""
 
@@ -42,9 +35,9 @@ _log = logging.getLogger(__name__)
 class Forwarder:
     """Forwards the entries of a spool, the most urgent class first, until it is stopped.
 
-    One request is under way at a time, so entries arrive in the order they were put, per class. An entry is released
-    only when the receiver's answer accounts for it. Everything else leaves it queued: it is sent again, under the same
-    id, when the link is up.
+    A request is complete at the receiver only after the one before it was answered, so entries arrive in the order they
+    were put, per class. An entry is released only when the receiver's answer accounts for it. Everything else leaves it
+    queued: it is sent again, under the same id, when the link is up.
 
     Args:
         spool: Holds the entries.
@@ -86,10 +79,17 @@ class Forwarder:
         self._link_state = LinkState(link.to, clock, jitter, backoff=backoff)
         self._traffic = Traffic(self.classes, rate_bytes=rate_bytes, began_at=clock.monotonic())
         self._held_until, self._held_reason = float("-inf"), ""
-        self._alone = (0, 0)
-        self._doubted = 0
         self._sender = Sender(link)
         self._turns = Turns(spool, classes, newest_first=newest_first, clock=clock, jitter=jitter)
+        self._settlement = Settlement(
+            spool,
+            self._sender,
+            self._turns,
+            self._traffic,
+            self._link_state,
+            state=self._state,
+            hold=self._hold,
+        )
         self._news = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="forward", daemon=True)
@@ -194,7 +194,7 @@ class Forwarder:
         if unproven:
             self._probe(idle=False)
             return
-        lane, entries = self._turns.choose(self._limit, self._unfinished)
+        lane, entries = self._turns.choose(self._limit, self._unfinished, self._sender.known())
         if entries:
             self._send(lane, self._sender.prepared(entries))
         elif self._is_probe_due():
@@ -254,6 +254,8 @@ class Forwarder:
     def _send(self, lane: str, entries: Sequence[Entry]) -> None:
         began = self._clock.monotonic()
         _, max_bytes = self._limit(lane)
+        with self._state:
+            sends_ahead = self._traffic.sends_ahead(lane)
         try:
             sent = self._sender.send(
                 lane,
@@ -261,9 +263,10 @@ class Forwarder:
                 max_bytes=max_bytes,
                 limit_s=self._traffic.limit_s,
                 guess_next=lambda: self._turns.guess_next(lane, entries[-1], self._limit(lane)),
+                sends_ahead=sends_ahead,
             )
         except ConfigError as error:
-            self._fail(lane, entries, Failure(reason=error.message, refused=True))
+            self._settlement.failed(lane, entries, Failure(reason=error.message, refused=True))
             return
         except DeliveryError as error:
             failure = judge(
@@ -272,124 +275,17 @@ class Forwarder:
                 kind=self._sender.kind,
                 body_bytes=self._sender.attempted_bytes,
             )
-            self._fail(lane, entries, failure)
+            self._settlement.failed(lane, entries, failure)
             return
-        self._turns.got_through(lane, entries if sent.answer is not None else ())
-        foreign = ""
-        if sent.answer is not None:
-            foreign = self._settle(lane, entries, sent.answer)
+        foreign = self._settlement.succeeded(lane, entries, sent.answer)
         now = self._clock.monotonic()
         with self._state:
             if foreign:
                 self._link_state.events_refused(foreign, FOREIGN)
             else:
                 self._link_state.sent()
-            self._held_reason, self._alone = "", (0, 0)
+            self._held_reason = ""
             self._traffic.succeeded(lane, entries, sent, took_s=now - began, now=now)
-
-    def _settle(self, lane: str, entries: Sequence[Entry], answer: BatchAnswer) -> str:
-        """Release what the receiver has, and set apart what it never takes.
-
-        Returns:
-            Why every one of them is refused as another site's; empty when one isn't.
-        """
-        refused = {one.index: one for one in answer.refused}
-        self._spool.ack_many([entry for index, entry in enumerate(entries) if index not in refused])
-        foreign = {index: one for index, one in refused.items() if one.status == FOREIGN}
-        known = prefixes(entry for index, entry in enumerate(entries) if index not in foreign)
-        self._turns.foreign.taken(lane, (entry for index, entry in enumerate(entries) if index not in foreign))
-        held = []
-        for index, one in refused.items():
-            entry = entries[index]
-            if index not in foreign:
-                self._give_up(lane, entry, one)
-            elif entry.attempts or prefix_of(entry.event.source) in known:  # not for the name of its site
-                self._set_aside(lane, entry, f"the receiver refuses it (403): {one.detail}")
-            else:
-                held.append(entry)
-        if held:
-            self._hold_foreign(lane, held, f"the receiver refuses it (403): {foreign[min(foreign)].detail}")
-        if len(refused) < len(entries) or any(one.status != FOREIGN for one in refused.values()):
-            return ""
-        told = f"what waits is of another site than its token: {refused[0].detail}"
-        return f"{told}; give the relay the name and the token that the site had, or delete what is of the old name"
-
-    def _fail(self, lane: str, entries: Sequence[Entry], failure: Failure) -> None:
-        """A request failed: wait, send less, or give up on the one event that is at fault."""
-        entry, alone = entries[0], len(entries) == 1
-        again = alone and entry.attempts > 0
-        with self._state:
-            resized = not again or self._sender.is_under_way(entry)
-            self._traffic.failed(
-                lane, entries, failure, attempted_bytes=self._sender.attempted_bytes, is_resized=resized
-            )
-            if failure.next is Next.WAIT:
-                self._link_state.send_failed(failure.reason, failure.status, asked_s=failure.asked_s)
-            elif failure.next in (Next.SUSPECT, Next.GIVE_UP):
-                event = entry.event
-                named = f"event {event.id[:64]} of {event.source[:128]}: " if alone else ""
-                self._link_state.event_failed(f"{named}{failure.reason}", failure.status, again=again)
-            hangs = self._hangs_alone(entries, failure)
-            at_fault = alone and self._is_at_fault(lane, entry, failure)
-        if failure.next is Next.AS_BATCH:
-            self._sender.prefer_batch(entry)
-        elif at_fault:
-            self._give_up(lane, entry, RefusedEvent(index=0, status=failure.status, detail=failure.reason))
-        elif hangs or (alone and failure.next is Next.SUSPECT):
-            self._set_aside(lane, entry, failure.reason)
-
-    def _is_at_fault(self, lane: str, entry: Entry, failure: Failure) -> bool:
-        """Whether an event that was refused alone is to be given up on."""
-        if failure.next is Next.GIVE_UP:
-            again, self._doubted = self._doubted == entry.seq, entry.seq
-            return again
-        return failure.next is Next.SUSPECT and self._traffic.is_at_fault(lane, entry)
-
-    def _hangs_alone(self, entries: Sequence[Entry], failure: Failure) -> bool:
-        """Whether one event gets no answer again and again, each time right after a good probe.
-
-        Something on the way resets the connection when it sees this one, or it takes longer than the link is ever up.
-        It is never given up on, and others pass.
-        """
-        seq, tries = entries[0].seq, self._alone[1]
-        if len(entries) > 1 or failure.next is not Next.WAIT or failure.status != NO_ANSWER or failure.refused:
-            self._alone = (0, 0)
-            return False
-        self._alone = (seq, tries + 1 if self._alone[0] == seq else 1)
-        most = TRIES_ALONE if not entries[0].attempts or self._sender.is_under_way(entries[0]) else 1
-        return self._alone[1] >= most
-
-    def _give_up(self, lane: str, entry: Entry, refusal: RefusedEvent) -> None:
-        self._sender.put_off(entry)
-        event = entry.event
-        reason = f"the receiver refuses it ({refusal.status}): {refusal.detail}"
-        try:
-            self._spool.dead_letter(entry, reason, refusal.status)
-        except SpoolFullError as error:
-            self._set_aside(lane, entry, error.message)
-            self._hold(error.message)
-            return
-        self._turns.gave_up(lane, entry)
-        with self._state:
-            self._traffic.gave_up(lane)
-        told = {"event_id": event.id, "source": event.source}
-        _log.warning("gave up on event %s of %s: %s", event.id[:64], event.source[:128], reason, extra=told)
-
-    def _hold_foreign(self, lane: str, entries: Sequence[Entry], reason: str) -> None:
-        """Have entries wait together until the receiver takes the first of them."""
-        for entry in entries:
-            self._sender.put_off(entry)
-        self._turns.foreign.refused(lane, entries, reason)
-        with self._state:
-            for _ in entries:
-                self._traffic.set_aside(lane)
-
-    def _set_aside(self, lane: str, entry: Entry, reason: str) -> None:
-        """Let the others pass for a while."""
-        self._sender.put_off(entry)
-        self._turns.set_aside(lane, entry, reason)
-        with self._state:
-            self._traffic.set_aside(lane)
 
     def _hold(self, reason: str) -> None:
         """Do nothing for a while because of something on this machine."""

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
-from eaves.errors import DeliveryError, StatusError
+from eaves.errors import DeliveryError, EavesError, StatusError
 from eaves.link import BatchAnswer
+from eaves.link.gate import HOLD_S, Gate
 from eaves.link.packing import Packed, pack
-from eaves.relay.pack_ahead import LEAST_ENTRIES, PackAhead
+from eaves.relay.pack_ahead import LEAST_ENTRIES, PackAhead, Prepared
 from eaves.relay.upload import Upload
 from eaves.relay.verdict import Kind
 from eaves.spool import Entry
 
 NO_PARTS = frozenset({404, 405, 501})
 """Statuses of a receiver that takes no parts."""
+EARLY_PAUSE = 50
+"""Requests after one that broke off before its turn, until one is begun before its turn again: a receiver, or something
+on the way, that has no room for two of them doesn't have it at the next one either."""
 NOT_THERE = 412
 """Status of a receiver that no longer has what was sent in parts."""
 
@@ -33,8 +38,10 @@ class Link(Protocol):
     def has_new_credentials(self) -> bool:
         """Whether the credentials were changed since the last request."""
 
-    def send_packed(self, packed: Packed, *, timeout_s: float, uploaded: str = "") -> BatchAnswer:
-        """Send one request of events."""
+    def send_packed(
+        self, packed: Packed, *, timeout_s: float, uploaded: str = "", gate: Gate | None = None
+    ) -> BatchAnswer:
+        """Send one request of events; from any thread."""
 
     def send_part(self, digest: str, part: memoryview, *, offset: int, size: int, timeout_s: float) -> int:
         """Send a part of a body; how many bytes from the beginning are there."""
@@ -78,7 +85,8 @@ class Sender:
         self._takes_parts = True
         self._as_batch = self._whole = 0
         self._ahead = PackAhead()
-        self._packed: tuple[Sequence[Entry], Packed] | None = None
+        self._prepared: Prepared | None = None
+        self._early_again_in = 0
 
     def unfinished(self, lane: str) -> Entry | None:
         """The entry of a class that was sent in part."""
@@ -100,10 +108,19 @@ class Sender:
         self._as_batch = entry.seq
         self._upload = None
 
+    def known(self) -> Sequence[Entry]:
+        """The entries of the request that is prepared, which need not be read again."""
+        return self._ahead.entries()
+
     def prepared(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Those of the chosen entries that the next request should hold: what is packed already, or all of them."""
-        self._packed = self._ahead.take(entries)
-        return entries if self._packed is None else self._packed[0]
+        self._prepared = self._ahead.take(entries)
+        if self._prepared is None:
+            return entries
+        if self._prepared.gate is not None and self._prepared.answer.done():
+            self._prepared.gate = None  # it broke off before its turn
+            self._early_again_in = EARLY_PAUSE
+        return self._prepared.entries
 
     def stop(self) -> None:
         """End what is done in another thread."""
@@ -117,6 +134,7 @@ class Sender:
         max_bytes: int,
         limit_s: Callable[[int], float],
         guess_next: Callable[[], Sequence[Entry]] = lambda: (),
+        sends_ahead: bool = False,
     ) -> Sent:
         """Make one request.
 
@@ -126,6 +144,7 @@ class Sender:
             max_bytes: Largest body of a part.
             limit_s: Gives how long a body of so many bytes may take, seconds.
             guess_next: Gives the entries that are likely to be sent next. Called in another thread.
+            sends_ahead: Whether the next request may be sent meanwhile, but for its end.
 
         Raises:
             ConfigError: When the credentials can't be read.
@@ -134,23 +153,53 @@ class Sender:
         upload = self._upload
         if upload is not None and self.is_under_way(entries[0]):
             return self._go_on(upload, max_bytes, limit_s)
-        packed = self._pack(entries)
+        prepared = self._take_prepared(entries)
+        packed = prepared.packed
+        gate = prepared.gate or Gate(is_open=True)
         if len(entries) >= LEAST_ENTRIES:
-            self._ahead.begin(guess_next)
+            self._early_again_in = max(0, self._early_again_in - 1)
+            early = partial(self._send_early, limit_s) if sends_ahead and not self._early_again_in else None
+            self._ahead.begin(guess_next, after=gate, send=early)
         in_parts = self._takes_parts and self._whole != entries[0].seq and len(packed.body) > max_bytes
         if packed.is_batch or not in_parts:
             if not packed.is_batch and self._as_batch == entries[0].seq:
                 packed = pack([entries[0].event], as_batch=True)
             self.kind = Kind.BATCH if packed.is_batch else Kind.PICTURE
             self.attempted_bytes = len(packed.body)
-            answer = self._link.send_packed(packed, timeout_s=limit_s(len(packed.body)))
+            answer = self._exchange(prepared, packed, gate, limit_s(len(packed.body)))
             return Sent(answer=answer, wire_bytes=len(packed.body))
         self._upload = Upload(lane, entries[0], packed)
         return self._go_on(self._upload, max_bytes, limit_s)
 
-    def _pack(self, entries: Sequence[Entry]) -> Packed:
-        found, self._packed = self._packed, None
-        return found[1] if found and found[0] is entries else pack([entry.event for entry in entries])
+    def _take_prepared(self, entries: Sequence[Entry]) -> Prepared:
+        found, self._prepared = self._prepared, None
+        if found is not None and found.entries is entries:
+            return found
+        return Prepared(entries, pack([entry.event for entry in entries]))
+
+    def _send_early(self, limit_s: Callable[[int], float], packed: Packed, gate: Gate) -> BatchAnswer:
+        """Make a request whose end waits for its turn. Called in another thread."""
+        return self._link.send_packed(packed, timeout_s=limit_s(len(packed.body)) + HOLD_S, gate=gate)
+
+    def _exchange(self, prepared: Prepared, packed: Packed, gate: Gate, limit_s: float) -> BatchAnswer:
+        """Finish the request that was begun, or make it now; what is prepared after it is forgotten when it fails."""
+        try:
+            if prepared.gate is None:
+                return self._link.send_packed(packed, timeout_s=limit_s, gate=gate)
+            gate.open()
+            try:
+                return prepared.answer.result(limit_s)
+            except TimeoutError as error:
+                self._link.abort()
+                raise DeliveryError(f"no answer from {self._link.to} within {limit_s:.3g} s") from error
+            except EavesError:
+                if gate.is_passed:
+                    raise
+            self._early_again_in = EARLY_PAUSE  # no receiver has it: it broke off before its end was let go
+            return self._link.send_packed(packed, timeout_s=limit_s)
+        except EavesError:
+            self._ahead.stop()
+            raise
 
     def _go_on(self, upload: Upload, max_bytes: int, limit_s: Callable[[int], float]) -> Sent:
         """Send the next part of an upload, or say that the parts are an event."""

@@ -44,6 +44,10 @@ class Traffic:
             return size.max_events, size.max_bytes
         return size.max_events, max(1, min(size.max_bytes, int(self._rate_bytes * TARGET_S)))
 
+    def sends_ahead(self, lane: str) -> bool:
+        """Whether the next request of a class may be begun while one is under way."""
+        return not self._rate_bytes and self._sizes[lane].is_quick
+
     def limit_s(self, wire_bytes: int) -> float:
         """How long a request of so many bytes may take before the link is held to be silent, seconds."""
         return self._throughput.limit_s(wire_bytes)
@@ -82,8 +86,9 @@ class Traffic:
         self.counts.forwarded += done
         self.counts.repeated += sent.answer.repeated
         self._attempts[lane]["delivered"] += done
+        passed = self._evidence[lane].passed
         for entry in entries:
-            self._evidence[lane].passed(entry.seq)
+            passed(entry.seq)
 
     def failed(
         self,

@@ -50,6 +50,7 @@ class Turns:
         self._failed = FailedEntries(spool, classes, clock)
         self.foreign = ForeignEntries(spool, classes, clock, jitter)
         self._has_failed, self._failed_lane = False, ""
+        self._known: Sequence[Entry] = ()
 
     def look_again(self) -> None:
         """An operator may have changed something. From any thread."""
@@ -57,14 +58,19 @@ class Turns:
         self.foreign.look_again()
 
     def choose(
-        self, limit: Callable[[str], tuple[int, int]], unfinished: Callable[[str], Entry | None]
+        self,
+        limit: Callable[[str], tuple[int, int]],
+        unfinished: Callable[[str], Entry | None],
+        known: Sequence[Entry] = (),
     ) -> tuple[str, list[Entry]]:
         """The next request: a class and its entries; no entries when nothing is to be sent now.
 
         Args:
             limit: Gives the most events and the most bytes of a request of a class.
             unfinished: Gives the entry of a class that was sent in part.
+            known: What `guess_next` gave; when these entries come next, they are not read again.
         """
+        self._known = known
         self._failed.refresh()
         self.foreign.refresh()
         classes = sorted(self._classes, key=lambda lane: lane == self._failed_lane)  # stable: the others as they were
@@ -127,4 +133,5 @@ class Turns:
             newest_first=self._newest_first,
             untried=True,
             after=after,
+            known=() if after else self._known,
         )

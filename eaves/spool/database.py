@@ -33,6 +33,9 @@ Version = tuple[str, int, int]
 POLL_S = 1.0
 """How often one of the waiting threads looks for what other processes wrote; what this process writes wakes at once."""
 BUSY_TIMEOUT_S = 30.0
+READER_CACHE_KB = 512
+"""Pages that the connection for reading keeps, in KiB; SQLite's default is 2,000. Each commit, which another connection
+makes, empties it, so that more would only take memory. Source: sqlite.org/pragma.html, `cache_size`."""
 WAL_LIMIT_BYTES = 64 << 20
 """What the log shrinks to after a burst."""
 
@@ -112,6 +115,7 @@ class Database:
                 self._inode = path.stat().st_ino
                 self._reader = opened.enter_context(contextlib.closing(connect(path)))
                 self._reader.execute("PRAGMA query_only = ON")
+                self._reader.execute(f"PRAGMA cache_size = -{READER_CACHE_KB}")
                 self._polled = int(self._reader.execute("PRAGMA data_version").fetchone()[0])
             opened.pop_all()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from eaves.spool.selection import Read
@@ -56,7 +56,7 @@ def select_newest(read: Read, lane: str, *, exclude: Collection[int] = ()) -> li
     return read(f"{ENTRY} WHERE seq = ({_NEWEST})", (lane, json.dumps(list(exclude))))
 
 
-def select_batch(
+def choose_batch(
     read: Read,
     lane: str,
     *,
@@ -66,8 +66,8 @@ def select_batch(
     newest_first: bool = False,
     untried: bool = False,
     after: int = 0,
-) -> list[Any]:
-    """Due entries that fit together, as rows of `ENTRY`; see `Spool.peek_batch`. Reads the data of no others."""
+) -> list[int]:
+    """The numbers of due entries that fit together, in order; see `Spool.peek_batch`. Reads no data."""
     order = "DESC" if newest_first else "ASC"
     values: tuple[Any, ...] = (lane, now, after, "[]", max_events, LONGEST_WAIT_S)
     if untried:
@@ -85,10 +85,14 @@ def select_batch(
         if (chosen or after) and total > max_bytes:
             break
         chosen.append(seq)
-    if not chosen:
-        return []
+    return chosen
+
+
+def select_batch(read: Read, seqs: Sequence[int], *, newest_first: bool = False) -> list[Any]:
+    """Entries by their numbers, as rows of `ENTRY`, the oldest or the newest first."""
+    order = "DESC" if newest_first else "ASC"
     sql = f"{ENTRY} WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq {order}"  # noqa: S608 - constants
-    return read(sql, (json.dumps(chosen),))
+    return read(sql, (json.dumps(seqs),))
 
 
 def is_hiding(read: Read, lane: str, now: float) -> bool:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import enum
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
+from sys import intern
 from typing import Any
 
-from eaves.events import Event
+from eaves.events import CONTEXT_ATTRIBUTES, Event
 
 Puts = Sequence[tuple[Event, tuple[str, ...]]]
 """Events to store, each with its lanes."""
 EventRow = tuple[str, str, str, bytes, int, int]
 """source, id, attributes as JSON, data, checksum of these two, their size in bytes."""
-
-_REQUIRED = ("id", "source", "type")
-_OPTIONAL = ("datacontenttype", "subject", "time", "dataschema")
 
 
 class PutOutcome(enum.Enum):
@@ -88,17 +87,21 @@ class LaneStatus:
     oldest_at: float | None
 
 
-def to_row(event: Event) -> EventRow:
-    """An event as its table holds it."""
-    attributes = json.dumps(event.attributes())
-    return (
-        event.source,
-        event.id,
-        attributes,
-        event.data,
-        crc(attributes, event.data),
-        len(attributes) + len(event.data),
-    )
+def to_row(event: Event, attributes: Mapping[str, str] | None = None) -> EventRow:
+    """An event as its table holds it.
+
+    Args:
+        event: The event.
+        attributes: What its `attributes` gave; None asks for them.
+    """
+    text = render_attributes(event.attributes() if attributes is None else attributes)
+    return event.source, event.id, text, event.data, crc(text, event.data), len(text) + len(event.data)
+
+
+def render_attributes(attributes: Mapping[str, str]) -> str:
+    """What `json.dumps` makes of attributes, in half the time: it builds an encoder at each call."""
+    quote = encode_basestring_ascii
+    return "{" + ", ".join([f"{quote(name)}: {quote(value)}" for name, value in attributes.items()]) + "}"
 
 
 def crc(attributes: str, data: bytes) -> int:
@@ -118,9 +121,19 @@ def to_event(attributes: str, data: bytes) -> Event:
         raise ValueError("its attributes are not JSON of an event")
     if not isinstance(data, bytes):
         raise ValueError("its data are not bytes")  # noqa: TRY004 - the row is wrong, not the call
-    own = (*_REQUIRED, *_OPTIONAL, "specversion")
-    known: dict[str, Any] = {name: values[name] for name in _REQUIRED} | {name: values.get(name) for name in _OPTIONAL}
-    return Event(**known, data=data, extensions={name: value for name, value in values.items() if name not in own})
+    extensions = {name: value for name, value in values.items() if name not in CONTEXT_ATTRIBUTES}
+    content_type = values.get("datacontenttype")
+    return Event(
+        id=values["id"],
+        source=intern(values["source"]),  # what many events have in common is in memory once
+        type=intern(values["type"]),
+        data=data,
+        datacontenttype=None if content_type is None else intern(content_type),
+        subject=values.get("subject"),
+        time=values.get("time"),
+        dataschema=values.get("dataschema"),
+        extensions=extensions,
+    )
 
 
 def build_entry(row: Sequence[Any]) -> Entry:
@@ -134,4 +147,4 @@ def build_entry(row: Sequence[Any]) -> Entry:
     event = to_event(attributes, data)
     if known is not None and known != crc(attributes, data):
         raise ValueError("its bytes are not those that were put")
-    return Entry(seq=seq, lane=lane, event=event, attempts=attempts, first_put_at=put_at)
+    return Entry(seq=seq, lane=intern(lane), event=event, attempts=attempts, first_put_at=put_at)

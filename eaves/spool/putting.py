@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from eaves.spool.entry import PutOutcome
@@ -26,6 +26,7 @@ class Putting:
         ledger: Gets a line for each event; None when there is none.
         now: Unix seconds.
         remember: Remembers an id for `once`.
+        keys: Of the lines of what is to be put with `once`; asked for at once rather than one by one.
     """
 
     def __init__(
@@ -37,12 +38,15 @@ class Putting:
         ledger: Ledger | None,
         now: float,
         remember: Remember,
+        keys: Collection[int] = (),
     ) -> None:
         self._db = db
         self._room = Room(db, path, limits)
         self._ledger = ledger
         self._now = now
         self._remember = remember
+        self._known = ledger.find_keys(db, keys) if ledger is not None else set()
+        self._lines_left = ledger.room(db) if ledger is not None else 0
         self._has_seen = bool(db.execute("SELECT seen FROM usage").fetchone()[0])
 
     def put(self, put: Put, *, once: bool) -> PutOutcome:
@@ -63,14 +67,21 @@ class Putting:
             is_new = not recalled.has_line
         if put.lanes:
             self._room.take(put)
-            store(self._db, put, self._now, self._ledger, is_new=is_new)
+            self._store(put, is_new)
         return PutOutcome.STORED
+
+    def _store(self, put: Put, is_new: bool) -> None:
+        trims = self._lines_left <= 0
+        store(self._db, put, self._now, self._ledger, is_new=is_new, trims=trims)
+        if self._ledger is not None:
+            self._known.add(put.key)
+            self._lines_left = self._ledger.room(self._db) if trims else self._lines_left - 1
 
     def _recall(self, put: Put) -> Recalled:
         """What is known of an event."""
         source, event_id = put.row[:2]
         line = NO_LINE
-        if self._ledger is not None:
+        if self._ledger is not None and put.key in self._known:
             line = self._ledger.recall(self._db, source=source, event_id=event_id, digest=put.digest)
         if line.outcome is not None:
             return line

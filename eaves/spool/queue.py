@@ -14,7 +14,7 @@ from eaves.errors import SpoolError
 from eaves.events import Event
 from eaves.spool import retention
 from eaves.spool.database import Database, Version, connect
-from eaves.spool.due import ENTRY, is_hiding, read_next_due, select_batch, select_due, select_newest
+from eaves.spool.due import ENTRY, choose_batch, is_hiding, read_next_due, select_batch, select_due, select_newest
 from eaves.spool.entry import DeadLetter, Entry, PutOutcome, Puts, build_entry
 from eaves.spool.lease import Lease, lease_path
 from eaves.spool.ledger import Ledger, LedgerLimits
@@ -115,7 +115,13 @@ class Spool(Measures):
 
         def store_all(db: sqlite3.Connection) -> list[PutOutcome]:
             putting = Putting(
-                db, self.path, limits=self.limits, ledger=self.ledger, now=self.clock.now(), remember=self._remember
+                db,
+                self.path,
+                limits=self.limits,
+                ledger=self.ledger,
+                now=self.clock.now(),
+                remember=self._remember,
+                keys=[put.key for put in puts] if once else (),
             )
             return [putting.put(put, once=once) for put in puts]
 
@@ -178,6 +184,7 @@ class Spool(Measures):
         newest_first: bool = False,
         untried: bool = False,
         after: int = 0,
+        known: Sequence[Entry] = (),
     ) -> list[Entry]:
         """Entries of a lane that are due and go into one request; at least one when any is due.
 
@@ -189,10 +196,13 @@ class Spool(Measures):
             newest_first: The newest entries, the newest first, instead of the oldest in the order they were put.
             untried: Only entries that never failed; see `tried`.
             after: Only entries with a higher sequence number, and none that alone is larger than `max_bytes`.
+            known: Entries that were read before; a batch that begins with all of them holds them only.
         """
         limit = {"max_events": max_events, "max_bytes": max_bytes, "after": after}
-        while rows := select_batch(self._read, lane, now=now, newest_first=newest_first, untried=untried, **limit):
-            if entries := self._entries(rows):
+        while seqs := choose_batch(self._read, lane, now=now, newest_first=newest_first, untried=untried, **limit):
+            if known and seqs[: len(known)] == [entry.seq for entry in known]:
+                return list(known)
+            if entries := self._entries(select_batch(self._read, seqs, newest_first=newest_first)):
                 return entries
         if not after:
             self._check_index(lane)
@@ -363,8 +373,11 @@ class Spool(Measures):
         if is_hiding(self._read, lane, self.clock.now()):
             raise self.database().report_damage(f"entries of the lane {lane} are missing in the index")
 
-    def _entries(self, rows: Sequence[Any]) -> list[Entry]:
-        return [entry for row in rows if (entry := self._readable(row)) is not None]
+    def _entries(self, rows: list[Any]) -> list[Entry]:
+        left = [*reversed(rows)]
+        rows.clear()  # each row goes once its entry is made
+        made = (self._readable(left.pop()) for _ in range(len(left)))
+        return [entry for entry in made if entry is not None]
 
     def _readable(self, row: Any) -> Entry | None:
         """An entry, or None for one whose row is damaged: that becomes a dead letter and lets those behind it pass."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from eaves.errors import SpoolFullError
 from eaves.events import Event
 from eaves.spool.entry import EventRow, to_row
-from eaves.spool.ledger import Ledger, content_digest
+from eaves.spool.ledger import Ledger, content_digest, line_key
 from eaves.spool.limits import Limits
 
 
@@ -22,17 +22,24 @@ class Put:
         row: The event as its table holds it.
         lanes: Where it is to be delivered, each once.
         digest: Of its content, for the ledger; empty without one.
+        key: What the ledger finds its line by; 0 without a ledger.
     """
 
     row: EventRow
     lanes: tuple[str, ...]
     digest: bytes
+    key: int
 
 
 def build_put(event: Event, lanes: Collection[str], *, ledger: bool) -> Put:
     """Lay an event out, before the commit that stores it begins."""
-    digest = content_digest(event.attributes(), event.data) if ledger else b""
-    return Put(row=to_row(event), lanes=tuple(dict.fromkeys(lanes)), digest=digest)
+    attributes = event.attributes()
+    return Put(
+        row=to_row(event, attributes),
+        lanes=tuple(dict.fromkeys(lanes)),
+        digest=content_digest(attributes, event.data) if ledger else b"",
+        key=line_key(event.source, event.id) if ledger else 0,
+    )
 
 
 class Room:
@@ -67,7 +74,9 @@ class Room:
         self._entries += len(put.lanes)
 
 
-def store(db: sqlite3.Connection, put: Put, now: float, ledger: Ledger | None, *, is_new: bool = False) -> int:
+def store(
+    db: sqlite3.Connection, put: Put, now: float, ledger: Ledger | None, *, is_new: bool = False, trims: bool = True
+) -> int:
     """Store an event and its deliveries; one without lanes is not stored.
 
     Args:
@@ -76,6 +85,7 @@ def store(db: sqlite3.Connection, put: Put, now: float, ledger: Ledger | None, *
         now: Unix seconds.
         ledger: Gets its line.
         is_new: Whether it is known to have no line.
+        trims: Whether the ledger is held to its bound.
 
     Returns:
         The number of the last delivery.
@@ -89,5 +99,8 @@ def store(db: sqlite3.Connection, put: Put, now: float, ledger: Ledger | None, *
         seq = db.execute("INSERT INTO deliveries(lane, eid) VALUES(?, ?)", (lane, eid)).lastrowid or 0
     if ledger is not None:
         source, event_id = put.row[:2]
-        ledger.add(db, source=source, event_id=event_id, digest=put.digest, now=now, eid=eid or 0, is_new=is_new)
+        ledger.add(
+            db, source=source, event_id=event_id, key=put.key, digest=put.digest, now=now, eid=eid or 0, is_new=is_new,
+            trims=trims,
+        )  # fmt: skip
     return seq

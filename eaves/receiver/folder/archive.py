@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from eaves.disk import disk_errors
@@ -23,6 +24,7 @@ from eaves.receiver.folder.tail import Key, read_keys, repair
 from eaves.spool import Entry
 
 IMAGES = "images"
+DAY_S = 86_400.0
 _SUFFIXES = {
     "image/jpeg": ".jpg",
     "image/png": ".png",
@@ -147,7 +149,13 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _day(entry: Entry) -> str:
-    return datetime.fromtimestamp(entry.first_put_at, UTC).strftime("%Y-%m-%d")
+    return _render_day(int(entry.first_put_at // DAY_S))
+
+
+@lru_cache(maxsize=8)
+def _render_day(number: int) -> str:
+    """The day that so many days after 1970 is; the entries of a batch are of the same one, as a rule."""
+    return datetime.fromtimestamp(number * DAY_S, UTC).strftime("%Y-%m-%d")
 
 
 def _key(event: Event) -> Key:

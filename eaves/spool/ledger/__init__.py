@@ -7,6 +7,6 @@ counted.
 """
 
 from eaves.spool.ledger.ledger import NO_LINE, Ledger, Recalled
-from eaves.spool.ledger.line import LedgerCounts, LedgerLimits, LedgerLine, content_digest
+from eaves.spool.ledger.line import LedgerCounts, LedgerLimits, LedgerLine, content_digest, line_key
 
-__all__ = ["NO_LINE", "Ledger", "LedgerCounts", "LedgerLimits", "LedgerLine", "Recalled", "content_digest"]
+__all__ = ["NO_LINE", "Ledger", "LedgerCounts", "LedgerLimits", "LedgerLine", "Recalled", "content_digest", "line_key"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,9 @@ from eaves.spool.ledger.line import STATES, LedgerCounts, LedgerLimits, LedgerLi
 from eaves.spool.selection import Read
 
 _FIND = "SELECT number, digest, eid, state FROM ledger WHERE key = ? AND source = ? AND id = ?"
+_FIND_KEYS = "SELECT key FROM ledger WHERE key IN (SELECT value FROM json_each(?))"
+_LINES = f"SELECT {' + '.join(STATES)} FROM ledger_totals"  # noqa: S608 - constants
+_NO_BOUND = 1 << 62
 _COLUMNS = "number, source, id, taken_at, state, changed_at, repeats, reason, digest"
 _COUNTS = f"SELECT {', '.join(STATES)}, repeats, conflicts, deleted FROM ledger_totals"  # noqa: S608 - constants
 _SITE = schema.SITE.format("source")
@@ -108,10 +112,12 @@ class Ledger:
         *,
         source: str,
         event_id: str,
+        key: int,
         digest: bytes,
         now: float,
         eid: int,
         is_new: bool = False,
+        trims: bool = True,
     ) -> None:
         """Add the line of an event that was stored just now. Within a commit.
 
@@ -122,15 +128,18 @@ class Ledger:
             db: Within the transaction.
             source: The event's.
             event_id: The event's.
+            key: What `line_key` gives of both.
             digest: Of its content.
             now: Unix seconds.
             eid: Its number in the spool.
             is_new: Whether it is known to have no line.
+            trims: Whether lines beyond the bound are deleted; whoever has counted them with `room` knows of none.
         """
         found = None if is_new else _find(db, source, event_id)
         if found is None:
-            schema.insert(db, source=source, event_id=event_id, digest=digest, taken_at=now, eid=eid)
-            self._trim(db)
+            schema.insert(db, source=source, event_id=event_id, key=key, digest=digest, taken_at=now, eid=eid)
+            if trims:
+                self._trim(db)
             return
         number, _, waiting, state = found
         if not _is_lost(state):
@@ -138,6 +147,16 @@ class Ledger:
         if waiting is None:
             sql = "UPDATE ledger SET state = ?, changed_at = ?, digest = ?, deleted = 0, reason = '', eid = ?"
             db.execute(f"{sql} WHERE number = ?", (schema.QUEUED, now, digest, eid, number))
+
+    def room(self, db: sqlite3.Connection) -> int:
+        """How many lines can be added before one is to be deleted. Within a commit."""
+        if self._limits is None:
+            return _NO_BOUND
+        return self._limits.max_entries - _count_lines(db)
+
+    def find_keys(self, db: sqlite3.Connection, keys: Collection[int]) -> set[int]:
+        """Those of the keys that a line has, perhaps of another source and id. Within a commit."""
+        return {key for (key,) in db.execute(_FIND_KEYS, (json.dumps(list(keys)),))}
 
     def has_line(self, db: sqlite3.Connection, *, source: str, event_id: str) -> bool:
         """Whether there is a line of this source and id. Within a commit."""
@@ -169,8 +188,7 @@ class Ledger:
         """
         if self._limits is None:
             return
-        most = self._limits.max_entries
-        (lines,) = db.execute(f"SELECT {' + '.join(STATES)} FROM ledger_totals").fetchone()  # noqa: S608 - constants
+        most, lines = self._limits.max_entries, _count_lines(db)
         if lines > most:
             surplus = min(max(lines - most, most // 1_000), TRIM)
             deleted = db.execute(_TRIM_LOST, ("", schema.LOST_SOURCE, most)).rowcount
@@ -179,6 +197,10 @@ class Ledger:
                 if deleted >= surplus:
                     break
             db.execute("UPDATE ledger_totals SET deleted = deleted + ?", (deleted,))
+
+
+def _count_lines(db: sqlite3.Connection) -> int:
+    return int(db.execute(_LINES).fetchone()[0])
 
 
 def _find(db: sqlite3.Connection, source: str, event_id: str) -> Any:

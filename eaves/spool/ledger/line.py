@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from eaves.events import REPLY_TYPES
+from eaves.spool.entry import render_attributes
 
 LineState = Literal["queued", "released", "dead", "removed", "lost"]
 STATES: tuple[LineState, ...] = ("queued", "released", "dead", "removed", "lost")
@@ -103,9 +103,11 @@ def content_digest(attributes: Mapping[str, str], data: bytes) -> bytes:
     is the same reply when an image is predicted a second time, although its timings are others.
     """
     if attributes.get("type") in REPLY_TYPES:
-        attributes, data = {name: attributes.get(name, "") for name in ("source", "id", "type")}, b""
-    own = {name: value for name, value in attributes.items() if not name.startswith(_ADDED_ON_THE_WAY)}
-    head = json.dumps(own, sort_keys=True).encode()
+        own, data = {name: attributes.get(name, "") for name in ("id", "source", "type")}, b""
+    else:
+        names = sorted(attributes)
+        own = {name: attributes[name] for name in names if not name.startswith(_ADDED_ON_THE_WAY)}
+    head = render_attributes(own).encode()
     return hashlib.sha256(len(head).to_bytes(8, "big") + head + data).digest()[:DIGEST_BYTES]
 
 

@@ -187,7 +187,8 @@ def _add_line(db: sqlite3.Connection, eid: int, choose: Callable[[int], int | No
     line = _find_line(db, eid)
     if line is None:
         number, digest = choose(eid), _read_digest(db, eid)
-        insert(db, source=source, event_id=event_id, digest=digest, taken_at=put_at, eid=eid, number=number)
+        key = line_key(source, event_id)
+        insert(db, source=source, event_id=event_id, key=key, digest=digest, taken_at=put_at, eid=eid, number=number)
     elif _has_left(db, line, eid):
         db.execute("UPDATE ledger SET eid = ? WHERE number = ?", (eid, line[0]))
 
@@ -265,6 +266,7 @@ def insert(
     *,
     source: str,
     event_id: str,
+    key: int,
     digest: bytes,
     taken_at: float,
     eid: int,
@@ -274,7 +276,6 @@ def insert(
     sql = (
         "INSERT INTO ledger(number, key, digest, source, id, taken_at, changed_at, eid) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
     )
-    key = line_key(source, event_id)
     db.execute(sql, (number, key, digest, source, event_id, taken_at, taken_at, eid))
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eaves.errors import EventError, ImageTooLargeError
-from eaves.events import Event
+from eaves.events import MAX_JSON_VALUES, Event
 from eaves.link import compress, decode_batch, decompress, encode_batch
 from eaves.link.batch import MAX_EVENTS, MAX_VALUES
 
@@ -92,3 +92,25 @@ def test_what_is_wrong_with_an_event_holds_no_stack() -> None:
     (error,) = decode_batch(b"[0]")
     assert isinstance(error, EventError)
     assert (error.__traceback__, error.__context__, error.__cause__) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"a": 1, "a": 1}',
+        b'{"a": NaN}',
+        b"[1,2]",
+        b"null",
+        b"1e2",
+        '"Gänseblümchen"'.encode(),
+        '"rose"'.encode("utf-16"),
+        b"[" * 5_000 + b"]" * 5_000,
+        b"[" + b"1, " * (MAX_JSON_VALUES + 1) + b"1]",
+        b"{",
+    ],
+)
+def test_data_that_would_come_back_as_other_bytes_stand_in_it_as_base64(data: bytes) -> None:
+    event = Event(id="1", source="/eaves/north/gate", type="t", data=data, datacontenttype="application/json")
+    body = encode_batch([event])
+    assert b'"data_base64": "' in body
+    assert decode_batch(body) == [event]

@@ -15,6 +15,7 @@ from eaves.errors import DeliveryError, StatusError
 from eaves.events import IMAGE_CLASSIFIED, Event, decode
 from eaves.link import BatchAnswer, RefusedEvent, decode_batch, decompress
 from eaves.link.batch import MEDIA_TYPE
+from eaves.link.gate import Gate
 from eaves.link.packing import Packed
 from eaves.relay.forwarder import Forwarder
 from eaves.relay.lanes import ARCHIVE
@@ -56,6 +57,9 @@ class FakeLink:
         parts: Offset and bytes of each part.
         part_answers: What a part is answered; None: it is kept. An exception is raised.
         limits: The time limit of each request, seconds.
+        begun: First event of each request that was begun before its turn.
+        early_fault: What ends them before the last piece of their body.
+        faults_at_turn: Whether that is found only when the last piece is let go.
     """
 
     to = "https://receiver"
@@ -70,6 +74,9 @@ class FakeLink:
         self.bodies: dict[str, bytearray] = {}
         self.parts: list[tuple[int, int]] = []
         self.part_answers: Callable[[], int | Exception | None] = lambda: None
+        self.begun: list[str] = []
+        self.early_fault: Exception | None = None
+        self.faults_at_turn = False
         self.aborted = threading.Event()
 
     def probe(self) -> str:
@@ -95,7 +102,14 @@ class FakeLink:
             there += part
         return len(there)
 
-    def send_packed(self, packed: Packed, *, timeout_s: float, uploaded: str = "") -> BatchAnswer:
+    def send_packed(
+        self, packed: Packed, *, timeout_s: float, uploaded: str = "", gate: Gate | None = None
+    ) -> BatchAnswer:
+        if gate is not None:
+            if not gate.is_open:
+                self._begin(packed, gate)
+            if not gate.pass_last():
+                raise lost()
         self.calls.append("send")
         if uploaded and bytes(self.bodies.get(uploaded, b"")) != packed.body:
             raise status_error(412)
@@ -108,6 +122,13 @@ class FakeLink:
         refused = {one.index for one in answer.refused} if answer else set()
         self.stored += [one.id for index, one in enumerate(events) if index not in refused]
         return answer or BatchAnswer(stored=len(events), repeated=0)
+
+    def _begin(self, packed: Packed, gate: Gate) -> None:
+        self.begun.append(unpack(packed)[0].id)
+        if self.early_fault is not None:
+            if self.faults_at_turn:
+                wait_until(lambda: gate.is_open or gate.is_withdrawn)
+            raise self.early_fault
 
     def abort(self) -> None:
         self.aborted.set()

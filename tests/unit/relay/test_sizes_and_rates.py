@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eaves.relay.backlog_age import BacklogAge
-from eaves.relay.batch_size import FIRST_BYTES, MAX_BYTES, MAX_EVENTS, MIN_BYTES, BatchSize
+from eaves.relay.batch_size import FIRST_BYTES, LEAST_MOST, MAX_BYTES, MAX_EVENTS, MIN_BYTES, BatchSize
 from eaves.relay.throughput import ANSWER_S, Sample, Throughput
 
 
@@ -52,6 +52,28 @@ def test_what_was_too_large_once_is_not_tried_again() -> None:
     for _ in range(10):
         size.succeeded(0.1, 50, size.max_bytes)
     assert size.max_bytes == 400_000
+
+
+def test_what_was_too_many_once_is_not_tried_again_and_two_pictures_are_no_reason_to_send_one_by_one() -> None:
+    size = BatchSize()
+    size.too_large(1_000, 80_000)
+    for _ in range(10):
+        size.succeeded(0.1, size.max_events, size.max_bytes)
+    assert size.max_events == 500
+    size.too_large(2, 80_000)
+    for _ in range(10):
+        size.succeeded(0.1, size.max_events, size.max_bytes)
+    assert size.max_events == LEAST_MOST
+
+
+def test_a_request_is_quick_when_two_of_them_take_no_longer_than_one_may() -> None:
+    size = BatchSize()
+    assert not size.is_quick
+    for took_s, is_quick in ((0.9, True), (1.1, False), (0.2, True)):
+        size.succeeded(took_s, 100, 50_000)
+        assert size.is_quick == is_quick
+    size.failed(100, 50_000)
+    assert not size.is_quick
 
 
 def test_rates_are_those_of_the_time_in_which_something_was_sent() -> None:

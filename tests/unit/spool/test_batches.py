@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from eaves.errors import SpoolError, SpoolFullError
-from eaves.events import IMAGE_CAPTURED, Event
-from eaves.spool import Entry, Limits, PutOutcome, Spool
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
+from eaves.spool import Entry, LedgerLimits, Limits, PutOutcome, Spool, content_digest
 from eaves.spool.database import connect
 from eaves.spool.due import LONGEST_WAIT_S
+from eaves.spool.entry import render_attributes
 from tests.fakes.clock import FrozenClock
 
 NOW = 1_000_000.0
@@ -163,3 +170,62 @@ def test_acknowledging_many_on_a_full_disk_releases_none(tmp_path: Path) -> None
             spool.ack_many(batch(spool, now=2e9))
         refused[0].execute("PRAGMA query_only = OFF")
         assert spool.depth() == 3
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text(), max_size=6))
+def test_attributes_are_rendered_as_the_json_module_does(attributes: dict[str, str]) -> None:
+    assert render_attributes(attributes) == json.dumps(attributes)
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "type": st.sampled_from([IMAGE_CAPTURED, IMAGE_CLASSIFIED]),
+            "id": st.text(min_size=1),
+            "traceparent": st.text(),
+        },
+        optional={"zone": st.text(), "subject": st.text()},
+    ),
+    st.binary(max_size=20),
+)
+def test_the_digest_of_a_release_before_is_the_same(attributes: dict[str, str], data: bytes) -> None:
+    """A repetition after an upgrade is told from another event by the digest that the earlier release stored."""
+    own, content = {name: value for name, value in attributes.items() if name != "traceparent"}, data
+    if attributes["type"] == IMAGE_CLASSIFIED:
+        own, content = {name: attributes.get(name, "") for name in ("source", "id", "type")}, b""
+    head = json.dumps(own, sort_keys=True).encode()
+    expected = hashlib.sha256(len(head).to_bytes(8, "big") + head + content).digest()[:8]
+    assert content_digest(attributes, data) == expected
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_many_are_put_and_released_as_they_are_one_by_one(tmp_path: Path, data: st.DataObject) -> None:
+    """Every table but the times is the same, with any bound of the ledger and any repetitions and conflicts."""
+    numbers = data.draw(st.lists(st.lists(st.integers(0, 12), max_size=12), min_size=1, max_size=4))
+    bound = data.draw(st.integers(1, 12))
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
+    options: dict[str, Any] = {"ledger": LedgerLimits(max_entries=bound), "clock": FrozenClock(NOW)}
+    with Spool(folder / "many.db", **options) as many, Spool(folder / "single.db", **options) as single:
+        for group in numbers:
+            puts = [(image(number, 10 + (at == 3)), ("a", "b")[: 1 + number % 2]) for at, number in enumerate(group)]
+            assert many.put_many(puts, once=True) == [single.put_many([put], once=True)[0] for put in puts]
+            released = many.peek("a", limit=data.draw(st.integers(1, 12)), now=NOW)
+            many.ack_many(released)
+            for entry in released:
+                single.ack(entry)
+            assert dump(many) == dump(single)
+
+
+def dump(spool: Spool) -> dict[str, list[object]]:
+    tables = {
+        "events": "eid, source, id, attributes, data, crc, size_bytes",
+        "deliveries": "seq, lane, eid, state, attempts, not_before",
+        "lanes": "*",
+        "usage": "*",
+        "ledger": "number, key, digest, source, id, state, repeats, deleted, reason, eid",
+        "ledger_totals": "*",
+        "ledger_sites": "*",
+    }
+    read = spool.database().read
+    return {table: read(f"SELECT {columns} FROM {table} ORDER BY 1, 2") for table, columns in tables.items()}
