@@ -132,7 +132,7 @@ def test_an_agent_that_cannot_start_is_replaced_as_soon_as_it_is_mended(
     """A StatefulSet that makes its pods in order would wait for the broken one for ever (kubernetes#67250)."""
     nowhere = f"{agent_image.partition('@')[0]}@sha256:{64 * '0'}"
     place.configure(sources=[source(broker)], knative={"agent_image": nowhere})
-    place.eaves("deploy", image, "--plain-http")
+    assert "agent_image" in place.eaves("deploy", image, "--plain-http", codes=(69,)).stderr
 
     def waits_for() -> set[str]:
         pods = place.cluster.list(POD, selector="eaves.dev/source=gate")
