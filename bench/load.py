@@ -32,7 +32,7 @@ class Load:
 
 def build_requests(images: Sequence[bytes]) -> list[bytes]:
     """What is sent: each image as itself."""
-    head = b"POST / HTTP/1.1\r\nHost: f\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
     return [head % len(image) + image for image in images]
 
 

@@ -38,6 +38,15 @@ def is_same_site(host: str, origin: str) -> bool:
         return False
 
 
+def listens_on_loopback(host: str) -> bool:
+    """Whether an address that a server listens on is reached from this machine alone.
+
+    Args:
+        host: A name or an address, without brackets.
+    """
+    return is_loopback(f"//[{host}]" if ":" in host else f"//{host}")
+
+
 def is_loopback(address: str) -> bool:
     """Whether a URL, or `//` and a host, names this machine's loopback."""
     try:

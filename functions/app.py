@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 import eaves
 from eaves import events
 from eaves.errors import EavesError, ForbiddenError, UnsupportedContentError
-from eaves.web_origin import HINT, find_foreign, is_loopback
+from eaves.web_origin import HINT, find_foreign, listens_on_loopback
 from functions import inference, metrics, problems, process
 from functions.body import read_body
 from functions.model import Model
@@ -49,7 +49,7 @@ def create_app(
     _add_prediction(app, service)
     _add_probes(app, service)
     inference.add_routes(app, service)
-    if is_loopback(f"//{settings.host}"):
+    if listens_on_loopback(settings.host):
         app.before_request(_refuse_browsers)
     app.before_request(_refuse_compression)
     app.extensions[metrics.EXTENSION] = service.metrics

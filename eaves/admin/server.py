@@ -21,7 +21,7 @@ from typing import Any
 from eaves.admin.routes import Response, answer_problem
 from eaves.admin.unix_path import short_path
 from eaves.errors import ConfigError, Fault
-from eaves.web_origin import HINT, find_foreign, is_loopback
+from eaves.web_origin import HINT, find_foreign, listens_on_loopback
 
 CONNECTIONS = 8
 TIMEOUT_S = 10.0
@@ -51,7 +51,7 @@ class AdminServer:
 
     def __init__(self, answer: Answer, *, host: str = "127.0.0.1", port: int = 0, path: Path | None = None) -> None:
         self._path = path
-        programs_only = path is None and is_loopback(f"//{host}")
+        programs_only = path is None and listens_on_loopback(host)
         handler = type("Handler", (_Handler,), {"answer": staticmethod(answer), "programs_only": programs_only})
         try:
             if path is None:
@@ -140,9 +140,13 @@ class BoundedServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
 
 class BoundedTcpServer(BoundedServer):
-    """The same, on a TCP port."""
+    """The same, on a TCP port of an IPv4 or IPv6 address."""
 
     allow_reuse_address = True
+
+    def __init__(self, address: tuple[str, int], handler: Any) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
 
 
 class _UnixServer(BoundedServer):

@@ -13,11 +13,13 @@ from eaves.config.declarations import ENV_PREFIX, Leaf
 
 OTHERS = (f"{ENV_PREFIX}_E2E_", f"{ENV_PREFIX}_BENCH_", f"{ENV_PREFIX}_WRITE_GOLDEN")
 """Beginnings of the names that the repository's tests and benchmarks read."""
+MOST = 20
+"""Variables that are named. The nearest name of one takes milliseconds to find, and a function's start waits for it."""
 _SERVICE_HOST = "_SERVICE_HOST"
 
 
 def find_variable_warnings(environ: Mapping[str, str], leaves: Collection[Leaf] = ()) -> list[str]:
-    """A sentence for each variable whose name nothing reads, or that is the former name of another.
+    """A sentence for each variable whose name nothing reads, or that is the former name of another; `MOST` of them.
 
     Args:
         environ: The process's environment.
@@ -32,16 +34,17 @@ def find_variable_warnings(environ: Mapping[str, str], leaves: Collection[Leaf] 
     former = {leaf.former_env: leaf.env for leaf in leaves if leaf.former_env} if leaves else FORMER_NAMES
     known = NAMES.union(FORMER_NAMES, *([read] if leaves else []))
     links = tuple(_service_links(environ))
+    wrong = [name for name in ours if name in former or not (name in known or name.startswith((*OTHERS, *links)))]
     found = []
-    for name in ours:
+    for name in wrong[:MOST]:
         if name in former:
             found.append(f"{name} is the former name of {former[name]}; set {former[name]} instead")
-        elif name in known or name.startswith(OTHERS) or name.startswith(links):
-            continue
         elif name in FILE_ONLY:
             found.append(f"{name} is not read: a list of sections can only be written in eaves.yaml")
         else:
             found.append(f"{name} is not read by any part of Eaves{_advise(name, read, NAMES)}")
+    if left := len(wrong) - len(found):
+        found.append(f"{left} more variables that begin with {ENV_PREFIX}_ are not read; docs/reference.md lists all")
     return found
 
 

@@ -285,7 +285,10 @@ class Deliverer:
                 self._spool.wake(self.lane)
 
     def _record(self, entry: Entry, judged: Judged) -> bool:
-        """Make it durable, then tell; whether the entry has left the queue."""
+        """Make it durable, then tell; whether the entry is gone for good.
+
+        A dead letter isn't: an operator may queue it again before it counts as no longer in flight.
+        """
         if judged.verdict is Verdict.DONE:
             self._spool.ack(entry, puts=judged.puts)
             with self._state:
@@ -307,7 +310,7 @@ class Deliverer:
             with self._state:  # the receiver has answered, and not about the way
                 self._pause.end()
         self._tell(entry, outcome, judged)
-        return outcome is not Outcome.RETRIED
+        return outcome is Outcome.DELIVERED
 
     def _is_given_up(self, entry: Entry, judged: Judged) -> bool:
         if not judged.reached and (self._wait_out or self._backoff.retry is None):

@@ -16,7 +16,7 @@ from eaves.ingress.handshakes import FailedHandshakes
 from eaves.ingress.memory import MemoryBudget
 from eaves.ingress.request import Serve
 from eaves.ingress.tls import ServerTls
-from eaves.web_origin import is_loopback
+from eaves.web_origin import listens_on_loopback
 
 POLL_S = 0.5
 
@@ -132,7 +132,7 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.budget = MemoryBudget(limits.in_flight_bytes, largest=limits.max_bytes, name=name)
         self.connections = Connections(limits.connections)
         self._tls = tls
-        self.programs_only = limits.programs_only and is_loopback(f"//{address[0]}")
+        self.programs_only = limits.programs_only and listens_on_loopback(address[0])
         self.handshakes = FailedHandshakes()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, Connection)

@@ -20,19 +20,25 @@ from eaves.events import Event
 from eaves.http_client.connection_errors import describe_os_error
 from eaves.local.ports import HOST
 
+KEEP_S = 60.0
+"""How long a connection that nobody uses is kept. A function closes an idle one after `functions.connection.IDLE_S`,
+and a request that is sent at that moment has no answer: the side that sends closes first."""
+
 
 class ReplicaClient:
     """Sends to one replica from many threads. No redirects, and no retries: the spool does those.
 
     Args:
         port: Port on loopback that the replica listens on.
+        keep_s: How long a connection that nobody uses is kept, seconds.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, keep_s: float = KEEP_S) -> None:
         self.url = f"http://{HOST}:{port}/"
         self._port = port
+        self._keep_s = keep_s
         self._lock = threading.Lock()
-        self._kept: list[HTTPConnection] = []
+        self._kept: list[tuple[float, HTTPConnection]] = []
         self._closed = False
 
     def post(self, event: Event, *, timeout_s: float, now: float, more_headers: Mapping[str, str]) -> Answer:
@@ -88,16 +94,22 @@ class ReplicaClient:
         with self._lock:
             self._closed = True
             kept, self._kept = self._kept, []
-        for connection in kept:
+        for _, connection in kept:
             connection.close()
 
     def _take(self) -> HTTPConnection | None:
-        """A kept connection that the replica has not closed; None when there is none."""
+        """The kept connection that was used last and that the replica has not closed; None when there is none."""
+        oldest = time.monotonic() - self._keep_s
+        with self._lock:
+            stale = [connection for since, connection in self._kept if since <= oldest]
+            self._kept = [(since, connection) for since, connection in self._kept if since > oldest]
+        for connection in stale:
+            connection.close()
         while True:
             with self._lock:
                 if not self._kept:
                     return None
-                connection = self._kept.pop()
+                _, connection = self._kept.pop()
             if not _is_readable(connection):
                 return connection
             connection.close()
@@ -124,7 +136,7 @@ class ReplicaClient:
         with self._lock:
             keeps = response.is_whole and not response.will_close and not self._closed
             if keeps:
-                self._kept.append(connection)
+                self._kept.append((time.monotonic(), connection))
         if not keeps:
             connection.close()
 

@@ -12,7 +12,8 @@ import pytest
 
 from eaves.errors import DeliveryError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, Event
-from eaves.local.replica_client import ReplicaClient
+from eaves.local.replica_client import KEEP_S, ReplicaClient
+from functions.connection import IDLE_S
 from tests.ports import find_port
 from tests.waiting import wait_until
 
@@ -30,13 +31,13 @@ class Replica:
         connections: How many were made.
     """
 
-    def __init__(self, answer: bytes, *, closes: bool = False) -> None:
+    def __init__(self, answer: bytes, *, closes: bool = False, keep_s: float = KEEP_S) -> None:
         self.answer, self.closes = answer, closes
         self.requests: list[bytes] = []
         self.connections = 0
         self.closed = 0
         self._listener = socket.create_server(("127.0.0.1", find_port()))
-        self.client = ReplicaClient(self._listener.getsockname()[1])
+        self.client = ReplicaClient(self._listener.getsockname()[1], keep_s=keep_s)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def stop(self) -> None:
@@ -71,8 +72,8 @@ class Replica:
 
 
 @contextmanager
-def replica(answer: bytes, *, closes: bool = False) -> Iterator[Replica]:
-    made = Replica(answer, closes=closes)
+def replica(answer: bytes, *, closes: bool = False, keep_s: float = KEEP_S) -> Iterator[Replica]:
+    made = Replica(answer, closes=closes, keep_s=keep_s)
     try:
         yield made
     finally:
@@ -102,6 +103,16 @@ def test_a_connection_that_the_replica_has_closed_is_not_used_again() -> None:
         for number in range(1, 4):
             assert post(one) == 202
             wait_until(partial(_has_closed, one, number), what="the end of the connection")
+        assert one.connections == 3
+
+
+def test_a_connection_that_nobody_used_for_a_while_is_closed_here_before_the_replica_does() -> None:
+    """The replica would close it just as the next request is under way, and that would have no answer."""
+    assert KEEP_S < IDLE_S / 1.5
+    with replica(ACCEPTED, keep_s=0.0) as one:
+        for number in range(3):
+            assert post(one) == 202
+            wait_until(partial(_has_closed, one, number), what="the end of the connection before")
         assert one.connections == 3
 
 

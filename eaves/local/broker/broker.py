@@ -157,7 +157,8 @@ class Broker:
                 made.start()
 
     def _list_deliverers(self) -> list[Deliverer]:
-        return [*self._deliverers.values(), *(deliverer for _, deliverer in self._sinks.values())]
+        """All of them. Copied first: whoever asks for their status is another thread than the one that changes them."""
+        return [*list(self._deliverers.values()), *(deliverer for _, deliverer in list(self._sinks.values()))]
 
     def deliveries(self) -> list[LaneDelivery]:
         """How the delivery of each lane is doing."""

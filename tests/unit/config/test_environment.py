@@ -6,7 +6,7 @@ import pytest
 
 from eaves.cli.project import Project
 from eaves.config import Layer, build, env_layer, iter_leaves
-from eaves.config.environment import find_variable_warnings
+from eaves.config.environment import MOST, find_variable_warnings
 from eaves.errors import ConfigError
 from eaves.sources.settings import AgentSettings
 from functions.settings import FunctionSettings, ServeSettings
@@ -37,6 +37,14 @@ def test_the_command_line_knows_every_part() -> None:
 def test_a_name_that_is_near_none_is_told_with_the_page() -> None:
     found = find_variable_warnings({"EAVES_XYZZY_PLUGH": "1"}, FUNCTION)
     assert found == ["EAVES_XYZZY_PLUGH is not read by any part of Eaves; docs/reference.md lists all variables"]
+
+
+def test_of_many_unknown_names_the_first_are_told() -> None:
+    """Each name costs milliseconds of a function's start, and a line in every process's log."""
+    found = find_variable_warnings({f"EAVES_ODD_{number:03}": "x" for number in range(500)}, FUNCTION)
+    assert len(found) == MOST + 1
+    assert found[0].startswith("EAVES_ODD_000 ")
+    assert found[-1] == "480 more variables that begin with EAVES_ are not read; docs/reference.md lists all"
 
 
 @pytest.mark.parametrize(

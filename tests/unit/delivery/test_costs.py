@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from eaves.delivery import Answer, Attempt
-from eaves.spool import Entry, Spool
+from eaves.backoff import Backoff
+from eaves.delivery import Answer, Attempt, Deliverer, Outcome
+from eaves.spool import Entry, Selection, Spool
+from eaves.spool.admin import redrive
 from tests.unit.delivery.harness import FROZEN, NOW, Sink, delivering, image
 from tests.waiting import wait_until
 
@@ -48,6 +50,31 @@ def test_an_event_that_comes_alone_is_looked_for_once(parallel: int, tmp_path: P
         assert spool.wakes == 0
         assert spool.looks < 2 * EVENTS  # one for each, one at the start, and one a second for other processes' events
         assert spool.depth() == 0
+
+
+def test_a_dead_letter_that_is_queued_again_while_it_is_told_of_is_sent_again(tmp_path: Path) -> None:
+    """Looks meanwhile leave it out, as it is in flight still: its lane is woken once it isn't."""
+    sink = Sink(Answer(status=422), Answer(status=202))
+    attempts: list[Attempt] = []
+
+    def observe(attempt: Attempt) -> None:
+        if attempt.outcome is Outcome.DEAD:
+            looks = spool.looks
+            redrive(spool, Selection(state="dead"))
+            wait_until(lambda: spool.looks > looks, what="a look that leaves it out")
+        attempts.append(attempt)
+
+    with LookedAt(tmp_path / "spool.db") as spool:
+        deliverer = Deliverer(spool, "out", sink, backoff=Backoff(retry=0), parallel=2, observe=observe)
+        spool.put(image(1))
+        deliverer.start()
+        try:
+            wait_until(lambda: attempts, what="the dead letter")
+            wait_until(lambda: spool.wakes >= 2, what="the wake-up that follows the one of the operator")
+            wait_until(lambda: len(attempts) == 2, what="the second attempt")
+        finally:
+            deliverer.stop()
+    assert [attempt.outcome for attempt in attempts] == [Outcome.DEAD, Outcome.DELIVERED]
 
 
 def test_what_waits_behind_attempts_in_flight_is_sent_when_one_ends(tmp_path: Path) -> None:

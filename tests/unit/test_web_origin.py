@@ -1,0 +1,66 @@
+"""Which servers are on loopback, by the address that they listen on, and whom those refuse."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from eaves.admin.routes import Response
+from eaves.admin.server import AdminServer
+from eaves.ingress import IngressLimits, IngressServer, StoreRoute
+from eaves.web_origin import listens_on_loopback
+from functions.app import create_app
+from functions.settings import FunctionSettings
+from tests.fakes.model import FakeModel
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "::1"])
+def test_a_server_on_loopback_is_known_by_its_address(host: str) -> None:
+    assert listens_on_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "fd00::1", "eaves.lan", "", "[", "127.0.0.1.lan"])
+def test_a_server_off_loopback_is_known_by_its_address(host: str) -> None:
+    assert not listens_on_loopback(host)
+
+
+@contextmanager
+def running(kind: str, host: str) -> Iterator[int]:
+    if kind == "admin":
+        server: AdminServer | IngressServer = AdminServer(
+            lambda *_: Response(status=200, content_type="text/plain", body=b""), host=host
+        )
+    else:
+        limits = IngressLimits(max_bytes=1000, in_flight_bytes=10_000, programs_only=True)
+        server = IngressServer(StoreRoute(lambda _: None, max_bytes=1000), host=host, port=0, limits=limits)
+    try:
+        yield server.port
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("kind", ["admin", "ingress"])
+def test_a_rebound_name_is_refused_on_either_loopback(kind: str, host: str) -> None:
+    with running(kind, host) as port:
+        assert ask(host, port, "evil.example") == 403
+        assert ask(host, port, "localhost") != 403
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_function_refuses_a_rebound_name_on_either_loopback(host: str) -> None:
+    client = create_app(FakeModel(), FunctionSettings(name="digits", host=host), concurrency=1).test_client()
+    assert client.get("/health/liveness", headers={"Host": "evil.example"}).status_code == 403
+    assert client.get("/health/liveness", headers={"Host": "[::1]:8080"}).status_code == 200
+
+
+def ask(host: str, port: int, named: str) -> int:
+    connection = http.client.HTTPConnection(host, port, timeout=10)
+    try:
+        connection.request("GET", "/health", headers={"Host": named})
+        return connection.getresponse().status
+    finally:
+        connection.close()
