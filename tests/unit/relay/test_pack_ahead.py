@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +147,18 @@ def test_what_is_begun_after_a_request_that_is_refused_is_not_finished(tmp_path:
         rig.wait_until_empty(PATIENT_S)
         assert rig.link.stored == [f"id-{number}" for number in range(COUNT)]
         assert len(rig.link.begun) > 1
+
+
+@pytest.mark.parametrize("fault", [lambda: status_error(429), lost])
+def test_what_has_room_for_one_request_only_refuses_few(tmp_path: Path, fault: Callable[[], Exception]) -> None:
+    many = 12_000
+    with forwarding(tmp_path, *[event(number) for number in range(many)]) as rig:
+        rig.link.turn_fault = fault
+        rig.forwarder.start()
+        rig.wait_until_empty(PATIENT_S)
+        assert rig.link.stored == [f"id-{number}" for number in range(many)]
+        assert len(rig.link.begun) > 1
+        assert rig.forwarder.view().counts.failed <= 5, "it is not asked at every second request"
 
 
 def test_a_receiver_that_takes_fewer_events_is_sent_fewer(tmp_path: Path) -> None:
