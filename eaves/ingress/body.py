@@ -22,6 +22,10 @@ _GZIP_WINDOW = 31
 """Source: zlib's manual, inflateInit2: 15 bits of window, and 16 for a gzip header."""
 
 
+class BrokenOffError(EventError):
+    """The sender ended the connection before the end of a body: it, or the link, has failed, and no event is wrong."""
+
+
 def read_body(stream: BufferedIOBase, framing: Framing, *, max_bytes: int, take: Take, gzipped: bool = False) -> bytes:
     """A request's body.
 
@@ -33,7 +37,8 @@ def read_body(stream: BufferedIOBase, framing: Framing, *, max_bytes: int, take:
         gzipped: Whether it is one gzip member.
 
     Raises:
-        EventError: When it breaks off, or isn't well-formed.
+        BrokenOffError: When the sender ends the connection within it.
+        EventError: When it isn't well-formed.
         ImageTooLargeError: When it is larger.
         OverloadedError: When there is no memory for it now.
         OSError: When the connection ends.
@@ -84,7 +89,7 @@ def _iter_pieces(stream: BufferedIOBase, size: int) -> Iterator[bytes]:
     while size:
         piece = stream.read(min(size, PIECE_BYTES))
         if not piece:
-            raise EventError("the request broke off")
+            raise BrokenOffError("the request broke off")
         size -= len(piece)
         yield piece
 
@@ -99,8 +104,10 @@ def _read_size(stream: BufferedIOBase) -> int:
 
 def _read_line(stream: BufferedIOBase) -> bytes:
     line = stream.readline(LINE_BYTES)
+    if not line.endswith(b"\n") and len(line) < LINE_BYTES:
+        raise BrokenOffError("the request broke off between its chunks")
     if not line.endswith(b"\r\n"):
-        raise EventError("a line between the request's chunks is too long, or breaks off")
+        raise EventError("a line between the request's chunks is too long, or not ended by CR and LF")
     return line[:-2]
 
 

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from eaves.errors import EavesError, EventError, ImageTooLargeError, OverloadedError, UnsupportedContentError
 from eaves.events import Event, decode
 from eaves.ingress import Request, Response, answer_json, answer_problem
+from eaves.ingress.body import BrokenOffError
 from eaves.ingress.content import is_batch, is_structured, read_events
 from eaves.link import BatchAnswer
 from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPLOAD
@@ -104,6 +105,8 @@ class ReceiverRoutes:
             raise
         except OverloadedError as error:
             self._counters.refuse(site, OVERLOADED, error.message)
+            raise
+        except BrokenOffError:  # by a link that is cut, or a relay that sends something else first
             raise
         except EventError as error:
             self._counters.refuse(site, MALFORMED, error.message)

@@ -67,7 +67,7 @@ class ReceiverSettings:
         minimum=1,
     )
     connections: int = setting(
-        256, "Connections at the same time; a relay keeps one open while it has events.", minimum=2, maximum=10_000
+        256, "Connections at the same time; a relay has two open while it drains.", minimum=2, maximum=10_000
     )
     idle_s: float = setting(
         60.0, "Seconds after which a connection without a request is closed.", minimum=1, maximum=3_600

@@ -74,6 +74,8 @@ class PackAhead:
                     found = Prepared(entries, pack([entry.event for entry in entries]))
                     if send is not None and found.packed.is_batch:
                         found.gate = Gate()
+                    if self._packed is not packed:  # it took longer than `stop` waits
+                        return
                     self._found = found
                     packed.set()
                     if send is not None and found.gate is not None:
@@ -122,6 +124,7 @@ class PackAhead:
         elif thread is not None:
             thread.join(STOP_S)
         self._thread = self._found = None
+        self._packed = threading.Event()
 
 
 def _send_early(found: Prepared, gate: Gate, after: Gate | None, send: Send) -> None:

@@ -18,9 +18,10 @@ from eaves.spool import Entry
 
 NO_PARTS = frozenset({404, 405, 501})
 """Statuses of a receiver that takes no parts."""
-EARLY_PAUSE = 50
-"""Requests after one that broke off before its turn, until one is begun before its turn again: a receiver, or something
-on the way, that has no room for two of them doesn't have it at the next one either."""
+FIRST_PAUSE, EARLY_PAUSE, LONGEST_PAUSE = 2, 50, 3_200
+"""Requests until one is begun before its turn again: after one of two that were under way failed, after one broke off
+before its turn, and at most. Each failure doubles it until one gets through: a receiver, or something on the way, that
+has no room for two of them doesn't have it at the next one either, and each attempt may cost a pause of seconds."""
 NOT_THERE = 412
 """Status of a receiver that no longer has what was sent in parts."""
 
@@ -86,7 +87,7 @@ class Sender:
         self._as_batch = self._whole = 0
         self._ahead = PackAhead()
         self._prepared: Prepared | None = None
-        self._early_again_in = 0
+        self._early_again_in, self._early_pause, self._is_second_begun = 0, FIRST_PAUSE, False
 
     def unfinished(self, lane: str) -> Entry | None:
         """The entry of a class that was sent in part."""
@@ -119,7 +120,7 @@ class Sender:
             return entries
         if self._prepared.gate is not None and self._prepared.answer.done():
             self._prepared.gate = None  # it broke off before its turn
-            self._early_again_in = EARLY_PAUSE
+            self._put_off_early(EARLY_PAUSE)
         return self._prepared.entries
 
     def stop(self) -> None:
@@ -156,10 +157,12 @@ class Sender:
         prepared = self._take_prepared(entries)
         packed = prepared.packed
         gate = prepared.gate or Gate(is_open=True)
+        self._is_second_begun = False
         if len(entries) >= LEAST_ENTRIES:
             self._early_again_in = max(0, self._early_again_in - 1)
             early = partial(self._send_early, limit_s) if sends_ahead and not self._early_again_in else None
             self._ahead.begin(guess_next, after=gate, send=early)
+            self._is_second_begun = early is not None
         in_parts = self._takes_parts and self._whole != entries[0].seq and len(packed.body) > max_bytes
         if packed.is_batch or not in_parts:
             if not packed.is_batch and self._as_batch == entries[0].seq:
@@ -188,18 +191,28 @@ class Sender:
                 return self._link.send_packed(packed, timeout_s=limit_s, gate=gate)
             gate.open()
             try:
-                return prepared.answer.result(limit_s)
+                answer = prepared.answer.result(limit_s)
             except TimeoutError as error:
                 self._link.abort()
                 raise DeliveryError(f"no answer from {self._link.to} within {limit_s:.3g} s") from error
             except EavesError:
                 if gate.is_passed:
                     raise
-            self._early_again_in = EARLY_PAUSE  # no receiver has it: it broke off before its end was let go
+            else:
+                self._early_pause = FIRST_PAUSE
+                return answer
+            self._put_off_early(EARLY_PAUSE)  # no receiver has it: it broke off before its end was let go
             return self._link.send_packed(packed, timeout_s=limit_s)
         except EavesError:
             self._ahead.stop()
+            if self._is_second_begun or prepared.gate is not None:
+                self._put_off_early(FIRST_PAUSE)
             raise
+
+    def _put_off_early(self, least: int) -> None:
+        """Begin no request before its turn for a while, which is longer each time that it fails."""
+        self._early_again_in = max(least, self._early_pause)
+        self._early_pause = min(LONGEST_PAUSE, 2 * self._early_again_in)
 
     def _go_on(self, upload: Upload, max_bytes: int, limit_s: Callable[[int], float]) -> Sent:
         """Send the next part of an upload, or say that the parts are an event."""

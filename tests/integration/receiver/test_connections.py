@@ -155,6 +155,22 @@ def test_a_body_that_no_route_reads_is_not_the_next_request(plain: Served) -> No
         assert sender.send([classified(1_000)]).stored == 1, "it was not stored before"
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_its_sender_breaks_off_is_no_fault_of_an_event(plain: Served, chunked: bool) -> None:
+    """A relay breaks off what it has begun to send before its turn, and a link that is cut breaks off anything."""
+    before = plain.report()["received"].get("mill", {})
+    framing, start = ("Transfer-Encoding: chunked", "a0\r\n[") if chunked else ("Content-Length: 9000", "[")
+    head = f"POST /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: {MEDIA_TYPE}\r\n"
+    for cut in (start, "" if chunked else "[{"):
+        with connect(plain) as connection:
+            connection.sendall(f"{head}{framing}\r\n\r\n{cut}".encode())
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65_536):
+                pass
+        wait_until(lambda: plain.server.connections == 0, what="the end of the connection")
+    assert plain.report()["received"].get("mill", {}) == before
+
+
 def test_requests_in_one_go_are_answered_in_order(plain: Served) -> None:
     known = f"HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\n"
     body = encode_batch([classified(1)]).decode()

@@ -60,6 +60,7 @@ class FakeLink:
         begun: First event of each request that was begun before its turn.
         early_fault: What ends them before the last piece of their body.
         faults_at_turn: Whether that is found only when the last piece is let go.
+        turn_fault: Gives what is answered to a request that was begun before its turn; None: what others are.
     """
 
     to = "https://receiver"
@@ -77,6 +78,7 @@ class FakeLink:
         self.begun: list[str] = []
         self.early_fault: Exception | None = None
         self.faults_at_turn = False
+        self.turn_fault: Callable[[], Exception] | None = None
         self.aborted = threading.Event()
 
     def probe(self) -> str:
@@ -106,10 +108,13 @@ class FakeLink:
         self, packed: Packed, *, timeout_s: float, uploaded: str = "", gate: Gate | None = None
     ) -> BatchAnswer:
         if gate is not None:
-            if not gate.is_open:
+            is_early = not gate.is_open
+            if is_early:
                 self._begin(packed, gate)
             if not gate.pass_last():
                 raise lost()
+            if is_early and self.turn_fault is not None:
+                raise self.turn_fault()
         self.calls.append("send")
         if uploaded and bytes(self.bodies.get(uploaded, b"")) != packed.body:
             raise status_error(412)

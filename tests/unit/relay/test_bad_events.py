@@ -103,7 +103,7 @@ def test_a_gateway_that_answers_502_to_any_request_has_nothing_given_up(tmp_path
         rig.put(*[event(number) for number in range(1_000, 2_000)])
         rig.link.answers = answer
         rig.forwarder.start()
-        rig.wait_until_empty(60)
+        rig.wait_until_empty(180)  # thousands of commits, each with a sync of the disk
         assert rig.dead() == {}
 
 

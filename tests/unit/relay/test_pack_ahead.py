@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import pytest
 
 from eaves.errors import SpoolError
 from eaves.events import Event
-from eaves.link.packing import pack
+from eaves.link import BatchAnswer
+from eaves.link.gate import Gate
+from eaves.link.packing import Packed, pack
 from eaves.relay.lanes import ALARMS, ARCHIVE
 from eaves.relay.pack_ahead import PackAhead
 from eaves.relay.sender import Sender
@@ -57,6 +59,24 @@ def test_a_spool_that_can_not_be_read_is_for_the_forwarder_to_find() -> None:
     ahead = PackAhead()
     ahead.begin(fail)
     assert ahead.take(entries(1)) is None
+
+
+def test_what_is_read_too_late_is_neither_kept_nor_sent() -> None:
+    ahead, goes_on, sent = PackAhead(), threading.Event(), []
+
+    def choose() -> Sequence[Entry]:
+        assert goes_on.wait(PATIENT_S)
+        return entries(4, 5)
+
+    def send(packed: Packed, gate: Gate) -> BatchAnswer:
+        sent.append(packed)
+        raise lost()
+
+    ahead.begin(choose, send=send)
+    ahead.stop()
+    goes_on.set()
+    wait_until(lambda: not [one for one in threading.enumerate() if one.name == "pack-ahead"])
+    assert (list(ahead.entries()), sent) == ([], [])
 
 
 def test_a_sender_packs_what_comes_next_while_a_request_is_under_way() -> None:
@@ -147,6 +167,18 @@ def test_what_is_begun_after_a_request_that_is_refused_is_not_finished(tmp_path:
         rig.wait_until_empty(PATIENT_S)
         assert rig.link.stored == [f"id-{number}" for number in range(COUNT)]
         assert len(rig.link.begun) > 1
+
+
+@pytest.mark.parametrize("fault", [lambda: status_error(429), lost])
+def test_what_has_room_for_one_request_only_refuses_few(tmp_path: Path, fault: Callable[[], Exception]) -> None:
+    many = 12_000
+    with forwarding(tmp_path, *[event(number) for number in range(many)]) as rig:
+        rig.link.turn_fault = fault
+        rig.forwarder.start()
+        rig.wait_until_empty(PATIENT_S)
+        assert rig.link.stored == [f"id-{number}" for number in range(many)]
+        assert len(rig.link.begun) > 1
+        assert rig.forwarder.view().counts.failed <= 5, "it is not asked at every second request"
 
 
 def test_a_receiver_that_takes_fewer_events_is_sent_fewer(tmp_path: Path) -> None:
