@@ -20,7 +20,6 @@ from knative.diagnosis.patience import PATIENCE_S, Patience
 from knative.diagnosis.routing import leads_nowhere
 from knative.kinds import KSERVICE
 from knative.progress import Progress, build_progress
-from knative.waking import Waker
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -153,7 +152,6 @@ class _Waiting:
         self._last: Diagnosis | None = None
         self._certain: tuple[str, float] | None = None
         self._wanted, self._part_reader = wanted, PartReader(cluster)
-        self._waker = Waker(cluster)
         self._patience = Patience(certain_s=look_s / 2, patience_s=patience_s)
 
     @property
@@ -190,7 +188,6 @@ class _Waiting:
         left = [part for part in parts if part.state not in {READY, UNKNOWN}]
         if function_ready and not left:
             return True
-        self._waker.wake(parts)
         self._judge_parts(left, function_ready=function_ready)
         if self._left_s <= 0:
             raise self._late_parts(left) if function_ready else self._late()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,21 +10,16 @@ import pytest
 from eaves.errors import StartError
 from eaves.platform import AppSpec
 from knative.cluster import Cluster
-from knative.diagnosis import Diagnosis
-from knative.diagnosis.conditions import DESTINATION
-from knative.diagnosis.parts import FAILED, READY, STARTING, Part
 from knative.progress import Progress
 from knative.rollout import parse_standing
 from knative.settings import KnativeSettings, RolloutSettings
 from knative.update import Updated, Wanted, update_site
-from knative.waking import ANNOTATION, PAUSE_S, Waker
 from tests.apps import full_app, full_settings, plain_app, relayed_app
 from tests.deploys import HOME, SITE
 from tests.fakes.apiserver import FakeCluster
 from tests.fakes.knative import Knative
 from tests.fakes.objects import timestamp
 
-LACKING = Diagnosis(cause=DESTINATION, message="no Broker", fix="eaves doctor", final=False)
 STATEFUL_SET, TRIGGER = "apps/v1/StatefulSet", "eventing.knative.dev/v1/Trigger"
 
 
@@ -86,37 +80,6 @@ def test_a_sink_binding_that_is_not_ready(cluster: Cluster, knative: Knative) ->
     message = 'failed to get object cams/eaves: brokers.eventing.knative.dev "eaves" not found'
     knative.broken["SinkBinding", "flowers-inbox"] = ("SinkProvided", "False", "SinkNotFound", message)
     assert "SinkBinding flowers-inbox: its sink can't be resolved" in fail(cluster, full_app()).message
-
-
-def test_a_sink_binding_that_knative_would_look_at_in_minutes_is_changed(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    """Knative's controller tries what failed in longer and longer pauses, and at once when the object changes."""
-    message = "address not set for Kind = Broker"
-    knative.broken["SinkBinding", "flowers-inbox"] = ("SinkProvided", "False", "SinkNotFound", message)
-    fail(cluster, full_app(), ready_s=PAUSE_S + 4.0)
-    changed = {
-        one["metadata"]["name"]: ANNOTATION in one["metadata"].get("annotations", {})
-        for one in apiserver.all("sources.knative.dev/v1/SinkBinding")
-    }
-    assert changed.pop("flowers-inbox")
-    assert True not in changed.values()
-
-
-def test_no_sink_binding_is_woken_before_its_broker_is_ready(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    waker = Waker(cluster, pause_s=0.0)
-    knative.broken["SinkBinding", "flowers-inbox"] = ("SinkProvided", "False", "SinkNotFound", "no Broker")
-    fail(cluster, full_app())
-    binding = Part(kind="SinkBinding", name="flowers-inbox", namespace="cams", diagnosis=LACKING, state=FAILED)
-    for state, woken in ((STARTING, False), (READY, True)):
-        waker.wake([Part(kind="Broker", name="eaves", namespace="cams", state=state), binding])
-        found = apiserver.get("sources.knative.dev/v1/SinkBinding", "flowers-inbox", namespace="cams")
-        assert (ANNOTATION in found["metadata"].get("annotations", {})) is woken
-    waker.wake([replace(binding, name="flowers-gone")])
-    names = [one["metadata"]["name"] for one in apiserver.all("sources.knative.dev/v1/SinkBinding")]
-    assert "flowers-gone" not in names, "none is made"
 
 
 def test_an_agent_in_a_crash_loop(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
