@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from eaves.platform import RELAY, AppSpec, DeliverySettings, TriggerSpec, find_dead_letter_target
@@ -32,8 +32,10 @@ def build_triggers(app: AppSpec, settings: KnativeSettings, site: SiteSettings) 
         made = build_object(TRIGGER, trigger_name(app, trigger), app, site, "trigger")
         spec: dict[str, Any] = {"broker": settings.broker, **build_filters(trigger)}
         spec["subscriber"] = _subscriber(app, trigger, site)
-        sink = _dead_letter_sink(app, trigger, settings, site)
-        yield {**made, "spec": {**spec, "delivery": add_dead_letter_sink(build_delivery(trigger.delivery), sink)}}
+        delivery = build_delivery(trigger.delivery)
+        if sink := _dead_letter_sink(app, trigger, settings, site):
+            delivery["deadLetterSink"] = sink
+        yield {**made, "spec": {**spec, "delivery": delivery}}
 
 
 def _dead_letter_sink(
@@ -42,14 +44,9 @@ def _dead_letter_sink(
     """Who gets what is given up on: the trigger's own sink, the one for all triggers, or the relay."""
     if target := find_dead_letter_target(trigger, app.triggers):
         return _subscriber(app, target, site)
-    if sink := find_site_sink(settings):
-        return sink
+    if settings.dead_letter_sink:
+        return {"uri": settings.dead_letter_sink}
     return {"ref": reference(SERVICE, relay_name(app), site.namespace)} if app.relay.enabled else None
-
-
-def find_site_sink(settings: KnativeSettings) -> dict[str, Any] | None:
-    """Who gets what any Trigger of a site gives up on; None: nobody."""
-    return {"uri": settings.dead_letter_sink} if settings.dead_letter_sink else None
 
 
 def _subscriber(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> dict[str, Any]:
@@ -76,39 +73,20 @@ def relay_name(app: AppSpec) -> str:
     return f"{app.function.name}-{RELAY}"
 
 
-def build_delivery(delivery: DeliverySettings) -> dict[str, Any]:
-    """Retries and time limits.
+def build_delivery(delivery: DeliverySettings, dead_letter_sink: str = "") -> dict[str, Any]:
+    """Retries and time limits, and the address that gets what is given up on.
 
     Knative doubles the pause each time and knows no longest one: `backoff_cap_s` is ours.
 
-    Source: Knative Eventing, pkg/apis/duck/v1/delivery_types.go.
+    Source: knative/specs, specs/eventing/control-plane.md, delivery spec; durations are ISO 8601.
     """
-    return {
+    built: dict[str, Any] = {
         "retry": delivery.retry,
         "backoffPolicy": "exponential",
         "backoffDelay": duration(delivery.backoff_s),
         "timeout": duration(delivery.timeout_s),
     }
-
-
-def add_dead_letter_sink(delivery: Mapping[str, Any], sink: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A Trigger's delivery with who gets what is given up on.
-
-    The pause is written with minutes, PT0M0.2S, where there is a sink, and without them where there is none. Knative's
-    channel-based Broker sees no field that is taken away: a Trigger that has lost its sink would keep it, and would
-    never be ready again once the sink is gone. A pause in other words is a change that it does see.
-
-    Source: Knative Eventing 1.22, pkg/reconciler/broker/trigger/trigger.go, `reconcileSubscription`
-    (`equality.Semantic.DeepDerivative`).
-
-    Args:
-        delivery: Retries and time limits.
-        sink: Who gets it; None: nobody.
-    """
-    if sink is None:
-        return dict(delivery)
-    pause = str(delivery["backoffDelay"]).replace("PT", "PT0M", 1)
-    return {**delivery, "backoffDelay": pause, "deadLetterSink": dict(sink)}
+    return {**built, "deadLetterSink": {"uri": dead_letter_sink}} if dead_letter_sink else built
 
 
 def duration(seconds: float) -> str:

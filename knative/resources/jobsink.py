@@ -20,7 +20,7 @@ from eaves.platform import DeliverySettings
 from knative.kinds import JOB_SINK, TRIGGER
 from knative.names import PART_LABEL
 from knative.resources import pipeline
-from knative.resources.eventing import add_dead_letter_sink, build_delivery, find_site_sink
+from knative.resources.eventing import build_delivery
 from knative.resources.job import (
     COMMAND,
     PART,
@@ -70,9 +70,7 @@ def build_dataset_trigger(training: Training) -> dict[str, Any]:
         "broker": training.knative.broker,
         "filter": {"attributes": {"type": DATASET_UPDATED}},
         "subscriber": {"ref": reference(JOB_SINK, _name(training), training.namespace)},
-        "delivery": add_dead_letter_sink(
-            build_delivery(DeliverySettings(timeout_s=ACCEPT_S)), find_site_sink(training.knative)
-        ),
+        "delivery": build_delivery(DeliverySettings(timeout_s=ACCEPT_S), training.knative.dead_letter_sink),
     }
     return {**made, "spec": spec}
 

@@ -19,7 +19,7 @@ from eaves.relay.settings import RelaySettings
 from knative.kinds import BROKER, NETWORK_POLICY, SERVICE, SINK_BINDING, STATEFUL_SET, TRIGGER
 from knative.names import APP_LABEL, NAMESPACE_LABEL, PART_LABEL
 from knative.resources.credentials import FOLDER, build_credentials
-from knative.resources.eventing import add_dead_letter_sink, build_delivery, duration, find_site_sink, relay_name
+from knative.resources.eventing import build_delivery, duration, relay_name
 from knative.resources.metadata import build_object, reference
 from knative.resources.network import EVENTING_NAMESPACE, build_namespace_peer
 from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
@@ -99,7 +99,7 @@ def _trigger(
         "broker": settings.broker,
         "filters": filters,
         "subscriber": {"ref": relay_reference(app, site), "uri": FROM_BROKER},
-        "delivery": add_dead_letter_sink({**build_delivery(DeliverySettings()), **PATIENCE}, find_site_sink(settings)),
+        "delivery": {**build_delivery(DeliverySettings(), settings.dead_letter_sink), **PATIENCE},
     }
     return {**made, "spec": spec}
 

@@ -101,22 +101,6 @@ def test_a_trigger_brings_what_does_not_come_from_agents_and_nothing_twice() -> 
     assert "deadLetterSink" not in trigger["delivery"]
 
 
-def test_a_trigger_that_loses_its_dead_letter_sink_changes_in_a_field_that_stays() -> None:
-    """Knative's Broker looks only at fields that are set: it would keep the sink for ever, and miss it once it is gone.
-
-    Source: Knative Eventing, pkg/reconciler/broker/trigger/trigger.go, `equality.Semantic.DeepDerivative`.
-    """
-    app = relayed_app()
-    cases = [(render(app), render(replace(app, relay=RelaySpec())))]
-    cases.append((render(app, dead_letter_sink="http://dead.barn/"), render(app)))
-    for (with_sink, without), name in zip(cases, ["flowers", "flowers-relay"], strict=True):
-        before, after = (made["Trigger", name]["spec"]["delivery"] for made in (with_sink, without))
-        assert "deadLetterSink" in before
-        assert "deadLetterSink" not in after
-        assert {key: before[key] for key in after} != after
-        assert before["backoffDelay"].replace("0M", "") == after["backoffDelay"], "it means the same"
-
-
 @pytest.mark.parametrize("name", ["flowers-relay", "flowers-relay-images"])
 def test_the_broker_tries_for_two_days_to_bring_the_relay_something(name: str) -> None:
     delivery = render(relayed_app())["Trigger", name]["spec"]["delivery"]
