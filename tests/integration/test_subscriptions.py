@@ -171,6 +171,7 @@ def test_a_sink_that_somebody_else_set_is_theirs(cluster: Cluster, knative: Knat
     trigger = apiserver.get(TRIGGER, NAME, namespace=HOME)
     trigger["spec"]["delivery"]["deadLetterSink"] = {"uri": SINK}
     apiserver.put(trigger, manager="kubectl-edit", namespace=HOME)
+    apiserver.status(TRIGGER, NAME, {"observedGeneration": 99}, namespace=HOME)
     deploy(cluster, app_with())
     assert apiserver.asked("GET", "/subscriptions") == []
     assert apiserver.get(TRIGGER, NAME, namespace=HOME)["spec"]["delivery"]["deadLetterSink"] == {"uri": SINK}
