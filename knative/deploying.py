@@ -15,6 +15,7 @@ from knative.deploy.brokers import is_doomed, keep_broker
 from knative.deploy.handover import end_predecessors
 from knative.deploy.inventory import Inventory, Item
 from knative.deploy.ownership import Holdings, delete_item, find_holdings, record, record_intended, with_uids
+from knative.deploy.subscriptions import mark_trigger, mend_subscriptions
 from knative.diagnosis import explain_denial
 from knative.difference import content
 from knative.kinds import BROKER, DAEMON_SET, NAMESPACE, STATEFUL_SET, TRIGGER, kind_of
@@ -76,6 +77,7 @@ def apply_app(
         show(applied)
     if not dry_run:
         _keep_brokers(cluster, manifests, answers, done)
+        mend_subscriptions(cluster, manifests, answers)
         applied_uids = partial(with_uids, cluster, manifests=manifests, applied=answers)
         written = record(cluster, written, applied_uids, always=True)
     for applied in _prune(cluster, holdings.left, owner.app, dry_run=dry_run):
@@ -126,7 +128,8 @@ def _apply_all(
         else:
             if kind is DAEMON_SET and not dry_run:
                 yield from end_predecessors(cluster, manifest, holdings.left, owner.app)
-            outcome, answers[key] = _apply(cluster, manifest, before, adopt=adopt, dry_run=dry_run)
+            wanted = mark_trigger(manifest, before) if kind is TRIGGER and not dry_run else manifest
+            outcome, answers[key] = _apply(cluster, wanted, before, adopt=adopt, dry_run=dry_run)
             absent |= {name} if kind is NAMESPACE and dry_run and before is None else set()
         yield Applied(kind=kind.kind, name=name, outcome=outcome)
 

@@ -52,6 +52,7 @@ POD_AUTOSCALER = Kind(
 )
 BROKER = Kind(api_version=EVENTING, kind="Broker", plural="brokers")
 TRIGGER = Kind(api_version=EVENTING, kind="Trigger", plural="triggers")
+SUBSCRIPTION = Kind(api_version="messaging.knative.dev/v1", kind="Subscription", plural="subscriptions")
 EVENT_TYPE = Kind(api_version="eventing.knative.dev/v1beta3", kind="EventType", plural="eventtypes")
 SINK_BINDING = Kind(api_version=SOURCES, kind="SinkBinding", plural="sinkbindings")
 CONTAINER_SOURCE = Kind(api_version=SOURCES, kind="ContainerSource", plural="containersources")

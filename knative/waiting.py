@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import StartError, UnreachableClusterError
+from knative.deploy.bindings import BindingToucher
 from knative.diagnosis import Diagnosis, diagnose, is_ready, observed
 from knative.diagnosis.collect import Reader
 from knative.diagnosis.evidence import Object, condition
@@ -78,7 +79,8 @@ def wait_whole(
 ) -> None:
     """Wait until the function is ready and so is every other part of its app.
 
-    What keeps container images on nodes is not waited for, as nodes may be away for long.
+    What keeps container images on nodes is not waited for, as nodes may be away for long. A SinkBinding that says its
+    sink can't be resolved although its Broker is ready is touched, so that Knative looks at it again.
 
     Args:
         cluster: Where.
@@ -151,7 +153,7 @@ class _Waiting:
         self._seen = Progress(name=name)
         self._last: Diagnosis | None = None
         self._certain: tuple[str, float] | None = None
-        self._wanted, self._part_reader = wanted, PartReader(cluster)
+        self._wanted, self._part_reader, self._toucher = wanted, PartReader(cluster), BindingToucher(cluster)
         self._patience = Patience(certain_s=look_s / 2, patience_s=patience_s)
 
     @property
@@ -188,6 +190,7 @@ class _Waiting:
         left = [part for part in parts if part.state not in {READY, UNKNOWN}]
         if function_ready and not left:
             return True
+        self._toucher.touch(left)
         self._judge_parts(left, function_ready=function_ready)
         if self._left_s <= 0:
             raise self._late_parts(left) if function_ready else self._late()

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from knative.diagnosis.evidence import Diagnosis, Object, Verdict, condition, name_of, parse_time, said
 
-_BROKER, _DESTINATION, _REFUSED = "broker", "destination", "refused"
+DESTINATION = "destination"
+"""Cause of a part that names something which can't be resolved."""
+_BROKER, _REFUSED = "broker", "refused"
 _MEANINGS = {
     "BrokerReady": (_BROKER, "its Broker is missing or not ready"),
     "ReferenceExists": (_BROKER, "its Broker is missing"),
-    "SubscriberResolved": (_DESTINATION, "its subscriber can't be resolved"),
-    "DeadLetterSinkResolved": (_DESTINATION, "its dead letter sink can't be resolved"),
-    "SinkProvided": (_DESTINATION, "its sink can't be resolved"),
-    "SinkBindingReady": (_DESTINATION, "its sink can't be resolved"),
+    "SubscriberResolved": (DESTINATION, "its subscriber can't be resolved"),
+    "DeadLetterSinkResolved": (DESTINATION, "its dead letter sink can't be resolved"),
+    "SinkProvided": (DESTINATION, "its sink can't be resolved"),
+    "SinkBindingReady": (DESTINATION, "its sink can't be resolved"),
 }
 """Type of a condition to the cause and its meaning."""
 _MENDS = {
     _BROKER: "eaves doctor",
-    _DESTINATION: "deploy what it names, or change it in eaves.yaml",
+    DESTINATION: "deploy what it names, or change it in eaves.yaml",
     _REFUSED: "eaves doctor",
 }
 

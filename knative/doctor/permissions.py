@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from knative.app.sources import Runner, runs_as
 from knative.doctor.finding import Finding, error, ok, warning
 from knative.doctor.subject import Subject
-from knative.kinds import CONFIG_MAP, EVENT, JOB, KSERVICE, POD, POD_AUTOSCALER, REVISION, SECRET, SERVICE, Kind
+from knative.kinds import (
+    CONFIG_MAP,
+    EVENT,
+    JOB,
+    KSERVICE,
+    POD,
+    POD_AUTOSCALER,
+    REVISION,
+    SECRET,
+    SERVICE,
+    SUBSCRIPTION,
+    Kind,
+)
 from knative.owned import AT_HOME
 
 APPLY = ("get", "list", "create", "patch", "delete")
@@ -56,6 +68,8 @@ def needs(subject: Subject) -> Iterator[Need]:
         if kind not in applied and kind is not SERVICE:
             yield Need(command="deploy, remove", kind=kind, verbs=("list",), namespace=here)
     yield Need(command="deploy", kind=REVISION, verbs=("delete",), namespace=here, hard=False)  # one that was given up
+    if subject.app.triggers:  # what a trigger's delivery no longer has is taken from its Subscription
+        yield Need(command="deploy", kind=SUBSCRIPTION, verbs=("list", "patch"), namespace=here, hard=False)
     yield Need(command="promote", kind=KSERVICE, verbs=("watch",), namespace=here)
     for kind in (REVISION, POD, POD_AUTOSCALER):
         yield Need(command="status, rollout", kind=kind, verbs=("get", "list"), namespace=here)

@@ -327,7 +327,9 @@ class FakeCluster:
                 dry_run=dry_run,
                 admit=self._admit,
             )
-        if not dry_run and written["metadata"]["generation"] != before:
+        # Knative looks at a SinkBinding at every change of it, also one that makes no new generation.
+        seen = resource.kind == "SinkBinding" and "touched" in str(new["metadata"].get("annotations"))
+        if not dry_run and (written["metadata"]["generation"] != before or seen):
             for hook in self._hooks:
                 hook(written)
             written = self.objects.find(resource, space, written["metadata"]["name"])

@@ -17,6 +17,7 @@ from tests.fakes.serving import API, REVISION, Pod, Serving
 
 GATEWAY, GATEWAY_NAMESPACE = "kourier-internal", "kourier-system"
 INGRESS, EVENTING_NAMESPACE = "broker-ingress", "knative-eventing"
+TRIGGER, SUBSCRIPTION = "eventing.knative.dev/v1/Trigger", "messaging.knative.dev/v1/Subscription"
 _NOT_READY = ("Unknown", "Deploying", "")
 Answer = Callable[[Request], Reply]
 
@@ -115,12 +116,49 @@ class Knative(Serving):
         kind, metadata = manifest["kind"], manifest["metadata"]
         if self.paused or kind in self.held or manifest["apiVersion"] == API:
             return
+        if kind == "Subscription":
+            self._reconcile_owner(manifest)
+            return
+        if kind == "Trigger":
+            self._subscribe(manifest)
         status = self._pinned(manifest) if _is_pin(manifest) else self._status_of(kind, metadata)
         if status is None:
             return
         name = f"{manifest['apiVersion']}/{kind}"
         told = {"observedGeneration": metadata["generation"], **status}
         self.server.status(name, metadata["name"], told, namespace=metadata["namespace"])
+
+    def _reconcile_owner(self, subscription: Mapping[str, Any]) -> None:
+        """A change of a Subscription makes the controller look at its Trigger."""
+        owner = subscription["metadata"]["ownerReferences"][0]["name"]
+        self._subscribe(self.server.get(TRIGGER, owner, namespace=subscription["metadata"]["namespace"]))
+
+    def _subscribe(self, trigger: Mapping[str, Any]) -> None:
+        """A Trigger's Subscription, which is made anew when it differs.
+
+        Source: knative/eventing, pkg/reconciler/broker/trigger/trigger.go (reconcileSubscription).
+        """
+        metadata, namespace = trigger["metadata"], trigger["metadata"]["namespace"]
+        name = f"{trigger['spec']['broker']}-{metadata['name']}-{metadata['uid']}"
+        spec = {"delivery": trigger["spec"].get("delivery") or {}}
+        there = [one for one in self.server.all(SUBSCRIPTION, namespace=namespace) if one["metadata"]["name"] == name]
+        if there and _is_derivative(spec, there[0]["spec"]):
+            return
+        for one in there:
+            self.server.remove(SUBSCRIPTION, one["metadata"]["name"], namespace=namespace)
+        api_version, _, kind = SUBSCRIPTION.rpartition("/")
+        owner = {"apiVersion": "eventing.knative.dev/v1", "kind": "Trigger", "controller": True}
+        made = {
+            "apiVersion": api_version,
+            "kind": kind,
+            "metadata": {
+                "name": name,
+                "labels": {"eventing.knative.dev/trigger": metadata["name"]},
+                "ownerReferences": [{**owner, "name": metadata["name"], "uid": metadata["uid"]}],
+            },
+            "spec": spec,
+        }
+        self.server.put(made, manager="mtbroker-controller", namespace=namespace)
 
     def pull(self, image: str, nodes: int = 0) -> None:
         """Let every node pull a container image, but for so many."""
@@ -193,6 +231,17 @@ def predict(request: Request) -> Reply:
 
 def _event(request: Request) -> Event:
     return events.decode(request.headers, request.body)
+
+
+def _is_derivative(wanted: Any, actual: Any) -> bool:
+    """Whether nothing that is set in `wanted` differs.
+
+    Source: k8s.io/apimachinery, equality.Semantic.DeepDerivative.
+    """
+    if isinstance(wanted, Mapping):
+        there = actual if isinstance(actual, Mapping) else {}
+        return all(_is_derivative(value, there.get(key)) for key, value in wanted.items())
+    return not wanted or wanted == actual
 
 
 def _is_pin(manifest: Mapping[str, Any]) -> bool:

@@ -32,6 +32,7 @@ autoscaling.internal.knative.dev/v1alpha1 PodAutoscaler
 networking.internal.knative.dev/v1alpha1  ServerlessService
 eventing.knative.dev/v1                   Broker Trigger
 eventing.knative.dev/v1beta3              EventType
+messaging.knative.dev/v1                  Subscription
 sources.knative.dev/v1                    SinkBinding ContainerSource
 sinks.knative.dev/v1alpha1                JobSink
 """

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eaves.errors import DeniedError, RunError
-from eaves.platform import AppSpec
+from eaves.platform import AppSpec, DeliverySettings
 from knative import rollout
 from knative.cluster import Cluster
 from knative.deploy.advancing import advance_all
@@ -50,9 +50,17 @@ def deploy(cluster: Cluster, image: str = IMAGE, *, ready_s: float = 10.0, app: 
     update_site(cluster, SITE, Wanted(app=app, knative=settings, rollout=SETTINGS, by="jane@laptop", ready_s=ready_s))
 
 
+def app_with_dead_letters() -> AppSpec:
+    """An app whose dead letters go to a sink."""
+    app = plain_app()
+    delivery = DeliverySettings(dead_letter_sink="http://dead.barn.svc.cluster.local/")
+    return replace(app, triggers=(replace(app.triggers[0], delivery=delivery),))
+
+
 def everything(cluster: Cluster, knative: Knative) -> None:
     """What one who deploys an app does in its life."""
     platform = KnativePlatform(cluster, KnativeSettings(), SITE, by="jane@laptop", ready_timeout_s=10)
+    deploy(cluster, app=app_with_dead_letters())
     deploy(cluster)
     deploy(cluster, IMAGES[1])
     rollout.set_percent(cluster, NAME, 10)
