@@ -13,6 +13,7 @@ from typing import Any
 
 from eaves.events import Event, encode_structured
 from eaves.platform import AppSpec, DeliverySettings
+from eaves.timestamps import parse_timestamp
 from knative.addresses import route_to
 from knative.cluster import Cluster
 from knative.kinds import BROKER, POD, TRIGGER
@@ -26,6 +27,8 @@ SINK = "sink"
 MANAGER = "eaves-tests"
 QUIET_S = 8.0
 """Longer than the pauses of `delivery` together: what doesn't come in this time doesn't come."""
+SETTLED_S = 2.0
+"""How long every Trigger has been ready before events are sent, seconds; the API server tells whole ones."""
 _numbers = itertools.count()
 
 
@@ -92,11 +95,7 @@ class KnativeHarness:
     def deploy(self, app: AppSpec) -> None:
         self.platform.deploy(app)
         self.platform.promote(app.function.name)
-        wait_until(self._delivers, 180, pause_s=0.2, what="the Broker and its Triggers")
-
-    def _delivers(self) -> bool:
-        objects = [*self.cluster.list(BROKER), *self.cluster.list(TRIGGER)]
-        return all(is_ready(one) for one in objects)
+        wait_until(lambda: delivers(self.cluster), 180, pause_s=0.2, what="the Broker and its Triggers")
 
     @contextmanager
     def open_sink(self) -> Iterator[Sink]:
@@ -146,6 +145,19 @@ def is_ready(one: dict[str, Any]) -> bool:
     status = one.get("status", {})
     current = status.get("observedGeneration") == one["metadata"].get("generation")
     return current and any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ()))
+
+
+def delivers(cluster: Cluster) -> bool:
+    """Whether what a namespace's Broker takes reaches everybody: what comes before that is lost.
+
+    Knative says that a Trigger is ready up to some tenths of a second before its channel delivers to it.
+    """
+    objects = [*cluster.list(BROKER), *cluster.list(TRIGGER)]
+    if not all(is_ready(one) for one in objects):
+        return False
+    changes = [c["lastTransitionTime"] for one in objects for c in one["status"]["conditions"] if c["type"] == "Ready"]
+    last = max((parse_timestamp(change).timestamp() for change in changes), default=0.0)
+    return cluster.clock() - last >= SETTLED_S
 
 
 def is_pod_ready(pod: dict[str, Any] | None) -> bool:

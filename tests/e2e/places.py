@@ -16,10 +16,10 @@ import yaml
 import eaves
 from eaves.platform import FunctionStatus
 from knative.cluster import Cluster, open_cluster
-from knative.kinds import BROKER, NAMESPACE, SERVICE_ACCOUNT, TRIGGER
+from knative.kinds import NAMESPACE, SERVICE_ACCOUNT
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings, SiteSettings
-from tests.e2e.harness import MANAGER, is_ready
+from tests.e2e.harness import MANAGER, delivers
 from tests.waiting import wait_until
 
 NAME, SITE = "digits", "test"
@@ -137,7 +137,7 @@ class Place:
 
     def delivers(self) -> bool:
         """Whether what its Broker takes reaches everybody: what comes before that is lost."""
-        return all(is_ready(one) for kind in (BROKER, TRIGGER) for one in self.cluster.list(kind))
+        return delivers(self.cluster)
 
     def status(self) -> FunctionStatus:
         """Of its function."""
