@@ -22,7 +22,7 @@ from bench.timing import median_ms
 from converters.convert import convert
 from converters.settings import ConvertSettings
 from eaves.artifact import Artifact
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from functions.session import open_session
 from trainer.quiet import native_stderr
 from trainer.registry import ARCHITECTURES
@@ -150,7 +150,7 @@ def count_operators(model: Path) -> Counter[str]:
 
 
 def _settings(**values: Any) -> TrainSettings:
-    return build(TrainSettings, Layer(origin="benchmark", values=values))
+    return build(TrainSettings, SettingsLayer(origin="benchmark", values=values))
 
 
 def _write_weights(settings: TrainSettings, images: Path, path: Path) -> Path:

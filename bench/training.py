@@ -21,15 +21,15 @@ import numpy as np
 from PIL import Image
 
 from bench.timing import print_table
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from trainer import pixels
 from trainer.dataset import scan
-from trainer.progress import Silent, Step
+from trainer.progress import SilentProgress, Step
 from trainer.quiet import native_stderr
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
 from trainer.train import ENVIRONMENT
-from trainer.weights.choice import Choice
+from trainer.weights.choice import ScaleChoice
 
 IMAGES = 192
 SKIPPED = 2
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _settings(**values: Any) -> TrainSettings:
-    return build(TrainSettings, Layer(origin="benchmark", values=values))
+    return build(TrainSettings, SettingsLayer(origin="benchmark", values=values))
 
 
 def _write_images(folder: Path) -> None:
@@ -66,23 +66,23 @@ def _write_images(folder: Path) -> None:
 def _print_frozen(folder: Path) -> None:
     """Two trainings of a head on Inception V3, the second with the features of the first."""
     from trainer import fit, model
-    from trainer.task import Task
+    from trainer.task import TrainingTask
 
     made = _settings(mode="frozen", weights="none")
     dataset = scan(folder / "images", val_fraction=0.2)
-    with pixels.decode(dataset, made.recipe(), Silent()) as decoded:
+    with pixels.decode(dataset, made.recipe(), SilentProgress()) as decoded:
         seconds = []
         for _ in range(2):
             with native_stderr():
                 built = model.build_model(made, made.own_scale, 4)
-            task = Task(
+            task = TrainingTask(
                 model=built,
                 backbone_sha256=model.backbone_digest(built),
                 decoded=decoded,
                 settings=made,
-                progress=Silent(),
+                progress=SilentProgress(),
                 features=open_store(folder / "features"),
-                scale=Choice(scale=made.own_scale, by="architecture", reason=""),
+                scale=ScaleChoice(scale=made.own_scale, by="architecture", reason=""),
             )
             seconds.append(_seconds(partial(fit.fit, task)))
     first, second = seconds

@@ -18,7 +18,7 @@ Values = npt.NDArray[np.float64]
 
 
 @dataclass(slots=True)
-class Channels:
+class ChannelRanges:
     """One tensor (N, C, H, W), channel by channel, over every image.
 
     Attributes:
@@ -36,16 +36,16 @@ class Channels:
         """(C,) largest magnitude."""
         return np.maximum(-self.low, self.high)
 
-    def scaled(self, scale: Values) -> Channels:
+    def scaled(self, scale: Values) -> ChannelRanges:
         """As it would be with each channel divided by `scale` (C,)."""
-        return Channels(self.low / scale, self.high / scale, self.mean / scale)
+        return ChannelRanges(self.low / scale, self.high / scale, self.mean / scale)
 
 
 @dataclass(slots=True)
-class Calibration:
+class ChannelCalibration:
     """Channels of every tensor that may be quantised, by name, and how many images they were measured on."""
 
-    channels: dict[str, Channels] = field(default_factory=dict)
+    channels: dict[str, ChannelRanges] = field(default_factory=dict)
     images: int = 0
 
     def add(self, tensors: dict[str, npt.NDArray[Any]]) -> None:
@@ -55,7 +55,7 @@ class Calibration:
                 continue
             low, high = value.min(axis=(0, 2, 3)).astype(np.float64), value.max(axis=(0, 2, 3)).astype(np.float64)
             mean = value.mean(axis=(0, 2, 3), dtype=np.float64)
-            found = Channels(np.minimum(low, 0), np.maximum(high, 0), mean)
+            found = ChannelRanges(np.minimum(low, 0), np.maximum(high, 0), mean)
             old = self.channels.get(name)
             if old is not None:
                 found.low, found.high = np.minimum(old.low, found.low), np.maximum(old.high, found.high)
@@ -64,7 +64,7 @@ class Calibration:
         self.images += 1
 
 
-def calibrate(model: onnx.ModelProto, images: Iterable[Tensor]) -> Calibration:
+def calibrate(model: onnx.ModelProto, images: Iterable[Tensor]) -> ChannelCalibration:
     """Run a prepared graph over images and watch every tensor.
 
     Args:
@@ -81,7 +81,7 @@ def calibrate(model: onnx.ModelProto, images: Iterable[Tensor]) -> Calibration:
     options.intra_op_num_threads = 1  # more would sum in another order each time
     session = InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
     del watched
-    calibration = Calibration()
+    calibration = ChannelCalibration()
     for image in images:
         calibration.add(dict(zip(names, session.run(names, {"image": image[np.newaxis]}), strict=True)))
     return calibration

@@ -26,7 +26,7 @@ PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ChildLimits:
     """What a child may take.
 
     Attributes:
@@ -38,7 +38,7 @@ class Limits:
     memory_limit_mb: int = 0
 
 
-def run_child(module: str, job: Mapping[str, Any], facts: Path, *, what: str, limits: Limits) -> dict[str, Any]:
+def run_child(module: str, job: Mapping[str, Any], facts: Path, *, what: str, limits: ChildLimits) -> dict[str, Any]:
     """Run `python -P -m module` to its end; the job goes in on stdin, as JSON.
 
     Args:
@@ -76,7 +76,7 @@ def run_child(module: str, job: Mapping[str, Any], facts: Path, *, what: str, li
     return said
 
 
-def answer(work: Callable[[Any], Mapping[str, Any]]) -> None:
+def run_child_main(work: Callable[[Any], Mapping[str, Any]]) -> None:
     """A child's main: read the job, do it, leave the facts.
 
     Args:
@@ -94,7 +94,7 @@ def answer(work: Callable[[Any], Mapping[str, Any]]) -> None:
     facts.write_text(json.dumps(said), encoding="utf-8")
 
 
-def _watch(child: subprocess.Popen[str], job: str, what: str, limits: Limits) -> str:
+def _watch(child: subprocess.Popen[str], job: str, what: str, limits: ChildLimits) -> str:
     """Wait for the child and return its stderr."""
     deadline = time.monotonic() + limits.timeout_s
     given: str | None = job

@@ -13,21 +13,21 @@ import onnx
 from converters.export import export
 from converters.goldens import choose_goldens, write_goldens
 from converters.graph import Signature, read_signature, write_graph
-from converters.handlers import put_handler, try_handler
+from converters.handlers import check_handler, copy_handler
 from converters.licences import UNKNOWN, installed, read_licences
 from converters.numeric import TensorSource, open_tensor_source
-from converters.oracle import Truth, ask
+from converters.oracle import ReferenceOutputs, run_reference
 from converters.page import page_path, write_page
-from converters.parity import Demand, answer, prove
-from converters.precision import Choice, Work, choose
+from converters.parity import ParityTolerance, prove_parity, run_session
+from converters.precision import PrecisionChoice, PrecisionInputs, choose_precision
 from converters.prepare import fuse, prepare
 from converters.previous import find_previous
 from converters.settings import ConvertSettings
-from converters.source import Source, open_source
-from converters.stopwatch import measure
+from converters.source import ModelSource, open_source
+from converters.stopwatch import measure_latency
 from converters.tensors import convert_tensor
 from converters.variants import write_variants
-from converters.workplace import Workplace, open_workplace
+from converters.workplace import StagingDirectory, open_staging
 from eaves.artifact import Artifact, Manifest, Parity, Variant, check, write_artifact
 from eaves.artifact import Source as Origin
 from eaves.artifact.manifest import EMBED
@@ -36,8 +36,8 @@ from eaves.artifact.verdicts import FP32, INT8
 from eaves.disk import disk_errors
 from eaves.errors import ConversionError
 from functions.session import Session, open_session
-from trainer.progress import Progress, Silent
-from trainer.run import Sample
+from trainer.progress import SilentProgress, TrainingProgress
+from trainer.run import ParitySample
 
 _log = logging.getLogger(__name__)
 INT8_TOLERANCE, MIXED_TOLERANCE = 0.01, 0.1
@@ -52,7 +52,7 @@ def convert(
     settings: ConvertSettings,
     *,
     declaration: Path | None = None,
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
     page: bool = False,
     cache: Path | None = None,
 ) -> Artifact:
@@ -75,10 +75,10 @@ def convert(
         ArtifactError: When the output exists, another process makes it, or the previous artifact is none.
         StorageError: When the disk is full or can't be written.
     """
-    progress = progress or Silent()
-    with disk_errors(output), open_workplace(output) as place, disk_errors(place.folder):
+    progress = progress or SilentProgress()
+    with disk_errors(output), open_staging(output) as place, disk_errors(place.folder):
         with progress.phase("Checking the model", 1) as step:
-            handler = put_handler(settings.handler, place.staging)
+            handler = copy_handler(settings.handler, place.staging)
             numeric = open_tensor_source(model, declaration, handler=handler)
             source = numeric or _as_asked(open_source(model, declaration, handler=handler), settings.task)
             step()
@@ -101,11 +101,11 @@ class _Conversion:
 
     def __init__(
         self,
-        source: Source,
-        place: Workplace,
+        source: ModelSource,
+        place: StagingDirectory,
         output: Path,
         settings: ConvertSettings,
-        progress: Progress,
+        progress: TrainingProgress,
         *,
         cache: Path | None,
     ) -> None:
@@ -126,7 +126,7 @@ class _Conversion:
         samples = tuple({sample.sha256: sample for sample in (*self.source.samples, *goldens)}.values())
         truth, parity = self._prove(samples)
         paths = tuple(sample.path for sample in samples)
-        work = Work(
+        work = PrecisionInputs(
             source=self.source,
             prepared=prepared,
             fp32=self.fp32,
@@ -136,25 +136,25 @@ class _Conversion:
             folder=self.folder,
             cache=self._cache(),
         )
-        choice = choose(work, self.settings, self.progress)
+        choice = choose_precision(work, self.settings, self.progress)
         variants = self._stage(choice)
         expected = truth
         if choice.model is not None:
             session = Session(self.staging / MODEL, optimise=False)
-            answers = answer(session, self.source.recipe, paths, truth)
-            expected = Truth(
+            answers = run_session(session, self.source.recipe, paths, truth)
+            expected = ReferenceOutputs(
                 logits=answers.logits, probabilities=answers.probabilities, tensor_sha256=truth.tensor_sha256
             )
         if self.source.task == EMBED:
-            answers = answer(Session(self.fp32), self.source.recipe, paths, truth)
+            answers = run_session(Session(self.fp32), self.source.recipe, paths, truth)
             expected = replace(truth, features=answers.features)
         write_goldens(self.staging, goldens, samples, replace(expected, tensors=truth.tensors))
         manifest = self._describe(read_signature(prepared), choice, parity, variants, opset)
         staged = Artifact(path=self.staging, manifest=manifest, digest=manifest.digest())
         check(staged, open_session(staged).attempt)
         if self.source.handler is not None:
-            try_handler(staged, self.settings.timeout_s)
-        timings = measure(self.fp32, staged) if page else None
+            check_handler(staged, self.settings.timeout_s)
+        timings = measure_latency(self.fp32, staged) if page else None
         artifact = write_artifact(self.staging, self.output, manifest)
         if timings is not None:
             try:
@@ -178,13 +178,15 @@ class _Conversion:
             step()
         return prepared, exported.opset
 
-    def _prove(self, samples: tuple[Sample, ...]) -> tuple[Truth, Parity]:
+    def _prove(self, samples: tuple[ParitySample, ...]) -> tuple[ReferenceOutputs, Parity]:
         """The original's answers, and fp32's proof."""
         settings, paths = self.settings, [sample.path for sample in samples]
         with self.progress.phase("Proving parity", 1) as step:
-            truth = ask(self.source, paths, timeout_s=settings.timeout_s, memory_limit_mb=settings.memory_limit_mb)
-            demand = Demand(probabilities=settings.tolerance, logits=settings.tolerance)
-            parity = prove(Session(self.fp32), self.source.recipe, paths, truth, demand)
+            truth = run_reference(
+                self.source, paths, timeout_s=settings.timeout_s, memory_limit_mb=settings.memory_limit_mb
+            )
+            demand = ParityTolerance(probabilities=settings.tolerance, logits=settings.tolerance)
+            parity = prove_parity(Session(self.fp32), self.source.recipe, paths, truth, demand)
             step()
         return truth, parity
 
@@ -195,7 +197,7 @@ class _Conversion:
         beside = self.source.model.absolute().parent if self.source.route == "run" else self.output.absolute()
         return beside.parent / ".cache"
 
-    def _stage(self, choice: Choice) -> tuple[Variant, ...]:
+    def _stage(self, choice: PrecisionChoice) -> tuple[Variant, ...]:
         """Copy what ships into the artifact: the chosen graph, fp32's variants, labels."""
         variants: tuple[Variant, ...] = ()
         if choice.model is None and self.settings.targets:
@@ -214,7 +216,7 @@ class _Conversion:
         return variants
 
     def _describe(
-        self, signature: Signature, choice: Choice, parity: Parity, variants: tuple[Variant, ...], opset: int
+        self, signature: Signature, choice: PrecisionChoice, parity: Parity, variants: tuple[Variant, ...], opset: int
     ) -> Manifest:
         source, found = self.source, choice.quantisation
         int8 = choice.model is not None
@@ -242,7 +244,7 @@ class _Conversion:
         )
 
 
-def _as_asked(source: Source, task: str) -> Source:
+def _as_asked(source: ModelSource, task: str) -> ModelSource:
     """The source, to be converted for the task that the settings name.
 
     Raises:

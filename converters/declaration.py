@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from converters.interface import Interface
 from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
-from eaves.config import Layer, build, setting
+from eaves.config import SettingsLayer, build, setting
 from eaves.config.yaml_text import load_yaml
 from eaves.errors import ConfigError, Fault
 from eaves.recipe import Recipe
@@ -130,7 +130,7 @@ def load_declaration(path: Path) -> Declaration:
     for key in ("multiply", "add"):
         if isinstance(values.get(key), int | float):
             values[key] = [values[key]]
-    return _complete(build(Declaration, Layer(origin=path.name, values=values)), path)
+    return _complete(build(Declaration, SettingsLayer(origin=path.name, values=values)), path)
 
 
 def load_tensor_declaration(path: Path) -> TensorDeclaration | None:
@@ -142,7 +142,7 @@ def load_tensor_declaration(path: Path) -> TensorDeclaration | None:
     values = _read(path)
     if values.get("task") != TENSOR:
         return None
-    return _complete(build(TensorDeclaration, Layer(origin=path.name, values=values)), path)
+    return _complete(build(TensorDeclaration, SettingsLayer(origin=path.name, values=values)), path)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from converters.calibration import Calibration
+from converters.calibration import ChannelCalibration
 from converters.graph import is_head
 from converters.rewrite import Graph, attributes, replace_nodes, unshare
 
@@ -31,7 +31,7 @@ _TRANSPARENT = ("Relu", "LeakyRelu", "MaxPool", "AveragePool")
 Scale = npt.NDArray[np.float64]
 
 
-def equalise(model: onnx.ModelProto, calibration: Calibration) -> Calibration:
+def equalize(model: onnx.ModelProto, calibration: ChannelCalibration) -> ChannelCalibration:
     """Rescale channels in place.
 
     Args:
@@ -57,7 +57,7 @@ def equalise(model: onnx.ModelProto, calibration: Calibration) -> Calibration:
         elif node.op_type == "GlobalAveragePool" and node.input[0] in scales:
             nodes.append(_restore(model.graph, node, scales[node.input[0]]))
     replace_nodes(model.graph, nodes)
-    return Calibration(
+    return ChannelCalibration(
         channels={
             name: channels.scaled(scales[name]) if name in scales else channels
             for name, channels in calibration.channels.items()
@@ -90,12 +90,12 @@ def _makes_up(graph: Graph, user: onnx.NodeProto, name: str, free: set[str]) -> 
     return user.op_type in _TRANSPARENT and user.output[0] in free
 
 
-def _scale_of(name: str, scales: dict[str, Scale], calibration: Calibration) -> Scale:
+def _scale_of(name: str, scales: dict[str, Scale], calibration: ChannelCalibration) -> Scale:
     return scales[name] if name in scales else np.ones(len(calibration.channels[name].peak))
 
 
 def _rescale(
-    graph: Graph, conv: onnx.NodeProto, scales: dict[str, Scale], calibration: Calibration, free: set[str]
+    graph: Graph, conv: onnx.NodeProto, scales: dict[str, Scale], calibration: ChannelCalibration, free: set[str]
 ) -> None:
     kernel = numpy_helper.to_array(graph.weights[conv.input[1]]).astype(np.float64)
     if conv.input[0] in scales:

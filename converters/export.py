@@ -12,7 +12,7 @@ import numpy.typing as npt
 import onnx
 
 from converters.adapter import adapt
-from converters.child import Limits, run_child
+from converters.child import ChildLimits, run_child
 from converters.foreign import load_foreign, opset_of
 from converters.graph import show_features
 from converters.settings import ConvertSettings
@@ -20,12 +20,12 @@ from eaves.artifact.manifest import EMBED, FEATURES
 from eaves.errors import ArtifactError, ConversionError
 
 if TYPE_CHECKING:
-    from converters.source import Source
+    from converters.source import ModelSource
     from functions.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exported:
+class ExportedGraph:
     """What an export says of itself.
 
     Attributes:
@@ -41,7 +41,7 @@ class Exported:
     low_memory: bool = True
 
 
-def export(source: Source, output: Path, settings: ConvertSettings) -> Exported:
+def export(source: ModelSource, output: Path, settings: ConvertSettings) -> ExportedGraph:
     """Write the source as ONNX: `image` uint8 (batch, H, W, 3) RGB > `logits`, `probabilities` (batch, labels) float32.
 
     Where the task is embed, `features` (batch, any) float32 too.
@@ -61,7 +61,7 @@ def export(source: Source, output: Path, settings: ConvertSettings) -> Exported:
         model, warnings = load_foreign(source.model, opset=settings.opset)
         adapt(model, source.interface, source.recipe, len(source.labels))
         output.write_bytes(model.SerializeToString(deterministic=True))
-        exported = Exported(warnings=warnings, opset=opset_of(model))
+        exported = ExportedGraph(warnings=warnings, opset=opset_of(model))
     else:
         exported = _export_tensorflow(source, output, settings)
     if source.route == "run" and source.task == EMBED:
@@ -73,20 +73,20 @@ def export(source: Source, output: Path, settings: ConvertSettings) -> Exported:
     return exported
 
 
-def _export_tensorflow(source: Source, output: Path, settings: ConvertSettings) -> Exported:
+def _export_tensorflow(source: ModelSource, output: Path, settings: ConvertSettings) -> ExportedGraph:
     with TemporaryDirectory() as folder:
         said = run_child(
             "converters.exporter",
             {**source.job(), "opset": settings.opset, "output": str(output.absolute())},
             Path(folder) / "facts.json",
             what="tf2onnx",
-            limits=Limits(timeout_s=settings.timeout_s, memory_limit_mb=settings.memory_limit_mb),
+            limits=ChildLimits(timeout_s=settings.timeout_s, memory_limit_mb=settings.memory_limit_mb),
         )
     if source.route != "run":
         model = onnx.load(str(output), load_external_data=False)
         adapt(model, source.interface, source.recipe, len(source.labels))
         output.write_bytes(model.SerializeToString(deterministic=True))
-    return Exported(
+    return ExportedGraph(
         warnings=tuple(said["warnings"]),
         opset=settings.opset,
         peak_bytes=said["peak_bytes"],
@@ -94,7 +94,7 @@ def _export_tensorflow(source: Source, output: Path, settings: ConvertSettings) 
     )
 
 
-def _try_batch(model: Path, source: Source) -> None:
+def _try_batch(model: Path, source: ModelSource) -> None:
     """Two images at once answer as they do alone; a model saved for one image often can't.
 
     Raises:

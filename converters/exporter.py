@@ -20,12 +20,12 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
-from converters.child import answer
+from converters.child import run_child_main
 from converters.foreign import refuse_control_flow
 from eaves.telemetry import TELEMETRY_OFF
 
 if TYPE_CHECKING:
-    from converters.skeleton import Skeleton
+    from converters.skeleton import WeightlessGraph
 
 Reader = Callable[[], npt.NDArray[Any]]
 COUNTED = re.compile(r"(.*)__[0-9]+((?::[0-9]+)?)")
@@ -37,7 +37,7 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
     """Convert a SavedModel's signature or a Keras file.
 
     Args:
-        job: As `Source.job` gives it, with `opset` and `output`, the ONNX file to write.
+        job: As `ModelSource.job` gives it, with `opset` and `output`, the ONNX file to write.
 
     Returns:
         `warnings`: of Python and of tf2onnx, each once; `low_memory`: False when the graph had to be frozen.
@@ -51,11 +51,11 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _convert(function: Any, names: Mapping[str, str], job: Mapping[str, Any], said: list[str]) -> bool:
-    from converters.skeleton import UnsupportedError, build_skeleton
+    from converters.skeleton import UnsupportedError, build_weightless_graph
 
     before = len(said)
     try:
-        skeleton = build_skeleton(function)
+        skeleton = build_weightless_graph(function)
         proto = _to_onnx(skeleton, names, job["opset"])
     except (UnsupportedError, *FOLDED) as error:
         del said[before:]  # they are about a graph that isn't used
@@ -68,7 +68,7 @@ def _convert(function: Any, names: Mapping[str, str], job: Mapping[str, Any], sa
     return True
 
 
-def _to_onnx(skeleton: Skeleton, names: Mapping[str, str], opset: int) -> onnx.ModelProto:
+def _to_onnx(skeleton: WeightlessGraph, names: Mapping[str, str], opset: int) -> onnx.ModelProto:
     import tensorflow as tf
     from tf2onnx import tf_loader
 
@@ -120,7 +120,7 @@ def _run_tf2onnx(
     return proto
 
 
-def _write(proto: onnx.ModelProto, skeleton: Skeleton, output: Path) -> None:
+def _write(proto: onnx.ModelProto, skeleton: WeightlessGraph, output: Path) -> None:
     """The inputs that stand for weights become weights again, their values in a file beside the graph."""
     graph = proto.graph
     readers = _fold_transposes(graph, skeleton.weights)
@@ -213,4 +213,4 @@ def _heard() -> Iterator[list[str]]:
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.update(TELEMETRY_OFF)  # tf2onnx imports onnxruntime for some graphs
-    answer(work)
+    run_child_main(work)

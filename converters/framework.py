@@ -10,7 +10,7 @@ from eaves.errors import ConversionError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class OpenedModel:
     """A model in TensorFlow.
 
     Attributes:
@@ -30,11 +30,11 @@ class Opened:
     keep: Any
 
 
-def open_model(job: Mapping[str, Any]) -> Opened:
+def open_model(job: Mapping[str, Any]) -> OpenedModel:
     """Load a SavedModel or a Keras file.
 
     Args:
-        job: As `Source.job` gives it.
+        job: As `ModelSource.job` gives it.
 
     Raises:
         ConversionError: When there is no such signature, not one input of images, or a layer that holds code.
@@ -56,7 +56,7 @@ def open_model(job: Mapping[str, Any]) -> Opened:
         answer: Mapping[str, Any] = function(tf.constant(batch)) if keras else function(**{name: tf.constant(batch)})
         return {key: tensor.numpy() for key, tensor in answer.items()}
 
-    return Opened(
+    return OpenedModel(
         function=function,
         input=name,
         names={inputs[0].name: name, **outputs},

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from converters.oracle import Truth
-from converters.previous import reopen
-from converters.source import Source
+from converters.oracle import ReferenceOutputs
+from converters.previous import is_intact
+from converters.source import ModelSource
 from eaves.artifact import Artifact, GoldenCase, Manifest, load_golden
 from eaves.artifact.golden import GOLDEN, INDEX, write_index
 from eaves.artifact.manifest import FEATURES
@@ -20,10 +20,10 @@ from eaves.artifact.store import file_digest
 from eaves.artifact.tree import HANDLER
 from eaves.errors import ArtifactError
 from functions.payload import numbers
-from trainer.run import Sample
+from trainer.run import ParitySample
 
 
-def choose_goldens(source: Source, previous: Sequence[Artifact], limit: int) -> tuple[Sample, ...]:
+def choose_goldens(source: ModelSource, previous: Sequence[Artifact], limit: int) -> tuple[ParitySample, ...]:
     """One image a label, at most `limit`.
 
     Those of a previous artifact of this model when they still cover the labels that this many can cover: an update then
@@ -31,16 +31,16 @@ def choose_goldens(source: Source, previous: Sequence[Artifact], limit: int) -> 
     """
     labels = sorted({sample.label for sample in source.samples})[:limit]
     for artifact in previous:
-        old = _read_goldens(artifact) if _is_of(artifact.manifest, source) and reopen(artifact) else ()
+        old = _read_goldens(artifact) if _is_of(artifact.manifest, source) and is_intact(artifact) else ()
         if 0 < len(old) <= limit and {sample.label for sample in old} >= set(labels):
             return old
-    first: dict[str, Sample] = {}
+    first: dict[str, ParitySample] = {}
     for sample in sorted(source.samples, key=lambda sample: sample.sha256):
         first.setdefault(sample.label, sample)
     return tuple(first[label] for label in labels)
 
 
-def _is_of(manifest: Manifest, source: Source) -> bool:
+def _is_of(manifest: Manifest, source: ModelSource) -> bool:
     handler = manifest.files[HANDLER].sha256 if HANDLER in manifest.files else ""
     own = file_digest(source.handler) if source.handler else ""
     return (manifest.name, manifest.labels, manifest.recipe, handler) == (
@@ -57,18 +57,21 @@ def _write_tensor(staging: Path, number: int, tensor: npt.NDArray[Any]) -> str:
     return name
 
 
-def _read_goldens(artifact: Artifact) -> tuple[Sample, ...]:
+def _read_goldens(artifact: Artifact) -> tuple[ParitySample, ...]:
     try:
         cases = load_golden(artifact)
     except ArtifactError:  # nothing to build on
         return ()
     paths = [artifact.path / case.file for case in cases]
     return tuple(
-        Sample(path=path, label=case.label, sha256=file_digest(path)) for path, case in zip(paths, cases, strict=True)
+        ParitySample(path=path, label=case.label, sha256=file_digest(path))
+        for path, case in zip(paths, cases, strict=True)
     )
 
 
-def write_goldens(staging: Path, goldens: Sequence[Sample], samples: Sequence[Sample], expected: Truth) -> None:
+def write_goldens(
+    staging: Path, goldens: Sequence[ParitySample], samples: Sequence[ParitySample], expected: ReferenceOutputs
+) -> None:
     """Copy the images and record what must come of them.
 
     Args:

@@ -88,7 +88,7 @@ def show_features(model: onnx.ModelProto) -> None:
     graph.output.append(onnx.helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", size]))
 
 
-def canonicalise(model: onnx.ModelProto, *, heads: bool = True) -> None:
+def canonicalize(model: onnx.ModelProto, *, heads: bool = True) -> None:
     """Order and name everything by what the graph computes, so that equal models are equal bytes.
 
     Nodes are put in the order in which the outputs need them and called `conv_017` after it, weights `backbone/0017` or

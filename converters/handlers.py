@@ -11,7 +11,7 @@ from eaves.errors import ConversionError
 from functions.replay import replay_in_child
 
 
-def put_handler(path: str, staging: Path) -> Path | None:
+def copy_handler(path: str, staging: Path) -> Path | None:
     """Copy a handler into the artifact being made: what is run from here on is what will be served.
 
     Args:
@@ -35,7 +35,7 @@ def put_handler(path: str, staging: Path) -> Path | None:
     return staging / HANDLER
 
 
-def try_handler(staged: Artifact, timeout_s: float) -> None:
+def check_handler(staged: Artifact, timeout_s: float) -> None:
     """Replay every golden through the handler, as `eaves verify --run-handler` does.
 
     Args:

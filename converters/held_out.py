@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eaves.errors import ConversionError, RunError
 from trainer.data.listing import Split
-from trainer.data.reading import Images
+from trainer.data.reading import DatasetImages
 from trainer.data.split_before import sides_before
 from trainer.data.stored_split import SPLIT_FILE, parse_split, sides
 from trainer.run import MANIFEST
@@ -17,7 +17,7 @@ from trainer.run import MANIFEST
 _AGAIN = "train it again"
 
 
-def load_sides(run: Path, images: Images) -> Mapping[str, Split]:
+def load_sides(run: Path, images: DatasetImages) -> Mapping[str, Split]:
     """Digest to side, of every image that the run was trained on or has held out.
 
     A run of before `split.jsonl` doesn't tell: its split is computed from today's images and taken when the digest in
@@ -47,7 +47,7 @@ def load_stored_sides(run: Path) -> Mapping[str, Split] | None:
         raise ConversionError(f"{file} can't be read: {error}", hint=_AGAIN) from error
 
 
-def _sides_before(run: Path, images: Images) -> Mapping[str, Split]:
+def _sides_before(run: Path, images: DatasetImages) -> Mapping[str, Split]:
     try:
         train = json.loads((run / "config.json").read_text(encoding="utf-8"))["train"]
         about = json.loads((run / MANIFEST).read_text(encoding="utf-8"))
@@ -70,7 +70,7 @@ def _sides_before(run: Path, images: Images) -> Mapping[str, Split]:
     return {digest: side for digest, side, _ in used}
 
 
-def _compute(images: Images, fraction: float, seed: int) -> Sequence[Split]:
+def _compute(images: DatasetImages, fraction: float, seed: int) -> Sequence[Split]:
     if images.listing.declared:
         return [item.entry.split or "train" for item in images.seen]
     return sides_before([item.digest for item in images.seen], [item.look for item in images.seen], fraction, seed)

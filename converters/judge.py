@@ -13,13 +13,13 @@ from eaves.errors import ConversionError, ImageError
 from eaves.recipe import Recipe
 from eaves.statistics import wilson
 from functions.session import Session
-from trainer.progress import Progress
+from trainer.progress import TrainingProgress
 
 UNREADABLE = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
+class GraphPredictions:
     """A graph's answers to images.
 
     Attributes:
@@ -41,7 +41,9 @@ class Answers:
         return (right / total if total else 0.0), wilson(right, total)
 
 
-def classify(session: Session, recipe: Recipe, paths: Sequence[Path], progress: Progress, *, what: str) -> Answers:
+def classify(
+    session: Session, recipe: Recipe, paths: Sequence[Path], progress: TrainingProgress, *, what: str
+) -> GraphPredictions:
     """Classify images.
 
     Args:
@@ -63,7 +65,7 @@ def classify(session: Session, recipe: Recipe, paths: Sequence[Path], progress: 
     if paths and not width:
         raise ConversionError(f"none of the {len(paths)} images can be decoded", hint="look at the run's report.html")
     nothing = np.zeros(width, np.float32)
-    return Answers(
+    return GraphPredictions(
         predicted=np.array([label for label, _ in rows], np.int64),
         probabilities=np.array([nothing if row is None else row for _, row in rows], np.float32).reshape(
             len(rows), width

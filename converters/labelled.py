@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.held_out import load_sides, load_stored_sides
-from converters.source import Source
+from converters.source import ModelSource
 from eaves.errors import ConversionError, DatasetError, StorageError
-from trainer.data.copies import Look
+from trainer.data.copies import ImageFingerprint
 from trainer.data.listing import Split
-from trainer.data.reading import Images, Seen, find_local, read_images
+from trainer.data.reading import DatasetImages, ImageRecord, find_local, read_images
 from trainer.data.split_before import side_before
-from trainer.progress import Progress
-from trainer.run import Sample
+from trainer.progress import TrainingProgress
+from trainer.run import ParitySample
 from trainer.settings import DataSettings
 
 AT_MOST = 5000
@@ -28,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Labelled:
+class LabelledSplit:
     """What int8 needs.
 
     Attributes:
@@ -40,10 +40,10 @@ class Labelled:
     """
 
     calibration: tuple[Path, ...]
-    judged: tuple[Sample, ...]
+    judged: tuple[ParitySample, ...]
     gone: int = 0
     trained: frozenset[str] = frozenset()
-    looks: tuple[Look, ...] = ()
+    looks: tuple[ImageFingerprint, ...] = ()
 
     def digest(self) -> str:
         """sha256 over the judged images and their labels, hex."""
@@ -51,7 +51,9 @@ class Labelled:
         return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def load_labelled(source: Source, data: str, *, images: int, cache: Path, progress: Progress) -> Labelled:
+def load_labelled(
+    source: ModelSource, data: str, *, images: int, cache: Path, progress: TrainingProgress
+) -> LabelledSplit:
     """Find the labelled images of a model, on the sides that the run itself tells.
 
     An image that the run was trained on is never judged on. Images that the run doesn't know are left out, unless none
@@ -83,7 +85,7 @@ def load_labelled(source: Source, data: str, *, images: int, cache: Path, progre
         )
     sides, gone = _find_sides(source, found)
     ordered = sorted(found.seen, key=lambda item: item.digest)
-    return Labelled(
+    return LabelledSplit(
         calibration=tuple(item.entry.path for item in ordered if sides.get(item.digest) == "train")[:images],
         judged=tuple(_sample(item) for item in ordered if sides.get(item.digest) == "val")[:AT_MOST],
         gone=gone,
@@ -92,7 +94,7 @@ def load_labelled(source: Source, data: str, *, images: int, cache: Path, progre
     )
 
 
-def without_images(source: Source, error: ConversionError) -> Labelled:
+def without_images(source: ModelSource, error: ConversionError) -> LabelledSplit:
     """What is known where the labelled images can't be read: of a run, which ones it was trained on.
 
     Args:
@@ -112,14 +114,14 @@ def without_images(source: Source, error: ConversionError) -> Labelled:
                 hint=error.hint,
             ) from error
         trained = _trained(stored)
-    return Labelled(calibration=(), judged=(), trained=trained)
+    return LabelledSplit(calibration=(), judged=(), trained=trained)
 
 
 def _trained(sides: Mapping[str, Split]) -> frozenset[str]:
     return frozenset(digest for digest, side in sides.items() if side == "train")
 
 
-def _find_sides(source: Source, found: Images) -> tuple[Mapping[str, Split], int]:
+def _find_sides(source: ModelSource, found: DatasetImages) -> tuple[Mapping[str, Split], int]:
     """Digest to side of the images that may be used, and how many held-out ones of the run are gone."""
     present = {item.digest for item in found.seen}
     sides: Mapping[str, Split] = {}
@@ -140,5 +142,5 @@ def _find_sides(source: Source, found: Images) -> tuple[Mapping[str, Split], int
     return {**sides, **{digest: side_before(digest, DECLARED_SHARE, 0) for digest in present}}, 0
 
 
-def _sample(item: Seen) -> Sample:
-    return Sample(path=item.entry.path, label=item.entry.label, sha256=item.digest)
+def _sample(item: ImageRecord) -> ParitySample:
+    return ParitySample(path=item.entry.path, label=item.entry.label, sha256=item.digest)

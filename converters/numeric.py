@@ -20,7 +20,7 @@ class TensorSource:
         name: Of the model.
         version: Of the model.
         labels: Names for the numbers of one output, or none.
-        digest: As `Source.digest`.
+        digest: As `ModelSource.digest`.
         samples: Files of one example each, for the proof and the goldens.
         licence: SPDX identifier, or empty.
         handler: The handler.py that goes into the artifact, or None.

@@ -23,7 +23,7 @@ asked for.
 Source: onnxruntime, core/optimizer/qdq_transformer/weight_bias_quantization.cc."""
 
 
-def optimise(model: Path, output: Path, level: Level, *, portable: bool = True) -> onnx.ModelProto:
+def optimize(model: Path, output: Path, level: Level, *, portable: bool = True) -> onnx.ModelProto:
     """Optimise a graph and read the result.
 
     Args:

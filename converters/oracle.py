@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from converters.child import Limits, answer, run_child
+from converters.child import ChildLimits, run_child, run_child_main
 
 if TYPE_CHECKING:
-    from converters.source import Source
+    from converters.source import ModelSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Truth:
+class ReferenceOutputs:
     """The original's answers.
 
     Attributes:
@@ -41,7 +41,9 @@ class Truth:
     tensor_sha256: tuple[str, ...]
 
 
-def ask(source: Source, images: Sequence[Path], *, timeout_s: float, memory_limit_mb: int = 0) -> Truth:
+def run_reference(
+    source: ModelSource, images: Sequence[Path], *, timeout_s: float, memory_limit_mb: int = 0
+) -> ReferenceOutputs:
     """Run the original over encoded images.
 
     Raises:
@@ -55,10 +57,10 @@ def ask(source: Source, images: Sequence[Path], *, timeout_s: float, memory_limi
             {**source.job(), "images": [str(path.absolute()) for path in images], "output": str(output)},
             Path(folder) / "facts.json",
             what=f"{'onnxruntime' if onnx else 'TensorFlow'}, answering for the parity proof,",
-            limits=Limits(timeout_s=timeout_s, memory_limit_mb=memory_limit_mb),
+            limits=ChildLimits(timeout_s=timeout_s, memory_limit_mb=memory_limit_mb),
         )
         with np.load(output, allow_pickle=False) as stored:
-            return Truth(
+            return ReferenceOutputs(
                 logits=stored["logits"],
                 probabilities=stored["probabilities"],
                 features=stored["features"] if len(stored["features"]) else None,
@@ -76,17 +78,17 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
     import tensorflow as tf
 
     from converters.framework import open_model
-    from converters.witness import testify
+    from converters.witness import write_reference_outputs
 
     # Its answers are in the artifact, which must not depend on how many CPUs there are.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
     opened = open_model(job)
-    testify(job, opened.dtype, opened.call)
+    write_reference_outputs(job, opened.dtype, opened.call)
     return {}
 
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    answer(work)
+    run_child_main(work)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from converters.child import answer
-from converters.witness import testify
+from converters.child import run_child_main
+from converters.witness import write_reference_outputs
 from eaves.artifact import TensorSpec
 from eaves.errors import ConversionError, InputError
 from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
@@ -54,7 +54,7 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
     if "samples" in job:
         _answer_numbers(job, lambda batch: dict(zip(names, session.run(names, {taken.name: batch}), strict=True)))
         return {}
-    testify(
+    write_reference_outputs(
         job,
         DTYPES[taken.type],
         lambda batch: dict(zip(names, session.run(names, {taken.name: batch}), strict=True)),
@@ -84,4 +84,4 @@ def _answer_numbers(job: Mapping[str, Any], call: Callable[[Tensor], Mapping[str
 
 
 if __name__ == "__main__":
-    answer(work)
+    run_child_main(work)

@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from converters.int8.words import bound
+from converters.int8.words import format_bound
 from eaves.artifact import FP32, INT8, TARGETS, Artifact, Manifest, Quantisation, load_golden
 from eaves.artifact.verdicts import AGREEMENT
 from trainer import charts, page
@@ -39,7 +39,7 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class ConversionVerdict:
     """The headline.
 
     Attributes:
@@ -82,7 +82,7 @@ def build_page(artifact: Artifact, timings: Timings) -> str:
         found=manifest.quantisation,
         digest=artifact.digest,
         size_bytes=artifact.size_bytes,
-        verdict=judge(manifest),
+        verdict=build_verdict(manifest),
         scale=_scale(manifest.quantisation),
         trials=_trials(manifest.quantisation),
         speed=_speed(timings),
@@ -94,29 +94,31 @@ def build_page(artifact: Artifact, timings: Timings) -> str:
     )
 
 
-def judge(manifest: Manifest) -> Verdict:
+def build_verdict(manifest: Manifest) -> ConversionVerdict:
     """Which precision ships, and on what evidence."""
     found = manifest.quantisation
     if manifest.precision == INT8:
         return _judge_int8(found)
     if found.trials:
-        return Verdict(title="fp32: int8 was tried and not shown to be as good", text=_tell(found), loud=True)
+        return ConversionVerdict(title="fp32: int8 was tried and not shown to be as good", text=_tell(found), loud=True)
     if found.asked == FP32:
-        return Verdict(title="fp32, as asked", text="int8 was not tried: precision auto tries it and judges it.")
+        return ConversionVerdict(
+            title="fp32, as asked", text="int8 was not tried: precision auto tries it and judges it."
+        )
     text = f"Precision {found.asked} was asked for, and no int8 model was measured."
-    return Verdict(title="fp32: int8 was not tried", text=text, loud=True)
+    return ConversionVerdict(title="fp32: int8 was not tried", text=text, loud=True)
 
 
-def _judge_int8(found: Quantisation) -> Verdict:
+def _judge_int8(found: Quantisation) -> ConversionVerdict:
     evidence = found.evidence
     if not evidence.passed:
         title = "int8, as asked: the evidence doesn't suffice by itself"
-        return Verdict(title=title, text=_tell(found), loud=True)
+        return ConversionVerdict(title=title, text=_tell(found), loud=True)
     if evidence.kind == AGREEMENT:
         title = f"int8 agrees with fp32 on at least {evidence.agreement_bound_95:.1%} of images"
     else:
-        title = f"int8 loses at most {bound(evidence.drop_bound_95)} points of accuracy"
-    return Verdict(title=title, text=_tell(found))
+        title = f"int8 loses at most {format_bound(evidence.drop_bound_95)} points of accuracy"
+    return ConversionVerdict(title=title, text=_tell(found))
 
 
 def _tell(found: Quantisation) -> str:

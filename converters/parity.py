@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from converters.oracle import Truth
+from converters.oracle import ReferenceOutputs
 from eaves.artifact import Parity
 from eaves.artifact.golden import tensor_digest
 from eaves.artifact.manifest import FEATURES
@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
+class ParityTolerance:
     """What a precision must hold.
 
     Attributes:
@@ -39,7 +39,7 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
+class SessionOutputs:
     """What a session gives to images.
 
     Attributes:
@@ -53,7 +53,7 @@ class Answers:
     features: Floats | None = None
 
 
-def answer(session: Session, recipe: Recipe, images: Sequence[Path], truth: Truth) -> Answers:
+def run_session(session: Session, recipe: Recipe, images: Sequence[Path], truth: ReferenceOutputs) -> SessionOutputs:
     """Run a session over the images that the original was asked about.
 
     Raises:
@@ -67,14 +67,14 @@ def answer(session: Session, recipe: Recipe, images: Sequence[Path], truth: Trut
         if tensor_digest(tensor) != expected:
             raise ParityError(f"{path.name}: training and serving make different input tensors of the same image")
         answers.append({name: output[0] for name, output in session.answer(tensor[np.newaxis]).items()})
-    return Answers(
+    return SessionOutputs(
         logits=np.asarray([one["logits"] for one in answers]),
         probabilities=np.asarray([one["probabilities"] for one in answers]),
         features=np.asarray([one[FEATURES] for one in answers]) if FEATURES in answers[0] else None,
     )
 
 
-def compare(answers: Answers, truth: Truth, demand: Demand) -> Parity:
+def compare(answers: SessionOutputs, truth: ReferenceOutputs, demand: ParityTolerance) -> Parity:
     """Hold a session's answers against the original's.
 
     Returns:
@@ -104,7 +104,9 @@ def compare(answers: Answers, truth: Truth, demand: Demand) -> Parity:
     )
 
 
-def prove(session: Session, recipe: Recipe, images: Sequence[Path], truth: Truth, demand: Demand) -> Parity:
+def prove_parity(
+    session: Session, recipe: Recipe, images: Sequence[Path], truth: ReferenceOutputs, demand: ParityTolerance
+) -> Parity:
     """Compare on every image.
 
     Args:
@@ -117,7 +119,7 @@ def prove(session: Session, recipe: Recipe, images: Sequence[Path], truth: Truth
     Raises:
         ParityError: When tensors differ, or what is demanded doesn't hold; or when there are no images.
     """
-    answers = answer(session, recipe, images, truth)
+    answers = run_session(session, recipe, images, truth)
     if truth.features is not None and answers.features is not None:
         _prove_features(answers.features, truth.features, demand.probabilities)
     parity = compare(answers, truth, demand)

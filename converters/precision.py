@@ -13,18 +13,18 @@ import numpy.typing as npt
 import onnx
 
 from converters.graph import write_graph
-from converters.int8.candidates import Candidate, Material, make_candidates
-from converters.int8.evidence import NO_LABEL, Allowed, weigh
-from converters.int8.images import Images, find_images
-from converters.int8.pick import SHARE_ON_TRAINED, Look, Seen, Wanted, pick
+from converters.int8.candidates import Int8Candidate, Material, make_candidates
+from converters.int8.evidence import NO_LABEL, AllowedLoss, assess_candidate
+from converters.int8.images import Int8Images, find_images
+from converters.int8.pick import SHARE_ON_TRAINED, CandidateScore, ScoredCandidate, SelectionGoal, pick_candidate
 from converters.int8.words import explain, explain_difference
-from converters.judge import UNREADABLE, Answers, classify
-from converters.oracle import Truth
-from converters.parity import Demand, answer, compare
+from converters.judge import UNREADABLE, GraphPredictions, classify
+from converters.oracle import ReferenceOutputs
+from converters.parity import ParityTolerance, compare, run_session
 from converters.previous import calibration_key
 from converters.quantiser import convolutions
 from converters.settings import ConvertSettings
-from converters.source import Source
+from converters.source import ModelSource
 from eaves.artifact import TARGETS, Artifact, Evidence, Parity, Quantisation, Trial, detect_cpu
 from eaves.artifact.manifest import EMBED
 from eaves.artifact.store import MODEL
@@ -32,14 +32,14 @@ from eaves.artifact.verdicts import FP32, INT8
 from eaves.clock import SYSTEM, Clock
 from eaves.errors import ConversionError
 from functions.session import Session
-from trainer.progress import Progress
+from trainer.progress import TrainingProgress
 
 RANKING_SHARE = 0.7
 """Share of the time limit after which no further layer's sensitivity is measured; the rest is for the graphs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class PrecisionInputs:
     """What a decision is made on.
 
     Attributes:
@@ -53,18 +53,18 @@ class Work:
         cache: Local folder for labelled images that are downloaded or unpacked.
     """
 
-    source: Source
+    source: ModelSource
     prepared: onnx.ModelProto
     fp32: Path
     samples: tuple[Path, ...]
-    truth: Truth
+    truth: ReferenceOutputs
     previous: tuple[Artifact, ...]
     folder: Path
     cache: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class PrecisionChoice:
     """What ships.
 
     Attributes:
@@ -78,7 +78,9 @@ class Choice:
     parity: Parity | None = None
 
 
-def choose(work: Work, settings: ConvertSettings, progress: Progress, clock: Clock = SYSTEM) -> Choice:
+def choose_precision(
+    work: PrecisionInputs, settings: ConvertSettings, progress: TrainingProgress, clock: Clock = SYSTEM
+) -> PrecisionChoice:
     """Decide the precision by measuring.
 
     Args:
@@ -92,11 +94,11 @@ def choose(work: Work, settings: ConvertSettings, progress: Progress, clock: Clo
     """
     asked = Quantisation(asked=settings.precision, max_accuracy_drop=settings.max_accuracy_drop / 100)
     if settings.precision == FP32:
-        return Choice(quantisation=replace(asked, reason="fp32 was asked for"))
+        return PrecisionChoice(quantisation=replace(asked, reason="fp32 was asked for"))
     if why := _untried(work):
         if settings.precision == INT8:
             raise ConversionError(f"int8 can't be tried: {why}", hint="convert with precision fp32")
-        return Choice(quantisation=replace(asked, reason=f"int8 was not tried: {why}"))
+        return PrecisionChoice(quantisation=replace(asked, reason=f"int8 was not tried: {why}"))
     reduce_range = not (settings.targets and all(TARGETS[target].vnni for target in settings.targets))
     try:
         _check(work, reduce_range=reduce_range)
@@ -105,17 +107,17 @@ def choose(work: Work, settings: ConvertSettings, progress: Progress, clock: Clo
     except ConversionError as error:
         if settings.precision == INT8:
             raise
-        return Choice(quantisation=replace(asked, reason=f"int8 was not tried: {error.message}"))
+        return PrecisionChoice(quantisation=replace(asked, reason=f"int8 was not tried: {error.message}"))
 
 
-def _untried(work: Work) -> str:
+def _untried(work: PrecisionInputs) -> str:
     """Why int8 couldn't be judged; empty when it can."""
     if work.source.task == EMBED:
         return "it is judged by labels, which say nothing of features"
     return "it is judged on images, and a handler makes the inputs" if work.truth.tensors is not None else ""
 
 
-def _check(work: Work, *, reduce_range: bool) -> None:
+def _check(work: PrecisionInputs, *, reduce_range: bool) -> None:
     """Whether there is anything to quantise, and this CPU computes as those that will run it.
 
     Raises:
@@ -134,7 +136,7 @@ def _check(work: Work, *, reduce_range: bool) -> None:
 class _Written:
     """A candidate as a file, with its answers to the images that one is picked on."""
 
-    candidate: Candidate
+    candidate: Int8Candidate
     model: Path
 
 
@@ -152,10 +154,10 @@ class _Decision:
 
     def __init__(
         self,
-        work: Work,
+        work: PrecisionInputs,
         settings: ConvertSettings,
-        images: Images,
-        progress: Progress,
+        images: Int8Images,
+        progress: TrainingProgress,
         clock: Clock,
         *,
         reduce_range: bool,
@@ -168,7 +170,7 @@ class _Decision:
             work.prepared, work.source, metadata.version("onnxruntime"), reduce_range=reduce_range
         )
 
-    def decide(self, asked: Quantisation) -> Choice:
+    def decide(self, asked: Quantisation) -> PrecisionChoice:
         """Pick a candidate and judge it."""
         seen = self._pick()
         picked = seen[-1].candidate
@@ -184,8 +186,8 @@ class _Decision:
             calibration_images=len(self.images.calibration),
             calibration_key=self.key,
         )
-        demand = Demand(probabilities=self.settings.tolerance_int8, agreement=self.settings.agreement_int8)
-        answers = answer(int8, self.work.source.recipe, self.work.samples, self.work.truth)
+        demand = ParityTolerance(probabilities=self.settings.tolerance_int8, agreement=self.settings.agreement_int8)
+        answers = run_session(int8, self.work.source.recipe, self.work.samples, self.work.truth)
         parity = compare(answers, self.work.truth, demand)
         reason = explain(evidence, found.max_accuracy_drop)
         if not parity.passed:
@@ -201,27 +203,27 @@ class _Decision:
             shipped = replace(
                 found, shipped=True, reason=reason, instruction_set="any" if self.reduce_range else "vnni"
             )
-            return Choice(quantisation=shipped, model=picked.model, parity=parity)
+            return PrecisionChoice(quantisation=shipped, model=picked.model, parity=parity)
         if self.reduce_range:
             reason += ". Weights had 7 bits; CPUs with int8 dot products take 8, if convert.targets names them"
-        return Choice(quantisation=replace(found, reason=reason))
+        return PrecisionChoice(quantisation=replace(found, reason=reason))
 
-    def _pick(self) -> list[Seen[_Written]]:
+    def _pick(self) -> list[ScoredCandidate[_Written]]:
         """Candidates with their answers on the training side's images, the picked one last."""
         images, recipe = self.images.picking, self.work.source.recipe
         exact = classify(self.fp32, recipe, images, self.progress, what="Answering in fp32")
 
-        def look(written: _Written) -> Look:
+        def look(written: _Written) -> CandidateScore:
             kept = len(written.candidate.kept)
             session = Session(written.model, optimise=False)
             found = classify(session, recipe, images, self.progress, what=f"Looking at int8, {kept} layers in fp32")
             return _compare(exact, found)
 
-        wanted = Wanted(
+        wanted = SelectionGoal(
             different=SHARE_ON_TRAINED * self.settings.max_accuracy_drop / 100,
             worst_probability=self.settings.tolerance_int8,
         )
-        return pick(self._written(), look, wanted, lambda: self._used(1.0))
+        return pick_candidate(self._written(), look, wanted, lambda: self._used(1.0))
 
     def _used(self, share: float) -> bool:
         """Whether that share of the time limit has passed."""
@@ -250,7 +252,7 @@ class _Decision:
 
         Photos without labels are looked at only where the labels don't suffice.
         """
-        source, allowed = self.work.source, Allowed.of(self.settings)
+        source, allowed = self.work.source, AllowedLoss.of(self.settings)
         index = {label: number for number, label in enumerate(source.labels)}
         judged = self.images.labelled.judged
         truth = np.array([index[sample.label] for sample in judged], np.int64)
@@ -282,7 +284,7 @@ class _Decision:
         )
         return evidence, trial, about
 
-    def _classify(self, session: Session, paths: list[Path], what: str) -> Answers:
+    def _classify(self, session: Session, paths: list[Path], what: str) -> GraphPredictions:
         return classify(session, self.work.source.recipe, paths, self.progress, what=f"Judging {what}")
 
 
@@ -291,27 +293,27 @@ def _weigh(
     fp32: npt.NDArray[np.int64],
     int8: npt.NDArray[np.int64],
     labels: tuple[str, ...],
-    allowed: Allowed,
+    allowed: AllowedLoss,
 ) -> Evidence:
     """`weigh` on the images that can be decoded."""
     seen = fp32 != UNREADABLE
-    return weigh(truth[seen], fp32[seen], int8[seen], labels, allowed)
+    return assess_candidate(truth[seen], fp32[seen], int8[seen], labels, allowed)
 
 
-def _compare(fp32: Answers, int8: Answers) -> Look:
+def _compare(fp32: GraphPredictions, int8: GraphPredictions) -> CandidateScore:
     seen = fp32.predicted != UNREADABLE
-    return Look(
+    return CandidateScore(
         different=float(np.mean(fp32.predicted[seen] != int8.predicted[seen])),
         worst_probability=float(np.max(np.abs(fp32.probabilities - int8.probabilities))),
     )
 
 
-def _trial(seen: Seen[_Written]) -> Trial:
+def _trial(seen: ScoredCandidate[_Written]) -> Trial:
     """A candidate that was looked at and not judged."""
     return replace(Trial(judged=False), **_picked(seen))
 
 
-def _picked(seen: Seen[_Written]) -> dict[str, Any]:
+def _picked(seen: ScoredCandidate[_Written]) -> dict[str, Any]:
     """What is known of every candidate."""
     return {
         "kept_fp32": seen.candidate.candidate.kept,

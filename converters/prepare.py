@@ -7,8 +7,8 @@ from pathlib import Path
 
 import onnx
 
-from converters.graph import canonicalise, read_signature
-from converters.optimiser import optimise
+from converters.graph import canonicalize, read_signature
+from converters.optimiser import optimize
 from converters.rewrite import fold_scaling, pool_globally, project_before_pooling
 from eaves.errors import ConversionError
 
@@ -38,14 +38,14 @@ def prepare(exported: Path, *, split: bool) -> onnx.ModelProto:
         swapped = project_before_pooling(model)
         if folded or swapped:
             model = _again(model, Path(folder))
-    canonicalise(model, heads=split)
+    canonicalize(model, heads=split)
     return model
 
 
 def fuse(prepared: Path, folder: Path) -> onnx.ModelProto:
     """The portable fp32 graph: operators fused, no layout of any one CPU."""
-    fused = optimise(prepared, folder / "fused.onnx", "extended")
-    canonicalise(fused)
+    fused = optimize(prepared, folder / "fused.onnx", "extended")
+    canonicalize(fused)
     return fused
 
 
@@ -53,4 +53,4 @@ def _again(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     del model.graph.value_info[:]
     path = folder / "rewritten.onnx"
     onnx.save(model, str(path))
-    return optimise(path, folder / "folded.onnx", "basic")
+    return optimize(path, folder / "folded.onnx", "basic")

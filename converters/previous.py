@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 
 from converters.graph import is_head
-from converters.source import Source
+from converters.source import ModelSource
 from eaves.artifact import Artifact, open_artifact
 from eaves.artifact.verdicts import INT8
 from eaves.errors import ArtifactError
@@ -41,7 +41,7 @@ def find_previous(named: str, output: Path) -> tuple[Artifact, ...]:
     return tuple(sorted(found, key=lambda artifact: (artifact.manifest.version, artifact.path.name), reverse=True))
 
 
-def reopen(artifact: Artifact) -> bool:
+def is_intact(artifact: Artifact) -> bool:
     """Whether an artifact is what its manifest says, every byte: a damaged neighbour is nothing to build on."""
     try:
         return open_artifact(artifact.path, level="full").digest == artifact.digest
@@ -49,7 +49,7 @@ def reopen(artifact: Artifact) -> bool:
         return False
 
 
-def calibration_key(model: onnx.ModelProto, source: Source, runtime: str, *, reduce_range: bool) -> str:
+def calibration_key(model: onnx.ModelProto, source: ModelSource, runtime: str, *, reduce_range: bool) -> str:
     """What an int8 backbone is made of: the fp32 backbone, and what decides how it is rounded.
 
     Args:
@@ -72,7 +72,12 @@ def find_calibrated(previous: Sequence[Artifact], key: str) -> Artifact | None:
     """The artifact whose int8 backbone was made of the same; whatever its name is, and whatever head it has."""
     for artifact in previous:
         found = artifact.manifest.quantisation
-        if artifact.manifest.precision == INT8 and found.calibration_key == key and found.trials and reopen(artifact):
+        if (
+            artifact.manifest.precision == INT8
+            and found.calibration_key == key
+            and found.trials
+            and is_intact(artifact)
+        ):
             return artifact
     return None
 

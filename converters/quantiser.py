@@ -10,10 +10,10 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from converters.calibration import Calibration
+from converters.calibration import ChannelCalibration
 from converters.equaliser import by_group
-from converters.graph import canonicalise, is_head
-from converters.optimiser import optimise
+from converters.graph import canonicalize, is_head
+from converters.optimiser import optimize
 from converters.rewrite import Graph, attributes, replace_nodes, unshare
 from eaves.onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorData, TensorsData
 
@@ -24,8 +24,13 @@ LIMIT, REDUCED_LIMIT = 127, 64
 """Largest 8-bit weight, and the largest 7-bit one. Source: onnxruntime, quantization/quant_utils.py, symmetric."""
 
 
-def quantise(
-    model: onnx.ModelProto, calibration: Calibration, folder: Path, *, keep: Collection[str] = (), reduce_range: bool
+def quantize(
+    model: onnx.ModelProto,
+    calibration: ChannelCalibration,
+    folder: Path,
+    *,
+    keep: Collection[str] = (),
+    reduce_range: bool,
 ) -> onnx.ModelProto:
     """Quantise a prepared graph.
 
@@ -66,8 +71,8 @@ def quantise(
     _take_bytes(quantised)
     path = folder / "qdq.onnx"
     onnx.save(quantised, str(path))
-    optimised = optimise(path, folder / "int8.onnx", "all")
-    canonicalise(optimised)
+    optimised = optimize(path, folder / "int8.onnx", "all")
+    canonicalize(optimised)
     return optimised
 
 
@@ -94,7 +99,7 @@ def with_makers(model: onnx.ModelProto, names: Collection[str]) -> tuple[str, ..
     return tuple(name for name in convolutions(model) if name in kept)
 
 
-def _spared(graph: Graph, keep: set[str], calibration: Calibration) -> set[str]:
+def _spared(graph: Graph, keep: set[str], calibration: ChannelCalibration) -> set[str]:
     """Nodes left alone: the head, what nothing is known of, what was asked for and what only that leads to."""
     spared = {node.name for node in graph.proto.node if is_head(node.name) or node.name in keep}
     known = {*calibration.channels, *graph.weights, ""}
@@ -109,7 +114,7 @@ def _spared(graph: Graph, keep: set[str], calibration: Calibration) -> set[str]:
     return spared
 
 
-def _correct_bias(graph: Graph, conv: onnx.NodeProto, calibration: Calibration, limit: int) -> None:
+def _correct_bias(graph: Graph, conv: onnx.NodeProto, calibration: ChannelCalibration, limit: int) -> None:
     """Take the mean of what rounding the weights adds off the bias.
 
     Source: Nagel et al. 2019 (arXiv:1906.04721), section 4.2, with means measured on images.
@@ -133,7 +138,7 @@ def _round(kernel: npt.NDArray[np.float64], limit: int) -> npt.NDArray[np.float6
     return rounded
 
 
-def _ranges(graph: Graph, calibration: Calibration) -> TensorsData:
+def _ranges(graph: Graph, calibration: ChannelCalibration) -> TensorsData:
     """Range of each tensor; what ReLU cuts off needs no steps, and bytes of an image are themselves."""
     data = {}
     for name, channels in calibration.channels.items():
@@ -174,8 +179,8 @@ def _take_bytes(model: onnx.ModelProto) -> None:
     replace_nodes(model.graph, nodes)
 
 
-def fake_quantise(
-    model: onnx.ModelProto, calibration: Calibration, name: str, *, reduce_range: bool
+def fake_quantize(
+    model: onnx.ModelProto, calibration: ChannelCalibration, name: str, *, reduce_range: bool
 ) -> onnx.ModelProto:
     """A prepared graph in which one convolution alone works on rounded inputs and weights, in fp32 arithmetic.
 

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from converters.calibration import Calibration
-from converters.quantiser import convolutions, fake_quantise
+from converters.calibration import ChannelCalibration
+from converters.quantiser import convolutions, fake_quantize
 from eaves.onnxruntime import InferenceSession, SessionOptions
-from trainer.progress import Progress
+from trainer.progress import TrainingProgress
 
 IMAGES = 6
 """Enough to tell the worst layers from the others; each layer runs them all."""
@@ -19,9 +19,9 @@ IMAGES = 6
 
 def rank(
     model: onnx.ModelProto,
-    calibration: Calibration,
+    calibration: ChannelCalibration,
     images: Sequence[npt.NDArray[np.uint8]],
-    progress: Progress,
+    progress: TrainingProgress,
     *,
     reduce_range: bool,
     out_of_time: Callable[[], bool] = lambda: False,
@@ -47,7 +47,7 @@ def rank(
         for name in names:
             if out_of_time():
                 break
-            rounded = _logits(fake_quantise(model, calibration, name, reduce_range=reduce_range), chosen)
+            rounded = _logits(fake_quantize(model, calibration, name, reduce_range=reduce_range), chosen)
             gains[name] = float(np.mean((rounded - exact) ** 2))
             step()
     return sorted(gains, key=lambda name: (-gains[name], name))

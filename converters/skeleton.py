@@ -34,7 +34,7 @@ class UnsupportedError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Skeleton:
+class WeightlessGraph:
     """A graph with inputs in the place of large weights.
 
     Attributes:
@@ -50,7 +50,7 @@ class Skeleton:
     weights: Mapping[str, Callable[[], npt.NDArray[Any]]]
 
 
-def build_skeleton(function: Any) -> Skeleton:
+def build_weightless_graph(function: Any) -> WeightlessGraph:
     """Take the large weights out of a concrete function.
 
     Raises:
@@ -73,7 +73,7 @@ def build_skeleton(function: Any) -> Skeleton:
         raise UnsupportedError(
             "it uses a variable within a loop, a branch or a function, or in another way than reading"
         )
-    return Skeleton(
+    return WeightlessGraph(
         graph=made,
         inputs=tuple(tensor.name for tensor in function.inputs if tensor.op.name not in captured),
         outputs=outputs,

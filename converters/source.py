@@ -14,7 +14,7 @@ from eaves.artifact.manifest import CLASSIFY
 from eaves.artifact.store import file_digest
 from eaves.errors import ConfigError, ConversionError, Fault
 from eaves.recipe import Recipe
-from trainer.run import MANIFEST, Sample, open_run
+from trainer.run import MANIFEST, ParitySample, open_run
 
 Route = Literal["run", "keras", "saved_model", "onnx"]
 PER_LABEL, AT_MOST = 8, 200
@@ -23,7 +23,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class ModelSource:
     """A model to convert, and what is known of it.
 
     Attributes:
@@ -55,7 +55,7 @@ class Source:
     digest: str
     signature: str = "serving_default"
     split: bool = False
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[ParitySample, ...] = ()
     temperature: float = 1.0
     data_path: str | None = None
     licence: str = ""
@@ -77,7 +77,7 @@ class Source:
         }
 
 
-def open_source(path: Path, declaration: Path | None = None, *, handler: Path | None = None) -> Source:
+def open_source(path: Path, declaration: Path | None = None, *, handler: Path | None = None) -> ModelSource:
     """Tell what a path holds, and check it.
 
     Args:
@@ -95,7 +95,7 @@ def open_source(path: Path, declaration: Path | None = None, *, handler: Path | 
     route = route_of(path)
     declared = load_declaration(find_declaration(path, declaration))
     digest = digest_of(path, route)
-    return Source(
+    return ModelSource(
         route=route,
         model=path,
         name=declared.name,
@@ -113,14 +113,14 @@ def open_source(path: Path, declaration: Path | None = None, *, handler: Path | 
     )
 
 
-def _open_run(path: Path) -> Source:
+def _open_run(path: Path) -> ModelSource:
     run = open_run(path)
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
         data_path = str(config["data"]["path"])
     except (OSError, ValueError, KeyError, TypeError):  # of another version: what isn't known can't be judged
         data_path = None
-    return Source(
+    return ModelSource(
         route="run",
         model=run.saved_model,
         name=run.name,
@@ -197,17 +197,17 @@ def digest_of(path: Path, route: Route) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _samples(declared: Declaration, *, any_kind: bool) -> tuple[Sample, ...]:
+def _samples(declared: Declaration, *, any_kind: bool) -> tuple[ParitySample, ...]:
     """The first images of each label by name, as many of each."""
     per_label = max(1, min(PER_LABEL, AT_MOST // len(declared.labels)))
-    chosen: list[Sample] = []
+    chosen: list[ParitySample] = []
     for label in declared.labels:
         folder = declared.samples / label
         if "/" in label or label in (".", ".."):  # it would be another folder
             continue
         found = folder.glob("[!.]*") if any_kind else (f for f in folder.glob("*") if f.suffix.lower() in SUFFIXES)
         files = sorted(file for file in found if file.is_file())
-        chosen += [Sample(path=file, label=label, sha256=file_digest(file)) for file in files[:per_label]]
+        chosen += [ParitySample(path=file, label=label, sha256=file_digest(file)) for file in files[:per_label]]
     if not chosen:
         named = ", ".join(declared.labels[:5])
         message = f"{declared.samples} has no images in subfolders named after the labels ({named})"

@@ -16,7 +16,7 @@ from functions.session import Session, open_session
 RUNS, OPENINGS = 9, 5
 
 
-def measure(fp32: Path, shipped: Artifact) -> Timings:
+def measure_latency(fp32: Path, shipped: Artifact) -> Timings:
     """Medians on one thread, the two in turn, so that drift of the machine hits both.
 
     Args:

@@ -16,16 +16,16 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from converters.child import Limits, run_child
+from converters.child import ChildLimits, run_child
 from converters.foreign import load_foreign, opset_of
-from converters.graph import Signature, canonicalise, read_tensors, write_graph
-from converters.handlers import try_handler
+from converters.graph import Signature, canonicalize, read_tensors, write_graph
+from converters.handlers import check_handler
 from converters.licences import UNKNOWN, installed, read_licences
 from converters.numeric import TensorSource
-from converters.optimiser import optimise
+from converters.optimiser import optimize
 from converters.prepare import fuse
 from converters.settings import ConvertSettings
-from converters.workplace import Workplace
+from converters.workplace import StagingDirectory
 from eaves.artifact import Artifact, GoldenCase, Manifest, Parity, Quantisation, check, write_artifact
 from eaves.artifact import Source as Origin
 from eaves.artifact.golden import GOLDEN, INDEX, difference, tensor_digest, write_index
@@ -34,7 +34,7 @@ from eaves.artifact.store import LABELS, MODEL, file_digest, file_entries
 from eaves.artifact.verdicts import FP32, INT8
 from eaves.errors import ArtifactError, ConversionError, ParityError
 from functions.session import Session, open_session
-from trainer.progress import Progress
+from trainer.progress import TrainingProgress
 
 Tensor = npt.NDArray[Any]
 NUMBERS = ["float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
@@ -43,7 +43,7 @@ _OURS = re.compile(r"(head/)?t[0-9]{4}(_[0-9]+)?|(head|backbone)/[0-9]{4}")
 
 
 def convert_tensor(
-    source: TensorSource, place: Workplace, output: Path, settings: ConvertSettings, progress: Progress
+    source: TensorSource, place: StagingDirectory, output: Path, settings: ConvertSettings, progress: TrainingProgress
 ) -> Artifact:
     """Convert, prove and write.
 
@@ -78,19 +78,19 @@ def convert_tensor(
     staged = Artifact(path=place.staging, manifest=manifest, digest=manifest.digest())
     check(staged, open_session(staged).attempt)
     if source.handler is not None:
-        try_handler(staged, settings.timeout_s)
+        check_handler(staged, settings.timeout_s)
     return write_artifact(place.staging, output, manifest)
 
 
-def _prepare(source: TensorSource, place: Workplace, settings: ConvertSettings) -> tuple[Signature, int]:
+def _prepare(source: TensorSource, place: StagingDirectory, settings: ConvertSettings) -> tuple[Signature, int]:
     """The fp32 graph in the artifact, and what it takes and gives."""
     model, _ = load_foreign(source.model, opset=settings.opset)
     opset = opset_of(model)
     given = place.folder / "given.onnx"
     _check_names(model)
     onnx.save(model, str(given))
-    prepared = optimise(given, place.folder / "folded.onnx", "basic")
-    canonicalise(prepared, heads=False)
+    prepared = optimize(given, place.folder / "folded.onnx", "basic")
+    canonicalize(prepared, heads=False)
     signature = read_tensors(prepared)
     _check(signature)
     try:
@@ -138,7 +138,7 @@ def _ask(
         "output": str(output),
     }
     what = "onnxruntime, answering for the parity proof,"
-    limits = Limits(timeout_s=settings.timeout_s, memory_limit_mb=settings.memory_limit_mb)
+    limits = ChildLimits(timeout_s=settings.timeout_s, memory_limit_mb=settings.memory_limit_mb)
     run_child("converters.original", job, folder / "facts.json", what=what, limits=limits)
     with np.load(output, allow_pickle=False) as stored:
         inputs = [stored[f"{number}"] for number in range(len(source.samples))]

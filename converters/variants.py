@@ -10,8 +10,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from converters.graph import canonicalise, write_graph
-from converters.optimiser import optimise
+from converters.graph import canonicalize, write_graph
+from converters.optimiser import optimize
 from eaves.artifact import TARGETS, Variant, detect_cpu
 from eaves.artifact.manifest import VARIANTS
 from eaves.artifact.store import MODEL
@@ -40,8 +40,8 @@ def write_variants(
             _log.warning("no graph laid out for %s: this CPU can't make one; convert on such a machine", target)
         elif layout not in made:
             path = f"{VARIANTS}/{target}/{MODEL}"
-            model = optimise(prepared, folder / "laid-out.onnx", "all", portable=False)
-            canonicalise(model)
+            model = optimize(prepared, folder / "laid-out.onnx", "all", portable=False)
+            canonicalize(model)
             (staging / path).parent.mkdir(parents=True)
             write_graph(model, staging / path, split=split, folder="")
             made[layout] = Variant(path=path, target=target)

@@ -24,11 +24,11 @@ Floats = npt.NDArray[np.float32]
 SMALLEST = 1e-12
 
 
-def testify(job: Mapping[str, Any], dtype: Any, call: Call) -> None:
+def write_reference_outputs(job: Mapping[str, Any], dtype: Any, call: Call) -> None:
     """Ask for every image and write the answers.
 
     Args:
-        job: As `Source.job` gives it, with `images` and `output`, the .npz file to write.
+        job: As `ModelSource.job` gives it, with `images` and `output`, the .npz file to write.
         dtype: NumPy's, of the model's input.
         call: A batch of one to the model's outputs by name.
 
@@ -43,8 +43,8 @@ def testify(job: Mapping[str, Any], dtype: Any, call: Call) -> None:
             tensor = (own or recipe.tensor)(Path(path).read_bytes())
         except InputError as error:
             raise ConversionError(f"{path}: {error.message}", hint="remove it from the samples") from error
-        answered = call(feed(tensor, interface, dtype))
-        one, other = read(answered, interface)
+        answered = call(build_input(tensor, interface, dtype))
+        one, other = read_outputs(answered, interface)
         if interface.features:
             features.append(answered[interface.features][0].ravel())
         logits.append(one)
@@ -68,7 +68,7 @@ def _open_preprocess(path: str, recipe: Recipe) -> Callable[[bytes], Tensor] | N
     return open_handler(Path(path).read_bytes(), Path(path), spec).preprocess
 
 
-def feed(tensor: Tensor, interface: Interface, dtype: Any) -> Tensor:
+def build_input(tensor: Tensor, interface: Interface, dtype: Any) -> Tensor:
     """One example to the model's own input.
 
     Args:
@@ -89,7 +89,7 @@ def feed(tensor: Tensor, interface: Interface, dtype: Any) -> Tensor:
     return np.ascontiguousarray(tensor[np.newaxis])
 
 
-def read(answer: Mapping[str, Tensor], interface: Interface) -> tuple[Floats, Floats]:
+def read_outputs(answer: Mapping[str, Tensor], interface: Interface) -> tuple[Floats, Floats]:
     """The logits and probabilities, each (labels,) float32, of a batch of one."""
     logits_name, probabilities_name = interface.pick_outputs(answer)
     if logits_name is None:

@@ -15,7 +15,7 @@ from eaves.errors import ArtifactError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workplace:
+class StagingDirectory:
     """Two empty folders on the output's file system.
 
     Attributes:
@@ -28,7 +28,7 @@ class Workplace:
 
 
 @contextmanager
-def open_workplace(output: Path) -> Iterator[Workplace]:
+def open_staging(output: Path) -> Iterator[StagingDirectory]:
     """`.NAME.unfinished` beside the output, for one process at a time.
 
     Raises:
@@ -49,7 +49,7 @@ def open_workplace(output: Path) -> Iterator[Workplace]:
             ) from error
         for left in place.iterdir():
             shutil.rmtree(left)
-        work = Workplace(staging=place / "artifact", folder=place / "work")
+        work = StagingDirectory(staging=place / "artifact", folder=place / "work")
         work.staging.mkdir()
         work.folder.mkdir()
         try:

@@ -18,19 +18,19 @@ from converters.settings import ConvertSettings
 from eaves import errors
 from eaves.cli import COMMANDS
 from eaves.cli.project import Project
-from eaves.config import ENV_PREFIX, Leaf, is_scalar, iter_leaves
-from eaves.delivery.mqtt.settings import MqttSettings as PublishingSettings
+from eaves.config import ENV_PREFIX, SettingsLeaf, is_scalar, iter_leaves
+from eaves.delivery.mqtt.settings import MqttTriggerSettings as PublishingSettings
 from eaves.local.settings import LocalSettings
 from eaves.options import parameter_name
 from eaves.platform import DeliverySettings, SourceSpec, TriggerSpec
 from eaves.publisher.settings import PublisherSettings
 from eaves.receiver.settings import ReceiverSettings
 from eaves.relay.settings import RelaySettings
-from eaves.sources.folder.settings import FolderSettings
-from eaves.sources.http.settings import HttpSettings
-from eaves.sources.mqtt.settings import MqttSettings
+from eaves.sources.folder.settings import FolderSourceSettings
+from eaves.sources.http.settings import HttpSourceSettings
+from eaves.sources.mqtt.settings import MqttSourceSettings
 from eaves.sources.options import FrameOptions
-from eaves.sources.replay.settings import ReplaySettings
+from eaves.sources.replay.settings import ReplaySourceSettings
 from eaves.sources.settings import AgentSettings, SourceSettings
 from functions.settings import FunctionSettings
 from knative.receiver_settings import ReceiverDeployment
@@ -52,10 +52,10 @@ def build_reference() -> str:
     parts += ["## An agent's process (`python -P -m eaves.sources`)\n", *_settings(AgentSettings)]
     parts += ["### Each of its sources (EAVES_SOURCES)\n", *_settings(SourceSettings, env=False)]
     parts += ["### ... to pick and edit its images\n", *_settings(FrameOptions, env=False)]
-    parts += ["### ... of kind `folder`\n", *_settings(FolderSettings, env=False)]
-    parts += ["### ... of kind `http`\n", *_settings(HttpSettings, env=False)]
-    parts += ["### ... of kind `replay`\n", *_settings(ReplaySettings, env=False)]
-    parts += ["### ... of kind `mqtt`\n", *_settings(MqttSettings, env=False)]
+    parts += ["### ... of kind `folder`\n", *_settings(FolderSourceSettings, env=False)]
+    parts += ["### ... of kind `http`\n", *_settings(HttpSourceSettings, env=False)]
+    parts += ["### ... of kind `replay`\n", *_settings(ReplaySourceSettings, env=False)]
+    parts += ["### ... of kind `mqtt`\n", *_settings(MqttSourceSettings, env=False)]
     parts += ["## A publisher's process (`python -P -m eaves.publisher`)\n", *_settings(PublisherSettings)]
     parts += ["## A relay's process (`python -P -m eaves.relay`)\n", *_settings(RelaySettings)]
     parts += ["## A receiver's process (`python -P -m eaves.receiver`)\n", *_settings(ReceiverSettings)]
@@ -188,7 +188,7 @@ def _set(name: str, items: list[str], doc: str) -> Iterator[str]:
     yield f'"""{doc}"""'
 
 
-def _leaves() -> Iterator[tuple[str, Leaf]]:
+def _leaves() -> Iterator[tuple[str, SettingsLeaf]]:
     """Who reads it, and the setting."""
     for reader, cls, section in READERS:
         for leaf in iter_leaves(cls, section):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from eaves.config import Layer, build, env_layer, flag_layer, is_scalar, iter_leaves
+from eaves.config import SettingsLayer, build, env_layer, flag_layer, is_scalar, iter_leaves
 from eaves.config.environment import find_variable_warnings
 from eaves.errors import EavesError
 from eaves.terminal import escape
@@ -69,7 +69,7 @@ def given(cls: type, parameters: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def build_settings(cls: type[T], parameters: Mapping[str, Any], *layers: Layer, section: str = "") -> T:
+def build_settings(cls: type[T], parameters: Mapping[str, Any], *layers: SettingsLayer, section: str = "") -> T:
     """A section from files (`layers`), this process's environment and the command line, in rising precedence.
 
     For `__main__` modules and `eaves.cli` only: it reads the environment.

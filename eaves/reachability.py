@@ -27,7 +27,7 @@ Source: Kubernetes, `terminationMessagePath`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class ReachabilityTarget:
     """One address to try.
 
     Attributes:
@@ -66,7 +66,7 @@ def parse_address(address: str) -> tuple[str, int, bool]:
     return host.removeprefix("[").removesuffix("]"), int(port), address.startswith(TLS)
 
 
-def reach(attempt: Attempt, *, timeout_s: float = TIMEOUT_S) -> Reached:
+def reach(attempt: ReachabilityTarget, *, timeout_s: float = TIMEOUT_S) -> Reached:
     """Try one address."""
 
     def failed(what: str, why: object) -> Reached:
@@ -92,13 +92,13 @@ def reach(attempt: Attempt, *, timeout_s: float = TIMEOUT_S) -> Reached:
     return Reached(address=attempt.address)
 
 
-def reach_all(attempts: Sequence[Attempt]) -> list[Reached]:
+def reach_all(attempts: Sequence[ReachabilityTarget]) -> list[Reached]:
     """Try all of them side by side; in their order."""
     with ThreadPoolExecutor(AT_ONCE) as threads:
         return list(threads.map(reach, attempts))
 
 
-def to_text(attempts: Iterable[Attempt]) -> str:
+def to_text(attempts: Iterable[ReachabilityTarget]) -> str:
     """Attempts as the command takes them."""
     return json.dumps([asdict(attempt) for attempt in attempts])
 
@@ -123,7 +123,7 @@ def _trusting(authorities: str) -> ssl.SSLContext:
 
 def main() -> None:
     """Arguments: the attempts, and the file that is written to beside the standard output."""
-    found = reach_all([Attempt(**values) for values in json.loads(sys.argv[1])])
+    found = reach_all([ReachabilityTarget(**values) for values in json.loads(sys.argv[1])])
     text = "".join(f"{json.dumps({key: value for key, value in asdict(one).items() if value})}\n" for one in found)
     sys.stdout.write(text)
     for path in sys.argv[2:]:

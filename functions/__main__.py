@@ -13,7 +13,7 @@ from typing import Any
 from eaves import logs
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
 from functions.settings import FunctionSettings
-from functions.timing import Timing
+from functions.timing import StartTiming
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     click is imported for flags and `--help` only: a platform sets environment variables, and its 20 ms are a tenth of
     a cold start.
     """
-    timing = Timing()
+    timing = StartTiming()
     # Who is process 1 in its container isn't ended by a signal that it doesn't handle. Nothing is accepted yet.
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
     gc.disable()  # until everything is imported: what is made until then stays, and looking through it takes 13 ms
@@ -32,7 +32,7 @@ def main() -> None:
         serve(build_settings(FunctionSettings, {}), timing)
 
 
-def build_command(timing: Timing) -> Any:
+def build_command(timing: StartTiming) -> Any:
     """The click command."""
     import click
 
@@ -45,7 +45,7 @@ def build_command(timing: Timing) -> Any:
     return command
 
 
-def serve(settings: FunctionSettings, timing: Timing) -> None:
+def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     """Load the model and answer until the process is told to end."""
     logs.configure(as_json=settings.log_json)
     warn_of_variables((FunctionSettings, ""))
@@ -53,18 +53,18 @@ def serve(settings: FunctionSettings, timing: Timing) -> None:
     # Before the server's part: two threads that import take turns at the interpreter's lock, and both end late. What
     # the model's own thread does then, opening the session and a first run, needs no lock.
     timing.import_modules("numpy", "eaves.onnxruntime", "PIL.Image", "functions.model")
-    from functions.model import Model
+    from functions.model import LoadingModel
     from functions.process import give_memory_back
 
     give_memory_back()  # before there are threads, which keep the arena that they begin with
-    model = Model(settings, timing)
+    model = LoadingModel(settings, timing)
     model.start()
     timing.import_modules("flask", "functions.app", "functions.server")
     from functions.app import create_app
-    from functions.quota import usable_cpus
+    from functions.quota import count_usable_cpus
     from functions.server import STOP_SIGNALS, Server
 
-    concurrency = settings.concurrency or usable_cpus()
+    concurrency = settings.concurrency or count_usable_cpus()
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until it can finish what its socket takes from here on
     app = create_app(model, settings, concurrency=concurrency, environ=os.environ)
     server = Server(app, settings, concurrency=concurrency, on_stop=model.drain)

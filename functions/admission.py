@@ -24,7 +24,7 @@ class Admission:
         self._inside = 0
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def queue_slot(self) -> Iterator[None]:
         """Be let in, to wait for a turn or to do what needs none.
 
         Raises:
@@ -44,7 +44,7 @@ class Admission:
             self._places.release()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def permit(self) -> Iterator[None]:
         """Wait for a turn; ask for a place first."""
         with self._slots:
             yield
@@ -55,7 +55,7 @@ class Admission:
         return self._inside
 
 
-class Room:
+class FetchMemory:
     """Memory for what is fetched, shared by all who fetch: nobody knows how much it is before it is there.
 
     Args:

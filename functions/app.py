@@ -19,7 +19,7 @@ from eaves.errors import EavesError, ForbiddenError, UnsupportedContentError
 from eaves.web_origin import HINT, find_foreign, listens_on_loopback
 from functions import inference, metrics, problems, process
 from functions.body import read_body
-from functions.model import Model
+from functions.model import LoadingModel
 from functions.service import Service
 from functions.settings import FunctionSettings
 
@@ -27,7 +27,11 @@ _log = logging.getLogger(__name__)
 
 
 def create_app(
-    model: Model, settings: FunctionSettings, *, concurrency: int, environ: Mapping[str, str] = MappingProxyType({})
+    model: LoadingModel,
+    settings: FunctionSettings,
+    *,
+    concurrency: int,
+    environ: Mapping[str, str] = MappingProxyType({}),
 ) -> Flask:
     """The WSGI application of one function.
 
@@ -42,9 +46,9 @@ def create_app(
     """
     app = Flask("functions", static_folder=None)
     app.url_map.merge_slashes = app.url_map.strict_slashes = False  # redirects, which senders of events don't follow
-    app.register_error_handler(EavesError, problems.answer_error)
-    app.register_error_handler(HTTPException, problems.answer_http)
-    app.register_error_handler(Exception, problems.answer_fault)
+    app.register_error_handler(EavesError, problems.error_response)
+    app.register_error_handler(HTTPException, problems.http_error_response)
+    app.register_error_handler(Exception, problems.fault_response)
     service = Service(model, settings, concurrency=concurrency, environ=environ)
     _add_prediction(app, service)
     _add_probes(app, service)
@@ -66,12 +70,12 @@ def _add_prediction(app: Flask, service: Service) -> None:
         with service.reading:
             event = events.decode(headers, body) if events.is_event(headers) else None
         if event is None:
-            document = service.answer_data(body, headers.get("Content-Type", ""))
+            document = service.predict_data(body, headers.get("Content-Type", ""))
             response = _json(document)
         elif event.type in events.REPLY_TYPES:
             return Response(status=202)
         else:
-            reply = service.answer_event(event)
+            reply = service.predict_event(event)
             response = Response(reply.body, headers=dict(reply.headers))
         response.call_on_close(partial(_tell, service, event, time.perf_counter() - start))
         return response
@@ -149,7 +153,7 @@ def _count_requests(app: Flask, counted: metrics.Metrics) -> None:
     @app.after_request
     def count(response: Response) -> Response:
         kind = kinds.get(request.endpoint or "", "other")
-        problem = problems.told_kind(response)
+        problem = problems.problem_type(response)
         counted.count("eaves_requests_total", kind=kind, status=str(response.status_code), problem=problem)
         return response
 

@@ -24,7 +24,7 @@ from urllib.parse import urljoin
 from eaves.errors import ClaimError, ClaimTooLargeError, DeliveryError, UnreachableError
 from eaves.http_client.proxies import DIRECT, Proxies, Proxy
 from eaves.http_client.trust import build_tls_context
-from functions.reach import PORTS, IpAddress, Reach
+from functions.reach import PORTS, IpAddress, UrlPolicy
 from functions.tunnel import open_tunnel
 
 MAX_REDIRECTS = 3
@@ -41,19 +41,19 @@ Take = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
+class FetchedData:
     """What a reference led to."""
 
     data: bytes
     content_type: str
 
 
-def resolve(host: str, port: int) -> list[str]:
+def resolve_host(host: str, port: int) -> list[str]:
     """The host's addresses, as the system tells them."""
     return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
-class ClaimDesk:
+class DatarefFetcher:
     """Fetches what events refer to; safe to use from many threads.
 
     Args:
@@ -67,11 +67,11 @@ class ClaimDesk:
 
     def __init__(
         self,
-        reach: Reach,
+        reach: UrlPolicy,
         *,
         max_bytes: int,
         timeout_s: float,
-        resolve: Resolve = resolve,
+        resolve: Resolve = resolve_host,
         context: ssl.SSLContext | None = None,
         proxies: Proxies = DIRECT,
     ) -> None:
@@ -82,7 +82,7 @@ class ClaimDesk:
         self._context = context
         self._proxies = proxies
 
-    def fetch(self, reference: str, take: Take = lambda size_bytes: None) -> Fetched:
+    def fetch(self, reference: str, take: Take = lambda size_bytes: None) -> FetchedData:
         """Get what a dataref refers to.
 
         Args:
@@ -98,12 +98,12 @@ class ClaimDesk:
         end, url = time.monotonic() + self._timeout_s, reference
         for _ in range(MAX_REDIRECTS + 1):
             found = self._get(url, end, take)
-            if isinstance(found, Fetched):
+            if isinstance(found, FetchedData):
                 return found
             url = _follow(url, found)
         raise ClaimError(f"the dataref redirects more than {MAX_REDIRECTS} times")
 
-    def _get(self, url: str, end: float, take: Take) -> Fetched | str:
+    def _get(self, url: str, end: float, take: Take) -> FetchedData | str:
         """The data, or where a redirect leads."""
         parts = self._reach.check_url(url)
         host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
@@ -139,7 +139,7 @@ class ClaimDesk:
     @contextmanager
     def _connected(self, host: str, port: int, scheme: str, proxy: Proxy | None, end: float) -> Iterator[socket.socket]:
         """A connection that is cut when time is up, however slowly bytes still come."""
-        addresses = self._reach.pick(host, self._look_up(host, port, end))
+        addresses = self._reach.allowed_addresses(host, self._look_up(host, port, end))
         sock = self._tunnel(host, addresses, port, proxy, end) if proxy else self._connect(host, addresses, port, end)
         timer = _cutting_timer(sock, end)
         try:
@@ -215,7 +215,7 @@ class ClaimDesk:
         why = fault[0] if fault else "no answer in time"
         raise UnreachableError(f"the host {host[:80]!r} of a dataref can't be resolved: {why}", hint=LATER)
 
-    def _read(self, response: http.client.HTTPResponse, take: Take) -> Fetched:
+    def _read(self, response: http.client.HTTPResponse, take: Take) -> FetchedData:
         if response.status >= 500 or response.status in _RETRIED:
             raise DeliveryError(f"the host of a dataref answered {response.status}", hint=LATER)
         if response.status != 200:
@@ -231,7 +231,7 @@ class ClaimDesk:
                 raise too_large
             take(len(chunk))
             whole.write(chunk)
-        return Fetched(data=whole.getvalue(), content_type=response.headers.get("Content-Type", ""))
+        return FetchedData(data=whole.getvalue(), content_type=response.headers.get("Content-Type", ""))
 
 
 def _follow(url: str, place: str) -> str:

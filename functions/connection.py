@@ -42,7 +42,7 @@ class TooMuchAtOnce(Error):  # type: ignore[misc]  # noqa: N818
     reason = "Too Many Requests"
 
 
-class Answer(WSGITask):  # type: ignore[misc]
+class ApplicationResponse(WSGITask):  # type: ignore[misc]
     """The application's answer."""
 
     def build_response_header(self) -> bytes:
@@ -53,17 +53,17 @@ class Answer(WSGITask):  # type: ignore[misc]
         return header
 
 
-class Refusal(ErrorTask):  # type: ignore[misc]
+class RefusedRequest(ErrorTask):  # type: ignore[misc]
     """A request refused before the application sees it (400, 408, 413, 429, 431), as a problem document."""
 
     def execute(self) -> None:
         """Answer and close the connection."""
         error, path = self.request.error, getattr(self.request, "path", "")  # there is none of a head without an end
         if isinstance(error, TooMuchAtOnce):
-            response = problems.answer_error(OverloadedError(error.body, hint="send again later"), path=path)
+            response = problems.error_response(OverloadedError(error.body, hint="send again later"), path=path)
         else:
-            response = problems.answer_refusal(error.code, str(error.body), path=path)
-        self.channel.server.refused(error.code, problems.told_kind(response))
+            response = problems.refusal_response(error.code, str(error.body), path=path)
+        self.channel.server.refused(error.code, problems.problem_type(response))
         self.status = f"{error.code} {error.reason}"
         self.response_headers += [item for item in response.headers.items() if item[0] != "Content-Length"]
         self.set_close_on_finish()
@@ -73,7 +73,7 @@ class Refusal(ErrorTask):  # type: ignore[misc]
         self.write(body)
 
 
-class Connection(HTTPChannel):  # type: ignore[misc]
+class HttpConnection(HTTPChannel):  # type: ignore[misc]
     """One connection; its methods run in the server's loop unless they say otherwise.
 
     Attributes:
@@ -83,8 +83,8 @@ class Connection(HTTPChannel):  # type: ignore[misc]
     """
 
     parser_class = Parser
-    task_class = Answer
-    error_task_class = Refusal
+    task_class = ApplicationResponse
+    error_task_class = RefusedRequest
     request: Any = None
     refused = False
     _began = 0.0

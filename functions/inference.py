@@ -55,8 +55,8 @@ def add_routes(app: Flask, service: Service) -> None:
             "name": name,
             "versions": [predictor.artifact.manifest.version],
             "platform": PLATFORM,
-            "inputs": [protocol.describe(predictor.input)],
-            "outputs": [protocol.describe(spec) for spec in predictor.outputs],
+            "inputs": [protocol.describe_model(predictor.input)],
+            "outputs": [protocol.describe_model(spec) for spec in predictor.outputs],
         }
         return _json(described)
 
@@ -66,7 +66,7 @@ def add_routes(app: Flask, service: Service) -> None:
         from functions import protocol
 
         body, json_bytes = read_body(service.settings.max_body_bytes), _json_bytes()
-        with service.admission.place(), service.model.use() as predictor:
+        with service.admission.queue_slot(), service.model.use() as predictor:
             _check_name(service, predictor, name, version)
             names = [spec.name for spec in predictor.outputs]
             with service.reading:

@@ -16,12 +16,12 @@ from functions.predictor import Predictor
 from functions.session import open_session
 from functions.settings import FunctionSettings
 from functions.tasks import open_predictor
-from functions.timing import Timing
+from functions.timing import StartTiming
 
 _log = logging.getLogger(__name__)
 
 
-class Model:
+class LoadingModel:
     """Loads in a thread of its own, so that the server's imports and the weights' pages come in at the same time.
 
     Args:
@@ -34,7 +34,7 @@ class Model:
         ready_at: When it became ready, Unix time; 0 before.
     """
 
-    def __init__(self, settings: FunctionSettings, timing: Timing) -> None:
+    def __init__(self, settings: FunctionSettings, timing: StartTiming) -> None:
         self._settings = settings
         self._timing = timing
         self._predictor: Predictor | None = None
@@ -96,7 +96,7 @@ class Model:
             if not self.ready:
                 raise self._why_not("being checked")
             if self._settings.timing:
-                self._timing.tell_once("first prediction")
+                self._timing.log_once("first prediction")
 
     def _why_not(self, state: str) -> EavesError:
         """An error of its own for each who asks: one raised again would keep every request that it ever met."""

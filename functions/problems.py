@@ -44,17 +44,17 @@ _LOOK = "look for the id in the function's log"
 _log = logging.getLogger(__name__)
 
 
-def answer_error(error: EavesError, *, path: str = "") -> Response:
+def error_response(error: EavesError, *, path: str = "") -> Response:
     """The answer to a request that failed for a known reason."""
     if isinstance(error, HandlerError):
         return _answer_handler(error)
-    response = _problem(error.http_status, kind_of(type(error)), error.message, error.hint, path=path)
+    response = _problem(error.http_status, error_type(type(error)), error.message, error.hint, path=path)
     if isinstance(error, OverloadedError):
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
 
 
-def answer_http(error: HTTPException) -> Response:
+def http_error_response(error: HTTPException) -> Response:
     """The answer to a request that Flask or werkzeug refused (404, 405, 413, ...)."""
     response = _problem(error.code or 500, f"http-{error.code}", error.description or error.name, None)
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
@@ -62,25 +62,25 @@ def answer_http(error: HTTPException) -> Response:
     return response
 
 
-def answer_refusal(status: int, detail: str, *, path: str = "") -> Response:
+def refusal_response(status: int, detail: str, *, path: str = "") -> Response:
     """The answer to a request that the HTTP server refused before Flask saw it."""
     return _problem(status, f"http-{status}", detail, None, path=path)
 
 
-def kind_of(cls: type[EavesError]) -> str:
+def error_type(cls: type[EavesError]) -> str:
     """The last part of a problem's `type`; a class that a handler.py derives has that of ours."""
     name = next(one.__name__ for one in cls.__mro__ if one.__module__ == EavesError.__module__)
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name.removesuffix("Error")).lower()
 
 
-def told_kind(response: Response) -> str:
+def problem_type(response: Response) -> str:
     """That part of an answer; empty when it is no problem."""
     if response.status_code < 400 or response.content_type not in (CONTENT_TYPE, PROTOCOL_CONTENT_TYPE):
         return ""
     return str(json.loads(response.get_data())["type"]).removeprefix(TYPE_PREFIX)
 
 
-def answer_fault(error: Exception) -> Response:
+def fault_response(error: Exception) -> Response:
     """The answer to our own fault: an id for the sender, the traceback for the log."""
     return _problem(500, "internal", f"unexpected error {_log_fault('unexpected error', error)}", _LOOK)
 

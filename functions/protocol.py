@@ -136,7 +136,7 @@ def build_response(
     return head + b"".join(parts), len(head) if parts else None
 
 
-def describe(spec: TensorSpec) -> dict[str, Any]:
+def describe_model(spec: TensorSpec) -> dict[str, Any]:
     """A tensor as the model's metadata name it."""
     return {"name": spec.name, "datatype": DATATYPES[spec.dtype], "shape": list(spec.shape)}
 

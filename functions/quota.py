@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 
-def usable_cpus(root: Path = Path("/")) -> int:
+def count_usable_cpus(root: Path = Path("/")) -> int:
     """CPUs by affinity, or the cgroup's quota rounded up if that is less; at least 1.
 
     A group's quota holds for the groups below it too, so the smallest counts. What can't be read sets no limit.

@@ -25,7 +25,7 @@ _UNICAST = ipaddress.IPv6Network("2000::/3")
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class Reach:
+class UrlPolicy:
     """What is allowed.
 
     Args:
@@ -64,7 +64,7 @@ class Reach:
             raise ClaimError(f"datarefs to the host {parts.netloc[:80]!r} are not taken", hint=hint)
         return parts
 
-    def pick(self, host: str, addresses: Iterable[str]) -> list[IpAddress]:
+    def allowed_addresses(self, host: str, addresses: Iterable[str]) -> list[IpAddress]:
         """Those of a host's addresses that may be reached.
 
         Raises:

@@ -20,14 +20,14 @@ MAX_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class CachedReply:
     """An answer as it goes over HTTP."""
 
     headers: Mapping[str, str]
     body: bytes
 
 
-class Recent:
+class ReplyCache:
     """Replies in work and the latest ones, by event; safe to use from many threads.
 
     Args:
@@ -39,10 +39,10 @@ class Recent:
         self._size = size
         self._wait_s = wait_s
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, Reply] = OrderedDict()
-        self._in_work: dict[Hashable, Future[Reply]] = {}
+        self._kept: OrderedDict[Hashable, CachedReply] = OrderedDict()
+        self._in_work: dict[Hashable, Future[CachedReply]] = {}
 
-    def once(self, key: Hashable, make: Callable[[], Reply]) -> tuple[Reply, bool]:
+    def get_or_make(self, key: Hashable, make: Callable[[], CachedReply]) -> tuple[CachedReply, bool]:
         """The reply to an event, made by the first that asks.
 
         Args:
@@ -62,7 +62,7 @@ class Recent:
                 self._kept.move_to_end(key)
                 return kept, False
             work = self._in_work.get(key)
-            mine: Future[Reply] | None = None
+            mine: Future[CachedReply] | None = None
             if work is None:
                 mine = self._in_work[key] = Future()
         try:
@@ -75,7 +75,7 @@ class Recent:
             # until the garbage collector finds the circle.
             work = mine = None
 
-    def _make(self, key: Hashable, make: Callable[[], Reply], mine: Future[Reply]) -> Reply:
+    def _make(self, key: Hashable, make: Callable[[], CachedReply], mine: Future[CachedReply]) -> CachedReply:
         try:
             reply = make()
         except BaseException as error:
@@ -87,7 +87,7 @@ class Recent:
         mine.set_result(reply)
         return reply
 
-    def _wait(self, work: Future[Reply]) -> Reply:
+    def _wait(self, work: Future[CachedReply]) -> CachedReply:
         try:
             if not wait([work], self._wait_s).done:
                 raise InWorkError("the same event is still in work", hint="send it again later")
@@ -95,7 +95,7 @@ class Recent:
         finally:
             del work  # as in `once`
 
-    def _finish(self, key: Hashable, reply: Reply | None) -> None:
+    def _finish(self, key: Hashable, reply: CachedReply | None) -> None:
         with self._lock:
             del self._in_work[key]
             if reply is not None and self._size and len(reply.body) <= MAX_BYTES:

@@ -16,7 +16,7 @@ PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestat
 """Extensions of the cause that its reply carries too."""
 
 
-def build_document(prediction: Prediction, artifact: Artifact) -> dict[str, Any]:
+def build_prediction_document(prediction: Prediction, artifact: Artifact) -> dict[str, Any]:
     """The payload of a reply (and the whole answer to what came without an event)."""
     manifest = artifact.manifest
     return {
@@ -38,7 +38,7 @@ def build_reply(cause: Event, prediction: Prediction, predictor: Predictor, sett
         subject=cause.subject,
         time=cause.time or datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         datacontenttype="application/json",
-        data=json.dumps(build_document(prediction, artifact), allow_nan=False).encode(),
+        data=json.dumps(build_prediction_document(prediction, artifact), allow_nan=False).encode(),
         extensions=_extensions(cause, prediction, artifact),
     )
 

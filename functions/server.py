@@ -20,10 +20,10 @@ from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
 from eaves.errors import StartError
-from functions.connection import STALLED_S, Connection, TooMuchAtOnce
+from functions.connection import STALLED_S, HttpConnection, TooMuchAtOnce
 from functions.metrics import EXTENSION
 from functions.settings import FunctionSettings
-from functions.threads import Threads
+from functions.threads import ThreadPool
 
 SPARE_THREADS = 2
 """For work that is refused at once; the rest may all be waiting for their turn."""
@@ -113,7 +113,7 @@ class Server:
                     now, timeout_s=self._settings.read_timeout_s, min_rate_bytes_s=self._settings.min_rate_bytes_s
                 )
 
-    def _finish(self, connections: Iterable[Connection] | None, deadline: float) -> None:
+    def _finish(self, connections: Iterable[HttpConnection] | None, deadline: float) -> None:
         """Answer what has arrived on these (None: on all), whole or still arriving; idle ones aren't waited for."""
         quiet = 0
         while quiet < QUIET_ROUNDS and time.monotonic() < deadline:
@@ -129,12 +129,12 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]
         draining: Whether every connection's next answer is its last.
     """
 
-    channel_class = Connection
+    channel_class = HttpConnection
     draining = False
 
     def __init__(self, app: Flask, settings: FunctionSettings, *, concurrency: int, map: dict[int, Any]) -> None:  # noqa: A002
-        self._threads = Threads(concurrency + settings.queue + SPARE_THREADS)
-        self._probe_threads = Threads(PROBE_THREADS)
+        self._threads = ThreadPool(concurrency + settings.queue + SPARE_THREADS)
+        self._probe_threads = ThreadPool(PROBE_THREADS)
         # One body of the largest size always fits.
         self._room_bytes = max(settings.max_buffered_bytes, settings.max_body_bytes + 2 * READ_BYTES)
         adjustments = Adjustments(
@@ -157,11 +157,11 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]
         if counted is not None:
             counted.count("eaves_requests_total", kind="refused", status=str(status), problem=kind)
 
-    def connections(self) -> list[Connection]:
+    def connections(self) -> list[HttpConnection]:
         """Those that are open now."""
         return list(self.active_channels.values())
 
-    def add_task(self, task: Connection) -> None:
+    def add_task(self, task: HttpConnection) -> None:
         """Hand a connection's next request to a thread."""
         request = task.requests[0]
         works = request.error is None and request.command not in {"GET", "HEAD"}
@@ -177,7 +177,7 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]
             quietest.handle_close()
         super().handle_accept()
 
-    def has_room(self, asking: Connection) -> bool:
+    def has_room(self, asking: HttpConnection) -> bool:
         """Whether there is memory for what a connection sends; what a stalled sender has sent is let go for it."""
         while sum(one.held_bytes for one in self.connections()) > self._room_bytes:
             stalled = self._quietest(silent_s=STALLED_S, holding=True)
@@ -200,7 +200,7 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]
         for threads in (self._threads, self._probe_threads):
             threads.shutdown(cancel_pending=True, timeout=1)
 
-    def _quietest(self, *, silent_s: float = 0.0, holding: bool = False) -> Connection | None:
+    def _quietest(self, *, silent_s: float = 0.0, holding: bool = False) -> HttpConnection | None:
         """The connection with nothing in work that has been silent for longest."""
         latest = time.monotonic() - silent_s
         fitting = [

@@ -13,15 +13,15 @@ from eaves import events
 from eaves.errors import ClaimError, ConfigError, Fault, InputError, UnsupportedContentError
 from eaves.events import Event
 from functions import replies
-from functions.admission import Admission, Room
+from functions.admission import Admission, FetchMemory
 from functions.metrics import Metrics
-from functions.model import Model
+from functions.model import LoadingModel
 from functions.predictor import Array, Prediction, Predictor
-from functions.recent import Recent, Reply
+from functions.recent import CachedReply, ReplyCache
 from functions.settings import FunctionSettings
 
 if TYPE_CHECKING:
-    from functions.claims import ClaimDesk
+    from functions.claims import DatarefFetcher
 
 DATAREF = "dataref"
 DATADIGEST = "datadigest"
@@ -46,18 +46,18 @@ class Service:
     """
 
     def __init__(
-        self, model: Model, settings: FunctionSettings, *, concurrency: int, environ: Mapping[str, str]
+        self, model: LoadingModel, settings: FunctionSettings, *, concurrency: int, environ: Mapping[str, str]
     ) -> None:
         self.model = model
         self.settings = settings
         self.admission = Admission(concurrency=concurrency, queue=settings.queue)
         self.metrics = Metrics()
         self.reading = threading.Lock()  # JSON takes tens of MB while it is parsed, and holds the interpreter meanwhile
-        self._recent = Recent(settings.recent_replies)
+        self._recent = ReplyCache(settings.recent_replies)
         self._desk = _open_desk(settings, environ) if settings.dataref_hosts else None
-        self._room = Room(max(settings.max_buffered_bytes, settings.max_body_bytes))
+        self._room = FetchMemory(max(settings.max_buffered_bytes, settings.max_body_bytes))
 
-    def answer_event(self, event: Event) -> Reply:
+    def predict_event(self, event: Event) -> CachedReply:
         """The event that answers an event; of one that comes again, the very same.
 
         Raises:
@@ -73,22 +73,22 @@ class Service:
         # Beside its identity all that a reply tells of it: of two events with one id, neither gets the other's reply.
         told = (event.subject, event.time, event.datacontenttype, *map(event.extensions.get, (DATAREF, DATADIGEST)))
         key = (event.source, event.id, *told, digest)
-        with self.admission.place():
-            reply, made = self._recent.once(key, lambda: self._reply(event, digest))
+        with self.admission.queue_slot():
+            reply, made = self._recent.get_or_make(key, lambda: self._reply(event, digest))
         if not made:
             self.metrics.count("eaves_repeats_total")
         return reply
 
-    def answer_data(self, data: bytes, content_type: str) -> dict[str, Any]:
+    def predict_data(self, data: bytes, content_type: str) -> dict[str, Any]:
         """The document that answers data without an event.
 
         Raises:
             InputError: As `answer_event`.
             EavesError: As `answer_event`.
         """
-        with self.admission.place():
+        with self.admission.queue_slot():
             prediction, predictor = self._predict(data, content_type)
-        return replies.build_document(prediction, predictor.artifact)
+        return replies.build_prediction_document(prediction, predictor.artifact)
 
     def run(self, predictor: Predictor, examples: Sequence[bytes | Array]) -> list[Mapping[str, Array]]:
         """The model's outputs of each example, one turn each; ask for a place first.
@@ -99,13 +99,13 @@ class Service:
         """
         results = []
         for example in examples:
-            with self.admission.turn():
+            with self.admission.permit():
                 start = time.perf_counter()
                 results.append(predictor.run(example))
             self.metrics.observe("tensor", time.perf_counter() - start)
         return results
 
-    def _reply(self, event: Event, digest: str) -> Reply:
+    def _reply(self, event: Event, digest: str) -> CachedReply:
         with self._room.share() as take:
             data, content_type = event.data, event.datacontenttype or ""
             if not data and DATAREF in event.extensions:
@@ -118,7 +118,7 @@ class Service:
             # Data of an event that names no type is JSON (CloudEvents, JSON event format, section 3.1.1).
             prediction, predictor = self._predict(data, content_type or "application/json")
         headers, body = events.encode_binary(replies.build_reply(event, prediction, predictor, self.settings))
-        return Reply(headers=headers, body=body)
+        return CachedReply(headers=headers, body=body)
 
     def _fetch(self, reference: str, take: Callable[[int], None]) -> Any:
         if self._desk is None:
@@ -136,7 +136,7 @@ class Service:
                     hint=f"send {', '.join(predictor.content_types)}",
                 )
             start = time.perf_counter()
-            with self.admission.turn():
+            with self.admission.permit():
                 self.metrics.observe("queue", time.perf_counter() - start)
                 prediction = predictor.predict(data)
         for stage, duration_ms in prediction.timings_ms.items():
@@ -167,20 +167,24 @@ def _check_digest(event: Event, digest: str) -> None:
         raise kind(f"the data has the digest sha256:{digest}, not its datadigest", hint="send the event again, whole")
 
 
-def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> ClaimDesk:
+def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> DatarefFetcher:
     """What fetches datarefs.
 
     Raises:
         ConfigError: When a proxy can't be used.
     """
     from eaves.http_client.proxies import parse_proxies
-    from functions.claims import ClaimDesk  # only where it is used: TLS and HTTP's client cost a cold start
-    from functions.reach import Reach
+    from functions.claims import DatarefFetcher  # only where it is used: TLS and HTTP's client cost a cold start
+    from functions.reach import UrlPolicy
 
-    reach = Reach(hosts=settings.dataref_hosts, schemes=settings.dataref_schemes, networks=settings.dataref_networks)
+    reach = UrlPolicy(
+        hosts=settings.dataref_hosts, schemes=settings.dataref_schemes, networks=settings.dataref_networks
+    )
     proxies = parse_proxies(environ)
     if any(proxy is not None and proxy.tls for proxy in (proxies.https, proxies.http)):
         # TLS within TLS is not in the standard library, and urllib3, which has it, is not in a function's process.
         fault = Fault(origin="HTTPS_PROXY, HTTP_PROXY or ALL_PROXY", path="", message="must be an http:// address")
         raise ConfigError([fault], hint="name the proxy's http:// port; a function reaches no proxy by TLS")
-    return ClaimDesk(reach, max_bytes=settings.max_body_bytes, timeout_s=settings.dataref_timeout_s, proxies=proxies)
+    return DatarefFetcher(
+        reach, max_bytes=settings.max_body_bytes, timeout_s=settings.dataref_timeout_s, proxies=proxies
+    )

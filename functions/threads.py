@@ -7,7 +7,7 @@ from typing import Any
 from waitress.task import ThreadedTaskDispatcher
 
 
-class Threads(ThreadedTaskDispatcher):  # type: ignore[misc]
+class ThreadPool(ThreadedTaskDispatcher):  # type: ignore[misc]
     """At most so many threads, and a queue before them.
 
     Args:

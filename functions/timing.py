@@ -11,7 +11,7 @@ from collections.abc import Mapping
 _log = logging.getLogger(__name__)
 
 
-class Timing:
+class StartTiming:
     """The moments of one start; made first of all."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Timing:
             last[thread] = previous = moment
         return "\n".join(lines)
 
-    def tell_once(self, stage: str) -> None:
+    def log_once(self, stage: str) -> None:
         """Note the last stage, and log the table; later calls do nothing."""
         if not self._told:
             self._told = True

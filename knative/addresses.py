@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class ProxyRoute:
     """How to get to an address.
 
     Attributes:
@@ -30,7 +30,7 @@ class Route:
     host: str
 
 
-def route_to(cluster: Cluster, url: str) -> Route:
+def find_route(cluster: Cluster, url: str) -> ProxyRoute:
     """The way to `http://NAME.NAMESPACE.svc...`.
 
     A Knative Service's own address is an alias (ExternalName) of the gateway's, which tells functions apart by host.
@@ -49,7 +49,7 @@ def route_to(cluster: Cluster, url: str) -> Route:
     if alias:
         name, namespace = _split(alias)
     scheme = "https:" if parts.scheme == "https" else ""
-    return Route(namespace=namespace, target=f"services/{scheme}{name}:{port}", path=parts.path or "/", host=host)
+    return ProxyRoute(namespace=namespace, target=f"services/{scheme}{name}:{port}", path=parts.path or "/", host=host)
 
 
 def _split(host: str) -> tuple[str, str]:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.admin.agent import HEALTH
 from eaves.admin.report import parse_report
-from eaves.admin.summary import AgentStatus, describe_silent, summarise
+from eaves.admin.summary import AgentStatus, describe_silent, summarize
 from eaves.errors import ClusterError, DeniedError
 from knative.kinds import POD
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
-from knative.owned import Owner
+from knative.owned import AppOwner
 from knative.resources import publisher, relay
 from knative.resources.agent import CONTAINER, METRICS_PORT, PART, SOURCE_LABEL
 
@@ -63,7 +63,7 @@ class AgentPod:
         return (self.source,) if self.container == CONTAINER else ()
 
 
-def list_agent_pods(cluster: Cluster, owner: Owner) -> list[AgentPod]:
+def list_agent_pods(cluster: Cluster, owner: AppOwner) -> list[AgentPod]:
     """Every pod with a queue here, those on nodes too where these may be seen; by agent, then by name.
 
     Args:
@@ -88,7 +88,7 @@ def read_agents(cluster: Cluster, pods: Sequence[AgentPod]) -> list[AgentStatus]
         return list(threads.map(lambda pod: _read(cluster, pod), pods))
 
 
-def _pods(cluster: Cluster, namespace: str, selector: str, owner: Owner | None = None) -> Iterator[AgentPod]:
+def _pods(cluster: Cluster, namespace: str, selector: str, owner: AppOwner | None = None) -> Iterator[AgentPod]:
     """Pods with a queue; in the namespace of agents on nodes those of one owner only."""
     for one in cluster.list(POD, namespace=namespace, selector=selector):
         labels: Mapping[str, Any] = one["metadata"].get("labels", {})
@@ -114,7 +114,7 @@ def _read(cluster: Cluster, pod: AgentPod) -> AgentStatus:
         return describe_silent(pod.agent, pod.sources, pod=pod.name, state=pod.phase.lower())
     try:
         answer = cluster.ask_pod(pod.name, METRICS_PORT, HEALTH, timeout_s=TIMEOUT_S, namespace=pod.namespace)
-        return summarise(pod.agent, parse_report(json.loads(answer.body)["report"]), pod=pod.name)
+        return summarize(pod.agent, parse_report(json.loads(answer.body)["report"]), pod=pod.name)
     except ClusterError as error:
         return describe_silent(pod.agent, pod.sources, pod=pod.name, state="unknown", reason=error.message)
     except (ValueError, KeyError, TypeError):

@@ -12,7 +12,7 @@ UNJUDGED = "unjudged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
+class ApplyResult:
     """What became of one object.
 
     Attributes:

@@ -16,14 +16,14 @@ from types import MappingProxyType
 from typing import Any
 
 from eaves.delivery.client import HttpAnswer
-from eaves.delivery.rules import brief
+from eaves.delivery.rules import shorten
 from eaves.errors import AbsentError, ClusterError
 from knative.client.port_forward import ForwardDeniedError, NoForwardError, forward
-from knative.kinds import POD, Kind, kind_of
+from knative.kinds import POD, ObjectKind, kind_of
 from knative.kubeconfig import connect_inside, find_context, inside_namespace
-from knative.refusal import Call, parse_status, refused
-from knative.transport import Answer, Deadline, Request, Transport, parse, retry_after_s
-from knative.watching import Change, follow, follow_log, parse_events
+from knative.refusal import ApiCall, build_api_error, parse_status
+from knative.transport import ApiRequest, ApiResponse, ApiTransport, Deadline, parse_object, retry_after_s
+from knative.watching import Change, follow_log, parse_events, watch_objects
 
 PAGE = 500
 """Objects asked for at once. Source: kubectl's --chunk-size."""
@@ -49,7 +49,7 @@ class Cluster:
         transport: To its API server.
     """
 
-    def __init__(self, name: str, namespace: str, transport: Transport) -> None:
+    def __init__(self, name: str, namespace: str, transport: ApiTransport) -> None:
         self.name, self.namespace = name, namespace
         self._transport = transport
         self._no_forward: dict[str, ClusterError] = {}  # by namespace; "": in all of them
@@ -78,7 +78,7 @@ class Cluster:
         namespace = str(metadata.get("namespace", "")) or self.namespace
         query = {"fieldManager": manager, "fieldValidation": "Strict"}
         query |= ({"force": "true"} if force else {}) | ({"dryRun": "All"} if dry_run else {})
-        request = Request(
+        request = ApiRequest(
             call=self._call("patch", kind, namespace, metadata["name"]),
             method="PATCH",
             path=kind.path(namespace, metadata["name"]),
@@ -90,7 +90,7 @@ class Cluster:
         return self._transport.json(request)
 
     def patch(
-        self, kind: Kind, name: str, change: Mapping[str, Any], *, manager: str, namespace: str | None = None
+        self, kind: ObjectKind, name: str, change: Mapping[str, Any], *, manager: str, namespace: str | None = None
     ) -> dict[str, Any]:
         """Change some fields of an object that somebody else makes; `apply` is for our own.
 
@@ -113,7 +113,7 @@ class Cluster:
             ClusterError: When it can't be changed for another reason.
         """
         space = self.namespace if namespace is None else namespace
-        request = Request(
+        request = ApiRequest(
             call=self._call("patch", kind, space, name),
             method="PATCH",
             path=kind.path(space, name),
@@ -124,7 +124,7 @@ class Cluster:
         )
         return self._transport.json(request)
 
-    def get(self, kind: Kind, name: str, *, namespace: str | None = None) -> dict[str, Any] | None:
+    def get(self, kind: ObjectKind, name: str, *, namespace: str | None = None) -> dict[str, Any] | None:
         """An object; None when it isn't there.
 
         Raises:
@@ -132,10 +132,10 @@ class Cluster:
         """
         space = self.namespace if namespace is None else namespace
         call = self._call("get", kind, space, name)
-        answer = self._transport.ask(Request(call=call, path=kind.path(space, name), headers=_JSON))
-        return None if answer.status == 404 else parse(call, answer)
+        answer = self._transport.send(ApiRequest(call=call, path=kind.path(space, name), headers=_JSON))
+        return None if answer.status == 404 else parse_object(call, answer)
 
-    def list(self, kind: Kind, *, namespace: str | None = None, selector: str = "", fields: str = "") -> Objects:
+    def list(self, kind: ObjectKind, *, namespace: str | None = None, selector: str = "", fields: str = "") -> Objects:
         """Objects; none of a kind that the cluster doesn't have.
 
         Args:
@@ -151,7 +151,7 @@ class Cluster:
 
     def delete(
         self,
-        kind: Kind,
+        kind: ObjectKind,
         name: str,
         *,
         namespace: str | None = None,
@@ -179,8 +179,8 @@ class Cluster:
         # The server reads options from the query only where there is no body.
         options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
         options |= ({"preconditions": required} if required else {}) | ({"dryRun": ["All"]} if dry_run else {})
-        answer = self._transport.ask(
-            Request(
+        answer = self._transport.send(
+            ApiRequest(
                 call=call,
                 method="DELETE",
                 path=kind.path(space, name),
@@ -190,11 +190,11 @@ class Cluster:
         )
         if answer.status == 404:
             return False
-        parse(call, answer)
+        parse_object(call, answer)
         return True
 
     def watch(
-        self, kind: Kind, *, namespace: str | None = None, selector: str = "", fields: str = "", timeout_s: float
+        self, kind: ObjectKind, *, namespace: str | None = None, selector: str = "", fields: str = "", timeout_s: float
     ) -> Iterator[Change]:
         """What is there as ADDED, then what changes, until time is over; broken connections are taken up again.
 
@@ -208,10 +208,10 @@ class Cluster:
         def streaming(version: str, left_s: float) -> Iterator[Change]:
             query = _selectors(selector, fields) | {"watch": "true", "allowWatchBookmarks": "true"}
             query |= {"resourceVersion": version, "timeoutSeconds": str(max(1, min(WATCH_S, round(left_s))))}
-            request = Request(call=call, path=path, query=query, headers={"Accept": "application/json"})
+            request = ApiRequest(call=call, path=path, query=query, headers={"Accept": "application/json"})
             return parse_events(self._transport.stream(request, min(left_s, WATCH_S + 10.0)), call)
 
-        return follow(
+        return watch_objects(
             lambda: self._listed(kind, space, selector, fields, must_exist=True), streaming, timeout_s=timeout_s
         )
 
@@ -232,9 +232,9 @@ class Cluster:
         """
         call, path = self._log(pod, namespace)
         query = {"tailLines": str(lines)} | ({"previous": "true"} if previous else {})
-        answer = self._transport.ask(Request(call=call, path=path, query=query | _container(container)))
+        answer = self._transport.send(ApiRequest(call=call, path=path, query=query | _container(container)))
         if answer.status != 200:
-            raise refused(answer.status, answer.body, call, wait_s=retry_after_s(answer))
+            raise build_api_error(answer.status, answer.body, call, wait_s=retry_after_s(answer))
         return answer.body.decode("utf-8", "replace").splitlines()
 
     def follow_logs(
@@ -256,7 +256,7 @@ class Cluster:
 
         def streaming(resumed: dict[str, str], left_s: float) -> Iterator[bytes]:
             query = {"follow": "true", "timestamps": "true"} | _container(container) | (resumed or start)
-            return self._transport.stream(Request(call=call, path=path, query=query), left_s)
+            return self._transport.stream(ApiRequest(call=call, path=path, query=query), left_s)
 
         return follow_log(streaming, timeout_s=timeout_s)
 
@@ -290,7 +290,7 @@ class Cluster:
         verb = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(method, "get")
         call = self._common(verb=verb, resource=plural, subresource="proxy", name=name, namespace=space)
         route, _, query = path.partition("?")
-        request = Request(
+        request = ApiRequest(
             call=call,
             method=method,
             path=f"/api/v1/namespaces/{space}/{plural}/{name}/proxy/{route.removeprefix('/')}",
@@ -298,7 +298,7 @@ class Cluster:
             headers=headers,
             body=body or None,
         )
-        answer = self._transport.once(request, Deadline(timeout_s))
+        answer = self._transport.send_once(request, Deadline(timeout_s))
         if answer.status >= 400 and parse_status(answer.body) is not None:  # the API server's own word
             raise _not_proxied(call, answer)
         return _http(answer)
@@ -332,7 +332,7 @@ class Cluster:
         space = self.namespace if namespace is None else namespace
         route, _, query = path.partition("?")
         call = self._common(verb="create", resource="pods", subresource="portforward", name=pod, namespace=space)
-        request = Request(call=call, path=route, query=query, headers=headers)
+        request = ApiRequest(call=call, path=route, query=query, headers=headers)
         return _http(forward(self._transport, POD.path(space, pod), port, request, Deadline(timeout_s)))
 
     def ask_pod(
@@ -371,7 +371,7 @@ class Cluster:
             hint = denied.hint or error.hint
             raise type(error)(f"{error.message}; by port-forward: {denied.message}", hint=hint) from error
 
-    def allowed(self, verb: str, kind: Kind, *, subresource: str = "", namespace: str | None = None) -> bool:
+    def allowed(self, verb: str, kind: ObjectKind, *, subresource: str = "", namespace: str | None = None) -> bool:
         """Whether the current user may do this.
 
         Raises:
@@ -388,7 +388,7 @@ class Cluster:
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         call = self._common(verb="create", resource="selfsubjectaccessreviews.authorization.k8s.io")
         body = json.dumps(review).encode()
-        told = self._transport.json(Request(call=call, method="POST", path=path, headers=_POST, body=body))
+        told = self._transport.json(ApiRequest(call=call, method="POST", path=path, headers=_POST, body=body))
         return bool(told.get("status", {}).get("allowed"))
 
     def reach(self, timeout_s: float) -> None:
@@ -397,7 +397,7 @@ class Cluster:
         Raises:
             UnreachableClusterError: When nothing is answered.
         """
-        self._transport.ask(self._version(), timeout_s=timeout_s)
+        self._transport.send(self._version(), timeout_s=timeout_s)
 
     def version(self) -> str:
         """Of Kubernetes, `v1.36.2`.
@@ -414,8 +414,8 @@ class Cluster:
             ClusterError: When the server doesn't say.
         """
         path = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-        answer = self._transport.ask(Request(call=self._common(), path=path, headers=_JSON))
-        return answer.status != 404 and bool(parse(self._common(), answer))
+        answer = self._transport.send(ApiRequest(call=self._common(), path=path, headers=_JSON))
+        return answer.status != 404 and bool(parse_object(self._common(), answer))
 
     def clock(self) -> float:
         """The server's clock, unix seconds; it tells whole ones.
@@ -423,14 +423,14 @@ class Cluster:
         Raises:
             ClusterError: When the server doesn't say.
         """
-        answer = self._transport.ask(self._version())
+        answer = self._transport.send(self._version())
         try:
             return parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
         except ValueError as error:
             raise ClusterError(f"{self.name}: the API server doesn't say what time it is") from error
 
     def _listed(
-        self, kind: Kind, namespace: str, selector: str, fields: str, *, must_exist: bool = False
+        self, kind: ObjectKind, namespace: str, selector: str, fields: str, *, must_exist: bool = False
     ) -> tuple[Objects, str]:
         """All pages, and the list's resourceVersion."""
         call, path = self._call("list", kind, namespace), kind.path(namespace)
@@ -438,13 +438,13 @@ class Cluster:
         items: Objects = []
         while True:
             query = _selectors(selector, fields) | page
-            answer = self._transport.ask(Request(call=call, path=path, query=query, headers=_JSON))
+            answer = self._transport.send(ApiRequest(call=call, path=path, query=query, headers=_JSON))
             if answer.status == 404 and not must_exist:
                 return [], ""
             if answer.status == 410 and page:  # too many changes between two pages: all at once
                 page, items = {}, []
                 continue
-            value = parse(call, answer)
+            value = parse_object(call, answer)
             # Kubernetes' own kinds say what they are once, for the whole list.
             named = {"apiVersion": kind.api_version, "kind": kind.kind}
             items += [named | item for item in value.get("items") or []]
@@ -453,30 +453,30 @@ class Cluster:
                 return items, str(metadata.get("resourceVersion", ""))
             page = {"limit": str(PAGE), "continue": metadata["continue"]}
 
-    def _log(self, pod: str, namespace: str | None) -> tuple[Call, str]:
+    def _log(self, pod: str, namespace: str | None) -> tuple[ApiCall, str]:
         space = self.namespace if namespace is None else namespace
         call = self._common(verb="get", resource="pods", subresource="log", name=pod, namespace=space)
         return call, f"{POD.path(space, pod)}/log"
 
-    def _version(self) -> Request:
-        return Request(call=self._common(), path="/version", headers=_JSON)
+    def _version(self) -> ApiRequest:
+        return ApiRequest(call=self._common(), path="/version", headers=_JSON)
 
-    def _call(self, verb: str, kind: Kind, namespace: str, name: str = "") -> Call:
+    def _call(self, verb: str, kind: ObjectKind, namespace: str, name: str = "") -> ApiCall:
         resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
         return self._common(verb=verb, resource=resource, name=name, namespace=namespace if kind.namespaced else "")
 
-    def _common(self, **values: str) -> Call:
+    def _common(self, **values: str) -> ApiCall:
         return replace(self._transport.call, **values)
 
 
-def _http(answer: Answer) -> HttpAnswer:
+def _http(answer: ApiResponse) -> HttpAnswer:
     return HttpAnswer(status=answer.status, headers=answer.headers, body=answer.body, latency_ms=answer.latency_ms)
 
 
-def _not_proxied(call: Call, answer: Answer) -> ClusterError:
+def _not_proxied(call: ApiCall, answer: ApiResponse) -> ClusterError:
     if answer.status < 500:
-        return refused(answer.status, answer.body, call)
-    said = brief(str((parse_status(answer.body) or {}).get("message")))
+        return build_api_error(answer.status, answer.body, call)
+    said = shorten(str((parse_status(answer.body) or {}).get("message")))
     see = call.kubectl("get pods,endpointslices", namespaced=True)
     return ClusterError(f"{call.where}: nothing answers at {call.what}: {said}", hint=f"see what runs: {see}")
 
@@ -506,7 +506,7 @@ def open_cluster(
     """
     found = find_context(kubeconfig, context)
     if found is None:
-        transport = Transport(Call(context="", server=""), connect_inside, timeout_s=timeout_s)
+        transport = ApiTransport(ApiCall(context="", server=""), connect_inside, timeout_s=timeout_s)
         return Cluster("in-cluster", namespace or inside_namespace(), transport)
-    transport = Transport(Call(context=found.name, server=""), found.connect, timeout_s=timeout_s)
+    transport = ApiTransport(ApiCall(context=found.name, server=""), found.connect, timeout_s=timeout_s)
     return Cluster(found.name, namespace or found.namespace, transport)

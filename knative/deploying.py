@@ -10,18 +10,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, InvalidError
-from knative.applied import ADOPTED, CHANGED, CREATED, UNCHANGED, UNJUDGED, Applied
+from knative.applied import ADOPTED, CHANGED, CREATED, UNCHANGED, UNJUDGED, ApplyResult
 from knative.deploy.brokers import is_doomed, keep_broker
 from knative.deploy.handover import end_predecessors
-from knative.deploy.inventory import Inventory, Item
-from knative.deploy.ownership import Holdings, delete_item, find_holdings, record, record_intended, with_uids
+from knative.deploy.inventory import Inventory, InventoryItem
+from knative.deploy.ownership import OwnedObjects, delete_item, find_holdings, record, record_intended, with_uids
 from knative.deploy.subscriptions import mark_trigger, mend_subscriptions
 from knative.diagnosis import explain_denial
 from knative.difference import content
 from knative.kinds import BROKER, DAEMON_SET, NAMESPACE, STATEFUL_SET, TRIGGER, kind_of
 from knative.names import MANAGER
-from knative.owned import Key, Owner, key_of
-from knative.strangers import is_satisfied, refuse_strangers
+from knative.owned import AppOwner, Key, key_of
+from knative.strangers import is_satisfied, refuse_foreign_objects
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -34,14 +34,14 @@ _IMMUTABLE = ("Immutable fields changed", "updates to statefulset spec", "field 
 def apply_app(
     cluster: Cluster,
     manifests: Sequence[Object],
-    owner: Owner,
+    owner: AppOwner,
     *,
     inventory: Inventory | None = None,
-    needed: Callable[[Item], bool] = lambda item: False,
+    needed: Callable[[InventoryItem], bool] = lambda item: False,
     adopt: bool = False,
     dry_run: bool = False,
-    show: Callable[[Applied], object] = lambda applied: None,
-) -> list[Applied]:
+    show: Callable[[ApplyResult], object] = lambda applied: None,
+) -> list[ApplyResult]:
     """Apply every object of an app, then remove those of its own that are no longer rendered.
 
     Killed at any point, the next call goes on: each object is applied as a whole, what is there already stays, and the
@@ -68,9 +68,9 @@ def apply_app(
     """
     holdings = find_holdings(cluster, manifests, owner, inventory=inventory, needed=needed)
     if not adopt:
-        refuse_strangers(cluster, manifests, holdings.others, owner)
+        refuse_foreign_objects(cluster, manifests, holdings.others, owner)
     written = holdings.inventory if dry_run else record_intended(cluster, holdings, manifests)
-    done: list[Applied] = []
+    done: list[ApplyResult] = []
     answers: dict[Key, Object] = {}
     for applied in _apply_all(cluster, manifests, holdings, answers, owner, adopt=adopt, dry_run=dry_run):
         done.append(applied)
@@ -89,7 +89,7 @@ def apply_app(
 
 
 def _keep_brokers(
-    cluster: Cluster, manifests: Sequence[Object], answers: Mapping[Key, Object], done: Sequence[Applied]
+    cluster: Cluster, manifests: Sequence[Object], answers: Mapping[Key, Object], done: Sequence[ApplyResult]
 ) -> None:
     """Let the Broker stay for Triggers that are new, and for all of them where somebody is about to delete it."""
     new = any(one.kind == TRIGGER.kind and one.outcome != UNCHANGED for one in done)
@@ -98,24 +98,24 @@ def _keep_brokers(
             keep_broker(cluster, manifest)
 
 
-def _prune(cluster: Cluster, left: Sequence[Item], app: str, *, dry_run: bool) -> Iterator[Applied]:
+def _prune(cluster: Cluster, left: Sequence[InventoryItem], app: str, *, dry_run: bool) -> Iterator[ApplyResult]:
     """Delete what is no longer wanted; what is gone already is told by nobody."""
     for item in left:
         outcome = delete_item(cluster, item, app, dry_run=dry_run)
         if outcome:
-            yield Applied(kind=item.kind.rpartition("/")[2], name=item.name, outcome=outcome)
+            yield ApplyResult(kind=item.kind.rpartition("/")[2], name=item.name, outcome=outcome)
 
 
 def _apply_all(
     cluster: Cluster,
     manifests: Sequence[Object],
-    holdings: Holdings,
+    holdings: OwnedObjects,
     answers: dict[Key, Object],
-    owner: Owner,
+    owner: AppOwner,
     *,
     adopt: bool,
     dry_run: bool,
-) -> Iterator[Applied]:
+) -> Iterator[ApplyResult]:
     """Apply each object; what the server answers about it is put into `answers`."""
     absent: set[str] = set()  # namespaces that a dry run doesn't make
     for manifest in manifests:
@@ -131,7 +131,7 @@ def _apply_all(
             wanted = mark_trigger(manifest, before) if kind is TRIGGER and not dry_run else manifest
             outcome, answers[key] = _apply(cluster, wanted, before, adopt=adopt, dry_run=dry_run)
             absent |= {name} if kind is NAMESPACE and dry_run and before is None else set()
-        yield Applied(kind=kind.kind, name=name, outcome=outcome)
+        yield ApplyResult(kind=kind.kind, name=name, outcome=outcome)
 
 
 def _apply(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from knative.deploy.inventory import Item
+from knative.deploy.inventory import InventoryItem
 from knative.deploy.ownership import find_holdings, kind_named
 from knative.kinds import NAMESPACE, kind_of
 from knative.names import MANAGER
-from knative.owned import Owner, key_of
+from knative.owned import AppOwner, key_of
 from knative.strangers import is_satisfied
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ _COUNTED = "deprecated.daemonset.template.generation"
 def diff_app(
     cluster: Cluster,
     manifests: Sequence[Mapping[str, Any]],
-    owner: Owner,
+    owner: AppOwner,
     *,
-    needed: Callable[[Item], bool] = lambda item: False,
+    needed: Callable[[InventoryItem], bool] = lambda item: False,
 ) -> Iterator[str]:
     """A unified diff of every object that would change, come or go; nothing where nothing would.
 

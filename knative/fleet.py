@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome(Generic[T]):
+class SiteOutcome(Generic[T]):
     """What became of one site.
 
     Attributes:
@@ -53,9 +53,9 @@ def run_on_sites(
     *,
     parallel: int = PARALLEL,
     max_failures: int | None = None,
-    show: Callable[[Outcome[T]], object] = lambda outcome: None,
+    show: Callable[[SiteOutcome[T]], object] = lambda outcome: None,
     grace_s: float = GRACE_S,
-) -> list[Outcome[T]]:
+) -> list[SiteOutcome[T]]:
     """Do one thing at every site.
 
     Ctrl-C begins no other site and gives those in work a little time; a second one gives them none.
@@ -71,7 +71,7 @@ def run_on_sites(
     Returns:
         An outcome for each site, in the order of `sites`.
     """
-    budget, found = _Budget(max_failures), dict[str, Outcome[T]]()
+    budget, found = _Budget(max_failures), dict[str, SiteOutcome[T]]()
     waves = groupby(sorted(sites, key=lambda site: site.wave), key=lambda site: site.wave)
     running = [_Wave(list(wave), operation, budget) for _, wave in waves]
     try:
@@ -96,12 +96,12 @@ class _Wave(Generic[T]):
         self._operation, self._budget = operation, budget
         self._left = len(sites)
         self._todo: queue.SimpleQueue[SiteSettings] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[Outcome[T]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[SiteOutcome[T]] = queue.SimpleQueue()
         self._begun = 0
         for site in sites:
             self._todo.put(site)
 
-    def run(self, parallel: int) -> Iterator[Outcome[T]]:
+    def run(self, parallel: int) -> Iterator[SiteOutcome[T]]:
         """Every outcome as it comes."""
         for number in range(max(1, min(parallel, self._left))):
             self._begun += 1
@@ -111,7 +111,7 @@ class _Wave(Generic[T]):
             self._left -= 1
             yield outcome
 
-    def finish(self, grace_s: float) -> Iterator[Outcome[T]]:
+    def finish(self, grace_s: float) -> Iterator[SiteOutcome[T]]:
         """The outcomes that are still to be had, within a time."""
         deadline = time.monotonic() + grace_s
         try:
@@ -131,29 +131,29 @@ class _Wave(Generic[T]):
             self._done.put(_run_one(site, self._operation, self._budget))
 
 
-def _run_one(site: SiteSettings, operation: Callable[[SiteSettings], T], budget: _Budget) -> Outcome[T]:
+def _run_one(site: SiteSettings, operation: Callable[[SiteSettings], T], budget: _Budget) -> SiteOutcome[T]:
     if budget.stopped:
         return _stopped(site)
     if budget.used_up:
-        return Outcome(site=site.name, state=SKIPPED, error=EavesError("not begun: too many others failed"))
+        return SiteOutcome(site=site.name, state=SKIPPED, error=EavesError("not begun: too many others failed"))
     start = time.monotonic()
     try:
         result = operation(site)
     except UnreachableClusterError as error:
-        return Outcome(site=site.name, state=UNREACHABLE, error=error, duration_s=time.monotonic() - start)
+        return SiteOutcome(site=site.name, state=UNREACHABLE, error=error, duration_s=time.monotonic() - start)
     except EavesError as error:
         budget.spend()
-        return Outcome(site=site.name, state=FAILED, error=error, duration_s=time.monotonic() - start)
+        return SiteOutcome(site=site.name, state=FAILED, error=error, duration_s=time.monotonic() - start)
     except Exception as error:  # noqa: BLE001 - a defect at one site must not hide what became of the others
         _log.exception("site %s", site.name)
         budget.spend()
         told = EavesError(f"{type(error).__name__}: {error}"[:300])
-        return Outcome(site=site.name, state=FAILED, error=told, duration_s=time.monotonic() - start)
-    return Outcome(site=site.name, state=DONE, result=result, duration_s=time.monotonic() - start)
+        return SiteOutcome(site=site.name, state=FAILED, error=told, duration_s=time.monotonic() - start)
+    return SiteOutcome(site=site.name, state=DONE, result=result, duration_s=time.monotonic() - start)
 
 
-def _stopped(site: SiteSettings) -> Outcome[T]:
-    return Outcome(site=site.name, state=STOPPED, error=StoppedError("stopped before it was done"))
+def _stopped(site: SiteSettings) -> SiteOutcome[T]:
+    return SiteOutcome(site=site.name, state=STOPPED, error=StoppedError("stopped before it was done"))
 
 
 class _Budget:

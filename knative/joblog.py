@@ -44,7 +44,7 @@ def parse_line(raw: str) -> LogLine:
     return LogLine(text=text, phase=_plain(values["phase"]), done=done, total=total, note=_plain(note or ""))
 
 
-def last_words(raw: Sequence[str]) -> tuple[list[str], str]:
+def find_last_words(raw: Sequence[str]) -> tuple[list[str], str]:
     """(what a log ends with, what its process advises), of an Eaves process that failed or of any other.
 
     An entry point ends with lines `error: ...` and perhaps `try: ...`.

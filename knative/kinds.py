@@ -16,7 +16,7 @@ from eaves.errors import ClusterError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class ObjectKind:
     """One kind of object.
 
     Attributes:
@@ -45,48 +45,50 @@ class Kind:
 
 SERVING, EVENTING, SOURCES = "serving.knative.dev/v1", "eventing.knative.dev/v1", "sources.knative.dev/v1"
 
-KSERVICE = Kind(api_version=SERVING, kind="Service", plural="services")
-REVISION = Kind(api_version=SERVING, kind="Revision", plural="revisions")
-POD_AUTOSCALER = Kind(
+KSERVICE = ObjectKind(api_version=SERVING, kind="Service", plural="services")
+REVISION = ObjectKind(api_version=SERVING, kind="Revision", plural="revisions")
+POD_AUTOSCALER = ObjectKind(
     api_version="autoscaling.internal.knative.dev/v1alpha1", kind="PodAutoscaler", plural="podautoscalers"
 )
-BROKER = Kind(api_version=EVENTING, kind="Broker", plural="brokers")
-TRIGGER = Kind(api_version=EVENTING, kind="Trigger", plural="triggers")
-SUBSCRIPTION = Kind(api_version="messaging.knative.dev/v1", kind="Subscription", plural="subscriptions")
-EVENT_TYPE = Kind(api_version="eventing.knative.dev/v1beta3", kind="EventType", plural="eventtypes")
-SINK_BINDING = Kind(api_version=SOURCES, kind="SinkBinding", plural="sinkbindings")
-CONTAINER_SOURCE = Kind(api_version=SOURCES, kind="ContainerSource", plural="containersources")
-JOB_SINK = Kind(api_version="sinks.knative.dev/v1alpha1", kind="JobSink", plural="jobsinks")
-DEPLOYMENT = Kind(api_version="apps/v1", kind="Deployment", plural="deployments")
-REPLICA_SET = Kind(api_version="apps/v1", kind="ReplicaSet", plural="replicasets")
-STATEFUL_SET = Kind(api_version="apps/v1", kind="StatefulSet", plural="statefulsets")
-DAEMON_SET = Kind(api_version="apps/v1", kind="DaemonSet", plural="daemonsets")
-JOB = Kind(api_version="batch/v1", kind="Job", plural="jobs")
-NETWORK_POLICY = Kind(api_version="networking.k8s.io/v1", kind="NetworkPolicy", plural="networkpolicies")
-SERVICE_ACCOUNT = Kind(api_version="v1", kind="ServiceAccount", plural="serviceaccounts")
-SERVICE = Kind(api_version="v1", kind="Service", plural="services")
-CONFIG_MAP = Kind(api_version="v1", kind="ConfigMap", plural="configmaps")
-SECRET = Kind(api_version="v1", kind="Secret", plural="secrets")
-POD = Kind(api_version="v1", kind="Pod", plural="pods")
-EVENT = Kind(api_version="v1", kind="Event", plural="events")
-CLAIM = Kind(api_version="v1", kind="PersistentVolumeClaim", plural="persistentvolumeclaims")
-RESOURCE_QUOTA = Kind(api_version="v1", kind="ResourceQuota", plural="resourcequotas")
-LIMIT_RANGE = Kind(api_version="v1", kind="LimitRange", plural="limitranges")
-LEASE = Kind(api_version="coordination.k8s.io/v1", kind="Lease", plural="leases")
-STORAGE_CLASS = Kind(api_version="storage.k8s.io/v1", kind="StorageClass", plural="storageclasses", namespaced=False)
-NODE = Kind(api_version="v1", kind="Node", plural="nodes", namespaced=False)
-NAMESPACE = Kind(api_version="v1", kind="Namespace", plural="namespaces", namespaced=False)
-CUSTOM_RESOURCE = Kind(
+BROKER = ObjectKind(api_version=EVENTING, kind="Broker", plural="brokers")
+TRIGGER = ObjectKind(api_version=EVENTING, kind="Trigger", plural="triggers")
+SUBSCRIPTION = ObjectKind(api_version="messaging.knative.dev/v1", kind="Subscription", plural="subscriptions")
+EVENT_TYPE = ObjectKind(api_version="eventing.knative.dev/v1beta3", kind="EventType", plural="eventtypes")
+SINK_BINDING = ObjectKind(api_version=SOURCES, kind="SinkBinding", plural="sinkbindings")
+CONTAINER_SOURCE = ObjectKind(api_version=SOURCES, kind="ContainerSource", plural="containersources")
+JOB_SINK = ObjectKind(api_version="sinks.knative.dev/v1alpha1", kind="JobSink", plural="jobsinks")
+DEPLOYMENT = ObjectKind(api_version="apps/v1", kind="Deployment", plural="deployments")
+REPLICA_SET = ObjectKind(api_version="apps/v1", kind="ReplicaSet", plural="replicasets")
+STATEFUL_SET = ObjectKind(api_version="apps/v1", kind="StatefulSet", plural="statefulsets")
+DAEMON_SET = ObjectKind(api_version="apps/v1", kind="DaemonSet", plural="daemonsets")
+JOB = ObjectKind(api_version="batch/v1", kind="Job", plural="jobs")
+NETWORK_POLICY = ObjectKind(api_version="networking.k8s.io/v1", kind="NetworkPolicy", plural="networkpolicies")
+SERVICE_ACCOUNT = ObjectKind(api_version="v1", kind="ServiceAccount", plural="serviceaccounts")
+SERVICE = ObjectKind(api_version="v1", kind="Service", plural="services")
+CONFIG_MAP = ObjectKind(api_version="v1", kind="ConfigMap", plural="configmaps")
+SECRET = ObjectKind(api_version="v1", kind="Secret", plural="secrets")
+POD = ObjectKind(api_version="v1", kind="Pod", plural="pods")
+EVENT = ObjectKind(api_version="v1", kind="Event", plural="events")
+CLAIM = ObjectKind(api_version="v1", kind="PersistentVolumeClaim", plural="persistentvolumeclaims")
+RESOURCE_QUOTA = ObjectKind(api_version="v1", kind="ResourceQuota", plural="resourcequotas")
+LIMIT_RANGE = ObjectKind(api_version="v1", kind="LimitRange", plural="limitranges")
+LEASE = ObjectKind(api_version="coordination.k8s.io/v1", kind="Lease", plural="leases")
+STORAGE_CLASS = ObjectKind(
+    api_version="storage.k8s.io/v1", kind="StorageClass", plural="storageclasses", namespaced=False
+)
+NODE = ObjectKind(api_version="v1", kind="Node", plural="nodes", namespaced=False)
+NAMESPACE = ObjectKind(api_version="v1", kind="Namespace", plural="namespaces", namespaced=False)
+CUSTOM_RESOURCE = ObjectKind(
     api_version="apiextensions.k8s.io/v1",
     kind="CustomResourceDefinition",
     plural="customresourcedefinitions",
     namespaced=False,
 )
 
-_KINDS = {(value.api_version, value.kind): value for value in list(globals().values()) if isinstance(value, Kind)}
+_KINDS = {(value.api_version, value.kind): value for value in list(globals().values()) if isinstance(value, ObjectKind)}
 
 
-def kind_of(manifest: Mapping[str, Any]) -> Kind:
+def kind_of(manifest: Mapping[str, Any]) -> ObjectKind:
     """The kind of an object.
 
     Raises:

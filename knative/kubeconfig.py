@@ -27,12 +27,12 @@ from oauthlib.oauth2 import OAuth2Error
 from urllib3.exceptions import InsecureRequestWarning
 
 from eaves import __version__
-from eaves.delivery.rules import brief
+from eaves.delivery.rules import shorten
 from eaves.errors import ConfigError, DeniedError, Fault
 from eaves.http_client.proxies import Proxies, Proxy, parse_bypasses, parse_proxy
 from knative.client.kubeconfig_files import ContextEntry, load_kubeconfig, split_paths
-from knative.client.login_plugin import Credential, PluginError, run_plugin
-from knative.transport import Connection
+from knative.client.login_plugin import PluginCredential, PluginError, run_plugin
+from knative.transport import ApiConnection
 
 KUBECONFIG = Path("~/.kube/config")
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -58,7 +58,7 @@ class Context:
     name: str
     namespace: str
 
-    def connect(self) -> Connection:
+    def connect(self) -> ApiConnection:
         """A connection with credentials as the files have them now.
 
         Raises:
@@ -109,7 +109,7 @@ def find_context(kubeconfig: Path | None, name: str) -> Context | None:
     )
 
 
-def connect_inside() -> Connection:
+def connect_inside() -> ApiConnection:
     """A connection by the service account of the pod that this runs in.
 
     Raises:
@@ -127,7 +127,7 @@ def inside_namespace() -> str:
     return (SERVICE_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
 
 
-def _log_in(entry: ContextEntry) -> Credential | None:
+def _log_in(entry: ContextEntry) -> PluginCredential | None:
     """The credential of the context's login plugin; None when it has none.
 
     Raises:
@@ -142,7 +142,9 @@ def _log_in(entry: ContextEntry) -> Credential | None:
         raise _cannot_log_in(entry.name, error) from error
 
 
-def _configure(configuration: Configuration, entry: ContextEntry, files: str, credential: Credential | None) -> None:
+def _configure(
+    configuration: Configuration, entry: ContextEntry, files: str, credential: PluginCredential | None
+) -> None:
     """Have the official client take over what a context says."""
     if "auth-provider" in entry.user:
         # A refreshed token goes back into the file: an identity provider may take each refresh token once only.
@@ -188,7 +190,7 @@ def _said(error: Exception) -> str:
     text = (
         f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError | AttributeError) else str(error)
     )
-    return brief(re.sub(r"/?\{.*\}", "", text, flags=re.DOTALL), 300)
+    return shorten(re.sub(r"/?\{.*\}", "", text, flags=re.DOTALL), 300)
 
 
 def _configuration() -> Configuration:
@@ -230,9 +232,9 @@ def _connection(
     configuration: Configuration,
     origin: str,
     name: str,
-    credential: Credential | None = None,
-    renew: Callable[[], Credential | None] | None = None,
-) -> Connection:
+    credential: PluginCredential | None = None,
+    renew: Callable[[], PluginCredential | None] | None = None,
+) -> ApiConnection:
     server = str(configuration.host).rstrip("/")
     parts = urlsplit(server)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -254,7 +256,7 @@ def _connection(
         client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
         return headers
 
-    return Connection(
+    return ApiConnection(
         pool=client.rest_client.pool_manager,
         server=server,
         authorize=authorize,

@@ -22,7 +22,7 @@ from knative.kinds import (
     SINK_BINDING,
     STATEFUL_SET,
     TRIGGER,
-    Kind,
+    ObjectKind,
     kind_of,
 )
 from knative.names import (
@@ -60,7 +60,7 @@ Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
+class AppOwner:
     """Whose objects are meant.
 
     Attributes:
@@ -96,7 +96,7 @@ class Owner:
         return named == home if named else labels.get(SITE_LABEL) == self.site
 
 
-def find_owned(cluster: Cluster, owner: Owner, *, thorough: bool = False) -> list[dict[str, Any]]:
+def find_owned(cluster: Cluster, owner: AppOwner, *, thorough: bool = False) -> list[dict[str, Any]]:
     """Every object that carries an app's labels, in the order they are to go.
 
     Args:
@@ -110,7 +110,7 @@ def find_owned(cluster: Cluster, owner: Owner, *, thorough: bool = False) -> lis
     """
     found = []
     home = cluster.namespace
-    places: dict[str, tuple[Sequence[Kind], str]] = {home: (AT_HOME, f"{APP_LABEL}={owner.app}")}
+    places: dict[str, tuple[Sequence[ObjectKind], str]] = {home: (AT_HOME, f"{APP_LABEL}={owner.app}")}
     if owner.agents and owner.agents != home:
         places[owner.agents] = ON_NODES, f"{APP_LABEL}={owner.app},{NAMESPACE_LABEL}={home}"
     for namespace, (kinds, selector) in places.items():
@@ -123,7 +123,7 @@ def find_owned(cluster: Cluster, owner: Owner, *, thorough: bool = False) -> lis
     return found
 
 
-def find_listed(cluster: Cluster, owner: Owner, places: Collection[tuple[Kind, str]]) -> list[dict[str, Any]]:
+def find_listed(cluster: Cluster, owner: AppOwner, places: Collection[tuple[ObjectKind, str]]) -> list[dict[str, Any]]:
     """The objects of some kinds that carry an app's labels.
 
     Args:
@@ -170,7 +170,7 @@ def key_of(one: Mapping[str, Any], cluster: Cluster) -> Key:
     return f"{kind.group}/{kind.kind}", str(metadata["name"]), namespace
 
 
-def _listed(cluster: Cluster, kind: Kind, namespace: str, selector: str) -> list[dict[str, Any]]:
+def _listed(cluster: Cluster, kind: ObjectKind, namespace: str, selector: str) -> list[dict[str, Any]]:
     """What may be seen there and isn't another object's.
 
     Knative copies the labels of its Service to the Services of Kubernetes that it makes for it. A namespace elsewhere

@@ -9,7 +9,7 @@ from eaves.errors import OciError
 from eaves.oci.image import load_images
 from eaves.oci.keys import PublicKey
 from eaves.oci.package import ARTIFACT_LABEL, TASK_LABEL
-from eaves.oci.places import open_place
+from eaves.oci.places import open_location
 from eaves.oci.reference import parse_reference
 from eaves.oci.registry import Access
 from eaves.oci.signature import find_signature
@@ -53,7 +53,7 @@ def resolve_image(text: str, access: Access, *, key: PublicKey | None = None) ->
     Raises:
         OciError: When it isn't there, is no function's, or isn't signed by the key.
     """
-    place = open_place(text, access)
+    place = open_location(text, access)
     if place.reference is None:
         raise OciError(f"{text} is not at a registry, where nodes could fetch it", hint="skopeo copy it to one")
     descriptor = place.resolve()

@@ -6,23 +6,23 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from eaves import events
-from eaves.delivery import Answer
+from eaves.delivery import SinkResponse
 from eaves.delivery.client import HttpAnswer
 from eaves.errors import AbsentError, ClusterError, InvalidError, NotFoundError, PlatformError
 from eaves.events import Event
 from eaves.platform import AppSpec, FunctionStatus
 from knative import rollout
-from knative.addresses import route_to
+from knative.addresses import find_route
 from knative.deploy.agent_logs import read_agent_logs
 from knative.deploy.intent import note_removal, read_hold
 from knative.deploy.pins import prune_pins
-from knative.kinds import BROKER, KSERVICE, POD, Kind
-from knative.owned import Owner
+from knative.kinds import BROKER, KSERVICE, POD, ObjectKind
+from knative.owned import AppOwner
 from knative.removal import find_removable, remove_app
 from knative.resources.function import CONTAINER
 from knative.settings import KnativeSettings, SiteSettings
 from knative.state import read_status
-from knative.update import SOMEBODY, Wanted, update_site
+from knative.update import SOMEBODY, SiteDeployment, update_site
 from knative.waiting import wait_ready, wait_routed
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class KnativePlatform:
             ConfigError: When eaves.yaml lacks what a cluster needs.
             ConflictError: When others own what would be changed, or somebody else deploys at the same time.
         """
-        update_site(self.cluster, self._site, Wanted(app=app, knative=self._settings, by=self._by))
+        update_site(self.cluster, self._site, SiteDeployment(app=app, knative=self._settings, by=self._by))
 
     def promote(self, name: str, *, unpinned: bool = False) -> None:
         """Wait until what was deployed last is ready and pinned on its nodes, then let it take every request.
@@ -123,7 +123,7 @@ class KnativePlatform:
         """Every function here, by name."""
         return read_status(self.cluster, self._owner(""))
 
-    def invoke(self, name: str, event: Event, *, timeout_s: float = 120.0) -> Answer:
+    def invoke(self, name: str, event: Event, *, timeout_s: float = 120.0) -> SinkResponse:
         """Send one event to a function by way of the API server and the gateway, as its Triggers do.
 
         Raises:
@@ -133,8 +133,8 @@ class KnativePlatform:
         answer = self._send(KSERVICE, name, event, reply=True, timeout_s=timeout_s)
         if answer.status < 300 and events.is_event(answer.headers):
             reply = events.decode(answer.headers, answer.body)
-            return Answer(status=answer.status, event=reply, latency_ms=answer.latency_ms)
-        return Answer(status=answer.status, body=answer.body, latency_ms=answer.latency_ms)
+            return SinkResponse(status=answer.status, event=reply, latency_ms=answer.latency_ms)
+        return SinkResponse(status=answer.status, body=answer.body, latency_ms=answer.latency_ms)
 
     def publish(self, event: Event) -> None:
         """Hand one event to the Broker.
@@ -179,16 +179,16 @@ class KnativePlatform:
             )
         return found[-lines:]
 
-    def _owner(self, name: str) -> Owner:
-        return Owner(app=name, site=self._site.name, agents=self._settings.agent_namespace)
+    def _owner(self, name: str) -> AppOwner:
+        return AppOwner(app=name, site=self._site.name, agents=self._settings.agent_namespace)
 
-    def _send(self, kind: Kind, name: str, event: Event, *, reply: bool, timeout_s: float) -> HttpAnswer:
+    def _send(self, kind: ObjectKind, name: str, event: Event, *, reply: bool, timeout_s: float) -> HttpAnswer:
         url = self._require(kind, name).get("status", {}).get("address", {}).get("url")
         if not url:
             raise ClusterError(
                 f"{kind.kind} {name} has no address yet", hint=f"eaves status, or kubectl get {kind.plural}"
             )
-        route = route_to(self.cluster, url)
+        route = find_route(self.cluster, url)
         headers, body = events.encode_binary(event)
         headers |= {"Host": route.host} | ({"Prefer": "reply"} if reply else {})
         return self.cluster.proxy(
@@ -201,7 +201,7 @@ class KnativePlatform:
             namespace=route.namespace,
         )
 
-    def _require(self, kind: Kind, name: str) -> dict[str, Any]:
+    def _require(self, kind: ObjectKind, name: str) -> dict[str, Any]:
         found = self.cluster.get(kind, name)
         if found is None:
             known = ", ".join(_name(one) for one in self.cluster.list(kind)) or "none"

@@ -17,7 +17,7 @@ from eaves.admin.options import to_arguments
 from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Action, Changed, EntryContent
 from eaves.admin.report import QueueReport, parse_report
 from eaves.admin.selector import Selector
-from eaves.delivery.rules import brief
+from eaves.delivery.rules import shorten
 from eaves.errors import ClusterError, DeniedError, EavesError, InputError, NotFoundError, PlatformError
 from eaves.link.ledger_lines import parse_line
 from eaves.spool import LedgerLine
@@ -144,7 +144,7 @@ def _failure(pod: str, said: str, command: str) -> EavesError:
     if remote is None:
         denied = "forbidden" in said.lower()
         kind = DeniedError if denied else ClusterError
-        return kind(f"{pod}: kubectl exec failed: {brief(said)}", hint=ROLE_HINT if denied else command)
+        return kind(f"{pod}: kubectl exec failed: {shorten(said)}", hint=ROLE_HINT if denied else command)
     if "No module named" in said:
         return PlatformError(
             f"{pod}: the agent's container image has no eaves.sources.queue: it is of an older version",
@@ -154,4 +154,4 @@ def _failure(pod: str, said: str, command: str) -> EavesError:
     told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     hints = [line.removeprefix("try: ") for line in lines if line.startswith("try: ")]
     failed = _ERRORS.get(int(remote[1]), PlatformError)
-    return failed(f"{pod}: {brief(' '.join(told) or said)}", hint=hints[0] if hints else None)
+    return failed(f"{pod}: {shorten(' '.join(told) or said)}", hint=hints[0] if hints else None)

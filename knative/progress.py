@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from knative.diagnosis import Diagnosis, Evidence, observed
-from knative.diagnosis.evidence import Object, alive, condition, containers, name_of
-from knative.diagnosis.parts import READY, Part
+from knative.diagnosis import Diagnosis, FunctionEvidence, observed
+from knative.diagnosis.evidence import Object, condition, containers, is_alive, name_of
+from knative.diagnosis.parts import READY, AppPart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class PodState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class DeploymentProgress:
     """Where a deployment stands.
 
     Attributes:
@@ -52,7 +52,7 @@ class Progress:
     reason: str = ""
     pods: Sequence[PodState] = ()
     traffic: Mapping[str, int] = field(default_factory=dict)
-    parts: Sequence[Part] = ()
+    parts: Sequence[AppPart] = ()
     diagnosis: Diagnosis | None = None
     waited_s: float = 0.0
     unreachable: str = ""
@@ -75,12 +75,12 @@ class Progress:
         return rows
 
 
-def build_progress(evidence: Evidence, found: Diagnosis | None) -> Progress:
+def build_progress(evidence: FunctionEvidence, found: Diagnosis | None) -> DeploymentProgress:
     """What a table shows of what was seen."""
     status = evidence.service.get("status", {})
     state = condition(evidence.service, "Ready") if observed(evidence.service) else {"reason": "OutOfDate"}
     shares = status.get("traffic") or []
-    return Progress(
+    return DeploymentProgress(
         name=evidence.name,
         revision=str(status.get("latestCreatedRevisionName", "")),
         ready=str(state.get("status", "Unknown")),
@@ -105,7 +105,7 @@ def pod_state(pod: Object) -> PodState:
 
 
 def _word(pod: Object, statuses: Sequence[Object]) -> str:
-    if not alive(pod):
+    if not is_alive(pod):
         return "Terminating"
     for one in statuses:
         state = one.get("state") or {}

@@ -12,7 +12,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from eaves.delivery.rules import brief
+from eaves.delivery.rules import shorten
 from eaves.errors import (
     AbsentError,
     ClusterError,
@@ -39,7 +39,7 @@ class ExpiredError(ClusterError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class ApiCall:
     """A request as messages and remedies name it.
 
     Attributes:
@@ -87,7 +87,7 @@ def parse_status(body: bytes) -> dict[str, Any] | None:
     return value if known else None
 
 
-def refused(code: int, body: bytes, call: Call, *, wait_s: float | None = None) -> ClusterError:
+def build_api_error(code: int, body: bytes, call: ApiCall, *, wait_s: float | None = None) -> ClusterError:
     """The error that stands for an answer that isn't a success.
 
     Args:
@@ -97,7 +97,7 @@ def refused(code: int, body: bytes, call: Call, *, wait_s: float | None = None) 
         wait_s: When the server wants to be asked again.
     """
     status = parse_status(body)
-    said = brief(str((status or {}).get("message") or body[:MAX_MESSAGE].decode("utf-8", "replace")), MAX_MESSAGE)
+    said = shorten(str((status or {}).get("message") or body[:MAX_MESSAGE].decode("utf-8", "replace")), MAX_MESSAGE)
     found = (status or {}).get("details")
     details: dict[str, Any] = found if isinstance(found, dict) else {}
     message = f"{call.where}: {said}" if said else f"{call.where}: answered {code} about {call.what}"
@@ -116,14 +116,14 @@ def refused(code: int, body: bytes, call: Call, *, wait_s: float | None = None) 
     return _failed(code, said, message, call, wait_s)
 
 
-def _not_logged_in(said: str, call: Call) -> DeniedError:
+def _not_logged_in(said: str, call: ApiCall) -> DeniedError:
     return DeniedError(
         f"{call.where}: not logged in at {call.server}: {said or 'Unauthorized'}",
         hint=f"log in again, until this works: {call.kubectl('get namespaces')}",
     )
 
 
-def _forbidden(said: str, message: str, details: dict[str, Any], call: Call) -> ClusterError:
+def _forbidden(said: str, message: str, details: dict[str, Any], call: ApiCall) -> ClusterError:
     right = _RIGHT.search(said)
     if right and right["user"] == "system:anonymous":
         return _not_logged_in(said, call)
@@ -147,7 +147,7 @@ def _forbidden(said: str, message: str, details: dict[str, Any], call: Call) -> 
     )
 
 
-def _absent(message: str, details: dict[str, Any], call: Call, *, known: bool) -> AbsentError:
+def _absent(message: str, details: dict[str, Any], call: ApiCall, *, known: bool) -> AbsentError:
     if details.get("kind") == "namespaces" and not call.resource.startswith("namespaces"):
         name = str(details.get("name") or call.namespace)
         hint = call.kubectl(f"create namespace {shlex.quote(name)}")
@@ -161,7 +161,7 @@ def _absent(message: str, details: dict[str, Any], call: Call, *, known: bool) -
     return AbsentError(message, hint=call.kubectl(f"get {call.resource}", namespaced=True) if call.resource else None)
 
 
-def _conflict(message: str, details: dict[str, Any], call: Call) -> ConflictError:
+def _conflict(message: str, details: dict[str, Any], call: ApiCall) -> ConflictError:
     causes = tuple(
         (_manager(str(cause.get("message"))), str(cause.get("field", "")))
         for cause in _causes(details)
@@ -179,7 +179,7 @@ def _conflict(message: str, details: dict[str, Any], call: Call) -> ConflictErro
     )
 
 
-def _failed(code: int, said: str, message: str, call: Call, wait_s: float | None) -> ClusterError:
+def _failed(code: int, said: str, message: str, call: ApiCall, wait_s: float | None) -> ClusterError:
     if code == 500 and any(text in said for text in _UNDECLARED):
         return InvalidError(message)
     if "failed calling webhook" in said:

@@ -7,14 +7,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, NotFoundError
-from knative.applied import Applied
+from knative.applied import ApplyResult
 from knative.deploy.brokers import remove_unused_brokers
-from knative.deploy.former import find_former
-from knative.deploy.inventory import Inventory, Item, inventory_name, read_inventory
-from knative.deploy.ownership import ATTEMPTS, build_item, delete_item, in_order
+from knative.deploy.former import find_legacy_objects
+from knative.deploy.inventory import Inventory, InventoryItem, inventory_name, read_inventory
+from knative.deploy.ownership import ATTEMPTS, build_item, delete_item, order_removal
 from knative.kinds import CONFIG_MAP, KSERVICE, SERVICE_ACCOUNT
 from knative.names import MANAGED_LABEL, MANAGED_VALUE
-from knative.owned import Owner, find_owned, is_applied_by_eaves, is_ours, is_training
+from knative.owned import AppOwner, find_owned, is_applied_by_eaves, is_ours, is_training
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
 
 
-def remove_app(cluster: Cluster, owner: Owner, *, adopt: bool = False) -> list[Applied]:
+def remove_app(cluster: Cluster, owner: AppOwner, *, adopt: bool = False) -> list[ApplyResult]:
     """Delete every object of an app, and Brokers that we made once no Trigger is left on them.
 
     Killed at any point, the next call goes on. Volumes with images that the broker hasn't taken yet stay, as Kubernetes
@@ -58,8 +58,8 @@ def remove_app(cluster: Cluster, owner: Owner, *, adopt: bool = False) -> list[A
 
 
 def find_removable(
-    cluster: Cluster, owner: Owner, inventory: Inventory | None = None, *, adopt: bool = False
-) -> list[Item]:
+    cluster: Cluster, owner: AppOwner, inventory: Inventory | None = None, *, adopt: bool = False
+) -> list[InventoryItem]:
     """What `remove_app` deletes, in its order.
 
     It is what the inventory lists, and what trains the app. Where an earlier version of Eaves deployed the app, which
@@ -80,7 +80,7 @@ def find_removable(
     found = {(item.kind, item.namespace, item.name): item for item in inventory.items}
     chosen: list[Mapping[str, Any]] = [one for one in labelled if is_training(one) and is_applied_by_eaves(one)]
     if not inventory.items:
-        former = find_former(cluster, owner, labelled)
+        former = find_legacy_objects(cluster, owner, labelled)
         chosen += former
         rest = [one for one in labelled if not is_training(one)]
         if rest and not former and not adopt:
@@ -90,20 +90,20 @@ def find_removable(
     for one in chosen:
         item = build_item(one, cluster)
         found.setdefault((item.kind, item.namespace, item.name), item)
-    return in_order(found.values())
+    return order_removal(found.values())
 
 
-def _delete(cluster: Cluster, items: Sequence[Item], inventory: Inventory) -> Iterator[Applied]:
+def _delete(cluster: Cluster, items: Sequence[InventoryItem], inventory: Inventory) -> Iterator[ApplyResult]:
     """Delete objects one by one, as long as nobody deploys the app, which applies what is gone already again."""
     for item in items:
         if read_inventory(cluster, inventory.app).deployment != inventory.deployment:
             raise _overtaken(cluster, inventory.app)
         outcome = delete_item(cluster, item, inventory.app)
         if outcome:
-            yield Applied(kind=item.kind.rpartition("/")[2], name=item.name, outcome=outcome)
+            yield ApplyResult(kind=item.kind.rpartition("/")[2], name=item.name, outcome=outcome)
 
 
-def _delete_inventory(cluster: Cluster, inventory: Inventory, done: Sequence[Item]) -> Iterator[Applied]:
+def _delete_inventory(cluster: Cluster, inventory: Inventory, done: Sequence[InventoryItem]) -> Iterator[ApplyResult]:
     """Delete the inventory as it was read; what somebody listed in it meanwhile, without a deploy, goes first."""
     for _ in range(ATTEMPTS):
         if not inventory.version:
@@ -114,7 +114,7 @@ def _delete_inventory(cluster: Cluster, inventory: Inventory, done: Sequence[Ite
         last, inventory = inventory.deployment, read_inventory(cluster, inventory.app)
         if inventory.version and inventory.deployment != last:
             break
-        yield from _delete(cluster, in_order(item for item in inventory.items if item not in done), inventory)
+        yield from _delete(cluster, order_removal(item for item in inventory.items if item not in done), inventory)
     raise _overtaken(cluster, inventory.app)
 
 
@@ -131,7 +131,7 @@ def _is_named_after(one: Mapping[str, Any], app: str) -> bool:
     return name == app or name.startswith(f"{app}-")
 
 
-def _not_deployed(cluster: Cluster, owner: Owner, found: Sequence[Mapping[str, Any]]) -> ConflictError:
+def _not_deployed(cluster: Cluster, owner: AppOwner, found: Sequence[Mapping[str, Any]]) -> ConflictError:
     listed = ", ".join(f"{one['kind']} {one['metadata']['name']}" for one in found)
     return ConflictError(
         f"{cluster.name}: {owner.app} in {cluster.namespace} was not deployed by `eaves deploy`, so Eaves can't tell "

@@ -14,10 +14,10 @@ from eaves.backoff import Backoff
 from eaves.errors import ClusterError, DeniedError, RunError, StorageError, UnreachableClusterError
 from knative.kinds import POD, SECRET
 from knative.names import MANAGER
-from knative.resources.job import Training
+from knative.resources.job import TrainingJob
 from knative.resources.reader import build_reader, build_token
-from knative.training import waiting_for
-from trainer.progress import Progress
+from knative.training import find_waiting_reason
+from trainer.progress import TrainingProgress
 from trainer.publish import fetch_from
 from trainer.reader import PORT, TOKEN_HEADER
 from trainer.run import MANIFEST, Run
@@ -37,8 +37,14 @@ READY_S = 300.0
 """For the pod to be scheduled, its container image fetched and Python started."""
 
 
-def fetch(
-    cluster: Cluster, training: Training, job: Mapping[str, Any], local: Path, *, say: Say, progress: Progress
+def download_run(
+    cluster: Cluster,
+    training: TrainingJob,
+    job: Mapping[str, Any],
+    local: Path,
+    *,
+    say: Say,
+    progress: TrainingProgress,
 ) -> Run:
     """Bring a training's run here, checked.
 
@@ -64,7 +70,7 @@ def fetch(
     try:
         cluster.apply(build_token(training, name, token, job), manager=MANAGER)
         cluster.apply(build_reader(training, name, job), manager=MANAGER)
-        shelf = PodShelf(cluster, name, token, training.output)
+        shelf = PodRunReader(cluster, name, token, training.output)
         shelf.wait(say)
         return fetch_from(shelf, local, progress)
     except DeniedError as error:
@@ -79,7 +85,7 @@ def fetch(
                 cluster.delete(kind, name)
 
 
-class PodShelf:
+class PodRunReader:
     """Files of the run that a reader pod serves, by port-forward or else through the API server's pod proxy.
 
     Args:
@@ -111,7 +117,7 @@ class PodShelf:
             failure = self._try() if phase == "Running" else None
             if phase == "Running" and failure is None:
                 return
-            reason = waiting_for(pod) if phase == "Pending" else f"it is {phase}"
+            reason = find_waiting_reason(pod) if phase == "Pending" else f"it is {phase}"
             reason += f", but {failure.message}" if failure is not None else ""
             if phase in ("Failed", "Succeeded") or time.monotonic() > deadline:
                 hint = f"look at it: kubectl describe pod {self._pod} -n {self._cluster.namespace}"

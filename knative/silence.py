@@ -17,16 +17,16 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from eaves.delivery.rules import brief
+from eaves.delivery.rules import shorten
 from eaves.errors import ClusterError, UnreachableClusterError
-from knative.refusal import Call
+from knative.refusal import ApiCall
 
 
-class BrokenError(UnreachableClusterError):
+class BrokenConnectionError(UnreachableClusterError):
     """A connection that was there and broke; whether the server did what it was asked isn't known."""
 
 
-def unreachable(error: Exception, call: Call, limit_s: float) -> UnreachableClusterError:
+def build_unreachable_error(error: Exception, call: ApiCall, limit_s: float) -> UnreachableClusterError:
     """The error that stands for an exception of urllib3 or of a socket.
 
     Args:
@@ -35,7 +35,7 @@ def unreachable(error: Exception, call: Call, limit_s: float) -> UnreachableClus
         limit_s: Seconds that there were for it.
     """
     if isinstance(error, ProtocolError | ConnectionError) and not isinstance(error, NewConnectionError):
-        return broken(error, call)
+        return build_broken_error(error, call)
     what = f"no connection to {call.server}: {_reason(error)}"
     ready = call.kubectl("get --raw /readyz")
     hint = f"check the link; when this says ok, try again: {ready}"
@@ -51,17 +51,17 @@ def unreachable(error: Exception, call: Call, limit_s: float) -> UnreachableClus
     return UnreachableClusterError(f"{call.where}: {what}", hint=hint)
 
 
-def broken(error: Exception, call: Call) -> BrokenError:
+def build_broken_error(error: Exception, call: ApiCall) -> BrokenConnectionError:
     """The error that stands for a connection that broke."""
-    return BrokenError(
+    return BrokenConnectionError(
         f"{call.where}: the connection to {call.server} broke: {_reason(error)}",
         hint=f"when this says ok, try again: {call.kubectl('get --raw /readyz')}",
     )
 
 
-def foreign(body: bytes, call: Call) -> ClusterError:
+def build_foreign_error(body: bytes, call: ApiCall) -> ClusterError:
     """The error that stands for a success that no API server sent: a login page, some other server."""
-    said = brief(body[:400].decode("utf-8", "replace"), 100)
+    said = shorten(body[:400].decode("utf-8", "replace"), 100)
     return ClusterError(
         f"{call.where}: {call.server} answers, but not as an API server does: {said}",
         hint=f"check the server in the kubeconfig: {call.kubectl('config view --minify')}",
@@ -71,4 +71,4 @@ def foreign(body: bytes, call: Call) -> ClusterError:
 def _reason(error: Exception) -> str:
     """What an exception of urllib3 is about, without the objects it prints."""
     text = str(error.original_error if isinstance(error, ProxyError) else error)
-    return brief(re.sub(r"<[^>]*>:? ?|\w+\(host=[^)]*\): ?", "", text), 200)
+    return shorten(re.sub(r"<[^>]*>:? ?|\w+\(host=[^)]*\): ?", "", text), 200)

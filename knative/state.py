@@ -11,12 +11,12 @@ from eaves.errors import DeniedError
 from eaves.platform import FunctionStatus, ServedStatus
 from knative.agents import list_agent_pods, read_agents
 from knative.deploy.app_parts import AppParts, describe_deployment, describe_part, list_pinned, list_sources, read_apps
-from knative.diagnosis import Diagnosis, collect, diagnose, is_ready
+from knative.diagnosis import Diagnosis, collect_evidence, diagnose_function, is_ready
 from knative.diagnosis.evidence import condition, parse_time
 from knative.diagnosis.parts import FAILED, MISSING
 from knative.kinds import KSERVICE, POD_AUTOSCALER, REVISION
 from knative.names import ARTIFACT_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE, SITE_LABEL
-from knative.owned import Owner
+from knative.owned import AppOwner
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -26,7 +26,7 @@ READY, IDLE, DEGRADED = "ready", "idle", "degraded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class NamespaceObservation:
     """What is known of a namespace beside its Knative Services.
 
     Attributes:
@@ -40,7 +40,7 @@ class Seen:
     now: float
 
 
-def read_status(cluster: Cluster, owner: Owner) -> list[FunctionStatus]:
+def read_status(cluster: Cluster, owner: AppOwner) -> list[FunctionStatus]:
     """Every function in a namespace with the parts of its app, by name.
 
     What queues in Knative's broker can't be seen from here.
@@ -55,18 +55,18 @@ def read_status(cluster: Cluster, owner: Owner) -> list[FunctionStatus]:
     services = sorted(cluster.list(KSERVICE, selector=_OURS), key=_name)
     if not services:
         return []
-    seen = Seen(scales=_scales(cluster), revisions=_revisions(cluster), now=cluster.clock())
+    seen = NamespaceObservation(scales=_scales(cluster), revisions=_revisions(cluster), now=cluster.clock())
     apps = read_apps(cluster, owner, [_name(service) for service in services], now=seen.now)
     statuses = _agent_statuses(cluster, owner)
     found = []
     for service in services:
         wrong = None if is_ready(service) else _diagnose(cluster, service, seen.now)
-        status = describe(service, seen, apps[_name(service)], wrong)
+        status = build_function_status(service, seen, apps[_name(service)], wrong)
         found.append(replace(status, agents=tuple(statuses.get(status.name, ()))))
     return found
 
 
-def _agent_statuses(cluster: Cluster, owner: Owner) -> dict[str, list[AgentStatus]]:
+def _agent_statuses(cluster: Cluster, owner: AppOwner) -> dict[str, list[AgentStatus]]:
     """What the agents of each app say."""
     statuses: dict[str, list[AgentStatus]] = {}
     pods = list_agent_pods(cluster, owner)
@@ -76,10 +76,12 @@ def _agent_statuses(cluster: Cluster, owner: Owner) -> dict[str, list[AgentStatu
 
 
 def _diagnose(cluster: Cluster, service: Mapping[str, Any], now: float) -> Diagnosis | None:
-    return diagnose(collect(cluster, _name(service), service=service, now=now))
+    return diagnose_function(collect_evidence(cluster, _name(service), service=service, now=now))
 
 
-def describe(service: Mapping[str, Any], seen: Seen, app: AppParts, wrong: Diagnosis | None) -> FunctionStatus:
+def build_function_status(
+    service: Mapping[str, Any], seen: NamespaceObservation, app: AppParts, wrong: Diagnosis | None
+) -> FunctionStatus:
     """One function.
 
     Args:
@@ -115,7 +117,7 @@ def describe(service: Mapping[str, Any], seen: Seen, app: AppParts, wrong: Diagn
     )
 
 
-def _served(entry: Mapping[str, Any], seen: Seen) -> ServedStatus:
+def _served(entry: Mapping[str, Any], seen: NamespaceObservation) -> ServedStatus:
     name = str(entry.get("revisionName"))
     revision = seen.revisions.get(name, {})
     containers = revision.get("spec", {}).get("containers") or [{}]

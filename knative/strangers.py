@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from eaves.errors import ConflictError, DeniedError, InvalidError
 from knative.kinds import BROKER, NAMESPACE, kind_of
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGER, SITE_LABEL
-from knative.owned import Key, Owner, is_ours, is_shared, key_of
+from knative.owned import AppOwner, Key, is_ours, is_shared, key_of
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 Object = Mapping[str, Any]
 
 
-def find_others(cluster: Cluster, manifests: Sequence[Object], there: Mapping[Key, Object]) -> dict[Key, Object]:
+def find_foreign_objects(
+    cluster: Cluster, manifests: Sequence[Object], there: Mapping[Key, Object]
+) -> dict[Key, Object]:
     """What is there under the names of manifests beside what is known already, whoever made it.
 
     Raises:
@@ -31,7 +33,9 @@ def find_others(cluster: Cluster, manifests: Sequence[Object], there: Mapping[Ke
     return found
 
 
-def refuse_strangers(cluster: Cluster, manifests: Sequence[Object], others: Mapping[Key, Object], owner: Owner) -> None:
+def refuse_foreign_objects(
+    cluster: Cluster, manifests: Sequence[Object], others: Mapping[Key, Object], owner: AppOwner
+) -> None:
     """Refuse names that others use.
 
     Raises:
@@ -65,7 +69,7 @@ def _read(cluster: Cluster, manifest: Object) -> Object | None:
         return manifest  # who may not see namespaces can't make any; what is missing will be said for what goes into it
 
 
-def _is_known(manifest: Object, one: Object, owner: Owner, home: str) -> bool:
+def _is_known(manifest: Object, one: Object, owner: AppOwner, home: str) -> bool:
     if kind_of(manifest) is NAMESPACE:
         return is_ours(one) or is_satisfied(manifest, one)
     return is_ours(one) if is_shared(manifest) else owner.owns(one, home)

@@ -32,7 +32,7 @@ _OWNER = "batch.kubernetes.io/controller-uid"
 _KEPT_LINES = 5000
 
 
-def begin(cluster: Cluster, manifest: Mapping[str, Any], *, again: bool, say: Say) -> None:
+def create_job(cluster: Cluster, manifest: Mapping[str, Any], *, again: bool, say: Say) -> None:
     """Let there be the Job; what is there already is left alone.
 
     Args:
@@ -47,15 +47,15 @@ def begin(cluster: Cluster, manifest: Mapping[str, Any], *, again: bool, say: Sa
     """
     name = manifest["metadata"]["name"]
     found = cluster.get(JOB, name)
-    if found is not None and again and ended(found):
+    if found is not None and again and find_ending(found):
         _remove(cluster, name)
         found = None
     if found is not None:
-        say(f"{name} is there already: it {'has ended' if ended(found) else 'goes on'}")
+        say(f"{name} is there already: it {'has ended' if find_ending(found) else 'goes on'}")
         return
     run = manifest["metadata"]["labels"][RUN_LABEL]
     for other in cluster.list(JOB, selector=f"{RUN_LABEL}={run}"):
-        if not ended(other):
+        if not find_ending(other):
             stands = other["metadata"]["name"]
             raise ConflictError(
                 f"the Job {stands} makes the run {run} with other resources, and two would write it at once",
@@ -74,7 +74,7 @@ def _remove(cluster: Cluster, name: str) -> None:
         time.sleep(POLL_S)
 
 
-def ended(job: Mapping[str, Any]) -> str:
+def find_ending(job: Mapping[str, Any]) -> str:
     """`Complete` or `Failed`; empty while it goes on."""
     return str(condition(job).get("type", ""))
 
@@ -91,7 +91,7 @@ def pods_of(cluster: Cluster, job: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]))
 
 
-def exit_of(pod: Mapping[str, Any]) -> dict[str, Any]:
+def find_exit(pod: Mapping[str, Any]) -> dict[str, Any]:
     """How a pod's trainer ended (`exitCode`, `reason`, `finishedAt`); empty while it goes on, or nobody knows."""
     for status in pod.get("status", {}).get("containerStatuses") or ():
         if status["name"] == CONTAINER:
@@ -99,7 +99,7 @@ def exit_of(pod: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def waiting_for(pod: Mapping[str, Any]) -> str:
+def find_waiting_reason(pod: Mapping[str, Any]) -> str:
     """Why a pod hasn't started, as the cluster says it."""
     status = pod.get("status", {})
     for one in status.get("containerStatuses") or ():
@@ -167,7 +167,7 @@ class _Follower:
             try:
                 job = self._look()  # reads what there is of the log too
                 lost = None
-                if ended(job):
+                if find_ending(job):
                     return job
             except UnreachableClusterError as error:
                 lost = time.monotonic() if lost is None else lost
@@ -201,7 +201,7 @@ class _Follower:
 
     def _read(self, pod: Mapping[str, Any]) -> None:
         if pod.get("status", {}).get("phase", "Pending") == "Pending":
-            self._tell(f"{self._pod}: {waiting_for(pod)}")
+            self._tell(f"{self._pod}: {find_waiting_reason(pod)}")
             return
         if not self._readable:
             return
@@ -239,7 +239,7 @@ def _index(pod: Mapping[str, Any]) -> str:
 def _end(pod: Mapping[str, Any] | None) -> str:
     from trainer.lifecycle import ENDINGS
 
-    code = exit_of(pod).get("exitCode") if pod else None
+    code = find_exit(pod).get("exitCode") if pod else None
     if code is None:
         return "is gone"
     meaning = next((ending.meaning for ending in ENDINGS if ending.code == code), "unknown")
@@ -248,5 +248,5 @@ def _end(pod: Mapping[str, Any] | None) -> str:
 
 def last_failed(pods: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """Of a Job's pods the one that failed last and of which it is known how."""
-    failed = [pod for pod in pods if exit_of(pod).get("exitCode")]
-    return max(failed, key=lambda pod: str(exit_of(pod).get("finishedAt", "")), default=None)
+    failed = [pod for pod in pods if find_exit(pod).get("exitCode")]
+    return max(failed, key=lambda pod: str(find_exit(pod).get("finishedAt", "")), default=None)

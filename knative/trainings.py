@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from eaves.errors import ConfigError, Fault
-from knative.resources.job import Training, build_job, training_faults
+from knative.resources.job import TrainingJob, build_job, training_faults
 from knative.resources.jobsink import build_dataset_trigger, build_jobsink, jobsink_faults
 from knative.resources.pipeline import build_binding, build_pipeline, pipeline_faults
 
@@ -15,7 +15,7 @@ KINDS = (JOB, PIPELINE, JOBSINK)
 """One training; one with all that follows; what starts either when a data set has changed."""
 
 
-def render_training(training: Training, kind: str) -> tuple[dict[str, Any], ...]:
+def render_training(training: TrainingJob, kind: str) -> tuple[dict[str, Any], ...]:
     """The objects of one of `KINDS`.
 
     Raises:
@@ -27,29 +27,29 @@ def render_training(training: Training, kind: str) -> tuple[dict[str, Any], ...]
     return tuple(build(training))
 
 
-def _job(training: Training) -> Iterator[dict[str, Any]]:
+def _job(training: TrainingJob) -> Iterator[dict[str, Any]]:
     yield build_job(training)
 
 
-def _pipeline(training: Training) -> Iterator[dict[str, Any]]:
+def _pipeline(training: TrainingJob) -> Iterator[dict[str, Any]]:
     yield from _binding(training)
     yield build_pipeline(training)
 
 
-def _jobsink(training: Training) -> Iterator[dict[str, Any]]:
+def _jobsink(training: TrainingJob) -> Iterator[dict[str, Any]]:
     if training.job.repository:
         yield from _binding(training)
     yield build_jobsink(training)
     yield build_dataset_trigger(training)
 
 
-def _binding(training: Training) -> Iterator[dict[str, Any]]:
+def _binding(training: TrainingJob) -> Iterator[dict[str, Any]]:
     if not training.job.sink:
         yield build_binding(training)
 
 
 _BUILDERS: Mapping[
-    str, tuple[Callable[[Training], Iterator[Fault]], Callable[[Training], Iterator[dict[str, Any]]]]
+    str, tuple[Callable[[TrainingJob], Iterator[Fault]], Callable[[TrainingJob], Iterator[dict[str, Any]]]]
 ] = {
     JOB: (training_faults, _job),
     PIPELINE: (pipeline_faults, _pipeline),

@@ -22,10 +22,10 @@ import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from eaves.backoff import Backoff, parse_retry_after
-from eaves.delivery.rules import brief
+from eaves.delivery.rules import shorten
 from eaves.errors import ClusterError
-from knative.refusal import Call, parse_status, refused
-from knative.silence import BrokenError, broken, foreign, unreachable
+from knative.refusal import ApiCall, build_api_error, parse_status
+from knative.silence import BrokenConnectionError, build_broken_error, build_foreign_error, build_unreachable_error
 
 CONNECT_TIMEOUT_S = 10.0
 MAX_BODY_BYTES = 64 << 20
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
+class ApiConnection:
     """An API server as one user reaches it.
 
     Attributes:
@@ -62,7 +62,7 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ApiRequest:
     """What is sent.
 
     Attributes:
@@ -75,7 +75,7 @@ class Request:
         repeatable: Whether it may be sent again when its answer was lost.
     """
 
-    call: Call
+    call: ApiCall
     path: str
     method: str = "GET"
     query: Mapping[str, str] | str = ""
@@ -90,7 +90,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ApiResponse:
     """A response, read to its end; names of headers in lower case."""
 
     status: int
@@ -112,7 +112,7 @@ class Deadline:
         return self._end - time.monotonic()
 
 
-class Transport:
+class ApiTransport:
     """Sends requests to one API server; safe to use from many threads.
 
     Args:
@@ -124,8 +124,8 @@ class Transport:
 
     def __init__(
         self,
-        call: Call,
-        connect: Callable[[], Connection],
+        call: ApiCall,
+        connect: Callable[[], ApiConnection],
         *,
         timeout_s: float,
         chance: Callable[[], float] = random.random,
@@ -136,15 +136,15 @@ class Transport:
         self._generation = 0
         self._lock = threading.Lock()
 
-    def json(self, request: Request) -> dict[str, Any]:
+    def json(self, request: ApiRequest) -> dict[str, Any]:
         """What `ask` brings, when the API server does what it was asked.
 
         Raises:
             ClusterError: When it doesn't, or answers with something else than an object.
         """
-        return parse(request.call, self.ask(request))
+        return parse_object(request.call, self.send(request))
 
-    def ask(self, request: Request, *, timeout_s: float | None = None) -> Answer:
+    def send(self, request: ApiRequest, *, timeout_s: float | None = None) -> ApiResponse:
         """An answer, whatever its status; asked for again when the server is overloaded or the connection breaks.
 
         Raises:
@@ -154,8 +154,8 @@ class Transport:
         while True:
             failures += 1
             try:
-                answer = self.once(request, deadline)
-            except BrokenError:
+                answer = self.send_once(request, deadline)
+            except BrokenConnectionError:
                 pause_s = self._pause_s(failures, None, deadline)
                 if not request.repeatable or pause_s is None:
                     raise
@@ -168,7 +168,7 @@ class Transport:
                     return answer
             time.sleep(pause_s)
 
-    def once(self, request: Request, deadline: Deadline) -> Answer:
+    def send_once(self, request: ApiRequest, deadline: Deadline) -> ApiResponse:
         """One attempt at an answer, whatever its status; a refused token is renewed once.
 
         Raises:
@@ -180,7 +180,7 @@ class Transport:
             content = b"".join(_chunks(request.call, response, deadline))
             # A backend behind the proxy may answer 401 too; it has no Status.
             if response.status != 401 or renewed or parse_status(content) is None:
-                return Answer(
+                return ApiResponse(
                     status=response.status,
                     headers={name.lower(): value for name, value in response.headers.items()},
                     body=content,
@@ -189,11 +189,11 @@ class Transport:
             self.renew(generation)
             renewed = True
 
-    def stream(self, request: Request, limit_s: float) -> Iterator[bytes]:
+    def stream(self, request: ApiRequest, limit_s: float) -> Iterator[bytes]:
         """The chunks of an answer as they come, until it ends or time is over.
 
         Raises:
-            BrokenError: When the connection breaks.
+            BrokenConnectionError: When the connection breaks.
             UnreachableClusterError: When there is no answer.
             ClusterError: When the server refuses.
         """
@@ -204,7 +204,7 @@ class Transport:
             self.renew(generation)
             response, _ = self._send(request, deadline)
         if response.status != 200:
-            raise refused(response.status, b"".join(_chunks(request.call, response, deadline)), request.call)
+            raise build_api_error(response.status, b"".join(_chunks(request.call, response, deadline)), request.call)
         try:
             while deadline.left_s > 0:
                 # The time limit of a read was set when the request was sent.
@@ -215,14 +215,14 @@ class Transport:
                 except ReadTimeoutError:
                     return
                 except (HTTPError, OSError) as error:
-                    raise broken(error, request.call) from error
+                    raise build_broken_error(error, request.call) from error
                 if not chunk:
                     return
                 yield chunk
         finally:
             response.close()
 
-    def _send(self, request: Request, deadline: Deadline) -> tuple[urllib3.BaseHTTPResponse, int]:
+    def _send(self, request: ApiRequest, deadline: Deadline) -> tuple[urllib3.BaseHTTPResponse, int]:
         """The beginning of an answer, and which credentials were sent."""
         connection, identity, generation = self.credentials()
         left_s = max(deadline.left_s, 0.001)
@@ -238,12 +238,12 @@ class Transport:
                 preload_content=False,
             )
         except (HTTPError, OSError) as error:
-            raise unreachable(error, request.call, deadline.limit_s) from error
+            raise build_unreachable_error(error, request.call, deadline.limit_s) from error
         for warning in _WARNING.findall(response.headers.get("warning", "")):
-            _log.info("%s: %s: %s", request.call.where, request.call.what, brief(warning))
+            _log.info("%s: %s: %s", request.call.where, request.call.what, shorten(warning))
         return response, generation
 
-    def credentials(self) -> tuple[Connection, Mapping[str, str], int]:
+    def credentials(self) -> tuple[ApiConnection, Mapping[str, str], int]:
         """The connection, the headers that say who asks, and a number that `renew` wants when they are refused."""
         with self._lock:
             return self._connection, self._connection.authorize(), self._generation
@@ -261,24 +261,24 @@ class Transport:
         return None if RETRIES.exhausted(failures) or pause_s >= deadline.left_s else pause_s
 
 
-def parse(call: Call, answer: Answer) -> dict[str, Any]:
+def parse_object(call: ApiCall, answer: ApiResponse) -> dict[str, Any]:
     """The object in an answer.
 
     Raises:
         ClusterError: When it is a refusal, or something else than an object.
     """
     if not 200 <= answer.status < 300:
-        raise refused(answer.status, answer.body, call, wait_s=retry_after_s(answer))
+        raise build_api_error(answer.status, answer.body, call, wait_s=retry_after_s(answer))
     try:
         value = json.loads(answer.body)
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise foreign(answer.body, call)
+        raise build_foreign_error(answer.body, call)
     return value
 
 
-def retry_after_s(answer: Answer) -> float | None:
+def retry_after_s(answer: ApiResponse) -> float | None:
     """How long the server wants to be left alone: its header's word, or its Status's."""
     if (header := parse_retry_after(answer.headers.get("retry-after"), time.time())) is not None:
         return header
@@ -287,7 +287,7 @@ def retry_after_s(answer: Answer) -> float | None:
     return float(seconds) if isinstance(seconds, int) and seconds > 0 else None
 
 
-def _chunks(call: Call, response: urllib3.BaseHTTPResponse, deadline: Deadline) -> Iterator[bytes]:
+def _chunks(call: ApiCall, response: urllib3.BaseHTTPResponse, deadline: Deadline) -> Iterator[bytes]:
     """The body, within its limit and its time. A connection that wasn't read to the end is not used again."""
     limit = MAX_BODY_BYTES if response.status < 300 else MAX_ERROR_BYTES
     complete = False
@@ -304,7 +304,7 @@ def _chunks(call: Call, response: urllib3.BaseHTTPResponse, deadline: Deadline) 
         if response.status < 300:
             raise ClusterError(f"{call.where}: the answer about {call.what} is larger than {MAX_BODY_BYTES} bytes")
     except (HTTPError, OSError) as error:
-        raise unreachable(error, call, deadline.limit_s) from error
+        raise build_unreachable_error(error, call, deadline.limit_s) from error
     finally:
         if complete:
             response.release_conn()

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 from eaves.errors import ConflictError, StartError, UnreachableClusterError
 from eaves.platform import AppSpec
 from knative import rollout
-from knative.applied import CREATED, UNCHANGED, Applied
+from knative.applied import CREATED, UNCHANGED, ApplyResult
 from knative.deploy.advancing import prune_after
-from knative.deploy.intent import ATTEMPTS, Hold, Intent, Manifests, digest_manifests, take_number
-from knative.deploy.inventory import Deployment, Inventory
+from knative.deploy.intent import ATTEMPTS, DeployIntent, DeploymentHold, Manifests, digest_manifests, take_number
+from knative.deploy.inventory import DeploymentRecord, Inventory
 from knative.deploy.pins import add_pins, add_pins_of, keep_pins, listed_pins, names_of_pins, prune_pins
 from knative.deploying import apply_app
-from knative.diagnosis import collect, given_up, is_ready, observed
+from knative.diagnosis import collect_evidence, given_up, is_ready, observed
 from knative.kinds import KSERVICE, REVISION, kind_of
 from knative.names import MANAGED_LABEL, MANAGED_VALUE
-from knative.owned import Owner
+from knative.owned import AppOwner
 from knative.packaged import FunctionImage
-from knative.progress import Progress
+from knative.progress import DeploymentProgress
 from knative.rendering import render_app
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
 from knative.waiting import wait_whole
@@ -43,7 +43,7 @@ LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class SiteDeployment:
     """What a site is to have, and how far to go.
 
     Attributes:
@@ -69,22 +69,22 @@ class Wanted:
     follow: bool = False
 
     @property
-    def owner(self) -> Owner:
+    def owner(self) -> AppOwner:
         """Whose objects they are."""
         function = self.app.function
-        return Owner(app=function.name, site=function.site, agents=self.knative.agent_namespace)
+        return AppOwner(app=function.name, site=function.site, agents=self.knative.agent_namespace)
 
-    def intent(self, manifests: Manifests) -> Intent:
+    def intent(self, manifests: Manifests) -> DeployIntent:
         """The same as the cluster keeps it."""
         function = self.app.function
         image = FunctionImage(name=function.image, artifact_digest=function.artifact_digest or "", task=function.task)
-        return Intent(
+        return DeployIntent(
             by=self.by, site=function.site, image=image, declared=self.declared, rendered=digest_manifests(manifests)
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Updated:
+class SiteUpdate:
     """What became of a site.
 
     Attributes:
@@ -93,8 +93,8 @@ class Updated:
         note: What whoever asked for it should know: who deployed what, and why this workspace's wish was not applied.
     """
 
-    applied: tuple[Applied, ...]
-    outcome: rollout.Outcome | None = None
+    applied: tuple[ApplyResult, ...]
+    outcome: rollout.RolloutOutcome | None = None
     note: str = ""
 
     @property
@@ -106,13 +106,13 @@ class Updated:
 def update_site(
     cluster: Cluster,
     site: SiteSettings,
-    wanted: Wanted,
+    wanted: SiteDeployment,
     *,
-    show: Callable[[Progress], None] = lambda progress: None,
+    show: Callable[[DeploymentProgress], None] = lambda progress: None,
     tell: Callable[[str], object] = lambda text: None,
-    taken: Callable[[Deployment], object] = lambda deployment: None,
+    taken: Callable[[DeploymentRecord], object] = lambda deployment: None,
     poll_s: float = POLL_S,
-) -> Updated:
+) -> SiteUpdate:
     """Deploy: record the deployment as the newest one, apply, wait, roll out.
 
     Args:
@@ -136,14 +136,14 @@ def update_site(
         pinned = add_pins(cluster, manifests, wanted.app)
         needed = keep_pins(name, pinned)
         judged = apply_app(cluster, pinned, wanted.owner, needed=needed, adopt=wanted.adopt, dry_run=True)
-        return Updated(applied=tuple(judged))
+        return SiteUpdate(applied=tuple(judged))
     hold = take_number(cluster, name, wanted.intent(manifests))
     taken(hold.deployment)
     if hold.note:
         tell(hold.note)
     applied = apply_held(cluster, manifests, wanted, hold)
     if not wanted.ready_s:
-        return Updated(applied=applied, note=hold.note)
+        return SiteUpdate(applied=applied, note=hold.note)
     hold = replace(hold, inventory=None)
     wait_whole(cluster, name, manifests, timeout_s=wanted.ready_s, show=show)
     for _ in range(ATTEMPTS):
@@ -154,13 +154,15 @@ def update_site(
         # An earlier deploy applied its Service once more before it saw this one.
         applied = apply_held(cluster, manifests, wanted, hold)
         wait_whole(cluster, name, manifests, timeout_s=wanted.ready_s, show=show)
-    outcome = rollout.begin(cluster, name, wanted.rollout, adopt=wanted.adopt, service=service)
+    outcome = rollout.begin_rollout(cluster, name, wanted.rollout, adopt=wanted.adopt, service=service)
     if wanted.follow:
-        outcome = follow(cluster, name, hold=hold, tell=tell, poll_s=poll_s)
-    return Updated(applied=(*applied, *prune_after(cluster, outcome, inventory)), outcome=outcome, note=hold.note)
+        outcome = follow_rollout(cluster, name, hold=hold, tell=tell, poll_s=poll_s)
+    return SiteUpdate(applied=(*applied, *prune_after(cluster, outcome, inventory)), outcome=outcome, note=hold.note)
 
 
-def apply_held(cluster: Cluster, rendered: Manifests, wanted: Wanted, hold: Hold) -> tuple[Applied, ...]:
+def apply_held(
+    cluster: Cluster, rendered: Manifests, wanted: SiteDeployment, hold: DeploymentHold
+) -> tuple[ApplyResult, ...]:
     """Apply the objects of the newest deployment; stop as soon as it is no longer the newest.
 
     That is looked at before anything is applied, before the function's Service is, before objects are removed, and
@@ -171,7 +173,7 @@ def apply_held(cluster: Cluster, rendered: Manifests, wanted: Wanted, hold: Hold
         ClusterError: When the cluster refuses or fails.
     """
     name = wanted.app.function.name
-    manifests = add_pins_of(cluster, rendered, wanted.app, pin_shares(cluster, name, adopt=wanted.adopt))
+    manifests = add_pins_of(cluster, rendered, wanted.app, keep_traffic(cluster, name, adopt=wanted.adopt))
     pins = names_of_pins(manifests)
     looked, stopped = time.monotonic(), False
     left = [(kind_of(one).kind, str(one["metadata"]["name"])) for one in manifests]
@@ -187,7 +189,7 @@ def apply_held(cluster: Cluster, rendered: Manifests, wanted: Wanted, hold: Hold
             else "anything was applied"
         )
 
-    def look(applied: Applied) -> None:
+    def look(applied: ApplyResult) -> None:
         nonlocal looked, stopped
         rendered_one = (applied.kind, applied.name) in left
         if rendered_one:
@@ -212,11 +214,11 @@ def apply_held(cluster: Cluster, rendered: Manifests, wanted: Wanted, hold: Hold
     if _may_leave_pins(inventory, applied, pins):
         applied += prune_pins(cluster, name, keep=pins)
     if _unchanged(applied):
-        try_again(cluster, name)
+        retry_revision(cluster, name)
     return tuple(applied)
 
 
-def _may_leave_pins(inventory: Inventory, applied: Sequence[Applied], pins: Collection[str]) -> bool:
+def _may_leave_pins(inventory: Inventory, applied: Sequence[ApplyResult], pins: Collection[str]) -> bool:
     """Whether an app may have pins that are no longer needed: listed ones, or those of an Eaves that kept no list."""
     unlisted = not inventory.items and any(one.outcome != CREATED for one in applied)
     return unlisted or bool(listed_pins(inventory) - set(pins))
@@ -237,11 +239,11 @@ def image_of_service(service: Mapping[str, Any] | None) -> str:
     return str(containers[0].get("image", ""))
 
 
-def _unchanged(applied: Sequence[Applied]) -> bool:
+def _unchanged(applied: Sequence[ApplyResult]) -> bool:
     return all(one.outcome == UNCHANGED for one in applied if one.kind == KSERVICE.kind)
 
 
-def try_again(cluster: Cluster, name: str) -> bool:
+def retry_revision(cluster: Cluster, name: str) -> bool:
     """Let Knative make a revision again that it gave up: applying the same once more wouldn't.
 
     What stood in the way may be mended since: a secret that was missing, a registry that didn't answer.
@@ -255,12 +257,12 @@ def try_again(cluster: Cluster, name: str) -> bool:
     service = cluster.get(KSERVICE, name)
     if service is None or is_ready(service) or not observed(service):
         return False
-    if not given_up(collect(cluster, name, service=service, now=cluster.clock())):
+    if not given_up(collect_evidence(cluster, name, service=service, now=cluster.clock())):
         return False
     return cluster.delete(REVISION, str(service["status"]["latestCreatedRevisionName"]))
 
 
-def pin_shares(cluster: Cluster, name: str, *, adopt: bool = False) -> Mapping[str, Any] | None:
+def keep_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> Mapping[str, Any] | None:
     """Before applying: what serves goes on serving. A Service that isn't ours is left alone until it is taken over.
 
     Returns:
@@ -271,7 +273,7 @@ def pin_shares(cluster: Cluster, name: str, *, adopt: bool = False) -> Mapping[s
         ClusterError: When the cluster refuses or fails.
     """
     service = cluster.get(KSERVICE, name)
-    if service is None or rollout.parse_standing(service).pinned:
+    if service is None or rollout.parse_rollout_status(service).pinned:
         return service  # the first deploy has nothing to keep, and most others have it kept already
     if adopt or service["metadata"].get("labels", {}).get(MANAGED_LABEL) == MANAGED_VALUE:
         rollout.pin(cluster, name, adopt=adopt)
@@ -279,15 +281,15 @@ def pin_shares(cluster: Cluster, name: str, *, adopt: bool = False) -> Mapping[s
     return service
 
 
-def follow(
+def follow_rollout(
     cluster: Cluster,
     name: str,
     *,
-    hold: Hold | None = None,
+    hold: DeploymentHold | None = None,
     tell: Callable[[str], object] = lambda text: None,
     poll_s: float = POLL_S,
     patience_s: float = PATIENCE_S,
-) -> rollout.Outcome:
+) -> rollout.RolloutOutcome:
     """Advance a rollout until it ends; a link that is down meanwhile is waited for.
 
     Args:
@@ -310,8 +312,8 @@ def follow(
         try:
             if hold is not None:
                 hold.require_newest(cluster, before="its rollout ended")
-            outcome = rollout.advance(cluster, name)
-            text, heard, ended = describe(outcome), time.monotonic(), not outcome.advancing
+            outcome = rollout.advance_rollout(cluster, name)
+            text, heard, ended = describe_outcome(outcome), time.monotonic(), not outcome.advancing
         except UnreachableClusterError as error:
             if time.monotonic() - heard > patience_s:
                 raise
@@ -322,12 +324,12 @@ def follow(
         if ended:
             break
         time.sleep(poll_s)
-    if outcome.state is None or outcome.state.phase is not rollout.Phase.DONE:
+    if outcome.state is None or outcome.state.phase is not rollout.RolloutPhase.DONE:
         raise StartError(f"{name} was not promoted: {text}", hint=f"eaves rollout {name}")
     return outcome
 
 
-def describe(outcome: rollout.Outcome) -> str:
+def describe_outcome(outcome: rollout.RolloutOutcome) -> str:
     """A rollout in one line."""
     shares = ", ".join(f"{revision} {percent} %" for revision, percent in outcome.shares.items())
     phase = outcome.state.phase.value if outcome.state is not None else "no rollout"

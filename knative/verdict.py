@@ -15,9 +15,9 @@ from eaves.errors import (
     StoppedError,
     StorageError,
 )
-from knative.joblog import last_words
+from knative.joblog import find_last_words
 from knative.resources.job import CONTAINER
-from knative.training import condition, exit_of, last_failed, pods_of
+from knative.training import condition, find_exit, last_failed, pods_of
 from trainer.lifecycle import ENDINGS
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ AGAIN = "eaves train --on knative --again"
 _CLASSES: Mapping[int, type[EavesError]] = {65: InputError, 74: StorageError, 75: StoppedError}
 
 
-def explain(cluster: Cluster, job: Mapping[str, Any]) -> EavesError:
+def explain_failure(cluster: Cluster, job: Mapping[str, Any]) -> EavesError:
     """The error that a failed Job stands for; its exit code is the trainer's own where there is one.
 
     Raises:
@@ -38,10 +38,10 @@ def explain(cluster: Cluster, job: Mapping[str, Any]) -> EavesError:
     pod = last_failed(pods_of(cluster, job))
     if pod is None or told.get("reason") == "DeadlineExceeded":
         return PlatformError(f"{name} failed: {_reason(told)}", hint=_hint(str(told.get("reason", "")), name, cluster))
-    end, advice = exit_of(pod), ""
+    end, advice = find_exit(pod), ""
     try:
         raw = cluster.logs(pod["metadata"]["name"], container=CONTAINER, lines=LINES)
-        words, advice = last_words(raw)
+        words, advice = find_last_words(raw)
     except ClusterError as error:
         words = [f"its log can't be read: {error.message}"]
     code = int(end["exitCode"])

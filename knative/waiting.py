@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import StartError, UnreachableClusterError
 from knative.deploy.bindings import BindingToucher
-from knative.diagnosis import Diagnosis, diagnose, is_ready, observed
-from knative.diagnosis.collect import Reader
+from knative.diagnosis import Diagnosis, diagnose_function, is_ready, observed
+from knative.diagnosis.collect import EvidenceReader
 from knative.diagnosis.evidence import Object, condition
 from knative.diagnosis.part_reader import Key, PartReader, wanted_parts
-from knative.diagnosis.parts import READY, UNKNOWN, Part
-from knative.diagnosis.patience import PATIENCE_S, Patience
+from knative.diagnosis.parts import READY, UNKNOWN, AppPart
+from knative.diagnosis.patience import PATIENCE_S, WaitLimit
 from knative.diagnosis.routing import leads_nowhere
 from knative.kinds import KSERVICE
-from knative.progress import Progress, build_progress
+from knative.progress import DeploymentProgress, build_progress
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -36,7 +36,7 @@ def wait_ready(
     name: str,
     *,
     timeout_s: float,
-    show: Callable[[Progress], None] = lambda _: None,
+    show: Callable[[DeploymentProgress], None] = lambda _: None,
     look_s: float = LOOK_S,
 ) -> None:
     """Wait until what was applied last is ready: the newest revision can answer, whether it gets requests yet or not.
@@ -61,10 +61,10 @@ def wait_ready(
     waiting = _Waiting(cluster, name, timeout_s=timeout_s, look_s=look_s, show=show)
     while True:
         try:
-            if waiting.look():
+            if waiting.check_function():
                 return
         except UnreachableClusterError as error:
-            waiting.bear(error)
+            waiting.report_silence(error)
 
 
 def wait_whole(
@@ -73,7 +73,7 @@ def wait_whole(
     manifests: Iterable[Mapping[str, Any]],
     *,
     timeout_s: float,
-    show: Callable[[Progress], None] = lambda _: None,
+    show: Callable[[DeploymentProgress], None] = lambda _: None,
     look_s: float = LOOK_S,
     patience_s: float = PATIENCE_S,
 ) -> None:
@@ -102,11 +102,11 @@ def wait_whole(
     )
     while True:
         try:
-            ready = waiting.look()
-            if waiting.look_at_parts(function_ready=ready):
+            ready = waiting.check_function()
+            if waiting.check_parts(function_ready=ready):
                 return
         except UnreachableClusterError as error:
-            waiting.bear(error)
+            waiting.report_silence(error)
 
 
 def wait_routed(cluster: Cluster, name: str, *, timeout_s: float = ROUTED_S) -> bool:
@@ -142,25 +142,25 @@ class _Waiting:
         *,
         timeout_s: float,
         look_s: float,
-        show: Callable[[Progress], None],
+        show: Callable[[DeploymentProgress], None],
         wanted: Sequence[Key] = (),
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._cluster, self._name, self._show, self._look_s = cluster, name, show, look_s
-        self._reader = Reader(cluster)
+        self._reader = EvidenceReader(cluster)
         self._began, self._timeout_s = time.monotonic(), timeout_s
         self._ahead_s: float | None = None
-        self._seen = Progress(name=name)
+        self._seen = DeploymentProgress(name=name)
         self._last: Diagnosis | None = None
         self._certain: tuple[str, float] | None = None
         self._wanted, self._part_reader, self._toucher = wanted, PartReader(cluster), BindingToucher(cluster)
-        self._patience = Patience(certain_s=look_s / 2, patience_s=patience_s)
+        self._patience = WaitLimit(certain_s=look_s / 2, patience_s=patience_s)
 
     @property
     def _left_s(self) -> float:
         return self._began + self._timeout_s - time.monotonic()
 
-    def look(self) -> bool:
+    def check_function(self) -> bool:
         """Look now, and then at every change until the next look is due; whether it is ready."""
         there = False
         fields = f"metadata.name={self._name}"
@@ -178,7 +178,7 @@ class _Waiting:
             raise self._late()
         return False
 
-    def look_at_parts(self, *, function_ready: bool) -> bool:
+    def check_parts(self, *, function_ready: bool) -> bool:
         """Look at the other parts of the app; whether all of it is ready. Waits until the next look is due if not.
 
         Raises:
@@ -186,7 +186,7 @@ class _Waiting:
         """
         parts = self._part_reader.read(self._wanted, now=self._now())
         self._seen = replace(self._seen, parts=parts)
-        self._tell()
+        self._report()
         left = [part for part in parts if part.state not in {READY, UNKNOWN}]
         if function_ready and not left:
             return True
@@ -198,7 +198,7 @@ class _Waiting:
             time.sleep(max(0.0, min(self._look_s, self._left_s)))
         return False
 
-    def bear(self, error: UnreachableClusterError) -> None:
+    def report_silence(self, error: UnreachableClusterError) -> None:
         """Show that the cluster doesn't answer, and wait a little.
 
         Raises:
@@ -206,7 +206,7 @@ class _Waiting:
         """
         if self._left_s <= 0:
             raise error
-        self._tell(unreachable=error.message)
+        self._report(unreachable=error.message)
         time.sleep(max(0.0, min(self._look_s, self._left_s)))
 
     def _judge(self, service: Object) -> bool:
@@ -216,9 +216,9 @@ class _Waiting:
             StartError: When it never will be.
         """
         evidence = self._reader.collect(self._name, service=service, now=self._now())
-        found = diagnose(evidence)
+        found = diagnose_function(evidence)
         self._seen = build_progress(evidence, found)
-        self._tell()
+        self._report()
         if is_ready(service) or (found is not None and leads_nowhere(service)):
             return True  # where requests go is the rollout's to mend, once it knows of a revision that can answer
         self._last = found or self._last
@@ -226,7 +226,7 @@ class _Waiting:
             raise StartError(f"{self._name} doesn't start: {found.message}", hint=found.fix)
         return False
 
-    def _judge_parts(self, left: Sequence[Part], *, function_ready: bool) -> None:
+    def _judge_parts(self, left: Sequence[AppPart], *, function_ready: bool) -> None:
         """End the wait for a part that can't become ready any more.
 
         Raises:
@@ -237,7 +237,7 @@ class _Waiting:
             text = _name_parts([hopeless, *(part for part in left if part is not hopeless)])
             raise StartError(f"{self._name} is not ready as a whole: {text}", hint=hopeless.diagnosis.fix)
 
-    def _late_parts(self, left: Sequence[Part]) -> StartError:
+    def _late_parts(self, left: Sequence[AppPart]) -> StartError:
         wrong = [part for part in left if part.diagnosis is not None]
         hint = wrong[0].diagnosis.fix if wrong and wrong[0].diagnosis is not None else None
         ordered = [*wrong, *(part for part in left if part.diagnosis is None)]
@@ -256,7 +256,7 @@ class _Waiting:
             self._certain = found.cause, now
         return now - self._certain[1] >= self._look_s / 2
 
-    def _tell(self, *, unreachable: str = "") -> None:
+    def _report(self, *, unreachable: str = "") -> None:
         waited_s = time.monotonic() - self._began
         self._show(replace(self._seen, waited_s=waited_s, unreachable=unreachable))
 
@@ -278,7 +278,7 @@ class _Waiting:
         )
 
 
-def _name_parts(parts: Sequence[Part]) -> str:
+def _name_parts(parts: Sequence[AppPart]) -> str:
     """The first part with its reason, and the names of the others."""
     first, *others = parts
     text = f"{first.title}: {first.reason}"

@@ -17,13 +17,13 @@ from typing import Any
 
 from eaves.backoff import Backoff
 from eaves.errors import AbsentError, ClusterError, DeniedError, InvalidError, UnreachableClusterError
-from knative.refusal import Call, ExpiredError, refused
+from knative.refusal import ApiCall, ExpiredError, build_api_error
 
 Change = tuple[str, dict[str, Any]]
 _PAUSES = Backoff(retry=None, first_s=0.1, cap_s=5.0)
 
 
-class Known:
+class KnownObjects:
     """The objects that were told of, by namespace and name."""
 
     def __init__(self) -> None:
@@ -35,9 +35,9 @@ class Known:
         for key in [key for key in self._objects if key not in present]:
             yield "DELETED", self._objects.pop(key)
         for item in present.values():
-            yield from self.told("MODIFIED", item)
+            yield from self.update("MODIFIED", item)
 
-    def told(self, kind: str, item: dict[str, Any]) -> Iterator[Change]:
+    def update(self, kind: str, item: dict[str, Any]) -> Iterator[Change]:
         """What an event says that wasn't known."""
         key = _key(item)
         known = self._objects.get(key)
@@ -55,7 +55,7 @@ class Known:
             yield "MODIFIED", item
 
 
-def follow(
+def watch_objects(
     listing: Callable[[], tuple[list[dict[str, Any]], str]],
     streaming: Callable[[str, float], Iterator[Change]],
     *,
@@ -77,7 +77,7 @@ def follow(
     Raises:
         ClusterError: When the first list fails, when a right is missing, or when there is no connection at the end.
     """
-    deadline, known, failures = clock() + timeout_s, Known(), 0
+    deadline, known, failures = clock() + timeout_s, KnownObjects(), 0
     fault: ClusterError | None = None
     items, version = listing()
     yield from known.listed(items)
@@ -91,7 +91,7 @@ def follow(
                 heard = True
                 version = item["metadata"]["resourceVersion"]
                 if kind != "BOOKMARK":
-                    yield from known.told(kind, item)
+                    yield from known.update(kind, item)
             fault = None
         except ExpiredError:
             version = ""
@@ -108,14 +108,14 @@ def follow(
         raise fault
 
 
-def parse_events(chunks: Iterable[bytes], call: Call) -> Iterator[Change]:
+def parse_events(chunks: Iterable[bytes], call: ApiCall) -> Iterator[Change]:
     """The events of a watch.
 
     Raises:
         ExpiredError: When the API server no longer knows the resourceVersion.
         ClusterError: When it ends the watch for another reason, or breaks off within an event.
     """
-    for line in lines(chunks):
+    for line in split_lines(chunks):
         try:
             event = json.loads(line)
             kind, item = str(event["type"]), event["object"]
@@ -123,7 +123,7 @@ def parse_events(chunks: Iterable[bytes], call: Call) -> Iterator[Change]:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UnreachableClusterError(f"{call.where}: a watch of {call.what} broke off within an event") from error
         if not version:
-            raise refused(int(item.get("code") or 500), json.dumps(item).encode(), call)
+            raise build_api_error(int(item.get("code") or 500), json.dumps(item).encode(), call)
         yield kind, item
 
 
@@ -152,7 +152,7 @@ def follow_log(
     while True:
         told, query = last, {"sinceTime": re.sub(r"\.\d+", "", last)} if last else {}
         try:
-            for line in lines(streaming(query, deadline - clock())):
+            for line in split_lines(streaming(query, deadline - clock())):
                 stamp, _, text = line.decode("utf-8", "replace").partition(" ")
                 failures = 0
                 if stamp > told:  # sinceTime knows whole seconds only
@@ -174,7 +174,7 @@ def follow_log(
             return
 
 
-def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Lines without their ends; the last one may lack its end."""
     rest = b""
     for chunk in chunks:

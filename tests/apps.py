@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eaves.delivery.mqtt.settings import MqttSettings
+from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.platform import (
     AppSpec,
     DeliverySettings,
@@ -42,7 +42,7 @@ def full_app() -> AppSpec:
         name="gate",
         filter={"type": "dev.eaves.image.classified.v1"},
         url="mqtts://broker.barn.lan/gate/{label}",
-        mqtt=MqttSettings(retain=True, home_assistant=True, secret="broker-login", spool_size="100Mi"),
+        mqtt=MqttTriggerSettings(retain=True, home_assistant=True, secret="broker-login", spool_size="100Mi"),
     )
     sources = (
         SourceSpec(name="inbox", claim="photos"),

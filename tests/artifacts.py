@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from tests.once import build_once
 
 CLASSES = 4
@@ -38,7 +38,7 @@ def build_run(root: Path) -> Path:
     from trainer.train import train
 
     values = {"arch": "small_cnn", "epochs": 12, "image_size": 16, "batch_size": 8, "variants": 1}
-    settings = build(TrainSettings, Layer(origin="test", values=values))
+    settings = build(TrainSettings, SettingsLayer(origin="test", values=values))
     return train(DataSettings(path=build_tiny_dataset(root / "digits")), settings, root / "run", name="digits").path
 
 

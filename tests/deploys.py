@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from eaves.platform import AppSpec
-from knative.applied import Applied
+from knative.applied import ApplyResult
 from knative.cluster import Cluster
 from knative.deploy.pins import keep_pins
 from knative.deploying import apply_app
 from knative.names import APP_LABEL
-from knative.owned import Owner
+from knative.owned import AppOwner
 from knative.rendering import render_app
 from knative.settings import KnativeSettings, SiteSettings
 from tests.apps import NAME
@@ -19,7 +19,7 @@ from tests.fakes.apiserver import FakeCluster
 
 HOME, AGENTS = "cams", "eaves-agents"
 SITE = SiteSettings(name="barn", namespace=HOME)
-OWNER = Owner(app=NAME, site="barn", agents=AGENTS)
+OWNER = AppOwner(app=NAME, site="barn", agents=AGENTS)
 OWN_KINDS = (
     *("v1/ServiceAccount", "networking.k8s.io/v1/NetworkPolicy", "eventing.knative.dev/v1beta3/EventType"),
     *("eventing.knative.dev/v1/Broker", "eventing.knative.dev/v1/Trigger", "serving.knative.dev/v1/Service"),
@@ -40,18 +40,18 @@ def deploy(
     app: AppSpec,
     settings: KnativeSettings | None = None,
     *,
-    owner: Owner = OWNER,
+    owner: AppOwner = OWNER,
     adopt: bool = False,
     dry_run: bool = False,
-    show: Callable[[Applied], object] = lambda applied: None,
-) -> list[Applied]:
+    show: Callable[[ApplyResult], object] = lambda applied: None,
+) -> list[ApplyResult]:
     """Apply an app; what became of each object."""
     manifests = render(app, settings, SiteSettings(name=owner.site, namespace=cluster.namespace))
     needed = keep_pins(app.function.name, manifests)
     return apply_app(cluster, manifests, owner, needed=needed, adopt=adopt, dry_run=dry_run, show=show)
 
 
-def outcomes(done: list[Applied]) -> dict[str, set[str]]:
+def outcomes(done: list[ApplyResult]) -> dict[str, set[str]]:
     """Outcome to the objects it happened to, `Trigger/flowers`."""
     found: dict[str, set[str]] = {}
     for one in done:

@@ -11,7 +11,7 @@ import pytest
 
 from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
 from knative.cluster import Cluster, open_cluster
-from knative.doctor import OK, Finding, examine
+from knative.doctor import OK, DoctorFinding, examine
 from knative.settings import KnativeSettings, SiteSettings
 from tests.fakes.apiserver import FakeCluster, open_apiserver
 from tests.fakes.installation import (
@@ -47,12 +47,14 @@ class Patient:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    def find(self, check: str, *, app: AppSpec = APP, site: SiteSettings = SITE, **settings: Any) -> list[Finding]:
+    def find(
+        self, check: str, *, app: AppSpec = APP, site: SiteSettings = SITE, **settings: Any
+    ) -> list[DoctorFinding]:
         """What one check finds, `ok` left out."""
         found = examine(self._cluster, app, replace(SETTINGS, **settings), site)
         return [finding for finding in found if finding.check == check and finding.severity != OK]
 
-    def one(self, check: str, **more: Any) -> Finding:
+    def one(self, check: str, **more: Any) -> DoctorFinding:
         """The one thing that one check finds."""
         (finding,) = self.find(check, **more)
         return finding

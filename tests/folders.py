@@ -10,8 +10,8 @@ from typing import Any
 
 from eaves.events import Event
 from eaves.sources.agent.context import AgentContext
-from eaves.sources.agent.counters import Counters
-from eaves.sources.folder.settings import FolderSettings
+from eaves.sources.agent.counters import SourceCounters
+from eaves.sources.folder.settings import FolderSourceSettings
 from eaves.sources.folder.source import FolderSource
 from eaves.sources.options import FrameOptions
 from tests.fakes.clock import ManualClock
@@ -56,7 +56,9 @@ class Running:
             options=options,
             clock=self.clock,
         )
-        self.folder_source = FolderSource(FolderSettings(path=folder, **values), self.context, watcher=self.kernel)
+        self.folder_source = FolderSource(
+            FolderSourceSettings(path=folder, **values), self.context, watcher=self.kernel
+        )
 
     def settle(self) -> None:
         """Wait until the source has nothing to do before the clock is turned."""
@@ -89,7 +91,7 @@ class Running:
         return [str(event.subject) for event in self.events]
 
     @property
-    def source(self) -> Counters:
+    def source(self) -> SourceCounters:
         """What the source does and has done."""
         return self.context.counters
 

@@ -15,7 +15,7 @@ from platform import python_version
 import pytest
 
 import eaves
-from eaves.oci.descriptor import CONFIG, MANIFEST, Platform, describe, render_document
+from eaves.oci.descriptor import CONFIG, MANIFEST, ImagePlatform, build_descriptor, render_document
 from eaves.oci.layer import LayerFile, write_layer
 from eaves.oci.layout import Layout, create_layout
 
@@ -47,11 +47,11 @@ def build_base(folder: Path, *, architecture: str = "", plain: bool = False, pyt
         "history": [{"created_by": "the tests"}],
     }
     content = render_document(values)
-    config = describe(content, CONFIG)
+    config = build_descriptor(content, CONFIG)
     layout.write_bytes(content, config)
     document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config.to_dict()}
     manifest = render_document({**document, "layers": [layer.descriptor.to_dict()]})
-    layout.write_manifest(describe(manifest, MANIFEST), manifest, "base")
+    layout.write_manifest(build_descriptor(manifest, MANIFEST), manifest, "base")
     return layout
 
 
@@ -89,10 +89,10 @@ def need(*commands: str) -> str:
     return str(found[0])
 
 
-def this_platform() -> Platform:
+def this_platform() -> ImagePlatform:
     """The machine's that runs the tests."""
     machine = sysconfig.get_platform().rpartition("-")[2]
-    return Platform(architecture={"x86_64": "amd64", "aarch64": "arm64"}[machine])
+    return ImagePlatform(architecture={"x86_64": "amd64", "aarch64": "arm64"}[machine])
 
 
 def _python_files() -> Iterator[LayerFile]:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from knative.cluster import Cluster
-from knative.deploy.inventory import Item, item_kind, read_inventory
+from knative.deploy.inventory import InventoryItem, item_kind, read_inventory
 from knative.deploy.ownership import build_item, record
 from knative.kinds import DAEMON_SET
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
-from knative.update import Updated, Wanted, update_site
+from knative.update import SiteDeployment, SiteUpdate, update_site
 from tests.apps import IMAGE, NAME, plain_app
 from tests.deploys import HOME, SITE
 from tests.fakes.apiserver import FakeCluster
@@ -28,17 +28,17 @@ def update(
     pin: bool = True,
     site: SiteSettings = SITE,
     env: dict[str, str] | None = None,
-) -> Updated:
+) -> SiteUpdate:
     """Deploy a container image."""
     app = plain_app(image=image, env=env or {})
-    wanted = Wanted(app=app, knative=KnativeSettings(pin=pin), rollout=SETTINGS, ready_s=ready_s)
+    wanted = SiteDeployment(app=app, knative=KnativeSettings(pin=pin), rollout=SETTINGS, ready_s=ready_s)
     return update_site(cluster, site, wanted)
 
 
 def list_pin(cluster: Cluster, pin: Mapping[str, Any]) -> None:
     """Put a pin into the inventory in place of all others, as if a deploy had applied it."""
 
-    def change(items: Sequence[Item]) -> list[Item]:
+    def change(items: Sequence[InventoryItem]) -> list[InventoryItem]:
         others = [item for item in items if item.kind != item_kind(DAEMON_SET)]
         return [*others, build_item(pin, cluster)]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from eaves.backoff import Backoff
-from eaves.delivery import Attempt, Deliverer
+from eaves.delivery import Deliverer, DeliveryAttempt
 from eaves.delivery.mqtt.opening import build_link
-from eaves.delivery.mqtt.settings import MqttSettings
+from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.delivery.mqtt.sink import MqttSink
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.spool import Spool
@@ -46,11 +46,11 @@ class Publishing:
     """
 
     def __init__(self, folder: Path, url: str, *, timeout_s: float = 20.0, parallel: int = 4, **settings: Any) -> None:
-        mqtt = MqttSettings(**settings)
+        mqtt = MqttTriggerSettings(**settings)
         self.spool = Spool(folder / "publishing.db")
         self.link = build_link(url, mqtt, site="home", app="flowers")
         self.sink = MqttSink("hub", url, mqtt, self.link)
-        self.attempts: list[Attempt] = []
+        self.attempts: list[DeliveryAttempt] = []
         self.deliverer = Deliverer(
             self.spool,
             LANE,

@@ -17,7 +17,7 @@ from typing import Any
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, encode_binary
 from eaves.http_client.proxies import DIRECT
 from eaves.ingress import IngressServer
-from eaves.link import BatchAnswer, compress, encode_batch, parse_answer
+from eaves.link import BatchAnswer, compress, encode_batch, parse_batch_answer
 from eaves.link.batch import MEDIA_TYPE
 from eaves.link.paths import EVENTS
 from eaves.receiver.process import serving
@@ -121,7 +121,7 @@ class Sender:
         """A batch, which must be accepted."""
         status, body = self.try_send(events)
         assert status == 200, body
-        return parse_answer(body, len(events))
+        return parse_batch_answer(body, len(events))
 
     def try_send(self, events: Iterable[Event]) -> tuple[int, bytes]:
         headers = {"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}

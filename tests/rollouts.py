@@ -9,7 +9,7 @@ import pytest
 from knative import rollout
 from knative.cluster import Cluster
 from knative.names import MANAGER
-from knative.rollout import Outcome, parse_standing
+from knative.rollout import RolloutOutcome, parse_rollout_status
 from knative.settings import RolloutSettings
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.serving import API, Serving
@@ -34,17 +34,17 @@ def deploy(cluster: Cluster, image: str) -> None:
 
 def shares(serving: Serving) -> dict[str, int]:
     """As they are now."""
-    return dict(parse_standing(serving.service()).shares)
+    return dict(parse_rollout_status(serving.service()).shares)
 
 
 def redeploy(cluster: Cluster, serving: Serving) -> None:
     """The first revision has everything and a pod; a second one was made, and its rollout has begun at START."""
     deploy(cluster, "r/f@sha256:1")
     serving.ready(FIRST)
-    rollout.begin(cluster, NAME, SETTINGS, now=START)
+    rollout.begin_rollout(cluster, NAME, SETTINGS, now=START)
     serving.start_pod("first", FIRST).serve(1000)
     deploy(cluster, "r/f@sha256:2")
-    rollout.begin(cluster, NAME, SETTINGS, now=START)
+    rollout.begin_rollout(cluster, NAME, SETTINGS, now=START)
 
 
 def begin_canary(cluster: Cluster, serving: Serving) -> None:
@@ -56,9 +56,9 @@ def begin_canary(cluster: Cluster, serving: Serving) -> None:
     assert shares(serving) == {FIRST: 90, SECOND: 10}
 
 
-def advance(cluster: Cluster, after_s: float) -> Outcome:
+def advance(cluster: Cluster, after_s: float) -> RolloutOutcome:
     """One look, so long after START."""
-    return rollout.advance(cluster, NAME, now=START + after_s)
+    return rollout.advance_rollout(cluster, NAME, now=START + after_s)
 
 
 @pytest.fixture

@@ -12,17 +12,17 @@ from typing import Any
 import click
 
 from eaves import logs
-from eaves.config import Layer
+from eaves.config import SettingsLayer
 from eaves.config import complete as complete_settings
 from eaves.errors import ConfigError, Fault
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
 from trainer.event import TrainingEvent, check_allowed, read_event
 from trainer.lifecycle import stop_on_signals
 from trainer.progress import build_progress
-from trainer.quiet import quieten
+from trainer.quiet import quiet_libraries
 from trainer.run import build_name
 from trainer.settings import DataSettings, TrainSettings
-from trainer.share import Share
+from trainer.share import Shard
 from trainer.train import ENVIRONMENT, compute_share, train
 from trainer.training.verdict import render_lines
 
@@ -74,7 +74,7 @@ def main(
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     logs.configure()
-    quieten()
+    quiet_libraries()
     warn_of_variables(*((cls, f"{section}.") for section, cls in SECTIONS.items()))
     layers = complete_settings.parse_complete(told, SECTIONS, without=BY_EVENT)
     prefixes = prefixes or _told_prefixes(layers["data"])
@@ -93,7 +93,7 @@ def main(
     click.echo(f"{output}: {run.name} {run.version}, val accuracy {run.val_accuracy:.3f} ({low:.3f} to {high:.3f})")
 
 
-def _share(environ: Mapping[str, str]) -> Share | None:
+def _share(environ: Mapping[str, str]) -> Shard | None:
     """Which pod of an Indexed Job this is; None: it is alone.
 
     Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/#completion-mode. Kubernetes sets
@@ -105,7 +105,7 @@ def _share(environ: Mapping[str, str]) -> Share | None:
     if count is None or not count.isdecimal() or not index.isdecimal() or int(index) >= int(count):
         message = f"must be the Job's completions, above JOB_COMPLETION_INDEX {index} (got {count!r})"
         raise ConfigError([Fault(origin="environment variable JOB_COMPLETIONS", path="", message=message)])
-    return Share(index=int(index), count=int(count))
+    return Shard(index=int(index), count=int(count))
 
 
 def _event(folder: Path | None, prefixes: tuple[str, ...], parameters: dict[str, Any]) -> TrainingEvent | None:
@@ -121,17 +121,17 @@ def _event(folder: Path | None, prefixes: tuple[str, ...], parameters: dict[str,
     return event
 
 
-def _told_prefixes(layers: list[Layer]) -> tuple[str, ...]:
+def _told_prefixes(layers: list[SettingsLayer]) -> tuple[str, ...]:
     """`data.allowed_prefixes` of complete settings, in which nothing but a list of texts allows anything."""
     values = [layer.values.get("allowed_prefixes") for layer in layers]
     return tuple(str(prefix) for listed in values if isinstance(listed, list) for prefix in listed)
 
 
 def _settings(
-    parameters: dict[str, Any], layers: Mapping[str, list[Layer]], prefixes: tuple[str, ...]
+    parameters: dict[str, Any], layers: Mapping[str, list[SettingsLayer]], prefixes: tuple[str, ...]
 ) -> tuple[DataSettings, TrainSettings]:
     """Both sections, or the faults of both together."""
-    listed = Layer(origin="--allowed-prefix", values={"allowed_prefixes": list(prefixes)})
+    listed = SettingsLayer(origin="--allowed-prefix", values={"allowed_prefixes": list(prefixes)})
     lowest = {"data": [*layers["data"], listed], "train": layers["train"]}
     faults: list[Fault] = []
     built: list[Any] = []

@@ -21,7 +21,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class AugmentedView:
     """How one variant sees one image.
 
     Attributes:
@@ -35,7 +35,7 @@ class View:
     brightness: float
 
 
-IDENTITY = View(flip=False, box=(0.0, 0.0, 1.0, 1.0), brightness=1.0)
+IDENTITY = AugmentedView(flip=False, box=(0.0, 0.0, 1.0, 1.0), brightness=1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Augmentation:
     seed: int = 0
     version: int = VERSION
 
-    def view(self, digest: str, variant: int) -> View:
+    def view(self, digest: str, variant: int) -> AugmentedView:
         """How a variant sees an image; the odd ones are mirrored, unless none is.
 
         Args:
@@ -72,7 +72,7 @@ class Augmentation:
         side, left, top, light = (int.from_bytes(number[start : start + 8], "big") / 2**64 for start in (0, 8, 16, 24))
         size = 1 - self.crop * side
         left, top = left * (1 - size), top * (1 - size)
-        return View(
+        return AugmentedView(
             flip=self.mirror and variant % 2 == 1,
             box=(left, top, min(1.0, left + size), min(1.0, top + size)),
             brightness=1 + self.brightness * (2 * light - 1),

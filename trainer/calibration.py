@@ -16,7 +16,7 @@ Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bin:
+class ScoreBin:
     """Images whose best score is within one interval.
 
     Attributes:
@@ -45,12 +45,12 @@ def likelihoods(logits: Floats, truth: Labels, temperature: float | Floats = 1.0
     return np.asarray(total - scaled[np.arange(len(truth)), truth])
 
 
-def bins(probabilities: Floats, truth: Labels) -> list[Bin]:
+def bins(probabilities: Floats, truth: Labels) -> list[ScoreBin]:
     """The images by best score, in `BINS` intervals of equal width; empty ones are left out."""
     return score_bins(probabilities.max(axis=1), np.argmax(probabilities, axis=1) == truth)
 
 
-def score_bins(scores: Floats, right: npt.NDArray[np.bool_]) -> list[Bin]:
+def score_bins(scores: Floats, right: npt.NDArray[np.bool_]) -> list[ScoreBin]:
     """As `bins`, from what is left of the probabilities.
 
     Args:
@@ -59,7 +59,7 @@ def score_bins(scores: Floats, right: npt.NDArray[np.bool_]) -> list[Bin]:
     """
     number = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
     return [
-        Bin(images=int(inside.sum()), score=float(scores[inside].mean()), accuracy=float(right[inside].mean()))
+        ScoreBin(images=int(inside.sum()), score=float(scores[inside].mean()), accuracy=float(right[inside].mean()))
         for inside in (number == index for index in range(BINS))
         if inside.any()
     ]
@@ -74,7 +74,7 @@ def calibration_error(probabilities: Floats, truth: Labels) -> float:
     return expected_error(bins(probabilities, truth))
 
 
-def expected_error(found: Sequence[Bin]) -> float:
+def expected_error(found: Sequence[ScoreBin]) -> float:
     """The same from the bins, of at least one image."""
     return sum(item.images * abs(item.accuracy - item.score) for item in found) / sum(item.images for item in found)
 

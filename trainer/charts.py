@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from trainer.calibration import Bin
+from trainer.calibration import ScoreBin
 
 WIDTH, HEIGHT = 460, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 12, 42
@@ -64,7 +64,7 @@ def draw_curves(lines: Sequence[Line], *, y_label: str, y_max: float | None = No
     return _svg(parts, WIDTH, HEIGHT, y_label)
 
 
-def draw_reliability(before: Sequence[Bin], after: Sequence[Bin]) -> Markup:
+def draw_reliability(before: Sequence[ScoreBin], after: Sequence[ScoreBin]) -> Markup:
     """Share that is right over score, beside the diagonal on which both are the same; a dot's area is its images."""
     frame = _Frame(x=(0, 1), y=(0, 1))
     ticks = _steps(0, 1)

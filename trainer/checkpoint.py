@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.errors import ConfigError, DatasetError, Fault, StoppedError
-from trainer.storage import Store
+from trainer.storage import FileStore
 
 IDENTITY, LATEST = "identity.json", "latest.json"
 
@@ -33,7 +33,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class TrainingIdentity:
     """What is trained, from what, by which code.
 
     Attributes:
@@ -85,8 +85,8 @@ class Checkpoints:
 
     def __init__(
         self,
-        store: Store,
-        identity: Identity,
+        store: FileStore,
+        identity: TrainingIdentity,
         *,
         interval_s: float,
         stop: threading.Event | None = None,

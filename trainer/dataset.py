@@ -17,9 +17,9 @@ from pathlib import Path
 from eaves.errors import DatasetError
 from trainer.data import groups, splitting
 from trainer.data.listing import DataFault, Listing, Split
-from trainer.data.reading import Seen, entry_name, find_local, read_images
+from trainer.data.reading import ImageRecord, entry_name, find_local, read_images
 from trainer.data.stored_split import SplitEntry
-from trainer.progress import Progress, Silent
+from trainer.progress import SilentProgress, TrainingProgress
 from trainer.settings import DataSettings
 
 __all__ = ["DataFault", "Dataset", "Example", "Split", "load_dataset", "scan"]
@@ -128,7 +128,7 @@ def load_dataset(
     seed: int,
     cache: Path,
     known: Mapping[str, Split] | None = None,
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> Dataset:
     """The dataset that the settings name, downloaded and unpacked into `cache` as far as it isn't there already.
 
@@ -144,7 +144,7 @@ def load_dataset(
         DatasetError: As `scan`; nothing at the URI; an archive that isn't safe.
         StorageError: A URI that can't be reached, a full disk.
     """
-    progress = progress or Silent()
+    progress = progress or SilentProgress()
     path, faults = find_local(data, cache=cache, progress=progress)
     dataset = scan(
         path,
@@ -166,7 +166,7 @@ def scan(
     near_copies: str = "exact",
     group_by: str = "",
     known: Mapping[str, Split] | None = None,
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> Dataset:
     """Find, hash, check and split the images of a local folder or manifest.
 
@@ -183,7 +183,7 @@ def scan(
         DatasetError: No images, fewer than two classes, a class of fewer than 4 images, one image in two classes,
             nothing to validate on.
     """
-    found = read_images(path, progress or Silent())
+    found = read_images(path, progress or SilentProgress())
     listing, first, faults = found.listing, found.seen, list(found.faults)
     labels = [listing.labels.index(item.entry.label) for item in first]
     digests = [item.digest for item in first]
@@ -194,7 +194,7 @@ def scan(
         of = [item.entry.split or "train" for item in first]
     else:
         items = [
-            splitting.Item(digest=item.digest, label=item.entry.label, group=name)
+            splitting.SplitImage(digest=item.digest, label=item.entry.label, group=name)
             for item, name in zip(first, names, strict=True)
         ]
         placed = splitting.assign_sides(items, fraction=val_fraction, seed=seed, known=known or {})
@@ -220,7 +220,7 @@ def scan(
 
 
 def _group_names(
-    first: Sequence[Seen], copied: Sequence[Sequence[int]], group_by: str
+    first: Sequence[ImageRecord], copied: Sequence[Sequence[int]], group_by: str
 ) -> tuple[list[str], frozenset[str]]:
     """The group of each image, and the groups that a person named.
 

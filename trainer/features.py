@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.disk import reserve
-from trainer.progress import Progress
-from trainer.storage import Store
+from trainer.progress import TrainingProgress
+from trainer.storage import FileStore
 
 SHARD = 64
 """Images in one: 28 MB of Inception's activations at `mixed7`, half a megabyte of its features."""
@@ -59,7 +59,7 @@ def cache_key(
 
 
 @contextmanager
-def mapped(shape: tuple[int, ...], dtype: str) -> Iterator[Array]:
+def map_array(shape: tuple[int, ...], dtype: str) -> Iterator[Array]:
     """An array in a temporary file that is unlinked already: the system drops its pages from memory when it must."""
     with tempfile.TemporaryFile(prefix="eaves-features-") as file:
         size_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
@@ -67,7 +67,7 @@ def mapped(shape: tuple[int, ...], dtype: str) -> Iterator[Array]:
         yield np.memmap(file, dtype=dtype, mode="w+", shape=shape)
 
 
-def narrow(values: Array, dtype: npt.DTypeLike) -> Array:
+def cast_clipped(values: Array, dtype: npt.DTypeLike) -> Array:
     """Values in another float type; those beyond float16's range become its largest instead of infinite."""
     if dtype == np.float16:
         values = np.clip(values, -_LARGEST, _LARGEST)
@@ -82,7 +82,7 @@ class FeatureCache:
         key: From `cache_key`.
     """
 
-    def __init__(self, store: Store, key: str) -> None:
+    def __init__(self, store: FileStore, key: str) -> None:
         self._store = store.at(key)
 
     def load(self, digests: Sequence[str], out: Array, *, seen: set[str] | None = None) -> list[int]:
@@ -126,7 +126,7 @@ class FeatureCache:
         out: Array,
         *,
         batch_size: int,
-        progress: Progress,
+        progress: TrainingProgress,
         title: str,
     ) -> int:
         """Fill `out`: from the shards where they hold the image, else through the model, shard by shard.
@@ -152,7 +152,7 @@ class FeatureCache:
                 for first in range(0, len(shard), batch_size):
                     rows = shard[first : first + batch_size]
                     values = np.asarray(model.predict_on_batch(read(rows)))
-                    out[rows] = narrow(values, out.dtype)
+                    out[rows] = cast_clipped(values, out.dtype)
                     step(len(rows))
                 self.save([digests[row] for row in shard], out[shard])
         return len(missing)

@@ -17,25 +17,25 @@ import numpy.typing as npt
 from eaves.errors import ConfigError, Fault
 from trainer import loop
 from trainer.augment import Augmentation
-from trainer.features import Array, mapped
+from trainer.features import Array, map_array
 from trainer.head import train_head
-from trainer.task import Fitted, Task
+from trainer.task import TrainingResult, TrainingTask
 
 DTYPE = "float16"
 """Of kept activations: half the disk, and 0.05 % of a value is far below what fine-tuning changes."""
 
 
-def fit_finetune(task: Task) -> Fitted:
+def fit_finetune(task: TrainingTask) -> TrainingResult:
     """Train what is above the cut, after the head.
 
     Raises:
         ConfigError: When the backbone can't be cut at that layer.
     """
     decoded, settings = task.decoded, task.settings
-    lower, upper = cut(task.model, settings.cut_layer)
+    lower, upper = cut_backbone(task.model, settings.cut_layer)
     train, augmentation = decoded.rows("train"), settings.augmentation
     rows = np.concatenate([np.arange(len(decoded.labels)), *[train] * (augmentation.variants - 1)])
-    with mapped((len(rows), *lower.output_shape[1:]), DTYPE) as activations:
+    with map_array((len(rows), *lower.output_shape[1:]), DTYPE) as activations:
         computed = _fill(task, lower, augmentation, activations)
         task.end_pass()
         head = train_head(task, _features(task, upper, activations))
@@ -52,10 +52,10 @@ def fit_finetune(task: Task) -> Fitted:
             class_weight=task.class_weight,
         )
     head.fold_into(task.model.get_layer("head"))
-    return Fitted(history=history, val_logits=task.validate(), computed=computed)
+    return TrainingResult(history=history, val_logits=task.validate(), computed=computed)
 
 
-def cut(model: Any, layer: str) -> tuple[Any, Any]:
+def cut_backbone(model: Any, layer: str) -> tuple[Any, Any]:
     """Cut the backbone in two and leave only what is above trainable, without batch normalisation.
 
     Returns:
@@ -80,7 +80,7 @@ def cut(model: Any, layer: str) -> tuple[Any, Any]:
     return lower, upper
 
 
-def _fill(task: Task, lower: Any, augmentation: Augmentation, activations: Array) -> int:
+def _fill(task: TrainingTask, lower: Any, augmentation: Augmentation, activations: Array) -> int:
     """All images, then the other variants of the training images, one variant after the other."""
     digests, pixels = task.digests(), task.decoded.pixels
     train = task.decoded.rows("train")
@@ -107,7 +107,7 @@ def _fill(task: Task, lower: Any, augmentation: Augmentation, activations: Array
     return computed
 
 
-def _features(task: Task, upper: Any, activations: Array) -> npt.NDArray[np.float32]:
+def _features(task: TrainingTask, upper: Any, activations: Array) -> npt.NDArray[np.float32]:
     """What the top blocks, as they came, make of the images themselves."""
     digests = task.digests()
     features = np.empty((len(digests), *upper.output_shape[1:]), np.float32)

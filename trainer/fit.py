@@ -17,11 +17,11 @@ from trainer import loop
 from trainer.finetune import fit_finetune
 from trainer.head import train_head
 from trainer.precision import half_precision
-from trainer.task import Fitted, Task
+from trainer.task import TrainingResult, TrainingTask
 from trainer.training.stuck import StuckWatch
 
 
-def fit(task: Task) -> Fitted:
+def fit(task: TrainingTask) -> TrainingResult:
     """Train as the settings' mode says; the weights end up in the task's model.
 
     Raises:
@@ -30,7 +30,7 @@ def fit(task: Task) -> Fitted:
     return {"frozen": fit_frozen, "finetune": fit_finetune, "full": fit_full}[task.settings.resolved_mode](task)
 
 
-def fit_frozen(task: Task) -> Fitted:
+def fit_frozen(task: TrainingTask) -> TrainingResult:
     """Run every image once through the frozen backbone and train the head on what comes out."""
     model, decoded = task.model, task.decoded
     backbone = model.get_layer("backbone")
@@ -49,10 +49,10 @@ def fit_frozen(task: Task) -> Fitted:
     head = train_head(task, features)
     head.fold_into(model.get_layer("head"))
     val_logits = np.asarray(head(features[decoded.rows("val")]))
-    return Fitted(history=head.history, val_logits=val_logits, computed=computed)
+    return TrainingResult(history=head.history, val_logits=val_logits, computed=computed)
 
 
-def fit_full(task: Task) -> Fitted:
+def fit_full(task: TrainingTask) -> TrainingResult:
     """Train every layer on pixels; each epoch sees another variant of every image.
 
     Raises:
@@ -77,10 +77,10 @@ def fit_full(task: Task) -> Fitted:
             class_weight=task.class_weight,
             watch=StuckWatch(labels=decoded.dataset.labels, steps=len(batches)),
         )
-    return Fitted(history=history, val_logits=task.validate())
+    return TrainingResult(history=history, val_logits=task.validate())
 
 
-def _build_augment(task: Task) -> loop.Augment | None:
+def _build_augment(task: TrainingTask) -> loop.Augment | None:
     """What makes an epoch's variants of the training images; None: they are trained on as they are."""
     augmentation, digests = task.settings.augmentation, task.digests()
     if augmentation.variants == 1:

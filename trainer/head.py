@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from trainer import loop
 from trainer.settings import HEAD_EPOCHS, HEAD_LEARNING_RATE
-from trainer.task import Task
+from trainer.task import TrainingTask
 
 Floats = npt.NDArray[np.float32]
 
@@ -47,7 +47,7 @@ class Head:
         layer.set_weights([kernel.astype(np.float32), (bias - self.mean @ kernel).astype(np.float32)])
 
 
-def train_head(task: Task, features: Floats) -> Head:
+def train_head(task: TrainingTask, features: Floats) -> Head:
     """Train a head.
 
     Args:

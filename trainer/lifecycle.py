@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from types import FrameType
 
 from eaves.errors import StoppedError
-from trainer.progress import Progress, Step
+from trainer.progress import Step, TrainingProgress
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class ExitCode:
     """One exit code of `python -m trainer`.
 
     Attributes:
@@ -36,14 +36,14 @@ class Ending:
 
 
 ENDINGS = (
-    Ending(code=0, meaning="the run exists, made now or before", action=""),
-    Ending(code=1, meaning="a defect of Eaves or a library", action="Count"),
-    Ending(code=2, meaning="a command line that can't be read", action="FailJob"),
-    Ending(code=65, meaning="images, event or output can't be used, or nothing is learned", action="FailJob"),
-    Ending(code=74, meaning="storage can't be read or written, or other pods delivered nothing", action="Count"),
-    Ending(code=75, meaning="asked to stop; a checkpoint is written", action="Ignore"),
-    Ending(code=78, meaning="settings, among them weights that can't be loaded", action="FailJob"),
-    Ending(code=137, meaning="killed (SIGKILL, out of memory); the last checkpoint stands", action="Count"),
+    ExitCode(code=0, meaning="the run exists, made now or before", action=""),
+    ExitCode(code=1, meaning="a defect of Eaves or a library", action="Count"),
+    ExitCode(code=2, meaning="a command line that can't be read", action="FailJob"),
+    ExitCode(code=65, meaning="images, event or output can't be used, or nothing is learned", action="FailJob"),
+    ExitCode(code=74, meaning="storage can't be read or written, or other pods delivered nothing", action="Count"),
+    ExitCode(code=75, meaning="asked to stop; a checkpoint is written", action="Ignore"),
+    ExitCode(code=78, meaning="settings, among them weights that can't be loaded", action="FailJob"),
+    ExitCode(code=137, meaning="killed (SIGKILL, out of memory); the last checkpoint stands", action="Count"),
 )
 """Every exit code, in order; docs/01-training.md shows this table.
 
@@ -78,7 +78,7 @@ class Stoppable:
         stop: Once it is set, the next step raises StoppedError.
     """
 
-    def __init__(self, progress: Progress, stop: threading.Event) -> None:
+    def __init__(self, progress: TrainingProgress, stop: threading.Event) -> None:
         self._progress, self._stop = progress, stop
 
     @contextmanager

@@ -21,8 +21,8 @@ import tensorflow as tf
 
 from eaves.errors import StoppedError
 from trainer.checkpoint import Checkpoints
-from trainer.pixels import Inputs
-from trainer.progress import Progress, Step
+from trainer.pixels import NetworkInputs
+from trainer.progress import Step, TrainingProgress
 from trainer.settings import TrainSettings
 from trainer.training.stuck import StuckWatch
 
@@ -48,7 +48,7 @@ class Batches:
 
     def __init__(
         self,
-        inputs: Inputs,
+        inputs: NetworkInputs,
         labels: Rows,
         rows: Rows,
         settings: TrainSettings,
@@ -97,7 +97,7 @@ def fit(
     model: Any,
     batches: Batches,
     settings: TrainSettings,
-    progress: Progress,
+    progress: TrainingProgress,
     *,
     validation: Batches | None,
     stage: str,
@@ -174,7 +174,7 @@ class _Trainer:
         loss, correct = self._step(inputs, labels, weights)
         return float(loss), int(correct)
 
-    def look(self, inputs: npt.NDArray[Any], labels: Rows) -> tuple[float, int, set[int]]:
+    def evaluate_batch(self, inputs: npt.NDArray[Any], labels: Rows) -> tuple[float, int, set[int]]:
         """(mean loss, number right, classes answered) of one batch, nothing trained."""
         loss, correct, answers = self._look(inputs, labels)
         return float(loss), int(correct), set(np.asarray(answers).tolist())
@@ -230,7 +230,7 @@ def _validate(
     total, right, images, answered = 0.0, 0, 0, set[int]()
     with closing(_ahead(validation.epoch(0))) as ready:
         for inputs, labels in ready:
-            loss, correct, answers = trainer.look(inputs, labels)
+            loss, correct, answers = trainer.evaluate_batch(inputs, labels)
             answered |= answers
             total, right, images = total + loss * len(labels), right + correct, images + len(labels)
             if checkpoints is not None:

@@ -12,7 +12,9 @@ from eaves.statistics import wilson
 from trainer.training.temperature import calibrate
 
 
-def measure(truth: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], labels: Sequence[str]) -> dict[str, Any]:
+def measure_quality(
+    truth: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], labels: Sequence[str]
+) -> dict[str, Any]:
     """Everything that metrics.json says about the model: `summarise`, the temperature and the evidence for it.
 
     Args:
@@ -21,13 +23,13 @@ def measure(truth: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], label
         labels: Class names.
     """
     calibration = calibrate(logits, truth)
-    return summarise(truth, np.argmax(logits, axis=1), labels) | {
+    return summarize(truth, np.argmax(logits, axis=1), labels) | {
         "temperature": calibration.temperature,
         "calibration": calibration.to_dict(),
     }
 
 
-def summarise(truth: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], labels: Sequence[str]) -> dict[str, Any]:
+def summarize(truth: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], labels: Sequence[str]) -> dict[str, Any]:
     """Accuracy, confusion matrix, precision and recall per class.
 
     Args:

@@ -26,7 +26,7 @@ from eaves.errors import DatasetError, ImageError
 from eaves.images.pixels import Pixels
 from eaves.recipe import Recipe
 from trainer.dataset import DataFault, Dataset, Example, Split
-from trainer.progress import Progress
+from trainer.progress import TrainingProgress
 
 KEPT_BYTES = 2 * 2**30
 """Most of decoded pixels on the disk: 8,000 images at 299 pixels, 43,000 at 128. Reading one back takes tens of
@@ -39,7 +39,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _log = logging.getLogger(__name__)
 
 
-class Inputs(Protocol):
+class NetworkInputs(Protocol):
     """What a network takes, example by example: an array, or something that is read like one."""
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ class Inputs(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decoded:
+class DecodedDataset:
     """A dataset and its pixels, row by row the same examples.
 
     Attributes:
@@ -62,7 +62,7 @@ class Decoded:
     """
 
     dataset: Dataset
-    pixels: Inputs
+    pixels: NetworkInputs
     labels: npt.NDArray[np.int64]
 
     def rows(self, split: Split) -> npt.NDArray[np.int64]:
@@ -74,12 +74,12 @@ class Decoded:
 def decode(
     dataset: Dataset,
     recipe: Recipe,
-    progress: Progress,
+    progress: TrainingProgress,
     *,
     folder: Path | None = None,
     kept_bytes: int = KEPT_BYTES,
     left_free_bytes: int = LEFT_FREE_BYTES,
-) -> Iterator[Decoded]:
+) -> Iterator[DecodedDataset]:
     """Decode every image once.
 
     Args:
@@ -105,7 +105,7 @@ def decode(
                     kept.append(result)
         left = dataset.without(faults)
         labels = np.array([item.label for item in left.examples], dtype=np.int64)
-        yield Decoded(dataset=left, pixels=PixelRows(left.examples, recipe, kept, pool), labels=labels)
+        yield DecodedDataset(dataset=left, pixels=PixelRows(left.examples, recipe, kept, pool), labels=labels)
 
 
 class PixelRows:

@@ -23,13 +23,13 @@ from trainer.run import (
     checkpoints_of,
     open_run,
 )
-from trainer.storage import Store, is_uri, open_store
+from trainer.storage import FileStore, is_uri, open_store
 
 FEATURES = "features"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class RunLocation:
     """Where a run goes.
 
     Attributes:
@@ -64,11 +64,11 @@ class Place:
             raise RunError(f"{self.uri} exists and holds another run", hint="name another output, or remove it")
         return fetch_run(self.uri, self.local)
 
-    def run(self) -> Store:
+    def run(self) -> FileStore:
         """Where the run is, once it is."""
         return open_store(self.uri or self.local)
 
-    def unfinished(self) -> Store:
+    def unfinished(self) -> FileStore:
         """Where the checkpoints are of the run that is being made, or was until its process was killed."""
         return (
             open_store(self.local.parent / f".{self.local.name}.unfinished" / CHECKPOINTS)
@@ -76,19 +76,19 @@ class Place:
             else (open_store(self.uri).at(CHECKPOINTS))
         )
 
-    def beside(self) -> Store:
+    def beside(self) -> FileStore:
         """Where this run and others are."""
         return open_store(self.uri.rpartition("/")[0] if self.uri else self.local.parent)
 
-    def checkpoints(self, work: Path) -> Store:
+    def checkpoints(self, work: Path) -> FileStore:
         """Where the checkpoints go of the run that is made in `work`."""
         return open_store(checkpoints_of(work)) if self.uri is None else open_store(self.uri).at(CHECKPOINTS)
 
-    def settings(self) -> Store | None:
+    def settings(self) -> FileStore | None:
         """Where the settings of a run on this machine are kept while it is not complete; None for one at a URI."""
         return open_store(checkpoints_beside(self.local)) if self.uri is None else None
 
-    def features(self, wanted: str, *, shared: bool) -> Store:
+    def features(self, wanted: str, *, shared: bool) -> FileStore:
         """Where features are kept.
 
         Args:
@@ -121,7 +121,7 @@ class Place:
         return None
 
 
-def build_place(output: str | Path, cache: Path | None) -> Place:
+def build_location(output: str | Path, cache: Path | None) -> RunLocation:
     """The place of a run.
 
     Args:
@@ -130,7 +130,7 @@ def build_place(output: str | Path, cache: Path | None) -> Place:
     """
     if not is_uri(output):
         local = Path(output).absolute()
-        return Place(local=local, cache=cache or local.parent / ".cache")
+        return RunLocation(local=local, cache=cache or local.parent / ".cache")
     uri, kept = str(output).rstrip("/"), cache or Path.home() / ".cache" / "eaves"
     folder = hashlib.sha256(uri.encode()).hexdigest()[:16]
-    return Place(local=kept / "runs" / folder / build_name(uri.rpartition("/")[2]), cache=kept, uri=uri)
+    return RunLocation(local=kept / "runs" / folder / build_name(uri.rpartition("/")[2]), cache=kept, uri=uri)

@@ -17,7 +17,7 @@ Step = Callable[..., None]
 _logger = logging.getLogger(__name__)
 
 
-class Progress(Protocol):
+class TrainingProgress(Protocol):
     """Follows a training through its phases."""
 
     def phase(self, title: str, total: int) -> AbstractContextManager[Step]:
@@ -25,7 +25,7 @@ class Progress(Protocol):
         ...
 
 
-class Silent:
+class SilentProgress:
     """Shows nothing."""
 
     @contextmanager
@@ -34,7 +34,7 @@ class Silent:
         yield lambda count=1, note="": None
 
 
-class Lines:
+class LoggedProgress:
     """Log lines: one at the start, one at the end, one every `LOG_EVERY_S` between.
 
     As JSON they carry `phase`, `done`, `total` and `note` too, from which whoever follows a Job's log draws a bar.
@@ -63,7 +63,7 @@ class Lines:
         _logger.info("%s: all %d in %.1f s%s", title, total, passed_s, last and f", {last}", extra=about(total, last))
 
 
-class Bars:
+class ProgressBars:
     """A progress bar per phase, with rich."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -87,6 +87,6 @@ class Bars:
             yield lambda count=1, note="": bars.update(task, advance=count, note=note)
 
 
-def build_progress(stream: TextIO) -> Progress:
+def build_progress(stream: TextIO) -> TrainingProgress:
     """Bars when `stream` is a terminal, else log lines."""
-    return Bars(stream) if stream.isatty() else Lines()
+    return ProgressBars(stream) if stream.isatty() else LoggedProgress()

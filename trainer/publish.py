@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Protocol
 
 from eaves.errors import RunError
-from trainer.progress import Progress, Silent
+from trainer.progress import SilentProgress, TrainingProgress
 from trainer.run import MANIFEST, Run, open_run
-from trainer.storage import Store, open_store
+from trainer.storage import FileStore, open_store
 
 AT_ONCE = 8
 """Files on their way at the same time."""
 
 
-def publish(run: Run, store: Store) -> None:
+def publish(run: Run, store: FileStore) -> None:
     """Upload a run; whoever looks meanwhile sees none.
 
     Raises:
@@ -28,8 +28,8 @@ def publish(run: Run, store: Store) -> None:
     store.write(MANIFEST, (run.path / MANIFEST).read_bytes())
 
 
-class Shelf(Protocol):
-    """Where a run can be read: a `Store`, or something that has what one has."""
+class RunReader(Protocol):
+    """Where a run can be read: a `FileStore`, or something that has what one has."""
 
     uri: str
 
@@ -56,7 +56,7 @@ def fetch_run(uri: str, local: Path) -> Run:
     return fetch_from(open_store(uri), local)
 
 
-def fetch_from(shelf: Shelf, local: Path, progress: Progress | None = None) -> Run:
+def fetch_from(shelf: RunReader, local: Path, progress: TrainingProgress | None = None) -> Run:
     """The same from wherever a run can be read.
 
     Raises:
@@ -72,7 +72,7 @@ def fetch_from(shelf: Shelf, local: Path, progress: Progress | None = None) -> R
     shutil.rmtree(local, ignore_errors=True)
     names = _manifest_files(uri, manifest)
     local.mkdir(parents=True)
-    with (progress or Silent()).phase("Fetching the run", len(names)) as step:
+    with (progress or SilentProgress()).phase("Fetching the run", len(names)) as step:
 
         def download(name: str) -> None:
             file = (local / name).resolve()

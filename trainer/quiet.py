@@ -44,7 +44,7 @@ def native_stderr() -> Iterator[None]:
         _log_lines(caught.fileno())
 
 
-def quieten() -> None:
+def quiet_libraries() -> None:
     """Show only warnings of the libraries whose INFO tells a person nothing; for entry points."""
     for library in ("tensorflow", "absl"):
         logging.getLogger(library).setLevel(logging.WARNING)

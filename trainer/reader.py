@@ -20,7 +20,7 @@ from eaves import logs
 from eaves.errors import StorageError
 from eaves.options import report_errors, warn_of_variables
 from trainer.run import MANIFEST
-from trainer.storage import Store, open_store
+from trainer.storage import FileStore, open_store
 
 PORT = 8080
 TOKEN_VARIABLE = "EAVES_READER_TOKEN"  # noqa: S105 - where it is, not what
@@ -30,7 +30,7 @@ Source: Kubernetes, apiserver/pkg/endpoints/filters/authentication.go."""
 MAX_PIECE_BYTES = 8 << 20
 
 
-class Reader(ThreadingHTTPServer):
+class RunServer(ThreadingHTTPServer):
     """Serves `GET /NAME?start=N&size=N` with the token in the header `TOKEN_HEADER`.
 
     Args:
@@ -41,7 +41,7 @@ class Reader(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, address: tuple[str, int], store: Store, token: str) -> None:
+    def __init__(self, address: tuple[str, int], store: FileStore, token: str) -> None:
         super().__init__(address, _Handler)
         self._store, self._token = store, token
 
@@ -64,7 +64,7 @@ class Reader(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Reader
+    server: RunServer
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -89,7 +89,7 @@ def main(place: str, port: int) -> None:
     token = os.environ.get(TOKEN_VARIABLE, "")
     if len(token) < 16:
         raise click.UsageError(f"{TOKEN_VARIABLE} must hold a token of 16 characters or more")
-    with Reader(("", port), open_store(place), token) as server:
+    with RunServer(("", port), open_store(place), token) as server:
         server.serve_forever()
 
 

@@ -11,25 +11,25 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from trainer import samples
-from trainer.checkpoint import Identity
+from trainer.checkpoint import TrainingIdentity
 from trainer.data.stored_split import SPLIT_FILE, render_split
 from trainer.dataset import Dataset
 from trainer.hardware import describe_hardware
-from trainer.pixels import Decoded
+from trainer.pixels import DecodedDataset
 from trainer.provenance import code_digest, installed_versions
-from trainer.report import Facts, write_report
+from trainer.report import ReportFacts, write_report
 from trainer.run import CONFIG, write_json
 from trainer.settings import DataSettings, TrainSettings
-from trainer.training.verdict import build_verdict
+from trainer.training.verdict import rate_model
 
 if TYPE_CHECKING:
-    from trainer.task import Fitted, Task
+    from trainer.task import TrainingResult, TrainingTask
 
 NOT_DECIDING = ("checkpoint_s", "cache", "weights", "split", "usable_accuracy")
 """Settings that don't change what comes out; weights and split count by their content, not by where they lie."""
 
 
-class Clock:
+class PhaseTimer:
     """Seconds per phase."""
 
     def __init__(self) -> None:
@@ -43,12 +43,12 @@ class Clock:
         self.seconds[name] = round(monotonic() - started, 2)
 
 
-def build_identity(data: DataSettings, settings: TrainSettings, dataset: Dataset) -> Identity:
+def build_identity(data: DataSettings, settings: TrainSettings, dataset: Dataset) -> TrainingIdentity:
     """What decides the outcome of a training."""
     config = {key: value for key, value in settings.to_dict().items() if key not in NOT_DECIDING}
     weights = describe_weights(settings)
     weights.pop("file", None)
-    return Identity(
+    return TrainingIdentity(
         config=config | {"weights": weights, "balance": data.balance},
         labels=dataset.labels,
         dataset=dataset.digest(),
@@ -65,11 +65,11 @@ def describe_weights(settings: TrainSettings) -> dict[str, str]:
         return {"kind": kind, "file": path.name, "file_sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
 
 
-def describe(
+def build_run_record(
     name: str,
-    task: Task,
+    task: TrainingTask,
     dataset: Dataset,
-    identity: Identity,
+    identity: TrainingIdentity,
     *,
     weights: Mapping[str, str],
     measured: Mapping[str, Any],
@@ -78,7 +78,7 @@ def describe(
     """What run.json says beside its files."""
     settings, scale = task.settings, task.scale
     epochs, rate = settings.schedule()
-    verdict = build_verdict(measured, arch=settings.arch, usable_accuracy=settings.usable_accuracy)
+    verdict = rate_model(measured, arch=settings.arch, usable_accuracy=settings.usable_accuracy)
     return {
         "name": name,
         "arch": settings.arch,
@@ -114,15 +114,15 @@ def write_records(
     about: Mapping[str, Any],
     data: DataSettings,
     settings: TrainSettings,
-    decoded: Decoded,
-    fitted: Fitted,
+    decoded: DecodedDataset,
+    fitted: TrainingResult,
     *,
     measured: Mapping[str, Any],
     seconds: Mapping[str, float],
 ) -> None:
     """Write the files beside the model and run.json."""
     dataset, held_out = decoded.dataset, decoded.rows("val")
-    facts = Facts(
+    facts = ReportFacts(
         about=about,
         measured=measured,
         history=fitted.history,
@@ -138,6 +138,6 @@ def write_records(
     write_json(work / CONFIG, facts.config)
     write_json(work / "history.json", facts.history)
     (work / SPLIT_FILE).write_text(render_split(dataset.split_entries()), encoding="utf-8")
-    write_json(work / "samples.json", samples.copy(dataset, work))
+    write_json(work / "samples.json", samples.copy_samples(dataset, work))
     write_json(work / "metrics.json", {**measured, "seconds": seconds})
     write_report(work / "report.html", facts)

@@ -26,7 +26,7 @@ FILES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class ReportFacts:
     """What the report is made of.
 
     Attributes:
@@ -52,12 +52,12 @@ class Facts:
     config: Mapping[str, Mapping[str, Any]]
 
 
-def write_report(path: Path, facts: Facts) -> None:
+def write_report(path: Path, facts: ReportFacts) -> None:
     """Write the page."""
     write_page(path, build_report(facts))
 
 
-def build_report(facts: Facts) -> str:
+def build_report(facts: ReportFacts) -> str:
     """The page's HTML."""
     faults = [DataFault(**fault) for fault in facts.about["data_faults"]]
     return build_page(
@@ -143,7 +143,7 @@ def build_classes(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: 2.0 if row["recall"] is None else row["recall"])
 
 
-def _reliability(facts: Facts) -> Any:
+def _reliability(facts: ReportFacts) -> Any:
     """The scores as trained and as served; each as served at a temperature that was fitted without its image."""
     trained = bins(softmax(facts.logits), facts.truth)
     if facts.measured["temperature"] == 1:
@@ -152,7 +152,7 @@ def _reliability(facts: Facts) -> Any:
     return charts.draw_reliability(trained, bins(served, facts.truth))
 
 
-def _mistakes(facts: Facts) -> list[dict[str, Any]]:
+def _mistakes(facts: ReportFacts) -> list[dict[str, Any]]:
     """The mistakes the model is most sure of."""
     probabilities = softmax(facts.logits, facts.measured["temperature"])
     best, scores = np.argmax(facts.logits, axis=1), probabilities.max(axis=1)

@@ -61,10 +61,10 @@ class Run:
         dataset: Digest, split and counts of what it was trained on.
         data_faults: Files left out, each with its `file` and `reason`.
         val_accuracy: On the held-out images.
-        verdict: What that is worth, the fields of `trainer.training.verdict.Verdict`; empty in runs of before.
+        verdict: What that is worth, the fields of `trainer.training.verdict.ModelQuality`; empty in runs of before.
         calibration: Whether logits are divided by a temperature and why, the fields of
-            `trainer.training.temperature.Calibration`; empty in runs of before.
-        scale: What pixels become and why, as `trainer.weights.choice.Choice` gives it; empty in runs of before.
+            `trainer.training.temperature.TemperatureCalibration`; empty in runs of before.
+        scale: What pixels become and why, as `trainer.weights.choice.ScaleChoice` gives it; empty in runs of before.
         versions: Of Python and of every distribution that was installed.
         files: Relative path to `sha256` and `size_bytes`, of everything but run.json.
         fingerprint: sha256 of settings and data: two runs that share it are the same training.
@@ -102,11 +102,12 @@ class Run:
         """The SavedModel's directory."""
         return self.path / "model"
 
-    def samples(self) -> tuple[Sample, ...]:
+    def samples(self) -> tuple[ParitySample, ...]:
         """The held-out images that travel with the run, those of each class together."""
         listed = json.loads((self.path / "samples.json").read_text(encoding="utf-8"))
         return tuple(
-            Sample(path=self.path / name, label=item["label"], sha256=item["sha256"]) for name, item in listed.items()
+            ParitySample(path=self.path / name, label=item["label"], sha256=item["sha256"])
+            for name, item in listed.items()
         )
 
     def split(self) -> dict[str, SplitEntry] | None:
@@ -125,7 +126,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class ParitySample:
     """A held-out image in a run.
 
     Attributes:

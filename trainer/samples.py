@@ -14,7 +14,7 @@ AT_MOST = 64
 """Images in all, while there are no more classes than that; with more, there is one of each class."""
 
 
-def choose(dataset: Dataset) -> list[Example]:
+def choose_samples(dataset: Dataset) -> list[Example]:
     """Held-out images of every class that has some, the same ones whenever the dataset is the same.
 
     They are at most `AT_MOST`, or one of each class.
@@ -30,7 +30,7 @@ def choose(dataset: Dataset) -> list[Example]:
     return chosen
 
 
-def copy(dataset: Dataset, folder: Path) -> dict[str, Any]:
+def copy_samples(dataset: Dataset, folder: Path) -> dict[str, Any]:
     """Copy the chosen images to `folder`/samples.
 
     Returns:
@@ -38,7 +38,7 @@ def copy(dataset: Dataset, folder: Path) -> dict[str, Any]:
     """
     (folder / "samples").mkdir()
     listing = {}
-    for number, item in enumerate(choose(dataset)):
+    for number, item in enumerate(choose_samples(dataset)):
         name = f"samples/{number:03d}{item.path.suffix.lower()}"
         shutil.copyfile(item.path, folder / name)
         listing[name] = {"label": dataset.labels[item.label], "sha256": item.digest}

@@ -11,7 +11,7 @@ from eaves.config import setting
 from eaves.recipe import Recipe
 from trainer.augment import Augmentation
 from trainer.data.groups import NEAR_COPIES, parse_group_by
-from trainer.data.remote import public
+from trainer.data.remote import redact_uri
 from trainer.registry import ARCHITECTURES, AUTO, PRETRAINED, Architecture
 from trainer.weights.scales import SCALES, Scale
 
@@ -79,7 +79,7 @@ class DataSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data for JSON, without a URL's password or signature."""
-        return asdict(self) | {"path": public(str(self.path)), "allowed_prefixes": list(self.allowed_prefixes)}
+        return asdict(self) | {"path": redact_uri(str(self.path)), "allowed_prefixes": list(self.allowed_prefixes)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,21 +13,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from eaves.errors import StorageError
-from trainer.features import Array, FeatureCache, Read, mapped
-from trainer.progress import Progress
-from trainer.storage import Store
+from trainer.features import Array, FeatureCache, Read, map_array
+from trainer.progress import TrainingProgress
+from trainer.storage import FileStore
 
 POLL_S = 1.0
 PATIENCE_S = 3600.0
 """Without a single new image, after which index 0 gives up: pods that can't be scheduled for an hour want a person."""
 
 
-class PassDoneError(Exception):
+class ShardDoneError(Exception):
     """This pod's share of the backbone pass is computed; it has nothing to train."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class Shard:
     """Which of several pods this is.
 
     Attributes:
@@ -43,7 +43,7 @@ class Share:
         return int(digest[:8], 16) % self.count == self.index
 
 
-class SharedCache(FeatureCache):
+class ShardedCache(FeatureCache):
     """A feature cache that several pods fill.
 
     Args:
@@ -53,7 +53,7 @@ class SharedCache(FeatureCache):
         patience_s: How long index 0 waits without anything new.
     """
 
-    def __init__(self, store: Store, key: str, share: Share, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, store: FileStore, key: str, share: Shard, *, patience_s: float = PATIENCE_S) -> None:
         super().__init__(store, key)
         self._share, self._patience_s = share, patience_s
 
@@ -65,7 +65,7 @@ class SharedCache(FeatureCache):
         out: Array,
         *,
         batch_size: int,
-        progress: Progress,
+        progress: TrainingProgress,
         title: str,
     ) -> int:
         """This pod's share through the model; then, on index 0, fill `out` with everybody's. Else `out` stays as it is.
@@ -74,7 +74,7 @@ class SharedCache(FeatureCache):
             StorageError: Nothing came from the other pods for too long.
         """
         own = [row for row, digest in enumerate(digests) if self._share.owns(digest)]
-        with mapped((max(len(own), 1), *out.shape[1:]), out.dtype.str) as values:
+        with map_array((max(len(own), 1), *out.shape[1:]), out.dtype.str) as values:
             computed = super().compute(
                 model,
                 lambda rows: read([own[row] for row in rows]),
@@ -88,7 +88,7 @@ class SharedCache(FeatureCache):
             self._wait(digests, out, progress, title)
         return computed
 
-    def _wait(self, digests: Sequence[str], out: Array, progress: Progress, title: str) -> None:
+    def _wait(self, digests: Sequence[str], out: Array, progress: TrainingProgress, title: str) -> None:
         waiting, seen, heard = set(range(len(digests))), set[str](), time.monotonic()
         with progress.phase(f"{title}, all pods", len(waiting)) as step:
             while True:

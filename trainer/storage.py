@@ -23,7 +23,7 @@ _HINTS = (
 )
 
 
-class Store:
+class FileStore:
     """Files under one place. Names are relative, with `/` between their parts. Safe to use from several threads.
 
     Args:
@@ -39,9 +39,9 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self.uri!r})"
 
-    def at(self, name: str) -> Store:
+    def at(self, name: str) -> FileStore:
         """The store of what lies under `name`."""
-        return Store(self._files, f"{self._root}/{name}", f"{self.uri.rstrip('/')}/{name}", local=self.is_local)
+        return FileStore(self._files, f"{self._root}/{name}", f"{self.uri.rstrip('/')}/{name}", local=self.is_local)
 
     def local(self, name: str) -> Path | None:
         """The file's path when the store is a folder on this machine, whether or not it exists; else None."""
@@ -134,7 +134,7 @@ def is_uri(place: str | Path) -> bool:
     return "://" in str(place)
 
 
-def open_store(place: str | Path) -> Store:
+def open_store(place: str | Path) -> FileStore:
     """The files under a path or a URI. Nothing is made or checked yet.
 
     Credentials and endpoints are the protocol's own affair: its package reads them where its users expect it to
@@ -146,7 +146,7 @@ def open_store(place: str | Path) -> Store:
     import fsspec
 
     if not is_uri(place):  # not as a URI: fsspec would take `a%20b` for the name of the folder `a b`
-        return Store(fsspec.filesystem("file"), str(Path(place).absolute()), str(place), local=True)
+        return FileStore(fsspec.filesystem("file"), str(Path(place).absolute()), str(place), local=True)
     uri = str(place)
     try:
         filesystem, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
@@ -159,7 +159,7 @@ def open_store(place: str | Path) -> Store:
         hint = "use a path, or a URI such as s3://BUCKET/NAME"
         raise StorageError(f"can't open {uri}: {error}", hint=hint) from error
     local = "file" in ((filesystem.protocol,) if isinstance(filesystem.protocol, str) else filesystem.protocol)
-    return Store(filesystem, root, str(place), local=local)
+    return FileStore(filesystem, root, str(place), local=local)
 
 
 @contextmanager

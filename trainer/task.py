@@ -10,16 +10,16 @@ import numpy.typing as npt
 
 from trainer.checkpoint import Checkpoints
 from trainer.features import FeatureCache, cache_key
-from trainer.pixels import Decoded
-from trainer.progress import Progress
+from trainer.pixels import DecodedDataset
+from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
-from trainer.share import PassDoneError, Share, SharedCache
-from trainer.storage import Store
-from trainer.weights.choice import Choice
+from trainer.share import Shard, ShardDoneError, ShardedCache
+from trainer.storage import FileStore
+from trainer.weights.choice import ScaleChoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class TrainingTask:
     """A model to train.
 
     Attributes:
@@ -36,13 +36,13 @@ class Task:
 
     model: Any
     backbone_sha256: str
-    decoded: Decoded
+    decoded: DecodedDataset
     settings: TrainSettings
-    progress: Progress
-    features: Store
-    scale: Choice
+    progress: TrainingProgress
+    features: FileStore
+    scale: ScaleChoice
     checkpoints: Checkpoints | None = None
-    share: Share | None = None
+    share: Shard | None = None
 
     @property
     def class_weight(self) -> dict[int, float]:
@@ -67,17 +67,17 @@ class Task:
             dtype=dtype,
         )
         if self.share is not None and shared:
-            return SharedCache(self.features, key, self.share)
+            return ShardedCache(self.features, key, self.share)
         return FeatureCache(self.features, key)
 
     def end_pass(self) -> None:
         """After the pass through what is frozen, before anything is trained.
 
         Raises:
-            PassDoneError: This pod does no more than its share of the pass.
+            ShardDoneError: This pod does no more than its share of the pass.
         """
         if self.share is not None and self.share.index:
-            raise PassDoneError
+            raise ShardDoneError
 
     def digests(self) -> list[str]:
         """sha256 of each image, row by row."""
@@ -95,7 +95,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
+class TrainingResult:
     """What training leaves besides the weights.
 
     Attributes:

@@ -13,26 +13,26 @@ from typing import TYPE_CHECKING
 from eaves.disk import disk_errors
 from eaves.errors import ConfigError, Fault, StoppedError
 from trainer import metrics, pixels, records
-from trainer.checkpoint import Checkpoints, Identity
+from trainer.checkpoint import Checkpoints, TrainingIdentity
 from trainer.data.earlier_run import find_earlier
 from trainer.data.not_used import tell_not_used
-from trainer.data.remote import mirror_file, public
+from trainer.data.remote import mirror_file, redact_uri
 from trainer.data.stored_split import SPLIT_FILE, render_split
 from trainer.dataset import Dataset, load_dataset
 from trainer.lifecycle import Stoppable
-from trainer.place import Place, build_place
-from trainer.progress import Progress, Silent
+from trainer.place import RunLocation, build_location
+from trainer.progress import SilentProgress, TrainingProgress
 from trainer.quiet import native_stderr
 from trainer.run import Run, build_name, finish, new_run
 from trainer.settings import DataSettings, TrainSettings
-from trainer.share import PassDoneError, Share
+from trainer.share import Shard, ShardDoneError
 from trainer.storage import is_uri
 from trainer.training.architecture_choice import choose_architecture
 from trainer.training.stored_settings import SETTINGS, render_settings, save_settings
 from trainer.weights.chooser import choose_scale
 
 if TYPE_CHECKING:
-    from trainer.task import Task
+    from trainer.task import TrainingTask
 
 ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
 """What the entry point of a process that trains sets before this module's `train` imports TensorFlow."""
@@ -46,10 +46,10 @@ def train(
     output: str | Path,
     *,
     name: str | None = None,
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
     cache: Path | None = None,
     stop: threading.Event | None = None,
-    share: Share | None = None,
+    share: Shard | None = None,
 ) -> Run:
     """Train a model and leave a run; go on from where a killed process of the same training left off.
 
@@ -75,8 +75,8 @@ def train(
         StoppedError: `stop` was set.
     """
     data = _absolute(data)
-    stop, place, clock = stop or threading.Event(), build_place(output, cache), records.Clock()
-    progress = Stoppable(progress or Silent(), stop)
+    stop, place, clock = stop or threading.Event(), build_location(output, cache), records.PhaseTimer()
+    progress = Stoppable(progress or SilentProgress(), stop)
     started = settings
     with disk_errors(place.local), _keep_settings(place, data, settings):
         settings = _fetch_weights(settings, place, progress)
@@ -106,8 +106,8 @@ def compute_share(
     settings: TrainSettings,
     output: str | Path,
     *,
-    share: Share,
-    progress: Progress | None = None,
+    share: Shard,
+    progress: TrainingProgress | None = None,
     cache: Path | None = None,
     stop: threading.Event | None = None,
 ) -> None:
@@ -125,15 +125,15 @@ def compute_share(
     Raises:
         EavesError: As `train`.
     """
-    data, place = _absolute(data), build_place(output, cache)
-    progress = Stoppable(progress or Silent(), stop or threading.Event())
+    data, place = _absolute(data), build_location(output, cache)
+    progress = Stoppable(progress or SilentProgress(), stop or threading.Event())
     settings = _fetch_weights(settings, place, progress)
     dataset, settings, identity = _load(data, settings, place, progress)
     if place.find(identity.fingerprint) is not None:
         return
-    clock = records.Clock()
+    clock = records.PhaseTimer()
     with (
-        suppress(PassDoneError),
+        suppress(ShardDoneError),
         _open_task(dataset, settings, place, progress, clock, identity=identity, share=share) as task,
     ):
         from trainer import fit
@@ -142,7 +142,7 @@ def compute_share(
 
 
 @contextmanager
-def _keep_settings(place: Place, data: DataSettings, settings: TrainSettings) -> Iterator[None]:
+def _keep_settings(place: RunLocation, data: DataSettings, settings: TrainSettings) -> Iterator[None]:
     """Write what continues this run by its name when it is asked to stop, perhaps before its first checkpoint."""
     try:
         yield
@@ -152,7 +152,7 @@ def _keep_settings(place: Place, data: DataSettings, settings: TrainSettings) ->
         raise
 
 
-def _fetch_weights(settings: TrainSettings, place: Place, progress: Progress) -> TrainSettings:
+def _fetch_weights(settings: TrainSettings, place: RunLocation, progress: TrainingProgress) -> TrainSettings:
     """Weights at a URI as a file here; they count by their content, wherever they lie."""
     if settings.weights_kind != "file" or not is_uri(settings.weights):
         return settings
@@ -167,14 +167,14 @@ def _absolute(data: DataSettings) -> DataSettings:
 
 def _tell_split(dataset: Dataset) -> None:
     if dataset.split_of:
-        _logger.info("the split is that of %s, with what is new added", public(dataset.split_of))
+        _logger.info("the split is that of %s, with what is new added", redact_uri(dataset.split_of))
     for note in dataset.notes:
         _logger.warning("%s", note)
 
 
 def _load(
-    data: DataSettings, settings: TrainSettings, place: Place, progress: Progress
-) -> tuple[Dataset, TrainSettings, Identity]:
+    data: DataSettings, settings: TrainSettings, place: RunLocation, progress: TrainingProgress
+) -> tuple[Dataset, TrainSettings, TrainingIdentity]:
     """The dataset, the settings with `arch: auto` resolved by it, and what both decide."""
     earlier = find_earlier(
         settings.split,
@@ -204,14 +204,14 @@ def _load(
 def _open_task(
     dataset: Dataset,
     settings: TrainSettings,
-    place: Place,
-    progress: Progress,
-    clock: records.Clock,
+    place: RunLocation,
+    progress: TrainingProgress,
+    clock: records.PhaseTimer,
     *,
-    identity: Identity,
-    share: Share | None,
+    identity: TrainingIdentity,
+    share: Shard | None,
     checkpoints: Checkpoints | None = None,
-) -> Iterator[Task]:
+) -> Iterator[TrainingTask]:
     """Decoded pixels and a built model."""
     if share is not None and place.uri is None:
         fault = Fault(origin="training", path="output", message="must be a URI that all pods of an Indexed Job see")
@@ -219,7 +219,7 @@ def _open_task(
     features = place.features(settings.cache, shared=share is not None)
     with clock.phase("import_tensorflow"), native_stderr():
         from trainer import model as models
-        from trainer.task import Task
+        from trainer.task import TrainingTask
     with clock.phase("build"), native_stderr():
         backbone = models.build_backbone(settings)
         digest = models.weights_digest(backbone)
@@ -239,7 +239,7 @@ def _open_task(
                 progress=progress,
                 share=share,
             )
-        yield Task(
+        yield TrainingTask(
             model=models.build_model(settings, scale.scale, len(dataset.labels), backbone),
             backbone_sha256=digest,
             decoded=decoded,
@@ -253,7 +253,13 @@ def _open_task(
 
 
 def _train(
-    task: Task, work: Path, place: Place, data: DataSettings, identity: Identity, name: str, clock: records.Clock
+    task: TrainingTask,
+    work: Path,
+    place: RunLocation,
+    data: DataSettings,
+    identity: TrainingIdentity,
+    name: str,
+    clock: records.PhaseTimer,
 ) -> Run:
     from trainer import fit
     from trainer import model as models
@@ -261,14 +267,14 @@ def _train(
     settings, decoded, dataset = task.settings, task.decoded, task.decoded.dataset
     with clock.phase("fit"):
         fitted = fit.fit(task)
-    measured = metrics.measure(decoded.labels[decoded.rows("val")], fitted.val_logits, dataset.labels)
+    measured = metrics.measure_quality(decoded.labels[decoded.rows("val")], fitted.val_logits, dataset.labels)
     models.set_temperature(task.model, measured["temperature"])
     with clock.phase("save"):
         models.save_saved_model(task.model, work / "model")
         models.save_keras(task.model, work / "model.keras")
     weights = records.describe_weights(settings) | {"backbone_sha256": models.backbone_digest(task.model)}
     accelerators = ", ".join(models.accelerators()) or "none"
-    about = records.describe(
+    about = records.build_run_record(
         name, task, dataset, identity, weights=weights, measured=measured, accelerators=accelerators
     )
     records.write_records(work, about, data, settings, decoded, fitted, measured=measured, seconds=clock.seconds)

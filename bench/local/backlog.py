@@ -16,7 +16,7 @@ from bench.local.sender import SOURCE, TYPE, Sender, Sent
 from bench.process import memory_bytes
 from eaves.events import Event
 from eaves.local.broker import lane_of
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import TriggerSpec
 from eaves.spool import Spool
 from tests.ports import find_port
@@ -135,7 +135,7 @@ def _is_down_to(platform: Running, left: int) -> bool:
 def _start(waiting: int, trigger: str, *, size_bytes: int = 1_000) -> AbstractContextManager[Running]:
     """A platform with a queue of so many events for a trigger."""
 
-    def fill(state: State) -> None:
+    def fill(state: StateDirectory) -> None:
         with Spool(state.spool) as spool:
             data, lanes = os.urandom(size_bytes), (lane_of(APP, trigger),)
             for start in range(0, waiting, BATCH):

@@ -16,7 +16,7 @@ from bench.local.platform import APP, wait_until
 from bench.process import memory_bytes, tree
 from eaves.artifact import open_artifact
 from eaves.local.client import LocalPlatform
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec, ScaleSettings, SourceSpec, default_trigger
 from tests.fakes.artifact import COLOURS, encode_png
 from tests.fakes.graph import write_graph_artifact
@@ -76,7 +76,7 @@ def measure(seconds: float) -> list[Rest]:
 def _resting(folder: Path, artifact: Path, replicas: int) -> Iterator[int]:
     """A platform that has predicted one image; gives the process of `eaves up`."""
     (folder / "images").mkdir(parents=True)
-    state = State(root=folder / "s")
+    state = StateDirectory(root=folder / "s")
     scale = ScaleSettings(min=replicas, idle_s=0.5)
     digest = open_artifact(artifact).digest
     function = FunctionSpec(name=APP, site=APP, artifact=artifact, artifact_digest=digest, scale=scale)

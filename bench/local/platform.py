@@ -17,7 +17,7 @@ from bench.function_process import ROOT, cpu_ms, environment
 from bench.local.sender import get
 from bench.process import tree
 from eaves.local.client import LocalPlatform
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec, ScaleSettings, TriggerSpec, default_trigger
 from tests.ports import find_port
 
@@ -37,7 +37,7 @@ class Running:
         pid: Process of the supervisor.
     """
 
-    state: State
+    state: StateDirectory
     port: int
     pid: int
     received: dict[str, float] = field(default_factory=dict)
@@ -79,7 +79,7 @@ def build_app(*more: TriggerSpec) -> AppSpec:
 
 
 @contextmanager
-def run_platform(app: AppSpec, fill: Callable[[State], None] = lambda state: None) -> Iterator[Running]:
+def run_platform(app: AppSpec, fill: Callable[[StateDirectory], None] = lambda state: None) -> Iterator[Running]:
     """Run a platform, in a folder below `build` in the working folder, whose disk it measures.
 
     Args:
@@ -88,7 +88,7 @@ def run_platform(app: AppSpec, fill: Callable[[State], None] = lambda state: Non
     """
     Path("build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="local-", dir="build") as folder:
-        state = State(root=Path(folder))
+        state = StateDirectory(root=Path(folder))
         state.write_spec(app)
         fill(state)
         port = find_port()

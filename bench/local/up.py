@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.function_process import ROOT
 from eaves import logs
 from eaves.local.process import Process
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.local.supervisor import Supervisor
 
 
@@ -25,7 +25,9 @@ def launch(module: str, environ: Mapping[str, str], log: Path, *, inherit: Mappi
 def main() -> None:
     """Run until SIGTERM."""
     logs.configure()
-    supervisor = Supervisor(State(root=Path(sys.argv[2])), environ=os.environ, port=int(sys.argv[1]), launch=launch)
+    supervisor = Supervisor(
+        StateDirectory(root=Path(sys.argv[2])), environ=os.environ, port=int(sys.argv[1]), launch=launch
+    )
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=supervisor.stop).start())
     supervisor.run()
 

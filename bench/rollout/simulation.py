@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from knative.rollout.judgement import Health, Observation, decide
+from knative.rollout.judgement import RevisionHealth, RolloutObservation, decide_rollout
 from knative.rollout.plan import plan_decision
-from knative.rollout.state import Phase, State
-from knative.rollout.tally import Reading, Tally, accumulate
+from knative.rollout.state import RolloutPhase, RolloutState
+from knative.rollout.tally import MetricsReading, RequestCounters, accumulate
 from knative.settings import RolloutSettings
 
 OLD, NEW = "f-00001", "f-00002"
@@ -50,8 +50,8 @@ class Pod:
     name: str
     revision: str
     restarts: int = 0
-    tally: Tally = field(default_factory=Tally)
-    slowest: Tally = field(default_factory=Tally)
+    tally: RequestCounters = field(default_factory=RequestCounters)
+    slowest: RequestCounters = field(default_factory=RequestCounters)
 
     def serve(self, random: np.random.Generator, requests: int, failed: int, kind: Revision) -> None:
         """Count requests."""
@@ -64,12 +64,14 @@ class Pod:
             if not self.tally.timed:
                 first = FIRST_TIMES * kind.ms / 1000
                 seconds += first
-                self.slowest = Tally(timed=1, seconds=round(first + seconds / answered, 6) if answered == 1 else first)
-        self.tally += Tally(answered=answered, failed=failed, timed=answered, seconds=seconds)
+                self.slowest = RequestCounters(
+                    timed=1, seconds=round(first + seconds / answered, 6) if answered == 1 else first
+                )
+        self.tally += RequestCounters(answered=answered, failed=failed, timed=answered, seconds=seconds)
 
-    def read(self) -> Reading:
+    def read(self) -> MetricsReading:
         """The counters that the metrics page of a replica shows."""
-        return Reading(
+        return MetricsReading(
             pod=self.name, revision=self.revision, restarts=self.restarts, tally=self.tally, slowest=self.slowest
         )
 
@@ -85,7 +87,7 @@ class Ending:
         reason: As an operator reads it.
     """
 
-    phase: Phase
+    phase: RolloutPhase
     after_s: float
     failed: int
     reason: str
@@ -106,15 +108,15 @@ def simulate(
     random = np.random.default_rng(seed)
     kinds = {OLD: old, NEW: new}
     pods = {OLD: [Pod("old-0", OLD), Pod("old-1", OLD)], NEW: [Pod("new-0", NEW)]}
-    state = State(old=OLD, new=NEW, phase=Phase.ADVANCING, settings=settings or RolloutSettings())
-    state = state.become(Phase.ADVANCING, {OLD: 100}, 0.0, what="begun")
+    state = RolloutState(old=OLD, new=NEW, phase=RolloutPhase.ADVANCING, settings=settings or RolloutSettings())
+    state = state.become(RolloutPhase.ADVANCING, {OLD: 100}, 0.0, what="begun")
     now, failed, born = 0.0, 0, 3
-    while state.phase is Phase.ADVANCING:
+    while state.phase is RolloutPhase.ADVANCING:
         look_s = LOOK_S if now - state.since < LATER_AFTER_S else LATER_S
         now += look_s
         requests = int(random.poisson(per_second * look_s))
         of_new = int(random.binomial(requests, state.percent / 100))
-        readings: list[Reading] = []
+        readings: list[MetricsReading] = []
         for name, count in ((OLD, requests - of_new), (NEW, of_new)):
             rate = kinds[name].error_rate(now)
             for pod, some in zip(pods[name], _divide(random, count, len(pods[name])), strict=True):
@@ -125,8 +127,10 @@ def simulate(
         present = [pod.name for some_pods in pods.values() for pod in some_pods]
         state = replace(state, counts=accumulate(state.counts, readings, present))
         unread = dict.fromkeys(set(present) - {one.pod for one in readings}, "timed out")
-        seen = Observation(new=Health(name=NEW), old=Health(name=OLD), traffic=state.traffic, unread=unread)
-        decision = decide(state, seen, now)
+        seen = RolloutObservation(
+            new=RevisionHealth(name=NEW), old=RevisionHealth(name=OLD), traffic=state.traffic, unread=unread
+        )
+        decision = decide_rollout(state, seen, now)
         state = plan_decision(state, decision, state.traffic, now, tuple(unread)).state
         born = _end_some(random, pods, born, look_s)
     return Ending(phase=state.phase, after_s=now, failed=failed, reason=state.reason)

@@ -10,7 +10,7 @@ from multiprocessing import Pool
 from bench.rollout.scenarios import SCENARIOS, Scenario
 from bench.rollout.simulation import Ending, simulate
 from eaves.statistics import wilson
-from knative.rollout.state import Phase
+from knative.rollout.state import RolloutPhase
 from knative.settings import RolloutSettings
 
 RATES = (2.0, 20.0)
@@ -31,7 +31,7 @@ class Row:
     per_second: float
     endings: tuple[Ending, ...]
 
-    def share(self, phase: Phase) -> tuple[float, float, float]:
+    def share(self, phase: RolloutPhase) -> tuple[float, float, float]:
         """The share of rollouts with one end, and its interval of 95 %."""
         count = Counter(ending.phase for ending in self.endings)[phase]
         return count / len(self.endings), *wilson(count, len(self.endings))
@@ -39,7 +39,7 @@ class Row:
     @property
     def within_bar(self) -> bool:
         """Whether the shares are as they must be."""
-        done, back = self.share(Phase.DONE)[0], self.share(Phase.ROLLED_BACK)[0]
+        done, back = self.share(RolloutPhase.DONE)[0], self.share(RolloutPhase.ROLLED_BACK)[0]
         line = self.scenario
         return line.least_done <= done <= line.most_done and line.least_back <= back <= line.most_back
 
@@ -86,7 +86,7 @@ HEAD = (
 
 def render(row: Row) -> str:
     """One line as Markdown."""
-    cells = [_share(*row.share(phase)) for phase in (Phase.DONE, Phase.ROLLED_BACK, Phase.HELD)]
+    cells = [_share(*row.share(phase)) for phase in (RolloutPhase.DONE, RolloutPhase.ROLLED_BACK, RolloutPhase.HELD)]
     minutes = f"{row.after_s(0.5) / 60:.1f}, {row.after_s(0.95) / 60:.1f}"
     return f"| {row.scenario.name} | {row.per_second:g} | {' | '.join(cells)} | {minutes} | {row.failed:,} |"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from converters.evaluation.model import NO_LABEL, Answer
+from converters.evaluation.model import NO_LABEL, ImagePrediction
 from eaves.artifact import open_artifact
 from eaves.artifact.manifest import CLASSIFY
 from eaves.errors import ArtifactError
@@ -41,7 +41,7 @@ class ArtifactModel:
         settings = ServeSettings(top_k=1, threshold=0.0)
         self._predictor = open_predictor(artifact, open_session(artifact), settings, load_handler(artifact))
 
-    def classify(self, data: bytes) -> Answer:
+    def classify(self, data: bytes) -> ImagePrediction:
         """Answer one encoded image."""
         started = time.perf_counter()
         prediction = self._predictor.predict(data)
@@ -49,17 +49,17 @@ class ArtifactModel:
         return read_best(prediction.payload.get("predictions"), time_ms)
 
 
-def read_best(predictions: object, time_ms: float) -> Answer:
+def read_best(predictions: object, time_ms: float) -> ImagePrediction:
     """The answer in a reply's `predictions`, best first.
 
     Raises:
         ArtifactError: When they aren't a list of labels with scores.
     """
     if predictions == []:
-        return Answer(label=NO_LABEL, score=0.0, time_ms=time_ms)
+        return ImagePrediction(label=NO_LABEL, score=0.0, time_ms=time_ms)
     try:
         best = predictions[0]  # type: ignore[index] # whatever a handler or a function answered
-        return Answer(label=str(best["label"]), score=float(best["score"]), time_ms=time_ms)
+        return ImagePrediction(label=str(best["label"]), score=float(best["score"]), time_ms=time_ms)
     except (TypeError, LookupError, ValueError, OverflowError) as error:
         raise ArtifactError(
             f"the answer holds no list of predictions: {str(predictions)[:100]}",

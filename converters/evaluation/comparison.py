@@ -14,7 +14,7 @@ from converters.evaluation.paired import Pairing, pair
 from eaves.errors import DatasetError, StorageError
 from trainer.data.reading import find_local
 from trainer.data.stored_split import SPLIT_FILE
-from trainer.progress import Progress
+from trainer.progress import TrainingProgress
 from trainer.quiet import native_stderr
 from trainer.run import Run, open_run
 from trainer.settings import DataSettings
@@ -76,7 +76,7 @@ class SettingDifference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class RunComparison:
     """How two runs differ.
 
     Attributes:
@@ -117,7 +117,7 @@ class Comparison:
         }
 
 
-def compare(first: Path, second: Path, data: str, progress: Progress) -> Comparison:
+def compare(first: Path, second: Path, data: str, progress: TrainingProgress) -> RunComparison:
     """Compare two runs.
 
     Args:
@@ -130,7 +130,7 @@ def compare(first: Path, second: Path, data: str, progress: Progress) -> Compari
         RunError: When one isn't a complete run.
     """
     runs = (_load_facts(first), _load_facts(second))
-    found = Comparison(runs=runs, settings=tuple(_differences(runs[0].settings, runs[1].settings)))
+    found = RunComparison(runs=runs, settings=tuple(_differences(runs[0].settings, runs[1].settings)))
     try:
         images = _load_shared(runs, data, progress)
     except (DatasetError, StorageError) as error:
@@ -144,7 +144,7 @@ def compare(first: Path, second: Path, data: str, progress: Progress) -> Compari
     return replace(found, evaluations=evaluations, pairing=pair(*evaluations))
 
 
-def _load_shared(runs: tuple[RunFacts, RunFacts], data: str, progress: Progress) -> LabelledImages:
+def _load_shared(runs: tuple[RunFacts, RunFacts], data: str, progress: TrainingProgress) -> LabelledImages:
     """The images that both runs hold out, from where the first run had them or from `data`.
 
     Raises:

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 
 from converters.evaluation.labelled_images import LabelledImage, LabelledImages, check_labels
-from converters.evaluation.model import FUNCTION_HINT, NO_LABEL, Answer, Model
+from converters.evaluation.model import FUNCTION_HINT, NO_LABEL, EvaluatedModel, ImagePrediction
 from eaves.errors import ArtifactError, DatasetError, InputError
-from trainer.calibration import Bin, expected_error, score_bins
-from trainer.metrics import summarise
-from trainer.progress import Progress
+from trainer.calibration import ScoreBin, expected_error, score_bins
+from trainer.metrics import summarize
+from trainer.progress import TrainingProgress
 
 MISTAKES = 24
 """Mistakes that are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class UnreadableImage:
     """An image that the model could not read; it counts neither as right nor as wrong."""
 
     file: str
@@ -38,7 +38,7 @@ class Evaluation:
         images: The images that were answered.
         answers: The answer to each of them.
         refused: Images that could not be read.
-        measured: Accuracy with its interval, confusion matrix, figures by class, as `trainer.metrics.summarise`.
+        measured: Accuracy with its interval, confusion matrix, figures by class, as `trainer.metrics.summarize`.
         bins: Images by score: a calibrated model is right in as many of a bin as its score says.
         unseen: Classes of the images that the model never named, where it doesn't tell which classes it knows.
     """
@@ -46,10 +46,10 @@ class Evaluation:
     name: str
     kind: str
     images: tuple[LabelledImage, ...]
-    answers: tuple[Answer, ...]
-    refused: tuple[Refusal, ...]
+    answers: tuple[ImagePrediction, ...]
+    refused: tuple[UnreadableImage, ...]
     measured: dict[str, Any]
-    bins: tuple[Bin, ...]
+    bins: tuple[ScoreBin, ...]
     unseen: tuple[str, ...] = ()
 
     @property
@@ -104,7 +104,7 @@ class Evaluation:
         }
 
 
-def evaluate(model: Model, found: LabelledImages, progress: Progress) -> Evaluation:
+def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingProgress) -> Evaluation:
     """Ask a model about every image.
 
     Args:
@@ -120,16 +120,16 @@ def evaluate(model: Model, found: LabelledImages, progress: Progress) -> Evaluat
     if model.labels is not None:
         check_labels(found.labels, model.labels, model.name)
     images: list[LabelledImage] = []
-    answers: list[Answer] = []
-    refused: list[Refusal] = []
+    answers: list[ImagePrediction] = []
+    refused: list[UnreadableImage] = []
     with progress.phase(f"Asking the {model.kind}", len(found.images)) as step:
         for image in found.images:
             try:
                 answer = model.classify(image.path.read_bytes())
             except InputError as error:
-                refused.append(Refusal(file=image.name, reason=error.message))
+                refused.append(UnreadableImage(file=image.name, reason=error.message))
             except OSError as error:
-                refused.append(Refusal(file=image.name, reason=f"can't be read: {error.strerror}"))
+                refused.append(UnreadableImage(file=image.name, reason=f"can't be read: {error.strerror}"))
             else:
                 _check_score(model, image, answer)
                 images.append(image)
@@ -153,20 +153,22 @@ def evaluate(model: Model, found: LabelledImages, progress: Progress) -> Evaluat
     )
 
 
-def _check_score(model: Model, image: LabelledImage, answer: Answer) -> None:
+def _check_score(model: EvaluatedModel, image: LabelledImage, answer: ImagePrediction) -> None:
     if not math.isfinite(answer.score):
         message = f"{model.name} answered {image.name} with the score {answer.score}"
         raise ArtifactError(message, hint="train the model again, or mend the handler or the function that answers so")
 
 
-def _measure(images: Sequence[LabelledImage], answers: Sequence[Answer], known: Sequence[str] | None) -> dict[str, Any]:
+def _measure(
+    images: Sequence[LabelledImage], answers: Sequence[ImagePrediction], known: Sequence[str] | None
+) -> dict[str, Any]:
     labels = list(known or ())
     labels += sorted({*(image.label for image in images), *(answer.label for answer in answers)} - set(labels))
     index = {label: number for number, label in enumerate(labels)}
     truth = np.array([index[image.label] for image in images], dtype=np.int64)
-    return summarise(truth, np.array([index[answer.label] for answer in answers], dtype=np.int64), labels)
+    return summarize(truth, np.array([index[answer.label] for answer in answers], dtype=np.int64), labels)
 
 
-def _bins(images: Sequence[LabelledImage], answers: Sequence[Answer]) -> list[Bin]:
+def _bins(images: Sequence[LabelledImage], answers: Sequence[ImagePrediction]) -> list[ScoreBin]:
     right = [image.label == answer.label for image, answer in zip(images, answers, strict=True)]
     return score_bins(np.clip([answer.score for answer in answers], 0.0, 1.0), np.array(right))

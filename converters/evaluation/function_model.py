@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from converters.evaluation.artifact_model import read_best
-from converters.evaluation.model import FUNCTION_HINT, Answer
+from converters.evaluation.model import FUNCTION_HINT, ImagePrediction
 from eaves.clock import SYSTEM, Clock, StopFlag
 from eaves.delivery.client import HttpAnswer, SinkClient
 from eaves.errors import ArtifactError, DeliveryError, ImageError
@@ -45,7 +45,7 @@ class FunctionModel:
         self._url = url
         self._client = client
 
-    def classify(self, data: bytes) -> Answer:
+    def classify(self, data: bytes) -> ImagePrediction:
         """Post one encoded image and read the answer.
 
         Raises:

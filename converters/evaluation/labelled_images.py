@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from converters.evaluation.model import Model
+from converters.evaluation.model import EvaluatedModel
 from converters.held_out import load_sides
 from eaves.errors import ConversionError, DatasetError
 from eaves.media import UNKNOWN, sniff
@@ -17,7 +17,7 @@ from trainer.data.listing import DataFault, check_not_loose, in_two_classes, sam
 from trainer.data.manifest import load_manifest
 from trainer.data.reading import read_images
 from trainer.data.stored_split import SPLIT_FILE
-from trainer.progress import Silent
+from trainer.progress import SilentProgress
 
 SHOWN = 10
 """Most class names in a message."""
@@ -64,7 +64,10 @@ class LabelledImages:
 
 
 def load_unseen_images(
-    path: Path, models: Sequence[Model], held_out_of: Collection[str] | None, faults: Collection[DataFault] = ()
+    path: Path,
+    models: Sequence[EvaluatedModel],
+    held_out_of: Collection[str] | None,
+    faults: Collection[DataFault] = (),
 ) -> LabelledImages:
     """Find labelled images that models were not trained on, as far as they tell.
 
@@ -91,13 +94,13 @@ def load_unseen_images(
 def _compute_trained_on(run: Path, path: Path) -> frozenset[str] | None:
     """sha256 of what an earlier Eaves trained a run on, hex; None when `path` isn't what it was trained on."""
     try:
-        sides = load_sides(run, read_images(path, Silent()))
+        sides = load_sides(run, read_images(path, SilentProgress()))
     except (ConversionError, DatasetError):
         return None
     return frozenset(digest for digest, side in sides.items() if side == "train")
 
 
-def _describe_unknown(model: Model) -> str:
+def _describe_unknown(model: EvaluatedModel) -> str:
     if model.run is not None:
         why = f"it has no {SPLIT_FILE}, as runs of an earlier Eaves, and its images have changed"
         then = "train it again, or give images that it has not seen"

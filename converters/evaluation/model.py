@@ -19,7 +19,7 @@ NO_LABEL = "(no label)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ImagePrediction:
     """What a model says of one image.
 
     Attributes:
@@ -33,7 +33,7 @@ class Answer:
     time_ms: float
 
 
-class Model(Protocol):
+class EvaluatedModel(Protocol):
     """A model that can be asked about images, one after the other.
 
     Attributes:
@@ -50,7 +50,7 @@ class Model(Protocol):
     trained_on: frozenset[str] | None
     run: Path | None
 
-    def classify(self, data: bytes) -> Answer:
+    def classify(self, data: bytes) -> ImagePrediction:
         """Answer one encoded image.
 
         Raises:
@@ -61,7 +61,7 @@ class Model(Protocol):
 
 
 @contextmanager
-def open_model(place: str, proxies: Proxies = DIRECT) -> Iterator[Model]:
+def open_model(place: str, proxies: Proxies = DIRECT) -> Iterator[EvaluatedModel]:
     """Open what `place` names.
 
     Args:

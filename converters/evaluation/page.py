@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from converters.evaluation.comparison import Comparison
+from converters.evaluation.comparison import RunComparison
 from converters.evaluation.figures import Evaluation
 from converters.evaluation.labelled_images import LabelledImages
 from converters.evaluation.paired import Pairing
@@ -41,7 +41,7 @@ def build_evaluation_page(found: LabelledImages, evaluations: Sequence[Evaluatio
     )
 
 
-def build_comparison_page(found: Comparison) -> str:
+def build_comparison_page(found: RunComparison) -> str:
     """The page of two runs side by side, as HTML."""
     pairing = found.pairing
     shown = pairing.differing[:DIFFERING] if pairing else ()
@@ -58,7 +58,7 @@ def build_comparison_page(found: Comparison) -> str:
     )
 
 
-def _curves(found: Comparison, name: str) -> dict[str, Any]:
+def _curves(found: RunComparison, name: str) -> dict[str, Any]:
     """One figure by epoch: the first run dashed, the second solid."""
     lines = [
         charts.Line(css=css, values=[epoch[name] for epoch in facts.history if name in epoch])

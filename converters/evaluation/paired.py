@@ -11,7 +11,7 @@ from typing import Any
 
 from converters.evaluation.figures import Evaluation
 from converters.evaluation.labelled_images import LabelledImage
-from converters.evaluation.model import Answer
+from converters.evaluation.model import ImagePrediction
 from eaves.errors import DatasetError
 from eaves.statistics import paired_drop_bound, paired_drop_lower_bound
 
@@ -24,8 +24,8 @@ class Difference:
     """One image that the two models answer differently."""
 
     image: LabelledImage
-    first: Answer
-    second: Answer
+    first: ImagePrediction
+    second: ImagePrediction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

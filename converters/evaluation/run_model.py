@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from converters.evaluation.model import Answer
+from converters.evaluation.model import ImagePrediction
 from trainer.run import open_run
 
 
@@ -37,11 +37,11 @@ class RunModel:
         self._model = tf.saved_model.load(str(run.saved_model))  # the signature lives only as long as its model
         self._serve = self._model.signatures["serving_default"]
 
-    def classify(self, data: bytes) -> Answer:
+    def classify(self, data: bytes) -> ImagePrediction:
         """Answer one encoded image."""
         started = time.perf_counter()
         tensor = self._recipe.tensor(data)[np.newaxis]
         probabilities = self._serve(image=tf.constant(tensor))["probabilities"].numpy()[0]
         time_ms = (time.perf_counter() - started) * 1000
         best = int(np.argmax(probabilities))
-        return Answer(label=self._labels[best], score=float(probabilities[best]), time_ms=time_ms)
+        return ImagePrediction(label=self._labels[best], score=float(probabilities[best]), time_ms=time_ms)

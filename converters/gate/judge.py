@@ -21,8 +21,8 @@ from eaves.errors import DatasetError, RefusedModelError, RunError
 from eaves.oci.registry import Access
 from trainer.data.reading import find_local
 from trainer.data.stored_split import SPLIT_FILE, parse_split
-from trainer.place import Place
-from trainer.progress import Progress
+from trainer.place import RunLocation
+from trainer.progress import TrainingProgress
 from trainer.run import MANIFEST, open_run
 from trainer.settings import DataSettings
 
@@ -31,9 +31,9 @@ AT_MOST = 5000
 """Most images judged on: they show a loss of 1 point where 6 % of answers differ."""
 
 
-def judge(
-    path: Path, place: Place, data: DataSettings, tag: str, settings: PipelineSettings, *, access: Access,
-    progress: Progress,
+def check_publication(
+    path: Path, place: RunLocation, data: DataSettings, tag: str, settings: PipelineSettings, *, access: Access,
+    progress: TrainingProgress,
 ) -> list[str]:  # fmt: skip
     """Judge a model by its artifact.
 
@@ -82,7 +82,7 @@ def judge(
     return [*lines, check_replacement(pair(before, evaluation), last.name, settings, note=note)]
 
 
-def _held_out(place: Place, data: DataSettings, progress: Progress) -> LabelledImages:
+def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress) -> LabelledImages:
     """The images that the run held out and that are still there, at most `AT_MOST` of them, chosen by digest.
 
     Raises:
@@ -100,7 +100,7 @@ def _held_out(place: Place, data: DataSettings, progress: Progress) -> LabelledI
     return replace(found, images=tuple(left))
 
 
-def _find_trained_on(place: Place, version: str) -> frozenset[str] | None:
+def _find_trained_on(place: RunLocation, version: str) -> frozenset[str] | None:
     """sha256 of what the model of a version was trained on, hex; None when its run is not beside this one."""
     for name in place.beside().folders():
         store = place.beside().at(name)

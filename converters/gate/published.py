@@ -17,7 +17,7 @@ from eaves.artifact import Artifact, open_artifact
 from eaves.errors import ArtifactError, OciNotFoundError
 from eaves.oci.descriptor import Descriptor
 from eaves.oci.layout import create_layout
-from eaves.oci.places import Place, open_place
+from eaves.oci.places import ImageLocation, open_location
 from eaves.oci.registry import Access, Registry
 from eaves.oci.unpack import find_artifact, unpack_artifact
 
@@ -40,7 +40,7 @@ class Published:
 
     name: str
     artifact_digest: str
-    place: Place
+    place: ImageLocation
     descriptor: Descriptor
 
     @contextmanager
@@ -86,7 +86,7 @@ def find_published(tag: str, version: str, access: Access) -> tuple[Published | 
     if VERSION not in tag:
         return None, _look(tag, access)
     own = _look(tag.replace(VERSION, version), access)
-    place = open_place(tag.replace(VERSION, version), access)
+    place = open_location(tag.replace(VERSION, version), access)
     if not isinstance(place.store, Registry):
         return own, None
     name = tag.rpartition(":")[2]
@@ -98,7 +98,7 @@ def find_published(tag: str, version: str, access: Access) -> tuple[Published | 
 
 def _look(name: str, access: Access) -> Published | None:
     """What a name leads to; None when there is nothing, or something that holds no artifact."""
-    place = open_place(name, access)
+    place = open_location(name, access)
     try:
         descriptor = place.resolve()
         artifact = find_artifact(place.store, descriptor)

@@ -11,21 +11,21 @@ import numpy.typing as npt
 import onnx
 
 from converters.calibration import calibrate
-from converters.equaliser import equalise
+from converters.equaliser import equalize
 from converters.previous import find_calibrated, reuse_backbone
-from converters.quantiser import quantise, with_makers
+from converters.quantiser import quantize, with_makers
 from converters.sensitivity import rank
 from eaves.artifact import Artifact
 from eaves.errors import ImageError
 from eaves.recipe import Recipe
-from trainer.progress import Progress
+from trainer.progress import TrainingProgress
 
 RUNGS = (1, 2, 3, 4, 6, 8)
 """Numbers of the most sensitive layers that stay fp32, one candidate each. Beyond, int8 has little left to save."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Int8Candidate:
     """An int8 graph and the layers in it that stayed fp32."""
 
     model: onnx.ModelProto
@@ -56,8 +56,8 @@ class Material:
 
 
 def make_candidates(
-    material: Material, progress: Progress, out_of_time: Callable[[], bool] = lambda: False
-) -> Iterator[Candidate]:
+    material: Material, progress: TrainingProgress, out_of_time: Callable[[], bool] = lambda: False
+) -> Iterator[Int8Candidate]:
     """int8 graphs, the fastest first; each is only made when it is asked for.
 
     Args:
@@ -69,21 +69,21 @@ def make_candidates(
     previous = find_calibrated(material.previous, material.key)
     reused = reuse_backbone(previous, material.prepared) if previous is not None else None
     if previous is not None and reused is not None:
-        yield Candidate(model=reused, kept=previous.manifest.quantisation.trials[-1].kept_fp32)
+        yield Int8Candidate(model=reused, kept=previous.manifest.quantisation.trials[-1].kept_fp32)
     images: list[npt.NDArray[np.uint8]] = []
     model = onnx.ModelProto()
     model.CopyFrom(material.prepared)
-    calibration = equalise(model, calibrate(model, _tensors(material, images, progress)))
-    yield Candidate(model=quantise(model, calibration, material.folder, reduce_range=reduce_range))
+    calibration = equalize(model, calibrate(model, _tensors(material, images, progress)))
+    yield Int8Candidate(model=quantize(model, calibration, material.folder, reduce_range=reduce_range))
     ranked = rank(model, calibration, images, progress, reduce_range=reduce_range, out_of_time=out_of_time)
     keeps = (with_makers(model, ranked[:rung]) for rung in RUNGS if rung <= len(ranked))
     for kept in dict.fromkeys(keeps):  # one layer's makers may be the next worst layers
-        graph = quantise(model, calibration, material.folder, keep=kept, reduce_range=reduce_range)
-        yield Candidate(model=graph, kept=kept)
+        graph = quantize(model, calibration, material.folder, keep=kept, reduce_range=reduce_range)
+        yield Int8Candidate(model=graph, kept=kept)
 
 
 def _tensors(
-    material: Material, images: list[npt.NDArray[np.uint8]], progress: Progress
+    material: Material, images: list[npt.NDArray[np.uint8]], progress: TrainingProgress
 ) -> Iterator[npt.NDArray[np.uint8]]:
     """Input tensors of the images to calibrate on, which are added to `images` too."""
     with progress.phase("Calibrating", len(material.calibration)) as step:

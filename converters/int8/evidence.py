@@ -37,7 +37,7 @@ Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Allowed:
+class AllowedLoss:
     """What the owner of the model allows.
 
     Attributes:
@@ -49,7 +49,7 @@ class Allowed:
     agreement: float
 
     @classmethod
-    def of(cls, settings: ConvertSettings) -> Allowed:
+    def of(cls, settings: ConvertSettings) -> AllowedLoss:
         """What the settings allow."""
         return cls(drop=settings.max_accuracy_drop / 100, agreement=settings.min_agreement)
 
@@ -64,7 +64,9 @@ class Allowed:
         return min(1.0, CLASS_FACTOR * (1 - self.agreement))
 
 
-def weigh(truth: Indices, fp32: Indices, int8: Indices, labels: Sequence[str], allowed: Allowed) -> Evidence:
+def assess_candidate(
+    truth: Indices, fp32: Indices, int8: Indices, labels: Sequence[str], allowed: AllowedLoss
+) -> Evidence:
     """Judge an int8 graph that was not picked on these images.
 
     Args:
@@ -124,7 +126,7 @@ def classes_that_lost(
     return _shown_above(lost, np.bincount(truth, minlength=classes), allowed)
 
 
-def could_pass(labelled: int, images: int, allowed: Allowed) -> bool:
+def can_pass(labelled: int, images: int, allowed: AllowedLoss) -> bool:
     """Whether so many images could show enough, if int8 answered exactly as fp32.
 
     Args:

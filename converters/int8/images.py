@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.int8.evidence import AGREEMENT_IMAGES, Allowed, could_pass
+from converters.int8.evidence import AGREEMENT_IMAGES, AllowedLoss, can_pass
 from converters.int8.unlabelled import find_unlabelled
-from converters.labelled import AT_MOST, Labelled, load_labelled, without_images
+from converters.labelled import AT_MOST, LabelledSplit, load_labelled, without_images
 from converters.settings import ConvertSettings
-from converters.source import Source
+from converters.source import ModelSource
 from eaves.artifact.verdicts import INT8
 from eaves.errors import ConversionError
 from eaves.statistics import images_needed
-from trainer.progress import Progress
+from trainer.progress import TrainingProgress
 
 PICKING_IMAGES = 200
 """Images of the training side, beside those of calibration, that a candidate is picked on."""
@@ -23,7 +23,7 @@ FEWEST_TO_PICK = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Images:
+class Int8Images:
     """Images by what they are for; none is in two groups but those to calibrate and to pick on, where there are few.
 
     Attributes:
@@ -35,11 +35,11 @@ class Images:
 
     calibration: tuple[Path, ...]
     picking: tuple[Path, ...]
-    labelled: Labelled
+    labelled: LabelledSplit
     unlabelled: tuple[Path, ...]
 
 
-def find_images(source: Source, settings: ConvertSettings, cache: Path, progress: Progress) -> Images:
+def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, progress: TrainingProgress) -> Int8Images:
     """Find the images that int8 is fitted to, picked on and judged on.
 
     Args:
@@ -70,12 +70,12 @@ def find_images(source: Source, settings: ConvertSettings, cache: Path, progress
         fitted, unlabelled = unlabelled[: count + PICKING_IMAGES], unlabelled[count + PICKING_IMAGES :]
     if not fitted:
         raise ConversionError("there are no images of the training side, and no photos, to calibrate on")
-    total, allowed = len(labelled.judged) + len(unlabelled), Allowed.of(settings)
-    if settings.precision != INT8 and not could_pass(len(labelled.judged), total, allowed):
+    total, allowed = len(labelled.judged) + len(unlabelled), AllowedLoss.of(settings)
+    if settings.precision != INT8 and not can_pass(len(labelled.judged), total, allowed):
         raise ConversionError(
             f"{len(labelled.judged)} labelled images that were held out can't show that it loses at most "
             f"{settings.max_accuracy_drop:g} points: at least {images_needed(0.0, allowed.drop)} can, or "
             f"{AGREEMENT_IMAGES} photos with or without labels (convert.unlabelled)"
         )
     picking = fitted[count:] if len(fitted) >= count + FEWEST_TO_PICK else fitted
-    return Images(calibration=fitted[:count], picking=picking, labelled=labelled, unlabelled=unlabelled)
+    return Int8Images(calibration=fitted[:count], picking=picking, labelled=labelled, unlabelled=unlabelled)

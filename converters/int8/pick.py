@@ -17,7 +17,7 @@ images that it was trained on. Inception V3 on flowers in 7 bits differed on 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class CandidateScore:
     """How a candidate answers the images that it is picked on, beside fp32.
 
     Attributes:
@@ -30,7 +30,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class SelectionGoal:
     """What a look must be for the search to end.
 
     Attributes:
@@ -41,14 +41,14 @@ class Wanted:
     different: float
     worst_probability: float
 
-    def met(self, look: Look) -> bool:
+    def met(self, look: CandidateScore) -> bool:
         """Whether a look is good enough."""
         return look.different <= self.different and look.worst_probability <= self.worst_probability
 
 
-def pick(
-    candidates: Iterable[C], look: Callable[[C], Look], wanted: Wanted, out_of_time: Callable[[], bool]
-) -> list[Seen[C]]:
+def pick_candidate(
+    candidates: Iterable[C], look: Callable[[C], CandidateScore], wanted: SelectionGoal, out_of_time: Callable[[], bool]
+) -> list[ScoredCandidate[C]]:
     """Look at candidates in order until one is good enough.
 
     Args:
@@ -61,9 +61,9 @@ def pick(
         Every candidate that was looked at, the picked one last: the first that is good enough, else the one that
         answers most images as fp32 does (of those alike the most quantised).
     """
-    seen: list[Seen[C]] = []
+    seen: list[ScoredCandidate[C]] = []
     for candidate in candidates:
-        seen.append(Seen(candidate=candidate, look=look(candidate)))
+        seen.append(ScoredCandidate(candidate=candidate, look=look(candidate)))
         if wanted.met(seen[-1].look):
             return seen
         if out_of_time():
@@ -73,8 +73,8 @@ def pick(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen(Generic[C]):
+class ScoredCandidate(Generic[C]):
     """A candidate and how it answered."""
 
     candidate: C
-    look: Look
+    look: CandidateScore

@@ -13,8 +13,8 @@ import numpy as np
 
 from eaves.errors import ConversionError
 from eaves.media import UNKNOWN, sniff
-from trainer.data.copies import Look, find_copies, look
-from trainer.progress import Progress
+from trainer.data.copies import ImageFingerprint, compute_fingerprint, find_copies
+from trainer.progress import TrainingProgress
 
 _HINT = "give a folder of photos: convert.unlabelled"
 
@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 
 
 def find_unlabelled(
-    folder: str, *, known: Collection[str], looks: Sequence[Look], at_most: int, progress: Progress
+    folder: str, *, known: Collection[str], looks: Sequence[ImageFingerprint], at_most: int, progress: TrainingProgress
 ) -> tuple[Path, ...]:
     """The photos of a folder and its subfolders that differ, in an order that their contents decide.
 
@@ -62,14 +62,16 @@ def find_unlabelled(
         raise ConversionError(f"the photos without labels can't be read: {error}", hint=_HINT) from error
 
 
-def _keep_different(photos: Sequence[Path], known: Sequence[Look], progress: Progress) -> tuple[Path, ...]:
+def _keep_different(
+    photos: Sequence[Path], known: Sequence[ImageFingerprint], progress: TrainingProgress
+) -> tuple[Path, ...]:
     """The photos that are no copy of an earlier one or of a known image; a line of the log counts the others."""
-    looks: list[Look | None] = []
+    looks: list[ImageFingerprint | None] = []
     with (
         progress.phase("Comparing photos without labels", len(photos)) as step,
         ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
     ):
-        for seen in pool.map(lambda path: look(path.read_bytes()), photos):
+        for seen in pool.map(lambda path: compute_fingerprint(path.read_bytes()), photos):
             looks.append(seen)
             step()
     copied = np.zeros(len(known) + len(photos), dtype=bool)

@@ -23,7 +23,7 @@ def explain(evidence: Evidence, max_drop: float) -> str:
     if not evidence.labelled_images:
         return f"no image has a label; {_ask_for_photos(evidence)}"
     text = (
-        f"int8 {_change(evidence)}, at most {bound(evidence.drop_bound_95)} with 95 % confidence, "
+        f"int8 {_change(evidence)}, at most {format_bound(evidence.drop_bound_95)} with 95 % confidence, "
         f"on {evidence.labelled_images:,} images"
     )
     if evidence.classes_beyond:
@@ -44,7 +44,7 @@ def explain_difference(parity: Parity) -> str:
     )
 
 
-def bound(share: float) -> str:
+def format_bound(share: float) -> str:
     """An upper bound in points, rounded up: it is never told smaller than it is."""
     return f"{math.ceil(share * 1000 - 1e-6) / 10:.1f}".removesuffix(".0")
 

@@ -8,7 +8,7 @@ from typing import Any
 from eaves.admin.metrics import CONTENT_TYPE, list_faults, render_metrics
 from eaves.admin.queue import Queue
 from eaves.admin.report import QueueReport
-from eaves.admin.routes import Response, answer, answer_json, answer_problem
+from eaves.admin.routes import AdminResponse, answer, answer_json, answer_problem
 from eaves.errors import EavesError
 
 LIVE, HEALTH, METRICS = "/health/liveness", "/health", "/metrics"
@@ -27,7 +27,7 @@ class AgentRoutes:
         self._queue = queue
         self._find_dead_parts = find_dead_parts
 
-    def answer_port(self, method: str, path: str, _: str) -> Response:
+    def answer_port(self, method: str, path: str, _: str) -> AdminResponse:
         """Answer what anybody who reaches the port may ask.
 
         GET /health/liveness  503 only when the process must be started again
@@ -43,20 +43,20 @@ class AgentRoutes:
         except EavesError as error:
             return _as_health([error.message])
         if path == METRICS:
-            return Response(status=200, content_type=CONTENT_TYPE, body=render_metrics(report).encode())
+            return AdminResponse(status=200, content_type=CONTENT_TYPE, body=render_metrics(report).encode())
         return _as_health([*self._list_dead_parts(), *list_faults(report)], report)
 
     def _list_dead_parts(self) -> list[str]:
         return [f"{part} has ended or hangs" for part in self._find_dead_parts()]
 
-    def answer_socket(self, method: str, path: str, query: str) -> Response:
+    def answer_socket(self, method: str, path: str, query: str) -> AdminResponse:
         """Answer the user that the process runs as: the same, and everything about the queue."""
         if path in (LIVE, HEALTH, METRICS):
             return self.answer_port(method, path, query)
         return answer(self._queue, method, path, query)
 
 
-def _as_health(reasons: Sequence[str], report: QueueReport | None = None) -> Response:
+def _as_health(reasons: Sequence[str], report: QueueReport | None = None) -> AdminResponse:
     document: dict[str, Any] = {"status": "unwell" if reasons else "ok", "reasons": list(reasons)}
     if report is not None:
         document["report"] = report.to_dict()

@@ -19,7 +19,7 @@ from eaves.spool import Spool
 _log = logging.getLogger(__name__)
 
 
-class Delivering(Protocol):
+class DelivererView(Protocol):
     """What is needed of a deliverer."""
 
     def status(self) -> LaneDelivery:
@@ -35,9 +35,9 @@ def default_socket(spool: Path) -> Path:
 
 
 @contextmanager
-def open_doors(
+def open_endpoints(
     spool: Spool,
-    deliverers: Sequence[Delivering],
+    deliverers: Sequence[DelivererView],
     *,
     sources: Callable[[], Sequence[SourceReport]] = tuple,
     link: Callable[[], LinkReport | None] = lambda: None,

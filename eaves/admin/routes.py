@@ -36,7 +36,7 @@ _SAFE_TYPE = re.compile(r"[\x20-\x7e]{1,255}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
+class AdminResponse:
     """What is answered.
 
     Attributes:
@@ -50,7 +50,7 @@ class Response:
     body: bytes
 
 
-def answer(queue: Queue, method: str, path: str, query: str) -> Response:
+def answer(queue: Queue, method: str, path: str, query: str) -> AdminResponse:
     """Answer one request.
 
     Args:
@@ -74,15 +74,15 @@ def answer(queue: Queue, method: str, path: str, query: str) -> Response:
         return answer_problem(error.http_status, error.message, error.hint)
 
 
-def answer_json(value: Any, status: int = 200) -> Response:
+def answer_json(value: Any, status: int = 200) -> AdminResponse:
     """Plain data as a response."""
-    return Response(status=status, content_type="application/json", body=json.dumps(value).encode())
+    return AdminResponse(status=status, content_type="application/json", body=json.dumps(value).encode())
 
 
-def answer_problem(status: int, detail: str, hint: str | None) -> Response:
+def answer_problem(status: int, detail: str, hint: str | None) -> AdminResponse:
     """An error as a response. Source: RFC 9457."""
     document = {"title": "Error", "status": status, "detail": detail, "hint": hint}
-    return Response(status=status, content_type="application/problem+json", body=json.dumps(document).encode())
+    return AdminResponse(status=status, content_type="application/problem+json", body=json.dumps(document).encode())
 
 
 def _report(queue: Queue, given: Mapping[str, str]) -> Any:
@@ -99,25 +99,25 @@ def _entries(queue: Queue, given: Mapping[str, str]) -> Any:
     return list(queue.entries(chosen, limit=limit))
 
 
-def _entry(queue: Queue, number: str, *, data: bool) -> Response:
+def _entry(queue: Queue, number: str, *, data: bool) -> AdminResponse:
     content = queue.entry(parse_seq(number))
     if not data:
         return answer_json({"entry": dict(content.entry), "attributes": dict(content.attributes)})
     kind = content.attributes.get("datacontenttype") or ""
     known = kind if _SAFE_TYPE.fullmatch(kind) else "application/octet-stream"
-    return Response(status=200, content_type=known, body=content.data)
+    return AdminResponse(status=200, content_type=known, body=content.data)
 
 
-def _ledger(queue: Queue, given: Mapping[str, str]) -> Response:
+def _ledger(queue: Queue, given: Mapping[str, str]) -> AdminResponse:
     if unknown := sorted(given.keys() - {"after", "limit"}):
         raise InputError(f"the ledger takes no {unknown[0][:64]!r}", hint="it takes after and limit")
     after, limit = parse_seq(given.get("after", "0")), parse_seq(given.get("limit", str(LEDGER_LIMIT)))
     if not 1 <= limit <= MAX_LIMIT:
         raise InputError(f"limit must be from 1 to {MAX_LIMIT} (got {limit})")
-    return Response(status=200, content_type=JSON_LINES, body=encode_lines(queue.ledger(after=after, limit=limit)))
+    return AdminResponse(status=200, content_type=JSON_LINES, body=encode_lines(queue.ledger(after=after, limit=limit)))
 
 
-def _change(queue: Queue, action: Action, given: Mapping[str, str]) -> Response:
+def _change(queue: Queue, action: Action, given: Mapping[str, str]) -> AdminResponse:
     chosen, rest = _split(given)
     everything, dry_run = _flag(rest, "all"), _flag(rest, "dry_run")
     return answer_json(asdict(queue.change(action, chosen, everything=everything, dry_run=dry_run)))

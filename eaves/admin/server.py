@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-from eaves.admin.routes import Response, answer_problem
+from eaves.admin.routes import AdminResponse, answer_problem
 from eaves.admin.unix_path import short_path
 from eaves.errors import ConfigError, Fault
 from eaves.web_origin import HINT, find_foreign, listens_on_loopback
@@ -30,7 +30,7 @@ POLL_S = 0.5
 LINGER_BYTES = 65_536
 """Read at a time of what a refused sender still sends."""
 
-Answer = Callable[[str, str, str], Response]
+Answer = Callable[[str, str, str], AdminResponse]
 """Method, path and query to a response."""
 
 _log = logging.getLogger(__name__)
@@ -192,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
         if response.status in (403, 413):
             self._linger()
 
-    def _refuse(self) -> Response | None:
+    def _refuse(self) -> AdminResponse | None:
         """What is answered in place of a route."""
         headers = self.headers
         if self.programs_only and (reason := find_foreign(headers.get("Host", ""), headers.get("Origin"))):
@@ -212,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
         while time.monotonic() < deadline and self.connection.recv(LINGER_BYTES):
             pass
 
-    def _send(self, response: Response) -> None:
+    def _send(self, response: AdminResponse) -> None:
         self.send_response(response.status)
         self.send_header("Content-Type", response.content_type)
         self.send_header("Content-Length", str(len(response.body)))

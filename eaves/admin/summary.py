@@ -52,7 +52,7 @@ class AgentStatus:
     link: LinkReport | None = None
 
 
-def summarise(name: str, report: QueueReport, *, pod: str = "") -> AgentStatus:
+def summarize(name: str, report: QueueReport, *, pod: str = "") -> AgentStatus:
     """The status of an agent that runs.
 
     Args:

@@ -18,7 +18,7 @@ from typing import Any
 
 from eaves.artifact.targets import TARGETS
 from eaves.artifact.verdicts import FP32, INT8, Parity, Quantisation
-from eaves.config import Layer, build, setting
+from eaves.config import SettingsLayer, build, setting
 from eaves.errors import ArtifactError, ConfigError
 from eaves.recipe import Recipe, parse_recipe
 
@@ -226,7 +226,7 @@ def _manifest(values: Mapping[str, Any]) -> Manifest:
         if not _SHA256.fullmatch(entry.sha256):
             raise ArtifactError(f"manifest.json: files: {path}: sha256 is not 64 hex digits")
     recipe = None if values["task"] == TENSOR and values["recipe"] is None else parse_recipe(values["recipe"])
-    made = build(Manifest, Layer(origin="manifest.json", values={**values, "files": {}, "recipe": None}))
+    made = build(Manifest, SettingsLayer(origin="manifest.json", values={**values, "files": {}, "recipe": None}))
     if recipe is not None and made.task == TENSOR:
         raise ArtifactError(f"manifest.json: recipe must be null where the task is {TENSOR}")
     unlisted = [variant.path for variant in made.variants if variant.path not in files]
@@ -243,7 +243,7 @@ def _shows(text: str) -> bool:
 def _section(cls: type[Any], values: Any, where: str) -> Any:
     if not isinstance(values, Mapping):
         raise ArtifactError(f"manifest.json: {where} must be an object")
-    return build(cls, Layer(origin=f"manifest.json: {where}", values=values))
+    return build(cls, SettingsLayer(origin=f"manifest.json: {where}", values=values))
 
 
 def check_path(path: str) -> str:

@@ -20,7 +20,7 @@ with AVX512F and 8 with AVX2, so a file made on one is not for the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class InstructionSet:
     """An instruction set.
 
     Attributes:
@@ -37,12 +37,12 @@ class Target:
 _AVX2 = frozenset({"avx2", "fma"})
 _AVX512 = frozenset({"avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"})
 
-TARGETS: Mapping[str, Target] = {
-    "x86_64_avx2": Target(flags=_AVX2, layout="avx2"),
-    "x86_64_avx_vnni": Target(flags=_AVX2 | {"avx_vnni"}, layout="avx2", vnni=True),
-    "x86_64_avx512": Target(flags=_AVX512, layout="avx512"),
-    "x86_64_avx512_vnni": Target(flags=_AVX512 | {"avx512_vnni"}, layout="avx512", vnni=True),
-    "arm64": Target(flags=frozenset({"asimddp"}), layout="arm64", vnni=True),
+TARGETS: Mapping[str, InstructionSet] = {
+    "x86_64_avx2": InstructionSet(flags=_AVX2, layout="avx2"),
+    "x86_64_avx_vnni": InstructionSet(flags=_AVX2 | {"avx_vnni"}, layout="avx2", vnni=True),
+    "x86_64_avx512": InstructionSet(flags=_AVX512, layout="avx512"),
+    "x86_64_avx512_vnni": InstructionSet(flags=_AVX512 | {"avx512_vnni"}, layout="avx512", vnni=True),
+    "arm64": InstructionSet(flags=frozenset({"asimddp"}), layout="arm64", vnni=True),
 }
 """Every known target. Source: flag names of the Linux kernel, arch/x86/include/asm/cpufeatures.h and
 Documentation/arch/arm64/elf_hwcaps.rst (asimddp: the dot product instructions)."""

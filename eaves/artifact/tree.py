@@ -33,7 +33,7 @@ MAX_GOLDEN_FILES = 201
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class PermittedFile:
     """One kind of file and where it lies.
 
     Attributes:
@@ -45,8 +45,8 @@ class Place:
     max_bytes: int
 
 
-def _place(pattern: str, max_bytes: int) -> Place:
-    return Place(pattern=re.compile(pattern), max_bytes=max_bytes)
+def _place(pattern: str, max_bytes: int) -> PermittedFile:
+    return PermittedFile(pattern=re.compile(pattern), max_bytes=max_bytes)
 
 
 _GRAPH_BYTES = 256 * _MIB  # a graph without its weights has some 100 KB; protobuf itself ends at 2 GiB

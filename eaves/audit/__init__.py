@@ -8,7 +8,7 @@ findings    the result
 A list is read line by line and compared in a temporary file, so a million lines need no more memory than a thousand.
 """
 
-from eaves.audit.comparison import Comparison
-from eaves.audit.findings import Audit, Finding, HourCounts
+from eaves.audit.comparison import EventComparison
+from eaves.audit.findings import Audit, AuditFinding, HourCounts
 
-__all__ = ["Audit", "Comparison", "Finding", "HourCounts"]
+__all__ = ["Audit", "AuditFinding", "EventComparison", "HourCounts"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from eaves.audit import queries
-from eaves.audit.findings import Audit, Finding, HourCounts
+from eaves.audit.findings import Audit, AuditFinding, HourCounts
 from eaves.spool import LedgerLine
 from eaves.spool.ledger.line import line_key
 
@@ -51,7 +51,7 @@ class _Coverage:
     unexplained: int
 
 
-class Comparison:
+class EventComparison:
     """Compares what was sent with what was received.
 
     Args:
@@ -204,7 +204,7 @@ class Comparison:
         )
         return dict(self._db.execute(sql, (verdict, REASONS)).fetchall())
 
-    def _missing(self) -> Iterator[Finding]:
+    def _missing(self) -> Iterator[AuditFinding]:
         sql = (
             "SELECT s.source, s.id, s.number, s.at, j.there, j.why, s.state, s.reason FROM judged j"
             " JOIN sent s ON s.row = j.row WHERE j.verdict = 'missing' ORDER BY s.place LIMIT ?"
@@ -215,15 +215,17 @@ class Comparison:
                 why = "the receiver has another content under this id"
             elif there == "lost":
                 why = f"lost at the receiver: {damage}" if damage else "lost at the receiver"
-            yield Finding(source=source, id=event_id, number=number, at=at, why=why)
+            yield AuditFinding(source=source, id=event_id, number=number, at=at, why=why)
 
-    def _unknown(self) -> Iterator[Finding]:
+    def _unknown(self) -> Iterator[AuditFinding]:
         sql = (
             "SELECT r.source, r.id, r.number, r.at FROM unmatched u JOIN received r ON r.row = u.row"
             " WHERE u.verdict = 'unknown' ORDER BY r.place LIMIT ?"
         )
         for source, event_id, number, at in self._db.execute(sql, (FINDINGS,)):
-            yield Finding(source=source, id=event_id, number=number, at=at, why="the sender's list doesn't have it")
+            yield AuditFinding(
+                source=source, id=event_id, number=number, at=at, why="the sender's list doesn't have it"
+            )
 
     def _count(self, verdict: str) -> int:
         return int(self._one("SELECT count(*) FROM unmatched WHERE verdict = ?", verdict))

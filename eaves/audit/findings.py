@@ -46,7 +46,7 @@ class HourCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class AuditFinding:
     """One event that is missing or unknown.
 
     Attributes:
@@ -92,8 +92,8 @@ class Audit:
     longest_s: float | None = None
     dead_reasons: Mapping[str, int] = field(default_factory=dict)
     undelivered_reasons: Mapping[str, int] = field(default_factory=dict)
-    missing: tuple[Finding, ...] = ()
-    unknown: tuple[Finding, ...] = ()
+    missing: tuple[AuditFinding, ...] = ()
+    unknown: tuple[AuditFinding, ...] = ()
     newer: int = 0
     older: int = 0
     covers_from: float | None = None

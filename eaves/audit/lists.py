@@ -20,7 +20,7 @@ _SQLITE = b"SQLite format 3\0"
 """How a spool's file begins. Source: sqlite.org/fileformat.html, section 1.3."""
 
 
-class Receiver(Protocol):
+class LedgerReader(Protocol):
     """What is needed of `eaves.link.client.LinkClient`."""
 
     def read_ledger(self, after: int = 0, limit: int = 10_000) -> Sequence[dict[str, Any]]:
@@ -79,7 +79,7 @@ def read_stream(stream: BinaryIO) -> Iterator[LedgerLine]:
     return read_lines(stream, "standard input")
 
 
-def read_receiver(receiver: Receiver, address: str, *, patience: Backoff = PATIENCE) -> Iterator[LedgerLine]:
+def read_receiver(receiver: LedgerReader, address: str, *, patience: Backoff = PATIENCE) -> Iterator[LedgerLine]:
     """The lines of a receiver about the caller's site, over the link.
 
     Args:
@@ -93,7 +93,7 @@ def read_receiver(receiver: Receiver, address: str, *, patience: Backoff = PATIE
     return read_pages(lambda after: _ask(receiver, address, after, patience))
 
 
-def _ask(receiver: Receiver, address: str, after: int, patience: Backoff) -> list[LedgerLine]:
+def _ask(receiver: LedgerReader, address: str, after: int, patience: Backoff) -> list[LedgerLine]:
     pause, failures = StopFlag(), 0
     while True:
         try:

@@ -12,7 +12,7 @@ Lines = Iterator[tuple[str, str]]
 _MANY = 12
 
 
-def describe(artifact: Artifact) -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:
+def describe_artifact(artifact: Artifact) -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:
     """Groups of (name, value) lines, each under a heading."""
     manifest = artifact.manifest
     return (

@@ -24,7 +24,7 @@ HERE = "here"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class PlatformChoice:
     """What the options say.
 
     Attributes:
@@ -52,7 +52,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class SiteScope:
     """What commands need of eaves.yaml that look at clusters.
 
     Attributes:
@@ -109,15 +109,15 @@ def read_choice(
     sites: str,
     every: bool = False,
     platform: str | None = None,
-) -> Choice:
+) -> PlatformChoice:
     """The options' values as one."""
     named = tuple(name.strip() for name in sites.split(",") if name.strip())
-    return Choice(
+    return PlatformChoice(
         platform=platform or "", kubeconfig=kubeconfig, context=context, namespace=namespace, sites=named, every=every
     )
 
 
-def load_scope(file: Path) -> Scope:
+def load_scope(file: Path) -> SiteScope:
     """What eaves.yaml says of clusters; without a file, what the options will say is all there is.
 
     Raises:
@@ -127,9 +127,9 @@ def load_scope(file: Path) -> Scope:
 
     if not file.exists():
         site = SiteSettings(name=HERE)
-        return Scope(name="", knative=KnativeSettings(), rollout=RolloutSettings(), sites=(site,))
+        return SiteScope(name="", knative=KnativeSettings(), rollout=RolloutSettings(), sites=(site,))
     project = load_workspace(file).project
-    return Scope(
+    return SiteScope(
         name=project.name,
         knative=project.knative,
         rollout=project.rollout,
@@ -137,7 +137,7 @@ def load_scope(file: Path) -> Scope:
     )
 
 
-def choose_sites(known: tuple[SiteSettings, ...], choice: Choice) -> tuple[SiteSettings, ...]:
+def choose_sites(known: tuple[SiteSettings, ...], choice: PlatformChoice) -> tuple[SiteSettings, ...]:
     """The sites that a command is for, lower waves first.
 
     Raises:
@@ -167,7 +167,7 @@ def choose_sites(known: tuple[SiteSettings, ...], choice: Choice) -> tuple[SiteS
     return tuple(sorted(chosen, key=lambda site: site.wave))
 
 
-def choose_site(known: tuple[SiteSettings, ...], choice: Choice) -> SiteSettings:
+def choose_site(known: tuple[SiteSettings, ...], choice: PlatformChoice) -> SiteSettings:
     """The one site that a command is for.
 
     Raises:
@@ -180,7 +180,7 @@ def choose_site(known: tuple[SiteSettings, ...], choice: Choice) -> SiteSettings
     return chosen[0]
 
 
-def open_site(site: SiteSettings, choice: Choice) -> Cluster:
+def open_site(site: SiteSettings, choice: PlatformChoice) -> Cluster:
     """The cluster of a site.
 
     Raises:
@@ -191,7 +191,7 @@ def open_site(site: SiteSettings, choice: Choice) -> Cluster:
     return open_cluster(kubeconfig=choice.kubeconfig, context=site.context, namespace=site.namespace)
 
 
-def open_platform(scope: Scope, site: SiteSettings, choice: Choice) -> KnativePlatform:
+def open_platform(scope: SiteScope, site: SiteSettings, choice: PlatformChoice) -> KnativePlatform:
     """The platform at a site.
 
     Raises:
@@ -202,7 +202,7 @@ def open_platform(scope: Scope, site: SiteSettings, choice: Choice) -> KnativePl
     return KnativePlatform(open_site(site, choice), scope.knative, site, by=name_person())
 
 
-def choose_platform(file: Path, state_dir: Path, choice: Choice) -> Platform:
+def choose_platform(file: Path, state_dir: Path, choice: PlatformChoice) -> Platform:
     """The one platform that a command is for.
 
     Raises:

@@ -118,7 +118,7 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
         ConfigError: When the source has faults.
     """
     from eaves.sources.agent.configuration import read_source
-    from eaves.sources.agent.counters import Counters
+    from eaves.sources.agent.counters import SourceCounters
     from eaves.sources.collecting.images import CollectedImages
     from eaves.sources.collecting.run import collect
 
@@ -142,7 +142,7 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
     )
     with progress(f"collecting {wanted} images", wanted) as bar:
 
-        def watch(counters: Counters) -> None:
+        def watch(counters: SourceCounters) -> None:
             bar.update(min(len(images), wanted) - bar.pos)
             lines.update(len(images), counters)
             if counters.reason != (told[-1] if told else "not started"):

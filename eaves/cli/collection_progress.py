@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from eaves.clock import SYSTEM, Clock
-from eaves.sources.agent.counters import Counters
+from eaves.sources.agent.counters import SourceCounters
 
 LINE_S = 10.0
 """Seconds between two lines where no bar is shown."""
@@ -40,7 +40,7 @@ class CollectionProgress:
         self._dropped: Counter[str] = Counter()
         self._still = False
 
-    def update(self, count: int, counters: Counters) -> None:
+    def update(self, count: int, counters: SourceCounters) -> None:
         """Look at how many images there are and at what the source has done."""
         now = self._clock.monotonic()
         if count != self._count or counters.state != "watching":

@@ -12,7 +12,7 @@ import click
 from eaves.cli.output import output_option, print_line, print_rows, print_value, say
 
 if TYPE_CHECKING:
-    from converters.evaluation.comparison import Comparison
+    from converters.evaluation.comparison import RunComparison
 
 FIGURES = {
     "run": "RUN",
@@ -45,14 +45,14 @@ def command(first: Path, second: Path, data: str, page: Path | None, form: str) 
     images. Settings, sizes, figures and learning curves are told in any case.
     """
     from converters.evaluation.comparison import compare
-    from trainer.progress import Silent, build_progress
-    from trainer.quiet import quieten
+    from trainer.progress import SilentProgress, build_progress
+    from trainer.quiet import quiet_libraries
     from trainer.train import ENVIRONMENT
 
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
-    quieten()
-    found = compare(first, second, data, build_progress(sys.stderr) if sys.stderr.isatty() else Silent())
+    quiet_libraries()
+    found = compare(first, second, data, build_progress(sys.stderr) if sys.stderr.isatty() else SilentProgress())
     if page is not None:
         from converters.evaluation.page import build_comparison_page
         from trainer.page import write_page
@@ -66,7 +66,7 @@ def command(first: Path, second: Path, data: str, page: Path | None, form: str) 
         say(f"page: {page}")
 
 
-def _print(found: Comparison) -> None:
+def _print(found: RunComparison) -> None:
     rows = [
         {
             "run": facts.name,

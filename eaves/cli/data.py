@@ -55,9 +55,9 @@ def check(path: str, page: Path | None, features: Path, form: str) -> None:
 def _check(path: str, page: Path | None, features: Path, form: str) -> Inspection:
     """Look at the images, and print what was found."""
     from trainer.check.inspection import inspect_data
-    from trainer.progress import Silent, build_progress
+    from trainer.progress import SilentProgress, build_progress
 
-    progress = build_progress(sys.stderr) if sys.stderr.isatty() else Silent()
+    progress = build_progress(sys.stderr) if sys.stderr.isatty() else SilentProgress()
     place, faults = find_labelled_data(path, progress)
     found = inspect_data(place, features=features, progress=progress, faults=faults)
     if page is not None:

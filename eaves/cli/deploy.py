@@ -17,7 +17,7 @@ from eaves.cli.output import say
 from eaves.cli.project import load_workspace
 from eaves.cli.relay.first_probe import wait_for_link
 from eaves.cli.relay.site_name import warn_of_waiting
-from eaves.cli.verify import replay_visibly
+from eaves.cli.verify import replay_with_progress
 from eaves.errors import ArtifactError
 
 
@@ -54,10 +54,10 @@ def command(what: str, file: Path, state_dir: Path, **options: Any) -> None:
     }
     choice = read_choice(**clusters)
     if choice.knative:
-        from eaves.cli.rolling import build_order, deploy_to_sites
+        from eaves.cli.rolling import build_deploy_request, deploy_to_sites
 
         named = {name: options.pop(name) for name in ("key", "offline", "plain_http", "registry_ca")}
-        deploy_to_sites(build_order(what, file, choice, **named), **options)
+        deploy_to_sites(build_deploy_request(what, file, choice, **named), **options)
         return
     source = click.get_current_context().get_parameter_source
     given = [name for name in options if source(name) is ParameterSource.COMMANDLINE]
@@ -76,7 +76,7 @@ def _deploy_here(artifact: Path | None, file: Path, state_dir: Path) -> None:
         raise ArtifactError(f"there is no artifact in {workspace.artifacts}", hint="eaves convert")
     opened = open_artifact(chosen.absolute(), level="full")
     app = build_local_app(workspace, opened)
-    for result in replay_visibly(opened):
+    for result in replay_with_progress(opened):
         result.require()
     platform = LocalPlatform(state_dir)
     warn_of_waiting(state_dir, app)

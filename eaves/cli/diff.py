@@ -9,7 +9,7 @@ import click
 
 from eaves.cli.arguments import file_option
 from eaves.cli.clusters import cluster_options, on_option, read_choice
-from eaves.cli.fleet import judge
+from eaves.cli.fleet import report_outcomes
 from eaves.cli.images import image_options
 from eaves.cli.output import output_option, print_line, print_rows, print_value, say
 from eaves.cli.registries import build_access, default_platform
@@ -42,9 +42,11 @@ def command(
             raise click.UsageError("say which two container images, or --on knative.")
         _show_delta(old, new, node, plain_http=plain_http, registry_ca=registry_ca, form=form)
         return
-    from eaves.cli.rolling import build_order, diff_sites
+    from eaves.cli.rolling import build_deploy_request, diff_sites
 
-    order = build_order(old, file, choice, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca)
+    order = build_deploy_request(
+        old, file, choice, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca
+    )
     outcomes = diff_sites(order)
     for outcome in outcomes:
         if outcome.result and len(outcomes) > 1:
@@ -53,20 +55,20 @@ def command(
             print_line(line)
         if outcome.error is not None:
             say(f"{outcome.site}: {outcome.error}")
-    judge(outcomes, "eaves diff", choice)
+    report_outcomes(outcomes, "eaves diff", choice)
     if any(outcome.result for outcome in outcomes):
         raise EavesError("what is there is not what would be applied", hint="eaves deploy --on knative")
     say("nothing would change")
 
 
 def _show_delta(old: str, new: str, node: str, *, plain_http: bool, registry_ca: Path | None, form: str) -> None:
-    from eaves.oci.delta import diff
-    from eaves.oci.descriptor import parse_platform
-    from eaves.oci.places import open_place
+    from eaves.oci.delta import compute_delta
+    from eaves.oci.descriptor import parse_image_platform
+    from eaves.oci.places import open_location
 
     access = build_access(plain_http=plain_http, registry_ca=registry_ca)
-    first, second = open_place(old, access), open_place(new, access)
-    delta = diff((first.store, first.resolve()), (second.store, second.resolve()), parse_platform(node))
+    first, second = open_location(old, access), open_location(new, access)
+    delta = compute_delta((first.store, first.resolve()), (second.store, second.resolve()), parse_image_platform(node))
     rows = [
         {
             "what": step.what,

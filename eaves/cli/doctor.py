@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eaves.cli.arguments import file_option
-from eaves.cli.clusters import Choice, choose_sites, cluster_options, open_site, read_choice
+from eaves.cli.clusters import PlatformChoice, choose_sites, cluster_options, open_site, read_choice
 from eaves.cli.output import output_option, print_line, print_rows, progress
 from eaves.cli.wanted import load_note
 
 if TYPE_CHECKING:
     from eaves.cli.project import Project, Workspace
-    from knative.doctor import Finding
+    from knative.doctor import DoctorFinding
     from knative.packaged import FunctionImage
     from knative.settings import SiteSettings
 
@@ -77,14 +77,14 @@ def _image(workspace: Workspace) -> FunctionImage:
 
 
 def _examine_sites(
-    project: Project, image: FunctionImage, choice: Choice, *, may_probe: bool
-) -> list[tuple[str, Finding]]:
+    project: Project, image: FunctionImage, choice: PlatformChoice, *, may_probe: bool
+) -> list[tuple[str, DoctorFinding]]:
     """What was found at each chosen site. At one site, that it doesn't answer is the command's error.
 
     Raises:
         EavesError: When no site can be chosen, or the only one doesn't answer.
     """
-    from knative.doctor import ERROR, Finding
+    from knative.doctor import ERROR, DoctorFinding
     from knative.fleet import run_on_sites
     from knative.settings import SiteSettings
 
@@ -100,14 +100,14 @@ def _examine_sites(
         found += [(outcome.site, finding) for finding in outcome.result or ()]
         if outcome.error is not None:
             hint = outcome.error.hint or f"eaves doctor --site {outcome.site}"
-            lost = Finding(severity=ERROR, check="server", message=outcome.error.message, fix=hint)
+            lost = DoctorFinding(severity=ERROR, check="server", message=outcome.error.message, fix=hint)
             found.append((outcome.site, lost))
     return found
 
 
 def _examine(
-    project: Project, image: FunctionImage, site: SiteSettings, choice: Choice, may_probe: bool
-) -> list[Finding]:
+    project: Project, image: FunctionImage, site: SiteSettings, choice: PlatformChoice, may_probe: bool
+) -> list[DoctorFinding]:
     from eaves.cli.apps import build_site_app
     from knative.doctor import examine
 
@@ -123,7 +123,7 @@ def _find_trainings(project: Project, site: SiteSettings, namespace: str) -> str
     return (project.job.namespace or namespace) if project.knative.trainer_image and here else ""
 
 
-def _print(found: list[tuple[str, Finding]], form: str) -> None:
+def _print(found: list[tuple[str, DoctorFinding]], form: str) -> None:
     """A table of what was found, then each fix on a line of its own, to be copied; JSON and YAML have them together."""
     rows = [{"site": site, **asdict(finding)} for site, finding in found]
     if not any(site for site, _ in found):

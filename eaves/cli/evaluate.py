@@ -91,15 +91,15 @@ def _evaluate(
     from converters.evaluation.labelled_images import load_unseen_images
     from converters.evaluation.model import open_model
     from eaves.http_client.proxies import parse_proxies
-    from trainer.progress import Silent, build_progress
-    from trainer.quiet import quieten
+    from trainer.progress import SilentProgress, build_progress
+    from trainer.quiet import quiet_libraries
     from trainer.run import load_trained_on
     from trainer.train import ENVIRONMENT
 
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
-    quieten()
-    progress = build_progress(sys.stderr) if sys.stderr.isatty() else Silent()
+    quiet_libraries()
+    progress = build_progress(sys.stderr) if sys.stderr.isatty() else SilentProgress()
     held_out = None if held_out_of is None else load_trained_on(held_out_of)
     path, faults = find_labelled_data(data, progress)
     with ExitStack() as stack:

@@ -40,9 +40,9 @@ MAX_KNOWN = 10
 @state_option
 def command(lines: int, kind: str | None, form: str, state_dir: Path) -> None:
     """Show the newest events that the local platform accepted, oldest first."""
-    from eaves.local.state import State
+    from eaves.local.state import StateDirectory
 
-    records = read_history(State(root=state_dir).history, limit=KEEP if kind else lines)
+    records = read_history(StateDirectory(root=state_dir).history, limit=KEEP if kind else lines)
     kept = [record for record in records if _is_wanted(record.type, kind or "")][-lines:]
     print_rows([_row(record) for record in kept], COLUMNS, form)
     if records and not kept:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eaves.cli.clusters import Choice, Scope, choose_sites, open_site
+from eaves.cli.clusters import PlatformChoice, SiteScope, choose_sites, open_site
 from eaves.cli.output import print_rows, say
 from eaves.cli.wanted import name_person
 from eaves.errors import FleetError, StoppedError
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
-    from knative.fleet import Outcome
+    from knative.fleet import SiteOutcome
     from knative.platform import KnativePlatform
     from knative.settings import SiteSettings
 
@@ -46,7 +46,7 @@ def fleet_options(command: Command) -> Command:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
+class SiteVisit:
     """One of the sites that a command is for.
 
     Attributes:
@@ -57,8 +57,8 @@ class Visit:
     """
 
     site: SiteSettings
-    scope: Scope
-    choice: Choice
+    scope: SiteScope
+    choice: PlatformChoice
     alone: bool
 
     def cluster(self) -> Cluster:
@@ -84,10 +84,10 @@ class Visit:
         return KnativePlatform(self.cluster(), self.scope.knative, self.site, by=name_person())
 
 
-def run_visibly(
-    scope: Scope,
-    choice: Choice,
-    operation: Callable[[Visit], T],
+def run_on_sites(
+    scope: SiteScope,
+    choice: PlatformChoice,
+    operation: Callable[[SiteVisit], T],
     *,
     again: str,
     parallel: int,
@@ -117,37 +117,37 @@ def run_visibly(
         say(_row(outcomes[0], tell)["what"])
     else:
         print_rows([_row(outcome, tell) for outcome in outcomes], COLUMNS, form)
-    judge(outcomes, again, choice)
+    report_outcomes(outcomes, again, choice)
 
 
 def visit_sites(
-    scope: Scope,
-    choice: Choice,
-    operation: Callable[[Visit], T],
+    scope: SiteScope,
+    choice: PlatformChoice,
+    operation: Callable[[SiteVisit], T],
     *,
     parallel: int = 32,
     max_failures: int | None = None,
-) -> list[Outcome[T]]:
+) -> list[SiteOutcome[T]]:
     """Do it at every chosen site, with a bar where there are several.
 
     Raises:
         EavesError: What went wrong at the only site.
     """
-    from knative.fleet import DONE, Outcome, run_on_sites
+    from knative.fleet import DONE, SiteOutcome, run_on_sites
 
     sites = choose_sites(scope.sites, choice)
     alone = len(sites) == 1
 
     def work(site: SiteSettings) -> T:
-        return operation(Visit(site=site, scope=scope, choice=choice, alone=alone))
+        return operation(SiteVisit(site=site, scope=scope, choice=choice, alone=alone))
 
     if alone:
-        return [Outcome(site=sites[0].name, state=DONE, result=work(sites[0]))]
+        return [SiteOutcome(site=sites[0].name, state=DONE, result=work(sites[0]))]
     with _bar(len(sites)) as show:
         return run_on_sites(sites, work, parallel=parallel, max_failures=max_failures, show=show)
 
 
-def judge(outcomes: Sequence[Outcome[T]], again: str, choice: Choice) -> None:
+def report_outcomes(outcomes: Sequence[SiteOutcome[T]], again: str, choice: PlatformChoice) -> None:
     """Say how several fared.
 
     Args:
@@ -174,7 +174,7 @@ def judge(outcomes: Sequence[Outcome[T]], again: str, choice: Choice) -> None:
     raise error(f"of {len(outcomes)} sites: {told}", hint=f"{again} {where}")
 
 
-def _row(outcome: Outcome[T], tell: Callable[[T], str]) -> dict[str, Any]:
+def _row(outcome: SiteOutcome[T], tell: Callable[[T], str]) -> dict[str, Any]:
     what = tell(outcome.result) if outcome.result is not None else str(outcome.error or "")
     hint = outcome.error.hint if outcome.error is not None and outcome.error.hint else ""
     row = {"site": outcome.site, "state": outcome.state, "what": what, "seconds": round(outcome.duration_s, 1)}
@@ -182,7 +182,7 @@ def _row(outcome: Outcome[T], tell: Callable[[T], str]) -> dict[str, Any]:
 
 
 @contextmanager
-def _bar(total: int) -> Iterator[Callable[[Outcome[T]], None]]:
+def _bar(total: int) -> Iterator[Callable[[SiteOutcome[T]], None]]:
     """Progress on a terminal, with counts by state."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -198,7 +198,7 @@ def _bar(total: int) -> Iterator[Callable[[Outcome[T]], None]]:
     with Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("", total=total)
 
-        def show(outcome: Outcome[T]) -> None:
+        def show(outcome: SiteOutcome[T]) -> None:
             counts[outcome.state] = counts.get(outcome.state, 0) + 1
             told = ", ".join(f"{count} {state}" for state, count in counts.items())
             progress.update(task, advance=1, description=told)

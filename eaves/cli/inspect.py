@@ -47,9 +47,9 @@ def command(path: Path, form: str) -> None:
 
 
 def _print_artifact(artifact: Artifact) -> None:
-    from eaves.cli.about import describe, table
+    from eaves.cli.about import describe_artifact, table
 
-    for heading, lines in describe(artifact):
+    for heading, lines in describe_artifact(artifact):
         if heading:
             print_line(f"\n{heading}")
         width = max(len(name) for name, _ in lines)

@@ -9,13 +9,13 @@ from eaves.cli.arguments import FILE
 
 if TYPE_CHECKING:
     from trainer.data.listing import DataFault
-    from trainer.progress import Progress
+    from trainer.progress import TrainingProgress
 
 CACHE = Path("runs/.cache")
 """Where trainings in this project keep what they download and unpack."""
 
 
-def find_labelled_data(place: str, progress: Progress) -> tuple[Path, tuple[DataFault, ...]]:
+def find_labelled_data(place: str, progress: TrainingProgress) -> tuple[Path, tuple[DataFault, ...]]:
     """The local folder or manifest of labelled images, downloaded and unpacked if need be, as training does.
 
     What is downloaded or unpacked is kept in `runs/.cache` when this folder is a project's, else in `~/.cache/eaves`.

@@ -16,15 +16,15 @@ import click
 
 from eaves.cli.output import output_option, print_value, say
 from eaves.cli.registries import access_options, build_access, cache_folder, default_platform
-from eaves.cli.verify import replay_visibly
+from eaves.cli.verify import replay_with_progress
 from eaves.errors import ConfigError, Fault, OciError
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact
-    from eaves.oci.copy import Copied
+    from eaves.oci.copy import CopySummary
     from eaves.oci.descriptor import Descriptor
     from eaves.oci.package import Packaged
-    from eaves.oci.places import Place
+    from eaves.oci.places import ImageLocation
     from eaves.oci.registry import Access
 
 
@@ -64,15 +64,15 @@ def command(
     """
     from eaves.artifact import open_artifact
     from eaves.artifact.tree import HANDLER
-    from eaves.oci.descriptor import parse_platform
+    from eaves.oci.descriptor import parse_image_platform
     from eaves.oci.layout import create_layout
     from eaves.oci.package import Base, package
-    from eaves.oci.places import open_place
+    from eaves.oci.places import open_location
 
-    wanted = [parse_platform(text) for text in dict.fromkeys(platforms or (default_platform(),))]
+    wanted = [parse_image_platform(text) for text in dict.fromkeys(platforms or (default_platform(),))]
     access = build_access(plain_http=plain_http, registry_ca=registry_ca)
     artifact = open_artifact(path, level="full")
-    below = open_place(base, access)
+    below = open_location(base, access)
     target = target.replace("{version}", artifact.manifest.version)
     known_as = str(below.reference) if below.reference else ""
     ground = Base(source=below.store, descriptor=below.resolve(), name=known_as, python=python)
@@ -82,7 +82,7 @@ def command(
         raise click.UsageError("--published-to tells of a container image at a registry.")
     with tempfile.TemporaryDirectory(prefix="eaves-package-") as folder, ThreadPoolExecutor(1) as beside:
         replayed = beside.submit(
-            replay_visibly, artifact, run_handler=allow_handler and HANDLER in artifact.manifest.files
+            replay_with_progress, artifact, run_handler=allow_handler and HANDLER in artifact.manifest.files
         )
         made = package(
             artifact,
@@ -122,25 +122,25 @@ def _announce(artifact: Artifact, image: str, sink: str, site: str) -> None:
     say(f"told {sink}: {event.type}, id {event.id}")
 
 
-def _open_target(target: str, access: Access) -> Place | None:
+def _open_target(target: str, access: Access) -> ImageLocation | None:
     """Where it goes, looked at before any work; None: a tar.
 
     Raises:
         OciError: When nothing can go there.
     """
-    from eaves.oci.places import ARCHIVE, open_place
+    from eaves.oci.places import ARCHIVE, open_location
 
     if target.endswith(ARCHIVE):
         if not Path(target).absolute().parent.is_dir():
             raise OciError(f"{target} can't be written: there is no such folder", hint="make it first")
         return None
-    place = open_place(target, access, create=True)
+    place = open_location(target, access, create=True)
     if place.name.startswith("sha256:"):
         raise OciError(f"{target}: content decides its digest, it can't be chosen", hint="give a tag instead")
     return place
 
 
-def _mounts(goal: Place | None, below: Place) -> list[str]:
+def _mounts(goal: ImageLocation | None, below: ImageLocation) -> list[str]:
     """The base's repository where a registry has both: it can take layers over without moving them."""
     if goal is None or goal.reference is None or below.reference is None:
         return []
@@ -148,7 +148,9 @@ def _mounts(goal: Place | None, below: Place) -> list[str]:
     return [below.reference.repository] if together else []
 
 
-def _put(made: Packaged, target: str, goal: Place | None, mounts: list[str], folder: Path) -> tuple[Copied, str]:
+def _put(
+    made: Packaged, target: str, goal: ImageLocation | None, mounts: list[str], folder: Path
+) -> tuple[CopySummary, str]:
     """Copy it to where it is wanted; its name there."""
     from eaves.oci.archive import write_archive
     from eaves.oci.copy import copy_image
@@ -191,7 +193,7 @@ def _bars() -> Iterator[Callable[[Descriptor], Callable[[int], Any]]]:
         yield begin
 
 
-def _print(copied: Copied, name: str, descriptor: Descriptor, form: str) -> None:
+def _print(copied: CopySummary, name: str, descriptor: Descriptor, form: str) -> None:
     moved = sum(one.size for one in copied.moved)
     kept = sum(one.size for one in (*copied.mounted, *copied.present))
     say(f"moved {moved / 1e6:.2f} MB in {len(copied.moved)} pieces; {kept / 1e6:.2f} MB were there")

@@ -21,8 +21,8 @@ from eaves.errors import ConfigError, Fault, StoppedError
 from eaves.options import build_settings, settings_options
 
 if TYPE_CHECKING:
-    from eaves.config import Layer
-    from trainer.place import Place
+    from eaves.config import SettingsLayer
+    from trainer.place import RunLocation
     from trainer.settings import DataSettings
 
 _log = logging.getLogger("eaves.pipeline")
@@ -113,8 +113,8 @@ class _Sections:
 
     trainer: tuple[str, ...] = ()
     converters: tuple[str, ...] = ()
-    pipeline: tuple[Layer, ...] = ()
-    data: tuple[Layer, ...] = ()
+    pipeline: tuple[SettingsLayer, ...] = ()
+    data: tuple[SettingsLayer, ...] = ()
 
 
 def _sections(told: str) -> _Sections:
@@ -144,12 +144,12 @@ def _sections(told: str) -> _Sections:
     )
 
 
-def _find_place(output: str, event: Path | None, work: Path) -> Place:
+def _find_place(output: str, event: Path | None, work: Path) -> RunLocation:
     """Where the training left its run, and where it or a copy of it is on this machine."""
     from trainer.event import read_event
-    from trainer.place import build_place
+    from trainer.place import build_location
 
-    return build_place(read_event(event).output(output) if event else output, work)
+    return build_location(read_event(event).output(output) if event else output, work)
 
 
 def _data_of(event: Path | None, sections: _Sections) -> DataSettings:
@@ -169,7 +169,7 @@ def _artifact_of(run: Path, folder: Path) -> Path:
 
 
 def _judge(
-    place: Place, artifact: Path, data: DataSettings, tag: str, settings: PipelineSettings, *, plain_http: bool,
+    place: RunLocation, artifact: Path, data: DataSettings, tag: str, settings: PipelineSettings, *, plain_http: bool,
     stop: threading.Event,
 ) -> None:  # fmt: skip
     """Let the model pass, or end here.
@@ -179,20 +179,20 @@ def _judge(
         StoppedError: Asked to stop.
         EavesError: What it is judged by can't be read.
     """
-    from converters.gate.judge import judge
+    from converters.gate.judge import check_publication
     from eaves.cli.registries import build_access
     from trainer.lifecycle import Stoppable
-    from trainer.progress import Silent
+    from trainer.progress import SilentProgress
 
     _log.info("judge begins", extra={"step": "judge"})
-    passed = judge(
+    passed = check_publication(
         artifact,
         place,
         data,
         tag,
         settings,
         access=build_access(plain_http=plain_http, registry_ca=None),
-        progress=Stoppable(Silent(), stop),
+        progress=Stoppable(SilentProgress(), stop),
     )
     for line in passed:
         _log.info("%s", line, extra={"step": "judge"})

@@ -14,7 +14,7 @@ import yaml
 
 from converters.gate.settings import PipelineSettings
 from converters.settings import ConvertSettings
-from eaves.config import Layer, build, env_layer, flag_layer, iter_leaves, setting
+from eaves.config import SettingsLayer, build, env_layer, flag_layer, iter_leaves, setting
 from eaves.config.yaml_text import load_yaml
 from eaves.errors import ConfigError, Fault
 from eaves.names import NAME_PATTERN
@@ -126,7 +126,11 @@ def load_workspace(file: Path, flags: dict[str, Any] | None = None, *, section: 
         ConfigError: When it is missing, not YAML, or has faults; all of them together.
     """
     values = read_yaml(file)
-    layers = [Layer(origin=file.name, values=values), env_layer(Project, os.environ), flag_layer(flags or {}, section)]
+    layers = [
+        SettingsLayer(origin=file.name, values=values),
+        env_layer(Project, os.environ),
+        flag_layer(flags or {}, section),
+    ]
     faults: list[Fault] = []
     project = None
     try:

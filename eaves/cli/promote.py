@@ -9,7 +9,7 @@ import click
 from eaves.cli.arguments import file_option, state_option
 from eaves.cli.clusters import cluster_options, on_option
 from eaves.cli.fleet import fleet_options
-from eaves.cli.shares import change_shares, directory_option, unpinned_option
+from eaves.cli.shares import change_traffic, directory_option, unpinned_option
 
 
 @click.command()
@@ -28,4 +28,4 @@ def command(name: str, **options: Any) -> None:
 
     Here nothing is left to do: `eaves deploy` did.
     """
-    change_shares("promote", name, **options)
+    change_traffic("promote", name, **options)

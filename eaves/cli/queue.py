@@ -13,7 +13,7 @@ import click
 from eaves.admin.options import build_selector, filter_options, numbers_argument
 from eaves.cli.ages import describe_age
 from eaves.cli.output import output_option, print_rows, print_value, say
-from eaves.cli.queue_targets import Target, open_targets, require_one, target_options
+from eaves.cli.queue_targets import QueueTarget, open_targets, require_one, target_options
 from eaves.errors import EavesError, PlatformError
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _take_selector(options: dict[str, Any]) -> Selector:
     return build_selector(**{name: options.pop(name) for name in names if name in options})
 
 
-def _change(targets: Sequence[Target], action: Action, selector: Selector, *, everything: bool, yes: bool) -> None:
+def _change(targets: Sequence[QueueTarget], action: Action, selector: Selector, *, everything: bool, yes: bool) -> None:
     """Count, ask when something is deleted, then do it."""
     if selector.seqs:
         require_one(targets)
@@ -166,7 +166,9 @@ def _change(targets: Sequence[Target], action: Action, selector: Selector, *, ev
         raise first
 
 
-def _ask_each(targets: Sequence[Target], ask: Callable[[Queue], T]) -> tuple[list[tuple[Target, T]], EavesError | None]:
+def _ask_each(
+    targets: Sequence[QueueTarget], ask: Callable[[Queue], T]
+) -> tuple[list[tuple[QueueTarget, T]], EavesError | None]:
     """What each queue answers, and the first error of those that can't be asked.
 
     One of several agents that is down doesn't hide the queues of the others: it is named, and they are asked.
@@ -174,7 +176,7 @@ def _ask_each(targets: Sequence[Target], ask: Callable[[Queue], T]) -> tuple[lis
     Raises:
         EavesError: When it is the only one.
     """
-    answered: list[tuple[Target, T]] = []
+    answered: list[tuple[QueueTarget, T]] = []
     first: EavesError | None = None
     for target in targets:
         try:
@@ -193,7 +195,7 @@ def _ask(question: str) -> None:
     click.confirm(question, abort=True, err=True)
 
 
-def _row(entry: Mapping[str, Any], target: Target) -> dict[str, Any]:
+def _row(entry: Mapping[str, Any], target: QueueTarget) -> dict[str, Any]:
     where = {"agent": target.agent, "pod": target.pod} if target.agent else {}
     return {**where, **_times(entry), "age": describe_age(max(0.0, time.time() - entry["put_at"]))}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from eaves.cli.arguments import file_option, state_option
-from eaves.cli.clusters import Choice, choose_site, load_scope, on_option, open_site, read_choice, site_options
+from eaves.cli.clusters import PlatformChoice, choose_site, load_scope, on_option, open_site, read_choice, site_options
 from eaves.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class QueueTarget:
     """One queue.
 
     Attributes:
@@ -61,7 +61,7 @@ def target_options(command: Command) -> Command:
 @contextmanager
 def open_targets(
     *, agent: str, pod: str, state_dir: Path, file: Path, receiver: bool = False, **clusters: Any
-) -> Iterator[Sequence[Target]]:
+) -> Iterator[Sequence[QueueTarget]]:
     """The queues that the options mean; at least one.
 
     Raises:
@@ -72,18 +72,18 @@ def open_targets(
         raise click.UsageError("--receiver is that of this machine: without --agent, --pod, --site and --on.")
     if receiver:
         with _open_receiver(state_dir) as queue:
-            yield [Target(agent=RECEIVER, pod="", queue=queue)]
+            yield [QueueTarget(agent=RECEIVER, pod="", queue=queue)]
         return
     if choice.knative:
         yield _open_pods(file, choice, agent, pod)
         return
     from eaves.local.queues import open_local_queue
-    from eaves.local.state import State
+    from eaves.local.state import StateDirectory
 
     if pod:
         raise click.UsageError("--pod is for sites: --on knative, or --site.")
-    with open_local_queue(State(root=state_dir), agent) as queue:
-        yield [Target(agent=agent, pod="", queue=queue)]
+    with open_local_queue(StateDirectory(root=state_dir), agent) as queue:
+        yield [QueueTarget(agent=agent, pod="", queue=queue)]
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def _open_receiver(state_dir: Path) -> Iterator[Queue]:
         yield queue
 
 
-def require_one(targets: Sequence[Target]) -> Target:
+def require_one(targets: Sequence[QueueTarget]) -> QueueTarget:
     """The only queue: numbers of entries mean something in one queue only.
 
     Raises:
@@ -114,22 +114,22 @@ def require_one(targets: Sequence[Target]) -> Target:
     return targets[0]
 
 
-def _open_pods(file: Path, choice: Choice, agent: str, pod: str) -> list[Target]:
+def _open_pods(file: Path, choice: PlatformChoice, agent: str, pod: str) -> list[QueueTarget]:
     from knative.agents import list_agent_pods
-    from knative.owned import Owner
+    from knative.owned import AppOwner
     from knative.pod_queue import Kubectl, PodQueue
 
     scope = load_scope(file)
     site = choose_site(scope.sites, choice)
     cluster = open_site(site, choice)
-    owner = Owner(app="", site=site.name, agents=scope.knative.agent_namespace)
+    owner = AppOwner(app="", site=site.name, agents=scope.knative.agent_namespace)
     found = list_agent_pods(cluster, owner)
     kubectl = Kubectl(kubeconfig=choice.kubeconfig, context=site.context)
     chosen = [one for one in found if agent in ("", one.agent) and pod in ("", one.name)]
     if not chosen:
         raise _nothing_found(cluster, found, agent or pod)
     return [
-        Target(
+        QueueTarget(
             agent=one.agent,
             pod=one.name,
             queue=PodQueue(kubectl, one.namespace, one.name, container=one.container),

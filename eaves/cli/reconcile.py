@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eaves.cli.arguments import file_option
-from eaves.cli.clusters import Choice, cluster_options, load_scope, read_choice
-from eaves.cli.fleet import Visit, fleet_options, run_visibly
+from eaves.cli.clusters import PlatformChoice, cluster_options, load_scope, read_choice
+from eaves.cli.fleet import SiteVisit, fleet_options, run_on_sites
 from eaves.cli.images import image_options
 from eaves.cli.output import output_option
-from eaves.cli.rolling import build_order, reconcile_sites
+from eaves.cli.rolling import build_deploy_request, reconcile_sites
 from eaves.errors import PlatformError
 
 if TYPE_CHECKING:
-    from knative.deploy.advancing import Step
+    from knative.deploy.advancing import RolloutStep
 
 
 @click.command()
@@ -42,19 +42,19 @@ def command(
     if not file.exists():
         _advance_all(file, choice, parallel=parallel, max_failures=max_failures, form=form)
         return
-    order = build_order(
+    order = build_deploy_request(
         image, file, choice, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca, kept=True
     )
     reconcile_sites(order, named=bool(image), parallel=parallel, max_failures=max_failures, form=form)
 
 
-def _advance_all(file: Path, choice: Choice, *, parallel: int, max_failures: int | None, form: str) -> None:
-    def advance(visit: Visit) -> str:
+def _advance_all(file: Path, choice: PlatformChoice, *, parallel: int, max_failures: int | None, form: str) -> None:
+    def advance(visit: SiteVisit) -> str:
         from knative.deploy.advancing import advance_all
 
         return _tell(advance_all(visit.cluster()))
 
-    run_visibly(
+    run_on_sites(
         load_scope(file),
         choice,
         advance,
@@ -65,15 +65,15 @@ def _advance_all(file: Path, choice: Choice, *, parallel: int, max_failures: int
     )
 
 
-def _tell(steps: Sequence[Step]) -> str:
+def _tell(steps: Sequence[RolloutStep]) -> str:
     """How each rollout of a namespace stands, in a line each.
 
     Raises:
         PlatformError: When a step of one or several failed; the others are told as well.
     """
-    from knative.update import describe
+    from knative.update import describe_outcome
 
-    lines = [f"{step.name}: {describe(step.outcome)}" for step in steps if step.outcome is not None]
+    lines = [f"{step.name}: {describe_outcome(step.outcome)}" for step in steps if step.outcome is not None]
     failed = [(step.name, step.error) for step in steps if step.error is not None]
     if not failed:
         return "\n".join(lines) or "no functions here"

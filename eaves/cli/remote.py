@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eaves.cli.clusters import Choice, choose_sites
+from eaves.cli.clusters import PlatformChoice, choose_sites
 from eaves.cli.output import say
 from eaves.cli.project import Workspace
 from eaves.errors import ConfigError, Fault, StoppedError, UnreachableClusterError
@@ -16,12 +16,12 @@ from eaves.errors import ConfigError, Fault, StoppedError, UnreachableClusterErr
 if TYPE_CHECKING:
     from knative.cluster import Cluster
     from knative.joblog import LogLine
-    from knative.resources.job import Training
-    from trainer.progress import Progress, Step
+    from knative.resources.job import TrainingJob
+    from trainer.progress import Step, TrainingProgress
     from trainer.run import Run
 
 
-def build_training(workspace: Workspace, *, data: str = "", run: str = "", namespace: str = "") -> Training:
+def build_training(workspace: Workspace, *, data: str = "", run: str = "", namespace: str = "") -> TrainingJob:
     """What eaves.yaml wants trained in a cluster.
 
     Args:
@@ -30,12 +30,12 @@ def build_training(workspace: Workspace, *, data: str = "", run: str = "", names
         run: Name of the run, where one was chosen.
         namespace: Of the objects.
     """
-    from knative.resources.job import Training
+    from knative.resources.job import TrainingJob
     from trainer.storage import is_uri
 
     project = workspace.project
     job = replace(project.job, data=data, data_claim="" if is_uri(data) else project.job.data_claim) if data else None
-    return Training(
+    return TrainingJob(
         name=project.name,
         site=project.site,
         data=project.data,
@@ -60,7 +60,7 @@ def render_remote(workspace: Workspace, kind: str, *, namespace: str = "") -> tu
     return render_training(build_training(workspace, namespace=namespace), kind)
 
 
-def open_trainings(workspace: Workspace, choice: Choice) -> Cluster:
+def open_trainings(workspace: Workspace, choice: PlatformChoice) -> Cluster:
     """The cluster that trains: a site's where one is named, else the one of the section `job`.
 
     Raises:
@@ -78,7 +78,7 @@ def open_trainings(workspace: Workspace, choice: Choice) -> Cluster:
     return open_cluster(kubeconfig=choice.kubeconfig, context=context, namespace=namespace)
 
 
-def train_remotely(workspace: Workspace, choice: Choice, *, data: str, output: Path | None, again: bool) -> Run:
+def train_remotely(workspace: Workspace, choice: PlatformChoice, *, data: str, output: Path | None, again: bool) -> Run:
     """The whole of it; what is lost here is lost here only.
 
     Raises:
@@ -86,9 +86,9 @@ def train_remotely(workspace: Workspace, choice: Choice, *, data: str, output: P
         StoppedError: Interrupted here; the Job goes on.
     """
     from knative.resources.job import build_job, training_faults
-    from knative.retrieval import fetch
-    from knative.training import begin, ended, follow_job
-    from knative.verdict import explain
+    from knative.retrieval import download_run
+    from knative.training import create_job, find_ending, follow_job
+    from knative.verdict import explain_failure
     from trainer.progress import build_progress
     from trainer.run import build_name
 
@@ -101,13 +101,13 @@ def train_remotely(workspace: Workspace, choice: Choice, *, data: str, output: P
     name = manifest["metadata"]["name"]
     progress = build_progress(sys.stderr)
     try:
-        begin(cluster, manifest, again=again, say=say)
+        create_job(cluster, manifest, again=again, say=say)
         with JobView(progress, bars=sys.stderr.isatty()) as view:
             job = follow_job(cluster, name, on_line=view.show, say=view.say)
-        if ended(job) == "Failed":
-            raise explain(cluster, job)
+        if find_ending(job) == "Failed":
+            raise explain_failure(cluster, job)
         target = output or workspace.runs / training.run_name
-        return fetch(cluster, training, job, target, say=say, progress=progress)
+        return download_run(cluster, training, job, target, say=say, progress=progress)
     except KeyboardInterrupt as error:
         raise StoppedError(f"no longer watching {name}: it goes on without us", hint=_attach(name, cluster)) from error
     except UnreachableClusterError as error:
@@ -128,7 +128,7 @@ class JobView:
         bars: Whether to.
     """
 
-    def __init__(self, progress: Progress, *, bars: bool) -> None:
+    def __init__(self, progress: TrainingProgress, *, bars: bool) -> None:
         self._progress, self._bars = progress, bars
         self._stack = ExitStack()
         self._phase: tuple[str, int] | None = None

@@ -9,11 +9,19 @@ from typing import Any
 import click
 
 from eaves.cli.arguments import file_option, state_option
-from eaves.cli.clusters import Choice, Scope, choose_sites, cluster_options, load_scope, on_option, read_choice
-from eaves.cli.fleet import Visit, fleet_options, run_visibly, visit_sites
+from eaves.cli.clusters import (
+    PlatformChoice,
+    SiteScope,
+    choose_sites,
+    cluster_options,
+    load_scope,
+    on_option,
+    read_choice,
+)
+from eaves.cli.fleet import SiteVisit, fleet_options, run_on_sites, visit_sites
 from eaves.cli.output import say
 from eaves.cli.project import load_workspace
-from eaves.cli.wanted import forget_wanted
+from eaves.cli.wanted import forget_sites
 
 
 @click.command()
@@ -53,17 +61,17 @@ def command(
     if adopt:
         _ask_before_removing(scope, choice, name, yes=yes)
     if name == scope.name:
-        forget_wanted(load_workspace(file), choose_sites(scope.sites, choice))
+        forget_sites(load_workspace(file), choose_sites(scope.sites, choice))
 
-    def remove(visit: Visit) -> str:
+    def remove(visit: SiteVisit) -> str:
         visit.platform().remove(name, adopt=adopt)
         return f"removed {name}"
 
     again = f"eaves remove {name}" + (" --adopt" if adopt else "")
-    run_visibly(scope, choice, remove, again=again, parallel=parallel, max_failures=max_failures)
+    run_on_sites(scope, choice, remove, again=again, parallel=parallel, max_failures=max_failures)
 
 
-def _ask_before_removing(scope: Scope, choice: Choice, name: str, *, yes: bool) -> None:
+def _ask_before_removing(scope: SiteScope, choice: PlatformChoice, name: str, *, yes: bool) -> None:
     """Show what is deleted at each site, and ask.
 
     Raises:

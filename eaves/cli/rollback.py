@@ -9,7 +9,7 @@ import click
 from eaves.cli.arguments import file_option, state_option
 from eaves.cli.clusters import cluster_options, on_option
 from eaves.cli.fleet import fleet_options
-from eaves.cli.shares import change_shares, directory_option
+from eaves.cli.shares import change_traffic, directory_option
 
 
 @click.command()
@@ -26,4 +26,4 @@ def command(name: str, **options: Any) -> None:
     In a cluster by shares only, at once, however the new revision is. A second rollback takes the first one back; but
     with --site or --all what is back already stays so, and the command can be given again for sites that were down.
     """
-    change_shares("rollback", name, **options)
+    change_traffic("rollback", name, **options)

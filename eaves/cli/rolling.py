@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from eaves.cli.apps import build_site_app
-from eaves.cli.clusters import Choice, Scope, choose_sites, load_scope
+from eaves.cli.clusters import PlatformChoice, SiteScope, choose_sites, load_scope
 from eaves.cli.event_attributes import warn_of_attributes
-from eaves.cli.fleet import Visit, run_visibly, visit_sites
+from eaves.cli.fleet import SiteVisit, run_on_sites, visit_sites
 from eaves.cli.images import choose_image, choose_kept_image
 from eaves.cli.output import say
 from eaves.cli.project import Workspace, load_workspace
@@ -22,16 +22,16 @@ from eaves.cli.wanted import load_note, name_person, note_agreement, note_deploy
 from eaves.terminal import escape
 
 if TYPE_CHECKING:
-    from knative.deploy.inventory import Deployment
-    from knative.fleet import Outcome
+    from knative.deploy.inventory import DeploymentRecord
+    from knative.fleet import SiteOutcome
     from knative.packaged import FunctionImage
-    from knative.progress import Progress
+    from knative.progress import DeploymentProgress
     from knative.settings import SiteSettings
-    from knative.update import Updated, Wanted
+    from knative.update import SiteDeployment, SiteUpdate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class DeployRequest:
     """What is to be brought where.
 
     Attributes:
@@ -42,9 +42,9 @@ class Order:
     """
 
     workspace: Workspace
-    scope: Scope
+    scope: SiteScope
     image: FunctionImage | None
-    choice: Choice
+    choice: PlatformChoice
 
     @property
     def sites(self) -> tuple[SiteSettings, ...]:
@@ -53,14 +53,14 @@ class Order:
 
     def wanted(
         self, site: SiteSettings, *, image: FunctionImage | None = None, ready_s: float = 0.0, **how: bool
-    ) -> Wanted:
+    ) -> SiteDeployment:
         """What one site is to have; with another container image where one is given."""
         from knative.packaged import FunctionImage
-        from knative.update import Wanted
+        from knative.update import SiteDeployment
 
         project = self.workspace.project
         chosen = image or self.image or FunctionImage(name=f"eaves.invalid/none@sha256:{'0' * 64}")
-        return Wanted(
+        return SiteDeployment(
             app=build_site_app(project, chosen, site),
             knative=self.scope.knative,
             rollout=self.scope.rollout,
@@ -71,10 +71,10 @@ class Order:
         )
 
 
-def build_order(
-    image: str, file: Path, choice: Choice, *, key: Path | None, offline: bool, plain_http: bool,
+def build_deploy_request(
+    image: str, file: Path, choice: PlatformChoice, *, key: Path | None, offline: bool, plain_http: bool,
     registry_ca: Path | None, kept: bool = False,
-) -> Order:  # fmt: skip
+) -> DeployRequest:  # fmt: skip
     """What the options of a command say.
 
     Args:
@@ -97,14 +97,14 @@ def build_order(
     choose = choose_kept_image if kept else choose_image
     chosen = choose(workspace, image, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca)
     warn_of_attributes(workspace.project.triggers, workspace.origin, relay=workspace.project.relay)
-    order = Order(workspace=workspace, scope=scope, image=chosen, choice=choice)
+    order = DeployRequest(workspace=workspace, scope=scope, image=chosen, choice=choice)
     for site in sites:  # what is wrong with eaves.yaml is said once, and before any site is touched
         render_app(order.wanted(site).app, scope.knative, site)
     return order
 
 
 def deploy_to_sites(
-    order: Order, *, wait: bool, detach: bool, timeout: float, adopt: bool, yes: bool, dry_run: str | None,
+    order: DeployRequest, *, wait: bool, detach: bool, timeout: float, adopt: bool, yes: bool, dry_run: str | None,
     parallel: int, max_failures: int | None,
 ) -> None:  # fmt: skip
     """Bring it to the chosen sites.
@@ -120,14 +120,14 @@ def deploy_to_sites(
     if order.image is not None and not dry_run:
         note_deploy(order.workspace, order.image, order.sites)
 
-    def deploy(visit: Visit) -> Updated:
+    def deploy(visit: SiteVisit) -> SiteUpdate:
         from knative.update import update_site
 
         cluster, site = visit.cluster(), visit.site
         ready_s = 0.0 if detach else timeout
         wanted = order.wanted(site, ready_s=ready_s, adopt=adopt, dry_run=bool(dry_run), follow=wait)
 
-        def taken(deployment: Deployment) -> None:
+        def taken(deployment: DeploymentRecord) -> None:
             note_agreement(order.workspace, site, deployment, order.image)
 
         if not visit.alone:
@@ -140,7 +140,7 @@ def deploy_to_sites(
     click.echo(order.workspace.project.name)
 
 
-def reconcile_sites(order: Order, *, named: bool, parallel: int, max_failures: int | None, form: str) -> None:
+def reconcile_sites(order: DeployRequest, *, named: bool, parallel: int, max_failures: int | None, form: str) -> None:
     """Take the chosen sites one step towards what each cluster wants.
 
     Args:
@@ -157,12 +157,12 @@ def reconcile_sites(order: Order, *, named: bool, parallel: int, max_failures: i
         note_deploy(order.workspace, order.image, order.sites)
     note, project = load_note(order.workspace), order.workspace.project
 
-    def reconcile(visit: Visit) -> Updated:
-        from knative.deploy.decision import Memory, Wish
+    def reconcile(visit: SiteVisit) -> SiteUpdate:
+        from knative.deploy.decision import WantedDeployment, WorkspaceMemory
         from knative.deploy.reconciling import reconcile_site
 
-        memory = note.site(visit.site) if note is not None else Memory()
-        wish = Wish(site=visit.site.name, image=order.image, declared=project.knative.image, memory=memory)
+        memory = note.site(visit.site) if note is not None else WorkspaceMemory()
+        wish = WantedDeployment(site=visit.site.name, image=order.image, declared=project.knative.image, memory=memory)
         return reconcile_site(
             visit.cluster(),
             visit.site,
@@ -176,29 +176,29 @@ def reconcile_sites(order: Order, *, named: bool, parallel: int, max_failures: i
 
 
 def _run(
-    order: Order,
-    operation: Callable[[Visit], Updated],
+    order: DeployRequest,
+    operation: Callable[[SiteVisit], SiteUpdate],
     *,
     parallel: int,
     max_failures: int | None,
     form: str = "table",
 ) -> None:
-    run_visibly(
+    run_on_sites(
         order.scope,
         order.choice,
         operation,
         again="eaves reconcile",
         parallel=parallel,
         max_failures=max_failures,
-        tell=tell,
+        tell=describe_update,
         form=form,
     )
 
 
-def tell(updated: Updated) -> str:
+def describe_update(updated: SiteUpdate) -> str:
     """What became of a site, in a line, and in a second one what whoever asked for it should know."""
-    from knative.rollout import Phase
-    from knative.update import describe
+    from knative.rollout import RolloutPhase
+    from knative.update import describe_outcome
 
     counts: dict[str, int] = {}
     for one in updated.applied:
@@ -206,13 +206,13 @@ def tell(updated: Updated) -> str:
     text = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "nothing applied"
     if updated.outcome is not None:
         state = updated.outcome.state
-        waits = state is not None and state.phase is Phase.ADVANCING
+        waits = state is not None and state.phase is RolloutPhase.ADVANCING
         more = "; it gets requests by `eaves reconcile`, `eaves rollout` or `eaves promote`" if waits else ""
-        text = f"{text}; {describe(updated.outcome)}{more}"
+        text = f"{text}; {describe_outcome(updated.outcome)}{more}"
     return f"{text}\n{updated.note}" if updated.note else text
 
 
-def diff_sites(order: Order) -> list[Outcome[list[str]]]:
+def diff_sites(order: DeployRequest) -> list[SiteOutcome[list[str]]]:
     """What a deploy would change at each chosen site, line by line.
 
     Raises:
@@ -222,7 +222,7 @@ def diff_sites(order: Order) -> list[Outcome[list[str]]]:
     from knative.difference import diff_app
     from knative.rendering import render_app
 
-    def diff(visit: Visit) -> list[str]:
+    def diff(visit: SiteVisit) -> list[str]:
         wanted, cluster = order.wanted(visit.site), visit.cluster()
         manifests = add_pins(cluster, render_app(wanted.app, wanted.knative, visit.site), wanted.app)
         return list(diff_app(cluster, manifests, wanted.owner, needed=keep_pins(wanted.app.function.name, manifests)))
@@ -230,7 +230,7 @@ def diff_sites(order: Order) -> list[Outcome[list[str]]]:
     return visit_sites(order.scope, order.choice, diff)
 
 
-def _ask_before_adopting(order: Order, *, yes: bool) -> None:
+def _ask_before_adopting(order: DeployRequest, *, yes: bool) -> None:
     """Show what taking over changes, and ask. A site that can't be asked is left alone by what follows, too.
 
     Raises:
@@ -246,7 +246,7 @@ def _ask_before_adopting(order: Order, *, yes: bool) -> None:
 
 
 @contextmanager
-def _live_table() -> Iterator[Callable[[Progress], None]]:
+def _live_table() -> Iterator[Callable[[DeploymentProgress], None]]:
     """A table on a terminal that follows what is seen; elsewhere a line whenever it changes."""
     if not sys.stderr.isatty():
         yield _lines()
@@ -260,7 +260,7 @@ def _live_table() -> Iterator[Callable[[Progress], None]]:
         console=Console(file=sys.stderr, highlight=False, markup=False), auto_refresh=False, transient=False
     ) as live:
 
-        def show(progress: Progress) -> None:
+        def show(progress: DeploymentProgress) -> None:
             table = Table("WHAT", "STATE", "DETAIL", box=box.SIMPLE_HEAD, pad_edge=False)
             for row in progress.rows():
                 table.add_row(*(escape(row[key], keep="") for key in ("what", "state", "detail")))
@@ -269,10 +269,10 @@ def _live_table() -> Iterator[Callable[[Progress], None]]:
         yield show
 
 
-def _lines() -> Callable[[Progress], None]:
+def _lines() -> Callable[[DeploymentProgress], None]:
     said: list[Sequence[str]] = []
 
-    def show(progress: Progress) -> None:
+    def show(progress: DeploymentProgress) -> None:
         lines = [" ".join(filter(None, row.values())) for row in progress.rows()]
         if [lines] != said[-1:]:
             said.append(lines)

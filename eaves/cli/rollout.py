@@ -10,8 +10,8 @@ from eaves.cli.arguments import file_option, state_option
 from eaves.cli.clusters import cluster_options, load_scope, on_option, read_choice
 from eaves.cli.fleet import fleet_options
 from eaves.cli.output import output_option
-from eaves.cli.shares import change_shares, directory_option, name_function, unpinned_option
-from eaves.cli.standings import show_standings
+from eaves.cli.shares import change_traffic, directory_option, name_function, unpinned_option
+from eaves.cli.standings import show_rollouts
 
 
 @click.command()
@@ -37,7 +37,7 @@ def command(name: str, percent: int | None, resume: bool, unpinned: bool, form: 
     if unpinned and percent is None:
         raise click.UsageError("--unpinned is for --percent.")
     if percent is not None or resume:
-        change_shares("resume" if resume else "percent", name, percent=percent, unpinned=unpinned, **options)
+        change_traffic("resume" if resume else "percent", name, percent=percent, unpinned=unpinned, **options)
         return
     if options.pop("folder") is not None:
         raise click.UsageError("--dir is for --percent: what a file says stands in it.")
@@ -45,4 +45,4 @@ def command(name: str, percent: int | None, resume: bool, unpinned: bool, form: 
     for unused in ("state_dir", "parallel", "max_failures"):
         del options[unused]
     scope = load_scope(file)
-    show_standings(name_function(name, scope), scope, read_choice(**options), form)
+    show_rollouts(name_function(name, scope), scope, read_choice(**options), form)

@@ -15,7 +15,7 @@ from eaves.cli.output import output_option, print_rows, say
 from eaves.errors import NotFoundError, PlatformError
 
 if TYPE_CHECKING:
-    from eaves.delivery import Answer
+    from eaves.delivery import SinkResponse
     from eaves.platform import FunctionStatus
 
 COLUMNS = {
@@ -92,7 +92,7 @@ def _target(found: list[FunctionStatus], name: str | None) -> tuple[str, str]:
     return chosen[0].name, chosen[0].site
 
 
-def _problem(answer: Answer) -> str:
+def _problem(answer: SinkResponse) -> str:
     """What an answer that is no prediction says, for people."""
     try:
         document = json.loads(answer.body)

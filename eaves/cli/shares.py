@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from eaves.cli.clusters import HERE, Scope, load_scope, read_choice
-from eaves.cli.fleet import Visit, run_visibly
+from eaves.cli.clusters import HERE, SiteScope, load_scope, read_choice
+from eaves.cli.fleet import SiteVisit, run_on_sites
 from eaves.cli.output import say
 from eaves.errors import ConfigError, Fault
 
@@ -35,7 +35,7 @@ def unpinned_option(command: Command) -> Command:
     )(command)
 
 
-def change_shares(
+def change_traffic(
     verb: str, name: str, *, state_dir: Path, file: Path, folder: Path | None, parallel: int,
     max_failures: int | None, percent: int | None = None, unpinned: bool = False, **clusters: Any,
 ) -> None:  # fmt: skip
@@ -69,17 +69,17 @@ def change_shares(
         say(f"{function}: {'it serves what was deployed' if verb == 'promote' else 'it serves what it served before'}")
         return
 
-    def change(visit: Visit) -> str:
+    def change(visit: SiteVisit) -> str:
         return _change(verb, function, visit, percent=percent, unpinned=unpinned)
 
     words = f"rollout {function} --percent {percent}" if verb == "percent" else f"{verb} {function}"
-    run_visibly(scope, choice, change, again=f"eaves {words}", parallel=parallel, max_failures=max_failures)
+    run_on_sites(scope, choice, change, again=f"eaves {words}", parallel=parallel, max_failures=max_failures)
 
 
-def _change(verb: str, name: str, visit: Visit, *, percent: int | None, unpinned: bool) -> str:
+def _change(verb: str, name: str, visit: SiteVisit, *, percent: int | None, unpinned: bool) -> str:
     from knative import rollout
     from knative.deploy.intent import describe_deployment, read_hold
-    from knative.update import describe
+    from knative.update import describe_outcome
 
     if verb == "promote":
         platform = visit.platform()
@@ -91,11 +91,11 @@ def _change(verb: str, name: str, visit: Visit, *, percent: int | None, unpinned
     if verb == "rollback":
         # Where sites are named the command may be given again, for those that were down: what is back stays back.
         undo = not (visit.choice.sites or visit.choice.every)
-        return describe(rollout.rollback(cluster, name, undo=undo))
+        return describe_outcome(rollout.rollback(cluster, name, undo=undo))
     if verb == "resume":
-        return describe(rollout.begin(cluster, name, visit.scope.rollout, again=True))
+        return describe_outcome(rollout.begin_rollout(cluster, name, visit.scope.rollout, again=True))
     assert percent is not None  # noqa: S101 - the command's own words
-    return describe(rollout.set_percent(cluster, name, percent, unpinned=unpinned))
+    return describe_outcome(rollout.set_percent(cluster, name, percent, unpinned=unpinned))
 
 
 def _change_file(verb: str, folder: Path, percent: int | None) -> None:
@@ -108,7 +108,7 @@ def _change_file(verb: str, folder: Path, percent: int | None) -> None:
     say("commit it: the cluster follows the file")
 
 
-def name_function(name: str, scope: Scope) -> str:
+def name_function(name: str, scope: SiteScope) -> str:
     """The function that is meant.
 
     Raises:

@@ -19,7 +19,7 @@ from eaves.terminal import escape
 if TYPE_CHECKING:
     from eaves.oci.descriptor import Descriptor
     from eaves.oci.integrity import Checked
-    from eaves.oci.places import Place
+    from eaves.oci.places import ImageLocation
     from eaves.oci.registry import Access
     from eaves.oci.signature import Signed
 
@@ -54,12 +54,12 @@ def verify_container_image(text: str, *, key: Path | None, signed_as: str | None
         EavesError: When anything isn't as it should be.
     """
     from eaves.oci.keys import load_public_key
-    from eaves.oci.places import open_place
+    from eaves.oci.places import open_location
     from eaves.oci.reference import parse_reference
     from eaves.oci.signature import find_signature
 
     public = load_public_key(key) if key else None
-    place = open_place(text, access)
+    place = open_location(text, access)
     if place.reference is None and public is not None:
         raise OciError("a layout has no signatures", hint="verify it without --key, or at a registry with it")
     if place.reference is not None and public is None:
@@ -77,7 +77,7 @@ def verify_container_image(text: str, *, key: Path | None, signed_as: str | None
     _print(name, descriptor, checked, signed, public.id if public else None, form)
 
 
-def _check_visibly(place: Place, descriptor: Descriptor) -> Checked:
+def _check_visibly(place: ImageLocation, descriptor: Descriptor) -> Checked:
     from eaves.oci.integrity import check_content
 
     with ExitStack() as stack:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from eaves.cli.clusters import Choice, Scope
-from eaves.cli.fleet import Visit, judge, visit_sites
+from eaves.cli.clusters import PlatformChoice, SiteScope
+from eaves.cli.fleet import SiteVisit, report_outcomes, visit_sites
 from eaves.cli.output import print_rows
 
 if TYPE_CHECKING:
-    from knative.rollout import Standing, State
+    from knative.rollout import RolloutState, RolloutStatus
 
 COLUMNS = {
     "revision": "REVISION",
@@ -24,7 +24,7 @@ COLUMNS = {
 }
 
 
-def show_standings(function: str, scope: Scope, choice: Choice, form: str) -> None:
+def show_rollouts(function: str, scope: SiteScope, choice: PlatformChoice, form: str) -> None:
     """Print where the rollout of a function stands at each chosen site.
 
     Raises:
@@ -32,11 +32,11 @@ def show_standings(function: str, scope: Scope, choice: Choice, form: str) -> No
         FleetError: When one of several can't.
     """
 
-    def look(visit: Visit) -> list[dict[str, Any]]:
-        from knative.rollout import parse_standing
+    def look(visit: SiteVisit) -> list[dict[str, Any]]:
+        from knative.rollout import parse_rollout_status
         from knative.rollout.exchange import read_service
 
-        return list(_rows(parse_standing(read_service(visit.cluster(), function))))
+        return list(_rows(parse_rollout_status(read_service(visit.cluster(), function))))
 
     outcomes = visit_sites(scope, choice, look)
     rows: list[dict[str, Any]] = []
@@ -45,10 +45,10 @@ def show_standings(function: str, scope: Scope, choice: Choice, form: str) -> No
             rows.append({"site": outcome.site, "phase": outcome.state, "reason": str(outcome.error)})
         rows += [{"site": outcome.site, **row} for row in outcome.result or ()]
     print_rows(rows, {"site": "SITE", **COLUMNS} if len(outcomes) > 1 else COLUMNS, form)
-    judge(outcomes, f"eaves rollout {function}", choice)
+    report_outcomes(outcomes, f"eaves rollout {function}", choice)
 
 
-def _rows(standing: Standing) -> Iterator[dict[str, Any]]:
+def _rows(standing: RolloutStatus) -> Iterator[dict[str, Any]]:
     """The newest revision with how its rollout goes, then those that it is set against."""
     state = standing.current
     others = [name for name in (*standing.shares, state.old if state is not None else "") if name]
@@ -65,7 +65,7 @@ def _rows(standing: Standing) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _reason(state: State | None) -> str:
+def _reason(state: RolloutState | None) -> str:
     if state is None:
         return "no rollout of it was begun"
     if state.phase.value != "advancing":

@@ -13,8 +13,8 @@ import click
 
 from eaves.cli.ages import describe_age
 from eaves.cli.arguments import file_option, state_option
-from eaves.cli.clusters import Choice, cluster_options, load_scope, on_option, read_choice
-from eaves.cli.fleet import judge, visit_sites
+from eaves.cli.clusters import PlatformChoice, cluster_options, load_scope, on_option, read_choice
+from eaves.cli.fleet import report_outcomes, visit_sites
 from eaves.cli.output import output_option, print_rows, print_sentence, say
 from eaves.cli.relay.link_sentence import describe_link
 
@@ -119,7 +119,7 @@ def command(form: str, state_dir: Path, file: Path, **clusters: Any) -> None:
         say("nothing is deployed here: `eaves deploy`")
 
 
-def _show_sites(file: Path, choice: Choice, form: str) -> None:
+def _show_sites(file: Path, choice: PlatformChoice, form: str) -> None:
     """A row for each function of each site; one of several sites that can't be asked has one that says why.
 
     Raises:
@@ -159,7 +159,7 @@ def _show_sites(file: Path, choice: Choice, form: str) -> None:
             print_sentence(link)
         for fix in dict.fromkeys(part["fix"] for part in [*rows, *parts] if part.get("fix")):
             say(f"try: {fix}")
-    judge(outcomes, "eaves doctor", choice)
+    report_outcomes(outcomes, "eaves doctor", choice)
     if not rows:
         say("nothing is deployed there: `eaves deploy --on knative`")
 

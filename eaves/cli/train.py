@@ -62,14 +62,14 @@ def command(
 
     from trainer.lifecycle import stop_on_signals
     from trainer.progress import build_progress
-    from trainer.quiet import quieten
+    from trainer.quiet import quiet_libraries
     from trainer.train import ENVIRONMENT, train
     from trainer.training.stored_settings import continue_settings, load_settings
 
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     logs.configure(as_json=False)
-    quieten()
+    quiet_libraries()
     place = str(project.data.path)
     images = dataclasses.replace(project.data, path=place if "://" in place else workspace.path(Path(place)))
     if output is not None and (stored := load_settings(output)) is not None:

@@ -38,14 +38,14 @@ SECTION = "up."
 @settings_options(LocalSettings, section=SECTION)
 def command(port: int, listen: str | None, state_dir: Path, **options: Any) -> None:
     """Run everything that is deployed, in the foreground, until Ctrl-C. Accepted events survive it."""
-    from eaves.local.state import State
+    from eaves.local.state import StateDirectory
     from eaves.local.supervisor import Supervisor
 
     opened = parse_listen(listen) if listen else None
     settings = build_settings(LocalSettings, options, section=SECTION)
     logs.configure()
     signals = StopSignals()  # before anything is opened that a signal would leave behind
-    state = State(root=state_dir)
+    state = StateDirectory(root=state_dir)
     supervisor = Supervisor(state, environ=os.environ, port=port, listen=opened, settings=settings)
     signals.call(supervisor.stop)
     click.echo(supervisor.url)

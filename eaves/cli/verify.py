@@ -76,7 +76,7 @@ def _verify_artifact(path: Path, *, run_handler: bool, form: str) -> None:
 
     artifact = open_artifact(path, level="full")
     has_handler = HANDLER in artifact.manifest.files
-    results = replay_visibly(artifact, run_handler=run_handler and has_handler)
+    results = replay_with_progress(artifact, run_handler=run_handler and has_handler)
     handler = ("run" if run_handler else "not run") if has_handler else "none"
     _print(artifact, results, handler, form)
     if handler == "not run":
@@ -89,7 +89,7 @@ def _verify_artifact(path: Path, *, run_handler: bool, form: str) -> None:
     say(f"verified: {len(artifact.manifest.files)} digests, {images} golden images reproduced{by}")
 
 
-def replay_visibly(artifact: Artifact, *, run_handler: bool = False) -> Sequence[GoldenResult]:
+def replay_with_progress(artifact: Artifact, *, run_handler: bool = False) -> Sequence[GoldenResult]:
     """Replay every golden case in a child process, with a progress bar; in none of the commands' own.
 
     Raises:

@@ -22,43 +22,43 @@ from eaves.files import make_directory, write_atomically
 
 if TYPE_CHECKING:
     from eaves.cli.project import Workspace
-    from knative.deploy.decision import Memory
-    from knative.deploy.inventory import Deployment
+    from knative.deploy.decision import WorkspaceMemory
+    from knative.deploy.inventory import DeploymentRecord
     from knative.packaged import FunctionImage
     from knative.settings import SiteSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class DeployNote:
     """What was deployed last from a workspace.
 
     Attributes:
         image: The container image.
         declared: What eaves.yaml named then.
-        sites: What is remembered of each site, by `place_of`.
+        sites: What is remembered of each site, by `site_key`.
     """
 
     image: FunctionImage
     declared: str = ""
-    sites: Mapping[str, Memory] = field(default_factory=dict)
+    sites: Mapping[str, WorkspaceMemory] = field(default_factory=dict)
 
-    def site(self, site: SiteSettings) -> Memory:
+    def site(self, site: SiteSettings) -> WorkspaceMemory:
         """What is remembered of a site; nothing of one that was never deployed to."""
-        return self.place(place_of(site))
+        return self.place(site_key(site))
 
-    def place(self, name: str) -> Memory:
+    def place(self, name: str) -> WorkspaceMemory:
         """The same by the name of its place."""
-        from knative.deploy.decision import Memory
+        from knative.deploy.decision import WorkspaceMemory
 
-        return self.sites.get(name) or Memory()
+        return self.sites.get(name) or WorkspaceMemory()
 
 
-def place_of(site: SiteSettings) -> str:
+def site_key(site: SiteSettings) -> str:
     """What a site is noted by: options may lead one site's name to several clusters and namespaces."""
     return f"{site.name} {site.context}/{site.namespace}"
 
 
-def load_note(workspace: Workspace) -> Note | None:
+def load_note(workspace: Workspace) -> DeployNote | None:
     """What was deployed last from here; None when nothing was.
 
     Raises:
@@ -82,13 +82,13 @@ def note_deploy(workspace: Workspace, image: FunctionImage, sites: Sequence[Site
         StorageError: When it can't be written.
     """
 
-    def change(note: Note | None) -> Note:
+    def change(note: DeployNote | None) -> DeployNote:
         declared = workspace.project.knative.image
-        known = note or Note(image=image)
+        known = note or DeployNote(image=image)
         changed = {
-            place_of(site): replace(known.site(site), pending=image, pending_declared=declared) for site in sites
+            site_key(site): replace(known.site(site), pending=image, pending_declared=declared) for site in sites
         }
-        return Note(image=image, declared=declared, sites={**known.sites, **changed})
+        return DeployNote(image=image, declared=declared, sites={**known.sites, **changed})
 
     _change(workspace, change)
 
@@ -100,11 +100,11 @@ def note_image(workspace: Workspace, image: FunctionImage) -> None:
         StorageError: When it can't be written.
     """
     declared = workspace.project.knative.image
-    _change(workspace, lambda note: Note(image=image, declared=declared, sites=note.sites if note else {}))
+    _change(workspace, lambda note: DeployNote(image=image, declared=declared, sites=note.sites if note else {}))
 
 
 def note_agreement(
-    workspace: Workspace, site: SiteSettings, deployment: Deployment, image: FunctionImage | None
+    workspace: Workspace, site: SiteSettings, deployment: DeploymentRecord, image: FunctionImage | None
 ) -> None:
     """Note that a site has recorded a deployment that this workspace wants as well.
 
@@ -118,33 +118,33 @@ def note_agreement(
     Raises:
         StorageError: When it can't be written.
     """
-    from knative.deploy.decision import Memory
+    from knative.deploy.decision import WorkspaceMemory
     from knative.deploy.intent import image_of, mark_of
 
     known = mark_of(deployment)
 
-    def change(note: Note | None) -> Note | None:
+    def change(note: DeployNote | None) -> DeployNote | None:
         if note is None:
-            note = Note(image=image_of(deployment), declared=deployment.declared)
+            note = DeployNote(image=image_of(deployment), declared=deployment.declared)
         memory = note.site(site)
         kept = memory.pending if memory.pending != image else None
-        changed = Memory(known=known, pending=kept, pending_declared=memory.pending_declared if kept else "")
-        return replace(note, sites={**note.sites, place_of(site): changed}) if changed != memory else None
+        changed = WorkspaceMemory(known=known, pending=kept, pending_declared=memory.pending_declared if kept else "")
+        return replace(note, sites={**note.sites, site_key(site): changed}) if changed != memory else None
 
     _change(workspace, change)
 
 
-def forget_wanted(workspace: Workspace, sites: Sequence[SiteSettings]) -> None:
+def forget_sites(workspace: Workspace, sites: Sequence[SiteSettings]) -> None:
     """Bring nothing to these sites any more, as the app is removed there; that it was there once stays noted.
 
     Raises:
         StorageError: When it can't be written.
     """
 
-    def change(note: Note | None) -> Note | None:
+    def change(note: DeployNote | None) -> DeployNote | None:
         if note is None:
             return None
-        changed = {place_of(site): replace(note.site(site), pending=None, pending_declared="") for site in sites}
+        changed = {site_key(site): replace(note.site(site), pending=None, pending_declared="") for site in sites}
         return replace(note, sites={**note.sites, **changed})
 
     _change(workspace, change)
@@ -159,7 +159,7 @@ def name_person() -> str:
     return "".join(sign for sign in f"{user}@{socket.gethostname()}" if sign.isprintable())[:100]
 
 
-def _change(workspace: Workspace, change: Callable[[Note | None], Note | None]) -> None:
+def _change(workspace: Workspace, change: Callable[[DeployNote | None], DeployNote | None]) -> None:
     """Change the note; one command, and one site, after the other. None from `change` leaves it as it is."""
     target = _place(workspace)
     try:
@@ -185,27 +185,27 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _encode(note: Note) -> dict[str, Any]:
+def _encode(note: DeployNote) -> dict[str, Any]:
     sites = {name: asdict(memory) for name, memory in note.sites.items()}
     return {"image": asdict(note.image), "declared": note.declared, "sites": sites}
 
 
-def _parse(values: Mapping[str, Any]) -> Note:
+def _parse(values: Mapping[str, Any]) -> DeployNote:
     """A note; one by an older Eaves knows nothing of sites."""
     from knative.packaged import FunctionImage
 
     sites = {name: _memory(value) for name, value in values.get("sites", {}).items()}
-    return Note(image=FunctionImage(**values["image"]), declared=str(values["declared"]), sites=sites)
+    return DeployNote(image=FunctionImage(**values["image"]), declared=str(values["declared"]), sites=sites)
 
 
-def _memory(value: Mapping[str, Any]) -> Memory:
-    from knative.deploy.decision import Memory
-    from knative.deploy.intent import Mark
+def _memory(value: Mapping[str, Any]) -> WorkspaceMemory:
+    from knative.deploy.decision import WorkspaceMemory
+    from knative.deploy.intent import DeploymentMark
     from knative.packaged import FunctionImage
 
     known, pending = value["known"], value["pending"]
-    return Memory(
-        known=None if known is None else Mark(**known),
+    return WorkspaceMemory(
+        known=None if known is None else DeploymentMark(**known),
         pending=None if pending is None else FunctionImage(**pending),
         pending_declared=str(value["pending_declared"]),
     )

@@ -11,16 +11,16 @@ yaml_text      YAML without guessed types
 
 from __future__ import annotations
 
-from eaves.config.declarations import ENV_PREFIX, Leaf, is_scalar, iter_leaves, setting
-from eaves.config.layers import COMMAND_LINE, ENVIRONMENT, Layer, env_layer, flag_layer, put
+from eaves.config.declarations import ENV_PREFIX, SettingsLeaf, is_scalar, iter_leaves, setting
+from eaves.config.layers import COMMAND_LINE, ENVIRONMENT, SettingsLayer, env_layer, flag_layer, put
 from eaves.config.sections import build, build_flat
 
 __all__ = [
     "COMMAND_LINE",
     "ENVIRONMENT",
     "ENV_PREFIX",
-    "Layer",
-    "Leaf",
+    "SettingsLayer",
+    "SettingsLeaf",
     "build",
     "build_flat",
     "env_layer",

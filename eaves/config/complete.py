@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from eaves import __version__
-from eaves.config import Layer, iter_leaves
+from eaves.config import SettingsLayer, iter_leaves
 from eaves.errors import ConfigError, Fault
 
 FLAG = "--settings"
@@ -45,7 +45,9 @@ def render_complete(sections: Mapping[str, Mapping[str, Any]]) -> str:
     return text.replace("$", "\\u0024")
 
 
-def parse_complete(text: str, sections: Mapping[str, type], *, without: Collection[str] = ()) -> dict[str, list[Layer]]:
+def parse_complete(
+    text: str, sections: Mapping[str, type], *, without: Collection[str] = ()
+) -> dict[str, list[SettingsLayer]]:
     """Read the text.
 
     Args:
@@ -71,7 +73,7 @@ def parse_complete(text: str, sections: Mapping[str, type], *, without: Collecti
         faults += _find_faults(name, values.get(name, {}), cls, without)
     if faults:
         raise ConfigError(faults, hint=_HINT)
-    return {name: [Layer(origin=FLAG, values=values[name])] for name in sections}
+    return {name: [SettingsLayer(origin=FLAG, values=values[name])] for name in sections}
 
 
 def load_sections(text: str) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ ENV_PREFIX = "EAVES"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leaf:
+class SettingsLeaf:
     """One setting as the table sees it: dotted path, type, default, text and environment variable.
 
     Attributes:
@@ -80,7 +80,7 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def iter_leaves(cls: type, prefix: str = "") -> Iterator[Leaf]:
+def iter_leaves(cls: type, prefix: str = "") -> Iterator[SettingsLeaf]:
     """The table of settings of a section, depth first. Lists of sections are one leaf.
 
     A variable is named by the setting's dotted path. A section with a class attribute `FORMER_SECTION` names the
@@ -100,7 +100,7 @@ def iter_leaves(cls: type, prefix: str = "") -> Iterator[Leaf]:
             env, former = _variable(field.name), _variable(f"{section}.{field.name}")
         choices = field.metadata.get("choices", ())
         doc = field.metadata["doc"]
-        yield Leaf(path=path, type=hint, default=default, doc=doc, choices=choices, env=env, former_env=former)
+        yield SettingsLeaf(path=path, type=hint, default=default, doc=doc, choices=choices, env=env, former_env=former)
 
 
 def _variable(path: str) -> str:

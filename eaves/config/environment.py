@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterator, Mapping
 
-from eaves.config.declarations import ENV_PREFIX, Leaf
+from eaves.config.declarations import ENV_PREFIX, SettingsLeaf
 
 OTHERS = (f"{ENV_PREFIX}_E2E_", f"{ENV_PREFIX}_BENCH_", f"{ENV_PREFIX}_WRITE_GOLDEN")
 """Beginnings of the names that the repository's tests and benchmarks read."""
@@ -18,7 +18,7 @@ MOST = 20
 _SERVICE_HOST = "_SERVICE_HOST"
 
 
-def find_variable_warnings(environ: Mapping[str, str], leaves: Collection[Leaf] = ()) -> list[str]:
+def find_variable_warnings(environ: Mapping[str, str], leaves: Collection[SettingsLeaf] = ()) -> list[str]:
     """A sentence for each variable whose name nothing reads, or that is the former name of another; `MOST` of them.
 
     Args:

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eaves.config.declarations import Leaf, is_scalar, iter_leaves
+from eaves.config.declarations import SettingsLeaf, is_scalar, iter_leaves
 from eaves.errors import Fault
 
 ENVIRONMENT, COMMAND_LINE = "environment", "command line"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
+class SettingsLayer:
     """Values from one origin.
 
     Attributes:
@@ -30,7 +30,7 @@ class Layer:
     faults: tuple[Fault, ...] = ()
 
 
-def env_layer(cls: type, environ: Mapping[str, str], section: str = "") -> Layer:
+def env_layer(cls: type, environ: Mapping[str, str], section: str = "") -> SettingsLayer:
     """The layer that the environment holds for a section.
 
     Args:
@@ -50,10 +50,10 @@ def env_layer(cls: type, environ: Mapping[str, str], section: str = "") -> Layer
         origins[path] = f"environment variable {given[0]}"
         if len(given) == 2 and environ[leaf.env] != environ[leaf.former_env]:
             faults.append(_name_both(leaf, environ))
-    return Layer(origin=ENVIRONMENT, values=values, origins=origins, faults=tuple(faults))
+    return SettingsLayer(origin=ENVIRONMENT, values=values, origins=origins, faults=tuple(faults))
 
 
-def _name_both(leaf: Leaf, environ: Mapping[str, str]) -> Fault:
+def _name_both(leaf: SettingsLeaf, environ: Mapping[str, str]) -> Fault:
     """The fault of a setting whose two variables have different values."""
     message = (
         f"{leaf.former_env} is the former name of the same setting, and both are set: to {environ[leaf.env]!r:.80} and "
@@ -62,7 +62,7 @@ def _name_both(leaf: Leaf, environ: Mapping[str, str]) -> Fault:
     return Fault(origin=f"environment variable {leaf.env}", path=leaf.path, message=message)
 
 
-def flag_layer(flags: Mapping[str, Any], section: str = "") -> Layer:
+def flag_layer(flags: Mapping[str, Any], section: str = "") -> SettingsLayer:
     """The layer that the command line holds: dotted path to value, only what was given.
 
     Args:
@@ -74,7 +74,7 @@ def flag_layer(flags: Mapping[str, Any], section: str = "") -> Layer:
         put(values, path, value)
     spoken = {path: path.removeprefix(section).replace(".", "-").replace("_", "-") for path in flags}
     origins = {path: f"--{name}" for path, name in spoken.items()}
-    return Layer(origin=COMMAND_LINE, values=values, origins=origins)
+    return SettingsLayer(origin=COMMAND_LINE, values=values, origins=origins)
 
 
 def put(values: dict[str, Any], path: str, value: Any) -> None:

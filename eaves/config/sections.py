@@ -19,14 +19,14 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, TypeVar, Union
 
-from eaves.config.layers import COMMAND_LINE, ENVIRONMENT, Layer
+from eaves.config.layers import COMMAND_LINE, ENVIRONMENT, SettingsLayer
 from eaves.errors import ConfigError, Fault
 
 T = TypeVar("T")
 NO_TEXT = "must be a string"
 
 
-def build(cls: type[T], *layers: Layer) -> T:
+def build(cls: type[T], *layers: SettingsLayer) -> T:
     """Merge layers (lowest precedence first) into a validated section.
 
     Raises:
@@ -67,7 +67,9 @@ def build_flat(
     ]
     sections: list[Any] = []
     for cls in classes:
-        layer = Layer(origin=origin, values={key: value for key, value in values.items() if owners.get(key) is cls})
+        layer = SettingsLayer(
+            origin=origin, values={key: value for key, value in values.items() if owners.get(key) is cls}
+        )
         found: list[Fault] = []
         section = _build(cls, [layer], "", found)
         if section is not None and not found:
@@ -77,7 +79,7 @@ def build_flat(
     return sections, faults
 
 
-def _build(cls: type[T], layers: list[Layer], prefix: str, faults: list[Fault]) -> T | None:
+def _build(cls: type[T], layers: list[SettingsLayer], prefix: str, faults: list[Fault]) -> T | None:
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     before = len(faults)
@@ -106,7 +108,7 @@ def _build(cls: type[T], layers: list[Layer], prefix: str, faults: list[Fault]) 
     return cls(**chosen) if len(faults) == before else None
 
 
-def _collect(layer: Layer, collector: str, known: Collection[str]) -> Layer:
+def _collect(layer: SettingsLayer, collector: str, known: Collection[str]) -> SettingsLayer:
     """The layer with the settings that aren't known below the one that collects them."""
     unknown = {str(key): value for key, value in layer.values.items() if key not in known}
     given = layer.values.get(collector)
@@ -121,7 +123,7 @@ def _advise(key: str, known: Collection[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
 
 
-def _inner_layers(layers: list[Layer], name: str, path: str, faults: list[Fault]) -> list[Layer]:
+def _inner_layers(layers: list[SettingsLayer], name: str, path: str, faults: list[Fault]) -> list[SettingsLayer]:
     """What each layer says of a section; one that says nothing of it still names its file to what is required there."""
     inner = []
     for layer in layers:
@@ -131,7 +133,7 @@ def _inner_layers(layers: list[Layer], name: str, path: str, faults: list[Fault]
         if not isinstance(values, Mapping):
             faults.append(Fault(origin=layer.origin, path=path, message=f"must be a mapping (got {values!r})"))
             continue
-        inner.append(Layer(origin=layer.origin, values=values, origins=layer.origins))
+        inner.append(SettingsLayer(origin=layer.origin, values=values, origins=layer.origins))
     return inner
 
 
@@ -189,9 +191,9 @@ def _parse_list(value: Any, item: Any, metadata: Mapping[str, Any], origin: str,
         if not dataclasses.is_dataclass(item):
             parsed.append(_parse(entry, item, metadata, origin, where, faults))
         elif isinstance(entry, Mapping):
-            made = _build(typing.cast(type, item), [Layer(origin=origin, values=entry)], where + ".", faults)
+            made = _build(typing.cast(type, item), [SettingsLayer(origin=origin, values=entry)], where + ".", faults)
             if made is not None:
-                faults.extend(_own_faults(made, [Layer(origin=origin, values={})], where + "."))
+                faults.extend(_own_faults(made, [SettingsLayer(origin=origin, values={})], where + "."))
                 parsed.append(made)
         else:
             faults.append(Fault(origin=origin, path=where, message=f"must be a mapping (got {entry!r})"))
@@ -236,7 +238,7 @@ def _parse_number(value: Any, hint: Any) -> int | float:
     return int(number) if hint is int else number
 
 
-def _own_faults(section: Any, layers: Sequence[Layer], prefix: str) -> Iterator[Fault]:
+def _own_faults(section: Any, layers: Sequence[SettingsLayer], prefix: str) -> Iterator[Fault]:
     """Faults that the sections themselves report, from the inside out."""
     for field in dataclasses.fields(section):
         value = getattr(section, field.name)

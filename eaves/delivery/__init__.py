@@ -6,20 +6,20 @@ in the lanes it was put on.
 """
 
 from eaves.delivery.client import HttpAnswer, SinkClient
-from eaves.delivery.deliverer import Attempt, Deliverer, Outcome
-from eaves.delivery.judge import Judged
-from eaves.delivery.rules import Answer, Verdict, verdict
+from eaves.delivery.deliverer import Deliverer, DeliveryAttempt, DeliveryOutcome
+from eaves.delivery.judge import AttemptResult
+from eaves.delivery.rules import DeliveryAction, SinkResponse, choose_action
 from eaves.delivery.status import LaneDelivery
 
 __all__ = [
-    "Answer",
-    "Attempt",
+    "AttemptResult",
     "Deliverer",
+    "DeliveryAction",
+    "DeliveryAttempt",
+    "DeliveryOutcome",
     "HttpAnswer",
-    "Judged",
     "LaneDelivery",
-    "Outcome",
     "SinkClient",
-    "Verdict",
-    "verdict",
+    "SinkResponse",
+    "choose_action",
 ]

@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 
 from eaves.backoff import parse_retry_after
 from eaves.clock import SYSTEM, Clock
-from eaves.delivery.rules import ACCEPTED, Answer, Verdict, brief, verdict
+from eaves.delivery.rules import ACCEPTED, DeliveryAction, SinkResponse, choose_action, shorten
 from eaves.errors import DeliveryError, EventError, UnreachableError
 from eaves.events import Event, decode, encode_binary, is_event
 from eaves.http_client.connection_errors import find_connection_fault
@@ -103,7 +103,7 @@ class SinkClient:
         prefer_reply: bool,
         timeout_s: float,
         more_headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> SinkResponse:
         """Send one event in binary mode and read the answer.
 
         Args:
@@ -154,7 +154,7 @@ class SinkClient:
             )
         except (HTTPError, OSError) as error:
             if (fault := find_connection_fault(error)) is not None:
-                raise UnreachableError(f"no connection to {url}: {brief(fault.reason)}", hint=fault.hint) from error
+                raise UnreachableError(f"no connection to {url}: {shorten(fault.reason)}", hint=fault.hint) from error
             raise no_answer(url, error) from error
         try:
             content = read_body(response, started + timeout_s)
@@ -179,7 +179,7 @@ def build_message(
     return headers, body
 
 
-def read_answer(answer: HttpAnswer, url: str, event: Event, *, now: float) -> Answer:
+def read_answer(answer: HttpAnswer, url: str, event: Event, *, now: float) -> SinkResponse:
     """What an HTTP answer says of an event.
 
     Args:
@@ -190,13 +190,13 @@ def read_answer(answer: HttpAnswer, url: str, event: Event, *, now: float) -> An
     """
     reply, fault = None, ""
     # "Responses with a 202 response code MUST NOT be processed as reply events" (data plane contract).
-    if verdict(answer.status) is Verdict.DONE and answer.status != ACCEPTED and is_event(answer.headers):
+    if choose_action(answer.status) is DeliveryAction.DONE and answer.status != ACCEPTED and is_event(answer.headers):
         try:
             reply = decode(answer.headers, answer.body)
         except EventError as error:
-            fault = brief(str(error))
+            fault = shorten(str(error))
             _log.warning("%s answered event %s with a broken CloudEvent: %s", url, event.id[:64], error)
-    return Answer(
+    return SinkResponse(
         status=answer.status,
         event=reply,
         body=answer.body if reply is None else b"",
@@ -208,7 +208,7 @@ def read_answer(answer: HttpAnswer, url: str, event: Event, *, now: float) -> An
 
 def no_answer(url: str, error: Exception) -> DeliveryError:
     """The error of a request that was sent and has no usable answer."""
-    return DeliveryError(f"no answer from {url}: {brief(str(error))}", hint="check that it runs")
+    return DeliveryError(f"no answer from {url}: {shorten(str(error))}", hint="check that it runs")
 
 
 class Readable(Protocol):
@@ -242,7 +242,7 @@ def read_body(response: Readable, deadline: float) -> bytes:
     Raises:
         OSError: When it breaks off, is too large or has no length, or time runs out.
     """
-    success = verdict(response.status) is Verdict.DONE
+    success = choose_action(response.status) is DeliveryAction.DONE
     framed = "content-length" in response.headers or "transfer-encoding" in response.headers or response.status == 204
     limit = MAX_ANSWER_BYTES if success else MAX_ERROR_BYTES
     content = bytearray()

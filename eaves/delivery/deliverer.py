@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
-from eaves.delivery.evidence import Evidence
-from eaves.delivery.judge import Judge, Judged, OnReply, Send
+from eaves.delivery.evidence import RefusalHistory
+from eaves.delivery.judge import AttemptJudge, AttemptResult, OnReply, Send
 from eaves.delivery.pause import Pause
-from eaves.delivery.rules import NO_ANSWER, Answer, Blame, Verdict
+from eaves.delivery.rules import NO_ANSWER, Blame, DeliveryAction, SinkResponse
 from eaves.delivery.status import LaneDelivery
 from eaves.delivery.workers import Workers
 from eaves.errors import SpoolError, SpoolFullError
@@ -30,10 +30,10 @@ SPOOL_PAUSE_S = 1.0
 
 _log = logging.getLogger(__name__)
 
-OnDead = Callable[[Entry, Judged], Puts]
+OnDead = Callable[[Entry, AttemptResult], Puts]
 
 
-class Outcome(enum.Enum):
+class DeliveryOutcome(enum.Enum):
     """What became of one attempt."""
 
     DELIVERED = "delivered"
@@ -42,7 +42,7 @@ class Outcome(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class DeliveryAttempt:
     """One attempt, for whoever counts or shows them.
 
     Attributes:
@@ -54,10 +54,10 @@ class Attempt:
     """
 
     entry: Entry
-    outcome: Outcome
+    outcome: DeliveryOutcome
     status: int
     reason: str = ""
-    answer: Answer | None = None
+    answer: SinkResponse | None = None
 
 
 class Deliverer:
@@ -68,7 +68,7 @@ class Deliverer:
     A lane whose retries end (`Backoff.retry`) follows Knative's table: an entry is given up on when it is refused or
     its retries are used up. A lane whose retries never end gives up on an entry only when the entry is at fault: when
     the status says so (`Blame.EVENT`), or when other entries get through while this one is refused round after round
-    (`Evidence`). Everything else pauses the lane: one entry is tried now and then, another each time, so that a link
+    (`RefusalHistory`). Everything else pauses the lane: one entry is tried now and then, another each time, so that a link
     that is down for days costs an attempt and a write now and then and not one per entry.
 
     Args:
@@ -106,7 +106,7 @@ class Deliverer:
         reply_required: bool = False,
         on_dead: OnDead | None = None,
         tell_dead: OnDead | None = None,
-        observe: Callable[[Attempt], None] | None = None,
+        observe: Callable[[DeliveryAttempt], None] | None = None,
         wait_out: bool = False,
         lease: Lease | None = None,
         clock: Clock = SYSTEM,
@@ -116,7 +116,7 @@ class Deliverer:
         self.lane = lane
         self._backoff = backoff or Backoff()
         self._parallel = parallel
-        self._judge = Judge(lane, send, on_reply, reply_required=reply_required)
+        self._judge = AttemptJudge(lane, send, on_reply, reply_required=reply_required)
         self._on_dead = on_dead
         self._tell_dead = tell_dead
         self._observe = observe
@@ -126,7 +126,7 @@ class Deliverer:
         self._jitter = jitter
         self._state = threading.Condition()
         self._in_flight: set[int] = set()
-        self._evidence = Evidence()
+        self._evidence = RefusalHistory()
         self._pause = Pause(lane, self._backoff, clock, jitter)
         self._probed = self._probes = 0
         self._attempts: Counter[str] = Counter()
@@ -188,10 +188,12 @@ class Deliverer:
                 if self._ready():
                     self._deliver_next()
             except SpoolError as error:
-                self._hold(f"{error.message}; nothing is released until that works again", at_least_s=SPOOL_PAUSE_S)
+                self._pause_lane(
+                    f"{error.message}; nothing is released until that works again", at_least_s=SPOOL_PAUSE_S
+                )
             except Exception:  # noqa: BLE001 - a lane without its thread would stand still unseen
                 _log.exception("queue %s: unexpected error in its delivery; delivery goes on", self.lane)
-                self._hold("unexpected error, see the log", at_least_s=SPOOL_PAUSE_S)
+                self._pause_lane("unexpected error, see the log", at_least_s=SPOOL_PAUSE_S)
 
     def _ready(self) -> bool:
         """Wait until an attempt may be made; False when it isn't ours to make, or not any more."""
@@ -273,10 +275,10 @@ class Deliverer:
         try:
             is_settled = self._record(entry, self._judge.judge(entry))
         except SpoolError as error:
-            self._hold(f"{error.message}; nothing is released until that works again", at_least_s=SPOOL_PAUSE_S)
+            self._pause_lane(f"{error.message}; nothing is released until that works again", at_least_s=SPOOL_PAUSE_S)
         except Exception:  # noqa: BLE001 - its thread must live
             _log.exception("queue %s: unexpected error with event %s", self.lane, entry.event.id[:64])
-            self._hold("unexpected error, see the log", at_least_s=SPOOL_PAUSE_S)
+            self._pause_lane("unexpected error, see the log", at_least_s=SPOOL_PAUSE_S)
         finally:
             with self._state:
                 self._in_flight.discard(entry.seq)
@@ -284,52 +286,52 @@ class Deliverer:
             if not is_settled:
                 self._spool.wake(self.lane)
 
-    def _record(self, entry: Entry, judged: Judged) -> bool:
+    def _record(self, entry: Entry, judged: AttemptResult) -> bool:
         """Make it durable, then tell; whether the entry is gone for good.
 
         A dead letter isn't: an operator may queue it again before it counts as no longer in flight.
         """
-        if judged.verdict is Verdict.DONE:
+        if judged.verdict is DeliveryAction.DONE:
             self._spool.ack(entry, puts=judged.puts)
             with self._state:
                 self._evidence.passed(entry.seq)
-            outcome = Outcome.DELIVERED
+            outcome = DeliveryOutcome.DELIVERED
         elif self._is_given_up(entry, judged):
             try:
                 self._give_up(entry, judged)
             except SpoolFullError as error:
-                self._hold(error.message, at_least_s=SPOOL_PAUSE_S)
+                self._pause_lane(error.message, at_least_s=SPOOL_PAUSE_S)
                 self._back_off(entry, error.message)
-                self._tell(entry, Outcome.RETRIED, judged)
+                self._notify(entry, DeliveryOutcome.RETRIED, judged)
                 return False
-            outcome = Outcome.DEAD
+            outcome = DeliveryOutcome.DEAD
         else:
             self._try_again(entry, judged)
-            outcome = Outcome.RETRIED
-        if outcome is not Outcome.RETRIED or (self._backoff.retry is not None and judged.reached):
+            outcome = DeliveryOutcome.RETRIED
+        if outcome is not DeliveryOutcome.RETRIED or (self._backoff.retry is not None and judged.reached):
             with self._state:  # the receiver has answered, and not about the way
                 self._pause.end()
-        self._tell(entry, outcome, judged)
-        return outcome is Outcome.DELIVERED
+        self._notify(entry, outcome, judged)
+        return outcome is DeliveryOutcome.DELIVERED
 
-    def _is_given_up(self, entry: Entry, judged: Judged) -> bool:
+    def _is_given_up(self, entry: Entry, judged: AttemptResult) -> bool:
         if not judged.reached and (self._wait_out or self._backoff.retry is None):
             return False
         if self._backoff.retry is not None:
-            return judged.verdict is Verdict.REFUSED or self._backoff.exhausted(entry.attempts + 1)
+            return judged.verdict is DeliveryAction.REFUSED or self._backoff.exhausted(entry.attempts + 1)
         if judged.blame is Blame.EVENT:
             return True
         with self._state:
             return self._evidence.refused(entry.seq)
 
-    def _try_again(self, entry: Entry, judged: Judged) -> None:
+    def _try_again(self, entry: Entry, judged: AttemptResult) -> None:
         asked_s = judged.answer.retry_after_s if judged.answer else None
         if self._backoff.retry is None:
             # What may be the event's fault lets the next entry try at once; only when that fails too is there a pause.
             lenient = judged.blame is Blame.UNKNOWN
-            self._hold(judged.reason, judged.status, at_least_s=asked_s, lenient=lenient)
+            self._pause_lane(judged.reason, judged.status, at_least_s=asked_s, lenient=lenient)
         elif self._wait_out and not judged.reached:
-            self._hold(judged.reason, judged.status)
+            self._pause_lane(judged.reason, judged.status)
             return
         self._back_off(entry, judged.reason, asked_s)
 
@@ -337,7 +339,7 @@ class Deliverer:
         pause_s = self._backoff.pause_s(entry.attempts + 1, jitter=self._jitter(), retry_after_s=asked_s)
         self._spool.retry(entry, self._clock.now() + pause_s, reason)
 
-    def _give_up(self, entry: Entry, judged: Judged) -> None:
+    def _give_up(self, entry: Entry, judged: AttemptResult) -> None:
         if puts := self._ask(self._on_dead, entry, judged):
             self._spool.ack(entry, puts=puts)
         else:
@@ -351,7 +353,7 @@ class Deliverer:
             extra={"event_id": entry.event.id, "source": entry.event.source},
         )
 
-    def _ask(self, give: OnDead | None, entry: Entry, judged: Judged) -> Puts:
+    def _ask(self, give: OnDead | None, entry: Entry, judged: AttemptResult) -> Puts:
         if give is None:
             return ()
         try:
@@ -360,12 +362,12 @@ class Deliverer:
             _log.exception("queue %s: keeping the dead letter here", self.lane)
             return ()
 
-    def _tell(self, entry: Entry, outcome: Outcome, judged: Judged) -> None:
+    def _notify(self, entry: Entry, outcome: DeliveryOutcome, judged: AttemptResult) -> None:
         with self._state:
             self._attempts[outcome.value] += 1
         if self._observe is None:
             return
-        attempt = Attempt(
+        attempt = DeliveryAttempt(
             entry=entry, outcome=outcome, status=judged.status, reason=judged.reason, answer=judged.answer
         )
         try:
@@ -373,7 +375,7 @@ class Deliverer:
         except Exception:  # noqa: BLE001 - what is told of is already durable
             _log.exception("queue %s: the observer failed", self.lane)
 
-    def _hold(
+    def _pause_lane(
         self, reason: str, status: int = NO_ANSWER, *, at_least_s: float | None = None, lenient: bool = False
     ) -> None:
         with self._state:

@@ -39,7 +39,7 @@ class _Suspect:
     refusals_before: int
 
 
-class Evidence:
+class RefusalHistory:
     """The refusals and successes of one lane. Not safe for threads: its caller holds a lock."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from eaves.delivery.rules import brief
+from eaves.delivery.rules import shorten
 from eaves.events import IMAGE_REJECTED, Event, event_id, source_uri
 
 DESTINATION, CODE, DATA = "knativeerrordest", "knativeerrorcode", "knativeerrordata"
@@ -82,7 +82,7 @@ def _build_problem(letter: Event) -> dict[str, Any]:
         "type": str(problem.get("type") or PROBLEM_TYPE)[:256],
         "title": str(problem.get("title") or "No function takes this event")[:256],
         "status": int(code) if code.isascii() and code.isdecimal() and len(code) == 3 else 0,
-        "detail": brief(str(problem.get("detail") or answered), DETAIL_CHARACTERS),
+        "detail": shorten(str(problem.get("detail") or answered), DETAIL_CHARACTERS),
         "function": letter.extensions.get(DESTINATION, ""),
         "cause": {
             "id": letter.id,

@@ -19,7 +19,7 @@ ACCEPTED = 202
 """Taken, without a reply: a body that comes with it is never one."""
 
 
-class Verdict(enum.Enum):
+class DeliveryAction(enum.Enum):
     """What a sender does next."""
 
     DONE = "done"
@@ -53,7 +53,7 @@ EVENT_PROBLEMS = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class SinkResponse:
     """What a function (or any HTTP sink) answered.
 
     Attributes:
@@ -73,16 +73,16 @@ class Answer:
     latency_ms: float = 0.0
 
 
-def verdict(status: int) -> Verdict:
+def choose_action(status: int) -> DeliveryAction:
     """What a sender does about an HTTP status, or about `NO_ANSWER`."""
     if 200 <= status < 300:
-        return Verdict.DONE
+        return DeliveryAction.DONE
     if status >= 500 or status in RETRIED_STATUSES:
-        return Verdict.RETRY
-    return Verdict.REFUSED
+        return DeliveryAction.RETRY
+    return DeliveryAction.REFUSED
 
 
-def blame(status: int, body: bytes = b"") -> Blame:
+def find_blame(status: int, body: bytes = b"") -> Blame:
     """What a failure says is wrong."""
     if status in EVENT_STATUSES or _problem_kind(body) in EVENT_PROBLEMS:
         return Blame.EVENT
@@ -100,12 +100,12 @@ def _problem_kind(body: bytes) -> str:
     return kind.removeprefix(PROBLEM_PREFIX) if isinstance(kind, str) and kind.startswith(PROBLEM_PREFIX) else ""
 
 
-def brief(text: str, limit: int = 256) -> str:
+def shorten(text: str, limit: int = 256) -> str:
     """Foreign text for a reason or a log line: one line, bounded, without passwords and tokens."""
     return redact(" ".join(text.split()))[:limit]
 
 
-def describe(status: int, body: bytes) -> str:
+def describe_response(status: int, body: bytes) -> str:
     """An answer that isn't a success, as a reason."""
-    text = brief(body[:1024].decode("utf-8", "replace"))
+    text = shorten(body[:1024].decode("utf-8", "replace"))
     return f"answered {status}: {text}" if text else f"answered {status}"

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import EavesError, EventError
 from eaves.ingress.body import PIECE_BYTES, read_body
-from eaves.ingress.connections import State
+from eaves.ingress.connections import ConnectionState
 from eaves.ingress.framing import Framing, parse_framing
 from eaves.ingress.head_reader import HEAD_BYTES, HeadReader
-from eaves.ingress.memory import MemoryBudget, Share
+from eaves.ingress.memory import MemoryBudget, MemoryReservation
 from eaves.ingress.request import Caller, Request
 from eaves.ingress.response import Response, answer_problem
 from eaves.ingress.timed_reader import TimedReader
 from eaves.web_origin import HINT, find_foreign
 
 if TYPE_CHECKING:
-    from eaves.ingress.server import Listener
+    from eaves.ingress.server import ListeningSocket
 
 HANDSHAKE_S = 10.0
 BODY_S = 300.0
@@ -39,11 +39,11 @@ LINE_BYTES = 8_192
 _log = logging.getLogger(__name__)
 
 
-class Connection(BaseHTTPRequestHandler):
+class IngressConnection(BaseHTTPRequestHandler):
     """Reads requests and answers them until either side has enough."""
 
     protocol_version = "HTTP/1.1"
-    server: Listener
+    server: ListeningSocket
     request: socket.socket
 
     def setup(self) -> None:
@@ -52,7 +52,7 @@ class Connection(BaseHTTPRequestHandler):
         self._incoming = TimedReader(self.connection)
         self._buffered = self.rfile = io.BufferedReader(self._incoming)
         self._names: frozenset[str] = frozenset()
-        self._state = State.NEW
+        self._state = ConnectionState.NEW
 
     def finish(self) -> None:
         """Leave the socket to the server, which closes it."""
@@ -94,10 +94,10 @@ class Connection(BaseHTTPRequestHandler):
 
     def _answer_one(self) -> bool:
         """Wait for a request and answer it; whether another one may follow."""
-        if self._state is not State.NEW:
-            self._mark(State.IDLE)
+        if self._state is not ConnectionState.NEW:
+            self._mark(ConnectionState.IDLE)
         limits = self.server.limits
-        idle_s = limits.headers_s if self._state is State.NEW else limits.idle_s
+        idle_s = limits.headers_s if self._state is ConnectionState.NEW else limits.idle_s
         self._incoming.limit(stall_s=idle_s, total_s=idle_s)
         if not self._buffered.peek(1):
             return False
@@ -168,11 +168,11 @@ class Connection(BaseHTTPRequestHandler):
             _log.exception("a request could not be answered")
             return answer_problem(500, "unexpected error; see the log")
 
-    def _admit(self, share: Share, owner: str, budget: MemoryBudget | None) -> None:
+    def _admit(self, share: MemoryReservation, owner: str, budget: MemoryBudget | None) -> None:
         share.assign(owner, budget)
-        self._mark(State.BUSY)
+        self._mark(ConnectionState.BUSY)
 
-    def _read(self, framing: Framing, share: Share, max_bytes: int, gzipped: bool) -> bytes:
+    def _read(self, framing: Framing, share: MemoryReservation, max_bytes: int, gzipped: bool) -> bytes:
         self._incoming.limit(stall_s=self.server.limits.stall_s, total_s=BODY_S, in_hurry=share.is_short)
         try:
             if self._expects_word and framing.has_body:
@@ -181,7 +181,7 @@ class Connection(BaseHTTPRequestHandler):
         except OSError as error:
             raise ConnectionBrokenError(str(error)) from error
 
-    def _mark(self, state: State) -> None:
+    def _mark(self, state: ConnectionState) -> None:
         self._state = state
         self.server.connections.mark(self.connection, state)
 

@@ -15,7 +15,7 @@ from collections import Counter, OrderedDict
 from ipaddress import IPv6Address, ip_address
 
 
-class State(enum.Enum):
+class ConnectionState(enum.Enum):
     """What is known of a connection."""
 
     NEW = "new"
@@ -35,7 +35,9 @@ class Connections:
         self._new_limit = max(1, limit // 2)
         self._lock = threading.Lock()
         self._networks: dict[int, str] = {}
-        self._open: dict[State, OrderedDict[int, socket.socket]] = {state: OrderedDict() for state in State}
+        self._open: dict[ConnectionState, OrderedDict[int, socket.socket]] = {
+            state: OrderedDict() for state in ConnectionState
+        }
 
     def __len__(self) -> int:
         with self._lock:
@@ -49,16 +51,16 @@ class Connections:
             address: Where it comes from.
         """
         with self._lock:
-            strangers = self._open[State.NEW]
+            strangers = self._open[ConnectionState.NEW]
             if len(strangers) >= self._new_limit:
                 self._hang_up_stranger(strangers)
             elif self._count() >= self._limit:
-                known = self._open[State.IDLE] or self._open[State.BUSY]
+                known = self._open[ConnectionState.IDLE] or self._open[ConnectionState.BUSY]
                 _hang_up(known.popitem(last=False)[1])
             strangers[id(connection)] = connection
             self._networks[id(connection)] = _network(address)
 
-    def mark(self, connection: socket.socket, state: State) -> None:
+    def mark(self, connection: socket.socket, state: ConnectionState) -> None:
         """Say what a connection does now; nothing when it was hung up."""
         with self._lock:
             if self._pop(connection):

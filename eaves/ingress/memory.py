@@ -48,7 +48,7 @@ class MemoryBudget:
         self._taken = 0
         self._owners: dict[str, int] = {}
         self._changed = threading.Condition()
-        self._waiting: dict[str, Share] = {}
+        self._waiting: dict[str, MemoryReservation] = {}
         """Who waits: for memory that everybody has, and for memory that its owner has."""
         self._short_until = 0.0
 
@@ -61,16 +61,16 @@ class MemoryBudget:
         """Whether a request found no memory just now."""
         return time.monotonic() < self._short_until
 
-    def share(self, owner: str = "") -> Share:
+    def share(self, owner: str = "") -> MemoryReservation:
         """What a request takes; all of it is free again once its block is left.
 
         Args:
             owner: Whose request it is; empty for nobody's, which has no part of its own.
         """
-        return Share(self, owner)
+        return MemoryReservation(self, owner)
 
-    def take(self, share: Share, size: int) -> None:
-        """Take bytes for a request. See `Share`."""
+    def reserve(self, share: MemoryReservation, size: int) -> None:
+        """Take bytes for a request. See `MemoryReservation`."""
         with self._changed:
             if not self._fits(share, size) and not self._wait(share, size):
                 raise self._refusal(share, size)
@@ -79,7 +79,7 @@ class MemoryBudget:
             if share.owner:
                 self._owners[share.owner] = self._owners.get(share.owner, 0) + size
 
-    def release(self, share: Share) -> None:
+    def release(self, share: MemoryReservation) -> None:
         """Free what a request has taken."""
         with self._changed:
             self._taken -= share.taken
@@ -93,15 +93,15 @@ class MemoryBudget:
                 del self._waiting[slot]
             self._changed.notify_all()
 
-    def _fits(self, share: Share, size: int) -> bool:
+    def _fits(self, share: MemoryReservation, size: int) -> bool:
         is_small = share.taken + size <= self._small
         bound = self._with_reserve if is_small else self._max_bytes
         return self._taken + size <= bound and self._fits_owner(share, size)
 
-    def _fits_owner(self, share: Share, size: int) -> bool:
+    def _fits_owner(self, share: MemoryReservation, size: int) -> bool:
         return not share.owner or self._owners.get(share.owner, 0) + size <= self._per_owner
 
-    def _wait(self, share: Share, size: int) -> bool:
+    def _wait(self, share: MemoryReservation, size: int) -> bool:
         """Wait until so many bytes are free; whether they are. Its caller holds the lock."""
         slot = ""
         if self._fits_owner(share, size):
@@ -116,7 +116,7 @@ class MemoryBudget:
                 return False
         return True
 
-    def _refusal(self, share: Share, size: int) -> OverloadedError:
+    def _refusal(self, share: MemoryReservation, size: int) -> OverloadedError:
         if self._fits_owner(share, size):
             bound, whose = self._max_bytes, "other requests"
         else:
@@ -127,7 +127,7 @@ class MemoryBudget:
         )
 
 
-class Share:
+class MemoryReservation:
     """What one request takes of a budget. Calling it with a size takes so many bytes.
 
     Attributes:
@@ -152,7 +152,7 @@ class Share:
         Raises:
             OverloadedError: When they aren't free.
         """
-        self._budget.take(self, size)
+        self._budget.reserve(self, size)
 
     def assign(self, owner: str, budget: MemoryBudget | None = None) -> None:
         """Say whose request it is, before anything is taken.

@@ -69,7 +69,7 @@ class Request:
         self.admitted = True
         self._on_admit(owner, budget)
 
-    def take_memory(self, size: int) -> None:
+    def reserve_memory(self, size: int) -> None:
         """Take memory for something that the request needs beside its body; it is free again after the answer.
 
         Raises:

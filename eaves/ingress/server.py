@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eaves.errors import ConfigError, Fault
-from eaves.ingress.connection import Connection
+from eaves.ingress.connection import IngressConnection
 from eaves.ingress.connections import Connections
 from eaves.ingress.handshakes import FailedHandshakes
 from eaves.ingress.memory import MemoryBudget
@@ -69,7 +69,7 @@ class IngressServer:
         name: str = "receiver",
     ) -> None:  # fmt: skip
         try:
-            self._listener = Listener((host, port), serve, limits, tls, name)
+            self._listener = ListeningSocket((host, port), serve, limits, tls, name)
         except OSError as error:
             fault = Fault(origin=name, path="port", message=f"{host}:{port} can't be listened on: {error}")
             raise ConfigError([fault], hint="choose another port with PORT") from error
@@ -107,7 +107,7 @@ class IngressServer:
         self._listener.server_close()
 
 
-class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
+class ListeningSocket(socketserver.ThreadingMixIn, socketserver.TCPServer):
     """The listening socket, and what its connections share.
 
     Attributes:
@@ -135,7 +135,7 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.programs_only = limits.programs_only and listens_on_loopback(address[0])
         self.handshakes = FailedHandshakes()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        super().__init__(address, Connection)
+        super().__init__(address, IngressConnection)
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection. Its thread makes the TLS handshake, so that nobody waits for one that hangs."""

@@ -10,8 +10,16 @@ A batch is a JSON array of CloudEvents (CloudEvents, JSON event format, section 
 What the receiver has answered for is on its disk: the relay releases exactly that. Everything else is sent again.
 """
 
-from eaves.link.answer import BatchAnswer, RefusedEvent, parse_answer
+from eaves.link.answer import BatchAnswer, RefusedEvent, parse_batch_answer
 from eaves.link.batch import decode_batch, encode_batch
 from eaves.link.compression import compress, decompress
 
-__all__ = ["BatchAnswer", "RefusedEvent", "compress", "decode_batch", "decompress", "encode_batch", "parse_answer"]
+__all__ = [
+    "BatchAnswer",
+    "RefusedEvent",
+    "compress",
+    "decode_batch",
+    "decompress",
+    "encode_batch",
+    "parse_batch_answer",
+]

@@ -48,7 +48,7 @@ class BatchAnswer:
         return json.dumps(asdict(self)).encode()
 
 
-def parse_answer(body: bytes, sent: int) -> BatchAnswer:
+def parse_batch_answer(body: bytes, sent: int) -> BatchAnswer:
     """Read the answer to a batch.
 
     Args:

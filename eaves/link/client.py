@@ -13,13 +13,13 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from eaves.backoff import parse_retry_after
 from eaves.clock import SYSTEM, Clock
-from eaves.delivery import Answer, HttpAnswer
-from eaves.delivery.rules import brief, describe
+from eaves.delivery import HttpAnswer, SinkResponse
+from eaves.delivery.rules import describe_response, shorten
 from eaves.errors import ConfigError, DeliveryError, Fault, StatusError, UnreachableError
 from eaves.events import Event
 from eaves.http_client.connection_errors import NOT_TRUSTED
 from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
-from eaves.link.answer import BatchAnswer, parse_answer
+from eaves.link.answer import BatchAnswer, parse_batch_answer
 from eaves.link.credentialed import CredentialedClient
 from eaves.link.gate import Gate
 from eaves.link.packing import Packed, pack
@@ -158,7 +158,7 @@ class LinkClient:
         finally:
             if gate is not None:
                 gate.end()
-        return parse_answer(answer.body, packed.events)
+        return parse_batch_answer(answer.body, packed.events)
 
     def send_part(self, digest: str, part: memoryview, *, offset: int, size: int, timeout_s: float) -> int:
         """Send a part of a body that takes longer than a link may be up; it is kept at the receiver for days.
@@ -223,12 +223,12 @@ class LinkClient:
         try:
             lines = [json.loads(line) for line in answer.body.splitlines() if line.strip()]
         except (ValueError, RecursionError) as error:
-            raise DeliveryError(f"{self.to}{LEDGER} is not a ledger: {brief(str(error))}") from error
+            raise DeliveryError(f"{self.to}{LEDGER} is not a ledger: {shorten(str(error))}") from error
         if not all(isinstance(line, dict) for line in lines):
             raise DeliveryError(f"{self.to}{LEDGER} is not a ledger: a line is no JSON object")
         return lines
 
-    def predict(self, function: str, event: Event, *, timeout_s: float = 120.0) -> Answer:
+    def predict(self, function: str, event: Event, *, timeout_s: float = 120.0) -> SinkResponse:
         """Have a function in the cloud predict an image.
 
         Args:
@@ -297,7 +297,7 @@ class LinkClient:
 
     def _refused(self, method: str, path: str, answer: HttpAnswer) -> StatusError:
         detail = _text(answer.body, "detail")
-        told = f"answered {answer.status}: {detail}" if detail else describe(answer.status, answer.body)
+        told = f"answered {answer.status}: {detail}" if detail else describe_response(answer.status, answer.body)
         if answer.status == UNAUTHORISED:
             told = f"{told}; {self._clients.explain_refusal()}"
         elif hint := _text(answer.body, "hint"):
@@ -316,4 +316,4 @@ def _text(body: bytes, member: str) -> str:
         text = json.loads(body)[member]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
-    return brief(text) if isinstance(text, str) else ""
+    return shorten(text) if isinstance(text, str) else ""

@@ -15,7 +15,7 @@ SCHEME = "bearer"
 UNAUTHORISED = "off loopback every request needs the platform's token: Authorization: Bearer TOKEN"
 
 
-class Token:
+class AccessToken:
     """A token in a file, which is read at each request: whoever replaces the file replaces the token at once.
 
     Args:

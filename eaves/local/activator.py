@@ -13,12 +13,12 @@ from types import MappingProxyType
 
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
-from eaves.delivery import Answer, HttpAnswer, SinkClient
+from eaves.delivery import HttpAnswer, SinkClient, SinkResponse
 from eaves.errors import OverloadedError, StartError
 from eaves.events import Event
 from eaves.local.process import Child, Launch, Process
 from eaves.local.replica import Replica, concurrency_of, probe, start_replica
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import FunctionSpec
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Activator:
     def __init__(
         self,
         spec: FunctionSpec,
-        state: State,
+        state: StateDirectory,
         *,
         inherit: Mapping[str, str],
         clock: Clock = SYSTEM,
@@ -74,7 +74,7 @@ class Activator:
         self._not_before = 0.0
         self._stopping = False
         self.reason = ""
-        self._keeper = threading.Thread(target=self._keep, name=f"activator-{spec.name}", daemon=True)
+        self._keeper = threading.Thread(target=self._run_keeper, name=f"activator-{spec.name}", daemon=True)
         self._keeper.start()
 
     def state(self) -> tuple[str, int]:
@@ -87,7 +87,9 @@ class Activator:
                 return "failed", replicas
             return ("starting" if replicas or self._waiting else "idle"), replicas
 
-    def send(self, event: Event, *, timeout_s: float, headers: Mapping[str, str] = MappingProxyType({})) -> Answer:
+    def send(
+        self, event: Event, *, timeout_s: float, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> SinkResponse:
         """Have a replica answer one event, starting one when there is none.
 
         Args:
@@ -182,7 +184,7 @@ class Activator:
                 )
             raise StartError(f"function {self.spec.name} did not become ready in time", hint=hint)
 
-    def _keep(self) -> None:
+    def _run_keeper(self) -> None:
         """Run the keeper's thread: the only one that starts replicas, as the kernel ends them with it.
 
         It ends for no exception, not even for one in what handles another: without it the function would never start
@@ -190,7 +192,7 @@ class Activator:
         """
         while not self._stopping:
             try:
-                self._keep_once()
+                self._reconcile_replicas()
             except Exception as error:  # noqa: BLE001 - see above
                 with contextlib.suppress(Exception):
                     self._note_defect(error)
@@ -198,7 +200,7 @@ class Activator:
                 if not self._stopping:
                     self._clock.wait(self._changed, self._pause_s())
 
-    def _keep_once(self) -> None:
+    def _reconcile_replicas(self) -> None:
         """Drop dead and idle replicas, and start one or see whether the starting one is ready."""
         with self._changed:
             self._reap()

@@ -9,9 +9,9 @@ from eaves.admin.client import list_hung_parts
 from eaves.admin.summary import AgentStatus, describe_silent
 from eaves.clock import SYSTEM, Clock
 from eaves.local.process import Launch, Process
-from eaves.local.process_group import Ask, ProcessGroup, ProcessKind
+from eaves.local.process_group import ProcessGroup, ProcessKind, RestartCheck
 from eaves.local.queues import read_agent
-from eaves.local.state import AGENT, State
+from eaves.local.state import AGENT, StateDirectory
 from eaves.platform import AppSpec, find_timeout_s
 
 
@@ -29,13 +29,13 @@ class Agents:
 
     def __init__(
         self,
-        state: State,
+        state: StateDirectory,
         *,
         sink: str,
         inherit: Mapping[str, str],
         clock: Clock = SYSTEM,
         launch: Launch = Process,
-        ask: Ask = list_hung_parts,
+        ask: RestartCheck = list_hung_parts,
     ) -> None:
         self._state = state
         self._sink = sink

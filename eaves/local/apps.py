@@ -14,17 +14,17 @@ from typing import Protocol
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
 from eaves.credentials.redact import redact
-from eaves.delivery import Answer, SinkClient
+from eaves.delivery import SinkClient, SinkResponse
 from eaves.errors import NotFoundError, PlatformError, StartError, UnreachableError
 from eaves.events import Event
 from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.local.activator import Activator
 from eaves.local.broker import DeadLetterSink, Send, Subscription
-from eaves.local.failures import Failures, describe
+from eaves.local.failures import Failures, describe_exception
 from eaves.local.forwarding import build_relay_trigger
 from eaves.local.publishers import Publishers
 from eaves.local.replica import capacity_of
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec, TriggerSpec, find_dead_letter_target
 
 AGAIN = Backoff(retry=None, first_s=1.0, cap_s=60.0)
@@ -64,11 +64,11 @@ class Apps:
 
     def __init__(
         self,
-        state: State,
+        state: StateDirectory,
         *,
         subscribe: Subscribe,
         activate: Callable[[FunctionSpec], Activator],
-        send_to_relay: Callable[[str, Event], Answer],
+        send_to_relay: Callable[[str, Event], SinkResponse],
         address: Callable[[str], str] = str,
         proxies: Proxies = DIRECT,
         clock: Clock = SYSTEM,
@@ -198,9 +198,9 @@ class Apps:
         try:
             made = self._activate(spec)
         except Exception as error:  # noqa: BLE001 - one function that can't be made must not stop the others
-            pause_s = failures.note(describe(error))
+            pause_s = failures.note(describe_exception(error))
             self._unmade[name] = spec, failures
-            _log.error("function %s can't be made: %s; next try in %.0f s", name, describe(error), pause_s)
+            _log.error("function %s can't be made: %s; next try in %.0f s", name, describe_exception(error), pause_s)
             return None
         self._unmade.pop(name, None)
         _log.info("function %s: wanted, artifact %s", name, spec.artifact)
@@ -216,12 +216,12 @@ class Apps:
             try:
                 self._set_subscriptions(subscriptions, keep=keep)
             except Exception as error:  # noqa: BLE001 - what is subscribed already goes on
-                pause_s = self._subscribing.note(describe(error))
+                pause_s = self._subscribing.note(describe_exception(error))
                 _log.exception("triggers can't be made; next try in %.0f s", pause_s)
                 return
             self._subscribed, self._kept = subscriptions, keep
             self._subscribing.clear()
-            self._publishers.keep(self.wanted.values())
+            self._publishers.reconcile(self.wanted.values())
         self._routed = frozenset(self.wanted)
 
     def _subscriptions(self, app: AppSpec) -> list[Subscription]:
@@ -262,13 +262,13 @@ class Apps:
             give_address=lambda: redact(trigger.url) or self._address(name),
         )
 
-    def _publish(self, app: AppSpec, trigger: TriggerSpec, event: Event, _: Mapping[str, str]) -> Answer:
+    def _publish(self, app: AppSpec, trigger: TriggerSpec, event: Event, _: Mapping[str, str]) -> SinkResponse:
         return self._publishers.send(app, trigger, event)
 
-    def _forward(self, app: str, event: Event, _: Mapping[str, str]) -> Answer:
+    def _forward(self, app: str, event: Event, _: Mapping[str, str]) -> SinkResponse:
         return self._send_to_relay(app, event)
 
-    def _send(self, trigger: TriggerSpec, app: str, event: Event, headers: Mapping[str, str]) -> Answer:
+    def _send(self, trigger: TriggerSpec, app: str, event: Event, headers: Mapping[str, str]) -> SinkResponse:
         timeout_s = trigger.delivery.timeout_s
         if trigger.url:
             return self._client.post(trigger.url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers)

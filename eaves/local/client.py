@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from eaves import events
-from eaves.delivery import Answer
+from eaves.delivery import SinkResponse
 from eaves.errors import NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
 from eaves.events import Event
 from eaves.local.logfiles import tail, tail_source
-from eaves.local.state import AGENT, State
+from eaves.local.state import AGENT, StateDirectory
 from eaves.names import NAME_PATTERN
 from eaves.platform import AppSpec, FunctionStatus, parse_status
 
@@ -26,7 +26,7 @@ class LocalPlatform:
     """Implements `eaves.platform.Platform` on one state directory."""
 
     def __init__(self, root: Path) -> None:
-        self._state = State(root=root)
+        self._state = StateDirectory(root=root)
 
     def deploy(self, app: AppSpec) -> None:
         """Want this app; a running supervisor has taken it up when this returns.
@@ -93,7 +93,7 @@ class LocalPlatform:
             return False
         return True
 
-    def invoke(self, name: str, event: Event, *, timeout_s: float = 120.0) -> Answer:
+    def invoke(self, name: str, event: Event, *, timeout_s: float = 120.0) -> SinkResponse:
         """Send one event straight to a function.
 
         Raises:
@@ -107,8 +107,8 @@ class LocalPlatform:
         )
         latency_ms = (time.perf_counter() - start) * 1000
         if status < 300 and events.is_event(answered):
-            return Answer(status=status, event=events.decode(answered, content), latency_ms=latency_ms)
-        return Answer(status=status, body=content, latency_ms=latency_ms)
+            return SinkResponse(status=status, event=events.decode(answered, content), latency_ms=latency_ms)
+        return SinkResponse(status=status, body=content, latency_ms=latency_ms)
 
     def publish(self, event: Event) -> None:
         """Hand one event to the broker.

@@ -38,7 +38,7 @@ class Failures:
         return not self.reason or self._clock.monotonic() >= self._not_before
 
 
-def describe(error: Exception) -> str:
+def describe_exception(error: Exception) -> str:
     """Return what an exception says, for people; its type when it says nothing or can't be told."""
     try:
         return str(error) or type(error).__name__

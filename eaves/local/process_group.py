@@ -11,7 +11,7 @@ from typing import Protocol
 from eaves.admin.client import list_hung_parts
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
-from eaves.local.failures import Failures, describe
+from eaves.local.failures import Failures, describe_exception
 from eaves.local.process import Child, Launch, Process
 
 RESTART = Backoff(retry=None, first_s=2.0, cap_s=60.0)
@@ -25,7 +25,7 @@ ends every few minutes still gets growing pauses."""
 _log = logging.getLogger(__name__)
 
 
-class Ask(Protocol):
+class RestartCheck(Protocol):
     """Asks a process whether it must be started again."""
 
     def __call__(self, path: Path, *, timeout_s: float) -> Sequence[str]:
@@ -104,7 +104,7 @@ class ProcessGroup:
         inherit: Mapping[str, str],
         clock: Clock = SYSTEM,
         launch: Launch = Process,
-        ask: Ask = list_hung_parts,
+        ask: RestartCheck = list_hung_parts,
     ) -> None:
         self._kind = kind
         self._inherit = inherit
@@ -126,7 +126,7 @@ class ProcessGroup:
         for app, environ in wanted.items():
             if app not in self._members:
                 self._members[app] = Member(environ=environ, failures=Failures(RESTART, self._clock))
-            self._tend(app, self._members[app])
+            self._keep_running(app, self._members[app])
 
     def member(self, app: str) -> Member | None:
         """Return the process of an app; None when it is to have none."""
@@ -153,7 +153,7 @@ class ProcessGroup:
             if member.process is not None:
                 member.process.stop()
 
-    def _tend(self, app: str, member: Member) -> None:
+    def _keep_running(self, app: str, member: Member) -> None:
         if member.process is not None and member.process.running:
             if self._clock.monotonic() - member.started_at >= STEADY_S:
                 member.failures.clear()
@@ -188,9 +188,13 @@ class ProcessGroup:
             member.process = self._launch(kind.module, environ, kind.log(app), inherit=self._inherit)
         except Exception as error:  # noqa: BLE001 - one process that can't be started must not stop the others
             member.process = None
-            pause_s = member.failures.note(describe(error))
+            pause_s = member.failures.note(describe_exception(error))
             _log.error(
-                "the %s of %s can't be started: %s; next try in %.0f s", kind.name, app, describe(error), pause_s
+                "the %s of %s can't be started: %s; next try in %.0f s",
+                kind.name,
+                app,
+                describe_exception(error),
+                pause_s,
             )
         else:
             member.started_at = member.asked_at = self._clock.monotonic()

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from eaves.clock import SYSTEM, Clock
-from eaves.delivery import Answer
+from eaves.delivery import SinkResponse
 from eaves.delivery.mqtt.target import broker_url
 from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.platform import AppSpec, TriggerSpec
 
 if TYPE_CHECKING:
-    from eaves.delivery.mqtt.link import Link
+    from eaves.delivery.mqtt.link import BrokerLink
     from eaves.delivery.mqtt.sink import MqttSink
 
 Key = tuple[object, ...]
@@ -35,10 +35,10 @@ class Publishers:
         self._clock = clock
         self._lock = threading.Lock()
         self._closed = False
-        self._links: dict[Key, Link] = {}
+        self._links: dict[Key, BrokerLink] = {}
         self._sinks: dict[tuple[str, str], tuple[TriggerSpec, MqttSink]] = {}
 
-    def send(self, app: AppSpec, trigger: TriggerSpec, event: Event) -> Answer:
+    def send(self, app: AppSpec, trigger: TriggerSpec, event: Event) -> SinkResponse:
         """Publish one event of a trigger, and wait until its broker has acknowledged it.
 
         Raises:
@@ -51,7 +51,7 @@ class Publishers:
             sink = self._open(app, trigger)
         return sink.send(event, timeout_s=trigger.delivery.timeout_s)
 
-    def keep(self, apps: Iterable[AppSpec]) -> None:
+    def reconcile(self, apps: Iterable[AppSpec]) -> None:
         """Connect to the brokers of these apps' triggers, and close every other connection."""
         wanted = [(app, trigger) for app in apps for trigger in app.triggers if trigger.is_mqtt]
         with self._lock:
@@ -100,7 +100,7 @@ def _key(app: AppSpec, trigger: TriggerSpec) -> Key:
     return (*shared, app.function.site, app.function.name, trigger.name, trigger.mqtt.discovery_prefix)
 
 
-def _close(links: Iterable[Link]) -> None:
+def _close(links: Iterable[BrokerLink]) -> None:
     """Close links side by side: each may take its moment."""
     threads = [threading.Thread(target=link.close, name="mqtt-close", daemon=True) for link in links]
     for thread in threads:

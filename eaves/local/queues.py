@@ -11,9 +11,9 @@ from flask import Blueprint, Response, request
 from eaves.admin import Queue
 from eaves.admin.client import SocketQueue, open_queue
 from eaves.admin.routes import answer
-from eaves.admin.summary import AgentStatus, describe_silent, summarise
+from eaves.admin.summary import AgentStatus, describe_silent, summarize
 from eaves.errors import EavesError, NotFoundError, NotRunningError
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import RELAY
 from eaves.relay.lanes import BROKER
 from eaves.sources.lanes import LANES
@@ -47,7 +47,7 @@ def read_agent(app: str, sources: Sequence[str], socket: Path) -> AgentStatus:
         socket: Where it listens.
     """
     try:
-        return summarise(app, SocketQueue(socket, timeout_s=AGENT_TIMEOUT_S).report())
+        return summarize(app, SocketQueue(socket, timeout_s=AGENT_TIMEOUT_S).report())
     except NotRunningError:
         return describe_silent(app, sources, state="starting")
     except EavesError as error:
@@ -55,7 +55,7 @@ def read_agent(app: str, sources: Sequence[str], socket: Path) -> AgentStatus:
 
 
 @contextmanager
-def open_local_queue(state: State, agent: str) -> Iterator[Queue]:
+def open_local_queue(state: StateDirectory, agent: str) -> Iterator[Queue]:
     """A queue of the local platform, through the process that delivers it or from its file.
 
     Args:

@@ -9,14 +9,14 @@ from eaves.admin.client import list_hung_parts
 from eaves.admin.summary import AgentStatus, describe_silent
 from eaves.clock import SYSTEM, Clock
 from eaves.config import iter_leaves
-from eaves.delivery import Answer, SinkClient
+from eaves.delivery import SinkClient, SinkResponse
 from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.local.ports import HOST, find_free_port
 from eaves.local.process import Launch, Process
-from eaves.local.process_group import Ask, ProcessGroup, ProcessKind
+from eaves.local.process_group import ProcessGroup, ProcessKind, RestartCheck
 from eaves.local.queues import read_agent
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import RELAY, AppSpec
 from eaves.relay.settings import RelaySettings
 
@@ -40,12 +40,12 @@ class Relays:
 
     def __init__(
         self,
-        state: State,
+        state: StateDirectory,
         *,
         inherit: Mapping[str, str],
         clock: Clock = SYSTEM,
         launch: Launch = Process,
-        ask: Ask = list_hung_parts,
+        ask: RestartCheck = list_hung_parts,
     ) -> None:
         self._state = state
         self._ports: dict[str, int] = {}
@@ -71,7 +71,7 @@ class Relays:
         self._running = frozenset(wanted)
         self._group.reconcile(wanted)
 
-    def send(self, app: str, event: Event) -> Answer:
+    def send(self, app: str, event: Event) -> SinkResponse:
         """Hand an event to the relay of an app; a success says that it is on the relay's disk.
 
         Raises:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from typing import cast
 
-from eaves.delivery import Answer, HttpAnswer
+from eaves.delivery import HttpAnswer, SinkResponse
 from eaves.delivery.client import CONNECT_TIMEOUT_S, build_message, no_answer, read_answer, read_body
 from eaves.errors import UnreachableError
 from eaves.events import Event
@@ -41,7 +41,7 @@ class ReplicaClient:
         self._kept: list[tuple[float, HTTPConnection]] = []
         self._closed = False
 
-    def post(self, event: Event, *, timeout_s: float, now: float, more_headers: Mapping[str, str]) -> Answer:
+    def post(self, event: Event, *, timeout_s: float, now: float, more_headers: Mapping[str, str]) -> SinkResponse:
         """Send one event in binary mode and read the answer, which may be a CloudEvent.
 
         Args:
@@ -116,7 +116,7 @@ class ReplicaClient:
 
     def _connect(self, timeout_s: float) -> HTTPConnection:
         connection = HTTPConnection(HOST, self._port, timeout=timeout_s)
-        connection.response_class = Response
+        connection.response_class = ReplicaResponse
         try:
             connection.connect()
         except OSError as error:
@@ -124,14 +124,16 @@ class ReplicaClient:
             raise UnreachableError(f"no connection to {self.url}: {reason}", hint="check that it runs") from error
         return connection
 
-    def _ask(self, connection: HTTPConnection, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Response:
+    def _ask(
+        self, connection: HTTPConnection, headers: Mapping[str, str], body: bytes, timeout_s: float
+    ) -> ReplicaResponse:
         connection.sock.settimeout(timeout_s)
         # A replica may refuse a body by its head, and close before it has read the body: its answer is there.
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.request("POST", "/", body, dict(headers))
-        return cast(Response, connection.getresponse())
+        return cast(ReplicaResponse, connection.getresponse())
 
-    def _give_back(self, connection: HTTPConnection, response: Response) -> None:
+    def _give_back(self, connection: HTTPConnection, response: ReplicaResponse) -> None:
         """Keep a connection for the next exchange, when its answer was read to the end."""
         with self._lock:
             keeps = response.is_whole and not response.will_close and not self._closed
@@ -141,7 +143,7 @@ class ReplicaClient:
             connection.close()
 
 
-class Response(HTTPResponse):
+class ReplicaResponse(HTTPResponse):
     """A response that tells when its body breaks off, and whether it was read to its end.
 
     Attributes:

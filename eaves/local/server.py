@@ -20,10 +20,10 @@ from waitress.utilities import Error
 
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock, StopFlag
-from eaves.local.access_token import UNAUTHORISED, Token
+from eaves.local.access_token import UNAUTHORISED, AccessToken
 from eaves.local.web import MAX_BODY_BYTES
-from functions.connection import Connection
-from functions.threads import Threads
+from functions.connection import HttpConnection
+from functions.threads import ThreadPool
 
 HOST = "127.0.0.1"
 CONNECTIONS = 1000
@@ -46,7 +46,7 @@ BACKOFF = Backoff(retry=None, first_s=0.2, cap_s=30.0)
 _log = logging.getLogger(__name__)
 
 
-class Address(Protocol):
+class ServerAddress(Protocol):
     """An address that a server listens on."""
 
     def bind(self) -> socket.socket:
@@ -130,7 +130,9 @@ class WebServer:
         OSError: When the address can't be used.
     """
 
-    def __init__(self, app: Flask, address: Address, *, token: Token | None = None, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self, app: Flask, address: ServerAddress, *, token: AccessToken | None = None, clock: Clock = SYSTEM
+    ) -> None:
         self.address = address
         self._token = token
         self._app = app
@@ -157,7 +159,7 @@ class WebServer:
                 self._app,
                 map=self._map,
                 sockets=[bound],
-                _dispatcher=Threads(THREADS),
+                _dispatcher=ThreadPool(THREADS),
                 connection_limit=CONNECTIONS,
                 channel_timeout=IDLE_S,
                 max_request_body_size=MAX_BODY_BYTES,
@@ -224,7 +226,7 @@ class Unauthorised(Error):  # type: ignore[misc]  # noqa: N818 - named as waitre
     reason = "Unauthorized"
 
 
-class OpenConnection(Connection):
+class OpenConnection(HttpConnection):
     """A connection of whoever reaches a port off loopback: without the token its request's body isn't read."""
 
     def received(self, data: bytes) -> bool:
@@ -237,20 +239,20 @@ class OpenConnection(Connection):
         return taken
 
 
-def _harden(server: Any, token: Token | None) -> None:
+def _harden(server: Any, token: AccessToken | None) -> None:
     """Have connections read as a function reads them.
 
     What two readers could understand differently is refused, each refusal is a problem document, and its sender can
     read it before the connection is closed.
     """
-    server.channel_class = Connection if token is None else OpenConnection
+    server.channel_class = HttpConnection if token is None else OpenConnection
     server.token = token
     server.draining = False
     server.has_room = partial(_has_room, server)
     server.refused = lambda status, kind: _log.info("refused a request with %d (%s)", status, kind)
 
 
-def _has_room(server: Any, _: Connection) -> bool:
+def _has_room(server: Any, _: HttpConnection) -> bool:
     """Whether the bodies under way fit into memory."""
-    connections: list[Connection] = list(server.active_channels.values())
+    connections: list[HttpConnection] = list(server.active_channels.values())
     return sum(connection.held_bytes for connection in connections) <= ROOM_BYTES

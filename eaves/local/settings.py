@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from eaves.config import setting
 from eaves.history import MAX_BYTES
-from eaves.spool import Limits, WhenFull
+from eaves.spool import SpoolLimits, WhenFull
 from eaves.spool.limits import DAY_S
 
 
@@ -48,9 +48,9 @@ class LocalSettings:
         choices=("expire", "refuse"),
     )
 
-    def limits(self) -> Limits:
+    def limits(self) -> SpoolLimits:
         """The bounds of the broker's queue."""
-        return Limits(
+        return SpoolLimits(
             max_bytes=self.spool_max_bytes,
             dead_max_bytes=self.spool_dead_max_bytes,
             dead_max_age_s=self.spool_dead_max_age_days * DAY_S,

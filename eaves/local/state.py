@@ -19,7 +19,7 @@ MAX_SOCKET_PATH = 107
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class StateDirectory:
     """One state directory; making this value touches nothing."""
 
     root: Path

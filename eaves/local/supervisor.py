@@ -22,18 +22,18 @@ from eaves.errors import EventError, OverloadedError, PlatformError
 from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
 from eaves.http_client.proxies import parse_proxies
-from eaves.local.access_token import Token
+from eaves.local.access_token import AccessToken
 from eaves.local.activator import Activator
 from eaves.local.agents import Agents
 from eaves.local.apps import Apps
 from eaves.local.broker import Broker, lane_of, lane_of_sink
-from eaves.local.failures import describe
+from eaves.local.failures import describe_exception
 from eaves.local.logfiles import rotate
 from eaves.local.process import Launch, Process
 from eaves.local.relays import Relays
 from eaves.local.server import SocketPath, TcpPort, WebServer
 from eaves.local.settings import LocalSettings
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.local.web import create_app
 from eaves.platform import RELAY, AppSpec, FunctionStatus
 from eaves.spool import Spool
@@ -71,7 +71,7 @@ class Supervisor:
 
     def __init__(
         self,
-        state: State,
+        state: StateDirectory,
         *,
         environ: Mapping[str, str],
         port: int,
@@ -113,11 +113,11 @@ class Supervisor:
         self._opened: WebServer | None = None
         if listen is not None:
             opened = TcpPort(listen[1], listen[0])
-            self._opened = self._listen(opened, f"{listen[0]} port {listen[1]}", Token(state.token))
+            self._opened = self._listen(opened, f"{listen[0]} port {listen[1]}", AccessToken(state.token))
         self._agents = Agents(state, sink=self.url, inherit=environ, clock=clock, launch=launch)
         self._control = WebServer(create_app(self, control=True), SocketPath(state.socket), clock=clock)
 
-    def _listen(self, address: TcpPort, named: str, token: Token | None = None, *, hint: str = "") -> WebServer:
+    def _listen(self, address: TcpPort, named: str, token: AccessToken | None = None, *, hint: str = "") -> WebServer:
         try:
             return WebServer(create_app(self, token=token), address, token=token, clock=self._clock)
         except OSError as error:
@@ -256,7 +256,7 @@ class Supervisor:
             try:
                 act()
             except Exception as error:  # noqa: BLE001 - a part that fails must end neither the others nor the whole
-                reason = describe(error)
+                reason = describe_exception(error)
                 failed[EVERYTHING] = f"{name}: {reason}"
                 if self._told.get(name) != reason:
                     _log.exception("%s can't be tended; tried again every %.0f s", name, RECONCILE_S)
@@ -300,7 +300,7 @@ class Supervisor:
                 _log.exception("a part could not be stopped")
 
 
-def _take_lock(state: State) -> int:
+def _take_lock(state: StateDirectory) -> int:
     handle = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

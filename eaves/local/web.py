@@ -17,7 +17,7 @@ from eaves.admin import Queue, metrics
 from eaves.admin.metrics import render_metrics
 from eaves.delivery import HttpAnswer
 from eaves.errors import EavesError, ForbiddenError
-from eaves.local.access_token import UNAUTHORISED, Token
+from eaves.local.access_token import UNAUTHORISED, AccessToken
 from eaves.local.broker import read_trace
 from eaves.local.queues import build_queue_routes
 from eaves.platform import FunctionStatus
@@ -29,7 +29,7 @@ MAX_BODY_BYTES = 32_000_000
 _log = logging.getLogger(__name__)
 
 
-class Runtime(Protocol):
+class SupervisorView(Protocol):
     """What the web needs of the supervisor."""
 
     def accept(self, event: events.Event, trace: Mapping[str, str]) -> None:
@@ -49,7 +49,7 @@ class Runtime(Protocol):
         """The broker's queue."""
 
 
-def create_app(runtime: Runtime, *, control: bool = False, token: Token | None = None) -> Flask:
+def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessToken | None = None) -> Flask:
     """The WSGI application.
 
     Args:
@@ -112,14 +112,14 @@ def _refuse_browsers() -> None:
         raise ForbiddenError(reason, hint=HINT)
 
 
-def _refuse_strangers(token: Token) -> Response | None:
+def _refuse_strangers(token: AccessToken) -> Response | None:
     """Off loopback a request must bring the token, and no page of another site may have sent it."""
     origin = request.headers.get("Origin")
     if origin is not None and not is_same_site(request.headers.get("Host", ""), origin):
         raise ForbiddenError(f"no page of another site may call this address, and Origin is {origin[:80]!r}")
     if token.is_in(request.headers.get("Authorization", "")):
         return None
-    refused = problems.answer_refusal(401, UNAUTHORISED)
+    refused = problems.refusal_response(401, UNAUTHORISED)
     refused.headers["WWW-Authenticate"] = "Bearer"
     return refused
 
@@ -131,7 +131,7 @@ def _answer_error(error: EavesError) -> Response:
 
 def _answer_fault(error: Exception) -> Response:
     if isinstance(error, HTTPException):
-        return problems.answer_http(error)
+        return problems.http_error_response(error)
     _log.error("unexpected error", exc_info=error)
     return Response(
         '{"status": 500, "detail": "unexpected error; see the log of eaves up"}',

@@ -14,18 +14,18 @@ Everything that a broker tells runs on the connection's own thread, which must n
 answers the broker's keepalive. Messages are acknowledged by who has stored them, from any thread.
 """
 
-from eaves.mqtt.address import Address, parse_address
-from eaves.mqtt.connection import Connection, Listener
+from eaves.mqtt.address import BrokerAddress, parse_address
+from eaves.mqtt.connection import BrokerConnection, ConnectionListener
 from eaves.mqtt.message import Acknowledgement, Message, Publication
 from eaves.mqtt.session import SessionInfo
 from eaves.mqtt.settings import ConnectionSettings
 
 __all__ = [
     "Acknowledgement",
-    "Address",
-    "Connection",
+    "BrokerAddress",
+    "BrokerConnection",
+    "ConnectionListener",
     "ConnectionSettings",
-    "Listener",
     "Message",
     "Publication",
     "SessionInfo",

@@ -10,7 +10,7 @@ PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class BrokerAddress:
     """Where a broker is.
 
     Attributes:
@@ -35,7 +35,7 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str) -> BrokerAddress:
     """Read `mqtt://HOST[:PORT][/PATH]` or `mqtts://...`.
 
     Raises:
@@ -54,7 +54,7 @@ def parse_address(text: str) -> Address:
     if "?" in text or "#" in text:
         raise ValueError("must have neither ? nor # in it; write them as %3F and %23")
     scheme = scheme.lower()
-    return Address(
+    return BrokerAddress(
         host=host,
         port=port or PORTS[scheme],
         tls=scheme == "mqtts",

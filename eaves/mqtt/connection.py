@@ -16,7 +16,7 @@ from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock, StopFlag
 from eaves.mqtt.message import Acknowledgement, Message, Publication
 from eaves.mqtt.publications import fail
-from eaves.mqtt.session import End, Session, SessionInfo
+from eaves.mqtt.session import BrokerSession, End, SessionInfo
 from eaves.mqtt.settings import ConnectionSettings
 
 BACKOFF = Backoff(retry=None, first_s=0.5, cap_s=30.0)
@@ -33,7 +33,7 @@ name, connecting and the pause before the next attempt take a minute and a half 
 _log = logging.getLogger(__name__)
 
 
-class Listener:
+class ConnectionListener:
     """What a connection tells. Called on its own thread, which must not wait: it answers the broker's keepalive.
 
     An exception is a bug: it is logged with its traceback and ends the connection, which is made anew.
@@ -55,7 +55,7 @@ class Listener:
         """A message has come."""
 
 
-class Connection:
+class BrokerConnection:
     """A connection to one broker, made again after growing pauses whenever it ends.
 
     Args:
@@ -71,7 +71,12 @@ class Connection:
     """
 
     def __init__(
-        self, settings: ConnectionSettings, listener: Listener, *, clock: Clock = SYSTEM, stuck_s: float = STUCK_S
+        self,
+        settings: ConnectionSettings,
+        listener: ConnectionListener,
+        *,
+        clock: Clock = SYSTEM,
+        stuck_s: float = STUCK_S,
     ) -> None:
         self.connections = 0
         self.reason = ""
@@ -81,7 +86,7 @@ class Connection:
         self._stuck_s = stuck_s
         self._turned_at = SYSTEM.monotonic()
         self._stopping = StopFlag(clock)
-        self._session: Session | None = None
+        self._session: BrokerSession | None = None
         self._attempts = 0
         self._unanswered = 0
         self._protocol = MQTTProtocolVersion.MQTTv311 if settings.version == "3.1.1" else MQTTProtocolVersion.MQTTv5
@@ -119,7 +124,7 @@ class Connection:
             session.close()
 
     def subscribe(self, filters: Sequence[str], *, retained: bool = False) -> None:
-        """Subscribe with QoS 1; to be called in `Listener.connected`, as a subscription may be lost with a session.
+        """Subscribe with QoS 1, in `ConnectionListener.connected`, as a subscription may be lost with its session.
 
         Args:
             filters: Topics, wildcards allowed.
@@ -180,7 +185,7 @@ class Connection:
     def _attempt(self) -> End:
         self._turn()
         self._attempts += 1
-        self._session = session = Session(
+        self._session = session = BrokerSession(
             self._attempts,
             self._settings,
             self._protocol,

@@ -53,7 +53,7 @@ class Publications:
             fail(future)
         return future
 
-    def settle(self, packet_id: int, code: ReasonCode, *, unlisted_code: int) -> None:
+    def resolve(self, packet_id: int, code: ReasonCode, *, unlisted_code: int) -> None:
         """The broker has answered.
 
         Args:

@@ -62,7 +62,7 @@ class End:
     wanted: bool = False
 
 
-class Session:
+class BrokerSession:
     """One connection. `run` is for the connection's thread; all else may be called from any.
 
     Args:
@@ -263,7 +263,7 @@ class Session:
     def _published(
         self, client: PahoClient, _: object, packet_id: int, code: ReasonCode, __: Properties | None
     ) -> None:
-        self._publications.settle(packet_id, code, unlisted_code=_own(client).unlisted_code)
+        self._publications.resolve(packet_id, code, unlisted_code=_own(client).unlisted_code)
 
 
 def _own(client: PahoClient) -> BoundedClient:

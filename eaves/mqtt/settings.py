@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from eaves.mqtt.address import Address
+from eaves.mqtt.address import BrokerAddress
 from eaves.mqtt.message import Publication
 
 Version = Literal["auto", "5", "3.1.1"]
@@ -36,7 +36,7 @@ class ConnectionSettings:
         connect_timeout_s: Seconds that TCP and TLS may take, each, and again that the broker's first answer may.
     """
 
-    address: Address
+    address: BrokerAddress
     client_id: str
     credentials: Path | None = None
     version: Version = "auto"

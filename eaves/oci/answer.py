@@ -18,7 +18,7 @@ _WRONG_PROTOCOL = (b"HTTP request to an HTTPS server", b"plain HTTP request was 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class RegistryResponse:
     """One answer, whole.
 
     Attributes:
@@ -37,7 +37,7 @@ class Answer:
         return default if asked_s is None else asked_s
 
 
-def read_answer(response: urllib3.BaseHTTPResponse) -> Answer:
+def read_response(response: urllib3.BaseHTTPResponse) -> RegistryResponse:
     """Read an answer to its end, so that its connection serves again.
 
     Raises:
@@ -51,10 +51,10 @@ def read_answer(response: urllib3.BaseHTTPResponse) -> Answer:
             raise RegistryError(f"the registry answers with more than {MAX_DOCUMENT_BYTES} bytes where a document is")
     finally:
         response.release_conn()
-    return Answer(status=response.status, headers=response.headers, content=content)
+    return RegistryResponse(status=response.status, headers=response.headers, content=content)
 
 
-def require(answer: Answer, wanted: Collection[int], what: str) -> None:
+def require_status(answer: RegistryResponse, wanted: Collection[int], what: str) -> None:
     """Raise unless the status is one of those.
 
     Raises:
@@ -80,7 +80,7 @@ def require(answer: Answer, wanted: Collection[int], what: str) -> None:
     raise RegistryError(f"{what}: the registry answered {answer.status}{said}", hint=hint)
 
 
-def _said(answer: Answer) -> str:
+def _said(answer: RegistryResponse) -> str:
     """What the registry says of it. Source: distribution-spec, error codes."""
     try:
         errors = json.loads(answer.content)["errors"]

@@ -22,7 +22,7 @@ TITLES = (_GRAPHS, _GOLDEN, _REST, HANDLER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class ArtifactPart:
     """One layer's worth of an artifact.
 
     Attributes:
@@ -34,7 +34,7 @@ class Part:
     paths: tuple[str, ...]
 
 
-def split(paths: set[str]) -> Iterator[Part]:
+def split_parts(paths: set[str]) -> Iterator[ArtifactPart]:
     """The layers of an artifact's files, from what changes least up.
 
     Each backbone is a layer of its own, since each is most of the bytes: a variant for another CPU that comes or goes
@@ -46,15 +46,15 @@ def split(paths: set[str]) -> Iterator[Part]:
     handler = paths & {HANDLER}
     rest = paths - {*backbones} - graphs - golden - handler
     for path in backbones:
-        yield Part(title=path, paths=(path,))
+        yield ArtifactPart(title=path, paths=(path,))
     for title, some in ((_GRAPHS, graphs), (_GOLDEN, golden), (_REST, rest)):
         if some:
-            yield Part(title=title, paths=tuple(sorted(some)))
+            yield ArtifactPart(title=title, paths=tuple(sorted(some)))
     if handler:
-        yield Part(title=HANDLER, paths=(HANDLER,))
+        yield ArtifactPart(title=HANDLER, paths=(HANDLER,))
 
 
-def artifact_parts(artifact: Artifact, *, allow_handler: bool = False) -> list[Part]:
+def artifact_parts(artifact: Artifact, *, allow_handler: bool = False) -> list[ArtifactPart]:
     """The parts of an artifact.
 
     Raises:
@@ -66,10 +66,10 @@ def artifact_parts(artifact: Artifact, *, allow_handler: bool = False) -> list[P
             f"{artifact.path} has a {HANDLER}, code that will run wherever the container image does",
             hint="read it, then package with --allow-handler",
         )
-    return list(split(paths))
+    return list(split_parts(paths))
 
 
-def part_files(artifact: Artifact, part: Part) -> Iterator[LayerFile]:
+def part_files(artifact: Artifact, part: ArtifactPart) -> Iterator[LayerFile]:
     """The files of a part, at their place in a container, each with the digest that the opened artifact gave it."""
     for path in part.paths:
         digest = artifact.digest if path == MANIFEST else artifact.manifest.files[path].sha256

@@ -18,7 +18,7 @@ from eaves.errors import StoppedError
 from eaves.oci.descriptor import Descriptor
 from eaves.oci.image import Image, load_images
 from eaves.oci.layout import Layout
-from eaves.oci.place import Progress, Source, Target
+from eaves.oci.place import ContentSource, ContentTarget, Progress
 
 PARALLEL = 3
 """Pieces of content at a time; more only share the same link."""
@@ -27,7 +27,7 @@ GRACE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Copied:
+class CopySummary:
     """What a copy moved, by descriptor; manifests aside.
 
     Attributes:
@@ -44,7 +44,7 @@ class Copied:
 class Overlay:
     """Layouts over a base: content is read from the first layout that has it, else from the base."""
 
-    def __init__(self, layouts: Sequence[Layout], base: Source) -> None:
+    def __init__(self, layouts: Sequence[Layout], base: ContentSource) -> None:
         self._layouts = layouts
         self._base = base
 
@@ -62,19 +62,19 @@ class Overlay:
         """Content as a stream."""
         return self._having(descriptor).open(descriptor, start=start, poll=poll)
 
-    def _having(self, descriptor: Descriptor) -> Source:
+    def _having(self, descriptor: Descriptor) -> ContentSource:
         return next((layout for layout in self._layouts if layout.has(descriptor)), self._base)
 
 
 def copy_image(
-    source: Source,
-    target: Target,
+    source: ContentSource,
+    target: ContentTarget,
     descriptor: Descriptor,
     *,
     name: str | None = None,
     mounts: Sequence[str] = (),
     progress: Callable[[Descriptor], Progress] = lambda descriptor: lambda size: None,
-) -> Copied:
+) -> CopySummary:
     """Copy a manifest or index with all it refers to.
 
     Args:
@@ -109,7 +109,7 @@ def copy_image(
             target.write_manifest(image.descriptor, manifests[image.descriptor.digest])
     target.write_manifest(descriptor, manifests[descriptor.digest], name)
     kinds = {kind: tuple(blobs[digest] for digest, found in how.items() if found == kind) for kind in set(how.values())}
-    return Copied(moved=kinds.get("moved", ()), mounted=kinds.get("mounted", ()), present=kinds.get("present", ()))
+    return CopySummary(moved=kinds.get("moved", ()), mounted=kinds.get("mounted", ()), present=kinds.get("present", ()))
 
 
 def _stopping(progress: Progress, stop: threading.Event) -> Progress:

@@ -24,7 +24,7 @@ _TOKEN_USER = "<token>"  # noqa: S105 - what helpers answer in place of a name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
+class RegistryCredentials:
     """A name and a password, or a token that stands for both."""
 
     user: str = ""
@@ -36,7 +36,7 @@ class Credentials:
         return f"Credentials(user={self.user!r})"
 
 
-def load_credentials(host: str, config: Path) -> Credentials | None:
+def load_credentials(host: str, config: Path) -> RegistryCredentials | None:
     """What Docker's config has for a host; None when it has nothing.
 
     Args:
@@ -79,9 +79,9 @@ def _mapping(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _parse(entry: Mapping[str, Any], config: Path) -> Credentials | None:
+def _parse(entry: Mapping[str, Any], config: Path) -> RegistryCredentials | None:
     if entry.get("identitytoken"):
-        return Credentials(refresh_token=str(entry["identitytoken"]))
+        return RegistryCredentials(refresh_token=str(entry["identitytoken"]))
     if entry.get("auth"):
         try:
             user, _, password = base64.b64decode(str(entry["auth"]), validate=True).decode().partition(":")
@@ -89,13 +89,13 @@ def _parse(entry: Mapping[str, Any], config: Path) -> Credentials | None:
             raise OciError(
                 f"{config}: an `auth` is not base64", hint="log in again with your container tool"
             ) from error
-        return Credentials(user=user, password=password.rstrip("\0"))
+        return RegistryCredentials(user=user, password=password.rstrip("\0"))
     if entry.get("username"):
-        return Credentials(user=str(entry["username"]), password=str(entry.get("password", "")))
+        return RegistryCredentials(user=str(entry["username"]), password=str(entry.get("password", "")))
     return None
 
 
-def _ask(helper: str, key: str) -> Credentials | None:
+def _ask(helper: str, key: str) -> RegistryCredentials | None:
     """What a helper has; None when it has nothing."""
     command = f"docker-credential-{helper}"
     if "/" in helper:
@@ -117,4 +117,8 @@ def _ask(helper: str, key: str) -> Credentials | None:
         user, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError) as error:
         raise OciError(f"the credential helper {command} answered what is no JSON of Username and Secret") from error
-    return Credentials(refresh_token=secret) if user == _TOKEN_USER else Credentials(user=user, password=secret)
+    return (
+        RegistryCredentials(refresh_token=secret)
+        if user == _TOKEN_USER
+        else RegistryCredentials(user=user, password=secret)
+    )

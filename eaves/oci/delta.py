@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from eaves.oci.copy import content_of
-from eaves.oci.descriptor import Descriptor, Platform
+from eaves.oci.descriptor import Descriptor, ImagePlatform
 from eaves.oci.image import Image, pick_image
-from eaves.oci.place import Source
+from eaves.oci.place import ContentSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class DeltaStep:
     """One piece of the container image that is wanted.
 
     Attributes:
@@ -33,7 +33,7 @@ class Delta:
         steps: Every piece, from the manifest up.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[DeltaStep, ...]
 
     @property
     def fetched_bytes(self) -> int:
@@ -46,7 +46,9 @@ class Delta:
         return sum(step.descriptor.size for step in self.steps)
 
 
-def diff(old: tuple[Source, Descriptor], new: tuple[Source, Descriptor], platform: Platform) -> Delta:
+def compute_delta(
+    old: tuple[ContentSource, Descriptor], new: tuple[ContentSource, Descriptor], platform: ImagePlatform
+) -> Delta:
     """What a node of this platform that has the old one fetches for the new one.
 
     Raises:
@@ -57,7 +59,7 @@ def diff(old: tuple[Source, Descriptor], new: tuple[Source, Descriptor], platfor
     titles = _titles(image)
     return Delta(
         steps=tuple(
-            Step(what=titles[number], descriptor=piece, there=piece.digest in here)
+            DeltaStep(what=titles[number], descriptor=piece, there=piece.digest in here)
             for number, piece in enumerate(content_of(image))
         )
     )

@@ -34,7 +34,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Platform:
+class ImagePlatform:
     """What a container image runs on, as Go names it.
 
     Attributes:
@@ -50,7 +50,7 @@ class Platform:
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
-    def runs(self, wanted: Platform) -> bool:
+    def runs(self, wanted: ImagePlatform) -> bool:
         """Whether it is what is wanted; a variant counts only where both name one."""
         same = (self.os, self.architecture) == (wanted.os, wanted.architecture)
         return same and (not self.variant or not wanted.variant or self.variant == wanted.variant)
@@ -64,7 +64,7 @@ class Platform:
         }
 
 
-def parse_platform(text: str) -> Platform:
+def parse_image_platform(text: str) -> ImagePlatform:
     """Read `linux/arm64` or `linux/arm/v7`.
 
     Raises:
@@ -73,7 +73,7 @@ def parse_platform(text: str) -> Platform:
     parts = text.split("/")
     if len(parts) not in (2, 3) or not all(re.fullmatch(r"[a-z0-9_.-]+", part) for part in parts):
         raise OciError(f"a platform is OS/ARCHITECTURE, not {text[:40]!r}", hint="such as linux/amd64 or linux/arm64")
-    return Platform(os=parts[0], architecture=parts[1], variant=parts[2] if len(parts) == 3 else "")
+    return ImagePlatform(os=parts[0], architecture=parts[1], variant=parts[2] if len(parts) == 3 else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class Descriptor:
     digest: str
     size: int
     annotations: Mapping[str, str] = field(default_factory=dict)
-    platform: Platform | None = None
+    platform: ImagePlatform | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data for JSON."""
@@ -114,7 +114,7 @@ def parse_descriptor(values: Any) -> Descriptor:
     try:
         digest, size, media_type = values["digest"], values["size"], values["mediaType"]
         annotations, found = values.get("annotations") or {}, values.get("platform")
-        platform = found and Platform(
+        platform = found and ImagePlatform(
             architecture=str(found["architecture"]), os=str(found["os"]), variant=str(found.get("variant", ""))
         )
         texts = [media_type, *annotations, *annotations.values()]
@@ -129,7 +129,7 @@ def parse_descriptor(values: Any) -> Descriptor:
     )
 
 
-def describe(content: bytes, media_type: str, **annotations: str) -> Descriptor:
+def build_descriptor(content: bytes, media_type: str, **annotations: str) -> Descriptor:
     """The descriptor of content in memory."""
     return Descriptor(media_type=media_type, digest=digest_of(content), size=len(content), annotations=annotations)
 

@@ -14,7 +14,7 @@ import urllib3
 from eaves.backoff import Backoff
 from eaves.errors import RegistryError
 from eaves.oci.outage import DownloadError, describe_amount, describe_outage
-from eaves.oci.transport import BusyError, OutOfReachError, Transport, is_passing
+from eaves.oci.transport import BusyError, OutOfReachError, RegistryTransport, is_passing
 
 PIECE_BYTES = 1 << 16
 """Most that one read asks for. What has come is returned at once, so that a cut costs nothing that was here."""
@@ -45,7 +45,7 @@ class Download:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: RegistryTransport,
         url: str,
         scope: str,
         what: str,

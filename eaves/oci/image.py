@@ -19,15 +19,15 @@ from eaves.oci.descriptor import (
     MANIFESTS,
     OF_DOCKER,
     Descriptor,
-    Platform,
-    describe,
+    ImagePlatform,
+    build_descriptor,
     parse_descriptor,
     parse_document,
     render_document,
 )
 from eaves.oci.layer import Layer
 from eaves.oci.layout import Layout
-from eaves.oci.place import Source
+from eaves.oci.place import ContentSource
 
 EPOCH = "1970-01-01T00:00:00Z"
 _OF_THE_BASE = ("Cmd", "Healthcheck", "OnBuild", "StopSignal", "Volumes")
@@ -53,9 +53,9 @@ class Image:
     annotations: Mapping[str, str]
 
     @property
-    def platform(self) -> Platform:
+    def platform(self) -> ImagePlatform:
         """What it runs on."""
-        return Platform(
+        return ImagePlatform(
             architecture=str(self.values.get("architecture", "")),
             os=str(self.values.get("os", "")),
             variant=str(self.values.get("variant", "")),
@@ -86,7 +86,7 @@ class Start:
     labels: Mapping[str, str]
 
 
-def load_images(source: Source, descriptor: Descriptor) -> Iterator[Image]:
+def load_images(source: ContentSource, descriptor: Descriptor) -> Iterator[Image]:
     """Every platform's container image under a manifest or index.
 
     Raises:
@@ -95,7 +95,7 @@ def load_images(source: Source, descriptor: Descriptor) -> Iterator[Image]:
     return (load_image(source, entry) for entry in _entries(source, descriptor))
 
 
-def _entries(source: Source, descriptor: Descriptor) -> Iterator[Descriptor]:
+def _entries(source: ContentSource, descriptor: Descriptor) -> Iterator[Descriptor]:
     """Manifests of container images under a manifest or index, without what a builder attests of them."""
     if descriptor.media_type not in INDEXES:
         yield descriptor
@@ -109,7 +109,7 @@ def _entries(source: Source, descriptor: Descriptor) -> Iterator[Descriptor]:
             yield entry
 
 
-def load_image(source: Source, descriptor: Descriptor) -> Image:
+def load_image(source: ContentSource, descriptor: Descriptor) -> Image:
     """One platform's container image.
 
     Raises:
@@ -140,7 +140,7 @@ def load_image(source: Source, descriptor: Descriptor) -> Image:
     )
 
 
-def pick_image(source: Source, descriptor: Descriptor, platform: Platform) -> Image:
+def pick_image(source: ContentSource, descriptor: Descriptor, platform: ImagePlatform) -> Image:
     """The one for a platform; of the others not more is read than an index says.
 
     Raises:
@@ -175,7 +175,7 @@ def build_image(layout: Layout, base: Image, layers: Sequence[Layer], start: Sta
     """
     values = _build_config(base, layers, start)
     content = render_document(values)
-    config = describe(content, CONFIG)
+    config = build_descriptor(content, CONFIG)
     layout.write_bytes(content, config)
     below = [replace(layer, media_type=OF_DOCKER.get(layer.media_type, layer.media_type)) for layer in base.layers]
     manifest = render_document(
@@ -187,7 +187,7 @@ def build_image(layout: Layout, base: Image, layers: Sequence[Layer], start: Sta
             "annotations": dict(start.labels),
         }
     )
-    descriptor = replace(describe(manifest, MANIFEST), platform=base.platform)
+    descriptor = replace(build_descriptor(manifest, MANIFEST), platform=base.platform)
     layout.write_manifest(descriptor, manifest)
     return descriptor
 
@@ -203,7 +203,7 @@ def build_index(layout: Layout, manifests: Sequence[Descriptor], annotations: Ma
             "annotations": dict(annotations),
         }
     )
-    descriptor = describe(content, INDEX)
+    descriptor = build_descriptor(content, INDEX)
     layout.write_manifest(descriptor, content)
     return descriptor
 

@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 from eaves.errors import OciError
 from eaves.oci.descriptor import LAYER, LAYER_GZIP, OF_DOCKER, Descriptor
 from eaves.oci.image import Image, load_images
-from eaves.oci.place import CHUNK_BYTES, Progress, Source
+from eaves.oci.place import CHUNK_BYTES, ContentSource, Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Checked:
 
 
 def check_content(
-    source: Source,
+    source: ContentSource,
     descriptor: Descriptor,
     progress: Callable[[Sequence[Descriptor]], Progress] = lambda layers: lambda size: None,
 ) -> Checked:
@@ -67,7 +67,7 @@ def check_content(
     return Checked(images=images, layers=layers)
 
 
-def _check_layer(source: Source, layer: Descriptor, diff_id: str, progress: Progress) -> None:
+def _check_layer(source: ContentSource, layer: Descriptor, diff_id: str, progress: Progress) -> None:
     kind = OF_DOCKER.get(layer.media_type, layer.media_type)
     if kind not in (LAYER, LAYER_GZIP):
         raise OciError(f"the layer {layer.digest} is a {kind[:80]}, which can't be unpacked here to be checked")

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from eaves.errors import OciError
-from eaves.oci.descriptor import LAYER, LAYER_GZIP, Descriptor, describe
+from eaves.oci.descriptor import LAYER, LAYER_GZIP, Descriptor, build_descriptor
 from eaves.oci.layout import Layout
 
 FAST, SMALL = 1, 9
@@ -102,7 +102,7 @@ def _compressed(layout: Layout, files: list[LayerFile], title: str, level: int) 
     _write_tar(buffer, files)
     plain = buffer.getbuffer()
     content = bytes(deflate.gzip_compress(plain, level))
-    descriptor = describe(content, LAYER_GZIP, **_titled(title))
+    descriptor = build_descriptor(content, LAYER_GZIP, **_titled(title))
     layout.write_bytes(content, descriptor)
     return Layer(descriptor=descriptor, diff_id=f"sha256:{hashlib.sha256(plain).hexdigest()}", title=title)
 

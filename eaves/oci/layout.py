@@ -26,7 +26,7 @@ from eaves.oci.descriptor import (
 )
 from eaves.oci.outage import DownloadError
 from eaves.oci.partial import Partial, open_partial, sweep_partials
-from eaves.oci.place import CHUNK_BYTES, Progress, Source, verified
+from eaves.oci.place import CHUNK_BYTES, ContentSource, Progress, verified
 
 NAME = "org.opencontainers.image.ref.name"
 _BLOBS = "blobs/sha256"
@@ -120,7 +120,7 @@ class Layout:
         with self.open(descriptor) as stream:
             return b"".join(verified(stream, descriptor))
 
-    def write(self, descriptor: Descriptor, source: Source, progress: Progress = lambda size: None) -> None:
+    def write(self, descriptor: Descriptor, source: ContentSource, progress: Progress = lambda size: None) -> None:
         """Take content in from elsewhere, verified before it gets its name.
 
         What has come stays in a partial file when this fails or is killed, and the next one goes on from there.
@@ -137,7 +137,7 @@ class Layout:
         target = self.blob_path(descriptor.digest)
         _guarded(target, lambda: self._fetch(target, descriptor, source, progress))
 
-    def _fetch(self, target: Path, descriptor: Descriptor, source: Source, progress: Progress) -> None:
+    def _fetch(self, target: Path, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
         with open_partial(target, descriptor, lambda: self.has(descriptor), lambda: progress(0), self._say) as partial:
             if partial is None:
                 progress(descriptor.size)
@@ -228,7 +228,7 @@ class Layout:
             os.close(handle)
 
 
-def _receive(partial: Partial, descriptor: Descriptor, source: Source, progress: Progress) -> None:
+def _receive(partial: Partial, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
     """Read what a partial file lacks."""
     if partial.size == descriptor.size:
         return

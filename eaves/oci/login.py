@@ -16,15 +16,15 @@ from urllib.request import parse_http_list
 
 from eaves.errors import AccessError, RegistryError
 from eaves.http_client.pools import HttpClient
-from eaves.oci.answer import Answer, read_answer
-from eaves.oci.credentials import Credentials
+from eaves.oci.answer import RegistryResponse, read_response
+from eaves.oci.credentials import RegistryCredentials
 
 _ANY = ""
 """Where a name and a password are asked for, they are for everything."""
 _TOKEN = re.compile(r"[!-~]+")
 
 
-class Login:
+class RegistryLogin:
     """Keeps the answers to a registry's challenges, by scope; safe to use from many threads.
 
     Args:
@@ -33,7 +33,7 @@ class Login:
         plain: Whether secrets may go over plain HTTP, which whoever allowed plain HTTP has allowed.
     """
 
-    def __init__(self, http: HttpClient, credentials: Callable[[], Credentials | None], *, plain: bool) -> None:
+    def __init__(self, http: HttpClient, credentials: Callable[[], RegistryCredentials | None], *, plain: bool) -> None:
         self._http = http
         self._credentials = functools.cache(credentials)
         self._plain = plain
@@ -46,7 +46,7 @@ class Login:
             found = self._headers.get(scope) or self._headers.get(_ANY)
         return {"Authorization": found} if found else {}
 
-    def answer(self, challenge: str, scope: str) -> None:
+    def authenticate(self, challenge: str, scope: str) -> None:
         """Answer a challenge for a scope; `header` has it from then on.
 
         Raises:
@@ -92,7 +92,7 @@ class Login:
             raise RegistryError("the registry's token service answered with what is no token")
         return token
 
-    def _fetch(self, realm: str, service: str, scope: str) -> Answer:
+    def _fetch(self, realm: str, service: str, scope: str) -> RegistryResponse:
         known = self._credentials()
         if known is not None and known.refresh_token:
             fields = {
@@ -109,9 +109,9 @@ class Login:
         mark = "&" if "?" in realm else "?"
         return self._request("GET", f"{realm}{mark}{query}", headers)
 
-    def _request(self, method: str, url: str, headers: Mapping[str, str], body: str | None = None) -> Answer:
+    def _request(self, method: str, url: str, headers: Mapping[str, str], body: str | None = None) -> RegistryResponse:
         # HttpClient follows no redirects: a secret goes only where the registry sends it.
-        return read_answer(self._http.request(method, url, body=body, headers=headers))
+        return read_response(self._http.request(method, url, body=body, headers=headers))
 
 
 def _parameters(text: str) -> dict[str, str]:

@@ -11,14 +11,14 @@ from eaves.artifact import Artifact
 from eaves.artifact.tree import HANDLER, MANIFEST
 from eaves.errors import OciError
 from eaves.oci.cache import kept_layer
-from eaves.oci.contents import Part, artifact_parts, part_files
+from eaves.oci.contents import ArtifactPart, artifact_parts, part_files
 from eaves.oci.copy import Overlay
-from eaves.oci.descriptor import Descriptor, Platform
+from eaves.oci.descriptor import Descriptor, ImagePlatform
 from eaves.oci.image import Image, Start, build_image, build_index, pick_image
 from eaves.oci.layer import Layer, write_layer
 from eaves.oci.layout import Layout
-from eaves.oci.place import Source
-from eaves.oci.runtime import ENVIRONMENT, OLDEST, Runtime, build_layers
+from eaves.oci.place import ContentSource
+from eaves.oci.runtime import ENVIRONMENT, OLDEST, RuntimeTarget, build_layers
 
 USER = "65532:65532"
 PORT = 8080
@@ -41,7 +41,7 @@ class Base:
         python: Version of its Python, `3.13`; empty: what it says of itself.
     """
 
-    source: Source
+    source: ContentSource
     descriptor: Descriptor
     name: str
     python: str = ""
@@ -57,7 +57,7 @@ class Packaged:
     """
 
     descriptor: Descriptor
-    source: Source
+    source: ContentSource
 
 
 def package(
@@ -66,7 +66,7 @@ def package(
     layout: Layout,
     cache: Layout,
     *,
-    platforms: Sequence[Platform],
+    platforms: Sequence[ImagePlatform],
     allow_handler: bool = False,
     say: Callable[[str], object] = lambda text: None,
 ) -> Packaged:
@@ -123,7 +123,7 @@ def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:
     return labels
 
 
-def _write_part(artifact: Artifact, part: Part, layout: Layout, cache: Layout) -> Layer:
+def _write_part(artifact: Artifact, part: ArtifactPart, layout: Layout, cache: Layout) -> Layer:
     """A part's layer. A backbone goes into the cache: with the next head it isn't compressed again.
 
     Raises:
@@ -140,7 +140,7 @@ def _write_part(artifact: Artifact, part: Part, layout: Layout, cache: Layout) -
     )
 
 
-def _runtime_of(image: Image, base: Base) -> Runtime:
+def _runtime_of(image: Image, base: Base) -> RuntimeTarget:
     """What a base needs: wheels and byte code are made for its Python, and there are none for a platform's variant.
 
     Raises:
@@ -157,7 +157,7 @@ def _runtime_of(image: Image, base: Base) -> Runtime:
         )
     if (int(found[2]), int(found[3])) < OLDEST:
         raise OciError(f"the base has Python {said}; a function needs 3.11 or newer", hint="choose another base")
-    return Runtime(platform=replace(image.platform, variant=""), python=found["python"], release=said)
+    return RuntimeTarget(platform=replace(image.platform, variant=""), python=found["python"], release=said)
 
 
 def _variable(image: Image, name: str) -> str:

@@ -16,7 +16,7 @@ Progress = Callable[[int], object]
 """Told how many more bytes have moved."""
 
 
-class Source(Protocol):
+class ContentSource(Protocol):
     """Content can be read from here."""
 
     def resolve(self, name: str) -> Descriptor:
@@ -45,7 +45,7 @@ class Source(Protocol):
         """
 
 
-class Target(Protocol):
+class ContentTarget(Protocol):
     """Content can be written here."""
 
     def has(self, descriptor: Descriptor) -> bool:
@@ -54,7 +54,7 @@ class Target(Protocol):
     def mount(self, descriptor: Descriptor, other: str) -> bool:
         """Take content over from another repository of the same place, without moving it; whether that worked."""
 
-    def write(self, descriptor: Descriptor, source: Source, progress: Progress) -> None:
+    def write(self, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
         """Take content in."""
 
     def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:

@@ -16,7 +16,7 @@ ARCHIVE = ".tar"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ImageLocation:
     """Where a container image is or goes.
 
     Attributes:
@@ -38,7 +38,7 @@ class Place:
         return self.store.resolve(self.name)
 
 
-def open_place(text: str, access: Access, *, create: bool = False) -> Place:
+def open_location(text: str, access: Access, *, create: bool = False) -> ImageLocation:
     """Where a name leads.
 
     Args:
@@ -53,11 +53,11 @@ def open_place(text: str, access: Access, *, create: bool = False) -> Place:
         folder, name = _split(text.removeprefix(LAYOUT))
         if not folder:
             raise OciError(f"{text!r} names no folder", hint="such as oci:build/flowers:v1")
-        return Place(store=(create_layout if create else open_layout)(Path(folder), access.say), name=name)
+        return ImageLocation(store=(create_layout if create else open_layout)(Path(folder), access.say), name=name)
     if text.endswith(ARCHIVE):
         raise OciError(f"{text!r} is a tar, which is only written", hint=f"skopeo copy oci-archive:{text} oci:DIR:NAME")
     reference = parse_reference(text)
-    return Place(store=Registry(reference, access), name=reference.name, reference=reference)
+    return ImageLocation(store=Registry(reference, access), name=reference.name, reference=reference)
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from eaves.artifact import Artifact
 from eaves.backoff import Backoff
-from eaves.delivery import SinkClient, Verdict, verdict
-from eaves.delivery.rules import describe
+from eaves.delivery import DeliveryAction, SinkClient, choose_action
+from eaves.delivery.rules import describe_response
 from eaves.errors import DeliveryError
 from eaves.events import MODEL_PUBLISHED, Event, event_id, source_uri
 from eaves.schemas import schema_uri
@@ -80,14 +80,14 @@ def announce(
         retry_after_s = None
         try:
             answer = client.post(url, event, prefer_reply=False, timeout_s=TIMEOUT_S)
-            decided = verdict(answer.status)
-            if decided is Verdict.DONE:
+            decided = choose_action(answer.status)
+            if decided is DeliveryAction.DONE:
                 return
-            told, retry_after_s = f"{url} {describe(answer.status, answer.body)}", answer.retry_after_s
+            told, retry_after_s = f"{url} {describe_response(answer.status, answer.body)}", answer.retry_after_s
         except DeliveryError as error:
-            decided, told = Verdict.RETRY, error.message
+            decided, told = DeliveryAction.RETRY, error.message
         failures += 1
-        if decided is Verdict.REFUSED or backoff.exhausted(failures):
+        if decided is DeliveryAction.REFUSED or backoff.exhausted(failures):
             raise DeliveryError(
                 f"the event that the model is published was not taken: {told}",
                 hint="the container image is at the registry; mend the sink, then run the same command again",

@@ -15,12 +15,12 @@ from typing import BinaryIO, cast
 from urllib.parse import urlencode
 
 from eaves.errors import AccessError, OciError, OciNotFoundError, RegistryError
-from eaves.oci.answer import Answer, require
+from eaves.oci.answer import RegistryResponse, require_status
 from eaves.oci.descriptor import INDEXES, MANIFESTS, MAX_DOCUMENT_BYTES, Descriptor, digest_of, parse_document
 from eaves.oci.download import Download
-from eaves.oci.place import Progress, Source, verified
+from eaves.oci.place import ContentSource, Progress, verified
 from eaves.oci.reference import Reference
-from eaves.oci.transport import AGAIN, MAX_PAUSE_S, Access, Transport, follow
+from eaves.oci.transport import AGAIN, MAX_PAUSE_S, Access, RegistryTransport, follow
 
 __all__ = ["Access", "Registry"]
 UPLOAD_CHUNK_BYTES = 8 * 1024 * 1024
@@ -30,7 +30,7 @@ _PULL, _PUSH = "pull", "pull,push"
 
 
 class Registry:
-    """One repository of a registry; a `Source` and a `Target`, safe to use from many threads.
+    """One repository of a registry; a `ContentSource` and a `ContentTarget`, safe to use from many threads.
 
     Args:
         reference: Its host and repository.
@@ -42,7 +42,7 @@ class Registry:
 
     def __init__(self, reference: Reference, access: Access) -> None:
         self._reference = reference
-        self._transport = Transport(reference, access)
+        self._transport = RegistryTransport(reference, access)
         self._base = f"{self._transport.root}{reference.repository}/"
 
     def resolve(self, name: str) -> Descriptor:
@@ -112,7 +112,7 @@ class Registry:
             answer = self._ask("GET", url, _PULL)
             if answer.status == 404:
                 return
-            require(answer, {200}, self._where(""))
+            require_status(answer, {200}, self._where(""))
             tags = parse_document(answer.content).get("tags") or []
             if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
                 raise RegistryError(f"{self._where('')}: the registry's list of tags holds something else")
@@ -131,14 +131,14 @@ class Registry:
         answer = self._ask("HEAD", f"{self._base}blobs/{descriptor.digest}", _PUSH)
         if answer.status == 404:
             return False
-        require(answer, {200}, self._where(descriptor.digest))
+        require_status(answer, {200}, self._where(descriptor.digest))
         return True
 
     def mount(self, descriptor: Descriptor, other: str) -> bool:
         """Take a blob over from another repository of the same registry; whether that worked."""
         url = f"{self._base}blobs/uploads/?{urlencode({'mount': descriptor.digest, 'from': other})}"
         try:
-            answer = self._transport.ask("POST", url, f"{self._scope(_PUSH)} repository:{other}:{_PULL}", body=b"")
+            answer = self._transport.send("POST", url, f"{self._scope(_PUSH)} repository:{other}:{_PULL}", body=b"")
         except AccessError:
             return False  # who may not read there may still write here
         if answer.status == 202 and answer.headers.get("Location"):  # an upload that isn't wanted
@@ -146,7 +146,7 @@ class Registry:
                 self._transport.once("DELETE", self._place(answer, url), self._scope(_PUSH))
         return answer.status == 201
 
-    def write(self, descriptor: Descriptor, source: Source, progress: Progress) -> None:
+    def write(self, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
         """Upload a blob in chunks; one that breaks off goes on where the registry says it stopped.
 
         Raises:
@@ -163,7 +163,7 @@ class Registry:
             else:
                 return
 
-    def _upload(self, descriptor: Descriptor, source: Source, progress: Progress) -> None:
+    def _upload(self, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
         place, chunk_bytes = self._begin()
         with source.open(descriptor, poll=lambda: progress(0)) as stream:
             sent = 0
@@ -174,7 +174,7 @@ class Registry:
         answer = self._ask("PUT", f"{place}{mark}{urlencode({'digest': descriptor.digest})}", _PUSH, body=b"")
         if answer.status == 404 and self.has(descriptor):
             return  # it was done, and only that answer was lost
-        require(answer, {201, 204}, f"the upload of {descriptor.digest}")
+        require_status(answer, {201, 204}, f"the upload of {descriptor.digest}")
 
     def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
         """Put a manifest or index, by its digest or under a tag.
@@ -184,13 +184,13 @@ class Registry:
         """
         url = f"{self._base}manifests/{name or descriptor.digest}"
         answer = self._ask("PUT", url, _PUSH, body=content, headers={"Content-Type": descriptor.media_type})
-        require(answer, {201}, self._where(name or descriptor.digest))
+        require_status(answer, {201}, self._where(name or descriptor.digest))
 
     def _manifest(self, name: str) -> tuple[bytes, str]:
         """Content and media type, which header and content must agree on: else one is read as the other."""
         accept = {"Accept": ", ".join(sorted(INDEXES | MANIFESTS))}
         answer = self._ask("GET", f"{self._base}manifests/{name}", _PULL, headers=accept)
-        require(answer, {200}, self._where(name))
+        require_status(answer, {200}, self._where(name))
         said = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if said not in INDEXES | MANIFESTS:
             raise OciError(
@@ -212,7 +212,7 @@ class Registry:
                 f"{self._where('')} takes no uploads",
                 hint="make the repository or its project there, or check the name",
             )
-        require(answer, {202}, f"an upload to {self._where('')}")
+        require_status(answer, {202}, f"an upload to {self._where('')}")
         if not answer.headers.get("Location"):
             raise RegistryError(f"{self._where('')} began an upload without saying where", hint="try another registry")
         least = answer.headers.get("OCI-Chunk-Min-Length", "")
@@ -234,7 +234,7 @@ class Registry:
                 if answer.status in (202, 204):
                     return self._place(answer, place)
                 if answer.status not in AGAIN | {416}:
-                    require(answer, {202}, f"a chunk of {descriptor.digest}")
+                    require_status(answer, {202}, f"a chunk of {descriptor.digest}")
                 fault, wait_s = f"the registry answered {answer.status}", answer.wait_s(pause_s)
                 if wait_s > MAX_PAUSE_S:
                     break
@@ -253,7 +253,7 @@ class Registry:
             hint="push again; what has arrived whole isn't sent again",
         )
 
-    def _patch(self, place: str, content: bytes, start: int, progress: Progress) -> Answer:
+    def _patch(self, place: str, content: bytes, start: int, progress: Progress) -> RegistryResponse:
         headers = {
             "Content-Range": f"{start}-{start + len(content) - 1}",
             "Content-Type": "application/octet-stream",
@@ -273,7 +273,7 @@ class Registry:
             return place, -1
         return self._place(answer, place), int(last) + 1
 
-    def _place(self, answer: Answer, url: str) -> str:
+    def _place(self, answer: RegistryResponse, url: str) -> str:
         """Where an upload goes on: without a word of it, where it was."""
         return follow(url, answer.headers.get("Location", ""))
 
@@ -286,8 +286,8 @@ class Registry:
 
     def _ask(
         self, method: str, url: str, rights: str, *, body: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> Answer:
-        return self._transport.ask(method, url, self._scope(rights), body=body, headers=headers)
+    ) -> RegistryResponse:
+        return self._transport.send(method, url, self._scope(rights), body=body, headers=headers)
 
 
 class _ForgottenError(RegistryError):

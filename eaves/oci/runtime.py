@@ -16,7 +16,7 @@ from eaves.errors import OciError
 from eaves.oci import bytecode, wheels
 from eaves.oci.bytecode import Compiler, compile_folder, find_compiler
 from eaves.oci.cache import kept_layer
-from eaves.oci.descriptor import Platform
+from eaves.oci.descriptor import ImagePlatform
 from eaves.oci.interruption import scratch_folder
 from eaves.oci.layer import SMALL, Layer, LayerFile, write_layer
 from eaves.oci.layout import Layout
@@ -42,7 +42,7 @@ ENVIRONMENT = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Runtime:
+class RuntimeTarget:
     """What to build layers for.
 
     Attributes:
@@ -51,12 +51,14 @@ class Runtime:
         release: The same, as far as it is known, `3.13.5`.
     """
 
-    platform: Platform
+    platform: ImagePlatform
     python: str
     release: str = ""
 
 
-def build_layers(runtime: Runtime, cache: Layout, say: Callable[[str], object] = lambda text: None) -> list[Layer]:
+def build_layers(
+    runtime: RuntimeTarget, cache: Layout, say: Callable[[str], object] = lambda text: None
+) -> list[Layer]:
     """The runtime's layers, from the cache where they are in it.
 
     Args:
@@ -106,7 +108,7 @@ def unpack(files: Iterable[LayerFile], compiler: Compiler, root: Path) -> None:
     compile_folder(compiler, root)
 
 
-def package_files(runtime: Runtime, lock: Path) -> Iterator[LayerFile]:
+def package_files(runtime: RuntimeTarget, lock: Path) -> Iterator[LayerFile]:
     """Every file of the locked wheels that a function may need.
 
     Raises:
@@ -154,8 +156,8 @@ def main(root: str) -> None:
     """`python -m eaves.oci.runtime ROOT`: the runtime for this very machine and Python, as the Dockerfile takes it."""
     machine = os.uname().machine
     names = {python_name: name for name, python_name in wheels.MACHINES.items()}
-    platform = Platform(architecture=names.get(machine, machine))
-    runtime = Runtime(platform=platform, python=f"{sys.version_info.major}.{sys.version_info.minor}")
+    platform = ImagePlatform(architecture=names.get(machine, machine))
+    runtime = RuntimeTarget(platform=platform, python=f"{sys.version_info.major}.{sys.version_info.minor}")
     compiler = find_compiler(runtime.python)
     unpack(package_files(runtime, find_lock()), compiler, Path(root) / "packages")
     unpack(code_files(), compiler, Path(root) / "code")

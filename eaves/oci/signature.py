@@ -23,14 +23,14 @@ from eaves.oci.descriptor import (
     INDEXES,
     MANIFEST,
     Descriptor,
-    describe,
+    build_descriptor,
     parse_descriptor,
     parse_document,
     render_document,
 )
 from eaves.oci.image import load_images
 from eaves.oci.keys import PrivateKey, PublicKey
-from eaves.oci.place import Source, Target
+from eaves.oci.place import ContentSource, ContentTarget
 from eaves.oci.reference import DEFAULT_HOST, Reference, parse_reference
 
 PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
@@ -44,7 +44,7 @@ _COSIGN_HOST = "index.docker.io"
 """What cosign calls Docker's own registry."""
 
 
-class Store(Source, Target, Protocol):
+class SignatureRepository(ContentSource, ContentTarget, Protocol):
     """A repository: what signs it reads and writes."""
 
 
@@ -63,7 +63,7 @@ class Signed:
     annotations: Mapping[str, str]
 
 
-def sign(store: Store, reference: Reference, descriptor: Descriptor, key: PrivateKey) -> list[Descriptor]:
+def sign(store: SignatureRepository, reference: Reference, descriptor: Descriptor, key: PrivateKey) -> list[Descriptor]:
     """Sign a container image: each platform's manifest, then the index over them.
 
     A node checks the manifest of its own platform, an admission policy the digest that was deployed: both are signed.
@@ -85,7 +85,7 @@ def sign(store: Store, reference: Reference, descriptor: Descriptor, key: Privat
     return [one for one in wanted if _sign_one(store, reference, one, key)]
 
 
-def find_signature(store: Source, descriptor: Descriptor, key: PublicKey, repository: Reference) -> Signed:
+def find_signature(store: ContentSource, descriptor: Descriptor, key: PublicKey, repository: Reference) -> Signed:
     """The signature of a container image by a key.
 
     Args:
@@ -158,7 +158,7 @@ def signature_tag(digest: str) -> str:
     return f"{digest.replace(':', '-')}.sig"
 
 
-def _sign_one(store: Store, reference: Reference, descriptor: Descriptor, key: PrivateKey) -> bool:
+def _sign_one(store: SignatureRepository, reference: Reference, descriptor: Descriptor, key: PrivateKey) -> bool:
     before = _listed(store, descriptor.digest)
     payload = build_payload(reference, descriptor.digest)
     for entry in _entries(before):
@@ -167,16 +167,16 @@ def _sign_one(store: Store, reference: Reference, descriptor: Descriptor, key: P
             return False
     if len(before) >= MAX_SIGNATURES:
         raise OciError(f"{descriptor.digest} has {len(before)} signatures already", hint="remove some")
-    made = describe(payload, PAYLOAD, **{ANNOTATION: base64.b64encode(key.sign(payload)).decode()})
+    made = build_descriptor(payload, PAYLOAD, **{ANNOTATION: base64.b64encode(key.sign(payload)).decode()})
     layers = [*before, made.to_dict()]
     content = render_document(_build_config(layers))
-    config = describe(content, CONFIG)
+    config = build_descriptor(content, CONFIG)
     for blob, data in ((made, payload), (config, content)):
         if not store.has(blob):
             store.write(blob, _Memory(data), lambda size: None)
     document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config.to_dict(), "layers": layers}
     manifest = render_document(document)
-    store.write_manifest(describe(manifest, MANIFEST), manifest, signature_tag(descriptor.digest))
+    store.write_manifest(build_descriptor(manifest, MANIFEST), manifest, signature_tag(descriptor.digest))
     return True
 
 
@@ -192,7 +192,7 @@ def _build_config(layers: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _listed(store: Source, digest: str) -> list[dict[str, Any]]:
+def _listed(store: ContentSource, digest: str) -> list[dict[str, Any]]:
     """The signatures of a digest, as their manifest lists them."""
     try:
         found = store.resolve(signature_tag(digest))
@@ -211,7 +211,7 @@ def _entries(layers: list[dict[str, Any]]) -> Iterator[Descriptor]:
             yield entry
 
 
-def _content(store: Source, entry: Descriptor) -> tuple[bytes, bytes]:
+def _content(store: ContentSource, entry: Descriptor) -> tuple[bytes, bytes]:
     """Payload, verified against its digest, and signature; nothing that matches any key when there is none."""
     if entry.size > MAX_PAYLOAD_BYTES:
         raise SignatureError(f"the signature's payload {entry.digest} has {entry.size} bytes, too many")

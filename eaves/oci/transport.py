@@ -25,9 +25,9 @@ from eaves.http_client.connection_errors import find_connection_fault
 from eaves.http_client.pools import HttpClient
 from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.http_client.trust import build_tls_context
-from eaves.oci.answer import Answer, read_answer, require
+from eaves.oci.answer import RegistryResponse, read_response, require_status
 from eaves.oci.credentials import load_credentials
-from eaves.oci.login import Login
+from eaves.oci.login import RegistryLogin
 from eaves.oci.outage import Outage
 from eaves.oci.place import Progress
 from eaves.oci.reference import DEFAULT_HOST, Reference
@@ -95,7 +95,7 @@ class Access:
     say: Callable[[str], object] = _say_nothing
 
 
-class Transport:
+class RegistryTransport:
     """The way to one registry; safe to use from many threads.
 
     Args:
@@ -121,11 +121,11 @@ class Transport:
             headers={"User-Agent": f"eaves/{eaves.__version__}"},
             socket_options=SOCKET_OPTIONS,
         )
-        self._login = Login(
+        self._login = RegistryLogin(
             self._http, lambda: load_credentials(reference.host, access.config.expanduser()), plain=self._plain
         )
 
-    def ask(self, method: str, url: str, scope: str, **options: Any) -> Answer:
+    def send(self, method: str, url: str, scope: str, **options: Any) -> RegistryResponse:
         """A request, tried again when that may help; the answer may have any status that isn't worth another attempt.
 
         Args:
@@ -161,7 +161,7 @@ class Transport:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         progress: Progress | None = None,
-    ) -> Answer:
+    ) -> RegistryResponse:
         """A request, once.
 
         Args:
@@ -201,7 +201,7 @@ class Transport:
         answer = self._read(response)
         wait_s = answer.wait_s(0.0)
         try:
-            require(answer, (200, 206), what)
+            require_status(answer, (200, 206), what)
         except AccessError:
             raise
         except RegistryError as error:
@@ -218,7 +218,7 @@ class Transport:
     def _open(self, method: str, url: str, scope: str, **options: Any) -> urllib3.BaseHTTPResponse:
         """A request that follows redirects where that is safe to repeat; its answer isn't read yet."""
         for _ in range(MAX_REDIRECTS + 1):
-            response = self._let_in(method, url, scope, **options)
+            response = self._send_authenticated(method, url, scope, **options)
             place = response.headers.get("Location")
             if response.status not in _REDIRECTS or not place or method not in ("GET", "HEAD"):
                 return response
@@ -226,7 +226,7 @@ class Transport:
             url = follow(url, place)
         raise _LastingError(f"{self._host} redirects more than {MAX_REDIRECTS} times")
 
-    def _let_in(self, method: str, url: str, scope: str, **options: Any) -> urllib3.BaseHTTPResponse:
+    def _send_authenticated(self, method: str, url: str, scope: str, **options: Any) -> urllib3.BaseHTTPResponse:
         """A request, and once more when the registry asks who we are."""
         origin = _origin(url)
         if origin[0] != "https" and not self._plain:
@@ -241,7 +241,7 @@ class Transport:
             return response
         self._read(response)
         try:
-            self._login.answer(challenge, scope)
+            self._login.authenticate(challenge, scope)
         except urllib3.exceptions.HTTPError as error:
             raise self._translated(error) from error
         return self._send(method, url, self._login.header(scope), **options)
@@ -267,9 +267,9 @@ class Transport:
         except urllib3.exceptions.HTTPError as error:
             raise self._translated(error) from error
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> Answer:
+    def _read(self, response: urllib3.BaseHTTPResponse) -> RegistryResponse:
         try:
-            return read_answer(response)
+            return read_response(response)
         except urllib3.exceptions.HTTPError as error:
             raise self._translated(error) from error
 

@@ -16,19 +16,19 @@ from eaves.oci.descriptor import Descriptor
 from eaves.oci.image import Image, load_images
 from eaves.oci.layout import Layout
 from eaves.oci.package import ARTIFACT_LABEL
-from eaves.oci.place import Source
+from eaves.oci.place import ContentSource
 
 MAX_FILES, MAX_BYTES = 10_000, 16 * 2**30
 """Most files and bytes of one layer that are unpacked: more than any artifact has."""
 
 
-def find_artifact(source: Source, descriptor: Descriptor) -> str:
+def find_artifact(source: ContentSource, descriptor: Descriptor) -> str:
     """Digest of the artifact that a container image says it holds, `sha256:...`; empty when it says nothing."""
     image = next(load_images(source, descriptor), None)
     return image.labels.get(ARTIFACT_LABEL, "") if image else ""
 
 
-def unpack_artifact(source: Source, descriptor: Descriptor, layout: Layout, folder: Path) -> Artifact:
+def unpack_artifact(source: ContentSource, descriptor: Descriptor, layout: Layout, folder: Path) -> Artifact:
     """Fetch the layers of an artifact and put it together again.
 
     Args:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from eaves.errors import OciError, RegistryError
 from eaves.oci.child import run_child
-from eaves.oci.descriptor import Platform
+from eaves.oci.descriptor import ImagePlatform
 from eaves.oci.layer import LayerFile
 
 GLIBC = range(17, 41)
@@ -39,7 +39,7 @@ _PIP = frozenset({
 TIMEOUT_S = 600.0
 
 
-def download(lock: Path, platform: Platform, python: str, folder: Path) -> list[Path]:
+def download(lock: Path, platform: ImagePlatform, python: str, folder: Path) -> list[Path]:
     """Get every wheel of a lock.
 
     Args:

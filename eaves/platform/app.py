@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.link.paths import FUNCTIONS
 from eaves.platform.functions import FunctionSpec
 from eaves.platform.relay import CLOUD, EDGE, RelaySpec
@@ -50,7 +50,7 @@ def parse_app(values: Mapping[str, Any], origin: str) -> AppSpec:
     Raises:
         ConfigError: With every fault.
     """
-    return build(AppSpec, Layer(origin=origin, values=values))
+    return build(AppSpec, SettingsLayer(origin=origin, values=values))
 
 
 def _plain(value: Any) -> Any:

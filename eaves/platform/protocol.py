@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from eaves.delivery import Answer
+from eaves.delivery import SinkResponse
 from eaves.events import Event
 from eaves.platform.app import AppSpec
 from eaves.platform.status import FunctionStatus
@@ -28,7 +28,7 @@ class Platform(Protocol):
     def status(self) -> list[FunctionStatus]:
         """Every function wanted, by name."""
 
-    def invoke(self, name: str, event: Event, *, timeout_s: float = 120.0) -> Answer:
+    def invoke(self, name: str, event: Event, *, timeout_s: float = 120.0) -> SinkResponse:
         """Send one event straight to a function, starting it when needed, and return what it answers."""
 
     def publish(self, event: Event) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from eaves.config import setting
 from eaves.credentials import redact
-from eaves.delivery.mqtt.settings import MqttSettings
+from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.delivery.mqtt.target import find_url_fault, is_mqtt
 from eaves.events import IMAGE_CAPTURED
 from eaves.names import NAME_PATTERN
@@ -74,7 +74,7 @@ class TriggerSpec:
         "What receives the events instead of a function: an http(s) address, or mqtt://HOST[:PORT]/TOPIC (mqtts:// "
         "with TLS), where attributes of the event may stand in braces, such as {label}.",
     )
-    mqtt: MqttSettings = setting(MqttSettings, "How events are published when url is an MQTT broker's.")
+    mqtt: MqttTriggerSettings = setting(MqttTriggerSettings, "How events are published when url is an MQTT broker's.")
     delivery: DeliverySettings = setting(DeliverySettings, "Retries and time limits.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
@@ -99,7 +99,7 @@ class TriggerSpec:
             return
         if self.url and not is_http(self.url):
             yield "url", f"must start with http://, https://, mqtt:// or mqtts:// (got {redact(self.url)!r})"
-        if self.mqtt != MqttSettings():
+        if self.mqtt != MqttTriggerSettings():
             yield "mqtt", f"needs a url that starts with mqtt:// or mqtts:// (got {redact(self.url)!r})"
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from eaves import logs
-from eaves.admin.doors import default_socket, open_doors
+from eaves.admin.doors import default_socket, open_endpoints
 from eaves.allocator import return_freed_memory
 from eaves.backoff import Backoff
 from eaves.delivery import Deliverer
@@ -67,7 +67,7 @@ def main(**options: Any) -> None:
         deliverer.start()
         parts = {"the receiver": receiver.is_alive, f"lane {LANE}": deliverer.is_alive, "the connection": link.is_alive}
         stack.enter_context(
-            open_doors(
+            open_endpoints(
                 spool,
                 [deliverer],
                 parts=parts,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eaves.config import setting
-from eaves.delivery.mqtt.settings import MqttSettings
+from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.delivery.mqtt.target import SCHEMES, find_url_fault, is_mqtt
-from eaves.spool import Limits, WhenFull
+from eaves.spool import SpoolLimits, WhenFull
 from eaves.spool.limits import DAY_S
 
 ATTRIBUTES_BYTES = 65_536
@@ -24,7 +24,7 @@ class PublisherSettings:
     app: str = setting("images", "Name of the trigger's app; its function's predictions appear in Home Assistant.")
     site: str = setting("local", "The site's name, in the events' source.")
     url: str = setting("", "Where events are published: mqtt://HOST[:PORT]/TOPIC or mqtts://HOST[:PORT]/TOPIC.")
-    mqtt: MqttSettings = setting(MqttSettings, "How they are published.")
+    mqtt: MqttTriggerSettings = setting(MqttTriggerSettings, "How they are published.")
     host: str = setting("127.0.0.1", "Address that both ports are listened to on; in a pod 0.0.0.0.")
     port: int = setting(
         8080, "TCP port that takes events; Knative's own default.", minimum=1, maximum=65_535, env="PORT"
@@ -71,9 +71,9 @@ class PublisherSettings:
     )
     log_json: bool = setting(True, "Log JSON lines instead of plain text.")
 
-    def limits(self) -> Limits:
+    def limits(self) -> SpoolLimits:
         """The spool's bounds."""
-        return Limits(
+        return SpoolLimits(
             max_bytes=self.spool_max_bytes,
             dead_max_bytes=self.spool_dead_max_bytes,
             dead_max_age_s=self.spool_dead_max_age_days * DAY_S,

@@ -25,7 +25,7 @@ METRIC = "eaves_receiver_events_total"
 _log = logging.getLogger(__name__)
 
 
-class Counters:
+class SiteCounters:
     """Counts by site and outcome. For many threads.
 
     Args:

@@ -10,7 +10,7 @@ from eaves.errors import DeliveryError, EventError, ForbiddenError, NotFoundErro
 from eaves.events import Event, encode_binary
 from eaves.ingress import MemoryBudget, Request, Response
 from eaves.ingress.content import is_batch, read_events
-from eaves.receiver.counters import FAILED, FORGED, PREDICTED, Counters
+from eaves.receiver.counters import FAILED, FORGED, PREDICTED, SiteCounters
 from eaves.receiver.intake import find_forgery
 
 PASSED_ON = ("content-type", "retry-after")
@@ -33,7 +33,7 @@ class FunctionProxy:
     """
 
     def __init__(
-        self, urls: Mapping[str, str], client: SinkClient, counters: Counters, *, max_bytes: int, timeout_s: float,
+        self, urls: Mapping[str, str], client: SinkClient, counters: SiteCounters, *, max_bytes: int, timeout_s: float,
         in_flight_bytes: int,
     ) -> None:  # fmt: skip
         self._urls = urls

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from eaves.errors import EventError, SpoolError
 from eaves.events import Event
 from eaves.link import BatchAnswer, RefusedEvent
-from eaves.receiver.counters import CONFLICTING, FORGED, FULL, MALFORMED, REPEATED, STORED, Counters
+from eaves.receiver.counters import CONFLICTING, FORGED, FULL, MALFORMED, REPEATED, STORED, SiteCounters
 from eaves.spool import PutOutcome, Spool
 
 LANE = "sink"
@@ -17,7 +17,7 @@ OUTCOMES = {403: FORGED, 409: CONFLICTING}
 """What a refusal of this status is counted as; the others are `MALFORMED`."""
 
 
-class Intake:
+class ReceiverIntake:
     """Takes events.
 
     Args:
@@ -25,11 +25,11 @@ class Intake:
         counters: Told of each.
     """
 
-    def __init__(self, spool: Spool, counters: Counters) -> None:
+    def __init__(self, spool: Spool, counters: SiteCounters) -> None:
         self._spool = spool
         self._counters = counters
 
-    def take(self, site: str, events: Sequence[Event | EventError]) -> BatchAnswer:
+    def store_events(self, site: str, events: Sequence[Event | EventError]) -> BatchAnswer:
         """Store a site's events in one commit. They are on disk when this returns, but for those that are refused.
 
         Args:

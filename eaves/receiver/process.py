@@ -10,18 +10,18 @@ from functools import partial
 from typing import Any
 
 from eaves.admin.agent import HEALTH, METRICS
-from eaves.admin.doors import default_socket, open_doors
-from eaves.admin.routes import Response
+from eaves.admin.doors import default_socket, open_endpoints
+from eaves.admin.routes import AdminResponse
 from eaves.admin.server import Answer as AdminAnswer
 from eaves.allocator import return_freed_memory
 from eaves.backoff import Backoff
 from eaves.credentials import redact
-from eaves.delivery import Answer, Deliverer, SinkClient
+from eaves.delivery import Deliverer, SinkClient, SinkResponse
 from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.http_client.proxies import Proxies
 from eaves.ingress import IngressLimits, IngressServer, ServerTls
-from eaves.receiver.counters import Counters
+from eaves.receiver.counters import SiteCounters
 from eaves.receiver.folder import Archive, FolderWriter
 from eaves.receiver.folder.archive import check_folder
 from eaves.receiver.folder.writer import BATCH
@@ -64,7 +64,7 @@ def run(settings: ReceiverSettings, proxies: Proxies) -> None:
 def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressServer]:
     """Receive while the block runs. See `run`."""
     tls = ServerTls(settings.credentials) if settings.credentials else None
-    sites, counters = Sites(settings.sites), Counters()
+    sites, counters = Sites(settings.sites), SiteCounters()
     if settings.folder:
         check_folder(settings.folder)
     ledger = LedgerLimits(max_entries=settings.ledger_max_entries)
@@ -104,7 +104,7 @@ def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressSer
         )
         stack.callback(server.stop)
         stack.enter_context(
-            open_doors(
+            open_endpoints(
                 spool,
                 [delivery],
                 parts={"the receiver": server.is_alive, f"lane {LANE}": delivery.is_alive},
@@ -126,7 +126,7 @@ def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressSer
         yield server
 
 
-def add_counters(counters: Counters, find_more: Callable[[], dict[str, Any]], answer: AdminAnswer) -> AdminAnswer:
+def add_counters(counters: SiteCounters, find_more: Callable[[], dict[str, Any]], answer: AdminAnswer) -> AdminAnswer:
     """An administrator's answers, with the counters in metrics and health, and more about the process in health.
 
     Args:
@@ -135,12 +135,12 @@ def add_counters(counters: Counters, find_more: Callable[[], dict[str, Any]], an
         answer: Gives the answers without them.
     """
 
-    def answer_with(method: str, path: str, query: str) -> Response:
+    def answer_with(method: str, path: str, query: str) -> AdminResponse:
         response = answer(method, path, query)
         if path == METRICS and response.status == 200:
             failed = f"# TYPE {HANDSHAKES} counter\n{HANDSHAKES} {find_more()['failed_handshakes']}\n"
             body = response.body + counters.render_metrics().encode() + failed.encode()
-            return Response(status=200, content_type=response.content_type, body=body)
+            return AdminResponse(status=200, content_type=response.content_type, body=body)
         if path == HEALTH and response.content_type == "application/json":
             document = {
                 **json.loads(response.body),
@@ -148,7 +148,7 @@ def add_counters(counters: Counters, find_more: Callable[[], dict[str, Any]], an
                 **find_more(),
             }
             body = json.dumps(document).encode()
-            return Response(status=response.status, content_type=response.content_type, body=body)
+            return AdminResponse(status=response.status, content_type=response.content_type, body=body)
         return response
 
     return answer_with
@@ -159,7 +159,7 @@ def _build_delivery(settings: ReceiverSettings, spool: Spool, client: SinkClient
         leases = (spool.lease(LANE), Lease(settings.folder / ".lease"))
         return FolderWriter(spool, LANE, Archive(settings.folder, batch=BATCH), leases=leases)
 
-    def send(event: Event) -> Answer:
+    def send(event: Event) -> SinkResponse:
         if not settings.sink:
             raise UnreachableError(NO_SINK, hint="give sink or folder; in a cluster: kubectl get brokers,sinkbindings")
         return client.post(settings.sink, event, prefer_reply=False, timeout_s=settings.timeout_s)

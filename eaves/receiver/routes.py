@@ -12,9 +12,9 @@ from eaves.ingress.body import BrokenOffError
 from eaves.ingress.content import is_batch, is_structured, read_events
 from eaves.link import BatchAnswer
 from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPLOAD
-from eaves.receiver.counters import MALFORMED, OVERLOADED, OVERSIZED, UNAUTHORISED, Counters
+from eaves.receiver.counters import MALFORMED, OVERLOADED, OVERSIZED, UNAUTHORISED, SiteCounters
 from eaves.receiver.functions import FunctionProxy
-from eaves.receiver.intake import Intake
+from eaves.receiver.intake import ReceiverIntake
 from eaves.receiver.lines import answer_ledger
 from eaves.receiver.sites import Sites
 from eaves.receiver.uploads import Uploads
@@ -46,7 +46,7 @@ class ReceiverRoutes:
         spool: Spool,
         uploads: Uploads,
         functions: FunctionProxy,
-        counters: Counters,
+        counters: SiteCounters,
         *,
         max_bytes: int,
         is_well: Callable[[], bool] = lambda: True,
@@ -56,7 +56,7 @@ class ReceiverRoutes:
         self._uploads = uploads
         self._functions = functions
         self._counters = counters
-        self._intake = Intake(spool, counters)
+        self._intake = ReceiverIntake(spool, counters)
         self._max_bytes = max_bytes
         self._is_well = is_well
         self._routes: Mapping[str, tuple[tuple[str, ...], Route]] = {
@@ -115,7 +115,7 @@ class ReceiverRoutes:
     def _take_events(self, site: str, request: Request) -> Response:
         if UPLOAD in request.headers:
             return self._take_uploaded(site, request.headers[UPLOAD], request)
-        answer = self._intake.take(site, read_events(request, self._max_bytes))
+        answer = self._intake.store_events(site, read_events(request, self._max_bytes))
         if answer.refused and not is_batch(request):
             return answer_problem(answer.refused[0].status, answer.refused[0].detail)
         return _answer_batch(answer)
@@ -129,11 +129,11 @@ class ReceiverRoutes:
         if is_structured(request):
             raise UnsupportedContentError("an upload is the data of one event in binary mode")
         with self._uploads.one_event(site):
-            request.take_memory(self._uploads.size(site, digest))
+            request.reserve_memory(self._uploads.size(site, digest))
             body = self._uploads.read(site, digest)
             if body is None:
                 return answer_problem(412, f"the body {digest[:16]} is not here as a whole", "send it again")
-            answer = self._intake.take(site, [_decode_uploaded(request, body)])
+            answer = self._intake.store_events(site, [_decode_uploaded(request, body)])
             self._uploads.finish(site, digest)
         return _answer_batch(answer)
 

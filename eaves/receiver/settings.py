@@ -11,7 +11,7 @@ from eaves.config import setting
 from eaves.http_client.proxies import is_loopback
 from eaves.http_client.trust import build_tls_context
 from eaves.names import NAME_PATTERN
-from eaves.spool import Limits, WhenFull
+from eaves.spool import SpoolLimits, WhenFull
 from eaves.spool.limits import DAY_S
 
 ATTRIBUTES_BYTES = 65_536
@@ -116,9 +116,9 @@ class ReceiverSettings:
     )
     log_json: bool = setting(True, "Log JSON lines instead of plain text.")
 
-    def limits(self) -> Limits:
+    def limits(self) -> SpoolLimits:
         """The spool's bounds."""
-        return Limits(
+        return SpoolLimits(
             max_bytes=self.spool_max_bytes,
             max_entries=self.spool_max_entries,
             seen_max_entries=self.ledger_max_entries,

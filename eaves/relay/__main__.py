@@ -13,10 +13,10 @@ from typing import Any
 import click
 
 from eaves import logs
-from eaves.admin.doors import default_socket, open_doors
+from eaves.admin.doors import default_socket, open_endpoints
 from eaves.allocator import return_freed_memory
 from eaves.backoff import Backoff
-from eaves.delivery import Answer, Deliverer, SinkClient
+from eaves.delivery import Deliverer, SinkClient, SinkResponse
 from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.http_client.proxies import Proxies, parse_proxies
@@ -25,7 +25,7 @@ from eaves.ingress.store_route import PATH
 from eaves.link.client import LinkClient
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
 from eaves.relay.forwarder import Forwarder
-from eaves.relay.intake import Intake, store
+from eaves.relay.intake import RelayIntake, store
 from eaves.relay.lanes import BROKER, FROM_BROKER
 from eaves.relay.link_report import build_reporter, list_deliveries
 from eaves.relay.settings import RelaySettings
@@ -66,7 +66,7 @@ def main(**options: Any) -> None:
         parts = {"the HTTP server": server.is_alive, "the forwarder": forwarder.is_alive}
         parts |= {f"lane {BROKER}": one.is_alive for one in deliverers}
         stack.enter_context(
-            open_doors(
+            open_endpoints(
                 spool,
                 [*list_deliveries(forwarder), *deliverers],
                 link=build_reporter(spool, forwarder),
@@ -107,7 +107,7 @@ def build_broker_deliverers(settings: RelaySettings, spool: Spool, client: SinkC
     if not settings.to_broker:
         return []
 
-    def send(event: Event) -> Answer:
+    def send(event: Event) -> SinkResponse:
         if not settings.broker:
             raise UnreachableError(NO_BROKER, hint="kubectl get brokers,sinkbindings")
         return client.post(settings.broker, event, prefer_reply=False, timeout_s=settings.timeout_s)
@@ -117,7 +117,7 @@ def build_broker_deliverers(settings: RelaySettings, spool: Spool, client: SinkC
 
 def build_server(settings: RelaySettings, spool: Spool, forwarder: Forwarder) -> IngressServer:
     """What takes events over HTTP and answers once they are on disk."""
-    intake = Intake(
+    intake = RelayIntake(
         site=settings.site,
         alarms=settings.alarm_rules(),
         keep_images=settings.images == "all",

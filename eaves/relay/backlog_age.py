@@ -15,7 +15,7 @@ class BacklogAge:
         self._age_s = 0.0
         self._looked_at = 0.0
 
-    def look(self, put_at: float | None, *, now: float, monotonic: float) -> float | None:
+    def update(self, put_at: float | None, *, now: float, monotonic: float) -> float | None:
         """The age of the oldest entry now, seconds; None when nothing waits.
 
         Args:

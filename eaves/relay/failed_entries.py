@@ -32,7 +32,7 @@ class FailedEntries:
         self._due: dict[str, dict[int, float]] = {lane: {} for lane in lanes}
         self._look_at = float("-inf")
 
-    def look_again(self) -> None:
+    def request_refresh(self) -> None:
         """An operator may have made some due."""
         self._look_at = float("-inf")
 

@@ -49,7 +49,7 @@ class ForeignEntries:
         self._held: dict[str, dict[str, _Held]] = {lane: {} for lane in lanes}
         self._looks = True
 
-    def look_again(self) -> None:
+    def request_refresh(self) -> None:
         """An operator may have let some go. From any thread."""
         self._looks = True
 
@@ -114,7 +114,7 @@ class ForeignEntries:
             of_it = [entry for entry in entries if prefix_of(entry.event.source) == prefix]
             hold(self._spool, of_it, self._clock.now() + pause_s, reason)
 
-    def taken(self, lane: str, entries: Iterable[Entry]) -> None:
+    def release(self, lane: str, entries: Iterable[Entry]) -> None:
         """The receiver takes these: let go of what is held of the same sites.
 
         Raises:

@@ -14,11 +14,11 @@ from eaves.errors import ConfigError, DeliveryError, SpoolError
 from eaves.relay.lanes import CLASSES
 from eaves.relay.link_report import LinkView
 from eaves.relay.link_state import PATIENCE, LinkState
-from eaves.relay.sender import Link, Sender
+from eaves.relay.sender import LinkProtocol, Sender
 from eaves.relay.settlement import FOREIGN, Settlement
 from eaves.relay.traffic import Traffic
-from eaves.relay.turns import Turns
-from eaves.relay.verdict import Failure, judge
+from eaves.relay.turns import EntrySelector
+from eaves.relay.verdict import RequestFailure, classify_failure
 from eaves.spool import Entry, Lease, Spool
 
 POLL_S = 1.0
@@ -56,7 +56,7 @@ class Forwarder:
     def __init__(
         self,
         spool: Spool,
-        link: Link,
+        link: LinkProtocol,
         *,
         site: str = "",
         classes: Sequence[str] = CLASSES,
@@ -80,7 +80,7 @@ class Forwarder:
         self._traffic = Traffic(self.classes, rate_bytes=rate_bytes, began_at=clock.monotonic())
         self._held_until, self._held_reason = float("-inf"), ""
         self._sender = Sender(link)
-        self._turns = Turns(spool, classes, newest_first=newest_first, clock=clock, jitter=jitter)
+        self._turns = EntrySelector(spool, classes, newest_first=newest_first, clock=clock, jitter=jitter)
         self._settlement = Settlement(
             spool,
             self._sender,
@@ -130,7 +130,7 @@ class Forwarder:
         with self._state:
             self._link_state.cut_short()
             self._held_until = float("-inf")
-            self._turns.look_again()
+            self._turns.request_refresh()
             self._news += 1
             self._state.notify_all()
 
@@ -234,9 +234,9 @@ class Forwarder:
         try:
             site = self._link.probe()
         except ConfigError as error:
-            failure = Failure(reason=error.message, refused=True)
+            failure = RequestFailure(reason=error.message, refused=True)
         except DeliveryError as error:
-            failure = judge(error, events=0)
+            failure = classify_failure(error, events=0)
         else:
             if self._site in ("", site):
                 self._turns.foreign.site_is(site)
@@ -245,7 +245,7 @@ class Forwarder:
                 return
             known = f"the receiver knows this relay's token as site {site[:64]!r}"
             advice = f"set site: {site[:64]}, or use {self._site}'s token"
-            failure = Failure(reason=f"{known}, but eaves.yaml says site {self._site!r}; {advice}", refused=True)
+            failure = RequestFailure(reason=f"{known}, but eaves.yaml says site {self._site!r}; {advice}", refused=True)
         with self._state:
             self._link_state.probe_failed(
                 failure.reason, failure.status, refused=failure.refused, asked_s=failure.asked_s
@@ -266,10 +266,10 @@ class Forwarder:
                 sends_ahead=sends_ahead,
             )
         except ConfigError as error:
-            self._settlement.failed(lane, entries, Failure(reason=error.message, refused=True))
+            self._settlement.failed(lane, entries, RequestFailure(reason=error.message, refused=True))
             return
         except DeliveryError as error:
-            failure = judge(
+            failure = classify_failure(
                 error,
                 events=len(entries),
                 kind=self._sender.kind,

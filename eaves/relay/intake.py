@@ -18,7 +18,7 @@ FOREIGN_STATUS = 403
 _log = logging.getLogger(__name__)
 
 
-class Intake:
+class RelayIntake:
     """Sorts events into classes. For many threads.
 
     Args:

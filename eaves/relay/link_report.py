@@ -9,12 +9,12 @@ from typing import Protocol
 from eaves.admin.report import LinkReport
 from eaves.delivery.status import LaneDelivery
 from eaves.relay.backlog_age import BacklogAge
-from eaves.relay.link_state import State
+from eaves.relay.link_state import LinkStatus
 from eaves.spool import Spool
 
 
 @dataclass(slots=True)
-class Counts:
+class ForwardedCounts:
     """What was forwarded since the process started. Not safe for threads.
 
     Attributes:
@@ -51,7 +51,7 @@ class LinkView:
     """
 
     to: str
-    state: State
+    state: LinkStatus
     since: float
     since_age_s: float
     reason: str
@@ -59,11 +59,11 @@ class LinkView:
     paused: bool
     next_try_at: float
     rates: tuple[float, float, float] | None
-    counts: Counts
+    counts: ForwardedCounts
     attempts: Mapping[str, Mapping[str, int]]
 
 
-class Forwarding(Protocol):
+class ForwarderView(Protocol):
     """What is needed of a forwarder."""
 
     classes: tuple[str, ...]
@@ -83,7 +83,7 @@ class ClassDelivery:
         forwarder: What forwards it.
     """
 
-    def __init__(self, lane: str, forwarder: Forwarding) -> None:
+    def __init__(self, lane: str, forwarder: ForwarderView) -> None:
         self._lane = lane
         self._forwarder = forwarder
 
@@ -108,12 +108,12 @@ class ClassDelivery:
         self._forwarder.try_now()
 
 
-def list_deliveries(forwarder: Forwarding) -> Sequence[ClassDelivery]:
+def list_deliveries(forwarder: ForwarderView) -> Sequence[ClassDelivery]:
     """Each class that a forwarder delivers."""
     return [ClassDelivery(lane, forwarder) for lane in forwarder.classes]
 
 
-def build_reporter(spool: Spool, forwarder: Forwarding) -> Callable[[], LinkReport]:
+def build_reporter(spool: Spool, forwarder: ForwarderView) -> Callable[[], LinkReport]:
     """What gives the report of a relay's link.
 
     Args:
@@ -130,7 +130,7 @@ def build_reporter(spool: Spool, forwarder: Forwarding) -> Callable[[], LinkRepo
         events_per_s, stored_per_s, wire_per_s = view.rates or (None, None, None)
         return LinkReport(
             to=view.to,
-            up=view.state is State.UP,
+            up=view.state is LinkStatus.UP,
             state=view.state.value,
             since=view.since,
             since_age_s=view.since_age_s,
@@ -139,7 +139,7 @@ def build_reporter(spool: Spool, forwarder: Forwarding) -> Callable[[], LinkRepo
             bytes_per_s=wire_per_s,
             backlog_events=sum(lane.queued for lane in lanes),
             backlog_bytes=backlog_bytes,
-            oldest_age_s=age.look(oldest, now=spool.clock.now(), monotonic=spool.clock.monotonic()),
+            oldest_age_s=age.update(oldest, now=spool.clock.now(), monotonic=spool.clock.monotonic()),
             drain_s=backlog_bytes / stored_per_s if stored_per_s else None,
             forwarded=view.counts.forwarded,
             repeated=view.counts.repeated,

@@ -20,7 +20,7 @@ MOST_REFUSALS = 4
 _log = logging.getLogger(__name__)
 
 
-class State(enum.Enum):
+class LinkStatus(enum.Enum):
     """What is known of the link."""
 
     STARTING = "starting"
@@ -63,7 +63,7 @@ class LinkState:
         self._until = self._since = clock.monotonic()
         self._lost_probes = self._lost_sends = self._lost_again = 0
         self._only_foreign = False
-        self.state = State.STARTING
+        self.state = LinkStatus.STARTING
         self.since = clock.now()
         self.reason = ""
         self.status = 0
@@ -73,12 +73,12 @@ class LinkState:
     @property
     def is_up(self) -> bool:
         """Whether the last request was answered as a receiver answers."""
-        return self.state is State.UP
+        return self.state is LinkStatus.UP
 
     @property
     def is_blocked(self) -> bool:
         """Whether nothing gets through."""
-        return self.state in (State.DOWN, State.REFUSED)
+        return self.state in (LinkStatus.DOWN, LinkStatus.REFUSED)
 
     def since_age_s(self) -> float:
         """How long it has been in this state, seconds, on the monotonic clock."""
@@ -106,14 +106,14 @@ class LinkState:
         if empty:
             self._only_foreign = False
         if self._lost_sends < 2 and not self._only_foreign:
-            self._turn(State.UP)
+            self._turn(LinkStatus.UP)
 
     def sent(self) -> None:
         """A request got through."""
         self._heard()
         self._lost_probes = self._lost_sends = self._lost_again = 0
         self._only_foreign = False
-        self._turn(State.UP)
+        self._turn(LinkStatus.UP)
 
     def probe_failed(
         self, reason: str, status: int = 0, *, refused: bool = False, asked_s: float | None = None
@@ -128,14 +128,14 @@ class LinkState:
         """
         self._lost_probes += 1
         self._fail(self._lost_probes, asked_s)
-        self._turn(State.REFUSED if refused else State.DOWN, reason, status)
+        self._turn(LinkStatus.REFUSED if refused else LinkStatus.DOWN, reason, status)
 
     def send_failed(self, reason: str, status: int = 0, *, asked_s: float | None = None) -> None:
         """A request of events got no usable answer. The first in a row is followed by a probe at once."""
         self._lost_sends += 1
         self._fail(self._lost_sends - 1, asked_s)
         if self._lost_sends >= 2:
-            self._turn(State.DOWN, reason, status)
+            self._turn(LinkStatus.DOWN, reason, status)
 
     def event_failed(self, reason: str, status: int, *, again: bool = False) -> None:
         """What was sent is refused on a way that seems good; when nothing gets through in between, it isn't.
@@ -152,7 +152,7 @@ class LinkState:
         self._lost_sends += 1
         self._fail(self._lost_sends - 1, None)
         if self._lost_sends >= MOST_REFUSALS:
-            self._turn(State.DOWN, reason, status)
+            self._turn(LinkStatus.DOWN, reason, status)
 
     def events_refused(self, reason: str, status: int) -> None:
         """A request got through, and each of its events is refused as another site's.
@@ -162,7 +162,7 @@ class LinkState:
         self._lost_sends += 1
         self._only_foreign = True
         self._fail(self._lost_sends - 1, None)
-        self._turn(State.REFUSED, reason, status)
+        self._turn(LinkStatus.REFUSED, reason, status)
 
     def _fail(self, failures: int, asked_s: float | None) -> None:
         self.unproven = True
@@ -174,11 +174,11 @@ class LinkState:
         self.heard_at = self._clock.monotonic()
         self._until = self.heard_at
 
-    def _turn(self, state: State, reason: str = "", status: int = 0) -> None:
+    def _turn(self, state: LinkStatus, reason: str = "", status: int = 0) -> None:
         changed = state is not self.state
         if changed:
             self.state, self.since, self._since = state, self._clock.now(), self._clock.monotonic()
-            if state is State.UP:
+            if state is LinkStatus.UP:
                 _log.info("the link to %s is up", self._to)
         if reason and (changed or (reason, status) != (self.reason, self.status)):
             _log.warning("the link to %s is %s; events are kept until it is up: %s", self._to, state.value, reason)

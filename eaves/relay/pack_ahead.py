@@ -55,7 +55,7 @@ class PackAhead:
         self._packed = threading.Event()
         self._found: Prepared | None = None
 
-    def begin(
+    def prepare(
         self, choose: Callable[[], Sequence[Entry]], *, after: Gate | None = None, send: Send | None = None
     ) -> None:
         """Prepare a request; what was prepared before is forgotten.
@@ -94,7 +94,7 @@ class PackAhead:
             self._packed.wait()
         return self._found.entries if self._found is not None else ()
 
-    def take(self, entries: Sequence[Entry]) -> Prepared | None:
+    def get_packed(self, entries: Sequence[Entry]) -> Prepared | None:
         """The prepared request when it holds the first of these entries, and nothing else; None otherwise.
 
         It is kept when entries of another class come first, as an alarm does.

@@ -13,7 +13,7 @@ from eaves.link.gate import HOLD_S, Gate
 from eaves.link.packing import Packed, pack
 from eaves.relay.pack_ahead import LEAST_ENTRIES, PackAhead, Prepared
 from eaves.relay.upload import Upload
-from eaves.relay.verdict import Kind
+from eaves.relay.verdict import RequestKind
 from eaves.spool import Entry
 
 NO_PARTS = frozenset({404, 405, 501})
@@ -26,7 +26,7 @@ NOT_THERE = 412
 """Status of a receiver that no longer has what was sent in parts."""
 
 
-class Link(Protocol):
+class LinkProtocol(Protocol):
     """What is needed of a `LinkClient`."""
 
     @property
@@ -52,7 +52,7 @@ class Link(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class SentRequest:
     """A request that got through.
 
     Attributes:
@@ -78,8 +78,8 @@ class Sender:
         attempted_bytes: The body of the last request, whether it got through or not.
     """
 
-    def __init__(self, link: Link) -> None:
-        self.kind = Kind.BATCH
+    def __init__(self, link: LinkProtocol) -> None:
+        self.kind = RequestKind.BATCH
         self.attempted_bytes = 0
         self._link = link
         self._upload: Upload | None = None
@@ -115,7 +115,7 @@ class Sender:
 
     def prepared(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Those of the chosen entries that the next request should hold: what is packed already, or all of them."""
-        self._prepared = self._ahead.take(entries)
+        self._prepared = self._ahead.get_packed(entries)
         if self._prepared is None:
             return entries
         if self._prepared.gate is not None and self._prepared.answer.done():
@@ -136,7 +136,7 @@ class Sender:
         limit_s: Callable[[int], float],
         guess_next: Callable[[], Sequence[Entry]] = lambda: (),
         sends_ahead: bool = False,
-    ) -> Sent:
+    ) -> SentRequest:
         """Make one request.
 
         Args:
@@ -161,16 +161,16 @@ class Sender:
         if len(entries) >= LEAST_ENTRIES:
             self._early_again_in = max(0, self._early_again_in - 1)
             early = partial(self._send_early, limit_s) if sends_ahead and not self._early_again_in else None
-            self._ahead.begin(guess_next, after=gate, send=early)
+            self._ahead.prepare(guess_next, after=gate, send=early)
             self._is_second_begun = early is not None
         in_parts = self._takes_parts and self._whole != entries[0].seq and len(packed.body) > max_bytes
         if packed.is_batch or not in_parts:
             if not packed.is_batch and self._as_batch == entries[0].seq:
                 packed = pack([entries[0].event], as_batch=True)
-            self.kind = Kind.BATCH if packed.is_batch else Kind.PICTURE
+            self.kind = RequestKind.BATCH if packed.is_batch else RequestKind.PICTURE
             self.attempted_bytes = len(packed.body)
             answer = self._exchange(prepared, packed, gate, limit_s(len(packed.body)))
-            return Sent(answer=answer, wire_bytes=len(packed.body))
+            return SentRequest(answer=answer, wire_bytes=len(packed.body))
         self._upload = Upload(lane, entries[0], packed)
         return self._go_on(self._upload, max_bytes, limit_s)
 
@@ -214,16 +214,16 @@ class Sender:
         self._early_again_in = max(least, self._early_pause)
         self._early_pause = min(LONGEST_PAUSE, 2 * self._early_again_in)
 
-    def _go_on(self, upload: Upload, max_bytes: int, limit_s: Callable[[int], float]) -> Sent:
+    def _go_on(self, upload: Upload, max_bytes: int, limit_s: Callable[[int], float]) -> SentRequest:
         """Send the next part of an upload, or say that the parts are an event."""
         part = upload.next_part(max_bytes)
-        self.kind, self.attempted_bytes = Kind.PART, len(part)
+        self.kind, self.attempted_bytes = RequestKind.PART, len(part)
         try:
             if upload.is_complete:
-                self.kind = Kind.UPLOADED
+                self.kind = RequestKind.UPLOADED
                 answer = self._link.send_packed(upload.packed, timeout_s=limit_s(0), uploaded=upload.digest)
                 self._upload = None
-                return Sent(answer=answer, wire_bytes=0)
+                return SentRequest(answer=answer, wire_bytes=0)
             received = self._link.send_part(
                 upload.digest, part, offset=upload.received, size=upload.size, timeout_s=limit_s(len(part))
             )
@@ -233,10 +233,10 @@ class Sender:
                 raise DeliveryError(f"an upload begins anew: {error.message}") from error
             if error.status in NO_PARTS and not upload.received:
                 self._takes_parts, self._upload = False, None
-                return Sent(answer=None, wire_bytes=0)
+                return SentRequest(answer=None, wire_bytes=0)
             raise
         upload.answered(received)
         if upload.is_stuck:
             self._upload = None
             raise DeliveryError(f"{self._link.to} answers for parts of an event and keeps none of them")
-        return Sent(answer=None, wire_bytes=len(part))
+        return SentRequest(answer=None, wire_bytes=len(part))

@@ -12,7 +12,7 @@ from eaves.link.client import check_receiver
 from eaves.names import NAME_PATTERN
 from eaves.relay.alarms import Rule, parse_alarms
 from eaves.relay.lanes import BROKER
-from eaves.spool import LedgerLimits, Limits, WhenFull
+from eaves.spool import LedgerLimits, SpoolLimits, WhenFull
 from eaves.spool.limits import DAY_S
 
 ATTRIBUTES_BYTES = 65_536
@@ -123,9 +123,9 @@ class RelaySettings:
         """Whether the site's own Broker gets a copy of what isn't an image."""
         return self.has_broker or bool(self.broker)
 
-    def limits(self) -> Limits:
+    def limits(self) -> SpoolLimits:
         """The spool's bounds."""
-        return Limits(
+        return SpoolLimits(
             max_bytes=self.spool_max_bytes,
             max_entries=self.spool_max_entries,
             dead_max_bytes=self.spool_dead_max_bytes,

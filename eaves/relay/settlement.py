@@ -13,8 +13,8 @@ from eaves.relay.foreign_entries import prefix_of, prefixes
 from eaves.relay.link_state import LinkState
 from eaves.relay.sender import Sender
 from eaves.relay.traffic import Traffic
-from eaves.relay.turns import Turns
-from eaves.relay.verdict import Failure, Next
+from eaves.relay.turns import EntrySelector
+from eaves.relay.verdict import FailureAction, RequestFailure
 from eaves.spool import Entry, Spool
 
 TRIES_ALONE = 3
@@ -43,7 +43,7 @@ class Settlement:
         self,
         spool: Spool,
         sender: Sender,
-        turns: Turns,
+        turns: EntrySelector,
         traffic: Traffic,
         link_state: LinkState,
         *,
@@ -78,7 +78,7 @@ class Settlement:
         self._turns.got_through(lane, entries if answer is not None else ())
         return "" if answer is None else self._settle(lane, entries, answer)
 
-    def failed(self, lane: str, entries: Sequence[Entry], failure: Failure) -> None:
+    def failed(self, lane: str, entries: Sequence[Entry], failure: RequestFailure) -> None:
         """A request failed: wait, send less, or give up on the one event that is at fault.
 
         Args:
@@ -96,19 +96,19 @@ class Settlement:
             self._traffic.failed(
                 lane, entries, failure, attempted_bytes=self._sender.attempted_bytes, is_resized=resized
             )
-            if failure.next is Next.WAIT:
+            if failure.next is FailureAction.WAIT:
                 self._link_state.send_failed(failure.reason, failure.status, asked_s=failure.asked_s)
-            elif failure.next in (Next.SUSPECT, Next.GIVE_UP):
+            elif failure.next in (FailureAction.SUSPECT, FailureAction.GIVE_UP):
                 event = entry.event
                 named = f"event {event.id[:64]} of {event.source[:128]}: " if alone else ""
                 self._link_state.event_failed(f"{named}{failure.reason}", failure.status, again=again)
             hangs = self._hangs_alone(entries, failure)
             at_fault = alone and self._is_at_fault(lane, entry, failure)
-        if failure.next is Next.AS_BATCH:
+        if failure.next is FailureAction.AS_BATCH:
             self._sender.prefer_batch(entry)
         elif at_fault:
             self._give_up(lane, entry, RefusedEvent(index=0, status=failure.status, detail=failure.reason))
-        elif hangs or (alone and failure.next is Next.SUSPECT):
+        elif hangs or (alone and failure.next is FailureAction.SUSPECT):
             self._set_aside(lane, entry, failure.reason)
 
     def _settle(self, lane: str, entries: Sequence[Entry], answer: BatchAnswer) -> str:
@@ -117,7 +117,7 @@ class Settlement:
         foreign = {index: one for index, one in refused.items() if one.status == FOREIGN}
         taken = [entry for index, entry in enumerate(entries) if index not in foreign]
         known = prefixes(taken)
-        self._turns.foreign.taken(lane, taken)
+        self._turns.foreign.release(lane, taken)
         held = []
         for index, one in refused.items():
             entry = entries[index]
@@ -134,21 +134,21 @@ class Settlement:
         told = f"what waits is of another site than its token: {refused[0].detail}"
         return f"{told}; give the relay the name and the token that the site had, or delete what is of the old name"
 
-    def _is_at_fault(self, lane: str, entry: Entry, failure: Failure) -> bool:
+    def _is_at_fault(self, lane: str, entry: Entry, failure: RequestFailure) -> bool:
         """Whether an event that was refused alone is to be given up on."""
-        if failure.next is Next.GIVE_UP:
+        if failure.next is FailureAction.GIVE_UP:
             again, self._doubted = self._doubted == entry.seq, entry.seq
             return again
-        return failure.next is Next.SUSPECT and self._traffic.is_at_fault(lane, entry)
+        return failure.next is FailureAction.SUSPECT and self._traffic.is_at_fault(lane, entry)
 
-    def _hangs_alone(self, entries: Sequence[Entry], failure: Failure) -> bool:
+    def _hangs_alone(self, entries: Sequence[Entry], failure: RequestFailure) -> bool:
         """Whether one event gets no answer again and again, each time right after a good probe.
 
         Something on the way resets the connection when it sees this one, or it takes longer than the link is ever up.
         It is never given up on, and others pass.
         """
         seq, tries = entries[0].seq, self._alone[1]
-        if len(entries) > 1 or failure.next is not Next.WAIT or failure.status != NO_ANSWER or failure.refused:
+        if len(entries) > 1 or failure.next is not FailureAction.WAIT or failure.status != NO_ANSWER or failure.refused:
             self._alone = (0, 0)
             return False
         self._alone = (seq, tries + 1 if self._alone[0] == seq else 1)

@@ -16,7 +16,7 @@ MARGIN = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class ThroughputSample:
     """One request that got through.
 
     Attributes:
@@ -38,10 +38,10 @@ class Throughput:
     """Rates while something is sent; the time in which nothing was to be sent doesn't count. Not safe for threads."""
 
     def __init__(self) -> None:
-        self._samples: deque[Sample] = deque()
+        self._samples: deque[ThroughputSample] = deque()
         self._best = ASSUMED_BYTES_PER_S
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: ThroughputSample) -> None:
         """Count a request that got through, and forget those before the last minute."""
         self._samples.append(sample)
         while self._samples[0].ended_at < sample.ended_at - WINDOW_S:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from eaves.delivery.evidence import Evidence
+from eaves.delivery.evidence import RefusalHistory
 from eaves.delivery.rules import NO_ANSWER
 from eaves.relay.batch_size import TARGET_S, BatchSize
-from eaves.relay.link_report import Counts
-from eaves.relay.sender import Sent
-from eaves.relay.throughput import Sample, Throughput
-from eaves.relay.verdict import Failure, Next
+from eaves.relay.link_report import ForwardedCounts
+from eaves.relay.sender import SentRequest
+from eaves.relay.throughput import Throughput, ThroughputSample
+from eaves.relay.verdict import FailureAction, RequestFailure
 from eaves.spool import Entry
 
 
@@ -29,12 +29,12 @@ class Traffic:
     """
 
     def __init__(self, classes: Sequence[str], *, rate_bytes: int, began_at: float) -> None:
-        self.counts = Counts()
+        self.counts = ForwardedCounts()
         self.sendable_at = began_at
         self._rate_bytes = rate_bytes
         self._throughput = Throughput()
         self._sizes = {lane: BatchSize() for lane in classes}
-        self._evidence = {lane: Evidence() for lane in classes}
+        self._evidence = {lane: RefusalHistory() for lane in classes}
         self._attempts: dict[str, Counter[str]] = {lane: Counter() for lane in classes}
 
     def limit(self, lane: str) -> tuple[int, int]:
@@ -60,7 +60,7 @@ class Traffic:
         """Lane to `delivered`, `retried` and `dead` to their counts."""
         return {lane: dict(counted) for lane, counted in self._attempts.items()}
 
-    def succeeded(self, lane: str, entries: Sequence[Entry], sent: Sent, *, took_s: float, now: float) -> None:
+    def succeeded(self, lane: str, entries: Sequence[Entry], sent: SentRequest, *, took_s: float, now: float) -> None:
         """A request got through, and the spool knows of it.
 
         Args:
@@ -75,7 +75,9 @@ class Traffic:
         events = 0 if sent.answer is None else len(entries)
         self._sizes[lane].succeeded(took_s, len(entries), stored_bytes)
         self._throughput.add(
-            Sample(ended_at=now, took_s=took_s, events=events, stored_bytes=stored_bytes, wire_bytes=wire_bytes)
+            ThroughputSample(
+                ended_at=now, took_s=took_s, events=events, stored_bytes=stored_bytes, wire_bytes=wire_bytes
+            )
         )
         self.counts.bytes_sent += wire_bytes
         if self._rate_bytes:
@@ -94,7 +96,7 @@ class Traffic:
         self,
         lane: str,
         entries: Sequence[Entry],
-        failure: Failure,
+        failure: RequestFailure,
         *,
         attempted_bytes: int,
         is_resized: bool = True,
@@ -111,14 +113,16 @@ class Traffic:
         self.counts.failed += 1
         if failure.status == NO_ANSWER:
             self._throughput.stalled()
-        if not is_resized or failure.next is Next.AS_BATCH:
+        if not is_resized or failure.next is FailureAction.AS_BATCH:
             return
         size, stored_bytes = self._sizes[lane], sum(map(entry_bytes, entries))
         if len(entries) == 1:  # perhaps a part of it only
             stored_bytes = min(stored_bytes, max(attempted_bytes, 1))
-        if failure.next is Next.SPLIT:
+        if failure.next is FailureAction.SPLIT:
             size.too_large(len(entries), stored_bytes)
-        elif failure.next is not Next.WAIT or failure.status == NO_ANSWER:  # a busy receiver asks for no smaller ones
+        elif (
+            failure.next is not FailureAction.WAIT or failure.status == NO_ANSWER
+        ):  # a busy receiver asks for no smaller ones
             size.failed(len(entries), stored_bytes)
 
     def is_at_fault(self, lane: str, entry: Entry) -> bool:

@@ -14,7 +14,7 @@ SET_ASIDE = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """How long an event that alone is refused lets the others pass."""
 
 
-class Turns:
+class EntrySelector:
     """Chooses what is sent. For the forwarder's thread alone, but for `look_again`.
 
     The most urgent class that has anything is served, from its oldest or its newest end. An entry that failed alone is
@@ -52,10 +52,10 @@ class Turns:
         self._has_failed, self._failed_lane = False, ""
         self._known: Sequence[Entry] = ()
 
-    def look_again(self) -> None:
+    def request_refresh(self) -> None:
         """An operator may have changed something. From any thread."""
-        self._failed.look_again()
-        self.foreign.look_again()
+        self._failed.request_refresh()
+        self.foreign.request_refresh()
 
     def choose(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from eaves.delivery.rules import NO_ANSWER, Blame, blame, brief
+from eaves.delivery.rules import NO_ANSWER, Blame, find_blame, shorten
 from eaves.errors import EavesError, StatusError
 
 LOGIN_STATUSES = frozenset({401, 403})
@@ -20,7 +20,7 @@ SMALLEST_PART_BYTES = 4_096
 """A part is halved down to this."""
 
 
-class Kind(enum.Enum):
+class RequestKind(enum.Enum):
     """What a request is."""
 
     BATCH = "batch"
@@ -33,7 +33,7 @@ class Kind(enum.Enum):
     """What says that the parts are an event; its answer accounts for it."""
 
 
-class Next(enum.Enum):
+class FailureAction(enum.Enum):
     """What is done about a request that failed."""
 
     WAIT = "wait"
@@ -49,7 +49,7 @@ class Next(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class RequestFailure:
     """A request that failed.
 
     Attributes:
@@ -64,10 +64,12 @@ class Failure:
     status: int = NO_ANSWER
     refused: bool = False
     asked_s: float | None = None
-    next: Next = Next.WAIT
+    next: FailureAction = FailureAction.WAIT
 
 
-def judge(error: EavesError, *, events: int, kind: Kind = Kind.BATCH, body_bytes: int = 0) -> Failure:
+def classify_failure(
+    error: EavesError, *, events: int, kind: RequestKind = RequestKind.BATCH, body_bytes: int = 0
+) -> RequestFailure:
     """What a failure says. A probe got through before it, so a login page or a proxy in the way has let that pass.
 
     Args:
@@ -77,10 +79,10 @@ def judge(error: EavesError, *, events: int, kind: Kind = Kind.BATCH, body_bytes
         body_bytes: The body that was sent.
     """
     if not isinstance(error, StatusError):
-        return Failure(reason=brief(error.message))
+        return RequestFailure(reason=shorten(error.message))
     status = error.status
-    return Failure(
-        reason=brief(error.message),
+    return RequestFailure(
+        reason=shorten(error.message),
         status=status,
         refused=status in LOGIN_STATUSES,
         asked_s=error.retry_after_s,
@@ -88,17 +90,17 @@ def judge(error: EavesError, *, events: int, kind: Kind = Kind.BATCH, body_bytes
     )
 
 
-def _decide(status: int, *, events: int, kind: Kind, body_bytes: int) -> Next:
+def _decide(status: int, *, events: int, kind: RequestKind, body_bytes: int) -> FailureAction:
     if not events:
-        return Next.WAIT
-    if status == TOO_LARGE and (events > 1 or (kind is Kind.PART and body_bytes > SMALLEST_PART_BYTES)):
-        return Next.SPLIT
-    if status == TOO_LARGE and kind is Kind.PART and not body_bytes:
-        return Next.GIVE_UP  # of all of it, as there was nothing in this one
-    if status in GATEWAY_STATUSES and kind is not Kind.PART:
-        return Next.SUSPECT
-    if blame(status) is Blame.WAY and status not in LOGIN_STATUSES:
-        return Next.WAIT
-    if kind is Kind.PICTURE and status < 500:
-        return Next.AS_BATCH
-    return Next.GIVE_UP if status == TOO_LARGE and body_bytes >= LARGE_BYTES else Next.SUSPECT
+        return FailureAction.WAIT
+    if status == TOO_LARGE and (events > 1 or (kind is RequestKind.PART and body_bytes > SMALLEST_PART_BYTES)):
+        return FailureAction.SPLIT
+    if status == TOO_LARGE and kind is RequestKind.PART and not body_bytes:
+        return FailureAction.GIVE_UP  # of all of it, as there was nothing in this one
+    if status in GATEWAY_STATUSES and kind is not RequestKind.PART:
+        return FailureAction.SUSPECT
+    if find_blame(status) is Blame.WAY and status not in LOGIN_STATUSES:
+        return FailureAction.WAIT
+    if kind is RequestKind.PICTURE and status < 500:
+        return FailureAction.AS_BATCH
+    return FailureAction.GIVE_UP if status == TOO_LARGE and body_bytes >= LARGE_BYTES else FailureAction.SUSPECT

@@ -24,7 +24,7 @@ from eaves.sources.agent.configuration import ConfiguredSource, count_remembered
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.deliveries import build_deliverers
 from eaves.sources.agent.identity import load_agent_id
-from eaves.sources.agent.opening import Takeover, open_spool
+from eaves.sources.agent.opening import SpoolTakeover, open_spool
 from eaves.sources.agent.supervision import STOP_S, SupervisedSource, stop_sources
 from eaves.sources.lanes import IMAGES
 from eaves.sources.overrides import parse_overrides
@@ -51,7 +51,7 @@ def main(**options: Any) -> None:
     client = SinkClient(ca_certs_pem=settings.ca_certs, proxies=proxies)
     limits = settings.limits(remembered=count_remembered(configured))
     with open_spool(settings, limits) as spool, client, ExitStack() as stack:
-        takeover = Takeover(spool, settings.former_spools())
+        takeover = SpoolTakeover(spool, settings.former_spools())
         takeover.start()
         agent_id = load_agent_id(settings.spool)
         sources = [build_source(one, settings, spool, overrides, proxies, agent_id) for one in configured]

@@ -11,7 +11,7 @@ from eaves.config import setting
 from eaves.http_client.trust import build_tls_context
 from eaves.link.client import check_receiver
 from eaves.names import NAME_PATTERN
-from eaves.spool import Limits, WhenFull
+from eaves.spool import SpoolLimits, WhenFull
 from eaves.spool.limits import DAY_S
 
 ATTRIBUTES_BYTES = 65_536
@@ -129,13 +129,13 @@ class AgentSettings:
     )
     log_json: bool = setting(True, "Log JSON lines instead of plain text.")
 
-    def limits(self, *, remembered: int) -> Limits:
+    def limits(self, *, remembered: int) -> SpoolLimits:
         """The spool's bounds.
 
         Args:
             remembered: Event ids that it remembers.
         """
-        return Limits(
+        return SpoolLimits(
             max_bytes=self.spool_max_bytes,
             seen_max_entries=remembered,
             dead_max_bytes=self.spool_dead_max_bytes,

@@ -9,7 +9,7 @@ anything: see `eaves.delivery`.
 from eaves.spool.entry import DeadLetter, Entry, LaneStatus, PutOutcome, Puts
 from eaves.spool.lease import Lease, lease_path
 from eaves.spool.ledger import Ledger, LedgerCounts, LedgerLimits, LedgerLine, content_digest
-from eaves.spool.limits import Limits, WhenFull
+from eaves.spool.limits import SpoolLimits, WhenFull
 from eaves.spool.queue import Spool
 from eaves.spool.selection import Selection, Stored
 
@@ -22,11 +22,11 @@ __all__ = [
     "LedgerCounts",
     "LedgerLimits",
     "LedgerLine",
-    "Limits",
     "PutOutcome",
     "Puts",
     "Selection",
     "Spool",
+    "SpoolLimits",
     "Stored",
     "WhenFull",
     "content_digest",

@@ -18,7 +18,7 @@ class WhenFull(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class SpoolLimits:
     """The bounds of one spool.
 
     Attributes:

@@ -21,7 +21,7 @@ _TRIED = (
 )
 
 
-class Measures(ABC):
+class SpoolMeasures(ABC):
     """What is asked of a spool about what it holds; a part of `Spool`."""
 
     @abstractmethod

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from eaves.spool.entry import PutOutcome
 from eaves.spool.ledger import NO_LINE, Ledger, Recalled
-from eaves.spool.limits import Limits
+from eaves.spool.limits import SpoolLimits
 from eaves.spool.schema import seen_key
-from eaves.spool.storage import Put, Room, store
+from eaves.spool.storage import PutRequest, RemainingSpace, store
 
 Remember = Callable[[sqlite3.Connection, bytes, float], bool]
 """Remembers an id at a time; False when it was remembered already."""
 
 
-class Putting:
+class PutTransaction:
     """Stores events within one commit.
 
     Args:
@@ -34,14 +34,14 @@ class Putting:
         db: sqlite3.Connection,
         path: Path,
         *,
-        limits: Limits,
+        limits: SpoolLimits,
         ledger: Ledger | None,
         now: float,
         remember: Remember,
         keys: Collection[int] = (),
     ) -> None:
         self._db = db
-        self._room = Room(db, path, limits)
+        self._room = RemainingSpace(db, path, limits)
         self._ledger = ledger
         self._now = now
         self._remember = remember
@@ -49,7 +49,7 @@ class Putting:
         self._lines_left = ledger.room(db) if ledger is not None else 0
         self._has_seen = bool(db.execute("SELECT seen FROM usage").fetchone()[0])
 
-    def put(self, put: Put, *, once: bool) -> PutOutcome:
+    def put(self, put: PutRequest, *, once: bool) -> PutOutcome:
         """Store one event, unless it was put before.
 
         Args:
@@ -66,18 +66,18 @@ class Putting:
                 return recalled.outcome
             is_new = not recalled.has_line
         if put.lanes:
-            self._room.take(put)
+            self._room.reserve(put)
             self._store(put, is_new)
         return PutOutcome.STORED
 
-    def _store(self, put: Put, is_new: bool) -> None:
+    def _store(self, put: PutRequest, is_new: bool) -> None:
         trims = self._lines_left <= 0
         store(self._db, put, self._now, self._ledger, is_new=is_new, trims=trims)
         if self._ledger is not None:
             self._known.add(put.key)
             self._lines_left = self._ledger.room(self._db) if trims else self._lines_left - 1
 
-    def _recall(self, put: Put) -> Recalled:
+    def _recall(self, put: PutRequest) -> Recalled:
         """What is known of an event."""
         source, event_id = put.row[:2]
         line = NO_LINE

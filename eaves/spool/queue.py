@@ -18,19 +18,19 @@ from eaves.spool.due import ENTRY, choose_batch, is_hiding, read_next_due, selec
 from eaves.spool.entry import DeadLetter, Entry, PutOutcome, Puts, build_entry
 from eaves.spool.lease import Lease, lease_path
 from eaves.spool.ledger import Ledger, LedgerLimits
-from eaves.spool.limits import Limits
-from eaves.spool.measures import Measures
-from eaves.spool.putting import Putting
+from eaves.spool.limits import SpoolLimits
+from eaves.spool.measures import SpoolMeasures
+from eaves.spool.putting import PutTransaction
 from eaves.spool.schema import seen_key
 from eaves.spool.spool_file import SpoolFile
-from eaves.spool.storage import Put, build_put, store
+from eaves.spool.storage import PutRequest, build_put, store
 
 _RELEASE = "DELETE FROM deliveries WHERE state = 'queued' AND seq IN (SELECT value FROM json_each(?))"
 _RETRY = "UPDATE deliveries SET attempts = attempts + 1, not_before = ?, reason = ? WHERE seq = ? AND state = 'queued'"
 _log = logging.getLogger(__name__)
 
 
-class Spool(Measures):
+class Spool(SpoolMeasures):
     """The queue. Safe to use from many threads, and from many processes that open the same file; not across a fork.
 
     A file that is found damaged, at the start or later, is replaced at the next call by a new one that holds every
@@ -55,13 +55,13 @@ class Spool(Measures):
         self,
         path: Path,
         *,
-        limits: Limits | None = None,
+        limits: SpoolLimits | None = None,
         ledger: LedgerLimits | None = None,
         clock: Clock = SYSTEM,
         connect: Callable[[Path], sqlite3.Connection] = connect,
     ) -> None:
         self.path = path
-        self.limits = limits or Limits()
+        self.limits = limits or SpoolLimits()
         self.clock = clock
         self._kept_at = float("-inf")
         self.added = 0
@@ -114,7 +114,7 @@ class Spool(Measures):
         puts = self._build_puts(events)
 
         def store_all(db: sqlite3.Connection) -> list[PutOutcome]:
-            putting = Putting(
+            putting = PutTransaction(
                 db,
                 self.path,
                 limits=self.limits,
@@ -351,7 +351,7 @@ class Spool(Measures):
     def _read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         return self.database().read(sql, values)
 
-    def _build_puts(self, events: Sequence[tuple[Event, Collection[str]]]) -> list[Put]:
+    def _build_puts(self, events: Sequence[tuple[Event, Collection[str]]]) -> list[PutRequest]:
         return [build_put(event, lanes, ledger=self.ledger is not None) for event, lanes in events]
 
     def _remember(self, db: sqlite3.Connection, key: bytes, now: float) -> bool:

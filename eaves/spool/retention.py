@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from eaves.errors import SpoolFullError
-from eaves.spool.limits import Limits, WhenFull
+from eaves.spool.limits import SpoolLimits, WhenFull
 
 LOOK_S = 60.0
 """How often dead letters are looked through for old ones, seconds."""
@@ -59,12 +59,12 @@ def make_dead(db: sqlite3.Connection, seq: int, reason: str, status: int, now: f
     return db.execute(_DIE, (reason, status, now, seq)).rowcount > 0
 
 
-def old(limits: Limits, now: float) -> tuple[float, float]:
+def old(limits: SpoolLimits, now: float) -> tuple[float, float]:
     """The dates before and after which `keep_budget` has something to do."""
     return now - limits.dead_max_age_s, now + FUTURE_S
 
 
-def keep_budget(db: sqlite3.Connection, limits: Limits, now: float, *, newest: int | None = None) -> list[Expired]:
+def keep_budget(db: sqlite3.Connection, limits: SpoolLimits, now: float, *, newest: int | None = None) -> list[Expired]:
     """Delete the oldest dead letters until those left are within their budget, `BATCH` of them at a time.
 
     Args:

@@ -11,11 +11,11 @@ from eaves.errors import SpoolFullError
 from eaves.events import Event
 from eaves.spool.entry import EventRow, to_row
 from eaves.spool.ledger import Ledger, content_digest, line_key
-from eaves.spool.limits import Limits
+from eaves.spool.limits import SpoolLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Put:
+class PutRequest:
     """An event that is to be stored.
 
     Attributes:
@@ -31,10 +31,10 @@ class Put:
     key: int
 
 
-def build_put(event: Event, lanes: Collection[str], *, ledger: bool) -> Put:
+def build_put(event: Event, lanes: Collection[str], *, ledger: bool) -> PutRequest:
     """Lay an event out, before the commit that stores it begins."""
     attributes = event.attributes()
-    return Put(
+    return PutRequest(
         row=to_row(event, attributes),
         lanes=tuple(dict.fromkeys(lanes)),
         digest=content_digest(attributes, event.data) if ledger else b"",
@@ -42,7 +42,7 @@ def build_put(event: Event, lanes: Collection[str], *, ledger: bool) -> Put:
     )
 
 
-class Room:
+class RemainingSpace:
     """What a spool still has room for, within a commit that alone stores and deletes.
 
     Args:
@@ -51,13 +51,13 @@ class Room:
         limits: How much it keeps.
     """
 
-    def __init__(self, db: sqlite3.Connection, path: Path, limits: Limits) -> None:
+    def __init__(self, db: sqlite3.Connection, path: Path, limits: SpoolLimits) -> None:
         self._path = path
         self._limits = limits
         used, entries = db.execute("SELECT queued_bytes, (SELECT total(queued) FROM lanes) FROM usage").fetchone()
         self._used, self._entries = int(used), int(entries)
 
-    def take(self, put: Put) -> None:
+    def reserve(self, put: PutRequest) -> None:
         """Count an event that is about to be stored.
 
         Raises:
@@ -75,7 +75,13 @@ class Room:
 
 
 def store(
-    db: sqlite3.Connection, put: Put, now: float, ledger: Ledger | None, *, is_new: bool = False, trims: bool = True
+    db: sqlite3.Connection,
+    put: PutRequest,
+    now: float,
+    ledger: Ledger | None,
+    *,
+    is_new: bool = False,
+    trims: bool = True,
 ) -> int:
     """Store an event and its deliveries; one without lanes is not stored.
 

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class LogFrame:
     """One page in the log.
 
     Attributes:
@@ -68,12 +68,12 @@ class _Findings:
         last_good: The last frame whose checksum is right, or was set right.
     """
 
-    repaired: dict[int, Frame] = field(default_factory=dict)
+    repaired: dict[int, LogFrame] = field(default_factory=dict)
     damaged: dict[int, bool] = field(default_factory=dict)
     ends: list[int] = field(default_factory=list)
     last_good: int = -1
 
-    def add(self, number: int, frame: Frame, known: Frame | None, *, salts: bytes) -> Sum:
+    def add(self, number: int, frame: LogFrame, known: LogFrame | None, *, salts: bytes) -> Sum:
         """Note a frame: as it is, set right, or damaged. Returns the checksum that the next one goes on from."""
         is_ours = frame.salts == salts and frame.number > 0
         if known is None:
@@ -111,17 +111,17 @@ class _Log:
         size = os.fstat(stream.fileno()).st_size
         self.count = max(0, size - _HEADER) // (_FRAME_HEADER + self._page_size)
 
-    def read(self, number: int) -> Frame:
+    def read(self, number: int) -> LogFrame:
         """The frame of a number, from 0."""
         self._stream.seek(_HEADER + number * (_FRAME_HEADER + self._page_size))
         head = self._stream.read(_FRAME_HEADER)
         page = self._stream.read(self._page_size)
-        return Frame(head=head[:8], salts=head[8:16], stored=split(head[16:24]), page=page)
+        return LogFrame(head=head[:8], salts=head[8:16], stored=split(head[16:24]), page=page)
 
     def examine(self) -> _Findings:
         """Look at every frame. One that fails is judged by what the next one goes on from."""
         found, before = _Findings(), self.start
-        failed: tuple[Sum, Frame] | None = None
+        failed: tuple[Sum, LogFrame] | None = None
         for number in range(self.count):
             frame = self.read(number)
             if failed is not None:
@@ -147,15 +147,15 @@ class _Log:
             new.write(frame.head + self.salts + join(running) + frame.page)
             last = frame
 
-    def _sum(self, before: Sum, frame: Frame) -> Sum:
+    def _sum(self, before: Sum, frame: LogFrame) -> Sum:
         return checksum(frame.head + frame.page, self.order, before)
 
-    def _judge(self, before: Sum, frame: Frame, after: Frame | None) -> Frame | None:
+    def _judge(self, before: Sum, frame: LogFrame, after: LogFrame | None) -> LogFrame | None:
         """As `_resolve`; what has no page number can't be set right."""
         known = self._resolve(before, frame, after)
         return known if known is not None and known.number else None
 
-    def _resolve(self, before: Sum, frame: Frame, after: Frame | None) -> Frame | None:
+    def _resolve(self, before: Sum, frame: LogFrame, after: LogFrame | None) -> LogFrame | None:
         """A frame that fails, set right where one byte of it is wrong; None when more is.
 
         Args:
@@ -177,7 +177,7 @@ class _Log:
             return replace(fixed, stored=summed)
         return self._correct(before, fixed) if is_ours else None
 
-    def _correct(self, before: Sum, frame: Frame) -> Frame | None:
+    def _correct(self, before: Sum, frame: LogFrame) -> LogFrame | None:
         fixed = correct(frame.head + frame.page, self.order, before, frame.stored)
         return None if fixed is None else replace(frame, head=fixed[:8], page=fixed[8:])
 

@@ -12,7 +12,7 @@ from eaves.publisher.settings import PublisherSettings
 from eaves.sources.agent.kinds import load_kind
 from eaves.sources.settings import ATTRIBUTES_BYTES as IMAGE_ATTRIBUTES
 from knative.app.relay import advise_secret, find_relay_faults, show_kubectl
-from knative.app.sources import CREDENTIALS, Runner, find_secrets, largest_image, runs_as
+from knative.app.sources import CREDENTIALS, SourceRunner, find_runner, find_secrets, largest_image
 from knative.resources.eventing import publisher_name
 from knative.resources.spool import find_size_fault
 from knative.settings import KnativeSettings, SiteSettings
@@ -87,18 +87,18 @@ def _source_faults(source: SourceSpec, site: SiteSettings, function: str) -> Ite
     if source.agent and source.agent not in known:
         yield "agent", f"must be {' or '.join(known)} for the kind {source.kind} (got {source.agent!r})"
         return
-    runner = runs_as(source)
-    if runner is Runner.NODE:
+    runner = find_runner(source)
+    if runner is SourceRunner.NODE:
         path = str(source.options.get("path", ""))
         if not path.startswith("/"):
             yield "path", f"must be the whole path of a folder on the nodes (got {path!r})"
         if not site.namespace:
             yield "sites.namespace", f"must be set: the agent {source.name!r} on the nodes has a namespace of its own"
-    elif runner in {Runner.CLAIM, Runner.READER} and not source.claim:
-        also = ", or `agent: node` be set" if Runner.NODE in known else ""
+    elif runner in {SourceRunner.CLAIM, SourceRunner.READER} and not source.claim:
+        also = ", or `agent: node` be set" if SourceRunner.NODE in known else ""
         yield "claim", f"must name the volume that the agent {source.name!r} reads{also}"
     if fault := find_size_fault(source.spool_size, largest_image(source), IMAGE_ATTRIBUTES, "images"):
         yield "spool_size", fault
-    if runner in {Runner.CLAIM, Runner.SERVICE} and len(f"{function}-{source.name}") > MAX_STATEFUL_SET:
+    if runner in {SourceRunner.CLAIM, SourceRunner.SERVICE} and len(f"{function}-{source.name}") > MAX_STATEFUL_SET:
         most = MAX_STATEFUL_SET - len(function) - 1
         yield "name", f"must be at most {most} characters long, for a StatefulSet that is named after {function} and it"

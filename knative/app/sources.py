@@ -22,7 +22,7 @@ ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"})
 """Ends of names, in any case of letters, by which a source of kind `replay` tells an archive from a folder."""
 
 
-class Runner(enum.StrEnum):
+class SourceRunner(enum.StrEnum):
     """What runs a source: `eaves.sources.kind.SourceKind.runs_as`."""
 
     CLAIM = "claim"
@@ -31,22 +31,22 @@ class Runner(enum.StrEnum):
     SERVICE = "service"
 
 
-def runs_as(source: SourceSpec) -> Runner:
+def find_runner(source: SourceSpec) -> SourceRunner:
     """What runs a source: as eaves.yaml says, or what fits its kind best.
 
     A kind that isn't installed here is a fault that rendering tells (`knative.app.faults`); for whoever looks at an app
     in spite of it, such a source is a service.
     """
     try:
-        return Runner(source.agent or load_kind(source.kind).runs_as[0])
+        return SourceRunner(source.agent or load_kind(source.kind).runs_as[0])
     except (NotFoundError, ValueError):
-        return Runner.SERVICE
+        return SourceRunner.SERVICE
 
 
 def source_values(source: SourceSpec) -> dict[str, Any]:
     """What the agent in a pod is told of its source: its folder is a volume there, its Secret a folder."""
     values = source.settings
-    if runs_as(source) is not Runner.SERVICE:
+    if find_runner(source) is not SourceRunner.SERVICE:
         values |= {"path": _path_in_pod(source)}
     if source.secret:
         values[CREDENTIALS] = FOLDER

@@ -32,7 +32,7 @@ class PluginError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Credential:
+class PluginCredential:
     """What a login plugin printed.
 
     Attributes:
@@ -61,7 +61,9 @@ class Credential:
         return user
 
 
-def run_plugin(plugin: Mapping[str, Any], cluster: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S) -> Credential:
+def run_plugin(
+    plugin: Mapping[str, Any], cluster: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S
+) -> PluginCredential:
     """Run a login plugin; it is killed when it takes too long.
 
     Args:
@@ -132,7 +134,7 @@ def _question(plugin: Mapping[str, Any], cluster: Mapping[str, Any], version: st
     return {"apiVersion": version, "kind": "ExecCredential", "spec": spec}
 
 
-def _parse(printed: str, version: str) -> Credential:
+def _parse(printed: str, version: str) -> PluginCredential:
     try:
         value = json.loads(printed)
         status, answered = value["status"] or {}, value["apiVersion"]
@@ -152,4 +154,4 @@ def _parse(printed: str, version: str) -> Credential:
         expires_at = datetime.fromisoformat(str(expiry)).timestamp() if expiry else None
     except ValueError as error:
         raise PluginError(f"exec: the plugin's expirationTimestamp is no time (got {expiry!r})") from error
-    return Credential(token=token, certificate=certificate, key=key, expires_at=expires_at)
+    return PluginCredential(token=token, certificate=certificate, key=key, expires_at=expires_at)

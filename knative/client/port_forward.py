@@ -34,19 +34,19 @@ from websocket import (
     WebSocketTimeoutException,
 )
 
-from eaves.delivery.rules import brief
+from eaves.delivery.rules import shorten
 from eaves.errors import ClusterError, DeniedError
-from knative.refusal import Call, parse_status, refused
-from knative.silence import broken, unreachable
+from knative.refusal import ApiCall, build_api_error, parse_status
+from knative.silence import build_broken_error, build_unreachable_error
 from knative.transport import (
     CONNECT_TIMEOUT_S,
     MAX_BODY_BYTES,
     MAX_ERROR_BYTES,
-    Answer,
-    Connection,
+    ApiConnection,
+    ApiRequest,
+    ApiResponse,
+    ApiTransport,
     Deadline,
-    Request,
-    Transport,
 )
 
 PROTOCOL = "v4.channel.k8s.io"
@@ -61,7 +61,7 @@ class NoForwardError(ClusterError):
     """Ports can't be forwarded by this way to the API server; its pod proxy may still work."""
 
 
-def forward(transport: Transport, path: str, port: int, request: Request, deadline: Deadline) -> Answer:
+def forward(transport: ApiTransport, path: str, port: int, request: ApiRequest, deadline: Deadline) -> ApiResponse:
     """One request to a port of a pod, and its answer, whatever its status.
 
     Args:
@@ -88,8 +88,8 @@ def forward(transport: Transport, path: str, port: int, request: Request, deadli
         if stream.refusal:
             raise _nobody_listens(stream.refusal, port, request.call) from error
         if isinstance(error, WebSocketTimeoutException | TimeoutError):
-            raise unreachable(TimeoutError(str(error)), request.call, deadline.limit_s) from error
-        raise broken(error, request.call) from error
+            raise build_unreachable_error(TimeoutError(str(error)), request.call, deadline.limit_s) from error
+        raise build_broken_error(error, request.call) from error
     finally:
         with suppress(WebSocketException, OSError):
             websocket.send_close()
@@ -97,7 +97,7 @@ def forward(transport: Transport, path: str, port: int, request: Request, deadli
     return answer
 
 
-def _open(transport: Transport, path: str, call: Call, deadline: Deadline) -> WebSocket:
+def _open(transport: ApiTransport, path: str, call: ApiCall, deadline: Deadline) -> WebSocket:
     """A WebSocket at the API server; credentials that it refuses are renewed once."""
     renewed = False
     while True:
@@ -111,35 +111,35 @@ def _open(transport: Transport, path: str, call: Call, deadline: Deadline) -> We
                 continue
             raise _refused(error, call) from error
         except (WebSocketTimeoutException, TimeoutError) as error:
-            raise unreachable(TimeoutError(str(error)), call, deadline.limit_s) from error
+            raise build_unreachable_error(TimeoutError(str(error)), call, deadline.limit_s) from error
         except ssl.SSLError as error:
-            raise unreachable(SSLError(error), call, deadline.limit_s) from error
+            raise build_unreachable_error(SSLError(error), call, deadline.limit_s) from error
         except WebSocketConnectionClosedException as error:
-            raise broken(error, call) from error
+            raise build_broken_error(error, call) from error
         except WebSocketException as error:  # a redirect, or an answer that is no WebSocket's
             raise NoForwardError(f"{call.where}: {call.server} forwards no ports: {error}") from error
         except (HTTPException, OSError) as error:
-            raise unreachable(HTTPError(str(error)), call, deadline.limit_s) from error
+            raise build_unreachable_error(HTTPError(str(error)), call, deadline.limit_s) from error
 
 
-def _refused(error: WebSocketBadStatusException, call: Call) -> ClusterError:
+def _refused(error: WebSocketBadStatusException, call: ApiCall) -> ClusterError:
     """The API server's own word is about this pod; of something that takes no WebSockets, about every pod.
 
     Source: Kubernetes, pkg/kubelet/server: without the header Upgrade, which a proxy took away, a kubelet says so.
     """
     code, body = error.status_code, error.resp_body or b""
     if code == 403:  # who may get and not create is told `pods "NAME" is forbidden: `, and no more
-        told = refused(code, body, call)
-        told = told if isinstance(told, DeniedError) else refused(code, b"", call)
+        told = build_api_error(code, body, call)
+        told = told if isinstance(told, DeniedError) else build_api_error(code, b"", call)
         return ForwardDeniedError(told.message, hint=told.hint)
     status = parse_status(body)
     said = str((status or {}).get("message") or body.decode(errors="replace"))
     if code in {502, 503, 504} or (status is not None and not (code == 400 and "upgrade" in said.lower())):
-        return refused(code, body, call)
-    return NoForwardError(f"{call.where}: {call.server} answers {code} to a port-forward: {brief(said)}")
+        return build_api_error(code, body, call)
+    return NoForwardError(f"{call.where}: {call.server} answers {code} to a port-forward: {shorten(said)}")
 
 
-def _handshake(connection: Connection, path: str, identity: Mapping[str, str], deadline: Deadline) -> WebSocket:
+def _handshake(connection: ApiConnection, path: str, identity: Mapping[str, str], deadline: Deadline) -> WebSocket:
     server = urlsplit(connection.server)
     sock = _dial(connection, max(min(CONNECT_TIMEOUT_S, deadline.left_s), 0.001))
     websocket = WebSocket()
@@ -159,7 +159,7 @@ def _handshake(connection: Connection, path: str, identity: Mapping[str, str], d
     return websocket
 
 
-def _dial(connection: Connection, timeout_s: float) -> socket.socket:
+def _dial(connection: ApiConnection, timeout_s: float) -> socket.socket:
     """A connection to the API server, through the proxy that its requests go through."""
     server, proxy = urlsplit(connection.server), urlsplit(connection.proxy)
     if proxy.scheme not in {"", "http"}:
@@ -180,7 +180,7 @@ def _dial(connection: Connection, timeout_s: float) -> socket.socket:
         raise
 
 
-def _exchange(stream: _Stream, request: Request, started: float) -> Answer:
+def _exchange(stream: _Stream, request: ApiRequest, started: float) -> ApiResponse:
     client = _Client(stream)
     client.request(request.method, request.url(""), body=request.body, headers=dict(request.headers))
     response = client.getresponse()
@@ -188,7 +188,7 @@ def _exchange(stream: _Stream, request: Request, started: float) -> Answer:
     content = response.read(limit + 1)
     if len(content) > limit and response.status < 300:
         raise ClusterError(f"{request.call.where}: the answer of {request.call.what} is larger than {limit} bytes")
-    return Answer(
+    return ApiResponse(
         status=response.status,
         headers={name.lower(): value for name, value in response.getheaders()},
         body=content[:limit],
@@ -270,11 +270,11 @@ class _Client(HTTPConnection):
         self.sock = cast(Any, _Socket(self._stream))
 
 
-def _nobody_listens(refusal: str, port: int, call: Call) -> ClusterError:
+def _nobody_listens(refusal: str, port: int, call: ApiCall) -> ClusterError:
     said = (
         f"port {port} refuses connections"
         if re.search("connection refused", refusal, re.IGNORECASE)
-        else brief(refusal)
+        else shorten(refusal)
     )
     see = call.kubectl(f"describe pod {call.name}", namespaced=True)
     return ClusterError(f"{call.where}: nothing answers at {call.what}: {said}", hint=f"see what runs: {see}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from eaves.errors import EavesError, NotFoundError, UnreachableClusterError
 from knative import rollout
-from knative.applied import Applied
+from knative.applied import ApplyResult
 from knative.deploy.inventory import Inventory
 from knative.deploy.pins import listed_pins, prune_pins
 from knative.kinds import KSERVICE
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class RolloutStep:
     """One step of the rollout of one function.
 
     Attributes:
@@ -34,11 +34,11 @@ class Step:
     """
 
     name: str
-    outcome: rollout.Outcome | None = None
+    outcome: rollout.RolloutOutcome | None = None
     error: EavesError | None = None
 
 
-def advance_all(cluster: Cluster) -> list[Step]:
+def advance_all(cluster: Cluster) -> list[RolloutStep]:
     """Advance every rollout of a namespace by one step; the error of one function never stops the others.
 
     Raises:
@@ -50,25 +50,27 @@ def advance_all(cluster: Cluster) -> list[Step]:
     return [step for step in steps if step is not None]
 
 
-def _advance_one(cluster: Cluster, name: str) -> Step | None:
+def _advance_one(cluster: Cluster, name: str) -> RolloutStep | None:
     """The step of one function; None when the function was removed meanwhile."""
     try:
-        outcome = rollout.advance(cluster, name)
+        outcome = rollout.advance_rollout(cluster, name)
         prune_after(cluster, outcome)
-        return Step(name=name, outcome=outcome)
+        return RolloutStep(name=name, outcome=outcome)
     except NotFoundError:
         return None
     except UnreachableClusterError as error:
         cluster.reach(REACH_S)  # one function's requests fail, or the API server is gone for all of them
-        return Step(name=name, error=error)
+        return RolloutStep(name=name, error=error)
     except EavesError as error:
-        return Step(name=name, error=error)
+        return RolloutStep(name=name, error=error)
     except Exception as error:  # noqa: BLE001 - a defect that one function meets must not stop the others' rollouts
         _log.exception("the rollout of %s", name)
-        return Step(name=name, error=EavesError(f"{name}: {type(error).__name__}: {error}"[:300]))
+        return RolloutStep(name=name, error=EavesError(f"{name}: {type(error).__name__}: {error}"[:300]))
 
 
-def prune_after(cluster: Cluster, outcome: rollout.Outcome, inventory: Inventory | None = None) -> list[Applied]:
+def prune_after(
+    cluster: Cluster, outcome: rollout.RolloutOutcome, inventory: Inventory | None = None
+) -> list[ApplyResult]:
     """Remove the pins that a rollout's step has left without a revision that needs them.
 
     Args:

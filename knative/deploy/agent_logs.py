@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from eaves.errors import AbsentError, ClusterError, InvalidError, NotFoundError
 from knative.agents import AgentPod, list_agent_pods
-from knative.owned import Owner
+from knative.owned import AppOwner
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -15,7 +15,7 @@ ALL = "agent"
 """Stands in a name for all agents of a function: `flowers.agent`."""
 
 
-def read_agent_logs(cluster: Cluster, owner: Owner, name: str, *, lines: int) -> list[str]:
+def read_agent_logs(cluster: Cluster, owner: AppOwner, name: str, *, lines: int) -> list[str]:
     """The last lines of an agent, of all its pods one after the other.
 
     Args:

@@ -11,11 +11,11 @@ from eaves.platform import DeployedStatus, PartStatus, PinnedStatus
 from knative.deploy.inventory import Inventory, item_kind, read_inventory
 from knative.diagnosis.evidence import Object
 from knative.diagnosis.part_reader import PART_KINDS, Key, PartReader, broker_of, key_of
-from knative.diagnosis.parts import Part, missing_part, unknown_part
+from knative.diagnosis.parts import AppPart, missing_part, unknown_part
 from knative.diagnosis.workloads import WORKLOADS
 from knative.kinds import CONFIG_MAP, DAEMON_SET, SINK_BINDING
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
-from knative.owned import Owner
+from knative.owned import AppOwner
 from knative.resources import agent, pin
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class AppParts:
     """
 
     values: Sequence[Object] = ()
-    parts: Sequence[Part] = ()
+    parts: Sequence[AppPart] = ()
     inventory: Inventory | None = None
 
 
@@ -45,7 +45,7 @@ class _Listed:
     """Objects that were listed, and kinds that may not be: those to be told, and all of them with their namespace."""
 
     values: dict[Key, Object] = field(default_factory=dict)
-    unseen: list[Part] = field(default_factory=list)
+    unseen: list[AppPart] = field(default_factory=list)
     hidden: set[tuple[str, str]] = field(default_factory=set)
 
     def may_see(self, key: Key) -> bool:
@@ -53,7 +53,7 @@ class _Listed:
         return (key[0].kind, key[2]) not in self.hidden
 
 
-def read_apps(cluster: Cluster, owner: Owner, names: Sequence[str], *, now: float) -> dict[str, AppParts]:
+def read_apps(cluster: Cluster, owner: AppOwner, names: Sequence[str], *, now: float) -> dict[str, AppParts]:
     """The parts of some apps of a namespace, by app; what may not be read is told as a part of state `unknown`.
 
     Args:
@@ -67,14 +67,14 @@ def read_apps(cluster: Cluster, owner: Owner, names: Sequence[str], *, now: floa
     """
     reader = PartReader(cluster)
     listed = _list(cluster, reader, owner)
-    judged = reader.judge(list(listed.values.values()), now=now)
+    judged = reader.read_readiness(list(listed.values.values()), now=now)
     parts = dict(zip(listed.values, judged, strict=True))
     return {name: _collect(cluster, owner, name, listed, parts) for name in names}
 
 
-def _list(cluster: Cluster, reader: PartReader, owner: Owner) -> _Listed:
+def _list(cluster: Cluster, reader: PartReader, owner: AppOwner) -> _Listed:
     found, unseen = reader.list_values(PART_KINDS, cluster.namespace, _OURS)
-    elsewhere: list[Part] = []
+    elsewhere: list[AppPart] = []
     if owner.agents and owner.agents != cluster.namespace:
         # Who may not look into the namespace of agents is shown the agents that they may see.
         there, elsewhere = reader.list_values(_ON_NODES, owner.agents, _OURS)
@@ -83,7 +83,7 @@ def _list(cluster: Cluster, reader: PartReader, owner: Owner) -> _Listed:
     return _Listed(values={key_of(value): value for value in found}, unseen=unseen, hidden=hidden)
 
 
-def _collect(cluster: Cluster, owner: Owner, name: str, listed: _Listed, parts: dict[Key, Part]) -> AppParts:
+def _collect(cluster: Cluster, owner: AppOwner, name: str, listed: _Listed, parts: dict[Key, AppPart]) -> AppParts:
     own = {key: value for key, value in listed.values.items() if _label(value, APP_LABEL) == name}
     inventory, unreadable = _read_inventory(cluster, name)
     wanted = dict.fromkeys(broker for key, value in own.items() for broker in broker_of(value, key[2]))
@@ -94,7 +94,7 @@ def _collect(cluster: Cluster, owner: Owner, name: str, listed: _Listed, parts: 
     return AppParts(values=list(own.values()), parts=[*found, *listed.unseen, *unreadable], inventory=inventory)
 
 
-def _read_inventory(cluster: Cluster, name: str) -> tuple[Inventory | None, list[Part]]:
+def _read_inventory(cluster: Cluster, name: str) -> tuple[Inventory | None, list[AppPart]]:
     try:
         return read_inventory(cluster, name), []
     except (DeniedError, ConflictError, InvalidError) as error:
@@ -109,7 +109,7 @@ def _listed_parts(inventory: Inventory | None, namespaces: set[str]) -> Iterator
             yield kinds[item.kind], item.name, item.namespace
 
 
-def describe_part(part: Part, now: float) -> PartStatus:
+def describe_part(part: AppPart, now: float) -> PartStatus:
     """A part as a plain result."""
     found = part.diagnosis
     return PartStatus(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from eaves.errors import AbsentError
 from knative.diagnosis.conditions import DESTINATION
 from knative.diagnosis.evidence import condition
-from knative.diagnosis.parts import Part
+from knative.diagnosis.parts import AppPart
 from knative.kinds import BROKER, CONTAINER_SOURCE, SINK_BINDING
 from knative.names import TOUCH_MANAGER, TOUCHED_ANNOTATION
 
@@ -46,7 +46,7 @@ class BindingToucher:
         self._cluster = cluster
         self._next = 0.0
 
-    def touch(self, left: Sequence[Part]) -> None:
+    def touch(self, left: Sequence[AppPart]) -> None:
         """Touch the SinkBindings of the parts whose sink can't be resolved, once the Broker is ready.
 
         Args:

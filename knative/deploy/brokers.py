@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import AbsentError, ConflictError
-from knative.applied import LEFT, REMOVED, Applied
+from knative.applied import LEFT, REMOVED, ApplyResult
 from knative.deploy.ownership import ATTEMPTS
 from knative.kinds import BROKER, TRIGGER
 from knative.names import MANAGED_LABEL, MANAGED_VALUE, MANAGER
@@ -45,7 +45,7 @@ def is_doomed(broker: Object) -> bool:
     return "deletionTimestamp" in metadata or MARK in (metadata.get("annotations") or {})
 
 
-def remove_unused_brokers(cluster: Cluster) -> Iterator[Applied]:
+def remove_unused_brokers(cluster: Cluster) -> Iterator[ApplyResult]:
     """Delete the Brokers of a namespace that Eaves made and no Trigger uses.
 
     Raises:
@@ -57,7 +57,7 @@ def remove_unused_brokers(cluster: Cluster) -> Iterator[Applied]:
         if name not in used and is_applied_by_eaves(one) and "deletionTimestamp" not in one["metadata"]:
             outcome = _remove(cluster, one)
             if outcome:
-                yield Applied(kind=BROKER.kind, name=name, outcome=outcome)
+                yield ApplyResult(kind=BROKER.kind, name=name, outcome=outcome)
 
 
 def _remove(cluster: Cluster, broker: Object) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from knative.deploy.intent import Mark, describe_deployment, mark_of, take_over
-from knative.deploy.inventory import Deployment
+from knative.deploy.intent import DeploymentMark, describe_deployment, mark_of, take_over
+from knative.deploy.inventory import DeploymentRecord
 from knative.packaged import FunctionImage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class WorkspaceMemory:
     """What a workspace remembers of a site.
 
     Attributes:
@@ -24,13 +24,13 @@ class Memory:
         pending_declared: What eaves.yaml named at that deploy.
     """
 
-    known: Mark | None = None
+    known: DeploymentMark | None = None
     pending: FunctionImage | None = None
     pending_declared: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class WantedDeployment:
     """What a workspace wants at a site.
 
     Attributes:
@@ -43,9 +43,9 @@ class Wish:
     site: str
     image: FunctionImage | None
     declared: str = ""
-    memory: Memory = Memory()
+    memory: WorkspaceMemory = WorkspaceMemory()
 
-    def newer_than(self, last: Deployment | None) -> FunctionImage | None:
+    def newer_than(self, last: DeploymentRecord | None) -> FunctionImage | None:
         """The container image that this workspace wants in place of the last deployment's; None: it wants that one."""
         pending = self.memory.pending
         current = not self.declared or self.memory.pending_declared == self.declared
@@ -55,7 +55,7 @@ class Wish:
         return None if wanted is None or (last is not None and wanted.name == last.image) else wanted
 
 
-class Verb(StrEnum):
+class ReconcileAction(StrEnum):
     """What is done at a site."""
 
     BRING = "bring"
@@ -67,7 +67,7 @@ class Verb(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class ReconcileDecision:
     """What is done at a site, and why.
 
     Attributes:
@@ -77,13 +77,13 @@ class Decision:
         agreed: Whether the workspace wants what the cluster wants.
     """
 
-    verb: Verb
+    verb: ReconcileAction
     image: FunctionImage | None = None
     reason: str = ""
     agreed: bool = True
 
 
-def decide(last: Deployment | None, serving: str, wish: Wish) -> Decision:
+def decide_reconcile(last: DeploymentRecord | None, serving: str, wish: WantedDeployment) -> ReconcileDecision:
     """Decide what to do at a site.
 
     Args:
@@ -95,16 +95,20 @@ def decide(last: Deployment | None, serving: str, wish: Wish) -> Decision:
     if last is None:
         return _decide_without_record(serving, wanted, wish)
     if not last.image:
-        return Decision(verb=Verb.LEAVE, reason=f"{describe_deployment(last)}, which isn't finished", agreed=False)
+        return ReconcileDecision(
+            verb=ReconcileAction.LEAVE, reason=f"{describe_deployment(last)}, which isn't finished", agreed=False
+        )
     if wanted is None:
-        return Decision(verb=Verb.KEEP)
+        return ReconcileDecision(verb=ReconcileAction.KEEP)
     if wish.memory.known == mark_of(last):
-        return Decision(verb=Verb.BRING, image=wanted)
+        return ReconcileDecision(verb=ReconcileAction.BRING, image=wanted)
     reason = f"{describe_deployment(last)}; it stays, as this workspace's {wanted.name} may be older"
-    return Decision(verb=Verb.KEEP, reason=f"{reason} (try: {take_over(wanted.name, wish.site)})", agreed=False)
+    return ReconcileDecision(
+        verb=ReconcileAction.KEEP, reason=f"{reason} (try: {take_over(wanted.name, wish.site)})", agreed=False
+    )
 
 
-def decide_differing(last: Deployment, image: FunctionImage, wish: Wish) -> Decision:
+def decide_differing(last: DeploymentRecord, image: FunctionImage, wish: WantedDeployment) -> ReconcileDecision:
     """Decide about a last deployment that isn't rendered alike here: eaves.yaml or the version of Eaves differs.
 
     Args:
@@ -113,22 +117,26 @@ def decide_differing(last: Deployment, image: FunctionImage, wish: Wish) -> Deci
         wish: What the workspace wants.
     """
     if wish.memory.known == mark_of(last):
-        return Decision(verb=Verb.BRING, image=image)
+        return ReconcileDecision(verb=ReconcileAction.BRING, image=image)
     reason = f"{describe_deployment(last)}, with another eaves.yaml or version of Eaves than here; nothing is applied"
-    return Decision(verb=Verb.LEAVE, reason=f"{reason} (try: {take_over(last.image, wish.site)})", agreed=False)
+    return ReconcileDecision(
+        verb=ReconcileAction.LEAVE, reason=f"{reason} (try: {take_over(last.image, wish.site)})", agreed=False
+    )
 
 
-def _decide_without_record(serving: str, wanted: FunctionImage | None, wish: Wish) -> Decision:
+def _decide_without_record(serving: str, wanted: FunctionImage | None, wish: WantedDeployment) -> ReconcileDecision:
     memory = wish.memory
     if wanted is None:
         told = "nothing was deployed here from this workspace, and eaves.yaml names no container image"
-        return Decision(verb=Verb.LEAVE, reason=f"{told} (try: {take_over('IMAGE', wish.site)})")
+        return ReconcileDecision(verb=ReconcileAction.LEAVE, reason=f"{told} (try: {take_over('IMAGE', wish.site)})")
     if serving == wanted.name or (not serving and memory.known is None):
-        return Decision(verb=Verb.BRING, image=wanted)
+        return ReconcileDecision(verb=ReconcileAction.BRING, image=wanted)
     if serving and memory.known is None and memory.pending is not None:
-        return Decision(verb=Verb.BRING, image=wanted)
+        return ReconcileDecision(verb=ReconcileAction.BRING, image=wanted)
     if serving:
         told = f"{serving} was deployed by an older version of Eaves, which keeps no record of who and when; it stays"
     else:
         told = "the function was removed, or the cluster was made anew, since this workspace deployed to it"
-    return Decision(verb=Verb.LEAVE, reason=f"{told} (try: {take_over(wanted.name, wish.site)})", agreed=False)
+    return ReconcileDecision(
+        verb=ReconcileAction.LEAVE, reason=f"{told} (try: {take_over(wanted.name, wish.site)})", agreed=False
+    )

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from eaves.errors import ConflictError, DeniedError
-from knative.kinds import DAEMON_SET, SERVICE_ACCOUNT, SINK_BINDING, Kind
+from knative.kinds import DAEMON_SET, SERVICE_ACCOUNT, SINK_BINDING, ObjectKind
 from knative.names import APP_LABEL, NAMESPACE_LABEL, SITE_LABEL
-from knative.owned import Owner, is_applied_by_eaves, is_training
+from knative.owned import AppOwner, is_applied_by_eaves, is_training
 from knative.settings import KnativeSettings
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _SOURCE_LABEL = "eaves.dev/source"
 _FUNCTION = "EAVES_FUNCTION_URL"
 
 
-def find_former(cluster: Cluster, owner: Owner, labelled: Sequence[Object]) -> list[Object]:
+def find_legacy_objects(cluster: Cluster, owner: AppOwner, labelled: Sequence[Object]) -> list[Object]:
     """The objects of an app that Eaves applied without an inventory.
 
     Args:
@@ -39,7 +39,9 @@ def find_former(cluster: Cluster, owner: Owner, labelled: Sequence[Object]) -> l
     return [*known, *_find_agents(cluster, owner)]
 
 
-def refuse_former_sites(cluster: Cluster, owner: Owner, former: Sequence[Object], manifests: Sequence[Object]) -> None:
+def refuse_former_sites(
+    cluster: Cluster, owner: AppOwner, former: Sequence[Object], manifests: Sequence[Object]
+) -> None:
     """Refuse to end an agent on nodes whose queue the new one would not find.
 
     Earlier versions named an agent's spool after its site, and the new agent looks for that of the site as it is called
@@ -62,7 +64,7 @@ def refuse_former_sites(cluster: Cluster, owner: Owner, former: Sequence[Object]
             )
 
 
-def _find_agents(cluster: Cluster, owner: Owner) -> Iterator[Object]:
+def _find_agents(cluster: Cluster, owner: AppOwner) -> Iterator[Object]:
     """Agents on nodes, their bindings, and their accounts where no agent of another namespace uses them."""
     bindings = {_place(one): one for one in _list(cluster, SINK_BINDING, owner)}
     agents = _list(cluster, DAEMON_SET, owner)
@@ -75,7 +77,7 @@ def _find_agents(cluster: Cluster, owner: Owner) -> Iterator[Object]:
     yield from (one for one in _list(cluster, SERVICE_ACCOUNT, owner) if _place(one) in free)
 
 
-def _list(cluster: Cluster, kind: Kind, owner: Owner) -> list[dict[str, Any]]:
+def _list(cluster: Cluster, kind: ObjectKind, owner: AppOwner) -> list[dict[str, Any]]:
     """Those outside the app's own namespace, wherever they may be looked for."""
     selector = f"{APP_LABEL}={owner.app},!{NAMESPACE_LABEL}"
     try:

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import DeniedError
-from knative.applied import REMOVED, Applied
-from knative.deploy.inventory import Item
+from knative.applied import REMOVED, ApplyResult
+from knative.deploy.inventory import InventoryItem
 from knative.deploy.ownership import delete_item, kind_named
 from knative.kinds import DAEMON_SET, POD
 from knative.names import MANAGER
@@ -32,8 +32,8 @@ _log = logging.getLogger(__name__)
 
 
 def end_predecessors(
-    cluster: Cluster, manifest: Mapping[str, Any], leaving: Sequence[Item], app: str, *, gone_s: float = GONE_S
-) -> list[Applied]:
+    cluster: Cluster, manifest: Mapping[str, Any], leaving: Sequence[InventoryItem], app: str, *, gone_s: float = GONE_S
+) -> list[ApplyResult]:
     """Delete the agents that use a spool of an agent that is about to be applied, and wait until their pods are gone.
 
     The new one is checked by the API server first: what it refuses ends no agent.
@@ -62,7 +62,7 @@ def end_predecessors(
         if outcome == REMOVED:
             _wait_gone(cluster, one, gone_s)
         if outcome:
-            ended.append(Applied(kind=DAEMON_SET.kind, name=item.name, outcome=outcome))
+            ended.append(ApplyResult(kind=DAEMON_SET.kind, name=item.name, outcome=outcome))
     return ended
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, DeniedError, InvalidError
-from knative.deploy.inventory import Deployment, Inventory, read_inventory, write_inventory
+from knative.deploy.inventory import DeploymentRecord, Inventory, read_inventory, write_inventory
 from knative.packaged import FunctionImage
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Manifests = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class DeploymentMark:
     """Which deployment of a site is meant.
 
     The time tells deployments apart that have the same number, as the sequence begins again once an app was removed.
@@ -41,7 +41,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class DeployIntent:
     """A deployment that is to be recorded.
 
     Attributes:
@@ -60,7 +60,7 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class DeploymentHold:
     """The deployment that a command acts for.
 
     Attributes:
@@ -73,8 +73,8 @@ class Hold:
 
     app: str
     site: str
-    deployment: Deployment
-    replaced: Deployment | None = None
+    deployment: DeploymentRecord
+    replaced: DeploymentRecord | None = None
     inventory: Inventory | None = None
 
     @property
@@ -131,7 +131,7 @@ class Hold:
             )
 
 
-def read_hold(cluster: Cluster, app: str, *, site: str) -> Hold | None:
+def read_hold(cluster: Cluster, app: str, *, site: str) -> DeploymentHold | None:
     """The newest deployment of an app, for a command that changes shares of requests only.
 
     Args:
@@ -149,7 +149,7 @@ def read_hold(cluster: Cluster, app: str, *, site: str) -> Hold | None:
         last = read_inventory(cluster, app).deployment
     except DeniedError:
         return None
-    return None if last is None else Hold(app=app, site=site, deployment=last)
+    return None if last is None else DeploymentHold(app=app, site=site, deployment=last)
 
 
 def take_over(image: str, site: str) -> str:
@@ -157,9 +157,9 @@ def take_over(image: str, site: str) -> str:
     return f"eaves deploy {image} --site {site}"
 
 
-def mark_of(deployment: Deployment) -> Mark:
+def mark_of(deployment: DeploymentRecord) -> DeploymentMark:
     """What tells a deployment from every other of its app."""
-    return Mark(sequence=deployment.sequence, at=deployment.at)
+    return DeploymentMark(sequence=deployment.sequence, at=deployment.at)
 
 
 def digest_manifests(manifests: Manifests) -> str:
@@ -167,7 +167,7 @@ def digest_manifests(manifests: Manifests) -> str:
     return hashlib.sha256(json.dumps(list(manifests), sort_keys=True).encode()).hexdigest()
 
 
-def describe_deployment(deployment: Deployment) -> str:
+def describe_deployment(deployment: DeploymentRecord) -> str:
     """Who deployed what, and when: a sentence without its full stop."""
     what = f"deployed {deployment.image}" if deployment.image else "began to remove the function"
     return f"{deployment.by} {what} at {format_time(deployment.at)} by the site's clock"
@@ -181,7 +181,7 @@ def format_time(at: float) -> str:
         return f"{at:.0f} s after 1970"
 
 
-def take_number(cluster: Cluster, app: str, intent: Intent, *, seen: Inventory | None = None) -> Hold:
+def take_number(cluster: Cluster, app: str, intent: DeployIntent, *, seen: Inventory | None = None) -> DeploymentHold:
     """Record a deployment as the newest one, before anything of it is applied.
 
     Killed after this, the deployment is what the cluster wants, and `eaves reconcile` applies it.
@@ -208,7 +208,7 @@ def take_number(cluster: Cluster, app: str, intent: Intent, *, seen: Inventory |
                 break
             continue
         replaced = inventory.deployment
-        return Hold(app=app, site=intent.site, deployment=deployment, replaced=replaced, inventory=written)
+        return DeploymentHold(app=app, site=intent.site, deployment=deployment, replaced=replaced, inventory=written)
     raise _lost(cluster, app, intent, inventory)
 
 
@@ -228,13 +228,13 @@ def note_removal(cluster: Cluster, app: str, by: str) -> None:
     """
     inventory = read_inventory(cluster, app)
     if inventory.deployment is not None and inventory.deployment.image:
-        nothing = Intent(by=by, site="", image=FunctionImage(name=""), declared="", rendered="")
+        nothing = DeployIntent(by=by, site="", image=FunctionImage(name=""), declared="", rendered="")
         take_number(cluster, app, nothing, seen=inventory)
 
 
-def _next(last: Deployment | None, intent: Intent, *, at: float) -> Deployment:
+def _next(last: DeploymentRecord | None, intent: DeployIntent, *, at: float) -> DeploymentRecord:
     settings = {"task": intent.image.task, "rendered": intent.rendered}
-    return Deployment(
+    return DeploymentRecord(
         sequence=(last.sequence if last is not None else 0) + 1,
         at=at,
         by=intent.by,
@@ -245,11 +245,11 @@ def _next(last: Deployment | None, intent: Intent, *, at: float) -> Deployment:
     )
 
 
-def _mark(inventory: Inventory) -> Mark | None:
+def _mark(inventory: Inventory) -> DeploymentMark | None:
     return None if inventory.deployment is None else mark_of(inventory.deployment)
 
 
-def _lost(cluster: Cluster, app: str, intent: Intent, inventory: Inventory) -> ConflictError:
+def _lost(cluster: Cluster, app: str, intent: DeployIntent, inventory: Inventory) -> ConflictError:
     if inventory.deployment is None:
         return ConflictError(
             f"{cluster.name}: somebody else deploys or removes {app} at this moment; nothing was applied",
@@ -262,7 +262,7 @@ def _lost(cluster: Cluster, app: str, intent: Intent, inventory: Inventory) -> C
     )
 
 
-def image_of(deployment: Deployment) -> FunctionImage:
+def image_of(deployment: DeploymentRecord) -> FunctionImage:
     """The container image of a deployment, as it is deployed again.
 
     Raises:
@@ -273,7 +273,7 @@ def image_of(deployment: Deployment) -> FunctionImage:
     return FunctionImage(name=deployment.image, artifact_digest=deployment.artifact, **known)
 
 
-def is_rendered_alike(deployment: Deployment, manifests: Manifests) -> bool:
+def is_rendered_alike(deployment: DeploymentRecord, manifests: Manifests) -> bool:
     """Whether a deployment applied just these objects.
 
     Raises:
@@ -282,7 +282,7 @@ def is_rendered_alike(deployment: Deployment, manifests: Manifests) -> bool:
     return _settings(deployment).get("rendered") == digest_manifests(manifests)
 
 
-def _settings(deployment: Deployment) -> dict[str, Any]:
+def _settings(deployment: DeploymentRecord) -> dict[str, Any]:
     try:
         settings = json.loads(deployment.settings)
     except ValueError as error:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, InvalidError, UnreachableClusterError
-from knative.kinds import CONFIG_MAP, SERVICE, Kind
+from knative.kinds import CONFIG_MAP, SERVICE, ObjectKind
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ CREATOR = "eaves-inventory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class InventoryItem:
     """One object of an app.
 
     Attributes:
@@ -50,7 +50,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
+class DeploymentRecord:
     """The deployment that an app had last.
 
     Attributes:
@@ -85,13 +85,13 @@ class Inventory:
     """
 
     app: str
-    items: tuple[Item, ...] = ()
-    deployment: Deployment | None = None
+    items: tuple[InventoryItem, ...] = ()
+    deployment: DeploymentRecord | None = None
     version: str = ""
     uid: str = ""
 
 
-def item_kind(kind: Kind) -> str:
+def item_kind(kind: ObjectKind) -> str:
     """Name of a kind in an item: its own, but for the Service of Kubernetes, which shares its name with Knative's."""
     return f"{SERVICE.api_version}/{SERVICE.kind}" if kind is SERVICE else kind.kind
 
@@ -204,9 +204,9 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
         document = json.loads(text)
         layout = document["layout"]
         if layout == LAYOUT:
-            items = tuple(Item(**_checked(Item, one)) for one in document["items"])
+            items = tuple(InventoryItem(**_checked(InventoryItem, one)) for one in document["items"])
             told = document["deployment"]
-            deployment = None if told is None else Deployment(**_checked(Deployment, told))
+            deployment = None if told is None else DeploymentRecord(**_checked(DeploymentRecord, told))
             return Inventory(app=app, items=items, deployment=deployment, version=version, uid=uid)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         delete = f"kubectl --context {cluster.name} -n {cluster.namespace} delete configmap {name}"
@@ -220,7 +220,7 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
     )
 
 
-def _checked(kind: type[Item | Deployment], value: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(kind: type[InventoryItem | DeploymentRecord], value: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a record, each of its type."""
     known: dict[str, type | tuple[type, ...]] = {"sequence": int, "at": (int, float)}
     names = {field.name for field in fields(kind)}

@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, InvalidError
 from knative.applied import LEFT, REMOVED
-from knative.deploy.former import find_former, refuse_former_sites
-from knative.deploy.inventory import Inventory, Item, item_kind, read_inventory, write_inventory
-from knative.kinds import Kind, kind_of
+from knative.deploy.former import find_legacy_objects, refuse_former_sites
+from knative.deploy.inventory import Inventory, InventoryItem, item_kind, read_inventory, write_inventory
+from knative.kinds import ObjectKind, kind_of
 from knative.names import APP_LABEL
-from knative.owned import AT_HOME, Key, Owner, find_listed, find_owned, is_applied_by_eaves, is_shared, key_of
-from knative.strangers import find_others
+from knative.owned import AT_HOME, AppOwner, Key, find_listed, find_owned, is_applied_by_eaves, is_shared, key_of
+from knative.strangers import find_foreign_objects
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
 
 Object = Mapping[str, Any]
-Change = Callable[[Sequence[Item]], Iterable[Item]]
+Change = Callable[[Sequence[InventoryItem]], Iterable[InventoryItem]]
 ATTEMPTS = 5
 """Of storing the list of objects while others who act for the same deployment change it."""
 _KINDS = {item_kind(kind): kind for kind in AT_HOME}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holdings:
+class OwnedObjects:
     """What a deploy finds.
 
     Attributes:
@@ -40,18 +40,18 @@ class Holdings:
     inventory: Inventory
     known: Mapping[Key, Object]
     others: Mapping[Key, Object]
-    items: tuple[Item, ...]
-    left: tuple[Item, ...]
+    items: tuple[InventoryItem, ...]
+    left: tuple[InventoryItem, ...]
 
 
 def find_holdings(
     cluster: Cluster,
     manifests: Sequence[Object],
-    owner: Owner,
+    owner: AppOwner,
     *,
     inventory: Inventory | None = None,
-    needed: Callable[[Item], bool] = lambda item: False,
-) -> Holdings:
+    needed: Callable[[InventoryItem], bool] = lambda item: False,
+) -> OwnedObjects:
     """Look at what an app has in a cluster. Nothing is changed.
 
     Args:
@@ -71,23 +71,23 @@ def find_holdings(
     there = {key_of(one, cluster): one for one in labelled}
     items = {_key(item): item for item in found.items}
     if not items and there:  # an inventory that lists nothing was begun by a deploy that did no more
-        former = find_former(cluster, owner, list(there.values()))
+        former = find_legacy_objects(cluster, owner, list(there.values()))
         refuse_former_sites(cluster, owner, former, manifests)
         items = {key_of(one, cluster): build_item(one, cluster) for one in former}
-    others = find_others(cluster, manifests, there)
+    others = find_foreign_objects(cluster, manifests, there)
 
-    def stays(item: Item) -> bool:
+    def stays(item: InventoryItem) -> bool:
         # Whoever removed one that isn't there may have been stopped before that was noted.
         return needed(item) and (not there or _key(item) in there)
 
     left = no_longer_wanted(cluster, list(items.values()), manifests, needed=stays)
-    return Holdings(
+    return OwnedObjects(
         inventory=found, known={**others, **there}, others=others, items=tuple(items.values()), left=tuple(left)
     )
 
 
 def _find_known(
-    cluster: Cluster, owner: Owner, inventory: Inventory, manifests: Sequence[Object]
+    cluster: Cluster, owner: AppOwner, inventory: Inventory, manifests: Sequence[Object]
 ) -> list[dict[str, Any]]:
     """Objects of the kinds, and in the namespaces, that are rendered or listed: no others are looked at."""
     places = {(kind_named(item), item.namespace) for item in inventory.items}
@@ -99,22 +99,22 @@ def _find_known(
 
 def no_longer_wanted(
     cluster: Cluster,
-    items: Iterable[Item],
+    items: Iterable[InventoryItem],
     manifests: Sequence[Object],
     *,
-    needed: Callable[[Item], bool] = lambda item: False,
-) -> list[Item]:
+    needed: Callable[[InventoryItem], bool] = lambda item: False,
+) -> list[InventoryItem]:
     """The listed objects that are neither rendered nor needed any more, in the order they are to go."""
     wanted = {key_of(one, cluster) for one in manifests}
-    return in_order(item for item in items if _key(item) not in wanted and not needed(item))
+    return order_removal(item for item in items if _key(item) not in wanted and not needed(item))
 
 
-def in_order(items: Iterable[Item]) -> list[Item]:
+def order_removal(items: Iterable[InventoryItem]) -> list[InventoryItem]:
     """Objects in the order they are to go: those first that others depend on least."""
     return sorted(items, key=lambda item: (AT_HOME.index(kind_named(item)), item.namespace, item.name))
 
 
-def record_intended(cluster: Cluster, holdings: Holdings, manifests: Sequence[Object]) -> Inventory:
+def record_intended(cluster: Cluster, holdings: OwnedObjects, manifests: Sequence[Object]) -> Inventory:
     """List what is about to be applied, so that whoever is killed on the way leaves nothing unlisted.
 
     What isn't there, or has another UID than it is listed with, gets none: it is the app's own once it is applied.
@@ -125,7 +125,7 @@ def record_intended(cluster: Cluster, holdings: Holdings, manifests: Sequence[Ob
     """
     uids = {key: str(one["metadata"].get("uid", "")) for key, one in holdings.known.items()}
 
-    def change(items: Sequence[Item]) -> Iterable[Item]:
+    def change(items: Sequence[InventoryItem]) -> Iterable[InventoryItem]:
         listed = {_key(item): item for item in items or holdings.items}
         for manifest in manifests:
             key = key_of(manifest, cluster)
@@ -166,8 +166,8 @@ def record(cluster: Cluster, inventory: Inventory, change: Change, *, always: bo
 
 
 def with_uids(
-    cluster: Cluster, items: Iterable[Item], manifests: Sequence[Object], applied: Mapping[Key, Object]
-) -> list[Item]:
+    cluster: Cluster, items: Iterable[InventoryItem], manifests: Sequence[Object], applied: Mapping[Key, Object]
+) -> list[InventoryItem]:
     """The objects of an app with the UIDs that the API server told, what was applied among them."""
     listed = {_key(item): item for item in items}
     for manifest in manifests:
@@ -177,7 +177,7 @@ def with_uids(
     return list(listed.values())
 
 
-def delete_item(cluster: Cluster, item: Item, app: str, *, dry_run: bool = False) -> str:
+def delete_item(cluster: Cluster, item: InventoryItem, app: str, *, dry_run: bool = False) -> str:
     """Delete one of an app's own objects, and never another one of the same name.
 
     Returns:
@@ -201,13 +201,13 @@ def delete_item(cluster: Cluster, item: Item, app: str, *, dry_run: bool = False
     return REMOVED if there else ""
 
 
-def build_item(one: Object, cluster: Cluster) -> Item:
+def build_item(one: Object, cluster: Cluster) -> InventoryItem:
     """An object as an inventory lists it; a manifest has no UID."""
     kind, (_, name, namespace) = kind_of(one), key_of(one, cluster)
-    return Item(kind=item_kind(kind), name=name, namespace=namespace, uid=str(one["metadata"].get("uid", "")))
+    return InventoryItem(kind=item_kind(kind), name=name, namespace=namespace, uid=str(one["metadata"].get("uid", "")))
 
 
-def kind_named(item: Item) -> Kind:
+def kind_named(item: InventoryItem) -> ObjectKind:
     """The kind of a listed object.
 
     Raises:
@@ -221,6 +221,6 @@ def kind_named(item: Item) -> Kind:
     return _KINDS[item.kind]
 
 
-def _key(item: Item) -> Key:
+def _key(item: InventoryItem) -> Key:
     kind = kind_named(item)
     return f"{kind.group}/{kind.kind}", item.name, item.namespace if kind.namespaced else ""

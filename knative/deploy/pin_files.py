@@ -12,7 +12,7 @@ from typing import Any
 from knative.deploy.pins import find_served
 from knative.names import REVISIONS_ANNOTATION
 from knative.resources.pin import is_pin
-from knative.rollout.standing import parse_standing
+from knative.rollout.standing import parse_rollout_status
 
 Manifest = Mapping[str, Any]
 
@@ -48,7 +48,7 @@ def _needed(service: Manifest) -> set[str]:
     """Revisions that the file of a Service serves, or that `rollback` makes it serve."""
     new = _revision(service)
     status = {"latestCreatedRevisionName": new, "latestReadyRevisionName": new}
-    return find_served(parse_standing({**service, "status": status}))
+    return find_served(parse_rollout_status({**service, "status": status}))
 
 
 def _revision(service: Manifest) -> str:

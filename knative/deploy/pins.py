@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, DeniedError, InvalidError
 from eaves.platform import AppSpec
-from knative.applied import REMOVED, Applied
-from knative.deploy.inventory import Inventory, Item, item_kind, read_inventory, write_inventory
+from knative.applied import REMOVED, ApplyResult
+from knative.deploy.inventory import Inventory, InventoryItem, item_kind, read_inventory, write_inventory
 from knative.deploy.ownership import ATTEMPTS
 from knative.kinds import DAEMON_SET, KSERVICE, REVISION
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, PIN_ANNOTATION, PIN_LABEL
 from knative.resources.function import CONTAINER
 from knative.resources.pin import PART, build_image_pin, is_pin, is_pin_name, pin_name
 from knative.rollout.pinning import parse_pin
-from knative.rollout.standing import Standing, parse_standing
+from knative.rollout.standing import RolloutStatus, parse_rollout_status
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -60,7 +60,7 @@ def add_pins_of(
         return tuple(manifests)
     rendered = names_of_pins(manifests)
     made: dict[str, Manifest] = {}
-    for image, revision in _images(cluster, app.function.name, find_served(parse_standing(service))):
+    for image, revision in _images(cluster, app.function.name, find_served(parse_rollout_status(service))):
         selector = revision["spec"].get("nodeSelector") or {}
         name = pin_name(app.function.name, image, selector)
         if name not in rendered:
@@ -81,7 +81,7 @@ def names_of_pins(manifests: Sequence[Manifest]) -> set[str]:
     return {str(one["metadata"]["name"]) for one in manifests if is_pin(one)}
 
 
-def keep_pins(app: str, manifests: Sequence[Manifest]) -> Callable[[Item], bool]:
+def keep_pins(app: str, manifests: Sequence[Manifest]) -> Callable[[InventoryItem], bool]:
     """Which objects of an app's inventory a deploy leaves to `prune_pins`: its pins, while it has any.
 
     Args:
@@ -98,7 +98,7 @@ def listed_pins(inventory: Inventory) -> set[str]:
     return {item.name for item in items if is_pin_name(inventory.app, item.name)}
 
 
-def find_served(standing: Standing) -> set[str]:
+def find_served(standing: RolloutStatus) -> set[str]:
     """Revisions that answer requests, or that `rollback` gives all of them. Pure.
 
     Args:
@@ -113,7 +113,7 @@ def find_served(standing: Standing) -> set[str]:
     return found - {""}
 
 
-def prune_pins(cluster: Cluster, app: str, *, keep: Collection[str] = ()) -> list[Applied]:
+def prune_pins(cluster: Cluster, app: str, *, keep: Collection[str] = ()) -> list[ApplyResult]:
     """Remove the pins of an app that no revision needs any more. Whoever may not see or delete them leaves them.
 
     A pin that isn't in the app's inventory stays, and so does one that somebody made anew under its name. All stay
@@ -134,7 +134,7 @@ def prune_pins(cluster: Cluster, app: str, *, keep: Collection[str] = ()) -> lis
         current = (service or {"metadata": {}})["metadata"].get("annotations", {}).get(PIN_ANNOTATION)
         if service is None or not current:
             return []  # the app is being removed, or an older Eaves deployed it and knows one pin only
-        needed = {current, *_needed_pins(cluster, app, parse_standing(service))}
+        needed = {current, *_needed_pins(cluster, app, parse_rollout_status(service))}
         unneeded = [one for one in left if one["metadata"]["name"] not in needed]
         if not all(_is_complete(one) for one in pins if one["metadata"]["name"] in needed):
             unneeded = [one for one in unneeded if not _is_of_all_images(one)]
@@ -142,7 +142,7 @@ def prune_pins(cluster: Cluster, app: str, *, keep: Collection[str] = ()) -> lis
     return []
 
 
-def _needed_pins(cluster: Cluster, app: str, standing: Standing) -> Iterator[str]:
+def _needed_pins(cluster: Cluster, app: str, standing: RolloutStatus) -> Iterator[str]:
     revisions = find_served(standing) | {standing.newest}
     for image, revision in _images(cluster, app, revisions):
         yield pin_name(app, image, revision["spec"].get("nodeSelector") or {})
@@ -174,13 +174,13 @@ def _is_complete(pin: Manifest) -> bool:
     return parse_pin(pin, str(pin["spec"]["template"]["spec"]["containers"][0].get("image", ""))).complete
 
 
-def _remove_listed(cluster: Cluster, service: Manifest, pins: Sequence[Manifest]) -> list[Applied]:
+def _remove_listed(cluster: Cluster, service: Manifest, pins: Sequence[Manifest]) -> list[ApplyResult]:
     """Remove those of the pins that the inventory lists; none while a deploy has yet to apply its revision."""
     inventory = read_inventory(cluster, str(service["metadata"]["name"]))
     if inventory.deployment is not None and inventory.deployment.image != _image(service["spec"]["template"]):
         return []
     by_uid = {item.uid: item for item in inventory.items if item.uid}
-    removed: list[Item] = []
+    removed: list[InventoryItem] = []
     for one in pins:
         item = by_uid.get(str(one["metadata"].get("uid")))
         if item is None or item.kind != item_kind(DAEMON_SET):
@@ -189,10 +189,10 @@ def _remove_listed(cluster: Cluster, service: Manifest, pins: Sequence[Manifest]
         removed.append(item)
     if removed:
         _unlist(cluster, inventory, removed)
-    return [Applied(kind=DAEMON_SET.kind, name=item.name, outcome=REMOVED) for item in removed]
+    return [ApplyResult(kind=DAEMON_SET.kind, name=item.name, outcome=REMOVED) for item in removed]
 
 
-def _unlist(cluster: Cluster, inventory: Inventory, removed: Collection[Item]) -> None:
+def _unlist(cluster: Cluster, inventory: Inventory, removed: Collection[InventoryItem]) -> None:
     """Take removed objects off the list, whoever changes the inventory meanwhile: no object gets a UID again."""
     for _ in range(ATTEMPTS):
         kept = tuple(item for item in inventory.items if item not in removed)

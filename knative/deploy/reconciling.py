@@ -12,24 +12,36 @@ from typing import TYPE_CHECKING
 from eaves.errors import ConflictError, EavesError, NotFoundError
 from knative import rollout
 from knative.deploy.advancing import prune_after
-from knative.deploy.decision import Decision, Verb, Wish, decide, decide_differing
-from knative.deploy.intent import ATTEMPTS, Hold, Manifests, image_of, is_rendered_alike, take_number
-from knative.deploy.inventory import Deployment, Inventory, read_inventory
+from knative.deploy.decision import (
+    ReconcileAction,
+    ReconcileDecision,
+    WantedDeployment,
+    decide_differing,
+    decide_reconcile,
+)
+from knative.deploy.intent import ATTEMPTS, DeploymentHold, Manifests, image_of, is_rendered_alike, take_number
+from knative.deploy.inventory import DeploymentRecord, Inventory, read_inventory
 from knative.packaged import FunctionImage
 from knative.rendering import render_app
 from knative.settings import SiteSettings
-from knative.update import Updated, Wanted, apply_held, read_image
+from knative.update import SiteDeployment, SiteUpdate, apply_held, read_image
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
 
-Build = Callable[[FunctionImage], Wanted]
-Agreed = Callable[[Deployment], object]
+Build = Callable[[FunctionImage], SiteDeployment]
+Agreed = Callable[[DeploymentRecord], object]
 
 
 def reconcile_site(
-    cluster: Cluster, site: SiteSettings, app: str, wish: Wish, build: Build, *, agreed: Agreed = lambda last: None
-) -> Updated:
+    cluster: Cluster,
+    site: SiteSettings,
+    app: str,
+    wish: WantedDeployment,
+    build: Build,
+    *,
+    agreed: Agreed = lambda last: None,
+) -> SiteUpdate:
     """Bring what the cluster wants, put right what has drifted, and advance the rollout by one step.
 
     Args:
@@ -59,22 +71,22 @@ def reconcile_site(
 
 
 def _step(
-    cluster: Cluster, site: SiteSettings, inventory: Inventory, wish: Wish, build: Build, agreed: Agreed
-) -> Updated:
+    cluster: Cluster, site: SiteSettings, inventory: Inventory, wish: WantedDeployment, build: Build, agreed: Agreed
+) -> SiteUpdate:
     app, last = inventory.app, inventory.deployment
-    decision = decide(last, read_image(cluster, app) if last is None else "", wish)
-    if decision.verb is Verb.KEEP and last is not None:
+    decision = decide_reconcile(last, read_image(cluster, app) if last is None else "", wish)
+    if decision.verb is ReconcileAction.KEEP and last is not None:
         wanted = build(image_of(last))
         manifests = render_app(wanted.app, wanted.knative, site)
         if is_rendered_alike(last, manifests):
             if decision.agreed:
                 agreed(last)
-            hold = Hold(app=app, site=site.name, deployment=last, inventory=inventory)
+            hold = DeploymentHold(app=app, site=site.name, deployment=last, inventory=inventory)
             return _apply(cluster, wanted, manifests, hold, decision)
         if decision.agreed:
             decision = decide_differing(last, image_of(last), wish)
-    if decision.verb is not Verb.BRING or decision.image is None:
-        return Updated(applied=(), outcome=_advance_if_there(cluster, app), note=decision.reason)
+    if decision.verb is not ReconcileAction.BRING or decision.image is None:
+        return SiteUpdate(applied=(), outcome=_advance_if_there(cluster, app), note=decision.reason)
     wanted = build(decision.image)
     manifests = render_app(wanted.app, wanted.knative, site)
     hold = take_number(cluster, app, wanted.intent(manifests), seen=inventory)
@@ -82,21 +94,23 @@ def _step(
     return _apply(cluster, wanted, manifests, hold, decision)
 
 
-def _apply(cluster: Cluster, wanted: Wanted, manifests: Manifests, hold: Hold, decision: Decision) -> Updated:
+def _apply(
+    cluster: Cluster, wanted: SiteDeployment, manifests: Manifests, hold: DeploymentHold, decision: ReconcileDecision
+) -> SiteUpdate:
     name = wanted.app.function.name
     try:
         applied = apply_held(cluster, manifests, wanted, hold)
     except EavesError:
         with suppress(EavesError):  # what serves is judged on, whatever keeps the rest from being applied
-            rollout.advance(cluster, name)
+            rollout.advance_rollout(cluster, name)
         raise
-    outcome = rollout.advance(cluster, name, settings=wanted.rollout)
-    return Updated(applied=(*applied, *prune_after(cluster, outcome)), outcome=outcome, note=decision.reason)
+    outcome = rollout.advance_rollout(cluster, name, settings=wanted.rollout)
+    return SiteUpdate(applied=(*applied, *prune_after(cluster, outcome)), outcome=outcome, note=decision.reason)
 
 
-def _advance_if_there(cluster: Cluster, app: str) -> rollout.Outcome | None:
+def _advance_if_there(cluster: Cluster, app: str) -> rollout.RolloutOutcome | None:
     try:
-        outcome = rollout.advance(cluster, app)
+        outcome = rollout.advance_rollout(cluster, app)
     except NotFoundError:
         return None
     prune_after(cluster, outcome)

@@ -5,16 +5,16 @@ read the values of a Secret, or call something final that may still come right b
 """
 
 from knative.diagnosis.admission import explain_denial
-from knative.diagnosis.collect import collect
-from knative.diagnosis.evidence import CAUSES, Diagnosis, Evidence
-from knative.diagnosis.order import diagnose, given_up, is_ready, observed
+from knative.diagnosis.collect import collect_evidence
+from knative.diagnosis.evidence import CAUSES, Diagnosis, FunctionEvidence
+from knative.diagnosis.order import diagnose_function, given_up, is_ready, observed
 
 __all__ = [
     "CAUSES",
     "Diagnosis",
-    "Evidence",
-    "collect",
-    "diagnose",
+    "FunctionEvidence",
+    "collect_evidence",
+    "diagnose_function",
     "explain_denial",
     "given_up",
     "is_ready",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from knative.diagnosis.evidence import SIDECAR, Diagnosis, said
+from knative.diagnosis.evidence import SIDECAR, Diagnosis, quote
 from knative.diagnosis.flags import enable_command, missing_flags, warn_lasting
 
 _QUOTA = re.compile(r"exceeded quota: (\S+), (.*)", re.DOTALL)
@@ -46,7 +46,7 @@ def explain_denial(message: str) -> Diagnosis | None:
         webhook = _WEBHOOK.search(message)
         return Diagnosis(
             cause="image",
-            message=f"Knative can't read the container image's name: {said(webhook[2] if webhook else message)}",
+            message=f"Knative can't read the container image's name: {quote(webhook[2] if webhook else message)}",
             fix="set knative.image in eaves.yaml to REPOSITORY@sha256:..., as eaves package prints it",
             final=True,
         )
@@ -62,21 +62,21 @@ def explain_admission(message: str, *, namespace: str) -> Diagnosis | None:
     """
     where = f"-n {namespace} " if namespace else ""
     if (found := _POD_SECURITY.search(message)) is not None:
-        return _pod_security(found[1], said(found[2], end=False), namespace)
+        return _pod_security(found[1], quote(found[2], end=False), namespace)
     if (found := _QUOTA.search(message)) is not None:
         return Diagnosis(
             cause="refused",
-            message=f"the quota {found[1]} of the namespace is used up: {said(found[2])}",
+            message=f"the quota {found[1]} of the namespace is used up: {quote(found[2])}",
             fix=f"kubectl {where}describe resourcequota {found[1]}; raise it, or lower knative.cpu, knative.memory or "
             "scale.max in eaves.yaml",
             final=False,  # it may be free once the old revision's pod has gone
         )
     if (found := _UNSPECIFIED.search(message)) is not None:
-        return _unspecified(found[1], said(found[2]), where)
+        return _unspecified(found[1], quote(found[2]), where)
     if (found := _LIMIT.search(message)) is not None:
         return Diagnosis(
             cause="refused",
-            message=f"a limit range of the namespace doesn't take the pod: {said(found[0])}",
+            message=f"a limit range of the namespace doesn't take the pod: {quote(found[0])}",
             fix=f"kubectl {where}describe limitrange; change knative.cpu, knative.memory and their limits in "
             "eaves.yaml, or the limit range; Knative's sidecar asks for 25m of a processor",
             final=True,
@@ -93,7 +93,7 @@ def explain_refusal(message: str, *, namespace: str) -> Diagnosis:
     who = f"the webhook {webhook[1]}" if webhook else "the cluster"
     return Diagnosis(
         cause="refused",
-        message=f"{who} refuses the pod: {said(webhook[2] if webhook else message)}",
+        message=f"{who} refuses the pod: {quote(webhook[2] if webhook else message)}",
         fix=f"kubectl -n {namespace} get events --field-selector reason=FailedCreate",
         final=False,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from eaves.errors import ClusterError, DeniedError, NotFoundError
 from knative.diagnosis.crashes import ended_state
-from knative.diagnosis.evidence import SIDECAR, Evidence, Object, alive, condition, containers, name_of
+from knative.diagnosis.evidence import SIDECAR, FunctionEvidence, Object, condition, containers, is_alive, name_of
 from knative.diagnosis.order import is_ready
 from knative.kinds import DEPLOYMENT, EVENT, KSERVICE, POD, REPLICA_SET, REVISION
 
@@ -25,7 +25,9 @@ _MOST_PODS = 3
 T = TypeVar("T")
 
 
-def collect(cluster: Cluster, name: str, *, service: Object | None = None, now: float = 0.0) -> Evidence:
+def collect_evidence(
+    cluster: Cluster, name: str, *, service: Object | None = None, now: float = 0.0
+) -> FunctionEvidence:
     """Everything about a Knative Service that tells why it isn't ready.
 
     Args:
@@ -38,17 +40,17 @@ def collect(cluster: Cluster, name: str, *, service: Object | None = None, now: 
         NotFoundError: When there is no such Service.
         ClusterError: When the cluster fails; what may not be read is left out.
     """
-    return Reader(cluster).collect(name, service=service, now=now)
+    return EvidenceReader(cluster).collect(name, service=service, now=now)
 
 
-class Reader:
+class EvidenceReader:
     """Collects again and again, and remembers what it may not read."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._denied: set[str] = set()
 
-    def collect(self, name: str, *, service: Object | None = None, now: float = 0.0) -> Evidence:
+    def collect(self, name: str, *, service: Object | None = None, now: float = 0.0) -> FunctionEvidence:
         """As the function.
 
         Raises:
@@ -60,17 +62,17 @@ class Reader:
             raise NotFoundError(f"there is no function {name!r} in {self._cluster.namespace}", hint="eaves deploy")
         created = str(service.get("status", {}).get("latestCreatedRevisionName", ""))
         if not created:
-            return Evidence(service=service, now=now)
+            return FunctionEvidence(service=service, now=now)
         pods = self._list(POD, created)
         if is_ready(service):
-            return Evidence(service=service, pods=pods, now=now)
+            return FunctionEvidence(service=service, pods=pods, now=now)
         revision = self._try("revision", lambda: self._cluster.get(REVISION, created), None)
         if condition(revision, "Ready").get("status") == "True":
-            return Evidence(service=service, revision=revision, pods=pods, now=now)
+            return FunctionEvidence(service=service, revision=revision, pods=pods, now=now)
         deployments = self._list(DEPLOYMENT, created)
-        asked = [pod for pod in pods if alive(pod)][:_MOST_PODS]
+        asked = [pod for pod in pods if is_alive(pod)][:_MOST_PODS]
         readiness = {name_of(pod): problem for pod in asked if (problem := self._ask(pod)) is not None}
-        return Evidence(
+        return FunctionEvidence(
             service=service,
             revision=revision,
             deployment=deployments[0] if deployments else None,
@@ -82,7 +84,7 @@ class Reader:
             now=now,
         )
 
-    def look_into(
+    def read_pod_details(
         self, pods: Sequence[Object], namespace: str, owner: str = ""
     ) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
         """Events about pods that aren't ready, and the last lines of those that ended, by pod.
@@ -95,7 +97,7 @@ class Reader:
         Raises:
             ClusterError: When the cluster fails; what may not be read is left out.
         """
-        asked = [pod for pod in pods if alive(pod)][:_MOST_PODS]
+        asked = [pod for pod in pods if is_alive(pod)][:_MOST_PODS]
         names = [name_of(pod) for pod in asked if _waits(pod)] or ([owner] if owner else [])
         events = [
             event for name in names for event in self._warnings(f"involvedObject.name={name}", namespace=namespace)

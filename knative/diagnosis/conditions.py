@@ -7,7 +7,7 @@ knative.dev/pkg, apis/condition_types.go (a condition with a severity doesn't ke
 
 from __future__ import annotations
 
-from knative.diagnosis.evidence import Diagnosis, Object, Verdict, condition, name_of, parse_time, said
+from knative.diagnosis.evidence import Diagnosis, Object, PartReadiness, condition, name_of, parse_time, quote
 
 DESTINATION = "destination"
 """Cause of a part that names something which can't be resolved."""
@@ -28,16 +28,16 @@ _MENDS = {
 }
 
 
-def judge_conditions(value: Object) -> Verdict:
+def judge_conditions(value: Object) -> PartReadiness:
     """Whether the conditions of an object say that it is ready."""
     ready = condition(value, "Ready")
     if ready.get("status") == "True":
-        return Verdict()
+        return PartReadiness()
     since = parse_time(ready.get("lastTransitionTime"))
     worst = _find_worst(value) or ready
-    message = said(str(worst.get("message") or worst.get("reason") or ""))
+    message = quote(str(worst.get("message") or worst.get("reason") or ""))
     if worst.get("status") != "False":
-        return Verdict(said=message or "it is not ready yet", since=since)
+        return PartReadiness(said=message or "it is not ready yet", since=since)
     kind = str(worst.get("type", ""))
     cause, meaning = _MEANINGS.get(
         kind, (_REFUSED, f"its condition {kind} is False" if worst is not ready else "it is not ready")
@@ -50,7 +50,7 @@ def judge_conditions(value: Object) -> Verdict:
         fix=f"{_MENDS[cause]}; {describe}",
         final=False,
     )
-    return Verdict(diagnosis=found, since=since)
+    return PartReadiness(diagnosis=found, since=since)
 
 
 def _find_worst(value: Object) -> Object | None:

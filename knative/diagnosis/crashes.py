@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from eaves.platform.quantities import parse_quantity
-from knative.diagnosis.evidence import Diagnosis, Object, said
+from knative.diagnosis.evidence import Diagnosis, Object, quote
 from knative.quantities import show_memory
 
 CONFIGURATION = frozenset({"CreateContainerConfigError"})
@@ -47,13 +47,13 @@ def explain_configuration(message: str, namespace: str) -> Diagnosis:
     if _ROOT.search(message):
         return Diagnosis(
             cause="configuration",
-            message=f"the container image wants to run as root, which is not allowed: {said(message)}",
+            message=f"the container image wants to run as root, which is not allowed: {quote(message)}",
             fix="build it with eaves package, whose container images run as another user by number",
             final=True,
         )
     return Diagnosis(
         cause="configuration",
-        message=f"the container can't be made: {said(message)}",
+        message=f"the container can't be made: {quote(message)}",
         fix=f"kubectl -n {namespace} get events --field-selector type=Warning",
         final=False,
     )
@@ -66,7 +66,7 @@ def explain_start(reason: str, message: str, image: str) -> Diagnosis:
     certain = bool(_NO_COMMAND.search(message))
     return Diagnosis(
         cause="configuration",
-        message=f"the container can't be started ({reason}): {said(message)}",
+        message=f"the container can't be started ({reason}): {quote(message)}",
         fix=f"build it with eaves package and set knative.image in eaves.yaml; this one is {image}",
         final=certain,
     )
@@ -113,7 +113,7 @@ def explain_crash(status: Object, wanted: Object, logs: Sequence[str], where: st
         cause="crash",
         message=f"the process ended with exit code {code}"
         + (f", {restarts} times so far" if restarts > 1 else "")
-        + (f": {said(' | '.join(tail))}" if tail else ", and wrote nothing"),
+        + (f": {quote(' | '.join(tail))}" if tail else ", and wrote nothing"),
         fix=f"kubectl logs --previous {where}",
         final=code in _CERTAIN_EXITS or restarts >= _GIVEN_UP_AFTER,
     )
@@ -155,7 +155,7 @@ def explain_log(lines: Sequence[str]) -> Diagnosis | None:
 def _own(detail: str, hint: str) -> Diagnosis:
     return Diagnosis(
         cause="function",
-        message=f"the function says: {said(detail)}",
+        message=f"the function says: {quote(detail)}",
         fix=hint or "eaves verify ARTIFACT, then eaves package it again and set knative.image in eaves.yaml",
         final=True,
     )

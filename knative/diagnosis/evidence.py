@@ -50,7 +50,7 @@ CAUSES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class FunctionEvidence:
     """A Knative Service and what it expanded into, at one moment.
 
     Attributes:
@@ -119,7 +119,7 @@ class PartEvidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class PartReadiness:
     """Whether a part is ready: it is when there is neither something to say nor a diagnosis.
 
     Attributes:
@@ -158,7 +158,7 @@ def containers(pod: Object) -> Iterator[Object]:
     yield from sorted(found, key=lambda one: one.get("name") == SIDECAR)
 
 
-def alive(pod: Object) -> bool:
+def is_alive(pod: Object) -> bool:
     """Whether a pod isn't on its way out already."""
     return not pod.get("metadata", {}).get("deletionTimestamp")
 
@@ -186,7 +186,7 @@ def seen_at(event: Object) -> float:
     return next((at for text in times if (at := parse_time(text)) is not None), 0.0)
 
 
-def said(message: str, *, end: bool = True) -> str:
+def quote(message: str, *, end: bool = True) -> str:
     """Somebody else's words, on one line and not too many: the end of nested errors, the beginning of lists."""
     text = " ".join(message.split()).rstrip(".")
     if len(text) <= MAX_SAID:

@@ -16,7 +16,7 @@ ENABLED = "enabled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flag:
+class FeatureFlag:
     """One key of the ConfigMap.
 
     Attributes:
@@ -30,8 +30,8 @@ class Flag:
     lasting: bool = True
 
 
-def _pod(name: str, *, lasting: bool = True, default: str = "disabled") -> Flag:
-    return Flag(key=f"kubernetes.podspec-{name}", lasting=lasting, default=default)
+def _pod(name: str, *, lasting: bool = True, default: str = "disabled") -> FeatureFlag:
+    return FeatureFlag(key=f"kubernetes.podspec-{name}", lasting=lasting, default=default)
 
 
 NODE_SELECTOR = _pod("nodeselector")
@@ -70,9 +70,9 @@ _VOLUMES = {"Image": "image", "EmptyDir": "emptyDir", "HostPath": "hostPath", "C
 _LASTING = "cannot safely be disabled once enabled"
 
 
-def missing_flags(denial: str) -> dict[str, Flag]:
+def missing_flags(denial: str) -> dict[str, FeatureFlag]:
     """Field to the flag that allows it, out of what Knative's webhook says against an object; empty: another fault."""
-    found: dict[str, Flag] = {}
+    found: dict[str, FeatureFlag] = {}
     for path in _fields(denial):
         name = re.sub(r"\[[^]]*\]$", "", path).rpartition(".")[2]
         own = name == "securityContext" and "containers" in path
@@ -87,19 +87,19 @@ def missing_flags(denial: str) -> dict[str, Flag]:
     return found
 
 
-def is_on(flag: Flag, values: Mapping[str, str]) -> bool:
+def is_on(flag: FeatureFlag, values: Mapping[str, str]) -> bool:
     """Whether a flag's field is taken. Volumes and claims want `enabled` itself, other fields take `allowed` too."""
     value = str(values.get(flag.key, flag.default)).lower()
     return value == ENABLED or (value == "allowed" and "volume" not in flag.key)
 
 
-def enable_command(*flags: Flag) -> str:
+def enable_command(*flags: FeatureFlag) -> str:
     """The line that turns flags on."""
     patch = json.dumps({"data": {flag.key: ENABLED for flag in flags}})
     return f"kubectl -n {NAMESPACE} patch configmap {CONFIG_MAP} --type merge -p '{patch}'"
 
 
-def warn_lasting(*flags: Flag) -> str:
+def warn_lasting(*flags: FeatureFlag) -> str:
     """What to know before it is turned on; empty when it can be turned off again."""
     keys = [flag.key for flag in flags if flag.lasting]
     return f"{' and '.join(keys)} {_LASTING}" if keys else ""

@@ -10,8 +10,8 @@ import re
 
 from knative.diagnosis.admission import explain_admission
 from knative.diagnosis.crashes import explain_configuration, explain_start
-from knative.diagnosis.evidence import Diagnosis, Evidence, Object, name_of, said, seen_at
-from knative.diagnosis.pulls import Pull, explain_pull
+from knative.diagnosis.evidence import Diagnosis, FunctionEvidence, Object, name_of, quote, seen_at
+from knative.diagnosis.pulls import ImagePull, explain_pull
 from knative.diagnosis.scheduling import explain_scheduling
 
 _PULL = re.compile(r'Failed to pull image "([^"]+)": (.*)', re.DOTALL)
@@ -20,7 +20,7 @@ _NO_REASON = re.compile(r"Error: (ErrImagePull|ImagePullBackOff)")
 _START = re.compile(r"failed to create (containerd )?task|container create failed")
 
 
-def explain_history(evidence: Evidence) -> Diagnosis | None:
+def explain_history(evidence: FunctionEvidence) -> Diagnosis | None:
     """The last thing that Events say about the revision's pods, where it is one of those known."""
     prefix = f"{name_of(evidence.revision or {})}-deployment-"
     about = [one for one in evidence.events if str(one.get("involvedObject", {}).get("name", "")).startswith(prefix)]
@@ -31,7 +31,7 @@ def explain_history(evidence: Evidence) -> Diagnosis | None:
     return None
 
 
-def _explain(evidence: Evidence, event: Object) -> Diagnosis | None:
+def _explain(evidence: FunctionEvidence, event: Object) -> Diagnosis | None:
     reason, message = str(event.get("reason", "")), str(event.get("message", ""))
     if reason == "FailedScheduling":
         template = (evidence.deployment or {}).get("spec", {}).get("template", {})
@@ -41,7 +41,7 @@ def _explain(evidence: Evidence, event: Object) -> Diagnosis | None:
     if reason in {"FailedMount", "FailedAttachVolume"}:
         return Diagnosis(
             cause="configuration",
-            message=f"a volume can't be mounted: {said(message)}",
+            message=f"a volume can't be mounted: {quote(message)}",
             fix=f"kubectl -n {evidence.namespace} get events --field-selector reason={reason}",
             final=False,
         )
@@ -50,7 +50,7 @@ def _explain(evidence: Evidence, event: Object) -> Diagnosis | None:
     if (pull := _PULL.fullmatch(message)) is not None:
         secrets = (evidence.revision or {}).get("spec", {}).get("imagePullSecrets") or ()
         return explain_pull(
-            Pull(
+            ImagePull(
                 image=pull[1],
                 reason="ErrImagePull",
                 message=pull[2],

@@ -6,7 +6,16 @@ from dataclasses import replace
 
 from knative.diagnosis.admission import explain_refusal
 from knative.diagnosis.crashes import CONFIGURATION, STARTING, explain_configuration, explain_log, explain_start
-from knative.diagnosis.evidence import Diagnosis, Evidence, Object, alive, condition, last_applied, name_of, said
+from knative.diagnosis.evidence import (
+    Diagnosis,
+    FunctionEvidence,
+    Object,
+    condition,
+    is_alive,
+    last_applied,
+    name_of,
+    quote,
+)
 from knative.diagnosis.history import explain_history
 from knative.diagnosis.pods import explain_pod, pull_of
 from knative.diagnosis.pulls import REASONS, explain_pull
@@ -18,7 +27,7 @@ _NEVER_STARTED = "failed to create containerd task"
 """With exit code 128. Source: Kubernetes, pkg/kubelet/kuberuntime/kuberuntime_container.go (StartError); containerd."""
 
 
-def diagnose(evidence: Evidence) -> Diagnosis | None:
+def diagnose_function(evidence: FunctionEvidence) -> Diagnosis | None:
     """Why a Knative Service isn't ready; None while it is, or nothing is wrong but that it takes time.
 
     Pure: what is told hangs on the evidence alone.
@@ -60,8 +69,8 @@ def is_ready(service: Object) -> bool:
     )
 
 
-def _explain_revision(evidence: Evidence) -> Diagnosis | None:
-    living = [pod for pod in evidence.pods if alive(pod)]
+def _explain_revision(evidence: FunctionEvidence) -> Diagnosis | None:
+    living = [pod for pod in evidence.pods if is_alive(pod)]
     found = [one for pod in living if (one := explain_pod(evidence, pod))]
     if found:
         return min(found, key=lambda one: not one.final)
@@ -73,7 +82,7 @@ def _explain_revision(evidence: Evidence) -> Diagnosis | None:
     return None if living else _explain_conditions(evidence)
 
 
-def _explain_conditions(evidence: Evidence) -> Diagnosis | None:
+def _explain_conditions(evidence: FunctionEvidence) -> Diagnosis | None:
     """What the Revision itself says, where no pod is left to be asked."""
     for kind in ("ContainerHealthy", "ResourcesAvailable"):
         state = condition(evidence.revision, kind)
@@ -96,7 +105,7 @@ def _explain_conditions(evidence: Evidence) -> Diagnosis | None:
     return None
 
 
-def given_up(evidence: Evidence) -> bool:
+def given_up(evidence: FunctionEvidence) -> bool:
     """Whether Knative has given the revision up: past its progress deadline it goes to zero and stays there.
 
     It is tried again, under the same name, once somebody deletes it.
@@ -107,7 +116,7 @@ def given_up(evidence: Evidence) -> bool:
     return late or (ready.get("status") == "False" and active.get("status") == "False")
 
 
-def _worse_after_deadline(evidence: Evidence, found: Diagnosis | None) -> Diagnosis | None:
+def _worse_after_deadline(evidence: FunctionEvidence, found: Diagnosis | None) -> Diagnosis | None:
     """What may come right no longer does once the revision is given up."""
     if not given_up(evidence):
         return found
@@ -126,14 +135,14 @@ def _worse_after_deadline(evidence: Evidence, found: Diagnosis | None) -> Diagno
     return replace(found, final=True, message=message, fix=f"{found.fix}; then have it tried again: {again}")
 
 
-def _ended(evidence: Evidence, reason: str, message: str) -> Diagnosis:
+def _ended(evidence: FunctionEvidence, reason: str, message: str) -> Diagnosis:
     code = reason.removeprefix("ExitCode")
     text = message.removeprefix("Container failed with: ")
     if _NEVER_STARTED in text:
         return explain_start("StartError", text, str(evidence.container.get("image", "")))
     return explain_log(text.splitlines()) or Diagnosis(
         cause="crash",
-        message=f"the process ended with exit code {code}: {said(text)}",
+        message=f"the process ended with exit code {code}: {quote(text)}",
         fix=f"eaves logs {evidence.name} --on knative",
         final=False,
     )

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import DeniedError
-from knative.diagnosis.collect import Reader
-from knative.diagnosis.evidence import Object, PartEvidence, alive, condition, name_of, parse_time
-from knative.diagnosis.parts import Part, judge_part, missing_part, unknown_part
+from knative.diagnosis.collect import EvidenceReader
+from knative.diagnosis.evidence import Object, PartEvidence, condition, is_alive, name_of, parse_time
+from knative.diagnosis.parts import AppPart, judge_part, missing_part, unknown_part
 from knative.diagnosis.workloads import STEADY_S, WORKLOADS, ends_again, pod_labels, run_age_s
 from knative.kinds import (
     BROKER,
@@ -21,7 +21,7 @@ from knative.kinds import (
     SINK_BINDING,
     STATEFUL_SET,
     TRIGGER,
-    Kind,
+    ObjectKind,
     kind_of,
 )
 from knative.names import MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PART_KINDS = (BROKER, TRIGGER, EVENT_TYPE, SINK_BINDING, JOB_SINK, STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE)
 """Kinds of parts, those first that others depend on."""
 PODS = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL} in ({agent.PART},{publisher.PART},{relay.PART},{pin.PART})"
-Key = tuple[Kind, str, str]
+Key = tuple[ObjectKind, str, str]
 """Kind, name and namespace of a part."""
 
 
@@ -46,17 +46,19 @@ class PartReader:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._reader = Reader(cluster)
+        self._reader = EvidenceReader(cluster)
         self._since: dict[str, float] = {}
 
-    def list_values(self, kinds: Iterable[Kind], namespace: str, selector: str) -> tuple[list[Object], list[Part]]:
+    def list_values(
+        self, kinds: Iterable[ObjectKind], namespace: str, selector: str
+    ) -> tuple[list[Object], list[AppPart]]:
         """Objects of some kinds, and a part of state `unknown` for each kind that may not be listed.
 
         Raises:
             ClusterError: When the cluster fails.
         """
         found: list[Object] = []
-        unseen: list[Part] = []
+        unseen: list[AppPart] = []
         for kind in kinds:
             try:
                 # A Broker may be anybody's.
@@ -65,7 +67,7 @@ class PartReader:
                 unseen.append(unknown_part(kind, namespace, error.message))
         return found, unseen
 
-    def read(self, wanted: Sequence[Key], *, now: float) -> list[Part]:
+    def read(self, wanted: Sequence[Key], *, now: float) -> list[AppPart]:
         """Whether parts are ready; those of kinds that may not be listed are told once, as `unknown`.
 
         Args:
@@ -76,7 +78,7 @@ class PartReader:
             ClusterError: When the cluster fails.
         """
         values: dict[Key, Object] = {}
-        unseen: list[Part] = []
+        unseen: list[AppPart] = []
         for namespace in dict.fromkeys(key[2] for key in wanted):
             kinds = dict.fromkeys(key[0] for key in wanted if key[2] == namespace)
             found, hidden = self.list_values(kinds, namespace, f"{MANAGED_LABEL}={MANAGED_VALUE}")
@@ -84,10 +86,10 @@ class PartReader:
             unseen += hidden
         hidden_kinds = {(part.kind, part.namespace) for part in unseen}
         asked = [key for key in wanted if (key[0].kind, key[2]) not in hidden_kinds]
-        judged = self.judge([values[key] for key in asked if key in values], now=now)
+        judged = self.read_readiness([values[key] for key in asked if key in values], now=now)
         return [*judged, *(missing_part(*key) for key in asked if key not in values), *unseen]
 
-    def judge(self, values: Sequence[Object], *, now: float) -> list[Part]:
+    def read_readiness(self, values: Sequence[Object], *, now: float) -> list[AppPart]:
         """Whether objects are ready, with the pods of those that run any.
 
         Raises:
@@ -110,10 +112,10 @@ class PartReader:
         if value["kind"] not in WORKLOADS:
             return PartEvidence(value=value, now=now)
         own = [pod for pod in pods if _belongs(pod, value)]
-        living = [pod for pod in own if alive(pod)]
+        living = [pod for pod in own if is_alive(pod)]
         suspects = [pod for pod in living if not _is_ready(pod) or ends_again(pod, now)]
         namespace = str(value["metadata"]["namespace"])
-        events, logs = self._reader.look_into(suspects, namespace, name_of(value) if not living else "")
+        events, logs = self._reader.read_pod_details(suspects, namespace, name_of(value) if not living else "")
         steady = frozenset(name_of(pod) for pod in own if self._is_steady(pod, now))
         return PartEvidence(value=value, pods=own, events=events, logs=logs, steady=steady, now=now)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from knative.diagnosis.conditions import judge_conditions
-from knative.diagnosis.evidence import Diagnosis, Object, PartEvidence, Verdict, last_applied, name_of
+from knative.diagnosis.evidence import Diagnosis, Object, PartEvidence, PartReadiness, last_applied, name_of
 from knative.diagnosis.workloads import WORKLOADS, judge_workload
-from knative.kinds import BROKER, Kind, kind_of
+from knative.kinds import BROKER, ObjectKind, kind_of
 from knative.names import PART_LABEL
 
 READY, STARTING, FAILED, MISSING, UNKNOWN = "ready", "starting", "failed", "missing", "unknown"
@@ -16,7 +16,7 @@ UNSEEN_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class AppPart:
     """One object of an app beside its function.
 
     Attributes:
@@ -53,7 +53,7 @@ class Part:
         return self.diagnosis.message if self.diagnosis is not None else self.said
 
 
-def judge_part(evidence: PartEvidence) -> Part:
+def judge_part(evidence: PartEvidence) -> AppPart:
     """Whether a part is ready.
 
     Pure: what is told hangs on the evidence alone.
@@ -66,7 +66,7 @@ def judge_part(evidence: PartEvidence) -> Part:
         verdict = judge_workload(evidence)
     else:
         verdict = judge_conditions(value)
-    return Part(
+    return AppPart(
         kind=str(value["kind"]),
         name=name_of(value),
         namespace=str(metadata.get("namespace", "")),
@@ -79,7 +79,7 @@ def judge_part(evidence: PartEvidence) -> Part:
     )
 
 
-def missing_part(kind: Kind, name: str, namespace: str) -> Part:
+def missing_part(kind: ObjectKind, name: str, namespace: str) -> AppPart:
     """A part that should be there and isn't."""
     fix = "eaves deploy --on knative"
     if kind is BROKER:
@@ -88,19 +88,19 @@ def missing_part(kind: Kind, name: str, namespace: str) -> Part:
             f"{namespace} get brokers"
         )
     found = Diagnosis(cause="missing", message=f"it is not in the namespace {namespace}", fix=fix, final=False)
-    return Part(kind=kind.kind, name=name, namespace=namespace, state=MISSING, diagnosis=found)
+    return AppPart(kind=kind.kind, name=name, namespace=namespace, state=MISSING, diagnosis=found)
 
 
-def unknown_part(kind: Kind, namespace: str, reason: str) -> Part:
+def unknown_part(kind: ObjectKind, namespace: str, reason: str) -> AppPart:
     """The parts of a kind that may not be read."""
-    return Part(kind=kind.kind, name="*", namespace=namespace, state=UNKNOWN, said=reason)
+    return AppPart(kind=kind.kind, name="*", namespace=namespace, state=UNKNOWN, said=reason)
 
 
-def _judge_unseen(value: Object, now: float) -> Verdict:
+def _judge_unseen(value: Object, now: float) -> PartReadiness:
     """An object that its controller hasn't looked at since it was applied."""
     applied = last_applied(value)
     if not (now and applied and now - applied > UNSEEN_S):
-        return Verdict(said="its controller has not looked at it yet", since=applied)
+        return PartReadiness(said="its controller has not looked at it yet", since=applied)
     where = "knative-eventing" if kind_of(value).group.endswith("knative.dev") else "kube-system"
     found = Diagnosis(
         cause="controller",
@@ -108,4 +108,4 @@ def _judge_unseen(value: Object, now: float) -> Verdict:
         fix=f"kubectl -n {where} get pods",
         final=False,
     )
-    return Verdict(diagnosis=found, since=applied)
+    return PartReadiness(diagnosis=found, since=applied)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from knative.diagnosis.parts import Part
+from knative.diagnosis.parts import AppPart
 
 PATIENCE_S = 60.0
 """How long a part may be wrong for the same cause once the function is ready; a new Broker takes a few seconds."""
 
 
-class Patience:
+class WaitLimit:
     """Remembers since when parts are wrong, by the clock of whoever waits.
 
     Args:
@@ -22,7 +22,7 @@ class Patience:
         self._certain_s, self._patience_s = certain_s, patience_s
         self._since: dict[tuple[str, str], float] = {}
 
-    def find_hopeless(self, parts: Sequence[Part], now: float, *, function_ready: bool) -> Part | None:
+    def find_hopeless(self, parts: Sequence[AppPart], now: float, *, function_ready: bool) -> AppPart | None:
         """The first part that isn't worth waiting for; None while all of them are.
 
         A Trigger whose subscriber is the function can't be ready before the function is: until then only final causes

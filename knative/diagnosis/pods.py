@@ -21,22 +21,22 @@ from knative.diagnosis.evidence import (
     SIDECAR,
     USER_CONTAINER,
     Diagnosis,
-    Evidence,
+    FunctionEvidence,
     Object,
     condition,
     containers,
     name_of,
-    said,
+    quote,
     seen_at,
 )
-from knative.diagnosis.pulls import REASONS, Pull, explain_pull, told_by_events
+from knative.diagnosis.pulls import REASONS, ImagePull, explain_pull, told_by_events
 from knative.diagnosis.scheduling import explain_scheduling
 
 _MOUNTS = ("FailedMount", "FailedAttachVolume")
 _SANDBOX = "FailedCreatePodSandBox"
 
 
-def explain_pod(evidence: Evidence, pod: Object) -> Diagnosis | None:
+def explain_pod(evidence: FunctionEvidence, pod: Object) -> Diagnosis | None:
     """Why a pod isn't ready; None when it is, or nothing is wrong but that it takes time."""
     status = pod.get("status", {})
     scheduled = condition(pod, "PodScheduled")
@@ -52,8 +52,8 @@ def explain_pod(evidence: Evidence, pod: Object) -> Diagnosis | None:
 
 
 def pull_of(
-    evidence: Evidence, reason: str, message: str, *, pod: Object | None = None, container: Object | None = None
-) -> Pull:
+    evidence: FunctionEvidence, reason: str, message: str, *, pod: Object | None = None, container: Object | None = None
+) -> ImagePull:
     """What is known about a container image that didn't arrive, of a pod or of the Revision."""
     secrets = (pod or {}).get("spec", {}).get("imagePullSecrets") or (evidence.revision or {}).get("spec", {}).get(
         "imagePullSecrets", []
@@ -61,7 +61,7 @@ def pull_of(
     container = container or {}
     image = image_of(evidence, pod, str(container.get("name", "")))
     events = [str(event.get("message", "")) for event in events_of(evidence, pod)] if pod else []
-    return Pull(
+    return ImagePull(
         image=image,
         reason=reason,
         message=told_by_events(message, events),
@@ -72,14 +72,14 @@ def pull_of(
     )
 
 
-def image_of(evidence: Evidence, pod: Object | None, container: str) -> str:
+def image_of(evidence: FunctionEvidence, pod: Object | None, container: str) -> str:
     """A container image as it was asked for; a status has the name under which the node knows it."""
     asked = (pod or {}).get("spec", {}).get("containers") or ()
     found = next((one.get("image") for one in asked if one.get("name") == container), None)
     return str(found or evidence.container.get("image", ""))
 
 
-def _explain_container(evidence: Evidence, pod: Object, container: Object) -> Diagnosis | None:
+def _explain_container(evidence: FunctionEvidence, pod: Object, container: Object) -> Diagnosis | None:
     waiting = (container.get("state") or {}).get("waiting") or {}
     reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
     if reason in REASONS:
@@ -91,7 +91,7 @@ def _explain_container(evidence: Evidence, pod: Object, container: Object) -> Di
     return None if container.get("ready") else _explain_end(evidence, pod, container)
 
 
-def _explain_end(evidence: Evidence, pod: Object, container: Object) -> Diagnosis | None:
+def _explain_end(evidence: FunctionEvidence, pod: Object, container: Object) -> Diagnosis | None:
     own = container.get("name") != SIDECAR
     return explain_crash(
         container,
@@ -101,7 +101,7 @@ def _explain_end(evidence: Evidence, pod: Object, container: Object) -> Diagnosi
     )
 
 
-def _explain_waiting(evidence: Evidence, pod: Object) -> Diagnosis | None:
+def _explain_waiting(evidence: FunctionEvidence, pod: Object) -> Diagnosis | None:
     """A pod whose containers aren't made yet says why in Events only."""
     if not any((one.get("state") or {}).get("waiting", {}).get("reason") for one in containers(pod)):
         return None
@@ -110,19 +110,19 @@ def _explain_waiting(evidence: Evidence, pod: Object) -> Diagnosis | None:
         reason, message = str(event.get("reason", "")), str(event.get("message", ""))
         if reason in _MOUNTS:
             return Diagnosis(
-                cause="configuration", message=f"a volume can't be mounted: {said(message)}", fix=describe, final=False
+                cause="configuration", message=f"a volume can't be mounted: {quote(message)}", fix=describe, final=False
             )
         if reason == _SANDBOX:
             return Diagnosis(
                 cause="configuration",
-                message=f"the node can't set the pod up: {said(message)}",
+                message=f"the node can't set the pod up: {quote(message)}",
                 fix=f"{describe}; it is the node's network or container runtime, mostly",
                 final=False,
             )
     return None
 
 
-def _explain_running(evidence: Evidence, pod: Object) -> Diagnosis | None:
+def _explain_running(evidence: FunctionEvidence, pod: Object) -> Diagnosis | None:
     """A process that runs and isn't ready tells why itself; else how the one before it ended."""
     if condition(pod, "Ready").get("status") == "True":
         return None
@@ -139,13 +139,13 @@ def _evicted(pod: Object, message: str) -> Diagnosis:
     node = str(pod.get("spec", {}).get("nodeName", "NODE"))
     return Diagnosis(
         cause="unschedulable",
-        message=f"node {node} has put the pod out: {said(message)}",
+        message=f"node {node} has put the pod out: {quote(message)}",
         fix=f"kubectl describe node {node} | grep -A8 Conditions",
         final=False,
     )
 
 
-def events_of(evidence: Evidence, value: Object) -> Iterator[Object]:
+def events_of(evidence: FunctionEvidence, value: Object) -> Iterator[Object]:
     """Events about an object, oldest first."""
     uid, name = value.get("metadata", {}).get("uid"), name_of(value)
     about = [

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from eaves.errors import OciError
 from eaves.oci.reference import parse_reference
-from knative.diagnosis.evidence import Diagnosis, said
+from knative.diagnosis.evidence import Diagnosis, quote
 
 REASONS = frozenset({
     "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",
@@ -56,7 +56,7 @@ In this order: a registry that can't be reached may be on the way to a token, an
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pull:
+class ImagePull:
     """A container image that didn't arrive.
 
     Attributes:
@@ -93,7 +93,7 @@ def told_by_events(message: str, events: Sequence[str]) -> str:
     return next((found[1] for text in reversed(events) if (found := _FAILED.fullmatch(text))), message)
 
 
-def explain_pull(pull: Pull) -> Diagnosis:
+def explain_pull(pull: ImagePull) -> Diagnosis:
     """Why a container image can't be fetched, in the words of whoever tried."""
     words = f"{pull.reason} {pull.message}".replace(pull.image, "IMAGE")  # a name may hold any of the words below
     kind = next((kind for kind, pattern in _PATTERNS if pattern.search(words)), "")
@@ -101,13 +101,13 @@ def explain_pull(pull: Pull) -> Diagnosis:
     who = f"node {pull.node}" if pull.node else "Knative's controller"
     return Diagnosis(
         cause="image",
-        message=f"{who} can't fetch {what} {pull.image}: {said(_last(pull))}",
+        message=f"{who} can't fetch {what} {pull.image}: {quote(_last(pull))}",
         fix=_fix(kind, pull),
         final=kind not in {"", _UNREACHABLE},
     )
 
 
-def _fix(kind: str, pull: Pull) -> str:
+def _fix(kind: str, pull: ImagePull) -> str:
     repository = pull.image.partition("@")[0]
     if kind == _UNREACHABLE:
         return f"from the node: curl -I https://{pull.host}/v2/ - it must answer 200 or 401"
@@ -125,7 +125,7 @@ def _fix(kind: str, pull: Pull) -> str:
     }.get(kind, f"kubectl -n {pull.namespace} get events --field-selector reason=Failed")
 
 
-def _secret_fix(pull: Pull) -> str:
+def _secret_fix(pull: ImagePull) -> str:
     if pull.secrets:
         return (
             f"kubectl -n {pull.namespace} get secret {pull.secrets[0]} - it must be there, of type "
@@ -137,7 +137,7 @@ def _secret_fix(pull: Pull) -> str:
     )
 
 
-def _last(pull: Pull) -> str:
+def _last(pull: ImagePull) -> str:
     """The end of nested messages, where the reason is."""
     tail = re.split(r'failed to resolve (?:reference "[^"]*"|image to digest): ', pull.message)[-1]
     tail = re.sub(r'^failed to do request: [A-Z][a-z]+ "[^"]*": ', "", tail)

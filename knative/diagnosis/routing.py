@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from knative.diagnosis.admission import explain_denial
-from knative.diagnosis.evidence import Diagnosis, Evidence, Object, condition, said
+from knative.diagnosis.evidence import Diagnosis, FunctionEvidence, Object, condition, quote
 
 _OWNED = re.compile(r'There is an existing (?:placeholder )?(\w+) "?([^" ]+)"? that we (?:do not|don\'t) own')
 _CREATION = re.compile(r"Revision creation failed with message: (.*)", re.DOTALL)
@@ -29,7 +29,7 @@ _PATIENCE_S = 15.0
 """How long a networking layer may take before it is spoken of: it answers within 2 s where it works."""
 
 
-def explain_owner(evidence: Evidence) -> Diagnosis | None:
+def explain_owner(evidence: FunctionEvidence) -> Diagnosis | None:
     """Somebody else's object that has the name; also one that only the Revision met."""
     found = [condition(evidence.service, kind) for kind in ("ConfigurationsReady", "RoutesReady")]
     found += [condition(evidence.revision, "ResourcesAvailable")]
@@ -47,7 +47,7 @@ def explain_owner(evidence: Evidence) -> Diagnosis | None:
     return None
 
 
-def explain_creation(evidence: Evidence) -> Diagnosis | None:
+def explain_creation(evidence: FunctionEvidence) -> Diagnosis | None:
     """A Revision that could not even be made."""
     state = condition(evidence.service, "ConfigurationsReady")
     found = _CREATION.search(str(state.get("message", "")))
@@ -55,13 +55,13 @@ def explain_creation(evidence: Evidence) -> Diagnosis | None:
         return None
     return explain_denial(found[1]) or Diagnosis(
         cause="refused",
-        message=f"Knative can't make a revision: {said(found[1])}",
+        message=f"Knative can't make a revision: {quote(found[1])}",
         fix=f"kubectl -n {evidence.namespace} describe configurations.serving.knative.dev {evidence.name}",
         final=False,
     )
 
 
-def explain_routes(evidence: Evidence) -> Diagnosis | None:
+def explain_routes(evidence: FunctionEvidence) -> Diagnosis | None:
     """Why no request gets there, once the Revision is ready."""
     state = condition(evidence.service, "RoutesReady")
     reason, message = str(state.get("reason", "")), str(state.get("message", ""))
@@ -71,7 +71,7 @@ def explain_routes(evidence: Evidence) -> Diagnosis | None:
         gone = _GONE.search(message)
         return Diagnosis(
             cause="routing",
-            message=f"the traffic leads to a revision that isn't there: {said(gone[0] if gone else message)}",
+            message=f"the traffic leads to a revision that isn't there: {quote(gone[0] if gone else message)}",
             fix=f"eaves promote {evidence.name} --on knative",
             final=True,
         )
@@ -92,10 +92,10 @@ def leads_nowhere(service: Object) -> bool:
     return state.get("reason") in _NOT_THERE or _GONE.search(str(state.get("message", ""))) is not None
 
 
-def _certificate(evidence: Evidence, reason: str, message: str) -> Diagnosis:
+def _certificate(evidence: FunctionEvidence, reason: str, message: str) -> Diagnosis:
     return Diagnosis(
         cause="routing",
-        message=f"its certificate isn't there: {said(message)}",
+        message=f"its certificate isn't there: {quote(message)}",
         fix=f"kubectl -n {evidence.namespace} describe certificates.networking.internal.knative.dev; inside the "
         "cluster none is needed: knative.public: no in eaves.yaml",
         final=reason in {"CertificateProvisionFailed", "CertificateNotOwned"},
@@ -107,7 +107,7 @@ def _ingress(reason: str, message: str) -> Diagnosis:
     why = "nobody takes up its Ingress" if nobody else "the networking layer isn't ready"
     return Diagnosis(
         cause="routing",
-        message=f"{why} ({said(message) or reason})",
+        message=f"{why} ({quote(message) or reason})",
         fix="kubectl -n knative-serving get configmap config-network -o jsonpath='{.data.ingress-class}' - that "
         "networking layer must run: eaves doctor",
         final=False,

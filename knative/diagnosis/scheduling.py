@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 from eaves.platform.quantities import parse_quantity
-from knative.diagnosis.evidence import Diagnosis, Object, said
+from knative.diagnosis.evidence import Diagnosis, Object, quote
 from knative.quantities import show_cpu, show_memory
 
 _AFTER = re.compile(r"(no new claims to deallocate|preemption: ).*", re.DOTALL)
@@ -32,7 +32,7 @@ def explain_scheduling(message: str, pod: Object) -> Diagnosis:
         message: Of the pod's condition PodScheduled.
         pod: The pod; only its spec, name and namespace are looked at.
     """
-    said_here = said(_AFTER.sub("", message))
+    said_here = quote(_AFTER.sub("", message))
     if (volume := _VOLUME.search(message)) is not None:
         return _unbound(said_here, volume[1], pod)
     wanted = _requests(pod.get("spec", {}))

@@ -18,13 +18,13 @@ from knative.diagnosis.conditions import judge_conditions
 from knative.diagnosis.crashes import ended_state, explain_crash
 from knative.diagnosis.evidence import (
     Diagnosis,
-    Evidence,
+    FunctionEvidence,
     Object,
     PartEvidence,
-    Verdict,
-    alive,
+    PartReadiness,
     condition,
     containers,
+    is_alive,
     last_applied,
     name_of,
     parse_time,
@@ -65,22 +65,22 @@ class _Counts:
     updated: int
 
 
-def judge_workload(evidence: PartEvidence) -> Verdict:
+def judge_workload(evidence: PartEvidence) -> PartReadiness:
     """Whether enough pods of a workload are ready, are of the version applied last, and stay so."""
     value = evidence.value
-    pods = [pod for pod in evidence.pods if alive(pod)]
+    pods = [pod for pod in evidence.pods if is_alive(pod)]
     counts = _count(value, pods)
     shown = f"{counts.ready}/{counts.wanted}"
     since = _since(value, pods)
     if (found := _explain(evidence, pods)) is not None:
-        return Verdict(diagnosis=found, since=since, pods=shown)
+        return PartReadiness(diagnosis=found, since=since, pods=shown)
     if str(value["kind"]) == CONTAINER_SOURCE.kind and not (verdict := judge_conditions(value)).ready:
         return replace(verdict, pods=shown)
     if not counts.wanted and _component(value) != pin.PART:
-        return Verdict(diagnosis=_placed_nowhere(value), since=last_applied(value), pods=shown)
+        return PartReadiness(diagnosis=_placed_nowhere(value), since=last_applied(value), pods=shown)
     if text := _say(counts, pods, evidence):
-        return Verdict(said=text, since=since, pods=shown)
-    return Verdict(pods=shown)
+        return PartReadiness(said=text, since=since, pods=shown)
+    return PartReadiness(pods=shown)
 
 
 def pod_labels(value: Object) -> Mapping[str, str]:
@@ -188,7 +188,7 @@ def _explain_pod(evidence: PartEvidence, pod: Object) -> Diagnosis | None:
         found = explain_crash(status, wanted, evidence.logs.get(name, ()), name) if status else None
     else:
         metadata = {"name": name_of(value), "namespace": value["metadata"].get("namespace", "")}
-        seen = Evidence(
+        seen = FunctionEvidence(
             service={"metadata": metadata},
             revision={"spec": spec},
             pods=[pod],

@@ -5,7 +5,18 @@ its keys and of registries. What can't be seen with the user's permissions, or f
 """
 
 from knative.doctor.examination import CHECKS, examine
-from knative.doctor.finding import ERROR, NOTE, OK, SEVERITIES, WARNING, Finding, worst
+from knative.doctor.finding import ERROR, NOTE, OK, SEVERITIES, WARNING, DoctorFinding, worst
 from knative.doctor.owners import check_owners
 
-__all__ = ["CHECKS", "ERROR", "NOTE", "OK", "SEVERITIES", "WARNING", "Finding", "check_owners", "examine", "worst"]
+__all__ = [
+    "CHECKS",
+    "ERROR",
+    "NOTE",
+    "OK",
+    "SEVERITIES",
+    "WARNING",
+    "DoctorFinding",
+    "check_owners",
+    "examine",
+    "worst",
+]

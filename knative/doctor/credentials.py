@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, PASSWORD, TOKEN, USERNAME
-from knative.doctor.finding import Finding, error, ok, warning
-from knative.doctor.subject import Subject
+from knative.doctor.finding import DoctorFinding, error, ok, warning
+from knative.doctor.subject import ExaminedSite
 from knative.kinds import SECRET
 from knative.resources.credentials import VOLUMES
 
@@ -17,7 +17,7 @@ CHECK = "credentials"
 KEYS = (USERNAME, PASSWORD, TOKEN, CERTIFICATE, KEY, AUTHORITIES)
 
 
-def check_credentials(subject: Subject) -> Iterator[Finding]:
+def check_credentials(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Each Secret that is mounted as a folder of credentials."""
     wanted: dict[tuple[str, str], str] = {}
     for made in subject.pods():
@@ -28,7 +28,7 @@ def check_credentials(subject: Subject) -> Iterator[Finding]:
         yield _check(subject, namespace, name, by)
 
 
-def _check(subject: Subject, namespace: str, name: str, by: str) -> Finding:
+def _check(subject: ExaminedSite, namespace: str, name: str, by: str) -> DoctorFinding:
     held = f"--from-literal={USERNAME}=USER --from-file={PASSWORD}=FILE"
     of_relay = name == subject.app.relay.secret
     if of_relay:

@@ -12,8 +12,8 @@ from typing import Any
 
 from eaves.config import iter_leaves
 from functions.settings import ServeSettings
-from knative.doctor.finding import Finding, error, ok, warning
-from knative.doctor.subject import Subject
+from knative.doctor.finding import DoctorFinding, error, ok, warning
+from knative.doctor.subject import ExaminedSite
 from knative.kinds import DAEMON_SET, POD
 from knative.resources.dns import Resolver, parse_resolver
 
@@ -22,7 +22,7 @@ NODE_CACHE, SYSTEM = "node-local-dns", "kube-system"
 _HOSTS = next(leaf.env for leaf in iter_leaves(ServeSettings) if leaf.path == "dataref_hosts")
 
 
-def check_dns(subject: Subject) -> Iterator[Finding]:
+def check_dns(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Each place of `knative.dns`, and the node's cache where there is one. Nothing is asked without the policy."""
     settings = subject.settings
     if not settings.network_policy:
@@ -34,7 +34,7 @@ def check_dns(subject: Subject) -> Iterator[Finding]:
     yield from found or [ok(CHECK, f"the function may look up names at {', '.join(settings.dns)}")]
 
 
-def _check_pods(subject: Subject, resolvers: list[Resolver]) -> Iterator[Finding]:
+def _check_pods(subject: ExaminedSite, resolvers: list[Resolver]) -> Iterator[DoctorFinding]:
     severity = error if subject.app.function.env.get(_HOSTS) else warning
     for resolver in resolvers:
         if resolver.network:
@@ -50,7 +50,7 @@ def _check_pods(subject: Subject, resolvers: list[Resolver]) -> Iterator[Finding
             )
 
 
-def _check_node_cache(subject: Subject, resolvers: list[Resolver]) -> Iterator[Finding]:
+def _check_node_cache(subject: ExaminedSite, resolvers: list[Resolver]) -> Iterator[DoctorFinding]:
     cache = subject.cluster.get(DAEMON_SET, NODE_CACHE, namespace=SYSTEM)
     if cache is None:
         return

@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from knative.diagnosis.evidence import condition
-from knative.doctor.finding import Finding, error, note, ok, warning
-from knative.doctor.subject import EVENTING_NAMESPACE, Subject
+from knative.doctor.finding import DoctorFinding, error, note, ok, warning
+from knative.doctor.subject import EVENTING_NAMESPACE, ExaminedSite
 from knative.kinds import BROKER, NAMESPACE
 from knative.resources.eventing import CLASS, relay_name
 from knative.resources.relay import PATIENCE_S, sends_to_relay
@@ -32,7 +32,7 @@ ASYNC = "messaging.knative.dev/async-handler"
 _ASYNC_PROMISE = f"at most once: its annotation {ASYNC} has it answer before anything is delivered"
 
 
-def check_broker(subject: Subject) -> Iterator[Finding]:
+def check_broker(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """The Broker that is there, or that would be made."""
     settings, name = subject.settings, subject.settings.broker
     broker = subject.cluster.get(BROKER, name, namespace=subject.namespace)
@@ -62,7 +62,7 @@ def check_broker(subject: Subject) -> Iterator[Finding]:
         yield note("broker", f"{what} is of a class that Eaves doesn't know; whether it keeps events can't be told")
 
 
-def _check_existing(subject: Subject, broker: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_existing(subject: ExaminedSite, broker: Mapping[str, Any]) -> Iterator[DoctorFinding]:
     settings = subject.settings
     there = _class_of(broker)
     if settings.create_broker and settings.broker_class not in {"", there}:
@@ -88,7 +88,9 @@ def _answers_early(broker: Mapping[str, Any] | None) -> bool:
     return str(annotations.get(ASYNC, "")).lower() in {"1", "t", "true"}
 
 
-def _check_channel(subject: Subject, what: str, config: Mapping[str, Any], promise: str) -> Iterator[Finding]:
+def _check_channel(
+    subject: ExaminedSite, what: str, config: Mapping[str, Any], promise: str
+) -> Iterator[DoctorFinding]:
     """A Broker of channels keeps what its channel keeps."""
     name = str(config.get("name", "config-br-default-channel"))
     namespace = str(config.get("namespace", "")) or EVENTING_NAMESPACE
@@ -113,7 +115,7 @@ def _check_channel(subject: Subject, what: str, config: Mapping[str, Any], promi
         )
 
 
-def _class_and_config(subject: Subject, broker: Mapping[str, Any] | None) -> tuple[str, Mapping[str, Any]]:
+def _class_and_config(subject: ExaminedSite, broker: Mapping[str, Any] | None) -> tuple[str, Mapping[str, Any]]:
     """The class of the Broker, and the ConfigMap that says which channel it uses."""
     defaults = _parse(subject.config("config-br-defaults", EVENTING_NAMESPACE).get("default-br-config", ""))
     own = (defaults.get("namespaceDefaults") or {}).get(subject.namespace) or {}
@@ -142,7 +144,7 @@ def _parse(text: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def check_triggers(subject: Subject) -> Iterator[Finding]:
+def check_triggers(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Where events go that no attempt delivers."""
     broker = subject.cluster.get(BROKER, subject.settings.broker, namespace=subject.namespace)
     if ((broker or {}).get("spec", {}).get("delivery") or {}).get("deadLetterSink"):
@@ -172,11 +174,11 @@ def check_triggers(subject: Subject) -> Iterator[Finding]:
         yield ok("triggers", "every trigger has a dead letter sink")
 
 
-def _attempts(subject: Subject, name: str) -> int:
+def _attempts(subject: ExaminedSite, name: str) -> int:
     return next(trigger.delivery.retry + 1 for trigger in subject.app.triggers if trigger.name == name)
 
 
-def check_binding(subject: Subject) -> Iterator[Finding]:
+def check_binding(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Whether agents are told their sink: Eventing's webhook looks at some namespaces only."""
     bound = {namespace for kind, namespace in subject.kinds() if kind.kind == "SinkBinding"}
     if not bound:
@@ -196,7 +198,7 @@ def check_binding(subject: Subject) -> Iterator[Finding]:
     yield ok("agents", f"agents in {', '.join(sorted(bound))} are told their sink")
 
 
-def _selects_by_inclusion(subject: Subject) -> bool:
+def _selects_by_inclusion(subject: ExaminedSite) -> bool:
     for one in subject.deployments(EVENTING_NAMESPACE):
         for container in one["spec"].get("template", {}).get("spec", {}).get("containers", ()):
             for variable in container.get("env") or ():

@@ -12,7 +12,7 @@ from knative.doctor.credentials import check_credentials
 from knative.doctor.dns import check_dns
 from knative.doctor.events import check_binding, check_broker, check_triggers
 from knative.doctor.features import check_features
-from knative.doctor.finding import Finding, error, note, ok
+from knative.doctor.finding import DoctorFinding, error, note, ok
 from knative.doctor.images import check_pull_secret, check_registry
 from knative.doctor.metrics import check_metrics
 from knative.doctor.network import check_network
@@ -21,17 +21,17 @@ from knative.doctor.permissions import check_permissions
 from knative.doctor.place import check_clock, check_link, check_node_clocks
 from knative.doctor.reachability import check_reachability
 from knative.doctor.space import check_namespace, check_quota, check_storage
-from knative.doctor.subject import Subject
+from knative.doctor.subject import ExaminedSite
 from knative.doctor.versions import check_eventing, check_server, check_serving
 from knative.settings import KnativeSettings, SiteSettings
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
 
-Check = Callable[[Subject], Iterator[Finding]]
+Check = Callable[[ExaminedSite], Iterator[DoctorFinding]]
 
 
-def check_settings(subject: Subject) -> Iterator[Finding]:
+def check_settings(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Whether eaves.yaml says all that a cluster asks."""
     for fault in subject.faults:
         yield error("settings", f"{fault.path}: {fault.message}", f"set {fault.path} in {fault.origin}")
@@ -76,7 +76,7 @@ def examine(
     may_probe: bool = True,
     probe_wait_s: float = 60.0,
     trains_in: str = "",
-) -> list[Finding]:
+) -> list[DoctorFinding]:
     """Look at everything that deploying this app at this site takes.
 
     It changes nothing, but for one pod that lives for seconds where sources or triggers name addresses.
@@ -98,7 +98,7 @@ def examine(
         UnreachableClusterError: When the cluster doesn't answer at all. Once it has, that it stops is a finding.
         ClusterError: When it refuses even to tell its version.
     """
-    subject = Subject(
+    subject = ExaminedSite(
         cluster, app, settings, site, clock=clock, may_probe=may_probe, probe_wait_s=probe_wait_s, trains_in=trains_in
     )
     findings = list(check_server(subject))
@@ -115,5 +115,5 @@ def examine(
     return findings
 
 
-def _ask_admin(subject: Subject) -> str:
+def _ask_admin(subject: ExaminedSite) -> str:
     return f"ask who may: kubectl --context {subject.cluster.name} auth can-i --list"

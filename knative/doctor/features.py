@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from knative.diagnosis.flags import CONFIG_MAP, FIELDS, Flag, enable_command, is_on, warn_lasting
-from knative.doctor.finding import Finding, error, note, ok
-from knative.doctor.subject import Subject
+from knative.diagnosis.flags import CONFIG_MAP, FIELDS, FeatureFlag, enable_command, is_on, warn_lasting
+from knative.doctor.finding import DoctorFinding, error, note, ok
+from knative.doctor.subject import ExaminedSite
 
 _SOURCES = ("emptyDir", "image", "hostPath", "csi", "ephemeral", "persistentVolumeClaim")
 
 
-def check_features(subject: Subject) -> Iterator[Finding]:
+def check_features(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Each flag that a field of the Knative Service asks."""
     values = subject.config(CONFIG_MAP)
     needed = {field: flag for made in subject.pods() if made.knative for field, flag in needed_flags(made.spec).items()}
@@ -35,7 +35,7 @@ def check_features(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def needed_flags(spec: Mapping[str, Any]) -> dict[str, Flag]:
+def needed_flags(spec: Mapping[str, Any]) -> dict[str, FeatureFlag]:
     """Field of a Knative Service's pod to the flag that allows it."""
     found = {field: flag for field, flag in FIELDS.items() if field in spec and field not in _SOURCES}
     for volume in spec.get("volumes", ()):

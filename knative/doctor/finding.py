@@ -11,7 +11,7 @@ SEVERITIES = (OK, NOTE, WARNING, ERROR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class DoctorFinding:
     """One thing that was looked at.
 
     Attributes:
@@ -27,26 +27,26 @@ class Finding:
     fix: str = ""
 
 
-def worst(findings: Iterable[Finding]) -> str:
+def worst(findings: Iterable[DoctorFinding]) -> str:
     """The worst severity; `ok` when nothing was looked at."""
     return max((finding.severity for finding in findings), key=SEVERITIES.index, default=OK)
 
 
-def ok(check: str, message: str) -> Finding:
+def ok(check: str, message: str) -> DoctorFinding:
     """All is well."""
-    return Finding(severity=OK, check=check, message=message)
+    return DoctorFinding(severity=OK, check=check, message=message)
 
 
-def note(check: str, message: str, fix: str = "") -> Finding:
+def note(check: str, message: str, fix: str = "") -> DoctorFinding:
     """Good to know."""
-    return Finding(severity=NOTE, check=check, message=message, fix=fix)
+    return DoctorFinding(severity=NOTE, check=check, message=message, fix=fix)
 
 
-def warning(check: str, message: str, fix: str) -> Finding:
+def warning(check: str, message: str, fix: str) -> DoctorFinding:
     """It works, and a promise isn't kept."""
-    return Finding(severity=WARNING, check=check, message=message, fix=fix)
+    return DoctorFinding(severity=WARNING, check=check, message=message, fix=fix)
 
 
-def error(check: str, message: str, fix: str) -> Finding:
+def error(check: str, message: str, fix: str) -> DoctorFinding:
     """It won't work."""
-    return Finding(severity=ERROR, check=check, message=message, fix=fix)
+    return DoctorFinding(severity=ERROR, check=check, message=message, fix=fix)

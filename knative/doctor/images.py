@@ -16,15 +16,15 @@ from typing import Any
 from eaves.errors import OciError
 from eaves.oci.reference import parse_reference
 from knative.diagnosis.evidence import condition, containers
-from knative.diagnosis.pulls import REASONS, Pull, explain_pull
-from knative.doctor.finding import Finding, error, note, ok, warning
-from knative.doctor.subject import Subject
+from knative.diagnosis.pulls import REASONS, ImagePull, explain_pull
+from knative.doctor.finding import DoctorFinding, error, note, ok, warning
+from knative.doctor.subject import ExaminedSite
 from knative.kinds import POD, REVISION, SECRET
 
 _DOCKER_CONFIG = "kubernetes.io/dockerconfigjson"
 
 
-def check_registry(subject: Subject) -> Iterator[Finding]:
+def check_registry(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """The registry of the function's container image."""
     image = subject.image
     if not image:
@@ -54,7 +54,7 @@ def check_registry(subject: Subject) -> Iterator[Finding]:
         yield note("registry", f"whether the nodes reach {host} can't be seen from here: {seen}")
 
 
-def _failures(subject: Subject, host: str) -> Iterator[tuple[str, str]]:
+def _failures(subject: ExaminedSite, host: str) -> Iterator[tuple[str, str]]:
     """What pods and revisions say that didn't get a container image of that registry."""
     for pod in subject.cluster.list(POD, namespace=subject.namespace):
         for status in containers(pod):
@@ -72,9 +72,9 @@ def _failures(subject: Subject, host: str) -> Iterator[tuple[str, str]]:
             yield found.message, found.fix
 
 
-def _pull(subject: Subject, image: str, state: Mapping[str, Any], *, node: str = "") -> Pull:
+def _pull(subject: ExaminedSite, image: str, state: Mapping[str, Any], *, node: str = "") -> ImagePull:
     secret = subject.settings.pull_secret
-    return Pull(
+    return ImagePull(
         image=image,
         reason=str(state.get("reason", "")),
         message=str(state.get("message", "")),
@@ -84,7 +84,7 @@ def _pull(subject: Subject, image: str, state: Mapping[str, Any], *, node: str =
     )
 
 
-def _runs(subject: Subject, host: str) -> bool:
+def _runs(subject: ExaminedSite, host: str) -> bool:
     """What a node fetched by digest has its name in `imageID`, `image` is a bare digest then; Docker's has a scheme."""
     pods = subject.cluster.list(POD, namespace=subject.namespace)
     return any(
@@ -95,7 +95,7 @@ def _runs(subject: Subject, host: str) -> bool:
     )
 
 
-def check_pull_secret(subject: Subject) -> Iterator[Finding]:
+def check_pull_secret(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """The Secret by which nodes fetch; only the names of registries in it are looked at."""
     name = subject.settings.pull_secret
     if not name:
@@ -120,7 +120,7 @@ def check_pull_secret(subject: Subject) -> Iterator[Finding]:
         yield _check_hosts(subject, name, namespace, _hosts(secret))
 
 
-def _check_hosts(subject: Subject, name: str, namespace: str, hosts: set[str]) -> Finding:
+def _check_hosts(subject: ExaminedSite, name: str, namespace: str, hosts: set[str]) -> DoctorFinding:
     host = _host(subject.image)
     if host and host not in hosts:
         known = ", ".join(sorted(hosts)) or "none"

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from eaves.errors import ClusterError
 from knative.client.port_forward import ForwardDeniedError, NoForwardError
-from knative.doctor.finding import Finding, note, ok, warning
+from knative.doctor.finding import DoctorFinding, note, ok, warning
 from knative.doctor.permissions import grant
-from knative.doctor.subject import Subject
+from knative.doctor.subject import ExaminedSite
 from knative.kinds import POD
 from knative.names import APP_LABEL, PART_LABEL
 from knative.resources import publisher, relay
@@ -26,7 +26,7 @@ _OTHER_WAY = (
 )
 
 
-def check_metrics(subject: Subject) -> Iterator[Finding]:
+def check_metrics(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """One pod that runs, of the function if it has one, else an agent, a publisher or the relay."""
     found = next(_running(subject), None)
     if found is None:
@@ -54,7 +54,7 @@ def check_metrics(subject: Subject) -> Iterator[Finding]:
             yield warning(CHECK, f"{pod} answers {answer.status} when its metrics are asked for", fix)
 
 
-def _running(subject: Subject) -> Iterator[tuple[str, int]]:
+def _running(subject: ExaminedSite) -> Iterator[tuple[str, int]]:
     """Pods that run, with the port of their metrics."""
     name = subject.app.function.name
     for selector, port in (

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from knative.doctor.finding import OK, Finding, error, note, ok, warning
-from knative.doctor.subject import SERVING_NAMESPACE, Subject
+from knative.doctor.finding import OK, DoctorFinding, error, note, ok, warning
+from knative.doctor.subject import SERVING_NAMESPACE, ExaminedSite
 from knative.kinds import SERVICE
 
 KOURIER = "kourier.ingress.networking.knative.dev"
@@ -19,7 +19,7 @@ DEFAULT_DOMAIN = "svc.cluster.local"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
+class NetworkingLayer:
     """A networking layer.
 
     Attributes:
@@ -43,21 +43,21 @@ _INSTALL = (
     """'{{"data":{{"ingress-class":"{name}.ingress.networking.knative.dev"}}}}'"""
 )
 LAYERS = {
-    KOURIER: Layer(
+    KOURIER: NetworkingLayer(
         name="Kourier",
         namespace="kourier-system",
         service="kourier-internal",
         controller="net-kourier-controller",
         install=_INSTALL.format(repository="net-kourier", file="kourier.yaml", name="kourier"),
     ),
-    "contour.ingress.networking.knative.dev": Layer(
+    "contour.ingress.networking.knative.dev": NetworkingLayer(
         name="Contour",
         namespace="contour-internal",
         service="envoy",
         controller="net-contour-controller",
         install=_INSTALL.format(repository="net-contour", file="net-contour.yaml", name="contour"),
     ),
-    DEFAULT_CLASS: Layer(
+    DEFAULT_CLASS: NetworkingLayer(
         name="Istio",
         namespace="istio-system",
         service="knative-local-gateway",
@@ -67,7 +67,7 @@ LAYERS = {
 }
 
 
-def check_network(subject: Subject) -> Iterator[Finding]:
+def check_network(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """The layer that config-network names, whether it lets requests through, and what it calls the function."""
     values = subject.config("config-network")
     chosen = values.get("ingress-class") or values.get("ingress.class") or ""
@@ -86,7 +86,7 @@ def check_network(subject: Subject) -> Iterator[Finding]:
         yield from _check_domain(subject)
 
 
-def _check_layer(subject: Subject, layer: Layer, chosen: str) -> Finding:
+def _check_layer(subject: ExaminedSite, layer: NetworkingLayer, chosen: str) -> DoctorFinding:
     gateway = subject.cluster.get(SERVICE, layer.service, namespace=layer.namespace)
     running = {
         one["metadata"]["name"]: (one.get("status") or {}).get("availableReplicas")
@@ -108,7 +108,7 @@ def _check_layer(subject: Subject, layer: Layer, chosen: str) -> Finding:
     return ok("network", f"{layer.name}, its gateway in {layer.namespace}")
 
 
-def _check_policy(subject: Subject, layer: Layer) -> Iterator[Finding]:
+def _check_policy(subject: ExaminedSite, layer: NetworkingLayer) -> Iterator[DoctorFinding]:
     settings = subject.settings
     if settings.network_policy and settings.gateway_namespace != layer.namespace:
         yield error(
@@ -118,7 +118,7 @@ def _check_policy(subject: Subject, layer: Layer) -> Iterator[Finding]:
         )
 
 
-def _check_domain(subject: Subject) -> Iterator[Finding]:
+def _check_domain(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     if not subject.settings.public:
         return
     domains = [name for name in subject.config("config-domain") if not name.startswith("_")]

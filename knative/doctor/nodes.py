@@ -8,8 +8,8 @@ from typing import Any
 
 from eaves.platform.quantities import parse_quantity
 from knative.diagnosis.evidence import condition, name_of
-from knative.doctor.finding import Finding, error, note, ok, warning
-from knative.doctor.subject import Made, Subject
+from knative.doctor.finding import DoctorFinding, error, note, ok, warning
+from knative.doctor.subject import ExaminedSite, PlannedPod
 from knative.quantities import show_cpu, show_memory
 
 _SIDECAR = {"cpu": 0.025, "memory": 50 * 2.0**20}
@@ -21,7 +21,7 @@ _PRESSURES = {
 }
 
 
-def check_nodes(subject: Subject) -> Iterator[Finding]:
+def check_nodes(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Nodes by selector, their state, kind of processor and size."""
     selector = ",".join(f"{key}={value}" for key, value in subject.site.selector.items())
     chosen = subject.edge
@@ -65,7 +65,7 @@ def _kinds(nodes: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
 
 
-def _check_state(nodes: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+def _check_state(nodes: Sequence[Mapping[str, Any]]) -> Iterator[DoctorFinding]:
     for node in nodes:
         name = name_of(node)
         if not _is_ready(node):
@@ -87,7 +87,7 @@ def _check_state(nodes: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
             yield note("nodes", f"node {name} takes no new pods", f"kubectl uncordon {name}")
 
 
-def _check_room(subject: Subject, nodes: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+def _check_room(subject: ExaminedSite, nodes: Sequence[Mapping[str, Any]]) -> Iterator[DoctorFinding]:
     """Whether the function fits an empty node; what else runs there is only known when it is placed."""
     made = next((made for made in subject.pods() if made.knative), None)
     if made is None:
@@ -104,7 +104,7 @@ def _check_room(subject: Subject, nodes: Sequence[Mapping[str, Any]]) -> Iterato
             )
 
 
-def requests_of(made: Made) -> dict[str, float]:
+def requests_of(made: PlannedPod) -> dict[str, float]:
     """Processors and bytes that a pod asks for, Knative's sidecar included."""
     total = dict(_SIDECAR) if made.knative else dict.fromkeys(_SIDECAR, 0.0)
     for container in made.spec.get("containers", ()):

@@ -7,7 +7,7 @@ from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 
-from knative.doctor.finding import Finding, error, ok
+from knative.doctor.finding import DoctorFinding, error, ok
 
 NAMES = ("eaves", "trainer", "functions", "converters", "knative")
 DISTRIBUTION = "eaves"
@@ -15,7 +15,7 @@ DISTRIBUTION = "eaves"
 
 def check_owners(
     owners: Mapping[str, Sequence[str]] | None = None, places: Mapping[str, Path | None] | None = None
-) -> Iterator[Finding]:
+) -> Iterator[DoctorFinding]:
     """Whether each of our top-level packages belongs to our distribution alone, and is the one that is imported.
 
     Args:

@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from knative.diagnosis.evidence import name_of, parse_time
-from knative.doctor.finding import Finding, error, note, ok, warning
-from knative.doctor.subject import Subject
+from knative.doctor.finding import DoctorFinding, error, note, ok, warning
+from knative.doctor.subject import ExaminedSite
 from knative.kinds import LEASE
 
 CLOUDS = frozenset({
@@ -34,7 +34,7 @@ _DATE_S = 1.0
 """A Date header counts whole seconds."""
 
 
-def check_link(subject: Subject) -> Iterator[Finding]:
+def check_link(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Where the control plane is, as far as can be told."""
     round_trip_s = min(_time(subject) for _ in range(_ASKED))
     told = f"its API server answers in {round_trip_s * 1000:.0f} ms"
@@ -66,7 +66,7 @@ def check_link(subject: Subject) -> Iterator[Finding]:
         yield ok("link", f"a cluster without a cloud's marks, and near: {told}")
 
 
-def _time(subject: Subject) -> float:
+def _time(subject: ExaminedSite) -> float:
     start = time.perf_counter()
     subject.cluster.version()
     return time.perf_counter() - start
@@ -77,7 +77,7 @@ def _provider(node: object) -> str:
     return str(spec.get("providerID", "")).partition("://")[0]
 
 
-def check_clock(subject: Subject) -> Iterator[Finding]:
+def check_clock(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """The server's clock against ours."""
     before = subject.clock()
     server = subject.cluster.clock()
@@ -87,7 +87,7 @@ def check_clock(subject: Subject) -> Iterator[Finding]:
     yield _judge("this machine's clock and the API server's", apart, unsure, "timedatectl set-ntp true")
 
 
-def check_node_clocks(subject: Subject) -> Iterator[Finding]:
+def check_node_clocks(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Each node's clock against the server's: a lease has both."""
     skews = {}
     for lease in subject.cluster.list(LEASE, namespace=_LEASES):
@@ -110,7 +110,7 @@ def check_node_clocks(subject: Subject) -> Iterator[Finding]:
     yield _judge(f"{what} and the API server's", apart, _DATE_S, f"on {name}: timedatectl set-ntp true")
 
 
-def _judge(what: str, apart: float, unsure: float, fix: str) -> Finding:
+def _judge(what: str, apart: float, unsure: float, fix: str) -> DoctorFinding:
     seconds = max(0.0, abs(apart) - unsure)
     if seconds > BROKEN_S:
         return error("clock", f"{what} are {seconds:.0f} s apart: certificates and tokens fail", fix)

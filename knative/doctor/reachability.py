@@ -18,12 +18,12 @@ from eaves.platform import RELAY
 from eaves.reachability import Reached, parse_report
 from knative.app.destinations import Destination
 from knative.diagnosis.evidence import parse_time
-from knative.doctor.finding import Finding, error, note, ok, warning
-from knative.doctor.subject import Subject
+from knative.doctor.finding import DoctorFinding, error, note, ok, warning
+from knative.doctor.subject import ExaminedSite
 from knative.kinds import POD
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
 from knative.resources.probe import LIFE_S, PART, build_probe
-from knative.training import waiting_for
+from knative.training import find_waiting_reason
 
 CHECK = "reachability"
 POLL_S = 0.5
@@ -31,7 +31,7 @@ ENDED = ("Succeeded", "Failed")
 """Source: Kubernetes, PodPhase."""
 
 
-def check_reachability(subject: Subject) -> Iterator[Finding]:
+def check_reachability(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Each address, tried from a pod."""
     wanted = subject.destinations
     if not wanted:
@@ -56,7 +56,7 @@ def check_reachability(subject: Subject) -> Iterator[Finding]:
     yield from _judge(subject, wanted, pod)
 
 
-def _wait(subject: Subject, name: str) -> Mapping[str, Any]:
+def _wait(subject: ExaminedSite, name: str) -> Mapping[str, Any]:
     """The pod, once it has ended or the time for it is over."""
     deadline = time.monotonic() + subject.probe_wait_s
     while True:
@@ -66,7 +66,7 @@ def _wait(subject: Subject, name: str) -> Mapping[str, Any]:
         time.sleep(POLL_S)
 
 
-def _clear(subject: Subject) -> None:
+def _clear(subject: ExaminedSite) -> None:
     """Delete what a doctor left that was killed. The pod of one that runs now is younger."""
     ours = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL}={PART},{APP_LABEL}={subject.app.function.name}"
     for pod in subject.cluster.list(POD, namespace=subject.namespace, selector=ours):
@@ -75,10 +75,14 @@ def _clear(subject: Subject) -> None:
             subject.cluster.delete(POD, str(pod["metadata"]["name"]), namespace=subject.namespace)
 
 
-def _judge(subject: Subject, wanted: Sequence[Destination], pod: Mapping[str, Any]) -> Iterator[Finding]:
+def _judge(subject: ExaminedSite, wanted: Sequence[Destination], pod: Mapping[str, Any]) -> Iterator[DoctorFinding]:
     phase = pod.get("status", {}).get("phase", "")
     if phase != "Succeeded":
-        why = waiting_for(pod) if phase in ("", "Pending") else f"it is {phase}: {_said(pod)[:200]}".removesuffix(": ")
+        why = (
+            find_waiting_reason(pod)
+            if phase in ("", "Pending")
+            else f"it is {phase}: {_said(pod)[:200]}".removesuffix(": ")
+        )
         fix = f"kubectl -n {subject.namespace} get events --sort-by=.lastTimestamp"
         if "No module named" in why:
             fix = "set knative.agent_image in eaves.yaml to one of this version: that one is older"
@@ -94,7 +98,7 @@ def _judge(subject: Subject, wanted: Sequence[Destination], pod: Mapping[str, An
             yield error(CHECK, message, _fix(subject, one, reached))
 
 
-def _fix(subject: Subject, one: Destination, reached: Reached) -> str:
+def _fix(subject: ExaminedSite, one: Destination, reached: Reached) -> str:
     host = one.address.rpartition(":")[0].removeprefix("tls://")
     if reached.failed == "name":
         return (
@@ -130,7 +134,7 @@ def _named(wanted: Sequence[Destination]) -> str:
 _SET_IMAGE = "set knative.agent_image in eaves.yaml (Dockerfile, target agent)"
 
 
-def _grant(subject: Subject) -> str:
+def _grant(subject: ExaminedSite) -> str:
     where = f"kubectl -n {subject.namespace} create"
     return (
         f"{where} role eaves-doctor --verb=create,patch,get,list,delete --resource=pods && "

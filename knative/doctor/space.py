@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from eaves.platform.quantities import parse_quantity
-from knative.app.sources import Runner, runs_as
+from knative.app.sources import SourceRunner, find_runner
 from knative.diagnosis.admission import RESOURCE_DEFAULTS
-from knative.doctor.finding import Finding, error, note, ok, warning
+from knative.doctor.finding import DoctorFinding, error, note, ok, warning
 from knative.doctor.nodes import requests_of
-from knative.doctor.subject import Made, Subject
+from knative.doctor.subject import ExaminedSite, PlannedPod
 from knative.kinds import CLAIM, LIMIT_RANGE, NAMESPACE, RESOURCE_QUOTA, STORAGE_CLASS
 from knative.quantities import show_cpu, show_memory
 
@@ -23,7 +23,7 @@ LEVELS = ("privileged", "baseline", "restricted")
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
-def check_namespace(subject: Subject) -> Iterator[Finding]:
+def check_namespace(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Each namespace that pods would be made in."""
     made = {str(one["metadata"]["name"]) for one in subject.manifests if one["kind"] == NAMESPACE.kind}
     for name in sorted({subject.namespace, *(pod.namespace for pod in subject.pods())}):
@@ -41,7 +41,7 @@ def check_namespace(subject: Subject) -> Iterator[Finding]:
         yield from _check_level(subject, name, level)
 
 
-def _check_level(subject: Subject, name: str, level: str) -> Iterator[Finding]:
+def _check_level(subject: ExaminedSite, name: str, level: str) -> Iterator[DoctorFinding]:
     refused = [pod for pod in subject.pods() if pod.namespace == name and _wants(pod) not in _allowed(level)]
     for pod in refused:
         yield error(
@@ -53,7 +53,7 @@ def _check_level(subject: Subject, name: str, level: str) -> Iterator[Finding]:
         yield ok("namespace", f"{name} is there and takes every pod that would be made (Pod Security {level})")
 
 
-def _wants(pod: Made) -> str:
+def _wants(pod: PlannedPod) -> str:
     """The strictest level that takes a pod as we make them: only folders of a node, and root, ask more."""
     if any("hostPath" in volume for volume in pod.spec.get("volumes", ())):
         return LEVELS[0]
@@ -65,7 +65,7 @@ def _allowed(level: str) -> tuple[str, ...]:
     return LEVELS[LEVELS.index(level) :] if level in LEVELS else LEVELS
 
 
-def check_quota(subject: Subject) -> Iterator[Finding]:
+def check_quota(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Whether the namespace's quotas have room for one replica, and take its containers as they are."""
     function = next((pod for pod in subject.pods() if pod.knative), None)
     if function is None:
@@ -95,7 +95,7 @@ def check_quota(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def _check_limits(subject: Subject, quota: Mapping[str, Any], defaults: set[str]) -> Iterator[Finding]:
+def _check_limits(subject: ExaminedSite, quota: Mapping[str, Any], defaults: set[str]) -> Iterator[DoctorFinding]:
     """A quota of limits takes no container without one; Knative's sidecar has none."""
     name = quota["metadata"]["name"]
     for resource in ("cpu", "memory"):
@@ -118,7 +118,7 @@ def _check_limits(subject: Subject, quota: Mapping[str, Any], defaults: set[str]
             )
 
 
-def _check_room(subject: Subject, quota: Mapping[str, Any], function: Made) -> Iterator[Finding]:
+def _check_room(subject: ExaminedSite, quota: Mapping[str, Any], function: PlannedPod) -> Iterator[DoctorFinding]:
     name, status = quota["metadata"]["name"], quota.get("status") or {}
     hard, used = status.get("hard") or quota["spec"].get("hard") or {}, status.get("used") or {}
     wanted = requests_of(function)
@@ -141,9 +141,9 @@ def _check_room(subject: Subject, quota: Mapping[str, Any], function: Made) -> I
 _SHOWN = {"cpu": show_cpu, "memory": show_memory}
 
 
-def check_storage(subject: Subject) -> Iterator[Finding]:
+def check_storage(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Volumes for agents: the folder that is watched, and a place for the spool."""
-    agents = [source for source in subject.app.sources if runs_as(source) is not Runner.NODE]
+    agents = [source for source in subject.app.sources if find_runner(source) is not SourceRunner.NODE]
     for source in agents:
         claim = subject.cluster.get(CLAIM, source.claim, namespace=subject.namespace) if source.claim else None
         if source.claim and claim is None:
@@ -153,7 +153,7 @@ def check_storage(subject: Subject) -> Iterator[Finding]:
                 f"kubectl -n {subject.namespace} get persistentvolumeclaims; make it, or set claim of the source in "
                 "eaves.yaml",
             )
-    spools = any(runs_as(source) in {Runner.CLAIM, Runner.SERVICE} for source in agents)
+    spools = any(find_runner(source) in {SourceRunner.CLAIM, SourceRunner.SERVICE} for source in agents)
     if not spools and not any(trigger.is_mqtt for trigger in subject.app.triggers):
         return
     classes = subject.cluster.list(STORAGE_CLASS, namespace="")

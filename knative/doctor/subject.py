@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from eaves.errors import ConfigError, Fault
 from eaves.platform import AppSpec
 from knative.app.destinations import Destination, find_destinations
-from knative.kinds import CONFIG_MAP, DEPLOYMENT, KSERVICE, NODE, Kind, kind_of
+from knative.kinds import CONFIG_MAP, DEPLOYMENT, KSERVICE, NODE, ObjectKind, kind_of
 from knative.rendering import render_app
 from knative.settings import KnativeSettings, SiteSettings
 
@@ -24,7 +24,7 @@ _ANY_IMAGE = "example.invalid/none@sha256:" + 64 * "0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class PlannedPod:
     """A pod that would be made.
 
     Attributes:
@@ -40,7 +40,7 @@ class Made:
     knative: bool = False
 
 
-class Subject:
+class ExaminedSite:
     """One site's cluster and one app.
 
     Args:
@@ -147,7 +147,7 @@ class Subject:
         except ConfigError as found:
             return (), found.faults
 
-    def kinds(self) -> Iterator[tuple[Kind, str]]:
+    def kinds(self) -> Iterator[tuple[ObjectKind, str]]:
         """Each kind that would be applied, with where."""
         seen = {(kind_of(one), str(one["metadata"].get("namespace", ""))) for one in self.manifests}
         yield from sorted(
@@ -155,7 +155,7 @@ class Subject:
             key=lambda found: (found[1], found[0].plural),
         )
 
-    def pods(self) -> Iterator[Made]:
+    def pods(self) -> Iterator[PlannedPod]:
         """Every pod that would be made."""
         for one in self.manifests:
             spec = one.get("spec", {}).get("template", {}).get("spec")
@@ -163,4 +163,4 @@ class Subject:
                 namespace = str(one["metadata"].get("namespace") or self.namespace)
                 by = f"{one['kind']} {one['metadata']['name']}"
                 knative = str(one["apiVersion"]).startswith("serving.knative.dev/")
-                yield Made(by=by, namespace=namespace, spec=spec, knative=knative)
+                yield PlannedPod(by=by, namespace=namespace, spec=spec, knative=knative)

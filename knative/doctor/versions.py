@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from knative.doctor.finding import Finding, error, note, ok, warning
-from knative.doctor.subject import EVENTING_NAMESPACE, SERVING_NAMESPACE, Subject
+from knative.doctor.finding import DoctorFinding, error, note, ok, warning
+from knative.doctor.subject import EVENTING_NAMESPACE, SERVING_NAMESPACE, ExaminedSite
 from knative.kinds import BROKER, EVENT_TYPE, JOB_SINK, KSERVICE, SINK_BINDING
 
 KUBERNETES = (34, 37)
@@ -23,7 +23,7 @@ _EVENTING = ("eventing-controller", "eventing-webhook")
 _VERSION_LABEL = "app.kubernetes.io/version"
 
 
-def check_server(subject: Subject) -> Iterator[Finding]:
+def check_server(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Kubernetes itself."""
     version = subject.cluster.version()
     found = re.match(r"v?1\.(\d+)", version)
@@ -43,7 +43,7 @@ def check_server(subject: Subject) -> Iterator[Finding]:
         yield ok("server", where)
 
 
-def check_serving(subject: Subject) -> Iterator[Finding]:
+def check_serving(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Knative Serving."""
     install = _install("serving", "serving-crds.yaml", "serving-core.yaml")
     if not subject.cluster.serves(KSERVICE.api_version):
@@ -61,7 +61,7 @@ def check_serving(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def check_eventing(subject: Subject) -> Iterator[Finding]:
+def check_eventing(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Knative Eventing, and of it what the app needs."""
     install = _install("eventing", "eventing-crds.yaml", "eventing-core.yaml", "in-memory-channel.yaml")
     install += f" && kubectl apply -f {_release('eventing')}/mt-channel-broker.yaml"
@@ -83,7 +83,7 @@ def check_eventing(subject: Subject) -> Iterator[Finding]:
 
 def _check_part(
     check: str, deployments: Sequence[dict[str, Any]], wanted: Sequence[str], namespace: str, install: str
-) -> Iterator[Finding]:
+) -> Iterator[DoctorFinding]:
     there = {one["metadata"]["name"]: one for one in deployments}
     missing = [name for name in wanted if name not in there]
     if missing:

@@ -14,7 +14,7 @@ from eaves.platform import AppSpec, SourceSpec, find_timeout_s
 from eaves.platform.quantities import find_room
 from eaves.platform.relay import NONE
 from eaves.sources.settings import AgentSettings, SourceSettings
-from knative.app.sources import IMAGES, Runner, largest_image, runs_as, source_values
+from knative.app.sources import IMAGES, SourceRunner, find_runner, largest_image, source_values
 from knative.kinds import (
     BROKER,
     CONTAINER_SOURCE,
@@ -23,7 +23,7 @@ from knative.kinds import (
     SERVICE_ACCOUNT,
     SINK_BINDING,
     STATEFUL_SET,
-    Kind,
+    ObjectKind,
 )
 from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, NAMESPACE_LABEL
 from knative.quantities import show_memory
@@ -71,12 +71,12 @@ def build_agents(app: AppSpec, settings: KnativeSettings, site: SiteSettings) ->
     A SinkBinding comes before what it binds, which then starts with its sink known instead of twice.
     """
     builders = {
-        Runner.CLAIM: _with_spool,
-        Runner.SERVICE: _with_spool,
-        Runner.NODE: _on_nodes,
-        Runner.READER: _reading,
+        SourceRunner.CLAIM: _with_spool,
+        SourceRunner.SERVICE: _with_spool,
+        SourceRunner.NODE: _on_nodes,
+        SourceRunner.READER: _reading,
     }
-    if any(runs_as(source) is Runner.NODE for source in app.sources):
+    if any(find_runner(source) is SourceRunner.NODE for source in app.sources):
         yield _namespace(settings.agent_namespace)
         account = build_object(
             SERVICE_ACCOUNT,
@@ -89,7 +89,7 @@ def build_agents(app: AppSpec, settings: KnativeSettings, site: SiteSettings) ->
         )
         yield {**account, "automountServiceAccountToken": False}
     for source in app.sources:
-        yield from builders[runs_as(source)](app, source, settings, site)
+        yield from builders[find_runner(source)](app, source, settings, site)
 
 
 def agent_name(app: AppSpec, source: SourceSpec) -> str:
@@ -125,7 +125,7 @@ def _with_spool(
 
     One that reads no folder is new, so its StatefulSet may say what can't be changed of one that is there.
     """
-    reads = runs_as(source) is Runner.CLAIM
+    reads = find_runner(source) is SourceRunner.CLAIM
     name = agent_name(app, source)
     yield _binding(app, source, settings, site, STATEFUL_SET, site.namespace, name)
     spool = {
@@ -208,7 +208,7 @@ def _pod(
 ) -> dict[str, Any]:
     volume, mount = build_temporary()
     volumes, mounts = [volume], [mount, {"name": "spool", "mountPath": SPOOL}]
-    if runs_as(source) is not Runner.SERVICE:
+    if find_runner(source) is not SourceRunner.SERVICE:
         mounts.insert(1, {"name": "images", "mountPath": IMAGES, "readOnly": True})
     if source.secret:
         secret, folder = build_credentials(source.secret)
@@ -280,7 +280,7 @@ def _binding(
     source: SourceSpec,
     settings: KnativeSettings,
     site: SiteSettings,
-    kind: Kind,
+    kind: ObjectKind,
     namespace: str,
     name: str,
 ) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from eaves.config.complete import FLAG, collect_settings, render_complete
 from eaves.errors import Fault
 from eaves.telemetry import TELEMETRY_OFF
 from knative.job_settings import JobSettings
-from knative.kinds import JOB, Kind
+from knative.kinds import JOB, ObjectKind
 from knative.names import RUN_LABEL, labels
 from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
 from knative.settings import KnativeSettings
-from trainer.data.remote import public
+from trainer.data.remote import redact_uri
 from trainer.lifecycle import ENDINGS
 from trainer.settings import DataSettings, TrainSettings
 from trainer.storage import is_uri
@@ -42,7 +42,7 @@ _HASH = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
+class TrainingJob:
     """What is trained, and how.
 
     Attributes:
@@ -100,7 +100,7 @@ class Training:
         return f"{self.place}/{self.run_name}"
 
 
-def training_faults(training: Training) -> Iterator[Fault]:
+def training_faults(training: TrainingJob) -> Iterator[Fault]:
     """What eaves.yaml lacks for a training in a cluster."""
 
     def fault(path: str, message: str) -> Fault:
@@ -117,8 +117,8 @@ def training_faults(training: Training) -> Iterator[Fault]:
         )
     secret = (("job.data", training.images, DATA_VARIABLE), ("train.weights", training.train.weights, WEIGHTS_VARIABLE))
     for path, uri, variable in secret:
-        if public(uri) != uri:
-            told = f"must have no password, signature or query: whoever may read Jobs reads it ({public(uri)}?...)"
+        if redact_uri(uri) != uri:
+            told = f"must have no password, signature or query: whoever may read Jobs reads it ({redact_uri(uri)}?...)"
             yield fault(path, f"{told}; give the whole address as {variable} in the Secret that job.secret names")
     weights = training.train.weights
     if training.train.weights_kind == "file" and not is_uri(weights) and not weights.startswith(f"{DATA}/"):
@@ -126,7 +126,7 @@ def training_faults(training: Training) -> Iterator[Fault]:
         yield fault("train.weights", told)
 
 
-def build_job(training: Training) -> dict[str, Any]:
+def build_job(training: TrainingJob) -> dict[str, Any]:
     """The Job that trains. Applied twice it is one Job; what it asks for decides its name.
 
     The same run may be asked for by two Jobs, of which one has more memory: run one at a time.
@@ -137,7 +137,7 @@ def build_job(training: Training) -> dict[str, Any]:
     return name_job(training, PART, spec)
 
 
-def name_job(training: Training, part: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+def name_job(training: TrainingJob, part: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     """A Job named by what can't be changed of it: another wish is another Job, the same one the same."""
     fixed = {key: value for key, value in spec.items() if key not in CHANGEABLE}
     short = {PART: "train"}.get(part, part)
@@ -146,7 +146,7 @@ def name_job(training: Training, part: str, spec: Mapping[str, Any]) -> dict[str
     return {**made, "spec": dict(spec)}
 
 
-def build_metadata(kind: Kind, name: str, training: Training, part: str) -> dict[str, Any]:
+def build_metadata(kind: ObjectKind, name: str, training: TrainingJob, part: str) -> dict[str, Any]:
     """An object without its spec."""
     metadata: dict[str, Any] = {"name": name}
     if training.namespace:
@@ -155,12 +155,14 @@ def build_metadata(kind: Kind, name: str, training: Training, part: str) -> dict
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
 
 
-def job_labels(training: Training) -> dict[str, str]:
+def job_labels(training: TrainingJob) -> dict[str, str]:
     """Of a Job itself, besides its app's."""
     return {QUEUE_LABEL: training.job.queue} if training.job.queue else {}
 
 
-def build_spec(training: Training, part: str, container: Mapping[str, Any], *, codes: Sequence[int]) -> dict[str, Any]:
+def build_spec(
+    training: TrainingJob, part: str, container: Mapping[str, Any], *, codes: Sequence[int]
+) -> dict[str, Any]:
     """A Job's spec around one container.
 
     Args:
@@ -203,7 +205,7 @@ def _failure_rules(codes: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def build_container(
-    training: Training, command: Sequence[str], told: Sequence[str], env: Mapping[str, str] = MappingProxyType({})
+    training: TrainingJob, command: Sequence[str], told: Sequence[str], env: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, Any]:
     """The one container of a Job's pods, with volumes by the names that `_volumes` gives them."""
     job = training.job
@@ -225,7 +227,7 @@ def build_container(
     return {**container, "resources": resources, "securityContext": build_security(), "volumeMounts": mounts}
 
 
-def settings_option(training: Training, *, by_event: bool = False) -> str:
+def settings_option(training: TrainingJob, *, by_event: bool = False) -> str:
     """The option that tells the complete settings of a training, as one argument.
 
     It is an argument and no variable: a trainer that does not know it ends with a code after which it is not started
@@ -238,7 +240,7 @@ def settings_option(training: Training, *, by_event: bool = False) -> str:
     return f"{FLAG}={render_complete(complete_sections(training, by_event=by_event))}"
 
 
-def complete_sections(training: Training, *, by_event: bool) -> dict[str, dict[str, Any]]:
+def complete_sections(training: TrainingJob, *, by_event: bool) -> dict[str, dict[str, Any]]:
     """Name to settings of the sections that a training reads."""
     data = replace(
         training.data, path=training.images, allowed_prefixes=training.data.allowed_prefixes if by_event else ()
@@ -247,7 +249,7 @@ def complete_sections(training: Training, *, by_event: bool) -> dict[str, dict[s
     return {"data": collect_settings(data, without=without), "train": collect_settings(training.train)}
 
 
-def _pod(training: Training, container: Mapping[str, Any]) -> dict[str, Any]:
+def _pod(training: TrainingJob, container: Mapping[str, Any]) -> dict[str, Any]:
     job = training.job
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
@@ -263,7 +265,7 @@ def _pod(training: Training, container: Mapping[str, Any]) -> dict[str, Any]:
     return {**pod, "containers": [dict(container)], "volumes": [volume for volume, _ in _volumes(training)]}
 
 
-def _volumes(training: Training) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def _volumes(training: TrainingJob) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """(volume, its mount) of each place that a pod reads or writes; its root is read-only."""
     job = training.job
     yield build_temporary(job.work_size)

@@ -24,7 +24,7 @@ from knative.resources.eventing import build_delivery
 from knative.resources.job import (
     COMMAND,
     PART,
-    Training,
+    TrainingJob,
     build_container,
     build_metadata,
     build_spec,
@@ -39,7 +39,7 @@ ACCEPT_S = 30.0
 """A JobSink answers once the Job and the event's Secret are made."""
 
 
-def jobsink_faults(training: Training) -> Iterator[Fault]:
+def jobsink_faults(training: TrainingJob) -> Iterator[Fault]:
     """What eaves.yaml lacks for trainings that events start."""
     by_event = ("job.data", "data.path")  # the event names them
     faults = pipeline.pipeline_faults(training) if training.job.repository else training_faults(training)
@@ -49,7 +49,7 @@ def jobsink_faults(training: Training) -> Iterator[Fault]:
         yield Fault(origin="eaves.yaml", path="data.allowed_prefixes", message=message)
 
 
-def build_jobsink(training: Training) -> dict[str, Any]:
+def build_jobsink(training: TrainingJob) -> dict[str, Any]:
     """The JobSink: each event of a changed data set becomes a Job."""
     place = f"{training.place}/{training.name}"
     if training.job.repository:
@@ -63,7 +63,7 @@ def build_jobsink(training: Training) -> dict[str, Any]:
     return {**made, "spec": {"job": {"metadata": {"labels": labels}, "spec": spec}}}
 
 
-def build_dataset_trigger(training: Training) -> dict[str, Any]:
+def build_dataset_trigger(training: TrainingJob) -> dict[str, Any]:
     """The Trigger: of all that goes through the Broker, `dataset.updated` goes to the JobSink."""
     made = build_metadata(TRIGGER, _name(training), training, PART)
     spec = {
@@ -75,5 +75,5 @@ def build_dataset_trigger(training: Training) -> dict[str, Any]:
     return {**made, "spec": spec}
 
 
-def _name(training: Training) -> str:
+def _name(training: TrainingJob) -> str:
     return f"{training.name}-dataset"

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from eaves.platform import AppSpec
-from knative.kinds import Kind
+from knative.kinds import ObjectKind
 from knative.names import labels
 from knative.settings import SiteSettings
 
 
 def build_object(
-    kind: Kind,
+    kind: ObjectKind,
     name: str,
     app: AppSpec,
     site: SiteSettings,
@@ -44,7 +44,7 @@ def build_object(
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
 
 
-def reference(kind: Kind, name: str, namespace: str = "") -> dict[str, str]:
+def reference(kind: ObjectKind, name: str, namespace: str = "") -> dict[str, str]:
     """A reference to an object."""
     found = {"apiVersion": kind.api_version, "kind": kind.kind, "name": name}
     return {**found, "namespace": namespace} if namespace else found

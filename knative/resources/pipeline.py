@@ -18,7 +18,7 @@ from knative.names import APP_LABEL, PART_LABEL
 from knative.resources.job import (
     DATA,
     WORK,
-    Training,
+    TrainingJob,
     build_container,
     build_metadata,
     build_spec,
@@ -38,7 +38,7 @@ a model that is not good enough.
 A failed conversion (70) is tried again: images that can't be had just now are among its causes, and the run stands."""
 
 
-def pipeline_faults(training: Training) -> Iterator[Fault]:
+def pipeline_faults(training: TrainingJob) -> Iterator[Fault]:
     """What eaves.yaml lacks for a pipeline."""
     yield from training_faults(training)
 
@@ -59,13 +59,13 @@ def pipeline_faults(training: Training) -> Iterator[Fault]:
         yield fault("convert.handler", told)
 
 
-def build_pipeline(training: Training) -> dict[str, Any]:
+def build_pipeline(training: TrainingJob) -> dict[str, Any]:
     """The Job. Applied twice it is one Job."""
     spec = build_spec_for(training, training.output)
     return name_job(training, PART, spec)
 
 
-def build_spec_for(training: Training, output: str, *, by_event: bool = False) -> dict[str, Any]:
+def build_spec_for(training: TrainingJob, output: str, *, by_event: bool = False) -> dict[str, Any]:
     """The spec of a pipeline's Job, whatever names its data.
 
     Args:
@@ -96,7 +96,7 @@ def build_spec_for(training: Training, output: str, *, by_event: bool = False) -
     return spec
 
 
-def build_binding(training: Training) -> dict[str, Any]:
+def build_binding(training: TrainingJob) -> dict[str, Any]:
     """Tells the pipeline's Jobs where their event goes (K_SINK); not needed where `job.sink` does.
 
     It must be ready before a Job is made: what a Job's pods are told can't be changed later.

@@ -7,7 +7,7 @@ from typing import Any
 
 from eaves.credentials.folder import AUTHORITIES
 from eaves.platform import AppSpec
-from eaves.reachability import Attempt, to_text
+from eaves.reachability import ReachabilityTarget, to_text
 from knative.app.destinations import Destination
 from knative.kinds import POD
 from knative.resources.metadata import build_object
@@ -37,7 +37,9 @@ def build_probe(
     """
     secrets = sorted({one.secret for one in destinations if one.secret})
     attempts = [
-        Attempt(address=one.address, authorities=f"{SECRETS}/{one.secret}/{AUTHORITIES}" if one.secret else "")
+        ReachabilityTarget(
+            address=one.address, authorities=f"{SECRETS}/{one.secret}/{AUTHORITIES}" if one.secret else ""
+        )
         for one in destinations
     ]
     container: dict[str, Any] = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from knative.kinds import JOB, POD, SECRET
-from knative.resources.job import RUNS, Training, build_metadata
+from knative.resources.job import RUNS, TrainingJob, build_metadata
 from knative.resources.metadata import reference
 from knative.resources.pod import build_pull_secrets, build_security, build_temporary
 from trainer.reader import PORT, TOKEN_VARIABLE
@@ -18,7 +18,7 @@ LIFE_S = 1800
 """After which the cluster ends it, whatever became of us."""
 
 
-def build_token(training: Training, name: str, token: str, job: Mapping[str, Any]) -> dict[str, Any]:
+def build_token(training: TrainingJob, name: str, token: str, job: Mapping[str, Any]) -> dict[str, Any]:
     """The Secret with the reader's token, which whoever may read pods does not see.
 
     Args:
@@ -31,7 +31,7 @@ def build_token(training: Training, name: str, token: str, job: Mapping[str, Any
     return {**made, "type": "Opaque", "immutable": True, "stringData": {TOKEN_KEY: token}}
 
 
-def build_reader(training: Training, name: str, job: Mapping[str, Any]) -> dict[str, Any]:
+def build_reader(training: TrainingJob, name: str, job: Mapping[str, Any]) -> dict[str, Any]:
     """The pod.
 
     Args:

@@ -15,7 +15,7 @@ from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY
 from eaves.link.paths import HEALTH
 from eaves.platform.quantities import find_room
 from eaves.receiver.settings import ReceiverSettings
-from knative.kinds import BROKER, NETWORK_POLICY, SERVICE, SERVICE_ACCOUNT, SINK_BINDING, STATEFUL_SET, Kind
+from knative.kinds import BROKER, NETWORK_POLICY, SERVICE, SERVICE_ACCOUNT, SINK_BINDING, STATEFUL_SET, ObjectKind
 from knative.names import MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
 from knative.receiver_settings import ReceiverDeployment
 from knative.resources.metadata import reference
@@ -43,7 +43,7 @@ def build_receiver(wanted: ReceiverDeployment) -> Iterator[dict[str, Any]]:
     yield _stateful_set(wanted)
 
 
-def _object(kind: Kind, wanted: ReceiverDeployment) -> dict[str, Any]:
+def _object(kind: ObjectKind, wanted: ReceiverDeployment) -> dict[str, Any]:
     where = {"namespace": wanted.namespace} if wanted.namespace else {}
     metadata = {"name": wanted.name, **where, "labels": _labels(wanted)}
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}

@@ -20,20 +20,20 @@ What it must never do: touch anything of a Service but `spec.traffic` and its ow
 the shares, or promote what nobody has seen answer.
 """
 
-from knative.rollout.automatic import advance, begin
-from knative.rollout.exchange import Outcome
-from knative.rollout.standing import Standing, parse_standing
-from knative.rollout.state import Phase, State
+from knative.rollout.automatic import advance_rollout, begin_rollout
+from knative.rollout.exchange import RolloutOutcome
+from knative.rollout.standing import RolloutStatus, parse_rollout_status
+from knative.rollout.state import RolloutPhase, RolloutState
 from knative.rollout.steering import pin, promote, rollback, set_percent
 
 __all__ = [
-    "Outcome",
-    "Phase",
-    "Standing",
-    "State",
-    "advance",
-    "begin",
-    "parse_standing",
+    "RolloutOutcome",
+    "RolloutPhase",
+    "RolloutState",
+    "RolloutStatus",
+    "advance_rollout",
+    "begin_rollout",
+    "parse_rollout_status",
     "pin",
     "promote",
     "rollback",

@@ -13,22 +13,22 @@ from eaves.errors import ConflictError
 from knative.rollout.exchange import (
     ATTEMPTS,
     SETTLE_S,
-    Outcome,
-    carry_out,
-    nothing,
+    RolloutOutcome,
+    build_conflict_error,
+    build_owner_error,
     outcome_of,
-    owned_by,
     read_health,
     read_service,
-    too_fast,
+    unchanged_outcome,
+    write_change,
     write_plan,
 )
-from knative.rollout.judgement import Decision, Observation, Verb, decide
-from knative.rollout.observation import Look, look
+from knative.rollout.judgement import RolloutAction, RolloutDecision, RolloutObservation, decide_rollout
+from knative.rollout.observation import MetricsScrape, scrape_metrics
 from knative.rollout.pinning import PinStatus, hold_unpinned, read_pin
 from knative.rollout.plan import BEGUN, Plan, plan_begin, plan_decision
-from knative.rollout.standing import Standing, parse_standing
-from knative.rollout.state import Phase, State
+from knative.rollout.standing import RolloutStatus, parse_rollout_status
+from knative.rollout.state import RolloutPhase, RolloutState
 from knative.rollout.tally import accumulate
 from knative.settings import RolloutSettings
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from knative.cluster import Cluster
 
 
-def begin(
+def begin_rollout(
     cluster: Cluster,
     name: str,
     settings: RolloutSettings,
@@ -45,7 +45,7 @@ def begin(
     adopt: bool = False,
     now: float | None = None,
     service: Mapping[str, Any] | None = None,
-) -> Outcome:
+) -> RolloutOutcome:
     """Roll the newest revision out by steps; call it after each deploy. Of one under way already, nothing is changed.
 
     Args:
@@ -68,7 +68,7 @@ def begin(
         nonlocal pin
         pin = None if plan.state.old else read_pin(cluster, service)
 
-    outcome = carry_out(
+    outcome = write_change(
         cluster,
         name,
         lambda standing, moment: plan_begin(standing, settings, moment, again=again),
@@ -84,9 +84,9 @@ def begin(
     return replace(outcome, reason=f"{outcome.reason}; it is {pin.render()} so far")
 
 
-def advance(
+def advance_rollout(
     cluster: Cluster, name: str, *, settings: RolloutSettings | None = None, now: float | None = None
-) -> Outcome:
+) -> RolloutOutcome:
     """Take one look and one decision, and do it.
 
     Args:
@@ -103,22 +103,22 @@ def advance(
     refused: ConflictError | None = None
     for _ in range(ATTEMPTS):
         service = read_service(cluster, name)
-        standing = parse_standing(service)
+        standing = parse_rollout_status(service)
         moment = cluster.clock() if now is None else now
         move = _propose(cluster, service, settings, moment)
         if isinstance(move, str):
-            return nothing(standing, move)
+            return unchanged_outcome(standing, move)
         if refused is not None:
             move = _leave(standing, standing.current or move.plan.state, refused, moment)
         try:
             changed = write_plan(cluster, service, move.plan)
         except ConflictError as error:
             if error.causes and refused is not None:
-                raise owned_by(name, error) from error
+                raise build_owner_error(name, error) from error
             refused = error if error.causes else refused
             continue
         return outcome_of(standing, move.plan, move.what, move.reason, changed=changed)
-    raise too_fast(name)
+    raise build_conflict_error(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +132,7 @@ class _Move:
 
 def _propose(cluster: Cluster, service: Mapping[str, Any], settings: RolloutSettings | None, now: float) -> _Move | str:
     """What to do next, or why nothing is."""
-    standing = parse_standing(service)
+    standing = parse_rollout_status(service)
     if not standing.settled:
         return "Knative has not taken up what was deployed last yet"
     if not standing.newest:
@@ -143,35 +143,41 @@ def _propose(cluster: Cluster, service: Mapping[str, Any], settings: RolloutSett
             return standing.fault or "no rollout was begun"
         plan = plan_begin(standing, kept, now)
         return _Move(what="begin", reason=plan.state.reason or f"{standing.newest} is to be rolled out", plan=plan)
-    if state.phase is not Phase.ADVANCING:
+    if state.phase is not RolloutPhase.ADVANCING:
         return state.reason or state.phase.value
     return _consider(cluster, service, state, now)
 
 
-def _consider(cluster: Cluster, service: Mapping[str, Any], state: State, now: float) -> _Move:
+def _consider(cluster: Cluster, service: Mapping[str, Any], state: RolloutState, now: float) -> _Move:
     """Look at both revisions and decide."""
-    standing = parse_standing(service)
+    standing = parse_rollout_status(service)
     new = read_health(cluster, state.new)
     old = read_health(cluster, state.old) if state.old else None
-    seen = look(cluster, (state.new, state.old)) if new.ready and old is not None else Look(present=None)
+    seen = (
+        scrape_metrics(cluster, (state.new, state.old))
+        if new.ready and old is not None
+        else MetricsScrape(present=None)
+    )
     if seen.present is not None:
         fresh = state.percent and not state.counts.totals and state.history and state.history[-1].what == BEGUN
         counts = accumulate(state.counts, seen.readings, seen.present)
         # What pods counted before anybody looked says what was normal then, not what is in this step.
         state = replace(state, counts=counts.begin_step(seen.unread) if fresh else counts)
-    observation = Observation(new=new, old=old, traffic=standing.traffic, unread=seen.unread)
-    decision = hold_unpinned(cluster, service, state, decide(state, observation, now), now)
+    observation = RolloutObservation(new=new, old=old, traffic=standing.traffic, unread=seen.unread)
+    decision = hold_unpinned(cluster, service, state, decide_rollout(state, observation, now), now)
     return _decided(standing, state, decision, now, tuple(seen.unread))
 
 
-def _leave(standing: Standing, state: State, refused: ConflictError, now: float) -> _Move:
+def _leave(standing: RolloutStatus, state: RolloutState, refused: ConflictError, now: float) -> _Move:
     """Somebody else owns the shares: leave them, and say so where the rollout is kept."""
     managers = ", ".join(sorted({manager for manager, _ in refused.causes}))
     share = standing.shares.get(state.new, 0)
-    hold = Decision(verb=Verb.HOLD, percent=share, reason=f"the shares were set by {managers}")
+    hold = RolloutDecision(verb=RolloutAction.HOLD, percent=share, reason=f"the shares were set by {managers}")
     return _decided(standing, state, hold, now, ())
 
 
-def _decided(standing: Standing, state: State, decision: Decision, now: float, unread: tuple[str, ...]) -> _Move:
+def _decided(
+    standing: RolloutStatus, state: RolloutState, decision: RolloutDecision, now: float, unread: tuple[str, ...]
+) -> _Move:
     plan = plan_decision(state, decision, standing.traffic, now, unread)
     return _Move(what=decision.verb.value, reason=decision.reason, plan=plan)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 
 from knative.rollout.sequential import chance_of_split, evidence_of_no_worse
-from knative.rollout.state import State
-from knative.rollout.tally import Tally
-from knative.rollout.verdict import MISSED, Finding, Verdict, false_alarm
+from knative.rollout.state import RolloutState
+from knative.rollout.tally import RequestCounters
+from knative.rollout.verdict import MISSED, Assessment, AssessmentResult, false_alarm
 
 FAILURE_LIMIT = 10
 """First requests of a step of which none was answered that end a rollout at once. Argo Rollouts ends an analysis after
@@ -29,40 +29,40 @@ LEAST_MARGIN = 0.001
 """Smallest increase that is told from none; `max_error_increase: 0` would need endlessly many requests."""
 
 
-def judge_errors(state: State) -> Verdict:
+def judge_errors(state: RolloutState) -> Assessment:
     """Compare failed requests of the present step."""
     settings, counts = state.settings, state.counts
     new, old = counts.step(state.new), counts.step(state.old)
     steady = counts.steady(state.new, state.old, apart_from=state.new)
     evidence = _evidence(new, old, new.failed - steady[0].failed)
     if new.failed >= FAILURE_LIMIT and not new.answered and old.answered >= old.failed:
-        return Verdict(finding=Finding.WORSE, evidence=evidence, why="it has answered nothing")
+        return Assessment(finding=AssessmentResult.WORSE, evidence=evidence, why="it has answered nothing")
     if new.judged < settings.min_requests:
         why = f"too few requests: {new.judged} of {settings.min_requests}"
-        return Verdict(finding=Finding.OPEN, evidence=evidence, why=why)
+        return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=why)
     chance = _chance(*steady, settings.max_error_increase)
     odds = f"chance alone shows that in fewer than 1 of {_whole(1 / max(chance, 1e-9)):,} steps"
     if chance <= false_alarm(state, judges=2):
-        return Verdict(finding=Finding.WORSE, evidence=evidence, why=f"it fails more often ({odds})")
+        return Assessment(finding=AssessmentResult.WORSE, evidence=evidence, why=f"it fails more often ({odds})")
     if chance <= SUSPICION:
-        return Verdict(finding=Finding.OPEN, evidence=evidence, why=f"it may fail more often ({odds})")
+        return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=f"it may fail more often ({odds})")
     if new.error_rate > old.error_rate + max(settings.max_error_increase, GROSS_INCREASE):
         why = "not enough to tell whether it goes on failing"
-        return Verdict(finding=Finding.OPEN, evidence=evidence, why=why)
+        return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=why)
     calm = counts.steady(state.new, state.old, apart_from=state.old)
     if (missing := _missing(*calm, _margin(state))) <= 0:
-        return Verdict(finding=Finding.FINE, evidence=evidence)
+        return Assessment(finding=AssessmentResult.FINE, evidence=evidence)
     why = f"not enough to tell: {_requests_missing(*calm, _margin(state), missing)}"
-    return Verdict(finding=Finding.OPEN, evidence=evidence, why=why)
+    return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=why)
 
 
-def _evidence(new: Tally, old: Tally, together: int) -> str:
+def _evidence(new: RequestCounters, old: RequestCounters, together: int) -> str:
     sudden = new.answered and together > max(2, new.failed / 2)
     said = f", {together:,} of them at one moment or two" if sudden else ""
     return f"{new.failed:,} of {new.judged:,} requests failed{said} (before: {old.failed:,} of {old.judged:,})"
 
 
-def _chance(new: Tally, old: Tally, allowed: float) -> float:
+def _chance(new: RequestCounters, old: RequestCounters, allowed: float) -> float:
     """How likely chance alone shows that the new revision fails so much more often; 1: it doesn't.
 
     Args:
@@ -75,7 +75,7 @@ def _chance(new: Tally, old: Tally, allowed: float) -> float:
     return chance_of_split(new.failed, new.judged, old.failed, old.judged)
 
 
-def _missing(new: Tally, old: Tally, margin: float, more: float = 0.0) -> float:
+def _missing(new: RequestCounters, old: RequestCounters, margin: float, more: float = 0.0) -> float:
     """How much evidence is missing to rule an increase by `margin` out; 0 and less: none.
 
     Args:
@@ -95,7 +95,7 @@ def _missing(new: Tally, old: Tally, margin: float, more: float = 0.0) -> float:
     return -math.log(MISSED) - evidence
 
 
-def _margin(state: State) -> float:
+def _margin(state: RolloutState) -> float:
     """The increase that the step must rule out.
 
     Before the last step the one that would raise the errors of all requests together, at the share that the new
@@ -106,7 +106,7 @@ def _margin(state: State) -> float:
     return least if last else least * 100 / state.percent
 
 
-def _requests_missing(new: Tally, old: Tally, margin: float, missing: float) -> str:
+def _requests_missing(new: RequestCounters, old: RequestCounters, margin: float, missing: float) -> str:
     after_as_many = _missing(new, old, margin, more=1.0)
     if after_as_many >= missing:
         return "more requests like these would not decide"

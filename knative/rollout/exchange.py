@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from eaves.errors import ClusterError, ConflictError, NotFoundError, StartError
 from knative.kinds import KSERVICE, REVISION
 from knative.names import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
-from knative.rollout.judgement import Health
+from knative.rollout.judgement import RevisionHealth
 from knative.rollout.plan import Plan
 from knative.rollout.record import render_state
-from knative.rollout.standing import Standing, owns_traffic, parse_annotation, parse_health, parse_standing
-from knative.rollout.state import Phase, State
+from knative.rollout.standing import RolloutStatus, owns_traffic, parse_annotation, parse_health, parse_rollout_status
+from knative.rollout.state import RolloutPhase, RolloutState
 from knative.rollout.traffic import Traffic, build_traffic
 
 if TYPE_CHECKING:
@@ -29,17 +29,17 @@ SETTLE_S = 10.0
 """Longest wait for Knative to take up what was applied just before; it takes well below a second."""
 
 Manifest = Mapping[str, Any]
-Propose = Callable[[Standing, float], Plan | None]
+Propose = Callable[[RolloutStatus, float], Plan | None]
 Check = Callable[[Manifest, Plan], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class RolloutOutcome:
     """How a rollout stands after a call.
 
     Attributes:
         name: Of the function.
-        what: What the call did: a verb of `knative.rollout.judgement.Verb`, `begin`, `set`, `pin`, or `nothing`.
+        what: What the call did: a verb of `knative.rollout.judgement.RolloutAction`, `begin`, `set`, `pin`, or `nothing`.
         reason: Why, for people.
         changed: Whether anything was written.
         state: The rollout's; None: there is none.
@@ -50,13 +50,13 @@ class Outcome:
     what: str
     reason: str
     changed: bool
-    state: State | None
+    state: RolloutState | None
     shares: Traffic
 
     @property
     def advancing(self) -> bool:
         """Whether calling `advance` again later may change something."""
-        return self.state is not None and self.state.phase is Phase.ADVANCING
+        return self.state is not None and self.state.phase is RolloutPhase.ADVANCING
 
 
 def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> dict[str, Any]:
@@ -72,17 +72,17 @@ def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> dict[
         ClusterError: When the API server refuses.
     """
     service = cluster.get(KSERVICE, name)
-    if service is not None and settle_s and not parse_standing(service).settled:
+    if service is not None and settle_s and not parse_rollout_status(service).settled:
         for event, changed in cluster.watch(KSERVICE, fields=f"metadata.name={name}", timeout_s=settle_s):
             service = None if event == "DELETED" else changed
-            if service is None or parse_standing(service).settled:
+            if service is None or parse_rollout_status(service).settled:
                 break
     if service is None:
         raise NotFoundError(f"no function {name!r} in {cluster.namespace} of {cluster.name}", hint="eaves status")
     return service
 
 
-def read_health(cluster: Cluster, revision: str) -> Health:
+def read_health(cluster: Cluster, revision: str) -> RevisionHealth:
     """How a revision is."""
     return parse_health(revision, cluster.get(REVISION, revision))
 
@@ -103,7 +103,7 @@ def require_revisions(cluster: Cluster, name: str, plan: Plan) -> None:
             raise StartError(f"{revision} {state}: {health.message or 'no reason given'}", hint=f"eaves logs {name}")
 
 
-def require_settled(standing: Standing) -> Standing:
+def require_settled(standing: RolloutStatus) -> RolloutStatus:
     """Refuse to guess which revision is the newest.
 
     Raises:
@@ -153,7 +153,7 @@ def write_plan(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool =
     return True
 
 
-def carry_out(
+def write_change(
     cluster: Cluster,
     name: str,
     propose: Propose,
@@ -164,7 +164,7 @@ def carry_out(
     settle_s: float = 0.0,
     check: Check = lambda service, plan: None,
     service: Manifest | None = None,
-) -> Outcome:
+) -> RolloutOutcome:
     """Read, plan and write, again from the start when somebody else was faster.
 
     Args:
@@ -183,28 +183,28 @@ def carry_out(
         EavesError: As `propose`, `read_service` and `require_revisions` do.
     """
     for _ in range(ATTEMPTS):
-        if service is None or not parse_standing(service).settled:
+        if service is None or not parse_rollout_status(service).settled:
             service = read_service(cluster, name, settle_s=settle_s)
-        standing = parse_standing(service)
+        standing = parse_rollout_status(service)
         plan = propose(standing, cluster.clock() if now is None else now)
         if plan is None:
-            return nothing(standing, standing.fault or (standing.state.reason if standing.state else ""))
+            return unchanged_outcome(standing, standing.fault or (standing.state.reason if standing.state else ""))
         require_revisions(cluster, name, plan)
         check(service, plan)
         try:
             changed = write_plan(cluster, service, plan, force=adopt)
         except ConflictError as error:
             if error.causes:
-                raise owned_by(name, error) from error
+                raise build_owner_error(name, error) from error
             service = None
             continue
         return outcome_of(standing, plan, what if changed else "nothing", plan.state.reason, changed=changed)
-    raise too_fast(name)
+    raise build_conflict_error(name)
 
 
-def outcome_of(standing: Standing, plan: Plan, what: str, reason: str, *, changed: bool) -> Outcome:
+def outcome_of(standing: RolloutStatus, plan: Plan, what: str, reason: str, *, changed: bool) -> RolloutOutcome:
     """The outcome of a plan that was carried out."""
-    return Outcome(
+    return RolloutOutcome(
         name=standing.name,
         what=what,
         reason=reason or plan.state.phase.value,
@@ -214,18 +214,18 @@ def outcome_of(standing: Standing, plan: Plan, what: str, reason: str, *, change
     )
 
 
-def nothing(standing: Standing, reason: str) -> Outcome:
+def unchanged_outcome(standing: RolloutStatus, reason: str) -> RolloutOutcome:
     """The outcome of leaving everything as it is."""
     shares, state = standing.shares, standing.state
-    return Outcome(name=standing.name, what="nothing", reason=reason, changed=False, state=state, shares=shares)
+    return RolloutOutcome(name=standing.name, what="nothing", reason=reason, changed=False, state=state, shares=shares)
 
 
-def too_fast(name: str) -> ConflictError:
+def build_conflict_error(name: str) -> ConflictError:
     """Somebody changes the Service all the time."""
     return ConflictError(f"{name} changes faster than it can be read", hint="try again in a moment")
 
 
-def owned_by(name: str, error: ConflictError) -> ConflictError:
+def build_owner_error(name: str, error: ConflictError) -> ConflictError:
     """Somebody else owns the shares, and they would have to be taken over."""
     managers = ", ".join(sorted({manager for manager, _ in error.causes}))
     return ConflictError(

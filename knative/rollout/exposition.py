@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from knative.rollout.tally import Tally
+from knative.rollout.tally import RequestCounters
 
 REQUESTS, STAGES = "eaves_requests_total", "eaves_stage_duration_seconds"
 KINDS = ("predict", "tensor")
@@ -27,7 +27,7 @@ Samples = Mapping[str, list[tuple[Mapping[str, str], float]]]
 """Name of a metric to its series, each with labels and value."""
 
 
-def parse_tally(text: str) -> tuple[Tally, Tally]:
+def parse_counters(text: str) -> tuple[RequestCounters, RequestCounters]:
     """What a process has counted, and about what the slowest prediction took.
 
     A prediction's time is what was done for it: decoding, preparing, the model, what comes after. Not `queue`, which
@@ -43,12 +43,12 @@ def parse_tally(text: str) -> tuple[Tally, Tally]:
         answered += int(value) if status.startswith("2") and status != "202" else 0
         failed += int(value) if status.startswith("5") else 0
         refused += int(value) if status.startswith("4") else 0
-    counted, slowest = Tally(answered=answered, failed=failed, refused=refused), Tally()
+    counted, slowest = RequestCounters(answered=answered, failed=failed, refused=refused), RequestCounters()
     for stages in (IMAGE_STAGES, TENSOR_STAGES):
         histograms = [_histogram(samples, stage) for stage in stages]
         timed = max(histogram.count for histogram in histograms)
-        counted += Tally(timed=timed, seconds=sum(histogram.sum_s for histogram in histograms))
-        slowest += Tally(timed=min(1, timed), seconds=sum(histogram.slowest_s for histogram in histograms))
+        counted += RequestCounters(timed=timed, seconds=sum(histogram.sum_s for histogram in histograms))
+        slowest += RequestCounters(timed=min(1, timed), seconds=sum(histogram.slowest_s for histogram in histograms))
     return counted, slowest
 
 

@@ -16,9 +16,9 @@ from eaves.errors import InputError
 from knative.names import ROLLOUT_ANNOTATION
 from knative.rollout.plan import Plan, plan_percent, plan_promote, plan_rollback
 from knative.rollout.record import render_state
-from knative.rollout.standing import Standing, parse_annotation
-from knative.rollout.state import Phase, State
-from knative.rollout.traffic import LATEST, Traffic, build_traffic, parse_preview, parse_traffic, resolve
+from knative.rollout.standing import RolloutStatus, parse_annotation
+from knative.rollout.state import RolloutPhase, RolloutState
+from knative.rollout.traffic import LATEST, Traffic, build_traffic, parse_preview, parse_traffic, resolve_latest
 
 Manifest = Mapping[str, Any]
 
@@ -51,7 +51,7 @@ def retarget(old: Manifest | None, new: Manifest) -> dict[str, Any]:
     """
     name = _revision(new)
     if old is None:
-        state = State(old="", new=name, phase=Phase.DONE, traffic={name: 100}, served=True)
+        state = RolloutState(old="", new=name, phase=RolloutPhase.DONE, traffic={name: 100}, served=True)
         return _written(new, Plan(state=state, traffic=state.traffic))
     before = _standing(old)
     if before.newest == name:  # the same revision, rendered again
@@ -59,7 +59,9 @@ def retarget(old: Manifest | None, new: Manifest) -> dict[str, Any]:
         annotation = (old.get("metadata", {}).get("annotations") or {}).get(ROLLOUT_ANNOTATION)
         return _annotated(kept, annotation) if annotation else kept
     serving = replace(before, newest=name).other
-    state = State(old=serving, new=name, phase=Phase.HELD, traffic={serving: 100}, reason="a file waits for a word")
+    state = RolloutState(
+        old=serving, new=name, phase=RolloutPhase.HELD, traffic={serving: 100}, reason="a file waits for a word"
+    )
     return _written(new, Plan(state=state, traffic=state.traffic, preview=name))
 
 
@@ -92,15 +94,15 @@ def rollback(manifest: Manifest, *, undo: bool = True) -> dict[str, Any]:
     return _written(manifest, plan_rollback(_standing(manifest), 0.0, undo=undo))
 
 
-def _standing(manifest: Manifest) -> Standing:
+def _standing(manifest: Manifest) -> RolloutStatus:
     name, entries = _revision(manifest), manifest.get("spec", {}).get("traffic")
     traffic = parse_traffic(entries) or {LATEST: 100}
     state, fault = parse_annotation(manifest)
-    return Standing(
+    return RolloutStatus(
         name=str(manifest.get("metadata", {}).get("name", "")),
         newest=name,
         traffic=traffic,
-        shares=resolve(traffic, name),
+        shares=resolve_latest(traffic, name),
         preview=parse_preview(entries),
         state=state,
         fault=fault,

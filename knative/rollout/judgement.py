@@ -12,15 +12,15 @@ from enum import StrEnum
 
 from knative.rollout.error_rate import judge_errors
 from knative.rollout.latency import judge_times
-from knative.rollout.state import Phase, State
+from knative.rollout.state import RolloutPhase, RolloutState
 from knative.rollout.traffic import Traffic, render_traffic
-from knative.rollout.verdict import Finding, Judge, Verdict
+from knative.rollout.verdict import Assessment, AssessmentResult, Judge
 
 JUDGES: tuple[Judge, ...] = (judge_errors, judge_times)
 """Who is asked about a revision that answers requests."""
 
 
-class Verb(StrEnum):
+class RolloutAction(StrEnum):
     """What is done."""
 
     WAIT = "wait"
@@ -31,7 +31,7 @@ class Verb(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class RolloutDecision:
     """What is done, and why.
 
     Attributes:
@@ -40,13 +40,13 @@ class Decision:
         reason: For people; never empty.
     """
 
-    verb: Verb
+    verb: RolloutAction
     percent: int
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
+class RevisionHealth:
     """A revision as Knative sees it.
 
     Attributes:
@@ -63,7 +63,7 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class RolloutObservation:
     """What was seen, beside what replicas counted (that is in the state).
 
     Attributes:
@@ -73,13 +73,15 @@ class Observation:
         unread: Pods that could not be asked, with the reason.
     """
 
-    new: Health
-    old: Health | None = None
+    new: RevisionHealth
+    old: RevisionHealth | None = None
     traffic: Traffic
     unread: Mapping[str, str] = field(default_factory=dict)
 
 
-def decide(state: State, seen: Observation, now: float, judges: Sequence[Judge] = JUDGES) -> Decision:
+def decide_rollout(
+    state: RolloutState, seen: RolloutObservation, now: float, judges: Sequence[Judge] = JUDGES
+) -> RolloutDecision:
     """What to do now.
 
     Args:
@@ -88,58 +90,64 @@ def decide(state: State, seen: Observation, now: float, judges: Sequence[Judge] 
         now: Unix seconds. A clock that went back makes a step longer, never shorter.
         judges: Who is asked about a revision that answers requests.
     """
-    if state.phase is not Phase.ADVANCING:
-        return _say(Verb.WAIT, state, state.reason or state.phase.value)
+    if state.phase is not RolloutPhase.ADVANCING:
+        return _say(RolloutAction.WAIT, state, state.reason or state.phase.value)
     if state.traffic and dict(seen.traffic) != dict(state.traffic):
         was, found = render_traffic(state.traffic), render_traffic(seen.traffic)
-        return _say(Verb.HOLD, state, f"somebody else changed the shares from {was} to {found}")
+        return _say(RolloutAction.HOLD, state, f"somebody else changed the shares from {was} to {found}")
     if seen.old is not None and not seen.old.exists:
-        return _say(Verb.HOLD, state, f"{state.old} is gone: nothing to compare with, and nothing to go back to")
+        return _say(
+            RolloutAction.HOLD, state, f"{state.old} is gone: nothing to compare with, and nothing to go back to"
+        )
     elapsed_s = max(0.0, now - state.since)
     if not seen.new.exists or seen.new.ready is not True:
         return _unready(state, seen.new, elapsed_s)
     if seen.old is None:
-        return Decision(verb=Verb.FINISH, percent=100, reason="it is ready, and there is none before it")
+        return RolloutDecision(
+            verb=RolloutAction.FINISH, percent=100, reason="it is ready, and there is none before it"
+        )
     if state.percent == 0:
         return _step(state, "it is ready")
     return _judge(state, seen, elapsed_s, judges)
 
 
-def _unready(state: State, new: Health, elapsed_s: float) -> Decision:
+def _unready(state: RolloutState, new: RevisionHealth, elapsed_s: float) -> RolloutDecision:
     said = f": {new.message}" if new.message else ""
     if not state.old:  # nothing else could serve, so there is nothing better to do
-        return _say(Verb.WAIT, state, f"{new.name} isn't ready{said}")
+        return _say(RolloutAction.WAIT, state, f"{new.name} isn't ready{said}")
     if not new.exists:
-        return Decision(verb=Verb.ROLL_BACK, percent=0, reason=f"{new.name} is gone")
+        return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{new.name} is gone")
     if new.ready is False:
-        return Decision(verb=Verb.ROLL_BACK, percent=0, reason=f"{new.name} failed{said}")
+        return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{new.name} failed{said}")
     if elapsed_s >= state.settings.deadline_s:
-        return _say(Verb.HOLD, state, f"{new.name} isn't ready after {elapsed_s:.0f} s{said}")
-    return _say(Verb.WAIT, state, f"{new.name} isn't ready yet{said}")
+        return _say(RolloutAction.HOLD, state, f"{new.name} isn't ready after {elapsed_s:.0f} s{said}")
+    return _say(RolloutAction.WAIT, state, f"{new.name} isn't ready yet{said}")
 
 
-def _judge(state: State, seen: Observation, elapsed_s: float, judges: Sequence[Judge]) -> Decision:
+def _judge(state: RolloutState, seen: RolloutObservation, elapsed_s: float, judges: Sequence[Judge]) -> RolloutDecision:
     settings = state.settings
     verdicts = [judge(state) for judge in judges]
     evidence = _evidence(state, seen, verdicts)
-    if worse := [verdict for verdict in verdicts if verdict.finding is Finding.WORSE]:
-        return Decision(verb=Verb.ROLL_BACK, percent=0, reason=f"{worse[0].why}; {evidence}")
-    missing = [verdict.why for verdict in verdicts if verdict.finding is Finding.OPEN]
+    if worse := [verdict for verdict in verdicts if verdict.finding is AssessmentResult.WORSE]:
+        return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{worse[0].why}; {evidence}")
+    missing = [verdict.why for verdict in verdicts if verdict.finding is AssessmentResult.OPEN]
     if missing and elapsed_s >= settings.deadline_s:
-        return _say(Verb.HOLD, state, f"undecided after {elapsed_s:.0f} s: {', '.join(missing)}; {evidence}")
+        return _say(RolloutAction.HOLD, state, f"undecided after {elapsed_s:.0f} s: {', '.join(missing)}; {evidence}")
     if missing:
-        return _say(Verb.WAIT, state, f"{', '.join(missing)}; {evidence}")
+        return _say(RolloutAction.WAIT, state, f"{', '.join(missing)}; {evidence}")
     if elapsed_s < settings.step_s:
-        return _say(Verb.WAIT, state, f"{elapsed_s:.0f} of {settings.step_s:.0f} s; {evidence}")
+        return _say(RolloutAction.WAIT, state, f"{elapsed_s:.0f} of {settings.step_s:.0f} s; {evidence}")
     return _step(state, evidence)
 
 
-def _step(state: State, why: str) -> Decision:
+def _step(state: RolloutState, why: str) -> RolloutDecision:
     percent = next((step for step in state.settings.percents() if step > state.percent), 100)
-    return Decision(verb=Verb.FINISH if percent == 100 else Verb.ADVANCE, percent=percent, reason=why)
+    return RolloutDecision(
+        verb=RolloutAction.FINISH if percent == 100 else RolloutAction.ADVANCE, percent=percent, reason=why
+    )
 
 
-def _evidence(state: State, seen: Observation, verdicts: Sequence[Verdict]) -> str:
+def _evidence(state: RolloutState, seen: RolloutObservation, verdicts: Sequence[Assessment]) -> str:
     parts = [verdict.evidence for verdict in verdicts if verdict.evidence]
     if refused := state.counts.step(state.new).refused:
         parts.append(f"{refused} were refused (4xx)")
@@ -149,5 +157,5 @@ def _evidence(state: State, seen: Observation, verdicts: Sequence[Verdict]) -> s
     return ", ".join(parts)
 
 
-def _say(verb: Verb, state: State, reason: str) -> Decision:
-    return Decision(verb=verb, percent=state.percent, reason=reason)
+def _say(verb: RolloutAction, state: RolloutState, reason: str) -> RolloutDecision:
+    return RolloutDecision(verb=verb, percent=state.percent, reason=reason)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 
 from knative.rollout.sequential import chance_of_ratio
-from knative.rollout.state import State
-from knative.rollout.verdict import Finding, Verdict, false_alarm
-from knative.rollout.windows import WINDOW_S, Times
+from knative.rollout.state import RolloutState
+from knative.rollout.verdict import Assessment, AssessmentResult, false_alarm
+from knative.rollout.windows import WINDOW_S, WindowTimes
 
 ENOUGH_WINDOWS = 8
 """Windows of each revision that measure how much its mean time varies."""
@@ -27,28 +27,30 @@ TOLERATED = 0.5
 revision that takes up to 1.22 times as long is rolled back in at most 1 % of rollouts."""
 
 
-def judge_times(state: State) -> Verdict:
+def judge_times(state: RolloutState) -> Assessment:
     """Compare mean times of predictions of the present step."""
     settings = state.settings
     new, old = state.counts.step(state.new), state.counts.step(state.old)
     if min(new.timed, old.timed) < settings.min_requests / 2:
         told = "times aren't compared: too few that were not the first of their process" if new.judged else ""
-        return Verdict(finding=Finding.SILENT, evidence=told)
+        return Assessment(finding=AssessmentResult.SILENT, evidence=told)
     evidence = f"a prediction takes {new.mean_ms:.1f} ms (before: {old.mean_ms:.1f})"
     if new.mean_ms <= old.mean_ms * settings.max_latency_ratio:
-        return Verdict(finding=Finding.FINE, evidence=evidence)
+        return Assessment(finding=AssessmentResult.FINE, evidence=evidence)
     measured = state.counts.windows.times
-    new_times, old_times = measured.get(state.new, Times()), measured.get(state.old, Times())
+    new_times, old_times = measured.get(state.new, WindowTimes()), measured.get(state.old, WindowTimes())
     windows = min(new_times.windows, old_times.windows)
     if windows < ENOUGH_WINDOWS:
         why = f"it looks slow, and {windows} of {ENOUGH_WINDOWS} times of {WINDOW_S:.0f} s are measured"
-        return Verdict(finding=Finding.OPEN, evidence=evidence, why=why)
+        return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=why)
     if _chance(new_times, old_times, settings.max_latency_ratio) <= false_alarm(state, judges=2):
-        return Verdict(finding=Finding.WORSE, evidence=evidence, why="it is too slow")
-    return Verdict(finding=Finding.OPEN, evidence=evidence, why="it looks slow, and times vary too much to tell")
+        return Assessment(finding=AssessmentResult.WORSE, evidence=evidence, why="it is too slow")
+    return Assessment(
+        finding=AssessmentResult.OPEN, evidence=evidence, why="it looks slow, and times vary too much to tell"
+    )
 
 
-def _chance(new: Times, old: Times, most: float) -> float:
+def _chance(new: WindowTimes, old: WindowTimes, most: float) -> float:
     """How likely chance shows such a ratio of two means that are `TOLERATED`; 1: the closed windows show less.
 
     A ratio that is allowed must not be rolled back because it is measured badly and isn't exactly 1. So what is tested

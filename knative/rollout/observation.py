@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ClusterError, DeniedError
 from knative.kinds import POD
-from knative.rollout.exposition import REQUESTS, parse_tally
-from knative.rollout.tally import Reading
+from knative.rollout.exposition import REQUESTS, parse_counters
+from knative.rollout.tally import MetricsReading
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -30,7 +30,7 @@ AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class MetricsScrape:
     """What was seen at one moment.
 
     Attributes:
@@ -39,12 +39,12 @@ class Look:
         unread: Pods that should have answered, with the reason.
     """
 
-    readings: tuple[Reading, ...] = ()
+    readings: tuple[MetricsReading, ...] = ()
     present: tuple[str, ...] | None = ()
     unread: Mapping[str, str] = field(default_factory=dict)
 
 
-def look(cluster: Cluster, revisions: Iterable[str]) -> Look:
+def scrape_metrics(cluster: Cluster, revisions: Iterable[str]) -> MetricsScrape:
     """Ask every pod of some revisions.
 
     Raises:
@@ -54,13 +54,13 @@ def look(cluster: Cluster, revisions: Iterable[str]) -> Look:
     try:
         pods = cluster.list(POD, selector=f"{REVISION_LABEL} in ({wanted})")
     except DeniedError as error:
-        return Look(present=None, unread={"all": error.message})
+        return MetricsScrape(present=None, unread={"all": error.message})
     running = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="look") as threads:
         found = list(threads.map(lambda pod: _ask(cluster, pod), running))
     ending = {_name(pod) for pod in running if pod["metadata"].get("deletionTimestamp")}
-    return Look(
-        readings=tuple(one for one in found if isinstance(one, Reading)),
+    return MetricsScrape(
+        readings=tuple(one for one in found if isinstance(one, MetricsReading)),
         present=tuple(map(_name, pods)),
         unread={
             _name(pod): one
@@ -70,7 +70,7 @@ def look(cluster: Cluster, revisions: Iterable[str]) -> Look:
     )
 
 
-def _ask(cluster: Cluster, pod: Mapping[str, Any]) -> Reading | str:
+def _ask(cluster: Cluster, pod: Mapping[str, Any]) -> MetricsReading | str:
     """What a pod says, or why it says nothing."""
     try:
         answer = cluster.ask_pod(_name(pod), PORT, "/metrics", timeout_s=TIMEOUT_S)
@@ -82,9 +82,11 @@ def _ask(cluster: Cluster, pod: Mapping[str, Any]) -> Reading | str:
     if REQUESTS not in text:
         return "/metrics tells no requests: it is no function of Eaves"
     restarts, crashed = _restarts(pod)
-    tally, slowest = parse_tally(text)
+    tally, slowest = parse_counters(text)
     revision = pod["metadata"].get("labels", {}).get(REVISION_LABEL, "")
-    return Reading(pod=_name(pod), revision=revision, restarts=restarts, crashed=crashed, tally=tally, slowest=slowest)
+    return MetricsReading(
+        pod=_name(pod), revision=revision, restarts=restarts, crashed=crashed, tally=tally, slowest=slowest
+    )
 
 
 def _restarts(pod: Mapping[str, Any]) -> tuple[int, bool]:

@@ -15,10 +15,10 @@ from eaves.errors import DeniedError, StartError
 from knative.kinds import DAEMON_SET, POD
 from knative.names import PART_LABEL, PIN_ANNOTATION, PIN_LABEL
 from knative.resources.pin import PART
-from knative.rollout.judgement import Decision, Verb
+from knative.rollout.judgement import RolloutAction, RolloutDecision
 from knative.rollout.plan import Plan
-from knative.rollout.standing import parse_standing
-from knative.rollout.state import State
+from knative.rollout.standing import parse_rollout_status
+from knative.rollout.state import RolloutState
 
 if TYPE_CHECKING:
     from knative.cluster import Cluster
@@ -105,7 +105,9 @@ def parse_pin(pin: Manifest, image: str) -> PinStatus:
     return PinStatus(name=name, nodes=nodes, ready=current)
 
 
-def hold_unpinned(cluster: Cluster, service: Manifest, state: State, decision: Decision, now: float) -> Decision:
+def hold_unpinned(
+    cluster: Cluster, service: Manifest, state: RolloutState, decision: RolloutDecision, now: float
+) -> RolloutDecision:
     """The decision of a rollout, turned into waiting while the new revision isn't pinned, and into holding after that.
 
     Args:
@@ -118,7 +120,7 @@ def hold_unpinned(cluster: Cluster, service: Manifest, state: State, decision: D
     Raises:
         ClusterError: When the API server fails.
     """
-    if decision.verb not in (Verb.ADVANCE, Verb.FINISH) or not state.old:
+    if decision.verb not in (RolloutAction.ADVANCE, RolloutAction.FINISH) or not state.old:
         return decision  # before a first revision nothing serves, so waiting would help nobody
     pin = read_pin(cluster, service)
     if pin is None or pin.complete:
@@ -127,7 +129,10 @@ def hold_unpinned(cluster: Cluster, service: Manifest, state: State, decision: D
     late = elapsed_s >= state.settings.deadline_s
     told = f"after {elapsed_s:.0f} s {state.new} is" if late else f"{state.new} waits for its container image: it is"
     return replace(
-        decision, verb=Verb.HOLD if late else Verb.WAIT, percent=state.percent, reason=f"{told} {pin.render()}"
+        decision,
+        verb=RolloutAction.HOLD if late else RolloutAction.WAIT,
+        percent=state.percent,
+        reason=f"{told} {pin.render()}",
     )
 
 
@@ -144,7 +149,7 @@ def require_pinned(cluster: Cluster, service: Manifest, plan: Plan, *, wait_s: f
         StartError: When it isn't pinned in that time.
         ClusterError: When the API server fails.
     """
-    standing, until = parse_standing(service), time.monotonic() + wait_s
+    standing, until = parse_rollout_status(service), time.monotonic() + wait_s
     new = standing.newest
     more = plan.traffic is not None and plan.traffic.get(new, 0) > standing.shares.get(new, 0)
     if not more or not plan.state.old:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from eaves.errors import InputError, NotFoundError
-from knative.rollout.judgement import Decision, Verb
-from knative.rollout.standing import Standing
-from knative.rollout.state import Phase, State
-from knative.rollout.traffic import Traffic, most, split
+from knative.rollout.judgement import RolloutAction, RolloutDecision
+from knative.rollout.standing import RolloutStatus
+from knative.rollout.state import RolloutPhase, RolloutState
+from knative.rollout.traffic import Traffic, find_largest_share, split_traffic
 from knative.settings import RolloutSettings
 
 BEGUN = "begun"
@@ -31,14 +31,14 @@ class Plan:
         bears: Revisions that must be there for it and not have failed.
     """
 
-    state: State
+    state: RolloutState
     traffic: Traffic | None = None
     preview: str = ""
     needs: tuple[str, ...] = ()
     bears: tuple[str, ...] = ()
 
 
-def plan_percent(standing: Standing, percent: int, now: float) -> Plan:
+def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan:
     """A person gives the newest revision a share. The automatic leaves it alone from then on.
 
     Raises:
@@ -48,10 +48,10 @@ def plan_percent(standing: Standing, percent: int, now: float) -> Plan:
     if not 0 <= percent <= 100:
         raise InputError(f"a share is from 0 to 100 percent (got {percent})", hint="eaves rollout --percent 10")
     new = _newest(standing)
-    old = most(standing.shares, apart_from=new) or standing.other
+    old = find_largest_share(standing.shares, apart_from=new) or standing.other
     state = _about(standing, old, new)
     if percent == 100:
-        after = state.become(Phase.DONE, {new: 100}, now, what="done", why="promoted by hand")
+        after = state.become(RolloutPhase.DONE, {new: 100}, now, what="done", why="promoted by hand")
         return Plan(state=after, traffic=after.traffic, needs=(new,))
     if not old:
         raise NotFoundError(
@@ -59,7 +59,7 @@ def plan_percent(standing: Standing, percent: int, now: float) -> Plan:
             hint="deploy another, then give it a share",
         )
     after = state.become(
-        Phase.HELD, split(new, percent, old), now, what=f"{percent} %", why=f"set to {percent} % by hand"
+        RolloutPhase.HELD, split_traffic(new, percent, old), now, what=f"{percent} %", why=f"set to {percent} % by hand"
     )
     after = replace(after, counts=after.counts.begin_step())
     preview = new if percent == 0 else ""
@@ -67,19 +67,23 @@ def plan_percent(standing: Standing, percent: int, now: float) -> Plan:
     return Plan(state=after, traffic=after.traffic, preview=preview, needs=needs)
 
 
-def plan_promote(standing: Standing, now: float) -> Plan | None:
+def plan_promote(standing: RolloutStatus, now: float) -> Plan | None:
     """A person gives the newest revision everything; None: it has that already.
 
     Raises:
         NotFoundError: When there is no revision.
     """
     new = _newest(standing)
-    if dict(standing.traffic) == {new: 100} and standing.current is not None and standing.current.phase is Phase.DONE:
+    if (
+        dict(standing.traffic) == {new: 100}
+        and standing.current is not None
+        and standing.current.phase is RolloutPhase.DONE
+    ):
         return None
     return plan_percent(standing, 100, now)
 
 
-def plan_rollback(standing: Standing, now: float, *, undo: bool = True) -> Plan | None:
+def plan_rollback(standing: RolloutStatus, now: float, *, undo: bool = True) -> Plan | None:
     """Everything to the revision that served before; None: it has that already.
 
     Args:
@@ -93,7 +97,7 @@ def plan_rollback(standing: Standing, now: float, *, undo: bool = True) -> Plan 
     """
     new = _newest(standing)
     state = standing.current
-    if state is not None and state.phase is Phase.ROLLED_BACK and dict(standing.traffic) == dict(state.traffic):
+    if state is not None and state.phase is RolloutPhase.ROLLED_BACK and dict(standing.traffic) == dict(state.traffic):
         if not undo:
             return None
         if not state.served:
@@ -102,7 +106,7 @@ def plan_rollback(standing: Standing, now: float, *, undo: bool = True) -> Plan 
                 "nothing before it",
                 hint=f"eaves promote {standing.name}   # to serve {state.new} all the same",
             )
-        after = state.become(Phase.DONE, {new: 100}, now, what="done", why="the rollback was taken back by hand")
+        after = state.become(RolloutPhase.DONE, {new: 100}, now, what="done", why="the rollback was taken back by hand")
         return Plan(state=after, traffic=after.traffic, needs=(new,))
     old = (state.old if state is not None else "") or standing.other
     if not old:
@@ -112,13 +116,13 @@ def plan_rollback(standing: Standing, now: float, *, undo: bool = True) -> Plan 
             hint=f"kn service update {standing.name} --traffic REVISION=100   # `kn revision list` names them",
         )
     after = _about(standing, old, new).become(
-        Phase.ROLLED_BACK, {old: 100}, now, what="rolled back", why="rolled back by hand"
+        RolloutPhase.ROLLED_BACK, {old: 100}, now, what="rolled back", why="rolled back by hand"
     )
     # One that serves already keeps what it has, whatever its condition says; the rollout is stopped in any case.
     return Plan(state=after, traffic=after.traffic, bears=() if old in standing.shares else (old,))
 
 
-def plan_begin(standing: Standing, settings: RolloutSettings, now: float, *, again: bool = False) -> Plan:
+def plan_begin(standing: RolloutStatus, settings: RolloutSettings, now: float, *, again: bool = False) -> Plan:
     """Roll the newest revision out by steps.
 
     Args:
@@ -128,35 +132,43 @@ def plan_begin(standing: Standing, settings: RolloutSettings, now: float, *, aga
         again: Go on with one that is held or was rolled back, at the share it has.
     """
     new, state = standing.newest, standing.current
-    if state is not None and state.phase is not Phase.ADVANCING and not (again and state.phase is not Phase.DONE):
+    if (
+        state is not None
+        and state.phase is not RolloutPhase.ADVANCING
+        and not (again and state.phase is not RolloutPhase.DONE)
+    ):
         return Plan(state=replace(state, settings=settings))
     if state is not None and not again:
         return Plan(state=state)
     old = standing.other
     if new and dict(standing.shares) == {new: 100}:
         # It has everything: a first one that Knative let serve, or one that was given everything by other means.
-        before = State(old=old, new=new, phase=Phase.ADVANCING, settings=settings)
-        after = before.become(Phase.DONE, {new: 100}, now, what="done", why="nothing else serves")
+        before = RolloutState(old=old, new=new, phase=RolloutPhase.ADVANCING, settings=settings)
+        after = before.become(RolloutPhase.DONE, {new: 100}, now, what="done", why="nothing else serves")
         return Plan(state=after, traffic=None if standing.pinned else after.traffic)
     before = replace(_about(standing, old, new, settings), served=False)
     share = standing.shares.get(new, 0) if old else 0
-    after = before.become(Phase.ADVANCING, before.shared(share), now, what=BEGUN)
+    after = before.become(RolloutPhase.ADVANCING, before.shared(share), now, what=BEGUN)
     as_it_is = dict(after.traffic) == dict(standing.traffic) and not standing.preview
     return Plan(state=after, traffic=None if as_it_is or not old else after.traffic)
 
 
-def plan_pin(standing: Standing) -> Plan | None:
+def plan_pin(standing: RolloutStatus) -> Plan | None:
     """Shares that follow the newest revision stay where they are; None: none does, or nothing serves yet.
 
     Before a deploy: else the new revision gets everything the moment it is ready.
     """
     if standing.pinned or not standing.shares:
         return None
-    state = standing.state or State(old="", new=most(standing.shares), phase=Phase.DONE, served=True)
+    state = standing.state or RolloutState(
+        old="", new=find_largest_share(standing.shares), phase=RolloutPhase.DONE, served=True
+    )
     return Plan(state=replace(state, traffic=dict(standing.shares)), traffic=standing.shares)
 
 
-def plan_decision(state: State, decision: Decision, seen: Traffic, now: float, unread: tuple[str, ...]) -> Plan:
+def plan_decision(
+    state: RolloutState, decision: RolloutDecision, seen: Traffic, now: float, unread: tuple[str, ...]
+) -> Plan:
     """Do what was decided.
 
     Args:
@@ -167,34 +179,34 @@ def plan_decision(state: State, decision: Decision, seen: Traffic, now: float, u
         unread: Pods that couldn't be asked.
     """
     why, percent = decision.reason, decision.percent
-    if decision.verb is Verb.WAIT:
+    if decision.verb is RolloutAction.WAIT:
         since = min(state.since, now)  # a clock that went back
         return Plan(state=replace(state, since=since, counts=state.counts.close_window(now, since)))
-    if decision.verb is Verb.HOLD:
+    if decision.verb is RolloutAction.HOLD:
         shares = seen if sum(seen.values()) == 100 else {}
-        return Plan(state=state.become(Phase.HELD, shares, now, what="held", why=why))
-    if decision.verb is Verb.ROLL_BACK:
-        after = state.become(Phase.ROLLED_BACK, state.shared(0), now, what="rolled back", why=why)
+        return Plan(state=state.become(RolloutPhase.HELD, shares, now, what="held", why=why))
+    if decision.verb is RolloutAction.ROLL_BACK:
+        after = state.become(RolloutPhase.ROLLED_BACK, state.shared(0), now, what="rolled back", why=why)
         return Plan(state=after, traffic=after.traffic)
-    if decision.verb is Verb.FINISH:
-        after = state.become(Phase.DONE, state.shared(100), now, what="done", why=why)
+    if decision.verb is RolloutAction.FINISH:
+        after = state.become(RolloutPhase.DONE, state.shared(100), now, what="done", why=why)
         return Plan(state=after, traffic=after.traffic)
-    after = state.become(Phase.ADVANCING, state.shared(percent), now, what=f"{percent} %", why=why)
+    after = state.become(RolloutPhase.ADVANCING, state.shared(percent), now, what=f"{percent} %", why=why)
     return Plan(state=replace(after, counts=after.counts.begin_step(unread)), traffic=after.traffic)
 
 
-def _newest(standing: Standing) -> str:
+def _newest(standing: RolloutStatus) -> str:
     if not standing.newest:
         raise NotFoundError(f"{standing.name} has no revision yet", hint="eaves status")
     return standing.newest
 
 
-def _about(standing: Standing, old: str, new: str, settings: RolloutSettings | None = None) -> State:
+def _about(standing: RolloutStatus, old: str, new: str, settings: RolloutSettings | None = None) -> RolloutState:
     """The state on record if it is about these two, else a fresh one that keeps the history."""
     state = standing.state
     if state is None:
-        return State(old=old, new=new, phase=Phase.HELD, settings=settings or RolloutSettings())
+        return RolloutState(old=old, new=new, phase=RolloutPhase.HELD, settings=settings or RolloutSettings())
     kept = settings or state.settings
     if (state.old, state.new) == (old, new):
         return replace(state, settings=kept)
-    return State(old=old, new=new, phase=Phase.HELD, settings=kept, history=state.history)
+    return RolloutState(old=old, new=new, phase=RolloutPhase.HELD, settings=kept, history=state.history)

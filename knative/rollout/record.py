@@ -11,11 +11,11 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
-from knative.rollout.state import KEPT_ENTRIES, Entry, Phase, State
-from knative.rollout.tally import Counts, Seen, Tally
-from knative.rollout.windows import LEFT_OUT, Times, Window, Windows
+from knative.rollout.state import KEPT_ENTRIES, HistoryEntry, RolloutPhase, RolloutState
+from knative.rollout.tally import PodReading, RequestCounters, RevisionCounts
+from knative.rollout.windows import LEFT_OUT, StepWindows, Window, WindowTimes
 from knative.settings import RolloutSettings
 
 VERSION = 2
@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 _DEFAULTS = RolloutSettings()
 
 
-def render_state(state: State) -> str:
+def render_state(state: RolloutState) -> str:
     """The annotation's value. The same state has the same text, and what is as usual isn't told."""
     document: dict[str, Any] = {
         "v": VERSION,
@@ -53,7 +53,7 @@ def render_state(state: State) -> str:
     return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def parse_state(text: str) -> State:
+def parse_state(text: str) -> RolloutState:
     """Read an annotation's value; members that this version doesn't know are left out.
 
     Raises:
@@ -67,16 +67,16 @@ def parse_state(text: str) -> State:
         raise _damaged("it is not a JSON object")
     if document.get("v") not in (VERSION, *OLDER) or isinstance(document["v"], bool):
         raise _damaged(f"it is of version {str(document.get('v'))[:20]}, this Eaves reads up to {VERSION}")
-    state = State(
+    state = RolloutState(
         old=_text(document.get("old", "")),
         new=_text(document.get("new", "")),
-        phase=Phase(_text(document.get("phase", ""))),
+        phase=RolloutPhase(_text(document.get("phase", ""))),
         traffic=_mapping(document.get("traffic", {}), _percent),
         since=_number(document.get("since", 0)),
         reason=_text(document.get("reason", "")),
         served=document.get("served") is True,
         settings=_parse_settings(document.get("settings", {})),
-        counts=Counts(
+        counts=RevisionCounts(
             totals=_mapping(document.get("totals", {}), _parse_tally),
             base=_mapping(document.get("base", {}), _parse_tally),
             seen=_mapping(document.get("pods", {}), _parse_seen),
@@ -99,7 +99,7 @@ def _render_settings(settings: RolloutSettings) -> dict[str, Any]:
 def _parse_settings(values: object) -> RolloutSettings:
     known = {name: value for name, value in _object(values).items() if name in _names()}
     try:
-        return build(RolloutSettings, Layer(origin="the annotation", values=known))
+        return build(RolloutSettings, SettingsLayer(origin="the annotation", values=known))
     except ConfigError as error:
         raise ValueError(str(error.faults[0])) from error
 
@@ -108,21 +108,23 @@ def _names() -> list[str]:
     return [field.name for field in dataclasses.fields(RolloutSettings)]
 
 
-def _numbers(tally: Tally) -> list[float]:
+def _numbers(tally: RequestCounters) -> list[float]:
     return [tally.answered, tally.failed, tally.refused, tally.timed, tally.seconds]
 
 
-def _parse_tally(values: object) -> Tally:
+def _parse_tally(values: object) -> RequestCounters:
     answered, failed, refused, timed, seconds = _row(values, 5)
-    return Tally(answered=int(answered), failed=int(failed), refused=int(refused), timed=int(timed), seconds=seconds)
+    return RequestCounters(
+        answered=int(answered), failed=int(failed), refused=int(refused), timed=int(timed), seconds=seconds
+    )
 
 
-def _parse_seen(values: object) -> Seen:
+def _parse_seen(values: object) -> PodReading:
     restarts, *rest = _list(values)
-    return Seen(restarts=int(_number(restarts, minimum=-1)), tally=_parse_tally(rest))
+    return PodReading(restarts=int(_number(restarts, minimum=-1)), tally=_parse_tally(rest))
 
 
-def _render_windows(windows: Windows) -> dict[str, Any]:
+def _render_windows(windows: StepWindows) -> dict[str, Any]:
     document: dict[str, Any] = {
         "since": round(windows.since, 3),
         "base": {name: _numbers(tally) for name, tally in windows.base.items()},
@@ -137,9 +139,9 @@ def _render_windows(windows: Windows) -> dict[str, Any]:
     return {key: value for key, value in document.items() if value}
 
 
-def _parse_windows(values: object) -> Windows:
+def _parse_windows(values: object) -> StepWindows:
     document = _object(values)
-    return Windows(
+    return StepWindows(
         since=_number(document.get("since", 0)),
         base=_mapping(document.get("base", {}), _parse_tally),
         worst=_mapping(document.get("worst", {}), _parse_worst),
@@ -151,21 +153,21 @@ def _parse_worst(values: object) -> tuple[Window, ...]:
     return tuple(_mapping(window, _parse_judged) for window in _list(values)[:LEFT_OUT])
 
 
-def _parse_judged(values: object) -> Tally:
+def _parse_judged(values: object) -> RequestCounters:
     answered, failed = _row(values, 2)
-    return Tally(answered=int(answered), failed=int(failed))
+    return RequestCounters(answered=int(answered), failed=int(failed))
 
 
-def _parse_times(values: object) -> Times:
+def _parse_times(values: object) -> WindowTimes:
     windows, timed, seconds, squares = _row(values, 4)
     if not 1 <= windows <= timed:
         raise _damaged(f"{windows:g} windows hold {timed:g} predictions")
-    return Times(windows=int(windows), timed=int(timed), seconds=seconds, squares=squares)
+    return WindowTimes(windows=int(windows), timed=int(timed), seconds=seconds, squares=squares)
 
 
-def _parse_entry(values: object) -> Entry:
+def _parse_entry(values: object) -> HistoryEntry:
     at, revision, what, why = _list(values)
-    return Entry(at=_number(at), revision=_text(revision), what=_text(what), why=_text(why))
+    return HistoryEntry(at=_number(at), revision=_text(revision), what=_text(what), why=_text(why))
 
 
 def _row(values: object, size: int) -> list[float]:

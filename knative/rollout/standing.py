@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from knative.names import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
-from knative.rollout.judgement import Health
+from knative.rollout.judgement import RevisionHealth
 from knative.rollout.record import parse_state
-from knative.rollout.state import State
-from knative.rollout.traffic import LATEST, Traffic, most, parse_preview, parse_traffic, resolve
+from knative.rollout.state import RolloutState
+from knative.rollout.traffic import LATEST, Traffic, find_largest_share, parse_preview, parse_traffic, resolve_latest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class RolloutStatus:
     """A function's revisions and shares.
 
     Attributes:
@@ -33,7 +33,7 @@ class Standing:
     traffic: Traffic
     shares: Traffic
     preview: str = ""
-    state: State | None = None
+    state: RolloutState | None = None
     fault: str = ""
     settled: bool = True
 
@@ -43,7 +43,7 @@ class Standing:
         return bool(self.traffic) and LATEST not in self.traffic
 
     @property
-    def current(self) -> State | None:
+    def current(self) -> RolloutState | None:
         """The state, if it is about the newest revision."""
         return self.state if self.state is not None and self.state.new == self.newest else None
 
@@ -58,20 +58,20 @@ class Standing:
         proven = state.old if state is not None else self.state.serving if self.state is not None else ""
         if proven in self.shares and proven != self.newest:
             return proven
-        return most(self.shares, apart_from=self.newest) or (state.old if state is not None else "")
+        return find_largest_share(self.shares, apart_from=self.newest) or (state.old if state is not None else "")
 
 
-def parse_standing(service: Mapping[str, Any]) -> Standing:
+def parse_rollout_status(service: Mapping[str, Any]) -> RolloutStatus:
     """Read a Service as the API server has it."""
     metadata, status = service.get("metadata", {}), service.get("status") or {}
     entries = service.get("spec", {}).get("traffic")
     traffic = parse_traffic(entries)
     state, fault = parse_annotation(service)
-    return Standing(
+    return RolloutStatus(
         name=str(metadata.get("name", "")),
         newest=str(status.get("latestCreatedRevisionName") or ""),
         traffic=traffic,
-        shares=resolve(traffic, str(status.get("latestReadyRevisionName") or "")),
+        shares=resolve_latest(traffic, str(status.get("latestReadyRevisionName") or "")),
         preview=parse_preview(entries),
         state=state,
         fault=fault,
@@ -79,7 +79,7 @@ def parse_standing(service: Mapping[str, Any]) -> Standing:
     )
 
 
-def parse_annotation(manifest: Mapping[str, Any]) -> tuple[State | None, str]:
+def parse_annotation(manifest: Mapping[str, Any]) -> tuple[RolloutState | None, str]:
     """The rollout's state, or why it can't be read."""
     text = (manifest.get("metadata", {}).get("annotations") or {}).get(ROLLOUT_ANNOTATION)
     if text is None:
@@ -90,14 +90,14 @@ def parse_annotation(manifest: Mapping[str, Any]) -> tuple[State | None, str]:
         return None, f"the annotation {ROLLOUT_ANNOTATION} can't be read, so there is no rollout: {error}"
 
 
-def parse_health(name: str, revision: Mapping[str, Any] | None) -> Health:
+def parse_health(name: str, revision: Mapping[str, Any] | None) -> RevisionHealth:
     """Read a Revision as the API server has it; None: it isn't there."""
     if revision is None:
-        return Health(name=name, exists=False, ready=None)
+        return RevisionHealth(name=name, exists=False, ready=None)
     condition = condition_of(revision, "Ready")
     said = {"True": True, "False": False}.get(str(condition.get("status", "")))
     reason, message = str(condition.get("reason") or ""), str(condition.get("message") or "")
-    return Health(name=name, ready=said, message=message or reason)
+    return RevisionHealth(name=name, ready=said, message=message or reason)
 
 
 def condition_of(manifest: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

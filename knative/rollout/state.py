@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from knative.rollout.tally import Counts
-from knative.rollout.traffic import Traffic, split
+from knative.rollout.tally import RevisionCounts
+from knative.rollout.traffic import Traffic, split_traffic
 from knative.settings import RolloutSettings
 
 KEPT_ENTRIES = 8
 """Of the history; an annotation is read by people too."""
 
 
-class Phase(StrEnum):
+class RolloutPhase(StrEnum):
     """What is going on."""
 
     ADVANCING = "advancing"
@@ -27,7 +27,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class HistoryEntry:
     """One thing that happened.
 
     Attributes:
@@ -44,7 +44,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class RolloutState:
     """A rollout.
 
     Attributes:
@@ -62,14 +62,14 @@ class State:
 
     old: str
     new: str
-    phase: Phase
+    phase: RolloutPhase
     traffic: Traffic = field(default_factory=dict)
     since: float = 0.0
     reason: str = ""
     served: bool = False
     settings: RolloutSettings = field(default_factory=RolloutSettings)
-    counts: Counts = field(default_factory=Counts)
-    history: tuple[Entry, ...] = ()
+    counts: RevisionCounts = field(default_factory=RevisionCounts)
+    history: tuple[HistoryEntry, ...] = ()
 
     @property
     def percent(self) -> int:
@@ -79,15 +79,15 @@ class State:
     @property
     def serving(self) -> str:
         """The revision to fall back on: the one that has proven itself, as far as any has."""
-        return self.new if self.phase is Phase.DONE else self.old
+        return self.new if self.phase is RolloutPhase.DONE else self.old
 
     def shared(self, percent: int) -> Traffic:
         """Shares with so much for the new revision; before there is any other, it gets all or Knative decides."""
         if self.old:
-            return split(self.new, percent, self.old)
+            return split_traffic(self.new, percent, self.old)
         return {self.new: 100} if percent == 100 else {}
 
-    def become(self, phase: Phase, traffic: Traffic, now: float, *, what: str, why: str = "") -> State:
+    def become(self, phase: RolloutPhase, traffic: Traffic, now: float, *, what: str, why: str = "") -> RolloutState:
         """The next state, with a line of history.
 
         What replicas counted is kept only while somebody may compare it.
@@ -98,7 +98,7 @@ class State:
             traffic=dict(traffic),
             since=now,
             reason=why,
-            served=self.served or phase is Phase.DONE,
-            counts=self.counts if phase in (Phase.ADVANCING, Phase.HELD) else Counts(),
-            history=(*self.history, Entry(at=now, revision=self.new, what=what, why=why))[-KEPT_ENTRIES:],
+            served=self.served or phase is RolloutPhase.DONE,
+            counts=self.counts if phase in (RolloutPhase.ADVANCING, RolloutPhase.HELD) else RevisionCounts(),
+            history=(*self.history, HistoryEntry(at=now, revision=self.new, what=what, why=why))[-KEPT_ENTRIES:],
         )

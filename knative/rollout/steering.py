@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from knative.rollout.exchange import SETTLE_S, Check, Manifest, Outcome, carry_out, require_settled
+from knative.rollout.exchange import SETTLE_S, Check, Manifest, RolloutOutcome, require_settled, write_change
 from knative.rollout.pinning import require_pinned
 from knative.rollout.plan import Plan, plan_percent, plan_pin, plan_promote, plan_rollback
 
@@ -24,7 +24,7 @@ def set_percent(
     now: float | None = None,
     unpinned: bool = False,
     pin_wait_s: float = PIN_WAIT_S,
-) -> Outcome:
+) -> RolloutOutcome:
     """Give the newest revision a share, and the rest to the one that has most of it now.
 
     At 0 % it gets an address of its own, `next-NAME`, for people to try it; with any other share it has none. The
@@ -46,7 +46,7 @@ def set_percent(
         ConflictError: Somebody else set the shares.
         ClusterError: When the API server refuses, or Knative takes up nothing.
     """
-    return carry_out(
+    return write_change(
         cluster,
         name,
         lambda standing, moment: plan_percent(require_settled(standing), percent, moment),
@@ -66,7 +66,7 @@ def promote(
     now: float | None = None,
     unpinned: bool = False,
     pin_wait_s: float = PIN_WAIT_S,
-) -> Outcome:
+) -> RolloutOutcome:
     """Give the newest revision everything; of what has that already, nothing is changed.
 
     Args:
@@ -83,7 +83,7 @@ def promote(
         ConflictError: Somebody else set the shares.
         ClusterError: When the API server refuses, or Knative takes up nothing.
     """
-    return carry_out(
+    return write_change(
         cluster,
         name,
         lambda standing, moment: plan_promote(require_settled(standing), moment),
@@ -97,7 +97,7 @@ def promote(
 
 def rollback(
     cluster: Cluster, name: str, *, undo: bool = True, adopt: bool = False, now: float | None = None
-) -> Outcome:
+) -> RolloutOutcome:
     """Give everything to the revision that served before, at once, by shares only; also while the new one is failing.
 
     In the middle of a rollout that is the old revision; after it, the one that was replaced. What was rolled back from
@@ -117,7 +117,7 @@ def rollback(
         ConflictError: Somebody else set the shares.
         ClusterError: When the API server refuses.
     """
-    return carry_out(
+    return write_change(
         cluster,
         name,
         lambda standing, moment: plan_rollback(standing, moment, undo=undo),
@@ -128,7 +128,7 @@ def rollback(
     )
 
 
-def pin(cluster: Cluster, name: str, *, adopt: bool = False) -> Outcome:
+def pin(cluster: Cluster, name: str, *, adopt: bool = False) -> RolloutOutcome:
     """Before a deploy: shares that follow the newest revision stay where they are, so that the next one begins at 0 %.
 
     Args:
@@ -141,7 +141,7 @@ def pin(cluster: Cluster, name: str, *, adopt: bool = False) -> Outcome:
         ConflictError: Somebody else set the shares.
         ClusterError: When the API server refuses.
     """
-    return carry_out(cluster, name, lambda standing, moment: plan_pin(standing), what="pin", adopt=adopt)
+    return write_change(cluster, name, lambda standing, moment: plan_pin(standing), what="pin", adopt=adopt)
 
 
 def _build_check(cluster: Cluster, *, unpinned: bool, wait_s: float) -> Check:

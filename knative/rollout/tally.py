@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from knative.rollout.windows import WINDOW_S, Window, Windows, worst_of
+from knative.rollout.windows import WINDOW_S, StepWindows, Window, worst_of
 
 UNKNOWN = -1
 """Restarts of a pod that couldn't be read when a step began: what it had counted until then, nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class RequestCounters:
     """Requests answered.
 
     Attributes:
@@ -33,8 +33,8 @@ class Tally:
     timed: int = 0
     seconds: float = 0.0
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(
+    def __add__(self, other: RequestCounters) -> RequestCounters:
+        return RequestCounters(
             answered=self.answered + other.answered,
             failed=self.failed + other.failed,
             refused=self.refused + other.refused,
@@ -42,9 +42,9 @@ class Tally:
             seconds=round(self.seconds + other.seconds, 6),
         )
 
-    def __sub__(self, other: Tally) -> Tally:
+    def __sub__(self, other: RequestCounters) -> RequestCounters:
         """What came since; never below zero."""
-        return Tally(
+        return RequestCounters(
             answered=max(0, self.answered - other.answered),
             failed=max(0, self.failed - other.failed),
             refused=max(0, self.refused - other.refused),
@@ -67,14 +67,14 @@ class Tally:
         """Of a prediction."""
         return self.seconds * 1000 / self.timed if self.timed else 0.0
 
-    def covers(self, other: Tally) -> bool:
+    def covers(self, other: RequestCounters) -> bool:
         """Whether this may be a later count of the same process."""
         pairs = ((self.answered, other.answered), (self.failed, other.failed), (self.timed, other.timed))
         return all(later >= earlier for later, earlier in pairs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class MetricsReading:
     """What one pod says.
 
     Attributes:
@@ -90,20 +90,20 @@ class Reading:
     revision: str
     restarts: int = 0
     crashed: bool = False
-    tally: Tally = field(default_factory=Tally)
-    slowest: Tally = field(default_factory=Tally)
+    tally: RequestCounters = field(default_factory=RequestCounters)
+    slowest: RequestCounters = field(default_factory=RequestCounters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class PodReading:
     """What a pod said last."""
 
     restarts: int = 0
-    tally: Tally = field(default_factory=Tally)
+    tally: RequestCounters = field(default_factory=RequestCounters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class RevisionCounts:
     """What is known so far.
 
     Attributes:
@@ -113,25 +113,25 @@ class Counts:
         windows: What is kept of the present step's windows.
     """
 
-    totals: Mapping[str, Tally] = field(default_factory=dict)
-    base: Mapping[str, Tally] = field(default_factory=dict)
-    seen: Mapping[str, Seen] = field(default_factory=dict)
-    windows: Windows = field(default_factory=Windows)
+    totals: Mapping[str, RequestCounters] = field(default_factory=dict)
+    base: Mapping[str, RequestCounters] = field(default_factory=dict)
+    seen: Mapping[str, PodReading] = field(default_factory=dict)
+    windows: StepWindows = field(default_factory=StepWindows)
 
-    def total(self, revision: str) -> Tally:
+    def total(self, revision: str) -> RequestCounters:
         """Since the rollout looks at it."""
-        return self.totals.get(revision, Tally())
+        return self.totals.get(revision, RequestCounters())
 
-    def step(self, revision: str) -> Tally:
+    def step(self, revision: str) -> RequestCounters:
         """In the present step."""
-        return self.total(revision) - self.base.get(revision, Tally())
+        return self.total(revision) - self.base.get(revision, RequestCounters())
 
     def window(self) -> Window:
         """What each revision answered in the open window."""
         base = self.windows.base if self.windows.since else self.base
-        return {name: total - base.get(name, Tally()) for name, total in self.totals.items()}
+        return {name: total - base.get(name, RequestCounters()) for name, total in self.totals.items()}
 
-    def steady(self, new: str, old: str, *, apart_from: str) -> tuple[Tally, Tally]:
+    def steady(self, new: str, old: str, *, apart_from: str) -> tuple[RequestCounters, RequestCounters]:
         """Both revisions in the present step, without the windows in which most of one's requests failed.
 
         Args:
@@ -142,10 +142,10 @@ class Counts:
         left_out = worst_of(apart_from, (*self.windows.worst.get(apart_from, ()), self.window()))
         kept = [self.step(new), self.step(old)]
         for window in left_out:
-            kept = [tally - window.get(name, Tally()) for name, tally in zip((new, old), kept, strict=True)]
+            kept = [tally - window.get(name, RequestCounters()) for name, tally in zip((new, old), kept, strict=True)]
         return kept[0], kept[1]
 
-    def close_window(self, now: float, since: float) -> Counts:
+    def close_window(self, now: float, since: float) -> RevisionCounts:
         """End the open window if it has lasted its time and has seen a request.
 
         Args:
@@ -161,17 +161,17 @@ class Counts:
             return self
         return replace(self, windows=self.windows.close(window, self.totals, now))
 
-    def begin_step(self, unread: Iterable[str] = ()) -> Counts:
+    def begin_step(self, unread: Iterable[str] = ()) -> RevisionCounts:
         """Count from here.
 
         Args:
             unread: Pods that are there and couldn't be read.
         """
-        unknown = {pod: Seen(restarts=UNKNOWN) for pod in unread if pod not in self.seen}
-        return replace(self, base=dict(self.totals), seen={**self.seen, **unknown}, windows=Windows())
+        unknown = {pod: PodReading(restarts=UNKNOWN) for pod in unread if pod not in self.seen}
+        return replace(self, base=dict(self.totals), seen={**self.seen, **unknown}, windows=StepWindows())
 
 
-def accumulate(counts: Counts, readings: Iterable[Reading], present: Iterable[str]) -> Counts:
+def accumulate(counts: RevisionCounts, readings: Iterable[MetricsReading], present: Iterable[str]) -> RevisionCounts:
     """Add what pods say now.
 
     Args:
@@ -185,15 +185,15 @@ def accumulate(counts: Counts, readings: Iterable[Reading], present: Iterable[st
     for reading in readings:
         last = seen.get(reading.pod)
         gained = _gained(reading, last)
-        totals[reading.revision] = totals.get(reading.revision, Tally()) + gained
+        totals[reading.revision] = totals.get(reading.revision, RequestCounters()) + gained
         if last is not None and last.restarts == UNKNOWN:
-            base[reading.revision] = base.get(reading.revision, Tally()) + gained
-            open_base[reading.revision] = open_base.get(reading.revision, Tally()) + gained
-        seen[reading.pod] = Seen(restarts=reading.restarts, tally=reading.tally)
-    return Counts(totals=totals, base=base, seen=seen, windows=replace(counts.windows, base=open_base))
+            base[reading.revision] = base.get(reading.revision, RequestCounters()) + gained
+            open_base[reading.revision] = open_base.get(reading.revision, RequestCounters()) + gained
+        seen[reading.pod] = PodReading(restarts=reading.restarts, tally=reading.tally)
+    return RevisionCounts(totals=totals, base=base, seen=seen, windows=replace(counts.windows, base=open_base))
 
 
-def _gained(reading: Reading, last: Seen | None) -> Tally:
+def _gained(reading: MetricsReading, last: PodReading | None) -> RequestCounters:
     """What is new in a reading.
 
     A crash counts as a request that failed: whoever waited for its answer got none, and the process that would have
@@ -203,9 +203,9 @@ def _gained(reading: Reading, last: Seen | None) -> Tally:
     beside the golden check. A revision at 10 % of few requests starts from zero far more often than the one at 90 %,
     and would look slow for that alone.
     """
-    known = last if last is not None and last.restarts != UNKNOWN else Seen()
+    known = last if last is not None and last.restarts != UNKNOWN else PodReading()
     restarts = max(0, reading.restarts - known.restarts)
-    crashes = Tally(failed=(min(1, restarts) if last is None else restarts) if reading.crashed else 0)
+    crashes = RequestCounters(failed=(min(1, restarts) if last is None else restarts) if reading.crashed else 0)
     same = known.restarts == reading.restarts and reading.tally.covers(known.tally)
     gained = reading.tally - known.tally if same else reading.tally
     if not (same and known.tally.timed):

@@ -41,7 +41,7 @@ def parse_preview(entries: object) -> str:
     return ""
 
 
-def resolve(traffic: Traffic, latest_ready: str) -> dict[str, int]:
+def resolve_latest(traffic: Traffic, latest_ready: str) -> dict[str, int]:
     """The same with the name of the revision that `LATEST` is now; without that share while there is none."""
     shares: dict[str, int] = {}
     for revision, percent in traffic.items():
@@ -76,12 +76,12 @@ def build_traffic(traffic: Traffic, *, preview: str = "") -> list[dict[str, Any]
     return entries
 
 
-def split(new: str, percent: int, old: str) -> dict[str, int]:
+def split_traffic(new: str, percent: int, old: str) -> dict[str, int]:
     """Two revisions that share all requests; of 0 % and 100 % one remains."""
     return {revision: share for revision, share in ((old, 100 - percent), (new, percent)) if share}
 
 
-def most(traffic: Traffic, *, apart_from: str = "") -> str:
+def find_largest_share(traffic: Traffic, *, apart_from: str = "") -> str:
     """The revision with the largest share; empty: none."""
     others = {revision: percent for revision, percent in traffic.items() if revision and revision != apart_from}
     return max(others, key=lambda revision: others[revision], default="")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from knative.rollout.state import State
+from knative.rollout.state import RolloutState
 
 FALSE_ALARMS = 0.01
 """Probability, over a whole rollout and all judges, that a revision as good as the old one is rolled back."""
@@ -18,7 +18,7 @@ MISSED = 0.05
 """Probability that the last step passes a revision whose increase is as large as the largest one allowed."""
 
 
-class Finding(StrEnum):
+class AssessmentResult(StrEnum):
     """What a judge has found. One `WORSE` rolls back; a step passes when nobody says `WORSE` or `OPEN`."""
 
     WORSE = "worse"
@@ -30,7 +30,7 @@ class Finding(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Assessment:
     """One judge's.
 
     Attributes:
@@ -39,14 +39,14 @@ class Verdict:
         why: Of `WORSE`: what is wrong; of `OPEN`: what is missing.
     """
 
-    finding: Finding
+    finding: AssessmentResult
     evidence: str
     why: str = ""
 
 
-Judge = Callable[[State], Verdict]
+Judge = Callable[[RolloutState], Assessment]
 
 
-def false_alarm(state: State, judges: int) -> float:
+def false_alarm(state: RolloutState, judges: int) -> float:
     """The share of `FALSE_ALARMS` that one judge has in one step."""
     return FALSE_ALARMS / (judges * max(1, len(state.settings.steps)))

@@ -12,19 +12,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from knative.rollout.tally import Tally
+    from knative.rollout.tally import RequestCounters
 
 WINDOW_S = 15.0
 """Least length of a window; looks that are further apart make longer ones."""
 LEFT_OUT = 2
 """Windows with the most failures that are left out: one event of up to `WINDOW_S` can touch two."""
 
-Window: TypeAlias = "Mapping[str, Tally]"
+Window: TypeAlias = "Mapping[str, RequestCounters]"
 """What each revision answered in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
+class WindowTimes:
     """How a revision's mean time varies from window to window.
 
     Attributes:
@@ -39,11 +39,11 @@ class Times:
     seconds: float = 0.0
     squares: float = 0.0
 
-    def add(self, tally: Tally) -> Times:
+    def add(self, tally: RequestCounters) -> WindowTimes:
         """With one more window."""
         if not tally.timed:
             return self
-        return Times(
+        return WindowTimes(
             windows=self.windows + 1,
             timed=self.timed + tally.timed,
             seconds=round(self.seconds + tally.seconds, 6),
@@ -67,7 +67,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Windows:
+class StepWindows:
     """Of the present step.
 
     Attributes:
@@ -78,15 +78,15 @@ class Windows:
     """
 
     since: float = 0.0
-    base: Mapping[str, Tally] = field(default_factory=dict)
+    base: Mapping[str, RequestCounters] = field(default_factory=dict)
     worst: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
-    times: Mapping[str, Times] = field(default_factory=dict)
+    times: Mapping[str, WindowTimes] = field(default_factory=dict)
 
-    def close(self, window: Window, totals: Mapping[str, Tally], now: float) -> Windows:
+    def close(self, window: Window, totals: Mapping[str, RequestCounters], now: float) -> StepWindows:
         """End the open window and begin another one."""
         judged = {name: replace(tally, refused=0, timed=0, seconds=0.0) for name, tally in window.items()}
         worst = {name: worst_of(name, (*self.worst.get(name, ()), judged)) for name in {*self.worst, *window}}
-        times = {name: self.times.get(name, Times()).add(tally) for name, tally in window.items()}
+        times = {name: self.times.get(name, WindowTimes()).add(tally) for name, tally in window.items()}
         return replace(
             self,
             since=now,

@@ -16,7 +16,7 @@ import functions
 from eaves import errors
 from eaves.errors import EavesError
 from functions import connection
-from functions.problems import TYPE_PREFIX, answer_error, answer_fault, kind_of
+from functions.problems import TYPE_PREFIX, error_response, error_type, fault_response
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/04-function.md"
@@ -58,13 +58,13 @@ def documented() -> dict[str, str]:
 
 
 def test_the_page_lists_every_type_and_no_other() -> None:
-    made = {kind_of(cls) for cls in named() if cls not in NEVER_ANSWERED} | {"internal"}
+    made = {error_type(cls) for cls in named() if cls not in NEVER_ANSWERED} | {"internal"}
     assert set(documented()) == made | {f"http-{code}" for code in http_codes()}
 
 
 @pytest.mark.parametrize("cls", sorted({*named()} - NEVER_ANSWERED, key=str))
 def test_each_has_the_status_that_the_page_says(cls: type[EavesError]) -> None:
-    assert str(answer_error(cls("x")).status_code) in documented()[kind_of(cls)]
+    assert str(error_response(cls("x")).status_code) in documented()[error_type(cls)]
 
 
 def test_those_of_http_have_their_own_number() -> None:
@@ -73,11 +73,11 @@ def test_those_of_http_have_their_own_number() -> None:
             number = kind.removeprefix("http-")
             assert HTTPStatus(int(number))
             assert number in status
-    assert answer_fault(ValueError()).get_json(force=True)["type"] == f"{TYPE_PREFIX}internal"
+    assert fault_response(ValueError()).get_json(force=True)["type"] == f"{TYPE_PREFIX}internal"
 
 
 def test_a_class_of_a_handlers_own_has_the_type_of_ours() -> None:
     class NoSuchScanError(errors.ImageError): ...
 
-    assert kind_of(NoSuchScanError) == "image"
-    assert kind_of(type("X" * 1000, (NoSuchScanError,), {})) == "image"
+    assert error_type(NoSuchScanError) == "image"
+    assert error_type(type("X" * 1000, (NoSuchScanError,), {})) == "image"

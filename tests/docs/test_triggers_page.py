@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.config.yaml_text import load_yaml
 from eaves.events import IMAGE_CLASSIFIED
 from eaves.platform import TriggerSpec
@@ -27,7 +27,7 @@ def read_triggers() -> list[TriggerSpec]:
             values += load_yaml(block)["triggers"]
         elif block.startswith("filter:"):
             values += [{"name": "line", **load_yaml(line)} for line in block.splitlines()]
-    return [build(TriggerSpec, Layer(origin="page", values=one)) for one in values]
+    return [build(TriggerSpec, SettingsLayer(origin="page", values=one)) for one in values]
 
 
 def test_the_page_shows_every_dialect() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from eaves.artifact import open_artifact
-from eaves.oci.places import open_place
+from eaves.oci.places import open_location
 from eaves.oci.registry import Access
 from eaves.platform import RelaySpec
 from knative.cluster import Cluster, open_cluster
@@ -192,6 +192,6 @@ def pinned(pytestconfig: pytest.Config, name: str, how: str = "") -> str:
     if not named:
         how = how or f"Dockerfile, target {name}"
         pytest.skip(f"needs the {name}'s container image at a registry: --{name}-image ({how})")
-    found = open_place(named, Access(plain_http=True))
+    found = open_location(named, Access(plain_http=True))
     assert found.reference is not None
     return str(found.reference.pinned(found.resolve().digest))

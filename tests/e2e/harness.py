@@ -14,7 +14,7 @@ from typing import Any
 from eaves.events import Event, encode_structured
 from eaves.platform import AppSpec, DeliverySettings
 from eaves.timestamps import parse_timestamp
-from knative.addresses import route_to
+from knative.addresses import find_route
 from knative.cluster import Cluster
 from knative.kinds import BROKER, POD, TRIGGER
 from knative.platform import KnativePlatform
@@ -104,7 +104,7 @@ class KnativeHarness:
     def publish_structured(self, event: Event) -> None:
         broker = self.cluster.get(BROKER, self.settings.broker)
         assert broker is not None
-        route = route_to(self.cluster, broker["status"]["address"]["url"])
+        route = find_route(self.cluster, broker["status"]["address"]["url"])
         headers, body = encode_structured(event)
         headers["Host"] = route.host
         answer = self.cluster.proxy(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from knative.cluster import Cluster
-from knative.transport import Request
+from knative.transport import ApiRequest
 
 _LEFT_OUT = ("events", "componentstatuses", "endpoints")
 """What happened, which a cluster forgets by itself; what is no object; what EndpointSlices tell."""
@@ -77,4 +77,4 @@ def _is_kubernetes(one: dict[str, Any]) -> bool:
 
 def _ask(cluster: Cluster, path: str) -> dict[str, Any]:
     transport = cluster._transport
-    return transport.json(Request(call=transport.call, path=path, headers={"Accept": "application/json"}))
+    return transport.json(ApiRequest(call=transport.call, path=path, headers={"Accept": "application/json"}))

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eaves.audit import Comparison, HourCounts
+from eaves.audit import EventComparison, HourCounts
 from eaves.audit.lists import read_file
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.link.ledger_lines import to_dict
 from knative.cluster import Cluster
 from knative.kinds import POD, STATEFUL_SET
@@ -85,7 +85,7 @@ class Cloud:
 
 def audit_files(sent: Path, received: Path) -> HourCounts:
     """The totals of an audit of two lists of JSON lines."""
-    with Comparison() as comparison:
+    with EventComparison() as comparison:
         comparison.add_sent(read_file(sent))
         comparison.add_received(read_file(received))
         return comparison.finish().totals
@@ -123,7 +123,7 @@ def start_cloud(
         cluster.apply(secret, manager=MANAGER)
     values = {"namespace": cluster.namespace, "image": image, "spool_size": "500Mi"}
     values |= {"sink": sink} if sink else {"folder_size": "500Mi"}
-    wanted = build(ReceiverDeployment, Layer(origin="test", values=values))
+    wanted = build(ReceiverDeployment, SettingsLayer(origin="test", values=values))
     for manifest in build_receiver(wanted):
         cluster.apply(manifest, manager=MANAGER)
     _start_proxy(cluster, image)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from eaves.errors import OciError
-from eaves.oci.places import open_place
+from eaves.oci.places import open_location
 from eaves.oci.registry import Access
 from knative.kinds import DAEMON_SET, NODE, POD
 from knative.resources.pin import pin_name
@@ -34,7 +34,7 @@ def registry_down(pytestconfig: pytest.Config, place: Place, image: str) -> Call
         _run(stop)
         try:
             with pytest.raises(OciError):
-                open_place(image, Access(plain_http=True)).resolve()
+                open_location(image, Access(plain_http=True)).resolve()
             _run(restart)
             wait_until(lambda: nodes_ready(place), 120, pause_s=0.5, what="the nodes")
             yield

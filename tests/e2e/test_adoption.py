@@ -13,7 +13,7 @@ import pytest
 from eaves.events import Event
 from knative.kinds import BROKER, KSERVICE, SERVICE_ACCOUNT, TRIGGER
 from knative.resources.pod import build_security
-from knative.transport import Request
+from knative.transport import ApiRequest
 from tests.e2e.harness import is_ready
 from tests.e2e.places import NAME, Place
 from tests.e2e.stream import Stream
@@ -35,7 +35,7 @@ def create_by_api(place: Place, image: str) -> None:
     }
     transport = place.cluster._transport
     transport.json(
-        Request(
+        ApiRequest(
             call=transport.call,
             method="POST",
             path=KSERVICE.path(place.cluster.namespace),

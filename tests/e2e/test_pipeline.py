@@ -19,7 +19,7 @@ from eaves.oci import wheels
 from eaves.oci.runtime import find_lock
 from knative.kinds import BROKER, JOB, JOB_SINK, SECRET, SINK_BINDING, TRIGGER
 from knative.names import APP_LABEL, PART_LABEL
-from knative.training import condition, ended, exit_of, pods_of
+from knative.training import condition, find_ending, find_exit, pods_of
 from tests.artifacts import build_tiny_dataset
 from tests.e2e.harness import MANAGER, KnativeSink, is_ready, start_server, start_sink
 from tests.e2e.places import NAME, Namespaces, Place
@@ -115,7 +115,7 @@ class Factory:
 
         def find() -> list[dict[str, Any]]:
             jobs = self.cluster.list(JOB, selector=f"{APP_LABEL}={NAME},{PART_LABEL}=pipeline")
-            return [job for job in jobs if job["metadata"]["name"] not in known and ended(job)]
+            return [job for job in jobs if job["metadata"]["name"] not in known and find_ending(job)]
 
         (job,) = wait_until(find, ENDS_S, pause_s=2, what="the pipeline's end")
         known.add(job["metadata"]["name"])
@@ -153,7 +153,7 @@ def test_images_become_a_published_model_and_a_worse_one_does_not(factory: Facto
     known: set[str] = set()
     factory.apply(factory.render("pipeline", trainer_image, "good"))
     job = factory.finished(known)
-    assert ended(job) == "Complete", factory.log(job)
+    assert find_ending(job) == "Complete", factory.log(job)
     (event,) = wait_until(lambda: factory.sink.received, 60, pause_s=0.5, what="the event")
     told = event.json()
     assert (event.type, event.source) == (MODEL_PUBLISHED, f"/eaves/test/{NAME}")
@@ -162,10 +162,10 @@ def test_images_become_a_published_model_and_a_worse_one_does_not(factory: Facto
 
     factory.apply(factory.render("pipeline", trainer_image, "floor", floor=1.0))
     refused = factory.finished(known)
-    assert ended(refused) == "Failed"
+    assert find_ending(refused) == "Failed"
     assert condition(refused)["reason"] == "PodFailurePolicy", "another pod would find the same model"
     (pod,) = pods_of(factory.cluster, refused)
-    assert exit_of(pod)["exitCode"] == 79
+    assert find_exit(pod)["exitCode"] == 79
     assert "the model is not published" in factory.log(refused)
     assert factory.tags("floor") == []
     assert len(factory.sink.received) == 1, "nothing was told"
@@ -180,7 +180,7 @@ def test_an_event_of_changed_images_ends_as_a_published_model(factory: Factory, 
         for _ in range(times):
             factory.publish_update(number)
         job = factory.finished(known)
-        assert ended(job) == "Complete", factory.log(job)
+        assert find_ending(job) == "Complete", factory.log(job)
     assert "model.published" in factory.log(job)
     assert "held-out images" in factory.log(job), "the second model was compared with the first"
     wait_until(lambda: len(factory.sink.received) >= before + 2, 60, pause_s=0.5, what="both events")

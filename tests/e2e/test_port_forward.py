@@ -18,7 +18,7 @@ from eaves.errors import ClusterError, DeniedError
 from eaves.events import Event
 from knative.cluster import Cluster, open_cluster
 from knative.kinds import POD
-from knative.rollout.observation import Look, look
+from knative.rollout.observation import MetricsScrape, scrape_metrics
 from tests.e2e.places import NAME, Place
 from tests.oci import need
 from tests.waiting import wait_until
@@ -57,13 +57,13 @@ def log_in(place: Place, folder: Path) -> Cluster:
     return open_cluster(kubeconfig=file, namespace=place.cluster.namespace)
 
 
-def ask(place: Place, make_event: MakeEvent, cluster: Cluster) -> Look:
+def ask(place: Place, make_event: MakeEvent, cluster: Cluster) -> MetricsScrape:
     """What is seen of the function's pods, once one has answered something."""
-    seen: list[Look] = []
+    seen: list[MetricsScrape] = []
 
     def read() -> bool:
         place.platform.invoke(NAME, make_event("asked.png"))
-        seen.append(look(cluster, [FIRST]))
+        seen.append(scrape_metrics(cluster, [FIRST]))
         return bool(seen[-1].readings or seen[-1].unread)
 
     wait_until(read, 60, pause_s=0.5, what="a pod of the function")

@@ -13,7 +13,7 @@ import yaml
 from eaves.events import DATASET_UPDATED, Event
 from knative.kinds import BROKER, JOB, JOB_SINK, POD, TRIGGER
 from knative.names import APP_LABEL
-from knative.training import ended, pods_of
+from knative.training import find_ending, pods_of
 from tests.artifacts import build_tiny_dataset
 from tests.e2e.harness import is_ready
 from tests.e2e.places import NAME, Place
@@ -77,11 +77,11 @@ def finished(place: Place, count: int, timeout_s: float = 600) -> list[dict[str,
 
     def all_ended() -> bool:
         found = jobs(place)
-        return len(found) >= count and all(map(ended, found))
+        return len(found) >= count and all(map(find_ending, found))
 
     wait_until(all_ended, timeout_s, pause_s=1, what=f"the end of {count} Jobs")
     found = jobs(place)
-    assert [ended(one) for one in found] == ["Complete"] * count, [one["status"] for one in found]
+    assert [find_ending(one) for one in found] == ["Complete"] * count, [one["status"] for one in found]
     return found
 
 

@@ -23,16 +23,16 @@ from knative.job_settings import JobSettings
 from knative.joblog import LogLine
 from knative.kinds import BROKER, CLAIM, CONFIG_MAP, JOB, JOB_SINK, POD, TRIGGER
 from knative.platform import KnativePlatform
-from knative.resources.job import Training, build_job
+from knative.resources.job import TrainingJob, build_job
 from knative.resources.pod import USER, build_security
-from knative.retrieval import fetch
+from knative.retrieval import download_run
 from knative.settings import KnativeSettings, SiteSettings
-from knative.training import begin, condition, ended, follow_job, pods_of
+from knative.training import condition, create_job, find_ending, follow_job, pods_of
 from knative.trainings import render_training
 from tests.artifacts import build_tiny_dataset
 from tests.e2e.harness import MANAGER, is_ready
 from tests.waiting import wait_until
-from trainer.progress import Silent
+from trainer.progress import SilentProgress
 from trainer.settings import DataSettings, TrainSettings
 
 pytestmark = pytest.mark.timeout(900)
@@ -40,7 +40,7 @@ DIGITS = "/data/digits"
 
 
 @pytest.fixture(scope="module")
-def training(pytestconfig: pytest.Config, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Training:
+def training(pytestconfig: pytest.Config, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> TrainingJob:
     """A tiny training whose images and runs are on volumes."""
     image = str(pytestconfig.getoption("--trainer-image") or "")
     if not image:
@@ -50,7 +50,7 @@ def training(pytestconfig: pytest.Config, cluster: Cluster, tmp_path_factory: py
         claim = {"apiVersion": "v1", "kind": CLAIM.kind, "metadata": {"name": name}, "spec": spec}
         cluster.apply(claim, manager=MANAGER)
     load_images(cluster, image, build_tiny_dataset(tmp_path_factory.mktemp("digits")))
-    return Training(
+    return TrainingJob(
         name="digits",
         site="test",
         namespace=cluster.namespace,
@@ -110,26 +110,26 @@ def watch(cluster: Cluster) -> Iterator[Callable[[str], Watched]]:
 
 
 def test_a_training_whose_pod_is_lost_goes_on_and_its_run_comes_here(
-    cluster: Cluster, training: Training, watch: Callable[[str], Watched], tmp_path: Path
+    cluster: Cluster, training: TrainingJob, watch: Callable[[str], Watched], tmp_path: Path
 ) -> None:
     longer = replace(training, train=replace(training.train, epochs=1500))
     manifest = build_job(longer)
     name = manifest["metadata"]["name"]
     said: list[str] = []
     for _ in range(2):
-        begin(cluster, manifest, again=False, say=said.append)
+        create_job(cluster, manifest, again=False, say=said.append)
     assert said[1] == f"{name} is there already: it goes on"
     watched = watch(name)
     wait_until(lambda: watched.done() > 0, 400, pause_s=0.5, what="the first steps")
     (first,) = pods_of(cluster, cluster.get(JOB, name) or {})
     cluster.delete(POD, first["metadata"]["name"])
     job = watched.result.result(600)
-    assert ended(job) == "Complete", condition(job)
+    assert find_ending(job) == "Complete", condition(job)
     assert job["status"].get("failed", 0) == 0, "making room costs no attempt"
     assert any("goes on" in text for text in watched.said)
     resumed = [line.done for line in watched.lines if line.phase == "Training" and line.done]
     assert resumed == sorted(resumed), "it went on where it was"
-    run = fetch(cluster, longer, job, tmp_path / "run", say=said.append, progress=Silent())
+    run = download_run(cluster, longer, job, tmp_path / "run", say=said.append, progress=SilentProgress())
     assert (run.name, run.epochs) == ("digits", 1500)
     assert (run.path / "report.html").stat().st_size > 1000
     assert not [pod for pod in cluster.list(POD) if "-read-" in pod["metadata"]["name"] and alive(pod)]
@@ -140,7 +140,7 @@ def alive(pod: dict[str, Any]) -> bool:
 
 
 def test_an_event_of_changed_images_becomes_a_training_and_one_of_others_does_not(
-    cluster: Cluster, training: Training
+    cluster: Cluster, training: TrainingJob
 ) -> None:
     settings = KnativeSettings(trainer_image=training.knative.trainer_image, broker="training")
     listening = replace(training, knative=settings)
@@ -158,15 +158,15 @@ def test_an_event_of_changed_images_becomes_a_training_and_one_of_others_does_no
             )
         )  # fmt: skip
     jobs = wait_until(lambda: made_by_sink(cluster), 300, pause_s=1, what="both Jobs' ends")
-    assert sorted(ended(job) for job in jobs) == ["Complete", "Failed"]
-    (failed,) = (job for job in jobs if ended(job) == "Failed")
+    assert sorted(find_ending(job) for job in jobs) == ["Complete", "Failed"]
+    (failed,) = (job for job in jobs if find_ending(job) == "Failed")
     assert condition(failed)["reason"] == "PodFailurePolicy", "images from elsewhere are not tried again"
 
 
 def made_by_sink(cluster: Cluster) -> list[dict[str, Any]]:
     """Both Jobs, once they have ended."""
     jobs = cluster.list(JOB, selector="eaves.dev/app=digits,!eaves.dev/run")
-    return jobs if len(jobs) == 2 and all(ended(job) for job in jobs) else []
+    return jobs if len(jobs) == 2 and all(find_ending(job) for job in jobs) else []
 
 
 def all_ready(cluster: Cluster) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from knative.deploy.inventory import Deployment, read_inventory
+from knative.deploy.inventory import DeploymentRecord, read_inventory
 from knative.kinds import KSERVICE, REVISION
 from knative.update import read_image
 from tests.e2e.places import NAME, SITE, Place
@@ -27,7 +27,7 @@ def laptop(place: Place, tmp_path: Path) -> Place:
     return made
 
 
-def last(place: Place) -> Deployment:
+def last(place: Place) -> DeploymentRecord:
     deployment = read_inventory(place.cluster, NAME).deployment
     assert deployment is not None
     return deployment

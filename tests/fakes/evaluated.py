@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from converters.evaluation.model import Answer
+from converters.evaluation.model import ImagePrediction
 from eaves.images.pixels import decode
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
@@ -34,11 +34,11 @@ class ColourModel:
         self._answers = answers or {}
         self._score = score
 
-    def classify(self, data: bytes) -> Answer:
+    def classify(self, data: bytes) -> ImagePrediction:
         """Answer with the same score for every image."""
         means = decode(data).mean(axis=(0, 1))
         seen = ("red", "green", "blue")[int(np.argmax(means))]
-        return Answer(label=self._answers.get(seen, seen), score=self._score, time_ms=float(means.sum()))
+        return ImagePrediction(label=self._answers.get(seen, seen), score=self._score, time_ms=float(means.sum()))
 
 
 def write_colours(root: Path, counts: Mapping[str, int]) -> Path:

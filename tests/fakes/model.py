@@ -10,15 +10,15 @@ import numpy as np
 from eaves.artifact import Artifact
 from eaves.errors import EavesError
 from functions.classifier import Classifier
-from functions.model import Model
+from functions.model import LoadingModel
 from functions.predictor import Prediction, Predictor
 from functions.session import Session
 from functions.settings import FunctionSettings, ServeSettings
-from functions.timing import Timing
+from functions.timing import StartTiming
 from tests.fakes.artifact import ColourSession
 
 
-class FakeModel(Model):
+class FakeModel(LoadingModel):
     """Loading when it has neither predictor nor failure.
 
     Args:
@@ -30,7 +30,7 @@ class FakeModel(Model):
     def __init__(
         self, predictor: Predictor | None = None, failure: EavesError | None = None, *, checking: bool = False
     ) -> None:
-        super().__init__(FunctionSettings(), Timing())
+        super().__init__(FunctionSettings(), StartTiming())
         self._predictor = predictor
         if (predictor or failure) and not checking:
             self.finish(failure)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eaves.mqtt import Connection, Listener, Message, SessionInfo
+from eaves.mqtt import BrokerConnection, ConnectionListener, Message, SessionInfo
 
 
-class RecordingListener(Listener):
+class RecordingListener(ConnectionListener):
     """A listener that subscribes and remembers.
 
     Args:
@@ -25,7 +25,7 @@ class RecordingListener(Listener):
     """
 
     def __init__(self, topics: Sequence[str] = (), *, retained: bool = False, acknowledge: bool = True) -> None:
-        self.connection: Connection | None = None
+        self.connection: BrokerConnection | None = None
         self.sessions: list[SessionInfo] = []
         self.reasons: list[str] = []
         self.losses = 0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eaves.sources.folder.watcher import Listener
+from eaves.sources.folder.watcher import FileListener
 
 
 class SilentWatch:
     """Implements `eaves.sources.folder.watcher.Watch`."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: FileListener) -> None:
         self.listener = listener
         self.dead = False
         self.closed = False
@@ -34,7 +34,7 @@ class SilentKernel:
         self.watches: list[SilentWatch] = []
         self.error: OSError | None = None
 
-    def __call__(self, root: Path, listener: Listener) -> SilentWatch:
+    def __call__(self, root: Path, listener: FileListener) -> SilentWatch:
         if self.error is not None:
             raise self.error
         self.watches.append(SilentWatch(listener))

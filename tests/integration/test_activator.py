@@ -11,7 +11,7 @@ import pytest
 from eaves.errors import StartError
 from eaves.local.activator import KEEP_S, LEAVE_S, REST_S, RESTART, Activator
 from eaves.local.replica import capacity_of
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import FunctionSpec, ScaleSettings
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
@@ -32,7 +32,7 @@ def make(tmp_path: Path, clock: ManualClock) -> Iterator[MakeActivator]:
     def make_one(launch: FakeLauncher, **scale: float) -> Activator:
         settings = ScaleSettings(**{"min": 1, **scale})  # type: ignore[arg-type]
         spec = FunctionSpec(name="digits", site="s", artifact=Path("/a"), scale=settings, concurrency=1)
-        made.append(Activator(spec, State(root=tmp_path), inherit={}, clock=clock, launch=launch))
+        made.append(Activator(spec, StateDirectory(root=tmp_path), inherit={}, clock=clock, launch=launch))
         return made[-1]
 
     yield make_one
@@ -168,7 +168,7 @@ class KeeperClock(ManualClock):
 def test_requests_that_find_a_replica_wake_no_keeper(tmp_path: Path) -> None:
     clock = KeeperClock()
     spec = FunctionSpec(name="digits", site="s", artifact=Path("/a"), scale=ScaleSettings(min=1), concurrency=2)
-    activator = Activator(spec, State(root=tmp_path), inherit={}, clock=clock, launch=FakeLauncher())
+    activator = Activator(spec, StateDirectory(root=tmp_path), inherit={}, clock=clock, launch=FakeLauncher())
     try:
         wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")
         wait_until(lambda: clock.next_due_s() == KEEP_S, what="the keeper's rest")

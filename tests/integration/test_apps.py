@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from eaves.delivery import Answer
+from eaves.delivery import SinkResponse
 from eaves.errors import PlatformError, UnreachableError
 from eaves.events import Event
 from eaves.local.activator import Activator
 from eaves.local.apps import AGAIN, Apps
 from eaves.local.broker import Subscription
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec, default_trigger
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
@@ -39,7 +39,7 @@ class Parts:
         relayed: App and event id of what was handed to a relay.
     """
 
-    def __init__(self, state: State, clock: ManualClock) -> None:
+    def __init__(self, state: StateDirectory, clock: ManualClock) -> None:
         self.broken: set[str] = set()
         self.error: Exception | None = None
         self.subscriptions: Mapping[str, Subscription] = {}
@@ -54,9 +54,9 @@ class Parts:
             raise RuntimeError("can't start new thread")
         return self._activate(spec)
 
-    def send_to_relay(self, app: str, event: Event) -> Answer:
+    def send_to_relay(self, app: str, event: Event) -> SinkResponse:
         self.relayed.append((app, event.id))
-        return Answer(status=202)
+        return SinkResponse(status=202)
 
     def subscribe(self, subscriptions: Mapping[str, Subscription], *, keep: Collection[str]) -> None:
         self.attempts[""] = self.attempts.get("", 0) + 1
@@ -72,19 +72,19 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> State:
-    made = State(root=tmp_path / "state")
+def state(tmp_path: Path) -> StateDirectory:
+    made = StateDirectory(root=tmp_path / "state")
     made.prepare()
     return made
 
 
 @pytest.fixture
-def parts(state: State, clock: ManualClock) -> Parts:
+def parts(state: StateDirectory, clock: ManualClock) -> Parts:
     return Parts(state, clock)
 
 
 @pytest.fixture
-def apps(state: State, clock: ManualClock, parts: Parts) -> Iterator[Apps]:
+def apps(state: StateDirectory, clock: ManualClock, parts: Parts) -> Iterator[Apps]:
     made = Apps(
         state, subscribe=parts.subscribe, activate=parts.activate, send_to_relay=parts.send_to_relay, clock=clock
     )
@@ -93,7 +93,7 @@ def apps(state: State, clock: ManualClock, parts: Parts) -> Iterator[Apps]:
 
 
 def test_a_function_that_can_not_be_made_is_named_and_the_others_are_served(
-    apps: Apps, state: State, parts: Parts, clock: ManualClock
+    apps: Apps, state: StateDirectory, parts: Parts, clock: ManualClock
 ) -> None:
     parts.broken = {"bad"}
     for name in ("aaa", "bad", "zzz"):
@@ -118,7 +118,9 @@ def test_a_function_that_can_not_be_made_is_named_and_the_others_are_served(
     assert apps.state("bad") == ("idle", 0, "")
 
 
-def test_a_function_whose_change_can_not_be_made_goes_on_as_it_was(apps: Apps, state: State, parts: Parts) -> None:
+def test_a_function_whose_change_can_not_be_made_goes_on_as_it_was(
+    apps: Apps, state: StateDirectory, parts: Parts
+) -> None:
     state.write_spec(app("a"))
     apps.reconcile()
     before = apps.activator("a")
@@ -135,7 +137,7 @@ def test_a_function_whose_change_can_not_be_made_goes_on_as_it_was(apps: Apps, s
 
 
 def test_triggers_that_can_not_be_made_are_tried_again_and_no_event_passes_them_by(
-    apps: Apps, state: State, parts: Parts, clock: ManualClock
+    apps: Apps, state: StateDirectory, parts: Parts, clock: ManualClock
 ) -> None:
     state.write_spec(app("a"))
     apps.reconcile()
@@ -156,7 +158,7 @@ def test_triggers_that_can_not_be_made_are_tried_again_and_no_event_passes_them_
 
 
 def test_a_removed_function_stays_until_its_triggers_are_gone(
-    apps: Apps, state: State, parts: Parts, clock: ManualClock
+    apps: Apps, state: StateDirectory, parts: Parts, clock: ManualClock
 ) -> None:
     state.write_spec(app("a"))
     apps.reconcile()
@@ -172,7 +174,7 @@ def test_a_removed_function_stays_until_its_triggers_are_gone(
         apps.activator("a")
 
 
-def test_nothing_is_accepted_before_the_specs_were_read_once(apps: Apps, state: State) -> None:
+def test_nothing_is_accepted_before_the_specs_were_read_once(apps: Apps, state: StateDirectory) -> None:
     state.specs.rename(state.root / "away")
     with pytest.raises(OSError, match="specs"):
         apps.reconcile()
@@ -183,7 +185,7 @@ def test_nothing_is_accepted_before_the_specs_were_read_once(apps: Apps, state: 
     apps.require_routes()
 
 
-def test_a_folder_of_specs_that_goes_away_removes_nothing(apps: Apps, state: State) -> None:
+def test_a_folder_of_specs_that_goes_away_removes_nothing(apps: Apps, state: StateDirectory) -> None:
     state.write_spec(app("a"))
     apps.reconcile()
     state.specs.rename(state.root / "away")

@@ -12,12 +12,12 @@ from typing import cast
 import pytest
 
 from eaves.admin.queue import SpoolQueue
-from eaves.delivery import Answer, SinkClient
+from eaves.delivery import SinkClient, SinkResponse
 from eaves.events import Event, encode_binary
 from eaves.history import FileHistory
 from eaves.local.broker import Broker, Subscription, lane_of
 from eaves.local.server import TcpPort, WebServer
-from eaves.local.web import Runtime, create_app
+from eaves.local.web import SupervisorView, create_app
 from eaves.platform import TriggerSpec
 from eaves.spool import Spool
 from tests.waiting import wait_until
@@ -75,14 +75,14 @@ def subscriber() -> Iterator[tuple[str, Sequence[dict[str, str]]]]:
 def port(subscriber: tuple[str, Sequence[dict[str, str]]], tmp_path: Path) -> Iterator[int]:
     client, trigger = SinkClient(), TriggerSpec(name="out", url=subscriber[0])
 
-    def send(event: Event, headers: Mapping[str, str]) -> Answer:
+    def send(event: Event, headers: Mapping[str, str]) -> SinkResponse:
         return client.post(trigger.url, event, prefer_reply=True, timeout_s=10, more_headers=headers)
 
     with Spool(tmp_path / "spool.db") as spool:
         history = FileHistory(tmp_path / "history.db")
         broker = Broker(spool, history)
         broker.subscribe({lane_of("app", "out"): Subscription(app="app", trigger=trigger, send=send, parallel=1)})
-        server = WebServer(create_app(cast(Runtime, BrokerRuntime(broker, spool))), made := TcpPort(0))
+        server = WebServer(create_app(cast(SupervisorView, BrokerRuntime(broker, spool))), made := TcpPort(0))
         yield made.port
         server.stop()
         broker.stop()

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from converters.convert import convert
 from converters.settings import ConvertSettings
 from eaves.artifact import Artifact, check, open_artifact
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from functions.session import open_session
 from tests.artifacts import CLASSES, PER_CLASS, build_tiny_dataset
 from trainer.calibration import softmax
@@ -45,7 +45,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Run, Artifact]]
     data, made = DataSettings(path=write_digits(root / "digits")), []
     for number, head_l2 in enumerate((20.0, 1.0)):
         values = {"arch": "mobilenet_v3_small", "weights": "none", "mode": "frozen", "image_size": 32, "epochs": 5}
-        settings = build(TrainSettings, Layer(origin="test", values={**values, "head_l2": head_l2}))
+        settings = build(TrainSettings, SettingsLayer(origin="test", values={**values, "head_l2": head_l2}))
         run = train(data, settings, root / f"run{number}", name="digits")
         made.append((run, convert(run.path, root / f"artifact{number}", ConvertSettings(precision="fp32"))))
     return made

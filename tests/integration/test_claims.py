@@ -14,8 +14,8 @@ import pytest
 
 from eaves.errors import ClaimError, ClaimTooLargeError, DeliveryError, EavesError, UnreachableError
 from eaves.http_client.proxies import DIRECT, Proxies, Proxy, parse_proxies
-from functions.claims import MAX_REDIRECTS, ClaimDesk, Fetched
-from functions.reach import Reach
+from functions.claims import MAX_REDIRECTS, DatarefFetcher, FetchedData
+from functions.reach import UrlPolicy
 from functions.tunnel import open_tunnel
 from tests.certificates import build_server_context, make_certificate
 from tests.fakes.proxy import FakeProxy, open_proxy
@@ -68,15 +68,15 @@ def store() -> Iterator[Store]:
         thread.join()
 
 
-def desk(store: Store, **changes: object) -> ClaimDesk:
+def desk(store: Store, **changes: object) -> DatarefFetcher:
     values = {"hosts": [f"{HOST}:{store.server_port}"], "schemes": ["http"], "networks": ["127.0.0.0/8"]} | changes
-    reach = Reach(hosts=values["hosts"], schemes=values["schemes"], networks=values["networks"])  # type: ignore[arg-type]
+    reach = UrlPolicy(hosts=values["hosts"], schemes=values["schemes"], networks=values["networks"])  # type: ignore[arg-type]
     timeout_s = float(values.get("timeout_s", 20.0))  # type: ignore[arg-type]
     context = values.get("context")
     assert context is None or isinstance(context, ssl.SSLContext)
     proxies = values.get("proxies", DIRECT)
     assert isinstance(proxies, Proxies)
-    return ClaimDesk(
+    return DatarefFetcher(
         reach,
         max_bytes=MAX_BYTES,
         timeout_s=timeout_s,
@@ -100,7 +100,9 @@ def answer(body: bytes, status: int = 200, **headers: str) -> Act:
 
 def test_data_is_fetched_with_its_type(store: Store) -> None:
     store.acts["/a%20b.png?x=1"] = answer(b"x" * MAX_BYTES)
-    assert desk(store).fetch(store.url("/a%20b.png?x=1")) == Fetched(data=b"x" * MAX_BYTES, content_type="image/png")
+    assert desk(store).fetch(store.url("/a%20b.png?x=1")) == FetchedData(
+        data=b"x" * MAX_BYTES, content_type="image/png"
+    )
 
 
 def test_chunked_data_and_data_that_ends_with_the_connection(store: Store) -> None:
@@ -230,10 +232,10 @@ def test_who_can_not_be_reached_or_resolved_may_be_later(store: Store) -> None:
     def unknown(host: str, port: int) -> list[str]:
         raise OSError("no such name")
 
-    reach = Reach(hosts=[f"{HOST}:1"], schemes=["http"], networks=["127.0.0.0/8"])
+    reach = UrlPolicy(hosts=[f"{HOST}:1"], schemes=["http"], networks=["127.0.0.0/8"])
     for resolve in (unknown, lambda host, port: ["127.0.0.1"]):
         with pytest.raises(UnreachableError):
-            ClaimDesk(reach, max_bytes=1, timeout_s=5, resolve=resolve).fetch(f"http://{HOST}:1/")
+            DatarefFetcher(reach, max_bytes=1, timeout_s=5, resolve=resolve).fetch(f"http://{HOST}:1/")
 
 
 @pytest.mark.parametrize(("name", "good"), [(HOST, True), ("other.example", False)])

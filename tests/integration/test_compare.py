@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from eaves.cli import cli
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from tests.artifacts import build_tiny_dataset, strip_split
 from tests.page import Page, assert_self_contained
 from trainer.run import open_run
@@ -29,7 +29,7 @@ def compare(*arguments: str | Path) -> Any:
 def shorter(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on the same images that was trained for one epoch."""
     values = {"arch": "small_cnn", "epochs": 1, "image_size": 16, "batch_size": 8, "variants": 1}
-    settings = build(TrainSettings, Layer(origin="test", values=values))
+    settings = build(TrainSettings, SettingsLayer(origin="test", values=values))
     images = DataSettings(path=tiny_run.parent / "digits")
     return train(images, settings, tmp_path_factory.mktemp("shorter") / "run", name="digits").path
 

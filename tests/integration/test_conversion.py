@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from converters.convert import convert
-from converters.oracle import Truth
-from converters.parity import Demand, prove
+from converters.oracle import ReferenceOutputs
+from converters.parity import ParityTolerance, prove_parity
 from converters.settings import ConvertSettings
 from eaves.artifact import check, load_golden, open_artifact
 from eaves.errors import ArtifactError, ConversionError, ParityError, RunError
@@ -92,16 +92,16 @@ def test_one_changed_line_of_the_recipe_turns_parity_red(tiny_artifact: Path, ch
     recipe = replace(artifact.manifest.image_recipe, height=16, width=12)
     paths = [tiny_artifact / case.file for case in cases]
     logits = np.array([case.logits for case in cases], np.float32)
-    truth = Truth(
+    truth = ReferenceOutputs(
         logits=logits,
         probabilities=softmax(logits, artifact.manifest.temperature).astype(np.float32),
         tensor_sha256=tuple(case.tensor_sha256 for case in cases),
     )
-    demand = Demand(probabilities=1e-3, logits=1e-3)
-    assert prove(session, artifact.manifest.image_recipe, paths, truth, demand).passed
+    demand = ParityTolerance(probabilities=1e-3, logits=1e-3)
+    assert prove_parity(session, artifact.manifest.image_recipe, paths, truth, demand).passed
     changed = replace(recipe if "resize" in change else artifact.manifest.image_recipe, **change)
     with pytest.raises(ParityError, match="different input tensors"):
-        prove(session, changed, paths, truth, demand)
+        prove_parity(session, changed, paths, truth, demand)
 
 
 @pytest.mark.parametrize("name", ["model/saved_model.pb", "labels.txt", "samples.json"])

@@ -19,12 +19,12 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from converters import exporter
-from converters.child import Limits, run_child
+from converters.child import ChildLimits, run_child
 from converters.convert import convert
 from converters.export import export
 from converters.framework import open_model
-from converters.oracle import ask
-from converters.parity import Demand, prove
+from converters.oracle import run_reference
+from converters.parity import ParityTolerance, prove_parity
 from converters.settings import ConvertSettings
 from converters.source import open_source
 from eaves.artifact import Artifact, open_artifact
@@ -33,7 +33,7 @@ from functions.session import Session, open_session
 from tests.waiting import wait_until
 from trainer.run import open_run
 
-LIMITS = Limits(timeout_s=60)
+LIMITS = ChildLimits(timeout_s=60)
 FP32 = ConvertSettings(precision="fp32")
 
 
@@ -146,12 +146,18 @@ def test_a_graph_that_scales_otherwise_turns_parity_red(tiny_run: Path, tmp_path
     """The truth's scaling is NumPy's, on the file as it came."""
     source = open_source(build_torch_like(tmp_path / "net.onnx"), declare(tmp_path, tiny_run, **IMAGENET))
     images = [sample.path for sample in source.samples]
-    truth = ask(source, images, timeout_s=60)
+    truth = run_reference(source, images, timeout_s=60)
     for add, passes in ((source.interface.add, True), ((0.0,), False)):
         changed = replace(source, interface=replace(source.interface, add=add))
         export(changed, tmp_path / "out.onnx", ConvertSettings())
         with nullcontext() if passes else pytest.raises(ParityError, match="differs"):
-            prove(Session(tmp_path / "out.onnx"), source.recipe, images, truth, Demand(probabilities=1e-3, logits=1e-3))
+            prove_parity(
+                Session(tmp_path / "out.onnx"),
+                source.recipe,
+                images,
+                truth,
+                ParityTolerance(probabilities=1e-3, logits=1e-3),
+            )
 
 
 def test_a_keras_file_that_holds_code_is_refused(tiny_run: Path, tmp_path: Path) -> None:
@@ -212,7 +218,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "obedient_child"
 
 
-def run(module: str, code: str, facts: Path, limits: Limits = LIMITS) -> dict[str, Any]:
+def run(module: str, code: str, facts: Path, limits: ChildLimits = LIMITS) -> dict[str, Any]:
     return run_child(module, {"code": code}, facts, what="it", limits=limits)
 
 
@@ -226,7 +232,7 @@ def test_a_childs_end_is_told(module: str, tmp_path: Path) -> None:
         run(module, "from eaves.errors import ConversionError; raise ConversionError('no such layer', hint='H')", facts)
     assert caught.value.hint == "H"
     with pytest.raises(ConversionError, match="took longer than 1 s"):
-        run(module, "time.sleep(60)", facts, Limits(timeout_s=1))
+        run(module, "time.sleep(60)", facts, ChildLimits(timeout_s=1))
     assert run(module, "pass", facts)["peak_bytes"] > 1e6
 
 
@@ -266,7 +272,7 @@ def test_a_large_model_converts_in_less_memory_than_training_took(tmp_path: Path
         "layout": "NHWC",
     }
     job |= {"height": 299, "width": 299, "opset": 17, "output": str(tmp_path / "out.onnx")}
-    said = run_child("converters.exporter", job, facts, what="tf2onnx", limits=Limits(timeout_s=500))
+    said = run_child("converters.exporter", job, facts, what="tf2onnx", limits=ChildLimits(timeout_s=500))
     assert said["low_memory"]
     assert said["warnings"] == []
     assert said["peak_bytes"] < 1.5e9

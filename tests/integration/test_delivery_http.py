@@ -15,7 +15,7 @@ from waitress import wasyncore
 from waitress.server import create_server
 
 from eaves.backoff import Backoff
-from eaves.delivery import Answer, Deliverer, SinkClient
+from eaves.delivery import Deliverer, SinkClient, SinkResponse
 from eaves.errors import DeliveryError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, decode, encode_binary, encode_structured
 from eaves.spool import Entry, Puts, Spool
@@ -242,7 +242,7 @@ def test_from_spool_to_sink_and_back_over_a_sink_that_is_first_down(
         status = next(script, 200)
         return as_response(encode_binary(REPLY)) if status == 200 else Response(status=status)
 
-    def send(event: Event) -> Answer:
+    def send(event: Event) -> SinkResponse:
         return client.post(sink.url, event, prefer_reply=True, timeout_s=10)
 
     def keep(entry: Entry, reply: Event) -> Puts:

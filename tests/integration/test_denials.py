@@ -12,7 +12,7 @@ from eaves.errors import InvalidError
 from knative.cluster import Cluster, open_cluster
 from knative.deploying import apply_app
 from knative.names import APP_LABEL
-from knative.owned import Owner
+from knative.owned import AppOwner
 from tests.fakes.apiserver import FakeCluster, open_apiserver
 
 WEBHOOK = 'admission webhook "validation.webhook.serving.knative.dev" denied the request: validation failed: '
@@ -41,7 +41,7 @@ def refuse(server: FakeCluster, cluster: Cluster, text: str) -> InvalidError:
 
     server.admit = admit
     with pytest.raises(InvalidError) as caught:
-        apply_app(cluster, [FUNCTION], Owner(app="flowers"))
+        apply_app(cluster, [FUNCTION], AppOwner(app="flowers"))
     return caught.value
 
 

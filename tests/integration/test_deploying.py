@@ -8,10 +8,10 @@ import pytest
 
 from eaves.errors import ClusterError
 from eaves.platform import RelaySpec, SourceSpec
-from knative.applied import CHANGED, CREATED, REMOVED, UNCHANGED, UNJUDGED, Applied
+from knative.applied import CHANGED, CREATED, REMOVED, UNCHANGED, UNJUDGED, ApplyResult
 from knative.cluster import Cluster
 from knative.names import MANAGER, TRAINING_PARTS
-from knative.owned import Owner
+from knative.owned import AppOwner
 from tests.apps import full_app, full_settings, plain_app, relayed_app
 from tests.deploys import AGENTS, deploy, objects, outcomes, render
 from tests.fakes.apiserver import FakeCluster
@@ -46,7 +46,7 @@ def test_only_what_differs_is_changed(cluster: Cluster, knative: Knative) -> Non
 
 
 def test_each_outcome_is_told_as_it_comes(cluster: Cluster, knative: Knative) -> None:
-    told: list[Applied] = []
+    told: list[ApplyResult] = []
     assert deploy(cluster, plain_app(), show=told.append) == told
 
 
@@ -95,7 +95,7 @@ def test_a_relay_comes_before_the_agents_that_send_to_it_and_goes_after_they_sen
     assert outcomes(deploy(cluster, bare, full_settings())).keys() == {UNCHANGED}
 
 
-def order(done: list[Applied]) -> list[str]:
+def order(done: list[ApplyResult]) -> list[str]:
     """Outcomes as they came."""
     return [f"{one.outcome} {one.kind}/{one.name}" for one in done]
 
@@ -107,12 +107,12 @@ def test_whoever_is_killed_between_two_objects_goes_on_the_next_time(
     class Killed(BaseException):
         pass
 
-    def kill(applied: Applied) -> None:
+    def kill(applied: ApplyResult) -> None:
         count.append(applied)
         if len(count) > after:
             raise Killed
 
-    count: list[Applied] = []
+    count: list[ApplyResult] = []
     with pytest.raises(Killed):
         deploy(cluster, full_app(), full_settings(), show=kill)
     done = outcomes(deploy(cluster, full_app(), full_settings()))
@@ -127,7 +127,7 @@ def test_whoever_is_killed_before_everything_old_is_gone_goes_on_the_next_time(
     class Killed(BaseException):
         pass
 
-    def kill(applied: Applied) -> None:
+    def kill(applied: ApplyResult) -> None:
         if applied.outcome == REMOVED:
             raise Killed
 
@@ -177,7 +177,7 @@ def test_two_sites_in_one_cluster_have_agents_on_nodes_beside_each_other(
     mill = Cluster("edge", "mill", cluster._transport)
     app = full_app()
     at_mill = replace(app, function=replace(app.function, site="mill"))
-    owner = Owner(app="flowers", site="mill", agents=AGENTS)
+    owner = AppOwner(app="flowers", site="mill", agents=AGENTS)
     done = outcomes(deploy(mill, at_mill, full_settings(), owner=owner))
     assert done[UNCHANGED] == {"Namespace/eaves-agents"}
     assert outcomes(deploy(cluster, full_app(), full_settings())).keys() == {UNCHANGED}

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from eaves.delivery.mqtt.settings import MqttSettings
+from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.platform import AppSpec, RelaySpec, SourceSpec, TriggerSpec
-from eaves.reachability import Attempt, Reached
+from eaves.reachability import ReachabilityTarget, Reached
 from knative.cluster import Cluster
-from knative.doctor import ERROR, NOTE, OK, WARNING, Finding, examine
+from knative.doctor import ERROR, NOTE, OK, WARNING, DoctorFinding, examine
 from knative.names import labels
 from knative.resources.probe import LIFE_S, PART
 from tests.doctors import APP, HERE, SETTINGS, SITE, Patient, cluster, patient, server
@@ -26,7 +26,7 @@ PLAIN, TLS = "broker.lan:1883", "tls://broker.lan:8883"
 
 
 def publishing(url: str = "mqtt://broker.lan/gate", **mqtt: Any) -> AppSpec:
-    trigger = TriggerSpec(name="out", url=url, mqtt=MqttSettings(**mqtt))
+    trigger = TriggerSpec(name="out", url=url, mqtt=MqttTriggerSettings(**mqtt))
     return replace(APP, triggers=(*APP.triggers, trigger))
 
 
@@ -46,7 +46,7 @@ def play_pod(server: FakeCluster, *reports: Reached, phase: str = "Succeeded", *
     return made
 
 
-def look(cluster: Cluster, app: AppSpec, **more: Any) -> list[Finding]:
+def look(cluster: Cluster, app: AppSpec, **more: Any) -> list[DoctorFinding]:
     found = examine(cluster, app, SETTINGS, SITE, **more)
     return [one for one in found if one.check == "reachability"]
 
@@ -93,7 +93,7 @@ def test_the_pod_may_do_nothing_and_sees_authorities_only(cluster: Cluster, serv
         "optional": True,
     }
     (attempt,) = json.loads(spec["containers"][0]["args"][0])
-    assert Attempt(**attempt) == Attempt(address=TLS, authorities="/credentials/login/ca.crt")
+    assert ReachabilityTarget(**attempt) == ReachabilityTarget(address=TLS, authorities="/credentials/login/ca.crt")
 
 
 def test_an_app_that_names_no_address_makes_no_pod(cluster: Cluster, server: FakeCluster) -> None:

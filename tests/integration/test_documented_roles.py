@@ -14,21 +14,21 @@ from eaves.platform import AppSpec, DeliverySettings
 from knative import rollout
 from knative.cluster import Cluster
 from knative.deploy.advancing import advance_all
-from knative.deploy.decision import Memory, Wish
+from knative.deploy.decision import WantedDeployment, WorkspaceMemory
 from knative.deploy.intent import mark_of
 from knative.deploy.inventory import read_inventory
 from knative.deploy.reconciling import reconcile_site
-from knative.doctor.permissions import check_permissions, needs
-from knative.doctor.subject import Subject
+from knative.doctor.permissions import check_permissions, list_needed
+from knative.doctor.subject import ExaminedSite
 from knative.job_settings import JobSettings
 from knative.packaged import FunctionImage
 from knative.platform import KnativePlatform
-from knative.resources.job import Training, build_job
-from knative.retrieval import fetch
+from knative.resources.job import TrainingJob, build_job
+from knative.retrieval import download_run
 from knative.settings import KnativeSettings, RolloutSettings
 from knative.state import read_status
-from knative.training import begin, follow_job
-from knative.update import Wanted, update_site
+from knative.training import create_job, follow_job
+from knative.update import SiteDeployment, update_site
 from tests.apps import IMAGE, NAME, full_app, full_settings, plain_app
 from tests.deploys import AGENTS, HOME, OWNER, SITE, objects
 from tests.fakes.apiserver import FakeCluster, Reply
@@ -36,7 +36,7 @@ from tests.fakes.jobs import JobPlay
 from tests.fakes.knative import Knative
 from tests.pins import IMAGES, pinned
 from tests.roles import read_roles
-from trainer.progress import Silent
+from trainer.progress import SilentProgress
 from trainer.settings import DataSettings, TrainSettings
 
 SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, min_requests=4)
@@ -47,7 +47,9 @@ def deploy(cluster: Cluster, image: str = IMAGE, *, ready_s: float = 10.0, app: 
     app = app or plain_app()
     app = replace(app, function=replace(app.function, image=image))
     settings = full_settings() if app.sources else KnativeSettings()
-    update_site(cluster, SITE, Wanted(app=app, knative=settings, rollout=SETTINGS, by="jane@laptop", ready_s=ready_s))
+    update_site(
+        cluster, SITE, SiteDeployment(app=app, knative=settings, rollout=SETTINGS, by="jane@laptop", ready_s=ready_s)
+    )
 
 
 def app_with_dead_letters() -> AppSpec:
@@ -68,7 +70,7 @@ def everything(cluster: Cluster, knative: Knative) -> None:
     platform.rollback(NAME)
     platform.promote(NAME)
     deploy(cluster, IMAGES[2])
-    rollout.advance(cluster, NAME)
+    rollout.advance_rollout(cluster, NAME)
     platform.promote(NAME)
     reconcile(cluster)
     knative.run(str(knative.service()["status"]["latestCreatedRevisionName"]))
@@ -81,11 +83,11 @@ def reconcile(cluster: Cluster) -> None:
     last = read_inventory(cluster, NAME).deployment
     assert last is not None
     image = FunctionImage(name=IMAGE, artifact_digest="a" * 64)
-    wish = Wish(site=SITE.name, image=image, memory=Memory(known=mark_of(last), pending=image))
+    wish = WantedDeployment(site=SITE.name, image=image, memory=WorkspaceMemory(known=mark_of(last), pending=image))
 
-    def build(image: FunctionImage) -> Wanted:
+    def build(image: FunctionImage) -> SiteDeployment:
         app = plain_app(image=image.name, artifact_digest=image.artifact_digest)
-        return Wanted(app=app, knative=KnativeSettings(), rollout=SETTINGS, by="cron@server")
+        return SiteDeployment(app=app, knative=KnativeSettings(), rollout=SETTINGS, by="cron@server")
 
     reconcile_site(cluster, SITE, NAME, wish, build)
 
@@ -136,7 +138,7 @@ def test_what_doctor_asks_for_is_all_that_deploying_takes(
 ) -> None:
     asked = {
         (verb, need.resource, need.namespace)
-        for need in needs(Subject(cluster, plain_app(), KnativeSettings(), SITE))
+        for need in list_needed(ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE))
         for verb in need.verbs
     }
     refused = grant(apiserver, lambda verb, resource, namespace, name: (verb, resource, namespace) in asked)
@@ -147,10 +149,10 @@ def test_what_doctor_asks_for_is_all_that_deploying_takes(
 
 def test_doctor_takes_the_role_for_enough(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     grant(apiserver, read_roles(HOME)["eaves-deploy"])
-    found = list(check_permissions(Subject(cluster, plain_app(), KnativeSettings(), SITE)))
+    found = list(check_permissions(ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE)))
     assert [one.message for one in found if HOME in one.message and one.severity == "error"] == []
     grant(apiserver, read_roles(HOME)["eaves-queues"])
-    found = list(check_permissions(Subject(cluster, plain_app(), KnativeSettings(), SITE)))
+    found = list(check_permissions(ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE)))
     assert [one.message for one in found if HOME in one.message and one.severity == "error"] != []
 
 
@@ -163,7 +165,7 @@ def test_who_takes_rollouts_on_may_do_all_that_takes(
     rollout.promote(cluster, NAME)
     deploy(cluster, IMAGES[2], ready_s=0)
     assert IMAGE in pinned(apiserver)
-    rollout.begin(cluster, NAME, SETTINGS)
+    rollout.begin_rollout(cluster, NAME, SETTINGS)
     for number in (2, 3):
         knative.run(f"{NAME}-0000{number}")
     refused = grant(apiserver, read_roles(HOME)["eaves-reconcile"])
@@ -174,7 +176,7 @@ def test_who_takes_rollouts_on_may_do_all_that_takes(
     assert pinned(apiserver) == set(IMAGES[1:3])
 
 
-TRAINING = Training(
+TRAINING = TrainingJob(
     name="digits",
     site="home",
     namespace=HOME,
@@ -188,7 +190,7 @@ TRAINING = Training(
 def train(cluster: Cluster, apiserver: FakeCluster, folder: Path, *, again: bool = False) -> None:
     """What one who trains does: a Job that is watched to its end, and its run read through a pod."""
     manifest = build_job(TRAINING)
-    begin(cluster, manifest, again=again, say=lambda text: None)
+    create_job(cluster, manifest, again=again, say=lambda text: None)
     play = JobPlay(apiserver, manifest["metadata"]["name"], namespace=HOME)
     play.exit(play.start(f"{play.name}-{again}"), 0)
     play.end()
@@ -201,7 +203,7 @@ def train(cluster: Cluster, apiserver: FakeCluster, folder: Path, *, again: bool
     apiserver.on_apply(run)
     apiserver.backend = lambda request: Reply(status=404)
     with pytest.raises(RunError, match=r"no run in"):
-        fetch(cluster, TRAINING, job, folder, say=lambda text: None, progress=Silent())
+        download_run(cluster, TRAINING, job, folder, say=lambda text: None, progress=SilentProgress())
 
 
 def test_who_trains_may_do_all_that_training_takes(
@@ -218,8 +220,8 @@ def test_who_trains_may_do_all_that_training_takes(
 def test_what_doctor_asks_for_is_all_that_training_takes(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster, tmp_path: Path
 ) -> None:
-    subject = Subject(cluster, plain_app(), KnativeSettings(), SITE, trains_in=HOME)
-    asked = {(v, need.resource) for need in needs(subject) if need.command == "train" for v in need.verbs}
+    subject = ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE, trains_in=HOME)
+    asked = {(v, need.resource) for need in list_needed(subject) if need.command == "train" for v in need.verbs}
     refused = grant(apiserver, lambda verb, resource, namespace, name: (verb, resource) in asked)
     train(cluster, apiserver, tmp_path / "run")
     assert refused == []
@@ -231,7 +233,7 @@ def test_doctor_says_that_the_right_to_make_secrets_is_missing(
     deploys, trains = read_roles(HOME)["eaves-deploy"], read_roles(HOME)["eaves-train"]
 
     def warned(trains_in: str) -> list[str]:
-        found = check_permissions(Subject(cluster, plain_app(), KnativeSettings(), SITE, trains_in=trains_in))
+        found = check_permissions(ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE, trains_in=trains_in))
         return [
             f"{one.message}; {one.fix}" for one in found if one.severity == "warning" and "eaves train" in one.message
         ]

@@ -12,15 +12,15 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from trainer import pixels
 from trainer.dataset import scan
-from trainer.pixels import Decoded
-from trainer.progress import Silent, Step
+from trainer.pixels import DecodedDataset
+from trainer.progress import SilentProgress, Step
 from trainer.settings import TrainSettings
-from trainer.storage import Store, open_store
-from trainer.weights.choice import Choice
+from trainer.storage import FileStore, open_store
+from trainer.weights.choice import ScaleChoice
 
 TINY = {"arch": "mobilenet_v3_small", "weights": "none", "image_size": 32, "batch_size": 16}
 
@@ -52,41 +52,41 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path) -> FileStore:
     return open_store(tmp_path / "features")
 
 
 def settings(**values: Any) -> TrainSettings:
-    return build(TrainSettings, Layer(origin="test", values=TINY | values))
+    return build(TrainSettings, SettingsLayer(origin="test", values=TINY | values))
 
 
 @contextmanager
-def decoded(folder: Path, made: TrainSettings) -> Iterator[Decoded]:
-    with pixels.decode(scan(folder, val_fraction=0.2), made.recipe(), Silent()) as ready:
+def decoded(folder: Path, made: TrainSettings) -> Iterator[DecodedDataset]:
+    with pixels.decode(scan(folder, val_fraction=0.2), made.recipe(), SilentProgress()) as ready:
         yield ready
 
 
-def train(folder: Path, made: TrainSettings, store: Store) -> tuple[Any, Any, dict[str, int]]:
+def train(folder: Path, made: TrainSettings, store: FileStore) -> tuple[Any, Any, dict[str, int]]:
     """(model, what fitting left, phases)."""
     from trainer import fit, model
-    from trainer.task import Task
+    from trainer.task import TrainingTask
 
     with decoded(folder, made) as ready:
         built, progress = model.build_model(made, made.own_scale, 3), Counting()
         digest = model.backbone_digest(built)
-        task = Task(
+        task = TrainingTask(
             model=built,
             backbone_sha256=digest,
             decoded=ready,
             settings=made,
             progress=progress,
             features=store,
-            scale=Choice(scale=made.own_scale, by="architecture", reason=""),
+            scale=ScaleChoice(scale=made.own_scale, by="architecture", reason=""),
         )
         return built, fit.fit(task), progress.done
 
 
-def test_a_second_frozen_training_computes_no_features(folder: Path, store: Store) -> None:
+def test_a_second_frozen_training_computes_no_features(folder: Path, store: FileStore) -> None:
     made = settings(mode="frozen", epochs=3)
     _, first, phases = train(folder, made, store)
     assert first.computed == phases["Backbone pass"] == 150
@@ -96,7 +96,7 @@ def test_a_second_frozen_training_computes_no_features(folder: Path, store: Stor
     assert np.array_equal(first.val_logits, second.val_logits)
 
 
-def test_fine_tuning_changes_what_is_above_the_cut_and_nothing_below(folder: Path, store: Store) -> None:
+def test_fine_tuning_changes_what_is_above_the_cut_and_nothing_below(folder: Path, store: FileStore) -> None:
     from trainer import model
 
     made = settings(mode="finetune", epochs=1, variants=3, learning_rate=1e-2)
@@ -119,7 +119,7 @@ def test_fine_tuning_changes_what_is_above_the_cut_and_nothing_below(folder: Pat
     assert np.array_equal(again.val_logits, fitted.val_logits)
 
 
-def test_the_saved_model_answers_as_the_fine_tuned_one(folder: Path, store: Store, tmp_path: Path) -> None:
+def test_the_saved_model_answers_as_the_fine_tuned_one(folder: Path, store: FileStore, tmp_path: Path) -> None:
     import keras
     import tensorflow as tf
 
@@ -141,7 +141,7 @@ def test_the_saved_model_answers_as_the_fine_tuned_one(folder: Path, store: Stor
 
 
 @pytest.mark.parametrize("layer", ["nowhere", "expanded_conv_7_expand"])
-def test_a_layer_that_is_no_cut_is_a_fault_of_the_setting(folder: Path, store: Store, layer: str) -> None:
+def test_a_layer_that_is_no_cut_is_a_fault_of_the_setting(folder: Path, store: FileStore, layer: str) -> None:
     with pytest.raises(ConfigError, match="cut: the network can't be cut there"):
         train(folder, settings(mode="finetune", cut=layer), store)
 
@@ -152,7 +152,7 @@ def test_half_precision_trains_and_leaves_a_float32_model() -> None:
     from trainer import loop, model
     from trainer.precision import half_precision, has_tensor_cores
 
-    made = build(TrainSettings, Layer(origin="test", values={"arch": "small_cnn"}))
+    made = build(TrainSettings, SettingsLayer(origin="test", values={"arch": "small_cnn"}))
     built = model.build_model(made, made.own_scale, 3)
     images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
     rows = np.arange(64)
@@ -165,7 +165,7 @@ def test_half_precision_trains_and_leaves_a_float32_model() -> None:
             keras.Model(built.input, built.get_layer("head").output),
             loop.Batches(images, rows % 3, rows, made, shuffle=True),
             made,
-            Silent(),
+            SilentProgress(),
             validation=None,
             stage="full",
             checkpoints=None,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from converters.evaluation.model import open_model
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from tests.fixed_camera import FixedCamera, encode
 from trainer.dataset import Dataset, scan
 from trainer.run import Run
@@ -53,7 +53,7 @@ def test_whatever_near_copies_says_no_side_is_empty(tmp_path: Path, near_copies:
 
 def train_small_cnn(data: Path, output: Path, side: int, seed: int) -> Run:
     values = {"arch": "small_cnn", "image_size": side, "seed": seed}
-    return train(DataSettings(path=data), build(TrainSettings, Layer(origin="test", values=values)), output)
+    return train(DataSettings(path=data), build(TrainSettings, SettingsLayer(origin="test", values=values)), output)
 
 
 def write_true_split(folder: Path, manifest: Path, seed: int) -> Path:

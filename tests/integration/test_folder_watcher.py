@@ -14,7 +14,7 @@ from tests.waiting import wait_until
 
 @dataclass
 class Noted:
-    """Implements `eaves.sources.folder.watcher.Listener`.
+    """Implements `eaves.sources.folder.watcher.FileListener`.
 
     Attributes:
         waits: By path, for how many seconds it may rest before it counts as complete, in the order told.

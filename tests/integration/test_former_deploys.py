@@ -21,7 +21,7 @@ from knative.cluster import Cluster
 from knative.deploy.inventory import read_inventory
 from knative.difference import diff_app
 from knative.names import MANAGER
-from knative.owned import Owner
+from knative.owned import AppOwner
 from knative.removal import remove_app
 from tests.apps import full_app, full_settings, plain_app
 from tests.deploys import AGENTS, OWNER, deploy, objects, outcomes, render
@@ -211,7 +211,7 @@ def test_a_removal_takes_what_that_version_applied_and_nothing_else(cluster: Clu
     labels = {"eaves.dev/app": "flowers", "app.kubernetes.io/managed-by": "Helm"}
     trigger = {"apiVersion": "eventing.knative.dev/v1", "kind": "Trigger", "metadata": {"name": "a", "labels": labels}}
     former.put({**trigger, "spec": {"broker": "eaves"}}, manager="helm", namespace="cams")
-    remove_app(cluster, Owner(app="flowers", site="barn", agents=AGENTS))
+    remove_app(cluster, AppOwner(app="flowers", site="barn", agents=AGENTS))
     assert set(objects(former)) == {"cams/Trigger/a", "cams/Broker/eaves"}
 
 

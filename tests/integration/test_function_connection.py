@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from waitress.adjustments import Adjustments
 
-from functions.connection import IDLE_S, LINGER_S, STALLED_S, Connection, RequestTimeout
+from functions.connection import IDLE_S, LINGER_S, STALLED_S, HttpConnection, RequestTimeout
 
 TIMEOUT_S, RATE = 10.0, 1000
 START = b"POST / HTTP/1.1\r\nContent-Length: 100000\r\n\r\n"
@@ -21,15 +21,15 @@ class Listener:
     draining = False
 
     def __init__(self) -> None:
-        self.active_channels: dict[int, Connection] = {}
-        self.tasks: list[Connection] = []
+        self.active_channels: dict[int, HttpConnection] = {}
+        self.tasks: list[HttpConnection] = []
         self.refusals: list[tuple[int, str]] = []
         self.adj = Adjustments(host="127.0.0.1", port=0, ident=None)
 
-    def add_task(self, task: Connection) -> None:
+    def add_task(self, task: HttpConnection) -> None:
         self.tasks.append(task)
 
-    def has_room(self, asking: Connection) -> bool:
+    def has_room(self, asking: HttpConnection) -> bool:
         return True
 
     def refused(self, status: int, kind: str) -> None:
@@ -40,23 +40,23 @@ class Listener:
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[Connection, socket.socket]]:
+def ends() -> Iterator[tuple[HttpConnection, socket.socket]]:
     ours, theirs = socket.socketpair()
     listener = Listener()
-    connection = Connection(listener, ours, ("127.0.0.1", 1), listener.adj, map={})
+    connection = HttpConnection(listener, ours, ("127.0.0.1", 1), listener.adj, map={})
     with theirs:
         yield connection, theirs
         connection.handle_close()
 
 
-def after(connection: Connection, seconds: float) -> Any:
+def after(connection: HttpConnection, seconds: float) -> Any:
     """The connection's server, that long after its sender's last sign."""
     moment = connection.heard + seconds - 1e-6  # a little less, since sums of floats are not exact
     connection.expire(moment, timeout_s=TIMEOUT_S, min_rate_bytes_s=RATE)
     return connection.server
 
 
-def test_an_idle_one_is_closed_without_a_word(ends: tuple[Connection, socket.socket]) -> None:
+def test_an_idle_one_is_closed_without_a_word(ends: tuple[HttpConnection, socket.socket]) -> None:
     connection, theirs = ends
     after(connection, IDLE_S)
     assert connection.connected
@@ -65,7 +65,7 @@ def test_an_idle_one_is_closed_without_a_word(ends: tuple[Connection, socket.soc
     assert theirs.recv(1) == b""
 
 
-def test_silence_within_a_request_ends_it(ends: tuple[Connection, socket.socket]) -> None:
+def test_silence_within_a_request_ends_it(ends: tuple[HttpConnection, socket.socket]) -> None:
     connection, _ = ends
     connection.received(START)
     assert after(connection, TIMEOUT_S).tasks == []
@@ -74,7 +74,7 @@ def test_silence_within_a_request_ends_it(ends: tuple[Connection, socket.socket]
     assert not connection.held_bytes
 
 
-def test_what_arrives_gives_time_at_the_least_rate(ends: tuple[Connection, socket.socket]) -> None:
+def test_what_arrives_gives_time_at_the_least_rate(ends: tuple[HttpConnection, socket.socket]) -> None:
     connection, _ = ends
     connection.received(START)
     began = connection.heard
@@ -84,7 +84,7 @@ def test_what_arrives_gives_time_at_the_least_rate(ends: tuple[Connection, socke
         assert bool(after(connection, 0).tasks) is refused
 
 
-def test_the_time_in_which_we_answer_is_not_the_senders(ends: tuple[Connection, socket.socket]) -> None:
+def test_the_time_in_which_we_answer_is_not_the_senders(ends: tuple[HttpConnection, socket.socket]) -> None:
     connection, _ = ends
     connection.received(b"GET / HTTP/1.1\r\n\r\n" + START)
     after(connection, 1000)
@@ -93,7 +93,7 @@ def test_the_time_in_which_we_answer_is_not_the_senders(ends: tuple[Connection, 
     assert connection.request is not None
 
 
-def test_a_refused_sender_may_go_on_for_a_while(ends: tuple[Connection, socket.socket]) -> None:
+def test_a_refused_sender_may_go_on_for_a_while(ends: tuple[HttpConnection, socket.socket]) -> None:
     connection, theirs = ends
     connection.received(b"nonsense\r\n\r\n")
     connection.service()
@@ -110,7 +110,7 @@ def test_a_refused_sender_may_go_on_for_a_while(ends: tuple[Connection, socket.s
     assert not connection.connected
 
 
-def test_an_answer_that_nobody_reads_ends_it(ends: tuple[Connection, socket.socket]) -> None:
+def test_an_answer_that_nobody_reads_ends_it(ends: tuple[HttpConnection, socket.socket]) -> None:
     connection, _ = ends
     connection.write_soon(bytes(10_000_000))
     after(connection, TIMEOUT_S)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from converters.gate.judge import judge
+from converters.gate.judge import check_publication
 from converters.gate.published import find_published
 from converters.gate.settings import PipelineSettings
 from eaves.artifact import Artifact, open_artifact, write_artifact
@@ -22,12 +22,12 @@ from eaves.oci.image import Start, build_image, load_image
 from eaves.oci.layer import write_layer
 from eaves.oci.layout import create_layout
 from eaves.oci.package import ARTIFACT_LABEL
-from eaves.oci.places import open_place
+from eaves.oci.places import open_location
 from eaves.oci.registry import Access
 from tests.oci import build_base
 from tests.registries import LocalRegistry
-from trainer.place import Place, build_place
-from trainer.progress import Silent
+from trainer.place import RunLocation, build_location
+from trainer.progress import SilentProgress
 from trainer.settings import DataSettings
 
 ACCESS = Access(plain_http=True)
@@ -58,7 +58,7 @@ def push(artifact: Artifact, name: str, folder: Path, *, says: str = "") -> None
     labels = {ARTIFACT_LABEL: says or f"sha256:{artifact.digest}"}
     start = Start(entrypoint=("true",), environment={}, user="1:1", port=8080, labels=labels)
     made = build_image(layout, load_image(base, base.resolve("base")), layers, start)
-    copy_image(Overlay([layout], base), open_place(name, ACCESS).store, made, name=name.rpartition(":")[2])
+    copy_image(Overlay([layout], base), open_location(name, ACCESS).store, made, name=name.rpartition(":")[2])
 
 
 class Gate:
@@ -66,7 +66,7 @@ class Gate:
 
     def __init__(self, run: Path, artifact: Path, repository: str, folder: Path) -> None:
         self.folder, self.repository = folder, repository
-        self.place: Place = build_place(run, folder / "work")
+        self.place: RunLocation = build_location(run, folder / "work")
         self.data = DataSettings(path=run.parent / "digits")
         self.artifacts = folder / "artifacts"
         self.artifacts.mkdir()
@@ -74,7 +74,9 @@ class Gate:
 
     def judge(self, settings: PipelineSettings = LOOSE, *, path: Path | None = None, tag: str = "{version}") -> str:
         named = f"{self.repository}:{tag}"
-        lines = judge(path or self.path, self.place, self.data, named, settings, access=ACCESS, progress=Silent())
+        lines = check_publication(
+            path or self.path, self.place, self.data, named, settings, access=ACCESS, progress=SilentProgress()
+        )
         return "\n".join(lines)
 
     def publish(
@@ -146,7 +148,7 @@ def test_the_images_that_the_model_before_was_trained_on_dont_count(gate: Gate, 
     shutil.copytree(tiny_run, runs / "before")
     manifest = json.loads((runs / "before/run.json").read_text())
     (runs / "before/run.json").write_text(json.dumps(manifest | {"version": EARLIER}))
-    gate.place = build_place(runs / "new", gate.folder / "work")
+    gate.place = build_location(runs / "new", gate.folder / "work")
     assert "may have seen" not in gate.judge()
     lines = [json.loads(line) for line in (runs / "before/split.jsonl").read_text().splitlines()]
     trained = "".join(json.dumps(line | {"split": "train"}) + "\n" for line in lines)

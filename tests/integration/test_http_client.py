@@ -20,7 +20,7 @@ from eaves.errors import DeliveryError, OciNotFoundError, RegistryError, Unreach
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.http_client.proxies import Proxies, parse_proxies
 from eaves.http_client.trust import build_tls_context
-from eaves.oci.descriptor import LAYER, describe
+from eaves.oci.descriptor import LAYER, build_descriptor
 from eaves.oci.reference import Reference
 from eaves.oci.registry import Registry
 from eaves.oci.transport import Access
@@ -302,6 +302,8 @@ def test_a_registry_is_reached_through_a_proxy(proxy: FakeProxy, tmp_path: Path)
         with pytest.raises(RegistryError, match=r"reg\.example can't be reached: the proxy refuses") as caught:
             Registry(Reference(host="reg.example", repository="site/x"), access).resolve("v1")
         assert "HTTPS_PROXY" in str(caught.value.hint)
-        layer = describe(b"layer", LAYER)  # a download waits for a link that is away, and not for a proxy's consent
+        layer = build_descriptor(
+            b"layer", LAYER
+        )  # a download waits for a link that is away, and not for a proxy's consent
         with pytest.raises(RegistryError, match="the proxy refuses"):
             Registry(Reference(host="reg.example", repository="site/x"), access).open(layer).__enter__()

@@ -26,9 +26,9 @@ from eaves.admin.report import QueueReport
 from eaves.delivery import HttpAnswer
 from eaves.events import Event
 from eaves.link import paths
-from eaves.local.access_token import Token
+from eaves.local.access_token import AccessToken
 from eaves.local.server import TcpPort, WebServer
-from eaves.local.web import Runtime, create_app
+from eaves.local.web import SupervisorView, create_app
 from eaves.relay import __main__ as relay
 from eaves.relay.lanes import FROM_BROKER
 from functions import app as functions_app
@@ -63,7 +63,7 @@ class StubRuntime:
         return QueueReport(lanes=(), sources=(), max_bytes=1, dead_max_bytes=1)
 
 
-RUNTIME = cast(Runtime, StubRuntime())
+RUNTIME = cast(SupervisorView, StubRuntime())
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     with ExitStack() as stack:
         broker = WebServer(create_app(RUNTIME), loopback := TcpPort(0))
         stack.callback(broker.stop)
-        token = Token(folder / "token")
+        token = AccessToken(folder / "token")
         opened = WebServer(create_app(RUNTIME, token=token), off_loopback := TcpPort(0), token=token)
         stack.callback(opened.stop)
         function = Function(folder / "no artifact", folder / "function")  # it says why it can't load, and serves on

@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import SpoolFullError
 from eaves.http_client.pools import HttpClient
 from eaves.http_client.proxies import parse_proxies
 from eaves.sources.http.authentication import Authentication
 from eaves.sources.http.client import NoSnapshotError, SnapshotClient
 from eaves.sources.http.kind import KIND
-from eaves.sources.http.settings import HttpSettings
+from eaves.sources.http.settings import HttpSourceSettings
 from tests import hostile
 from tests.certificates import build_server_context, make_certificate
 from tests.fakes.camera import Asked, FakeCamera, open_camera, respond
@@ -47,7 +47,7 @@ def polling(url: str, context: RecordingContext | None = None, **values: object)
     """Run the source on a URL in a thread; it must end within 3 s of being asked to."""
     context = context or RecordingContext()
     given = {"url": url, "every_s": 0.05, "timeout_s": 5, **values}
-    settings = build(HttpSettings, Layer(origin="test", values=given))
+    settings = build(HttpSourceSettings, SettingsLayer(origin="test", values=given))
     failures: list[BaseException] = []
 
     def run() -> None:

@@ -11,9 +11,9 @@ from eaves.errors import ConflictError, InvalidError, UnreachableClusterError
 from knative.cluster import Cluster
 from knative.deploy.inventory import (
     DATA_KEY,
-    Deployment,
+    DeploymentRecord,
     Inventory,
-    Item,
+    InventoryItem,
     inventory_name,
     item_kind,
     read_inventory,
@@ -23,8 +23,8 @@ from knative.kinds import DAEMON_SET, KSERVICE, SERVICE
 from tests.fakes.apiserver import FakeCluster, Reply, Request
 
 NAME = inventory_name("flowers")
-ITEM = Item(kind="DaemonSet", name="flowers-pin", namespace="cams", uid="u-1")
-DEPLOYMENT = Deployment(
+ITEM = InventoryItem(kind="DaemonSet", name="flowers-pin", namespace="cams", uid="u-1")
+DEPLOYMENT = DeploymentRecord(
     sequence=3, at=1764126000.0, by="ann@barn", image="r/f@sha256:1", artifact="ab", declared="r/f:1", settings="{}"
 )
 

@@ -11,7 +11,7 @@ import pytest
 from eaves.errors import ConflictError, NotFoundError
 from eaves.platform import TriggerSpec
 from knative import rollout
-from knative.applied import Applied
+from knative.applied import ApplyResult
 from knative.cluster import Cluster
 from knative.deploy.intent import note_removal
 from knative.deploy.inventory import Inventory, inventory_name, read_inventory, write_inventory
@@ -20,7 +20,7 @@ from knative.deploying import apply_app
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings, RolloutSettings
 from knative.state import read_status
-from knative.update import Updated, Wanted, update_site
+from knative.update import SiteDeployment, SiteUpdate, update_site
 from tests.apps import IMAGE, NAME, plain_app
 from tests.deploys import HOME, OWNER, SITE, objects, render
 from tests.fakes.apiserver import FakeCluster, Reply, Request
@@ -66,12 +66,12 @@ def patches(path: str) -> Callable[[Request], bool]:
 
 def deploy(
     cluster: Cluster, image: str = IMAGE, *, by: str = "jane@laptop", ready_s: float = 10, extra: str = ""
-) -> Updated:
+) -> SiteUpdate:
     app = plain_app(image=image)
     if extra:
         trigger = TriggerSpec(name=extra, filter={"type": "x"}, url="http://alarm.cams.svc.cluster.local/")
         app = replace(app, triggers=(*app.triggers, trigger))
-    wanted = Wanted(app=app, knative=KnativeSettings(), rollout=SETTINGS, by=by, ready_s=ready_s)
+    wanted = SiteDeployment(app=app, knative=KnativeSettings(), rollout=SETTINGS, by=by, ready_s=ready_s)
     return update_site(cluster, SITE, wanted)
 
 
@@ -139,7 +139,7 @@ def test_a_pin_that_a_deploy_under_way_wants_again_is_not_removed(
     apiserver.fault = Meanwhile(patches("cams/services/flowers"), lambda: prune_pins(cluster, NAME))
     deploy(cluster, IMAGE)
     assert IMAGE in pinned(apiserver)
-    assert rollout.advance(cluster, NAME).what == "advance"
+    assert rollout.advance_rollout(cluster, NAME).what == "advance"
 
 
 def test_an_object_that_a_killed_deploy_made_anew_is_removed(
@@ -149,7 +149,7 @@ def test_an_object_that_a_killed_deploy_made_anew_is_removed(
     deploy(cluster)
     apiserver.remove(TRIGGER, NAME, namespace=HOME)
 
-    def kill(applied: Applied) -> None:
+    def kill(applied: ApplyResult) -> None:
         if applied.kind == "Trigger":
             raise Killed
 

@@ -8,7 +8,7 @@ import pytest
 
 from eaves.errors import ClusterError, NotFoundError, PlatformError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
-from knative.addresses import route_to
+from knative.addresses import find_route
 from knative.cluster import Cluster
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings
@@ -127,7 +127,7 @@ def test_an_address_in_the_cluster_is_a_service_and_its_port(
         apiserver.put(
             {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}, namespace="cams"
         )
-    route = route_to(cluster, url)
+    route = find_route(cluster, url)
     assert (route.target, route.namespace, route.path) == (target, namespace, path)
     assert route.host == url.split("//")[1].partition("/")[0].partition(":")[0]
 
@@ -141,7 +141,7 @@ def test_an_address_in_the_cluster_is_a_service_and_its_port(
 )
 def test_other_addresses_are_refused(url: str, message: str, cluster: Cluster) -> None:
     with pytest.raises(ClusterError, match=message):
-        route_to(cluster, url)
+        find_route(cluster, url)
 
 
 def test_an_api_server_that_is_overloaded_is_not_sent_an_event_twice(

@@ -17,7 +17,7 @@ import pytest
 
 from eaves.admin.client import SocketQueue
 from eaves.events import IMAGE_CAPTURED, Event, event_id, source_uri
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
 from eaves.sources.files import capture_file, position
 from eaves.spool import Spool
@@ -142,7 +142,7 @@ def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarn
     assert listed(harness, "--agent", "digits") == listed(harness, "--agent", "digits.inbox") == []
     assert "captured a.png" in run(harness, "logs", "digits.inbox").stdout
     assert "there is no queue" in run(harness, "queue", "--agent", "digits.other", code=66).stderr
-    socket = State(root=harness.state).agent_socket("digits")
+    socket = StateDirectory(root=harness.state).agent_socket("digits")
     assert socket.stat().st_mode & 0o777 == 0o600
     assert SocketQueue(socket).report().sources
 
@@ -173,7 +173,7 @@ def test_what_an_earlier_version_has_left_runs_on(harness: LocalHarness, tmp_pat
     """Its spec names the folder beside the source's name, and its source has a queue of its own."""
     inbox = tmp_path / "inbox"
     inbox.mkdir()
-    state = State(root=harness.state)
+    state = StateDirectory(root=harness.state)
     state.write_spec(app(tmp_path / "no such artifact"))
     spec = state.specs / "digits.json"
     values = json.loads(spec.read_text())
@@ -203,7 +203,7 @@ def folder_id(path: Path) -> str:
 
 
 def test_the_file_is_opened_when_nothing_runs(harness: LocalHarness) -> None:
-    state = State(root=harness.state)
+    state = StateDirectory(root=harness.state)
     state.prepare()
     with Spool(state.spool) as spool:
         spool.put(Event(id="1", source="/eaves/test/x", type=IMAGE_CAPTURED, subject="a.png"), lanes=(LANE,))

@@ -20,7 +20,7 @@ import pytest
 
 from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
 from tests.contract.harness import LocalHarness, status_of
 from tests.ports import find_port
@@ -67,7 +67,7 @@ def url_of(harness: LocalHarness) -> str:
 
 def test_every_event_acknowledged_while_up_starts_is_queued(harness: LocalHarness, tmp_path: Path) -> None:
     harness.state.mkdir(mode=0o700)
-    State(root=harness.state).write_spec(app(tmp_path / "no such artifact"))
+    StateDirectory(root=harness.state).write_spec(app(tmp_path / "no such artifact"))
     port = find_port()
     accepted: list[int] = []
     done = threading.Event()
@@ -111,7 +111,7 @@ def test_a_spec_that_can_not_be_read_leaves_its_app_as_it_was(harness: LocalHarn
 
 
 def test_an_app_that_was_never_readable_keeps_the_broker_from_taking_what_it_may_want(harness: LocalHarness) -> None:
-    state = State(root=harness.state)
+    state = StateDirectory(root=harness.state)
     state.prepare()
     (state.specs / "digits.json").write_text("{")
     harness.start()

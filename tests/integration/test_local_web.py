@@ -16,7 +16,7 @@ from flask import Flask
 
 from eaves.events import Event
 from eaves.local.server import SocketPath, TcpPort, WebServer
-from eaves.local.web import Runtime, create_app
+from eaves.local.web import SupervisorView, create_app
 from tests.syscalls import needs_strace, trace
 from tests.waiting import wait_until
 
@@ -136,7 +136,7 @@ def test_a_server_that_stops_leaves_no_thread(app: Flask) -> None:
 @pytest.fixture
 def broker_port() -> Iterator[int]:
     """A port of the platform's web application, behind which nothing is."""
-    server = WebServer(create_app(cast(Runtime, Nothing()), control=False), port := TcpPort(0))
+    server = WebServer(create_app(cast(SupervisorView, Nothing()), control=False), port := TcpPort(0))
     yield port.port
     server.stop()
 

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from eaves.artifact import Artifact
 from eaves.cli import cli
 from eaves.errors import OciError
-from eaves.oci.copy import Copied, copy_image
-from eaves.oci.delta import Delta, diff
+from eaves.oci.copy import CopySummary, copy_image
+from eaves.oci.delta import Delta, compute_delta
 from eaves.oci.descriptor import Descriptor
 from eaves.oci.layout import create_layout, open_layout
 from eaves.oci.package import Base, Packaged, package
@@ -54,7 +54,7 @@ class Shop:
         platforms = [this_platform()]
         return package(artifact, self._base, layout, self._cache, platforms=platforms, allow_handler=allow_handler)
 
-    def push(self, artifact: Artifact, name: str) -> Copied:
+    def push(self, artifact: Artifact, name: str) -> CopySummary:
         made, reference = self.package(artifact), parse_reference(f"{self.registry.host}/{name}")
         return copy_image(made.source, Registry(reference, ACCESS), made.descriptor, name=reference.tag)
 
@@ -64,7 +64,7 @@ class Shop:
         return found, found.resolve(reference.name)
 
     def diff(self, old: str, new: str) -> Delta:
-        return diff(self.resolve(old), self.resolve(new), this_platform())
+        return compute_delta(self.resolve(old), self.resolve(new), this_platform())
 
 
 @pytest.fixture

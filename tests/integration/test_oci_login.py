@@ -12,7 +12,7 @@ import pytest
 
 from eaves.errors import AccessError, OciError, RegistryError
 from eaves.oci.copy import copy_image
-from eaves.oci.credentials import Credentials, load_credentials
+from eaves.oci.credentials import RegistryCredentials, load_credentials
 from eaves.oci.reference import Reference
 from eaves.oci.registry import Registry
 from eaves.oci.transport import Access
@@ -159,7 +159,7 @@ def write_helper(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> 
 def test_a_helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, object]) -> None:
     write_helper(tmp_path, monkeypatch, """printf '{"Username": "me", "Secret": "at %s by %s"}' "$host" "$1" """)
     path = write_config(tmp_path, config)
-    assert load_credentials("reg.example", path) == Credentials(user="me", password="at reg.example by get")
+    assert load_credentials("reg.example", path) == RegistryCredentials(user="me", password="at reg.example by get")
     if "credHelpers" in config:
         assert load_credentials("other.example", path) is None
 
@@ -167,14 +167,14 @@ def test_a_helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[
 def test_a_helper_with_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_helper(tmp_path, monkeypatch, """echo '{"Username": "<token>", "Secret": "s"}' """)
     found = load_credentials("reg.example", write_config(tmp_path, {"credsStore": "tests"}))
-    assert found == Credentials(refresh_token="s")
+    assert found == RegistryCredentials(refresh_token="s")
     assert "'s'" not in repr(found)
 
 
 def test_a_helper_that_has_nothing_leaves_it_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_helper(tmp_path, monkeypatch, "echo credentials not found in native keychain; exit 1")
     config = write_config(tmp_path, {"credsStore": "tests", "auths": {"https://reg.example/v2/": {"auth": SECRET}}})
-    assert load_credentials("reg.example", config) == Credentials(user="eaves", password="secret")
+    assert load_credentials("reg.example", config) == RegistryCredentials(user="eaves", password="secret")
 
 
 @pytest.mark.parametrize(
@@ -228,5 +228,5 @@ def test_who_is_not_asked_needs_no_helper(fake: FakeRegistry, tmp_path: Path) ->
 
 def test_dockers_own_registry_goes_by_its_old_name(tmp_path: Path) -> None:
     config = write_config(tmp_path, {"auths": {"https://index.docker.io/v1/": {"username": "me", "password": "pw"}}})
-    assert load_credentials("docker.io", config) == Credentials(user="me", password="pw")
+    assert load_credentials("docker.io", config) == RegistryCredentials(user="me", password="pw")
     assert load_credentials("reg.example", config) is None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.oci.descriptor import INDEX, describe
+from eaves.oci.descriptor import INDEX, build_descriptor
 from eaves.oci.image import load_images
 from eaves.oci.layout import Layout, create_layout, open_layout
 from tests.container import run
@@ -102,7 +102,7 @@ def test_several_platforms_make_one_index(tiny_artifact: Path, oci_cache: Path, 
         for one in [both.resolve(name)]
     ]
     index = json.dumps({"schemaVersion": 2, "manifests": entries}).encode()
-    both.write_manifest(describe(index, INDEX), index, "both")
+    both.write_manifest(build_descriptor(index, INDEX), index, "both")
     platforms = ("--platform", "linux/arm64", "--platform", "linux/amd64")
     run_package(oci_cache, tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", f"oci:{both.path}:both", *platforms)
     out = open_layout(tmp_path / "out")

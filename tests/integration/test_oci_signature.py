@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from eaves.cli import cli
 from eaves.errors import EavesError, OciError, SignatureError
 from eaves.oci.copy import copy_image
-from eaves.oci.descriptor import Descriptor, describe, render_document
+from eaves.oci.descriptor import Descriptor, build_descriptor, render_document
 from eaves.oci.image import load_images
 from eaves.oci.keys import PrivateKey, create_key_pair, load_private_key
 from eaves.oci.reference import Reference, parse_reference
@@ -217,7 +217,7 @@ def alter_signature(case: Case, change: Callable[[dict[str, object]], object]) -
     values = json.loads(case.store.read(found))
     change(values)
     content = render_document(values)
-    case.store.write_manifest(describe(content, found.media_type), content, tag)
+    case.store.write_manifest(build_descriptor(content, found.media_type), content, tag)
 
 
 def test_the_untouched_one_is_verified(case: Case) -> None:
@@ -256,7 +256,7 @@ def test_the_index_is_altered(case: Case) -> None:
 
 def test_the_index_is_exchanged_for_one_that_reads_the_same(case: Case) -> None:
     content = case.store.read(case.index) + b"\n"
-    case.store.write_manifest(describe(content, case.index.media_type), content, "v1")
+    case.store.write_manifest(build_descriptor(content, case.index.media_type), content, "v1")
     error = fault(case.verify())
     assert isinstance(error, SignatureError)
     assert "is not signed" in str(error)
@@ -355,13 +355,13 @@ def test_a_layer_that_unpacks_to_something_else_than_its_config_says(case: Case,
     manifest, config = json.loads(case.store.read(image.descriptor)), json.loads(case.store.read(image.config))
     config["rootfs"]["diff_ids"][0] = f"sha256:{'0' * 64}"
     content = render_document(config)
-    blob = describe(content, image.config.media_type)
+    blob = build_descriptor(content, image.config.media_type)
     layout, _ = small_index(keys.parent / "scratch")
     layout.write_bytes(content, blob)
     case.store.write(blob, layout, lambda size: None)
     manifest["config"] = blob.to_dict()
     content = render_document(manifest)
-    case.store.write_manifest(describe(content, image.descriptor.media_type), content, "v1")
+    case.store.write_manifest(build_descriptor(content, image.descriptor.media_type), content, "v1")
     signed = sign_by(replace(case, index=case.store.resolve("v1")), keys)
     assert "unpacks to other content" in str(fault(signed.verify()))
 

@@ -50,7 +50,7 @@ def test_a_new_revision_gets_no_share_until_it_is_pinned_on_every_node(
     cluster: Cluster, two_of_three: Knative, apiserver: FakeCluster
 ) -> None:
     pending(apiserver)
-    outcome = rollout.advance(cluster, NAME)
+    outcome = rollout.advance_rollout(cluster, NAME)
     assert shares(two_of_three) == {FIRST: 100}
     assert (outcome.what, outcome.advancing) == ("wait", True)
     assert outcome.reason == (
@@ -58,7 +58,7 @@ def test_a_new_revision_gets_no_share_until_it_is_pinned_on_every_node(
         '(edge-3: ImagePullBackOff: Back-off pulling image "registry.example/barn/flowers")'
     )
     two_of_three.pull(IMAGES[1])
-    assert rollout.advance(cluster, NAME).what == "advance"
+    assert rollout.advance_rollout(cluster, NAME).what == "advance"
     assert shares(two_of_three) == {FIRST: 90, SECOND: 10}
 
 
@@ -66,13 +66,13 @@ def test_it_is_held_when_a_node_has_not_pulled_it_by_the_deadline_and_goes_on_by
     cluster: Cluster, two_of_three: Knative
 ) -> None:
     two_of_three.server.skew_s += 601
-    outcome = rollout.advance(cluster, NAME)
+    outcome = rollout.advance_rollout(cluster, NAME)
     assert (outcome.what, outcome.advancing) == ("hold", False)
     assert "s flowers-00002 is pinned on 2 of 3 nodes" in outcome.reason
     assert shares(two_of_three) == {FIRST: 100}
     two_of_three.pull(IMAGES[1])
-    rollout.begin(cluster, NAME, SETTINGS, again=True)
-    assert rollout.advance(cluster, NAME).what == "advance"
+    rollout.begin_rollout(cluster, NAME, SETTINGS, again=True)
+    assert rollout.advance_rollout(cluster, NAME).what == "advance"
 
 
 def test_a_person_gives_it_no_share_before_either_unless_they_say_so(cluster: Cluster, two_of_three: Knative) -> None:
@@ -103,23 +103,23 @@ def test_a_node_that_joins_holds_the_next_share_back_and_a_failing_revision_is_r
     update(cluster)
     update(cluster, IMAGES[1])
     knative.run(FIRST, "old").serve(100)
-    rollout.advance(cluster, NAME)
+    rollout.advance_rollout(cluster, NAME)
     knative.run(SECOND, "new").serve(40)
     knative.server.skew_s += 60
     knative.unpulled[IMAGES[1]] = 1
     knative.count_nodes(2)
-    outcome = rollout.advance(cluster, NAME)
+    outcome = rollout.advance_rollout(cluster, NAME)
     assert (outcome.what, shares(knative)) == ("wait", {FIRST: 90, SECOND: 10})
     assert "pinned on 1 of 2 nodes" in outcome.reason
     knative.ready(SECOND, False, message="out of memory")
-    assert rollout.advance(cluster, NAME).what == "roll back"
+    assert rollout.advance_rollout(cluster, NAME).what == "roll back"
 
 
 def test_a_site_without_a_node_waits_for_nothing(cluster: Cluster, knative: Knative) -> None:
     knative.nodes = 0
     update(cluster)
     update(cluster, IMAGES[1])
-    assert rollout.advance(cluster, NAME).what == "advance"
+    assert rollout.advance_rollout(cluster, NAME).what == "advance"
 
 
 def test_a_first_revision_serves_at_once_and_says_how_far_it_is_pinned(cluster: Cluster, knative: Knative) -> None:
@@ -137,11 +137,11 @@ def test_a_pin_that_is_gone_is_waited_for_until_a_deploy_makes_it_again(
     update(cluster)
     update(cluster, IMAGES[1])
     apiserver.remove(PIN_KIND, "flowers-pin-00000001", namespace=HOME)
-    outcome = rollout.advance(cluster, NAME)
+    outcome = rollout.advance_rollout(cluster, NAME)
     assert outcome.what == "wait"
     assert "not known to be pinned: the DaemonSet flowers-pin-00000001 is missing" in outcome.reason
     update(cluster, IMAGES[1])
-    assert rollout.advance(cluster, NAME).what == "advance"
+    assert rollout.advance_rollout(cluster, NAME).what == "advance"
 
 
 def test_without_the_right_to_see_pins_it_waits_and_says_which_right(
@@ -150,7 +150,7 @@ def test_without_the_right_to_see_pins_it_waits_and_says_which_right(
     update(cluster)
     update(cluster, IMAGES[1])
     apiserver.denied.add(("get", "daemonsets.apps"))
-    outcome = rollout.advance(cluster, NAME)
+    outcome = rollout.advance_rollout(cluster, NAME)
     assert outcome.what == "wait"
     assert "it is not known to be pinned" in outcome.reason
     assert "may not get daemonsets.apps in namespace cams" in outcome.reason
@@ -165,7 +165,7 @@ def test_a_service_that_an_older_eaves_deployed_waits_for_nothing(
     del service["metadata"]["annotations"]["eaves.dev/pin"]
     apiserver.put(service, namespace=HOME)
     apiserver.remove(PIN_KIND, "flowers-pin-00000001", namespace=HOME)
-    assert rollout.advance(cluster, NAME).what == "advance"
+    assert rollout.advance_rollout(cluster, NAME).what == "advance"
     assert prune_pins(cluster, NAME) == []
 
 
@@ -174,14 +174,14 @@ def test_a_third_revision_leaves_everything_with_the_proven_one_and_waits_for_it
 ) -> None:
     update(cluster)
     update(cluster, IMAGES[1])
-    rollout.advance(cluster, NAME)
+    rollout.advance_rollout(cluster, NAME)
     knative.unpulled[IMAGES[2]] = 1
     update(cluster, IMAGES[2])
     assert shares(knative) == {FIRST: 100}
     assert pinned(apiserver) == {IMAGE, IMAGES[2]}
-    assert rollout.advance(cluster, NAME).what == "wait"
+    assert rollout.advance_rollout(cluster, NAME).what == "wait"
     knative.pull(IMAGES[2])
-    rollout.advance(cluster, NAME)
+    rollout.advance_rollout(cluster, NAME)
     assert shares(knative) == {FIRST: 90, THIRD: 10}
 
 

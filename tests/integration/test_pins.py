@@ -95,7 +95,7 @@ def test_one_container_image_with_other_settings_has_two_revisions_and_one_pin(
     update(cluster, env={"EAVES_LOG_LEVEL": "debug"})
     assert knative.service()["status"]["latestCreatedRevisionName"] == SECOND
     assert pinned(apiserver) == {IMAGE}
-    assert rollout.advance(cluster, NAME).what == "advance"
+    assert rollout.advance_rollout(cluster, NAME).what == "advance"
     update(cluster, env={"EAVES_LOG_LEVEL": "debug"})
     assert pinned(apiserver) == {IMAGE}
 
@@ -143,10 +143,10 @@ def test_pins_come_for_all_that_serve_and_go_with_the_setting(
     knative.unpulled[IMAGES[1]] = 1
     update(cluster, IMAGES[1])
     assert pinned(apiserver) == {IMAGE, IMAGES[1]}
-    assert rollout.advance(cluster, NAME).what == "wait"
+    assert rollout.advance_rollout(cluster, NAME).what == "wait"
     update(cluster, IMAGES[1], pin=False)
     assert pinned(apiserver) == set()
-    assert rollout.advance(cluster, NAME).what == "advance", "nothing is waited for"
+    assert rollout.advance_rollout(cluster, NAME).what == "advance", "nothing is waited for"
 
 
 # What goes

@@ -14,7 +14,7 @@ import yaml
 
 from eaves.errors import AbsentError, ClusterError, DeniedError, UnreachableClusterError
 from knative.cluster import Cluster, open_cluster
-from knative.rollout.observation import look
+from knative.rollout.observation import scrape_metrics
 from tests.certificates import make_certificate
 from tests.clusters import pod
 from tests.fakes.apiserver import FakeCluster, Reply, Request, open_apiservers, refusal, write_kubeconfig
@@ -251,7 +251,7 @@ def test_every_pod_of_a_revision_is_read_where_a_policy_keeps_the_api_server_out
 ) -> None:
     apiserver.policies_enforced = True
     begin_canary(cluster, serving)
-    seen = look(cluster, [FIRST, SECOND])
+    seen = scrape_metrics(cluster, [FIRST, SECOND])
     assert (sorted(one.pod for one in seen.readings), seen.unread) == (["first", "second"], {})
 
 

@@ -25,7 +25,7 @@ from eaves.artifact import Artifact, Evidence, check, load_golden, open_artifact
 from eaves.artifact.golden import INDEX
 from eaves.artifact.store import file_entries
 from eaves.cli import cli
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConversionError, GoldenError
 from eaves.statistics import paired_drop_bound
 from functions.session import open_session
@@ -36,7 +36,7 @@ PARTS = {"model.onnx", "weights/backbone.bin", "labels.txt", "golden/golden.json
 
 
 def settings(**values: Any) -> ConvertSettings:
-    return build(ConvertSettings, Layer(origin="test", values=values))
+    return build(ConvertSettings, SettingsLayer(origin="test", values=values))
 
 
 def content(artifact: Artifact) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.reachability import Attempt, Reached, parse_address, parse_report, reach, to_text
+from eaves.reachability import ReachabilityTarget, Reached, parse_address, parse_report, reach, to_text
 from tests.certificates import build_server_context, make_certificate
 from tests.ports import find_port
 
@@ -49,21 +49,21 @@ def listening(context: ssl.SSLContext | None = None) -> Iterator[int]:
 
 def test_an_address_that_takes_connections_is_reached() -> None:
     with listening() as port:
-        assert reach(Attempt(address=f"127.0.0.1:{port}")) == Reached(address=f"127.0.0.1:{port}")
+        assert reach(ReachabilityTarget(address=f"127.0.0.1:{port}")) == Reached(address=f"127.0.0.1:{port}")
 
 
 def test_a_port_where_nobody_listens() -> None:
-    found = reach(Attempt(address=f"127.0.0.1:{find_port()}"))
+    found = reach(ReachabilityTarget(address=f"127.0.0.1:{find_port()}"))
     assert (found.failed, found.message) == ("connection", "Connection refused")
 
 
 def test_a_host_that_has_no_address() -> None:
-    assert reach(Attempt(address="no-such-host.invalid:1883")).failed == "name"
+    assert reach(ReachabilityTarget(address="no-such-host.invalid:1883")).failed == "name"
 
 
 def test_a_server_that_accepts_and_says_nothing_of_tls() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:  # the kernel accepts, nobody answers
-        found = reach(Attempt(address=f"tls://127.0.0.1:{server.getsockname()[1]}"), timeout_s=0.2)
+        found = reach(ReachabilityTarget(address=f"tls://127.0.0.1:{server.getsockname()[1]}"), timeout_s=0.2)
     assert (found.failed, found.message) == ("connection", "no answer within 0.2 s")
 
 
@@ -71,19 +71,22 @@ def test_a_certificate_is_trusted_by_the_authorities_that_are_named(tmp_path: Pa
     certificate = make_certificate(tmp_path / "certificates")
     with listening(build_server_context(certificate)) as port:
         address = f"tls://127.0.0.1:{port}"
-        assert reach(Attempt(address=address)).failed == "certificate"
-        assert reach(Attempt(address=address, authorities=str(certificate[0]))).failed == ""
+        assert reach(ReachabilityTarget(address=address)).failed == "certificate"
+        assert reach(ReachabilityTarget(address=address, authorities=str(certificate[0]))).failed == ""
 
 
 def test_a_server_without_tls_where_tls_is_asked() -> None:
     with listening() as port:
-        assert reach(Attempt(address=f"tls://127.0.0.1:{port}")).failed in {"tls", "connection"}
+        assert reach(ReachabilityTarget(address=f"tls://127.0.0.1:{port}")).failed in {"tls", "connection"}
 
 
 def test_the_command_writes_what_the_doctor_reads(tmp_path: Path) -> None:
     report = tmp_path / "termination-log"
     with listening() as port:
-        attempts = [Attempt(address=f"127.0.0.1:{port}"), Attempt(address="no-such-host.invalid:1")]
+        attempts = [
+            ReachabilityTarget(address=f"127.0.0.1:{port}"),
+            ReachabilityTarget(address="no-such-host.invalid:1"),
+        ]
         command = [sys.executable, "-P", "-m", "eaves.reachability", to_text(attempts), str(report)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == report.read_text()

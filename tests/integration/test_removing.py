@@ -7,14 +7,14 @@ import pytest
 from eaves.errors import NotFoundError, UnreachableClusterError
 from knative.cluster import Cluster
 from knative.names import MANAGER
-from knative.owned import Owner
+from knative.owned import AppOwner
 from knative.removal import remove_app
 from tests.apps import full_app, full_settings, plain_app
 from tests.deploys import OWNER, deploy, objects, outcomes, render
 from tests.fakes.apiserver import FakeCluster, Reply, Request, refusal
 from tests.fakes.knative import Knative
 
-ROSES = Owner(app="roses", site="barn", agents="eaves-agents")
+ROSES = AppOwner(app="roses", site="barn", agents="eaves-agents")
 
 
 def test_all_of_it_goes_and_the_broker_with_the_last_app(cluster: Cluster, knative: Knative) -> None:

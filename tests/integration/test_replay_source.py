@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import SpoolFullError
 from eaves.events import Event
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.options import FrameOptions
 from eaves.sources.replay.kind import KIND
-from eaves.sources.replay.settings import ReplaySettings
+from eaves.sources.replay.settings import ReplaySourceSettings
 from eaves.sources.replay.source import ReplaySource
 from tests import hostile
 from tests.fakes.clock import ManualClock
@@ -78,7 +78,7 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
 @contextmanager
 def playing(path: Path, context: RecordingContext | None = None, **values: object) -> Iterator[RecordingContext]:
     context = context or RecordingContext()
-    settings = build(ReplaySettings, Layer(origin="test", values={"path": path, "every_s": 0, **values}))
+    settings = build(ReplaySourceSettings, SettingsLayer(origin="test", values={"path": path, "every_s": 0, **values}))
     thread = threading.Thread(target=KIND.run, args=(settings, context))
     thread.start()
     try:
@@ -141,7 +141,7 @@ def test_a_restart_plays_none_of_the_images_that_an_option_left_out(tmp_path: Pa
             spool_max_bytes=1_000_000_000,
             options=FrameOptions(rate="1/250s"),
         )
-        settings = ReplaySettings(path=tmp_path, every_s=0)
+        settings = ReplaySourceSettings(path=tmp_path, every_s=0)
         thread = threading.Thread(target=KIND.run, args=(settings, context))
         thread.start()
         wait_until(lambda: "were played" in context.counters.reason, 20, what="the end")  # noqa: B023
@@ -363,7 +363,7 @@ def playing_at_most(
     images: int, path: Path, context: RecordingContext, *, loop: bool = False
 ) -> Iterator[RecordingContext]:
     """Play a recording whose ids are remembered for so many images only."""
-    settings = ReplaySettings(path=path, every_s=0, loop=loop)
+    settings = ReplaySourceSettings(path=path, every_s=0, loop=loop)
     thread = threading.Thread(target=ReplaySource(settings, context, max_images=images).run)
     thread.start()
     try:

@@ -23,10 +23,10 @@ from PIL import Image
 
 import eaves
 from converters.convert import convert
-from converters.oracle import ask
-from converters.parity import Demand, prove
+from converters.oracle import run_reference
+from converters.parity import ParityTolerance, prove_parity
 from converters.settings import ConvertSettings
-from converters.source import Source, open_source
+from converters.source import ModelSource, open_source
 from eaves.artifact import Artifact, open_artifact
 from eaves.errors import ParityError
 from functions.session import open_session
@@ -34,7 +34,7 @@ from tests.fakes.network import SIDE, Network
 
 ROOT = Path(eaves.__file__).parents[1]
 PACKAGES = ("eaves", "converters", "functions", "trainer")
-DEMAND = Demand(probabilities=1e-3, logits=1e-3)
+DEMAND = ParityTolerance(probabilities=1e-3, logits=1e-3)
 REPLAY = """
 import sys
 from pathlib import Path
@@ -115,12 +115,12 @@ def mutate(tmp_path: Path) -> Callable[[Mutation | None], Path]:
     return copy
 
 
-def prove_against(source: Source, artifact: Artifact, code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def prove_against(source: ModelSource, artifact: Artifact, code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The truth by the code at a path, the session by ours."""
     monkeypatch.setenv("PYTHONPATH", str(code))
     images = [sample.path for sample in source.samples]
-    truth = ask(source, images, timeout_s=60)
-    assert prove(open_session(artifact), source.recipe, images, truth, DEMAND).passed
+    truth = run_reference(source, images, timeout_s=60)
+    assert prove_parity(open_session(artifact), source.recipe, images, truth, DEMAND).passed
 
 
 def replay_with(artifact: Artifact, code: Path) -> subprocess.CompletedProcess[str]:

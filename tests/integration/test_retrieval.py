@@ -6,7 +6,7 @@ import pytest
 
 from eaves.errors import DeniedError, StorageError
 from knative.cluster import Cluster
-from knative.retrieval import PodShelf
+from knative.retrieval import PodRunReader
 from tests.clusters import pod
 from tests.fakes.apiserver import FakeCluster, Reply, Request
 from trainer.reader import TOKEN_HEADER
@@ -15,17 +15,17 @@ TOKEN = "s3cret-of-the-reader"
 
 
 @pytest.fixture
-def shelf(cluster: Cluster, apiserver: FakeCluster) -> PodShelf:
+def shelf(cluster: Cluster, apiserver: FakeCluster) -> PodRunReader:
     apiserver.put(pod("digits-read-1"))
     apiserver.status("Pod", "digits-read-1", {"phase": "Running"}, namespace="cams")
-    return PodShelf(cluster, "digits-read-1", TOKEN, "/runs/digits")
+    return PodRunReader(cluster, "digits-read-1", TOKEN, "/runs/digits")
 
 
-def wait(shelf: PodShelf) -> None:
+def wait(shelf: PodRunReader) -> None:
     shelf.wait(lambda text: None, ready_s=0.0)
 
 
-def test_a_piece_comes_where_policies_keep_the_pod_proxy_out(shelf: PodShelf, apiserver: FakeCluster) -> None:
+def test_a_piece_comes_where_policies_keep_the_pod_proxy_out(shelf: PodRunReader, apiserver: FakeCluster) -> None:
     seen: list[Request] = []
 
     def backend(request: Request) -> Reply:
@@ -39,7 +39,7 @@ def test_a_piece_comes_where_policies_keep_the_pod_proxy_out(shelf: PodShelf, ap
     assert (seen[-1].path, seen[-1].query["start"]) == ("/model.keras", "0")
 
 
-def test_why_a_running_pod_does_not_answer_is_told(shelf: PodShelf, apiserver: FakeCluster) -> None:
+def test_why_a_running_pod_does_not_answer_is_told(shelf: PodRunReader, apiserver: FakeCluster) -> None:
     with pytest.raises(StorageError, match=r"it is Running, but .*port 8080 refuses connections"):
         wait(shelf)
     apiserver.policies_enforced = True
@@ -48,7 +48,7 @@ def test_why_a_running_pod_does_not_answer_is_told(shelf: PodShelf, apiserver: F
         wait(shelf)
 
 
-def test_a_right_that_lacks_is_told_at_once(shelf: PodShelf, apiserver: FakeCluster) -> None:
+def test_a_right_that_lacks_is_told_at_once(shelf: PodRunReader, apiserver: FakeCluster) -> None:
     apiserver.denied = {("get", "pods/proxy"), ("get", "pods/portforward")}
     with pytest.raises(DeniedError, match=r"get pods/proxy.*; by port-forward: .*get pods/portforward"):
         shelf.wait(lambda text: None)

@@ -32,7 +32,7 @@ def redeployed(cluster: Cluster, serving: Serving) -> Serving:
 
 def test_the_first_revision_gets_everything_once_it_is_ready_and_is_pinned(cluster: Cluster, serving: Serving) -> None:
     deploy(cluster, "r/f@sha256:1")
-    begun = rollout.begin(cluster, NAME, SETTINGS, now=START)
+    begun = rollout.begin_rollout(cluster, NAME, SETTINGS, now=START)
     assert begun.advancing
     assert advance(cluster, 5).what == "wait"
     serving.ready(FIRST, False, message="no room")
@@ -119,7 +119,7 @@ def test_it_is_rolled_back_when_it_keeps_failing_more_often(cluster: Cluster, ca
     assert "(before: 0 of 180)" in outcome.reason
     assert canary.service()["spec"]["traffic"] == [{"revisionName": FIRST, "percent": 100, "latestRevision": False}]
     assert advance(cluster, 1000).what == "nothing", "it isn't tried again"
-    assert rollout.begin(cluster, NAME, SETTINGS, now=START).state == outcome.state
+    assert rollout.begin_rollout(cluster, NAME, SETTINGS, now=START).state == outcome.state
 
 
 def test_what_came_before_a_share_that_a_person_set_is_not_compared(cluster: Cluster, redeployed: Serving) -> None:
@@ -128,7 +128,7 @@ def test_what_came_before_a_share_that_a_person_set_is_not_compared(cluster: Clu
     redeployed.pods["first"].serve(20_000)
     rollout.set_percent(cluster, NAME, 10, now=START)
     redeployed.start_pod("second", SECOND)
-    rollout.begin(cluster, NAME, SETTINGS, again=True, now=START)
+    rollout.begin_rollout(cluster, NAME, SETTINGS, again=True, now=START)
     advance(cluster, 0)
     for number in range(1, 4):
         redeployed.pods["first"].serve(50, failed=50)
@@ -197,7 +197,7 @@ def test_too_few_requests_at_the_deadline_hold_it_for_somebody_to_decide(cluster
     canary.pods["second"].serve(100)
     assert advance(cluster, 900).what == "nothing", "only a person lets it go on"
     assert shares(canary) == {FIRST: 90, SECOND: 10}
-    rollout.begin(cluster, NAME, SETTINGS, again=True, now=START + 900)
+    rollout.begin_rollout(cluster, NAME, SETTINGS, again=True, now=START + 900)
     assert advance(cluster, 960).what == "advance", "with what has come meanwhile"
 
 

@@ -9,7 +9,7 @@ import pytest
 from eaves.errors import ClusterError, ConflictError, InputError, NotFoundError, StartError
 from knative import rollout
 from knative.cluster import Cluster
-from knative.rollout import Phase, exchange, parse_standing
+from knative.rollout import RolloutPhase, exchange, parse_rollout_status
 from knative.settings import RolloutSettings
 from tests.fakes.apiserver import FakeCluster
 from tests.fakes.serving import REVISION, Serving
@@ -57,10 +57,10 @@ def test_at_zero_percent_it_has_an_address_of_its_own_until_it_gets_more(cluster
 
 
 def test_a_person_takes_a_rollout_out_of_the_automatics_hands(cluster: Cluster, serving: Serving) -> None:
-    rollout.begin(cluster, NAME, RolloutSettings())
+    rollout.begin_rollout(cluster, NAME, RolloutSettings())
     rollout.set_percent(cluster, NAME, 30)
-    assert rollout.advance(cluster, NAME).what == "nothing"
-    assert rollout.begin(cluster, NAME, RolloutSettings()).advancing is False
+    assert rollout.advance_rollout(cluster, NAME).what == "nothing"
+    assert rollout.begin_rollout(cluster, NAME, RolloutSettings()).advancing is False
     assert shares(serving) == {FIRST: 70, SECOND: 30}
 
 
@@ -83,7 +83,7 @@ def test_what_just_was_deployed_is_rolled_back_before_it_got_anything(cluster: C
     serving.ready(SECOND, False, message="golden image 3 differs")
     outcome = rollout.rollback(cluster, NAME)
     assert outcome.state is not None
-    assert (outcome.state.phase, outcome.shares) == (Phase.ROLLED_BACK, {FIRST: 100})
+    assert (outcome.state.phase, outcome.shares) == (RolloutPhase.ROLLED_BACK, {FIRST: 100})
     with pytest.raises(NotFoundError, match="nothing before it"):
         rollout.rollback(cluster, NAME)
     with pytest.raises(StartError, match="flowers-00002 failed: golden image 3 differs"):
@@ -152,6 +152,6 @@ def test_it_waits_until_knative_has_taken_up_the_deploy_just_before(cluster: Clu
 
 
 def test_nobody_knows_the_newest_revision_when_knatives_controller_is_down(cluster: Cluster, serving: Serving) -> None:
-    standing = parse_standing({**serving.service(), "status": {"observedGeneration": 0}})
+    standing = parse_rollout_status({**serving.service(), "status": {"observedGeneration": 0}})
     with pytest.raises(ClusterError, match="has not taken up what was deployed last"):
         exchange.require_settled(standing)

@@ -12,7 +12,7 @@ from eaves.errors import ConflictError, NotFoundError
 from knative import rollout
 from knative.cluster import Cluster
 from knative.names import ROLLOUT_ANNOTATION
-from knative.rollout import Outcome, gitops
+from knative.rollout import RolloutOutcome, gitops
 from tests.fakes.apiserver import FakeCluster, refusal
 from tests.fakes.serving import SERVICE, Serving
 from tests.rollouts import (
@@ -69,7 +69,7 @@ def test_of_many_who_advance_at_the_same_time_one_does(cluster: Cluster, canary:
     canary.pods["second"].serve(100)
     barrier = threading.Barrier(6)
 
-    def go(_: int) -> Outcome:
+    def go(_: int) -> RolloutOutcome:
         barrier.wait()
         return advance(cluster, 60)
 
@@ -102,7 +102,7 @@ def test_a_damaged_annotation_is_no_rollout_and_that_is_told(
     assert (outcome.what, outcome.state) == ("nothing", None)
     assert "there is no rollout" in outcome.reason
     assert shares(canary) == {FIRST: 90, SECOND: 10}
-    begun = rollout.begin(cluster, NAME, SETTINGS, now=START)
+    begun = rollout.begin_rollout(cluster, NAME, SETTINGS, now=START)
     assert begun.state is not None
     assert (begun.state.old, begun.state.percent, begun.advancing) == (FIRST, 10, True)
 
@@ -114,7 +114,7 @@ def test_a_service_without_a_rollout_is_left_alone_unless_settings_come_with_it(
         advance(cluster, 0)
     deploy(cluster, "r/f@sha256:1")
     assert advance(cluster, 0).reason == "no rollout was begun"
-    outcome = rollout.advance(cluster, NAME, settings=SETTINGS, now=START)
+    outcome = rollout.advance_rollout(cluster, NAME, settings=SETTINGS, now=START)
     assert outcome.state is not None
     assert (outcome.what, outcome.state.settings) == ("begin", SETTINGS)
 
@@ -136,7 +136,7 @@ def test_a_service_whose_first_revision_has_no_name_yet_is_waited_for(
     deploy(cluster, "r/f@sha256:1")
     apiserver.status(SERVICE, NAME, {"observedGeneration": 1}, namespace="cams")
     assert advance(cluster, 0).reason == "there is no revision yet"
-    assert rollout.begin(cluster, NAME, SETTINGS, now=START).advancing
+    assert rollout.begin_rollout(cluster, NAME, SETTINGS, now=START).advancing
     assert advance(cluster, 0).reason == "there is no revision yet"
     serving.take_up()
     outcome = advance(cluster, 1)

@@ -11,7 +11,7 @@ import pytest
 from bench.rollout.scenarios import BLIP, FAILS_20_TIMES_AS_OFTEN, SCENARIOS, USUAL, Scenario, equal, varying
 from bench.rollout.simulation import Revision, simulate
 from bench.rollout.table import Row, render, run
-from knative.rollout.state import Phase
+from knative.rollout.state import RolloutPhase
 
 TWICE_AS_SLOW = next(scenario for scenario in SCENARIOS if scenario.name == "times twice as long")
 
@@ -35,7 +35,7 @@ def test_rollouts_are_judged_rightly(scenario: Scenario, per_second: float, roll
     row = run(scenario, per_second, rollouts)
     assert row.within_bar, render(row)
     if scenario.most_back < 1:
-        assert row.share(Phase.ROLLED_BACK)[0] == 0, [ending.reason for ending in row.endings]
+        assert row.share(RolloutPhase.ROLLED_BACK)[0] == 0, [ending.reason for ending in row.endings]
 
 
 def test_a_rollout_is_simulated_with_the_same_end_each_time_and_says_what_was_seen() -> None:

@@ -21,7 +21,7 @@ from PIL import Image
 
 from converters.convert import convert
 from converters.settings import ConvertSettings
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import StoppedError
 from functions.session import open_session
 from tests.once import build_once
@@ -30,10 +30,10 @@ from tests.waiting import wait_until
 from trainer.progress import Step
 from trainer.run import Run, checkpoints_beside, open_run
 from trainer.settings import DataSettings, TrainSettings
-from trainer.share import Share
+from trainer.share import Shard
 from trainer.train import compute_share, train
-from trainer.weights.light import measure_light
-from trainer.weights.probe import decide
+from trainer.weights.light import measure_brightness
+from trainer.weights.probe import choose_scale_by_probe
 from trainer.weights.scales import SCALES, SYMMETRIC, UNIT, Scale
 from trainer.weights.stored import SCALE_FILE
 
@@ -44,7 +44,7 @@ TINY: dict[str, Any] = {"arch": "mobilenet_v3_small", "image_size": SIDE}
 
 
 def settings(**values: Any) -> TrainSettings:
-    return build(TrainSettings, Layer(origin="test", values=TINY | values))
+    return build(TrainSettings, SettingsLayer(origin="test", values=TINY | values))
 
 
 def draw_stripes(each: int, seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -228,7 +228,7 @@ class Finishing(Phases):
 def test_a_pod_that_misses_the_scale_is_done_when_the_run_exists(
     run: Run, weights: Path, stripes: Path, tmp_path: Path
 ) -> None:
-    place, share = tmp_path / "place/run", Share(index=1, count=2)
+    place, share = tmp_path / "place/run", Shard(index=1, count=2)
     phases = Finishing(run.path, place)
     made = settings(weights=str(weights), epochs=20)
     compute_share(
@@ -267,7 +267,9 @@ def _train_on_flowers(shared: Path, folder: Path, each: int) -> Run:
             (folder / "flowers" / source.name / file.name).symlink_to(file)
     made = build(
         TrainSettings,
-        Layer(origin="test", values={"weights": str(shared / "weights/inception_v3_notop.weights.h5"), "epochs": 20}),
+        SettingsLayer(
+            origin="test", values={"weights": str(shared / "weights/inception_v3_notop.weights.h5"), "epochs": 20}
+        ),
     )
     return train(DataSettings(path=folder / "flowers"), made, folder / "run")
 
@@ -293,7 +295,9 @@ def test_no_other_scale_is_found_for_the_given_inception_on_a_fixed_cameras_phot
         pixels = np.clip(drawn * multiply + add, 0, 255).astype(np.uint8)
         distances = measure_distances(backbone, pixels, SCALES)
         assert distances is not None
-        choice = decide({}, distances, measure_light(pixels), own=SYMMETRIC, images=6, file=file.name)
+        choice = choose_scale_by_probe(
+            {}, distances, measure_brightness(pixels), own=SYMMETRIC, images=6, file=file.name
+        )
         assert (choice.by, choice.scale) in {("undecided", SYMMETRIC), ("probe", UNIT)}, (add, multiply)
 
 

@@ -11,7 +11,7 @@ import pytest
 from eaves.platform import AppSpec, default_trigger
 from knative.cluster import Cluster
 from knative.deploy.brokers import MARK
-from knative.owned import Owner
+from knative.owned import AppOwner
 from knative.removal import remove_app
 from tests.apps import NAME, plain_app
 from tests.deploys import AGENTS, HOME, deploy, objects
@@ -44,8 +44,8 @@ class Before:
         return None
 
 
-def owner(name: str) -> Owner:
-    return Owner(app=name, site="barn", agents=AGENTS)
+def owner(name: str) -> AppOwner:
+    return AppOwner(app=name, site="barn", agents=AGENTS)
 
 
 def app(name: str) -> AppSpec:

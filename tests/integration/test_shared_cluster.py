@@ -11,11 +11,11 @@ import pytest
 
 from eaves.errors import ConflictError, UnreachableClusterError
 from eaves.platform import AppSpec, SourceSpec
-from knative.applied import LEFT, REMOVED, UNCHANGED, Applied
+from knative.applied import LEFT, REMOVED, UNCHANGED, ApplyResult
 from knative.cluster import Cluster, open_cluster
-from knative.deploy.inventory import Deployment, inventory_name, list_inventories, read_inventory, write_inventory
+from knative.deploy.inventory import DeploymentRecord, inventory_name, list_inventories, read_inventory, write_inventory
 from knative.names import MANAGER
-from knative.owned import Owner
+from knative.owned import AppOwner
 from knative.removal import remove_app
 from tests.apps import full_app, full_settings, plain_app
 from tests.deploys import AGENTS, OWNER, deploy, objects, outcomes, render
@@ -51,8 +51,8 @@ def camera_app(site: str = "home") -> AppSpec:
     return replace(plain_app(site=site), sources=CAMERA)
 
 
-def owner(site: str = "home", agents: str = AGENTS) -> Owner:
-    return Owner(app="flowers", site=site, agents=agents)
+def owner(site: str = "home", agents: str = AGENTS) -> AppOwner:
+    return AppOwner(app="flowers", site=site, agents=agents)
 
 
 def cameras(server: FakeCluster) -> dict[str, str]:
@@ -106,7 +106,7 @@ def test_an_object_that_helm_labelled_like_the_app_is_neither_pruned_nor_removed
     deploy(cluster, plain_app())
     apiserver.put(AUDIT, manager="helm", namespace="cams")
     assert outcomes(deploy(cluster, plain_app())).keys() == {UNCHANGED}
-    remove_app(cluster, Owner(app="flowers", site="barn"))
+    remove_app(cluster, AppOwner(app="flowers", site="barn"))
     assert [one["metadata"]["name"] for one in apiserver.all(TRIGGER)] == ["audit"]
 
 
@@ -151,12 +151,12 @@ def test_whoever_is_killed_between_two_objects_has_listed_what_there_is(
     class Killed(BaseException):
         pass
 
-    def kill(applied: Applied) -> None:
+    def kill(applied: ApplyResult) -> None:
         done.append(applied)
         if len(done) > after:
             raise Killed
 
-    done: list[Applied] = []
+    done: list[ApplyResult] = []
     with pytest.raises(Killed):
         deploy(cluster, full_app(), full_settings(), show=kill)
     kinds = {one.kind for one in read_inventory(cluster, "flowers").items}
@@ -174,7 +174,7 @@ def test_a_name_that_was_taken_before_it_was_applied_is_not_removed(
     class Killed(BaseException):
         pass
 
-    def kill(applied: Applied) -> None:
+    def kill(applied: ApplyResult) -> None:
         raise Killed
 
     with pytest.raises(Killed):
@@ -192,7 +192,7 @@ def test_of_two_who_deploy_at_once_the_first_removes_nothing(
     fewer = replace(full_app(), triggers=full_app().triggers[:1])
     others: list[object] = []
 
-    def meanwhile(applied: Applied) -> None:
+    def meanwhile(applied: ApplyResult) -> None:
         if not others:
             inventory = read_inventory(cluster, "flowers")
             others.append(write_inventory(cluster, replace(inventory, items=inventory.items[1:])))
@@ -268,7 +268,7 @@ def test_a_removal_that_is_killed_on_the_way_goes_on_the_next_time(
     assert read_inventory(cluster, "flowers").version == ""
 
 
-OTHERS = Deployment(sequence=2, at=1.0, by="bob@desk", image="", artifact="", declared="", settings="{}")
+OTHERS = DeploymentRecord(sequence=2, at=1.0, by="bob@desk", image="", artifact="", declared="", settings="{}")
 
 
 def test_a_deploy_during_a_removal_is_told(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from eaves.errors import PlatformError, UnreachableClusterError
 from knative.cluster import Cluster, open_cluster
-from knative.deploy.inventory import Deployment, inventory_name, read_inventory, write_inventory
+from knative.deploy.inventory import DeploymentRecord, inventory_name, read_inventory, write_inventory
 from tests.fakes.apiserver import Reply, Request, refusal, refusing_url
 from tests.sites import IMAGE, OTHER, Sites, open_sites
 from tests.waiting import wait_until
@@ -71,7 +71,7 @@ def client(sites: Sites) -> Cluster:
     return open_cluster(kubeconfig=sites.folder / "kubeconfig", context="s000", namespace="eaves")
 
 
-def last(sites: Sites) -> Deployment:
+def last(sites: Sites) -> DeploymentRecord:
     """The newest deployment by the cluster's record."""
     deployment = read_inventory(client(sites), "flowers").deployment
     assert deployment is not None

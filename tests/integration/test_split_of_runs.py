@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from trainer.data.listing import Split
 from trainer.data.stored_split import SPLIT_FILE
 from trainer.run import Run
@@ -28,7 +28,7 @@ def fill(root: Path, count: int, start: int = 0) -> None:
 
 def run_of(data: Path, output: Path, **values: object) -> Run:
     quick = {"arch": "small_cnn", "epochs": 1, "image_size": 16, **values}
-    return train(DataSettings(path=data), build(TrainSettings, Layer(origin="test", values=quick)), output)
+    return train(DataSettings(path=data), build(TrainSettings, SettingsLayer(origin="test", values=quick)), output)
 
 
 def sides(run: Run) -> dict[str, Split]:

@@ -18,7 +18,7 @@ from eaves.errors import PlatformError, StartError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.client import LocalPlatform
 from eaves.local.settings import LocalSettings
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.local.supervisor import Supervisor
 from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
 from tests.fakes.processes import FakeLauncher
@@ -31,9 +31,9 @@ def app(name: str, *sources: SourceSpec) -> AppSpec:
 
 
 @pytest.fixture
-def state() -> Iterator[State]:
+def state() -> Iterator[StateDirectory]:
     with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
-        made = State(root=Path(folder) / "s")
+        made = StateDirectory(root=Path(folder) / "s")
         made.prepare()
         yield made
 
@@ -44,7 +44,9 @@ def launch() -> FakeLauncher:
 
 
 @contextmanager
-def running(state: State, launch: FakeLauncher, settings: LocalSettings | None = None) -> Iterator[LocalPlatform]:
+def running(
+    state: StateDirectory, launch: FakeLauncher, settings: LocalSettings | None = None
+) -> Iterator[LocalPlatform]:
     """A platform whose processes are fakes."""
     supervisor = Supervisor(state, environ=os.environ, port=0, settings=settings, launch=launch)
     thread = threading.Thread(target=supervisor.run)
@@ -58,7 +60,9 @@ def running(state: State, launch: FakeLauncher, settings: LocalSettings | None =
     assert not thread.is_alive()
 
 
-def test_a_deploy_that_can_not_be_taken_up_says_why_and_is_tried_again(state: State, launch: FakeLauncher) -> None:
+def test_a_deploy_that_can_not_be_taken_up_says_why_and_is_tried_again(
+    state: StateDirectory, launch: FakeLauncher
+) -> None:
     with running(state, launch) as platform:
         launch.error = OSError("no memory")
         with pytest.raises(StartError) as caught:
@@ -73,7 +77,7 @@ def test_a_deploy_that_can_not_be_taken_up_says_why_and_is_tried_again(state: St
         wait_until(lambda: "inbox: running" in platform.status()[0].sources, 30, what="the source")
 
 
-def test_an_unreadable_spec_fails_the_deploys_of_no_other(state: State, launch: FakeLauncher) -> None:
+def test_an_unreadable_spec_fails_the_deploys_of_no_other(state: StateDirectory, launch: FakeLauncher) -> None:
     with running(state, launch) as platform:
         (state.specs / "bad.json").write_text("{")
         platform.deploy(app("good"))
@@ -82,7 +86,7 @@ def test_an_unreadable_spec_fails_the_deploys_of_no_other(state: State, launch: 
             platform.rollback("good")
 
 
-def test_the_platform_goes_on_without_its_folder_of_specs(state: State, launch: FakeLauncher) -> None:
+def test_the_platform_goes_on_without_its_folder_of_specs(state: StateDirectory, launch: FakeLauncher) -> None:
     with running(state, launch) as platform:
         platform.deploy(app("digits"))
         state.specs.rename(state.root / "away")
@@ -97,7 +101,7 @@ def test_the_platform_goes_on_without_its_folder_of_specs(state: State, launch: 
         assert platform.invoke("digits", event).status == 200
 
 
-def test_a_damaged_history_does_not_keep_it_from_starting(state: State, launch: FakeLauncher) -> None:
+def test_a_damaged_history_does_not_keep_it_from_starting(state: StateDirectory, launch: FakeLauncher) -> None:
     """The history is written without waiting for the disk: a power cut may damage it."""
     state.history.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 30)
     with running(state, launch) as platform:
@@ -105,7 +109,7 @@ def test_a_damaged_history_does_not_keep_it_from_starting(state: State, launch: 
     assert (state.root / "history.db.damaged").exists()
 
 
-def test_logs_are_kept_within_their_bound(state: State, launch: FakeLauncher) -> None:
+def test_logs_are_kept_within_their_bound(state: StateDirectory, launch: FakeLauncher) -> None:
     state.log("digits").write_bytes(b"a line\n" * 10_000)
     with running(state, launch, LocalSettings(log_max_bytes=20_000)) as platform:
         wait_until(lambda: state.log("digits").stat().st_size == 0, 20, what="the rotation")
@@ -113,7 +117,7 @@ def test_logs_are_kept_within_their_bound(state: State, launch: FakeLauncher) ->
     assert sum(file.stat().st_size for file in state.logs.iterdir()) <= 20_000
 
 
-def test_a_platform_that_is_being_stopped_says_so(state: State) -> None:
+def test_a_platform_that_is_being_stopped_says_so(state: StateDirectory) -> None:
     supervisor = Supervisor(state, environ=os.environ, port=0)
     supervisor.stop()
     with pytest.raises(PlatformError, match="is being stopped"):

@@ -19,7 +19,7 @@ from PIL import Image
 from eaves.artifact import Artifact
 from eaves.local.client import LocalPlatform
 from eaves.local.process import Process
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
 from eaves.telemetry import TELEMETRY_OFF
 from tests.fakes.graph import save, write_graph_artifact
@@ -122,7 +122,7 @@ def test_a_command_that_opens_an_artifact_reports_nothing(artifact: Artifact, tr
 
 def test_the_local_platform_reports_nothing(artifact: Artifact, trace: Trace, tmp_path: Path) -> None:
     """With its function and its agent, while an image of a folder is predicted."""
-    state, inbox = State(root=tmp_path / "state"), tmp_path / "inbox"
+    state, inbox = StateDirectory(root=tmp_path / "state"), tmp_path / "inbox"
     state.root.mkdir(mode=0o700)
     inbox.mkdir()
     shutil.copy(artifact.path / "golden/000.png", inbox / "a.png")

@@ -18,7 +18,7 @@ from tests.fakes.apiserver import FakeCluster, Reply, Request, open_apiserver
 from tests.fakes.jobs import JobPlay
 from tests.waiting import wait_until
 from trainer.publish import publish
-from trainer.reader import TOKEN_HEADER, Reader
+from trainer.reader import TOKEN_HEADER, RunServer
 from trainer.run import Run, open_run
 from trainer.storage import open_store
 
@@ -155,7 +155,7 @@ def test_a_run_on_a_volume_comes_through_a_pod_that_reads_it(
     assert secret["metadata"]["ownerReferences"] == pods[0]["metadata"]["ownerReferences"]
     token = secret["stringData"][named["key"]]
     asked: list[Request] = []
-    with Reader(("127.0.0.1", 0), open_store(run.path), token) as reader:
+    with RunServer(("127.0.0.1", 0), open_store(run.path), token) as reader:
         broken = iter([True, False, True, False, False])
 
         def backend(request: Request) -> Reply:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from trainer.dataset import scan
 from trainer.run import Run, open_run
@@ -52,7 +52,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    settings = build(TrainSettings, Layer(origin="test", values={"arch": "small_cnn", "epochs": 12}))
+    settings = build(TrainSettings, SettingsLayer(origin="test", values={"arch": "small_cnn", "epochs": 12}))
     return train(DataSettings(path=digits), settings, tmp_path_factory.mktemp("out") / "run", name="digits")
 
 
@@ -94,7 +94,7 @@ def test_the_saved_model_answers_in_a_fresh_process(run: Run) -> None:
 
 def test_a_frozen_backbone_stays_and_its_head_learns(digits: Path, tmp_path: Path) -> None:
     values = {"arch": "mobilenet_v3_small", "weights": "none", "mode": "frozen", "image_size": 32, "epochs": 20}
-    made = build(TrainSettings, Layer(origin="test", values=values))
+    made = build(TrainSettings, SettingsLayer(origin="test", values=values))
     first = train(DataSettings(path=digits), made, tmp_path / "first")
     second = train(DataSettings(path=digits), made, tmp_path / "second")
     # The backbone is random and its features are tiny (1e-11), yet they tell digits apart.
@@ -116,7 +116,7 @@ def test_a_frozen_backbone_stays_and_its_head_learns(digits: Path, tmp_path: Pat
 def test_weights_that_do_not_fit_are_a_fault_of_the_setting(digits: Path, tmp_path: Path) -> None:
     (tmp_path / "weights.h5").write_bytes(b"no HDF5")
     for weights in (tmp_path / "weights.h5", tmp_path / "nowhere.h5"):
-        made = build(TrainSettings, Layer(origin="test", values={"weights": str(weights), "image_size": 75}))
+        made = build(TrainSettings, SettingsLayer(origin="test", values={"weights": str(weights), "image_size": 75}))
         with pytest.raises(ConfigError, match="weights: "):
             train(DataSettings(path=digits), made, tmp_path / "run")
         assert not (tmp_path / "run").exists()

@@ -23,7 +23,7 @@ from eaves.errors import DatasetError, StorageError
 from tests.fakes.proxy import open_proxy
 from trainer.data import remote
 from trainer.dataset import Dataset, load_dataset
-from trainer.progress import Silent
+from trainer.progress import SilentProgress
 from trainer.settings import DataSettings, TrainSettings
 from trainer.train import train
 
@@ -241,7 +241,7 @@ def test_an_archive_that_only_a_proxy_reaches(web: Web, tmp_path: Path, monkeypa
     with open_proxy() as proxy:
         proxy.routes["data.example:80"] = int(web.url.rpartition(":")[2])
         monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
-        found = remote.mirror("http://data.example/flowers.zip", tmp_path / "cache", Silent(), attempts=1)
+        found = remote.mirror("http://data.example/flowers.zip", tmp_path / "cache", SilentProgress(), attempts=1)
     assert found.path.read_bytes() == archive()
     assert "GET http://data.example/flowers.zip" in proxy.targets()
 
@@ -260,7 +260,7 @@ def test_an_image_that_cannot_be_had_just_now_ends_the_training_and_is_no_fault(
     uri = publish(web)
     web.down.add("/sets/rose/1.jpg")
     with pytest.raises(StorageError, match="503"):
-        remote.mirror(uri, tmp_path / "cache" / "remote", Silent(), attempts=1)
+        remote.mirror(uri, tmp_path / "cache" / "remote", SilentProgress(), attempts=1)
     web.down.clear()
     assert len(load(uri, tmp_path / "cache").examples) == 16
     came = [path for path in web.downloads() if "rose/1.jpg" not in path]
@@ -292,7 +292,7 @@ def test_a_folder_over_http_and_a_server_that_is_gone(web: Web, tmp_path: Path) 
     with pytest.raises(DatasetError, match="nothing at"):
         load(f"{web.url}/nowhere.zip", tmp_path / "cache")
     with pytest.raises(StorageError, match="can't read"):
-        remote.mirror("http://127.0.0.1:9/flowers.zip", tmp_path / "cache", Silent(), attempts=1)
+        remote.mirror("http://127.0.0.1:9/flowers.zip", tmp_path / "cache", SilentProgress(), attempts=1)
 
 
 def test_an_event_may_not_name_any_place(tmp_path: Path) -> None:
@@ -307,14 +307,14 @@ def test_an_event_may_not_name_any_place(tmp_path: Path) -> None:
 
 def test_weights_in_a_bucket_are_downloaded_once_while_they_stay_the_same(bucket: Any, tmp_path: Path) -> None:
     uri = upload(bucket, {"notop.h5": b"first"}, "weights/")
-    first = remote.mirror_file(f"{uri}/notop.h5", tmp_path, Silent())
+    first = remote.mirror_file(f"{uri}/notop.h5", tmp_path, SilentProgress())
     touched = first.stat().st_mtime_ns
     assert (first.name, first.read_bytes()) == ("notop.h5", b"first")
-    assert remote.mirror_file(f"{uri}/notop.h5", tmp_path, Silent()).stat().st_mtime_ns == touched
+    assert remote.mirror_file(f"{uri}/notop.h5", tmp_path, SilentProgress()).stat().st_mtime_ns == touched
     upload(bucket, {"notop.h5": b"second"}, "weights/")
-    assert remote.mirror_file(f"{uri}/notop.h5", tmp_path, Silent()).read_bytes() == b"second"
+    assert remote.mirror_file(f"{uri}/notop.h5", tmp_path, SilentProgress()).read_bytes() == b"second"
     with pytest.raises(DatasetError, match="nothing at"):
-        remote.mirror_file(f"{uri}/other.h5", tmp_path, Silent(), attempts=1)
+        remote.mirror_file(f"{uri}/other.h5", tmp_path, SilentProgress(), attempts=1)
 
 
 def test_weights_at_a_uri_are_taken_as_if_they_lay_here(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import StuckTrainingError
 from trainer import loop
 from trainer.progress import Step
@@ -42,7 +42,7 @@ def linear_model() -> Any:
 
 
 def settings(**values: Any) -> TrainSettings:
-    return build(TrainSettings, Layer(origin="test", values={"arch": "small_cnn", "batch_size": 8, **values}))
+    return build(TrainSettings, SettingsLayer(origin="test", values={"arch": "small_cnn", "batch_size": 8, **values}))
 
 
 def test_the_note_holds_the_figures_of_the_epoch_it_names() -> None:

@@ -9,24 +9,24 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from trainer import fit
 from trainer.calibration import likelihoods, softmax
 from trainer.dataset import Dataset, Example
 from trainer.model import backbone_digest, build_model
-from trainer.pixels import Decoded
-from trainer.progress import Silent
+from trainer.pixels import DecodedDataset
+from trainer.progress import SilentProgress
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
-from trainer.task import Task
-from trainer.weights.choice import Choice
+from trainer.task import TrainingTask
+from trainer.weights.choice import ScaleChoice
 
 FEW, MANY = 6, 30
 """Training images of the two classes."""
 HELD_OUT = 4
 
 
-def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "auto", **values: Any) -> Task:
+def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "auto", **values: Any) -> TrainingTask:
     """A training of two unequal classes.
 
     Args:
@@ -35,7 +35,7 @@ def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "a
         balance: As `data.balance`.
         values: Settings of the section `train`.
     """
-    settings = build(TrainSettings, Layer(origin="test", values={"image_size": len(pixels), **values}))
+    settings = build(TrainSettings, SettingsLayer(origin="test", values={"image_size": len(pixels), **values}))
     sides = [(0, "train")] * FEW + [(1, "train")] * MANY + [(0, "val"), (1, "val")] * (HELD_OUT // 2)
     examples = tuple(
         Example(path=folder / f"{number}.png", label=label, digest=f"{number:064x}", split=side)  # type: ignore[arg-type]
@@ -46,14 +46,14 @@ def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "a
     )
     labels = np.array([item.label for item in examples], dtype=np.int64)
     model = build_model(settings, settings.own_scale, 2)
-    return Task(
+    return TrainingTask(
         model=model,
         backbone_sha256=backbone_digest(model),
-        decoded=Decoded(dataset=dataset, pixels=np.stack([pixels] * len(examples)), labels=labels),
+        decoded=DecodedDataset(dataset=dataset, pixels=np.stack([pixels] * len(examples)), labels=labels),
         settings=settings,
-        progress=Silent(),
+        progress=SilentProgress(),
         features=open_store(folder / "features"),
-        scale=Choice(scale=settings.own_scale, by="architecture", reason=""),
+        scale=ScaleChoice(scale=settings.own_scale, by="architecture", reason=""),
     )
 
 

@@ -23,16 +23,16 @@ from eaves.errors import (
 from knative.cluster import Cluster, open_cluster
 from knative.job_settings import JobSettings
 from knative.joblog import LogLine
-from knative.resources.job import Training, build_job
+from knative.resources.job import TrainingJob, build_job
 from knative.settings import KnativeSettings
-from knative.training import begin, ended, follow_job
-from knative.verdict import explain
+from knative.training import create_job, find_ending, follow_job
+from knative.verdict import explain_failure
 from tests.fakes.apiserver import FakeCluster, Reply, open_apiserver
 from tests.fakes.jobs import JobPlay
 from tests.waiting import wait_until
 from trainer.settings import DataSettings, TrainSettings
 
-TRAINING = Training(
+TRAINING = TrainingJob(
     name="digits",
     site="home",
     data=DataSettings(path="s3://photos/digits"),
@@ -95,14 +95,14 @@ def watch(cluster: Cluster) -> Iterator[Callable[..., Watcher]]:
 
 @pytest.fixture
 def play(fake: FakeCluster, cluster: Cluster) -> JobPlay:
-    begin(cluster, JOB, again=False, say=lambda text: None)
+    create_job(cluster, JOB, again=False, say=lambda text: None)
     return JobPlay(fake, NAME)
 
 
 def test_wanted_twice_it_is_one_job(fake: FakeCluster, cluster: Cluster) -> None:
     said: list[str] = []
-    begin(cluster, JOB, again=False, say=said.append)
-    begin(cluster, JOB, again=False, say=said.append)
+    create_job(cluster, JOB, again=False, say=said.append)
+    create_job(cluster, JOB, again=False, say=said.append)
     assert len(fake.asked("PATCH", f"/jobs/{NAME}")) == 1
     assert said == [f"{NAME} is made, in default of edge", f"{NAME} is there already: it goes on"]
 
@@ -121,7 +121,7 @@ def test_a_log_is_read_to_its_end_over_cut_links_each_line_once(
     play.write(pod, step(4), "done")
     play.exit(pod, 0)
     play.end()
-    assert ended(watcher.result.result(20)) == "Complete"
+    assert find_ending(watcher.result.result(20)) == "Complete"
     assert watcher.texts == ["starting", *(f"Training: {done} of 4" for done in (1, 2, 3, 4)), "done"]
     assert watcher.lines[1] == LogLine(text="Training: 1 of 4", phase="Training", done=1, total=4, note="loss 0.9")
 
@@ -196,7 +196,7 @@ def test_images_that_cant_be_used_end_with_the_trainers_own_words_and_code(clust
     play.exit(pod, 65)
     play.end("Failed", reason="PodFailurePolicy", message="Container trainer failed with exit code 65")
     job = follow_job(cluster, NAME, on_line=lambda line: None, say=lambda text: None)
-    error = explain(cluster, job)
+    error = explain_failure(cluster, job)
     assert isinstance(error, InputError)
     assert error.exit_code == 65
     assert error.message.splitlines() == [
@@ -225,7 +225,7 @@ def test_each_way_to_fail_is_its_own_error(
     play.write(pod, *(f"line {number}" for number in range(9)))
     play.exit(pod, code, reason=reason)
     play.end("Failed", reason="BackoffLimitExceeded", message="Job has reached the specified backoff limit")
-    error = explain(cluster, fake.get("Job", NAME))
+    error = explain_failure(cluster, fake.get("Job", NAME))
     assert isinstance(error, expected)
     assert text in error.message
     assert error.message.endswith("line 4\nline 5\nline 6\nline 7\nline 8")
@@ -233,7 +233,7 @@ def test_each_way_to_fail_is_its_own_error(
 
 def test_a_deadline_is_told_as_one(fake: FakeCluster, cluster: Cluster, play: JobPlay) -> None:
     play.end("Failed", reason="DeadlineExceeded", message="Job was active longer than specified deadline")
-    error = explain(cluster, fake.get("Job", NAME))
+    error = explain_failure(cluster, fake.get("Job", NAME))
     assert "DeadlineExceeded" in error.message
     assert error.hint == "raise job.deadline_s in eaves.yaml, then: eaves train --on knative --again"
 
@@ -276,7 +276,7 @@ def test_who_may_not_read_logs_still_learns_how_it_ends(
     watcher.told("its log can't be read, only how it ends")
     play.exit(pod, 0)
     play.end()
-    assert ended(watcher.result.result(20)) == "Complete"
+    assert find_ending(watcher.result.result(20)) == "Complete"
 
 
 def test_a_job_that_somebody_removed(fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]) -> None:
@@ -290,10 +290,10 @@ def test_a_job_that_somebody_removed(fake: FakeCluster, play: JobPlay, watch: Ca
 def test_two_jobs_never_write_one_run(fake: FakeCluster, cluster: Cluster, play: JobPlay) -> None:
     larger = build_job(replace(TRAINING, job=replace(TRAINING.job, memory="8Gi")))
     with pytest.raises(ConflictError, match=f"the Job {NAME} makes the run") as caught:
-        begin(cluster, larger, again=False, say=lambda text: None)
+        create_job(cluster, larger, again=False, say=lambda text: None)
     assert caught.value.hint == f"wait for it, or: kubectl delete job {NAME} -n default"
     play.end("Failed", reason="BackoffLimitExceeded")
-    begin(cluster, larger, again=False, say=lambda text: None)
+    create_job(cluster, larger, again=False, say=lambda text: None)
     assert len(fake.all("Job")) == 2
 
 
@@ -301,11 +301,11 @@ def test_a_job_that_failed_is_made_anew_only_when_asked(fake: FakeCluster, clust
     play.end("Failed", reason="PodFailurePolicy")
     before = fake.get("Job", NAME)["metadata"]["uid"]
     said: list[str] = []
-    begin(cluster, JOB, again=False, say=said.append)
+    create_job(cluster, JOB, again=False, say=said.append)
     assert fake.get("Job", NAME)["metadata"]["uid"] == before
-    begin(cluster, JOB, again=True, say=said.append)
+    create_job(cluster, JOB, again=True, say=said.append)
     assert fake.get("Job", NAME)["metadata"]["uid"] != before
-    begin(cluster, JOB, again=True, say=said.append)
+    create_job(cluster, JOB, again=True, say=said.append)
     assert said == [
         f"{NAME} is there already: it has ended",
         f"{NAME} is made, in default of edge",
@@ -319,7 +319,7 @@ def test_pods_of_a_job_of_that_name_that_was_before_dont_count(
     old = play.start("of-before")
     play.write(old, "long ago")
     play.end("Failed")
-    begin(cluster, JOB, again=True, say=lambda text: None)
+    create_job(cluster, JOB, again=True, say=lambda text: None)
     watcher = watch()
     pod = play.start(f"{NAME}-b")
     play.write(pod, "now")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from tests.parts import CLASSES, write_parts
 from trainer.run import Run
 from trainer.settings import DataSettings, TrainSettings
@@ -37,7 +37,7 @@ def score_forest(data: Path, seed: int) -> float:
 
 
 def train_small_cnn(data: Path, output: Path, seed: int) -> Run:
-    settings = build(TrainSettings, Layer(origin="test", values={"arch": "small_cnn", "seed": seed}))
+    settings = build(TrainSettings, SettingsLayer(origin="test", values={"arch": "small_cnn", "seed": seed}))
     return train(DataSettings(path=data), settings, output)
 
 

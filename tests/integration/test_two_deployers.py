@@ -14,14 +14,14 @@ from eaves.errors import ConflictError, EavesError
 from eaves.platform import TriggerSpec
 from knative import rollout
 from knative.cluster import Cluster
-from knative.deploy.decision import Memory, Wish
+from knative.deploy.decision import WantedDeployment, WorkspaceMemory
 from knative.deploy.intent import mark_of
-from knative.deploy.inventory import Deployment, read_inventory
+from knative.deploy.inventory import DeploymentRecord, read_inventory
 from knative.deploy.reconciling import reconcile_site
 from knative.packaged import FunctionImage
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings, RolloutSettings
-from knative.update import Updated, Wanted, update_site
+from knative.update import SiteDeployment, SiteUpdate, update_site
 from tests.apps import IMAGE, NAME, plain_app
 from tests.deploys import HOME, SITE
 from tests.fakes.apiserver import FakeCluster, Reply, Request
@@ -34,29 +34,31 @@ SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, min_requests=4)
 Tell = Callable[[str], object]
 
 
-def wanted(image: str, *, by: str, ready_s: float = 10, follow: bool = False, extra: str = "") -> Wanted:
+def wanted(image: str, *, by: str, ready_s: float = 10, follow: bool = False, extra: str = "") -> SiteDeployment:
     app = plain_app(image=image)
     if extra:
         trigger = TriggerSpec(name=extra, filter={"type": "x"}, url="http://alarm.cams.svc.cluster.local/")
         app = replace(app, triggers=(*app.triggers, trigger))
-    return Wanted(app=app, knative=KnativeSettings(), rollout=SETTINGS, by=by, ready_s=ready_s, follow=follow)
+    return SiteDeployment(app=app, knative=KnativeSettings(), rollout=SETTINGS, by=by, ready_s=ready_s, follow=follow)
 
 
-def deploy(cluster: Cluster, image: str, *, by: str, tell: Tell = lambda text: None, **how: Any) -> Updated:
+def deploy(cluster: Cluster, image: str, *, by: str, tell: Tell = lambda text: None, **how: Any) -> SiteUpdate:
     return update_site(cluster, SITE, wanted(image, by=by, **how), tell=tell, poll_s=0.01)
 
 
-def reconcile(cluster: Cluster, image: str, *, known: Deployment | None = None, pending: bool = True) -> Updated:
+def reconcile(
+    cluster: Cluster, image: str, *, known: DeploymentRecord | None = None, pending: bool = True
+) -> SiteUpdate:
     chosen = FunctionImage(name=image, artifact_digest="a" * 64)
-    memory = Memory(known=None if known is None else mark_of(known), pending=chosen if pending else None)
+    memory = WorkspaceMemory(known=None if known is None else mark_of(known), pending=chosen if pending else None)
 
-    def build(image: FunctionImage) -> Wanted:
+    def build(image: FunctionImage) -> SiteDeployment:
         return wanted(image.name, by="cron@server")
 
-    return reconcile_site(cluster, SITE, NAME, Wish(site=SITE.name, image=chosen, memory=memory), build)
+    return reconcile_site(cluster, SITE, NAME, WantedDeployment(site=SITE.name, image=chosen, memory=memory), build)
 
 
-def last(cluster: Cluster) -> Deployment:
+def last(cluster: Cluster) -> DeploymentRecord:
     deployment = read_inventory(cluster, NAME).deployment
     assert deployment is not None
     return deployment
@@ -186,7 +188,7 @@ def test_the_deploy_that_wins_sees_a_late_apply_of_the_other_before_its_rollout_
     update_site(cluster, SITE, wanted(OTHER, by="bob@desk"), show=show)
     assert done
     assert deployed(knative) == OTHER
-    state = rollout.parse_standing(knative.service()).state
+    state = rollout.parse_rollout_status(knative.service()).state
     assert state is not None
     assert state.new == knative.service()["status"]["latestCreatedRevisionName"]
 

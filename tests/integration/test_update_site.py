@@ -13,14 +13,14 @@ from knative import rollout
 from knative.applied import CHANGED, CREATED, UNCHANGED
 from knative.cluster import Cluster
 from knative.deploy.advancing import advance_all
-from knative.deploy.decision import Memory, Wish
+from knative.deploy.decision import WantedDeployment, WorkspaceMemory
 from knative.deploy.intent import mark_of
-from knative.deploy.inventory import Deployment, read_inventory
+from knative.deploy.inventory import DeploymentRecord, read_inventory
 from knative.deploy.reconciling import reconcile_site
 from knative.packaged import FunctionImage
-from knative.rollout import Phase
+from knative.rollout import RolloutPhase
 from knative.settings import KnativeSettings, RolloutSettings
-from knative.update import Updated, Wanted, describe, follow, update_site
+from knative.update import SiteDeployment, SiteUpdate, describe_outcome, follow_rollout, update_site
 from tests.apps import IMAGE, NAME, plain_app
 from tests.deploys import SITE, objects, outcomes
 from tests.fakes.apiserver import FakeCluster, Reply, Request, refusal, reply_json
@@ -39,34 +39,34 @@ def update(
     ready_s: float = 10,
     tell: Callable[[str], object] = lambda text: None,
     **how: Any,
-) -> Updated:
+) -> SiteUpdate:
     app = plain_app(**({"image": image} if image else {}))
-    wanted = Wanted(app=app, knative=KnativeSettings(), rollout=settings, ready_s=ready_s, **how)
+    wanted = SiteDeployment(app=app, knative=KnativeSettings(), rollout=settings, ready_s=ready_s, **how)
     return update_site(cluster, SITE, wanted, tell=tell, poll_s=0.01)
 
 
 def reconcile(
-    cluster: Cluster, *, image: str = IMAGE, known: Deployment | None = None, settings: RolloutSettings = SETTINGS
-) -> Updated:
+    cluster: Cluster, *, image: str = IMAGE, known: DeploymentRecord | None = None, settings: RolloutSettings = SETTINGS
+) -> SiteUpdate:
     """One step by a workspace that wants a container image and agreed last with a deployment."""
 
-    def build(chosen: FunctionImage) -> Wanted:
+    def build(chosen: FunctionImage) -> SiteDeployment:
         app = plain_app(image=chosen.name, artifact_digest=chosen.artifact_digest)
-        return Wanted(app=app, knative=KnativeSettings(), rollout=settings)
+        return SiteDeployment(app=app, knative=KnativeSettings(), rollout=settings)
 
     wanted = FunctionImage(name=image, artifact_digest="a" * 64)
-    memory = Memory(known=None if known is None else mark_of(known), pending=wanted)
-    return reconcile_site(cluster, SITE, NAME, Wish(site=SITE.name, image=wanted, memory=memory), build)
+    memory = WorkspaceMemory(known=None if known is None else mark_of(known), pending=wanted)
+    return reconcile_site(cluster, SITE, NAME, WantedDeployment(site=SITE.name, image=wanted, memory=memory), build)
 
 
-def last(cluster: Cluster) -> Deployment:
+def last(cluster: Cluster) -> DeploymentRecord:
     """The newest deployment by the cluster's record."""
     deployment = read_inventory(cluster, NAME).deployment
     assert deployment is not None
     return deployment
 
 
-def phase(updated: Updated) -> Phase:
+def phase(updated: SiteUpdate) -> RolloutPhase:
     assert updated.outcome is not None
     assert updated.outcome.state is not None
     return updated.outcome.state.phase
@@ -75,7 +75,7 @@ def phase(updated: Updated) -> Phase:
 def test_a_first_revision_serves_as_soon_as_it_is_ready(cluster: Cluster, knative: Knative) -> None:
     updated = update(cluster)
     assert {one.outcome for one in updated.applied} == {CREATED}
-    assert phase(updated) is Phase.DONE
+    assert phase(updated) is RolloutPhase.DONE
     assert shares(knative) == {FIRST: 100}
     assert updated.changed == len(updated.applied)
 
@@ -85,7 +85,7 @@ def test_a_second_one_gets_nothing_before_its_rollout_is_advanced(cluster: Clust
     updated = update(cluster, image=OTHER)
     assert outcomes(list(updated.applied))[CREATED] == {"DaemonSet/flowers-pin-dddddddd"}
     assert outcomes(list(updated.applied))[CHANGED] == {"Service/flowers"}
-    assert phase(updated) is Phase.ADVANCING
+    assert phase(updated) is RolloutPhase.ADVANCING
     assert shares(knative) == {FIRST: 100}
 
 
@@ -104,12 +104,12 @@ def test_the_same_again_changes_nothing_and_leaves_the_rollout_where_it_is(clust
     updated = update(cluster, image=OTHER)
     assert {one.outcome for one in updated.applied} == {UNCHANGED}
     assert updated.changed == 0
-    assert phase(updated) is Phase.ADVANCING
+    assert phase(updated) is RolloutPhase.ADVANCING
     assert knative.server.objects.version == version + 1, "its number in the sequence"
     assert last(cluster).sequence == before.sequence + 1
 
 
-def followed(cluster: Cluster, knative: Knative, **served: int) -> tuple[list[str], Callable[[], Updated]]:
+def followed(cluster: Cluster, knative: Knative, **served: int) -> tuple[list[str], Callable[[], SiteUpdate]]:
     """A second revision is followed; whenever something is told, replicas answer requests and a minute goes by."""
     update(cluster)
     pods = [knative.run(FIRST, "old")]
@@ -130,7 +130,7 @@ def followed(cluster: Cluster, knative: Knative, **served: int) -> tuple[list[st
 
 def test_a_rollout_is_followed_to_its_end(cluster: Cluster, knative: Knative) -> None:
     told, go = followed(cluster, knative, answered=20)
-    assert phase(go()) is Phase.DONE
+    assert phase(go()) is RolloutPhase.DONE
     assert shares(knative) == {SECOND: 100}
     assert told[0] == f"{FIRST} 50 %, {SECOND} 50 %: advancing: it is ready"
     assert told[-1].startswith(f"{SECOND} 100 %: done: 0 of 20 requests failed")
@@ -169,7 +169,7 @@ def test_a_link_that_is_down_for_a_while_is_waited_for(cluster: Cluster, knative
         return None
 
     knative.server.fault = fault
-    assert phase(go()) is Phase.DONE
+    assert phase(go()) is RolloutPhase.DONE
     assert any("broke" in text for text in told)
 
 
@@ -188,7 +188,7 @@ def test_a_link_that_stays_down_ends_the_watching(cluster: Cluster, knative: Kna
     update(cluster)
     knative.server.fault = lambda request: Reply(status=0)
     with pytest.raises(UnreachableClusterError):
-        follow(cluster, "flowers", poll_s=0.01, patience_s=0)
+        follow_rollout(cluster, "flowers", poll_s=0.01, patience_s=0)
 
 
 def test_a_revision_that_isnt_ready_in_time_is_said_and_the_next_call_goes_on(
@@ -200,7 +200,7 @@ def test_a_revision_that_isnt_ready_in_time_is_said_and_the_next_call_goes_on(
     knative.ready(FIRST)
     updated = update(cluster)
     assert {one.outcome for one in updated.applied} == {UNCHANGED}
-    assert phase(updated) is Phase.DONE
+    assert phase(updated) is RolloutPhase.DONE
 
 
 def test_a_dry_run_touches_neither_objects_nor_shares(cluster: Cluster, knative: Knative) -> None:
@@ -215,15 +215,15 @@ def test_a_dry_run_touches_neither_objects_nor_shares(cluster: Cluster, knative:
 
 def test_step_by_step_whoever_reconciles_comes_to_the_same_end(cluster: Cluster, knative: Knative) -> None:
     assert reconcile(cluster).outcome is not None
-    assert phase(reconcile(cluster, known=last(cluster))) is Phase.DONE
+    assert phase(reconcile(cluster, known=last(cluster))) is RolloutPhase.DONE
     knative.run(FIRST, "old").serve(100)
     for _ in range(3):
         reconcile(cluster, image=OTHER, known=last(cluster))
     assert shares(knative) == {FIRST: 50, SECOND: 50}
     knative.run(SECOND, "new").serve(20)
     knative.server.skew_s += 60
-    assert phase(reconcile(cluster, image=OTHER)) is Phase.DONE
-    assert phase(reconcile(cluster, image=OTHER)) is Phase.DONE
+    assert phase(reconcile(cluster, image=OTHER)) is RolloutPhase.DONE
+    assert phase(reconcile(cluster, image=OTHER)) is RolloutPhase.DONE
     assert shares(knative) == {SECOND: 100}
 
 
@@ -239,8 +239,8 @@ def test_every_rollout_of_a_namespace_is_advanced_without_knowing_the_apps(clust
     update(cluster, image=OTHER)
     (step,) = advance_all(cluster)
     assert step.outcome is not None
-    assert describe(step.outcome) == f"{FIRST} 50 %, {SECOND} 50 %: advancing: it is ready"
-    assert describe(rollout.rollback(cluster, "flowers")) == f"{FIRST} 100 %: rolled-back: rolled back by hand"
+    assert describe_outcome(step.outcome) == f"{FIRST} 50 %, {SECOND} 50 %: advancing: it is ready"
+    assert describe_outcome(rollout.rollback(cluster, "flowers")) == f"{FIRST} 100 %: rolled-back: rolled back by hand"
 
 
 def test_eaves_yaml_is_judged_before_the_cluster_is_touched(cluster: Cluster, apiserver: FakeCluster) -> None:
@@ -262,7 +262,7 @@ def test_a_foreign_function_keeps_its_shares_until_it_is_taken_over(
     updated = update(cluster, adopt=True)
     assert outcomes(list(updated.applied))["adopted"] == {"Service/flowers"}
     assert shares(knative) == {FIRST: 100}, "what kn had made serves on"
-    assert phase(updated) is Phase.ADVANCING
+    assert phase(updated) is RolloutPhase.ADVANCING
 
 
 def three_canaries(cluster: Cluster, knative: Knative) -> None:
@@ -271,12 +271,12 @@ def three_canaries(cluster: Cluster, knative: Knative) -> None:
         for image in (IMAGE, OTHER):
             app = plain_app(name=name, image=image)
             app = replace(app, triggers=(replace(app.triggers[0], name=name, function=name),))
-            wanted = Wanted(app=app, knative=KnativeSettings(), rollout=SETTINGS, ready_s=10)
+            wanted = SiteDeployment(app=app, knative=KnativeSettings(), rollout=SETTINGS, ready_s=10)
             update_site(cluster, SITE, wanted, poll_s=0.01)
 
 
 def shares_of(knative: Knative, name: str) -> dict[str, int]:
-    return dict(rollout.parse_standing(knative.service(name)).shares)
+    return dict(rollout.parse_rollout_status(knative.service(name)).shares)
 
 
 @pytest.mark.parametrize("broken", ["a", "b", "c"])

@@ -12,8 +12,8 @@ import pytest
 
 from eaves.errors import NotFoundError, StartError, UnreachableClusterError
 from knative.cluster import Cluster, open_cluster
-from knative.diagnosis import collect, diagnose
-from knative.progress import Progress
+from knative.diagnosis import collect_evidence, diagnose_function
+from knative.progress import DeploymentProgress
 from knative.waiting import wait_ready
 from tests.expanded import (
     NAME,
@@ -57,9 +57,9 @@ def put(server: FakeCluster, *values: Manifest) -> None:
         server.put({**value, "metadata": {key: v for key, v in value["metadata"].items() if key != "uid"}})
 
 
-def wait(cluster: Cluster, timeout_s: float = 10.0) -> list[Progress]:
+def wait(cluster: Cluster, timeout_s: float = 10.0) -> list[DeploymentProgress]:
     """Everything that was shown."""
-    shown: list[Progress] = []
+    shown: list[DeploymentProgress] = []
     wait_ready(cluster, NAME, timeout_s=timeout_s, show=shown.append, look_s=LOOK_S)
     return shown
 
@@ -80,7 +80,7 @@ def test_what_is_ready_is_not_waited_for(server: FakeCluster, cluster: Cluster) 
 
 def test_it_is_ready_when_the_service_says_so(server: FakeCluster, cluster: Cluster) -> None:
     put(server, service(), revision(), pod(waiting("ContainerCreating")))
-    shown: list[Progress] = []
+    shown: list[DeploymentProgress] = []
     done = threading.Event()
 
     def run() -> None:
@@ -119,7 +119,7 @@ def test_what_never_comes_right_ends_it_early(server: FakeCluster, cluster: Clus
 def test_what_may_come_right_is_shown_and_waited_for(server: FakeCluster, cluster: Cluster) -> None:
     stuck = pod(scheduled="0/1 nodes are available: 1 Insufficient cpu.")
     put(server, failed_service("0/1 nodes are available"), revision(), stuck)
-    shown: list[Progress] = []
+    shown: list[DeploymentProgress] = []
     with pytest.raises(StartError) as caught:
         wait_ready(cluster, NAME, timeout_s=1.5, show=shown.append, look_s=LOOK_S)
     assert caught.value.message.startswith("flowers was not ready within 1.5 s: no node takes the pod")
@@ -132,9 +132,9 @@ def test_what_may_come_right_is_shown_and_waited_for(server: FakeCluster, cluste
 
 def test_what_was_wrong_is_remembered_when_its_pods_have_gone(server: FakeCluster, cluster: Cluster) -> None:
     put(server, service(), revision(), pod(waiting("ErrImagePull", "dial tcp: i/o timeout")))
-    shown: list[Progress] = []
+    shown: list[DeploymentProgress] = []
 
-    def show(progress: Progress) -> None:
+    def show(progress: DeploymentProgress) -> None:
         shown.append(progress)
         if progress.diagnosis is not None and server.all("Pod", namespace=NAMESPACE):
             server.remove("Pod", POD, namespace=NAMESPACE)
@@ -225,9 +225,9 @@ def test_traffic_that_leads_nowhere_is_left_to_who_promotes(server: FakeCluster,
 
 def test_one_that_is_removed_meanwhile(server: FakeCluster, cluster: Cluster) -> None:
     put(server, service())
-    shown: list[Progress] = []
+    shown: list[DeploymentProgress] = []
 
-    def show(progress: Progress) -> None:
+    def show(progress: DeploymentProgress) -> None:
         if not shown:
             server.remove("serving.knative.dev/v1/Service", NAME, namespace=NAMESPACE)
         shown.append(progress)
@@ -238,9 +238,9 @@ def test_one_that_is_removed_meanwhile(server: FakeCluster, cluster: Cluster) ->
 
 def test_a_link_that_is_down_meanwhile_is_waited_for(server: FakeCluster, cluster: Cluster) -> None:
     put(server, service(), revision())
-    shown: list[Progress] = []
+    shown: list[DeploymentProgress] = []
 
-    def show(progress: Progress) -> None:
+    def show(progress: DeploymentProgress) -> None:
         if progress.unreachable:
             server.fault = lambda request: None
             put(server, ready_service())
@@ -263,11 +263,11 @@ def test_a_link_that_stays_down(server: FakeCluster, cluster: Cluster) -> None:
 
 def test_why_one_is_not_ready_can_be_asked_at_any_time(server: FakeCluster, cluster: Cluster) -> None:
     put(server, service(), revision(), pod(waiting("ErrImagePull", "manifest unknown")))
-    found = diagnose(collect(cluster, NAME))
+    found = diagnose_function(collect_evidence(cluster, NAME))
     assert found is not None
     assert found.cause == "image"
     with pytest.raises(NotFoundError):
-        collect(cluster, "nobody")
+        collect_evidence(cluster, "nobody")
 
 
 def test_a_table_tells_restarts_and_nodes(server: FakeCluster, cluster: Cluster) -> None:

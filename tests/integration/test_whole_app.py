@@ -10,10 +10,10 @@ import pytest
 from eaves.errors import StartError
 from eaves.platform import AppSpec
 from knative.cluster import Cluster
-from knative.progress import Progress
-from knative.rollout import parse_standing
+from knative.progress import DeploymentProgress
+from knative.rollout import parse_rollout_status
 from knative.settings import KnativeSettings, RolloutSettings
-from knative.update import Updated, Wanted, update_site
+from knative.update import SiteDeployment, SiteUpdate, update_site
 from tests.apps import full_app, full_settings, plain_app, relayed_app
 from tests.deploys import HOME, SITE
 from tests.fakes.apiserver import FakeCluster
@@ -23,9 +23,11 @@ from tests.fakes.objects import timestamp
 STATEFUL_SET, TRIGGER = "apps/v1/StatefulSet", "eventing.knative.dev/v1/Trigger"
 
 
-def update(cluster: Cluster, app: AppSpec, settings: KnativeSettings | None = None, *, ready_s: float = 0.6) -> Updated:
+def update(
+    cluster: Cluster, app: AppSpec, settings: KnativeSettings | None = None, *, ready_s: float = 0.6
+) -> SiteUpdate:
     """What `eaves deploy` does at one site."""
-    wanted = Wanted(app=app, knative=settings or full_settings(), rollout=RolloutSettings(), ready_s=ready_s)
+    wanted = SiteDeployment(app=app, knative=settings or full_settings(), rollout=RolloutSettings(), ready_s=ready_s)
     return update_site(cluster, SITE, wanted)
 
 
@@ -133,13 +135,13 @@ def test_a_new_revision_gets_no_requests_before_the_whole_app_is_ready(
     lost = {"type": "Ready", "status": "False", "message": "the subscription has gone"}
     apiserver.status(TRIGGER, "flowers", {**trigger["status"], "conditions": [lost]}, namespace=HOME)
     fail(cluster, plain_app(image="registry.example/barn/flowers@sha256:" + "d" * 64))
-    assert parse_standing(knative.service()).shares == {"flowers-00001": 100}
+    assert parse_rollout_status(knative.service()).shares == {"flowers-00001": 100}
 
 
 def test_what_is_waited_for_is_shown(cluster: Cluster, knative: Knative) -> None:
     knative.broken["Trigger", "flowers"] = ("SubscriberResolved", "False", "NotFound", "nobody")
-    shown: list[Progress] = []
-    wanted = Wanted(app=plain_app(), knative=KnativeSettings(), ready_s=0.6)
+    shown: list[DeploymentProgress] = []
+    wanted = SiteDeployment(app=plain_app(), knative=KnativeSettings(), ready_s=0.6)
     with pytest.raises(StartError):
         update_site(cluster, SITE, wanted, show=shown.append)
     rows = [row for row in shown[-1].rows() if row["what"] == "Trigger flowers"]

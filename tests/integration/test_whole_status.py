@@ -11,7 +11,7 @@ import pytest
 
 from eaves.platform import parse_status
 from knative.cluster import Cluster
-from knative.deploy.inventory import Deployment, Item, read_inventory, write_inventory
+from knative.deploy.inventory import DeploymentRecord, InventoryItem, read_inventory, write_inventory
 from knative.platform import KnativePlatform
 from tests.apps import full_app, full_settings, plain_app
 from tests.deploys import AGENTS, HOME, SITE
@@ -86,9 +86,9 @@ def test_what_the_inventory_lists_and_is_not_there_is_missing(
     first = platform.status()[0].deployed
     assert first is not None
     assert first.sequence == 1
-    item = Item(kind="Trigger", name="flowers-alarm", namespace=HOME, uid="u-1")
+    item = InventoryItem(kind="Trigger", name="flowers-alarm", namespace=HOME, uid="u-1")
     at = cluster.clock() - 300
-    deployment = Deployment(
+    deployment = DeploymentRecord(
         sequence=7,
         at=at,
         by="jane@laptop",
@@ -142,7 +142,7 @@ def test_what_may_not_be_listed_is_not_taken_for_missing(
 ) -> None:
     platform = open_platform(cluster)
     platform.deploy(full_app())
-    camera = Item(kind="DaemonSet", name="flowers-barn-camera", namespace=AGENTS, uid="u-1")
+    camera = InventoryItem(kind="DaemonSet", name="flowers-barn-camera", namespace=AGENTS, uid="u-1")
     inventory = read_inventory(cluster, "flowers")
     write_inventory(cluster, replace(inventory, items=(*inventory.items, camera)))
     apiserver.denied = {("list", "daemonsets.apps")}

@@ -21,7 +21,7 @@ from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.agent.deliveries import build_deliverers
 from eaves.sources.agent.supervision import SupervisedSource, stop_sources
 from eaves.sources.folder.kind import KIND
-from eaves.sources.folder.settings import FolderSettings
+from eaves.sources.folder.settings import FolderSourceSettings
 from eaves.sources.options import FrameOptions
 from eaves.sources.settings import AgentSettings, SourceSettings
 from eaves.spool import Spool
@@ -91,7 +91,7 @@ def running_edge(root: Path, images: int) -> Iterator[Edge]:
                 common=SourceSettings(name="camera"),
                 options=FrameOptions(),
                 kind=KIND,
-                settings=FolderSettings(path=folder),
+                settings=FolderSourceSettings(path=folder),
             )
             source = build_source(camera, settings, spool, {})
             deliverers = build_deliverers(settings, spool, client, {})

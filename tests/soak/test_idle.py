@@ -20,7 +20,7 @@ import pytest
 import eaves
 from eaves.artifact import open_artifact
 from eaves.local.client import LocalPlatform
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec, ScaleSettings, SourceSpec, default_trigger
 from tests.fakes.artifact import COLOURS, encode_png
 from tests.fakes.camera import Asked, open_camera, respond
@@ -88,7 +88,7 @@ def resting_platform(root: Path, artifact: Path, beside: Sequence[Mapping[str, A
     with tempfile.TemporaryDirectory(prefix="eaves-") as short:
         platform = Platform(Path(short) / "s")
         try:
-            write_app(State(root=platform.harness.state), root, artifact, beside)
+            write_app(StateDirectory(root=platform.harness.state), root, artifact, beside)
             platform.start()
             come_to_rest(platform.harness.platform, root)
             wait_until(lambda: [child.module for child in platform.children()] == [SOURCE], START_S, what="no function")
@@ -103,7 +103,7 @@ def traced_platform(root: Path, artifact: Path, beside: Sequence[Mapping[str, An
     """A platform at rest, and an agent of which nobody wants anything; gives the records of their SQLite statements."""
     records = {UP: root / "up.statements", AGENT: root / "agent.statements"}
     with tempfile.TemporaryDirectory(prefix="eaves-") as short, ExitStack() as opened:
-        state = State(root=Path(short) / "s")
+        state = StateDirectory(root=Path(short) / "s")
         write_app(state, root, artifact, ())
         opened.enter_context(traced(records[UP], "eaves.cli", "up", "--port", "0", "--state", str(state.root)))
         wait_until(LocalPlatform(state.root).running, START_S, what="eaves up")
@@ -141,7 +141,7 @@ def as_traced(source: Mapping[str, Any]) -> dict[str, Any]:
     return {**source, **({"client_id": "traced"} if source["kind"] == "mqtt" else {})}
 
 
-def write_app(state: State, root: Path, artifact: Path, beside: Sequence[Mapping[str, Any]]) -> None:
+def write_app(state: StateDirectory, root: Path, artifact: Path, beside: Sequence[Mapping[str, Any]]) -> None:
     """Want one app: a function that stops when it is idle, a folder, and the sources beside it."""
     (root / "images").mkdir(parents=True)
     function = FunctionSpec(

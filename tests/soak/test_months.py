@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.spool import Limits
+from eaves.spool import SpoolLimits
 from eaves.spool.limits import DAY_S
 from tests.soak.measure import Sample, slope, take_sample
 from tests.soak.world import World
@@ -30,25 +30,25 @@ class Bounds:
         slope_bytes: Most growth of memory for each 100,000 images.
     """
 
-    limits: Limits
+    limits: SpoolLimits
     history_bytes: int
     files_bytes: dict[str, int]
     slope_bytes: float
 
 
 SHORT = Bounds(
-    limits=Limits(dead_max_bytes=2_000, dead_max_age_s=3 * DAY_S, seen_max_entries=1_000),
+    limits=SpoolLimits(dead_max_bytes=2_000, dead_max_age_s=3 * DAY_S, seen_max_entries=1_000),
     history_bytes=600_000,
     files_bytes={"spool.db": 1 * MB, "spool.db-wal": 6 * MB, "history.db": 700_000},
     slope_bytes=50 * MB,
 )
 LONG = Bounds(
-    limits=Limits(dead_max_bytes=100_000, dead_max_age_s=7 * DAY_S, seen_max_entries=100_000),
+    limits=SpoolLimits(dead_max_bytes=100_000, dead_max_age_s=7 * DAY_S, seen_max_entries=100_000),
     history_bytes=8 * MB,
     files_bytes={"spool.db": 40 * MB, "spool.db-wal": 70 * MB, "history.db": 10 * MB},
     slope_bytes=1 * MB,
 )
-UNBOUNDED = Limits(dead_max_bytes=1 << 40, dead_max_age_s=1e12, seen_max_entries=1 << 40)
+UNBOUNDED = SpoolLimits(dead_max_bytes=1 << 40, dead_max_age_s=1e12, seen_max_entries=1 << 40)
 
 
 @pytest.fixture

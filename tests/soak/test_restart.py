@@ -21,7 +21,7 @@ import pytest
 import eaves
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.local.broker import lane_of
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec, TriggerSpec
 from eaves.spool import Spool
 from eaves.spool.entry import to_row
@@ -96,17 +96,17 @@ def fastest(start: Callable[[], float]) -> float:
 
 
 @pytest.fixture(scope="module")
-def state() -> Iterator[State]:
+def state() -> Iterator[StateDirectory]:
     """A state directory whose queue is full of predictions."""
     with tempfile.TemporaryDirectory(prefix="eaves-") as short:
-        made = State(root=Path(short) / "s")
+        made = StateDirectory(root=Path(short) / "s")
         made.prepare()
         fill(made.spool, LANE)
         yield made
 
 
 @pytest.mark.timeout(300)
-def test_a_spool_with_100000_events_delivers_its_first_in_two_seconds(state: State) -> None:
+def test_a_spool_with_100000_events_delivers_its_first_in_two_seconds(state: StateDirectory) -> None:
     def start() -> float:
         began = time.monotonic()
         command = [sys.executable, "-P", "-c", DELIVER, str(state.spool), LANE]
@@ -125,7 +125,7 @@ def test_a_spool_with_100000_events_delivers_its_first_in_two_seconds(state: Sta
 
 
 @pytest.mark.timeout(300)
-def test_a_platform_with_100000_events_delivers_its_first_in_two_seconds(state: State) -> None:
+def test_a_platform_with_100000_events_delivers_its_first_in_two_seconds(state: StateDirectory) -> None:
     with recording() as (url, arrivals):
         function = FunctionSpec(name=NAME, site="soak", artifact=Path("/no/artifact"))
         results = TriggerSpec(name="results", filter={"type": IMAGE_CLASSIFIED}, url=url)

@@ -18,18 +18,18 @@ from functools import partial
 from pathlib import Path
 
 from eaves.backoff import Backoff
-from eaves.delivery import Answer, Deliverer
+from eaves.delivery import Deliverer, SinkResponse
 from eaves.errors import UnreachableError
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.history import FileHistory
 from eaves.local.activator import Activator
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import FunctionSpec, ScaleSettings
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.supervision import SupervisedSource, stop_sources
 from eaves.sources.folder.kind import run
-from eaves.sources.folder.settings import FolderSettings
-from eaves.spool import Entry, Limits, Puts, Spool
+from eaves.sources.folder.settings import FolderSourceSettings
+from eaves.spool import Entry, Puts, Spool, SpoolLimits
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
 from tests.waiting import wait_until
@@ -88,7 +88,15 @@ class World:
     """
 
     def __init__(
-        self, root: Path, *, images: int, days: float, steps: int, limits: Limits, history_bytes: int, seed: int = 0
+        self,
+        root: Path,
+        *,
+        images: int,
+        days: float,
+        steps: int,
+        limits: SpoolLimits,
+        history_bytes: int,
+        seed: int = 0,
     ) -> None:
         self.clock = ManualClock()
         self.images, self.span_s, self.steps = images, days * 86_400, steps
@@ -118,7 +126,7 @@ class World:
             ),
             Deliverer(self.spool, REPLIES, self._take, backoff=PATIENCE, clock=self.clock),
         ]
-        state = State(root=root / "state")
+        state = StateDirectory(root=root / "state")
         state.prepare()
         spec = FunctionSpec(
             name="never",
@@ -184,7 +192,7 @@ class World:
             at += length
 
     def _source(self, name: str, folder: Path) -> SupervisedSource:
-        settings = FolderSettings(path=folder, polling=True, poll_s=60.0, settle_s=2.0, remember_s=172_800)
+        settings = FolderSourceSettings(path=folder, polling=True, poll_s=60.0, settle_s=2.0, remember_s=172_800)
         context = AgentContext(
             name,
             site="soak",
@@ -196,16 +204,16 @@ class World:
         )
         return SupervisedSource(partial(run, settings), context, clock=self.clock)
 
-    def _predict(self, event: Event) -> Answer:
+    def _predict(self, event: Event) -> SinkResponse:
         number = _number(event)
         if number % REFUSED_EVERY == 7:
             self.arrived.mark(self.arrived.refused, number)
             self._path(event).unlink(missing_ok=True)
-            return Answer(status=422, body=b"not an image")
+            return SinkResponse(status=422, body=b"not an image")
         if number % WALLED_EVERY == 11:
             self.arrived.mark(self.arrived.refused, number)
             self._path(event).unlink(missing_ok=True)
-            return Answer(status=403, body=b"blocked")
+            return SinkResponse(status=403, body=b"blocked")
         reply = Event(
             id=f"reply-{event.id}",
             source="/eaves/soak/function",
@@ -214,22 +222,22 @@ class World:
             datacontenttype="application/json",
             data=b'{"predictions": [{"label": "daisy", "score": 0.9}]}',
         )
-        return Answer(status=200, event=reply)
+        return SinkResponse(status=200, event=reply)
 
     def _keep(self, _: Entry, reply: Event) -> Puts:
         return [(reply, (REPLIES,))]
 
-    def _take(self, event: Event) -> Answer:
+    def _take(self, event: Event) -> SinkResponse:
         if self.broker_is_down():
             outage = int(self._outages[0][0])
             if outage % 4 == 0:
                 raise UnreachableError("no connection")
-            return Answer(status=(403, 502, 503)[outage % 3])
+            return SinkResponse(status=(403, 502, 503)[outage % 3])
         self.history.add(event)
         self.arrived.mark(self.arrived.predicted, _number(event))
         self._path(event).unlink(missing_ok=True)
         self.emptied += 1
-        return Answer(status=202)
+        return SinkResponse(status=202)
 
     def _path(self, event: Event) -> Path:
         return self.inbox / str(event.subject)

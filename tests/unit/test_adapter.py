@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from converters.adapter import adapt
 from converters.foreign import external_files, load_foreign
 from converters.interface import Interface
-from converters.witness import feed, read
+from converters.witness import build_input, read_outputs
 from eaves.errors import ConversionError
 from eaves.recipe import Recipe
 from functions.session import Session
@@ -62,7 +62,9 @@ def expected(model: onnx.ModelProto, interface: Interface, dtype: Any, folder: P
     session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     answers = [
-        read(dict(zip(names, session.run(names, {"x": feed(image, interface, dtype)}), strict=True)), interface)
+        read_outputs(
+            dict(zip(names, session.run(names, {"x": build_input(image, interface, dtype)}), strict=True)), interface
+        )
         for image in IMAGES
     ]
     return np.asarray([logits for logits, _ in answers]), np.asarray([other for _, other in answers])

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from eaves.errors import OverloadedError
-from functions.admission import Admission, Room
+from functions.admission import Admission, FetchMemory
 from tests.waiting import wait_until
 
 
@@ -19,7 +19,7 @@ def test_as_many_as_fit_are_let_in_and_the_next_is_refused(concurrency: int, que
 
     def work() -> None:
         nonlocal inside, most
-        with admission.place(), admission.turn():
+        with admission.queue_slot(), admission.permit():
             with lock:
                 inside += 1
                 most = max(most, inside)
@@ -41,17 +41,17 @@ def test_as_many_as_fit_are_let_in_and_the_next_is_refused(concurrency: int, que
 
 def test_a_full_queue_refuses_and_frees_its_place_after_a_failure() -> None:
     admission = Admission(concurrency=1, queue=0)
-    with pytest.raises(ZeroDivisionError), admission.place():  # noqa: PT012
-        with pytest.raises(OverloadedError) as caught, admission.place():
+    with pytest.raises(ZeroDivisionError), admission.queue_slot():  # noqa: PT012
+        with pytest.raises(OverloadedError) as caught, admission.queue_slot():
             pytest.fail("let in")
         assert caught.value.http_status == 429
         raise ZeroDivisionError
-    with admission.place():
+    with admission.queue_slot():
         pass
 
 
 def test_room_is_shared_and_given_back() -> None:
-    room = Room(10)
+    room = FetchMemory(10)
     with room.share() as first, room.share() as second:
         first(6)
         second(4)

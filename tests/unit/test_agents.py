@@ -10,7 +10,7 @@ import pytest
 from eaves.config import build, env_layer
 from eaves.local.agents import Agents
 from eaves.local.process_group import LIVENESS_S, RESTART, STEADY_S
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec, SourceSpec
 from eaves.sources.settings import AgentSettings
 from tests.fakes.clock import ManualClock
@@ -36,7 +36,7 @@ def launch() -> FakeLauncher:
 
 @pytest.fixture
 def agents(tmp_path: Path, clock: ManualClock, launch: FakeLauncher) -> Agents:
-    return Agents(State(root=tmp_path), sink="http://sink/", inherit={}, clock=clock, launch=launch)
+    return Agents(StateDirectory(root=tmp_path), sink="http://sink/", inherit={}, clock=clock, launch=launch)
 
 
 def test_a_source_that_ends_ten_thousand_times_runs_once_it_is_mended(
@@ -140,9 +140,9 @@ def test_an_agent_of_which_a_source_hangs_is_started_again(
     hung: list[str] = []
 
     def ask(path: Path, *, timeout_s: float) -> list[str]:
-        return hung if path == State(root=tmp_path).agent_socket("a") else []
+        return hung if path == StateDirectory(root=tmp_path).agent_socket("a") else []
 
-    agents = Agents(State(root=tmp_path), sink="http://sink/", inherit={}, clock=clock, launch=launch, ask=ask)
+    agents = Agents(StateDirectory(root=tmp_path), sink="http://sink/", inherit={}, clock=clock, launch=launch, ask=ask)
     apps = {"a": app("a", "one"), "b": app("b", "two")}
     for _ in range(100):
         agents.reconcile(apps)

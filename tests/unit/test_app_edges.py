@@ -15,10 +15,10 @@ from eaves.artifact import Artifact
 from eaves.errors import ImageTooLargeError
 from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event, decode, encode_binary, encode_structured
 from functions.app import create_app
-from functions.model import Model
+from functions.model import LoadingModel
 from functions.problems import MAX_BYTES
 from functions.settings import FunctionSettings
-from functions.timing import Timing
+from functions.timing import StartTiming
 from tests.fakes.artifact import COLOURS, encode_png, write_colours
 from tests.fakes.model import FakeModel, build_classifier
 from tests.waiting import wait_until
@@ -119,11 +119,11 @@ def test_no_reply_of_ours_is_ever_predicted(client: FlaskClient, kind: str, cont
 def test_a_golden_that_this_replica_can_not_read_is_no_fault_of_its_senders(artifact: Artifact) -> None:
     """A 4xx would have brokers throw every image away."""
 
-    class Refusing(Model):
+    class Refusing(LoadingModel):
         def _open(self) -> Artifact:
             raise ImageTooLargeError("golden/000.png has more pixels than max_pixels")
 
-    model = Refusing(FunctionSettings(artifact=artifact.path), Timing())
+    model = Refusing(FunctionSettings(artifact=artifact.path), StartTiming())
     model.start()
     wait_until(lambda: model.failure)
     client = create_app(model, SETTINGS, concurrency=1).test_client()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.checkpoint import IDENTITY, Checkpoints, Identity
+from trainer.checkpoint import IDENTITY, Checkpoints, TrainingIdentity
 from trainer.storage import open_store
 
 
 def test_the_files_beside_are_written_with_the_first_checkpoint_and_not_before(tmp_path: Path) -> None:
     store = open_store(tmp_path / "checkpoints")
-    identity = Identity(config={}, labels=("a", "b"), dataset="1", code="2")
+    identity = TrainingIdentity(config={}, labels=("a", "b"), dataset="1", code="2")
     checkpoints = Checkpoints(store, identity, interval_s=0, beside={"split.jsonl": b"one\n"})
     assert not (tmp_path / "checkpoints").exists()
     checkpoints.save("head", {"x": np.zeros(1)}, {})

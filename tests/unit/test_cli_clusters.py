@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from eaves.cli import cli
-from eaves.cli.clusters import Choice, choose_site, choose_sites, load_scope, read_choice
+from eaves.cli.clusters import PlatformChoice, choose_site, choose_sites, load_scope, read_choice
 from eaves.errors import ConfigError, OciError
 from knative.settings import SiteSettings
 
@@ -35,7 +35,7 @@ def eaves(*arguments: str) -> Result:
 
 
 def chosen(**how: object) -> list[str]:
-    return [site.name for site in choose_sites(KNOWN, Choice(**how))]  # type: ignore[arg-type]
+    return [site.name for site in choose_sites(KNOWN, PlatformChoice(**how))]  # type: ignore[arg-type]
 
 
 def test_sites_come_in_the_order_of_their_waves() -> None:
@@ -44,28 +44,28 @@ def test_sites_come_in_the_order_of_their_waves() -> None:
 
 
 def test_the_only_site_needs_no_word() -> None:
-    assert choose_sites(KNOWN[:1], Choice()) == KNOWN[:1]
-    assert choose_site(KNOWN[:1], Choice()) == KNOWN[0]
+    assert choose_sites(KNOWN[:1], PlatformChoice()) == KNOWN[:1]
+    assert choose_site(KNOWN[:1], PlatformChoice()) == KNOWN[0]
 
 
 def test_options_replace_a_sites_own_context_and_namespace() -> None:
-    (site,) = choose_sites(KNOWN, Choice(sites=("yard",), namespace="other"))
+    (site,) = choose_sites(KNOWN, PlatformChoice(sites=("yard",), namespace="other"))
     assert (site.context, site.namespace) == ("y", "other")
-    (site,) = choose_sites(KNOWN, Choice(sites=("yard",), context="z"))
+    (site,) = choose_sites(KNOWN, PlatformChoice(sites=("yard",), context="z"))
     assert (site.context, site.namespace) == ("z", "")
 
 
 @pytest.mark.parametrize(
     ("choice", "message", "hint"),
     [
-        (Choice(), "eaves.yaml has 3 sites", "--site mill for one of them, --all for every one"),
-        (Choice(sites=("barn", "attic")), "no site 'attic'", "sites in eaves.yaml: mill, barn, yard"),
-        (Choice(sites=("barn",), every=True), "means some sites, and --all every one", "leave one of them out"),
-        (Choice(every=True, context="z"), "can't be the same for 3 sites", "choose one site with --site"),
-        (Choice(sites=("barn", "mill"), namespace="z"), "can't be the same for 2 sites", "choose one site"),
+        (PlatformChoice(), "eaves.yaml has 3 sites", "--site mill for one of them, --all for every one"),
+        (PlatformChoice(sites=("barn", "attic")), "no site 'attic'", "sites in eaves.yaml: mill, barn, yard"),
+        (PlatformChoice(sites=("barn",), every=True), "means some sites, and --all every one", "leave one of them out"),
+        (PlatformChoice(every=True, context="z"), "can't be the same for 3 sites", "choose one site with --site"),
+        (PlatformChoice(sites=("barn", "mill"), namespace="z"), "can't be the same for 2 sites", "choose one site"),
     ],
 )
-def test_a_choice_that_cant_be_told_is_an_error_with_a_remedy(choice: Choice, message: str, hint: str) -> None:
+def test_a_choice_that_cant_be_told_is_an_error_with_a_remedy(choice: PlatformChoice, message: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=message) as raised:
         choose_sites(KNOWN, choice)
     assert hint in str(raised.value.hint)
@@ -73,7 +73,7 @@ def test_a_choice_that_cant_be_told_is_an_error_with_a_remedy(choice: Choice, me
 
 def test_a_command_for_one_site_takes_no_several() -> None:
     with pytest.raises(ConfigError, match="this is for one site, not for 3"):
-        choose_site(KNOWN, Choice(every=True))
+        choose_site(KNOWN, PlatformChoice(every=True))
 
 
 def test_names_of_sites_may_have_spaces_between_them() -> None:
@@ -84,17 +84,17 @@ def test_names_of_sites_may_have_spaces_between_them() -> None:
 @pytest.mark.parametrize(
     ("choice", "clusters"),
     [
-        (Choice(), False),
-        (Choice(kubeconfig=Path("k")), False),
-        (Choice(platform="knative"), True),
-        (Choice(platform="local", sites=("barn",)), False),
-        (Choice(sites=("barn",)), True),
-        (Choice(every=True), True),
-        (Choice(context="c"), True),
-        (Choice(namespace="n"), True),
+        (PlatformChoice(), False),
+        (PlatformChoice(kubeconfig=Path("k")), False),
+        (PlatformChoice(platform="knative"), True),
+        (PlatformChoice(platform="local", sites=("barn",)), False),
+        (PlatformChoice(sites=("barn",)), True),
+        (PlatformChoice(every=True), True),
+        (PlatformChoice(context="c"), True),
+        (PlatformChoice(namespace="n"), True),
     ],
 )
-def test_where_a_command_goes_is_said_or_follows_from_the_rest(choice: Choice, clusters: bool) -> None:
+def test_where_a_command_goes_is_said_or_follows_from_the_rest(choice: PlatformChoice, clusters: bool) -> None:
     assert choice.knative is clusters
 
 

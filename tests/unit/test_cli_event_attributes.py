@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from eaves.cli.event_attributes import find_attribute_warnings
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED
 from eaves.platform import TriggerSpec
 
 
 def warnings(**values: Any) -> list[str]:
-    trigger = build(TriggerSpec, Layer(origin="eaves.yaml", values={"name": "hub", **values}))
+    trigger = build(TriggerSpec, SettingsLayer(origin="eaves.yaml", values={"name": "hub", **values}))
     return list(find_attribute_warnings(trigger, "eaves.yaml: triggers[0]"))
 
 

@@ -9,13 +9,13 @@ import pytest
 
 from eaves.cli.project import Project, Workspace
 from eaves.cli.triggers import resolve_triggers
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 
 
 def workspace(folder: Path, *triggers: dict[str, Any]) -> Workspace:
     values = {"data": {"path": "."}, "triggers": [{"name": f"t{number}", **one} for number, one in enumerate(triggers)]}
-    project = build(Project, Layer(origin="eaves.yaml", values=values))
+    project = build(Project, SettingsLayer(origin="eaves.yaml", values=values))
     return Workspace(root=folder, project=project, origin="eaves.yaml")
 
 

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from eaves.cli.project import Workspace, load_workspace
-from eaves.cli.wanted import forget_wanted, load_note, name_person, note_agreement, note_deploy
+from eaves.cli.wanted import forget_sites, load_note, name_person, note_agreement, note_deploy
 from eaves.errors import StorageError
-from knative.deploy.decision import Memory
+from knative.deploy.decision import WorkspaceMemory
 from knative.deploy.intent import mark_of
-from knative.deploy.inventory import Deployment
+from knative.deploy.inventory import DeploymentRecord
 from knative.packaged import FunctionImage
 from knative.settings import SiteSettings
 
 FIRST = FunctionImage(name="r/f@sha256:1")
 SECOND = FunctionImage(name="r/f@sha256:2")
 BARN, FIELD = SiteSettings(name="barn"), SiteSettings(name="field", namespace="flowers")
-LAST = Deployment(sequence=3, at=1e9, by="jane@laptop", image=FIRST.name, artifact="", declared="", settings="{}")
+LAST = DeploymentRecord(sequence=3, at=1e9, by="jane@laptop", image=FIRST.name, artifact="", declared="", settings="{}")
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def workspace(tmp_path: Path) -> Workspace:
     return load_workspace(file)
 
 
-def memory(workspace: Workspace, site: SiteSettings) -> Memory:
+def memory(workspace: Workspace, site: SiteSettings) -> WorkspaceMemory:
     note = load_note(workspace)
     assert note is not None
     return note.site(site)
@@ -39,15 +39,15 @@ def memory(workspace: Workspace, site: SiteSettings) -> Memory:
 def test_a_deploy_is_pending_at_each_site_until_the_site_has_recorded_it(workspace: Workspace) -> None:
     note_deploy(workspace, FIRST, [BARN, FIELD])
     note_agreement(workspace, BARN, LAST, FIRST)
-    assert memory(workspace, BARN) == Memory(known=mark_of(LAST))
-    assert memory(workspace, FIELD) == Memory(pending=FIRST)
+    assert memory(workspace, BARN) == WorkspaceMemory(known=mark_of(LAST))
+    assert memory(workspace, FIELD) == WorkspaceMemory(pending=FIRST)
 
 
 def test_a_deploy_that_was_noted_meanwhile_stays_pending(workspace: Workspace) -> None:
     note_deploy(workspace, FIRST, [BARN])
     note_deploy(workspace, SECOND, [BARN])  # by another command, while the first one applied
     note_agreement(workspace, BARN, LAST, FIRST)
-    assert memory(workspace, BARN) == Memory(known=mark_of(LAST), pending=SECOND)
+    assert memory(workspace, BARN) == WorkspaceMemory(known=mark_of(LAST), pending=SECOND)
 
 
 def test_a_deploy_to_one_site_leaves_what_is_pending_at_another(workspace: Workspace) -> None:
@@ -58,14 +58,14 @@ def test_a_deploy_to_one_site_leaves_what_is_pending_at_another(workspace: Works
 
 def test_one_name_in_two_namespaces_is_two_sites(workspace: Workspace) -> None:
     note_deploy(workspace, FIRST, [SiteSettings(name="barn", namespace="prod")])
-    assert memory(workspace, SiteSettings(name="barn", namespace="staging")) == Memory()
+    assert memory(workspace, SiteSettings(name="barn", namespace="staging")) == WorkspaceMemory()
 
 
 def test_what_was_removed_is_pending_no_more_and_is_remembered_as_having_been_there(workspace: Workspace) -> None:
     note_deploy(workspace, FIRST, [BARN, FIELD])
     note_agreement(workspace, BARN, LAST, None)
-    forget_wanted(workspace, [BARN])
-    assert memory(workspace, BARN) == Memory(known=mark_of(LAST))
+    forget_sites(workspace, [BARN])
+    assert memory(workspace, BARN) == WorkspaceMemory(known=mark_of(LAST))
     assert memory(workspace, FIELD).pending == FIRST
 
 
@@ -74,7 +74,7 @@ def test_many_sites_are_noted_at_the_same_time(workspace: Workspace) -> None:
     note_deploy(workspace, FIRST, sites)
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda site: note_agreement(workspace, site, LAST, FIRST), sites))
-    assert all(memory(workspace, site) == Memory(known=mark_of(LAST)) for site in sites)
+    assert all(memory(workspace, site) == WorkspaceMemory(known=mark_of(LAST)) for site in sites)
     assert not list((workspace.root / ".eaves" / "wanted").glob("*.tmp"))
 
 
@@ -85,7 +85,7 @@ def test_a_note_of_an_older_version_is_read(workspace: Workspace) -> None:
     place.write_text(json.dumps({"image": image, "declared": "r/f:v1"}))
     note = load_note(workspace)
     assert note is not None
-    assert (note.image, note.declared, note.site(BARN)) == (FIRST, "r/f:v1", Memory())
+    assert (note.image, note.declared, note.site(BARN)) == (FIRST, "r/f:v1", WorkspaceMemory())
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"image": {"name": "r/f"}, "declared": "", "sites": {"barn": 3}}'])

@@ -15,9 +15,9 @@ from eaves.errors import (
     InvalidError,
     UnreachableClusterError,
 )
-from knative.refusal import Call, ExpiredError, parse_status, refused
+from knative.refusal import ApiCall, ExpiredError, build_api_error, parse_status
 
-CALL = Call(
+CALL = ApiCall(
     context="barn",
     server="https://10.0.0.1:6443",
     verb="patch",
@@ -43,7 +43,7 @@ def test_a_conflict_names_each_manager_and_field() -> None:
         cause('"Helm \\"3\\""', '.spec.env[name="A"].value'),
         {"reason": "SomethingElse", "message": "other", "field": ".x"},
     ]
-    error = refused(409, status(409, "Apply failed with 3 conflicts: ...", causes=causes), CALL)
+    error = build_api_error(409, status(409, "Apply failed with 3 conflicts: ...", causes=causes), CALL)
     assert isinstance(error, ConflictError)
     assert error.causes == (
         ("kn", ".spec.template.spec.containers"),
@@ -58,13 +58,13 @@ def test_a_conflict_names_each_manager_and_field() -> None:
 
 
 def test_a_conflict_that_quotes_as_only_go_does_still_names_its_manager() -> None:
-    error = refused(409, status(409, "", causes=[cause('"a\\x01b"', ".x"), cause("nobody", ".y")]), CALL)
+    error = build_api_error(409, status(409, "", causes=[cause('"a\\x01b"', ".x"), cause("nobody", ".y")]), CALL)
     assert isinstance(error, ConflictError)
     assert error.causes == (("a\\x01b", ".x"), ("?", ".y"))
 
 
 def test_a_changed_object_is_a_conflict_without_causes() -> None:
-    error = refused(409, status(409, "the object has been modified", name="flowers"), CALL)
+    error = build_api_error(409, status(409, "the object has been modified", name="flowers"), CALL)
     assert isinstance(error, ConflictError)
     assert error.causes == ()
 
@@ -74,7 +74,7 @@ def test_a_missing_right_is_the_one_that_the_server_names() -> None:
         'pods "f-1" is forbidden: User "system:serviceaccount:ci:bot" cannot get resource "pods/log" in API group "" '
         'in the namespace "cams"'
     )
-    error = refused(403, status(403, said), CALL)
+    error = build_api_error(403, status(403, said), CALL)
     assert isinstance(error, DeniedError)
     assert error.message == "barn: system:serviceaccount:ci:bot may not get pods/log in namespace cams"
     assert str(error.hint).endswith("kubectl --context barn auth can-i get pods --subresource=log -n cams")
@@ -82,13 +82,13 @@ def test_a_missing_right_is_the_one_that_the_server_names() -> None:
 
 def test_a_missing_right_over_the_whole_cluster_has_no_namespace() -> None:
     said = 'nodes is forbidden: User "jane" cannot list resource "nodes" in API group "" at the cluster scope'
-    error = refused(403, status(403, said), Call(context="", server="", verb="list", resource="nodes"))
+    error = build_api_error(403, status(403, said), ApiCall(context="", server="", verb="list", resource="nodes"))
     assert error.message == "this cluster: jane may not list nodes in the whole cluster"
     assert str(error.hint).endswith("kubectl auth can-i list nodes")
 
 
 def test_a_403_without_a_word_is_a_missing_right() -> None:
-    error = refused(403, b"", CALL)
+    error = build_api_error(403, b"", CALL)
     assert error.message == "barn: this user may not patch services.serving.knative.dev in namespace cams"
 
 
@@ -114,40 +114,40 @@ def test_a_403_without_a_word_is_a_missing_right() -> None:
     ],
 )
 def test_each_status_is_an_error_with_the_servers_word(code: int, said: str, error: type[ClusterError]) -> None:
-    found = refused(code, status(code, said), CALL)
+    found = build_api_error(code, status(code, said), CALL)
     assert type(found) is error
     assert found.message.startswith("barn: ")
     assert said in found.message
 
 
 def test_a_quota_and_a_dying_namespace_come_with_the_command_that_shows_them() -> None:
-    quota = refused(403, status(403, 'pods "a" is forbidden: exceeded quota: q'), CALL)
+    quota = build_api_error(403, status(403, 'pods "a" is forbidden: exceeded quota: q'), CALL)
     assert quota.hint == "kubectl --context barn describe resourcequota -n cams"
     said = (
         'services "flowers" is forbidden: unable to create new content in namespace cams because it is being terminated'
     )
-    dying = refused(403, status(403, said, causes=[{"reason": "NamespaceTerminating"}]), CALL)
+    dying = build_api_error(403, status(403, said, causes=[{"reason": "NamespaceTerminating"}]), CALL)
     assert not isinstance(dying, InvalidError)
     assert "kubectl --context barn wait --for=delete namespace/cams --timeout=5m" in str(dying.hint)
 
 
 def test_a_missing_namespace_is_told_from_a_missing_object_and_a_missing_kind() -> None:
-    namespace = refused(404, status(404, 'namespaces "cams" not found', name="cams", kind="namespaces"), CALL)
+    namespace = build_api_error(404, status(404, 'namespaces "cams" not found', name="cams", kind="namespaces"), CALL)
     assert namespace.hint == "kubectl --context barn create namespace cams"
-    thing = refused(404, status(404, 'services.serving.knative.dev "flowers" not found', kind="services"), CALL)
+    thing = build_api_error(404, status(404, 'services.serving.knative.dev "flowers" not found', kind="services"), CALL)
     assert thing.hint == "kubectl --context barn get services.serving.knative.dev -n cams"
-    kind = refused(404, b"404 page not found\n", CALL)
+    kind = build_api_error(404, b"404 page not found\n", CALL)
     assert kind.message == "barn: this cluster has no services.serving.knative.dev"
     assert str(kind.hint).endswith("kubectl --context barn api-resources --api-group=serving.knative.dev")
 
 
 def test_a_context_with_odd_characters_is_quoted_in_commands() -> None:
-    call = Call(context="arn:aws/my cluster", server="")
+    call = ApiCall(context="arn:aws/my cluster", server="")
     assert call.kubectl("get ns") == "kubectl --context 'arn:aws/my cluster' get ns"
 
 
 def test_a_long_message_is_cut() -> None:
-    assert len(refused(400, status(400, "x" * 5000), CALL).message) < 1100
+    assert len(build_api_error(400, status(400, "x" * 5000), CALL).message) < 1100
 
 
 @pytest.mark.parametrize(
@@ -155,11 +155,11 @@ def test_a_long_message_is_cut() -> None:
 )
 def test_what_is_no_status_is_not_taken_for_one(body: bytes) -> None:
     assert parse_status(body) is None
-    assert refused(500, body, CALL).message.startswith("barn: ")
+    assert build_api_error(500, body, CALL).message.startswith("barn: ")
 
 
 @pytest.mark.parametrize("details", [None, [], "x", {"causes": None}, {"causes": ["x"]}, {"causes": "x"}])
 def test_details_that_are_none_do_no_harm(details: Any) -> None:
     value = {"kind": "Status", "apiVersion": "v1", "message": "no", "details": details}
     for code in (403, 404, 409, 500):
-        assert refused(code, json.dumps(value).encode(), CALL).message == "barn: no"
+        assert build_api_error(code, json.dumps(value).encode(), CALL).message == "barn: no"

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from eaves.errors import AbsentError, ClusterError, DeniedError, UnreachableClusterError
-from knative.refusal import Call, ExpiredError
-from knative.watching import Change, Known, follow, follow_log, lines, parse_events
+from knative.refusal import ApiCall, ExpiredError
+from knative.watching import Change, KnownObjects, follow_log, parse_events, split_lines, watch_objects
 
-CALL = Call(context="barn", server="https://10.0.0.1")
+CALL = ApiCall(context="barn", server="https://10.0.0.1")
 
 
 def thing(name: str, version: int = 1, uid: str = "u") -> dict[str, Any]:
@@ -40,7 +40,7 @@ def short(changes: Iterator[Change]) -> list[str]:
 
 
 def test_a_list_says_what_came_changed_and_went() -> None:
-    known = Known()
+    known = KnownObjects()
     assert short(known.listed([thing("a"), thing("b"), thing("c")])) == ["ADDED a1", "ADDED b1", "ADDED c1"]
     again = [thing("a"), thing("b", 2), thing("c", 3, uid="new"), thing("d")]
     assert short(known.listed(again)) == ["MODIFIED b2", "DELETED c1", "ADDED c3", "ADDED d1"]
@@ -48,11 +48,11 @@ def test_a_list_says_what_came_changed_and_went() -> None:
 
 
 def test_an_event_that_is_known_is_not_told_again() -> None:
-    known = Known()
-    assert short(known.told("ADDED", thing("a"))) == ["ADDED a1"]
-    assert short(known.told("ADDED", thing("a"))) == []
-    assert short(known.told("DELETED", thing("a", 2))) == ["DELETED a2"]
-    assert short(known.told("DELETED", thing("a", 2))) == []
+    known = KnownObjects()
+    assert short(known.update("ADDED", thing("a"))) == ["ADDED a1"]
+    assert short(known.update("ADDED", thing("a"))) == []
+    assert short(known.update("DELETED", thing("a", 2))) == ["DELETED a2"]
+    assert short(known.update("DELETED", thing("a", 2))) == []
 
 
 Script = list[list[Change] | ClusterError]
@@ -78,7 +78,7 @@ def watch(
             raise step
         yield from step
 
-    changes = follow(listing, streaming, timeout_s=timeout_s, sleep=clock.sleep, clock=clock, chance=lambda: 0.5)
+    changes = watch_objects(listing, streaming, timeout_s=timeout_s, sleep=clock.sleep, clock=clock, chance=lambda: 0.5)
     return short(changes), asked, clock
 
 
@@ -138,8 +138,8 @@ def test_an_error_event_is_the_refusal_that_it_holds() -> None:
 
 
 def test_lines_end_where_they_end() -> None:
-    assert list(lines([b"a\nb", b"", b"c\n\n", b"d"])) == [b"a", b"bc", b"", b"d"]
-    assert list(lines([])) == []
+    assert list(split_lines([b"a\nb", b"", b"c\n\n", b"d"])) == [b"a", b"bc", b"", b"d"]
+    assert list(split_lines([])) == []
 
 
 def log(*steps: list[bytes] | ClusterError, timeout_s: float = 60) -> tuple[list[str], list[dict[str, str]], Clock]:

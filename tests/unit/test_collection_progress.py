@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eaves.cli.collection_progress import LINE_S, STILL_S, CollectionProgress
-from eaves.sources.agent.counters import Counters
+from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.frame import Cause
 from tests.fakes.clock import ManualClock
 
@@ -15,7 +15,7 @@ class Collection:
 
     def __init__(self, kind: str = "http", *, lines: bool = False) -> None:
         self.clock = ManualClock()
-        self.counters = Counters(self.clock)
+        self.counters = SourceCounters(self.clock)
         self.told: list[str] = []
         self._progress = CollectionProgress("gate", 20, kind=kind, lines=lines, clock=self.clock, tell=self.told.append)
         self.counters.change_state("watching", "")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from eaves.config import Layer, build, build_flat, env_layer, flag_layer, is_scalar, iter_leaves, put, setting
+from eaves.config import SettingsLayer, build, build_flat, env_layer, flag_layer, is_scalar, iter_leaves, put, setting
 from eaves.errors import ConfigError
 
 
@@ -43,11 +43,11 @@ class Section:
     scale: Scale = setting(Scale, "How many.")
 
 
-def file_layer(**values: Any) -> Layer:
-    return Layer(origin="eaves.yaml", values=values)
+def file_layer(**values: Any) -> SettingsLayer:
+    return SettingsLayer(origin="eaves.yaml", values=values)
 
 
-def faults_of(*layers: Layer) -> list[str]:
+def faults_of(*layers: SettingsLayer) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         build(Section, *layers)
     return [str(fault) for fault in caught.value.faults]
@@ -250,14 +250,14 @@ class Collecting:
     ],
 )
 def test_settings_of_others_are_collected_as_they_are(values: dict[str, Any]) -> None:
-    assert build(Collecting, Layer(origin="f", values=values)) == Collecting(
+    assert build(Collecting, SettingsLayer(origin="f", values=values)) == Collecting(
         name="a", rest={"size": 5, "deep": {"x": [1]}}
     )
 
 
 def test_what_collects_others_settings_must_be_a_mapping() -> None:
     with pytest.raises(ConfigError, match="rest: must be a mapping"):
-        build(Collecting, Layer(origin="f", values={"rest": 7}))
+        build(Collecting, SettingsLayer(origin="f", values={"rest": 7}))
 
 
 def test_flat_sections_share_a_mapping_and_every_fault_is_told() -> None:

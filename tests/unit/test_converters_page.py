@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from converters.page import Timings, Verdict, build_page, judge, page_path, write_page
+from converters.page import ConversionVerdict, Timings, build_page, build_verdict, page_path, write_page
 from eaves.artifact import Artifact, Evidence, Parity, Quantisation, Trial, Variant
 from eaves.errors import ArtifactError
 from tests.fakes.artifact import write_colours
@@ -72,8 +72,8 @@ def with_changes(artifact: Artifact, quantisation: Quantisation, **changes: Any)
     return replace(artifact, manifest=manifest)
 
 
-def headline(artifact: Artifact, quantisation: Quantisation) -> Verdict:
-    return judge(with_changes(artifact, quantisation).manifest)
+def headline(artifact: Artifact, quantisation: Quantisation) -> ConversionVerdict:
+    return build_verdict(with_changes(artifact, quantisation).manifest)
 
 
 def read(artifact: Artifact, quantisation: Quantisation, timings: Timings = MEASURED, **changes: Any) -> Page:
@@ -151,7 +151,7 @@ def test_int8_that_was_not_tried_is_loud(artifact: Artifact) -> None:
 
 
 def test_fp32_that_was_asked_for_is_no_alarm(artifact: Artifact) -> None:
-    assert headline(artifact, ASKED) == Verdict(
+    assert headline(artifact, ASKED) == ConversionVerdict(
         title="fp32, as asked", text="int8 was not tried: precision auto tries it and judges it."
     )
     page = read(artifact, ASKED)

@@ -14,13 +14,13 @@ from PIL import Image
 from eaves.cli import cli
 from eaves.errors import DatasetError
 from tests.page import Page, assert_self_contained
-from trainer.check.descriptor import LENGTH, describe
+from trainer.check.descriptor import LENGTH, compute_descriptor
 from trainer.check.doubts import find_doubts
 from trainer.check.features import load_cached_features
 from trainer.check.inspection import Inspection, inspect_data
 from trainer.check.page import build_check_page
 from trainer.features import FeatureCache
-from trainer.progress import Silent
+from trainer.progress import SilentProgress
 from trainer.storage import open_store
 
 
@@ -42,7 +42,7 @@ def fill(root: Path, count: int = 12) -> Path:
 
 
 def inspect(root: Path, features: Path = Path("nowhere")) -> Inspection:
-    return inspect_data(root, features=features, progress=Silent())
+    return inspect_data(root, features=features, progress=SilentProgress())
 
 
 def test_classes_and_sizes_are_told(tmp_path: Path) -> None:
@@ -158,9 +158,9 @@ def test_a_damaged_or_foreign_cache_is_left_alone(tmp_path: Path) -> None:
 
 def test_the_descriptor_has_one_length_and_knows_colours() -> None:
     small, large = np.zeros((5, 7, 3), np.uint8), np.full((700, 300, 3), 255, np.uint8)
-    assert describe(small).shape == describe(large).shape == (LENGTH,)
-    assert not np.allclose(describe(small), describe(large))
-    assert np.isfinite(describe(small)).all()
+    assert compute_descriptor(small).shape == compute_descriptor(large).shape == (LENGTH,)
+    assert not np.allclose(compute_descriptor(small), compute_descriptor(large))
+    assert np.isfinite(compute_descriptor(small)).all()
 
 
 def test_the_page_is_whole_and_asks_nothing_of_a_network(tmp_path: Path) -> None:

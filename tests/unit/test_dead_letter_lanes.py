@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.delivery import Answer
+from eaves.delivery import SinkResponse
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.broker import Broker, DeadLetterSink, Subscription, lane_of
 from eaves.platform import TriggerSpec
@@ -28,8 +28,8 @@ def hasty_threads() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-def accept(_: Event, __: Mapping[str, str]) -> Answer:
-    return Answer(status=202)
+def accept(_: Event, __: Mapping[str, str]) -> SinkResponse:
+    return SinkResponse(status=202)
 
 
 def subscriptions() -> dict[str, Subscription]:

@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from eaves.delivery import Answer, Judged, Verdict
+from eaves.delivery import AttemptResult, DeliveryAction, SinkResponse
 from eaves.errors import DeliveryError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.history import History, Record
 from eaves.local.broker import Broker, DeadLetterSink, Subscription, dead_letters, lane_of, lane_of_sink
 from eaves.platform import DeliverySettings, TriggerSpec
-from eaves.spool import Limits, Selection, Spool
+from eaves.spool import Selection, Spool, SpoolLimits
 from eaves.spool.admin import drop, redrive
 from tests.waiting import wait_until
 
 LANE, SINK_LANE = lane_of("app", "app"), lane_of_sink("app", "app")
-REFUSED = Answer(status=422, body=b'{"detail": "not an image"}')
+REFUSED = SinkResponse(status=422, body=b'{"detail": "not an image"}')
 
 
 class NoHistory(History):
@@ -39,18 +39,18 @@ class NoHistory(History):
 class Receiver:
     """Gets events, and answers as `decide` says."""
 
-    decide: Callable[[Event], Answer] = lambda _: Answer(status=202)
+    decide: Callable[[Event], SinkResponse] = lambda _: SinkResponse(status=202)
     got: list[Event] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
-    def __call__(self, event: Event, headers: Mapping[str, str]) -> Answer:
+    def __call__(self, event: Event, headers: Mapping[str, str]) -> SinkResponse:
         answer = self.decide(event)
         self.got.append(event)
         self.headers.append(dict(headers))
         return answer
 
 
-def away(_: Event) -> Answer:
+def away(_: Event) -> SinkResponse:
     raise UnreachableError("no connection")
 
 
@@ -69,7 +69,7 @@ def subscription(subscriber: Receiver, sink: Receiver | None, **delivery: Any) -
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Iterator[Spool]:
-    with Spool(tmp_path / "spool.db", limits=Limits(max_bytes=6_000, dead_max_bytes=20_000)) as opened:
+    with Spool(tmp_path / "spool.db", limits=SpoolLimits(max_bytes=6_000, dead_max_bytes=20_000)) as opened:
         yield opened
 
 
@@ -100,21 +100,21 @@ def test_a_sink_gets_what_is_given_up_on_with_what_knative_adds_and_it_is_kept_n
     assert sink.headers == [trace]
 
 
-def broken(_: Event) -> Answer:
+def broken(_: Event) -> SinkResponse:
     raise DeliveryError("no answer within 60 s")
 
 
 @pytest.mark.parametrize(
     ("answer", "code", "data"),
     [
-        (lambda _: Answer(status=500, body=b"z" * 5000), "500", b"z" * 768),
-        (lambda _: Answer(status=400), "400", None),
-        (lambda _: Answer(status=200, body=b"OK"), "502", b"OK"),
+        (lambda _: SinkResponse(status=500, body=b"z" * 5000), "500", b"z" * 768),
+        (lambda _: SinkResponse(status=400), "400", None),
+        (lambda _: SinkResponse(status=200, body=b"OK"), "502", b"OK"),
         (broken, "500", b"dispatch error: no answer within 60 s"),
     ],
 )
 def test_the_answer_is_told_in_at_most_1024_characters_of_base64(
-    spool: Spool, answer: Callable[[Event], Answer], code: str, data: bytes | None
+    spool: Spool, answer: Callable[[Event], SinkResponse], code: str, data: bytes | None
 ) -> None:
     sink = Receiver()
     with running(spool, subscription(Receiver(answer), sink)) as broker:
@@ -135,9 +135,9 @@ def test_what_an_earlier_broker_has_noted_stays(spool: Spool) -> None:
     assert sink.got[0].extensions == earlier
 
 
-@pytest.mark.parametrize("down", [away, lambda _: Answer(status=503)])
+@pytest.mark.parametrize("down", [away, lambda _: SinkResponse(status=503)])
 def test_a_dead_letter_is_kept_while_its_sink_is_down_and_takes_no_room_of_good_images(
-    spool: Spool, down: Callable[[Event], Answer]
+    spool: Spool, down: Callable[[Event], SinkResponse]
 ) -> None:
     """The spool has room for five images that wait, and eight dead ones are to wait for their sink."""
     sink = Receiver(down)
@@ -149,7 +149,7 @@ def test_a_dead_letter_is_kept_while_its_sink_is_down_and_takes_no_room_of_good_
         wait_until(lambda: spool.counts().get(LANE) == (0, 8))
         wait_until(lambda: any(one.lane == SINK_LANE and one.paused for one in broker.deliveries()))
         assert sum(letter.entry.lane == LANE for letter in spool.dead()) == 8
-        sink.decide = lambda _: Answer(status=202)
+        sink.decide = lambda _: SinkResponse(status=202)
         broker.try_now(SINK_LANE)
         wait_until(lambda: spool.counts() == {})
     assert {event.id for event in sink.got} == {f"id-{number}" for number in range(8)}
@@ -160,14 +160,14 @@ def test_what_waits_for_a_sink_is_sent_by_the_next_process(spool: Spool) -> None
     with running(spool, subscription(Receiver(lambda _: REFUSED), sink)) as broker:
         broker.accept(image(1))
         wait_until(lambda: spool.counts() == {LANE: (0, 1), SINK_LANE: (1, 0)})
-    sink.decide = lambda _: Answer(status=202)
+    sink.decide = lambda _: SinkResponse(status=202)
     with running(spool, subscription(Receiver(lambda _: REFUSED), sink)):
         wait_until(lambda: spool.counts() == {})
     assert sink.got[0].extensions["knativeerrorcode"] == "422"
 
 
 def test_a_dead_letter_that_its_sink_refuses_stays_a_dead_letter(spool: Spool) -> None:
-    sink = Receiver(lambda _: Answer(status=413))
+    sink = Receiver(lambda _: SinkResponse(status=413))
     with running(spool, subscription(Receiver(lambda _: REFUSED), sink)) as broker:
         broker.accept(image(1))
         wait_until(lambda: sink.got)
@@ -183,10 +183,10 @@ def test_a_dead_letter_that_somebody_dropped_or_queued_again_is_not_sent(
     with running(spool, subscription(subscriber, sink)) as broker:
         broker.accept(image(1))
         wait_until(lambda: spool.counts() == {LANE: (0, 1), SINK_LANE: (1, 0)})
-        subscriber.decide = lambda _: Answer(status=202)
+        subscriber.decide = lambda _: SinkResponse(status=202)
         act(spool, Selection(lane=LANE, state="dead"))
         wait_until(lambda: LANE not in spool.counts())
-        sink.decide = lambda _: Answer(status=202)
+        sink.decide = lambda _: SinkResponse(status=202)
         broker.try_now("")
         wait_until(lambda: spool.counts() == {})
     assert sink.got == []
@@ -208,7 +208,7 @@ def test_beyond_the_most_that_wait_dead_letters_are_only_kept(spool: Spool, capl
     assert given is not None
     spool.put(image(0), lanes=[LANE])
     (entry,) = spool.peek(LANE, now=2e9)
-    judged = Judged(verdict=Verdict.REFUSED, status=422, answer=REFUSED)
+    judged = AttemptResult(verdict=DeliveryAction.REFUSED, status=422, answer=REFUSED)
     (put,) = dead_letters.tell_sink(spool, SINK_LANE, given, entry, judged)
     assert (put[1], put[0].data) == ((SINK_LANE,), b"")
     with Spool(spool.path.with_name("large.db")) as large:

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from eaves.platform import TriggerSpec, find_dead_letter_target
 
 
 def trigger(sink: str, **values: Any) -> TriggerSpec:
     given = {"name": "hub", "delivery": {"dead_letter_sink": sink}, **values}
-    return build(TriggerSpec, Layer(origin="eaves.yaml", values=given))
+    return build(TriggerSpec, SettingsLayer(origin="eaves.yaml", values=given))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from knative.diagnosis import CAUSES, Diagnosis, Evidence, diagnose, explain_denial
+from knative.diagnosis import CAUSES, Diagnosis, FunctionEvidence, diagnose_function, explain_denial
 from knative.diagnosis.flags import FIELDS, enable_command, is_on, warn_lasting
 from tests.expanded import condition, deployment, failed_revision, failed_service, pod, revision
 
@@ -19,10 +19,12 @@ def refused(message: str) -> Diagnosis:
     failed = failed_revision("ResourcesAvailable", "FailedCreate", message)
     seen = []
     for evidence in (
-        Evidence(service=failed_service(message), revision=failed, deployment=deployment(state), replica_sets=sets),
-        Evidence(service=failed_service(message), revision=failed),  # who may read no more
+        FunctionEvidence(
+            service=failed_service(message), revision=failed, deployment=deployment(state), replica_sets=sets
+        ),
+        FunctionEvidence(service=failed_service(message), revision=failed),  # who may read no more
     ):
-        found = diagnose(evidence)
+        found = diagnose_function(evidence)
         assert found is not None
         assert found.cause in CAUSES
         seen.append(found)
@@ -33,7 +35,7 @@ def refused(message: str) -> Diagnosis:
 def unschedulable(message: str, **spec: object) -> Diagnosis:
     stuck = pod(scheduled=message)
     stuck["spec"].update(spec)
-    found = diagnose(Evidence(service=failed_service(message), revision=revision(), pods=[stuck]))
+    found = diagnose_function(FunctionEvidence(service=failed_service(message), revision=revision(), pods=[stuck]))
     assert found is not None
     assert not found.final, "a node may come, go and empty"
     assert found.cause in CAUSES
@@ -164,7 +166,7 @@ def test_a_volume_that_is_not_there(message: str) -> None:
 def test_what_only_the_revision_remembers() -> None:
     message = "0/1 nodes are available: 1 Insufficient cpu."
     failed = failed_revision("ResourcesAvailable", "Unschedulable", message)
-    found = diagnose(Evidence(service=failed_service(message), revision=failed))
+    found = diagnose_function(FunctionEvidence(service=failed_service(message), revision=failed))
     assert found is not None
     assert found.cause == "unschedulable"
 

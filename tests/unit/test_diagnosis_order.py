@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from knative.diagnosis import CAUSES, Diagnosis, Evidence, diagnose, given_up, is_ready
+from knative.diagnosis import CAUSES, Diagnosis, FunctionEvidence, diagnose_function, given_up, is_ready
 from tests.expanded import (
     APPLIED_S,
     IMAGE,
@@ -31,14 +31,14 @@ def routes(status: str, reason: str, message: str) -> Diagnosis | None:
         condition("Ready", status, reason, message),
         condition("RoutesReady", status, reason, message),
     )
-    found = diagnose(Evidence(service=value, revision=READY_REVISION, now=APPLIED_S + 60))
+    found = diagnose_function(FunctionEvidence(service=value, revision=READY_REVISION, now=APPLIED_S + 60))
     assert found is None or found.cause in CAUSES
     return found
 
 
 def test_ready_is_the_newest_revision_as_last_applied() -> None:
     assert is_ready(ready_service())
-    assert diagnose(Evidence(service=ready_service())) is None
+    assert diagnose_function(FunctionEvidence(service=ready_service())) is None
     assert not is_ready(ready_service(latestCreatedRevisionName="flowers-00002"))
     assert not is_ready(ready_service(observedGeneration=0))
     assert not is_ready(service())
@@ -46,13 +46,13 @@ def test_ready_is_the_newest_revision_as_last_applied() -> None:
 
 def test_nothing_is_wrong_with_a_function_at_zero() -> None:
     asleep = revision(condition("Ready", "True"), condition("Active", "False", "NoTraffic", "not receiving traffic"))
-    assert diagnose(Evidence(service=ready_service(), revision=asleep)) is None
+    assert diagnose_function(FunctionEvidence(service=ready_service(), revision=asleep)) is None
 
 
 @pytest.mark.parametrize("reason", ["OutOfDate", "RevisionMissing"])
 def test_right_after_it_is_applied_it_is_only_slow(reason: str) -> None:
     value = service(condition("Ready", "Unknown", reason), condition("ConfigurationsReady", "Unknown"))
-    assert diagnose(Evidence(service=value, revision=revision())) is None
+    assert diagnose_function(FunctionEvidence(service=value, revision=revision())) is None
 
 
 def test_a_revision_that_is_being_replaced_is_not_blamed() -> None:
@@ -63,15 +63,15 @@ def test_a_revision_that_is_being_replaced_is_not_blamed() -> None:
         generation=2,
     )
     stuck = pod(waiting("ErrImagePull", "manifest unknown"))
-    assert diagnose(Evidence(service=value, revision=revision(), pods=[stuck])) is None
+    assert diagnose_function(FunctionEvidence(service=value, revision=revision(), pods=[stuck])) is None
     unseen = service(generation=2, observed=1)
-    assert diagnose(Evidence(service=unseen, revision=revision(), pods=[stuck])) is None
+    assert diagnose_function(FunctionEvidence(service=unseen, revision=revision(), pods=[stuck])) is None
 
 
 def test_a_controller_that_takes_no_notice() -> None:
     value = service(generation=2, observed=1)
-    assert diagnose(Evidence(service=value, now=APPLIED_S + 5)) is None
-    found = diagnose(Evidence(service=value, now=APPLIED_S + 40))
+    assert diagnose_function(FunctionEvidence(service=value, now=APPLIED_S + 5)) is None
+    found = diagnose_function(FunctionEvidence(service=value, now=APPLIED_S + 40))
     assert found is not None
     assert (found.cause, found.final) == ("controller", False)
     assert "40 s ago" in found.message
@@ -99,7 +99,7 @@ def test_a_controller_that_takes_no_notice() -> None:
 )
 def test_a_name_that_somebody_else_has(kind: str, message: str, command: str) -> None:
     value = service(condition(kind, "False", "NotOwned", message), condition("Ready", "False", "NotOwned", message))
-    found = diagnose(Evidence(service=value, revision=READY_REVISION))
+    found = diagnose_function(FunctionEvidence(service=value, revision=READY_REVISION))
     assert found is not None
     assert (found.cause, found.final) == ("refused", True)
     assert command in found.fix
@@ -108,7 +108,7 @@ def test_a_name_that_somebody_else_has(kind: str, message: str, command: str) ->
 def test_a_deployment_that_the_revision_does_not_own() -> None:
     message = 'There is an existing Deployment "flowers-00001-deployment" that we do not own.'
     failed = failed_revision("ResourcesAvailable", "NotOwned", message)
-    found = diagnose(Evidence(service=failed_service(message), revision=failed))
+    found = diagnose_function(FunctionEvidence(service=failed_service(message), revision=failed))
     assert found is not None
     assert found.cause == "refused"
     assert "delete deployment flowers-00001-deployment" in found.fix
@@ -120,14 +120,14 @@ def test_a_revision_that_could_not_be_made() -> None:
         "request: validation failed: must not set the field(s): spec.nodeSelector."
     )
     value = service(condition("ConfigurationsReady", "False", "RevisionFailed", denied), condition("Ready", "False"))
-    found = diagnose(Evidence(service=value))
+    found = diagnose_function(FunctionEvidence(service=value))
     assert found is not None
     assert found.cause == "flag"
     value = service(
         condition("ConfigurationsReady", "False", "RevisionFailed", "Revision creation failed with message: x."),
         condition("Ready", "False"),
     )
-    other = diagnose(Evidence(service=value))
+    other = diagnose_function(FunctionEvidence(service=value))
     assert other is not None
     assert (other.cause, other.final) == ("refused", False)
 
@@ -152,8 +152,10 @@ def test_a_networking_layer_has_some_seconds() -> None:
         condition("Ready", "Unknown", "Uninitialized"),
         condition("RoutesReady", "Unknown", "Uninitialized", "Waiting for load balancer to be ready"),
     )
-    assert diagnose(Evidence(service=value, revision=READY_REVISION, now=APPLIED_S + 5)) is None
-    assert diagnose(Evidence(service=value, revision=READY_REVISION)) is None, "nothing counts as old without a clock"
+    assert diagnose_function(FunctionEvidence(service=value, revision=READY_REVISION, now=APPLIED_S + 5)) is None
+    assert diagnose_function(FunctionEvidence(service=value, revision=READY_REVISION)) is None, (
+        "nothing counts as old without a clock"
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +187,9 @@ GIVEN_UP = "Knative has given the revision flowers-00001 up"
 def test_past_its_deadline_what_was_waited_for_is_final() -> None:
     late = deployment(condition("Progressing", "False", "ProgressDeadlineExceeded", "has timed out progressing."))
     stuck = pod(scheduled="0/1 nodes are available: 1 Insufficient cpu.")
-    found = diagnose(Evidence(service=failed_service("x"), revision=revision(), deployment=late, pods=[stuck]))
+    found = diagnose_function(
+        FunctionEvidence(service=failed_service("x"), revision=revision(), deployment=late, pods=[stuck])
+    )
     assert found is not None
     assert (found.cause, found.final) == ("unschedulable", True)
     assert found.message.endswith(GIVEN_UP)
@@ -194,7 +198,9 @@ def test_past_its_deadline_what_was_waited_for_is_final() -> None:
 
 def test_past_its_deadline_without_a_trace() -> None:
     failed = failed_revision("ResourcesAvailable", "ProgressDeadlineExceeded", "Initial scale was never achieved")
-    found = diagnose(Evidence(service=failed_service("Initial scale was never achieved"), revision=failed))
+    found = diagnose_function(
+        FunctionEvidence(service=failed_service("Initial scale was never achieved"), revision=failed)
+    )
     assert found is not None
     assert (found.cause, found.final) == ("controller", True)
     assert "scale.start_timeout_s" in found.fix
@@ -222,7 +228,7 @@ def test_past_its_deadline_events_still_tell_why(reason: str, message: str, caus
         event("Unhealthy", "Readiness probe failed", at="2026-11-25T09:53:30Z"),
         event("FailedMount", "of another function", at="2026-11-25T09:53:40Z", name="other-00001-deployment-1"),
     ]
-    found = diagnose(Evidence(service=failed_service("x"), revision=NEVER, events=events))
+    found = diagnose_function(FunctionEvidence(service=failed_service("x"), revision=NEVER, events=events))
     assert found is not None
     assert (found.cause, found.final) == (cause, True)
     assert found.message.endswith(GIVEN_UP)
@@ -230,15 +236,15 @@ def test_past_its_deadline_events_still_tell_why(reason: str, message: str, caus
 
 def test_a_revision_that_went_to_zero_without_ever_being_ready_is_given_up() -> None:
     failed = failed_revision("ContainerHealthy", "ExitCode1", "Container failed with: ValueError")
-    assert not given_up(Evidence(service=failed_service("x"), revision=failed))
+    assert not given_up(FunctionEvidence(service=failed_service("x"), revision=failed))
     failed["status"]["conditions"].append(condition("Active", "False", "NoTraffic"))
-    assert given_up(Evidence(service=failed_service("x"), revision=failed))
+    assert given_up(FunctionEvidence(service=failed_service("x"), revision=failed))
     never = failed_revision(
         "ContainerHealthy",
         "ExitCode128",
         'Container failed with: failed to create containerd task: exec: "x": not found',
     )
-    found = diagnose(Evidence(service=failed_service("x"), revision=never))
+    found = diagnose_function(FunctionEvidence(service=failed_service("x"), revision=never))
     assert found is not None
     assert found.cause == "configuration"
 
@@ -247,4 +253,4 @@ def test_a_revision_that_still_speaks_of_what_is_over() -> None:
     """Knative doesn't take back that a pod could not be placed, or ended, when it is placed and runs."""
     stale = failed_revision("ResourcesAvailable", "Unschedulable", "0/1 nodes are available: 1 Insufficient cpu.")
     running = pod(container())
-    assert diagnose(Evidence(service=failed_service("x"), revision=stale, pods=[running])) is None
+    assert diagnose_function(FunctionEvidence(service=failed_service("x"), revision=stale, pods=[running])) is None

@@ -10,8 +10,8 @@ import pytest
 from knative.diagnosis import CAUSES
 from knative.diagnosis.evidence import Diagnosis, PartEvidence
 from knative.diagnosis.part_reader import wanted_parts
-from knative.diagnosis.parts import FAILED, READY, STARTING, Part, judge_part, missing_part
-from knative.diagnosis.patience import Patience
+from knative.diagnosis.parts import FAILED, READY, STARTING, AppPart, judge_part, missing_part
+from knative.diagnosis.patience import WaitLimit
 from knative.kinds import BROKER, DAEMON_SET, TRIGGER
 from knative.rendering import render_app
 from tests.apps import full_app, full_settings, plain_site
@@ -48,14 +48,16 @@ def pod(*, ready: bool = False, started: str = "", ended: str = "", restarts: in
     return {"metadata": metadata, "spec": spec, "status": {"conditions": states, "containerStatuses": [status]}}
 
 
-def judge(value: dict[str, Any], *pods: Any, events: Sequence[Any] = (), steady: bool = True, now: float = NOW) -> Part:
+def judge(
+    value: dict[str, Any], *pods: Any, events: Sequence[Any] = (), steady: bool = True, now: float = NOW
+) -> AppPart:
     names = frozenset(str(one["metadata"]["name"]) for one in pods) if steady else frozenset()
     found = judge_part(PartEvidence(value=value, pods=pods, events=events, steady=names, now=now))
     assert found.diagnosis is None or found.diagnosis.cause in CAUSES
     return found
 
 
-def cause(found: Part) -> str:
+def cause(found: AppPart) -> str:
     assert found.diagnosis is not None
     return found.diagnosis.cause
 
@@ -201,13 +203,13 @@ def test_the_parts_of_an_app_are_those_that_can_be_ready_and_the_broker() -> Non
     }
 
 
-def wrong(cause_: str = "broker", *, final: bool = False) -> Part:
+def wrong(cause_: str = "broker", *, final: bool = False) -> AppPart:
     found = Diagnosis(cause=cause_, message="m", fix="f", final=final)
-    return Part(kind="Trigger", name="a", namespace="barn", state=FAILED, diagnosis=found)
+    return AppPart(kind="Trigger", name="a", namespace="barn", state=FAILED, diagnosis=found)
 
 
 def test_what_stays_wrong_ends_the_wait() -> None:
-    patience = Patience(certain_s=1, patience_s=60)
+    patience = WaitLimit(certain_s=1, patience_s=60)
     assert patience.find_hopeless([wrong()], 0, function_ready=True) is None
     assert patience.find_hopeless([wrong("destination")], 50, function_ready=True) is None, "another cause"
     assert patience.find_hopeless([wrong("destination")], 109, function_ready=True) is None
@@ -215,7 +217,7 @@ def test_what_stays_wrong_ends_the_wait() -> None:
 
 
 def test_what_waits_for_the_function_is_not_blamed() -> None:
-    patience = Patience(certain_s=1, patience_s=60)
+    patience = WaitLimit(certain_s=1, patience_s=60)
     for now in (0, 100, 200):
         assert patience.find_hopeless([wrong()], now, function_ready=False) is None
     assert patience.find_hopeless([wrong()], 201, function_ready=True) is None, "it has just become ready"
@@ -223,7 +225,7 @@ def test_what_waits_for_the_function_is_not_blamed() -> None:
 
 
 def test_what_cannot_come_right_ends_it_at_the_second_look() -> None:
-    patience = Patience(certain_s=1, patience_s=60)
+    patience = WaitLimit(certain_s=1, patience_s=60)
     assert patience.find_hopeless([wrong(final=True)], 0, function_ready=False) is None
     assert patience.find_hopeless([wrong(final=True)], 2, function_ready=False) is not None
 

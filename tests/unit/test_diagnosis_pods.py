@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from knative.diagnosis import CAUSES, Diagnosis, Evidence, diagnose
+from knative.diagnosis import CAUSES, Diagnosis, FunctionEvidence, diagnose_function
 from tests.expanded import (
     POD,
     container,
@@ -30,8 +30,8 @@ def explain(
     readiness: Mapping[str, Any] | None = None,
     events: Sequence[Mapping[str, Any]] = (),
 ) -> Diagnosis | None:
-    found = diagnose(
-        Evidence(
+    found = diagnose_function(
+        FunctionEvidence(
             service=service(),
             revision=revision(memory=memory),
             pods=[pod(*map(dict, containers))],
@@ -190,7 +190,7 @@ def test_a_node_that_cannot_set_pods_up() -> None:
 def test_a_pod_that_was_put_out() -> None:
     out = pod()
     out["status"] |= {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
-    seen = diagnose(Evidence(service=service(), revision=revision(), pods=[out]))
+    seen = diagnose_function(FunctionEvidence(service=service(), revision=revision(), pods=[out]))
     assert seen is not None
     assert (seen.cause, seen.final) == ("unschedulable", False)
     assert "low on resource: memory" in seen.message
@@ -199,7 +199,7 @@ def test_a_pod_that_was_put_out() -> None:
 def test_of_two_pods_the_one_that_cannot_come_right_counts() -> None:
     unplaced = pod(scheduled="0/2 nodes are available: 2 Insufficient cpu.")
     stuck = pod(waiting("ErrImagePull", "manifest unknown"))
-    seen = diagnose(Evidence(service=service(), revision=revision(), pods=[unplaced, stuck]))
+    seen = diagnose_function(FunctionEvidence(service=service(), revision=revision(), pods=[unplaced, stuck]))
     assert seen is not None
     assert seen.cause == "image"
 
@@ -213,7 +213,7 @@ def test_the_sidecar_that_crashes_is_not_blamed_on_the_function() -> None:
 
 def test_what_a_revision_says_once_its_pods_have_gone() -> None:
     failed = failed_revision("ContainerHealthy", "ExitCode1", "Container failed with: ValueError: bad label")
-    seen = diagnose(Evidence(service=failed_service("x"), revision=failed))
+    seen = diagnose_function(FunctionEvidence(service=failed_service("x"), revision=failed))
     assert seen is not None
     assert (seen.cause, seen.message) == ("crash", "the process ended with exit code 1: ValueError: bad label")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from knative.diagnosis import Evidence, diagnose
-from knative.diagnosis.pulls import Pull, explain_pull
+from knative.diagnosis import FunctionEvidence, diagnose_function
+from knative.diagnosis.pulls import ImagePull, explain_pull
 from tests.expanded import (
     IMAGE,
     container,
@@ -62,8 +62,10 @@ TEXTS = {
 }
 
 
-def pull(message: str, *, reason: str = "ErrImagePull", sidecar: bool = False, secrets: tuple[str, ...] = ()) -> Pull:
-    return Pull(
+def pull(
+    message: str, *, reason: str = "ErrImagePull", sidecar: bool = False, secrets: tuple[str, ...] = ()
+) -> ImagePull:
+    return ImagePull(
         image=IMAGE,
         reason=reason,
         message=message,
@@ -92,7 +94,7 @@ def test_the_words_of_whoever_tried_are_shown() -> None:
 def test_the_name_of_a_container_image_is_no_reason() -> None:
     image = "unauthorized.test/x509/not-found@sha256:" + "40" * 32
     found = explain_pull(
-        Pull(image=image, reason="ErrImagePull", message=f"{image}: something new", namespace="barn", node="node1")
+        ImagePull(image=image, reason="ErrImagePull", message=f"{image}: something new", namespace="barn", node="node1")
     )
     assert not found.final
     assert "something new" in found.message
@@ -121,7 +123,9 @@ def test_the_sidecar_of_knative_is_not_taken_for_ours() -> None:
 def test_a_pod_tells_more_than_its_service() -> None:
     message = f'Back-off pulling image "{IMAGE}": ErrImagePull: {CONTAINERD}{IMAGE}: not found'
     stuck = pod(waiting("ImagePullBackOff", message))
-    found = diagnose(Evidence(service=service(), revision=revision(), deployment=deployment(), pods=[stuck]))
+    found = diagnose_function(
+        FunctionEvidence(service=service(), revision=revision(), deployment=deployment(), pods=[stuck])
+    )
     assert found is not None
     assert (found.cause, found.final) == ("image", True)
 
@@ -134,7 +138,7 @@ def test_a_back_off_without_a_reason_has_one_in_the_events() -> None:
         event("Failed", f'Failed to pull image "{IMAGE}": {CONTAINERD}{IMAGE}: not found', at="2026-11-25T09:53:20Z"),
         event("Failed", f'Failed to pull image "{IMAGE}": x509: no', at="2026-11-25T09:54:00Z", uid="u-an-older-pod"),
     ]
-    found = diagnose(Evidence(service=service(), revision=revision(), pods=[stuck], events=events))
+    found = diagnose_function(FunctionEvidence(service=service(), revision=revision(), pods=[stuck], events=events))
     assert found is not None
     assert found.cause == "image"
 
@@ -146,7 +150,7 @@ def test_a_tag_that_the_controller_cannot_resolve() -> None:
         "no body, use GET for details)"
     )
     failed = failed_revision("ContainerHealthy", "ContainerMissing", message)
-    found = diagnose(Evidence(service=failed_service(message), revision=failed))
+    found = diagnose_function(FunctionEvidence(service=failed_service(message), revision=failed))
     assert found is not None
     assert (found.cause, found.final) == ("image", True)
     assert "Knative's controller can't fetch the container image" in found.message
@@ -154,11 +158,11 @@ def test_a_tag_that_the_controller_cannot_resolve() -> None:
 
 def test_a_pod_on_its_way_out_tells_nothing() -> None:
     gone = pod(waiting("ErrImagePull", "manifest unknown"), deletionTimestamp="2026-11-25T09:53:00Z")
-    assert diagnose(Evidence(service=service(), revision=revision(), pods=[gone])) is None
+    assert diagnose_function(FunctionEvidence(service=service(), revision=revision(), pods=[gone])) is None
 
 
 def test_the_sidecar_that_runs_hides_nothing() -> None:
     stuck = pod(waiting("ErrImagePull", "manifest unknown"), container(name="zz-another"))
-    found = diagnose(Evidence(service=service(), revision=revision(), pods=[stuck]))
+    found = diagnose_function(FunctionEvidence(service=service(), revision=revision(), pods=[stuck]))
     assert found is not None
     assert found.cause == "image"

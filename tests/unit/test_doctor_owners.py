@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from knative.doctor import ERROR, OK, Finding, check_owners, worst
+from knative.doctor import ERROR, OK, DoctorFinding, check_owners, worst
 from knative.doctor.owners import NAMES
 
 HOME = Path("/site-packages")
@@ -40,6 +40,11 @@ def test_a_package_that_is_missing() -> None:
 def test_the_worst_of_nothing_is_well() -> None:
     assert worst([]) == OK
     assert (
-        worst([Finding(severity="note", check="x", message=""), Finding(severity=ERROR, check="x", message="")])
+        worst(
+            [
+                DoctorFinding(severity="note", check="x", message=""),
+                DoctorFinding(severity=ERROR, check="x", message=""),
+            ]
+        )
         == ERROR
     )

@@ -12,7 +12,7 @@ from eaves.errors import RunError
 from trainer.data.earlier_run import NONE, EarlierSplit, find_earlier
 from trainer.data.listing import Split
 from trainer.data.stored_split import SPLIT_FILE, SplitEntry, render_split
-from trainer.place import build_place
+from trainer.place import build_location
 
 DATA = "/photos"
 
@@ -31,7 +31,7 @@ def write_run(folder: Path, created: str, sides: Mapping[str, Split], data: str 
 
 
 def find(output: str | Path, wanted: str = "") -> EarlierSplit:
-    place = build_place(output, None)
+    place = build_location(output, None)
     return find_earlier(wanted, data_path=DATA, run=place.run(), unfinished=place.unfinished(), beside=place.beside())
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from converters.calibration import Calibration, calibrate
-from converters.equaliser import FEATURES, FLOOR, STRENGTH, by_group, equalise
+from converters.calibration import ChannelCalibration, calibrate
+from converters.equaliser import FEATURES, FLOOR, STRENGTH, by_group, equalize
 from tests.fakes.network import Network, copy, images, operators, run
 
 BATCH = images()
@@ -112,7 +112,7 @@ NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
 def test_the_answers_stay(case: str) -> None:
     before = NETWORKS[case]()
     after = copy(before)
-    equalise(after, calibrate(after, BATCH))
+    equalize(after, calibrate(after, BATCH))
     onnx.checker.check_model(after)
     assert weights(after) != weights(before)
     exact = run(before, BATCH)[0]
@@ -122,7 +122,7 @@ def test_the_answers_stay(case: str) -> None:
 @pytest.mark.parametrize("case", NETWORKS)
 def test_the_calibration_is_as_measured_on_the_new_graph(case: str) -> None:
     model = NETWORKS[case]()
-    told = equalise(model, calibrate(model, BATCH))
+    told = equalize(model, calibrate(model, BATCH))
     measured = calibrate(model, BATCH)
     assert told.images == measured.images == len(BATCH)
     for name, channels in told.channels.items():
@@ -131,7 +131,7 @@ def test_the_calibration_is_as_measured_on_the_new_graph(case: str) -> None:
                 assert np.allclose(one, other, atol=1e-4 * max(1.0, channels.peak.max())), name
 
 
-def values(calibration: Calibration, name: str) -> tuple[np.ndarray, ...]:
+def values(calibration: ChannelCalibration, name: str) -> tuple[np.ndarray, ...]:
     channels = calibration.channels[name]
     return channels.low, channels.high, channels.mean
 
@@ -143,7 +143,7 @@ def weights(model: onnx.ModelProto) -> dict[str, bytes]:
 def test_channels_get_closer_and_the_features_are_as_before() -> None:
     model = chain()
     before = calibrate(model, BATCH)
-    after = equalise(model, before)
+    after = equalize(model, before)
 
     for name in ("relu4", "relu6"):
         peak = before.channels[name].peak
@@ -201,7 +201,7 @@ def test_what_takes_no_factor_gets_what_it_got(case: str) -> None:
     make, names = STOPS[case]
     before = make()
     after, calibration = copy(before), calibrate(before, BATCH)
-    equalise(after, calibration)
+    equalize(after, calibration)
     again = calibrate(after, BATCH)
     for name in names:
         if name in calibration.channels:
@@ -217,7 +217,7 @@ def test_a_graph_without_convolutions_stays() -> None:
     network = Network()
     model = network.build(network.floats())
     before = operators(model)
-    equalise(model, calibrate(model, BATCH))
+    equalize(model, calibrate(model, BATCH))
     assert operators(model) == before
 
 

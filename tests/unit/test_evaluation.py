@@ -21,12 +21,12 @@ from tests.fakes.evaluated import ColourModel, write_colours
 from tests.page import Page, assert_self_contained
 from trainer.data.listing import DataFault
 from trainer.data.not_used import group_by_cause
-from trainer.progress import Silent
+from trainer.progress import SilentProgress
 
 
 def test_accuracy_classes_and_mistakes_are_counted(tmp_path: Path) -> None:
     found = load_labelled_images(write_colours(tmp_path, {"blue": 3, "green": 4, "red": 5}))
-    seen = evaluate(ColourModel(answers={"green": "red"}), found, Silent())
+    seen = evaluate(ColourModel(answers={"green": "red"}), found, SilentProgress())
     assert seen.accuracy == 8 / 12
     assert seen.interval == wilson(8, 12)
     assert seen.measured["confusion"] == [[3, 0, 0], [0, 0, 4], [0, 0, 5]]
@@ -36,7 +36,7 @@ def test_accuracy_classes_and_mistakes_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_class_without_images_has_no_recall(tmp_path: Path) -> None:
-    seen = evaluate(ColourModel(), load_labelled_images(write_colours(tmp_path, {"blue": 2})), Silent())
+    seen = evaluate(ColourModel(), load_labelled_images(write_colours(tmp_path, {"blue": 2})), SilentProgress())
     assert seen.accuracy == 1
     assert seen.measured["per_class"]["red"]["recall"] is None
 
@@ -44,21 +44,21 @@ def test_a_class_without_images_has_no_recall(tmp_path: Path) -> None:
 def test_unknown_classes_are_refused_with_both_lists(tmp_path: Path) -> None:
     found = load_labelled_images(write_colours(tmp_path, {"blue": 2, "mauve": 1}))
     with pytest.raises(DatasetError, match=r"does not know the classes mauve; it knows blue, green, red"):
-        evaluate(ColourModel(), found, Silent())
+        evaluate(ColourModel(), found, SilentProgress())
 
 
 def test_a_model_that_does_not_tell_its_classes_is_refused_when_no_name_fits(tmp_path: Path) -> None:
     found = load_labelled_images(write_colours(tmp_path, {"blue": 2, "red": 1}))
     renamed = {"blue": "b", "red": "r"}
     with pytest.raises(DatasetError, match="does not know the classes blue, red; it knows b, r"):
-        evaluate(ColourModel(answers=renamed, tells=False), found, Silent())
-    assert evaluate(ColourModel(answers={"red": "blue"}, tells=False), found, Silent()).unseen == ("red",)
+        evaluate(ColourModel(answers=renamed, tells=False), found, SilentProgress())
+    assert evaluate(ColourModel(answers={"red": "blue"}, tells=False), found, SilentProgress()).unseen == ("red",)
 
 
 def test_images_that_cannot_be_read_count_neither_way(tmp_path: Path) -> None:
     root = write_colours(tmp_path, {"blue": 2, "red": 1})
     (root / "red/cut.png").write_bytes((root / "red/000.png").read_bytes()[:40])
-    seen = evaluate(ColourModel(), load_labelled_images(root), Silent())
+    seen = evaluate(ColourModel(), load_labelled_images(root), SilentProgress())
     assert (seen.accuracy, len(seen.images)) == (1, 3)
     assert [item.file for item in seen.refused] == ["red/cut.png"]
 
@@ -67,7 +67,7 @@ def test_only_images_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "red").mkdir()
     (tmp_path / "red/cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(DatasetError, match="none of the 1 images can be read") as refused:
-        evaluate(ColourModel(), load_labelled_images(tmp_path), Silent())
+        evaluate(ColourModel(), load_labelled_images(tmp_path), SilentProgress())
     assert refused.value.hint is None
 
 
@@ -75,7 +75,7 @@ def test_a_url_that_refuses_every_image_may_be_the_wrong_one(tmp_path: Path) -> 
     (tmp_path / "red").mkdir()
     (tmp_path / "red/cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(DatasetError, match="none of the 1 images can be read") as refused:
-        evaluate(ColourModel(kind="function"), load_labelled_images(tmp_path), Silent())
+        evaluate(ColourModel(kind="function"), load_labelled_images(tmp_path), SilentProgress())
     assert "/functions/NAME" in str(refused.value.hint)
 
 
@@ -117,7 +117,7 @@ def test_the_same_bytes_in_two_classes_that_are_no_image_say_nothing_of_the_labe
     root = write_colours(tmp_path, {"blue": 2, "red": 1})
     for label in ("blue", "red"):
         (root / label / "page.png").write_bytes(b"<html>404</html>")
-    seen = evaluate(ColourModel(), load_labelled_images(root), Silent())
+    seen = evaluate(ColourModel(), load_labelled_images(root), SilentProgress())
     assert [item.file for item in seen.refused] == ["blue/page.png"]
 
 
@@ -125,7 +125,7 @@ def test_the_same_bytes_in_two_classes_that_are_no_image_say_nothing_of_the_labe
 def test_a_score_that_is_no_number_is_an_error_that_names_the_image(tmp_path: Path, score: float) -> None:
     found = load_labelled_images(write_colours(tmp_path, {"blue": 2}))
     with pytest.raises(ArtifactError, match=f"colours answered blue/000.png with the score {score}") as caught:
-        evaluate(ColourModel(score=score), found, Silent())
+        evaluate(ColourModel(score=score), found, SilentProgress())
     assert caught.value.hint
 
 
@@ -161,8 +161,8 @@ def test_a_folder_of_one_class_is_told_as_what_it_is(tmp_path: Path) -> None:
 
 def test_two_models_are_told_apart_by_the_images_that_one_of_them_gets_right(tmp_path: Path) -> None:
     found = load_labelled_images(write_colours(tmp_path, {"blue": 3, "green": 4, "red": 5}))
-    first = evaluate(ColourModel("first", answers={"green": "red"}), found, Silent())
-    second = evaluate(ColourModel("second", answers={"blue": "red"}), found, Silent())
+    first = evaluate(ColourModel("first", answers={"green": "red"}), found, SilentProgress())
+    second = evaluate(ColourModel("second", answers={"blue": "red"}), found, SilentProgress())
     paired = pair(first, second)
     assert (paired.both_right, paired.lost, paired.gained, paired.both_wrong) == (5, 3, 4, 0)
     assert paired.difference == pytest.approx(1 / 12)
@@ -174,8 +174,8 @@ def test_two_models_are_told_apart_by_the_images_that_one_of_them_gets_right(tmp
 
 def test_a_clear_difference_has_a_small_p_and_an_interval_on_one_side(tmp_path: Path) -> None:
     found = load_labelled_images(write_colours(tmp_path, {"blue": 20, "green": 40}))
-    worse = evaluate(ColourModel(answers={"green": "red"}), found, Silent())
-    paired = pair(worse, evaluate(ColourModel(), found, Silent()))
+    worse = evaluate(ColourModel(answers={"green": "red"}), found, SilentProgress())
+    paired = pair(worse, evaluate(ColourModel(), found, SilentProgress()))
     assert paired.p_value < 1e-6
     assert 0.5 < paired.interval[0] < paired.difference < paired.interval[1] < 0.8
 
@@ -200,8 +200,8 @@ def test_the_page_is_whole_and_asks_nothing_of_a_network(tmp_path: Path) -> None
     (root / "red/cut.png").write_bytes(b"\x89PNG")
     (root / "red/phone.heic").write_bytes(b"x")
     found = load_labelled_images(root)
-    first = evaluate(ColourModel("<first>", answers={"green": "red"}), found, Silent())
-    second = evaluate(ColourModel("second"), found, Silent())
+    first = evaluate(ColourModel("<first>", answers={"green": "red"}), found, SilentProgress())
+    second = evaluate(ColourModel("second"), found, SilentProgress())
     html = build_evaluation_page(found, [first, second], pair(first, second))
     assert_self_contained(html)
     text = Page(html).text

@@ -16,12 +16,12 @@ from eaves.errors import EavesError, GoldenError, ImageError
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from functions.app import create_app
 from functions.classifier import Classifier
-from functions.model import Model
+from functions.model import LoadingModel
 from functions.predictor import Prediction
-from functions.recent import Recent, Reply
+from functions.recent import CachedReply, ReplyCache
 from functions.session import Session
 from functions.settings import FunctionSettings
-from functions.timing import Timing
+from functions.timing import StartTiming
 from tests.fakes.artifact import ColourSession, encode_png, write_colours
 from tests.fakes.model import FakeModel
 from tests.waiting import wait_until
@@ -70,9 +70,9 @@ def test_an_image_that_can_not_be_read_is_let_go_with_its_answer(tmp_path: Path,
 
 @pytest.mark.usefixtures("no_collector")
 def test_a_failure_that_others_wait_for_is_let_go(tmp_path: Path) -> None:
-    recent, go, failures, asked = Recent(4), threading.Event(), [], threading.Semaphore(0)
+    recent, go, failures, asked = ReplyCache(4), threading.Event(), [], threading.Semaphore(0)
 
-    def fail() -> Reply:
+    def fail() -> CachedReply:
         go.wait(10)
         error = ImageError("corrupt")
         failures.append(weakref.ref(error))
@@ -84,7 +84,7 @@ def test_a_failure_that_others_wait_for_is_let_go(tmp_path: Path) -> None:
     def ask() -> str:
         asked.release()
         try:
-            recent.once("key", fail)
+            recent.get_or_make("key", fail)
         except ImageError as error:
             return error.message
         return ""
@@ -118,7 +118,7 @@ def test_a_failed_models_reason_keeps_nothing_of_those_who_were_told_it() -> Non
 
 
 def test_a_model_that_can_not_be_loaded_keeps_no_frames(tmp_path: Path) -> None:
-    model = Model(FunctionSettings(artifact=tmp_path / "nothing"), Timing())
+    model = LoadingModel(FunctionSettings(artifact=tmp_path / "nothing"), StartTiming())
     model.start()
     failure = wait_until(lambda: model.failure, 10)
     assert failure is not None

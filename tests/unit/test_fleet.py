@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from eaves.errors import InvalidError, UnreachableClusterError
-from knative.fleet import DONE, FAILED, SKIPPED, STOPPED, UNREACHABLE, Outcome, run_on_sites
+from knative.fleet import DONE, FAILED, SKIPPED, STOPPED, UNREACHABLE, SiteOutcome, run_on_sites
 from knative.settings import SiteSettings
 from tests.waiting import wait_until
 
@@ -83,7 +83,7 @@ def test_a_defect_at_one_site_is_that_sites_outcome(caplog: pytest.LogCaptureFix
 
 
 def test_outcomes_are_shown_as_they_come() -> None:
-    shown: list[Outcome[None]] = []
+    shown: list[SiteOutcome[None]] = []
     run_on_sites(sites(5), lambda site: None, show=shown.append)
     assert len(shown) == 5
 
@@ -98,7 +98,7 @@ def test_ctrl_c_begins_no_other_site_and_tells_what_was_done() -> None:
             hold.wait(30)
         return site.name
 
-    def interrupt(outcome: Outcome[str]) -> None:
+    def interrupt(outcome: SiteOutcome[str]) -> None:
         raise KeyboardInterrupt
 
     outcomes = run_on_sites(sites(10, waves=2), operation, parallel=2, show=interrupt, grace_s=0.2)
@@ -114,7 +114,7 @@ def test_a_site_in_work_may_still_be_done_after_ctrl_c() -> None:
             interrupted.wait(30)
         return site.name
 
-    def interrupt(outcome: Outcome[str]) -> None:
+    def interrupt(outcome: SiteOutcome[str]) -> None:
         interrupted.set()
         raise KeyboardInterrupt
 
@@ -131,7 +131,7 @@ def test_any_other_end_begins_no_other_site_either() -> None:
         if len(begun) > 1:
             ended.wait(30)
 
-    def end(outcome: Outcome[None]) -> None:
+    def end(outcome: SiteOutcome[None]) -> None:
         raise SystemExit(143)
 
     ended = threading.Event()

@@ -8,7 +8,7 @@ import pytest
 
 from converters.evaluation.figures import Evaluation
 from converters.evaluation.labelled_images import LabelledImage
-from converters.evaluation.model import Answer
+from converters.evaluation.model import ImagePrediction
 from converters.evaluation.paired import Pairing
 from converters.gate.decision import check_floor, check_replacement
 from converters.gate.settings import PipelineSettings
@@ -23,7 +23,7 @@ def evaluated(right: int, images: int, *, classes: int = 4) -> Evaluation:
         for n in range(images)
     )
     answers = tuple(
-        Answer(label=image.label if number < right else "wrong", score=1.0, time_ms=1.0)
+        ImagePrediction(label=image.label if number < right else "wrong", score=1.0, time_ms=1.0)
         for number, image in enumerate(shown)
     )
     measured = {"val_accuracy": right / images, "val_accuracy_interval_95": wilson(right, images)}

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from converters.graph import ALIGN_BYTES, BACKBONE, HEAD, WEIGHTS, canonicalise, is_head, read_signature, write_graph
+from converters.graph import ALIGN_BYTES, BACKBONE, HEAD, WEIGHTS, canonicalize, is_head, read_signature, write_graph
 from converters.prepare import prepare
 from eaves.artifact import TensorSpec
 from eaves.errors import ConversionError
@@ -52,7 +52,7 @@ def write(folder: Path, model: onnx.ModelProto, *, split: bool = True, weights: 
     folder.mkdir(parents=True)
     canonical = onnx.ModelProto()
     canonical.CopyFrom(model)
-    canonicalise(canonical)
+    canonicalize(canonical)
     write_graph(canonical, folder / "model.onnx", split=split, folder=weights)
     return folder / "model.onnx"
 
@@ -255,6 +255,6 @@ def test_what_belongs_to_the_head(name: str, expected: bool) -> None:
 
 def test_what_others_call_head_is_no_trained_head_of_ours() -> None:
     model = build_model()
-    canonicalise(model, heads=False)
+    canonicalize(model, heads=False)
     names = [node.name for node in model.graph.node] + [tensor.name for tensor in model.graph.initializer]
     assert not any(is_head(name) for name in names)

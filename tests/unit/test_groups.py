@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError, DatasetError
 from trainer.data import copies
 from trainer.data.groups import BLOCK, group_copies, parse_group_by
@@ -51,7 +51,7 @@ def shot(background: Image.Image, seed: int, colour: tuple[int, int, int] = (200
 
 
 def group(data: Sequence[bytes], near_copies: str = "exact", labels: Sequence[int] | None = None) -> list[list[int]]:
-    looks = [copies.look(item) for item in data]
+    looks = [copies.compute_fingerprint(item) for item in data]
     digests = [f"{number:04d}" for number in range(len(data))]
     return sorted(sorted(found) for found in group_copies(looks, digests, labels or [0] * len(data), near_copies))
 
@@ -73,7 +73,7 @@ def test_a_copy_in_another_format_or_a_little_brighter_is_a_copy() -> None:
 def test_shots_of_a_fixed_camera_are_no_copies_though_they_look_alike() -> None:
     background = photo(3)
     data = [shot(background, seed) for seed in range(40)]
-    looks = [copies.look(item) for item in data]
+    looks = [copies.compute_fingerprint(item) for item in data]
     assert sum(len(first) for first, _ in copies.find_similar(looks)) > 500, "they look alike"
     assert sum(len(found) for found in group(data)) <= 4
 
@@ -112,11 +112,11 @@ def test_a_chain_is_several_groups_whatever_the_order() -> None:
     """Each picture looks like its neighbours; the ends look nothing like each other."""
     chance = np.random.default_rng(0)
     flips = chance.permutation(64)
-    bits, looks = int(chance.integers(0, 2**63)), list[copies.Look]()
+    bits, looks = int(chance.integers(0, 2**63)), list[copies.ImageFingerprint]()
     thumbnail = np.full(256, 1 / 16, dtype=np.float32)
     grid = np.zeros((3, 1024), dtype=np.uint8)
     for step in range(10):
-        looks.append(copies.Look(bits=bits, thumbnail=thumbnail, grid=grid))
+        looks.append(copies.ImageFingerprint(bits=bits, thumbnail=thumbnail, grid=grid))
         for flip in flips[5 * step : 5 * step + 5]:
             bits ^= 1 << int(flip)
     digests = [f"{number}" for number in range(10)]
@@ -130,13 +130,13 @@ def test_similar_pairs_are_those_of_every_pair_compared_each_once() -> None:
     chance = np.random.default_rng(0)
     thumbnail = np.full(256, 1 / 16, dtype=np.float32)
     grid = np.zeros((3, 1024), dtype=np.uint8)
-    looks: list[copies.Look | None] = [None]
+    looks: list[copies.ImageFingerprint | None] = [None]
     for centre in chance.integers(0, 2**63, 60):
         for flips in (0, 3, 7, 12):
             bits = int(centre)
             for bit in chance.choice(64, flips, replace=False):
                 bits ^= 1 << int(bit)
-            looks.append(copies.Look(bits=bits, thumbnail=thumbnail, grid=grid))
+            looks.append(copies.ImageFingerprint(bits=bits, thumbnail=thumbnail, grid=grid))
     pairs = [
         pair
         for first, second in copies.find_similar(looks)
@@ -151,11 +151,11 @@ def test_similar_pairs_are_those_of_every_pair_compared_each_once() -> None:
     }
 
 
-def plain_looks(bits: Sequence[int]) -> list[copies.Look]:
+def plain_looks(bits: Sequence[int]) -> list[copies.ImageFingerprint]:
     """Looks that differ in their hash alone."""
     thumbnail = np.full(256, 1 / 16, dtype=np.float32)
     grid = np.zeros((3, 1024), dtype=np.uint8)
-    return [copies.Look(bits=item, thumbnail=thumbnail, grid=grid) for item in bits]
+    return [copies.ImageFingerprint(bits=item, thumbnail=thumbnail, grid=grid) for item in bits]
 
 
 @pytest.mark.parametrize("near_copies", ["exact", "similar"])
@@ -167,7 +167,7 @@ def test_groups_are_those_of_all_pairs_whatever_the_number_of_blocks(near_copies
         for _ in range(8):
             flips = chance.choice(64, int(chance.integers(0, 6)), replace=False)
             bits.append(int(centre) ^ sum(1 << int(bit) for bit in flips))
-    looks: list[copies.Look | None] = [None, *plain_looks(bits), None]
+    looks: list[copies.ImageFingerprint | None] = [None, *plain_looks(bits), None]
     digests = [f"{number:05d}" for number in chance.permutation(len(looks))]
     labels = [int(label) for label in chance.integers(0, 2, len(looks))]
 
@@ -236,7 +236,7 @@ def test_group_by_names_a_group(text: str, path: str, expected: str) -> None:
 )
 def test_a_group_by_that_makes_no_sense_is_a_fault_of_the_setting(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        build(DataSettings, Layer(origin="test", values={"path": "x", "group_by": text}))
+        build(DataSettings, SettingsLayer(origin="test", values={"path": "x", "group_by": text}))
     assert "group_by: " in str(caught.value)
     assert message in str(caught.value)
 

@@ -25,7 +25,7 @@ from tests.fakes.lossless_jpeg import encode_lossless
 from tests.pictures import CASES, picture
 from trainer import pixels
 from trainer.dataset import Dataset, Example
-from trainer.progress import Silent
+from trainer.progress import SilentProgress
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -70,7 +70,7 @@ def train_on(files: list[Path]) -> Pixels:
         for number, file in enumerate(files)
     )
     dataset = Dataset(root=files[0].parent, labels=("a", "b"), examples=examples, faults=(), declared=True)
-    with pixels.decode(dataset, RECIPE, Silent()) as decoded:
+    with pixels.decode(dataset, RECIPE, SilentProgress()) as decoded:
         assert not decoded.dataset.faults
         return np.array(decoded.pixels)
 

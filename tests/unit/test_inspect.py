@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from eaves.artifact import Artifact, Evidence, Manifest, Parity, Quantisation, Trial, parse_manifest
 from eaves.cli import cli
-from eaves.cli.about import describe, megabytes, table
+from eaves.cli.about import describe_artifact, megabytes, table
 from tests.fakes.artifact import write_colours
 
 
@@ -27,7 +27,7 @@ def inspect(artifact: Artifact, *arguments: str) -> str:
 
 
 def words(artifact: Artifact) -> str:
-    return "\n".join(f"{name}: {value}" for _, lines in describe(artifact) for name, value in lines)
+    return "\n".join(f"{name}: {value}" for _, lines in describe_artifact(artifact) for name, value in lines)
 
 
 def with_manifest(artifact: Artifact, manifest: Manifest) -> Artifact:

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters.int8.evidence import NO_LABEL, Allowed, Indices, could_pass, count_missing, weigh
+from converters.int8.evidence import NO_LABEL, AllowedLoss, Indices, assess_candidate, can_pass, count_missing
 from converters.int8.words import explain, round_up
 from eaves.artifact import Evidence
 from eaves.statistics import images_needed, lower_bound, paired_drop_bound
 
 LABELS = ("daisy", "rose", "tulip", "weed")
-ALLOWED = Allowed(drop=0.03, agreement=0.95)
+ALLOWED = AllowedLoss(drop=0.03, agreement=0.95)
 
 
 def answers(n: int, *, lost: int = 0, gained: int = 0, unlabelled: int = 0, different: int = 0) -> list[Indices]:
@@ -29,9 +29,9 @@ def answers(n: int, *, lost: int = 0, gained: int = 0, unlabelled: int = 0, diff
     return [np.concatenate(pair) for pair in ((truth, unknown), (fp32, more), (int8, other))]
 
 
-def judged(n: int, allowed: Allowed = ALLOWED, **counts: int) -> Evidence:
+def judged(n: int, allowed: AllowedLoss = ALLOWED, **counts: int) -> Evidence:
     truth, fp32, int8 = answers(n, **counts)
-    return weigh(truth, fp32, int8, LABELS, allowed)
+    return assess_candidate(truth, fp32, int8, LABELS, allowed)
 
 
 def test_labels_show_a_small_loss() -> None:
@@ -60,7 +60,7 @@ def test_a_small_observed_loss_is_no_proof() -> None:
 
 def test_what_is_allowed_decides() -> None:
     assert judged(400, lost=2, gained=1).passed
-    assert not judged(400, Allowed(drop=0.01, agreement=0.95), lost=2, gained=1).passed
+    assert not judged(400, AllowedLoss(drop=0.01, agreement=0.95), lost=2, gained=1).passed
 
 
 def with_class(images: int, lost: int, others: int = 495, different: int = 0) -> Evidence:
@@ -69,7 +69,7 @@ def with_class(images: int, lost: int, others: int = 495, different: int = 0) ->
     int8 = truth.copy()
     int8[others : others + lost] = 0
     int8[:different] = (int8[:different] + 1) % 3
-    return weigh(truth, truth, int8, LABELS, ALLOWED)
+    return assess_candidate(truth, truth, int8, LABELS, ALLOWED)
 
 
 def test_a_class_that_vanishes_refuses_int8_though_all_lose_little() -> None:
@@ -87,9 +87,9 @@ def test_what_a_class_gains_makes_up_for_what_it_loses() -> None:
     truth = np.concatenate([np.arange(600) % 3, np.full(40, 3)])
     fp32, int8 = truth.copy(), truth.copy()
     int8[600:610] = 0
-    assert weigh(truth, fp32, int8, LABELS, ALLOWED).classes_beyond == ("weed",)
+    assert assess_candidate(truth, fp32, int8, LABELS, ALLOWED).classes_beyond == ("weed",)
     fp32[610:620] = 0
-    assert weigh(truth, fp32, int8, LABELS, ALLOWED).classes_beyond == ()
+    assert assess_candidate(truth, fp32, int8, LABELS, ALLOWED).classes_beyond == ()
 
 
 def test_agreement_on_500_images_ships_where_labels_do_not_suffice() -> None:
@@ -135,14 +135,14 @@ def test_agreement_is_no_way_round_labels_that_suffice() -> None:
 
 
 def test_agreement_decides_where_no_number_of_labels_could() -> None:
-    assert judged(500, Allowed(drop=0.0, agreement=0.95)).kind == "agreement"
+    assert judged(500, AllowedLoss(drop=0.0, agreement=0.95)).kind == "agreement"
 
 
 def test_a_label_of_which_too_many_images_are_named_otherwise_refuses_agreement() -> None:
     fp32 = np.concatenate([np.arange(980) % 3, np.full(20, 3)])
     int8 = fp32.copy()
     int8[980:990] = 0
-    found = weigh(np.full(1000, NO_LABEL), fp32, int8, LABELS, ALLOWED)
+    found = assess_candidate(np.full(1000, NO_LABEL), fp32, int8, LABELS, ALLOWED)
     assert found.agreement_bound_95 > 0.95
     assert (found.kind, found.passed, found.classes_beyond) == ("agreement", False, ("weed",))
 
@@ -169,7 +169,7 @@ def test_the_images_that_are_missing_are_those_that_would_show_it() -> None:
 def test_it_is_known_beforehand_whether_so_many_images_could_decide(
     labelled: int, images: int, drop: float, possible: bool
 ) -> None:
-    assert could_pass(labelled, images, Allowed(drop=drop, agreement=0.95)) == possible
+    assert can_pass(labelled, images, AllowedLoss(drop=drop, agreement=0.95)) == possible
 
 
 # In words.

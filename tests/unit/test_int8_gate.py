@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from bench.int8_gate import DISCORDANCES, DROPS, IMAGES, RUNS, build_table, passing, probability, ships_of_many, whole
-from converters.int8.evidence import NO_LABEL, Allowed, classes_that_lost, count_missing, weigh
+from converters.int8.evidence import NO_LABEL, AllowedLoss, assess_candidate, classes_that_lost, count_missing
 from eaves.statistics import images_needed
 
-ALLOWED = Allowed(drop=0.03, agreement=0.95)
+ALLOWED = AllowedLoss(drop=0.03, agreement=0.95)
 CLASS_DROP = ALLOWED.class_drop
 
 
@@ -56,13 +56,13 @@ def test_the_table_is_of_the_gate_itself() -> None:
             fp32, int8 = truth.copy(), truth.copy()
             int8[:lost] += 1
             fp32[lost : lost + gained] += 1
-            found = weigh(truth, fp32, int8, ("a", "b", "c", "d"), ALLOWED)
+            found = assess_candidate(truth, fp32, int8, ("a", "b", "c", "d"), ALLOWED)
             assert found.passed == (lost <= most)
 
 
 def simulate(n: int, drop: float, lost_share: float, gained_share: float, *, photos: int = 0, runs: int = 600) -> float:
     """Share of conversions that ship a graph, by `weigh` itself: labels first, then with the photos."""
-    random, allowed, passed = np.random.default_rng(0), Allowed(drop=drop, agreement=0.95), 0
+    random, allowed, passed = np.random.default_rng(0), AllowedLoss(drop=drop, agreement=0.95), 0
 
     @cache
     def passes(lost: int, gained: int, more: int, different: int) -> bool:
@@ -72,7 +72,7 @@ def simulate(n: int, drop: float, lost_share: float, gained_share: float, *, pho
         fp32[lost : lost + gained] += 1
         int8[n : n + different] += 1
         known = np.where(np.arange(n + more) < n, truth, NO_LABEL)
-        return weigh(known, fp32 % 5, int8 % 5, ("a", "b", "c", "d", "e"), allowed).passed
+        return assess_candidate(known, fp32 % 5, int8 % 5, ("a", "b", "c", "d", "e"), allowed).passed
 
     for _ in range(runs):
         lost, gained, _ = random.multinomial(n, (lost_share, gained_share, 1 - lost_share - gained_share))

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from converters.int8.images import FEWEST_TO_PICK, PICKING_IMAGES, Images, find_images
+from converters.int8.images import FEWEST_TO_PICK, PICKING_IMAGES, Int8Images, find_images
 from converters.settings import ConvertSettings
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConversionError
 from tests.unit.test_int8_unlabelled import draw, encode, write
 from tests.unit.test_labelled import LABELS, build_source, write_data
-from trainer.progress import Silent
+from trainer.progress import SilentProgress
 
 
 def write_photos(folder: Path, count: int) -> Path:
@@ -24,11 +24,11 @@ def write_photos(folder: Path, count: int) -> Path:
     return folder
 
 
-def find(tmp_path: Path, count: int = 10, **values: Any) -> Images:
+def find(tmp_path: Path, count: int = 10, **values: Any) -> Int8Images:
     """The images of a model whose data hold `count` of each of three labels, most of them on the training side."""
     data = write_data(tmp_path / "data", count=count) if count else tmp_path / "gone"
-    settings = build(ConvertSettings, Layer(origin="test", values={"precision": "int8", **values}))
-    return find_images(build_source(tmp_path, data), settings, tmp_path / "cache", Silent())
+    settings = build(ConvertSettings, SettingsLayer(origin="test", values={"precision": "int8", **values}))
+    return find_images(build_source(tmp_path, data), settings, tmp_path / "cache", SilentProgress())
 
 
 @pytest.mark.parametrize("calibration_images", [5, 100])
@@ -66,9 +66,9 @@ def test_a_copy_of_a_labelled_image_under_other_bytes_is_no_photo_without_one(tm
         (tmp_path / "photos").mkdir(exist_ok=True)
         (tmp_path / "photos" / f"{seed}.jpg").write_bytes(encode(draw(seed), "JPEG", quality=80))
     asked = build(
-        ConvertSettings, Layer(origin="test", values={"precision": "int8", "unlabelled": f"{tmp_path}/photos"})
+        ConvertSettings, SettingsLayer(origin="test", values={"precision": "int8", "unlabelled": f"{tmp_path}/photos"})
     )
-    found = find_images(build_source(tmp_path, tmp_path / "data"), asked, tmp_path / "cache", Silent())
+    found = find_images(build_source(tmp_path, tmp_path / "data"), asked, tmp_path / "cache", SilentProgress())
     assert {path.name for path in found.unlabelled} == {"500.jpg", "501.jpg"}
 
 

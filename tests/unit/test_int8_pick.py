@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from converters.int8.pick import Look, Wanted, pick
+from converters.int8.pick import CandidateScore, SelectionGoal, pick_candidate
 
-WANTED = Wanted(different=0.03, worst_probability=0.3)
-
-
-def look(different: float, worst: float = 0.1) -> Look:
-    return Look(different=different, worst_probability=worst)
+WANTED = SelectionGoal(different=0.03, worst_probability=0.3)
 
 
-def picked(*looks: Look, time: int = 99) -> list[int]:
+def look(different: float, worst: float = 0.1) -> CandidateScore:
+    return CandidateScore(different=different, worst_probability=worst)
+
+
+def picked(*looks: CandidateScore, time: int = 99) -> list[int]:
     """Numbers of the candidates that were looked at, the picked one last; time is over after so many."""
     left = iter(range(time - 1, -1, -1))
-    seen = pick(range(len(looks)), looks.__getitem__, WANTED, lambda: next(left) == 0)
+    seen = pick_candidate(range(len(looks)), looks.__getitem__, WANTED, lambda: next(left) == 0)
     assert [one.look for one in seen] == [looks[one.candidate] for one in seen]
     return [one.candidate for one in seen]
 

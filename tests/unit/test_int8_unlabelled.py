@@ -15,8 +15,8 @@ from PIL import Image
 from converters.int8.unlabelled import find_unlabelled
 from eaves.errors import ConversionError
 from tests.fakes.artifact import encode_png
-from trainer.data.copies import Look, look
-from trainer.progress import Silent
+from trainer.data.copies import ImageFingerprint, compute_fingerprint
+from trainer.progress import SilentProgress
 
 
 def draw(seed: int, side: int = 96) -> Image.Image:
@@ -39,9 +39,9 @@ def write(path: Path, seed: int) -> str:
 
 
 def find(
-    folder: Path, known: set[str] | None = None, at_most: int = 100, looks: Sequence[Look] = ()
+    folder: Path, known: set[str] | None = None, at_most: int = 100, looks: Sequence[ImageFingerprint] = ()
 ) -> tuple[Path, ...]:
-    return find_unlabelled(str(folder), known=known or set(), looks=looks, at_most=at_most, progress=Silent())
+    return find_unlabelled(str(folder), known=known or set(), looks=looks, at_most=at_most, progress=SilentProgress())
 
 
 def test_images_of_all_subfolders_are_found_once_and_in_an_order_of_their_contents(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_one_picture_in_many_files_is_one_photo(tmp_path: Path, caplog: pytest.L
 
 
 def test_a_copy_of_a_labelled_image_is_no_new_photo(tmp_path: Path) -> None:
-    labelled = look(encode(draw(1)))
+    labelled = compute_fingerprint(encode(draw(1)))
     assert labelled is not None
     (tmp_path / "again.jpg").write_bytes(encode(draw(1), "JPEG", quality=80))
     write(tmp_path / "new.png", 2)
@@ -103,7 +103,7 @@ def test_photos_that_all_differ_are_no_warning(tmp_path: Path, caplog: pytest.Lo
 
 
 def test_no_folder_is_no_photo_and_a_wrong_one_an_error(tmp_path: Path) -> None:
-    assert find_unlabelled("", known=set(), looks=(), at_most=5, progress=Silent()) == ()
+    assert find_unlabelled("", known=set(), looks=(), at_most=5, progress=SilentProgress()) == ()
     with pytest.raises(ConversionError, match=r"photos without labels can't be read: .* is no folder") as caught:
         find(tmp_path / "gone")
     assert caught.value.hint == "give a folder of photos: convert.unlabelled"

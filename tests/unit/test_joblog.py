@@ -8,13 +8,13 @@ import logging
 import pytest
 
 from eaves.logs import JsonFormatter
-from knative.joblog import LogLine, last_words, parse_line
-from trainer.progress import Lines
+from knative.joblog import LogLine, find_last_words, parse_line
+from trainer.progress import LoggedProgress
 
 
 def test_what_a_phase_logs_is_how_far_it_is(caplog: pytest.LogCaptureFixture) -> None:
     """The trainer's own log lines, through the formatter of a container."""
-    with caplog.at_level(logging.INFO), Lines().phase("Training", 4) as step:
+    with caplog.at_level(logging.INFO), LoggedProgress().phase("Training", 4) as step:
         step(3, "loss 0.5")
         step(1, "loss 0.4")
     first, last = (parse_line(JsonFormatter().format(record)) for record in caplog.records)
@@ -47,10 +47,10 @@ def test_a_line_is_bounded() -> None:
 
 def test_an_eaves_process_ends_with_its_own_words() -> None:
     raw = ["error: old", '{"message": "going on"}', "error: no images", "error: in s3://photos", "try: name a folder"]
-    assert last_words(raw) == (["old", "no images", "in s3://photos"], "name a folder")
+    assert find_last_words(raw) == (["old", "no images", "in s3://photos"], "name a folder")
 
 
 def test_any_other_process_ends_with_its_last_lines() -> None:
     raw = [*(f"line {number}" for number in range(9)), "", '{"message": "the last"}']
-    assert last_words(raw) == (["line 5", "line 6", "line 7", "line 8", "the last"], "")
-    assert last_words([]) == ([], "")
+    assert find_last_words(raw) == (["line 5", "line 6", "line 7", "line 8", "the last"], "")
+    assert find_last_words([]) == ([], "")

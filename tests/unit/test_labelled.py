@@ -13,12 +13,12 @@ import onnx
 import pytest
 
 from converters.interface import Interface
-from converters.judge import UNREADABLE, Answers, classify
-from converters.labelled import Labelled, load_labelled
+from converters.judge import UNREADABLE, GraphPredictions, classify
+from converters.labelled import LabelledSplit, load_labelled
 from converters.licences import UNKNOWN, _licence, read_licences
 from converters.prepare import prepare
 from converters.quantiser import convolutions
-from converters.source import Source
+from converters.source import ModelSource
 from converters.variants import write_variants
 from eaves.artifact import TARGETS, detect_cpu
 from eaves.errors import ConversionError
@@ -27,7 +27,7 @@ from tests.fakes.artifact import COLOURS, RECIPE, ColourSession, encode_png
 from tests.fakes.network import Network, images, run
 from trainer.data.stored_split import SPLIT_FILE, render_split
 from trainer.dataset import scan
-from trainer.progress import Silent
+from trainer.progress import SilentProgress
 
 LABELS = tuple(COLOURS)
 
@@ -42,13 +42,13 @@ def write_data(root: Path, labels: tuple[str, ...] = LABELS, count: int = 10) ->
     return root
 
 
-def build_source(tmp_path: Path, data: Path | None, **changes: Any) -> Source:
+def build_source(tmp_path: Path, data: Path | None, **changes: Any) -> ModelSource:
     """A run's source: its data and how these were split."""
     (tmp_path / "run").mkdir(exist_ok=True)
     if data is not None and (data / LABELS[0]).is_dir():
         entries = scan(data, val_fraction=0.3, seed=1, near_copies="off").split_entries()
         (tmp_path / "run" / SPLIT_FILE).write_text(render_split(entries))
-    source = Source(
+    source = ModelSource(
         route="run",
         model=tmp_path / "run/model",
         name="colours",
@@ -62,8 +62,8 @@ def build_source(tmp_path: Path, data: Path | None, **changes: Any) -> Source:
     return replace(source, **changes)
 
 
-def load(source: Source, tmp_path: Path, data: str = "", images: int = 100) -> Labelled:
-    return load_labelled(source, data, images=images, cache=tmp_path / "cache", progress=Silent())
+def load(source: ModelSource, tmp_path: Path, data: str = "", images: int = 100) -> LabelledSplit:
+    return load_labelled(source, data, images=images, cache=tmp_path / "cache", progress=SilentProgress())
 
 
 @pytest.mark.parametrize("route", ["run", "onnx"])
@@ -128,8 +128,8 @@ def test_labels_may_stand_in_another_order_than_the_data_sorts_them(tmp_path: Pa
 # Answers.
 
 
-def answers(paths: list[Path]) -> Answers:
-    return classify(cast(Session, ColourSession()), RECIPE, paths, Silent(), what="Judging colours")
+def answers(paths: list[Path]) -> GraphPredictions:
+    return classify(cast(Session, ColourSession()), RECIPE, paths, SilentProgress(), what="Judging colours")
 
 
 def test_an_accuracy_is_of_the_images_that_can_be_decoded(tmp_path: Path) -> None:

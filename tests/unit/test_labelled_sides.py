@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from converters.evaluation.labelled_images import load_unseen_images
-from converters.int8.images import Images, find_images
+from converters.int8.images import Int8Images, find_images
 from converters.interface import Interface
-from converters.labelled import Labelled, load_labelled
+from converters.labelled import LabelledSplit, load_labelled
 from converters.settings import ConvertSettings
-from converters.source import Source
-from eaves.config import Layer, build
+from converters.source import ModelSource
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConversionError
 from tests.fakes.evaluated import ColourModel
 from trainer.data import copies
@@ -27,7 +27,7 @@ from trainer.data.listing import DataFault, Split
 from trainer.data.split_before import side_before, sides_before
 from trainer.data.stored_split import SPLIT_FILE, render_split
 from trainer.dataset import Dataset, scan
-from trainer.progress import Silent
+from trainer.progress import SilentProgress
 from trainer.settings import TrainSettings
 
 
@@ -46,7 +46,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def write_run(tmp_path: Path, dataset: Dataset) -> Source:
+def write_run(tmp_path: Path, dataset: Dataset) -> ModelSource:
     """A run as a training leaves it, as far as conversion reads it here."""
     run = tmp_path / "run"
     run.mkdir()
@@ -55,8 +55,8 @@ def write_run(tmp_path: Path, dataset: Dataset) -> Source:
     return source_of(run, dataset.root)
 
 
-def source_of(run: Path, data: Path) -> Source:
-    return Source(
+def source_of(run: Path, data: Path) -> ModelSource:
+    return ModelSource(
         route="run",
         model=run / "model",
         name="x",
@@ -69,8 +69,8 @@ def source_of(run: Path, data: Path) -> Source:
     )
 
 
-def load(source: Source, tmp_path: Path, data: str = "") -> Labelled:
-    return load_labelled(source, data, images=1000, cache=tmp_path / "cache", progress=Silent())
+def load(source: ModelSource, tmp_path: Path, data: str = "") -> LabelledSplit:
+    return load_labelled(source, data, images=1000, cache=tmp_path / "cache", progress=SilentProgress())
 
 
 def of(dataset: Dataset, side: Split) -> set[Path]:
@@ -127,10 +127,13 @@ def test_held_out_images_that_are_gone_are_counted(
     assert "3 of the 16 images that the run held out are no longer there" in caplog.text
 
 
-def find_for_int8(source: Source, tmp_path: Path, unlabelled: Path) -> Images:
+def find_for_int8(source: ModelSource, tmp_path: Path, unlabelled: Path) -> Int8Images:
     values = {"precision": "int8", "unlabelled": str(unlabelled), "calibration_images": 10}
     return find_images(
-        source, build(ConvertSettings, Layer(origin="test", values=values)), tmp_path / "cache", Silent()
+        source,
+        build(ConvertSettings, SettingsLayer(origin="test", values=values)),
+        tmp_path / "cache",
+        SilentProgress(),
     )
 
 
@@ -179,14 +182,19 @@ def test_a_damaged_file_is_refused(photos: Path, tmp_path: Path, text: str) -> N
     assert caught.value.hint == "train it again"
 
 
-def before(run: Path, data: Path, faults: Sequence[DataFault] = ()) -> tuple[Source, dict[Path, Split]]:
+def before(run: Path, data: Path, faults: Sequence[DataFault] = ()) -> tuple[ModelSource, dict[Path, Split]]:
     """A run of a version that kept no `split.jsonl`, and its sides as that version computed them."""
     files = sorted(data.rglob("*.*"))
     seen = [path for path in files if path.relative_to(data).as_posix() not in {fault.file for fault in faults}]
     sides = dict(
         zip(
             files,
-            sides_before([sha256(path) for path in files], [copies.look(path.read_bytes()) for path in files], 0.2, 0),
+            sides_before(
+                [sha256(path) for path in files],
+                [copies.compute_fingerprint(path.read_bytes()) for path in files],
+                0.2,
+                0,
+            ),
             strict=True,
         )
     )
@@ -255,8 +263,8 @@ def test_the_sides_of_before_are_those_that_were_published() -> None:
             share = int(hashlib.sha256(f"{seed}:{digest}".encode()).hexdigest()[:16], 16) / 2**64
             assert side_before(digest, 0.2, seed) == ("val" if share < 0.2 else "train")
     thumbnail, grid = np.full(256, 1 / 16, np.float32), np.zeros((3, 1024), np.uint8)
-    chain = [copies.Look(bits=2 ** (5 * step) - 1, thumbnail=thumbnail, grid=grid) for step in range(5)]
-    looks: list[copies.Look | None] = [None, *chain[::-1], None]
+    chain = [copies.ImageFingerprint(bits=2 ** (5 * step) - 1, thumbnail=thumbnail, grid=grid) for step in range(5)]
+    looks: list[copies.ImageFingerprint | None] = [None, *chain[::-1], None]
     for start in range(0, 100, 7):
         names = digests[start : start + 7][::-1]
         alone = [side_before(name, 0.2, 0) for name in names]

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from eaves.delivery import Answer
+from eaves.delivery import SinkResponse
 from eaves.errors import SpoolFullError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.history import History, Record
 from eaves.local.broker import REMOVED, Broker, Subscription, lane_of
 from eaves.platform import DeliverySettings, TriggerSpec
-from eaves.spool import Limits, Spool
+from eaves.spool import Spool, SpoolLimits
 from tests.waiting import wait_until
 
 
@@ -34,11 +34,11 @@ class Subscriber:
         self.up = False
         self.got: list[str] = []
 
-    def __call__(self, event: Event, headers: Mapping[str, str]) -> Answer:
+    def __call__(self, event: Event, headers: Mapping[str, str]) -> SinkResponse:
         if not self.up:
             raise UnreachableError("no connection")
         self.got.append(event.id)
-        return Answer(status=202)
+        return SinkResponse(status=202)
 
 
 def image(number: int) -> Event:
@@ -53,7 +53,7 @@ def subscription(app: str, send: Subscriber) -> dict[str, Subscription]:
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Iterator[Spool]:
-    with Spool(tmp_path / "spool.db", limits=Limits(max_entries=3)) as opened:
+    with Spool(tmp_path / "spool.db", limits=SpoolLimits(max_entries=3)) as opened:
         yield opened
 
 

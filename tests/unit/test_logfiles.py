@@ -14,7 +14,7 @@ from eaves.errors import NotFoundError
 from eaves.local.client import LocalPlatform
 from eaves.local.logfiles import rotate, tail, tail_source
 from eaves.local.process import Process
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from tests.waiting import wait_until
 
 MAX_BYTES = 20_000
@@ -148,7 +148,7 @@ def test_lines_of_one_source_are_told_from_those_of_its_agents_others(tmp_path: 
 
 @pytest.mark.parametrize("name", ["../../secret", "..", ".", "", "a/b", "a.b.c", "A", "a\x00", "a.", ".a", "a.log"])
 def test_logs_are_of_functions_and_sources_only(name: str, tmp_path: Path) -> None:
-    state = State(root=tmp_path / "state")
+    state = StateDirectory(root=tmp_path / "state")
     state.prepare()
     (tmp_path / "secret.log").write_text("outside\n")
     for known in ("digits", "digits.inbox"):

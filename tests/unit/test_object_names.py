@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from eaves.platform import SourceSpec, TriggerSpec
 from knative.resources.agent import MAX_NAME, build_name
 
 
 def build_source(**values: Any) -> SourceSpec:
-    return build(SourceSpec, Layer(origin="eaves.yaml", values={"name": "gate", **values}))
+    return build(SourceSpec, SettingsLayer(origin="eaves.yaml", values={"name": "gate", **values}))
 
 
 def build_trigger(secret: str) -> TriggerSpec:
     values = {"name": "hub", "url": "mqtt://hub/a", "mqtt": {"secret": secret}}
-    return build(TriggerSpec, Layer(origin="eaves.yaml", values=values))
+    return build(TriggerSpec, SettingsLayer(origin="eaves.yaml", values=values))
 
 
 @pytest.mark.parametrize("name", ["Broker_Login", "-a", "a-", "a..b", "a b", "a" * 254, "ä", "a\n"])

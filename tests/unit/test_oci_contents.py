@@ -9,7 +9,7 @@ import pytest
 
 from eaves.artifact import Artifact
 from eaves.errors import OciError
-from eaves.oci.contents import artifact_parts, part_files, split
+from eaves.oci.contents import artifact_parts, part_files, split_parts
 from eaves.oci.layer import Layer, write_layer
 from eaves.oci.layout import create_layout
 from tests.fakes.artifact import write_colours
@@ -28,7 +28,7 @@ def layers(artifact: Artifact, folder: Path, *, allow_handler: bool = False) -> 
 
 
 def test_layers_follow_what_changes_from_below_up() -> None:
-    parts = list(split(PATHS | {"handler.py"}))
+    parts = list(split_parts(PATHS | {"handler.py"}))
     assert [(part.title, len(part.paths)) for part in parts] == [
         ("variants/avx512/backbone.bin", 1),
         ("weights/backbone.bin", 1),
@@ -42,8 +42,8 @@ def test_layers_follow_what_changes_from_below_up() -> None:
 
 def test_a_variant_that_comes_or_goes_moves_no_other_backbone() -> None:
     portable = {path for path in PATHS if not path.startswith("variants/")}
-    assert [part for part in split(portable) if part.title.endswith("backbone.bin")] == [
-        part for part in split(PATHS) if part.title == "weights/backbone.bin"
+    assert [part for part in split_parts(portable) if part.title.endswith("backbone.bin")] == [
+        part for part in split_parts(PATHS) if part.title == "weights/backbone.bin"
     ]
 
 

@@ -17,8 +17,8 @@ from eaves.oci.descriptor import (
     INDEX,
     MANIFEST,
     Descriptor,
-    Platform,
-    describe,
+    ImagePlatform,
+    build_descriptor,
     render_document,
 )
 from eaves.oci.image import Start, build_image, build_index, load_images, pick_image
@@ -26,7 +26,7 @@ from eaves.oci.layer import LayerFile, write_layer
 from eaves.oci.layout import Layout, create_layout
 from tests.oci import build_base
 
-AMD64, ARM64 = Platform(architecture="amd64"), Platform(architecture="arm64", variant="v8")
+AMD64, ARM64 = ImagePlatform(architecture="amd64"), ImagePlatform(architecture="arm64", variant="v8")
 START = Start(
     entrypoint=("python", "-m", "functions"),
     environment={"HOME": "/tmp", "PYTHON_VERSION": "3.14.0"},
@@ -43,13 +43,13 @@ def layout(tmp_path: Path) -> Layout:
 
 def write(layout: Layout, values: dict[str, Any], media_type: str = MANIFEST) -> Descriptor:
     content = render_document(values)
-    descriptor = describe(content, media_type)
+    descriptor = build_descriptor(content, media_type)
     layout.write_manifest(descriptor, content)
     return descriptor
 
 
 def blob(layout: Layout, content: bytes, media_type: str) -> dict[str, Any]:
-    descriptor = describe(content, media_type)
+    descriptor = build_descriptor(content, media_type)
     layout.write_bytes(content, descriptor)
     return descriptor.to_dict()
 
@@ -105,7 +105,7 @@ def test_what_is_built_keeps_the_base_and_starts_as_told(layout: Layout, tmp_pat
 
 def test_an_index_names_each_platform_in_one_order(layout: Layout) -> None:
     images = [
-        pick_image(layout, manifest(layout, {"architecture": name}), Platform(architecture=name))
+        pick_image(layout, manifest(layout, {"architecture": name}), ImagePlatform(architecture=name))
         for name in ("arm64", "amd64")
     ]
     built = [build_image(layout, image, [], START) for image in images]
@@ -116,8 +116,8 @@ def test_an_index_names_each_platform_in_one_order(layout: Layout) -> None:
 
 def test_of_an_index_only_the_wanted_platform_is_read(layout: Layout) -> None:
     """Its other platforms need not be there: a mirror may hold one only."""
-    elsewhere = describe(b"not here", MANIFEST)
-    attested = describe(b"nor this", MANIFEST)
+    elsewhere = build_descriptor(b"not here", MANIFEST)
+    attested = build_descriptor(b"nor this", MANIFEST)
     here = manifest(layout, {"architecture": "arm64", "variant": "v8"})
     index = write(
         layout,
@@ -131,9 +131,9 @@ def test_of_an_index_only_the_wanted_platform_is_read(layout: Layout) -> None:
         DOCKER_LIST,
     )
     assert pick_image(layout, index, ARM64).descriptor.digest == here.digest
-    assert pick_image(layout, index, Platform(architecture="arm64")).descriptor.digest == here.digest
+    assert pick_image(layout, index, ImagePlatform(architecture="arm64")).descriptor.digest == here.digest
     with pytest.raises(OciError, match="no container image for linux/s390x; there are: linux/amd64, linux/arm64/v8"):
-        pick_image(layout, index, Platform(architecture="s390x"))
+        pick_image(layout, index, ImagePlatform(architecture="s390x"))
 
 
 def test_a_base_for_another_platform_is_refused_with_what_there_is(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from eaves.errors import OciError
-from eaves.oci.descriptor import LAYER_GZIP, Descriptor, describe, digest_of
+from eaves.oci.descriptor import LAYER_GZIP, Descriptor, build_descriptor, digest_of
 from eaves.oci.image import load_images
 from eaves.oci.integrity import check_content
 from eaves.oci.layout import Layout
@@ -53,7 +53,7 @@ def changes(values: Any) -> Iterator[Any]:
 
 def store(layout: Layout, values: Any, media_type: str) -> Descriptor:
     content = json.dumps(values).encode()
-    descriptor = describe(content, media_type)
+    descriptor = build_descriptor(content, media_type)
     layout.write_bytes(content, descriptor)
     return descriptor
 
@@ -122,7 +122,7 @@ def test_an_index_of_nothing_and_one_with_attestations(good: tuple[Layout, Descr
 def test_what_a_layer_unpacks_to(good: tuple[Layout, Descriptor], content: bytes, media_type: str, words: str) -> None:
     layout, index = good
     image = next(load_images(layout, index))
-    blob = describe(content, media_type)
+    blob = build_descriptor(content, media_type)
     layout.write_bytes(content, blob)
     config = {**json.loads(layout.read(image.config)), "rootfs": {"type": "layers", "diff_ids": [digest_of(b"plain")]}}
     manifest = {

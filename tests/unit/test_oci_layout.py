@@ -12,12 +12,12 @@ import pytest
 
 from eaves.errors import OciError, OciNotFoundError
 from eaves.oci.archive import write_archive
-from eaves.oci.descriptor import MANIFEST, Descriptor, describe
+from eaves.oci.descriptor import MANIFEST, Descriptor, build_descriptor
 from eaves.oci.layout import Layout, create_layout, open_layout
 
 
 def put(layout: Layout, content: bytes, name: str | None) -> Descriptor:
-    descriptor = describe(content, MANIFEST)
+    descriptor = build_descriptor(content, MANIFEST)
     layout.write_manifest(descriptor, content, name)
     return descriptor
 

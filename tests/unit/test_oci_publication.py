@@ -10,7 +10,7 @@ import pytest
 
 from eaves.artifact import Artifact
 from eaves.backoff import Backoff
-from eaves.delivery import Answer, SinkClient
+from eaves.delivery import SinkClient, SinkResponse
 from eaves.errors import DeliveryError, UnreachableError
 from eaves.events import MODEL_PUBLISHED, Event, decode, encode_binary
 from eaves.oci.publication import announce, build_publication
@@ -34,12 +34,12 @@ class Sink:
         self._retry_after_s = retry_after_s
         self.got: list[Event] = []
 
-    def post(self, url: str, event: Event, **_: Any) -> Answer:
+    def post(self, url: str, event: Event, **_: Any) -> SinkResponse:
         self.got.append(event)
         answer = next(self._answers)
         if isinstance(answer, DeliveryError):
             raise answer
-        return Answer(status=answer, body=b"told", retry_after_s=self._retry_after_s)
+        return SinkResponse(status=answer, body=b"told", retry_after_s=self._retry_after_s)
 
 
 def send(event: Event, sink: Sink, **options: Any) -> list[float]:

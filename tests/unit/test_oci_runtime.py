@@ -8,7 +8,7 @@ import pytest
 
 from eaves.errors import OciError
 from eaves.oci.bytecode import Compiler
-from eaves.oci.descriptor import Platform
+from eaves.oci.descriptor import ImagePlatform
 from eaves.oci.layer import LayerFile
 from eaves.oci.layout import create_layout
 from eaves.oci.package import Base, package
@@ -46,4 +46,4 @@ def test_a_platform_without_wheels_is_told(tmp_path: Path) -> None:
     ground = Base(source=base, descriptor=base.resolve("base"), name="")
     places = [create_layout(tmp_path / name) for name in ("layout", "cache")]
     with pytest.raises(OciError, match="no wheels for linux/riscv64"):
-        package(write_colours(tmp_path / "a"), ground, *places, platforms=[Platform(architecture="riscv64")])
+        package(write_colours(tmp_path / "a"), ground, *places, platforms=[ImagePlatform(architecture="riscv64")])

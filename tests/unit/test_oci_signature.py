@@ -8,7 +8,7 @@ import time
 import pytest
 
 from eaves.errors import AccessError, OciNotFoundError, RegistryError, SignatureError
-from eaves.oci.answer import Answer, require
+from eaves.oci.answer import RegistryResponse, require_status
 from eaves.oci.reference import parse_reference
 from eaves.oci.signature import build_payload, parse_payload, signature_tag
 
@@ -46,8 +46,8 @@ def test_what_a_key_signed_that_is_no_container_image(payload: bytes) -> None:
         parse_payload(payload)
 
 
-def answer(status: int, content: bytes = b"", **headers: str) -> Answer:
-    return Answer(
+def answer(status: int, content: bytes = b"", **headers: str) -> RegistryResponse:
+    return RegistryResponse(
         status=status, headers={name.replace("_", "-"): value for name, value in headers.items()}, content=content
     )
 
@@ -78,12 +78,12 @@ def test_how_long_a_registry_asks_to_wait() -> None:
 )
 def test_what_a_registry_says_of_it(content: bytes, said: str) -> None:
     with pytest.raises(RegistryError) as caught:
-        require(answer(400, content), {200}, "x")
+        require_status(answer(400, content), {200}, "x")
     assert str(caught.value) == f"x: the registry answered 400{said}"
 
 
 def test_what_statuses_mean() -> None:
-    require(answer(201), {200, 201}, "x")
+    require_status(answer(201), {200, 201}, "x")
     for status, error in ((401, AccessError), (403, AccessError), (404, OciNotFoundError), (500, RegistryError)):
         with pytest.raises(error):
-            require(answer(status), {200}, "x")
+            require_status(answer(status), {200}, "x")

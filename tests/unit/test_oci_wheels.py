@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import OciError
-from eaves.oci.descriptor import Platform
+from eaves.oci.descriptor import ImagePlatform
 from eaves.oci.wheels import download, wheel_files
 
-AMD64 = Platform(architecture="amd64")
+AMD64 = ImagePlatform(architecture="amd64")
 LOCK = f"blinker==1.9.0 \\\n    --hash=sha256:{'0' * 64}\n"
 
 
@@ -65,8 +65,10 @@ def test_a_damaged_wheel_is_told(tmp_path: Path) -> None:
         list(wheel_files(path, "opt/eaves"))
 
 
-@pytest.mark.parametrize("platform", [Platform(architecture="s390x"), Platform(architecture="amd64", os="windows")])
-def test_a_platform_without_wheels_is_told_with_those_that_have_some(tmp_path: Path, platform: Platform) -> None:
+@pytest.mark.parametrize(
+    "platform", [ImagePlatform(architecture="s390x"), ImagePlatform(architecture="amd64", os="windows")]
+)
+def test_a_platform_without_wheels_is_told_with_those_that_have_some(tmp_path: Path, platform: ImagePlatform) -> None:
     with pytest.raises(OciError, match=f"no wheels for {platform}") as caught:
         download(tmp_path / "lock.txt", platform, "3.13", tmp_path)
     assert "linux/amd64, linux/arm64" in str(caught.value.hint)

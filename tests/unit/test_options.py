@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from eaves.config import Layer, setting
+from eaves.config import SettingsLayer, setting
 from eaves.errors import ConfigError, EavesError, Fault, OverloadedError
 from eaves.options import build_settings, given, print_error, report_errors, settings_options
 
@@ -32,7 +32,9 @@ class Settings:
     inner: Inner = setting(Inner, "Within.")
 
 
-def run(*arguments: str, section: str = "", env: dict[str, str] | None = None, layer: Layer | None = None) -> Any:
+def run(
+    *arguments: str, section: str = "", env: dict[str, str] | None = None, layer: SettingsLayer | None = None
+) -> Any:
     built: list[Settings] = []
 
     @click.command()
@@ -51,7 +53,7 @@ def test_without_flags_the_defaults_stand() -> None:
 
 
 def test_flags_beat_variables_beat_files() -> None:
-    layer = Layer(origin="eaves.yaml", values={"name": "file", "mode": "all", "inner": {"max_size": 9}})
+    layer = SettingsLayer(origin="eaves.yaml", values={"name": "file", "mode": "all", "inner": {"max_size": 9}})
     settings = run("--name", "flag", env={"FUNCTION_NAME": "env", "EAVES_INNER_MAX_SIZE": "8"}, layer=layer)
     assert (settings.name, settings.mode, settings.inner.max_size) == ("flag", "all", 8)
 
@@ -89,7 +91,7 @@ def test_what_is_no_option_or_no_choice_is_a_usage_error(arguments: list[str]) -
 
 
 def test_a_list_is_a_flag_and_a_variable_with_commas() -> None:
-    layer = Layer(origin="eaves.yaml", values={"tags": ["red"]})
+    layer = SettingsLayer(origin="eaves.yaml", values={"tags": ["red"]})
     assert run(env={"EAVES_TAGS": "blue,red"}, layer=layer).tags == ("blue", "red")
     assert run("--tags", "blue", env={"EAVES_TAGS": "blue,red"}, layer=layer).tags == ("blue",)
     assert run(layer=layer).tags == ("red",)

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from converters.oracle import Truth
-from converters.parity import Demand, prove
+from converters.oracle import ReferenceOutputs
+from converters.parity import ParityTolerance, prove_parity
 from eaves.artifact.golden import tensor_digest
 from eaves.errors import ParityError
 from eaves.recipe import Recipe
@@ -21,7 +21,7 @@ from functions.session import Session
 from tests.fakes.artifact import COLOURS, ColourSession, encode_png
 
 RECIPE = Recipe(height=8, width=8)
-EQUAL, ANY = (Demand(probabilities=tolerance, logits=tolerance) for tolerance in (1e-3, 1.0))
+EQUAL, ANY = (ParityTolerance(probabilities=tolerance, logits=tolerance) for tolerance in (1e-3, 1.0))
 Floats = npt.NDArray[np.float32]
 Change = Callable[[Floats], Any]
 
@@ -54,40 +54,42 @@ def images(tmp_path: Path) -> list[Path]:
 
 
 @pytest.fixture
-def truth(images: list[Path]) -> Truth:
+def truth(images: list[Path]) -> ReferenceOutputs:
     tensors = [RECIPE.tensor(path.read_bytes()) for path in images]
     logits, probabilities = ColourSession().run(np.asarray(tensors))
-    return Truth(logits=logits, probabilities=probabilities, tensor_sha256=tuple(map(tensor_digest, tensors)))
+    return ReferenceOutputs(
+        logits=logits, probabilities=probabilities, tensor_sha256=tuple(map(tensor_digest, tensors))
+    )
 
 
-def test_equal_answers_are_proven(images: list[Path], truth: Truth) -> None:
-    parity = prove(session(), RECIPE, images, truth, EQUAL)
+def test_equal_answers_are_proven(images: list[Path], truth: ReferenceOutputs) -> None:
+    parity = prove_parity(session(), RECIPE, images, truth, EQUAL)
     assert (parity.images, parity.top1_agreement, parity.tolerance, parity.passed) == (3, 1.0, 1e-3, True)
     assert parity.max_abs_error == pytest.approx(0, abs=1e-6)
 
 
-def test_the_worst_difference_is_recorded(images: list[Path], truth: Truth) -> None:
-    parity = prove(session(lambda logits: logits + np.float32(5e-4)), RECIPE, images, truth, EQUAL)
+def test_the_worst_difference_is_recorded(images: list[Path], truth: ReferenceOutputs) -> None:
+    parity = prove_parity(session(lambda logits: logits + np.float32(5e-4)), RECIPE, images, truth, EQUAL)
     assert parity.max_abs_error == pytest.approx(5e-4, rel=1e-2)
     assert parity.max_rel_error == pytest.approx(5e-4 / np.abs(truth.logits).max(axis=1).min(), rel=1e-2)
 
 
-def test_probabilities_are_compared_too(images: list[Path], truth: Truth) -> None:
+def test_probabilities_are_compared_too(images: list[Path], truth: ReferenceOutputs) -> None:
     """Equal logits, but another temperature on the way to the scores."""
-    parity = prove(session(probabilities=lambda them: them + np.float32(2e-4)), RECIPE, images, truth, EQUAL)
+    parity = prove_parity(session(probabilities=lambda them: them + np.float32(2e-4)), RECIPE, images, truth, EQUAL)
     assert parity.max_abs_error_probabilities == pytest.approx(2e-4, rel=1e-2)
     assert parity.max_abs_error == 0
     with pytest.raises(ParityError, match=r"probabilities by up to 2\.00e-03"):
-        prove(session(probabilities=lambda them: them + np.float32(2e-3)), RECIPE, images, truth, EQUAL)
+        prove_parity(session(probabilities=lambda them: them + np.float32(2e-3)), RECIPE, images, truth, EQUAL)
 
 
-def test_one_pixel_more_or_less_is_found(images: list[Path], truth: Truth) -> None:
+def test_one_pixel_more_or_less_is_found(images: list[Path], truth: ReferenceOutputs) -> None:
     with Image.open(images[1]) as image:
         changed = image.copy()
     changed.putpixel((3, 3), (255, 0, 255))
     changed.save(images[1])
     with pytest.raises(ParityError, match=r"green\.png: training and serving make different input tensors"):
-        prove(session(), RECIPE, images, truth, ANY)
+        prove_parity(session(), RECIPE, images, truth, ANY)
 
 
 @pytest.mark.parametrize("change", [{"resize": "crop"}, {"filter": "lanczos"}, {"height": 9}])
@@ -96,10 +98,10 @@ def test_another_recipe_is_found(tmp_path: Path, change: dict[str, Any]) -> None
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(path)
     tensor = RECIPE.tensor(path.read_bytes())
     logits, probabilities = ColourSession().run(tensor[np.newaxis])
-    truth = Truth(logits=logits, probabilities=probabilities, tensor_sha256=(tensor_digest(tensor),))
-    prove(session(), RECIPE, [path], truth, EQUAL)
+    truth = ReferenceOutputs(logits=logits, probabilities=probabilities, tensor_sha256=(tensor_digest(tensor),))
+    prove_parity(session(), RECIPE, [path], truth, EQUAL)
     with pytest.raises(ParityError, match="different input tensors"):
-        prove(session(), replace(RECIPE, **change), [path], truth, ANY)
+        prove_parity(session(), replace(RECIPE, **change), [path], truth, ANY)
 
 
 CHANGES: dict[str, Callable[[Floats], Any]] = {
@@ -113,25 +115,27 @@ CHANGES: dict[str, Callable[[Floats], Any]] = {
 
 
 @pytest.mark.parametrize("case", CHANGES)
-def test_other_answers_are_found(images: list[Path], truth: Truth, case: str) -> None:
+def test_other_answers_are_found(images: list[Path], truth: ReferenceOutputs, case: str) -> None:
     with pytest.raises(ParityError, match="differs from the trained one"):
-        prove(session(CHANGES[case]), RECIPE, images, truth, EQUAL)
+        prove_parity(session(CHANGES[case]), RECIPE, images, truth, EQUAL)
 
 
-def test_another_label_within_the_tolerance_is_found(images: list[Path], truth: Truth) -> None:
+def test_another_label_within_the_tolerance_is_found(images: list[Path], truth: ReferenceOutputs) -> None:
     close = replace(truth, logits=np.array([[1.0, 1.0001, 0.0]] * 3, np.float32))
     answers = session(lambda logits: np.array([[1.0001, 1.0, 0.0]], np.float32))
     with pytest.raises(ParityError, match=r"the same label on 0\.0% of 3 images"):
-        prove(answers, RECIPE, images, close, EQUAL)
+        prove_parity(answers, RECIPE, images, close, EQUAL)
 
 
-def test_a_truth_that_is_no_number_proves_nothing(images: list[Path], truth: Truth) -> None:
+def test_a_truth_that_is_no_number_proves_nothing(images: list[Path], truth: ReferenceOutputs) -> None:
     broken = replace(truth, logits=np.full_like(truth.logits, np.nan))
     with pytest.raises(ParityError):
-        prove(session(), RECIPE, images, broken, EQUAL)
+        prove_parity(session(), RECIPE, images, broken, EQUAL)
 
 
 def test_no_images_prove_nothing() -> None:
-    empty = Truth(logits=np.zeros((0, 3), np.float32), probabilities=np.zeros((0, 3), np.float32), tensor_sha256=())
+    empty = ReferenceOutputs(
+        logits=np.zeros((0, 3), np.float32), probabilities=np.zeros((0, 3), np.float32), tensor_sha256=()
+    )
     with pytest.raises(ParityError, match="no images"):
-        prove(session(), RECIPE, [], empty, EQUAL)
+        prove_parity(session(), RECIPE, [], empty, EQUAL)

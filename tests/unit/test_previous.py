@@ -14,26 +14,26 @@ from onnx import numpy_helper
 
 from converters.calibration import calibrate
 from converters.goldens import choose_goldens, write_goldens
-from converters.graph import canonicalise, write_graph
+from converters.graph import canonicalize, write_graph
 from converters.interface import Interface
-from converters.oracle import Truth
+from converters.oracle import ReferenceOutputs
 from converters.previous import calibration_key, find_calibrated, find_previous, reuse_backbone
-from converters.quantiser import quantise
-from converters.source import Source
+from converters.quantiser import quantize
+from converters.source import ModelSource
 from eaves.artifact import Artifact, Quantisation, Trial, load_golden, write_artifact
 from eaves.artifact.store import MODEL, file_digest
 from eaves.errors import ArtifactError
 from eaves.recipe import Recipe
 from tests.fakes.artifact import COLOURS, RECIPE, build_manifest, encode_png, fill, write_colours
 from tests.fakes.network import Network, copy, images, run
-from trainer.run import Sample
+from trainer.run import ParitySample
 
 BATCH = images(8)
 RUNTIME = "1.31"
 
 
-def build_source(**changes: object) -> Source:
-    source = Source(
+def build_source(**changes: object) -> ModelSource:
+    source = ModelSource(
         route="run",
         model=Path("run/model"),
         name="colours",
@@ -51,7 +51,7 @@ def build() -> onnx.ModelProto:
     network = Network()
     last = network.add("Relu", network.conv(network.floats(), 4, 3, out="conv"))
     model = network.build(network.conv(last, 6, 3))
-    canonicalise(model)
+    canonicalize(model)
     return model
 
 
@@ -65,7 +65,9 @@ def change(model: onnx.ModelProto, prefix: str, number: int = 0) -> onnx.ModelPr
     return fresh
 
 
-def key(model: onnx.ModelProto, source: Source | None = None, *, runtime: str = RUNTIME, reduced: bool = True) -> str:
+def key(
+    model: onnx.ModelProto, source: ModelSource | None = None, *, runtime: str = RUNTIME, reduced: bool = True
+) -> str:
     return calibration_key(model, source or build_source(), runtime, reduce_range=reduced)
 
 
@@ -112,7 +114,7 @@ def write_int8(model: onnx.ModelProto, target: Path) -> Artifact:
     """An int8 artifact of a network: graph and weights are real, the rest is the colours'."""
     work = target.parent / f"{target.name}.work"
     work.mkdir()
-    int8 = quantise(model, calibrate(model, BATCH), work, reduce_range=True)
+    int8 = quantize(model, calibrate(model, BATCH), work, reduce_range=True)
     staging = fill(work / "staging")
     write_graph(int8, staging / MODEL, split=True)
     found = Quantisation(asked="int8", shipped=True, calibration_key=key(model), trials=(Trial(),))
@@ -126,7 +128,7 @@ def test_a_new_head_goes_into_the_graph_of_the_previous_artifact(tmp_path: Path)
     updated = change(change(model, "head/"), "head/", 1)
     reused = reuse_backbone(previous, updated)
     assert reused is not None
-    fresh = quantise(updated, calibrate(updated, BATCH), tmp_path, reduce_range=True)
+    fresh = quantize(updated, calibrate(updated, BATCH), tmp_path, reduce_range=True)
     assert np.array_equal(run(reused, BATCH)[0], run(fresh, BATCH)[0])
     assert not np.allclose(run(reused, BATCH)[0], run(onnx.load(str(previous.model_path)), BATCH)[0])
     (tmp_path / "new").mkdir()
@@ -185,14 +187,14 @@ def test_a_previous_artifact_that_is_named_must_be_one(tmp_path: Path) -> None:
 # Golden images.
 
 
-def write_samples(folder: Path, labels: tuple[str, ...] = tuple(COLOURS), count: int = 3) -> tuple[Sample, ...]:
+def write_samples(folder: Path, labels: tuple[str, ...] = tuple(COLOURS), count: int = 3) -> tuple[ParitySample, ...]:
     made = []
     for label in labels:
         for number in range(count):
             path = folder / f"{label}{number}.png"
             folder.mkdir(exist_ok=True)
             path.write_bytes(encode_png(COLOURS.get(label, (9, 9, 9)), size=(8 + number, 8)))
-            made.append(Sample(path=path, label=label, sha256=file_digest(path)))
+            made.append(ParitySample(path=path, label=label, sha256=file_digest(path)))
     return tuple(made)
 
 
@@ -242,7 +244,7 @@ def test_what_is_recorded_of_a_golden_image_is_its_own(tmp_path: Path) -> None:
     goldens = choose_goldens(build_source(samples=samples), (), 10)
     rows = np.arange(len(samples) * 3, dtype=np.float32).reshape(-1, 3)
     digests = tuple(f"{number:064d}" for number in range(len(samples)))
-    expected = Truth(logits=rows + 1, probabilities=rows / np.float32(50), tensor_sha256=digests)
+    expected = ReferenceOutputs(logits=rows + 1, probabilities=rows / np.float32(50), tensor_sha256=digests)
     staging = tmp_path / "staging"
     staging.mkdir()
     write_goldens(staging, goldens, samples, expected)

@@ -14,7 +14,14 @@ from werkzeug import exceptions
 
 from eaves import errors
 from eaves.errors import EavesError
-from functions.problems import MAX_BYTES, answer_error, answer_fault, answer_http, answer_refusal, told_kind
+from functions.problems import (
+    MAX_BYTES,
+    error_response,
+    fault_response,
+    http_error_response,
+    problem_type,
+    refusal_response,
+)
 
 
 def document(response: Response) -> dict[str, Any]:
@@ -42,7 +49,7 @@ STATUS = {
 @pytest.mark.parametrize("cls", STATUS)
 def test_each_kind_of_error_has_its_status_and_its_type(cls: type[EavesError]) -> None:
     status, slug = STATUS[cls]
-    response = answer_error(cls("what failed", hint="what to do"))
+    response = error_response(cls("what failed", hint="what to do"))
     assert response.status_code == status
     assert document(response) == {
         "type": f"urn:eaves:problem:{slug}",
@@ -56,14 +63,14 @@ def test_each_kind_of_error_has_its_status_and_its_type(cls: type[EavesError]) -
 
 def test_under_the_open_inference_protocol_an_error_is_json_with_its_reason() -> None:
     """KServe's client reads `error` of exactly this content type."""
-    response = answer_refusal(413, "too large", path="/v2/models/flowers/infer")
+    response = refusal_response(413, "too large", path="/v2/models/flowers/infer")
     assert response.content_type == "application/json"
     assert json.loads(response.get_data())["error"] == "too large"
-    assert told_kind(response) == "http-413"
+    assert problem_type(response) == "http-413"
 
 
 def test_without_a_hint_there_is_none() -> None:
-    assert "hint" not in document(answer_error(errors.EventError("x")))
+    assert "hint" not in document(error_response(errors.EventError("x")))
 
 
 ANY_TEXT = st.text(st.characters(), max_size=1000) | st.sampled_from(["x" * 5000, "ü" * 5000, "😀" * 900, '"' * 900])
@@ -71,12 +78,12 @@ ANY_TEXT = st.text(st.characters(), max_size=1000) | st.sampled_from(["x" * 5000
 
 @given(ANY_TEXT, st.none() | ANY_TEXT)
 def test_no_detail_and_no_hint_is_too_long(detail: str, hint: str | None) -> None:
-    document(answer_error(errors.EventError(detail, hint=hint)))
+    document(error_response(errors.EventError(detail, hint=hint)))
 
 
 @pytest.mark.parametrize("letter", ["x", "ü", "😀", '"'])
 def test_of_a_long_detail_as_much_as_fits_is_kept(letter: str) -> None:
-    response = answer_error(errors.EventError(letter * 2000, hint="shorten it"))
+    response = error_response(errors.EventError(letter * 2000, hint="shorten it"))
     values = document(response)
     assert values["detail"].endswith("...")
     assert values["detail"].startswith(letter * 30)
@@ -93,7 +100,7 @@ def test_of_a_long_detail_as_much_as_fits_is_kept(letter: str) -> None:
     ],
 )
 def test_what_flask_refuses_is_a_problem_document_too(error: exceptions.HTTPException, status: int) -> None:
-    response = answer_http(error)
+    response = http_error_response(error)
     assert document(response)["type"] == f"urn:eaves:problem:http-{status}"
     assert response.status_code == status
     assert response.headers.get("Allow") == ("GET" if status == 405 else None)
@@ -104,7 +111,7 @@ def test_our_own_fault_is_an_id_for_the_sender_and_a_traceback_for_the_log(caplo
         raise ZeroDivisionError("secret")
     except ZeroDivisionError as error:
         with caplog.at_level(logging.ERROR):
-            response = answer_fault(error)
+            response = fault_response(error)
     values = document(response)
     assert values["status"] == 500
     assert "secret" not in response.get_data(as_text=True)

@@ -12,7 +12,7 @@ import pytest
 
 from eaves.artifact import TensorSpec
 from eaves.errors import InputError
-from functions.protocol import MAX_EXAMPLES, MAX_VALUES, InferRequest, build_response, describe, parse_request
+from functions.protocol import MAX_EXAMPLES, MAX_VALUES, InferRequest, build_response, describe_model, parse_request
 
 IMAGE = TensorSpec(name="image", dtype="uint8", shape=(-1, -1, -1, 3))
 WINDOW = TensorSpec(name="window", dtype="float32", shape=(-1, 2, 2))
@@ -201,4 +201,4 @@ def test_only_the_outputs_asked_for_are_answered_each_in_its_form() -> None:
 
 
 def test_metadata_name_the_protocols_types() -> None:
-    assert describe(IMAGE) == {"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, 3]}
+    assert describe_model(IMAGE) == {"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, 3]}

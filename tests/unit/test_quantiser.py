@@ -11,20 +11,20 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from converters.calibration import Calibration, Channels, calibrate
-from converters.equaliser import equalise
-from converters.graph import canonicalise
+from converters.calibration import ChannelCalibration, ChannelRanges, calibrate
+from converters.equaliser import equalize
+from converters.graph import canonicalize
 from converters.quantiser import (
     LIMIT,
     REDUCED_LIMIT,
     convolutions,
-    fake_quantise,
-    quantise,
+    fake_quantize,
+    quantize,
     with_makers,
 )
 from converters.sensitivity import rank
 from tests.fakes.network import Network, copy, images, operators, run
-from trainer.progress import Silent
+from trainer.progress import SilentProgress
 
 BATCH = images(16)
 SAME = [1, 1, 1, 1]
@@ -46,7 +46,7 @@ def build(*, scale: bool = True, head_conv: bool = False, seed: int = 0) -> onnx
     last = network.add("Concat", *both, axis=1, channels=12)
     last = network.add("Relu", network.conv(last, 8, 3, pads=SAME, out="model/head_conv" if head_conv else "last"))
     model = network.build(last)
-    canonicalise(model)
+    canonicalize(model)
     return model
 
 
@@ -58,7 +58,7 @@ def convs(model: onnx.ModelProto) -> dict[str, list[str]]:
 
 def quantised(model: onnx.ModelProto, folder: Path, **options: Any) -> onnx.ModelProto:
     folder.mkdir(exist_ok=True)
-    return quantise(model, calibrate(model, BATCH), folder, **{"reduce_range": True, **options})
+    return quantize(model, calibrate(model, BATCH), folder, **{"reduce_range": True, **options})
 
 
 def kernels(model: onnx.ModelProto) -> list[npt.NDArray[np.int8]]:
@@ -95,7 +95,7 @@ def test_results_and_tensors_without_rows_and_columns_have_no_ranges() -> None:
 
 def test_images_counted_in_one_by_one_are_as_good_as_together() -> None:
     values = np.random.default_rng(0).normal(size=(5, 3, 4, 4)).astype(np.float32)
-    one_by_one, together = Calibration(), Calibration()
+    one_by_one, together = ChannelCalibration(), ChannelCalibration()
     for value in values:
         one_by_one.add({"x": value[np.newaxis], "flat": value.reshape(1, -1)})
     together.add({"x": values})
@@ -107,14 +107,14 @@ def test_images_counted_in_one_by_one_are_as_good_as_together() -> None:
 
 def test_a_range_holds_zero() -> None:
     """Padding is 0, and must be a step."""
-    calibration = Calibration()
+    calibration = ChannelCalibration()
     calibration.add({"above": np.full((1, 2, 2, 2), 3.0), "below": np.full((1, 2, 2, 2), -3.0)})
     assert calibration.channels["above"].low.tolist() == [0, 0]
     assert calibration.channels["below"].high.tolist() == [0, 0]
     assert calibration.channels["below"].peak.tolist() == [3, 3]
     scaled = calibration.channels["above"].scaled(np.array([1.0, 3.0]))
     assert (scaled.high.tolist(), scaled.mean.tolist()) == ([3, 1], [3, 1])
-    assert isinstance(scaled, Channels)
+    assert isinstance(scaled, ChannelRanges)
 
 
 # int8.
@@ -126,9 +126,9 @@ def test_int8_answers_nearly_as_fp32(tmp_path: Path, seed: int, reduce_range: bo
     """Of 7 bits by design on any CPU; of 8 bits only where dot products don't saturate."""
     model = build(seed=seed)
     after = copy(model)
-    calibration = equalise(after, calibrate(after, BATCH))
+    calibration = equalize(after, calibrate(after, BATCH))
     fresh = images(8, seed=9)
-    int8 = quantise(after, calibration, tmp_path, reduce_range=reduce_range)
+    int8 = quantize(after, calibration, tmp_path, reduce_range=reduce_range)
     exact, found = (run(one, fresh, "logits")[0] for one in (model, int8))
     assert 0 < np.max(np.abs(found - exact)) < 0.1 * np.ptp(exact)
     assert found.argmax(axis=1).tolist() == exact.argmax(axis=1).tolist()
@@ -205,7 +205,7 @@ def test_the_prepared_graph_stays_as_it_is(tmp_path: Path) -> None:
     model = build()
     before = model.SerializeToString(deterministic=True)
     quantised(model, tmp_path)
-    fake_quantise(model, calibrate(model, BATCH), convolutions(model)[0], reduce_range=True)
+    fake_quantize(model, calibrate(model, BATCH), convolutions(model)[0], reduce_range=True)
     assert model.SerializeToString(deterministic=True) == before
 
 
@@ -215,7 +215,7 @@ def test_names_and_order_in_the_exported_graph_do_not_reach_the_bytes(tmp_path: 
     for node in second.graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
-    canonicalise(second)
+    canonicalize(second)
     assert second == first
     made = [quantised(model, tmp_path / str(number)) for number, model in enumerate((first, second))]
     assert made[0].SerializeToString(deterministic=True) == made[1].SerializeToString(deterministic=True)
@@ -227,7 +227,7 @@ def test_rounding_weights_does_not_move_the_means(tmp_path: Path) -> None:
     calibration = calibrate(model, BATCH)
     name = convolutions(model)[2]
     (out,) = (node.output[0] for node in model.graph.node if node.name == name)
-    rounded = fake_quantise(model, calibration, name, reduce_range=True)
+    rounded = fake_quantize(model, calibration, name, reduce_range=True)
     before, after = calibration.channels[out].mean, calibrate(rounded, BATCH).channels[out].mean
     assert np.allclose(after, before, atol=0.02 * calibration.channels[out].peak.max())
 
@@ -274,6 +274,6 @@ def test_the_layer_that_suffers_most_comes_first() -> None:
             value = numpy_helper.to_array(tensor).copy()
             value[:, 0] *= 1e-4
             tensor.CopyFrom(numpy_helper.from_array(value, one.input[1]))
-    found = rank(model, calibrate(model, BATCH), list(BATCH), Silent(), reduce_range=True)
+    found = rank(model, calibrate(model, BATCH), list(BATCH), SilentProgress(), reduce_range=True)
     assert sorted(found) == sorted(convolutions(model))
     assert set(found[:2]) == set(convolutions(model)[1:3])

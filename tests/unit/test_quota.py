@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.quota import usable_cpus
+from functions.quota import count_usable_cpus
 
 MANY = 8
 V2 = "30 23 0:26 {root} /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -56,7 +56,7 @@ def build_tree(root: Path, *, cgroup: str, mounts: str, files: dict[str, str]) -
 def test_version_2(tmp_path: Path, content: str, cpus: int) -> None:
     """As in a container with a cgroup namespace: its own group is the root it sees."""
     files = {"cpu.max": content}
-    assert usable_cpus(build_tree(tmp_path, cgroup="0::/\n", mounts=V2.format(root="/"), files=files)) == cpus
+    assert count_usable_cpus(build_tree(tmp_path, cgroup="0::/\n", mounts=V2.format(root="/"), files=files)) == cpus
 
 
 @pytest.mark.parametrize(
@@ -66,14 +66,14 @@ def test_version_2(tmp_path: Path, content: str, cpus: int) -> None:
 def test_version_1(tmp_path: Path, quota: str, period: str, cpus: int) -> None:
     files = {"cpu,cpuacct/cpu.cfs_quota_us": quota, "cpu,cpuacct/cpu.cfs_period_us": period}
     cgroup = "4:cpuset:/\n3:cpu,cpuacct:/\n0::/\n"
-    assert usable_cpus(build_tree(tmp_path, cgroup=cgroup, mounts=V1.format(root="/"), files=files)) == cpus
+    assert count_usable_cpus(build_tree(tmp_path, cgroup=cgroup, mounts=V1.format(root="/"), files=files)) == cpus
 
 
 @pytest.mark.parametrize(("own", "above", "cpus"), [("max 100000", "200000 100000", 2), ("100000 100000", "max", 1)])
 def test_a_quota_of_a_group_above_holds_too(tmp_path: Path, own: str, above: str, cpus: int) -> None:
     files = {"kubepods.slice/pod7/abc/cpu.max": own, "kubepods.slice/cpu.max": above}
     cgroup = "0::/kubepods.slice/pod7/abc\n"
-    assert usable_cpus(build_tree(tmp_path, cgroup=cgroup, mounts=V2.format(root="/"), files=files)) == cpus
+    assert count_usable_cpus(build_tree(tmp_path, cgroup=cgroup, mounts=V2.format(root="/"), files=files)) == cpus
 
 
 def test_a_mount_that_shows_only_the_containers_part(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_mount_that_shows_only_the_containers_part(tmp_path: Path) -> None:
         "cpu,cpuacct/worker/cpu.cfs_period_us": "100000",
     }
     cgroup, mounts = "3:cpu,cpuacct:/docker/abc/worker\n", V1.format(root="/docker/abc")
-    assert usable_cpus(build_tree(tmp_path, cgroup=cgroup, mounts=mounts, files=files)) == 1
+    assert count_usable_cpus(build_tree(tmp_path, cgroup=cgroup, mounts=mounts, files=files)) == 1
 
 
 def test_a_hybrid_machine_limits_by_version_1(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_hybrid_machine_limits_by_version_1(tmp_path: Path) -> None:
         "unified/app/cgroup.procs": "1",
     }
     tree = build_tree(tmp_path, cgroup="3:cpu,cpuacct:/app\n0::/app\n", mounts=HYBRID.format(root="/"), files=files)
-    assert usable_cpus(tree) == 2
+    assert count_usable_cpus(tree) == 2
 
 
 @pytest.mark.parametrize(
@@ -108,16 +108,16 @@ def test_a_hybrid_machine_limits_by_version_1(tmp_path: Path) -> None:
     ],
 )
 def test_what_says_nothing_sets_no_limit(tmp_path: Path, cgroup: str, mounts: str) -> None:
-    assert usable_cpus(build_tree(tmp_path, cgroup=cgroup, mounts=mounts, files={})) == MANY
+    assert count_usable_cpus(build_tree(tmp_path, cgroup=cgroup, mounts=mounts, files={})) == MANY
 
 
 def test_unreadable_files_set_no_limit(tmp_path: Path) -> None:
     tree = build_tree(tmp_path, cgroup="0::/\n", mounts=V2.format(root="/"), files={})
     (tree / "sys/fs/cgroup/cpu.max").mkdir(parents=True)
     (tree / "proc/self/cgroup").write_bytes(b"0::/\xff\n")
-    assert usable_cpus(tree) == MANY
-    assert usable_cpus(tmp_path / "nowhere") == MANY
+    assert count_usable_cpus(tree) == MANY
+    assert count_usable_cpus(tmp_path / "nowhere") == MANY
 
 
 def test_here_it_is_at_least_one() -> None:
-    assert 1 <= usable_cpus() <= MANY
+    assert 1 <= count_usable_cpus() <= MANY

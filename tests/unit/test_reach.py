@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ClaimError, ConfigError
-from functions.reach import Reach, is_host
+from functions.reach import UrlPolicy, is_host
 from functions.settings import FunctionSettings
 
-REACH = Reach(hosts=["store.example", "*.cdn.example", "minio.example:9000"])
+REACH = UrlPolicy(hosts=["store.example", "*.cdn.example", "minio.example:9000"])
 
 
 @pytest.mark.parametrize(
@@ -119,24 +119,24 @@ PRIVATE = [
 @pytest.mark.parametrize("address", PRIVATE)
 def test_addresses_that_are_not_public_are_refused(address: str) -> None:
     with pytest.raises(ClaimError, match="no address that may be reached"):
-        REACH.pick("store.example", [address])
+        REACH.allowed_addresses("store.example", [address])
 
 
 @pytest.mark.parametrize(
     "address", ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34", "64:ff9b::5db8:d822"]
 )
 def test_public_addresses_may_be_reached(address: str) -> None:
-    assert [str(one) for one in REACH.pick("store.example", [address, "10.0.0.1"])]
+    assert [str(one) for one in REACH.allowed_addresses("store.example", [address, "10.0.0.1"])]
 
 
 @pytest.mark.parametrize(("address", "allowed"), [("10.1.2.3", True), ("::ffff:10.1.2.3", True), ("10.2.0.1", False)])
 def test_a_network_can_be_allowed(address: str, allowed: bool) -> None:
-    reach = Reach(hosts=["store.example"], networks=["10.1.0.0/16", "fd00::/8"])
+    reach = UrlPolicy(hosts=["store.example"], networks=["10.1.0.0/16", "fd00::/8"])
     if allowed:
-        assert reach.pick("store.example", [address])
+        assert reach.allowed_addresses("store.example", [address])
     else:
         with pytest.raises(ClaimError):
-            reach.pick("store.example", [address])
+            reach.allowed_addresses("store.example", [address])
 
 
 def test_a_password_where_a_port_belongs_is_not_told() -> None:
@@ -159,7 +159,7 @@ def test_settings_name_every_bad_value() -> None:
         "dataref_networks": ["10.0.0.1/8"],
     }
     with pytest.raises(ConfigError) as caught:
-        build(FunctionSettings, Layer(origin="test", values=values))
+        build(FunctionSettings, SettingsLayer(origin="test", values=values))
     assert [fault.path for fault in caught.value.faults] == [
         "dataref_hosts",
         "dataref_hosts",

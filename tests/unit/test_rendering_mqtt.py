@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from eaves.config import build, env_layer, iter_leaves
-from eaves.delivery.mqtt.settings import MqttSettings
+from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.errors import ConfigError
 from eaves.platform import AppSpec, SourceSpec, TriggerSpec
 from eaves.publisher.settings import PublisherSettings
@@ -22,7 +22,7 @@ URL = "mqtt://broker.lan/gate/{label}"
 
 def app(*, url: str = URL, name: str = "out", **mqtt: Any) -> AppSpec:
     plain = plain_app()
-    return replace(plain, triggers=(*plain.triggers, TriggerSpec(name=name, url=url, mqtt=MqttSettings(**mqtt))))
+    return replace(plain, triggers=(*plain.triggers, TriggerSpec(name=name, url=url, mqtt=MqttTriggerSettings(**mqtt))))
 
 
 def render(wanted: AppSpec, **settings: Any) -> dict[str, dict[str, Any]]:

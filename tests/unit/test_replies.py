@@ -12,7 +12,7 @@ import pytest
 from eaves.artifact import Artifact
 from eaves.events import IMAGE_CLASSIFIED, Event, reply_id
 from functions.predictor import Prediction
-from functions.replies import build_document, build_reply
+from functions.replies import build_prediction_document, build_reply
 from functions.settings import FunctionSettings
 from tests.fakes.artifact import write_colours
 from tests.fakes.model import build_classifier
@@ -53,7 +53,7 @@ def artifact(tmp_path: Path) -> Artifact:
 
 
 def test_the_document_names_predictions_model_and_artifact(artifact: Artifact) -> None:
-    assert build_document(PREDICTION, artifact) == {
+    assert build_prediction_document(PREDICTION, artifact) == {
         "predictions": [{"label": "red", "score": 0.7}, {"label": "blue", "score": 0.2}],
         "model": "colours",
         "version": "20261124-120000-abcdef01",
@@ -68,7 +68,7 @@ def test_the_reply_is_an_event_of_its_own_that_names_its_cause(artifact: Artifac
     assert reply.source == "/eaves/barn/colours"
     assert reply.type == IMAGE_CLASSIFIED
     assert (reply.subject, reply.time, reply.datacontenttype) == ("Tür/1.jpg", CAUSE.time, "application/json")
-    assert json.loads(reply.data) == build_document(PREDICTION, artifact)
+    assert json.loads(reply.data) == build_prediction_document(PREDICTION, artifact)
     assert reply.extensions == {
         **{name: CAUSE.extensions[name] for name in ("partitionkey", "sequence", "datadigest")},
         **{name: CAUSE.extensions[name] for name in ("traceparent", "tracestate")},

@@ -18,7 +18,7 @@ from eaves.telemetry import TELEMETRY_OFF
 from knative.job_settings import JobSettings
 from knative.names import RUN_LABEL
 from knative.rendering import to_yaml
-from knative.resources.job import Training, build_job, training_faults
+from knative.resources.job import TrainingJob, build_job, training_faults
 from knative.resources.jobsink import build_dataset_trigger, build_jobsink, jobsink_faults
 from knative.resources.pipeline import build_binding, build_pipeline, pipeline_faults
 from knative.resources.reader import build_reader, build_token
@@ -31,7 +31,7 @@ from trainer.settings import DataSettings, TrainSettings
 GOLDEN = Path(__file__).parent / "golden"
 IMAGE = "registry.example/eaves-trainer@sha256:" + "1" * 64
 BASE = "registry.example/python@sha256:" + "2" * 64
-BARE = Training(
+BARE = TrainingJob(
     name="flowers",
     site="home",
     data=DataSettings(path="s3://photos/flowers"),
@@ -39,7 +39,7 @@ BARE = Training(
     job=JobSettings(output="s3://models/runs"),
     knative=KnativeSettings(trainer_image=IMAGE),
 )
-FULL = Training(
+FULL = TrainingJob(
     name="flowers",
     site="barn",
     namespace="eaves",
@@ -121,7 +121,7 @@ def test_every_way_a_training_ends_has_its_rule() -> None:
         assert actions.get(ending.code, "Count") == (ending.action or "Count")
 
 
-def name_of(training: Training) -> str:
+def name_of(training: TrainingJob) -> str:
     name: str = build_job(training)["metadata"]["name"]
     return name
 
@@ -142,7 +142,7 @@ def test_the_same_training_has_the_same_name_and_run() -> None:
         replace(BARE, run="with-roses"),
     ],
 )
-def test_another_training_is_another_job_and_another_run(other: Training) -> None:
+def test_another_training_is_another_job_and_another_run(other: TrainingJob) -> None:
     assert name_of(other) != name_of(BARE)
     assert other.run_name != BARE.run_name
 
@@ -289,7 +289,7 @@ def test_a_container_images_tag_is_the_models_version_unless_given(repository: s
         (replace(FULL, job=replace(FULL.job, repository="")), "jobsink", ["JobSink", "Trigger"]),
     ],
 )
-def test_what_others_need_is_rendered_first(training: Training, kind: str, expected: list[str]) -> None:
+def test_what_others_need_is_rendered_first(training: TrainingJob, kind: str, expected: list[str]) -> None:
     assert [manifest["kind"] for manifest in render_training(training, kind)] == expected
 
 

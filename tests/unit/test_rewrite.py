@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from converters.optimiser import optimise
+from converters.optimiser import optimize
 from converters.prepare import prepare
 from converters.rewrite import fold_scaling, pool_globally, project_before_pooling, unshare
 from tests.fakes.network import Network, copy, images, operators, run
@@ -255,7 +255,7 @@ def test_a_mean_over_pixels_becomes_a_pooling_and_its_transposes_go(tmp_path: Pa
     pool_globally(after)
     assert difference(before, after) < 1e-4
     onnx.save(after, str(tmp_path / "after.onnx"))
-    left = operators(optimise(tmp_path / "after.onnx", tmp_path / "out.onnx", "basic"))
+    left = operators(optimize(tmp_path / "after.onnx", tmp_path / "out.onnx", "basic"))
     assert (left.count("Transpose"), left.count("GlobalAveragePool")) == (1, 1)
 
 

@@ -15,8 +15,8 @@ from functions.app import create_app
 from functions.metrics import Metrics
 from functions.session import Session
 from functions.settings import FunctionSettings
-from knative.rollout.exposition import parse_metrics, parse_tally
-from knative.rollout.tally import Tally
+from knative.rollout.exposition import parse_counters, parse_metrics
+from knative.rollout.tally import RequestCounters
 from tests.fakes.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.model import BrokenClassifier, FakeModel, build_classifier
 
@@ -47,7 +47,7 @@ def page(*requests: tuple[str, int, str], times: dict[str, list[float]] | None =
 
 
 def test_what_a_revision_is_to_blame_for_is_told_apart_from_what_senders_and_starts_are() -> None:
-    counted, _ = parse_tally(
+    counted, _ = parse_counters(
         page(
             *[("predict", 200, "")] * 5,
             *[("tensor", 200, "")] * 2,
@@ -69,7 +69,7 @@ def test_what_a_revision_is_to_blame_for_is_told_apart_from_what_senders_and_sta
 
 
 def test_a_predictions_time_is_the_work_and_not_the_waiting() -> None:
-    counted, _ = parse_tally(
+    counted, _ = parse_counters(
         page(
             ("predict", 200, ""),
             times={
@@ -89,25 +89,25 @@ def test_a_predictions_time_is_the_work_and_not_the_waiting() -> None:
 
 
 def test_the_slowest_prediction_is_estimated_from_its_bucket_and_never_takes_more_than_all() -> None:
-    counted, slowest = parse_tally(page(times={"infer": [0.04, 0.04, 0.04, 0.7]}))
+    counted, slowest = parse_counters(page(times={"infer": [0.04, 0.04, 0.04, 0.7]}))
     assert (counted.timed, slowest.timed) == (4, 1)
     assert slowest.seconds == pytest.approx(0.7, abs=0.03)
-    counted, slowest = parse_tally(page(times={"infer": [0.07]}))
+    counted, slowest = parse_counters(page(times={"infer": [0.07]}))
     assert slowest.seconds == counted.seconds == pytest.approx(0.07)
-    counted, slowest = parse_tally(page(times={"infer": [0.02, 50.0]}))  # beyond the last bucket's bound
+    counted, slowest = parse_counters(page(times={"infer": [0.02, 50.0]}))  # beyond the last bucket's bound
     assert slowest.seconds == pytest.approx(50, abs=0.1)
 
 
 @given(st.lists(st.floats(0.0001, 20), min_size=1, max_size=30))
 def test_the_slowest_prediction_is_at_most_what_they_took_together(times: list[float]) -> None:
-    counted, slowest = parse_tally(page(times={"infer": times}))
+    counted, slowest = parse_counters(page(times={"infer": times}))
     assert 0 <= slowest.seconds <= counted.seconds + 1e-6
     assert counted.timed == len(times)
 
 
 @given(st.lists(st.floats(0.0001, 10), min_size=1, max_size=30))
 def test_the_estimate_is_within_the_bucket_of_the_slowest(times: list[float]) -> None:
-    _, slowest = parse_tally(page(times={"infer": times}))
+    _, slowest = parse_counters(page(times={"infer": times}))
     assert slowest.seconds <= max(times) * 2.5 + 0.001
     assert slowest.seconds >= max(times) / 2.5 - 0.001
 
@@ -115,13 +115,13 @@ def test_the_estimate_is_within_the_bucket_of_the_slowest(times: list[float]) ->
 @given(st.text(max_size=300))
 def test_a_page_that_is_something_else_counts_nothing_and_is_no_fault(text: str) -> None:
     parse_metrics(text)
-    parse_tally(text)
-    counted, _ = parse_tally(f"eaves_requests_total{text}\n")
+    parse_counters(text)
+    counted, _ = parse_counters(f"eaves_requests_total{text}\n")
     assert counted.judged >= 0
 
 
 def test_lines_that_cant_be_read_are_passed_over() -> None:
-    counted, slowest = parse_tally(ODD)
+    counted, slowest = parse_counters(ODD)
     assert (counted.answered, counted.failed) == (3, 1)
     assert (counted.timed, counted.seconds, slowest.timed) == (2, 4, 1)
     assert parse_metrics(ODD)["eaves_requests_total"][1][0]["problem"] == 'a"b\n}'
@@ -138,13 +138,13 @@ def test_it_reads_what_prometheus_own_parser_reads() -> None:
 # What a function itself says
 
 
-def told(model: FakeModel, *bodies: bytes) -> Tally:
+def told(model: FakeModel, *bodies: bytes) -> RequestCounters:
     """What is counted of a function that was sent these."""
     client = create_app(model, FunctionSettings(name="colours"), concurrency=1).test_client()
     for body in bodies:
         client.post("/", data=body, headers={"Content-Type": "image/png"})
     client.get("/health/readiness")
-    counted, slowest = parse_tally(client.get("/metrics").text)
+    counted, slowest = parse_counters(client.get("/metrics").text)
     assert slowest.seconds <= counted.seconds + 1e-6
     return counted
 

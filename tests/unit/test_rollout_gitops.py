@@ -11,9 +11,9 @@ import pytest
 from eaves.errors import InputError, NotFoundError
 from knative.names import ROLLOUT_ANNOTATION
 from knative.rollout import gitops
-from knative.rollout.judgement import Health, Observation, Verb, decide
+from knative.rollout.judgement import RevisionHealth, RolloutAction, RolloutObservation, decide_rollout
 from knative.rollout.plan import plan_begin
-from knative.rollout.standing import parse_standing
+from knative.rollout.standing import parse_rollout_status
 from knative.rollout.traffic import parse_preview, parse_traffic
 from knative.settings import RolloutSettings
 
@@ -104,10 +104,12 @@ def test_nothing_in_a_file_goes_on_by_itself() -> None:
     file = gitops.retarget(rendered("a-x"), rendered("a-y"))
     for manifest in (file, gitops.set_percent(file, 10), gitops.promote(file), gitops.rollback(file)):
         live = {**manifest, "status": {"latestCreatedRevisionName": "a-y", "latestReadyRevisionName": "a-y"}}
-        standing = parse_standing(live)
+        standing = parse_rollout_status(live)
         assert standing.current is not None
-        seen = Observation(new=Health(name="a-y"), old=Health(name="a-x"), traffic=standing.traffic)
-        assert decide(standing.current, seen, 10**9).verb is Verb.WAIT
+        seen = RolloutObservation(
+            new=RevisionHealth(name="a-y"), old=RevisionHealth(name="a-x"), traffic=standing.traffic
+        )
+        assert decide_rollout(standing.current, seen, 10**9).verb is RolloutAction.WAIT
         assert plan_begin(standing, RolloutSettings(), 10**9).state == standing.current
 
 

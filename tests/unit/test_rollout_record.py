@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from knative.names import ROLLOUT_ANNOTATION
 from knative.rollout.record import MAX_TEXT, parse_state, render_state
 from knative.rollout.standing import parse_annotation
-from knative.rollout.state import Entry, Phase, State
-from knative.rollout.tally import UNKNOWN, Counts, Seen, Tally
-from knative.rollout.windows import Times, Windows
+from knative.rollout.state import HistoryEntry, RolloutPhase, RolloutState
+from knative.rollout.tally import UNKNOWN, PodReading, RequestCounters, RevisionCounts
+from knative.rollout.windows import StepWindows, WindowTimes
 from knative.settings import RolloutSettings
 
 TALLIES = st.builds(
-    Tally,
+    RequestCounters,
     answered=st.integers(0, 10**9),
     failed=st.integers(0, 10**6),
     refused=st.integers(0, 10**6),
@@ -27,15 +27,15 @@ TALLIES = st.builds(
 )
 WINDOWS = st.dictionaries(
     st.sampled_from(["a-1", "a-2"]),
-    st.builds(Tally, answered=st.integers(0, 10**9), failed=st.integers(0, 10**6)),
+    st.builds(RequestCounters, answered=st.integers(0, 10**9), failed=st.integers(0, 10**6)),
     max_size=2,
 )
 NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
 STATES = st.builds(
-    State,
+    RolloutState,
     old=st.just("") | NAMES.map(lambda name: f"old-{name}"),
     new=NAMES,
-    phase=st.sampled_from(Phase),
+    phase=st.sampled_from(RolloutPhase),
     traffic=st.integers(1, 99).map(lambda percent: {"a": percent, "b": 100 - percent}) | st.just({}),
     since=st.integers(0, 2 * 10**12).map(lambda thousandths: thousandths / 1000),
     reason=st.text(max_size=MAX_TEXT),
@@ -48,19 +48,21 @@ STATES = st.builds(
         max_error_increase=st.floats(0, 1),
     ),
     counts=st.builds(
-        Counts,
+        RevisionCounts,
         totals=st.dictionaries(NAMES, TALLIES, max_size=2),
         base=st.dictionaries(NAMES, TALLIES, max_size=2),
-        seen=st.dictionaries(NAMES, st.builds(Seen, restarts=st.integers(UNKNOWN, 99), tally=TALLIES), max_size=3),
+        seen=st.dictionaries(
+            NAMES, st.builds(PodReading, restarts=st.integers(UNKNOWN, 99), tally=TALLIES), max_size=3
+        ),
         windows=st.builds(
-            Windows,
+            StepWindows,
             since=st.integers(0, 2 * 10**12).map(lambda thousandths: thousandths / 1000),
             base=st.dictionaries(NAMES, TALLIES, max_size=2),
             worst=st.dictionaries(NAMES, st.lists(WINDOWS, max_size=2).map(tuple), max_size=2),
             times=st.dictionaries(
                 NAMES,
                 st.builds(
-                    Times,
+                    WindowTimes,
                     windows=st.integers(1, 99),
                     timed=st.integers(99, 10**9),
                     seconds=st.floats(0, 10**6),
@@ -71,15 +73,17 @@ STATES = st.builds(
         ),
     ),
     history=st.lists(
-        st.builds(Entry, at=st.integers(0, 2 * 10**9).map(float), revision=NAMES, what=NAMES, why=st.text(max_size=20)),
+        st.builds(
+            HistoryEntry, at=st.integers(0, 2 * 10**9).map(float), revision=NAMES, what=NAMES, why=st.text(max_size=20)
+        ),
         max_size=3,
     ).map(tuple),
 )
-STATE = State(old="a-1", new="a-2", phase=Phase.ADVANCING, traffic={"a-1": 90, "a-2": 10}, since=1000.0)
+STATE = RolloutState(old="a-1", new="a-2", phase=RolloutPhase.ADVANCING, traffic={"a-1": 90, "a-2": 10}, since=1000.0)
 
 
 @given(STATES)
-def test_a_state_is_read_as_it_was_written(state: State) -> None:
+def test_a_state_is_read_as_it_was_written(state: RolloutState) -> None:
     text = render_state(state)
     assert parse_state(text) == state
     assert render_state(parse_state(text)) == text
@@ -105,15 +109,15 @@ def test_a_state_of_version_1_is_read_and_measures_windows_from_then_on() -> Non
     }
     state = parse_state(json.dumps(told))
     assert state.counts.step("a-2").judged == 32
-    assert state.counts.windows == Windows()
+    assert state.counts.windows == StepWindows()
     later = state.counts.close_window(STATE.since + 60, STATE.since)
-    assert later.windows.worst["a-2"][0]["a-2"] == Tally(answered=31, failed=1)
+    assert later.windows.worst["a-2"][0]["a-2"] == RequestCounters(answered=31, failed=1)
 
 
 def test_windows_keep_an_annotation_small() -> None:
-    counts = Counts()
+    counts = RevisionCounts()
     for number in range(1, 200):
-        total = Tally(answered=100 * number, failed=number, timed=100 * number, seconds=9.87654321 * number)
+        total = RequestCounters(answered=100 * number, failed=number, timed=100 * number, seconds=9.87654321 * number)
         counts = replace(counts, totals={"camera-flowers-00011": total, "camera-flowers-00012": total})
         counts = counts.close_window(STATE.since + 20 * number, STATE.since)
     state = replace(STATE, counts=counts)
@@ -188,5 +192,5 @@ def test_a_service_without_the_annotation_has_no_rollout_and_no_fault() -> None:
 
 
 def test_a_long_reason_is_cut() -> None:
-    state = State(old="", new="a", phase=Phase.HELD, reason="x" * 10_000)
+    state = RolloutState(old="", new="a", phase=RolloutPhase.HELD, reason="x" * 10_000)
     assert len(render_state(state)) < 500

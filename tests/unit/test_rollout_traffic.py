@@ -11,12 +11,12 @@ from knative.rollout.traffic import (
     LATEST,
     NEXT_TAG,
     build_traffic,
-    most,
+    find_largest_share,
     parse_preview,
     parse_traffic,
     render_traffic,
-    resolve,
-    split,
+    resolve_latest,
+    split_traffic,
 )
 
 PERCENT = st.integers(0, 100)
@@ -24,7 +24,7 @@ PERCENT = st.integers(0, 100)
 
 @given(percent=PERCENT)
 def test_two_revisions_always_share_all_requests(percent: int) -> None:
-    shares = split("new", percent, "old")
+    shares = split_traffic("new", percent, "old")
     assert sum(shares.values()) == 100
     assert shares.get("new", 0) == percent
     assert all(shares.values())
@@ -73,15 +73,15 @@ def test_a_list_that_makes_no_sense_is_read_without_a_fault(entries: object) -> 
 def test_what_follows_the_newest_revision_is_told_apart_and_can_be_resolved() -> None:
     traffic = parse_traffic([{"latestRevision": True, "percent": 60}, {"revisionName": "a-1", "percent": 40}])
     assert traffic == {LATEST: 60, "a-1": 40}
-    assert resolve(traffic, "a-2") == {"a-2": 60, "a-1": 40}
-    assert resolve(traffic, "a-1") == {"a-1": 100}
-    assert resolve(traffic, "") == {"a-1": 40}
+    assert resolve_latest(traffic, "a-2") == {"a-2": 60, "a-1": 40}
+    assert resolve_latest(traffic, "a-1") == {"a-1": 100}
+    assert resolve_latest(traffic, "") == {"a-1": 40}
     assert render_traffic(traffic) == "the latest 60 %, a-1 40 %"
     assert render_traffic({}) == "nobody"
 
 
 def test_the_largest_share_is_found_among_the_others() -> None:
-    assert most({"a": 20, "b": 50, "c": 30}) == "b"
-    assert most({"a": 20, "b": 50, "c": 30}, apart_from="b") == "c"
-    assert not most({"b": 100}, apart_from="b")
-    assert not most({LATEST: 100})
+    assert find_largest_share({"a": 20, "b": 50, "c": 30}) == "b"
+    assert find_largest_share({"a": 20, "b": 50, "c": 30}, apart_from="b") == "c"
+    assert not find_largest_share({"b": 100}, apart_from="b")
+    assert not find_largest_share({LATEST: 100})

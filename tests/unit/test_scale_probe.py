@@ -10,30 +10,30 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import StorageError
 from trainer.dataset import Dataset, Example
-from trainer.pixels import Decoded
-from trainer.progress import Silent
+from trainer.pixels import DecodedDataset
+from trainer.progress import SilentProgress
 from trainer.settings import TrainSettings
-from trainer.share import PassDoneError, Share
+from trainer.share import Shard, ShardDoneError
 from trainer.storage import open_store
-from trainer.weights.choice import Choice, parse_choice
+from trainer.weights.choice import ScaleChoice, parse_choice
 from trainer.weights.chooser import choose_scale, probe_scale, settle_scale
-from trainer.weights.light import Light, measure_light
-from trainer.weights.probe import decide, judge
-from trainer.weights.ridge import leave_out
+from trainer.weights.light import ImageBrightness, measure_brightness
+from trainer.weights.probe import choose_scale_by_probe, score_features
+from trainer.weights.ridge import score_leave_one_out
 from trainer.weights.scales import RAW, SCALES, SYMMETRIC, TORCH, UNIT
 from trainer.weights.selection import IMAGES, select_images
 from trainer.weights.stored import SCALE_FILE, load_choice, save_choice, wait_for_choice
 
 Answers = dict[str, npt.NDArray[np.bool_]]
-PHOTOS = Light(brightness=110, spread=50)
+PHOTOS = ImageBrightness(brightness=110, spread=50)
 NEAR = {"unit": 0.1, "symmetric": 2.0, "torch": 9.0, "raw": 5000.0}
 
 
 def settings(**values: object) -> TrainSettings:
-    return build(TrainSettings, Layer(origin="test", values=values))
+    return build(TrainSettings, SettingsLayer(origin="test", values=values))
 
 
 def answers(noise: dict[str, float], seed: int = 0, *, classes: int = 5, each: int = 30) -> Answers:
@@ -42,14 +42,18 @@ def answers(noise: dict[str, float], seed: int = 0, *, classes: int = 5, each: i
     centres, found = rng.normal(size=(classes, 40)), {}
     for name in SCALES:
         features = centres[labels] + noise.get(name, 50.0) * rng.normal(size=(len(labels), 40))
-        found[name] = judge(features.astype(np.float32), labels, [""] * len(labels))
+        found[name] = score_features(features.astype(np.float32), labels, [""] * len(labels))
     return found
 
 
 def choose(
-    noise: dict[str, float], distances: dict[str, float] | None = None, seed: int = 0, *, light: Light = PHOTOS
-) -> Choice:
-    return decide(answers(noise, seed), distances or {}, light, own=SYMMETRIC, images=150, file="w.h5")
+    noise: dict[str, float],
+    distances: dict[str, float] | None = None,
+    seed: int = 0,
+    *,
+    light: ImageBrightness = PHOTOS,
+) -> ScaleChoice:
+    return choose_scale_by_probe(answers(noise, seed), distances or {}, light, own=SYMMETRIC, images=150, file="w.h5")
 
 
 def test_the_scale_under_which_a_classifier_is_better_beyond_noise_is_chosen() -> None:
@@ -97,16 +101,18 @@ def test_without_a_clear_difference_the_architectures_own_is_taken_and_said() ->
 @pytest.mark.parametrize(
     ("light", "why"),
     [
-        (Light(brightness=193, spread=23), "their spread is 23 grey values (of ordinary photos at least 40)"),
-        (Light(brightness=187, spread=44), "their brightness is 187 of 255 (of ordinary photos at most 160)"),
+        (ImageBrightness(brightness=193, spread=23), "their spread is 23 grey values (of ordinary photos at least 40)"),
+        (ImageBrightness(brightness=187, spread=44), "their brightness is 187 of 255 (of ordinary photos at most 160)"),
     ],
 )
-def test_the_nearest_is_not_chosen_on_images_that_are_not_like_ordinary_photos(light: Light, why: str) -> None:
+def test_the_nearest_is_not_chosen_on_images_that_are_not_like_ordinary_photos(
+    light: ImageBrightness, why: str
+) -> None:
     """What was measured of Inception V3, trained on 0 to 1: a drawn part under a fixed camera, and a bright one."""
     near = {"unit": 0.97, "symmetric": 0.058, "torch": 2.3, "raw": 5000.0}
     for choice in (
         choose(dict.fromkeys(SCALES, 3.0), near, light=light),
-        decide({}, near, light, own=UNIT, images=24, file="w.h5"),
+        choose_scale_by_probe({}, near, light, own=UNIT, images=24, file="w.h5"),
     ):
         assert choice.by == "undecided"
         assert f"The distance of the first features says nothing about these images: {why}" in choice.reason
@@ -123,13 +129,13 @@ def test_the_nearest_is_not_chosen_where_it_is_far() -> None:
 def test_brightness_and_spread_are_those_of_grey_values_within_an_image() -> None:
     """Images that differ from each other, but hardly within, have nearly no spread."""
     flat = np.repeat(np.array([40, 120, 200], np.uint8), 8 * 8 * 3).reshape(3, 8, 8, 3)
-    assert measure_light(flat) == Light(brightness=120, spread=0)
+    assert measure_brightness(flat) == ImageBrightness(brightness=120, spread=0)
     halves = flat.copy()
     halves[:, :4] += 40
-    assert measure_light(halves) == Light(brightness=140, spread=20)
+    assert measure_brightness(halves) == ImageBrightness(brightness=140, spread=20)
     coloured = np.zeros((1, 8, 8, 3), np.uint8)
     coloured[..., 0] = 90
-    assert measure_light(coloured) == Light(brightness=30, spread=0)
+    assert measure_brightness(coloured) == ImageBrightness(brightness=30, spread=0)
 
 
 def test_the_architectures_own_is_not_taken_where_it_is_worse() -> None:
@@ -147,18 +153,18 @@ def test_scales_that_are_equally_good_are_seldom_told_apart() -> None:
 
 
 def test_few_images_are_decided_by_their_first_features_or_not_at_all() -> None:
-    choice = decide({}, NEAR, PHOTOS, own=SYMMETRIC, images=4, file="w.h5")
+    choice = choose_scale_by_probe({}, NEAR, PHOTOS, own=SYMMETRIC, images=4, file="w.h5")
     assert (choice.scale, choice.by) == (UNIT, "probe")
     assert [figure.accuracy for figure in choice.figures] == [None] * len(SCALES)
     assert "Measured: unit, distance 0.1; symmetric, distance 2; torch" in choice.render_line()
-    choice = decide({}, {}, PHOTOS, own=SYMMETRIC, images=4, file="w.h5")
+    choice = choose_scale_by_probe({}, {}, PHOTOS, own=SYMMETRIC, images=4, file="w.h5")
     assert (choice.scale, choice.by, choice.figures) == (SYMMETRIC, "undecided", ())
     assert "a probe of 4 training images could not tell" in choice.render_line()
 
 
 def test_a_network_that_overflows_under_a_scale_is_merely_wrong_there() -> None:
     labels = np.repeat(np.arange(5), 30)
-    assert judge(np.full((150, 40), np.inf, np.float32), labels, [""] * 150).mean() <= 0.35
+    assert score_features(np.full((150, 40), np.inf, np.float32), labels, [""] * 150).mean() <= 0.35
 
 
 def test_the_distance_is_smallest_under_the_scale_of_the_training() -> None:
@@ -187,15 +193,15 @@ def test_images_of_a_group_are_not_judged_by_each_other() -> None:
     rng, labels = np.random.default_rng(0), np.arange(120) // 2 % 4
     vectors = np.repeat(rng.normal(size=(60, 200)), 2, axis=0) + 0.01 * rng.normal(size=(120, 200))
     groups = [f"g{number // 2}" for number in range(120)]
-    assert np.mean(leave_out(vectors, labels).argmax(axis=1) == labels) > 0.95
-    assert np.mean(leave_out(vectors, labels, groups).argmax(axis=1) == labels) < 0.4
+    assert np.mean(score_leave_one_out(vectors, labels).argmax(axis=1) == labels) > 0.95
+    assert np.mean(score_leave_one_out(vectors, labels, groups).argmax(axis=1) == labels) < 0.4
 
 
 def test_leaving_out_is_as_fitting_to_the_others() -> None:
     rng, labels = np.random.default_rng(1), np.arange(30) % 3
     vectors = np.eye(3)[labels] @ rng.normal(size=(3, 8)) + rng.normal(size=(30, 8))
     groups = [f"g{number // 4}" if number < 20 else "" for number in range(30)]
-    scores = leave_out(vectors, labels, groups)
+    scores = score_leave_one_out(vectors, labels, groups)
     values = np.sign(vectors) * np.sqrt(np.abs(vectors))
     centred, targets = values - values.mean(axis=0), np.eye(3)[labels]
     penalties = [strength * (centred**2).sum() / 30 for strength in (0.03, 0.1, 0.3, 1.0, 3.0)]
@@ -285,14 +291,16 @@ def test_the_choice_of_an_unfinished_run_is_kept_for_the_same_training_only(tmp_
     save_choice(store, "f", choice)
     assert load_choice(store, "f") == choice
     assert load_choice(store, "another") is None
-    assert wait_for_choice(store, "f", Silent(), is_finished=lambda: False) == choice
+    assert wait_for_choice(store, "f", SilentProgress(), is_finished=lambda: False) == choice
     store.write(SCALE_FILE, b'{"fingerprint": "f", "choice": {"name": "fahrenheit"}}')
     assert load_choice(store, "f") is None
 
 
 def test_a_pod_waits_for_the_choice_for_so_long(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"stored no scale.json"):
-        wait_for_choice(open_store(tmp_path), "f", Silent(), is_finished=lambda: False, patience_s=0.02, poll_s=0.005)
+        wait_for_choice(
+            open_store(tmp_path), "f", SilentProgress(), is_finished=lambda: False, patience_s=0.02, poll_s=0.005
+        )
 
 
 def test_a_pod_whose_images_are_others_than_those_of_index_0_ends_at_once(tmp_path: Path) -> None:
@@ -300,7 +308,7 @@ def test_a_pod_whose_images_are_others_than_those_of_index_0_ends_at_once(tmp_pa
     store = open_store(tmp_path)
     save_choice(store, "that of index 0", choose({"unit": 1.0}, NEAR))
     with pytest.raises(StorageError, match=r"images or settings of index 0 differ from those of this pod") as caught:
-        wait_for_choice(store, "f", Silent(), is_finished=lambda: False, patience_s=60)
+        wait_for_choice(store, "f", SilentProgress(), is_finished=lambda: False, patience_s=60)
     assert "scale.json" in caught.value.message
     assert "start this pod again" in str(caught.value.hint)
 
@@ -309,14 +317,16 @@ def test_a_damaged_choice_is_waited_for_until_index_0_has_written_it_again(tmp_p
     store = open_store(tmp_path)
     store.write(SCALE_FILE, b"{")
     with pytest.raises(StorageError, match=r"stored no scale.json"):
-        wait_for_choice(store, "f", Silent(), is_finished=lambda: False, patience_s=0.02, poll_s=0.005)
+        wait_for_choice(store, "f", SilentProgress(), is_finished=lambda: False, patience_s=0.02, poll_s=0.005)
 
 
 def test_a_pod_is_done_when_index_0_finishes_the_run_before_it_has_seen_the_scale(tmp_path: Path) -> None:
     """Index 0 removes scale.json once the run is published."""
     looks = iter((False, False, True))
-    with pytest.raises(PassDoneError):
-        wait_for_choice(open_store(tmp_path), "f", Silent(), is_finished=lambda: next(looks), patience_s=60, poll_s=0)
+    with pytest.raises(ShardDoneError):
+        wait_for_choice(
+            open_store(tmp_path), "f", SilentProgress(), is_finished=lambda: next(looks), patience_s=60, poll_s=0
+        )
 
 
 def test_further_pods_of_a_job_and_a_run_that_goes_on_take_the_stored_choice(tmp_path: Path) -> None:
@@ -324,10 +334,10 @@ def test_further_pods_of_a_job_and_a_run_that_goes_on_take_the_stored_choice(tmp
     file = tmp_path / "mine.weights.h5"
     file.write_bytes(b"abc")
     dataset = Dataset(root=tmp_path, labels=("a", "b"), examples=(), faults=(), declared=True)
-    nothing = Decoded(dataset=dataset, pixels=np.empty((0, 9, 9, 3), np.uint8), labels=np.empty(0, np.int64))
+    nothing = DecodedDataset(dataset=dataset, pixels=np.empty((0, 9, 9, 3), np.uint8), labels=np.empty(0, np.int64))
     store, choice = open_store(tmp_path / "checkpoints"), choose({"unit": 1.0}, NEAR)
     save_choice(store, "f", choice)
-    for share in (None, Share(index=0, count=2), Share(index=1, count=2)):
+    for share in (None, Shard(index=0, count=2), Shard(index=1, count=2)):
         found = choose_scale(
             settings(weights=str(file)),
             nothing,
@@ -337,7 +347,7 @@ def test_further_pods_of_a_job_and_a_run_that_goes_on_take_the_stored_choice(tmp
             unfinished=store,
             fingerprint="f",
             is_finished=lambda: False,
-            progress=Silent(),
+            progress=SilentProgress(),
             share=share,
         )
         assert found == choice
@@ -369,11 +379,11 @@ def test_a_probe_does_not_judge_an_image_by_another_one_of_its_group(tmp_path: P
     dataset = Dataset(root=tmp_path, labels=("a", "b", "c", "d"), examples=examples, faults=(), declared=True)
     choice = probe_scale(
         settings(weights="mine.weights.h5"),
-        Decoded(dataset=dataset, pixels=pixels.reshape(120, 9, 9, 3), labels=labels),
+        DecodedDataset(dataset=dataset, pixels=pixels.reshape(120, 9, 9, 3), labels=labels),
         Lookup(),
         backbone_sha256="b",
         features=open_store(tmp_path / "features"),
-        progress=Silent(),
+        progress=SilentProgress(),
     )
     accuracies = [figure.accuracy for figure in choice.figures if figure.accuracy is not None]
     assert len(accuracies) == len(SCALES)
@@ -387,7 +397,7 @@ def test_index_0_removes_the_choice_of_an_earlier_training_before_it_probes(
     file = tmp_path / "mine.weights.h5"
     file.write_bytes(b"abc")
     dataset = Dataset(root=tmp_path, labels=("a", "b"), examples=(example(0, 1),), faults=(), declared=True)
-    decoded = Decoded(dataset=dataset, pixels=np.zeros((1, 9, 9, 3), np.uint8), labels=np.zeros(1, np.int64))
+    decoded = DecodedDataset(dataset=dataset, pixels=np.zeros((1, 9, 9, 3), np.uint8), labels=np.zeros(1, np.int64))
     store, there = open_store(tmp_path / "checkpoints"), list[bool]()
     save_choice(store, "of an earlier training", choose({"unit": 1.0}, NEAR))
 
@@ -408,8 +418,8 @@ def test_index_0_removes_the_choice_of_an_earlier_training_before_it_probes(
         unfinished=store,
         fingerprint="f",
         is_finished=lambda: False,
-        progress=Silent(),
-        share=Share(index=0, count=2),
+        progress=SilentProgress(),
+        share=Shard(index=0, count=2),
     )
     assert there == [False]
     assert load_choice(store, "f") == found

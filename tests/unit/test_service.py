@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
 from eaves.artifact import Artifact
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import GoldenError, HandlerError, InWorkError
 from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event, encode_binary, encode_structured
 from functions.app import create_app
@@ -189,7 +189,7 @@ def test_a_reference_is_not_followed_unless_hosts_are_allowed(client: FlaskClien
 
 def test_a_reference_to_who_can_not_be_reached_may_be_sent_again(classifier: Counting) -> None:
     allowed = {"dataref_hosts": ("127.0.0.1:1",), "dataref_schemes": ("http",), "dataref_networks": ("127.0.0.0/8",)}
-    settings = build(FunctionSettings, Layer(origin="test", values=allowed))
+    settings = build(FunctionSettings, SettingsLayer(origin="test", values=allowed))
     event = replace(EVENT, data=b"").with_extensions(dataref="http://127.0.0.1:1/a.png")
     response = send(serve(classifier, settings), event)
     assert (response.status_code, problem(response)) == (503, "unreachable")

@@ -14,7 +14,7 @@ from eaves.errors import ConfigError, NotFoundError
 from eaves.sources.agent.configuration import count_remembered, parse_sources
 from eaves.sources.agent.kinds import list_kinds, load_kind
 from eaves.sources.folder.kind import KIND
-from eaves.sources.folder.settings import FolderSettings
+from eaves.sources.folder.settings import FolderSourceSettings
 from eaves.sources.settings import AgentSettings, SourceSettings
 
 
@@ -28,7 +28,7 @@ def test_the_settings_of_all_sources_and_those_of_the_kind_stand_side_by_side() 
         {"name": "gate", "path": "/gate", "credentials": "/secret"},
     )
     assert first.common == SourceSettings(name="inbox", kind="folder", max_bytes=1000)
-    assert first.settings == FolderSettings(path=Path("/in"), polling=True)
+    assert first.settings == FolderSourceSettings(path=Path("/in"), polling=True)
     assert first.kind is second.kind is KIND
     assert second.common.credentials == Path("/secret")
     assert count_remembered([first, second]) == 4_000_000

@@ -11,20 +11,21 @@ import pytest
 
 from eaves.errors import DatasetError
 from trainer.data.listing import Split
-from trainer.data.splitting import Item, Sides, assign_sides
+from trainer.data.splitting import SplitImage, SplitSides, assign_sides
 
 
 def digest(name: object) -> str:
     return hashlib.sha256(str(name).encode()).hexdigest()
 
 
-def items(label: str, count: int, *, group: str = "", start: int = 0) -> list[Item]:
+def items(label: str, count: int, *, group: str = "", start: int = 0) -> list[SplitImage]:
     return [
-        Item(digest=digest(f"{label} {number}"), label=label, group=group) for number in range(start, start + count)
+        SplitImage(digest=digest(f"{label} {number}"), label=label, group=group)
+        for number in range(start, start + count)
     ]
 
 
-def grouped(label: str, groups: int, size: int, prefix: str = "") -> list[Item]:
+def grouped(label: str, groups: int, size: int, prefix: str = "") -> list[SplitImage]:
     return [
         item
         for number in range(groups)
@@ -33,17 +34,17 @@ def grouped(label: str, groups: int, size: int, prefix: str = "") -> list[Item]:
 
 
 def place(
-    found: Sequence[Item], fraction: float = 0.2, seed: int = 0, known: Mapping[str, Split] | None = None
-) -> tuple[dict[str, Split], Sides]:
+    found: Sequence[SplitImage], fraction: float = 0.2, seed: int = 0, known: Mapping[str, Split] | None = None
+) -> tuple[dict[str, Split], SplitSides]:
     sides = assign_sides(found, fraction=fraction, seed=seed, known=known or {})
     return {item.digest: side for item, side in zip(found, sides.of, strict=True)}, sides
 
 
-def held(found: Sequence[Item], sides: Sides) -> dict[str, int]:
+def held(found: Sequence[SplitImage], sides: SplitSides) -> dict[str, int]:
     return dict(Counter(item.label for item, side in zip(found, sides.of, strict=True) if side == "val"))
 
 
-def whole(found: Sequence[Item], sides: Sides) -> Iterable[str]:
+def whole(found: Sequence[SplitImage], sides: SplitSides) -> Iterable[str]:
     """Groups that are on one side."""
     of: dict[str, set[Split]] = {}
     for item, side in zip(found, sides.of, strict=True):
@@ -164,7 +165,7 @@ def test_known_sides_that_leave_a_class_without_held_out_images_are_refused() ->
 @pytest.mark.parametrize("seed", range(40))
 def test_whatever_the_groups_are_both_sides_have_every_class(seed: int) -> None:
     chance = random.Random(seed)
-    found: list[Item] = []
+    found: list[SplitImage] = []
     for label in "abc":
         start = 0
         for number in range(chance.randint(1, 6)):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec
 
 
@@ -16,8 +16,8 @@ def app(name: str, version: str = "1") -> AppSpec:
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> State:
-    made = State(root=tmp_path / "state")
+def state(tmp_path: Path) -> StateDirectory:
+    made = StateDirectory(root=tmp_path / "state")
     made.prepare()
     return made
 
@@ -27,7 +27,7 @@ def state(tmp_path: Path) -> State:
     ["", "{", "[]", "1", "null", "[" * 100_000, '{"function": []}', '{"function": 1}', '{"triggers": {}}', "\x00"],
     ids=lambda text: text[:20],
 )
-def test_a_spec_that_can_not_be_read_is_named_and_the_others_are_read(state: State, text: str) -> None:
+def test_a_spec_that_can_not_be_read_is_named_and_the_others_are_read(state: StateDirectory, text: str) -> None:
     state.write_spec(app("good"))
     (state.specs / "bad.json").write_text(text)
     apps, faults = state.read_specs()
@@ -35,20 +35,20 @@ def test_a_spec_that_can_not_be_read_is_named_and_the_others_are_read(state: Sta
     assert list(faults) == ["bad"]
 
 
-def test_a_spec_under_another_name_is_refused(state: State) -> None:
+def test_a_spec_under_another_name_is_refused(state: StateDirectory) -> None:
     (state.specs / "a.json").write_text(json.dumps(app("../../b").to_dict()))
     apps, faults = state.read_specs()
     assert apps == {}
     assert "must be 'a', as the file is called (got '../../b')" in faults["a"]
 
 
-def test_a_deploy_replaces_a_spec_of_broken_bytes(state: State) -> None:
+def test_a_deploy_replaces_a_spec_of_broken_bytes(state: StateDirectory) -> None:
     (state.specs / "a.json").write_bytes(b"\xff\xfe")
     state.write_spec(app("a"))
     assert state.read_specs() == ({"a": app("a")}, {})
 
 
-def test_the_fingerprint_changes_with_every_change(state: State) -> None:
+def test_the_fingerprint_changes_with_every_change(state: StateDirectory) -> None:
     seen = [state.fingerprint()]
     for change in (
         lambda: state.write_spec(app("a")),

@@ -19,7 +19,7 @@ from eaves.cli.output import print_rows, print_value, say
 from eaves.errors import PlatformError
 from eaves.events import Event
 from eaves.history import FileHistory
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.logs import JsonFormatter, configure
 from eaves.options import print_error
 from eaves.terminal import escape, escape_json
@@ -130,7 +130,7 @@ def test_a_json_log_line_can_be_written_whatever_it_holds() -> None:
 
 
 def test_the_commands_that_show_what_flowed_and_what_was_logged_show_it(tmp_path: Path) -> None:
-    state = State(root=tmp_path / "s")
+    state = StateDirectory(root=tmp_path / "s")
     state.prepare()
     history = FileHistory(state.history)
     data = json.dumps({"predictions": [{"label": HOSTILE, "score": 1}]}).encode()

@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from functions.timing import Timing
+from functions.timing import StartTiming
 
 
 def test_every_stage_has_its_moment_and_its_thread() -> None:
-    timing = Timing()
+    timing = StartTiming()
     timing.import_modules("json", "colorsys")
     thread = threading.Thread(target=lambda: timing.mark("elsewhere"), name="model")
     thread.start()
@@ -26,9 +26,9 @@ def test_every_stage_has_its_moment_and_its_thread() -> None:
 
 
 def test_it_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    timing = Timing()
+    timing = StartTiming()
     with caplog.at_level(logging.INFO):
-        timing.tell_once("first prediction")
-        timing.tell_once("first prediction")
+        timing.log_once("first prediction")
+        timing.log_once("first prediction")
     (record,) = caplog.records
     assert list(record.start_ms) == ["interpreter", "first prediction"]  # type: ignore[attr-defined]

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from trainer.settings import TrainSettings
 from trainer.training.architecture_choice import choose_architecture
 
 
 def settings(**values: object) -> TrainSettings:
-    return build(TrainSettings, Layer(origin="test", values={"arch": "auto", **values}))
+    return build(TrainSettings, SettingsLayer(origin="test", values={"arch": "auto", **values}))
 
 
 def pictures(folder: Path, count: int, side: int) -> list[Path]:

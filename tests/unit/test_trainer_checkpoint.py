@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 from eaves.errors import ConfigError, DatasetError, StoppedError
-from trainer.checkpoint import Checkpoints, Identity
-from trainer.storage import Store, open_store
+from trainer.checkpoint import Checkpoints, TrainingIdentity
+from trainer.storage import FileStore, open_store
 
-IDENTITY = Identity(config={"epochs": 3}, labels=("daisy", "roses"), dataset="00", code="11")
+IDENTITY = TrainingIdentity(config={"epochs": 3}, labels=("daisy", "roses"), dataset="00", code="11")
 
 
-def checkpoints(folder: Path | Store, identity: Identity = IDENTITY, *, interval_s: float = 60) -> Checkpoints:
-    return Checkpoints(folder if isinstance(folder, Store) else open_store(folder), identity, interval_s=interval_s)
+def checkpoints(
+    folder: Path | FileStore, identity: TrainingIdentity = IDENTITY, *, interval_s: float = 60
+) -> Checkpoints:
+    return Checkpoints(folder if isinstance(folder, FileStore) else open_store(folder), identity, interval_s=interval_s)
 
 
 def save(to: Checkpoints, number: int, stage: str = "head") -> None:
@@ -46,7 +48,7 @@ def test_stages_are_apart(tmp_path: Path) -> None:
     assert (loaded(made, "head"), loaded(made, "finetune"), loaded(made, "full")) == ((1, 1.0), (2, 2.0), None)
 
 
-class Dying(Store):
+class Dying(FileStore):
     """A store whose process is killed before its n-th write."""
 
     def __init__(self, folder: Path, writes: int) -> None:
@@ -92,7 +94,7 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, caplog: pytes
     ],
 )
 def test_another_training_may_not_go_on(
-    tmp_path: Path, identity: Identity, error: type[Exception], message: str
+    tmp_path: Path, identity: TrainingIdentity, error: type[Exception], message: str
 ) -> None:
     save(checkpoints(tmp_path), 1)
     with pytest.raises(error, match=message):

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError, DatasetError, StorageError
 from trainer.data import copies
 from trainer.data.archive import unpack_once
-from trainer.data.remote import public
+from trainer.data.remote import redact_uri
 from trainer.dataset import Dataset, Example, load_dataset, scan
 from trainer.settings import DataSettings
 
@@ -44,7 +44,7 @@ def fill(root: Path, *classes: str, count: int = 12, start: int = 0) -> Path:
 
 
 def load(path: str | Path, cache: Path, **values: object) -> Dataset:
-    settings = build(DataSettings, Layer(origin="test", values={"path": str(path), **values}))
+    settings = build(DataSettings, SettingsLayer(origin="test", values={"path": str(path), **values}))
     return load_dataset(settings, val_fraction=0.3, seed=0, cache=cache)
 
 
@@ -333,8 +333,8 @@ def test_twins_across_a_declared_split_or_two_classes_are_reported_and_used(tmp_
 
 
 def test_blank_pictures_are_no_twins() -> None:
-    assert copies.look(encoded(Image.new("RGB", (64, 64), (250, 250, 250)), "PNG")) is None
-    assert copies.look(b"no image") is None
+    assert copies.compute_fingerprint(encoded(Image.new("RGB", (64, 64), (250, 250, 250)), "PNG")) is None
+    assert copies.compute_fingerprint(b"no image") is None
 
 
 def made(train: dict[str, int], balance: str = "auto") -> Dataset:
@@ -363,7 +363,7 @@ def test_nearly_equal_classes_or_none_are_not() -> None:
 
 def test_the_settings(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="balance"):
-        build(DataSettings, Layer(origin="test", values={"path": "x", "balance": "some"}))
+        build(DataSettings, SettingsLayer(origin="test", values={"path": "x", "balance": "some"}))
     settings = DataSettings(path="https://me:secret@host/a.zip?X-Amz-Signature=1", allowed_prefixes=("s3://a",))
     assert json.loads(json.dumps(settings.to_dict())) == {
         "path": "https://host/a.zip",
@@ -373,7 +373,7 @@ def test_the_settings(tmp_path: Path) -> None:
         "unpacked_gb": 50.0,
         "allowed_prefixes": ["s3://a"],
     }
-    assert public("s3://bucket/what?") == "s3://bucket/what?"
+    assert redact_uri("s3://bucket/what?") == "s3://bucket/what?"
     for uri in ("ftp://host/x.zip", "zip::http://host/x.zip", "simplecache::s3://b/x"):
         with pytest.raises(DatasetError, match="can't be read from"):
             load(uri, tmp_path)

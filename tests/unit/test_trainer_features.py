@@ -12,8 +12,8 @@ import pytest
 
 from trainer import features
 from trainer.features import SHARD, FeatureCache, cache_key
-from trainer.progress import Silent
-from trainer.storage import Store, open_store
+from trainer.progress import SilentProgress
+from trainer.storage import FileStore, open_store
 
 PARTS = {"recipe": "r", "scale": "s", "backbone": "b", "layer": "mixed7", "augmentation": "1:x", "dtype": "float16"}
 
@@ -32,7 +32,7 @@ class Sum:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path) -> FileStore:
     return open_store(tmp_path)
 
 
@@ -40,31 +40,31 @@ def digests(rows: Sequence[int]) -> list[str]:
     return [hashlib.sha256(str(row).encode()).hexdigest() for row in rows]
 
 
-def run(store: Store, rows: Sequence[int], *, model: Sum | None = None, key: str = "k") -> tuple[int, Any]:
+def run(store: FileStore, rows: Sequence[int], *, model: Sum | None = None, key: str = "k") -> tuple[int, Any]:
     model = model or Sum()
     inputs = np.array([[row, row + 1.0] for row in rows])
     out = np.zeros((len(rows), 2), np.float32)
     computed = FeatureCache(store, key).compute(
-        model, lambda wanted: inputs[wanted], digests(rows), out, batch_size=10, progress=Silent(), title="Pass"
+        model, lambda wanted: inputs[wanted], digests(rows), out, batch_size=10, progress=SilentProgress(), title="Pass"
     )
     assert computed == model.images
     assert out.tolist() == [[2 * row + 1, row + 1] for row in rows]
     return computed, out
 
 
-def test_a_second_pass_computes_nothing(store: Store) -> None:
+def test_a_second_pass_computes_nothing(store: FileStore) -> None:
     rows = range(2 * SHARD + 5)
     assert run(store, rows)[0] == len(rows)
     assert run(store, rows)[0] == 0
     assert len(store.list()) == 3
 
 
-def test_only_new_images_are_computed_whatever_their_order(store: Store) -> None:
+def test_only_new_images_are_computed_whatever_their_order(store: FileStore) -> None:
     run(store, range(100))
     assert run(store, [*range(150, 50, -1)])[0] == 51
 
 
-def test_another_key_shares_nothing(store: Store) -> None:
+def test_another_key_shares_nothing(store: FileStore) -> None:
     run(store, range(10))
     assert run(store, range(10), key="other")[0] == 10
 
@@ -72,7 +72,7 @@ def test_another_key_shares_nothing(store: Store) -> None:
 @pytest.mark.parametrize(
     "damage", [lambda data: data[:-30], lambda data: b"", lambda data: data[:200] + b"x" * 9 + data[209:]]
 )
-def test_a_damaged_shard_is_computed_again(store: Store, damage: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_shard_is_computed_again(store: FileStore, damage: Any, caplog: pytest.LogCaptureFixture) -> None:
     rows = range(SHARD + 20)
     run(store, rows)
     name = max(store.list(), key=lambda name: len(store.read(name)))
@@ -82,14 +82,14 @@ def test_a_damaged_shard_is_computed_again(store: Store, damage: Any, caplog: py
     assert run(store, rows)[0] == 0
 
 
-def test_a_killed_pass_loses_at_most_one_shard(store: Store) -> None:
+def test_a_killed_pass_loses_at_most_one_shard(store: FileStore) -> None:
     rows = range(3 * SHARD)
     with pytest.raises(KeyboardInterrupt):
         run(store, rows, model=Sum(limit=2 * SHARD + 5))
     assert run(store, rows)[0] == SHARD
 
 
-def test_another_reader_follows_what_others_write(store: Store) -> None:
+def test_another_reader_follows_what_others_write(store: FileStore) -> None:
     cache, out, seen = FeatureCache(store, "k"), np.zeros((4, 2), np.float32), set[str]()
     cache.save(digests([0, 1]), np.ones((2, 2), np.float32))
     assert cache.load(digests(range(4)), out, seen=seen) == [2, 3]
@@ -102,7 +102,7 @@ def test_another_reader_follows_what_others_write(store: Store) -> None:
 def test_half_precision_saturates() -> None:
     out = np.zeros((1, 2), np.float16)
     values = np.array([[1e6, -1e6]])
-    assert features.narrow(values, out.dtype).tolist() == [[65504, -65504]]
+    assert features.cast_clipped(values, out.dtype).tolist() == [[65504, -65504]]
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -12,8 +12,8 @@ from eaves import errors
 from eaves.errors import ConfigError, StoppedError
 from trainer.__main__ import _share
 from trainer.lifecycle import ENDINGS, Stoppable, stop_on_signals
-from trainer.progress import Silent
-from trainer.share import Share
+from trainer.progress import SilentProgress
+from trainer.share import Shard
 
 
 def test_the_first_signal_sets_the_event_and_the_handlers_come_back() -> None:
@@ -27,12 +27,12 @@ def test_the_first_signal_sets_the_event_and_the_handlers_come_back() -> None:
 
 def test_every_step_is_a_place_to_stop() -> None:
     stop = threading.Event()
-    with Stoppable(Silent(), stop).phase("x", 2) as step:
+    with Stoppable(SilentProgress(), stop).phase("x", 2) as step:
         step()
         stop.set()
         with pytest.raises(StoppedError):
             step()
-    with pytest.raises(StoppedError), Stoppable(Silent(), stop).phase("x", 2):
+    with pytest.raises(StoppedError), Stoppable(SilentProgress(), stop).phase("x", 2):
         pytest.fail("entered")
 
 
@@ -47,7 +47,7 @@ def test_the_table_holds_every_code_that_training_ends_with() -> None:
 def test_which_pod() -> None:
     assert _share({}) is None
     assert _share({"JOB_COMPLETION_INDEX": "0", "JOB_COMPLETIONS": "1"}) is None
-    assert _share({"JOB_COMPLETION_INDEX": "1", "JOB_COMPLETIONS": "3"}) == Share(index=1, count=3)
+    assert _share({"JOB_COMPLETION_INDEX": "1", "JOB_COMPLETIONS": "3"}) == Shard(index=1, count=3)
     for count in (None, "x", "2"):
         environ = {"JOB_COMPLETION_INDEX": "2"} | ({"JOB_COMPLETIONS": count} if count else {})
         with pytest.raises(ConfigError, match="JOB_COMPLETIONS"):
@@ -56,6 +56,6 @@ def test_which_pod() -> None:
 
 def test_every_image_is_one_pods() -> None:
     digests = [f"{number * 2654435761 % 2**32:08x}{'0' * 56}" for number in range(300)]
-    owners = [[share for share in range(3) if Share(index=share, count=3).owns(digest)] for digest in digests]
+    owners = [[share for share in range(3) if Shard(index=share, count=3).owns(digest)] for digest in digests]
     assert all(len(owner) == 1 for owner in owners)
     assert min(owners.count([share]) for share in range(3)) > 60

@@ -13,13 +13,13 @@ import pytest
 from eaves.media import SUFFIXES
 from eaves.statistics import wilson
 from trainer.dataset import scan
-from trainer.metrics import measure, summarise
-from trainer.progress import Lines
-from trainer.samples import AT_MOST, choose, copy
+from trainer.metrics import measure_quality, summarize
+from trainer.progress import LoggedProgress
+from trainer.samples import AT_MOST, choose_samples, copy_samples
 
 
 def test_a_summary_counts_truth_in_rows() -> None:
-    summary = summarise(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), ("a", "b", "c"))
+    summary = summarize(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), ("a", "b", "c"))
     assert summary["val_accuracy"] == 0.75
     assert summary["confusion"] == [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
     first, nothing = summary["per_class"]["a"], summary["per_class"]["c"]
@@ -32,7 +32,7 @@ def test_a_summary_counts_truth_in_rows() -> None:
 
 
 def test_what_is_measured_is_accuracy_and_calibration() -> None:
-    measured = measure(np.array([0, 1]), np.array([[2, 1], [2, 1]], np.float32), ("a", "b"))
+    measured = measure_quality(np.array([0, 1]), np.array([[2, 1], [2, 1]], np.float32), ("a", "b"))
     assert measured["val_accuracy"] == 0.5
     assert measured["temperature"] == measured["calibration"]["temperature"] == 1.0
     assert measured["calibration"]["images"] == 2
@@ -49,17 +49,17 @@ def test_samples_cover_every_class_and_are_held_out(tmp_path: Path, classes: int
                 f"{label} {number}".encode()
             )
     dataset = scan(data, val_fraction=0.3)
-    chosen = choose(dataset)
+    chosen = choose_samples(dataset)
     assert {item.label for item in chosen} == set(range(classes))
     assert {item.split for item in chosen} == {"val"}
     assert len(chosen) <= max(AT_MOST, classes)
     work.mkdir()
-    for name, item in copy(dataset, work).items():
+    for name, item in copy_samples(dataset, work).items():
         assert hashlib.sha256((work / name).read_bytes()).hexdigest() == item["sha256"]
 
 
 def test_progress_lines_say_start_and_end(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO), Lines().phase("Epochs", 2) as step:
+    with caplog.at_level(logging.INFO), LoggedProgress().phase("Epochs", 2) as step:
         step(1, "loss 2")
         step(1, "loss 1")
     assert caplog.messages[0] == "Epochs: 2 to do"

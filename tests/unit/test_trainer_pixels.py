@@ -18,8 +18,8 @@ from PIL import Image
 from eaves.errors import DatasetError
 from eaves.recipe import Recipe
 from trainer.dataset import Dataset, Example
-from trainer.pixels import Decoded, decode
-from trainer.progress import Silent
+from trainer.pixels import DecodedDataset, decode
+from trainer.progress import SilentProgress
 
 SIDE = 12
 RECIPE = Recipe(height=SIDE, width=SIDE, dtype="uint8")
@@ -43,8 +43,8 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 @contextmanager
-def opened(dataset: Dataset, kept: int = IMAGES) -> Iterator[Decoded]:
-    with decode(dataset, RECIPE, Silent(), kept_bytes=kept * ROW_BYTES) as decoded:
+def opened(dataset: Dataset, kept: int = IMAGES) -> Iterator[DecodedDataset]:
+    with decode(dataset, RECIPE, SilentProgress(), kept_bytes=kept * ROW_BYTES) as decoded:
         yield decoded
 
 
@@ -95,7 +95,7 @@ def test_a_full_disk_keeps_fewer_rows_and_loses_none(dataset: Dataset) -> None:
 
 def test_what_a_training_needs_of_the_disk_is_left_to_it(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    with decode(dataset, RECIPE, Silent(), left_free_bytes=2**60) as decoded:
+    with decode(dataset, RECIPE, SilentProgress(), left_free_bytes=2**60) as decoded:
         assert "the disk is full after the pixels of 0 images: the others are decoded again" in caplog.text
         expected = np.stack([RECIPE.tensor(example.path.read_bytes()) for example in decoded.dataset.examples])
         assert np.array_equal(decoded.pixels[np.arange(IMAGES - 1)], expected)
@@ -104,12 +104,12 @@ def test_what_a_training_needs_of_the_disk_is_left_to_it(dataset: Dataset, caplo
 def test_the_file_is_in_the_folder_that_is_named_and_has_no_name_there(dataset: Dataset, tmp_path: Path) -> None:
     """/tmp is memory on many machines; and a process that is killed leaves nothing behind."""
     folder = tmp_path / "cache" / "of-the-run"
-    with decode(dataset, RECIPE, Silent(), folder=folder):
+    with decode(dataset, RECIPE, SilentProgress(), folder=folder):
         held = [str(entry.resolve()) for entry in Path("/proc/self/fd").iterdir()]
         assert any(path.startswith(str(folder)) for path in held)
         assert not folder.exists(), "it was made for the file, and is empty"
     folder.mkdir(parents=True, exist_ok=True)
-    with decode(dataset, RECIPE, Silent(), folder=folder):
+    with decode(dataset, RECIPE, SilentProgress(), folder=folder):
         assert list(folder.iterdir()) == []
 
 

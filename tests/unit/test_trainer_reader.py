@@ -12,30 +12,30 @@ from threading import Thread
 import pytest
 from click.testing import CliRunner
 
-from trainer.reader import MAX_PIECE_BYTES, TOKEN_HEADER, Reader, main
+from trainer.reader import MAX_PIECE_BYTES, TOKEN_HEADER, RunServer, main
 from trainer.storage import open_store
 
 TOKEN = "0123456789abcdef"
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Iterator[Reader]:
+def reader(tmp_path: Path) -> Iterator[RunServer]:
     run = tmp_path / "run"
     (run / "model").mkdir(parents=True)
     (run / "model/weights 1.bin").write_bytes(bytes(range(256)))
     (run / "stray").write_text("not the run's")
     (tmp_path / "secret").write_text("beside it")
     (run / "run.json").write_text(json.dumps({"files": {"model/weights 1.bin": {}, "../secret": {}, "lost": {}}}))
-    with Reader(("127.0.0.1", 0), open_store(run), TOKEN) as server:
+    with RunServer(("127.0.0.1", 0), open_store(run), TOKEN) as server:
         yield server
 
 
-def ask(reader: Reader, name: str, *, start: str = "0", size: str = "1000", token: str = TOKEN) -> tuple[int, bytes]:
+def ask(reader: RunServer, name: str, *, start: str = "0", size: str = "1000", token: str = TOKEN) -> tuple[int, bytes]:
     status, body = reader.read(f"/{name}?start={start}&size={size}", token)
     return int(status), body
 
 
-def test_a_file_comes_in_pieces(reader: Reader) -> None:
+def test_a_file_comes_in_pieces(reader: RunServer) -> None:
     whole = bytes(range(256))
     assert ask(reader, "model/weights%201.bin") == (200, whole)
     assert ask(reader, "model/weights%201.bin", start="250", size="4") == (200, whole[250:254])
@@ -44,13 +44,13 @@ def test_a_file_comes_in_pieces(reader: Reader) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "0123456789abcdee", "0123456789abcdef0", "0123456789abcde\xe9"])
-def test_without_the_token_nothing_is_told(reader: Reader, token: str) -> None:
+def test_without_the_token_nothing_is_told(reader: RunServer, token: str) -> None:
     status, body = ask(reader, "run.json", token=token)
     assert status == HTTPStatus.UNAUTHORIZED
     assert b"model" not in body
 
 
-def test_the_token_comes_in_a_header_and_never_in_the_address(reader: Reader) -> None:
+def test_the_token_comes_in_a_header_and_never_in_the_address(reader: RunServer) -> None:
     connection = HTTPConnection("127.0.0.1", reader.server_address[1])
     thread = Thread(target=reader.serve_forever, args=(0.01,))
     thread.start()
@@ -71,16 +71,16 @@ def test_the_token_comes_in_a_header_and_never_in_the_address(reader: Reader) ->
 
 
 @pytest.mark.parametrize("name", ["stray", "nothing", "lost", "", "../secret/x"])
-def test_what_the_run_does_not_name_is_not_there(reader: Reader, name: str) -> None:
+def test_what_the_run_does_not_name_is_not_there(reader: RunServer, name: str) -> None:
     assert ask(reader, name)[0] == HTTPStatus.NOT_FOUND
 
 
 @pytest.mark.parametrize(("start", "size"), [("", "1"), ("-1", "1"), ("0", "many")])
-def test_pieces_are_numbers(reader: Reader, start: str, size: str) -> None:
+def test_pieces_are_numbers(reader: RunServer, start: str, size: str) -> None:
     assert ask(reader, "run.json", start=start, size=size)[0] == HTTPStatus.BAD_REQUEST
 
 
-def test_a_piece_is_bounded(reader: Reader, tmp_path: Path) -> None:
+def test_a_piece_is_bounded(reader: RunServer, tmp_path: Path) -> None:
     with (tmp_path / "run/lost").open("wb") as file:
         file.truncate(MAX_PIECE_BYTES + 5)
     assert len(ask(reader, "lost", size=str(1 << 40))[1]) == MAX_PIECE_BYTES

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import pytest
 
-from eaves.config import Layer, build
-from trainer.finetune import cut
+from eaves.config import SettingsLayer, build
+from trainer.finetune import cut_backbone
 from trainer.model import build_model
 from trainer.registry import ARCHITECTURES
 from trainer.settings import TrainSettings
@@ -49,7 +49,7 @@ WITHIN = {
 def small(name: str, weights: str = "none") -> Any:
     """The whole model of three classes at its smallest size."""
     values = {"arch": name, "weights": weights, "image_size": ARCHITECTURES[name].min_size}
-    settings = build(TrainSettings, Layer(origin="test", values=values))
+    settings = build(TrainSettings, SettingsLayer(origin="test", values=values))
     return build_model(settings, settings.own_scale, 3)
 
 
@@ -73,7 +73,7 @@ def test_it_builds_at_its_smallest_size_gives_a_vector_and_can_be_cut(name: str)
     assert tuple(np.ravel(scaling.scale)) == pytest.approx(architecture.scale.factors())
     assert tuple(np.ravel(scaling.offset)) == pytest.approx(architecture.scale.offsets())
     if architecture.cut:
-        lower, upper = cut(model, architecture.cut)
+        lower, upper = cut_backbone(model, architecture.cut)
         assert lower.output_shape == upper.input_shape
         assert upper.output_shape == (None, FEATURES[name])
         assert 0 < len(upper.trainable_weights) < len(model.get_layer("backbone").weights) / 2

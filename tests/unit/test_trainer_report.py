@@ -12,13 +12,13 @@ from PIL import Image
 
 from tests.logits import sample_logits
 from tests.page import Page, assert_self_contained
-from trainer.metrics import measure
-from trainer.report import FILES, MISTAKES, PAIRS, Facts, build_report, write_report
+from trainer.metrics import measure_quality
+from trainer.report import FILES, MISTAKES, PAIRS, ReportFacts, build_report, write_report
 
 HOSTILE = ["<script>alert(1)</script>", 'a & "b"', "🌻 sun", "x" * 200]
 
 
-def build_facts(folder: Path, labels: list[str], *, wrong: int = 0, faults: int = 0) -> Facts:
+def build_facts(folder: Path, labels: list[str], *, wrong: int = 0, faults: int = 0) -> ReportFacts:
     """Four images a class, of which the first `wrong` ones in all are taken for the next class."""
     truth = np.repeat(np.arange(len(labels)), 4)
     answer = truth.copy()
@@ -38,9 +38,9 @@ def build_facts(folder: Path, labels: list[str], *, wrong: int = 0, faults: int 
         "versions": {"python": "3"},
     }
     epoch = {"loss": 2.0, "accuracy": 0.5, "val_loss": float("nan"), "val_accuracy": 0.25}
-    return Facts(
+    return ReportFacts(
         about=about,
-        measured=measure(truth, logits, labels),
+        measured=measure_quality(truth, logits, labels),
         history=[epoch, epoch | {"loss": 1.0, "val_loss": 1.5}],
         truth=truth,
         logits=logits,
@@ -82,7 +82,7 @@ def test_the_temperature_is_told_with_its_reason(tmp_path: Path) -> None:
     assert "Decision: the temperature is 1: 50 held-out images are needed to fit one (got 8)." in Page(html).text
     assert legend not in html
     logits, truth = sample_logits(4.0, images=100, classes=2)
-    measured = measure(truth, logits, ["a", "b"])
+    measured = measure_quality(truth, logits, ["a", "b"])
     scaled = build_report(replace(facts, truth=truth, logits=logits, files=[facts.files[0]] * 100, measured=measured))
     assert measured["temperature"] > 2
     assert f"Decision: {measured['calibration']['text']}." in Page(scaled).text

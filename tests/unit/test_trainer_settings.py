@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from trainer.registry import ARCHITECTURES
 from trainer.settings import TrainSettings
@@ -16,7 +16,7 @@ from trainer.weights.scales import RAW, SYMMETRIC, TORCH, UNIT, Scale
 
 
 def settings(**values: Any) -> TrainSettings:
-    return build(TrainSettings, Layer(origin="test", values=values))
+    return build(TrainSettings, SettingsLayer(origin="test", values=values))
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import fsspec
 import pytest
 
 from eaves.errors import StorageError
-from trainer.storage import Store, open_store
+from trainer.storage import FileStore, open_store
 
 
 @pytest.fixture(params=["path", "file", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FileStore]:
     places: dict[str, str | Path] = {
         "path": tmp_path / "a b",
         "file": f"file://{tmp_path}/c",
@@ -24,7 +24,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     fsspec.filesystem("memory").store.clear()
 
 
-def test_what_is_written_is_read(store: Store) -> None:
+def test_what_is_written_is_read(store: FileStore) -> None:
     assert not store.exists("x/1.bin")
     assert store.list() == []
     store.write("x/1.bin", b"one")
@@ -37,21 +37,21 @@ def test_what_is_written_is_read(store: Store) -> None:
     assert not store.exists("x")
 
 
-def test_a_part_of_it_is_a_store(store: Store) -> None:
+def test_a_part_of_it_is_a_store(store: FileStore) -> None:
     store.at("x").write("1.bin", b"one")
     assert store.read("x/1.bin") == b"one"
     assert store.at("x").list() == ["1.bin"]
     assert store.at("nowhere").list() == []
 
 
-def test_deleting_twice_is_no_error(store: Store) -> None:
+def test_deleting_twice_is_no_error(store: FileStore) -> None:
     store.write("1.bin", b"one")
     store.delete("1.bin")
     store.delete("1.bin")
     assert store.list() == []
 
 
-def test_what_is_not_there_can_not_be_read(store: Store) -> None:
+def test_what_is_not_there_can_not_be_read(store: FileStore) -> None:
     with pytest.raises(StorageError, match=r"can't read .*nothing\.bin") as caught:
         store.read("nothing.bin")
     assert caught.value.exit_code == 74

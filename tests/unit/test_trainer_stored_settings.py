@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError, RunError
 from trainer.run import checkpoints_beside
 from trainer.settings import DataSettings, TrainSettings
@@ -20,7 +20,7 @@ DATA = DataSettings(path="/data/parts")
 
 
 def settings(**values: object) -> TrainSettings:
-    return build(TrainSettings, Layer(origin="test", values=values))
+    return build(TrainSettings, SettingsLayer(origin="test", values=values))
 
 
 @pytest.fixture

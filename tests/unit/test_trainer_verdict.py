@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.metrics import summarise
-from trainer.training.verdict import Verdict, build_verdict, render_lines
+from trainer.metrics import summarize
+from trainer.training.verdict import ModelQuality, rate_model, render_lines
 
 LABELS = ("daisy", "roses", "tulips")
 
@@ -18,11 +18,13 @@ def measured(right: tuple[int, ...], images: tuple[int, ...]) -> dict[str, Any]:
     truth = np.repeat(np.arange(len(images)), images)
     count = len(images)
     answers = [[label] * hits + [(label + 1) % count] * (images[label] - hits) for label, hits in enumerate(right)]
-    return summarise(truth, np.array([label for row in answers for label in row]), LABELS[:count])
+    return summarize(truth, np.array([label for row in answers for label in row]), LABELS[:count])
 
 
-def judge(right: tuple[int, ...], images: tuple[int, ...], *, arch: str = "small_cnn", usable: float = 0.7) -> Verdict:
-    return build_verdict(measured(right, images), arch=arch, usable_accuracy=usable)
+def judge(
+    right: tuple[int, ...], images: tuple[int, ...], *, arch: str = "small_cnn", usable: float = 0.7
+) -> ModelQuality:
+    return rate_model(measured(right, images), arch=arch, usable_accuracy=usable)
 
 
 def test_a_model_is_usable_when_the_lower_end_is_above_the_setting() -> None:

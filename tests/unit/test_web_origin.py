@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from eaves.admin.routes import Response
+from eaves.admin.routes import AdminResponse
 from eaves.admin.server import AdminServer
 from eaves.ingress import IngressLimits, IngressServer, StoreRoute
 from eaves.web_origin import listens_on_loopback
@@ -31,7 +31,7 @@ def test_a_server_off_loopback_is_known_by_its_address(host: str) -> None:
 def running(kind: str, host: str) -> Iterator[int]:
     if kind == "admin":
         server: AdminServer | IngressServer = AdminServer(
-            lambda *_: Response(status=200, content_type="text/plain", body=b""), host=host
+            lambda *_: AdminResponse(status=200, content_type="text/plain", body=b""), host=host
         )
     else:
         limits = IngressLimits(max_bytes=1000, in_flight_bytes=10_000, programs_only=True)

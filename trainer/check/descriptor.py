@@ -29,7 +29,7 @@ LENGTH = THUMBNAIL * THUMBNAIL * 3 + CELLS * CELLS * ORIENTATIONS + COLOURS**3
 Vector = npt.NDArray[np.float32]
 
 
-def describe(pixels: Pixels) -> Vector:
+def compute_descriptor(pixels: Pixels) -> Vector:
     """Describe one picture.
 
     Args:

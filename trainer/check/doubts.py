@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trainer.weights.ridge import leave_out
+from trainer.weights.ridge import score_leave_one_out
 
 LEAST_MARGIN = 0.3
 """By how much the score of another class must be above that of an image's own class for the label to be doubted; 1 is
@@ -64,7 +64,7 @@ def find_doubts(vectors: npt.NDArray[np.float32], labels: npt.NDArray[np.int64])
         vectors: (N, D), N at least 3.
         labels: (N,) index of each image's class.
     """
-    scores = leave_out(vectors, labels)
+    scores = score_leave_one_out(vectors, labels)
     rows = np.arange(len(labels))
     agreement = float(np.mean(scores.argmax(axis=1) == labels))
     baseline = float(np.bincount(labels).max() / len(labels))

@@ -17,15 +17,15 @@ import numpy.typing as npt
 from eaves.errors import DatasetError, ImageError
 from eaves.images.envelope import open_envelope
 from eaves.images.pixels import Pixels, decode
-from trainer.check.descriptor import Vector, describe
+from trainer.check.descriptor import Vector, compute_descriptor
 from trainer.check.doubts import Doubts, find_doubts
 from trainer.check.features import load_cached_features
 from trainer.data import copies, manifest
 from trainer.data.folder import load_folder
-from trainer.data.listing import DataFault, Entry, Listing, check_labels
+from trainer.data.listing import DataFault, ListedImage, Listing, check_labels
 from trainer.data.manifest import load_manifest
 from trainer.data.not_used import Cause, group_by_cause
-from trainer.progress import Progress
+from trainer.progress import TrainingProgress
 
 LEAST_IMAGES = 4
 """Images a class needs: 2 to train on and 2 to hold out."""
@@ -57,7 +57,7 @@ class CheckedImage:
     digest: str
     width: int
     height: int
-    look: copies.Look | None
+    look: copies.ImageFingerprint | None
     vector: Vector
 
 
@@ -126,7 +126,9 @@ class Inspection:
         }
 
 
-def inspect_data(path: Path, *, features: Path, progress: Progress, faults: Collection[DataFault] = ()) -> Inspection:
+def inspect_data(
+    path: Path, *, features: Path, progress: TrainingProgress, faults: Collection[DataFault] = ()
+) -> Inspection:
     """Read every file below `path` and say what training would find.
 
     Args:
@@ -172,7 +174,7 @@ def _read_all(listing: Listing) -> Iterator[CheckedImage | str]:
             yield from pool.map(lambda entry: _read(listing, entry), listing.entries[start : start + _CHUNK])
 
 
-def _read(listing: Listing, entry: Entry) -> CheckedImage | str:
+def _read(listing: Listing, entry: ListedImage) -> CheckedImage | str:
     try:
         data = entry.path.read_bytes()
         if not data:
@@ -190,8 +192,8 @@ def _read(listing: Listing, entry: Entry) -> CheckedImage | str:
         digest=hashlib.sha256(data).hexdigest(),
         width=width,
         height=height,
-        look=copies.look(data),
-        vector=describe(pixels),
+        look=copies.compute_fingerprint(data),
+        vector=compute_descriptor(pixels),
     )
 
 

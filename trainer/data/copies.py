@@ -53,7 +53,7 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class ImageFingerprint:
     """What a picture looks like, roughly.
 
     Attributes:
@@ -67,7 +67,7 @@ class Look:
     grid: Grids
 
 
-def look(data: bytes) -> Look | None:
+def compute_fingerprint(data: bytes) -> ImageFingerprint | None:
     """A picture's looks; None when it can't be decoded or is flat."""
     try:
         pixels = decode(data, at_least=(4 * SIDE, 4 * SIDE))
@@ -83,17 +83,17 @@ def look(data: bytes) -> Look | None:
     small -= small.mean()
     grid = np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC).convert("YCbCr"))
     planes = np.ascontiguousarray(grid.reshape(-1, 3).T)
-    return Look(bits=bits, thumbnail=small / np.linalg.norm(small), grid=planes)
+    return ImageFingerprint(bits=bits, thumbnail=small / np.linalg.norm(small), grid=planes)
 
 
-def find_similar(looks: Sequence[Look | None]) -> Iterator[tuple[Positions, Positions]]:
+def find_similar(looks: Sequence[ImageFingerprint | None]) -> Iterator[tuple[Positions, Positions]]:
     """Pairs of pictures that look alike, each once, the smaller position first; in chunks."""
     seen = np.array([position for position, item in enumerate(looks) if item is not None], dtype=np.int64)
-    for first, second in Pictures([item for item in looks if item is not None]).similar():
+    for first, second in FingerprintIndex([item for item in looks if item is not None]).similar():
         yield seen[first], seen[second]
 
 
-def find_copies(looks: Sequence[Look | None], *, fresh: int = 0) -> Iterator[tuple[Positions, Positions]]:
+def find_copies(looks: Sequence[ImageFingerprint | None], *, fresh: int = 0) -> Iterator[tuple[Positions, Positions]]:
     """Pairs of pictures that are copies of one photo, each once, the smaller position first; in chunks.
 
     Args:
@@ -106,19 +106,19 @@ def find_copies(looks: Sequence[Look | None], *, fresh: int = 0) -> Iterator[tup
     pixels moved, 0.03 % are. Where all pictures look alike, 1,000 images take 1 s of processor time, 10,000 100 s.
     """
     seen = np.array([position for position, item in enumerate(looks) if item is not None], dtype=np.int64)
-    present = Pictures([item for item in looks if item is not None])
+    present = FingerprintIndex([item for item in looks if item is not None])
     for first, second in present.copies(fresh=int(np.searchsorted(seen, fresh))):
         yield seen[first], seen[second]
 
 
-class Pictures:
+class FingerprintIndex:
     """What all pictures look like, prepared to be compared.
 
     Args:
         looks: Of each picture.
     """
 
-    def __init__(self, looks: Sequence[Look]) -> None:
+    def __init__(self, looks: Sequence[ImageFingerprint]) -> None:
         self._looks = looks
         self._bits = np.array([item.bits for item in looks], dtype=np.uint64)
         self._bands = [((self._bits >> shift) & np.uint64(0xFFFF)).astype(np.int64) for shift in _BANDS]

@@ -14,7 +14,7 @@ from typing import Any
 from eaves.errors import RunError
 from trainer.data.listing import Split
 from trainer.data.stored_split import SPLIT_FILE, parse_split, sides
-from trainer.storage import Store, is_uri, open_store
+from trainer.storage import FileStore, is_uri, open_store
 
 NEW = "new"
 """`train.split` for a split that takes nothing over."""
@@ -37,7 +37,9 @@ class EarlierSplit:
 NONE = EarlierSplit(origin="", known={})
 
 
-def find_earlier(wanted: str, *, data_path: str, run: Store, unfinished: Store, beside: Store) -> EarlierSplit:
+def find_earlier(
+    wanted: str, *, data_path: str, run: FileStore, unfinished: FileStore, beside: FileStore
+) -> EarlierSplit:
     """Find the split that a training goes on from; `NONE` for a new one.
 
     Args:
@@ -68,12 +70,12 @@ def find_earlier(wanted: str, *, data_path: str, run: Store, unfinished: Store, 
     return _read(newest) if newest else NONE
 
 
-def _read(store: Store) -> EarlierSplit:
+def _read(store: FileStore) -> EarlierSplit:
     name = f"{store.uri.rstrip('/')}/{SPLIT_FILE}"
     return EarlierSplit(origin=store.uri, known=sides(parse_split(store.read(SPLIT_FILE).decode(), name)))
 
 
-def _same_data(beside: Store, data_path: str) -> Iterator[Store]:
+def _same_data(beside: FileStore, data_path: str) -> Iterator[FileStore]:
     """Runs with a split that were trained on the same `data.path`, the newest first."""
     stores = [beside.at(name) for name in beside.folders() if not name.startswith(".")]
     dated = [
@@ -85,7 +87,7 @@ def _same_data(beside: Store, data_path: str) -> Iterator[Store]:
             yield store
 
 
-def _json(store: Store, name: str) -> dict[str, Any]:
+def _json(store: FileStore, name: str) -> dict[str, Any]:
     """A JSON file's object; empty when it isn't there or is something else."""
     if not store.exists(name):
         return {}

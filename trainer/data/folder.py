@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from eaves.errors import DatasetError
 from eaves.media import SUFFIXES, UNSUPPORTED_SUFFIXES
-from trainer.data.listing import DECLARED, LOOSE, DataFault, Entry, Listing, Split, suffix_fault
+from trainer.data.listing import DECLARED, LOOSE, DataFault, ListedImage, Listing, Split, suffix_fault
 
 
 def load_folder(path: Path) -> Listing:
@@ -24,7 +24,7 @@ def load_folder(path: Path) -> Listing:
     sides: list[tuple[Split | None, Path]] = (
         [("val", path / "val"), ("train", path / "train")] if declared else [(None, path)]
     )
-    entries: list[Entry] = []
+    entries: list[ListedImage] = []
     faults: list[DataFault] = []
     for side, folder in sides:
         for kind in _folders(folder):
@@ -34,7 +34,7 @@ def load_folder(path: Path) -> Listing:
                     faults.append(fault)
                 else:
                     below = PurePosixPath(file.relative_to(kind).as_posix())
-                    entries.append(Entry(path=file, label=kind.name, below=below, split=side))
+                    entries.append(ListedImage(path=file, label=kind.name, below=below, split=side))
     for folder in dict.fromkeys((path, *(folder for _, folder in sides))):
         faults.extend(DataFault(file=name.relative_to(path).as_posix(), reason=LOOSE) for name in _loose_files(folder))
     labels = tuple(folder.name for folder in _folders(path / "train" if declared else path))

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from eaves.errors import DatasetError
-from trainer.data.copies import Look, Pictures
+from trainer.data.copies import FingerprintIndex, ImageFingerprint
 
 NEAR_COPIES = ("exact", "similar", "off")
 COPIES = "copies:"
@@ -95,7 +95,7 @@ def check_used(text: str, keys: Sequence[str]) -> None:
 
 
 def group_copies(
-    looks: Sequence[Look | None], digests: Sequence[str], labels: Sequence[int], near_copies: str
+    looks: Sequence[ImageFingerprint | None], digests: Sequence[str], labels: Sequence[int], near_copies: str
 ) -> list[list[int]]:
     """Positions of copies, together; an image that has none is in no group.
 
@@ -115,7 +115,7 @@ def group_copies(
         (position, item) for position in sorted(range(len(looks)), key=digests.__getitem__) if (item := looks[position])
     ]
     positions, of = [position for position, _ in ranked], np.array([labels[position] for position, _ in ranked])
-    pictures = Pictures([item for _, item in ranked])
+    pictures = FingerprintIndex([item for _, item in ranked])
     find = pictures.copies if near_copies == "exact" else pictures.similar
     free, groups = np.ones(len(ranked), dtype=np.bool_), list[list[int]]()
     for start in range(0, len(ranked), BLOCK):

@@ -34,7 +34,7 @@ class DataFault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class ListedImage:
     """One image that should be there.
 
     Attributes:
@@ -66,7 +66,7 @@ class Listing:
 
     root: Path
     labels: tuple[str, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[ListedImage, ...]
     faults: tuple[DataFault, ...]
     declared: bool
 
@@ -150,5 +150,5 @@ def _why_empty(faults: Collection[DataFault], name: str) -> str:
     return f"; {len(found)} {'file in it is' if len(found) == 1 else 'files in it are'} not used: {found[0].reason}"
 
 
-def _strangers(entries: Collection[Entry], labels: Collection[str]) -> list[str]:
+def _strangers(entries: Collection[ListedImage], labels: Collection[str]) -> list[str]:
     return sorted({entry.label for entry in entries} - set(labels))

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from eaves.errors import DatasetError
-from trainer.data.listing import DECLARED, DataFault, Entry, Listing, Split, leaves_root, suffix_fault
+from trainer.data.listing import DECLARED, DataFault, ListedImage, Listing, Split, leaves_root, suffix_fault
 
 SUFFIXES = (".csv", ".jsonl", ".ndjson")
 COLUMNS = ("path", "label", "split")
@@ -51,7 +51,7 @@ def load_manifest(file: Path) -> Listing:
             faults.append(fault)
         else:
             below = PurePosixPath(row.path)
-            entries.append(Entry(path=path, label=row.label, below=below, split=row.split, columns=row.columns))
+            entries.append(ListedImage(path=path, label=row.label, below=below, split=row.split, columns=row.columns))
     declared = any(row.split for row in rows)
     labels = tuple(sorted({row.label for row in rows if not declared or row.split == "train"}))
     return Listing(root=file.parent, labels=labels, entries=tuple(entries), faults=tuple(faults), declared=declared)

@@ -12,9 +12,9 @@ from pathlib import Path
 from eaves.media import UNKNOWN, sniff
 from trainer.data import archive, copies, manifest, remote
 from trainer.data.folder import load_folder
-from trainer.data.listing import DataFault, Entry, Listing, check_labels, in_two_classes, same_bytes
+from trainer.data.listing import DataFault, ListedImage, Listing, check_labels, in_two_classes, same_bytes
 from trainer.data.manifest import load_manifest
-from trainer.progress import Progress
+from trainer.progress import TrainingProgress
 from trainer.settings import DataSettings
 from trainer.storage import is_uri
 
@@ -23,7 +23,7 @@ _CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class ImageRecord:
     """An image's file once it has been read.
 
     Attributes:
@@ -33,14 +33,14 @@ class Seen:
         look: What it looks like; None when it can't be decoded or is flat.
     """
 
-    entry: Entry
+    entry: ListedImage
     digest: str
     media_type: str
-    look: copies.Look | None
+    look: copies.ImageFingerprint | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Images:
+class DatasetImages:
     """What a folder or a manifest holds.
 
     Attributes:
@@ -50,11 +50,11 @@ class Images:
     """
 
     listing: Listing
-    seen: tuple[Seen, ...]
+    seen: tuple[ImageRecord, ...]
     faults: tuple[DataFault, ...]
 
 
-def find_local(data: DataSettings, *, cache: Path, progress: Progress) -> tuple[Path, tuple[DataFault, ...]]:
+def find_local(data: DataSettings, *, cache: Path, progress: TrainingProgress) -> tuple[Path, tuple[DataFault, ...]]:
     """The local folder or manifest of the images, downloaded and unpacked if need be, and the files left out of it.
 
     Raises:
@@ -75,7 +75,7 @@ def find_local(data: DataSettings, *, cache: Path, progress: Progress) -> tuple[
     return path, faults
 
 
-def read_images(path: Path, progress: Progress) -> Images:
+def read_images(path: Path, progress: TrainingProgress) -> DatasetImages:
     """Find, hash and check the images of a local folder or manifest.
 
     Args:
@@ -90,7 +90,7 @@ def read_images(path: Path, progress: Progress) -> Images:
     check_labels(listing)
     faults = list(listing.faults)
     seen = _first_of_each(listing, _read_all(listing, faults, progress), faults)
-    return Images(listing=listing, seen=tuple(seen), faults=tuple(faults))
+    return DatasetImages(listing=listing, seen=tuple(seen), faults=tuple(faults))
 
 
 def entry_name(listing: Listing, path: Path) -> str:
@@ -98,7 +98,7 @@ def entry_name(listing: Listing, path: Path) -> str:
     return path.relative_to(listing.root).as_posix()
 
 
-def _read_all(listing: Listing, faults: list[DataFault], progress: Progress) -> Iterator[Seen]:
+def _read_all(listing: Listing, faults: list[DataFault], progress: TrainingProgress) -> Iterator[ImageRecord]:
     """Read every file once, in order, on every CPU; Pillow lets go of the interpreter's lock."""
     with (
         progress.phase("Hashing images", len(listing.entries)) as step,
@@ -119,7 +119,7 @@ def _read_all(listing: Listing, faults: list[DataFault], progress: Progress) -> 
                 yield seen
 
 
-def _read(entry: Entry) -> Seen | str:
+def _read(entry: ListedImage) -> ImageRecord | str:
     """A file, or why it can't be used."""
     try:
         data = entry.path.read_bytes()
@@ -128,16 +128,16 @@ def _read(entry: Entry) -> Seen | str:
     if not data:
         return "it is empty (0 bytes)"
     digest = hashlib.sha256(data).hexdigest()
-    return Seen(entry=entry, digest=digest, media_type=sniff(data), look=copies.look(data))
+    return ImageRecord(entry=entry, digest=digest, media_type=sniff(data), look=copies.compute_fingerprint(data))
 
 
-def _first_of_each(listing: Listing, seen: Iterator[Seen], faults: list[DataFault]) -> list[Seen]:
+def _first_of_each(listing: Listing, seen: Iterator[ImageRecord], faults: list[DataFault]) -> list[ImageRecord]:
     """One file of each content.
 
     Raises:
         DatasetError: The same picture in two classes.
     """
-    known: dict[str, Seen] = {}
+    known: dict[str, ImageRecord] = {}
     for item in seen:
         first = known.setdefault(item.digest, item)
         if first is item:

@@ -22,7 +22,7 @@ from eaves.backoff import Backoff
 from eaves.errors import DatasetError, EavesError, StorageError
 from trainer.data import archive, manifest
 from trainer.data.listing import DataFault, leaves_root, suffix_fault
-from trainer.progress import Progress
+from trainer.progress import TrainingProgress
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "http": "aiohttp", "https": "aiohttp", "file": "fsspec"}
 """Protocol to the package that speaks it. fsspec knows more, and chains of them (`zip::http://...`): not taken."""
@@ -39,14 +39,14 @@ Remote = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mirror:
+class LocalMirror:
     """A local copy: the folder, manifest or archive, and the remote files that were left out."""
 
     path: Path
     faults: tuple[DataFault, ...]
 
 
-def public(uri: str) -> str:
+def redact_uri(uri: str) -> str:
     """A URI without what might be secret: a presigned URL's query, a password."""
     if not uri.startswith(("http://", "https://")):
         return uri
@@ -54,7 +54,7 @@ def public(uri: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
-def mirror(uri: str, cache: Path, progress: Progress, *, attempts: int = ATTEMPTS) -> Mirror:
+def mirror(uri: str, cache: Path, progress: TrainingProgress, *, attempts: int = ATTEMPTS) -> LocalMirror:
     """Download what `uri` names into `cache`, as far as it isn't there already.
 
     Args:
@@ -73,16 +73,16 @@ def mirror(uri: str, cache: Path, progress: Progress, *, attempts: int = ATTEMPT
     name = unquote(PurePosixPath(urlsplit(uri).path if scheme.startswith("http") else root).name)
     if name.lower().endswith(archive.SUFFIXES):
         place.fetch([(name, root)], progress)
-        return Mirror(path=place.folder / name, faults=())
+        return LocalMirror(path=place.folder / name, faults=())
     if name.lower().endswith(manifest.SUFFIXES):
         return _mirror_manifest(place, name, root, progress)
     if scheme.startswith("http"):
-        message = f"{public(uri)}: HTTP has no listing of folders"
+        message = f"{redact_uri(uri)}: HTTP has no listing of folders"
         raise DatasetError(message, hint="name a manifest (.csv, .jsonl) or an archive (.zip, .tar, .tar.gz) instead")
     return _mirror_folder(place, root.rstrip("/"), uri, progress)
 
 
-def mirror_file(uri: str, cache: Path, progress: Progress, *, attempts: int = ATTEMPTS) -> Path:
+def mirror_file(uri: str, cache: Path, progress: TrainingProgress, *, attempts: int = ATTEMPTS) -> Path:
     """Download one file, weights for instance, unless it is in `cache` as it is there.
 
     Raises:
@@ -97,16 +97,16 @@ def mirror_file(uri: str, cache: Path, progress: Progress, *, attempts: int = AT
     return place.folder / name
 
 
-def _mirror_manifest(place: _Place, name: str, root: str, progress: Progress) -> Mirror:
+def _mirror_manifest(place: _Place, name: str, root: str, progress: TrainingProgress) -> LocalMirror:
     place.fetch([(name, root)], progress)
     rows = manifest.parse_manifest(place.folder / name)
     parent = root.partition("?")[0].rpartition("/")[0]
     wanted = dict.fromkeys(row.path for row in rows if not suffix_fault(row.path))
     place.fetch([(path, f"{parent}/{path}") for path in wanted], progress, missing_ok=True)
-    return Mirror(path=place.folder / name, faults=())
+    return LocalMirror(path=place.folder / name, faults=())
 
 
-def _mirror_folder(place: _Place, root: str, uri: str, progress: Progress) -> Mirror:
+def _mirror_folder(place: _Place, root: str, uri: str, progress: TrainingProgress) -> LocalMirror:
     with _translated(uri):
         found: Mapping[str, Mapping[str, Any]] = place.files.find(root, detail=True)
     wanted: list[Remote] = []
@@ -127,7 +127,7 @@ def _mirror_folder(place: _Place, root: str, uri: str, progress: Progress) -> Mi
         )
     place.prune({name for name, _ in wanted})
     place.fetch(wanted, progress, known=found)
-    return Mirror(path=place.folder, faults=tuple(faults))
+    return LocalMirror(path=place.folder, faults=tuple(faults))
 
 
 class _Place:
@@ -143,7 +143,7 @@ class _Place:
     def fetch(
         self,
         wanted: list[Remote],
-        progress: Progress,
+        progress: TrainingProgress,
         *,
         known: Mapping[str, Mapping[str, Any]] | None = None,
         missing_ok: bool = False,
@@ -203,7 +203,7 @@ class _Place:
         self.files.get_file(path, str(part))
         got = part.stat().st_size
         if size is not None and got != size:
-            raise StorageError(f"{public(path)}: {got} of {size} bytes came", hint="try again")
+            raise StorageError(f"{redact_uri(path)}: {got} of {size} bytes came", hint="try again")
 
 
 def _open(uri: str, scheme: str) -> tuple[Any, str]:
@@ -211,7 +211,7 @@ def _open(uri: str, scheme: str) -> tuple[Any, str]:
 
     if scheme not in PACKAGES or "::" in uri:
         raise DatasetError(
-            f"data can't be read from {public(uri)}", hint=f"use one of {', '.join(PACKAGES)}, or a path"
+            f"data can't be read from {redact_uri(uri)}", hint=f"use one of {', '.join(PACKAGES)}, or a path"
         )
     try:
         files, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **_OPTIONS.get(scheme, {}))
@@ -219,7 +219,7 @@ def _open(uri: str, scheme: str) -> tuple[Any, str]:
         message = f"{scheme}:// needs the package {PACKAGES[scheme]}, which is not installed"
         raise DatasetError(message, hint=f"pip install {PACKAGES[scheme]}") from error
     except ValueError as error:
-        raise DatasetError(f"not a URI that can be read: {public(uri)} ({error})") from error
+        raise DatasetError(f"not a URI that can be read: {redact_uri(uri)} ({error})") from error
     return files, str(root)
 
 
@@ -232,10 +232,12 @@ def _translated(path: str) -> Iterator[None]:
     except FileNotFoundError as error:
         if not _is_missing(error):
             raise _unreachable(path, error.__cause__ or error) from error
-        raise DatasetError(f"nothing at {public(path)}", hint="check the URI, and that the bucket is there") from error
+        raise DatasetError(
+            f"nothing at {redact_uri(path)}", hint="check the URI, and that the bucket is there"
+        ) from error
     except PermissionError as error:
         hint = "check this process's credentials and what they may read"
-        raise DatasetError(f"{public(path)} may not be read: {str(error)[:200]}", hint=hint) from error
+        raise DatasetError(f"{redact_uri(path)} may not be read: {str(error)[:200]}", hint=hint) from error
     except Exception as error:
         # Every protocol's package raises its own (botocore's, aiohttp's, google's), without a common root.
         raise _unreachable(path, error) from error
@@ -252,7 +254,7 @@ def _is_missing(error: FileNotFoundError) -> bool:
 
 def _unreachable(path: str, error: BaseException) -> StorageError:
     reason = f"{type(error).__name__}: {str(error)[:200]}"
-    return StorageError(f"can't read {public(path)}: {reason}", hint="is the place reachable? try again")
+    return StorageError(f"can't read {redact_uri(path)}: {reason}", hint="is the place reachable? try again")
 
 
 def _read_index(log: Path) -> Iterator[tuple[str, dict[str, str]]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from trainer.data.copies import Look, find_similar
+from trainer.data.copies import ImageFingerprint, find_similar
 from trainer.data.listing import Split
 
 
@@ -25,7 +25,9 @@ def side_before(digest: str, fraction: float, seed: int) -> Split:
     return "val" if number / 2**64 < fraction else "train"
 
 
-def sides_before(digests: Sequence[str], looks: Sequence[Look | None], fraction: float, seed: int) -> list[Split]:
+def sides_before(
+    digests: Sequence[str], looks: Sequence[ImageFingerprint | None], fraction: float, seed: int
+) -> list[Split]:
     """The side of each image, in their order.
 
     Args:

@@ -20,7 +20,7 @@ MOST_HELD_OUT = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class SplitImage:
     """An image to place.
 
     Attributes:
@@ -35,7 +35,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sides:
+class SplitSides:
     """Where the images are.
 
     Attributes:
@@ -47,7 +47,7 @@ class Sides:
     parted: Mapping[str, int]
 
 
-def assign_sides(items: Sequence[Item], *, fraction: float, seed: int, known: Mapping[str, Split]) -> Sides:
+def assign_sides(items: Sequence[SplitImage], *, fraction: float, seed: int, known: Mapping[str, Split]) -> SplitSides:
     """Place every image.
 
     Of a class of n images, `fraction` * n are held out, at least 2 and at most n - 2. A group is placed as a whole.
@@ -71,13 +71,13 @@ def assign_sides(items: Sequence[Item], *, fraction: float, seed: int, known: Ma
     placing.part()
     of = placing.sides()
     _check_sides(items, of, bool(known))
-    return Sides(of=of, parted=_parted(items, of))
+    return SplitSides(of=of, parted=_parted(items, of))
 
 
 class _Placing:
     """A split while it is made; what is not held out is trained on."""
 
-    def __init__(self, items: Sequence[Item], fraction: float, seed: int, known: Mapping[str, Split]) -> None:
+    def __init__(self, items: Sequence[SplitImage], fraction: float, seed: int, known: Mapping[str, Split]) -> None:
         self._items, self._known = items, known
         self._sizes = Counter(item.label for item in items)
         self._targets = {
@@ -158,7 +158,7 @@ def _rank(seed: int, digest: str) -> bytes:
     return hashlib.sha256(f"{seed}:{digest}".encode()).digest()
 
 
-def _parted(items: Sequence[Item], of: Sequence[Split]) -> dict[str, int]:
+def _parted(items: Sequence[SplitImage], of: Sequence[Split]) -> dict[str, int]:
     sides: dict[str, set[Split]] = {}
     for item, side in zip(items, of, strict=True):
         sides.setdefault(item.group, set()).add(side)
@@ -175,7 +175,7 @@ def _check_sizes(sizes: Mapping[str, int]) -> None:
         )
 
 
-def _check_sides(items: Sequence[Item], of: Sequence[Split], known: bool) -> None:
+def _check_sides(items: Sequence[SplitImage], of: Sequence[Split], known: bool) -> None:
     counts = Counter((item.label, side) for item, side in zip(items, of, strict=True))
     for label in sorted({item.label for item in items}):
         held, trained = counts[label, "val"], counts[label, "train"]

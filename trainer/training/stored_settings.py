@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError, Fault, RunError
-from trainer.data.remote import public
+from trainer.data.remote import redact_uri
 from trainer.run import CONFIG, MANIFEST, checkpoints_beside
 from trainer.settings import DataSettings, TrainSettings
-from trainer.storage import Store
+from trainer.storage import FileStore
 
 SETTINGS = "settings.json"
 CHANGEABLE = frozenset({"checkpoint_s", "cache", "usable_accuracy"})
@@ -35,7 +35,7 @@ class StoredSettings:
     train: dict[str, Any]
 
 
-def save_settings(store: Store, data: DataSettings, settings: TrainSettings) -> None:
+def save_settings(store: FileStore, data: DataSettings, settings: TrainSettings) -> None:
     """Write the settings of a run that is not complete beside its checkpoints.
 
     Raises:
@@ -86,7 +86,7 @@ def continue_settings(
     """
     train = {name: value for name, value in stored.train.items() if name in {field.name for field in fields(settings)}}
     place = str(stored.data["path"])
-    now = {f"train.{name}": getattr(settings, name) for name in train} | {"data.path": public(str(data.path))}
+    now = {f"train.{name}": getattr(settings, name) for name in train} | {"data.path": redact_uri(str(data.path))}
     before = {f"train.{name}": value for name, value in train.items()} | {"data.path": place}
     changeable = {f"train.{name}" for name in CHANGEABLE}
     faults = [
@@ -104,7 +104,7 @@ def continue_settings(
     for name in CHANGEABLE:
         train[name] = getattr(settings, name)
     origin = f"settings of {stored.output}"
-    images = build(DataSettings, Layer(origin=origin, values=stored.data))
+    images = build(DataSettings, SettingsLayer(origin=origin, values=stored.data))
     if now["data.path"] == place:
         images = replace(images, path=data.path)  # with the password or signature that is not stored
-    return images, build(TrainSettings, Layer(origin=origin, values=train))
+    return images, build(TrainSettings, SettingsLayer(origin=origin, values=train))

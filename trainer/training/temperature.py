@@ -30,7 +30,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
+class TemperatureCalibration:
     """The temperature of a model, and the evidence for it.
 
     Attributes:
@@ -63,7 +63,7 @@ class Calibration:
         return asdict(self) | {"nll_gain_interval_95": None if interval is None else list(interval)}
 
 
-def calibrate(logits: Floats, truth: Labels) -> Calibration:
+def calibrate(logits: Floats, truth: Labels) -> TemperatureCalibration:
     """Decide by held-out images whether logits are divided by a temperature, and by which.
 
     Args:
@@ -75,7 +75,7 @@ def calibrate(logits: Floats, truth: Labels) -> Calibration:
     interval = _interval(before - after)
     helps = len(truth) >= LEAST_IMAGES and interval is not None and interval[0] > 0
     raw_error = calibration_error(softmax(logits), truth)
-    return Calibration(
+    return TemperatureCalibration(
         temperature=fitted if helps else 1.0,
         fitted_temperature=fitted,
         images=len(truth),

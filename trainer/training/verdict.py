@@ -12,7 +12,7 @@ Kind = Literal["guessing", "weak", "usable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class ModelQuality:
     """What the held-out images say about a model.
 
     Attributes:
@@ -45,7 +45,7 @@ class Verdict:
         return asdict(self) | {"interval_95": list(self.interval_95)}
 
 
-def build_verdict(measured: Mapping[str, Any], *, arch: str, usable_accuracy: float) -> Verdict:
+def rate_model(measured: Mapping[str, Any], *, arch: str, usable_accuracy: float) -> ModelQuality:
     """Judge a model by its held-out images.
 
     Args:
@@ -60,7 +60,7 @@ def build_verdict(measured: Mapping[str, Any], *, arch: str, usable_accuracy: fl
     baseline = classes[baseline_class]["images"] / images if images else 1.0
     low, high = measured["val_accuracy_interval_95"]
     kind: Kind = "guessing" if low <= baseline else "usable" if low > usable_accuracy else "weak"
-    return Verdict(
+    return ModelQuality(
         kind=kind,
         accuracy=measured["val_accuracy"],
         interval_95=(low, high),
@@ -78,7 +78,7 @@ def render_lines(verdict: Mapping[str, Any]) -> tuple[str, str]:
     """The two lines that a person reads after a training: the figures, and the verdict.
 
     Args:
-        verdict: `Verdict.to_dict()`, as run.json holds it.
+        verdict: `ModelQuality.to_dict()`, as run.json holds it.
     """
     low, high = verdict["interval_95"]
     figures = (

@@ -12,7 +12,7 @@ By = Literal["architecture", "setting", "keras", "probe", "undecided"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class ScaleMeasurement:
     """What a probe measured of one scale.
 
     Attributes:
@@ -42,7 +42,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class ScaleChoice:
     """A scale and the reason for it.
 
     Attributes:
@@ -59,7 +59,7 @@ class Choice:
     by: By
     reason: str
     images: int = 0
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[ScaleMeasurement, ...] = ()
 
     def render_line(self) -> str:
         """The reason and the figures as one line, for a terminal."""
@@ -81,19 +81,19 @@ class Choice:
         }
 
 
-def parse_choice(values: Mapping[str, Any]) -> Choice:
-    """Read what `Choice.to_dict` wrote.
+def parse_choice(values: Mapping[str, Any]) -> ScaleChoice:
+    """Read what `ScaleChoice.to_dict` wrote.
 
     Raises:
         KeyError, TypeError, ValueError: It is something else.
     """
-    return Choice(
+    return ScaleChoice(
         scale=SCALES[values["name"]],
         by=values["by"],
         reason=str(values["reason"]),
         images=int(values["images"]),
         figures=tuple(
-            Figure(**{**figure, "interval_95": figure["interval_95"] and tuple(figure["interval_95"])})
+            ScaleMeasurement(**{**figure, "interval_95": figure["interval_95"] and tuple(figure["interval_95"])})
             for figure in values["figures"]
         ),
     )

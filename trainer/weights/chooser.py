@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from trainer.features import Array, FeatureCache, cache_key
-from trainer.pixels import Decoded
-from trainer.progress import Progress
+from trainer.pixels import DecodedDataset
+from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
-from trainer.share import Share
-from trainer.storage import Store
-from trainer.weights.choice import Choice
+from trainer.share import Shard
+from trainer.storage import FileStore
+from trainer.weights.choice import ScaleChoice
 from trainer.weights.known import is_published_by_keras
-from trainer.weights.light import measure_light
-from trainer.weights.probe import Right, decide, judge
+from trainer.weights.light import measure_brightness
+from trainer.weights.probe import Right, choose_scale_by_probe, score_features
 from trainer.weights.scales import SCALES, Scale
 from trainer.weights.selection import LEAST_IMAGES, select_images
 from trainer.weights.stored import SCALE_FILE, load_choice, save_choice, wait_for_choice
@@ -32,17 +32,17 @@ _logger = logging.getLogger(__name__)
 
 def choose_scale(
     settings: TrainSettings,
-    decoded: Decoded,
+    decoded: DecodedDataset,
     backbone: Any,
     *,
     backbone_sha256: str,
-    features: Store,
-    unfinished: Store,
+    features: FileStore,
+    unfinished: FileStore,
     fingerprint: str,
     is_finished: Callable[[], bool],
-    progress: Progress,
-    share: Share | None = None,
-) -> Choice:
+    progress: TrainingProgress,
+    share: Shard | None = None,
+) -> ScaleChoice:
     """Choose the scale of a training; a line of the log tells what it is for a file of weights.
 
     Args:
@@ -60,7 +60,7 @@ def choose_scale(
     Raises:
         StorageError: Storage can't be read or written, the first pod stores no scale for too long, or it trains on
             other images or with other settings.
-        PassDoneError: The run exists meanwhile.
+        ShardDoneError: The run exists meanwhile.
     """
     if (choice := settle_scale(settings)) is None:
         if share is not None and share.index:
@@ -77,14 +77,16 @@ def choose_scale(
     return choice
 
 
-def settle_scale(settings: TrainSettings) -> Choice | None:
+def settle_scale(settings: TrainSettings) -> ScaleChoice | None:
     """The scale, where nothing needs to be measured; None for a file of weights that must be probed."""
     scale, file = settings.own_scale, Path(settings.weights)
     if settings.scale != "auto":
         unprobed = f", so {file.name} is not probed" if settings.weights_kind == "file" else ""
-        return Choice(scale=scale, by="setting", reason=f"train.scale is {scale.name} (pixels {scale.words}){unprobed}")
+        return ScaleChoice(
+            scale=scale, by="setting", reason=f"train.scale is {scale.name} (pixels {scale.words}){unprobed}"
+        )
     if settings.weights_kind != "file":
-        return Choice(
+        return ScaleChoice(
             scale=scale, by="architecture", reason=f"{settings.arch} takes {scale.name} (pixels {scale.words})"
         )
     if is_published_by_keras(settings.arch, file):
@@ -92,19 +94,19 @@ def settle_scale(settings: TrainSettings) -> Choice | None:
             f"{file.name} is Keras's own file of {settings.arch}, which takes {scale.name} (pixels {scale.words}): "
             "it is not probed"
         )
-        return Choice(scale=scale, by="keras", reason=reason)
+        return ScaleChoice(scale=scale, by="keras", reason=reason)
     return None
 
 
 def probe_scale(
     settings: TrainSettings,
-    decoded: Decoded,
+    decoded: DecodedDataset,
     backbone: Any,
     *,
     backbone_sha256: str,
-    features: Store,
-    progress: Progress,
-) -> Choice:
+    features: FileStore,
+    progress: TrainingProgress,
+) -> ScaleChoice:
     """Measure which scale a file of weights was trained with, on training images only.
 
     Args:
@@ -126,19 +128,21 @@ def probe_scale(
         groups = [decoded.dataset.examples[row].group for row in rows]
         for scale in SCALES.values():
             values = _compute(settings, decoded, backbone, rows, scale, backbone_sha256, features, progress)
-            right[scale.name] = judge(values, decoded.labels[rows], groups)
-    return decide(right, distances, measure_light(pixels), own=settings.own_scale, images=len(rows), file=file)
+            right[scale.name] = score_features(values, decoded.labels[rows], groups)
+    return choose_scale_by_probe(
+        right, distances, measure_brightness(pixels), own=settings.own_scale, images=len(rows), file=file
+    )
 
 
 def _compute(
     settings: TrainSettings,
-    decoded: Decoded,
+    decoded: DecodedDataset,
     backbone: Any,
     rows: Sequence[int],
     scale: Scale,
     backbone_sha256: str,
-    features: Store,
-    progress: Progress,
+    features: FileStore,
+    progress: TrainingProgress,
 ) -> Array:
     """(rows, features) of images under one scale, from the cache as far as it has them."""
     key = cache_key(

@@ -23,7 +23,7 @@ wrong, at a spread of 36. With 40 all 48 decisions on both collections were righ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Light:
+class ImageBrightness:
     """How bright some images are.
 
     Attributes:
@@ -43,14 +43,14 @@ class Light:
         return ""
 
 
-def measure_light(pixels: npt.NDArray[np.uint8]) -> Light:
+def measure_brightness(pixels: npt.NDArray[np.uint8]) -> ImageBrightness:
     """Measure how bright images are.
 
     Args:
         pixels: (N, H, W, 3) uint8, RGB, N at least 1.
     """
     grey = [image.mean(axis=2, dtype=np.float64) for image in pixels]
-    return Light(
+    return ImageBrightness(
         brightness=float(np.mean([values.mean() for values in grey])),
         spread=float(np.median([values.std() for values in grey])),
     )

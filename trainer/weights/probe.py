@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.statistics import paired_p_value, wilson
-from trainer.weights.choice import By, Choice, Figure
-from trainer.weights.light import Light
-from trainer.weights.ridge import leave_out
+from trainer.weights.choice import By, ScaleChoice, ScaleMeasurement
+from trainer.weights.light import ImageBrightness
+from trainer.weights.ridge import score_leave_one_out
 from trainer.weights.scales import SCALES, Scale
 
 LEVEL = 0.003
@@ -35,7 +35,7 @@ to 0.23 under the right scale, the same in grey 0.24 and once 0.58, and darker o
 Right = npt.NDArray[np.bool_]
 
 
-def judge(features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], groups: Sequence[str]) -> Right:
+def score_features(features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], groups: Sequence[str]) -> Right:
     """Judge a linear classifier on features.
 
     Args:
@@ -49,12 +49,18 @@ def judge(features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], grou
     _, classes = np.unique(labels, return_inverse=True)
     # Pixels that are a hundred times too large may overflow a network.
     finite = np.nan_to_num(features, nan=0.0, posinf=0.0, neginf=0.0)
-    return np.asarray(leave_out(finite, classes, groups).argmax(axis=1) == classes)
+    return np.asarray(score_leave_one_out(finite, classes, groups).argmax(axis=1) == classes)
 
 
-def decide(
-    right: Mapping[str, Right], distances: Mapping[str, float], light: Light, *, own: Scale, images: int, file: str
-) -> Choice:
+def choose_scale_by_probe(
+    right: Mapping[str, Right],
+    distances: Mapping[str, float],
+    light: ImageBrightness,
+    *,
+    own: Scale,
+    images: int,
+    file: str,
+) -> ScaleChoice:
     """Choose the scale.
 
     Args:
@@ -66,8 +72,8 @@ def decide(
         file: Name of the file of weights, for the reason.
     """
 
-    def build(name: str, why: str, by: By = "probe") -> Choice:
-        return Choice(
+    def build(name: str, why: str, by: By = "probe") -> ScaleChoice:
+        return ScaleChoice(
             scale=SCALES[name],
             by=by,
             reason=f"train.scale: auto took {name} (pixels {SCALES[name].words}) for {file}: {why}",
@@ -98,7 +104,7 @@ def _find_nearest(distances: Mapping[str, float]) -> str:
     return nearest if others and CLEAR * distances[nearest] <= distances[others[0]] else ""
 
 
-def _find_doubt(distances: Mapping[str, float], light: Light) -> str:
+def _find_doubt(distances: Mapping[str, float], light: ImageBrightness) -> str:
     """Why the smallest distance, even a clear one, is no evidence, as a sentence without the full stop; else empty."""
     if not distances:
         return ""
@@ -121,10 +127,10 @@ def _is_better(one: Right, other: Right) -> bool:
 
 def _build_figures(
     right: Mapping[str, Right], distances: Mapping[str, float], worse: Collection[str]
-) -> tuple[Figure, ...]:
+) -> tuple[ScaleMeasurement, ...]:
     """Of every scale that was measured, the most accurate first."""
     figures = [
-        Figure(
+        ScaleMeasurement(
             scale=name,
             accuracy=float(right[name].mean()) if name in right else None,
             interval_95=wilson(int(right[name].sum()), len(right[name])) if name in right else None,

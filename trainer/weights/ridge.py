@@ -20,7 +20,7 @@ STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 Floats = npt.NDArray[np.float64]
 
 
-def leave_out(
+def score_leave_one_out(
     vectors: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], groups: Sequence[str] | None = None
 ) -> Floats:
     """Score every class for each image by a fit to the images of all other groups.

@@ -11,15 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from eaves.errors import StorageError
-from trainer.progress import Progress
-from trainer.share import PATIENCE_S, POLL_S, PassDoneError
-from trainer.storage import Store
-from trainer.weights.choice import Choice, parse_choice
+from trainer.progress import TrainingProgress
+from trainer.share import PATIENCE_S, POLL_S, ShardDoneError
+from trainer.storage import FileStore
+from trainer.weights.choice import ScaleChoice, parse_choice
 
 SCALE_FILE = "scale.json"
 
 
-def save_choice(store: Store, fingerprint: str, choice: Choice) -> None:
+def save_choice(store: FileStore, fingerprint: str, choice: ScaleChoice) -> None:
     """Write the choice of the run that is being made.
 
     Args:
@@ -33,7 +33,7 @@ def save_choice(store: Store, fingerprint: str, choice: Choice) -> None:
     store.write(SCALE_FILE, json.dumps({"fingerprint": fingerprint, "choice": choice.to_dict()}).encode())
 
 
-def load_choice(store: Store, fingerprint: str) -> Choice | None:
+def load_choice(store: FileStore, fingerprint: str) -> ScaleChoice | None:
     """The choice of this training; None when none is stored that can be read.
 
     Raises:
@@ -44,14 +44,14 @@ def load_choice(store: Store, fingerprint: str) -> Choice | None:
 
 
 def wait_for_choice(
-    store: Store,
+    store: FileStore,
     fingerprint: str,
-    progress: Progress,
+    progress: TrainingProgress,
     *,
     is_finished: Callable[[], bool],
     patience_s: float = PATIENCE_S,
     poll_s: float = POLL_S,
-) -> Choice:
+) -> ScaleChoice:
     """The choice, once index 0 of an Indexed Job has stored it.
 
     Args:
@@ -64,13 +64,13 @@ def wait_for_choice(
 
     Raises:
         StorageError: Index 0 trains on other images or with other settings, or it stored nothing for too long.
-        PassDoneError: The run exists.
+        ShardDoneError: The run exists.
     """
     deadline = time.monotonic() + patience_s
     with progress.phase("Waiting for the scale that index 0 chooses", 1) as step:
         while (stored := _load(store)) is None:
             if is_finished():
-                raise PassDoneError
+                raise ShardDoneError
             if time.monotonic() > deadline:
                 raise StorageError(
                     f"index 0 of the Job has stored no {SCALE_FILE} in {store.uri} for {patience_s:g} s",
@@ -93,10 +93,10 @@ class _Stored:
     """What the file holds."""
 
     fingerprint: str
-    choice: Choice
+    choice: ScaleChoice
 
 
-def _load(store: Store) -> _Stored | None:
+def _load(store: FileStore) -> _Stored | None:
     """The choice of any training; None when there is none, or one that is damaged or of another version."""
     if not store.exists(SCALE_FILE):
         return None

@@ -16,7 +16,7 @@ from eaves.cli.output import say
 from eaves.cli.receiver.faults import named_by_flag
 from eaves.cli.receiver.paths import receiver_spool
 from eaves.cli.stop_signals import StopSignals
-from eaves.config import Layer, iter_leaves
+from eaves.config import SettingsLayer, iter_leaves
 from eaves.errors import ConfigError, Fault
 from eaves.options import build_settings, settings_options
 from eaves.receiver.settings import ReceiverSettings
@@ -52,7 +52,9 @@ def command(state_dir: Path, **options: Any) -> None:
     if not (options["sink"] or options["folder"] or _is_set("sink") or _is_set("folder")):
         defaults["folder"] = FOLDER
     with named_by_flag(HINTS, default_origins=("defaults", "settings")):
-        settings = build_settings(ReceiverSettings, options, Layer(origin="defaults", values=defaults), section=SECTION)
+        settings = build_settings(
+            ReceiverSettings, options, SettingsLayer(origin="defaults", values=defaults), section=SECTION
+        )
     logs.configure(as_json=settings.log_json)
     return_freed_memory()
     signals = StopSignals()  # a thread that a library started may take a signal, so blocking them here isn't enough

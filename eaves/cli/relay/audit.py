@@ -17,7 +17,7 @@ from eaves.cli.relay.targets import Relay, list_receivers, open_relays, relay_op
 from eaves.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
-    from eaves.audit import Audit, Comparison, Finding, HourCounts
+    from eaves.audit import Audit, AuditFinding, EventComparison, HourCounts
     from eaves.spool import LedgerLine
 
 COLUMNS = {
@@ -96,9 +96,9 @@ def command(
     undelivered at the receiver; with 66 when there is nothing to compare. All relays of a site that have the same
     receiver are compared with it together; what another relay has sent would be unknown.
     """
-    from eaves.audit import Comparison
+    from eaves.audit import EventComparison
 
-    with Comparison(late_s=late_s) as comparison:
+    with EventComparison(late_s=late_s) as comparison:
         if sent is None:
             queues = _add_from_relays(comparison, received, credentials, source, options)
         else:
@@ -116,7 +116,7 @@ def command(
 
 
 def _add_from_relays(
-    comparison: Comparison, received: Sequence[str], credentials: Path | None, source: str, options: dict[str, Any]
+    comparison: EventComparison, received: Sequence[str], credentials: Path | None, source: str, options: dict[str, Any]
 ) -> list[str]:
     """The relays' lists, the receiver's, and then what has come to the relays' meanwhile.
 
@@ -229,7 +229,7 @@ def _row(counts: HourCounts, hour: str) -> dict[str, Any]:
     return {**asdict(counts), "hour": hour}
 
 
-def _name(what: str, findings: Sequence[Finding], count: int) -> None:
+def _name(what: str, findings: Sequence[AuditFinding], count: int) -> None:
     for one in findings[:SHOWN]:
         say(f"{what}: {one.id} of {one.source}, line {one.number}: {one.why}")
     if count > SHOWN:

@@ -14,14 +14,14 @@ WAIT_S = 6.0
 POLL_S = 0.1
 
 
-class Platform(Protocol):
+class StatusPlatform(Protocol):
     """What is needed of a platform."""
 
     def status(self) -> Sequence[FunctionStatus]:
         """Every function wanted."""
 
 
-def wait_for_link(platform: Platform, name: str, *, wait_s: float = WAIT_S) -> str:
+def wait_for_link(platform: StatusPlatform, name: str, *, wait_s: float = WAIT_S) -> str:
     """The state of a relay's link after its first probe, with the reason when it isn't up.
 
     Args:

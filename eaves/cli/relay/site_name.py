@@ -21,9 +21,9 @@ def warn_of_waiting(state_dir: Path, app: AppSpec) -> None:
     """
     from eaves.errors import EavesError
     from eaves.local.queues import open_local_queue
-    from eaves.local.state import State
+    from eaves.local.state import StateDirectory
 
-    state, name, site = State(root=state_dir), app.function.name, app.function.site
+    state, name, site = StateDirectory(root=state_dir), app.function.name, app.function.site
     before = state.read_specs()[0].get(name)
     if before is None or before.function.site == site or not state.relay_spool(name).is_file():
         return

@@ -12,7 +12,7 @@ import click
 
 from eaves.cli.arguments import file_option, state_option
 from eaves.cli.clusters import on_option, read_choice, site_options
-from eaves.cli.queue_targets import Target, open_targets
+from eaves.cli.queue_targets import QueueTarget, open_targets
 from eaves.errors import InputError, NotFoundError
 from eaves.platform import RELAY, RelaySpec
 
@@ -63,9 +63,9 @@ def open_relays(*, app: str, pod: str, state_dir: Path, file: Path, **clusters: 
             yield _require([_at_site(target) for target in targets if target.agent.endswith(f".{RELAY}")])
         return
     from eaves.local.queues import open_local_queue
-    from eaves.local.state import State
+    from eaves.local.state import StateDirectory
 
-    state = State(root=state_dir)
+    state = StateDirectory(root=state_dir)
     specs = state.read_specs()[0]
     with ExitStack() as stack:
         relays = []
@@ -80,9 +80,9 @@ def open_relays(*, app: str, pod: str, state_dir: Path, file: Path, **clusters: 
 
 def list_receivers(*, app: str, state_dir: Path, **_: Any) -> dict[str, Path | None]:
     """The receivers of the relays that are deployed here, by address, with the folder of each relay's credentials."""
-    from eaves.local.state import State
+    from eaves.local.state import StateDirectory
 
-    specs = State(root=state_dir).read_specs()[0]
+    specs = StateDirectory(root=state_dir).read_specs()[0]
     wanted = [spec.relay for name, spec in specs.items() if spec.relay.enabled and app in ("", name)]
     return {relay.to.rstrip("/"): relay.credentials for relay in wanted}
 
@@ -99,7 +99,7 @@ def require_one(relays: Sequence[Relay]) -> Relay:
     return relays[0]
 
 
-def _at_site(target: Target) -> Relay:
+def _at_site(target: QueueTarget) -> Relay:
     link = target.queue.report().link
     option = f"--on knative --pod {target.pod}"
     return Relay(name=str(target), queue=target.queue, to=link.to if link else "", credentials=None, option=option)

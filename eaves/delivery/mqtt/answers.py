@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eaves.delivery.rules import ACCEPTED, Answer
+from eaves.delivery.rules import ACCEPTED, SinkResponse
 from eaves.mqtt import Acknowledgement
 
 FIRST_FAILURE = 0x80
@@ -21,7 +21,7 @@ Source: MQTT 5.0, section 3.4.2.1; `eaves.delivery.rules` for what follows from 
 TOO_LARGE = 413
 
 
-def build_answer(acknowledgement: Acknowledgement, *, broker: str, topic: str) -> Answer:
+def build_answer(acknowledgement: Acknowledgement, *, broker: str, topic: str) -> SinkResponse:
     """What the broker says of one message.
 
     Args:
@@ -31,12 +31,12 @@ def build_answer(acknowledgement: Acknowledgement, *, broker: str, topic: str) -
     """
     code = acknowledgement.code
     if code < FIRST_FAILURE:
-        return Answer(status=ACCEPTED)
+        return SinkResponse(status=ACCEPTED)
     reason = f"the broker {broker} refuses a message to {topic}: {acknowledgement.name} (MQTT reason code 0x{code:02x})"
-    return Answer(status=STATUSES.get(code, 500), body=reason.encode())
+    return SinkResponse(status=STATUSES.get(code, 500), body=reason.encode())
 
 
-def refuse_size(size_bytes: int, limit_bytes: int, *, broker: str) -> Answer:
+def refuse_size(size_bytes: int, limit_bytes: int, *, broker: str) -> SinkResponse:
     """What the broker would say of a message that is larger than it takes."""
     reason = f"a message of {size_bytes} bytes is larger than the broker {broker} takes: {limit_bytes} bytes"
-    return Answer(status=TOO_LARGE, body=reason.encode())
+    return SinkResponse(status=TOO_LARGE, body=reason.encode())

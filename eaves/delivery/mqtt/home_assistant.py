@@ -25,7 +25,7 @@ from typing import Any
 
 from eaves import __version__
 from eaves.clock import SYSTEM, Clock
-from eaves.delivery.mqtt.latest import Latest
+from eaves.delivery.mqtt.latest import NewestEvents
 from eaves.delivery.mqtt.message import parse_object
 from eaves.events import IMAGE_CLASSIFIED, TENSOR_PREDICTED, Event, source_uri
 from eaves.mqtt import Publication
@@ -72,7 +72,7 @@ class HomeAssistant:
         self._app = app
         self._prefix = prefix
         self._source = source_uri(site, app)
-        self._latest = Latest(clock)
+        self._latest = NewestEvents(clock)
         self._shown: OrderedDict[str, Sensors] = OrderedDict()
 
     @property
@@ -97,7 +97,7 @@ class HomeAssistant:
         if event.type not in (IMAGE_CLASSIFIED, TENSOR_PREDICTED) or event.source != self._source:
             return []
         camera = self._camera(event)
-        if not self._latest.take(camera, event):
+        if not self._latest.accept(camera, event):
             return []
         shown, made = self._shown.get(camera), self._build(camera, event)
         self._shown[camera] = made

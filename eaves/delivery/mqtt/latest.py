@@ -15,7 +15,7 @@ MAX_KEYS = 1_000
 """Keys that are remembered, about 200 bytes each; beyond it the one used longest ago is forgotten."""
 
 
-class Latest:
+class NewestEvents:
     """The newest event of each key. Not safe for threads: its caller holds a lock.
 
     Args:
@@ -26,7 +26,7 @@ class Latest:
         self._clock = clock
         self._known: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def take(self, key: str, event: Event) -> bool:
+    def accept(self, key: str, event: Event) -> bool:
         """Remember an event unless a newer one of its key came within the last minute; whether it was remembered."""
         time = _parse_time(event)
         now = self._clock.monotonic()

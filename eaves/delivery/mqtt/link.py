@@ -12,9 +12,17 @@ from functools import partial
 
 from eaves.clock import SYSTEM, Clock
 from eaves.delivery.mqtt.home_assistant import OFFLINE, ONLINE, HomeAssistant
-from eaves.delivery.mqtt.teller import Teller
+from eaves.delivery.mqtt.teller import DiscoveryPublisher
 from eaves.errors import DeliveryError, UnreachableError
-from eaves.mqtt import Acknowledgement, Connection, ConnectionSettings, Listener, Message, Publication, SessionInfo
+from eaves.mqtt import (
+    Acknowledgement,
+    BrokerConnection,
+    ConnectionListener,
+    ConnectionSettings,
+    Message,
+    Publication,
+    SessionInfo,
+)
 
 SETTLE_S = 3.0
 """How long a connection that is being made is waited for before an event counts as not sent, seconds: long enough for
@@ -23,7 +31,7 @@ GRACE_S = 1.0
 """How long messages have for their acknowledgement when the link is closed, seconds."""
 
 
-class Link(Listener):
+class BrokerLink(ConnectionListener):
     """A connection to one broker, for any number of threads that publish.
 
     Args:
@@ -48,8 +56,8 @@ class Link(Listener):
         self._busy = 0
         self._closing = False
         will = home.availability(OFFLINE) if home else None
-        self._connection = Connection(replace(settings, session_expiry_s=0, will=will), self, clock=clock)
-        self._teller = Teller(partial(self._tell, home), clock=clock) if home else None
+        self._connection = BrokerConnection(replace(settings, session_expiry_s=0, will=will), self, clock=clock)
+        self._teller = DiscoveryPublisher(partial(self._tell, home), clock=clock) if home else None
 
     def start(self) -> None:
         """Connect, and stay connected, from now on."""
@@ -123,7 +131,7 @@ class Link(Listener):
         """Tell Home Assistant everything anew: the broker may have lost what it kept."""
         if self.home is not None and self._teller is not None:
             self._connection.subscribe([self.home.birth_topic, self.home.availability(ONLINE).topic])
-            self._teller.ask(at_once=True)
+            self._teller.request(at_once=True)
         with self._state:
             self._unavailable = ""
             self._state.notify_all()
@@ -146,7 +154,7 @@ class Link(Listener):
         started = message.topic == self.home.birth_topic and message.payload == ONLINE
         mistaken = message.topic == self.home.availability(ONLINE).topic and message.payload == OFFLINE
         if started or mistaken:
-            self._teller.ask()
+            self._teller.request()
         self._connection.acknowledge(message)
 
     def _tell(self, home: HomeAssistant) -> list[Future[Acknowledgement]]:

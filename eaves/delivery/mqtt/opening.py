@@ -7,8 +7,8 @@ from typing import cast
 
 from eaves.clock import SYSTEM, Clock
 from eaves.delivery.mqtt.home_assistant import HomeAssistant
-from eaves.delivery.mqtt.link import Link
-from eaves.delivery.mqtt.settings import MqttSettings
+from eaves.delivery.mqtt.link import BrokerLink
+from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.delivery.mqtt.target import broker_url
 from eaves.mqtt import ConnectionSettings, parse_address
 from eaves.mqtt.settings import Version
@@ -16,7 +16,7 @@ from eaves.mqtt.settings import Version
 MAX_NAME = 40
 
 
-def build_link(url: str, settings: MqttSettings, *, site: str, app: str, clock: Clock = SYSTEM) -> Link:
+def build_link(url: str, settings: MqttTriggerSettings, *, site: str, app: str, clock: Clock = SYSTEM) -> BrokerLink:
     """A link to the broker of a trigger's url; it connects when it is started.
 
     The client id is another one in each process, as no session is kept under it: two machines with the same names would
@@ -36,4 +36,4 @@ def build_link(url: str, settings: MqttSettings, *, site: str, app: str, clock: 
         credentials=settings.credentials,
         version=cast(Version, settings.version),
     )
-    return Link(connection, home=home if settings.home_assistant else None, clock=clock)
+    return BrokerLink(connection, home=home if settings.home_assistant else None, clock=clock)

@@ -13,7 +13,7 @@ CLOUDEVENTS, JSON = "cloudevents", "json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MqttSettings:
+class MqttTriggerSettings:
     """How a trigger publishes: the section `mqtt` of a trigger whose url is mqtt:// or mqtts://."""
 
     format: str = setting(

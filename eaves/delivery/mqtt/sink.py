@@ -11,13 +11,13 @@ from dataclasses import replace
 from eaves.clock import SYSTEM, Clock
 from eaves.delivery.mqtt.answers import build_answer, refuse_size
 from eaves.delivery.mqtt.home_assistant import HomeAssistant
-from eaves.delivery.mqtt.latest import Latest
-from eaves.delivery.mqtt.link import Link
+from eaves.delivery.mqtt.latest import NewestEvents
+from eaves.delivery.mqtt.link import BrokerLink
 from eaves.delivery.mqtt.message import build_cloudevent, build_json, packet_bytes
-from eaves.delivery.mqtt.settings import JSON, MqttSettings
+from eaves.delivery.mqtt.settings import JSON, MqttTriggerSettings
 from eaves.delivery.mqtt.target import topic_template
 from eaves.delivery.mqtt.topic import build_topic
-from eaves.delivery.rules import ACCEPTED, Answer, Verdict, verdict
+from eaves.delivery.rules import ACCEPTED, DeliveryAction, SinkResponse, choose_action
 from eaves.events import Event
 from eaves.mqtt import Acknowledgement, Publication, SessionInfo
 
@@ -38,15 +38,17 @@ class MqttSink:
         clock: Time.
     """
 
-    def __init__(self, name: str, url: str, settings: MqttSettings, link: Link, *, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self, name: str, url: str, settings: MqttTriggerSettings, link: BrokerLink, *, clock: Clock = SYSTEM
+    ) -> None:
         self._name = name
         self._template = topic_template(url)
         self._settings = settings
         self._link = link
-        self._latest = Latest(clock)
+        self._latest = NewestEvents(clock)
         self._said: set[str] = set()
 
-    def send(self, event: Event, *, timeout_s: float) -> Answer:
+    def send(self, event: Event, *, timeout_s: float) -> SinkResponse:
         """Publish one event, and wait until the broker has acknowledged it.
 
         Home Assistant's messages come first: where the broker doesn't allow them, nothing else is published again at
@@ -64,31 +66,31 @@ class MqttSink:
         started = time.monotonic()
         with self._link.use() as session:
             answer = self._publish(event, session, min(timeout_s, MAX_ACKNOWLEDGEMENT_S))
-        return Answer(status=answer.status, body=answer.body, latency_ms=(time.monotonic() - started) * 1000)
+        return SinkResponse(status=answer.status, body=answer.body, latency_ms=(time.monotonic() - started) * 1000)
 
-    def _publish(self, event: Event, session: SessionInfo, timeout_s: float) -> Answer:
+    def _publish(self, event: Event, session: SessionInfo, timeout_s: float) -> SinkResponse:
         message = self._build(event, session)
         size_bytes, limit_bytes = packet_bytes(message), session.max_packet_bytes
         if limit_bytes is not None and size_bytes > limit_bytes:
             return refuse_size(size_bytes, limit_bytes, broker=self._link.broker)
         if self._link.home is not None:
             answer = self._update_home(self._link.home, event, timeout_s)
-            if verdict(answer.status) is not Verdict.DONE:
+            if choose_action(answer.status) is not DeliveryAction.DONE:
                 return answer
         with self._link.order:
-            if message.retain and not self._latest.take(message.topic, event):
+            if message.retain and not self._latest.accept(message.topic, event):
                 message = replace(message, retain=False)  # the broker keeps the newer one that was sent before
             sent = self._link.send([message])
         return self._wait(sent, self._template, timeout_s)
 
-    def _update_home(self, home: HomeAssistant, event: Event, timeout_s: float) -> Answer:
-        answer: Answer | None = None
+    def _update_home(self, home: HomeAssistant, event: Event, timeout_s: float) -> SinkResponse:
+        answer: SinkResponse | None = None
         with self._link.order:
             sent = self._link.send(home.update(event))
         try:
             answer = self._wait(sent, f"the topics of Home Assistant ({home.topics})", timeout_s)
         finally:
-            if answer is None or verdict(answer.status) is not Verdict.DONE:
+            if answer is None or choose_action(answer.status) is not DeliveryAction.DONE:
                 with self._link.order:
                     home.forget(event)
         return answer
@@ -102,11 +104,11 @@ class MqttSink:
         build = build_json if self._settings.format == JSON else build_cloudevent
         return build(event, topic.name, version5=session.version == "5", retain=self._settings.retain)
 
-    def _wait(self, sent: Sequence[Future[Acknowledgement]], topic: str, timeout_s: float) -> Answer:
+    def _wait(self, sent: Sequence[Future[Acknowledgement]], topic: str, timeout_s: float) -> SinkResponse:
         """The broker's answer to several messages: that to the first which it refuses, if it refuses one."""
         answers = [build_answer(one, broker=self._link.broker, topic=topic) for one in self._link.wait(sent, timeout_s)]
-        refused = [one for one in answers if verdict(one.status) is not Verdict.DONE]
-        return next(iter(refused or answers), Answer(status=ACCEPTED))
+        refused = [one for one in answers if choose_action(one.status) is not DeliveryAction.DONE]
+        return next(iter(refused or answers), SinkResponse(status=ACCEPTED))
 
     def _say(self, fault: str, event: Event, topic: str) -> None:
         """Log once for each attribute what is the matter with it in a topic."""

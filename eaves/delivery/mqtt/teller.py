@@ -16,7 +16,7 @@ LOOK_S = 60.0
 """Longest wait for a request, seconds."""
 
 
-class Teller:
+class DiscoveryPublisher:
     """A thread that tells everything, as one batch of messages, after it was asked to.
 
     A batch is handed over once the one before it is answered, so that memory holds one batch, however many requests
@@ -52,7 +52,7 @@ class Teller:
         """Whether requests are answered."""
         return self._thread.is_alive()
 
-    def ask(self, *, at_once: bool = False) -> None:
+    def request(self, *, at_once: bool = False) -> None:
         """Have everything told anew; never waits.
 
         Args:

@@ -16,7 +16,7 @@ from functools import partial
 from types import MappingProxyType
 
 from eaves.backoff import Backoff
-from eaves.delivery import Answer, Attempt, Deliverer, Judged, LaneDelivery, Outcome
+from eaves.delivery import AttemptResult, Deliverer, DeliveryAttempt, DeliveryOutcome, LaneDelivery, SinkResponse
 from eaves.events import Event
 from eaves.history import History
 from eaves.local.broker import dead_letters
@@ -34,9 +34,9 @@ REMOVED = "its trigger was removed"
 
 _log = logging.getLogger(__name__)
 
-Send = Callable[[Event, Mapping[str, str]], Answer]
+Send = Callable[[Event, Mapping[str, str]], SinkResponse]
 Puts = Sequence[tuple[Event, tuple[str, ...]]]
-OnDead = Callable[[Entry, Judged], Puts]
+OnDead = Callable[[Entry, AttemptResult], Puts]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,8 +195,8 @@ class Broker:
             return partial(tell_sink, self._spool, subscription.sink_lane, subscription.sink)
         return partial(_tell_relay, subscription) if subscription.relay.enabled else None
 
-    def _count(self, attempt: Attempt) -> None:
-        if attempt.outcome is Outcome.DELIVERED:
+    def _count(self, attempt: DeliveryAttempt) -> None:
+        if attempt.outcome is DeliveryOutcome.DELIVERED:
             lane = attempt.entry.lane
             self.delivered[lane] = self.delivered.get(lane, 0) + 1
 
@@ -221,7 +221,7 @@ class Broker:
         return tuple(lane for lane, one in triggers.items() if matches_all(found, one.filter, one.filters))
 
 
-def _send(subscription: Subscription, event: Event) -> Answer:
+def _send(subscription: Subscription, event: Event) -> SinkResponse:
     """Deliver an event as it came."""
     return subscription.send(detach(event), build_headers(event))
 
@@ -232,7 +232,7 @@ def _build_backoff(subscription: Subscription) -> Backoff:
     return Backoff(retry=retry, first_s=delivery.backoff_s, cap_s=delivery.backoff_cap_s)
 
 
-def _tell_relay(subscription: Subscription, entry: Entry, judged: Judged) -> Puts:
+def _tell_relay(subscription: Subscription, entry: Entry, judged: AttemptResult) -> Puts:
     """What the app's relay gets of an event that is given up on, in the commit that makes it a dead letter here."""
     if subscription.is_relay:
         return []

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from eaves.backoff import Backoff
-from eaves.delivery import Answer, Deliverer, Judged, Verdict, verdict
+from eaves.delivery import AttemptResult, Deliverer, DeliveryAction, SinkResponse, choose_action
 from eaves.delivery.rejection import CODE, DATA, DESTINATION
 from eaves.events import Event
 from eaves.local.broker.context import build_headers, detach
@@ -51,7 +51,7 @@ class DeadLetterSink:
     """
 
     target: TriggerSpec
-    send: Callable[[Event, Mapping[str, str]], Answer] = field(compare=False)
+    send: Callable[[Event, Mapping[str, str]], SinkResponse] = field(compare=False)
     give_address: Callable[[], str] = field(compare=False)
 
 
@@ -60,7 +60,7 @@ def lane_of_sink(app: str, trigger: str) -> str:
     return f"{LANE_PREFIX}{app}/{trigger}"
 
 
-def build_note(entry: Entry, judged: Judged, address: str) -> Event:
+def build_note(entry: Entry, judged: AttemptResult, address: str) -> Event:
     """What waits on the sink's lane for a dead letter."""
     answer = judged.answer.body if judged.answer is not None else f"dispatch error: {judged.reason}".encode()
     told = {
@@ -80,7 +80,7 @@ def build_letter(event: Event, note: Event) -> Event:
     return sent.with_extensions(**{name: value for name, value in told.items() if not sent.extensions.get(name)})
 
 
-def tell_sink(spool: Spool, lane: str, sink: DeadLetterSink, entry: Entry, judged: Judged) -> Puts:
+def tell_sink(spool: Spool, lane: str, sink: DeadLetterSink, entry: Entry, judged: AttemptResult) -> Puts:
     """What is put on the sink's lane, in the commit that makes the dead letter."""
     if spool.counts().get(lane, (0, 0))[0] >= MAX_NOTES:
         _log.warning("queue %s: %d dead letters wait; event %s is only kept here", lane, MAX_NOTES, entry.event.id[:64])
@@ -99,20 +99,20 @@ def build_sink_deliverer(spool: Spool, lane: str, of_trigger: str, sink: DeadLet
         backoff: The trigger's pauses; its number of retries doesn't count here.
     """
 
-    def send(note: Event) -> Answer:
+    def send(note: Event) -> SinkResponse:
         number = int(note.extensions[NUMBER])
         chosen = Selection(seqs=(number,), lane=of_trigger, state="dead", after=number - 1)
         found = list_entries(spool, chosen, limit=1)
         letter = spool.get(number)
         if letter is None or [(one.source, one.event_id) for one in found] != [(note.source, note.id)]:
-            return Answer(status=202)  # it has expired, or somebody has dropped it or queued it again
+            return SinkResponse(status=202)  # it has expired, or somebody has dropped it or queued it again
         answer = sink.send(build_letter(letter.event, note), build_headers(letter.event))
-        if verdict(answer.status) is not Verdict.DONE:
+        if choose_action(answer.status) is not DeliveryAction.DONE:
             return answer
         drop(spool, chosen)
-        return Answer(status=202)
+        return SinkResponse(status=202)
 
-    def keep(entry: Entry, _: Judged) -> Puts:
+    def keep(entry: Entry, _: AttemptResult) -> Puts:
         """Release the note of a dead letter that the sink doesn't take: the dead letter stays here."""
         return [(entry.event, ())]
 

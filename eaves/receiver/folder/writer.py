@@ -11,7 +11,7 @@ from pathlib import Path
 
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
-from eaves.delivery import LaneDelivery, Outcome
+from eaves.delivery import DeliveryOutcome, LaneDelivery
 from eaves.delivery.pause import Pause
 from eaves.errors import EavesError
 from eaves.receiver.folder.archive import Archive
@@ -145,11 +145,11 @@ class FolderWriter:
             self._spool.ack_many(entries)
         with self._state:
             self._pause.end()
-            self._attempts[Outcome.DELIVERED.value] += len(entries)
+            self._attempts[DeliveryOutcome.DELIVERED.value] += len(entries)
         if not entries:
             self._spool.wait(version, IDLE_S)
 
     def _fail(self, reason: str) -> None:
         with self._state:
-            self._attempts[Outcome.RETRIED.value] += 1
+            self._attempts[DeliveryOutcome.RETRIED.value] += 1
             self._pause.fail(reason, 0)

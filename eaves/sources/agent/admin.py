@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from eaves.admin.doors import Delivering, default_socket, open_doors
+from eaves.admin.doors import DelivererView, default_socket, open_endpoints
 from eaves.admin.report import SourceReport
 from eaves.admin.server import AdminServer
 from eaves.sources.settings import AgentSettings
@@ -23,12 +23,12 @@ class RunningSource(Protocol):
 def open_admin(
     settings: AgentSettings,
     spool: Spool,
-    deliverers: Sequence[Delivering],
+    deliverers: Sequence[DelivererView],
     sources: Sequence[RunningSource],
     *,
     parts: Mapping[str, Callable[[], bool]],
 ) -> AbstractContextManager[list[AdminServer]]:
-    """Serve the agent's doors while the block runs; see `open_doors`.
+    """Serve the agent's doors while the block runs; see `open_endpoints`.
 
     Args:
         settings: The agent's.
@@ -37,7 +37,7 @@ def open_admin(
         sources: What fills the spool.
         parts: Name of each part without which the process is of no use, and whether it still runs.
     """
-    return open_doors(
+    return open_endpoints(
         spool,
         deliverers,
         sources=lambda: [source.report() for source in sources],

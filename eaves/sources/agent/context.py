@@ -14,7 +14,7 @@ from eaves.credentials import redact
 from eaves.errors import SpoolFullError
 from eaves.events import CONTEXT_ATTRIBUTES, Event, event_id, source_uri
 from eaves.http_client.proxies import DIRECT, Proxies
-from eaves.sources.agent.counters import Counters
+from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.context import State
 from eaves.sources.files import build_capture, build_text
 from eaves.sources.frame import Cause, Dropped, Frame, Outcome
@@ -72,7 +72,7 @@ class AgentContext:
         self.max_bytes = min(max_bytes, spool_max_bytes - ATTRIBUTES_BYTES)
         self.credentials = credentials
         self.proxies = proxies
-        self.counters = Counters(clock)
+        self.counters = SourceCounters(clock)
         self._store = store
         self._spool_max_bytes = spool_max_bytes
         self._editor = FrameEditor(options or FrameOptions(), clock=clock)

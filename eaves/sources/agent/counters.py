@@ -18,7 +18,7 @@ MAX_TEXT = 256
 """Longest reason or error that is kept, characters."""
 
 
-class Counters:
+class SourceCounters:
     """Implements `eaves.admin.report.SourceView`. Safe to use from any thread.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from eaves.backoff import Backoff
 from eaves.credentials.redact import redact
-from eaves.delivery import Answer, Deliverer, Judged, SinkClient
+from eaves.delivery import AttemptResult, Deliverer, SinkClient, SinkResponse
 from eaves.delivery.rejection import build_refusal
 from eaves.errors import ConfigError, UnreachableError
 from eaves.events import Event
@@ -44,12 +44,12 @@ def build_deliverers(
         function_client: Sends to a function that asks for credentials.
     """
 
-    def to_sink(event: Event) -> Answer:
+    def to_sink(event: Event) -> SinkResponse:
         if not settings.sink:
             raise UnreachableError(NO_SINK, hint="kubectl get brokers,sinkbindings")
         return client.post(settings.sink, event, prefer_reply=False, timeout_s=settings.timeout_s)
 
-    def to_function(event: Event) -> Answer:
+    def to_function(event: Event) -> SinkResponse:
         if function_client is None:
             return client.post(settings.function, event, prefer_reply=True, timeout_s=settings.timeout_s)
         try:
@@ -64,7 +64,7 @@ def build_deliverers(
             kept.append((entry.event, (REPLIES,)))
         return kept
 
-    def tell(entry: Entry, judged: Judged) -> Puts:
+    def tell(entry: Entry, judged: AttemptResult) -> Puts:
         by, status, reason = redact(settings.function), judged.status, judged.reason
         refused = build_refusal(entry.event, settings.site, by=by, status=status, reason=reason)
         return [(refused.with_extensions(**overrides), (REPLIES,))]

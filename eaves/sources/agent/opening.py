@@ -10,7 +10,7 @@ from pathlib import Path
 from eaves.clock import SYSTEM, Clock, StopFlag
 from eaves.errors import SpoolError
 from eaves.sources.settings import AgentSettings
-from eaves.spool import Limits, Spool
+from eaves.spool import Spool, SpoolLimits
 from eaves.spool.takeover import adopt, take_over
 
 AGAIN_S = 300.0
@@ -19,7 +19,7 @@ AGAIN_S = 300.0
 _log = logging.getLogger(__name__)
 
 
-def open_spool(settings: AgentSettings, limits: Limits) -> Spool:
+def open_spool(settings: AgentSettings, limits: SpoolLimits) -> Spool:
     """Open the agent's spool; one of an earlier agent is taken for it where there is none.
 
     Raises:
@@ -34,7 +34,7 @@ def open_spool(settings: AgentSettings, limits: Limits) -> Spool:
     return Spool(settings.spool, limits=limits)
 
 
-class Takeover:
+class SpoolTakeover:
     """Moves into an agent's spool what those of earlier agents hold.
 
     One that can't be taken over is logged and left as it is, and tried again later: images are captured all the same.

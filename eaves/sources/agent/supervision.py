@@ -14,7 +14,7 @@ from eaves.backoff import Backoff
 from eaves.clock import SYSTEM, Clock
 from eaves.errors import SpoolError
 from eaves.sources.agent.context import SILENT_S, AgentContext
-from eaves.sources.agent.counters import Counters
+from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.context import SourceContext
 from eaves.sources.refusal import explain_refusal
 
@@ -61,7 +61,7 @@ class SupervisedSource:
         return self._context.source
 
     @property
-    def counters(self) -> Counters:
+    def counters(self) -> SourceCounters:
         """What the source has done."""
         return self._context.counters
 

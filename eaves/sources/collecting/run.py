@@ -10,7 +10,7 @@ from eaves.events import Event
 from eaves.http_client.proxies import Proxies
 from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.agent.context import AgentContext
-from eaves.sources.agent.counters import Counters
+from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.agent.supervision import SupervisedSource, stop_sources
 from eaves.sources.collecting.images import CollectedImages
 from eaves.sources.settings import ATTRIBUTES_BYTES
@@ -26,7 +26,7 @@ def collect(
     site: str,
     wanted: int,
     proxies: Proxies,
-    watch: Callable[[Counters], None],
+    watch: Callable[[SourceCounters], None],
 ) -> None:
     """Collect images as an agent would capture them.
 

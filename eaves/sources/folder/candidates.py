@@ -11,7 +11,7 @@ MAX_CANDIDATES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class CandidateFile:
     """A file as it was noticed.
 
     Attributes:
@@ -25,12 +25,12 @@ class Candidate:
     closed: bool
 
 
-class Candidates:
+class CandidateFiles:
     """The files that wait, by path below the folder. Not thread-safe: its user holds a lock."""
 
     def __init__(self, limit: int = MAX_CANDIDATES) -> None:
         self._limit = limit
-        self._files: dict[str, Candidate] = {}
+        self._files: dict[str, CandidateFile] = {}
 
     @property
     def full(self) -> bool:
@@ -42,7 +42,7 @@ class Candidates:
         candidate = self._files.get(relative)
         return candidate is not None and candidate.version == version
 
-    def add(self, relative: str, candidate: Candidate) -> bool:
+    def add(self, relative: str, candidate: CandidateFile) -> bool:
         """Let a file wait; False when there is no room for it.
 
         Of several waits for one version the longest counts, since a file may still be open; but once its writer has
@@ -56,12 +56,12 @@ class Candidates:
             self._files[relative] = candidate
         return True
 
-    def remove(self, relative: str, candidate: Candidate) -> None:
+    def remove(self, relative: str, candidate: CandidateFile) -> None:
         """Let go of a file, unless it was noticed anew meanwhile."""
         if self._files.get(relative) == candidate:
             del self._files[relative]
 
-    def find_due(self, now: float) -> list[tuple[str, Candidate]]:
+    def find_due(self, now: float) -> list[tuple[str, CandidateFile]]:
         """The files that count as complete, in the order of their modification times."""
         due = [(relative, candidate) for relative, candidate in self._files.items() if candidate.due <= now]
         return sorted(due, key=lambda item: (item[1].version.mtime_ns, item[0]))

@@ -20,7 +20,7 @@ MAX_REPORTED = 10_000
 _log = logging.getLogger(__name__)
 
 
-class Outcome(Enum):
+class FileOutcome(Enum):
     """What came of a file."""
 
     CAPTURED = auto()
@@ -57,7 +57,7 @@ class Capturer:
         """Whether the file of this event id could not be captured before."""
         return identity in self._reported
 
-    def capture(self, relative: str, version: FileVersion, identity: str) -> Outcome:
+    def capture(self, relative: str, version: FileVersion, identity: str) -> FileOutcome:
         """Read a file and hand it over. A file that can't become an event holds up no other.
 
         Raises:
@@ -68,24 +68,24 @@ class Capturer:
         largest = self._context.max_bytes
         if version.size_bytes > largest:
             self._report("too_large", identity, f"{name} has {version.size_bytes} bytes, more than {largest}")
-            return Outcome.TOO_LARGE
+            return FileOutcome.TOO_LARGE
         try:
             data = read_file(self._root, relative, version)
             if data is None:
-                return Outcome.CHANGED
+                return FileOutcome.CHANGED
             outcome = self._context.capture(_build_frame(relative, version, data))
         except (SpoolError, StorageError):
             raise
         except FileNotFoundError:
-            return Outcome.FAILED
+            return FileOutcome.FAILED
         except OSError as error:
             self._report("unreadable", identity, f"{name} can't be read ({error.strerror}); it is tried again")
-            return Outcome.FAILED
+            return FileOutcome.FAILED
         except Exception as error:  # noqa: BLE001 - one file must not hold up all others
             self._report("failed", identity, f"{name} can't be made an event; it is tried again", error)
-            return Outcome.FAILED
+            return FileOutcome.FAILED
         self._reported.discard(identity)
-        return Outcome.CAPTURED if outcome is frame.Outcome.CAPTURED else Outcome.LEFT_OUT
+        return FileOutcome.CAPTURED if outcome is frame.Outcome.CAPTURED else FileOutcome.LEFT_OUT
 
     def report_folder(self, relative: str, error: OSError) -> None:
         """Log and count, once, a folder below the watched one that can't be listed."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from eaves.sources.context import SourceContext
-from eaves.sources.folder.settings import FolderSettings
+from eaves.sources.folder.settings import FolderSourceSettings
 from eaves.sources.kind import SourceKind
 
 
-def run(settings: FolderSettings, context: SourceContext) -> None:
+def run(settings: FolderSourceSettings, context: SourceContext) -> None:
     """Watch the folder until the context says to stop."""
     from eaves.sources.folder.source import FolderSource  # settings are read where watchdog isn't installed, too
 
@@ -15,7 +15,7 @@ def run(settings: FolderSettings, context: SourceContext) -> None:
 
 
 KIND = SourceKind(
-    settings=FolderSettings,
+    settings=FolderSourceSettings,
     run=run,
     runs_as=("claim", "node", "reader"),
     remembers=lambda settings: settings.max_files,

@@ -12,7 +12,7 @@ MIN_REMEMBER_S = 172_800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FolderSettings:
+class FolderSourceSettings:
     """A folder that is watched."""
 
     path: Path = setting(Path("/images"), "The folder to watch, with everything below it.")

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from eaves.backoff import Backoff
 from eaves.errors import SpoolError, StorageError
 from eaves.sources.context import SourceContext
-from eaves.sources.folder.candidates import Candidate, Candidates
-from eaves.sources.folder.capturer import Capturer, Outcome
+from eaves.sources.folder.candidates import CandidateFile, CandidateFiles
+from eaves.sources.folder.capturer import Capturer, FileOutcome
 from eaves.sources.folder.reader import FileVersion, find_version
 from eaves.sources.folder.scan_pace import ScanPace
 from eaves.sources.folder.scanner import is_image_path, scan
 from eaves.sources.folder.sent_files import SentFiles
-from eaves.sources.folder.settings import FolderSettings
+from eaves.sources.folder.settings import FolderSourceSettings
 from eaves.sources.folder.watch_keeper import WatchKeeper
 from eaves.sources.folder.watcher import KernelWatch, Watcher
 from eaves.sources.refusal import explain_refusal
@@ -52,7 +52,9 @@ class FolderSource:
         watcher: How the kernel is asked to watch, unless `settings.polling` is set.
     """
 
-    def __init__(self, settings: FolderSettings, context: SourceContext, *, watcher: Watcher = KernelWatch) -> None:
+    def __init__(
+        self, settings: FolderSourceSettings, context: SourceContext, *, watcher: Watcher = KernelWatch
+    ) -> None:
         self._settings = settings
         self._context = context
         self._clock = context.clock
@@ -73,7 +75,7 @@ class FolderSource:
         self._refused_at = float("-inf")
         # What other threads change too, under the lock of `_changed`:
         self._changed = threading.Condition()
-        self._candidates = Candidates()
+        self._candidates = CandidateFiles()
         self._overflowed = False
         self._wake_at = float("-inf")
         self._check = False
@@ -197,23 +199,23 @@ class FolderSource:
             outcome = self._capture(relative, candidate.version)
             with self._changed:
                 self._candidates.remove(relative, candidate)
-            if outcome is Outcome.CHANGED:
+            if outcome is FileOutcome.CHANGED:
                 self.notice(relative, wait_s=max(self._settings.settle_s, CHANGED_S))
         self._sent.save()
 
-    def _capture(self, relative: str, version: FileVersion) -> Outcome:
+    def _capture(self, relative: str, version: FileVersion) -> FileOutcome:
         identity = self._capturer.identify(relative, version)
         if identity in self._sent:
-            return Outcome.CAPTURED
+            return FileOutcome.CAPTURED
         outcome = self._capturer.capture(relative, version, identity)
-        if outcome is Outcome.LEFT_OUT:
+        if outcome is FileOutcome.LEFT_OUT:
             self._sent.pass_over(identity)
-        elif outcome in {Outcome.CAPTURED, Outcome.TOO_LARGE}:
+        elif outcome in {FileOutcome.CAPTURED, FileOutcome.TOO_LARGE}:
             self._sent.add(identity)
         return outcome
 
     def _add(self, relative: str, version: FileVersion, *, wait_s: float) -> None:
-        candidate = Candidate(version, self._clock.monotonic() + (wait_s or CLOSED_S), wait_s == 0)
+        candidate = CandidateFile(version, self._clock.monotonic() + (wait_s or CLOSED_S), wait_s == 0)
         with self._changed:
             if not self._candidates.add(relative, candidate):
                 self._overflowed = True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eaves.clock import Clock
 from eaves.sources.folder.reader import identify
-from eaves.sources.folder.watcher import Listener, Watch, Watcher
+from eaves.sources.folder.watcher import FileListener, Watch, Watcher
 
 REWATCH_S = 10.0
 """Least time between two starts of a watch on the same folder, seconds."""
@@ -28,7 +28,7 @@ class WatchKeeper:
         clock: Time.
     """
 
-    def __init__(self, root: Path, watcher: Watcher | None, listener: Listener, clock: Clock) -> None:
+    def __init__(self, root: Path, watcher: Watcher | None, listener: FileListener, clock: Clock) -> None:
         self._root = root
         self._watcher = watcher
         self._listener = listener

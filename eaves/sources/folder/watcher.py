@@ -28,7 +28,7 @@ _EVENTS = [FileCreatedEvent, FileModifiedEvent, FileClosedEvent, FileMovedEvent,
 """Others aren't asked for: reading an image would tell us of our own opening and closing it."""
 
 
-class Listener(Protocol):
+class FileListener(Protocol):
     """Is told about files. Called from the watch's own threads."""
 
     def notice(self, relative: str, *, wait_s: float) -> None:
@@ -48,7 +48,7 @@ class Watch(Protocol):
         """Stop watching."""
 
 
-Watcher = Callable[[Path, Listener], Watch]
+Watcher = Callable[[Path, FileListener], Watch]
 """Starts to watch a folder. Raises OSError when the kernel can't."""
 
 
@@ -63,7 +63,7 @@ class KernelWatch:
         OSError: When the kernel can't, for one because the user has no watches left (fs.inotify.max_user_watches).
     """
 
-    def __init__(self, root: Path, listener: Listener) -> None:
+    def __init__(self, root: Path, listener: FileListener) -> None:
         resolved = str(root.resolve())
         self._handler = _Handler(resolved, listener)
         # Full events: a file that comes from another folder is told of as moved, not as created.
@@ -88,7 +88,7 @@ class KernelWatch:
 
 
 class _Handler(FileSystemEventHandler):
-    def __init__(self, root: str, listener: Listener) -> None:
+    def __init__(self, root: str, listener: FileListener) -> None:
         self.root_deleted = False
         self._root = root
         self._prefix = root.rstrip("/") + "/"

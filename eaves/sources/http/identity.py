@@ -55,7 +55,7 @@ class Picture:
         return (self.etag or self.modified) != "" and (self.etag, self.modified) == (other.etag, other.modified)
 
 
-class Identity:
+class SnapshotIdentity:
     """Gives each snapshot of one source its position and its capture time. Remembers the last one only."""
 
     def __init__(self) -> None:

@@ -7,18 +7,18 @@ from urllib.parse import urlsplit
 
 from eaves.reachability import TLS
 from eaves.sources.context import SourceContext
-from eaves.sources.http.settings import PORTS, HttpSettings
+from eaves.sources.http.settings import PORTS, HttpSourceSettings
 from eaves.sources.kind import SourceKind
 
 
-def run(settings: HttpSettings, context: SourceContext) -> None:
+def run(settings: HttpSourceSettings, context: SourceContext) -> None:
     """Ask for the picture until the context says to stop."""
     from eaves.sources.http.source import HttpSource  # settings are read where nothing is asked for, too
 
     HttpSource(settings, context).run()
 
 
-def find_addresses(settings: HttpSettings) -> Iterator[str]:
+def find_addresses(settings: HttpSourceSettings) -> Iterator[str]:
     """`HOST:PORT` of the server, `tls://HOST:PORT` with TLS."""
     parts = urlsplit(settings.url)
     host = parts.hostname or ""
@@ -27,7 +27,7 @@ def find_addresses(settings: HttpSettings) -> Iterator[str]:
 
 
 KIND = SourceKind(
-    settings=HttpSettings,
+    settings=HttpSourceSettings,
     run=run,
     runs_as=("service",),
     remembers=lambda _: 1_000,

@@ -14,7 +14,7 @@ _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpSettings:
+class HttpSourceSettings:
     """A picture at a URL."""
 
     url: str = setting(MISSING, "Address of a picture, http:// or https://, such as a camera's snapshot.")

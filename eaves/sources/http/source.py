@@ -15,8 +15,8 @@ from eaves.sources.files import build_text
 from eaves.sources.frame import Frame
 from eaves.sources.http.authentication import Authentication
 from eaves.sources.http.client import NoSnapshotError, RefusedLoginError, SnapshotClient
-from eaves.sources.http.identity import Identity
-from eaves.sources.http.settings import HttpSettings
+from eaves.sources.http.identity import SnapshotIdentity
+from eaves.sources.http.settings import HttpSourceSettings
 from eaves.sources.refusal import explain_refusal
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
@@ -37,11 +37,11 @@ class HttpSource:
         context: The agent.
     """
 
-    def __init__(self, settings: HttpSettings, context: SourceContext) -> None:
+    def __init__(self, settings: HttpSourceSettings, context: SourceContext) -> None:
         self._settings = settings
         self._context = context
-        self._identity = Identity()
-        self._connection: Connection | None = None
+        self._identity = SnapshotIdentity()
+        self._connection: CameraLogin | None = None
         self._failures = 0
 
     def run(self) -> None:
@@ -135,7 +135,7 @@ class HttpSource:
         credentials = read_credentials(self._context.credentials)
         if self._connection is None or self._connection.outdated(credentials):
             self._close()
-            self._connection = Connection(self._settings, self._context, credentials)
+            self._connection = CameraLogin(self._settings, self._context, credentials)
         return self._connection.client
 
     def _abort(self) -> None:
@@ -149,7 +149,7 @@ class HttpSource:
             self._connection = None
 
 
-class Connection:
+class CameraLogin:
     """A client with one state of the credentials.
 
     Args:
@@ -161,7 +161,7 @@ class Connection:
         ConfigError: When a certificate of the credentials can't be used.
     """
 
-    def __init__(self, settings: HttpSettings, context: SourceContext, credentials: Credentials) -> None:
+    def __init__(self, settings: HttpSourceSettings, context: SourceContext, credentials: Credentials) -> None:
         self._credentials, self._versions = credentials, _versions(credentials)
         pair = (credentials.certificate, credentials.key)
         try:

@@ -18,7 +18,7 @@ from eaves.events import REPLY_TYPES, STRUCTURED, Event, build_event, decode, is
 from eaves.mqtt.message import Message
 from eaves.sources.frame import Cause
 from eaves.sources.mqtt.pointer import find_value
-from eaves.sources.mqtt.settings import MqttSettings
+from eaves.sources.mqtt.settings import MqttSourceSettings
 from eaves.timestamps import parse_timestamp
 
 DROPPED_EXTENSIONS = frozenset(
@@ -35,7 +35,7 @@ NO_POINTER = "a message is JSON: set image_at to where the image is in it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class MessageContent:
     """What a message holds.
 
     Attributes:
@@ -71,7 +71,7 @@ class UnusableError(Exception):
         self.detail = detail
 
 
-def read_message(message: Message, settings: MqttSettings) -> Found:
+def read_message(message: Message, settings: MqttSourceSettings) -> MessageContent:
     """What a message holds.
 
     Raises:
@@ -87,7 +87,7 @@ def read_message(message: Message, settings: MqttSettings) -> Found:
         return found if sent_at_ns is None else replace(found, captured_at_ns=sent_at_ns)
     if settings.payload == "auto" and _is_object(message.payload) and not _image_type(message.content_type):
         raise UnusableError("unsupported", NO_POINTER)
-    return Found(
+    return MessageContent(
         data=message.payload,
         content_type=_image_type(message.content_type),
         sender_id=sender_id,
@@ -96,7 +96,7 @@ def read_message(message: Message, settings: MqttSettings) -> Found:
     )
 
 
-def _read_event(message: Message, settings: MqttSettings) -> Event | None:
+def _read_event(message: Message, settings: MqttSourceSettings) -> Event | None:
     """The CloudEvent that a message is, or None."""
     if settings.payload not in ("auto", "cloudevents"):
         return None
@@ -120,7 +120,7 @@ def _read_event(message: Message, settings: MqttSettings) -> Event | None:
     return None
 
 
-def _read_event_data(event: Event, settings: MqttSettings) -> Found:
+def _read_event_data(event: Event, settings: MqttSourceSettings) -> MessageContent:
     if event.type in REPLY_TYPES:
         raise UnusableError("unsupported", "")  # predictions on topics that are subscribed to with a wildcard
     extensions = {**_bound(event.extensions), "senderid": event.id, "sendersource": event.source}
@@ -135,7 +135,7 @@ def _read_event_data(event: Event, settings: MqttSettings) -> Found:
         raise UnusableError("unsupported", NO_POINTER)
     if not data:
         raise UnusableError("unsupported", "a CloudEvent has no data")
-    return Found(
+    return MessageContent(
         data=data,
         content_type=_image_type(content_type),
         sender_id=sender_id,
@@ -145,7 +145,7 @@ def _read_event_data(event: Event, settings: MqttSettings) -> Found:
     )
 
 
-def _read_json(payload: bytes, settings: MqttSettings, sender_id: str) -> Found:
+def _read_json(payload: bytes, settings: MqttSourceSettings, sender_id: str) -> MessageContent:
     try:
         document = parse_json(payload)
     except ValueError as error:
@@ -155,7 +155,7 @@ def _read_json(payload: bytes, settings: MqttSettings, sender_id: str) -> Found:
         raise UnusableError("unsupported", f"a message has no text at {settings.image_at}")
     found = sender_id or (_spell_id(find_value(document, settings.id_at)) if settings.id_at else "")
     data = _decode_base64(text, settings.image_at)
-    return Found(
+    return MessageContent(
         data=data,
         sender_id=found,
         captured_at_ns=_parse_time(find_value(document, settings.time_at)) if settings.time_at else None,

@@ -14,7 +14,7 @@ MAX_CLIENT_ID = 65_535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MqttSettings:
+class MqttSourceSettings:
     """A source that takes images from the topics of an MQTT broker."""
 
     url: str = setting(MISSING, "The broker: mqtt://HOST[:1883], or mqtts://HOST[:8883] with TLS.")

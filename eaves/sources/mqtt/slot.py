@@ -18,7 +18,7 @@ OVERHEAD_BYTES = 2048
 
 
 @dataclass(slots=True)
-class Held:
+class HeldMessage:
     """A message that is not stored yet.
 
     Attributes:
@@ -39,7 +39,7 @@ class Held:
         return len(self.message.payload) + OVERHEAD_BYTES
 
 
-class Slot:
+class MessageHandoff:
     """A bounded queue of messages.
 
     Args:
@@ -51,13 +51,13 @@ class Slot:
         self._max_bytes = max_bytes
         self._clock = clock
         self._changed = threading.Condition()
-        self._held: deque[Held] = deque()
+        self._held: deque[HeldMessage] = deque()
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def put(self, held: Held) -> bool:
+    def put(self, held: HeldMessage) -> bool:
         """Add a message, or take it for the one that is here under its number; False when there is no room."""
         with self._changed:
             for other in self._held:
@@ -81,14 +81,14 @@ class Slot:
                     return True
             return False
 
-    def peek(self, timeout_s: float) -> Held | None:
+    def peek(self, timeout_s: float) -> HeldMessage | None:
         """The oldest message, which stays here until `remove`; None when none comes in time, or after `wake`."""
         with self._changed:
             if not self._held:
                 self._clock.wait(self._changed, timeout_s)
             return self._held[0] if self._held else None
 
-    def remove(self, held: Held) -> Message:
+    def remove(self, held: HeldMessage) -> Message:
         """Take out the oldest message, now that it is stored; returns it as it came last."""
         with self._changed:
             self._held.popleft()

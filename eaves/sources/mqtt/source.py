@@ -13,7 +13,7 @@ from eaves import media
 from eaves.backoff import Backoff
 from eaves.errors import InputError, SpoolError
 from eaves.mqtt.address import parse_address
-from eaves.mqtt.connection import STUCK_S, Connection, Listener
+from eaves.mqtt.connection import STUCK_S, BrokerConnection, ConnectionListener
 from eaves.mqtt.message import Message
 from eaves.mqtt.session import SessionInfo
 from eaves.mqtt.settings import ConnectionSettings, Version
@@ -21,9 +21,9 @@ from eaves.mqtt.topics import matches
 from eaves.sources.context import SourceContext
 from eaves.sources.frame import Cause, Frame
 from eaves.sources.mqtt.arrivals import Arrivals
-from eaves.sources.mqtt.payload import Found, UnusableError, read_message
-from eaves.sources.mqtt.settings import MqttSettings
-from eaves.sources.mqtt.slot import Held, Slot
+from eaves.sources.mqtt.payload import MessageContent, UnusableError, read_message
+from eaves.sources.mqtt.settings import MqttSourceSettings
+from eaves.sources.mqtt.slot import HeldMessage, MessageHandoff
 
 ENVELOPE_BYTES = 65_536
 """Room beside an image for a topic, properties, and the rest of a JSON text."""
@@ -37,7 +37,7 @@ FULL = Backoff(retry=None, first_s=0.5, cap_s=10.0)
 _log = logging.getLogger(__name__)
 
 
-class MqttSource(Listener):
+class MqttSource(ConnectionListener):
     """Images from the topics of a broker, until the context says to stop.
 
     Args:
@@ -46,18 +46,18 @@ class MqttSource(Listener):
         stuck_s: After so many seconds without a sign of life the connection's thread counts as hung.
     """
 
-    def __init__(self, settings: MqttSettings, context: SourceContext, *, stuck_s: float = STUCK_S) -> None:
+    def __init__(self, settings: MqttSourceSettings, context: SourceContext, *, stuck_s: float = STUCK_S) -> None:
         self._settings = settings
         self._context = context
         largest = context.max_bytes * 4 // 3 + ENVELOPE_BYTES  # base64, with line breaks in the envelope's room
-        self._slot = Slot(max(SLOT_BYTES, 2 * largest), clock=context.clock)
+        self._slot = MessageHandoff(max(SLOT_BYTES, 2 * largest), clock=context.clock)
         self._arrivals = Arrivals()
         self._missed = False
         self._logged: set[str] = set()
         self._states = threading.Lock()
         self._unavailable = "not connected yet"
         self._full = ""
-        self._connection = Connection(
+        self._connection = BrokerConnection(
             ConnectionSettings(
                 address=parse_address(settings.url),
                 client_id=settings.client_id or _build_client_id(context.source, context.agent_id),
@@ -130,7 +130,7 @@ class MqttSource(Listener):
         if not wanted:
             message = replace(message, payload=b"")
         digest = hashlib.sha256(message.payload).digest()
-        held = Held(message, self._arrivals.find_number(message, digest), digest, wanted)
+        held = HeldMessage(message, self._arrivals.find_number(message, digest), digest, wanted)
         if self._slot.put(held):
             return
         if message.qos:
@@ -167,12 +167,12 @@ class MqttSource(Listener):
         if self._missed and self._connection.session is not None:
             self._connection.reconnect()
 
-    def _finish(self, held: Held) -> None:
+    def _finish(self, held: HeldMessage) -> None:
         message = self._slot.remove(held)
         if self._connection.acknowledge(message):
             self._arrivals.close(message, held.number)
 
-    def _store(self, held: Held) -> bool:
+    def _store(self, held: HeldMessage) -> bool:
         """Store a message's image, however long that takes; False when the source is to stop before."""
         try:
             frame = self._build_frame(held)
@@ -205,7 +205,7 @@ class MqttSource(Listener):
                 self._report(full="")
                 return True
 
-    def _build_frame(self, held: Held) -> Frame:
+    def _build_frame(self, held: HeldMessage) -> Frame:
         """A message's image.
 
         Raises:
@@ -228,7 +228,7 @@ class MqttSource(Listener):
             extensions=found.extensions,
         )
 
-    def _build_position(self, held: Held, found: Found) -> str:
+    def _build_position(self, held: HeldMessage, found: MessageContent) -> str:
         digest = held.digest if found.data is held.message.payload else hashlib.sha256(found.data).digest()
         if found.sender_id:
             identity = f"id\0{found.sender_id}"
@@ -273,7 +273,7 @@ class MqttSource(Listener):
             _log.warning("source %s: %s; %s", self._context.name, said, later, exc_info=error)
 
 
-def _choose_version(settings: MqttSettings) -> Version:
+def _choose_version(settings: MqttSourceSettings) -> Version:
     """MQTT 5 where an id is in a user property: messages of a 3.1.1 connection would have none, and be sent twice."""
     return "5" if settings.id_property else cast(Version, settings.version)
 

@@ -15,7 +15,7 @@ from eaves.errors import ImageError, ImageTooLargeError
 from eaves.sources.frame import Cause, Dropped, Frame
 from eaves.sources.options.hours import parse_hours
 from eaves.sources.options.rate import Pacer, parse_interval_ns
-from eaves.sources.options.recent import Recent
+from eaves.sources.options.recent import RecentValues
 from eaves.sources.options.region import OutsideImageError, parse_region
 from eaves.sources.options.settings import FrameOptions
 
@@ -41,7 +41,7 @@ class FrameEditor:
         self._pacer = Pacer(interval_ns) if interval_ns else None
         self._pixels = _build_pixel_editor(options)
         self._selects = bool(self._hours or self._pacer or options.unchanged)
-        self._passed: Recent[bool] = Recent(PASSED)
+        self._passed: RecentValues[bool] = RecentValues(PASSED)
         self._lock = threading.Lock()
 
     def edit(self, frame: Frame) -> Frame | Dropped:
@@ -78,7 +78,7 @@ class FrameEditor:
         if self._hours is not None and not self._hours.contain(moment_ns):
             return "hours"
         with self._lock:
-            if self._pacer is not None and not self._pacer.take(frame.camera, moment_ns):
+            if self._pacer is not None and not self._pacer.admit(frame.camera, moment_ns):
                 return "rate"
         return None
 

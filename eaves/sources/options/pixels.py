@@ -12,7 +12,7 @@ from eaves.images.decoder import load
 from eaves.sources.frame import Frame
 from eaves.sources.options.difference import DECODED_SIDE, difference, shrink
 from eaves.sources.options.rate import MAX_CAMERAS
-from eaves.sources.options.recent import Recent
+from eaves.sources.options.recent import RecentValues
 from eaves.sources.options.region import Box, Region
 
 MAX_PIXELS = 24_000_000
@@ -40,7 +40,7 @@ class PixelEditor:
         self._unchanged = unchanged
         self._max_side = max_side
         self._quality = quality
-        self._kept: Recent[Image.Image] = Recent(MAX_CAMERAS)
+        self._kept: RecentValues[Image.Image] = RecentValues(MAX_CAMERAS)
 
     def edit(self, frame: Frame, *, compare: bool) -> Frame | None:
         """The frame as it is sent; None when it hardly differs from the last one.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from eaves.sources.options.recent import Recent
+from eaves.sources.options.recent import RecentValues
 
 MAX_CAMERAS = 1_000
 """Cameras whose last frame is remembered; topics and folders of others may name any number."""
@@ -52,9 +52,9 @@ class Pacer:
 
     def __init__(self, interval_ns: int) -> None:
         self._interval_ns = interval_ns
-        self._turns: Recent[_Turn] = Recent(MAX_CAMERAS)
+        self._turns: RecentValues[_Turn] = RecentValues(MAX_CAMERAS)
 
-    def take(self, camera: str, moment_ns: int) -> bool:
+    def admit(self, camera: str, moment_ns: int) -> bool:
         """Whether a frame is passed; when it is, the next one is due an interval later.
 
         Turns keep to a grid of the interval as long as frames come for each, so that a camera whose frames come a

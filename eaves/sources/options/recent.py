@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 V = TypeVar("V")
 
 
-class Recent(Generic[V]):
+class RecentValues(Generic[V]):
     """Values by key, at most `limit` of them.
 
     Args:

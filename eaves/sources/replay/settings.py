@@ -13,7 +13,7 @@ of a folder in any case, as its names and times are in memory: some 20 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplaySettings:
+class ReplaySourceSettings:
     """Images that are played."""
 
     path: Path = setting(

@@ -19,7 +19,7 @@ from eaves.sources.files import build_subject, position
 from eaves.sources.frame import Cause, Frame, Outcome
 from eaves.sources.refusal import explain_refusal
 from eaves.sources.replay.recording import DAMAGED, Recorded, open_recording
-from eaves.sources.replay.settings import MAX_IMAGES, ReplaySettings
+from eaves.sources.replay.settings import MAX_IMAGES, ReplaySourceSettings
 
 RETRY = Backoff(retry=None, first_s=0.5, cap_s=10.0)
 """How often a recording that is missing and a full queue are tried."""
@@ -43,7 +43,7 @@ class ReplaySource:
         max_images: Images of one recording of which ids are remembered.
     """
 
-    def __init__(self, settings: ReplaySettings, context: SourceContext, *, max_images: int = MAX_IMAGES) -> None:
+    def __init__(self, settings: ReplaySourceSettings, context: SourceContext, *, max_images: int = MAX_IMAGES) -> None:
         self._settings = settings
         self._context = context
         self._max_images = max_images

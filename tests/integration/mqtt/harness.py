@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from eaves.mqtt import Connection, ConnectionSettings, Publication, parse_address
-from eaves.sources.mqtt.settings import MqttSettings
+from eaves.mqtt import BrokerConnection, ConnectionSettings, Publication, parse_address
+from eaves.sources.mqtt.settings import MqttSourceSettings
 from eaves.sources.mqtt.source import MqttSource
 from tests.fakes.mqtt_listener import RecordingListener
 from tests.fakes.source_context import RecordingContext
@@ -30,7 +30,7 @@ def number_of(data: bytes) -> int:
 @contextmanager
 def run_source(url: str, context: RecordingContext, *, wait: bool = True, **values: Any) -> Iterator[MqttSource]:
     """A source that runs in the block, and watches when the block begins, unless `wait` is False."""
-    source = MqttSource(MqttSettings(url=url, **{"topics": ("cameras/#",), **values}), context)
+    source = MqttSource(MqttSourceSettings(url=url, **{"topics": ("cameras/#",), **values}), context)
     failures: list[BaseException] = []
 
     def run() -> None:
@@ -54,12 +54,12 @@ def run_source(url: str, context: RecordingContext, *, wait: bool = True, **valu
 
 
 @contextmanager
-def connect_publisher(url: str, client_id: str = "publisher") -> Iterator[Connection]:
+def connect_publisher(url: str, client_id: str = "publisher") -> Iterator[BrokerConnection]:
     """A connection to publish with."""
     settings = ConnectionSettings(
         address=parse_address(url), client_id=client_id, session_expiry_s=0, max_packet_bytes=1 << 20
     )
-    connection = Connection(settings, RecordingListener())
+    connection = BrokerConnection(settings, RecordingListener())
     connection.start()
     try:
         wait_until(lambda: connection.session, what="the publisher's connection")
@@ -69,7 +69,7 @@ def connect_publisher(url: str, client_id: str = "publisher") -> Iterator[Connec
 
 
 def publish(
-    connection: Connection,
+    connection: BrokerConnection,
     payload: bytes,
     topic: str = "cameras/3/image",
     *,

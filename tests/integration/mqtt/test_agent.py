@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from eaves.events import IMAGE_REJECTED, Event
-from eaves.mqtt import Connection, Publication
+from eaves.mqtt import BrokerConnection, Publication
 from tests.agents import AgentProcess
 from tests.contract.sinks import LocalSink, Told, open_sink
 from tests.integration.mqtt.harness import connect_publisher, number_of, picture, publish
@@ -148,7 +148,7 @@ def test_500_messages_a_second(tmp_path: Path, seconds: int) -> None:
         assert metric(agent, 'eaves_source_reconnects_last_hour{source="gate"}') == 0
 
 
-def publish_at(publisher: Connection, *, per_s: int, seconds: int) -> int:
+def publish_at(publisher: BrokerConnection, *, per_s: int, seconds: int) -> int:
     """Publish at a rate, without waiting for the broker; returns how many, once it has them all."""
     count = per_s * seconds
     began, answers = time.monotonic(), []

@@ -23,7 +23,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from eaves.errors import UnreachableError
-from eaves.mqtt import Connection, Publication
+from eaves.mqtt import BrokerConnection, Publication
 from tests.fakes.source_context import RecordingContext
 from tests.integration.mqtt.harness import connect_publisher, number_of, picture, run_source
 from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
@@ -100,7 +100,7 @@ class Sender:
         again: How many were sent more than once.
     """
 
-    def __init__(self, connection: Connection, count: int, *, careful: bool) -> None:
+    def __init__(self, connection: BrokerConnection, count: int, *, careful: bool) -> None:
         self.acknowledged_at: dict[int, float] = {}
         self.again = 0
         self._connection = connection

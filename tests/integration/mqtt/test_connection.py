@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import UnreachableError
-from eaves.mqtt import Connection, ConnectionSettings, Message, Publication, parse_address
+from eaves.mqtt import BrokerConnection, ConnectionSettings, Message, Publication, parse_address
 from tests.fakes.mqtt_listener import RecordingListener
 from tests.fakes.old_broker import OldBroker
 from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
@@ -28,8 +28,8 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 @contextmanager
-def connected(settings: ConnectionSettings, listener: RecordingListener) -> Iterator[Connection]:
-    connection = Connection(settings, listener)
+def connected(settings: ConnectionSettings, listener: RecordingListener) -> Iterator[BrokerConnection]:
+    connection = BrokerConnection(settings, listener)
     listener.connection = connection
     connection.start()
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from eaves.delivery.mqtt.settings import MqttSettings
+from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.events import IMAGE_CLASSIFIED, Event, encode_binary
 from eaves.platform import AppSpec, FunctionSpec, TriggerSpec
 from tests.contract.harness import LocalHarness, status_of
@@ -42,7 +42,7 @@ def harness() -> Iterator[LocalHarness]:
 
 
 def trigger(url: str, name: str = "hub", **settings: Any) -> TriggerSpec:
-    return TriggerSpec(name=name, filter={"type": IMAGE_CLASSIFIED}, url=url, mqtt=MqttSettings(**settings))
+    return TriggerSpec(name=name, filter={"type": IMAGE_CLASSIFIED}, url=url, mqtt=MqttTriggerSettings(**settings))
 
 
 def app(*triggers: TriggerSpec) -> AppSpec:

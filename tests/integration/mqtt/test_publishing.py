@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.delivery import Outcome
+from eaves.delivery import DeliveryOutcome
 from tests.certificates import make_certificate
 from tests.fakes.deaf_broker import DeafBroker
 from tests.fakes.mqtt_tap import Tap
@@ -40,7 +40,7 @@ def test_a_prediction_is_a_cloudevent_of_the_binding(broker: Mosquitto, tmp_path
     assert message.content_type == "application/json"
     assert message.properties["id"] == "id-1"
     assert message.properties["specversion"] == "1.0"
-    assert [attempt.outcome for attempt in out.attempts] == [Outcome.DELIVERED]
+    assert [attempt.outcome for attempt in out.attempts] == [DeliveryOutcome.DELIVERED]
 
 
 def test_a_broker_of_version_3_gets_the_whole_event_as_json(broker: Mosquitto, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from eaves.mqtt import Connection, ConnectionSettings, parse_address
+from eaves.mqtt import BrokerConnection, ConnectionSettings, parse_address
 from eaves.mqtt.session import SessionInfo
-from eaves.sources.mqtt.settings import MqttSettings
+from eaves.sources.mqtt.settings import MqttSourceSettings
 from eaves.sources.mqtt.source import MqttSource
 from tests.fakes.mqtt_listener import RecordingListener
 from tests.fakes.source_context import RecordingContext
@@ -46,7 +46,7 @@ def settings(broker: Mosquitto) -> ConnectionSettings:
 
 def test_a_connection_whose_thread_hangs_is_not_alive_until_it_goes_on(broker: Mosquitto) -> None:
     listener = Hanging()
-    connection = Connection(settings(broker), listener, stuck_s=STUCK_S)
+    connection = BrokerConnection(settings(broker), listener, stuck_s=STUCK_S)
     connection.start()
     try:
         assert connection.is_alive()
@@ -59,7 +59,7 @@ def test_a_connection_whose_thread_hangs_is_not_alive_until_it_goes_on(broker: M
 
 
 def test_one_that_waits_for_messages_or_for_a_broker_that_is_away_is_alive(broker: Mosquitto) -> None:
-    connection = Connection(settings(broker), RecordingListener(), stuck_s=STUCK_S)
+    connection = BrokerConnection(settings(broker), RecordingListener(), stuck_s=STUCK_S)
     connection.start()
     try:
         wait_until(lambda: connection.session, what="the connection")
@@ -81,7 +81,7 @@ def test_a_source_whose_connection_hangs_ends_so_that_it_is_started_again(broker
             self.over.wait()
 
     context = RecordingContext("gate")
-    source = HangingSource(MqttSettings(url=broker.url, topics=("a",)), context, stuck_s=STUCK_S)
+    source = HangingSource(MqttSourceSettings(url=broker.url, topics=("a",)), context, stuck_s=STUCK_S)
     try:
         with pytest.raises(RuntimeError, match="thread of the connection to the broker has ended or hangs"):
             source.run()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from eaves.events import encode_binary
-from eaves.link import encode_batch, parse_answer
+from eaves.link import encode_batch, parse_batch_answer
 from eaves.link.batch import MEDIA_TYPE
 from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPLOAD
 from tests.certificates import make_certificate
@@ -108,12 +108,12 @@ def test_an_event_that_came_in_parts_and_is_refused_is_accounted_for(sender: Sen
         sender.ask("POST", f"{PARTS}{digest}?offset=0&size={len(body)}", body)
         refused = sender.ask("POST", EVENTS, b"", {**headers, UPLOAD: digest})
         assert refused[0] == 200
-        assert [one.status for one in parse_answer(refused[1], 1).refused] == [status]
+        assert [one.status for one in parse_batch_answer(refused[1], 1).refused] == [status]
     headers, body = encode_binary(captured(3))
     digest = hashlib.sha256(body).hexdigest()
     sender.ask("POST", f"{PARTS}{digest}?offset=0&size={len(body)}", body)
     broken = sender.ask("POST", EVENTS, b"", {**headers, "ce-id": "", UPLOAD: digest})
-    assert (broken[0], [one.status for one in parse_answer(broken[1], 1).refused]) == (200, [400])
+    assert (broken[0], [one.status for one in parse_batch_answer(broken[1], 1).refused]) == (200, [400])
 
 
 def test_an_image_that_was_predicted_a_second_time_is_no_conflict(receiver: Served, sender: Sender) -> None:

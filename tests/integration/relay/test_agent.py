@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.delivery import SinkClient
 from eaves.errors import ConfigError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event, decode, encode_binary
@@ -99,7 +99,7 @@ def serving(certificate: tuple[Path, Path] | None = None) -> Iterator[tuple[Func
 @contextmanager
 def delivering(folder: Path, **values: Any) -> Iterator[Spool]:
     """An agent's deliverers, and two images in its spool."""
-    settings = build(AgentSettings, Layer(origin="test", values=values))
+    settings = build(AgentSettings, SettingsLayer(origin="test", values=values))
     with Spool(folder / "agent.db") as spool, SinkClient() as client:
         for number in range(2):
             spool.put(image(number), lanes=(IMAGES,))
@@ -193,5 +193,5 @@ def test_a_function_in_the_cloud_is_asked_with_a_token_that_may_change(tmp_path:
 )
 def test_a_token_is_never_sent_in_the_clear(values: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        build(AgentSettings, Layer(origin="test", values={"function_credentials": "/link", **values}))
+        build(AgentSettings, SettingsLayer(origin="test", values={"function_credentials": "/link", **values}))
     assert message in caught.value.message

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from eaves.admin.metrics import list_faults, render_metrics
 from eaves.admin.report import LaneReport, LinkReport, QueueReport, SourceReport, build_report, parse_report
-from eaves.admin.summary import LanePause, summarise
+from eaves.admin.summary import LanePause, summarize
 from eaves.delivery import LaneDelivery
 from eaves.spool import Spool
 from tests.fakes.clock import ManualClock
@@ -125,7 +125,7 @@ def test_faults_are_pauses_and_a_source_that_captures_nothing() -> None:
 
 
 def test_in_short_it_is_an_agents_status() -> None:
-    status = summarise("digits", REPORT, pod="p")
+    status = summarize("digits", REPORT, pod="p")
     assert (status.name, status.pod, status.state, status.queued, status.dead) == ("digits", "p", "running", 3, 1)
     assert status.sources == REPORT.sources
     assert status.oldest_age_s == 70.0

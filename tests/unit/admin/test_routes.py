@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from eaves.admin.queue import SpoolQueue
-from eaves.admin.routes import Response, answer
+from eaves.admin.routes import AdminResponse, answer
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import LedgerLimits, Spool
 from tests.fakes.clock import ManualClock
@@ -39,11 +39,11 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
         yield opened
 
 
-def ask(spool: Spool, method: str, path: str, **query: object) -> Response:
+def ask(spool: Spool, method: str, path: str, **query: object) -> AdminResponse:
     return answer(SpoolQueue(spool), method, path, urlencode(query))
 
 
-def read(response: Response) -> Any:
+def read(response: AdminResponse) -> Any:
     assert response.status == 200, response.body
     return json.loads(response.body)
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from eaves.admin.client import UnixConnection
-from eaves.admin.routes import Response
+from eaves.admin.routes import AdminResponse
 from eaves.admin.server import CONNECTIONS, TIMEOUT_S, AdminServer
 from eaves.errors import ConfigError
 
 
-def echo(method: str, path: str, query: str) -> Response:
+def echo(method: str, path: str, query: str) -> AdminResponse:
     if path == "/fails":
         raise RuntimeError("a defect")
-    return Response(status=200, content_type="text/plain", body=f"{method} {path} {query}".encode())
+    return AdminResponse(status=200, content_type="text/plain", body=f"{method} {path} {query}".encode())
 
 
 @pytest.fixture(params=["port", "socket", "socket on a long path"])

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eaves
-from eaves.audit import Audit, Comparison, HourCounts
+from eaves.audit import Audit, EventComparison, HourCounts
 from eaves.spool import LedgerLine
 
 NOON = 1_764_072_000.0
@@ -38,7 +38,7 @@ def audit(
     newer: Iterable[LedgerLine] | None = None,
     late_s: float = 60.0,
 ) -> Audit:
-    with Comparison(late_s=late_s) as comparison:
+    with EventComparison(late_s=late_s) as comparison:
         comparison.add_sent(sent)
         comparison.add_received(got)
         if newer is not None:
@@ -162,7 +162,7 @@ def test_what_the_sender_may_have_forgotten_is_older_and_not_unknown() -> None:
 
 
 def test_several_senders_have_numbers_of_their_own() -> None:
-    with Comparison() as comparison:
+    with EventComparison() as comparison:
         assert comparison.add_sent([line(1), line(2)]) == 2
         assert comparison.add_sent([line(1, id="a"), line(2, id="b"), line(3, id="c")]) == 3
         assert comparison.add_sent([]) == 0
@@ -319,7 +319,7 @@ def many(count: int, *, shuffled: bool = False) -> Iterator[LedgerLine]:
 def compare_many(count: int) -> None:
     """Compare lists of so many lines of which one is missing and one unknown; prints the memory that it took."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with Comparison() as comparison:
+    with EventComparison() as comparison:
         comparison.add_sent(many(count))
         comparison.add_received(
             replace(one, id="other") if one.number == 5 else one for one in many(count, shuffled=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eaves.cli.project import Project
-from eaves.config import Layer, build, env_layer, iter_leaves
+from eaves.config import SettingsLayer, build, env_layer, iter_leaves
 from eaves.config.environment import MOST, find_variable_warnings
 from eaves.errors import ConfigError
 from eaves.sources.settings import AgentSettings
@@ -13,7 +13,7 @@ from functions.settings import FunctionSettings, ServeSettings
 
 FUNCTION = list(iter_leaves(FunctionSettings))
 AGENT = list(iter_leaves(AgentSettings))
-FILE = Layer(origin="eaves.yaml", values={"data": {"path": "photos"}})
+FILE = SettingsLayer(origin="eaves.yaml", values={"data": {"path": "photos"}})
 
 
 def test_a_misspelt_variable_is_told_with_the_nearest_name() -> None:

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from eaves.backoff import Backoff
 from eaves.clock import Clock
 from eaves.delivery import (
-    Answer,
-    Attempt,
     Deliverer,
-    Outcome,
+    DeliveryAttempt,
+    DeliveryOutcome,
+    SinkResponse,
 )
 from eaves.delivery.deliverer import OnDead
 from eaves.delivery.judge import OnReply
@@ -41,12 +41,12 @@ def forward(entry: Entry, reply: Event) -> Puts:
 class Sink:
     """Answers with each of `script` in turn, the last one for ever; an exception is raised."""
 
-    def __init__(self, *script: Answer | Exception) -> None:
+    def __init__(self, *script: SinkResponse | Exception) -> None:
         self.script = list(script)
         self.got: list[str] = []
         self._lock = threading.Lock()
 
-    def __call__(self, event: Event) -> Answer:
+    def __call__(self, event: Event) -> SinkResponse:
         with self._lock:
             self.got.append(event.id)
             answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
@@ -58,7 +58,7 @@ class Sink:
 @contextmanager
 def delivering(
     spool: Spool,
-    send: Callable[[Event], Answer],
+    send: Callable[[Event], SinkResponse],
     *,
     backoff: Backoff = AT_ONCE,
     parallel: int = 1,
@@ -68,9 +68,9 @@ def delivering(
     wait_out: bool = False,
     lease: Lease | None = None,
     clock: Clock = FROZEN,
-) -> Iterator[list[Attempt]]:
+) -> Iterator[list[DeliveryAttempt]]:
     """A deliverer of lane "out" at work; yields the attempts it makes, as they come."""
-    attempts: list[Attempt] = []
+    attempts: list[DeliveryAttempt] = []
     deliverer = Deliverer(
         spool,
         "out",
@@ -93,5 +93,5 @@ def delivering(
         assert deliverer.stop(10.0)
 
 
-def outcomes(attempts: list[Attempt]) -> list[Outcome]:
+def outcomes(attempts: list[DeliveryAttempt]) -> list[DeliveryOutcome]:
     return [attempt.outcome for attempt in attempts]

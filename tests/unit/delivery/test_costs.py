@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eaves.backoff import Backoff
-from eaves.delivery import Answer, Attempt, Deliverer, Outcome
+from eaves.delivery import Deliverer, DeliveryAttempt, DeliveryOutcome, SinkResponse
 from eaves.spool import Entry, Selection, Spool
 from eaves.spool.admin import redrive
 from tests.unit.delivery.harness import FROZEN, NOW, Sink, delivering, image
@@ -36,13 +36,13 @@ class LookedAt(Spool):
         super().wake(lane)
 
 
-def _is_after(attempts: list[Attempt], number: int) -> bool:
+def _is_after(attempts: list[DeliveryAttempt], number: int) -> bool:
     return len(attempts) > number
 
 
 @pytest.mark.parametrize("parallel", [2, 8])
 def test_an_event_that_comes_alone_is_looked_for_once(parallel: int, tmp_path: Path) -> None:
-    sink = Sink(Answer(status=202))
+    sink = Sink(SinkResponse(status=202))
     with LookedAt(tmp_path / "spool.db", clock=FROZEN) as spool, delivering(spool, sink, parallel=parallel) as attempts:
         for number in range(EVENTS):
             spool.put(image(number))
@@ -54,11 +54,11 @@ def test_an_event_that_comes_alone_is_looked_for_once(parallel: int, tmp_path: P
 
 def test_a_dead_letter_that_is_queued_again_while_it_is_told_of_is_sent_again(tmp_path: Path) -> None:
     """Looks meanwhile leave it out, as it is in flight still: its lane is woken once it isn't."""
-    sink = Sink(Answer(status=422), Answer(status=202))
-    attempts: list[Attempt] = []
+    sink = Sink(SinkResponse(status=422), SinkResponse(status=202))
+    attempts: list[DeliveryAttempt] = []
 
-    def observe(attempt: Attempt) -> None:
-        if attempt.outcome is Outcome.DEAD:
+    def observe(attempt: DeliveryAttempt) -> None:
+        if attempt.outcome is DeliveryOutcome.DEAD:
             looks = spool.looks
             redrive(spool, Selection(state="dead"))
             wait_until(lambda: spool.looks > looks, what="a look that leaves it out")
@@ -74,16 +74,16 @@ def test_a_dead_letter_that_is_queued_again_while_it_is_told_of_is_sent_again(tm
             wait_until(lambda: len(attempts) == 2, what="the second attempt")
         finally:
             deliverer.stop()
-    assert [attempt.outcome for attempt in attempts] == [Outcome.DEAD, Outcome.DELIVERED]
+    assert [attempt.outcome for attempt in attempts] == [DeliveryOutcome.DEAD, DeliveryOutcome.DELIVERED]
 
 
 def test_what_waits_behind_attempts_in_flight_is_sent_when_one_ends(tmp_path: Path) -> None:
     gate, begun = threading.Semaphore(0), threading.Semaphore(0)
 
-    def send(event: object) -> Answer:
+    def send(event: object) -> SinkResponse:
         begun.release()
         gate.acquire()
-        return Answer(status=202)
+        return SinkResponse(status=202)
 
     with Spool(tmp_path / "spool.db", clock=FROZEN) as spool:
         for number in range(6):
@@ -109,7 +109,7 @@ def test_an_attempt_whose_outcome_can_not_be_written_is_made_again(tmp_path: Pat
                 raise RuntimeError("no")
             super().ack(entry)
 
-    sink = Sink(Answer(status=202))
+    sink = Sink(SinkResponse(status=202))
     with Broken(tmp_path / "spool.db") as spool, delivering(spool, sink, parallel=2) as attempts:
         spool.put(image(1))
         wait_until(lambda: len(attempts) == 1, 30, what="the second attempt")

@@ -11,13 +11,13 @@ import pytest
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM
 from eaves.delivery import (
-    Answer,
-    Attempt,
+    AttemptResult,
     Deliverer,
-    Judged,
-    Outcome,
-    Verdict,
-    verdict,
+    DeliveryAction,
+    DeliveryAttempt,
+    DeliveryOutcome,
+    SinkResponse,
+    choose_action,
 )
 from eaves.errors import (
     DeliveryError,
@@ -50,20 +50,20 @@ from tests.waiting import wait_until
 @pytest.mark.parametrize(
     ("statuses", "expected"),
     [
-        ((200, 201, 202, 204, 299), Verdict.DONE),
-        ((0, 404, 408, 409, 429, 500, 502, 503, 504, 599), Verdict.RETRY),
-        ((301, 302, 304, 308, 400, 401, 403, 405, 410, 413, 415, 422, 451), Verdict.REFUSED),
+        ((200, 201, 202, 204, 299), DeliveryAction.DONE),
+        ((0, 404, 408, 409, 429, 500, 502, 503, 504, 599), DeliveryAction.RETRY),
+        ((301, 302, 304, 308, 400, 401, 403, 405, 410, 413, 415, 422, 451), DeliveryAction.REFUSED),
     ],
 )
-def test_the_status_table_is_the_data_plane_contracts(statuses: tuple[int, ...], expected: Verdict) -> None:
-    assert {status: verdict(status) for status in statuses} == dict.fromkeys(statuses, expected)
+def test_the_status_table_is_the_data_plane_contracts(statuses: tuple[int, ...], expected: DeliveryAction) -> None:
+    assert {status: choose_action(status) for status in statuses} == dict.fromkeys(statuses, expected)
 
 
 # Delivered
 
 
 def test_events_are_delivered_in_order_and_released(spool: Spool) -> None:
-    sink = Sink(Answer(status=202))
+    sink = Sink(SinkResponse(status=202))
     for number in range(3):
         spool.put(image(number))
     with delivering(spool, sink) as attempts:
@@ -71,14 +71,14 @@ def test_events_are_delivered_in_order_and_released(spool: Spool) -> None:
         spool.put(image(3))  # wakes the deliverer, which is idle now
         wait_until(lambda: len(attempts) == 4)
     assert sink.got == ["id-0", "id-1", "id-2", "id-3"]
-    assert outcomes(attempts) == [Outcome.DELIVERED] * 4
+    assert outcomes(attempts) == [DeliveryOutcome.DELIVERED] * 4
     assert spool.counts() == {}
 
 
 def test_a_reply_is_stored_in_the_commit_that_releases_its_cause(spool: Spool) -> None:
     spool.put(image())
     states: set[tuple[int, int]] = set()
-    with delivering(spool, lambda event: Answer(status=200, event=reply_to(event)), on_reply=forward) as attempts:
+    with delivering(spool, lambda event: SinkResponse(status=200, event=reply_to(event)), on_reply=forward) as attempts:
 
         def watch() -> bool:
             counts = spool.counts()
@@ -94,20 +94,20 @@ def test_a_reply_is_stored_in_the_commit_that_releases_its_cause(spool: Spool) -
 def test_a_reply_nobody_asked_for_is_ignored(spool: Spool) -> None:
     spool.put(image(0))
     spool.put(image(1))
-    sink = Sink(Answer(status=200, event=reply_to(image())), Answer(status=200, body=b"OK"))
+    sink = Sink(SinkResponse(status=200, event=reply_to(image())), SinkResponse(status=200, body=b"OK"))
     with delivering(spool, sink) as attempts:
         wait_until(lambda: len(attempts) == 2)
-    assert outcomes(attempts) == [Outcome.DELIVERED] * 2
+    assert outcomes(attempts) == [DeliveryOutcome.DELIVERED] * 2
     assert spool.counts() == {}
 
 
 def test_202_is_never_a_reply(spool: Spool) -> None:
     spool.put(image(0))
     spool.put(image(1))
-    sink = Sink(Answer(status=202, event=reply_to(image())), Answer(status=202, body=b"queued"))
+    sink = Sink(SinkResponse(status=202, event=reply_to(image())), SinkResponse(status=202, body=b"queued"))
     with delivering(spool, sink, on_reply=forward) as attempts:
         wait_until(lambda: len(attempts) == 2)
-    assert outcomes(attempts) == [Outcome.DELIVERED] * 2
+    assert outcomes(attempts) == [DeliveryOutcome.DELIVERED] * 2
     assert spool.counts() == {}
 
 
@@ -115,9 +115,9 @@ def test_several_are_in_flight_at_once_and_none_twice(spool: Spool) -> None:
     for number in range(12):
         spool.put(image(number))
     meet = threading.Barrier(4)
-    sink = Sink(Answer(status=202))
+    sink = Sink(SinkResponse(status=202))
 
-    def send(event: Event) -> Answer:
+    def send(event: Event) -> SinkResponse:
         meet.wait(timeout=10)
         return sink(event)
 
@@ -131,10 +131,10 @@ def test_several_are_in_flight_at_once_and_none_twice(spool: Spool) -> None:
 
 def test_a_failure_is_retried_until_it_succeeds(spool: Spool) -> None:
     spool.put(image())
-    sink = Sink(Answer(status=503), DeliveryError("no answer: connection refused"), Answer(status=202))
+    sink = Sink(SinkResponse(status=503), DeliveryError("no answer: connection refused"), SinkResponse(status=202))
     with delivering(spool, sink) as attempts:
         wait_until(lambda: len(attempts) == 3)
-    assert outcomes(attempts) == [Outcome.RETRIED, Outcome.RETRIED, Outcome.DELIVERED]
+    assert outcomes(attempts) == [DeliveryOutcome.RETRIED, DeliveryOutcome.RETRIED, DeliveryOutcome.DELIVERED]
     assert [attempt.entry.attempts for attempt in attempts] == [0, 1, 2]
     assert [attempt.status for attempt in attempts] == [503, 0, 202]
     assert spool.counts() == {}
@@ -144,7 +144,7 @@ def test_a_failure_is_retried_until_it_succeeds(spool: Spool) -> None:
 def test_retry_after_is_honoured_as_a_lower_bound(spool: Spool, asked_s: float | None, expected_s: float) -> None:
     spool.put(image())
     backoff = Backoff(retry=3, first_s=16.0)  # half of it, without chance
-    with delivering(spool, Sink(Answer(status=429, retry_after_s=asked_s)), backoff=backoff) as attempts:
+    with delivering(spool, Sink(SinkResponse(status=429, retry_after_s=asked_s)), backoff=backoff) as attempts:
         wait_until(lambda: attempts)
     assert spool.next_due("out") == NOW + expected_s
 
@@ -152,19 +152,19 @@ def test_retry_after_is_honoured_as_a_lower_bound(spool: Spool, asked_s: float |
 @pytest.mark.parametrize(
     ("error", "wait_out", "outcome"),
     [
-        (UnreachableError("no connection"), True, Outcome.DELIVERED),
-        (UnreachableError("no connection"), False, Outcome.DEAD),
-        (DeliveryError("the connection broke"), True, Outcome.DEAD),
+        (UnreachableError("no connection"), True, DeliveryOutcome.DELIVERED),
+        (UnreachableError("no connection"), False, DeliveryOutcome.DEAD),
+        (DeliveryError("the connection broke"), True, DeliveryOutcome.DEAD),
     ],
 )
 def test_only_what_reached_nobody_costs_no_attempt_and_only_when_asked(
-    spool: Spool, error: DeliveryError, wait_out: bool, outcome: Outcome
+    spool: Spool, error: DeliveryError, wait_out: bool, outcome: DeliveryOutcome
 ) -> None:
     spool.put(image())
-    sink = Sink(*[error] * 6, Answer(status=202))
+    sink = Sink(*[error] * 6, SinkResponse(status=202))
     backoff = Backoff(retry=2, first_s=0.001, cap_s=0.001)
     with delivering(spool, sink, backoff=backoff, wait_out=wait_out, clock=SYSTEM) as attempts:
-        wait_until(lambda: attempts and attempts[-1].outcome is not Outcome.RETRIED)
+        wait_until(lambda: attempts and attempts[-1].outcome is not DeliveryOutcome.RETRIED)
     assert attempts[-1].outcome is outcome
 
 
@@ -174,10 +174,10 @@ def test_only_what_reached_nobody_costs_no_attempt_and_only_when_asked(
         UnreachableError("no connection to http://me:hunter2@sink/?token=hunter2"),
         DeliveryError("http://me:hunter2@sink/?token=hunter2 broke off"),
         ValueError("http://me:hunter2@sink/?token=hunter2"),
-        Answer(status=422, body=b"not from http://me:hunter2@sink/?token=hunter2"),
+        SinkResponse(status=422, body=b"not from http://me:hunter2@sink/?token=hunter2"),
     ],
 )
-def test_no_password_is_kept_as_a_reason(spool: Spool, failure: Answer | Exception) -> None:
+def test_no_password_is_kept_as_a_reason(spool: Spool, failure: SinkResponse | Exception) -> None:
     spool.put(image())
     with delivering(spool, Sink(failure), backoff=Backoff(retry=0)) as attempts:
         wait_until(spool.dead)
@@ -189,7 +189,7 @@ def test_no_password_is_kept_as_a_reason(spool: Spool, failure: Answer | Excepti
 def test_an_entry_that_waits_for_its_back_off_lets_others_pass(spool: Spool) -> None:
     spool.put(image(0))
     spool.put(image(1))
-    sink = Sink(Answer(status=500), Answer(status=202))
+    sink = Sink(SinkResponse(status=500), SinkResponse(status=202))
     with delivering(spool, sink, backoff=Backoff(retry=3, first_s=60.0, cap_s=60.0)) as attempts:
         wait_until(lambda: len(attempts) == 2)
     assert sink.got == ["id-0", "id-1"]
@@ -198,10 +198,10 @@ def test_an_entry_that_waits_for_its_back_off_lets_others_pass(spool: Spool) -> 
 
 def test_a_body_that_is_no_event_counts_as_502_where_a_reply_was_asked_for(spool: Spool) -> None:
     spool.put(image())
-    sink = Sink(Answer(status=200, body=b"thanks"))
+    sink = Sink(SinkResponse(status=200, body=b"thanks"))
     with delivering(spool, sink, backoff=Backoff(retry=1, first_s=0.0), on_reply=forward) as attempts:
         wait_until(lambda: len(attempts) == 2)
-    assert outcomes(attempts) == [Outcome.RETRIED, Outcome.DEAD]
+    assert outcomes(attempts) == [DeliveryOutcome.RETRIED, DeliveryOutcome.DEAD]
     [letter] = spool.dead("out")
     assert letter.status == 502
     assert "answered 200 with 6 bytes that are no CloudEvent" in letter.reason
@@ -210,16 +210,16 @@ def test_a_body_that_is_no_event_counts_as_502_where_a_reply_was_asked_for(spool
 @pytest.mark.parametrize("error", [StartError("not ready"), OverloadedError("busy")])
 def test_our_own_errors_count_by_their_http_status(spool: Spool, error: Exception) -> None:
     spool.put(image())
-    with delivering(spool, Sink(error, Answer(status=202))) as attempts:
+    with delivering(spool, Sink(error, SinkResponse(status=202))) as attempts:
         wait_until(lambda: len(attempts) == 2)
-    assert outcomes(attempts) == [Outcome.RETRIED, Outcome.DELIVERED]
+    assert outcomes(attempts) == [DeliveryOutcome.RETRIED, DeliveryOutcome.DELIVERED]
 
 
 def test_an_unexpected_exception_is_logged_and_retried_and_the_thread_lives(
     spool: Spool, caplog: pytest.LogCaptureFixture
 ) -> None:
     spool.put(image())
-    with delivering(spool, Sink(ZeroDivisionError("oops"), Answer(status=202))) as attempts:
+    with delivering(spool, Sink(ZeroDivisionError("oops"), SinkResponse(status=202))) as attempts:
         wait_until(lambda: len(attempts) == 2)
     assert attempts[0].reason == "ZeroDivisionError: oops"
     assert [record.exc_info is not None for record in caplog.records] == [True]
@@ -230,10 +230,10 @@ def test_a_reply_that_cannot_be_used_is_retried(spool: Spool, caplog: pytest.Log
         raise ValueError("no such lane")
 
     spool.put(image())
-    sink = Sink(Answer(status=200, event=reply_to(image())), Answer(status=204))
+    sink = Sink(SinkResponse(status=200, event=reply_to(image())), SinkResponse(status=204))
     with delivering(spool, sink, on_reply=broken) as attempts:
         wait_until(lambda: len(attempts) == 2)
-    assert outcomes(attempts) == [Outcome.RETRIED, Outcome.DELIVERED]
+    assert outcomes(attempts) == [DeliveryOutcome.RETRIED, DeliveryOutcome.DELIVERED]
     assert attempts[0].reason == "its reply could not be used: ValueError: no such lane"
 
 
@@ -243,7 +243,7 @@ def test_a_reply_that_cannot_be_used_is_retried(spool: Spool, caplog: pytest.Log
 def test_poison_is_refused_once_and_kept(spool: Spool) -> None:
     spool.put(image(0))
     spool.put(image(1))
-    sink = Sink(Answer(status=422, body=b'{"title": "not an image"}'), Answer(status=202))
+    sink = Sink(SinkResponse(status=422, body=b'{"title": "not an image"}'), SinkResponse(status=202))
     with delivering(spool, sink) as attempts:
         wait_until(lambda: len(attempts) == 2)
     assert sink.got == ["id-0", "id-1"]
@@ -261,9 +261,9 @@ def test_an_event_that_cannot_be_sent_at_all_is_refused_even_where_retries_never
 
 def test_an_event_is_dead_when_its_retries_are_used_up(spool: Spool) -> None:
     spool.put(image())
-    with delivering(spool, Sink(Answer(status=500, body=b"boom\n\tat line 1" + b"x" * 900))) as attempts:
+    with delivering(spool, Sink(SinkResponse(status=500, body=b"boom\n\tat line 1" + b"x" * 900))) as attempts:
         wait_until(lambda: len(attempts) == 4)
-    assert outcomes(attempts) == [Outcome.RETRIED] * 3 + [Outcome.DEAD]
+    assert outcomes(attempts) == [DeliveryOutcome.RETRIED] * 3 + [DeliveryOutcome.DEAD]
     [letter] = spool.dead()
     assert letter.entry.attempts == 4
     assert letter.reason.startswith("answered 500: boom at line 1")
@@ -271,11 +271,11 @@ def test_an_event_is_dead_when_its_retries_are_used_up(spool: Spool) -> None:
 
 
 def test_a_dead_letter_can_be_an_event_instead(spool: Spool) -> None:
-    def rejected(entry: Entry, judged: Judged) -> Puts:
+    def rejected(entry: Entry, judged: AttemptResult) -> Puts:
         return [(entry.event.with_extensions(rejectedstatus=str(judged.status)), ("rejected",))]
 
     spool.put(image())
-    with delivering(spool, Sink(Answer(status=415)), on_dead=rejected) as attempts:
+    with delivering(spool, Sink(SinkResponse(status=415)), on_dead=rejected) as attempts:
         wait_until(lambda: attempts)
     assert spool.counts() == {"rejected": (1, 0)}
 
@@ -283,11 +283,11 @@ def test_a_dead_letter_can_be_an_event_instead(spool: Spool) -> None:
 def test_a_dead_letter_is_kept_when_what_should_replace_it_fails(
     spool: Spool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(entry: Entry, judged: Judged) -> Puts:
+    def broken(entry: Entry, judged: AttemptResult) -> Puts:
         raise ValueError
 
     spool.put(image())
-    with delivering(spool, Sink(Answer(status=415)), on_dead=broken) as attempts:
+    with delivering(spool, Sink(SinkResponse(status=415)), on_dead=broken) as attempts:
         wait_until(lambda: attempts)
     assert spool.counts() == {"out": (0, 1)}
 
@@ -297,10 +297,10 @@ def test_a_dead_letter_is_kept_when_what_should_replace_it_fails(
 
 def test_retries_without_end_outlast_a_sink_that_is_down(spool: Spool) -> None:
     spool.put(image())
-    sink = Sink(*[DeliveryError("no answer")] * 20, Answer(status=503), Answer(status=202))
+    sink = Sink(*[DeliveryError("no answer")] * 20, SinkResponse(status=503), SinkResponse(status=202))
     with delivering(spool, sink, backoff=FOR_EVER, clock=SYSTEM) as attempts:
         wait_until(lambda: spool.depth() == 0)
-    assert outcomes(attempts) == [Outcome.RETRIED] * 21 + [Outcome.DELIVERED]
+    assert outcomes(attempts) == [DeliveryOutcome.RETRIED] * 21 + [DeliveryOutcome.DELIVERED]
 
 
 def test_a_sink_that_is_down_pauses_the_whole_lane(spool: Spool) -> None:
@@ -330,14 +330,14 @@ class FailingSpool(Spool):
 
 
 def test_an_entry_whose_release_fails_is_kept_and_sent_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    sink = Sink(Answer(status=202))
+    sink = Sink(SinkResponse(status=202))
     with FailingSpool(tmp_path / "spool.db", clock=FROZEN) as spool:
         spool.put(image())
         with delivering(spool, sink) as attempts:
             wait_until(lambda: attempts)
         assert spool.counts() == {}
     assert sink.got == ["id-0"] * 2
-    assert outcomes(attempts) == [Outcome.DELIVERED]
+    assert outcomes(attempts) == [DeliveryOutcome.DELIVERED]
     assert sum("nothing is released" in record.getMessage() for record in caplog.records) == 1
 
 
@@ -349,10 +349,10 @@ def test_stopping_finishes_what_is_in_flight_and_leaves_the_rest(spool: Spool) -
         spool.put(image(number))
     sending, go_on = threading.Event(), threading.Event()
 
-    def send(event: Event) -> Answer:
+    def send(event: Event) -> SinkResponse:
         sending.set()
         assert go_on.wait(10)
-        return Answer(status=202)
+        return SinkResponse(status=202)
 
     deliverer = Deliverer(spool, "out", send, backoff=AT_ONCE)
     deliverer.start()
@@ -369,7 +369,7 @@ class StoppedMeanwhile(Spool):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.stopped: list[bool] = []
-        self.deliverer = Deliverer(self, "out", Sink(Answer(status=202)))
+        self.deliverer = Deliverer(self, "out", Sink(SinkResponse(status=202)))
         self.stopper = threading.Thread(target=lambda: self.stopped.append(self.deliverer.stop(5.0)))
         self.woken = threading.Event()
 
@@ -392,14 +392,14 @@ def test_an_idle_deliverer_never_misses_that_it_is_stopped(tmp_path: Path) -> No
 
 
 def test_stopping_before_starting_is_harmless(spool: Spool) -> None:
-    assert Deliverer(spool, "out", Sink(Answer(status=202))).stop()
+    assert Deliverer(spool, "out", Sink(SinkResponse(status=202))).stop()
 
 
 def test_without_the_lease_nothing_is_sent_until_its_holder_lets_go(spool: Spool) -> None:
     other, mine = spool.lease("out"), spool.lease("out")
     assert other.acquire()
     spool.put(image())
-    sink = Sink(Answer(status=202))
+    sink = Sink(SinkResponse(status=202))
     with delivering(spool, sink, lease=mine) as attempts:
         assert sink.got == []
         assert not mine.held
@@ -411,12 +411,12 @@ def test_without_the_lease_nothing_is_sent_until_its_holder_lets_go(spool: Spool
 
 
 def test_an_observer_that_fails_stops_nothing(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
-    def broken(attempt: Attempt) -> None:
+    def broken(attempt: DeliveryAttempt) -> None:
         raise RuntimeError("no disk")
 
     spool.put(image(0))
     spool.put(image(1))
-    deliverer = Deliverer(spool, "out", Sink(Answer(status=202)), observe=broken)
+    deliverer = Deliverer(spool, "out", Sink(SinkResponse(status=202)), observe=broken)
     with caplog.at_level(logging.ERROR):
         deliverer.start()
         wait_until(lambda: spool.depth() == 0)

@@ -6,12 +6,12 @@ import random
 
 import pytest
 
-from eaves.delivery.evidence import MAX_SUSPECTS, ROUNDS, Evidence
+from eaves.delivery.evidence import MAX_SUSPECTS, ROUNDS, RefusalHistory
 
 
 def rounds_until_given_up(passes_between: int) -> int:
     """Refusals of one entry until it is given up on, others getting through between them."""
-    evidence = Evidence()
+    evidence = RefusalHistory()
     rounds = 1
     while not evidence.refused(0):
         for other in range(passes_between):
@@ -30,7 +30,7 @@ def test_it_takes_three_rounds_when_many_others_get_through_and_some_more_when_f
 def test_a_way_that_fails_a_third_of_the_time_costs_no_entry_however_few_get_through_in_between() -> None:
     """Entries that come one by one and are tried again as often as another comes."""
     chance = random.Random(7)
-    evidence = Evidence()
+    evidence = RefusalHistory()
     waiting: list[int] = []
     given_up = 0
     for fresh in range(20_000):
@@ -47,7 +47,7 @@ def test_a_way_that_fails_a_third_of_the_time_costs_no_entry_however_few_get_thr
 
 
 def test_the_suspects_remembered_have_a_bound() -> None:
-    evidence = Evidence()
+    evidence = RefusalHistory()
     for seq in range(MAX_SUSPECTS + 10):
         evidence.refused(seq)
     assert len(evidence._suspects) == MAX_SUSPECTS

@@ -12,9 +12,9 @@ import pytest
 from eaves.backoff import Backoff
 from eaves.clock import SYSTEM
 from eaves.delivery import (
-    Answer,
     Deliverer,
-    Outcome,
+    DeliveryOutcome,
+    SinkResponse,
 )
 from eaves.delivery.rules import EVENT_PROBLEMS
 from eaves.errors import (
@@ -24,9 +24,9 @@ from eaves.errors import (
     UnreachableError,
 )
 from eaves.events import Event
-from eaves.spool import Entry, Limits, Selection, Spool, WhenFull
+from eaves.spool import Entry, Selection, Spool, SpoolLimits, WhenFull
 from eaves.spool.admin import retry_now
-from functions.problems import kind_of
+from functions.problems import error_type
 from tests.fakes.clock import ManualClock
 from tests.unit.delivery.harness import (
     FOR_EVER,
@@ -46,7 +46,7 @@ from tests.waiting import wait_until
 def test_an_answer_about_the_way_pauses_the_lane_and_keeps_every_entry(spool: Spool, status: int) -> None:
     for number in range(300):
         spool.put(image(number))
-    sink = Sink(Answer(status=status, body=b"who are you?"))
+    sink = Sink(SinkResponse(status=status, body=b"who are you?"))
     backoff = Backoff(retry=None, first_s=0.02, cap_s=3600.0)
     with delivering(spool, sink, backoff=backoff, parallel=4, clock=SYSTEM) as attempts:
         wait_until(lambda: len(attempts) >= 7)
@@ -57,7 +57,7 @@ def test_an_answer_about_the_way_pauses_the_lane_and_keeps_every_entry(spool: Sp
 def test_a_paused_lane_says_why_and_since_when_and_goes_on_by_itself(spool: Spool) -> None:
     for number in range(5):
         spool.put(image(number))
-    sink = Sink(*[Answer(status=403, body=b"not you")] * 3, Answer(status=202))
+    sink = Sink(*[SinkResponse(status=403, body=b"not you")] * 3, SinkResponse(status=202))
     deliverer = Deliverer(spool, "out", sink, backoff=FOR_EVER, clock=SYSTEM)
     assert not deliverer.status().paused
     with spool.lease("out"):
@@ -73,7 +73,7 @@ def test_a_paused_lane_says_why_and_since_when_and_goes_on_by_itself(spool: Spoo
 def test_the_status_of_a_paused_lane(spool: Spool) -> None:
     spool.put(image())
     backoff = Backoff(retry=None, first_s=3600.0, cap_s=3600.0)
-    deliverer = Deliverer(spool, "out", Sink(Answer(status=403, body=b"not you")), backoff=backoff, clock=FROZEN)
+    deliverer = Deliverer(spool, "out", Sink(SinkResponse(status=403, body=b"not you")), backoff=backoff, clock=FROZEN)
     deliverer.start()
     found = wait_until(lambda: deliverer.status().paused and deliverer.status())
     assert deliverer.stop()
@@ -86,17 +86,17 @@ class Wall:
     """Refuses some events always with one status, and whatever `down` says besides."""
 
     def __init__(self, status: int, refused: set[str], down: Callable[[int], bool] = lambda _number: False) -> None:
-        self._answer = Answer(status=status, body=b"too long")
+        self._answer = SinkResponse(status=status, body=b"too long")
         self._refused = refused
         self._down = down
         self._lock = threading.Lock()
         self.sent = 0
 
-    def __call__(self, event: Event) -> Answer:
+    def __call__(self, event: Event) -> SinkResponse:
         with self._lock:
             self.sent += 1
             refused = event.id in self._refused or self._down(self.sent)
-        return self._answer if refused else Answer(status=202)
+        return self._answer if refused else SinkResponse(status=202)
 
 
 @pytest.mark.parametrize("status", [403, 414, 431, 500, 502])
@@ -113,7 +113,7 @@ def test_one_entry_that_is_always_refused_among_300_good_ones_is_given_up_on(
             spool.put(image(number))
             wait_until(lambda: spool.depth() <= 1)
         wait_until(lambda: spool.depth() == 0)
-    assert outcomes(attempts).count(Outcome.DELIVERED) == 304
+    assert outcomes(attempts).count(DeliveryOutcome.DELIVERED) == 304
     [letter] = spool.dead()
     assert (letter.entry.event.id, letter.status) == ("id-7", status)
     assert len([attempt for attempt in attempts if attempt.entry.event.id == "id-7"]) < 12
@@ -124,7 +124,7 @@ def test_many_bad_entries_in_a_row_do_not_hide_the_good_one_behind_them(spool: S
         spool.put(image(number))
     wall = Wall(431, {f"id-{number}" for number in range(99)})
     with delivering(spool, wall, backoff=Backoff(retry=None, first_s=0.1, cap_s=3600.0), clock=SYSTEM) as attempts:
-        wait_until(lambda: any(attempt.outcome is Outcome.DELIVERED for attempt in attempts))
+        wait_until(lambda: any(attempt.outcome is DeliveryOutcome.DELIVERED for attempt in attempts))
     assert len(attempts) < 10
 
 
@@ -144,12 +144,12 @@ def test_what_reached_nobody_is_never_held_against_an_entry(spool: Spool) -> Non
         spool.put(image(number))
     left = 12
 
-    def send(event: Event) -> Answer:
+    def send(event: Event) -> SinkResponse:
         nonlocal left
         if event.id == "id-0" and left:
             left -= 1
             raise UnreachableError("no connection")
-        return Answer(status=202)
+        return SinkResponse(status=202)
 
     with delivering(spool, send, backoff=FOR_EVER, clock=SYSTEM):
         for number in range(300, 400):
@@ -163,7 +163,7 @@ def test_after_a_failure_one_entry_is_tried_at_a_time(spool: Spool) -> None:
         spool.put(image(number))
     lock, active, seen = threading.Lock(), 0, []
 
-    def send(event: Event) -> Answer:
+    def send(event: Event) -> SinkResponse:
         nonlocal active
         with lock:
             active += 1
@@ -171,7 +171,7 @@ def test_after_a_failure_one_entry_is_tried_at_a_time(spool: Spool) -> None:
         threading.Event().wait(0.01)
         with lock:
             active -= 1
-        return Answer(status=503)
+        return SinkResponse(status=503)
 
     backoff = Backoff(retry=None, first_s=0.02, cap_s=0.02)
     with delivering(spool, send, backoff=backoff, parallel=4, clock=SYSTEM):
@@ -183,9 +183,9 @@ def test_what_may_be_the_events_fault_lets_the_next_be_tried_at_once(spool: Spoo
     spool.put(image(0))
     spool.put(image(1))
     backoff = Backoff(retry=None, first_s=3600.0, cap_s=3600.0)
-    with delivering(spool, Sink(Answer(status=500), Answer(status=202)), backoff=backoff) as attempts:
+    with delivering(spool, Sink(SinkResponse(status=500), SinkResponse(status=202)), backoff=backoff) as attempts:
         wait_until(lambda: len(attempts) == 2)
-    assert outcomes(attempts) == [Outcome.RETRIED, Outcome.DELIVERED]
+    assert outcomes(attempts) == [DeliveryOutcome.RETRIED, DeliveryOutcome.DELIVERED]
 
 
 def test_an_outage_is_held_against_no_entry(spool: Spool) -> None:
@@ -204,18 +204,18 @@ def test_an_answer_about_the_event_makes_a_dead_letter_at_once_where_retries_nev
 ) -> None:
     spool.put(image(0))
     spool.put(image(1))
-    sink = Sink(Answer(status=status), Answer(status=202))
+    sink = Sink(SinkResponse(status=status), SinkResponse(status=202))
     with delivering(spool, sink, backoff=FOR_EVER) as attempts:
         wait_until(lambda: len(attempts) == 2)
-    assert outcomes(attempts) == [Outcome.DEAD, Outcome.DELIVERED]
+    assert outcomes(attempts) == [DeliveryOutcome.DEAD, DeliveryOutcome.DELIVERED]
 
 
 def test_a_problem_document_says_that_the_event_is_at_fault_whatever_a_gateway_made_of_its_status(spool: Spool) -> None:
     spool.put(image())
     body = b'{"type": "urn:eaves:problem:image", "status": 422, "detail": "not an image"}'
-    with delivering(spool, Sink(Answer(status=502, body=body)), backoff=FOR_EVER) as attempts:
+    with delivering(spool, Sink(SinkResponse(status=502, body=body)), backoff=FOR_EVER) as attempts:
         wait_until(lambda: attempts)
-    assert outcomes(attempts) == [Outcome.DEAD]
+    assert outcomes(attempts) == [DeliveryOutcome.DEAD]
 
 
 def test_the_problem_types_of_bad_events_are_those_of_functions() -> None:
@@ -224,41 +224,50 @@ def test_the_problem_types_of_bad_events_are_those_of_functions() -> None:
         for sub in cls.__subclasses__():
             yield from subclasses(sub)
 
-    serving = {kind_of(cls) for cls in subclasses(InputError)} - {"dataset", "run", "stuck-training"}  # of a training
+    serving = {error_type(cls) for cls in subclasses(InputError)} - {
+        "dataset",
+        "run",
+        "stuck-training",
+    }  # of a training
     assert serving == EVENT_PROBLEMS
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(status=200),
-        Answer(status=204),
-        Answer(status=200, fault="no ce-id"),
-        Answer(status=200, body=b"<html>welcome to the hotel</html>"),
+        SinkResponse(status=200),
+        SinkResponse(status=204),
+        SinkResponse(status=200, fault="no ce-id"),
+        SinkResponse(status=200, body=b"<html>welcome to the hotel</html>"),
     ],
     ids=["empty 200", "204", "broken", "a page"],
 )
-def test_where_a_prediction_is_asked_for_a_success_without_one_is_a_failure(spool: Spool, answer: Answer) -> None:
+def test_where_a_prediction_is_asked_for_a_success_without_one_is_a_failure(spool: Spool, answer: SinkResponse) -> None:
     spool.put(image())
-    sink = Sink(answer, answer, answer, Answer(status=200, event=reply_to(image())))
+    sink = Sink(answer, answer, answer, SinkResponse(status=200, event=reply_to(image())))
     with delivering(spool, sink, backoff=FOR_EVER, on_reply=forward, reply_required=True, clock=SYSTEM) as attempts:
         wait_until(lambda: len(attempts) == 4)
-    assert outcomes(attempts) == [Outcome.RETRIED] * 3 + [Outcome.DELIVERED]
+    assert outcomes(attempts) == [DeliveryOutcome.RETRIED] * 3 + [DeliveryOutcome.DELIVERED]
     assert spool.counts() == {"replies": (1, 0)}
 
 
 def test_202_says_that_there_is_no_prediction(spool: Spool) -> None:
     spool.put(image())
-    with delivering(spool, Sink(Answer(status=202)), on_reply=forward, reply_required=True) as attempts:
+    with delivering(spool, Sink(SinkResponse(status=202)), on_reply=forward, reply_required=True) as attempts:
         wait_until(lambda: attempts)
-    assert outcomes(attempts) == [Outcome.DELIVERED]
+    assert outcomes(attempts) == [DeliveryOutcome.DELIVERED]
 
 
 @pytest.mark.parametrize(
     ("answer", "outcome"),
-    [(Answer(status=200), Outcome.DELIVERED), (Answer(status=200, fault="no ce-id"), Outcome.DEAD)],
+    [
+        (SinkResponse(status=200), DeliveryOutcome.DELIVERED),
+        (SinkResponse(status=200, fault="no ce-id"), DeliveryOutcome.DEAD),
+    ],
 )
-def test_a_brokers_subscriber_may_say_nothing_but_not_nonsense(spool: Spool, answer: Answer, outcome: Outcome) -> None:
+def test_a_brokers_subscriber_may_say_nothing_but_not_nonsense(
+    spool: Spool, answer: SinkResponse, outcome: DeliveryOutcome
+) -> None:
     spool.put(image())
     with delivering(spool, Sink(answer), backoff=Backoff(retry=0), on_reply=forward) as attempts:
         wait_until(lambda: attempts)
@@ -266,10 +275,10 @@ def test_a_brokers_subscriber_may_say_nothing_but_not_nonsense(spool: Spool, ans
 
 
 def test_dead_letters_whose_budget_refuses_stay_queued_and_pause_the_lane(tmp_path: Path) -> None:
-    limits = Limits(dead_max_bytes=10, dead_when_full=WhenFull.REFUSE)
+    limits = SpoolLimits(dead_max_bytes=10, dead_when_full=WhenFull.REFUSE)
     with Spool(tmp_path / "spool.db", limits=limits) as spool:
         spool.put(image())
-        deliverer = Deliverer(spool, "out", Sink(Answer(status=422)), backoff=FOR_EVER)
+        deliverer = Deliverer(spool, "out", Sink(SinkResponse(status=422)), backoff=FOR_EVER)
         deliverer.start()
         found = wait_until(lambda: deliverer.status().paused and deliverer.status())
         assert deliverer.stop()
@@ -281,7 +290,7 @@ def test_dead_letters_whose_budget_refuses_stay_queued_and_pause_the_lane(tmp_pa
 def test_an_entry_that_the_budget_refuses_backs_off_and_keeps_no_other_back(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limits = Limits(dead_max_bytes=10, dead_when_full=WhenFull.REFUSE)
+    limits = SpoolLimits(dead_max_bytes=10, dead_when_full=WhenFull.REFUSE)
     backoff = Backoff(retry=None, first_s=1.0, cap_s=3600.0)
     wall = Wall(422, {"id-0"})
     clock = ManualClock()
@@ -329,7 +338,7 @@ class Slow(Spool):
 
 def test_a_spool_that_takes_its_time_holds_up_neither_status_nor_stop(tmp_path: Path) -> None:
     with Slow(tmp_path / "spool.db") as spool:
-        deliverer = Deliverer(spool, "out", Sink(Answer(status=202)))
+        deliverer = Deliverer(spool, "out", Sink(SinkResponse(status=202)))
         deliverer.start()
         assert spool.asked.wait(10)
         asker = threading.Thread(target=lambda: (deliverer.status(), deliverer.stop(0.1)))
@@ -345,7 +354,7 @@ def test_a_spool_that_takes_its_time_holds_up_neither_status_nor_stop(tmp_path: 
 def test_an_empty_lane_is_not_said_to_be_paused_once_its_spool_can_be_read_again(tmp_path: Path) -> None:
     clock = ManualClock()
     with Unreadable(tmp_path / "spool.db", clock=clock) as spool:
-        deliverer = Deliverer(spool, "out", Sink(Answer(status=202)), backoff=FOR_EVER, clock=clock)
+        deliverer = Deliverer(spool, "out", Sink(SinkResponse(status=202)), backoff=FOR_EVER, clock=clock)
         deliverer.start()
         for left in (2, 1, 0):
             wait_until(lambda left=left: spool.failures == left and clock.waiting)  # type: ignore[misc]
@@ -356,7 +365,7 @@ def test_an_empty_lane_is_not_said_to_be_paused_once_its_spool_can_be_read_again
 
 
 def test_a_system_that_gives_no_threads_costs_no_entry(spool: Spool) -> None:
-    sink = Sink(Answer(status=202))
+    sink = Sink(SinkResponse(status=202))
     deliverer = Deliverer(spool, "out", sink, backoff=FOR_EVER, parallel=2, clock=SYSTEM)
     deliverer.start()
     before = threading.stack_size(1 << 47)  # more than a process can address
@@ -379,7 +388,7 @@ def test_an_idle_lane_asks_the_file_once_a_second_however_many_it_may_send_at_on
 
     with Spool(tmp_path / "spool.db", clock=clock) as spool:
         lanes = [
-            Deliverer(spool, f"lane-{number}", Sink(Answer(status=202)), parallel=16, clock=clock)
+            Deliverer(spool, f"lane-{number}", Sink(SinkResponse(status=202)), parallel=16, clock=clock)
             for number in range(3)
         ]
         before = threading.active_count()
@@ -399,7 +408,7 @@ def test_an_idle_lane_asks_the_file_once_a_second_however_many_it_may_send_at_on
 
 def test_a_pause_can_be_cut_short_for_one_attempt(spool: Spool) -> None:
     spool.put(image())
-    sink = Sink(Answer(status=403), Answer(status=403), Answer(status=202))
+    sink = Sink(SinkResponse(status=403), SinkResponse(status=403), SinkResponse(status=202))
     clock = ManualClock(NOW)
     deliverer = Deliverer(spool, "out", sink, backoff=Backoff(retry=None, first_s=600.0, cap_s=600.0), clock=clock)
     deliverer.start()

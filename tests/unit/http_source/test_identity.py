@@ -5,7 +5,7 @@ from __future__ import annotations
 from email.utils import formatdate
 
 from eaves.sources.http.client import Snapshot
-from eaves.sources.http.identity import Identity
+from eaves.sources.http.identity import SnapshotIdentity
 
 NOW = 1_764_000_000.0
 
@@ -19,7 +19,7 @@ def date(at: float) -> str:
 
 
 def positions(*snapshots: Snapshot) -> list[str | None]:
-    identity = Identity()
+    identity = SnapshotIdentity()
     found = [identity.identify(one, NOW + number) for number, one in enumerate(snapshots)]
     return [one and one[0] for one in found]
 
@@ -54,7 +54,7 @@ def test_another_url_is_another_picture() -> None:
 
 
 def captured(*snapshots: Snapshot) -> list[float]:
-    identity = Identity()
+    identity = SnapshotIdentity()
     found = [identity.identify(one, NOW + number) for number, one in enumerate(snapshots)]
     return [one[1] / 1e9 for one in found if one]
 
@@ -72,7 +72,7 @@ def test_a_last_modified_that_stands_still_ahead_or_makes_no_sense_is_no_capture
 
 
 def conditions(one: Snapshot, *, after_s: float = 1.0) -> dict[str, str]:
-    identity = Identity()
+    identity = SnapshotIdentity()
     assert identity.conditions(0.0) == {}
     identity.identify(one, NOW)
     return identity.conditions(after_s)
@@ -96,7 +96,7 @@ def test_a_validator_that_could_break_a_request_is_not_sent_back() -> None:
 
 
 def test_the_whole_picture_is_asked_for_now_and_then() -> None:
-    identity = Identity()
+    identity = SnapshotIdentity()
     identity.conditions(0.0)
     identity.identify(snapshot(b"1", etag='"0"'), NOW)
     assert identity.conditions(599.0)
@@ -105,7 +105,7 @@ def test_the_whole_picture_is_asked_for_now_and_then() -> None:
 
 
 def test_validators_that_do_not_change_with_the_picture_are_not_asked_for_again() -> None:
-    identity = Identity()
+    identity = SnapshotIdentity()
     identity.conditions(0.0)
     identity.identify(snapshot(b"1", etag='"0"'), NOW)
     assert not identity.conditions(600.0)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from eaves.sources.http.completeness import has_end
 from eaves.sources.http.kind import KIND
 from eaves.sources.http.redirects import find_target
-from eaves.sources.http.settings import HttpSettings
+from eaves.sources.http.settings import HttpSourceSettings
 from tests import hostile
 
 
-def settings(url: str) -> HttpSettings:
-    return build(HttpSettings, Layer(origin="eaves.yaml", values={"url": url}))
+def settings(url: str) -> HttpSourceSettings:
+    return build(HttpSourceSettings, SettingsLayer(origin="eaves.yaml", values={"url": url}))
 
 
 @pytest.mark.parametrize(

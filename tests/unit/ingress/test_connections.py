@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from eaves.ingress.connections import Connections, State
+from eaves.ingress.connections import Connections, ConnectionState
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -42,8 +42,8 @@ def test_strangers_push_out_no_known_caller_while_there_are_strangers(pairs: lis
     table = Connections(6)
     for pair in pairs[:3]:
         table.add(pair[0])
-        table.mark(pair[0], State.BUSY)
-        table.mark(pair[0], State.IDLE)
+        table.mark(pair[0], ConnectionState.BUSY)
+        table.mark(pair[0], ConnectionState.IDLE)
     for pair in pairs[3:]:
         table.add(pair[0])
     assert [is_open(pair) for pair in pairs] == [True] * 3 + [False] * 6 + [True] * 3
@@ -80,12 +80,12 @@ def test_who_is_idle_for_longest_makes_room_when_all_are_known(pairs: list[Pair]
     table = Connections(4)
     for pair in pairs[:4]:
         table.add(pair[0])
-        table.mark(pair[0], State.BUSY)
+        table.mark(pair[0], ConnectionState.BUSY)
     for index in (2, 1):
-        table.mark(pairs[index][0], State.IDLE)
+        table.mark(pairs[index][0], ConnectionState.IDLE)
     for pair in pairs[4:7]:
         table.add(pair[0])
-        table.mark(pair[0], State.BUSY)
+        table.mark(pair[0], ConnectionState.BUSY)
     assert [is_open(pair) for pair in pairs[:7]] == [False, False, False, True, True, True, True]
 
 
@@ -93,7 +93,7 @@ def test_what_was_hung_up_or_closed_is_forgotten(pairs: list[Pair]) -> None:
     table = Connections(2)
     table.add(pairs[0][0])
     table.add(pairs[1][0])
-    table.mark(pairs[0][0], State.BUSY)  # it has made room
+    table.mark(pairs[0][0], ConnectionState.BUSY)  # it has made room
     assert len(table) == 1
     table.remove(pairs[1][0])
     assert len(table) == 0

@@ -7,19 +7,19 @@ import json
 import pytest
 
 from eaves.errors import DeliveryError
-from eaves.link import BatchAnswer, RefusedEvent, parse_answer
+from eaves.link import BatchAnswer, RefusedEvent, parse_batch_answer
 
 ANSWER = BatchAnswer(stored=2, repeated=1, refused=(RefusedEvent(index=3, status=403, detail="of another site"),))
 
 
 def test_an_answer_is_read_as_it_was_written() -> None:
-    assert parse_answer(ANSWER.to_json(), 4) == ANSWER
+    assert parse_batch_answer(ANSWER.to_json(), 4) == ANSWER
 
 
 @pytest.mark.parametrize("sent", [0, 3, 5])
 def test_an_answer_to_another_batch_is_refused(sent: int) -> None:
     with pytest.raises(DeliveryError):
-        parse_answer(ANSWER.to_json(), sent)
+        parse_batch_answer(ANSWER.to_json(), sent)
 
 
 @pytest.mark.parametrize(
@@ -41,10 +41,10 @@ def test_an_answer_to_another_batch_is_refused(sent: int) -> None:
 )
 def test_what_is_no_answer_of_a_receiver_releases_nothing(body: bytes) -> None:
     with pytest.raises(DeliveryError, match="can't be used"):
-        parse_answer(body, 1)
+        parse_batch_answer(body, 1)
 
 
 def test_an_event_can_not_be_refused_twice() -> None:
     one = {"index": 0, "status": 400, "detail": ""}
     with pytest.raises(DeliveryError):
-        parse_answer(json.dumps({"stored": 0, "repeated": 0, "refused": [one, one]}).encode(), 2)
+        parse_batch_answer(json.dumps({"stored": 0, "repeated": 0, "refused": [one, one]}).encode(), 2)

@@ -10,22 +10,22 @@ import pytest
 
 from eaves.cli.up import parse_listen
 from eaves.errors import StorageError
-from eaves.local.access_token import Token
+from eaves.local.access_token import AccessToken
 
 
 def test_a_token_is_made_for_its_owner_only_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "token"
-    assert Token(path).is_in(f"Bearer {path.read_text().strip()}")
+    assert AccessToken(path).is_in(f"Bearer {path.read_text().strip()}")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     first = path.read_text()
     assert len(first.strip()) >= 40
-    Token(path)
+    AccessToken(path)
     assert path.read_text() == first
 
 
 def test_another_token_in_the_file_is_the_token_at_once(tmp_path: Path) -> None:
     path = tmp_path / "token"
-    token, first = Token(path), path.read_text().strip()
+    token, first = AccessToken(path), path.read_text().strip()
     path.write_text("another\n")
     assert not token.is_in(f"Bearer {first}")
     assert token.is_in("bearer another")
@@ -34,7 +34,7 @@ def test_another_token_in_the_file_is_the_token_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "\n", None])
 def test_without_a_token_nobody_is_let_in(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "token"
-    token = Token(path)
+    token = AccessToken(path)
     path.unlink()
     if content is not None:
         path.write_text(content)
@@ -43,7 +43,7 @@ def test_without_a_token_nobody_is_let_in(tmp_path: Path, content: str | None) -
 
 def test_a_token_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="can't be written"):
-        Token(tmp_path / "no folder" / "token")
+        AccessToken(tmp_path / "no folder" / "token")
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from eaves.delivery import Answer
+from eaves.delivery import SinkResponse
 from eaves.errors import SpoolFullError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.history import FileHistory
 from eaves.local.broker import REMOVED, Broker, Send, Subscription, lane_of
 from eaves.local.forwarding import build_relay_trigger
 from eaves.platform import RELAY, AppSpec, DeliverySettings, FunctionSpec, RelaySpec, TriggerSpec, default_trigger
-from eaves.spool import Limits, Spool
+from eaves.spool import Spool, SpoolLimits
 from tests.waiting import wait_until
 
 QUICK = DeliverySettings(retry=0, backoff_s=0.01, backoff_cap_s=0.05)
@@ -30,11 +30,11 @@ class Relay:
         self.up = True
         self.got: list[Event] = []
 
-    def __call__(self, event: Event, headers: Mapping[str, str]) -> Answer:
+    def __call__(self, event: Event, headers: Mapping[str, str]) -> SinkResponse:
         if not self.up:
             raise UnreachableError("the relay isn't there")
         self.got.append(event)
-        return Answer(status=202)
+        return SinkResponse(status=202)
 
     def kinds(self) -> list[str]:
         """Of what it got, the word in the type: captured, classified, rejected."""
@@ -52,7 +52,7 @@ def image(number: int = 0) -> Event:
 
 
 def predict(confidence: str = "high", function: str = "flowers") -> Send:
-    def answer(event: Event, headers: Mapping[str, str]) -> Answer:
+    def answer(event: Event, headers: Mapping[str, str]) -> SinkResponse:
         reply = Event(
             id=f"of-{event.id}",
             source=f"/eaves/home/{function}",
@@ -61,13 +61,15 @@ def predict(confidence: str = "high", function: str = "flowers") -> Send:
             data=b"{}",
             extensions={"confidence": confidence},
         )
-        return Answer(status=200, event=reply)
+        return SinkResponse(status=200, event=reply)
 
     return answer
 
 
-def refuse(_: Event, headers: Mapping[str, str]) -> Answer:
-    return Answer(status=422, body=b'{"type": "urn:eaves:problem:image", "title": "no image", "detail": "cut off"}')
+def refuse(_: Event, headers: Mapping[str, str]) -> SinkResponse:
+    return SinkResponse(
+        status=422, body=b'{"type": "urn:eaves:problem:image", "title": "no image", "detail": "cut off"}'
+    )
 
 
 class Busy:
@@ -76,7 +78,7 @@ class Busy:
     def __init__(self) -> None:
         self.free = threading.Event()
 
-    def __call__(self, event: Event, headers: Mapping[str, str]) -> Answer:
+    def __call__(self, event: Event, headers: Mapping[str, str]) -> SinkResponse:
         assert self.free.wait(10)
         return refuse(event, headers)
 
@@ -105,7 +107,7 @@ def subscriptions(wanted: AppSpec, function: Send, relay: Relay) -> dict[str, Su
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Iterator[Spool]:
-    with Spool(tmp_path / "spool.db", limits=Limits(max_entries=5)) as opened:
+    with Spool(tmp_path / "spool.db", limits=SpoolLimits(max_entries=5)) as opened:
         yield opened
 
 
@@ -224,11 +226,11 @@ def test_what_waits_for_a_relay_that_is_removed_is_kept_and_comes_back_with_it(s
 def test_a_relay_that_is_full_is_asked_again_for_ever(spool: Spool, broker: Broker) -> None:
     answers, got = [429, 503, 429], []
 
-    def full_at_first(event: Event, headers: Mapping[str, str]) -> Answer:
+    def full_at_first(event: Event, headers: Mapping[str, str]) -> SinkResponse:
         if answers:
-            return Answer(status=answers.pop())
+            return SinkResponse(status=answers.pop())
         got.append(event.id)
-        return Answer(status=202)
+        return SinkResponse(status=202)
 
     made = subscriptions(app(), predict(), Relay())
     lane = lane_of("flowers", RELAY)

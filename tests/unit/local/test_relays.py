@@ -12,7 +12,7 @@ from eaves.config import build, env_layer, iter_leaves
 from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.local.relays import Relays
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec, RelaySpec
 from eaves.relay.settings import RelaySettings
 from tests.fakes.clock import ManualClock
@@ -39,7 +39,7 @@ def launch() -> FakeLauncher:
 
 @pytest.fixture
 def relays(tmp_path: Path, clock: ManualClock, launch: FakeLauncher) -> Relays:
-    return Relays(State(root=tmp_path), inherit={}, clock=clock, launch=launch)
+    return Relays(StateDirectory(root=tmp_path), inherit={}, clock=clock, launch=launch)
 
 
 def told(launch: FakeLauncher) -> RelaySettings:

@@ -9,7 +9,7 @@ import pytest
 
 from eaves.cli.relay.site_name import warn_of_waiting
 from eaves.events import IMAGE_CLASSIFIED, Event
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec, RelaySpec
 from eaves.relay.lanes import ARCHIVE
 from eaves.spool import Spool
@@ -22,7 +22,7 @@ RENAMED = replace(APP, function=replace(APP.function, site="mill"))
 
 
 def test_events_that_wait_under_the_former_name_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    state = State(root=tmp_path / "s")
+    state = StateDirectory(root=tmp_path / "s")
     warn_of_waiting(state.root, RENAMED)
     state.write_spec(APP)
     warn_of_waiting(state.root, RENAMED)

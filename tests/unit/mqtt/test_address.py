@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.mqtt import Address, parse_address
+from eaves.mqtt import BrokerAddress, parse_address
 
 
 @pytest.mark.parametrize(
     ("text", "address"),
     [
-        ("mqtt://broker", Address(host="broker", port=1883)),
-        ("mqtts://broker", Address(host="broker", port=8883, tls=True)),
-        ("MQTT://Broker:1884/", Address(host="broker", port=1884)),
-        ("mqtt://[::1]:1884/a/b", Address(host="::1", port=1884, path="a/b")),
-        ("mqtt://h/eaves/{label}/a%23b", Address(host="h", port=1883, path="eaves/{label}/a#b")),
-        ("mqtt://u%40x:p%3Aw@h", Address(host="h", port=1883, username="u@x", password="p:w")),
+        ("mqtt://broker", BrokerAddress(host="broker", port=1883)),
+        ("mqtts://broker", BrokerAddress(host="broker", port=8883, tls=True)),
+        ("MQTT://Broker:1884/", BrokerAddress(host="broker", port=1884)),
+        ("mqtt://[::1]:1884/a/b", BrokerAddress(host="::1", port=1884, path="a/b")),
+        ("mqtt://h/eaves/{label}/a%23b", BrokerAddress(host="h", port=1883, path="eaves/{label}/a#b")),
+        ("mqtt://u%40x:p%3Aw@h", BrokerAddress(host="h", port=1883, username="u@x", password="p:w")),
     ],
 )
-def test_what_is_an_address(text: str, address: Address) -> None:
+def test_what_is_an_address(text: str, address: BrokerAddress) -> None:
     assert parse_address(text) == address
 
 

@@ -45,7 +45,7 @@ def status_error(status: int, **more: Any) -> StatusError:
 
 
 class FakeLink:
-    """Implements `eaves.relay.forwarder.Link`.
+    """Implements `eaves.relay.forwarder.LinkProtocol`.
 
     Attributes:
         answers: Gives what a request is answered; None: all of it is stored. An exception is raised.

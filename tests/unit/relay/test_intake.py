@@ -12,7 +12,7 @@ import pytest
 
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.relay.alarms import is_alarm, parse_alarms
-from eaves.relay.intake import Intake, store
+from eaves.relay.intake import RelayIntake, store
 from eaves.relay.lanes import ALARMS, ARCHIVE, BROKER, IMAGES
 from eaves.spool import LedgerLimits, Puts, Spool
 from tests.unit.relay.harness import event
@@ -21,8 +21,8 @@ ALARM_RULES = parse_alarms('[{"label": "fire"}, {"label": "smoke", "confidence":
 PROBLEM = {"type": "urn:eaves:problem:image", "title": "Unprocessable", "status": 422, "detail": "not an image"}
 
 
-def intake(**options: Any) -> Intake:
-    return Intake(**{"site": "north", "alarms": ALARM_RULES, "keep_images": True, "to_broker": False, **options})
+def intake(**options: Any) -> RelayIntake:
+    return RelayIntake(**{"site": "north", "alarms": ALARM_RULES, "keep_images": True, "to_broker": False, **options})
 
 
 def image(**fields: Any) -> Event:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eaves.relay.link_state import LinkState, State
+from eaves.relay.link_state import LinkState, LinkStatus
 from tests.fakes.clock import ManualClock
 
 
@@ -13,9 +13,9 @@ def build() -> tuple[LinkState, ManualClock]:
 
 def test_a_link_is_probed_before_anything_is_sent() -> None:
     state, _ = build()
-    assert (state.state, state.unproven) == (State.STARTING, True)
+    assert (state.state, state.unproven) == (LinkStatus.STARTING, True)
     state.probed(idle=False)
-    assert (state.state, state.unproven) == (State.UP, False)
+    assert (state.state, state.unproven) == (LinkStatus.UP, False)
     state.send_failed("no answer")
     assert state.unproven
 
@@ -44,14 +44,14 @@ def test_the_moment_it_went_down_stays_while_reasons_change() -> None:
     state.probe_failed("no address")
     assert (state.since, state.since_age_s(), state.reason) == (since, 50, "no address")
     state.probe_failed("answered 401", 401, refused=True)
-    assert (state.state, state.since_age_s(), state.status) == (State.REFUSED, 0, 401)
+    assert (state.state, state.since_age_s(), state.status) == (LinkStatus.REFUSED, 0, 401)
 
 
 def test_two_requests_in_a_row_without_an_answer_make_it_down_although_probes_get_through() -> None:
     state, _ = build()
     state.probed(idle=False)
     state.send_failed("no answer")
-    assert (state.state, state.left_s()) == (State.UP, 0)
+    assert (state.state, state.left_s()) == (LinkStatus.UP, 0)
     state.probed(idle=False)
     state.send_failed("no answer")
     state.probed(idle=False)
@@ -65,7 +65,7 @@ def test_a_link_over_which_nothing_is_left_to_send_is_up_when_a_probe_gets_throu
     state.send_failed("no answer")
     state.send_failed("no answer")
     state.probed(idle=True)
-    assert state.state is State.UP
+    assert state.state is LinkStatus.UP
 
 
 def test_refusals_of_what_is_sent_are_not_about_the_link_until_nothing_gets_through() -> None:
@@ -75,9 +75,9 @@ def test_refusals_of_what_is_sent_are_not_about_the_link_until_nothing_gets_thro
         state.event_failed("answered 500", 500)
         clock.turn(state.left_s())
         state.probed(idle=False)
-    assert state.state is State.UP
+    assert state.state is LinkStatus.UP
     state.event_failed("answered 500", 500)
-    assert (state.state, state.reason) == (State.DOWN, "answered 500")
+    assert (state.state, state.reason) == (LinkStatus.DOWN, "answered 500")
 
 
 def test_a_receiver_may_ask_for_a_minute_at_most() -> None:

@@ -33,9 +33,9 @@ def entries(*numbers: int) -> list[Entry]:
 def prepared(guess: Sequence[Entry], chosen: Sequence[Entry]) -> list[int] | None:
     """What of the chosen entries is packed after a guess."""
     ahead = PackAhead()
-    ahead.begin(lambda: guess)
-    found = ahead.take(chosen)
-    assert ahead.take(chosen) is None, "it is used once"
+    ahead.prepare(lambda: guess)
+    found = ahead.get_packed(chosen)
+    assert ahead.get_packed(chosen) is None, "it is used once"
     if found is None:
         return None
     assert found.packed == pack([one.event for one in found.entries])
@@ -57,8 +57,8 @@ def test_a_spool_that_can_not_be_read_is_for_the_forwarder_to_find() -> None:
         raise SpoolError("damaged")
 
     ahead = PackAhead()
-    ahead.begin(fail)
-    assert ahead.take(entries(1)) is None
+    ahead.prepare(fail)
+    assert ahead.get_packed(entries(1)) is None
 
 
 def test_what_is_read_too_late_is_neither_kept_nor_sent() -> None:
@@ -72,7 +72,7 @@ def test_what_is_read_too_late_is_neither_kept_nor_sent() -> None:
         sent.append(packed)
         raise lost()
 
-    ahead.begin(choose, send=send)
+    ahead.prepare(choose, send=send)
     ahead.stop()
     goes_on.set()
     wait_until(lambda: not [one for one in threading.enumerate() if one.name == "pack-ahead"])

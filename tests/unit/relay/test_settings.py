@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from eaves.relay.settings import RelaySettings
 from eaves.spool import LedgerLimits
 
 
 def made(**values: Any) -> RelaySettings:
-    return build(RelaySettings, Layer(origin="test", values={"to": "https://cloud:8443", **values}))
+    return build(RelaySettings, SettingsLayer(origin="test", values={"to": "https://cloud:8443", **values}))
 
 
 def test_a_receivers_address_is_all_that_is_needed() -> None:

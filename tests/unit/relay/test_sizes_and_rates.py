@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from eaves.relay.backlog_age import BacklogAge
 from eaves.relay.batch_size import FIRST_BYTES, LEAST_MOST, MAX_BYTES, MAX_EVENTS, MIN_BYTES, BatchSize
-from eaves.relay.throughput import ANSWER_S, Sample, Throughput
+from eaves.relay.throughput import ANSWER_S, Throughput, ThroughputSample
 
 
-def sample(ended_at: float, *, took_s: float = 1.0, wire_bytes: int = 100_000) -> Sample:
-    return Sample(ended_at=ended_at, took_s=took_s, events=100, stored_bytes=400_000, wire_bytes=wire_bytes)
+def sample(ended_at: float, *, took_s: float = 1.0, wire_bytes: int = 100_000) -> ThroughputSample:
+    return ThroughputSample(ended_at=ended_at, took_s=took_s, events=100, stored_bytes=400_000, wire_bytes=wire_bytes)
 
 
 def test_a_batch_grows_while_it_is_full_and_quick() -> None:
@@ -102,11 +102,11 @@ def test_a_request_may_take_four_times_as_long_as_the_link_took_before() -> None
 
 def test_an_age_grows_with_the_monotonic_clock_alone() -> None:
     age = BacklogAge()
-    assert age.look(None, now=5.0, monotonic=1.0) is None
-    assert age.look(1_000.0, now=1_010.0, monotonic=1.0) == 10
-    assert age.look(1_000.0, now=90_000.0, monotonic=4.0) == 13  # set forth
-    assert age.look(1_000.0, now=10.0, monotonic=5.0) == 14  # set back
-    assert age.look(1_002.0, now=1_015.0, monotonic=6.0) == 13
-    assert age.look(1_003.0, now=99_999.0, monotonic=7.0) == 14  # no older than the one before it
-    assert age.look(None, now=99_999.0, monotonic=8.0) is None
-    assert age.look(99_000.0, now=98_000.0, monotonic=9.0) == 0
+    assert age.update(None, now=5.0, monotonic=1.0) is None
+    assert age.update(1_000.0, now=1_010.0, monotonic=1.0) == 10
+    assert age.update(1_000.0, now=90_000.0, monotonic=4.0) == 13  # set forth
+    assert age.update(1_000.0, now=10.0, monotonic=5.0) == 14  # set back
+    assert age.update(1_002.0, now=1_015.0, monotonic=6.0) == 13
+    assert age.update(1_003.0, now=99_999.0, monotonic=7.0) == 14  # no older than the one before it
+    assert age.update(None, now=99_999.0, monotonic=8.0) is None
+    assert age.update(99_000.0, now=98_000.0, monotonic=9.0) == 0

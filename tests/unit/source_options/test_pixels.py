@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from eaves.images.pixels import decode
 from eaves.sources.frame import Frame
@@ -27,7 +27,7 @@ Array = npt.NDArray[np.uint8]
 
 
 def options(**values: Any) -> FrameOptions:
-    return build(FrameOptions, Layer(origin="eaves.yaml", values=values))
+    return build(FrameOptions, SettingsLayer(origin="eaves.yaml", values=values))
 
 
 def frame(data: bytes, number: int = 0, camera: str = "") -> Frame:

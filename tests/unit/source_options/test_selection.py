@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from eaves.sources.frame import Frame
 from eaves.sources.options import Dropped, FrameEditor, FrameOptions
@@ -25,7 +25,7 @@ NUMBERS = itertools.count()
 
 
 def options(**values: Any) -> FrameOptions:
-    return build(FrameOptions, Layer(origin="eaves.yaml", values=values))
+    return build(FrameOptions, SettingsLayer(origin="eaves.yaml", values=values))
 
 
 def frame(at_s: float | None, position: str = "", camera: str = "") -> Frame:
@@ -187,4 +187,4 @@ def test_all_faults_are_told_at_once() -> None:
 def test_a_rate_is_an_average_on_a_grid_so_two_frames_may_be_closer() -> None:
     """As docs/06-sources.md says."""
     pacer = Pacer(5_000_000_000)
-    assert [at for at in range(0, 22, 2) if pacer.take("a", at * 1_000_000_000)] == [0, 6, 10, 16, 20]
+    assert [at for at in range(0, 22, 2) if pacer.admit("a", at * 1_000_000_000)] == [0, 6, 10, 16, 20]

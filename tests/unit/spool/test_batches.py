@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from eaves.errors import SpoolError, SpoolFullError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
-from eaves.spool import Entry, LedgerLimits, Limits, PutOutcome, Spool, content_digest
+from eaves.spool import Entry, LedgerLimits, PutOutcome, Spool, SpoolLimits, content_digest
 from eaves.spool.database import connect
 from eaves.spool.due import LONGEST_WAIT_S
 from eaves.spool.entry import render_attributes
@@ -66,7 +66,7 @@ def test_many_are_stored_once_each(spool: Spool) -> None:
 
 
 def test_many_that_do_not_fit_leave_nothing(tmp_path: Path) -> None:
-    with Spool(tmp_path / "spool.db", limits=Limits(max_entries=5)) as spool:
+    with Spool(tmp_path / "spool.db", limits=SpoolLimits(max_entries=5)) as spool:
         spool.put(image(100), once=True)
         with pytest.raises(SpoolFullError):
             spool.put_many(images(5), once=True)

@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 
 from eaves.errors import SpoolError, SpoolFullError
 from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event
-from eaves.spool import Ledger, LedgerLimits, LedgerLine, Limits, PutOutcome, Selection, Spool, WhenFull, content_digest
+from eaves.spool import (
+    Ledger,
+    LedgerLimits,
+    LedgerLine,
+    PutOutcome,
+    Selection,
+    Spool,
+    SpoolLimits,
+    WhenFull,
+    content_digest,
+)
 from eaves.spool.admin import drop, redrive
 from eaves.spool.ledger.schema import SITE, insert_lost, site_of
 from eaves.spool.takeover import take_over
@@ -112,7 +122,7 @@ def test_a_line_follows_its_entry(spool: Spool) -> None:
 
 
 def test_a_dead_letter_that_expires_is_removed(path: Path) -> None:
-    limits = Limits(dead_max_bytes=1, dead_when_full=WhenFull.EXPIRE)
+    limits = SpoolLimits(dead_max_bytes=1, dead_when_full=WhenFull.EXPIRE)
     with Spool(path, limits=limits, ledger=BOUND) as spool:
         for number in range(2):
             spool.put(image(number))
@@ -121,7 +131,7 @@ def test_a_dead_letter_that_expires_is_removed(path: Path) -> None:
 
 
 def test_a_dead_letter_that_may_not_be_kept_leaves_its_line(path: Path) -> None:
-    limits = Limits(dead_max_bytes=1, dead_when_full=WhenFull.REFUSE)
+    limits = SpoolLimits(dead_max_bytes=1, dead_when_full=WhenFull.REFUSE)
     with Spool(path, limits=limits, ledger=BOUND) as spool:
         spool.put(image(1))
         with pytest.raises(SpoolFullError):
@@ -212,10 +222,10 @@ def test_an_event_can_be_kept_as_a_dead_letter_from_the_start(spool: Spool) -> N
 
 
 def test_a_dead_letter_from_the_start_is_within_the_budget(path: Path) -> None:
-    limits = Limits(dead_max_bytes=200, dead_when_full=WhenFull.REFUSE)
+    limits = SpoolLimits(dead_max_bytes=200, dead_when_full=WhenFull.REFUSE)
     with Spool(path, limits=limits, ledger=BOUND) as spool, pytest.raises(SpoolFullError):
         spool.put_dead([(image(1), "out"), (image(2, b"x" * 300), "out")], "another event", 409)
-    with Spool(path, limits=Limits(dead_max_bytes=200), ledger=BOUND) as spool:
+    with Spool(path, limits=SpoolLimits(dead_max_bytes=200), ledger=BOUND) as spool:
         assert spool.counts() == {}
         spool.put_dead([(image(number), "out") for number in range(9)], "another event", 409)
         assert 0 < len(spool.dead()) < 9
@@ -278,7 +288,7 @@ def test_what_an_entry_turns_into_has_a_line_too(spool: Spool) -> None:
 
 
 def test_a_commit_that_fails_leaves_no_line(path: Path) -> None:
-    with Spool(path, ledger=BOUND, limits=Limits(max_entries=2)) as spool:
+    with Spool(path, ledger=BOUND, limits=SpoolLimits(max_entries=2)) as spool:
         with pytest.raises(SpoolFullError):
             spool.put_many([(image(number), ("out",)) for number in range(3)], once=True)
         assert lines(spool) == []

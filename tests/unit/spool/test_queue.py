@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from eaves.errors import SpoolError, SpoolFullError
 from eaves.events import IMAGE_CAPTURED, Event
-from eaves.spool import Entry, Limits, Selection, Spool
+from eaves.spool import Entry, Selection, Spool, SpoolLimits
 from eaves.spool.admin import drop, list_entries, redrive
 from eaves.spool.database import WAL_LIMIT_BYTES, connect
 from tests.fakes.clock import FrozenClock, ManualClock
@@ -112,7 +112,7 @@ def test_once_stores_the_same_event_once_even_after_it_was_delivered_and_reopene
 
 
 def test_a_refused_event_is_not_remembered_as_seen(path: Path) -> None:
-    with Spool(path, limits=Limits(max_bytes=2000)) as spool:
+    with Spool(path, limits=SpoolLimits(max_bytes=2000)) as spool:
         with pytest.raises(SpoolFullError):
             spool.put(image(1, size_bytes=3000), once=True)
         assert not spool.seen("/eaves/site/camera", "id-1")
@@ -120,7 +120,7 @@ def test_a_refused_event_is_not_remembered_as_seen(path: Path) -> None:
 
 @pytest.mark.parametrize(("max_bytes", "max_entries"), [(3000, 99), (99_999, 2)], ids=["bytes", "entries"])
 def test_a_full_spool_refuses_and_drops_nothing(path: Path, max_bytes: int, max_entries: int) -> None:
-    with Spool(path, limits=Limits(max_bytes=max_bytes, max_entries=max_entries)) as spool:
+    with Spool(path, limits=SpoolLimits(max_bytes=max_bytes, max_entries=max_entries)) as spool:
         spool.put(image(1, size_bytes=1200))
         spool.put(image(2, size_bytes=1200))
         with pytest.raises(SpoolFullError, match="is full") as refused:
@@ -133,7 +133,7 @@ def test_a_full_spool_refuses_and_drops_nothing(path: Path, max_bytes: int, max_
 
 
 def test_a_full_spool_still_settles_with_a_reply(path: Path) -> None:
-    with Spool(path, limits=Limits(max_bytes=1000, max_entries=1)) as spool:
+    with Spool(path, limits=SpoolLimits(max_bytes=1000, max_entries=1)) as spool:
         spool.put(image(1, size_bytes=700))
         [entry] = spool.peek("out", now=NOW)
         spool.ack(entry, puts=[(image(2, size_bytes=2000), ("a", "b"))])
@@ -265,7 +265,7 @@ def test_an_entry_whose_row_is_damaged_becomes_a_dead_letter_and_lets_others_pas
 
 
 def test_a_reason_that_is_no_text_any_more_keeps_no_other_from_expiring(path: Path) -> None:
-    with Spool(path, limits=Limits(dead_max_bytes=10), clock=FrozenClock(NOW)) as spool:
+    with Spool(path, limits=SpoolLimits(dead_max_bytes=10), clock=FrozenClock(NOW)) as spool:
         for number in range(2):
             spool.put(image(number))
             spool.dead_letter(spool.peek("out", now=NOW)[0], "answered 422", 422)
@@ -385,7 +385,7 @@ def test_settles_and_puts_share_a_commit_too(path: Path) -> None:
 @pytest.mark.parametrize("refused", [SpoolFullError, SpoolError], ids=["over max_bytes", "SQLite refuses it"])
 def test_one_refused_put_does_not_fail_those_it_shares_a_commit_with(path: Path, refused: type[SpoolError]) -> None:
     gate = Gate()
-    limits = Limits(max_bytes=10_000 if refused is SpoolFullError else 100_000)
+    limits = SpoolLimits(max_bytes=10_000 if refused is SpoolFullError else 100_000)
     with Spool(path, limits=limits, connect=gate.connect) as spool:
         spool.database()._writer.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 19_000)
         gate.close(spool, until_waiting=3)
@@ -567,7 +567,9 @@ class SpoolModel(RuleBasedStateMachine):
         self.next_id = 0
 
     def open(self) -> Spool:
-        return Spool(self.path, limits=Limits(max_bytes=self.max_bytes, dead_max_bytes=10**9), clock=FrozenClock(NOW))
+        return Spool(
+            self.path, limits=SpoolLimits(max_bytes=self.max_bytes, dead_max_bytes=10**9), clock=FrozenClock(NOW)
+        )
 
     def teardown(self) -> None:
         self.spool.close()

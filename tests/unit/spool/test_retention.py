@@ -12,7 +12,7 @@ import pytest
 
 from eaves.errors import SpoolFullError
 from eaves.events import IMAGE_CAPTURED, Event
-from eaves.spool import Limits, Spool, WhenFull
+from eaves.spool import Spool, SpoolLimits, WhenFull
 from eaves.spool.limits import DAY_S
 from tests.fakes.clock import ManualClock
 
@@ -41,7 +41,7 @@ def dead_ids(spool: Spool) -> list[str]:
 
 
 def test_dead_letters_take_no_room_from_good_images(tmp_path: Path) -> None:
-    limits = Limits(max_bytes=2 * SIZE, dead_max_bytes=5 * SIZE)
+    limits = SpoolLimits(max_bytes=2 * SIZE, dead_max_bytes=5 * SIZE)
     with Spool(tmp_path / "spool.db", limits=limits) as spool:
         for number in range(5):
             kill(spool, number)
@@ -55,7 +55,7 @@ def test_beyond_their_bytes_the_oldest_dead_letters_expire_counted_and_named(
 ) -> None:
     with (
         caplog.at_level(logging.WARNING),
-        Spool(tmp_path / "spool.db", limits=Limits(dead_max_bytes=3 * SIZE)) as spool,
+        Spool(tmp_path / "spool.db", limits=SpoolLimits(dead_max_bytes=3 * SIZE)) as spool,
     ):
         for number in range(5):
             kill(spool, number)
@@ -69,7 +69,7 @@ def test_beyond_their_bytes_the_oldest_dead_letters_expire_counted_and_named(
 
 
 def test_a_dead_letter_larger_than_the_budget_is_kept_until_the_next(tmp_path: Path) -> None:
-    with Spool(tmp_path / "spool.db", limits=Limits(dead_max_bytes=SIZE // 2)) as spool:
+    with Spool(tmp_path / "spool.db", limits=SpoolLimits(dead_max_bytes=SIZE // 2)) as spool:
         kill(spool, 1)
         assert dead_ids(spool) == ["id-001"]
         kill(spool, 2)
@@ -78,7 +78,7 @@ def test_a_dead_letter_larger_than_the_budget_is_kept_until_the_next(tmp_path: P
 
 def test_dead_letters_expire_by_age_while_nothing_else_happens(tmp_path: Path) -> None:
     clock = ManualClock()
-    with Spool(tmp_path / "spool.db", limits=Limits(dead_max_age_s=30 * DAY_S), clock=clock) as spool:
+    with Spool(tmp_path / "spool.db", limits=SpoolLimits(dead_max_age_s=30 * DAY_S), clock=clock) as spool:
         kill(spool, 1)
         clock.turn(20 * DAY_S)
         kill(spool, 2)
@@ -99,7 +99,7 @@ def test_dead_letters_of_a_clock_that_was_wrong_are_neither_kept_for_ever_nor_go
     tmp_path: Path, start: float
 ) -> None:
     clock = ManualClock(start)
-    with Spool(tmp_path / "spool.db", limits=Limits(dead_max_bytes=3 * SIZE), clock=clock) as spool:
+    with Spool(tmp_path / "spool.db", limits=SpoolLimits(dead_max_bytes=3 * SIZE), clock=clock) as spool:
         kill(spool, 1)
         kill(spool, 2)
         clock.set_back(start - 1_800_000_000.0)
@@ -116,7 +116,7 @@ def test_dead_letters_of_a_clock_that_was_wrong_are_neither_kept_for_ever_nor_go
 
 
 def test_with_refuse_nothing_expires_and_the_entry_stays_queued(tmp_path: Path) -> None:
-    limits = Limits(dead_max_bytes=2 * SIZE, dead_when_full=WhenFull.REFUSE)
+    limits = SpoolLimits(dead_max_bytes=2 * SIZE, dead_when_full=WhenFull.REFUSE)
     with Spool(tmp_path / "spool.db", limits=limits) as spool:
         kill(spool, 1)
         kill(spool, 2)
@@ -126,7 +126,7 @@ def test_with_refuse_nothing_expires_and_the_entry_stays_queued(tmp_path: Path) 
         assert dead_ids(spool) == ["id-001", "id-002"]
         assert [entry.event.id for entry in spool.peek("out", limit=9, now=0)] == ["id-003"]
         assert spool.expired() == 0
-    lowered = Limits(dead_max_bytes=SIZE // 2, dead_when_full=WhenFull.REFUSE, dead_max_age_s=DAY_S)
+    lowered = SpoolLimits(dead_max_bytes=SIZE // 2, dead_when_full=WhenFull.REFUSE, dead_max_age_s=DAY_S)
     clock = ManualClock()
     with Spool(tmp_path / "spool.db", limits=lowered, clock=clock) as spool:
         spool.database().commit(statement("UPDATE deliveries SET died_at = 1600000000 WHERE seq = 1"))
@@ -145,7 +145,7 @@ def test_a_dead_letter_that_another_lane_still_delivers_counts_as_queued(tmp_pat
 
 def test_the_ids_remembered_have_a_bound_and_the_oldest_go_first(tmp_path: Path) -> None:
     clock = ManualClock()
-    with Spool(tmp_path / "spool.db", limits=Limits(seen_max_entries=10), clock=clock) as spool:
+    with Spool(tmp_path / "spool.db", limits=SpoolLimits(seen_max_entries=10), clock=clock) as spool:
         for number in range(25):
             clock.turn(1)
             assert spool.put(image(number), once=True, lanes=())
@@ -155,7 +155,7 @@ def test_the_ids_remembered_have_a_bound_and_the_oldest_go_first(tmp_path: Path)
 
 def test_a_clock_that_is_set_back_lets_no_new_id_be_forgotten_first(tmp_path: Path) -> None:
     clock = ManualClock()
-    with Spool(tmp_path / "spool.db", limits=Limits(seen_max_entries=10), clock=clock) as spool:
+    with Spool(tmp_path / "spool.db", limits=SpoolLimits(seen_max_entries=10), clock=clock) as spool:
         for number in range(10):
             clock.turn(1)
             spool.put(image(number), once=True, lanes=())

@@ -11,9 +11,9 @@ import pytest
 
 from eaves.errors import SpoolError
 from eaves.events import Event
-from eaves.sources.agent.opening import AGAIN_S, Takeover, open_spool
+from eaves.sources.agent.opening import AGAIN_S, SpoolTakeover, open_spool
 from eaves.sources.settings import AgentSettings
-from eaves.spool import Limits, Spool
+from eaves.spool import Spool, SpoolLimits
 from eaves.spool.takeover import BATCH_BYTES, adopt, take_over
 from tests.fakes.clock import START, ManualClock
 from tests.waiting import wait_until
@@ -65,7 +65,7 @@ def test_everything_of_several_moves_and_nothing_is_left(tmp_path: Path) -> None
 
 def test_entries_larger_than_a_commit_move_one_by_one_and_no_limit_refuses_them(tmp_path: Path) -> None:
     fill(tmp_path / "old.db", "/s/a", range(6), size=BATCH_BYTES * 2 // 3)
-    with Spool(tmp_path / "new.db", limits=Limits(max_bytes=1_000), clock=ManualClock()) as spool:
+    with Spool(tmp_path / "new.db", limits=SpoolLimits(max_bytes=1_000), clock=ManualClock()) as spool:
         assert take_over(spool, tmp_path / "old.db") == 6
         check(spool, "/s/a", range(6))
 
@@ -120,7 +120,7 @@ def test_an_agent_takes_over_at_its_start_what_it_can_and_runs_in_any_case(
         def sources() -> set[str]:
             return {entry.event.source for entry in spool.peek("sink", limit=100, now=NOW)}
 
-        takeover = Takeover(spool, settings.former_spools(), clock=clock)
+        takeover = SpoolTakeover(spool, settings.former_spools(), clock=clock)
         takeover.start()
         assert sources() == {"/s/a", "/s/b"}, "before any image is captured"
         assert paths[2].exists()

@@ -8,32 +8,32 @@ from __future__ import annotations
 import pytest
 
 from eaves.delivery.mqtt.answers import build_answer, refuse_size
-from eaves.delivery.rules import Blame, Verdict, blame, verdict
+from eaves.delivery.rules import Blame, DeliveryAction, choose_action, find_blame
 from eaves.mqtt import Acknowledgement
 
 
 @pytest.mark.parametrize(
     ("code", "expected", "fault"),
     [
-        (0x00, Verdict.DONE, None),
-        (0x10, Verdict.DONE, None),  # no matching subscribers
-        (0x80, Verdict.RETRY, Blame.UNKNOWN),
-        (0x83, Verdict.RETRY, Blame.UNKNOWN),
-        (0x87, Verdict.REFUSED, Blame.WAY),  # not authorised
-        (0x90, Verdict.REFUSED, Blame.EVENT),  # topic name invalid
-        (0x91, Verdict.RETRY, Blame.UNKNOWN),
-        (0x95, Verdict.REFUSED, Blame.EVENT),  # packet too large
-        (0x97, Verdict.RETRY, Blame.WAY),  # quota exceeded
-        (0x99, Verdict.REFUSED, Blame.EVENT),  # payload format invalid
-        (0xFF, Verdict.RETRY, Blame.UNKNOWN),
+        (0x00, DeliveryAction.DONE, None),
+        (0x10, DeliveryAction.DONE, None),  # no matching subscribers
+        (0x80, DeliveryAction.RETRY, Blame.UNKNOWN),
+        (0x83, DeliveryAction.RETRY, Blame.UNKNOWN),
+        (0x87, DeliveryAction.REFUSED, Blame.WAY),  # not authorised
+        (0x90, DeliveryAction.REFUSED, Blame.EVENT),  # topic name invalid
+        (0x91, DeliveryAction.RETRY, Blame.UNKNOWN),
+        (0x95, DeliveryAction.REFUSED, Blame.EVENT),  # packet too large
+        (0x97, DeliveryAction.RETRY, Blame.WAY),  # quota exceeded
+        (0x99, DeliveryAction.REFUSED, Blame.EVENT),  # payload format invalid
+        (0xFF, DeliveryAction.RETRY, Blame.UNKNOWN),
     ],
 )
-def test_each_reason_code_has_its_verdict(code: int, expected: Verdict, fault: Blame | None) -> None:
+def test_each_reason_code_has_its_verdict(code: int, expected: DeliveryAction, fault: Blame | None) -> None:
     answer = build_answer(Acknowledgement(code=code, name="named"), broker="hub:1883", topic="plant/{label}")
 
-    assert verdict(answer.status) is expected
+    assert choose_action(answer.status) is expected
     if fault is not None:
-        assert blame(answer.status, answer.body) is fault
+        assert find_blame(answer.status, answer.body) is fault
         assert answer.body.decode() == (
             f"the broker hub:1883 refuses a message to plant/{{label}}: named (MQTT reason code 0x{code:02x})"
         )
@@ -42,4 +42,4 @@ def test_each_reason_code_has_its_verdict(code: int, expected: Verdict, fault: B
 def test_what_is_too_large_for_the_broker_is_the_events_fault() -> None:
     answer = refuse_size(20, 10, broker="hub:1883")
 
-    assert blame(answer.status, answer.body) is Blame.EVENT
+    assert find_blame(answer.status, answer.body) is Blame.EVENT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.delivery.mqtt.latest import LATE_S, MAX_KEYS, Latest
+from eaves.delivery.mqtt.latest import LATE_S, MAX_KEYS, NewestEvents
 from eaves.events import Event
 from tests.fakes.clock import ManualClock
 
@@ -19,33 +19,33 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def latest(clock: ManualClock) -> Latest:
-    return Latest(clock)
+def latest(clock: ManualClock) -> NewestEvents:
+    return NewestEvents(clock)
 
 
-def test_an_older_event_is_not_taken(latest: Latest) -> None:
-    assert latest.take("a", at(5))
-    assert not latest.take("a", at(4))
-    assert latest.take("a", at(5))
-    assert latest.take("a", at(6))
-    assert latest.take("b", at(1))
+def test_an_older_event_is_not_taken(latest: NewestEvents) -> None:
+    assert latest.accept("a", at(5))
+    assert not latest.accept("a", at(4))
+    assert latest.accept("a", at(5))
+    assert latest.accept("a", at(6))
+    assert latest.accept("b", at(1))
 
 
-def test_an_older_event_is_taken_once_the_newer_one_is_long_ago(latest: Latest, clock: ManualClock) -> None:
-    assert latest.take("a", at(5))
+def test_an_older_event_is_taken_once_the_newer_one_is_long_ago(latest: NewestEvents, clock: ManualClock) -> None:
+    assert latest.accept("a", at(5))
     clock.turn(LATE_S + 1)
-    assert latest.take("a", at(4))
-    assert not latest.take("a", at(3))
+    assert latest.accept("a", at(4))
+    assert not latest.accept("a", at(3))
 
 
 @pytest.mark.parametrize("time", [None, "yesterday"])
-def test_an_event_without_a_usable_time_is_taken(latest: Latest, time: str | None) -> None:
-    assert latest.take("a", at(5))
-    assert latest.take("a", at(0, time))
+def test_an_event_without_a_usable_time_is_taken(latest: NewestEvents, time: str | None) -> None:
+    assert latest.accept("a", at(5))
+    assert latest.accept("a", at(0, time))
 
 
-def test_the_number_of_keys_is_bounded(latest: Latest) -> None:
+def test_the_number_of_keys_is_bounded(latest: NewestEvents) -> None:
     for number in range(MAX_KEYS + 1):
-        assert latest.take(str(number), at(5))
-    assert latest.take("0", at(4))
-    assert not latest.take(str(MAX_KEYS), at(4))
+        assert latest.accept(str(number), at(5))
+    assert latest.accept("0", at(4))
+    assert not latest.accept(str(MAX_KEYS), at(4))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.delivery.mqtt.target import broker_url, find_url_fault, topic_template
 from eaves.errors import ConfigError
 from eaves.mqtt import parse_address
@@ -16,7 +16,7 @@ from eaves.platform import AppSpec, FunctionSpec, TriggerSpec, parse_app
 
 
 def parse(**values: Any) -> TriggerSpec:
-    return build(TriggerSpec, Layer(origin="eaves.yaml", values={"name": "out", **values}))
+    return build(TriggerSpec, SettingsLayer(origin="eaves.yaml", values={"name": "out", **values}))
 
 
 @pytest.mark.parametrize(

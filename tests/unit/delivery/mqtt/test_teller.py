@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from eaves.delivery.mqtt.teller import PAUSE_S, Teller
+from eaves.delivery.mqtt.teller import PAUSE_S, DiscoveryPublisher
 from eaves.mqtt import Acknowledgement
 from tests.fakes.clock import ManualClock
 from tests.waiting import wait_until
@@ -26,14 +26,14 @@ def told() -> list[Batch]:
 
 
 @pytest.fixture
-def teller(clock: ManualClock, told: list[Batch]) -> Iterator[Teller]:
+def teller(clock: ManualClock, told: list[Batch]) -> Iterator[DiscoveryPublisher]:
     """Tells batches of three messages."""
 
     def tell() -> Batch:
         told.append([Future() for _ in range(3)])
         return told[-1]
 
-    made = Teller(tell, clock=clock)
+    made = DiscoveryPublisher(tell, clock=clock)
     made.start()
     yield made
     made.stop()
@@ -50,12 +50,14 @@ def wait_for(told: list[Batch], clock: ManualClock, count: int) -> None:
     wait_until(lambda: len(told) == count and (clock.next_due_s() or 0) > 0, what=f"{count} batches")
 
 
-def test_many_requests_are_one_telling_in_ten_seconds(teller: Teller, clock: ManualClock, told: list[Batch]) -> None:
-    teller.ask()
+def test_many_requests_are_one_telling_in_ten_seconds(
+    teller: DiscoveryPublisher, clock: ManualClock, told: list[Batch]
+) -> None:
+    teller.request()
     wait_for(told, clock, 1)
     acknowledge(told[0])
     for _ in range(3000):
-        teller.ask()
+        teller.request()
     wait_for(told, clock, 1)
     clock.turn(PAUSE_S - 1)
     wait_for(told, clock, 1)
@@ -66,30 +68,34 @@ def test_many_requests_are_one_telling_in_ten_seconds(teller: Teller, clock: Man
     wait_for(told, clock, 2)
 
 
-def test_nothing_is_told_while_an_answer_is_missing(teller: Teller, clock: ManualClock, told: list[Batch]) -> None:
-    teller.ask(at_once=True)
+def test_nothing_is_told_while_an_answer_is_missing(
+    teller: DiscoveryPublisher, clock: ManualClock, told: list[Batch]
+) -> None:
+    teller.request(at_once=True)
     wait_for(told, clock, 1)
     acknowledge(told[0][:2])
-    teller.ask(at_once=True)
+    teller.request(at_once=True)
     clock.turn(100 * PAUSE_S)
     wait_for(told, clock, 1)
     acknowledge(told[0][2:])
     wait_for(told, clock, 2)
 
 
-def test_a_new_connection_is_told_without_a_pause(teller: Teller, clock: ManualClock, told: list[Batch]) -> None:
-    teller.ask()
+def test_a_new_connection_is_told_without_a_pause(
+    teller: DiscoveryPublisher, clock: ManualClock, told: list[Batch]
+) -> None:
+    teller.request()
     wait_for(told, clock, 1)
     acknowledge(told[0])
-    teller.ask(at_once=True)
+    teller.request(at_once=True)
     wait_for(told, clock, 2)
 
 
 def test_a_request_after_a_new_connection_is_answered_at_once(
-    teller: Teller, clock: ManualClock, told: list[Batch]
+    teller: DiscoveryPublisher, clock: ManualClock, told: list[Batch]
 ) -> None:
-    teller.ask(at_once=True)
+    teller.request(at_once=True)
     wait_for(told, clock, 1)
     acknowledge(told[0])
-    teller.ask()
+    teller.request()
     wait_for(told, clock, 2)

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from eaves.events import Event, encode_structured
 from eaves.mqtt import Message
 from eaves.sources.mqtt.payload import MAX_EXTENSIONS_BYTES, UnusableError, read_message
-from eaves.sources.mqtt.settings import MqttSettings
+from eaves.sources.mqtt.settings import MqttSourceSettings
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 IN_BASE64 = base64.b64encode(PNG).decode()
 EVENT = {"id": "7", "source": "/gate", "type": "com.example.photo", "specversion": "1.0"}
 
 
-def settings(**values: Any) -> MqttSettings:
-    return MqttSettings(url="mqtt://h", topics=("a",), **values)
+def settings(**values: Any) -> MqttSourceSettings:
+    return MqttSourceSettings(url="mqtt://h", topics=("a",), **values)
 
 
 def message(payload: bytes, *, content_type: str = "", properties: tuple[tuple[str, str], ...] = ()) -> Message:

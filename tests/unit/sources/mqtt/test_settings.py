@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from eaves.config import Layer, build
+from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from eaves.sources.mqtt.kind import KIND
-from eaves.sources.mqtt.settings import MqttSettings
+from eaves.sources.mqtt.settings import MqttSourceSettings
 
 
-def read(**values: Any) -> MqttSettings:
-    return build(MqttSettings, Layer(origin="eaves.yaml", values={"url": "mqtt://h", "topics": ["a/#"], **values}))
+def read(**values: Any) -> MqttSourceSettings:
+    return build(
+        MqttSourceSettings, SettingsLayer(origin="eaves.yaml", values={"url": "mqtt://h", "topics": ["a/#"], **values})
+    )
 
 
 def test_the_least() -> None:

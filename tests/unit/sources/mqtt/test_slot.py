@@ -6,16 +6,16 @@ import threading
 
 from eaves.clock import SYSTEM
 from eaves.mqtt import Message
-from eaves.sources.mqtt.slot import OVERHEAD_BYTES, Held, Slot
+from eaves.sources.mqtt.slot import OVERHEAD_BYTES, HeldMessage, MessageHandoff
 from tests.waiting import wait_until
 
 
-def held(number: str, size: int = 1000, *, qos: int = 1, session: int = 1) -> Held:
-    return Held(Message(topic="a", payload=bytes(size), qos=qos, session=session), number, b"")
+def held(number: str, size: int = 1000, *, qos: int = 1, session: int = 1) -> HeldMessage:
+    return HeldMessage(Message(topic="a", payload=bytes(size), qos=qos, session=session), number, b"")
 
 
-def slot(messages: int) -> Slot:
-    return Slot(messages * (1000 + OVERHEAD_BYTES), clock=SYSTEM)
+def slot(messages: int) -> MessageHandoff:
+    return MessageHandoff(messages * (1000 + OVERHEAD_BYTES), clock=SYSTEM)
 
 
 def test_in_the_order_of_arrival_and_until_removed() -> None:
@@ -66,7 +66,7 @@ def test_what_nobody_keeps_makes_room_but_for_the_one_in_work() -> None:
 
 def test_waiting_ends_with_a_message_and_with_a_wake() -> None:
     some = slot(1)
-    found: list[Held | None] = []
+    found: list[HeldMessage | None] = []
     for act in (lambda: some.put(held("1")), some.wake):
         thread = threading.Thread(target=lambda: found.append(some.peek(30)))
         thread.start()

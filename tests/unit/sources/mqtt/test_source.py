@@ -10,8 +10,8 @@ import pytest
 from eaves.errors import EventError
 from eaves.mqtt import Message, SessionInfo
 from eaves.sources.frame import Frame
-from eaves.sources.mqtt.settings import MqttSettings
-from eaves.sources.mqtt.slot import Held
+from eaves.sources.mqtt.settings import MqttSourceSettings
+from eaves.sources.mqtt.slot import HeldMessage
 from eaves.sources.mqtt.source import SLOT_BYTES, MqttSource
 from tests.fakes.source_context import RecordingContext
 from tests.waiting import wait_until
@@ -28,7 +28,7 @@ def context() -> RecordingContext:
 
 def make(context: RecordingContext, **values: Any) -> MqttSource:
     """A source whose broker nobody answers for."""
-    return MqttSource(MqttSettings(url="mqtt://127.0.0.1:1", topics=("a/#",), **values), context)
+    return MqttSource(MqttSourceSettings(url="mqtt://127.0.0.1:1", topics=("a/#",), **values), context)
 
 
 def message(packet_id: int, data: bytes = PNG, *, qos: int = 1, session: int = 1, **values: Any) -> Message:
@@ -112,12 +112,12 @@ def test_a_message_that_makes_the_code_fail_holds_up_no_other(
     context: RecordingContext, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(MqttSource):
-        def _build_frame(self, held: Held) -> Frame:
+        def _build_frame(self, held: HeldMessage) -> Frame:
             if held.message.packet_id < 3:
                 raise KeyError("a bug")
             return super()._build_frame(held)
 
-    source = Failing(MqttSettings(url="mqtt://127.0.0.1:1", topics=("a/#",)), context)
+    source = Failing(MqttSourceSettings(url="mqtt://127.0.0.1:1", topics=("a/#",)), context)
     for packet_id in (1, 2, 3):
         source.received(message(packet_id))
     drain(source, context, 3)
